@@ -1,3 +1,72 @@
-//! See docs/architecture.md.
+//! `invite-gateway`: the command line and the composition root.
+//!
+//! Results go to stdout, everything else to stderr. Exit status: 0 done, 1 it failed, 2 wrong usage
+//! or wrong configuration.
 
-fn main() {}
+mod args;
+mod compose;
+mod configuration;
+mod failure;
+mod keys;
+mod probe;
+mod sandbox;
+mod serve;
+mod settings;
+mod simulate;
+mod telemetry;
+
+use std::{
+    io::Write,
+    process::ExitCode,
+};
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(Err(Failure::failed(format!("cannot start: {error}")))),
+    };
+    end(runtime.block_on(run(cli)))
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let settings = || settings::Loaded::read(&cli.config).map_err(Failure::wrong);
+    match cli.command {
+        Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Serve(args) => serve::run(&settings()?.settings, args).await,
+        Command::Simulate(args) => simulate::run(args).await,
+        Command::Config(command) => configuration::run(&settings()?, command).await,
+        Command::Keys(command) => keys::run(&settings()?.settings, command).await,
+        Command::Probe(args) => probe::run(&settings()?.settings, args).await,
+        Command::Openapi => print_json(&invite_http::openapi()),
+    }
+}
+
+fn end(result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    // Nothing is left to do if stderr is gone.
+    let _ = writeln!(std::io::stderr(), "invite-gateway: {failure}");
+    failure.status()
+}
+
+/// Writes a result to stdout.
+///
+/// A reader that went away (`| head`) wanted no more: that is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::failed(format!("cannot write the result as JSON: {error}")))?;
+    print(&format!("{text}\n"))
+}

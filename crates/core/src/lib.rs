@@ -1,1 +1,28 @@
-//! See docs/architecture.md.
+//! The domain of the invite gateway: what an invite is, what a provider can do, and what an
+//! error must say for the engine to decide.
+//!
+//! Adapters know this crate and nothing else of ours. There is no SQL, no axum and no retrying here.
+
+pub mod address;
+pub mod clock;
+pub mod error;
+pub mod http;
+pub mod id;
+pub mod invite;
+pub mod limits;
+pub mod provider;
+pub mod random;
+pub mod schema;
+pub mod secret;
+
+pub use address::Address;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
+pub use id::{AttemptId, BatchId, InviteId, KeyId};
+pub use invite::{Invitee, NewInvite, Status, StatusSource};
+pub use limits::{Limits, Retry};
+pub use provider::{
+    BuildContext, Capabilities, CreateCapability, Destination, Doubt, InviteProvider, ListQuery,
+    Lookup, Observed, Page, PreparedCall, ProbeReport, ProviderKind, Recipient, Reconciliation,
+    Remote, Resolved, Sighting,
+};

@@ -1,1 +1,22 @@
-//! See docs/architecture.md.
+//! How an invite reaches its provider once: lanes, attempts and recovery.
+//!
+//! This is the only place that retries. What a change of state means is decided in
+//! [`transition`], in pure functions that run inside the store's transactions; everything else
+//! here decides when to make which call. No HTTP and no SQL.
+
+mod attempt;
+mod engine;
+mod fault;
+mod follow;
+mod lane;
+mod operation;
+mod plan;
+mod recovery;
+pub mod transition;
+mod waiters;
+
+pub use engine::{AcceptError, Engine, Settings};
+pub use fault::{already_held, duplicate, refused};
+pub use lane::{LaneState, LastError, LastProbe, ProviderStatus};
+pub use operation::OperationError;
+pub use plan::PlannedCall;

@@ -1,0 +1,147 @@
+//! The command line as clap reads it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+/// One API for inviting people through Securegate, RKVST and Turnkey.
+#[derive(Debug, Parser)]
+#[command(name = "invite-gateway", version, propagate_version = true)]
+pub struct Cli {
+    /// Settings file; may be repeated, later ones win. Without it config/gateway.toml if present,
+    /// else the embedded defaults.
+    #[arg(long = "config", value_name = "FILE", global = true)]
+    pub config: Vec<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The whole thing on a bare machine: simulators, gateway, an example batch, a table of outcomes
+    Sandbox(SandboxArgs),
+    /// The gateway
+    Serve(ServeArgs),
+    /// The simulators of the three providers alone
+    Simulate(SimulateArgs),
+    /// Check and show configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// API keys, in the database itself: before the first start, or beside a running gateway
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Check the credential of each configured provider, without side effects
+    Probe(ProbeArgs),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// `sandbox`
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// Where the gateway listens; port 0 picks a free one. Without it 127.0.0.1:8080, or a free
+    /// port if that is taken.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// End after the table instead of serving on; exit status 0 if every invite ended as expected.
+    #[arg(long)]
+    pub exit: bool,
+    /// A fault script for the simulators (see config/sandbox/faults.toml).
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Write the gateway's address to this file once it accepts connections.
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// `simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Where to listen: Securegate, RKVST, Turnkey, in that order. Missing ones get a free port.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+    /// A fault script (see config/sandbox/faults.toml).
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Print addresses and credentials as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Run the gate over a provider document
+    Check {
+        /// The document; without it the one that providers.file names.
+        file: Option<PathBuf>,
+        /// Also check the credential of each provider, without side effects.
+        #[arg(long)]
+        probe: bool,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show every effective setting and where it came from; secrets never
+    Show {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of both documents
+    Schema,
+}
+
+/// `keys …`
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print it, alone, on stdout; it is shown this once
+    Create {
+        /// What the key is for.
+        #[arg(long)]
+        name: String,
+        /// Comma-separated: invites:write, invites:read, invites:raw, providers:read, admin.
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+        /// The tenant whose invites it sees.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+        /// Comma-separated names of the providers that it may use; without it all.
+        #[arg(long, value_delimiter = ',')]
+        providers: Option<Vec<String>>,
+        /// When it lapses, counted from now, such as 90d.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+    },
+    /// List the keys; never the secrets
+    List {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key
+    Revoke {
+        /// Its id, as `keys list` shows it.
+        id: String,
+    },
+}
+
+/// `probe`
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Only this provider.
+    pub name: Option<String>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,119 @@
+//! `keys create`, `keys list` and `keys revoke`, on the database itself.
+
+use comfy_table::Table;
+use invite_core::{Clock, KeyId};
+use invite_store::ApiKey;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings};
+
+/// Runs one of the `keys` commands.
+pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
+    let store = compose::store(settings).await?;
+    let done = match command {
+        KeysCommand::Create { name, scopes, tenant, providers, expires } => {
+            let now = compose::clock().now();
+            let expires_at = match expires {
+                Some(after) => Some(now.checked_add(after).map_err(|_| {
+                    Failure::wrong("--expires is too far away: give a shorter time, such as 90d")
+                })?),
+                None => None,
+            };
+            let new = NewKey { name, scopes, tenant, providers, expires_at };
+            match create(&store, new, now).await {
+                Ok(secret) => print(&format!("{secret}\n")),
+                Err(failure) => Err(failure),
+            }
+        }
+        KeysCommand::List { json } => list(&store, json).await,
+        KeysCommand::Revoke { id } => revoke(&store, &id).await,
+    };
+    store.close().await;
+    done
+}
+
+/// A key to be made.
+pub struct NewKey {
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Whose invites it sees.
+    pub tenant: String,
+    /// The providers it may use; none for all.
+    pub providers: Option<Vec<String>>,
+    /// When it lapses.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Makes a key and returns its secret, which is not kept.
+pub async fn create(
+    store: &invite_store::Store,
+    new: NewKey,
+    now: Timestamp,
+) -> Result<String, Failure> {
+    for scope in &new.scopes {
+        if !invite_http::SCOPES.contains(&scope.as_str()) {
+            let known = invite_http::SCOPES.join(", ");
+            return Err(Failure::wrong(format!("`{scope}` is no scope; the scopes are {known}")));
+        }
+    }
+    let secret = invite_http::generate_key();
+    let key = ApiKey {
+        id: KeyId::generate(),
+        hash: invite_http::hash_key(&secret),
+        name: new.name,
+        tenant: new.tenant,
+        scopes: new.scopes,
+        providers: new.providers,
+        requests_per_second: None,
+        created_at: now,
+        expires_at: new.expires_at,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    store.insert_key(&key).await.map_err(Failure::store)?;
+    Ok(secret)
+}
+
+async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
+    let keys = store.keys().await.map_err(Failure::store)?;
+    if json {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                json!({ "id": key.id, "name": key.name, "tenant": key.tenant,
+                    "scopes": key.scopes, "providers": key.providers,
+                    "requests_per_second": key.requests_per_second, "created_at": key.created_at,
+                    "expires_at": key.expires_at, "revoked_at": key.revoked_at,
+                    "last_used_at": key.last_used_at })
+            })
+            .collect();
+        return print_json(&json!({ "keys": keys }));
+    }
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["id", "name", "tenant", "scopes", "state", "last used"]);
+    let now = compose::clock().now();
+    for key in keys {
+        let state = match (key.revoked_at, key.expires_at) {
+            (Some(_), _) => "revoked".to_owned(),
+            (None, Some(at)) if at <= now => "expired".to_owned(),
+            (None, Some(at)) => format!("until {at:.0}"),
+            (None, None) => "good".to_owned(),
+        };
+        let used = key.last_used_at.map_or("never".to_owned(), |at| format!("{at:.0}"));
+        table.add_row([key.id.to_string(), key.name, key.tenant, key.scopes.join(","), state, used]);
+    }
+    print(&format!("{table}\n"))
+}
+
+async fn revoke(store: &invite_store::Store, id: &str) -> Result<(), Failure> {
+    let parsed: KeyId =
+        id.parse().map_err(|error| Failure::wrong(format!("`{id}` is no key id: {error}")))?;
+    match store.revoke_key(parsed).await.map_err(Failure::store)? {
+        Some(key) => print(&format!("revoked {} ({})\n", key.id, key.name)),
+        None => Err(Failure::failed(format!("there is no key {id}; `keys list` shows them"))),
+    }
+}

@@ -1,0 +1,68 @@
+//! `probe`: the credential check of each configured provider, without side effects.
+
+use std::fmt;
+
+use invite_config::Configuration;
+use invite_core::http::CallContext;
+use serde_json::json;
+
+use crate::{args::ProbeArgs, compose, failure::Failure, print, print_json, settings::Settings};
+
+/// What came of one check.
+#[derive(Debug, serde::Serialize)]
+pub struct Probe {
+    /// The provider.
+    pub provider: String,
+    /// Whether its credential was accepted.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.ok { "ok" } else { "FAILED" };
+        write!(f, "{}: {verdict}: {}", self.provider, self.detail)
+    }
+}
+
+/// Checks the providers of the document that `providers.file` names.
+pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
+    let path = settings.providers.file.display();
+    let text = compose::read_document(&settings.providers.file)?.ok_or_else(|| {
+        Failure::wrong(format!("there is no provider document {path}: set providers.file"))
+    })?;
+    let configuration = compose::check(&compose::gate(settings), &path.to_string(), &text)?;
+    let mut probes = all(&configuration).await;
+    if let Some(name) = &args.name {
+        probes.retain(|probe| probe.provider == *name);
+        if probes.is_empty() {
+            return Err(Failure::wrong(format!("{path} has no provider `{name}`")));
+        }
+    }
+    if args.json {
+        print_json(&json!({ "probes": probes }))?;
+    } else {
+        for probe in &probes {
+            print(&format!("{probe}\n"))?;
+        }
+    }
+    match probes.iter().filter(|probe| !probe.ok).count() {
+        0 => Ok(()),
+        failed => Err(Failure::failed(format!("{failed} credential check(s) failed"))),
+    }
+}
+
+/// Checks every provider of a configuration, one after the other.
+pub async fn all(configuration: &Configuration) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for provider in configuration.providers() {
+        let context = CallContext::new(provider.limits.timeout);
+        let (ok, detail) = match provider.adapter.probe(&context).await {
+            Ok(report) => (true, report.detail),
+            Err(error) => (false, error.to_string()),
+        };
+        probes.push(Probe { provider: provider.name.clone(), ok, detail });
+    }
+    probes
+}

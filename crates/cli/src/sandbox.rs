@@ -1,0 +1,270 @@
+//! `sandbox`: the whole thing on a bare machine with no account anywhere.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use comfy_table::Table;
+use indicatif::{ProgressBar, ProgressStyle};
+use invite_core::{
+    Clock,
+    http::{AddressGuard, CallContext, HttpClient, Request},
+};
+use invite_sandbox::{Options, accounts};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::{
+    args::SandboxArgs,
+    compose,
+    failure::Failure,
+    keys, print, print_json,
+    serve::{self, Running},
+    settings::{Loaded, Settings},
+    simulate, telemetry,
+};
+
+const PROVIDERS: &str = include_str!("../../../config/sandbox/providers.toml");
+const INVITES: &str = include_str!("../../../config/sandbox/invites.json");
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
+/// How long the example may take before what is unsettled is shown as it is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the example, prints what became of it, and serves on unless told to end.
+pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
+    let faults = args.faults.as_deref().map(simulate::read_faults).transpose()?;
+    let simulators = invite_sandbox::start(Options { listen: Vec::new(), faults })
+        .await
+        .map_err(|error| Failure::failed(format!("cannot start the simulators: {error}")))?;
+    let folder = tempfile::Builder::new()
+        .prefix("invite-gateway-sandbox-")
+        .tempdir()
+        .map_err(|error| Failure::failed(format!("cannot make a folder for the sandbox: {error}")))?;
+    let settings = settings(folder.path(), &simulators, address(args.listen).await?)?;
+    telemetry::start(&settings.log).map_err(Failure::wrong)?;
+    let gateway = Running::start(&settings).await?;
+    let key = make_key(&gateway).await?;
+    let outcome = send_example(&gateway.url(), &key).await;
+    let result = match outcome {
+        Ok(batch) => show(&batch, &gateway, &key, &simulators, &args),
+        Err(failure) => Err(failure),
+    };
+    if result.is_ok() && !args.exit {
+        serve::told_to_stop().await;
+    }
+    gateway.stop().await;
+    simulators.shutdown().await;
+    result
+}
+
+/// Where the gateway listens: as told, else at the usual place, else where there is one free.
+async fn address(told: Option<SocketAddr>) -> Result<String, Failure> {
+    if let Some(address) = told {
+        return Ok(address.to_string());
+    }
+    match TcpListener::bind(DEFAULT_ADDRESS).await {
+        Ok(_) => Ok(DEFAULT_ADDRESS.to_owned()),
+        Err(_) => Ok("127.0.0.1:0".to_owned()),
+    }
+}
+
+/// The embedded defaults, with everything that is written inside the sandbox's own folder.
+fn settings(
+    folder: &Path,
+    simulators: &invite_sandbox::Sandbox,
+    listen: String,
+) -> Result<Settings, Failure> {
+    let document = PROVIDERS
+        .replace("{SECUREGATE_URL}", &simulators.securegate_url())
+        .replace("{SECUREGATE_API_KEY}", accounts::SECUREGATE_API_KEY)
+        .replace("{RKVST_URL}", &simulators.rkvst_url())
+        .replace("{RKVST_CLIENT_ID}", accounts::RKVST_CLIENT_ID)
+        .replace("{RKVST_CLIENT_SECRET}", accounts::RKVST_CLIENT_SECRET)
+        .replace("{TURNKEY_URL}", &simulators.turnkey_url())
+        .replace("{TURNKEY_ORGANIZATION_ID}", accounts::TURNKEY_ORGANIZATION_ID)
+        .replace("{TURNKEY_API_PRIVATE_KEY}", accounts::TURNKEY_API_PRIVATE_KEY);
+    let file = folder.join("providers.toml");
+    std::fs::write(&file, document)
+        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
+    let mut settings = Loaded::defaults().map_err(Failure::wrong)?.settings;
+    settings.server.listen = listen;
+    settings.storage.url = format!("sqlite://{}", folder.join("invites.db").display());
+    settings.providers.file = file;
+    settings.log.filter = "warn".to_owned();
+    Ok(settings)
+}
+
+async fn make_key(gateway: &Running) -> Result<String, Failure> {
+    let new = keys::NewKey {
+        name: "sandbox".to_owned(),
+        scopes: vec!["admin".to_owned()],
+        tenant: "default".to_owned(),
+        providers: None,
+        expires_at: None,
+    };
+    keys::create(gateway.store(), new, compose::clock().now()).await
+}
+
+/// Posts the example and follows it until it is settled.
+async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
+    let client = Client { http: HttpClient::new(AddressGuard::default()).map_err(Failure::failed)?, key };
+    let mut accepted = client.post(&format!("{url}/v1/invites"), INVITES).await?;
+    let id = accepted["batch"]["id"].as_str().unwrap_or_default().to_owned();
+    let total = accepted["invites"].as_array().map_or(0, Vec::len) as u64;
+    let bar = ProgressBar::new(total).with_message("invites settled");
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < PATIENCE {
+        let batch = client.get(&format!("{url}/v1/batches/{id}")).await?;
+        let counts = &batch["counts"];
+        let unsettled: u64 = ["queued", "sending", "unknown"]
+            .iter()
+            .filter_map(|status| counts[status].as_u64())
+            .sum();
+        bar.set_position(total.saturating_sub(unsettled));
+        if batch["state"] != "in_progress" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bar.finish_and_clear();
+    // Read each again: what was posted may have moved on since.
+    let ids: Vec<String> = accepted["invites"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|invite| invite["id"].as_str().map(str::to_owned))
+        .collect();
+    let mut invites = Vec::with_capacity(ids.len());
+    for id in ids {
+        invites.push(client.get(&format!("{url}/v1/invites/{id}")).await?);
+    }
+    accepted["batch"] = client.get(&format!("{url}/v1/batches/{id}")).await?;
+    let duplicates: Vec<Value> =
+        accepted["invites"].as_array().into_iter().flatten().map(|i| i["duplicate"].clone()).collect();
+    for (invite, duplicate) in invites.iter_mut().zip(duplicates) {
+        invite["duplicate"] = duplicate;
+    }
+    accepted["invites"] = Value::Array(invites);
+    Ok(accepted)
+}
+
+struct Client<'a> {
+    http: HttpClient,
+    key: &'a str,
+}
+
+impl Client<'_> {
+    async fn get(&self, url: &str) -> Result<Value, Failure> {
+        self.call(http::Method::GET, url, None).await
+    }
+
+    async fn post(&self, url: &str, body: &'static str) -> Result<Value, Failure> {
+        self.call(http::Method::POST, url, Some(body)).await
+    }
+
+    async fn call(
+        &self,
+        method: http::Method,
+        url: &str,
+        body: Option<&'static str>,
+    ) -> Result<Value, Failure> {
+        let failed = |why: String| Failure::failed(format!("the gateway at {url}: {why}"));
+        let address = url.parse().map_err(|error| failed(format!("no address: {error}")))?;
+        let mut request = Request::new(method, address);
+        if let Some(body) = body {
+            request = request.json(body);
+            request.headers.insert("prefer", http::HeaderValue::from_static("respond-async"));
+        }
+        let request = request
+            .credential("authorization", &format!("Bearer {}", self.key))
+            .map_err(|error| failed(error.to_string()))?;
+        let context = CallContext::new(Duration::from_secs(30));
+        let response =
+            self.http.send(&context, request).await.map_err(|error| failed(error.to_string()))?;
+        if !response.status.is_success() {
+            let text = String::from_utf8_lossy(&response.body).into_owned();
+            return Err(failed(format!("answered {}: {text}", response.status)));
+        }
+        serde_json::from_slice(&response.body)
+            .map_err(|error| failed(format!("answered something other than JSON: {error}")))
+    }
+}
+
+fn show(
+    batch: &Value,
+    gateway: &Running,
+    key: &str,
+    simulators: &invite_sandbox::Sandbox,
+    args: &SandboxArgs,
+) -> Result<(), Failure> {
+    let url = gateway.url();
+    let simulated = [
+        ("securegate", simulators.securegate_url()),
+        ("rkvst", simulators.rkvst_url()),
+        ("turnkey", simulators.turnkey_url()),
+    ];
+    if args.json {
+        let simulators: serde_json::Map<_, _> =
+            simulated.map(|(kind, url)| (kind.to_owned(), Value::String(url))).into_iter().collect();
+        print_json(&serde_json::json!({
+            "url": url, "key": key, "simulators": simulators,
+            "batch": batch["batch"], "invites": batch["invites"],
+        }))?;
+    } else {
+        print(&format!("{}\n", table(batch)))?;
+        if !args.exit {
+            print(&next(&url, key, &simulated))?;
+        }
+    }
+    let unsettled = batch["invites"].as_array().into_iter().flatten().filter(|invite| {
+        !matches!(invite["status"].as_str(), Some("pending" | "sent" | "awaiting_approval" | "accepted"))
+    });
+    match unsettled.count() {
+        0 => Ok(()),
+        n if args.exit => Err(Failure::failed(format!("{n} invite(s) did not reach their provider"))),
+        _ => Ok(()),
+    }
+}
+
+fn table(batch: &Value) -> Table {
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.set_header(["invite", "provider", "status", "provider's id", "note"]);
+    for invite in batch["invites"].as_array().into_iter().flatten() {
+        let note = match (invite["duplicate"].as_bool(), invite["error"]["detail"].as_str()) {
+            (_, Some(error)) => error.to_owned(),
+            (Some(true), None) => "already invited: nothing sent".to_owned(),
+            _ => String::new(),
+        };
+        table.add_row([
+            text(&invite["email"]),
+            format!("{} ({})", text(&invite["provider"]), text(&invite["provider_kind"])),
+            text(&invite["status"]),
+            text(&invite["provider_ref"]),
+            note,
+        ]);
+    }
+    table
+}
+
+fn next(url: &str, key: &str, simulated: &[(&str, String)]) -> String {
+    let simulators: Vec<String> = simulated
+        .iter()
+        .map(|(kind, url)| format!("  {kind:<11}{url}/_control/effects\n"))
+        .collect();
+    format!(
+        "\nThe gateway serves on until Ctrl-C:\n  \
+         API        {url}/v1/invites\n  \
+         docs       {url}/docs\n  \
+         metrics    {url}/metrics\n\n\
+         What the simulators hold:\n{}\n\
+         Try it:\n  \
+         curl -s {url}/v1/invites -H 'Authorization: Bearer {key}' \\\n    \
+         -H 'Content-Type: application/json' \\\n    \
+         -d '{{\"to\":\"treasury\",\"invites\":[{{\"email\":\"margaret@example.org\",\
+         \"first_name\":\"Margaret\",\"last_name\":\"Hamilton\"}}]}}'\n",
+        simulators.concat()
+    )
+}

@@ -1,0 +1,153 @@
+//! `serve`: the gateway as a process.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use invite_delivery::Engine;
+use invite_http::Gateway;
+use invite_store::{Lock, Store};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{args::ServeArgs, compose, failure::Failure, settings::Settings, telemetry};
+
+/// How often secret files are looked at.
+const SECRETS_EVERY: Duration = Duration::from_secs(1);
+/// How long connections may take to close once every call is recorded.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Serves until told to stop.
+pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
+    telemetry::start(&settings.log).map_err(Failure::wrong)?;
+    let gateway = Running::start(settings).await?;
+    tracing::info!("listening on {}", gateway.url());
+    if let Some(path) = &args.ready_file {
+        write_ready_file(path, &gateway.url())?;
+    }
+    told_to_stop().await;
+    tracing::info!("stopping: no more is accepted, calls under way are finished");
+    gateway.stop().await;
+    Ok(())
+}
+
+/// A gateway that accepts connections.
+pub struct Running {
+    address: SocketAddr,
+    engine: Engine,
+    store: Store,
+    closing: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    /// Keeps a second process off the database.
+    _lock: Lock,
+}
+
+impl Running {
+    /// Opens everything and starts to serve.
+    pub async fn start(settings: &Settings) -> Result<Self, Failure> {
+        let store = compose::store(settings).await?;
+        let lock = store.lock().map_err(|error| Failure::failed(error.to_string()))?;
+        let gate = compose::gate(settings);
+        let configuration = compose::configuration(settings, &gate, &store).await?;
+        let listener = listen("server.listen", &settings.server.listen).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Failure::failed(format!("cannot listen: {error}")))?;
+        let metrics = match settings.server.metrics_listen.as_str() {
+            "" => None,
+            address => Some(listen("server.metrics_listen", address).await?),
+        };
+        let engine = compose::engine(settings, store.clone(), configuration).await?;
+        let gateway = Gateway::new(
+            engine.clone(),
+            gate.kinds().to_vec(),
+            compose::clock(),
+            invite_http::Limits {
+                max_invites_per_request: settings.server.max_invites_per_request,
+                max_body_bytes: settings.server.max_body_bytes,
+                idempotency_retention: settings.idempotency.retention,
+            },
+        )
+        .map_err(|error| Failure::failed(format!("cannot start the HTTP API: {error}")))?;
+        let closing = CancellationToken::new();
+        let mut servers = vec![serve(listener, gateway.router(), &closing)];
+        if let Some(listener) = metrics {
+            servers.push(serve(listener, gateway.metrics_router(), &closing));
+        }
+        servers.push(tokio::spawn(watch_secrets(engine.clone(), closing.clone())));
+        Ok(Self { address, engine, store, closing, servers, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The store, for making a key beside it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Stops in order: nothing more is accepted, waiting callers are answered, calls under way are
+    /// finished and recorded.
+    pub async fn stop(self) {
+        self.closing.cancel();
+        self.engine.shutdown().await;
+        for server in self.servers {
+            // What is still open then is a caller that keeps its connection: not worth waiting for.
+            let _ = tokio::time::timeout(CLOSE_WITHIN, server).await;
+        }
+        self.store.close().await;
+    }
+}
+
+async fn listen(setting: &str, address: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!("cannot listen on {address} ({setting}): {error}"))
+    })
+}
+
+fn serve(listener: TcpListener, router: axum::Router, closing: &CancellationToken) -> JoinHandle<()> {
+    let closed = closing.clone().cancelled_owned();
+    tokio::spawn(async move {
+        let server = axum::serve(listener, router).with_graceful_shutdown(closed);
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    })
+}
+
+/// Reads secret files again when they change, so that a mounted secret rotates without a restart.
+async fn watch_secrets(engine: Engine, closing: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SECRETS_EVERY) => {}
+            () = closing.cancelled() => return,
+        }
+        for change in engine.live().current().refresh_secrets() {
+            engine.secret_changed(&change.provider);
+            tracing::info!(provider.name = change.provider, "{change}");
+        }
+    }
+}
+
+fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
+    std::fs::write(path, format!("{url}\n")).map_err(|error| {
+        Failure::failed(format!("cannot write the ready file {}: {error}", path.display()))
+    })
+}
+
+/// Returns when the process is told to stop: SIGTERM, or Ctrl-C.
+pub async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}

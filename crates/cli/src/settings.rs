@@ -1,0 +1,283 @@
+//! The process's own settings: `config/gateway.toml`, layered under files and the environment.
+//!
+//! The provider document is not here; `invite-config` has it.
+
+use std::{path::PathBuf, time::Duration};
+
+use config::{Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind, builder::DefaultState};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// Every setting with its default and a comment.
+pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "config/gateway.toml";
+const PREFIX: &str = "INVITE_GATEWAY";
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The HTTP server.
+    pub server: Server,
+    /// The database.
+    pub storage: Storage,
+    /// The delivery engine.
+    pub delivery: Delivery,
+    /// Idempotency keys.
+    pub idempotency: Idempotency,
+    /// Where the providers are configured.
+    pub providers: Providers,
+    /// Logs.
+    pub log: Log,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The address of the API; port 0 picks a free one.
+    pub listen: String,
+    /// An address of its own for `/metrics`, without a key; empty for none.
+    pub metrics_listen: String,
+    /// Invites in one request.
+    pub max_invites_per_request: usize,
+    /// Bytes in one request's body.
+    pub max_body_bytes: usize,
+    /// Hosts that a provider's `base_url` may name although private.
+    pub allow_private_hosts: Vec<String>,
+}
+
+/// The database.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    pub url: String,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Storage({})", without_password(&self.url))
+    }
+}
+
+/// The delivery engine.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// How long a claim is held without renewal.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub lease: Duration,
+    /// Between looking up an unknown outcome and believing that it is absent.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub settle: Duration,
+    /// How often live invites are asked about; 0 switches it off.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub refresh: Duration,
+    /// How long calls under way may take to finish at shutdown.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub shutdown_grace: Duration,
+}
+
+/// Idempotency keys.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    /// How long a key is remembered.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub retention: Duration,
+}
+
+/// Where the providers are configured.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Providers {
+    /// The provider document.
+    pub file: PathBuf,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub filter: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+/// The settings and where each came from.
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    origins: Config,
+}
+
+/// One setting in effect.
+#[derive(Debug, serde::Serialize)]
+pub struct Effective {
+    /// Its dotted name.
+    pub key: String,
+    /// Its value; a password is not shown.
+    pub value: serde_json::Value,
+    /// `default`, a file's path, or the environment.
+    pub origin: String,
+}
+
+impl Loaded {
+    /// Layers the embedded defaults, the files in order, and the environment.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, or a value of the wrong form; says which.
+    pub fn read(files: &[PathBuf]) -> Result<Self, String> {
+        Self::layer(files, None)
+    }
+
+    /// The embedded defaults alone.
+    ///
+    /// # Errors
+    /// None that the tests would not show.
+    pub fn defaults() -> Result<Self, String> {
+        let origins = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        Self::from(origins)
+    }
+
+    fn layer(files: &[PathBuf], environment: Option<Map<String, String>>) -> Result<Self, String> {
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if files.is_empty() {
+            builder = builder.add_source(File::new(DEFAULT_FILE, FileFormat::Toml).required(false));
+        }
+        for file in files {
+            builder = builder.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+        }
+        let variables = Environment::with_prefix(PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("server.allow_private_hosts")
+            .source(environment);
+        Self::from(builder.add_source(variables))
+    }
+
+    fn from(builder: ConfigBuilder<DefaultState>) -> Result<Self, String> {
+        let origins = builder
+            .build()
+            .map_err(|error| format!("cannot read the settings: {error}"))?;
+        let settings: Settings = origins
+            .clone()
+            .try_deserialize()
+            .map_err(|error| format!("cannot use the settings: {error}"))?;
+        if settings.delivery.lease < Duration::from_secs(2) {
+            return Err("delivery.lease is under 2s: no call could be finished under it".into());
+        }
+        Ok(Self { settings, origins })
+    }
+
+    /// Every setting in effect, in the order of their names.
+    pub fn effective(&self) -> Vec<Effective> {
+        let mut list = Vec::new();
+        collect("", &self.origins.cache, &mut list);
+        list.sort_by(|a, b| a.key.cmp(&b.key));
+        list
+    }
+}
+
+fn collect(prefix: &str, value: &Value, list: &mut Vec<Effective>) {
+    let ValueKind::Table(table) = &value.kind else {
+        let shown = match prefix {
+            "storage.url" => serde_json::Value::String(without_password(&value.to_string())),
+            _ => value.clone().try_deserialize().unwrap_or(serde_json::Value::Null),
+        };
+        let origin = value.origin().unwrap_or("default").to_owned();
+        list.push(Effective { key: prefix.to_owned(), value: shown, origin });
+        return;
+    };
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        collect(&key, value, list);
+    }
+}
+
+/// A database's address without the password in it.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{}", host.split('?').next().unwrap_or_default())
+        }
+        None => url.to_owned(),
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("`{text}` is no duration such as 20s: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_environment(pairs: &[(&str, &str)]) -> Result<Loaded, String> {
+        let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Loaded::layer(&[], Some(map))
+    }
+
+    #[test]
+    fn the_embedded_defaults_are_complete() {
+        let loaded = with_environment(&[]).unwrap();
+        assert_eq!(loaded.settings.server.listen, "127.0.0.1:8080");
+        assert_eq!(loaded.settings.delivery.lease, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_environment_wins_and_is_named_as_the_origin() {
+        let loaded = with_environment(&[
+            ("INVITE_GATEWAY__SERVER__LISTEN", "0.0.0.0:9"),
+            ("INVITE_GATEWAY__SERVER__MAX_INVITES_PER_REQUEST", "7"),
+            ("INVITE_GATEWAY__SERVER__ALLOW_PRIVATE_HOSTS", "a.internal,b.internal"),
+        ])
+        .unwrap();
+        assert_eq!(loaded.settings.server.listen, "0.0.0.0:9");
+        assert_eq!(loaded.settings.server.max_invites_per_request, 7);
+        assert_eq!(loaded.settings.server.allow_private_hosts, ["a.internal", "b.internal"]);
+        let effective = loaded.effective();
+        let listen = effective.iter().find(|e| e.key == "server.listen").unwrap();
+        assert!(listen.origin.contains("environment"), "{}", listen.origin);
+        let lease = effective.iter().find(|e| e.key == "delivery.lease").unwrap();
+        assert_eq!(lease.origin, "default");
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused() {
+        let error = with_environment(&[("INVITE_GATEWAY__SERVER__LISTN", "x")]).err().unwrap();
+        assert!(error.contains("listn"), "{error}");
+    }
+
+    #[test]
+    fn a_password_in_the_database_address_is_not_shown() {
+        assert_eq!(without_password("postgres://a:s3cret@h/d?password=x"), "postgres://a@h/d");
+        assert_eq!(without_password("sqlite://data/invites.db"), "sqlite://data/invites.db");
+        let storage = Storage { url: "postgres://a:s3cret@h/d".into() };
+        assert!(!format!("{storage:?}").contains("s3cret"));
+    }
+}

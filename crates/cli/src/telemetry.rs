@@ -1,0 +1,21 @@
+//! Logs: to stderr, as lines for people or as JSON.
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::settings::{Log, LogFormat};
+
+/// Starts logging. `RUST_LOG` is not read: the filter is a setting like any other.
+///
+/// # Errors
+/// If the filter cannot be read.
+pub fn start(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.filter)
+        .map_err(|error| format!("log.filter `{}` cannot be read: {error}", log.filter))?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    };
+    started.map_err(|error| format!("cannot start logging: {error}"))
+}

@@ -1,0 +1,454 @@
+//! The one HTTP client that every adapter uses.
+//!
+//! It makes one attempt: no redirects, no retries, TLS always verified, bodies capped, one deadline
+//! over all of it. Its errors say whether a byte of the request can have left. What the provider's
+//! answer means is the adapters' business.
+
+mod guard;
+mod scrub;
+mod wait;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use url::Url;
+
+pub use guard::{AddressGuard, is_private};
+pub use scrub::{scrub, scrub_of};
+pub use wait::retry_after;
+
+use crate::{Cause, Outcome, ProviderError};
+
+/// The longest reply that is read, except for lists.
+pub const BODY_CAP: usize = 1024 * 1024;
+/// The longest reply to a list request that is read.
+pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
+
+/// What one attempt may take, and the record of what it exchanged.
+#[derive(Debug)]
+pub struct CallContext {
+    deadline: Instant,
+    offline: bool,
+    exchanges: Mutex<Vec<Exchange>>,
+}
+
+/// One request and what came back, for the record of an attempt. Headers are not part of it, so
+/// no credential is; bodies are the provider's own JSON and may hold personal data.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    /// Method and path with query.
+    pub target: String,
+    /// The request's body.
+    pub request: Option<String>,
+    /// The reply's status, if one was read.
+    pub status: Option<u16>,
+    /// The reply's body, if one was read.
+    pub reply: Option<String>,
+    /// The provider's clock, from its `Date`.
+    pub date: Option<Timestamp>,
+}
+
+impl CallContext {
+    /// An attempt that ends after `timeout`, whatever it is doing then.
+    pub fn new(timeout: Duration) -> Self {
+        Self { deadline: Instant::now() + timeout, offline: false, exchanges: Mutex::default() }
+    }
+
+    /// For a dry run: nothing can be sent, so what only the provider can tell stays open.
+    pub fn offline() -> Self {
+        Self { offline: true, ..Self::new(Duration::ZERO) }
+    }
+
+    /// Whether this is a dry run.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// What was exchanged so far, in order.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn record(&self, exchange: Exchange) {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+    }
+}
+
+/// A request to a provider.
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The full address.
+    pub url: Url,
+    /// Headers; may hold credentials, so they are never printed.
+    pub headers: HeaderMap,
+    /// The exact bytes to send; empty means no body.
+    pub body: Bytes,
+    /// The longest reply to read.
+    pub body_cap: usize,
+    /// Whether the exchange belongs into the attempt's record; false for token requests, whose
+    /// bodies are secrets.
+    pub recorded: bool,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            body_cap: BODY_CAP,
+            recorded: true,
+        }
+    }
+
+    /// With a JSON body, exactly these bytes.
+    pub fn json(mut self, body: impl Into<Bytes>) -> Self {
+        let json = header::HeaderValue::from_static("application/json");
+        self.headers.insert(header::CONTENT_TYPE, json);
+        self.body = body.into();
+        self
+    }
+
+    /// With a header whose value is a credential.
+    ///
+    /// # Errors
+    /// If the value cannot be a header's; the message does not show it.
+    pub fn credential(mut self, name: &'static str, value: &str) -> Result<Self, ProviderError> {
+        let mut value = header::HeaderValue::from_str(value).map_err(|_| {
+            ProviderError::new(
+                Outcome::NotSent,
+                format!("the credential for {name} holds characters that no header may hold"),
+            )
+            .caused_by(Cause::Credentials)
+        })?;
+        value.set_sensitive(true);
+        self.headers.insert(header::HeaderName::from_static(name), value);
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url.path())
+    }
+}
+
+/// A reply, read to its end.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} bytes", self.status, self.body.len())
+    }
+}
+
+impl Response {
+    /// The provider's clock when it answered.
+    pub fn date(&self) -> Option<Timestamp> {
+        let date = self.headers.get(header::DATE)?.to_str().ok()?;
+        Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
+    }
+
+    /// The outcome that the status alone stands for, by the table in docs/delivery.md; none for
+    /// 2xx, whose body decides. Adapters refine it by the provider's own codes.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.status.as_u16() {
+            200..=299 => None,
+            429 => Some(Outcome::Throttled),
+            408 | 409 | 425 | 499 => Some(Outcome::Unknown),
+            400..=498 => Some(Outcome::Rejected),
+            _ => Some(Outcome::Unknown),
+        }
+    }
+}
+
+/// The client. One per provider, so that each has connections of its own. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    inner: reqwest::Client,
+}
+
+impl HttpClient {
+    /// A client that connects only where `guard` allows.
+    ///
+    /// # Errors
+    /// If the system's TLS roots cannot be loaded.
+    #[expect(clippy::disallowed_methods, reason = "this is where the client is made")]
+    pub fn new(guard: AddressGuard) -> Result<Self, String> {
+        // Several clients may be made; whoever comes first installs the one provider there is.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder()
+            .user_agent(concat!("invite-gateway/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .dns_resolver(guard)
+            .build()
+            .map(|inner| Self { inner })
+            .map_err(|error| format!("cannot set up the HTTP client: {}", chain(&error)))
+    }
+
+    /// Makes one attempt and reads the reply to its end.
+    ///
+    /// # Errors
+    /// [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
+    /// have been: then also for a reply that could not be read to its end, or was too long.
+    pub async fn send(
+        &self,
+        context: &CallContext,
+        request: Request,
+    ) -> Result<Response, ProviderError> {
+        if context.offline {
+            return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
+        }
+        let left = Arc::new(AtomicBool::new(request.body.is_empty()));
+        let mut exchange = Exchange {
+            target: target(&request),
+            request: text(&request.body),
+            ..Exchange::default()
+        };
+        let recorded = request.recorded;
+        let attempt = self.attempt(request, left.clone(), &mut exchange);
+        let result = match tokio::time::timeout_at(context.deadline, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure { connecting: false, text: "no answer in time".into() }),
+        };
+        let result = result.map_err(|failure| {
+            // A body that was never asked for means that no byte was written: the connection asks
+            // for it while it writes the head. Without a body only a failure to connect is proof.
+            let not_sent = failure.connecting || !left.load(Ordering::Acquire);
+            let outcome = if not_sent { Outcome::NotSent } else { Outcome::Unknown };
+            let message = format!("{}: {}", exchange.target_path(), failure.text);
+            ProviderError { http_status: exchange.status, ..ProviderError::new(outcome, message) }
+                .caused_by(Cause::Transport)
+        });
+        if recorded {
+            context.record(exchange);
+        }
+        result
+    }
+
+    async fn attempt(
+        &self,
+        request: Request,
+        left: Arc<AtomicBool>,
+        exchange: &mut Exchange,
+    ) -> Result<Response, Failure> {
+        let cap = request.body_cap;
+        let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
+        if !request.body.is_empty() {
+            let body = WatchedBody { bytes: Some(request.body), left };
+            builder = builder.body(reqwest::Body::wrap(body));
+        }
+        let mut reply = builder.send().await.map_err(|error| Failure {
+            connecting: error.is_connect() || error.is_builder(),
+            text: chain(&error.without_url()),
+        })?;
+        exchange.status = Some(reply.status().as_u16());
+        let mut body = Vec::new();
+        let after = |text| Failure { connecting: false, text };
+        while let Some(chunk) = reply.chunk().await.map_err(|error| {
+            after(format!("the reply broke off: {}", chain(&error.without_url())))
+        })? {
+            if body.len() + chunk.len() > cap {
+                return Err(after(format!("the reply is longer than {cap} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let response = Response {
+            status: reply.status(),
+            headers: std::mem::take(reply.headers_mut()),
+            body: body.into(),
+        };
+        exchange.reply = text(&response.body);
+        exchange.date = response.date();
+        Ok(response)
+    }
+}
+
+struct Failure {
+    connecting: bool,
+    text: String,
+}
+
+impl Exchange {
+    /// The target without its query, which may hold personal data.
+    fn target_path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// A body that notes when the connection first asks for it.
+struct WatchedBody {
+    bytes: Option<Bytes>,
+    left: Arc<AtomicBool>,
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.left.store(true, Ordering::Release);
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+fn target(request: &Request) -> String {
+    let mut target = format!("{} {}", request.method, request.url.path());
+    if let Some(query) = request.url.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+fn text(body: &Bytes) -> Option<String> {
+    (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned())
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    async fn peer<F, R>(answer: F) -> Url
+    where
+        F: FnOnce(TcpStream) -> R + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/invites?email=ada", listener.local_addr().unwrap());
+        tokio::spawn(async move { answer(listener.accept().await.unwrap().0).await });
+        url.parse().unwrap()
+    }
+
+    async fn post(
+        url: Url,
+        timeout: Duration,
+        cap: usize,
+    ) -> (Result<Response, ProviderError>, CallContext) {
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let context = CallContext::new(timeout);
+        let mut request = Request::new(Method::POST, url).json("{}");
+        request.body_cap = cap;
+        (client.send(&context, request).await, context)
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_refused_connection_means_that_nothing_was_sent() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (result, _) = post(format!("http://{free}/").parse().unwrap(), SECOND, 9).await;
+        assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_means_that_nothing_was_sent() {
+        let (result, _) = post("http://nowhere.invalid/".parse().unwrap(), SECOND, 9).await;
+        assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_answers_leaves_the_outcome_unknown() {
+        let url = peer(|stream| async move {
+            tokio::time::sleep(SECOND * 60).await;
+            drop(stream);
+        });
+        let (result, _) = post(url.await, Duration::from_millis(200), 9).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Unknown);
+        assert!(!error.message.contains("ada"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_cut_after_the_request_leaves_the_outcome_unknown() {
+        let url = peer(|mut stream| async move {
+            let _ = stream.read(&mut [0; 512]).await;
+        });
+        assert_eq!(post(url.await, SECOND, 9).await.0.unwrap_err().outcome, Outcome::Unknown);
+    }
+
+    async fn answer(mut stream: TcpStream, text: &str) {
+        let mut request = vec![0; 1024];
+        let n = stream.read(&mut request).await.unwrap();
+        assert!(String::from_utf8_lossy(&request[..n]).contains("content-length: 2"));
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_read_and_recorded() {
+        let url = peer(|stream| {
+            answer(
+                stream,
+                "HTTP/1.1 302 Found\r\nlocation: http://example.org/\r\ncontent-length: 2\r\ndate: Sat, 21 Nov 2026 10:00:00 GMT\r\n\r\nhi",
+            )
+        });
+        let (result, context) = post(url.await, SECOND, 2).await;
+        let response = result.unwrap();
+        assert_eq!((response.status.as_u16(), &response.body[..]), (302, &b"hi"[..]));
+        assert_eq!(response.outcome(), Some(Outcome::Unknown));
+        let exchange = &context.exchanges()[0];
+        assert_eq!(exchange.target, "POST /invites?email=ada");
+        assert_eq!(exchange.reply.as_deref(), Some("hi"));
+        assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn a_reply_over_the_cap_leaves_the_outcome_unknown() {
+        let url = peer(|stream| answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"));
+        let error = post(url.await, SECOND, 2).await.0.unwrap_err();
+        assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
+    }
+}

@@ -1,0 +1,113 @@
+//! Which addresses a provider may be reached at: checked on what its name resolves to, each time a
+//! connection is made.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// Resolves names, and refuses those that lead into a private network.
+///
+/// Loopback is allowed for names that say so (`localhost`), and any address for the hosts that the
+/// process's own configuration lists.
+#[derive(Clone, Debug, Default)]
+pub struct AddressGuard {
+    allowed_hosts: Arc<[String]>,
+}
+
+impl AddressGuard {
+    /// A guard that lets these hosts resolve to private addresses.
+    pub fn new(allowed_hosts: &[String]) -> Self {
+        Self { allowed_hosts: allowed_hosts.into() }
+    }
+
+    /// Whether `host` may stand for a private address.
+    pub fn allows(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case("localhost")
+            || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+    }
+}
+
+impl Resolve for AddressGuard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
+        Box::pin(async move {
+            let host = name.as_str();
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            let allowed: Vec<SocketAddr> =
+                found.filter(|a| guard.allows(host) || !is_private(a.ip())).collect();
+            if allowed.is_empty() {
+                return Err(format!(
+                    "{host} resolves only to private addresses; list it in \
+                     server.allow_private_hosts if that is meant"
+                )
+                .into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is not of the public Internet: loopback, private, link-local (where cloud
+/// metadata lives), shared, or otherwise reserved for use inside a network.
+pub fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => is_private_v4(v4),
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || v6.is_multicast()
+        }
+    }
+}
+
+fn is_private_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, ..] = v4.octets();
+    v4.is_loopback()
+        || v4.is_private()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_broadcast()
+        || a == 0
+        || (a == 100 && (64..128).contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_and_metadata_addresses_are_told_from_public_ones() {
+        for text in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(text.parse().unwrap()), "{text}");
+        }
+        for text in ["93.184.216.34", "100.128.0.1", "2606:4700::1"] {
+            assert!(!is_private(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_for_loopback_is_refused_unless_it_says_so() {
+        let guard = AddressGuard::default();
+        assert!(guard.resolve("localhost".parse().unwrap()).await.is_ok());
+        let listed = AddressGuard::new(&["127.0.0.1".to_owned()]);
+        assert!(listed.resolve("127.0.0.1".parse().unwrap()).await.is_ok());
+        assert!(guard.resolve("127.0.0.1".parse().unwrap()).await.is_err());
+    }
+}

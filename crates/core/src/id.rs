@@ -1,0 +1,114 @@
+//! Identifiers: a prefix that says of what, and a time-ordered UUID (version 7).
+//!
+//! This is the one place where ids are made.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What every id of this type starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id, later in order than every earlier one of this process.
+            #[expect(clippy::disallowed_methods, reason = "this is where ids are made")]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            /// Accepts exactly what `Display` writes, so that an id has one spelling.
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let invalid = InvalidId { prefix: $prefix };
+                let hex = text.strip_prefix($prefix).ok_or(invalid)?;
+                if hex.len() != 32 || hex.bytes().any(|b| b.is_ascii_uppercase()) {
+                    return Err(invalid);
+                }
+                Uuid::try_parse(hex).map(Self).map_err(|_| invalid)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id!(
+    /// One invite at one provider.
+    InviteId, "inv_"
+);
+id!(
+    /// What one request to create invites became.
+    BatchId, "bat_"
+);
+id!(
+    /// One call to a provider.
+    AttemptId, "att_"
+);
+id!(
+    /// One API key (the record, not the secret).
+    KeyId, "key_"
+);
+
+/// A text that is no id of the wanted type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id: expected {prefix} and 32 lower-case hexadecimal digits")]
+pub struct InvalidId {
+    prefix: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_from_its_text() {
+        let id = InviteId::generate();
+        assert_eq!(id.to_string().parse::<InviteId>(), Ok(id));
+    }
+
+    #[test]
+    fn ids_are_ordered_by_the_time_they_were_made() {
+        let ids: Vec<_> = (0..1000).map(|_| BatchId::generate().to_string()).collect();
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn an_id_of_another_type_or_spelling_is_refused() {
+        let id = InviteId::generate().to_string();
+        for text in ["", "inv_", "inv_xyz", &id.to_uppercase(), &id.replace("inv_", "bat_")] {
+            assert!(text.parse::<InviteId>().is_err(), "{text}");
+        }
+    }
+}

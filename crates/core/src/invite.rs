@@ -1,0 +1,256 @@
+//! The invite: who is invited, what state it is in, and which changes of state are allowed.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The person, as the caller wrote it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitee {
+    /// The address, not canonicalized.
+    pub email: String,
+    /// Given name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<String>,
+    /// Family name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<String>,
+    /// `+` and 8 to 15 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// A text for the mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl fmt::Debug for Invitee {
+    /// Personal data: never printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Invitee(…)")
+    }
+}
+
+impl Invitee {
+    /// Every piece of personal data in here, for scrubbing a provider's text of it.
+    pub fn personal_data(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.email.as_str()).chain(
+            [&self.first_name, &self.last_name, &self.phone, &self.message]
+                .into_iter()
+                .filter_map(|field| field.as_deref()),
+        )
+    }
+}
+
+/// An invite that a caller asks for, checked for form but bound to no provider yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewInvite {
+    /// The person.
+    pub invitee: Invitee,
+    /// The caller's own id for it.
+    pub external_id: Option<String>,
+    /// Stored, filterable, used by routing; never sent to a provider.
+    pub labels: BTreeMap<String, String>,
+    /// Per provider kind, in that provider's vocabulary.
+    pub options: BTreeMap<String, Value>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The word used in JSON, in the store and in metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or(UnknownWord)
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// A word that names none of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not one of the known words")]
+pub struct UnknownWord;
+
+words!(
+    /// The state of an invite.
+    Status {
+        /// Durably accepted, not handed to the provider yet.
+        Queued = "queued",
+        /// A call is under way, or the provider's own processing is being followed.
+        Sending = "sending",
+        /// A call may or may not have taken effect.
+        Unknown = "unknown",
+        /// The provider wants a human approval first.
+        AwaitingApproval = "awaiting_approval",
+        /// Exists at the provider, no answer yet.
+        Pending = "pending",
+        /// The provider says that it has mailed it.
+        Sent = "sent",
+        /// The person accepted.
+        Accepted = "accepted",
+        /// The person declined.
+        Declined = "declined",
+        /// Lapsed unanswered.
+        Expired = "expired",
+        /// Withdrawn.
+        Revoked = "revoked",
+        /// Refused, or given up.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// How a status is known.
+    StatusSource {
+        /// The gateway's own doing.
+        Gateway = "gateway",
+        /// The provider said so.
+        Provider = "provider",
+        /// Set through the API.
+        Caller = "caller",
+        /// By clock or by absence.
+        Inferred = "inferred",
+    }
+);
+
+impl Status {
+    /// Nothing the provider says changes it any more.
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Accepted | Self::Declined | Self::Expired | Self::Revoked | Self::Failed
+        )
+    }
+
+    /// A waiting caller need not wait longer: the invite left `queued`, `sending` and `unknown`.
+    pub const fn is_settled(self) -> bool {
+        !matches!(self, Self::Queued | Self::Sending | Self::Unknown)
+    }
+
+    /// Counts as an invite of that person for the duplicate rule (`queued` to `sent`).
+    pub const fn is_live(self) -> bool {
+        !self.is_final()
+    }
+
+    /// Exists at the provider and may still change there, so it is asked about.
+    pub const fn is_open_at_provider(self) -> bool {
+        matches!(self, Self::AwaitingApproval | Self::Pending | Self::Sent)
+    }
+
+    /// Whether an invite in this status, known by `from`, may become `to` because `by` says so.
+    ///
+    /// - The engine (`Gateway`) moves an invite along its path, and puts a failed one back in the
+    ///   queue when a person asks.
+    /// - A provider's word (`Provider`, or `Inferred` from it) settles what is not final. The one
+    ///   final status it may still change is an `expired` that was read off the clock alone, which
+    ///   may turn out `accepted`.
+    /// - A caller may override an answer (`accepted`, `declined`) and decide an `unknown`.
+    pub fn can_become(self, from: StatusSource, to: Self, by: StatusSource) -> bool {
+        use Status::{
+            Accepted, AwaitingApproval, Declined, Expired, Failed, Pending, Queued, Revoked,
+            Sending, Sent, Unknown,
+        };
+        match by {
+            StatusSource::Gateway => match self {
+                Queued => matches!(to, Sending | Failed | Revoked),
+                Sending => matches!(to, Queued | Unknown | Failed),
+                Unknown => matches!(to, Queued | Sending | Failed),
+                Failed => to == Queued,
+                _ => false,
+            },
+            StatusSource::Provider | StatusSource::Inferred => match self {
+                Queued | Failed | Accepted | Declined | Revoked => false,
+                Expired => from == StatusSource::Inferred && to == Accepted,
+                Sending | Unknown => !matches!(to, Queued | Unknown),
+                AwaitingApproval | Pending | Sent => !matches!(to, Queued | Sending | Unknown),
+            },
+            StatusSource::Caller => match self {
+                Unknown => matches!(to, Pending | Failed | Queued),
+                AwaitingApproval | Pending | Sent | Accepted | Declined => {
+                    matches!(to, Pending | Sent | Accepted | Declined)
+                        || (to == Revoked && self.is_open_at_provider())
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn status() -> impl Strategy<Value = Status> {
+        prop::sample::select(Status::ALL)
+    }
+
+    fn source() -> impl Strategy<Value = StatusSource> {
+        prop::sample::select(StatusSource::ALL)
+    }
+
+    proptest! {
+        #[test]
+        fn a_provider_never_changes_a_final_status_but_expired_by_the_clock_to_accepted(
+            from in status(), known_by in source(), to in status(),
+            by in prop::sample::select(&[StatusSource::Provider, StatusSource::Inferred][..]),
+        ) {
+            if from.is_final() && from.can_become(known_by, to, by) {
+                prop_assert_eq!((from, known_by, to), (Status::Expired, StatusSource::Inferred, Status::Accepted));
+            }
+        }
+
+        #[test]
+        fn only_the_engine_or_a_deciding_person_puts_an_invite_back_in_the_queue(
+            from in status(), known_by in source(), by in source(),
+        ) {
+            if from.can_become(known_by, Status::Queued, by) {
+                let engine = by == StatusSource::Gateway
+                    && matches!(from, Status::Sending | Status::Unknown | Status::Failed);
+                let person = by == StatusSource::Caller && from == Status::Unknown;
+                prop_assert!(engine || person);
+            }
+        }
+
+        #[test]
+        fn nothing_that_exists_at_a_provider_is_ever_sent_again(
+            from in status(), known_by in source(), by in source(),
+        ) {
+            if from.can_become(known_by, Status::Sending, by) {
+                prop_assert!(!from.is_open_at_provider());
+                prop_assert!(from == Status::Queued || from == Status::Unknown || from == Status::Sending);
+            }
+        }
+
+        #[test]
+        fn every_status_is_live_or_final_and_reads_back_from_its_word(s in status()) {
+            prop_assert!(s.is_live() != s.is_final());
+            prop_assert_eq!(s.as_str().parse::<Status>(), Ok(s));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One mechanism for checking what people write as JSON or TOML: the JSON Schema of a Rust type.
+//!
+//! Provider configuration and the `options` of an invite go through it, so all faults are found at
+//! once, each with its pointer, and the published schema is the one that is enforced.
+
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value};
+
+use crate::Fault;
+
+/// The JSON Schema (2020-12) of a type, compiled.
+pub struct Schema {
+    document: Value,
+    validator: Validator,
+}
+
+impl Schema {
+    /// The schema of `T`, without references to elsewhere.
+    ///
+    /// # Panics
+    /// If `T`'s derived schema is not a valid schema: a defect that every test of the type shows.
+    pub fn of<T: JsonSchema>() -> Self {
+        let mut settings = SchemaSettings::draft2020_12();
+        settings.inline_subschemas = true;
+        Self::new(settings.into_generator().into_root_schema_for::<T>().to_value())
+    }
+
+    /// A schema that was put together from others.
+    ///
+    /// # Panics
+    /// If it is not a valid schema: a defect of whoever put it together.
+    pub fn new(document: Value) -> Self {
+        let validator = jsonschema::validator_for(&document).expect("a derived schema is valid");
+        Self { document, validator }
+    }
+
+    /// The schema itself.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// Every fault of `value`, in document order; none if it fits.
+    pub fn check(&self, value: &Value) -> Vec<Fault> {
+        self.validator.iter_errors(value).flat_map(|error| self.explain(&error)).collect()
+    }
+
+    fn explain(&self, error: &ValidationError<'_>) -> Vec<Fault> {
+        let at = error.instance_path().as_str();
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let known = self.known_members(error);
+                unexpected.iter().map(|name| unknown(at, name, known)).collect()
+            }
+            ValidationErrorKind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let detail = format!("`{name}` is missing");
+                vec![Fault::new(format!("{at}/{}", escape(name)), "required", detail)]
+            }
+            ValidationErrorKind::Enum { options } => {
+                let words = options.as_array().into_iter().flatten().filter_map(Value::as_str);
+                vec![not_one_of(at, error.instance(), &words.collect::<Vec<_>>())]
+            }
+            ValidationErrorKind::AnyOf { context }
+            | ValidationErrorKind::OneOfNotValid { context } => self.explain_forms(error, context),
+            kind => {
+                let detail = error.masked_with("the value").to_string();
+                vec![Fault::new(at, code(kind), detail)]
+            }
+        }
+    }
+
+    /// Why a value fits none of several forms: by the form that was most likely meant.
+    fn explain_forms(
+        &self,
+        error: &ValidationError<'_>,
+        forms: &[Vec<ValidationError<'_>>],
+    ) -> Vec<Fault> {
+        let at = error.instance_path().as_str();
+        let forms: Vec<_> = forms.iter().filter(|form| !is_of_another_type(form, at)).collect();
+        let words: Vec<_> = forms.iter().filter_map(|form| only_word(form)).collect();
+        if !words.is_empty() && words.len() == forms.len() {
+            return vec![not_one_of(at, error.instance(), &words)];
+        }
+        let fewest = forms.iter().map(|form| form.len()).min().unwrap_or_default();
+        let mut likely = forms
+            .iter()
+            .filter(|form| form.len() == fewest)
+            .map(|form| form.iter().flat_map(|fault| self.explain(fault)).collect::<Vec<_>>());
+        let Some(mut faults) = likely.next() else {
+            return vec![Fault::new(at, "wrong-type", "the value is of a type not taken here")];
+        };
+        // Between equally likely forms only what is wrong with each of them is certain.
+        for others in likely {
+            let same = |a: &Fault, b: &Fault| a.pointer == b.pointer && a.code == b.code;
+            faults.retain_mut(|fault| {
+                let Some(other) = others.iter().find(|other| same(other, fault)) else {
+                    return false;
+                };
+                fault.suggestion = fault.suggestion.take().or_else(|| other.suggestion.clone());
+                true
+            });
+        }
+        if faults.is_empty() {
+            let detail = "the value fits none of the forms that are taken here";
+            faults.push(Fault::new(at, "invalid", detail));
+        }
+        faults
+    }
+
+    /// The members that the schema names where `error` found others.
+    fn known_members(&self, error: &ValidationError<'_>) -> Option<&Map<String, Value>> {
+        let (object, _) = error.schema_path().as_str().rsplit_once('/')?;
+        self.document.pointer(object)?.get("properties")?.as_object()
+    }
+}
+
+/// Whether a form asks for a value of another type than the one at `at`.
+fn is_of_another_type(form: &[ValidationError<'_>], at: &str) -> bool {
+    form.iter().filter(|error| error.instance_path().as_str() == at).any(|e| match e.kind() {
+        ValidationErrorKind::Type { .. } => true,
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            context.iter().all(|form| is_of_another_type(form, at))
+        }
+        _ => false,
+    })
+}
+
+/// The word that a form asks for, if that is all that the form asks for.
+fn only_word<'a>(form: &'a [ValidationError<'_>]) -> Option<&'a str> {
+    match form {
+        [error] => match error.kind() {
+            ValidationErrorKind::Constant { expected_value } => expected_value.as_str(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn unknown(at: &str, name: &str, known: Option<&Map<String, Value>>) -> Fault {
+    let known = known.into_iter().flat_map(|members| members.keys().map(String::as_str));
+    Fault {
+        suggestion: nearest(name, known).map(str::to_owned),
+        ..Fault::new(
+            format!("{at}/{}", escape(name)),
+            "unknown-member",
+            format!("`{name}` is not known here"),
+        )
+    }
+}
+
+fn not_one_of(at: &str, value: &Value, words: &[&str]) -> Fault {
+    let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    let meant = value.as_str().and_then(|word| nearest(word, words.iter().copied()));
+    Fault {
+        suggestion: meant.map(str::to_owned),
+        ..Fault::new(at, "not-allowed", format!("the value is not one of {}", quoted.join(", ")))
+    }
+}
+
+/// The candidate most like `name`, if any is like it at all.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A member's name as one step of a JSON pointer (RFC 6901).
+pub fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn code(kind: &ValidationErrorKind) -> &'static str {
+    match kind {
+        ValidationErrorKind::MaxLength { .. } => "too-long",
+        ValidationErrorKind::MinLength { .. } => "too-short",
+        ValidationErrorKind::MaxItems { .. } => "too-many",
+        ValidationErrorKind::Type { .. } => "wrong-type",
+        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => "not-allowed",
+        _ => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(JsonSchema, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Sample {
+        event_id: String,
+        notify: Option<i64>,
+    }
+
+    fn faults(value: Value) -> Vec<(String, String, Option<String>)> {
+        let found = Schema::of::<Sample>().check(&value);
+        found.into_iter().map(|f| (f.pointer, f.code, f.suggestion)).collect()
+    }
+
+    #[test]
+    fn a_missing_member_is_named_by_its_pointer() {
+        assert_eq!(faults(json!({})), [("/event_id".into(), "required".into(), None)]);
+    }
+
+    #[test]
+    fn an_unknown_member_comes_with_the_nearest_known_one() {
+        let expected = ("/event_di".into(), "unknown-member".into(), Some("event_id".into()));
+        assert!(faults(json!({"event_id": "e", "event_di": 1})).contains(&expected));
+    }
+
+    #[derive(JsonSchema, serde::Deserialize)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Nested {
+        inner: Option<Sample>,
+        secret: Option<crate::secret::SecretRefs>,
+        word: Option<crate::Outcome>,
+    }
+
+    fn nested(value: Value) -> Vec<(String, String, Option<String>)> {
+        let found = Schema::of::<Nested>().check(&value);
+        found.into_iter().map(|f| (f.pointer, f.code, f.suggestion)).collect()
+    }
+
+    #[test]
+    fn an_unknown_member_further_in_comes_with_the_nearest_one_there() {
+        let found = nested(json!({"inner": {"event_id": "e", "notfy": 1}}));
+        assert_eq!(
+            found,
+            [("/inner/notfy".into(), "unknown-member".into(), Some("notify".into()))]
+        );
+    }
+
+    #[test]
+    fn of_several_forms_the_one_that_was_meant_is_explained() {
+        for (value, pointer, code, suggestion) in [
+            (json!({"envv": "A"}), "/secret/envv", "unknown-member", Some("env")),
+            (json!({"env": 1}), "/secret/env", "wrong-type", None),
+            (json!([{"env": "A"}, {"fil": "B"}]), "/secret/1/fil", "unknown-member", Some("file")),
+            (json!({}), "/secret", "invalid", None),
+            (json!(1), "/secret", "wrong-type", None),
+        ] {
+            let expected = (pointer.into(), code.into(), suggestion.map(str::to_owned));
+            assert_eq!(nested(json!({"secret": value})), [expected], "{value}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_not_taken_comes_with_the_nearest_one_that_is() {
+        let found = nested(json!({"word": "throtled"}));
+        assert_eq!(found, [("/word".into(), "not-allowed".into(), Some("throttled".into()))]);
+    }
+
+    #[test]
+    fn a_fault_never_quotes_the_value() {
+        let found =
+            Schema::of::<Sample>().check(&json!({"event_id": ["s3cret"], "notify": "s3cret"}));
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|fault| !fault.detail.contains("s3cret")), "{found:?}");
+    }
+}

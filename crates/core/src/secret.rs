@@ -1,0 +1,191 @@
+//! Secrets: how a document refers to them, and how an adapter holds them.
+//!
+//! A document holds references, never values. What resolves a reference (reading the environment
+//! and files) is the configuration crate; adapters only see a [`Credential`].
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// Where a secret is to be found.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(EnvRef),
+    /// A file, read again when it changes.
+    File(FileRef),
+    /// The secret itself; taken only where the provider is on loopback.
+    Literal(String),
+}
+
+/// `{ env = "NAME" }`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvRef {
+    /// The variable's name.
+    pub env: String,
+}
+
+/// `{ file = "PATH" }`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileRef {
+    /// The file's path, relative to the working directory.
+    pub file: PathBuf,
+}
+
+impl fmt::Display for SecretRef {
+    /// The reference, never a value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(r) => write!(f, "environment variable {}", r.env),
+            Self::File(r) => write!(f, "file {}", r.file.display()),
+            Self::Literal(_) => f.write_str("a literal secret"),
+        }
+    }
+}
+
+impl fmt::Debug for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One reference, or two of which the second takes over when the provider refuses the first.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SecretRefs {
+    /// One secret.
+    One(SecretRef),
+    /// The one in use and the one that takes over.
+    Two([SecretRef; 2]),
+}
+
+impl SecretRefs {
+    /// The references, in the order of their use.
+    pub fn iter(&self) -> impl Iterator<Item = &SecretRef> {
+        match self {
+            Self::One(reference) => std::slice::from_ref(reference).iter(),
+            Self::Two(references) => references.iter(),
+        }
+    }
+}
+
+/// A secret that is in use: its present value, and how it fared.
+pub struct Secret {
+    reference: String,
+    value: RwLock<(u64, Arc<SecretString>)>,
+    used: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Secret {
+    /// A secret with its first value; `reference` is how the document names it.
+    pub fn new(reference: &SecretRef, value: SecretString) -> Self {
+        Self {
+            reference: reference.to_string(),
+            value: RwLock::new((0, Arc::new(value))),
+            used: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// The present value, with a number that changes whenever the value does.
+    pub fn current(&self) -> (u64, Arc<SecretString>) {
+        self.value.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the value; true if it is another one.
+    pub fn replace(&self, value: SecretString) -> bool {
+        let mut held = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        if held.1.expose_secret() == value.expose_secret() {
+            return false;
+        }
+        *held = (held.0 + 1, Arc::new(value));
+        true
+    }
+
+    /// Counts a call made with it.
+    pub fn count_use(&self) {
+        self.used.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that the provider refused because of it.
+    pub fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.reference)
+    }
+}
+
+/// The one or two secrets by which a provider knows the gateway. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Credential(Arc<[Arc<Secret>]>);
+
+/// How one secret of a credential fared since the process started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CredentialUse {
+    /// How the document names the secret; never its value.
+    pub reference: String,
+    /// Calls made with it.
+    pub used: u64,
+    /// Calls that the provider refused because of it.
+    pub refused: u64,
+}
+
+impl Credential {
+    /// A credential of these secrets, in the order of their use.
+    pub fn new(secrets: Vec<Arc<Secret>>) -> Self {
+        Self(secrets.into())
+    }
+
+    /// The secrets in the order in which to try them.
+    pub fn secrets(&self) -> &[Arc<Secret>] {
+        &self.0
+    }
+
+    /// How each secret fared.
+    pub fn usage(&self) -> Vec<CredentialUse> {
+        let usage = |secret: &Arc<Secret>| CredentialUse {
+            reference: secret.reference.clone(),
+            used: secret.used.load(Ordering::Relaxed),
+            refused: secret.refused.load(Ordering::Relaxed),
+        };
+        self.0.iter().map(usage).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_and_a_secret_never_print_a_value() {
+        let literal = SecretRef::Literal("s3cret".into());
+        let secret = Secret::new(&literal, SecretString::from("s3cret"));
+        assert!(!format!("{literal:?} {literal} {secret:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn replacing_a_secret_by_itself_is_no_change() {
+        let secret = Secret::new(&SecretRef::Literal("a".into()), SecretString::from("a"));
+        assert!(!secret.replace(SecretString::from("a")));
+        assert!(secret.replace(SecretString::from("b")));
+        let (version, value) = secret.current();
+        assert_eq!((version, value.expose_secret()), (1, "b"));
+    }
+}

@@ -1,0 +1,412 @@
+//! One create call: prepare, claim, call, record.
+
+use std::{sync::Arc, time::Duration};
+
+use invite_config::Provider;
+use invite_core::{
+    AttemptId, Cause, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
+    Status, http::CallContext,
+};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    engine::Inner,
+    fault, follow,
+    lane::{Event, Lane, LastError, Slot},
+    transition::{self, Settlement},
+};
+
+/// What a create call comes to: for all of it, or per recipient.
+pub(crate) type Reply = Result<Vec<Result<Observed, ProviderError>>, ProviderError>;
+
+/// A create call on its way.
+pub(crate) struct Call {
+    pub engine: Arc<Inner>,
+    pub lane: Arc<Lane>,
+    pub provider: Arc<Provider>,
+}
+
+/// A call whose invites are `sending` under a lease.
+pub(crate) struct Claimed {
+    pub attempt: AttemptId,
+    pub invites: Vec<InviteRecord>,
+    pub recipients: Vec<Recipient>,
+    pub revision: i64,
+    /// When the lease is over at the latest, by this process's own measure.
+    pub lease_end: Instant,
+}
+
+impl Call {
+    /// Freezes the call, claims its invites with it, and sends it in a task of its own.
+    pub async fn claim_and_send(
+        self,
+        invites: Vec<InviteRecord>,
+        revision: i64,
+        epoch: i64,
+        slot: Slot,
+    ) -> Result<(), invite_store::Error> {
+        let (invites, recipients): (Vec<_>, Vec<_>) = invites
+            .into_iter()
+            .filter_map(|invite| recipient(&invite).map(|recipient| (invite, recipient)))
+            .unzip();
+        let context = CallContext::new(self.provider.limits.timeout);
+        let mut at = self.engine.clock.now();
+        loop {
+            let prepared = self.provider.adapter.prepare(&context, &recipients, at).await;
+            let lease_end = Instant::now() + self.engine.settings.lease;
+            let attempt = AttemptId::generate();
+            let claim = self.claim(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
+            match claim.await? {
+                Changed::Written(invites) => {
+                    let claimed = Claimed { attempt, invites, recipients, revision, lease_end };
+                    let tasks = self.engine.tasks.clone();
+                    tasks.spawn(self.send(claimed, prepared, slot));
+                    return Ok(());
+                }
+                // Equal bytes in the same millisecond would be one activity at the provider.
+                Changed::FingerprintTaken => at += Duration::from_millis(1),
+                Changed::LaneLost => {
+                    self.lane.lose();
+                    return Ok(());
+                }
+                // Somebody withdrew one of them, or one came into doubt elsewhere: gather again.
+                Changed::Aborted | Changed::ProviderRefTaken { .. } => return Ok(()),
+            }
+        }
+    }
+
+    async fn claim(
+        &self,
+        attempt: AttemptId,
+        invites: &[InviteRecord],
+        call: Option<&PreparedCall>,
+        revision: i64,
+        epoch: i64,
+    ) -> Result<Changed, invite_store::Error> {
+        let lease = self.engine.settings.lease;
+        let change = Change {
+            begin: Some(NewAttempt {
+                id: attempt,
+                provider: self.provider.name.clone(),
+                operation: "create",
+                call: call.cloned(),
+                config_revision: revision,
+                traceparent: None,
+                started_at: self.engine.clock.now(),
+            }),
+            lane: Some((self.lane.name.clone(), epoch)),
+            ..Change::of(
+                invites.iter().map(|invite| invite.id).collect(),
+                move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                    transition::claim(state, attempt, now + lease)
+                },
+            )
+        };
+        self.engine.store.change(change).await
+    }
+
+    async fn send(
+        self,
+        claimed: Claimed,
+        prepared: Result<PreparedCall, ProviderError>,
+        slot: Slot,
+    ) {
+        let timeout = self.provider.limits.timeout;
+        let started = Instant::now();
+        let context = CallContext::new(timeout);
+        let reply = match &prepared {
+            Err(error) => Err(error.clone()),
+            // A claim that took so long that the call might outlive its lease is not followed by a
+            // call: somebody else may hold the invites by then.
+            Ok(_) if claimed.lease_end.saturating_duration_since(started) < timeout => {
+                Err(ProviderError::new(Outcome::NotSent, "the claim took too long to send safely"))
+            }
+            Ok(call) => self.provider.adapter.create(&context, call, &claimed.recipients).await,
+        };
+        let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.engine.clock.now());
+        self.note(&judged, started.elapsed());
+        record(&self.engine, &claimed, &judged, &context).await;
+        drop(slot);
+        if let (Ok(call), true) = (prepared, judged.is_processing()) {
+            follow::follow(&self, claimed, call).await;
+        }
+    }
+
+    /// Tells lane, metrics and log how it went.
+    fn note(&self, judged: &Judged, took: Duration) {
+        let now = self.engine.clock.now();
+        self.lane.with_state(|state| {
+            *state.outcomes.entry(judged.outcome).or_default() += 1;
+            if let Some(error) = &judged.error {
+                state.last_error = Some(LastError {
+                    at: now,
+                    operation: "create".to_owned(),
+                    outcome: error.outcome,
+                    message: error.message.clone(),
+                    code: error.code.clone(),
+                    http_status: error.http_status,
+                });
+            }
+            state.take(&judged.event, judged.error.as_ref(), &self.provider.limits.retry, now);
+        });
+        count(&self.lane.name, "create", judged.outcome, took);
+        let (name, invites) = (&self.lane.name, judged.settlements.len());
+        match &judged.error {
+            None => {
+                tracing::info!(provider.name = name, invites, outcome = judged.outcome, "created");
+            }
+            Some(error) => {
+                tracing::warn!(provider.name = name, invites, outcome = judged.outcome, %error, "a create call did not succeed");
+            }
+        }
+    }
+}
+
+/// Counts an attempt, by bounded labels.
+pub(crate) fn count(
+    provider: &str,
+    operation: &'static str,
+    outcome: &'static str,
+    took: Duration,
+) {
+    metrics::counter!("invite_attempts_total", "provider" => provider.to_owned(),
+        "operation" => operation, "outcome" => outcome)
+    .increment(1);
+    metrics::histogram!("invite_attempt_duration_seconds", "provider" => provider.to_owned(),
+        "operation" => operation)
+    .record(took.as_secs_f64());
+}
+
+/// What a reply means: for each invite, for the lane, and for the record.
+pub(crate) struct Judged {
+    pub settlements: Vec<Settlement>,
+    pub outcome: &'static str,
+    pub error: Option<ProviderError>,
+    pub event: Event,
+}
+
+impl Judged {
+    fn is_processing(&self) -> bool {
+        self.settlements.iter().any(|settlement| {
+            matches!(settlement, Settlement::Exists(seen) if seen.status == Status::Sending)
+        })
+    }
+}
+
+/// Decides by the table of docs/delivery.md.
+pub(crate) fn judge(
+    provider: &Provider,
+    lane: &Lane,
+    claimed: &Claimed,
+    reply: &Reply,
+    now: Timestamp,
+) -> Judged {
+    match reply {
+        Ok(results) => judge_items(provider, lane, claimed, results),
+        Err(error) => {
+            let proven = lane.with_state(|state| state.created_under == Some(claimed.revision));
+            let (settlements, event) = judge_refusal(provider, claimed, error, proven, now);
+            Judged {
+                settlements,
+                outcome: error.outcome.as_str(),
+                error: Some(error.clone()),
+                event,
+            }
+        }
+    }
+}
+
+fn judge_items(
+    provider: &Provider,
+    lane: &Lane,
+    claimed: &Claimed,
+    results: &[Result<Observed, ProviderError>],
+) -> Judged {
+    let mut error = None;
+    let settle = |i: usize| match results.get(i) {
+        Some(Ok(observed)) => Settlement::Exists(Box::new(observed.clone())),
+        Some(Err(refused)) => {
+            let fault = fault::refused(Some(&provider.name), refused);
+            error.get_or_insert_with(|| refused.clone());
+            match refused.outcome {
+                Outcome::Rejected => Settlement::Failed(fault),
+                Outcome::NotSent | Outcome::Throttled => {
+                    Settlement::Again { at: None, group: None }
+                }
+                Outcome::Unknown => Settlement::Unknown(fault),
+            }
+        }
+        None => Settlement::Unknown(fault::refused(
+            Some(&provider.name),
+            &ProviderError::new(Outcome::Unknown, "the reply leaves this invite out"),
+        )),
+    };
+    let settlements: Vec<_> = (0..claimed.invites.len()).map(settle).collect();
+    if results.iter().any(Result::is_ok) {
+        lane.with_state(|state| state.created_under = Some(claimed.revision));
+    }
+    let unknown = settlements.iter().any(|s| matches!(s, Settlement::Unknown(_)));
+    let exists = settlements.iter().any(|s| matches!(s, Settlement::Exists(_)));
+    let outcome = match (unknown, exists) {
+        (true, _) => Outcome::Unknown.as_str(),
+        (false, true) => "succeeded",
+        (false, false) => Outcome::Rejected.as_str(),
+    };
+    Judged { settlements, outcome, error, event: Event::Success }
+}
+
+/// `proven`: this credential has created something under this revision, so a refusal of rights is
+/// about the invites and not about the configuration.
+fn judge_refusal(
+    provider: &Provider,
+    claimed: &Claimed,
+    error: &ProviderError,
+    proven: bool,
+    now: Timestamp,
+) -> (Vec<Settlement>, Event) {
+    let n = claimed.invites.len();
+    let again = |at| vec![Settlement::Again { at, group: None }; n];
+    let keep_group = |at| -> Vec<Settlement> {
+        let group = claimed.invites.iter().map(|invite| invite.state.group_id.clone());
+        group.map(|group| Settlement::Again { at, group }).collect()
+    };
+    let fault = || fault::refused(Some(&provider.name), error);
+    match (error.outcome, error.cause) {
+        (Outcome::NotSent, cause) => {
+            let unreachable = cause == Cause::Transport;
+            let event = match cause {
+                Cause::Credentials => Event::Credentials,
+                _ => Event::Failing { unreachable },
+            };
+            // A lane that goes on needs each invite to wait by itself.
+            let at = (!unreachable).then(|| now + provider.limits.retry.first);
+            (keep_group(at), event)
+        }
+        (Outcome::Throttled, _) => (keep_group(None), Event::Throttled(error.retry_after)),
+        (Outcome::Unknown, _) => {
+            (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
+        }
+        (Outcome::Rejected, Cause::Credentials) => (keep_group(None), Event::Credentials),
+        (Outcome::Rejected, Cause::NotAuthorized) if !proven => {
+            (keep_group(None), Event::Credentials)
+        }
+        (Outcome::Rejected, Cause::Quota) => (vec![Settlement::Failed(fault()); n], Event::Neutral),
+        (Outcome::Rejected, _) if !error.items.is_empty() => {
+            (fail_named(provider, error, again(None)), Event::Neutral)
+        }
+        (Outcome::Rejected, _) if n == 1 => (vec![Settlement::Failed(fault())], Event::Neutral),
+        (Outcome::Rejected, _) => (halve(n), Event::Neutral),
+    }
+}
+
+/// The invites that the refusal named fail; the others go again at once.
+fn fail_named(
+    provider: &Provider,
+    error: &ProviderError,
+    mut settlements: Vec<Settlement>,
+) -> Vec<Settlement> {
+    for (index, settlement) in settlements.iter_mut().enumerate() {
+        let faults: Vec<_> =
+            error.items.iter().filter(|item| item.index == index).map(|item| &item.fault).collect();
+        if faults.is_empty() {
+            continue;
+        }
+        let mut fault = fault::refused(Some(&provider.name), error);
+        fault["errors"] = serde_json::to_value(&faults).unwrap_or(Value::Null);
+        *settlement = Settlement::Failed(fault);
+    }
+    settlements
+}
+
+/// One of them is at fault and nobody says which: each half goes by itself.
+fn halve(n: usize) -> Vec<Settlement> {
+    let groups = [AttemptId::generate().to_string(), AttemptId::generate().to_string()];
+    let half = |i| groups[usize::from(i >= n.div_ceil(2))].clone();
+    (0..n).map(|i| Settlement::Again { at: None, group: Some(half(i)) }).collect()
+}
+
+/// Stores what the attempt came to, however long the store is away: the call was made, and only
+/// this process knows how it ended. Once the lease is over the record is a late reply.
+pub(crate) async fn record(
+    engine: &Inner,
+    claimed: &Claimed,
+    judged: &Judged,
+    context: &CallContext,
+) {
+    let mut settlements = judged.settlements.clone();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let change = record_change(engine, claimed, judged, context, settlements.clone());
+        match engine.store.change(change).await {
+            Ok(Changed::ProviderRefTaken { invite }) => {
+                let place = claimed.invites.iter().position(|record| record.id == invite);
+                if let Some(settlement) = place.and_then(|i| settlements.get_mut(i)) {
+                    *settlement = Settlement::Failed(fault::already_held());
+                }
+                continue;
+            }
+            Ok(Changed::Written(_)) => break,
+            Ok(other) => {
+                tracing::error!(attempt.id = %claimed.attempt, ?other, "an attempt's outcome was not recorded");
+                break;
+            }
+            Err(error) => {
+                tracing::error!(attempt.id = %claimed.attempt, %error, "cannot record an attempt's outcome; trying again");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+        let lost = claimed.lease_end.elapsed() > engine.settings.lease;
+        if lost || (engine.stopping.is_cancelled() && claimed.lease_end <= Instant::now()) {
+            break;
+        }
+    }
+    engine.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
+}
+
+fn record_change(
+    engine: &Inner,
+    claimed: &Claimed,
+    judged: &Judged,
+    context: &CallContext,
+    settlements: Vec<Settlement>,
+) -> Change {
+    let attempt = claimed.attempt;
+    let exchange = context.exchanges().pop();
+    Change {
+        end: Some(AttemptEnd {
+            id: attempt,
+            finished_at: engine.clock.now(),
+            outcome: judged.outcome.to_owned(),
+            http_status: exchange.as_ref().and_then(|exchange| exchange.status),
+            detail: judged.error.as_ref().map(|error| error.message.clone()),
+            target: exchange.as_ref().map(|exchange| exchange.target.clone()),
+            request: None,
+            reply: exchange.and_then(|exchange| exchange.reply),
+        }),
+        ..Change::of(
+            claimed.invites.iter().map(|invite| invite.id).collect(),
+            move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                transition::settle(state, attempt, &settlements[i], now)
+            },
+        )
+    }
+}
+
+/// An invite as the adapters see it; none for an item that was refused before it was bound.
+pub(crate) fn recipient(invite: &InviteRecord) -> Option<Recipient> {
+    Some(Recipient {
+        id: invite.id,
+        invitee: invite.invitee.clone(),
+        address: invite.address.clone()?,
+        destination: destination(invite)?,
+        params: invite.params.clone(),
+    })
+}
+
+pub(crate) fn destination(invite: &InviteRecord) -> Option<Destination> {
+    invite.destination.clone()
+}

@@ -1,0 +1,199 @@
+//! The engine: owns the lanes, takes batches, wakes whoever waits, and stops in order.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use invite_config::Live;
+use invite_core::{BatchId, Clock};
+use invite_store::{Acceptance, NewBatch, Placement, Store};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    lane::{self, Lane},
+    recovery,
+    waiters::Waiters,
+};
+
+/// How often a replica looks for what other replicas did.
+pub(crate) const SHARED_POLL: Duration = Duration::from_millis(500);
+
+/// The `[delivery]` part of the process's configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a claim is held without renewal.
+    pub lease: Duration,
+    /// Between looking up an unknown outcome and believing that it is absent.
+    pub settle: Duration,
+    /// How often live invites are asked about; zero switches it off.
+    pub refresh: Duration,
+    /// How long calls under way may take to finish at shutdown.
+    pub shutdown_grace: Duration,
+}
+
+/// Why a batch was not accepted. Nothing of it was stored, but for `Store(CommitUnknown)`.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The process is stopping.
+    #[error("the gateway is shutting down and accepts nothing more")]
+    ShuttingDown,
+    /// The database said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] invite_store::Error),
+}
+
+/// The delivery engine. Cloning shares it.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub store: Store,
+    pub live: Live,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    pub waiters: Waiters,
+    pub stopping: CancellationToken,
+    pub tasks: TaskTracker,
+    /// Names this process in the lanes' leases.
+    pub owner: String,
+    lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+}
+
+impl Engine {
+    /// Recovers what an earlier process left behind, and starts a lane per configured provider.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub async fn start(
+        store: Store,
+        live: Live,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Result<Self, invite_store::Error> {
+        let engine = Self(Arc::new(Inner {
+            store,
+            live,
+            clock,
+            settings,
+            waiters: Waiters::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            owner: invite_core::AttemptId::generate().to_string(),
+            lanes: Mutex::default(),
+        }));
+        // Only one process serves a SQLite database, so whatever is `sending` there has no sender.
+        recovery::recover(&engine.0, !engine.0.store.is_shared()).await?;
+        for provider in engine.0.live.current().providers() {
+            engine.0.lane(&provider.name);
+        }
+        let inner = engine.0.clone();
+        engine.0.tasks.spawn(recovery::run(inner));
+        Ok(engine)
+    }
+
+    /// The live provider document.
+    pub fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Stores a batch durably and wakes the lanes of its providers.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]; after `CommitUnknown` it may be stored.
+    pub async fn accept(&self, batch: NewBatch) -> Result<Acceptance, AcceptError> {
+        if self.is_shutting_down() {
+            return Err(AcceptError::ShuttingDown);
+        }
+        let mut providers: Vec<String> = batch
+            .items
+            .iter()
+            .filter_map(|item| match &item.placement {
+                Placement::Bound { provider, .. } => Some(provider.clone()),
+                Placement::Refused { .. } => None,
+            })
+            .collect();
+        providers.sort_unstable();
+        providers.dedup();
+        let acceptance = self.0.store.accept(batch, crate::fault::duplicate).await?;
+        if matches!(acceptance, Acceptance::Accepted(_)) {
+            for provider in &providers {
+                self.0.lane(provider).wake.notify_one();
+            }
+        }
+        Ok(acceptance)
+    }
+
+    /// Returns when every invite of the batch has left `queued`, `sending` and `unknown`, when
+    /// `limit` is over, or when shutdown begins. The caller then reads the batch.
+    pub async fn wait_settled(&self, batch: BatchId, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let waiting = self.0.waiters.wait_for(batch);
+        loop {
+            let changed = waiting.changed();
+            match self.0.store.batch_counts(batch).await {
+                Ok(counts) if counts.keys().all(|status| status.is_settled()) => return,
+                Ok(_) => {}
+                // The caller reads the batch next and reports what is wrong.
+                Err(_) => return,
+            }
+            let poll = if self.0.store.is_shared() { SHARED_POLL } else { limit };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(poll) => {}
+                () = tokio::time::sleep_until(deadline) => return,
+                () = self.0.stopping.cancelled() => return,
+            }
+        }
+    }
+
+    /// A secret of this provider is another one now: what its lane paused for may be over.
+    pub fn secret_changed(&self, provider: &str) {
+        let lane = self.0.lane(provider);
+        lane.with_state(|state| state.resume(self.0.clock.now()));
+        lane.wake.notify_one();
+    }
+
+    /// Whether shutdown has begun.
+    pub fn is_shutting_down(&self) -> bool {
+        self.0.stopping.is_cancelled()
+    }
+
+    /// Stops claiming, wakes the waiting callers, and gives the calls under way `shutdown_grace` to
+    /// finish and be recorded. What is still under way then is found again by the next process.
+    pub async fn shutdown(&self) {
+        self.0.stopping.cancel();
+        self.0.tasks.close();
+        let grace = self.0.settings.shutdown_grace;
+        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                grace.seconds = grace.as_secs_f64(),
+                "calls are still under way after delivery.shutdown_grace; their invites will be \
+                 `unknown` at the next start"
+            );
+        }
+    }
+}
+
+impl Inner {
+    /// The lane of a provider, started when first asked for.
+    pub fn lane(self: &Arc<Self>, provider: &str) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(provider) {
+            return lane.clone();
+        }
+        let lane = Arc::new(Lane::new(provider));
+        lanes.insert(provider.to_owned(), lane.clone());
+        if !self.stopping.is_cancelled() {
+            self.tasks.spawn(lane::run(self.clone(), lane.clone()));
+        }
+        lane
+    }
+}

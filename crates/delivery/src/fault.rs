@@ -1,0 +1,73 @@
+//! The reason kept on an invite: the members of a problem that concern the invite itself. The
+//! gateway adds `type` and `title` by the code.
+
+use invite_core::{Cause, InviteId, Outcome, ProviderError};
+use serde_json::{Value, json};
+
+/// The provider refused it, or what came back says nothing of its effect.
+pub fn refused(provider: Option<&str>, error: &ProviderError) -> Value {
+    let code = match (error.outcome, error.cause) {
+        (Outcome::Unknown, _) => "outcome-unknown",
+        (_, Cause::Quota) => "provider-quota",
+        (_, Cause::Credentials | Cause::NotAuthorized) => "provider-credentials",
+        (Outcome::Rejected, _) => "provider-rejected",
+        (Outcome::Throttled, _) => "provider-throttled",
+        (Outcome::NotSent, _) => "provider-unreachable",
+    };
+    let mut fault = json!({
+        "code": code,
+        "detail": error.message,
+        "origin": "provider",
+        "outcome": error.outcome.as_str(),
+        "provider": provider,
+        "provider_code": error.code,
+        "provider_http_status": error.http_status,
+    });
+    if let Some(members) = fault.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    fault
+}
+
+/// The gateway itself ended it.
+fn own(code: &str, outcome: Outcome, detail: String) -> Value {
+    json!({ "code": code, "detail": detail, "origin": "gateway", "outcome": outcome.as_str() })
+}
+
+/// It was in the queue for longer than `retry.give_up_after`.
+pub fn given_up(waited_for: Option<InviteId>) -> Value {
+    let detail = match waited_for {
+        Some(other) => format!(
+            "could not be sent in time: {other}, to the same person at the same place, is not settled"
+        ),
+        None => "could not be sent in time (limits.retry.give_up_after)".to_owned(),
+    };
+    own("given-up", Outcome::NotSent, detail)
+}
+
+/// Its sender went away during the call.
+pub fn sender_lost() -> Value {
+    let detail = "the gateway stopped or lost its lease during the call; whether it took effect is \
+                  not known";
+    own("outcome-unknown", Outcome::Unknown, detail.to_owned())
+}
+
+/// The provider answered with an invite that belongs to another of ours.
+pub fn already_held() -> Value {
+    let detail = "the provider answered with an invite that another Invite here already stands for; \
+                  nothing new is known to exist";
+    own("already-held", Outcome::Rejected, detail.to_owned())
+}
+
+/// A person already has a live invite at that place.
+pub fn duplicate(existing: &InviteId) -> Value {
+    let detail = format!("{existing} is a live invite to the same person at the same place");
+    json!({ "code": "duplicate", "detail": detail, "origin": "caller", "outcome": "rejected",
+            "existing": existing })
+}
+
+/// A person found that it does not exist.
+pub fn found_absent() -> Value {
+    let detail = "a person recorded that it does not exist at the provider".to_owned();
+    own("found-absent", Outcome::Rejected, detail)
+}

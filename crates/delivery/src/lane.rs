@@ -1,0 +1,249 @@
+//! One lane per provider: gathers what is queued for one destination into one call, as fast as the
+//! provider's limits and its present state allow.
+
+mod state;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use invite_config::Provider;
+use invite_core::Limits;
+use invite_store::InviteRecord;
+use tokio::{sync::Notify, time::Instant};
+
+pub(crate) use state::{Event, State};
+pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
+
+use crate::{attempt, engine::Inner, engine::SHARED_POLL, fault, transition};
+
+/// The longest a lane sleeps without looking for work.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What this process knows of one provider.
+pub(crate) struct Lane {
+    pub name: String,
+    /// Something may have changed: work came, a slot is free, the configuration is another.
+    pub wake: Notify,
+    pub state: Mutex<State>,
+    in_flight: AtomicU32,
+    budget: Mutex<Option<(f64, Arc<DefaultDirectRateLimiter>)>>,
+    held: Mutex<Option<Held>>,
+}
+
+/// This replica's hold on the lane.
+#[derive(Clone, Copy)]
+struct Held {
+    epoch: i64,
+    renewed: Instant,
+}
+
+/// A call's place among those under way; given back when dropped.
+pub(crate) struct Slot(Arc<Lane>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.wake.notify_one();
+    }
+}
+
+impl Lane {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            wake: Notify::new(),
+            state: Mutex::default(),
+            in_flight: AtomicU32::new(0),
+            budget: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// Reads or changes the lane's state.
+    pub fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Calls under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    fn take_slot(self: &Arc<Self>) -> Slot {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Slot(self.clone())
+    }
+
+    /// Waits for the next request that the rate budget allows.
+    pub async fn take_token(&self, limits: &Limits) {
+        let limiter = {
+            let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+            let rate = limits.requests_per_second;
+            match &*budget {
+                Some((known, limiter)) if *known == rate => limiter.clone(),
+                _ => {
+                    let limiter = Arc::new(RateLimiter::direct(quota(rate)));
+                    *budget = Some((rate, limiter.clone()));
+                    limiter
+                }
+            }
+        };
+        limiter.until_ready().await;
+    }
+
+    /// The epoch under which this replica holds the lane, if it does.
+    async fn hold(&self, engine: &Inner) -> Result<Option<i64>, invite_store::Error> {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let ttl = engine.settings.lease;
+        if let Some(held) = held.filter(|held| held.renewed.elapsed() < ttl / 3) {
+            return Ok(Some(held.epoch));
+        }
+        let renewed = Instant::now();
+        // On SQLite there is no other replica: a lease found there is that of a process long gone.
+        let force = held.is_none() && !engine.store.is_shared();
+        let epoch = engine.store.acquire_lane(&self.name, &engine.owner, ttl, force).await?;
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
+            epoch.map(|epoch| Held { epoch, renewed });
+        Ok(epoch)
+    }
+
+    /// Forgets the hold, so that the next step asks for it again.
+    pub fn lose(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn quota(rate: f64) -> Quota {
+    let period = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(IDLE);
+    let burst = std::num::NonZeroU32::new(rate as u32).unwrap_or(std::num::NonZeroU32::MIN);
+    Quota::with_period(period)
+        .unwrap_or_else(|| Quota::per_second(std::num::NonZeroU32::MAX))
+        .allow_burst(burst)
+}
+
+/// Runs until shutdown.
+pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
+    while !engine.stopping.is_cancelled() {
+        let pause = match step(&engine, &lane).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::error!(provider.name = lane.name, %error, "a lane cannot read or write the store");
+                Some(Duration::from_secs(1))
+            }
+        };
+        let Some(pause) = pause else { continue };
+        tokio::select! {
+            () = lane.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = engine.stopping.cancelled() => {}
+        }
+    }
+    if let Err(error) = engine.store.release_lane(&lane.name, &engine.owner).await {
+        tracing::warn!(provider.name = lane.name, %error, "cannot release a lane; its lease will run out");
+    }
+}
+
+/// Makes one call if one can be made now; else says how long to wait unless woken.
+async fn step(
+    engine: &Arc<Inner>,
+    lane: &Arc<Lane>,
+) -> Result<Option<Duration>, invite_store::Error> {
+    let idle = if engine.store.is_shared() { SHARED_POLL } else { IDLE };
+    let document = engine.live.current();
+    let Some(provider) = document.provider(&lane.name).cloned() else {
+        return Ok(Some(idle));
+    };
+    let Some(epoch) = lane.hold(engine).await? else { return Ok(Some(idle)) };
+    let now = engine.clock.now();
+    match engine.store.next_due(&lane.name).await? {
+        None => return Ok(Some(idle)),
+        Some(due) if due > now => return Ok(Some(until(now, due).min(idle))),
+        Some(_) => {}
+    }
+    if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
+        return Ok(Some(wait.min(idle)));
+    }
+    if lane.in_flight() >= provider.limits.max_in_flight {
+        return Ok(Some(idle));
+    }
+    tokio::select! {
+        () = lane.take_token(&provider.limits) => {}
+        () = engine.stopping.cancelled() => return Ok(None),
+    }
+    let group = gather(engine, lane, &provider).await?;
+    if group.is_empty() {
+        // Due, but all of it waits for an invite in doubt: look again when something changes.
+        return Ok(Some(idle.min(Duration::from_secs(1))));
+    }
+    let slot = lane.take_slot();
+    let call = attempt::Call { engine: engine.clone(), lane: lane.clone(), provider };
+    call.claim_and_send(group, document.revision(), epoch, slot).await?;
+    Ok(None)
+}
+
+fn until(now: jiff::Timestamp, then: jiff::Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// What goes into the next call: due invites of one destination, call key and group, each person
+/// once.
+async fn gather(
+    engine: &Inner,
+    lane: &Lane,
+    provider: &Provider,
+) -> Result<Vec<InviteRecord>, invite_store::Error> {
+    let max_batch = provider.limits.max_batch;
+    let read = || engine.store.due(&lane.name, engine.clock.now(), max_batch.saturating_mul(2));
+    let mut due = read().await?;
+    if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
+        // The first of them waits for company.
+        tokio::time::sleep(provider.limits.linger).await;
+        due = read().await?;
+    }
+    let give_up_after = provider.limits.retry.give_up_after;
+    let now = engine.clock.now();
+    let (late, due): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|invite| until(invite.state.queued_at, now) > give_up_after);
+    if !late.is_empty() {
+        give_up(engine, late).await?;
+    }
+    let mut group: Vec<InviteRecord> = Vec::new();
+    let mut people = BTreeSet::new();
+    for invite in due {
+        if group.len() == max_batch as usize {
+            break;
+        }
+        let fits = group.first().is_none_or(|first| {
+            first.destination == invite.destination
+                && first.call_key == invite.call_key
+                && first.state.group_id == invite.state.group_id
+        });
+        if fits && people.insert(invite.address.clone()) {
+            group.push(invite);
+        }
+    }
+    Ok(group)
+}
+
+/// Fails queued invites that could not be sent in time.
+pub(crate) async fn give_up(
+    engine: &Inner,
+    late: Vec<InviteRecord>,
+) -> Result<(), invite_store::Error> {
+    let batches: Vec<_> = late.iter().map(|invite| invite.batch_id).collect();
+    let invites = late.iter().map(|invite| invite.id).collect();
+    let error = fault::given_up(None);
+    let decide = move |_, _: &InviteRecord, state: &mut invite_store::InviteState, _| {
+        transition::give_up(state, &error)
+    };
+    engine.store.change(invite_store::Change::of(invites, decide)).await?;
+    engine.waiters.wake(batches.into_iter());
+    Ok(())
+}

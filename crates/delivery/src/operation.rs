@@ -1,0 +1,470 @@
+//! What a person or service asks of one invite or one provider, outside the lanes.
+
+use std::sync::Arc;
+
+use invite_config::Provider;
+use invite_core::{
+    AttemptId, Cause, InviteId, ListQuery, Observed, Outcome, Page, ProbeReport, ProviderError,
+    Remote, Status, http::CallContext,
+};
+use invite_store::{
+    AttemptEnd, Change, Changed, Decision, InviteFilter, InviteRecord, InviteState, NewAttempt,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    Engine, LastProbe, ProviderStatus, attempt, fault,
+    lane::{Lane, LastError},
+    transition,
+};
+
+/// Why something asked of an invite or a provider was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// There is no such invite, or no such provider.
+    #[error("not found")]
+    NotFound,
+    /// Its status is final.
+    #[error("the invite is {status}, which is final")]
+    AlreadyFinal {
+        /// The final status.
+        status: Status,
+    },
+    /// Its status does not admit this yet.
+    #[error("the invite is {status}; try again when it is settled")]
+    NotSettled {
+        /// The present status.
+        status: Status,
+    },
+    /// Only failed invites are retried; unknown ones at a person's risk.
+    #[error("the invite is {status}, and only a failed one can be retried")]
+    NotRetryable {
+        /// The present status.
+        status: Status,
+    },
+    /// It was refused before it was bound to a provider, so there is nothing to send.
+    #[error("the invite was refused as invalid; post a corrected one")]
+    NeverBound,
+    /// The provider offers no such operation.
+    #[error("{kind} offers no way to {operation}")]
+    Unsupported {
+        /// The provider's kind.
+        kind: String,
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// The provider id may be another invite's.
+    #[error("which invite carries this provider id is not proven; `force` skips the proof")]
+    PairingUnproven,
+    /// A live invite to the same person at the same place exists.
+    #[error("{existing} is a live invite to the same person at the same place")]
+    Duplicate {
+        /// The live one.
+        existing: InviteId,
+    },
+    /// The invite's provider is no longer configured.
+    #[error("provider `{name}` is no longer configured")]
+    ProviderGone {
+        /// Its name.
+        name: String,
+    },
+    /// The provider refused, or did not answer.
+    #[error("{error}")]
+    Provider {
+        /// Its name.
+        provider: String,
+        /// What it said.
+        error: ProviderError,
+    },
+    /// The database said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] invite_store::Error),
+}
+
+type Result<T, E = OperationError> = std::result::Result<T, E>;
+
+impl Engine {
+    /// Asks the provider for the present state. An invite that the provider cannot know anything
+    /// of is returned as it is.
+    ///
+    /// # Errors
+    /// The provider refused or did not answer.
+    pub async fn refresh(&self, id: InviteId) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        let asked = matches!(
+            invite.state.status,
+            Status::AwaitingApproval
+                | Status::Pending
+                | Status::Sent
+                | Status::Accepted
+                | Status::Declined
+                | Status::Expired
+        );
+        if !asked {
+            return Ok(invite);
+        }
+        let provider = self.provider_of(&invite)?;
+        let remote = remote(&invite, self.index_in_call(&invite).await?)?;
+        self.operate(&invite, &provider, "get", transition::observe, async |context| {
+            provider.adapter.get(context, &remote).await
+        })
+        .await
+    }
+
+    /// Sets the status: at the provider, or for an unknown invite by a person's word.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn set_status(&self, id: InviteId, to: Status) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        let status = invite.status_at(self.0.clock.now()).0;
+        if status == Status::Unknown {
+            if !matches!(to, Status::Pending | Status::Failed) {
+                return Err(OperationError::NotSettled { status });
+            }
+            let error = (to == Status::Failed).then(fault::found_absent);
+            return self
+                .decide(&invite, move |state, _| {
+                    transition::decide_unknown(state, to, error.clone())
+                })
+                .await;
+        }
+        let provider = self.provider_of(&invite)?;
+        if !provider.adapter.capabilities().update_status.contains(&to) {
+            return Err(unsupported(&provider, "set this status"));
+        }
+        match status {
+            Status::Revoked | Status::Expired | Status::Failed => {
+                return Err(OperationError::AlreadyFinal { status });
+            }
+            Status::Queued | Status::Sending | Status::AwaitingApproval => {
+                return Err(OperationError::NotSettled { status });
+            }
+            _ => {}
+        }
+        let remote = remote(&invite, 0)?;
+        self.operate(
+            &invite,
+            &provider,
+            "update_status",
+            transition::override_status,
+            async |context| provider.adapter.update_status(context, &remote, to).await,
+        )
+        .await
+    }
+
+    /// Withdraws it: here while it is queued, at the provider once it exists.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn revoke(&self, id: InviteId, force: bool) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        let status = invite.status_at(self.0.clock.now()).0;
+        match status {
+            Status::Revoked => return Ok(invite),
+            Status::Queued => {
+                return self.decide(&invite, |state, _| transition::withdraw(state)).await;
+            }
+            Status::Pending | Status::Sent => {}
+            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
+            status => return Err(OperationError::NotSettled { status }),
+        }
+        let provider = self.provider_of(&invite)?;
+        if !provider.adapter.capabilities().revoke {
+            return Err(unsupported(&provider, "withdraw an invite"));
+        }
+        // Known before the call: should the invite be gone later, this is why.
+        let invite = self
+            .decide(&invite, |state, _| {
+                state.revoke_sent = true;
+                Decision::Write
+            })
+            .await?;
+        let remote = remote(&invite, self.index_in_call(&invite).await?)?;
+        let invite = self
+            .operate(&invite, &provider, "revoke", transition::observe, async |context| {
+                provider.adapter.revoke(context, &remote, force).await
+            })
+            .await?;
+        match invite.state.status {
+            status if status.is_final() && status != Status::Revoked => {
+                Err(OperationError::AlreadyFinal { status })
+            }
+            _ => Ok(invite),
+        }
+    }
+
+    /// Puts a failed invite back in the queue; an unknown one if the risk of a second effect is
+    /// accepted.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn retry(&self, id: InviteId, accept_duplicate_risk: bool) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        let status = invite.status_at(self.0.clock.now()).0;
+        if invite.destination.is_none() {
+            return Err(OperationError::NeverBound);
+        }
+        match status {
+            Status::Failed => {}
+            Status::Unknown if accept_duplicate_risk => {}
+            Status::Queued | Status::Sending | Status::Unknown => {
+                return Err(OperationError::NotSettled { status });
+            }
+            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
+            status => return Err(OperationError::NotRetryable { status }),
+        }
+        let provider = self.provider_of(&invite)?;
+        if let Some(existing) = self.live_duplicate(&invite).await? {
+            return Err(OperationError::Duplicate { existing });
+        }
+        let invite = self
+            .decide(&invite, move |state, now| {
+                transition::requeue(state, accept_duplicate_risk, now)
+            })
+            .await?;
+        self.0.lane(&provider.name).wake.notify_one();
+        Ok(invite)
+    }
+
+    /// What the provider itself lists.
+    ///
+    /// # Errors
+    /// The provider is not configured, offers no list, refused or did not answer.
+    pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
+        let provider = self.provider(provider)?;
+        let lane = self.0.lane(&provider.name);
+        lane.take_token(&provider.limits).await;
+        let context = CallContext::new(provider.limits.timeout);
+        let started = Instant::now();
+        let page = provider.adapter.list(&context, query).await;
+        note(self, &lane, "list", started, page.as_ref().err());
+        page.map_err(|error| provider_error(&provider, error))
+    }
+
+    /// Checks a provider's credential without side effects.
+    ///
+    /// # Errors
+    /// The provider is not configured, refused or did not answer.
+    pub async fn probe(&self, provider: &str) -> Result<ProbeReport> {
+        let provider = self.provider(provider)?;
+        let lane = self.0.lane(&provider.name);
+        lane.take_token(&provider.limits).await;
+        let context = CallContext::new(provider.limits.timeout);
+        let report = provider.adapter.probe(&context).await;
+        let (ok, detail) = match &report {
+            Ok(report) => (true, report.detail.clone()),
+            Err(error) => (false, error.message.clone()),
+        };
+        let at = self.0.clock.now();
+        lane.with_state(|state| state.last_probe = Some(LastProbe { at, ok, detail }));
+        report.map_err(|error| provider_error(&provider, error))
+    }
+
+    /// How a provider is doing; `None` if it is not configured.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn provider_status(
+        &self,
+        name: &str,
+    ) -> Result<Option<ProviderStatus>, invite_store::Error> {
+        let Some(provider) = self.0.live.current().provider(name).cloned() else {
+            return Ok(None);
+        };
+        let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
+        let lane = self.0.lane(name);
+        let now = self.0.clock.now();
+        Ok(Some(lane.with_state(|state| {
+            let (lane_state, reason, until) = state.describe(provider.enabled, now);
+            ProviderStatus {
+                state: lane_state,
+                reason,
+                until,
+                queued: counts.get(&Status::Queued).copied().unwrap_or(0),
+                in_flight: lane.in_flight(),
+                live: counts.values().sum(),
+                last_error: state.last_error.clone(),
+                outcomes: state.outcomes.clone(),
+                credentials: provider.adapter.credential().usage(),
+                last_probe: state.last_probe.clone(),
+            }
+        })))
+    }
+
+    async fn find(&self, id: InviteId) -> Result<InviteRecord> {
+        self.0.store.invite(id).await?.ok_or(OperationError::NotFound)
+    }
+
+    fn provider(&self, name: &str) -> Result<Arc<Provider>> {
+        self.0.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
+    }
+
+    fn provider_of(&self, invite: &InviteRecord) -> Result<Arc<Provider>> {
+        let name = invite.provider.as_deref().ok_or(OperationError::NeverBound)?;
+        let gone = || OperationError::ProviderGone { name: name.to_owned() };
+        self.0.live.current().provider(name).cloned().ok_or_else(gone)
+    }
+
+    /// The invite's place in the call that created it.
+    async fn index_in_call(&self, invite: &InviteRecord) -> Result<usize> {
+        let attempts = self.0.store.attempts(invite.id).await?;
+        let created = attempts.iter().rev().find(|attempt| attempt.operation == "create");
+        Ok(created.map_or(0, |attempt| attempt.position))
+    }
+
+    async fn live_duplicate(&self, invite: &InviteRecord) -> Result<Option<InviteId>> {
+        let filter = InviteFilter {
+            tenant: Some(invite.tenant.clone()),
+            address: invite.address.clone(),
+            statuses: Status::ALL.iter().copied().filter(|status| status.is_live()).collect(),
+            ..InviteFilter::default()
+        };
+        let others = self.0.store.invites(&filter, None, 1000).await?.invites;
+        let same = |other: &&InviteRecord| {
+            other.id != invite.id && other.destination == invite.destination
+        };
+        Ok(others.iter().find(same).map(|other| other.id))
+    }
+
+    /// Changes one invite without a call.
+    async fn decide(
+        &self,
+        invite: &InviteRecord,
+        decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
+    ) -> Result<InviteRecord> {
+        let change = Change::of(
+            vec![invite.id],
+            move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now),
+        );
+        let record = match self.0.store.change(change).await? {
+            Changed::Written(records) => {
+                records.into_iter().next().ok_or(OperationError::NotFound)?
+            }
+            // It moved on while this was being decided.
+            _ => {
+                let status = self.find(invite.id).await?.state.status;
+                return Err(OperationError::NotSettled { status });
+            }
+        };
+        self.0.waiters.wake(std::iter::once(record.batch_id));
+        Ok(record)
+    }
+
+    /// Makes one call about one invite, as an attempt of its own, and applies what it showed.
+    async fn operate(
+        &self,
+        invite: &InviteRecord,
+        provider: &Arc<Provider>,
+        operation: &'static str,
+        apply: fn(&mut InviteState, &Observed, Timestamp) -> Decision,
+        call: impl AsyncFnOnce(&CallContext) -> Result<Observed, ProviderError>,
+    ) -> Result<InviteRecord> {
+        let lane = self.0.lane(&provider.name);
+        lane.take_token(&provider.limits).await;
+        let (started, started_at) = (Instant::now(), self.0.clock.now());
+        let context = CallContext::new(provider.limits.timeout);
+        let result = call(&context).await;
+        note(self, &lane, operation, started, result.as_ref().err());
+        let exchange = context.exchanges().pop().unwrap_or_default();
+        let id = AttemptId::generate();
+        let seen = result.as_ref().ok().cloned();
+        let change = Change {
+            begin: Some(NewAttempt {
+                id,
+                provider: provider.name.clone(),
+                operation,
+                call: None,
+                config_revision: self.0.live.current().revision(),
+                traceparent: None,
+                started_at,
+            }),
+            end: Some(AttemptEnd {
+                id,
+                finished_at: self.0.clock.now(),
+                outcome: outcome(result.as_ref().err()).to_owned(),
+                http_status: exchange.status,
+                detail: result.as_ref().err().map(|error| error.message.clone()),
+                target: Some(exchange.target),
+                request: exchange.request,
+                reply: exchange.reply,
+            }),
+            ..Change::of(
+                vec![invite.id],
+                move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                    match &seen {
+                        // A status that the invite does not admit any more is kept on the attempt.
+                        Some(seen) => match apply(state, seen, now) {
+                            Decision::Abort => Decision::Keep,
+                            decision => decision,
+                        },
+                        None => Decision::Keep,
+                    }
+                },
+            )
+        };
+        let changed = self.0.store.change(change).await?;
+        result.map_err(|error| provider_error(provider, error))?;
+        match changed {
+            Changed::Written(records) => records.into_iter().next().ok_or(OperationError::NotFound),
+            _ => self.find(invite.id).await,
+        }
+    }
+}
+
+fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
+    Ok(Remote {
+        destination: attempt::destination(invite).ok_or(OperationError::NeverBound)?,
+        provider_ref: invite.state.provider_ref.clone(),
+        data: invite.state.provider_data.clone(),
+        invitee: invite.invitee.clone(),
+        address: invite.address.clone().ok_or(OperationError::NeverBound)?,
+        index,
+        status: invite.state.status,
+        expires_at: invite.state.expires_at,
+        revoke_sent: invite.state.revoke_sent,
+    })
+}
+
+fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
+    OperationError::Unsupported { kind: provider.kind.name().to_owned(), operation }
+}
+
+fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
+    match error.cause {
+        Cause::PairingUnproven => OperationError::PairingUnproven,
+        _ => OperationError::Provider { provider: provider.name.clone(), error },
+    }
+}
+
+fn outcome(error: Option<&ProviderError>) -> &'static str {
+    error.map_or("succeeded", |error| error.outcome.as_str())
+}
+
+fn note(
+    engine: &Engine,
+    lane: &Lane,
+    operation: &'static str,
+    started: Instant,
+    error: Option<&ProviderError>,
+) {
+    let outcome = outcome(error);
+    attempt::count(&lane.name, operation, outcome, started.elapsed());
+    lane.with_state(|state| {
+        *state.outcomes.entry(outcome).or_default() += 1;
+        if let Some(error) = error {
+            state.last_error = Some(LastError {
+                at: engine.0.clock.now(),
+                operation: operation.to_owned(),
+                outcome: error.outcome,
+                message: error.message.clone(),
+                code: error.code.clone(),
+                http_status: error.http_status,
+            });
+        }
+    });
+    if let Some(error) = error.filter(|error| error.outcome != Outcome::Rejected) {
+        tracing::warn!(provider.name = lane.name, operation, %error, "a provider did not answer as it should");
+    }
+}

@@ -1,0 +1,104 @@
+//! What a sender that went away leaves behind: invites found `sending` under a lease that is over
+//! become `unknown`, and queued ones that nobody could send in time are given up.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use invite_core::{AttemptId, Outcome, Status};
+use invite_store::{AttemptEnd, Change, InviteFilter, InviteRecord};
+use jiff::Timestamp;
+
+use crate::{engine::Inner, fault, lane, transition};
+
+const EVERY: Duration = Duration::from_secs(5);
+const AT_ONCE: u32 = 1000;
+
+/// Runs until shutdown.
+pub(crate) async fn run(engine: Arc<Inner>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = engine.stopping.cancelled() => return,
+        }
+        let done = async {
+            recover(&engine, false).await?;
+            give_up(&engine).await
+        };
+        if let Err(error) = done.await {
+            tracing::error!(%error, "cannot recover invites whose sender is gone; trying again");
+        }
+    }
+}
+
+/// Settles what was left `sending`: all of it, or only that whose lease is over.
+pub(crate) async fn recover(engine: &Inner, all: bool) -> Result<(), invite_store::Error> {
+    loop {
+        let left = engine.store.leases_over(all, AT_ONCE).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut by_attempt: BTreeMap<Option<AttemptId>, Vec<InviteRecord>> = BTreeMap::new();
+        for invite in left {
+            by_attempt.entry(invite.state.holder).or_default().push(invite);
+        }
+        for (holder, invites) in by_attempt {
+            tracing::warn!(
+                attempt.id = holder.map(|id| id.to_string()),
+                invites = invites.len(),
+                "the sender of these invites is gone: whether its call took effect is not known"
+            );
+            lose_sender(engine, holder, &invites).await?;
+        }
+    }
+}
+
+async fn lose_sender(
+    engine: &Inner,
+    holder: Option<AttemptId>,
+    invites: &[InviteRecord],
+) -> Result<(), invite_store::Error> {
+    let error = fault::sender_lost();
+    let end = holder.map(|id| AttemptEnd {
+        id,
+        finished_at: engine.clock.now(),
+        outcome: Outcome::Unknown.as_str().to_owned(),
+        http_status: None,
+        detail: error["detail"].as_str().map(str::to_owned),
+        target: None,
+        request: None,
+        reply: None,
+    });
+    let ids = invites.iter().map(|invite| invite.id).collect();
+    let change = Change {
+        end,
+        ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, _: Timestamp| {
+            transition::lose_sender(state, holder, &error)
+        })
+    };
+    engine.store.change(change).await?;
+    engine.waiters.wake(invites.iter().map(|invite| invite.batch_id));
+    Ok(())
+}
+
+/// Lanes give up what they come across; this finds what they never do, because it waits for an
+/// invite in doubt.
+async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
+    let now = engine.clock.now();
+    for provider in engine.live.current().providers() {
+        let age = provider.limits.retry.give_up_after;
+        let filter = InviteFilter {
+            providers: vec![provider.name.clone()],
+            statuses: vec![Status::Queued],
+            created_before: now.saturating_sub(age).ok(),
+            ..InviteFilter::default()
+        };
+        let found = engine.store.invites(&filter, None, AT_ONCE).await?.invites;
+        let late: Vec<_> = found
+            .into_iter()
+            .filter(|invite| now.duration_since(invite.state.queued_at).unsigned_abs() > age)
+            .collect();
+        if !late.is_empty() {
+            lane::give_up(engine, late).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! What a change of an invite's state means: pure functions over [`InviteState`].
+//!
+//! They run inside the store's transactions, on the row as it is at that moment, and are all that
+//! ever changes a state. Nothing here knows of lanes, clocks or providers.
+
+use invite_core::{AttemptId, Observed, Status, StatusSource};
+use invite_store::{Decision, InviteState};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// What an attempt came to for one invite.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// It exists at the provider, or the provider is still working on it (`Sending`).
+    Exists(Box<Observed>),
+    /// Without effect; to be sent again, not before a time.
+    Again {
+        /// The earliest time, none for at once.
+        at: Option<Timestamp>,
+        /// The group that its next calls are confined to, if any.
+        group: Option<String>,
+    },
+    /// Without effect, and not to be sent again.
+    Failed(Value),
+    /// Whether it took effect is not known.
+    Unknown(Value),
+}
+
+/// Hands a queued invite to an attempt.
+pub fn claim(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp) -> Decision {
+    if state.status != Status::Queued {
+        return Decision::Abort;
+    }
+    state.status = Status::Sending;
+    state.source = StatusSource::Gateway;
+    state.holder = Some(holder);
+    state.lease_until = Some(lease_until);
+    state.attempt_count += 1;
+    state.next_attempt_at = None;
+    state.error = None;
+    Decision::Write
+}
+
+/// Applies what an attempt came to. Only the attempt that holds the invite changes it; a late one
+/// that shows an effect settles an `unknown`, or is reported as a second effect.
+pub fn settle(
+    state: &mut InviteState,
+    attempt: AttemptId,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Decision {
+    let holds = state.holder == Some(attempt);
+    match (state.status, settlement) {
+        (Status::Sending, _) if holds => apply(state, settlement, now),
+        (Status::Unknown, Settlement::Exists(_)) if holds => apply(state, settlement, now),
+        (_, Settlement::Exists(observed)) => report_second_effect(state, observed),
+        _ => Decision::Keep,
+    }
+}
+
+fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> Decision {
+    match settlement {
+        Settlement::Exists(observed) if observed.status == Status::Sending => {
+            describe(state, observed, now);
+            return Decision::Write;
+        }
+        Settlement::Exists(observed) => {
+            state.status = observed.status;
+            state.source = observed.source;
+            state.sent_at = state.sent_at.or(Some(now));
+            state.error = None;
+            state.group_id = None;
+            describe(state, observed, now);
+        }
+        Settlement::Again { at, group } => {
+            state.status = Status::Queued;
+            state.source = StatusSource::Gateway;
+            state.next_attempt_at = *at;
+            state.group_id.clone_from(group);
+        }
+        Settlement::Failed(error) => {
+            state.status = Status::Failed;
+            state.source = StatusSource::Gateway;
+            state.error = Some(error.clone());
+            state.group_id = None;
+        }
+        Settlement::Unknown(error) => {
+            state.status = Status::Unknown;
+            state.source = StatusSource::Gateway;
+            state.error = Some(error.clone());
+        }
+    }
+    state.lease_until = None;
+    // An unknown invite stays with its attempt: a late reply to it may still settle it.
+    if state.status != Status::Unknown {
+        state.holder = None;
+    }
+    Decision::Write
+}
+
+/// A reply came for an invite that is no longer its attempt's. If it shows an effect other than
+/// the one the invite has, or may yet get, a second one exists.
+fn report_second_effect(state: &mut InviteState, observed: &Observed) -> Decision {
+    let same = observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref;
+    if same || state.duplicate_effect {
+        return Decision::Keep;
+    }
+    state.duplicate_effect = true;
+    Decision::Write
+}
+
+/// Extends the lease of an invite whose processing at the provider is being followed.
+pub fn renew(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp) -> Decision {
+    if state.status != Status::Sending || state.holder != Some(holder) {
+        return Decision::Abort;
+    }
+    state.lease_until = Some(lease_until);
+    Decision::Write
+}
+
+/// Its sender is gone: nobody knows whether the call was made.
+pub fn lose_sender(state: &mut InviteState, holder: Option<AttemptId>, error: &Value) -> Decision {
+    if state.status != Status::Sending || state.holder != holder {
+        return Decision::Keep;
+    }
+    state.status = Status::Unknown;
+    state.source = StatusSource::Gateway;
+    state.lease_until = None;
+    state.error = Some(error.clone());
+    Decision::Write
+}
+
+/// Applies what the provider says of an existing invite. A word that the present status does not
+/// admit changes nothing but `checked_at`.
+pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
+    let by = match observed.source {
+        StatusSource::Inferred => StatusSource::Inferred,
+        _ => StatusSource::Provider,
+    };
+    if state.status.can_become(state.source, observed.status, by) {
+        if state.status != observed.status {
+            state.source = by;
+        }
+        state.status = observed.status;
+        describe(state, observed, now);
+        if let Some(failure) = &observed.failure {
+            state.error = Some(crate::fault::refused(None, failure));
+        }
+    }
+    state.checked_at = Some(now);
+    Decision::Write
+}
+
+/// Records that a caller set the status at the provider, which confirmed it.
+pub fn override_status(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
+    if !state.status.can_become(state.source, observed.status, StatusSource::Caller) {
+        return Decision::Abort;
+    }
+    state.status = observed.status;
+    state.source = StatusSource::Caller;
+    describe(state, observed, now);
+    Decision::Write
+}
+
+/// A person decided what became of an unknown invite.
+pub fn decide_unknown(state: &mut InviteState, to: Status, error: Option<Value>) -> Decision {
+    if state.status != Status::Unknown
+        || !state.status.can_become(state.source, to, StatusSource::Caller)
+    {
+        return Decision::Abort;
+    }
+    state.status = to;
+    state.source = StatusSource::Caller;
+    state.error = error;
+    state.holder = None;
+    state.group_id = None;
+    Decision::Write
+}
+
+/// Puts a failed invite back in the queue; an unknown one too, if a person accepted the risk of a
+/// second effect.
+pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timestamp) -> Decision {
+    let allowed = match state.status {
+        Status::Failed => true,
+        Status::Unknown => accept_duplicate_risk,
+        _ => false,
+    };
+    if !allowed {
+        return Decision::Abort;
+    }
+    state.status = Status::Queued;
+    state.source = StatusSource::Caller;
+    state.queued_at = now;
+    state.next_attempt_at = None;
+    state.holder = None;
+    state.group_id = None;
+    state.error = None;
+    Decision::Write
+}
+
+/// Withdraws an invite that was not handed to the provider yet.
+pub fn withdraw(state: &mut InviteState) -> Decision {
+    if state.status != Status::Queued {
+        return Decision::Abort;
+    }
+    state.status = Status::Revoked;
+    state.source = StatusSource::Caller;
+    state.next_attempt_at = None;
+    Decision::Write
+}
+
+/// Gives up a queued invite that could not be sent in time.
+pub fn give_up(state: &mut InviteState, error: &Value) -> Decision {
+    if state.status != Status::Queued {
+        return Decision::Keep;
+    }
+    state.status = Status::Failed;
+    state.source = StatusSource::Gateway;
+    state.next_attempt_at = None;
+    state.error = Some(error.clone());
+    Decision::Write
+}
+
+fn describe(state: &mut InviteState, observed: &Observed, now: Timestamp) {
+    if observed.provider_ref.is_some() {
+        state.provider_ref.clone_from(&observed.provider_ref);
+    }
+    state.provider_status.clone_from(&observed.provider_status);
+    state.provider_data.extend(observed.data.clone());
+    if observed.expires_at.is_some() {
+        state.expires_at = observed.expires_at;
+    }
+    state.checked_at = Some(now);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn sending() -> (InviteState, AttemptId) {
+        let holder = AttemptId::generate();
+        let mut state = InviteState::queued(now());
+        assert_eq!(claim(&mut state, holder, now()), Decision::Write);
+        (state, holder)
+    }
+
+    fn exists(id: &str) -> Settlement {
+        Settlement::Exists(Box::new(Observed::new(Some(id.into()), Status::Pending)))
+    }
+
+    #[test]
+    fn an_invite_is_claimed_once() {
+        let (mut state, _) = sending();
+        assert_eq!(claim(&mut state, AttemptId::generate(), now()), Decision::Abort);
+        assert_eq!(state.attempt_count, 1);
+    }
+
+    #[test]
+    fn only_the_attempt_that_holds_an_invite_settles_it() {
+        let (mut state, holder) = sending();
+        let failed = Settlement::Failed(json!({}));
+        assert_eq!(settle(&mut state, AttemptId::generate(), &failed, now()), Decision::Keep);
+        assert_eq!(settle(&mut state, holder, &failed, now()), Decision::Write);
+        assert_eq!(state.status, Status::Failed);
+        assert_eq!(state.holder, None);
+    }
+
+    #[test]
+    fn a_late_reply_settles_an_unknown_invite_only_by_showing_an_effect() {
+        let (mut state, holder) = sending();
+        lose_sender(&mut state, Some(holder), &json!({}));
+        let again = Settlement::Again { at: None, group: None };
+        assert_eq!(settle(&mut state, holder, &again, now()), Decision::Keep);
+        assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Write);
+        assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("i1")));
+    }
+
+    #[test]
+    fn a_second_effect_is_reported_and_changes_nothing_else() {
+        let (mut state, holder) = sending();
+        settle(&mut state, holder, &exists("i1"), now());
+        assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Keep);
+        assert_eq!(
+            settle(&mut state, AttemptId::generate(), &exists("i2"), now()),
+            Decision::Write
+        );
+        assert!(state.duplicate_effect);
+        assert_eq!(state.provider_ref.as_deref(), Some("i1"));
+    }
+
+    #[test]
+    fn a_poll_never_moves_a_final_status() {
+        let (mut state, holder) = sending();
+        settle(&mut state, holder, &exists("i1"), now());
+        observe(&mut state, &Observed::new(Some("i1".into()), Status::Accepted), now());
+        observe(&mut state, &Observed::new(Some("i1".into()), Status::Pending), now());
+        assert_eq!(state.status, Status::Accepted);
+    }
+
+    #[test]
+    fn an_unknown_invite_is_queued_again_only_at_a_persons_risk() {
+        let (mut state, holder) = sending();
+        lose_sender(&mut state, Some(holder), &json!({}));
+        assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
+        assert_eq!(requeue(&mut state, true, now()), Decision::Write);
+        assert_eq!(state.status, Status::Queued);
+    }
+}

@@ -1,0 +1,54 @@
+//! The credentials and ids that the simulators know. All of them are made up; none opens anything
+//! at a provider.
+
+/// The API key of Securegate's first customer.
+pub const SECUREGATE_API_KEY: &str = "sg-sandbox-key-1f0c6d2ab7";
+/// A second API key, equally good: for key rotation.
+pub const SECUREGATE_SECOND_API_KEY: &str = "sg-sandbox-key-9be47730c5";
+/// The event that every test may use: it is going on.
+pub const SECUREGATE_EVENT_ID: &str = "event-456";
+/// An event that is still to come.
+pub const SECUREGATE_UPCOMING_EVENT_ID: &str = "event-457";
+/// An event that has ended.
+pub const SECUREGATE_ENDED_EVENT_ID: &str = "event-458";
+
+/// The client id of an app registration with the Owner role.
+pub const RKVST_CLIENT_ID: &str = "d1fb6c87-faa9-4d56-b2fd-a5b70a9af065";
+/// Its secret.
+pub const RKVST_CLIENT_SECRET: &str = "sandbox+client/secret=53b8b6a1";
+/// A bearer token of the same registration that never expires.
+pub const RKVST_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2FuZGJveA";
+/// The client id of an app registration without the Owner role, as registrations are by default.
+pub const RKVST_NON_OWNER_CLIENT_ID: &str = "0e7fa1f6-30f2-4b0c-9d21-1a5a2dd2a3ee";
+/// Its secret.
+pub const RKVST_NON_OWNER_CLIENT_SECRET: &str = "sandbox-non-owner-secret-07d1";
+/// A bearer token of the registration without the Owner role that never expires.
+pub const RKVST_NON_OWNER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-non-owner.c2FuZGJveA";
+/// The tenancy of both registrations.
+pub const RKVST_TENANT_ID: &str = "tenant/7dd2e36b-3a3e-4a1c-a9f4-2a6c7f0e8b11";
+/// The address of the tenancy's one member at the start.
+pub const RKVST_OWNER_EMAIL: &str = "owner@example.org";
+
+/// The organization.
+pub const TURNKEY_ORGANIZATION_ID: &str = "89881fc7-6ff3-4b43-b962-916698f8ff58";
+/// Another organization that exists, in which none of the keys below is registered.
+pub const TURNKEY_OTHER_ORGANIZATION_ID: &str = "35e5c619-ba95-417c-bb48-b16f1543aea0";
+/// The user that owns [`TURNKEY_API_PRIVATE_KEY`].
+pub const TURNKEY_USER_ID: &str = "c7517305-6772-4e74-8101-108fbab0c11e";
+/// The user that owns [`TURNKEY_SECOND_API_PRIVATE_KEY`].
+pub const TURNKEY_SECOND_USER_ID: &str = "5f1c6f4e-0b1d-4c7a-8a56-8e5f7d3b9c02";
+/// A P-256 key (hexadecimal) that may do everything.
+pub const TURNKEY_API_PRIVATE_KEY: &str =
+    "f0249daa9da7aad965d138773320341f465e17ff86afdbcd6f4762d375e019c2";
+/// The public half of [`TURNKEY_API_PRIVATE_KEY`].
+pub const TURNKEY_API_PUBLIC_KEY: &str =
+    "02b8877aec786dbb182fdb6513f9a998806bf0d21c48adb35edb57edd5f2ff5725";
+/// A key of a second user, who can give the second vote.
+pub const TURNKEY_SECOND_API_PRIVATE_KEY: &str =
+    "9720de87f61537e481f95f4433bed97b9d60719457c4dd20dac4bbf377f59c69";
+/// A key that expired.
+pub const TURNKEY_EXPIRED_API_PRIVATE_KEY: &str =
+    "487f361ddfd73440e707f4daa6775b376859e8a3c9f29b3bb694a12927c0213c";
+/// A key whose user may read, but to whom the policies allow no activity.
+pub const TURNKEY_READ_ONLY_API_PRIVATE_KEY: &str =
+    "2555c36427b034ad2a93cb43eacfa767b28da1f7a0580d231bd7dab26c1aa2cb";

@@ -1,0 +1,320 @@
+//! One request at a simulator: the rate limit, the faults, the provider's own answer, the journal.
+//! How an outcome looks on the socket is in `server`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use crate::clock;
+use crate::fault::{FaultScript, Faults, Kind, Rule};
+use crate::journal::Journal;
+use crate::simulator::{Call, Refusal, Reply, Simulator, locked, set_header, text};
+
+/// More than any request of a gateway needs.
+const LARGEST_BODY: usize = 16 << 20;
+/// In how many pieces a slow body arrives.
+const SLOW_PIECES: usize = 8;
+
+/// What the caller gets.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Whole(Reply),
+    /// The headers and the first half of the body, then the connection is closed.
+    Half(Reply),
+    /// The body in pieces with a pause before each.
+    Slow(Reply, Duration),
+    /// The headers, then this many bytes of white space instead of the body.
+    Huge(Reply, usize),
+    Cut(Cut),
+}
+
+/// A connection that ends without an answer.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The provider closed it (FIN).
+    #[error("closed without an answer")]
+    Closed,
+    /// The provider reset it (RST).
+    #[error("reset without an answer")]
+    Reset,
+}
+
+/// One simulator with everything that happens around it.
+pub(crate) struct Exchange {
+    pub simulator: Arc<dyn Simulator>,
+    pub faults: Faults,
+    pub journal: Journal,
+    bucket: Mutex<Option<Bucket>>,
+    /// Rises with each reset, so that a late effect from before a reset is not let in after it.
+    resets: AtomicU64,
+}
+
+impl Exchange {
+    pub fn new(simulator: Arc<dyn Simulator>, script: Option<&FaultScript>) -> Arc<Self> {
+        let faults = Faults::new(simulator.provider(), script);
+        Arc::new(Self {
+            simulator,
+            faults,
+            journal: Journal::default(),
+            bucket: Mutex::default(),
+            resets: AtomicU64::new(0),
+        })
+    }
+
+    /// Back to the state of the start.
+    pub fn reset(&self) {
+        self.resets.fetch_add(1, Ordering::SeqCst);
+        self.simulator.reset();
+        self.faults.reset();
+        self.journal.clear();
+        *locked(&self.bucket) = None;
+    }
+
+    /// The `Date` of an answer, by the simulator's own clock.
+    pub fn date(&self) -> String {
+        clock::http_date(clock::shifted(clock::now(), self.simulator.limits().clock_offset_ms))
+    }
+
+    /// Takes a request in and works out what the caller gets.
+    pub async fn answer(self: Arc<Self>, parts: Parts, body: Incoming) -> Outcome {
+        let path = parts.uri.path().to_owned();
+        let operation = self.simulator.operation(&parts.method, &path);
+        let number = self.journal.open(operation, parts.method.as_str(), &path);
+        if self.faults.resets(operation) {
+            return self.closed(number, Some(Kind::ResetBeforeRead), Outcome::Cut(Cut::Reset));
+        }
+        let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
+            return self.closed(number, None, Outcome::Cut(Cut::Closed));
+        };
+        let call = Call {
+            number,
+            method: parts.method,
+            path,
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body: body.to_bytes(),
+            only_first: None,
+        };
+        let verdict = self.faults.verdict(operation, |email| holds(&call, email));
+        tokio::time::sleep(verdict.latency).await;
+        let kind = verdict.rule.as_ref().map(|rule| rule.kind);
+        let outcome = match verdict.rule {
+            Some(rule) => self.go_wrong(call, &rule).await,
+            None => Outcome::Whole(self.metered(&call)),
+        };
+        self.closed(number, kind, outcome)
+    }
+
+    /// The provider's answer, unless its rate limit is reached.
+    fn metered(&self, call: &Call) -> Reply {
+        let Some(rate) = self.simulator.limits().rate_per_second.filter(|rate| *rate > 0.0) else {
+            return self.simulator.answer(call);
+        };
+        let taken = Bucket::take(&mut locked(&self.bucket), rate);
+        let mut reply = match taken {
+            Ok(_) => self.simulator.answer(call),
+            Err(wait) => {
+                let seconds = wait.as_secs_f64().ceil() as u64;
+                self.simulator.refuse(Refusal::RateLimited { retry_after: Some(seconds.max(1)) })
+            }
+        };
+        self.simulator.show_rate(reply.headers_mut(), rate, taken.unwrap_or(0.0));
+        reply
+    }
+
+    /// Carries a fault out. What a kind does is in the table of the README.
+    async fn go_wrong(self: &Arc<Self>, mut call: Call, rule: &Rule) -> Outcome {
+        let server_error = StatusCode::INTERNAL_SERVER_ERROR;
+        if !matches!(rule.kind, Kind::LateEffect | Kind::SlowBody | Kind::LatencyAfter) {
+            tokio::time::sleep(rule.delay_or(Duration::ZERO)).await;
+        }
+        match rule.kind {
+            Kind::Latency | Kind::ResetBeforeRead => Outcome::Whole(self.metered(&call)),
+            Kind::LatencyAfter => {
+                let reply = self.metered(&call);
+                tokio::time::sleep(rule.delay_or(Duration::from_secs(1))).await;
+                Outcome::Whole(reply)
+            }
+            Kind::StatusBefore => Outcome::Whole(self.scripted(rule, server_error)),
+            Kind::StatusAfter => {
+                self.metered(&call);
+                Outcome::Whole(self.scripted(rule, server_error))
+            }
+            Kind::CutBefore => Outcome::Cut(Cut::Closed),
+            Kind::CutAfter => {
+                self.metered(&call);
+                Outcome::Cut(Cut::Closed)
+            }
+            Kind::CutMidBody => Outcome::Half(self.metered(&call)),
+            Kind::GarbageBefore => Outcome::Whole(garbage(rule)),
+            Kind::GarbageAfter => {
+                self.metered(&call);
+                Outcome::Whole(garbage(rule))
+            }
+            Kind::RateLimited => {
+                let retry_after = rule.retry_after.map(|span| span.0.as_secs_f64().ceil() as u64);
+                Outcome::Whole(self.simulator.refuse(Refusal::RateLimited { retry_after }))
+            }
+            Kind::Quota => Outcome::Whole(self.simulator.refuse(Refusal::Quota)),
+            Kind::SlowBody => {
+                let pause = rule.delay_or(Duration::from_millis(200));
+                Outcome::Slow(self.metered(&call), pause)
+            }
+            Kind::HugeBody => Outcome::Huge(self.metered(&call), rule.size),
+            Kind::Partial => {
+                call.only_first = Some(rule.items);
+                let reply = self.metered(&call);
+                let short = rule.status_or(server_error).is_success();
+                Outcome::Whole(if short { reply } else { self.scripted(rule, server_error) })
+            }
+            Kind::LateEffect => self.postponed(call, rule.delay_or(Duration::from_millis(200))),
+            Kind::Redirect => Outcome::Whole(redirect(&call, rule)),
+        }
+    }
+
+    /// Cuts the connection now and lets the call take effect later.
+    fn postponed(self: &Arc<Self>, call: Call, delay: Duration) -> Outcome {
+        let exchange = Arc::clone(self);
+        let resets = self.resets.load(Ordering::SeqCst);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            if exchange.resets.load(Ordering::SeqCst) == resets {
+                exchange.simulator.answer(&call);
+            }
+        });
+        Outcome::Cut(Cut::Closed)
+    }
+
+    /// The answer that a rule asks for; without a body, the provider's own for that status.
+    fn scripted(&self, rule: &Rule, default: StatusCode) -> Reply {
+        let status = rule.status_or(default);
+        let mut reply = match &rule.body {
+            Some(body) => with_body(status, rule, body),
+            None => self.simulator.refuse(Refusal::Status(status)),
+        };
+        if let Some(span) = rule.retry_after {
+            let seconds = span.0.as_secs_f64().ceil().to_string();
+            set_header(reply.headers_mut(), "retry-after", &seconds);
+        }
+        reply
+    }
+
+    /// Dates the answer and notes it.
+    fn closed(&self, number: u64, fault: Option<Kind>, mut outcome: Outcome) -> Outcome {
+        let date = self.date();
+        let (status, cut) = match &mut outcome {
+            Outcome::Cut(Cut::Closed) => (None, Some("closed")),
+            Outcome::Cut(Cut::Reset) => (None, Some("reset")),
+            Outcome::Half(reply) => (Some(reply), Some("mid_body")),
+            Outcome::Whole(reply) | Outcome::Slow(reply, _) | Outcome::Huge(reply, _) => {
+                (Some(reply), None)
+            }
+        };
+        let status = status.map(|reply| {
+            set_header(reply.headers_mut(), "date", &date);
+            reply.status().as_u16()
+        });
+        tracing::debug!(provider = ?self.simulator.provider(), number, ?status, ?cut, ?fault);
+        self.journal.close(number, status, cut, fault);
+        outcome
+    }
+}
+
+/// Whether a request contains an address, in its body or its query.
+fn holds(call: &Call, email: &str) -> bool {
+    let in_body = String::from_utf8_lossy(&call.body).contains(email);
+    let query = call.query.as_deref().unwrap_or_default().as_bytes();
+    in_body || url::form_urlencoded::parse(query).any(|(_, value)| value.contains(email))
+}
+
+fn with_body(status: StatusCode, rule: &Rule, body: &Value) -> Reply {
+    let (default_type, body) = match body {
+        Value::String(text) if serde_json::from_str::<Value>(text).is_err() => {
+            ("text/html; charset=utf-8", text.clone())
+        }
+        Value::String(text) => ("application/json", text.clone()),
+        other => ("application/json", other.to_string()),
+    };
+    text(status, rule.content_type.as_deref().unwrap_or(default_type), body)
+}
+
+/// An answer that claims to be JSON and is not.
+fn garbage(rule: &Rule) -> Reply {
+    let body = match &rule.body {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "{\"id\": \"trunc".to_owned(),
+    };
+    let content_type = rule.content_type.as_deref().unwrap_or("application/json");
+    text(rule.status_or(StatusCode::OK), content_type, body)
+}
+
+fn redirect(call: &Call, rule: &Rule) -> Reply {
+    let mut reply =
+        text(rule.status_or(StatusCode::TEMPORARY_REDIRECT), "text/plain", Bytes::new());
+    // Another host, so that a caller that follows would hand its credentials to a stranger.
+    let elsewhere = format!("http://redirected.invalid{}", call.path);
+    let location = rule.location.clone().unwrap_or(elsewhere);
+    if let Ok(value) = HeaderValue::from_str(&location) {
+        reply.headers_mut().insert(header::LOCATION, value);
+    }
+    reply
+}
+
+/// The pieces of a slow body.
+pub(crate) fn slow_pieces(body: &Bytes) -> Vec<Bytes> {
+    let length = body.len().div_ceil(SLOW_PIECES).max(1);
+    body.chunks(length).map(|piece| body.slice_ref(piece)).collect()
+}
+
+/// A token bucket of one second's worth of requests.
+#[derive(Debug)]
+struct Bucket {
+    rate: f64,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// Takes a token and tells how many are left, or how long the next one takes.
+    fn take(slot: &mut Option<Self>, rate: f64) -> Result<f64, Duration> {
+        let capacity = rate.max(1.0);
+        let now = Instant::now();
+        let full = Self { rate, tokens: capacity, filled: now };
+        let bucket = slot.take_if(|bucket| bucket.rate == rate).unwrap_or(full);
+        let gained = (now - bucket.filled).as_secs_f64() * rate;
+        let tokens = (bucket.tokens + gained).min(capacity);
+        let taken = if tokens >= 1.0 {
+            Ok(tokens - 1.0)
+        } else {
+            Err(Duration::from_secs_f64((1.0 - tokens) / rate))
+        };
+        let left = taken.as_ref().copied().unwrap_or(tokens);
+        *slot = Some(Self { rate, tokens: left, filled: now });
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_refuses_and_says_how_long_to_wait() {
+        let mut slot = None;
+        assert_eq!(Bucket::take(&mut slot, 2.0).unwrap(), 1.0);
+        assert!(Bucket::take(&mut slot, 2.0).is_ok());
+        let wait = Bucket::take(&mut slot, 2.0).unwrap_err();
+        assert!(
+            wait <= Duration::from_millis(500) && wait > Duration::from_millis(400),
+            "{wait:?}"
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! Fault rules: what goes wrong, where and how often. Carrying a fault out is in `exchange`.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::Error;
+use crate::simulator::{Operation, Provider, locked};
+
+/// A list of fault rules, read from TOML.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultScript {
+    #[serde(default, rename = "fault")]
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl FaultScript {
+    /// Reads `[[fault]]` rules. The error names the line and the column.
+    ///
+    /// # Errors
+    /// If the text is not TOML, or a rule has an unknown member, kind, operation or value.
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error::FaultScript(error.to_string()))
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Latency,
+    LatencyAfter,
+    StatusBefore,
+    StatusAfter,
+    CutBefore,
+    CutAfter,
+    CutMidBody,
+    GarbageBefore,
+    GarbageAfter,
+    RateLimited,
+    Quota,
+    SlowBody,
+    HugeBody,
+    Partial,
+    LateEffect,
+    Redirect,
+    ResetBeforeRead,
+}
+
+/// One rule of a script.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// Absent: every provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    #[serde(default)]
+    pub operation: Operation,
+    pub kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Text is sent as it is, anything else as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Span>,
+    /// For `partial`: how many invites of the batch come to exist.
+    #[serde(default)]
+    pub items: usize,
+    /// For `huge_body`: how many bytes.
+    #[serde(default = "default_size")]
+    pub size: usize,
+    #[serde(default)]
+    pub skip: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub match_email: Option<String>,
+}
+
+fn default_size() -> usize {
+    64 << 20
+}
+
+impl Rule {
+    /// The status asked for, or the one given.
+    pub fn status_or(&self, default: StatusCode) -> StatusCode {
+        self.status.map_or(default, |status| status.0)
+    }
+
+    /// The delay asked for, or the one given.
+    pub fn delay_or(&self, default: Duration) -> Duration {
+        self.delay.map_or(default, |span| span.0)
+    }
+
+    fn concerns(&self, provider: Provider, operation: Operation) -> bool {
+        self.provider.is_none_or(|own| own == provider)
+            && (self.operation == Operation::Any || self.operation == operation)
+    }
+}
+
+/// An HTTP status code.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status(pub StatusCode);
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = u16::deserialize(deserializer)?;
+        StatusCode::from_u16(code)
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom(format!("{code} is no HTTP status")))
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.0.as_u16())
+    }
+}
+
+/// A length of time: `"200ms"`, `"1s"`, or a number of seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a time like \"200ms\", or a number of seconds")]
+        enum Form {
+            Text(String),
+            Seconds(f64),
+        }
+        let refused = |what: String| serde::de::Error::custom(what);
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => text
+                .parse::<jiff::SignedDuration>()
+                .map_err(|error| refused(error.to_string()))
+                .and_then(|span| {
+                    Duration::try_from(span).map_err(|error| refused(error.to_string()))
+                }),
+            Form::Seconds(seconds) => {
+                Duration::try_from_secs_f64(seconds).map_err(|error| refused(error.to_string()))
+            }
+        }
+        .map(Self)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{}ms", self.0.as_millis()))
+    }
+}
+
+/// A rule with its counters.
+#[derive(Debug, Serialize)]
+pub(crate) struct Counted {
+    #[serde(flatten)]
+    rule: Rule,
+    /// How many requests matched.
+    seen: u64,
+    /// To how many of them the rule was applied.
+    applied: u64,
+}
+
+impl Counted {
+    /// Counts a matching request; true if the rule is to be applied to it.
+    fn due(&mut self) -> bool {
+        self.seen += 1;
+        let due = self.seen > self.rule.skip
+            && self.rule.times.is_none_or(|times| self.seen <= self.rule.skip + times);
+        self.applied += u64::from(due);
+        due
+    }
+}
+
+/// The rules in force at one simulator, in order.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    provider: Provider,
+    start: Vec<Rule>,
+    rules: Mutex<Vec<Counted>>,
+}
+
+/// What is to go wrong with a request.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub latency: Duration,
+    pub rule: Option<Rule>,
+}
+
+impl Faults {
+    pub fn new(provider: Provider, script: Option<&FaultScript>) -> Self {
+        let start: Vec<Rule> = script.map_or_else(Vec::new, |script| script.rules.clone());
+        let faults = Self { provider, start, rules: Mutex::default() };
+        faults.reset();
+        faults
+    }
+
+    /// Back to the rules of the start, counters at zero.
+    pub fn reset(&self) {
+        self.clear();
+        self.add(self.start.clone());
+    }
+
+    pub fn clear(&self) {
+        locked(&self.rules).clear();
+    }
+
+    /// Adds rules after those in force. Rules of other providers are left out.
+    pub fn add(&self, rules: Vec<Rule>) {
+        let own = rules.into_iter().filter(|rule| rule.provider.is_none_or(|p| p == self.provider));
+        let counted = own.map(|rule| Counted { rule, seen: 0, applied: 0 });
+        locked(&self.rules).extend(counted);
+    }
+
+    pub fn shown(&self) -> Value {
+        serde_json::to_value(&*locked(&self.rules)).unwrap_or(Value::Null)
+    }
+
+    /// Whether the connection is to be reset before the body of the request is read. Such a rule
+    /// cannot look at the body, so `match_email` never holds for it.
+    pub fn resets(&self, operation: Operation) -> bool {
+        locked(&self.rules).iter_mut().any(|counted| {
+            counted.rule.kind == Kind::ResetBeforeRead
+                && counted.rule.match_email.is_none()
+                && counted.rule.concerns(self.provider, operation)
+                && counted.due()
+        })
+    }
+
+    /// The verdict on a request that was read: the first rule that applies, and the sum of the
+    /// latencies before it. `holds` says whether the request contains an address.
+    pub fn verdict(&self, operation: Operation, holds: impl Fn(&str) -> bool) -> Verdict {
+        let mut verdict = Verdict::default();
+        for counted in locked(&self.rules).iter_mut() {
+            let rule = &counted.rule;
+            let matches = rule.kind != Kind::ResetBeforeRead
+                && rule.concerns(self.provider, operation)
+                && rule.match_email.as_deref().is_none_or(&holds);
+            if !matches || !counted.due() {
+                continue;
+            }
+            if counted.rule.kind == Kind::Latency {
+                verdict.latency += counted.rule.delay_or(Duration::ZERO);
+                continue;
+            }
+            verdict.rule = Some(counted.rule.clone());
+            break;
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Faults {
+        Faults::new(Provider::Rkvst, Some(&FaultScript::from_toml(text).unwrap()))
+    }
+
+    #[test]
+    fn a_rule_skips_and_then_applies_a_number_of_times() {
+        let faults =
+            faults("[[fault]]\nkind = 'cut_before'\noperation = 'create'\nskip = 1\ntimes = 2");
+        let hits: Vec<bool> =
+            (0..5).map(|_| faults.verdict(Operation::Create, |_| true).rule.is_some()).collect();
+        assert_eq!(hits, [false, true, true, false, false]);
+        assert!(faults.verdict(Operation::List, |_| true).rule.is_none());
+    }
+
+    #[test]
+    fn latency_adds_to_the_rule_behind_it() {
+        let faults = faults(
+            "[[fault]]\nkind = 'latency'\ndelay = '200ms'\n[[fault]]\nkind = 'latency'\ndelay = 0.1\n\
+             [[fault]]\nkind = 'quota'\nmatch_email = 'ada@'",
+        );
+        let verdict = faults.verdict(Operation::Create, |email| "ada@example.org".contains(email));
+        assert_eq!(verdict.latency, Duration::from_millis(300));
+        assert_eq!(verdict.rule.unwrap().kind, Kind::Quota);
+        assert!(faults.verdict(Operation::Create, |_| false).rule.is_none());
+    }
+
+    #[test]
+    fn rules_of_other_providers_are_left_out() {
+        let faults = faults("[[fault]]\nprovider = 'turnkey'\nkind = 'quota'");
+        assert_eq!(faults.shown(), serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_column() {
+        for (text, line, column, what) in [
+            ("[[fault]]\nkind = 'cut'\n", 2, 8, "unknown variant `cut`"),
+            ("[[fault]]\nkind = 'quota'\ndelay = 'soon'\n", 3, 9, "soon"),
+            ("[[fault]]\nkind = 'quota'\nstatus = 99\n", 3, 10, "99 is no HTTP status"),
+            ("[[fault]]\nkind = 'quota'\ntimes_ = 1\n", 3, 1, "times_"),
+        ] {
+            let error = FaultScript::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("line {line}, column {column}")), "{error}");
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The simulator of RKVST (DataTrails): routes, roles, and what each endpoint does. Tokens are in
+//! `tokens`, paging in `page`, what remains of a request in `store`.
+
+mod page;
+mod store;
+mod tokens;
+
+use std::sync::Mutex;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use self::page::Page;
+use self::store::{DeleteAnswer, ErrorBody, Fate, Invite, Required, State};
+use self::tokens::Role;
+use crate::settings;
+use crate::simulator::{
+    Call, Effect, Limits, Operation, Provider, Refusal, Reply, Simulator, Unmoved,
+    json as json_reply, locked, set_header, text,
+};
+
+const PREFIX: &str = "/archivist/iam/v1/";
+const LONGEST_MESSAGE: usize = 256;
+const LONGEST_EMAIL: usize = 128;
+
+/// An RKVST with one tenancy.
+#[derive(Debug, Default)]
+pub(crate) struct Rkvst {
+    state: Mutex<State>,
+}
+
+/// What a request line names.
+#[derive(Debug, Clone, Copy)]
+enum Route<'a> {
+    Token,
+    Create,
+    List,
+    Get(&'a str),
+    Delete(&'a str),
+    Members,
+    OtherMethod,
+    Nowhere,
+}
+
+fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let Some(rest) = path.strip_prefix(PREFIX) else { return Route::Nowhere };
+    let segments: Vec<&str> = rest.split('/').collect();
+    match (method.as_str(), segments.as_slice()) {
+        ("POST", ["appidp", "token"]) => Route::Token,
+        ("POST", ["invites"]) => Route::Create,
+        ("GET", ["invites"]) => Route::List,
+        ("GET", ["invites", id]) => Route::Get(id),
+        ("DELETE", ["invites", id]) => Route::Delete(id),
+        ("GET", ["members"]) => Route::Members,
+        (_, ["appidp", "token"] | ["invites" | "members"] | ["invites", _]) => Route::OtherMethod,
+        _ => Route::Nowhere,
+    }
+}
+
+impl Simulator for Rkvst {
+    fn provider(&self) -> Provider {
+        Provider::Rkvst
+    }
+
+    fn operation(&self, method: &Method, path: &str) -> Operation {
+        match route(method, path) {
+            Route::Token => Operation::Token,
+            Route::Create => Operation::Create,
+            Route::List => Operation::List,
+            Route::Get(_) => Operation::Get,
+            Route::Delete(_) => Operation::Delete,
+            Route::Members => Operation::Members,
+            Route::OtherMethod | Route::Nowhere => Operation::Unknown,
+        }
+    }
+
+    fn answer(&self, call: &Call) -> Reply {
+        let state = &mut *locked(&self.state);
+        let now = state.now();
+        let route = route(&call.method, &call.path);
+        if let Route::Token = route {
+            return state.tokens.issue(call, now, state.settings.token_lifetime_seconds);
+        }
+        let handled = match state.tokens.role(call, now) {
+            None => Err(StatusCode::UNAUTHORIZED.into()),
+            Some(Role::Other) => Err(StatusCode::FORBIDDEN.into()),
+            Some(Role::Owner) => handle(state, call, route),
+        };
+        handled.unwrap_or_else(|problem: Problem| problem.reply(state.settings.error_body))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Reply {
+        let form = locked(&self.state).settings.error_body;
+        match refusal {
+            Refusal::Status(status) => Problem::from(status).reply(form),
+            Refusal::RateLimited { retry_after } => {
+                let mut reply = Problem::from(StatusCode::TOO_MANY_REQUESTS).reply(form);
+                if let Some(seconds) = retry_after {
+                    let seconds = seconds.to_string();
+                    set_header(reply.headers_mut(), "archivist-rate-limit-reset", &seconds);
+                }
+                reply
+            }
+            Refusal::Quota => quota_reached(locked(&self.state).settings.quota.unwrap_or(10)),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &locked(&self.state).settings;
+        Limits {
+            rate_per_second: settings.rate_per_second,
+            clock_offset_ms: settings.clock_offset_ms,
+        }
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        locked(&self.state).effects()
+    }
+
+    fn settings(&self) -> Value {
+        settings::shown(&locked(&self.state).settings)
+    }
+
+    fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String> {
+        let state = &mut *locked(&self.state);
+        state.settings = settings::patched(&state.settings, patch)?;
+        Ok(())
+    }
+
+    fn move_invite(&self, id: &str, status: &str) -> Result<(), Unmoved> {
+        let state = &mut *locked(&self.state);
+        let id = id.strip_prefix("invites/").unwrap_or(id);
+        let position =
+            state.invites.iter().position(|invite| invite.id == id).ok_or(Unmoved::Absent)?;
+        if state.invites[position].fate != Fate::Pending {
+            return Err(Unmoved::Impossible("the invite is no longer there".to_owned()));
+        }
+        match status {
+            "accepted" => state.accept(position),
+            "expired" => state.expire(position),
+            "deleted" => state.invites[position].fate = Fate::Deleted,
+            _ => {
+                let what = "an invite of RKVST can be accepted, expired or deleted";
+                return Err(Unmoved::Impossible(what.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn reset(&self) {
+        *locked(&self.state) = State::default();
+    }
+}
+
+/// An error, before it gets its form.
+#[derive(Debug)]
+enum Problem {
+    Told(StatusCode, String),
+    QuotaReached(usize),
+}
+
+impl From<StatusCode> for Problem {
+    fn from(status: StatusCode) -> Self {
+        let message = match status {
+            StatusCode::UNAUTHORIZED => "request is not authenticated",
+            StatusCode::PAYMENT_REQUIRED => "a quota has been reached",
+            StatusCode::FORBIDDEN => "permission denied",
+            StatusCode::NOT_FOUND => "not found",
+            StatusCode::TOO_MANY_REQUESTS => "rate limit exceeded",
+            StatusCode::INTERNAL_SERVER_ERROR => "underlying storage error",
+            other => other.canonical_reason().unwrap_or("unknown"),
+        };
+        Self::Told(status, message.to_owned())
+    }
+}
+
+impl Problem {
+    fn bad(message: impl Into<String>) -> Self {
+        Self::Told(StatusCode::BAD_REQUEST, message.into())
+    }
+
+    fn reply(self, form: ErrorBody) -> Reply {
+        let (status, message) = match self {
+            Self::Told(status, message) => (status, message),
+            Self::QuotaReached(quota) => return quota_reached(quota),
+        };
+        match form {
+            ErrorBody::Text => text(status, "text/plain; charset=utf-8", message),
+            ErrorBody::Error => json_reply(status, &json!({ "error": message })),
+            ErrorBody::RpcStatus => {
+                let body = json!({ "code": code(status), "message": message, "details": [] });
+                json_reply(status, &body)
+            }
+        }
+    }
+}
+
+/// The gRPC code that grpc-gateway turns into this status.
+fn code(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        400 => 3,
+        401 => 16,
+        402 | 429 => 8,
+        403 => 7,
+        404 => 5,
+        409 => 6,
+        501 => 12,
+        503 => 14,
+        504 => 4,
+        500 => 13,
+        _ => 2,
+    }
+}
+
+/// The one 402 that is attested.
+fn quota_reached(quota: usize) -> Reply {
+    let description = format!("Current quota is {quota}");
+    let body = json!({ "error": "Entity QuotaReached", "description": description });
+    json_reply(StatusCode::PAYMENT_REQUIRED, &body)
+}
+
+fn handle(state: &mut State, call: &Call, route: Route<'_>) -> Result<Reply, Problem> {
+    match route {
+        Route::Create => create(state, call),
+        Route::List => list(state, call),
+        Route::Get(id) => {
+            let position = find(state, id)?;
+            Ok(json_reply(StatusCode::OK, &state.invites[position].json()))
+        }
+        Route::Delete(id) => {
+            let position = find(state, id)?;
+            state.invites[position].fate = Fate::Deleted;
+            Ok(match state.settings.delete_answer {
+                DeleteAnswer::Object => json_reply(StatusCode::OK, &json!({})),
+                DeleteAnswer::Empty => text(StatusCode::OK, "application/json", ""),
+                DeleteAnswer::NoContent => {
+                    let mut reply = Reply::default();
+                    *reply.status_mut() = StatusCode::NO_CONTENT;
+                    reply
+                }
+            })
+        }
+        Route::Members => members(state, call),
+        Route::OtherMethod => Err(StatusCode::NOT_IMPLEMENTED.into()),
+        Route::Token | Route::Nowhere => Err(StatusCode::NOT_FOUND.into()),
+    }
+}
+
+/// The position of an invite that is still there.
+fn find(state: &State, id: &str) -> Result<usize, Problem> {
+    if uuid::Uuid::try_parse(id).is_err() {
+        return Err(Problem::bad(format!("{id:?} is no uuid")));
+    }
+    let named = |invite: &Invite| invite.id == id && state.visible(invite);
+    state.invites.iter().position(named).ok_or_else(|| StatusCode::NOT_FOUND.into())
+}
+
+fn create(state: &mut State, call: &Call) -> Result<Reply, Problem> {
+    let body: Value = serde_json::from_slice(&call.body)
+        .map_err(|error| Problem::bad(format!("proto: syntax error: {error}")))?;
+    let Some(members) = body.as_object() else {
+        return Err(Problem::bad("proto: syntax error: unexpected token"));
+    };
+    let email = text_member(members, "email", LONGEST_EMAIL)?;
+    let message = text_member(members, "message", LONGEST_MESSAGE)?;
+    // In proto3 an empty string and none at all are the same.
+    let required = state.settings.required;
+    for (name, value, unneeded) in
+        [("email", &email, Required::Message), ("message", &message, Required::Email)]
+    {
+        if required != unneeded && value.is_empty() {
+            return Err(Problem::bad(format!("{name}: is required")));
+        }
+    }
+    if let Some(quota) = state.settings.quota.filter(|quota| state.pending() >= *quota) {
+        return Err(Problem::QuotaReached(quota));
+    }
+    if call.taken(1) == 0 {
+        return Err(StatusCode::INTERNAL_SERVER_ERROR.into());
+    }
+    let invite = state.add_invite(email, message, call.number);
+    Ok(json_reply(StatusCode::OK, &invite.json()))
+}
+
+fn text_member(
+    members: &Map<String, Value>,
+    name: &str,
+    longest: usize,
+) -> Result<String, Problem> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) if text.chars().count() > longest => {
+            Err(Problem::bad(format!("{name}: longer than {longest} characters")))
+        }
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => {
+            let message = format!("proto: invalid value for string field {name}: {other}");
+            Err(Problem::bad(message))
+        }
+    }
+}
+
+fn list(state: &State, call: &Call) -> Result<Reply, Problem> {
+    if let Some(order) = call.query_value("order_by")
+        && !["DEFAULT", "DISPLAY_NAME"].contains(&order.as_str())
+    {
+        return Err(Problem::bad(format!("order_by: {order:?} is no order")));
+    }
+    let page = Page::asked(call, "invites", state.settings.page_size_cap).map_err(Problem::bad)?;
+    let email = page.email.as_deref().filter(|email| !email.is_empty());
+    let listed = |(_, invite): &(usize, &Invite)| {
+        state.listed(invite) && email.is_none_or(|email| invite.email == email)
+    };
+    let cut = page.cut("invites", state.invites.iter().enumerate().filter(listed));
+    let invites: Vec<Value> = cut.items.into_iter().map(Invite::json).collect();
+    let body = json!({ "invites": invites, "next_page_token": cut.next_token });
+    Ok(counted(call, &body, cut.total))
+}
+
+/// The member is called `page_token` here: the vendor's lists are not uniform.
+fn members(state: &State, call: &Call) -> Result<Reply, Problem> {
+    let page = Page::asked(call, "members", state.settings.page_size_cap).map_err(Problem::bad)?;
+    let cut = page.cut("members", state.members.iter().enumerate());
+    let members: Vec<Value> = cut.items.into_iter().map(store::Member::json).collect();
+    let body = json!({ "members": members, "page_token": cut.next_token });
+    Ok(counted(call, &body, cut.total))
+}
+
+/// A list, with its length in a header if that is asked for.
+fn counted(call: &Call, body: &Value, total: usize) -> Reply {
+    let mut reply = json_reply(StatusCode::OK, body);
+    if call.header("x-request-total-count").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    {
+        set_header(reply.headers_mut(), "x-total-count", &total.to_string());
+    }
+    reply
+}

@@ -1,0 +1,197 @@
+//! The listeners: accepting connections, speaking HTTP/1.1 on them, and really cutting them.
+//!
+//! An answer is worked out in a task of its own. As at a real provider, a caller that gives up
+//! while waiting does not undo what it asked for.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Sleep;
+
+use crate::exchange::{Cut, Exchange, Outcome, slow_pieces};
+use crate::simulator::Reply;
+use crate::{Error, control};
+
+/// How long requests that are being answered may still take after the stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// A simulator that is being served.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub address: SocketAddr,
+    pub task: JoinHandle<()>,
+}
+
+/// Serves a simulator until `stop` turns true or its sender is gone.
+pub(crate) async fn listen(
+    address: SocketAddr,
+    exchange: Arc<Exchange>,
+    stop: watch::Receiver<bool>,
+) -> Result<Listener, Error> {
+    let refused = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let task = tokio::spawn(accept(listener, exchange, stop));
+    Ok(Listener { address, task })
+}
+
+async fn accept(listener: TcpListener, exchange: Arc<Exchange>, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let exchange = Arc::clone(&exchange);
+                    connections.spawn(serve(stream, peer, exchange, stop.clone()));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: give connections time to end.
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_ANSWERS, ended).await;
+}
+
+/// Waits for the stop, or for its sender to be gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Serves one connection to its end.
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    exchange: Arc<Exchange>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Small pieces must leave at once, or a cut in the middle of a body would take them along.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| answer(Arc::clone(&exchange), peer, request));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopped(&mut stop) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    let Err(error) = ended else { return };
+    let cut = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Cut>());
+    let stream = connection.into_parts().io.into_inner();
+    if let Some(Cut::Reset) = cut {
+        // Without lingering, closing sends RST instead of FIN.
+        let _ = stream.set_zero_linger();
+    }
+}
+
+/// An error ends the connection without a byte of an answer.
+async fn answer(
+    exchange: Arc<Exchange>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<BoxBody<Bytes, Cut>>, Cut> {
+    let (parts, body) = request.into_parts();
+    if control::concerns(parts.uri.path()) {
+        return Ok(whole(control::answer(&exchange, peer, parts, body).await));
+    }
+    let outcome = tokio::spawn(exchange.answer(parts, body)).await.map_err(|_| Cut::Closed)?;
+    match outcome {
+        Outcome::Whole(reply) => Ok(whole(reply)),
+        Outcome::Half(reply) if reply.body().is_empty() => Err(Cut::Closed),
+        Outcome::Half(reply) => Ok(reply.map(|body| {
+            let half = body.slice(..body.len() / 2);
+            Drip::new(vec![half], body.len(), Duration::from_millis(20)).boxed()
+        })),
+        Outcome::Slow(reply, pause) => {
+            Ok(reply.map(|body| Drip::new(slow_pieces(&body), body.len(), pause).boxed()))
+        }
+        Outcome::Huge(reply, size) => Ok(huge(reply, size)),
+        Outcome::Cut(cut) => Err(cut),
+    }
+}
+
+fn whole(reply: Reply) -> Response<BoxBody<Bytes, Cut>> {
+    reply.map(|body| Full::new(body).map_err(|never: Infallible| match never {}).boxed())
+}
+
+/// White space, which a JSON reader would have to read to its end to find nothing in it.
+fn huge(mut reply: Reply, size: usize) -> Response<BoxBody<Bytes, Cut>> {
+    let piece = Bytes::from(vec![b' '; 64 << 10]);
+    let mut pieces = vec![piece.clone(); size / piece.len()];
+    pieces.push(piece.slice(..size % piece.len()));
+    reply.headers_mut().remove(header::CONTENT_LENGTH);
+    reply.map(|_| Drip::new(pieces, size, Duration::ZERO).boxed())
+}
+
+/// A body that arrives in pieces, with a pause before each. If the pieces are fewer bytes than
+/// announced, the connection is cut behind the last one.
+#[derive(Debug)]
+struct Drip {
+    pieces: VecDeque<Bytes>,
+    missing: u64,
+    pause: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Drip {
+    fn new(pieces: Vec<Bytes>, announced: usize, pause: Duration) -> Self {
+        let sleep = Box::pin(tokio::time::sleep(pause));
+        Self { pieces: pieces.into(), missing: announced as u64, pause, sleep }
+    }
+}
+
+impl Body for Drip {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.missing == 0 {
+            return Poll::Ready(None);
+        }
+        ready!(self.sleep.as_mut().poll(context));
+        let next = tokio::time::Instant::now() + self.pause;
+        self.sleep.as_mut().reset(next);
+        match self.pieces.pop_front() {
+            Some(piece) => {
+                self.missing = self.missing.saturating_sub(piece.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            None => Poll::Ready(Some(Err(Cut::Closed))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// What hyper makes the `Content-Length` of.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.missing)
+    }
+}

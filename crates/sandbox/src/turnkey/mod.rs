@@ -1,0 +1,245 @@
+//! The simulator of Turnkey: routes, the order of the checks, and the queries. Stamps are verified
+//! in `stamp`, keys are in `keys`, bodies are read in `request`, and what remains is in `store`.
+
+mod activity;
+mod invitation;
+mod keys;
+mod request;
+mod rpc;
+mod settings;
+mod stamp;
+mod store;
+
+use std::sync::Mutex;
+
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use self::activity::Status;
+use self::keys::User;
+use self::request::{APPROVE_ACTIVITY, CREATE_INVITATIONS, DELETE_INVITATION, REJECT_ACTIVITY};
+use self::rpc::Problem;
+use self::settings::GetOrganization;
+use self::store::{State, Submitter, fingerprint};
+use crate::settings::{patched, shown};
+use crate::simulator::{
+    Call, Effect, Limits, Operation, Provider, Refusal, Reply, Simulator, Unmoved,
+    json as json_reply, locked, set_header,
+};
+
+const SUBMIT: &str = "/public/v1/submit/";
+const QUERY: &str = "/public/v1/query/";
+const ORGANIZATION_NAME: &str = "Sandbox Organization";
+
+/// A Turnkey with one organization of ours (and one of somebody else's).
+#[derive(Debug, Default)]
+pub(crate) struct Turnkey {
+    state: Mutex<State>,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// A submission of this type of activity.
+    Submit(&'static str),
+    Whoami,
+    GetActivity,
+    ListActivities,
+    GetOrganization,
+    Nowhere,
+}
+
+fn route(path: &str) -> Route {
+    let query = path.strip_prefix(QUERY);
+    match (path.strip_prefix(SUBMIT), query) {
+        (Some("create_invitations"), _) => Route::Submit(CREATE_INVITATIONS),
+        (Some("delete_invitation"), _) => Route::Submit(DELETE_INVITATION),
+        (Some("approve_activity"), _) => Route::Submit(APPROVE_ACTIVITY),
+        (Some("reject_activity"), _) => Route::Submit(REJECT_ACTIVITY),
+        (_, Some("whoami")) => Route::Whoami,
+        (_, Some("get_activity")) => Route::GetActivity,
+        (_, Some("list_activities")) => Route::ListActivities,
+        (_, Some("get_organization")) => Route::GetOrganization,
+        _ => Route::Nowhere,
+    }
+}
+
+impl Simulator for Turnkey {
+    fn provider(&self) -> Provider {
+        Provider::Turnkey
+    }
+
+    fn operation(&self, _method: &Method, path: &str) -> Operation {
+        match route(path) {
+            Route::Submit(CREATE_INVITATIONS) => Operation::Create,
+            Route::Submit(DELETE_INVITATION) => Operation::Delete,
+            Route::Submit(APPROVE_ACTIVITY) => Operation::Approve,
+            Route::Submit(_) => Operation::Reject,
+            Route::Whoami => Operation::Whoami,
+            Route::GetActivity => Operation::GetActivity,
+            Route::ListActivities => Operation::ListActivities,
+            Route::GetOrganization => Operation::GetOrganization,
+            Route::Nowhere => Operation::Unknown,
+        }
+    }
+
+    fn answer(&self, call: &Call) -> Reply {
+        let state = &mut *locked(&self.state);
+        match handle(state, call) {
+            Ok(body) => json_reply(StatusCode::OK, &body),
+            Err(problem) => problem.reply(),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Reply {
+        match refusal {
+            Refusal::Status(status) => Problem::of_status(status).reply(),
+            // How long to wait is not told in any header.
+            Refusal::RateLimited { retry_after: _ } => {
+                let rate = self.limits().rate_per_second.unwrap_or(1.0);
+                let mut reply = Problem::rate_limited().reply();
+                self.show_rate(reply.headers_mut(), rate, 0.0);
+                reply
+            }
+            Refusal::Quota => Problem::quota_exceeded().reply(),
+        }
+    }
+
+    fn show_rate(&self, headers: &mut HeaderMap, limit: f64, remaining: f64) {
+        set_header(headers, "ratelimit-limit", &format!("{}", limit.floor().max(1.0)));
+        set_header(headers, "ratelimit-remaining", &format!("{}", remaining.floor()));
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &locked(&self.state).settings;
+        Limits {
+            rate_per_second: settings.rate_per_second,
+            clock_offset_ms: settings.clock_offset_ms,
+        }
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        locked(&self.state).effects()
+    }
+
+    fn settings(&self) -> Value {
+        shown(&locked(&self.state).settings)
+    }
+
+    fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String> {
+        let state = &mut *locked(&self.state);
+        state.settings = patched(&state.settings, patch)?;
+        Ok(())
+    }
+
+    fn move_invite(&self, id: &str, status: &str) -> Result<(), Unmoved> {
+        let state = &mut *locked(&self.state);
+        if !state.has_invitation(id) {
+            return Err(Unmoved::Absent);
+        }
+        let moved = match status {
+            "accepted" => state.accept(id),
+            "deleted" => state.remove(id),
+            _ => {
+                let what = "an invitation of Turnkey can be accepted or deleted";
+                return Err(Unmoved::Impossible(what.to_owned()));
+            }
+        };
+        moved.ok_or_else(|| Unmoved::Impossible("the invitation is no longer open".to_owned()))
+    }
+
+    fn vote(&self, activity: &str, approve: bool) -> Result<(), Unmoved> {
+        let state = &mut *locked(&self.state);
+        let position =
+            state.activities.iter().position(|own| own.id == activity).ok_or(Unmoved::Absent)?;
+        if state.activities[position].status != Status::ConsensusNeeded {
+            return Err(Unmoved::Impossible("the activity does not need consensus".to_owned()));
+        }
+        let (user, stamp) = keys::second_user().ok_or(Unmoved::Absent)?;
+        state.vote(position, user, approve, (stamp, String::new()));
+        Ok(())
+    }
+
+    fn reset(&self) {
+        *locked(&self.state) = State::default();
+    }
+}
+
+/// The checks, in the order from the outside in, then the work.
+fn handle(state: &mut State, call: &Call) -> Result<Value, Problem> {
+    let route = route(&call.path);
+    if route == Route::Nowhere {
+        return Err(Problem::of_status(StatusCode::NOT_FOUND));
+    }
+    if call.method != Method::POST {
+        return Err(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    let stamp = stamp::verified(call.header("x-stamp"), &call.body)?;
+    let body = request::object(&call.body)?;
+    let organization = request::organization(&body)?;
+    let user = keys::user(&stamp, organization)?;
+    match route {
+        Route::Submit(activity_type) => {
+            submit(state, Submitter { user, stamp, call }, &body, activity_type)
+        }
+        Route::Whoami => Ok(json!({
+            "organizationId": organization,
+            "organizationName": ORGANIZATION_NAME,
+            "userId": user.id,
+            "username": user.name,
+        })),
+        Route::GetActivity => {
+            let id = request::uuid(&body, "activityId")?;
+            let position = state.activities.iter().position(|own| own.id == id);
+            let position = position.ok_or_else(|| Problem::absent("activity"))?;
+            state.look(position);
+            Ok(activity_response(state, position, user))
+        }
+        Route::ListActivities => {
+            let activities = state.list(&request::listing(&body)?)?;
+            let shown: Vec<Value> = activities.iter().map(|own| own.json(user.id)).collect();
+            Ok(json!({ "activities": shown }))
+        }
+        Route::GetOrganization => match state.settings.get_organization {
+            GetOrganization::On => Ok(json!({ "organizationData": state.organization_json() })),
+            GetOrganization::NotFound => Err(Problem::of_status(StatusCode::NOT_FOUND)),
+            GetOrganization::Forbidden => Err(Problem::of_status(StatusCode::FORBIDDEN)),
+        },
+        Route::Nowhere => Err(Problem::of_status(StatusCode::NOT_FOUND)),
+    }
+}
+
+fn submit(
+    state: &mut State,
+    submitter: Submitter<'_>,
+    body: &Map<String, Value>,
+    activity_type: &str,
+) -> Result<Value, Problem> {
+    let user = submitter.user;
+    let timestamp_ms = request::timestamp_ms(body)?;
+    let seen = state.by_fingerprint(&fingerprint(&submitter.call.body));
+    if seen.is_none() || state.settings.liveness_on_replay {
+        request::check_liveness(timestamp_ms, state.now())?;
+    }
+    // The same bytes are the same activity, whoever signs them, and however often.
+    if let Some(position) = seen {
+        state.look(position);
+        return Ok(activity_response(state, position, user));
+    }
+    let intent = request::intent(body, activity_type)?;
+    if !user.may_act {
+        return Err(Problem::denied());
+    }
+    let position = state.submit(submitter, intent, timestamp_ms)?;
+    Ok(activity_response(state, position, user))
+}
+
+fn activity_response(state: &State, position: usize, user: &User) -> Value {
+    let activity = &state.activities[position];
+    let shown = if state.settings.nested_result {
+        activity.nested_json(user.id)
+    } else {
+        activity.json(user.id)
+    };
+    json!({ "activity": shown })
+}
