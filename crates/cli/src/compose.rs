@@ -109,11 +109,13 @@ pub async fn engine(
     configuration: Configuration,
 ) -> Result<Engine, Failure> {
     let delivery = &settings.delivery;
+    let idempotency_retention = settings.idempotency.retention;
     let settings = invite_delivery::Settings {
         lease: delivery.lease,
         settle: delivery.settle,
         refresh: delivery.refresh,
         shutdown_grace: delivery.shutdown_grace,
+        idempotency_retention,
     };
     Engine::start(store, Live::new(configuration), clock(), settings).await.map_err(Failure::store)
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use invite_config::SecretOutcome;
 use invite_delivery::Engine;
 use invite_http::Gateway;
 use invite_store::{Lock, Store};
@@ -122,9 +123,20 @@ async fn watch_secrets(engine: Engine, closing: CancellationToken) {
             () = tokio::time::sleep(SECRETS_EVERY) => {}
             () = closing.cancelled() => return,
         }
-        for change in engine.live().current().refresh_secrets() {
-            engine.secret_changed(&change.provider);
-            tracing::info!(provider.name = change.provider, "{change}");
+        let configuration = engine.live().current();
+        let looked = tokio::task::spawn_blocking(move || configuration.refresh_secrets()).await;
+        for change in looked.unwrap_or_default() {
+            let (name, path) = (&change.provider, change.path.display());
+            match &change.outcome {
+                SecretOutcome::Unreadable(why) => tracing::warn!(
+                    provider.name = name, file = %path, why,
+                    "a secret file cannot be read; the last good value stays in use"
+                ),
+                SecretOutcome::Replaced | SecretOutcome::Recovered => {
+                    tracing::info!(provider.name = name, file = %path, "a secret file was read again");
+                    engine.secret_changed(name);
+                }
+            }
         }
     }
 }

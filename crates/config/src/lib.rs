@@ -1,1 +1,26 @@
-//! See docs/architecture.md.
+//! The provider document: what may stand in it, what becomes of it, and where an invite goes.
+//!
+//! [`Gate::check`] turns the text of `config/providers.toml` into findings and, if none of them is
+//! an error, into a [`Configuration`]; whoever has a candidate document (the file, the API, the
+//! command line) goes through it. [`Live`] holds the configuration that is in force. The process's
+//! own settings (`config/gateway.toml`) are not here but in the command line, and what is particular
+//! to a kind of provider is in that provider's crate.
+
+mod base_url;
+mod configuration;
+mod document;
+mod finding;
+mod gate;
+mod limits;
+mod live;
+#[cfg(test)]
+mod made_up;
+mod routes;
+mod schema;
+mod secret;
+
+pub use configuration::{Configuration, Provider, RouteError};
+pub use finding::{Finding, Severity};
+pub use gate::{Checked, Gate, Rules};
+pub use live::Live;
+pub use secret::{Environment, SecretChange, SecretOutcome, process_environment};

@@ -32,6 +32,8 @@ pub struct Settings {
     pub refresh: Duration,
     /// How long calls under way may take to finish at shutdown.
     pub shutdown_grace: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_retention: Duration,
 }
 
 /// Why a batch was not accepted. Nothing of it was stored, but for `Store(CommitUnknown)`.

@@ -1,5 +1,6 @@
 //! What a sender that went away leaves behind: invites found `sending` under a lease that is over
-//! become `unknown`, and queued ones that nobody could send in time are given up.
+//! become `unknown`, queued ones that nobody could send in time are given up, and idempotency keys
+//! past their retention are forgotten.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,19 +10,23 @@ use jiff::Timestamp;
 
 use crate::{engine::Inner, fault, lane, transition};
 
+/// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
+/// Rounds between two looks for idempotency keys to forget, each of which is a commit.
+const FORGET_EVERY: u32 = 60;
 const AT_ONCE: u32 = 1000;
 
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Arc<Inner>) {
-    loop {
+    for round in 0u32.. {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = engine.stopping.cancelled() => return,
         }
         let done = async {
             recover(&engine, false).await?;
-            give_up(&engine).await
+            give_up(&engine).await?;
+            if round.is_multiple_of(FORGET_EVERY) { forget_keys(&engine).await } else { Ok(()) }
         };
         if let Err(error) = done.await {
             tracing::error!(%error, "cannot recover invites whose sender is gone; trying again");
@@ -99,6 +104,13 @@ async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
         if !late.is_empty() {
             lane::give_up(engine, late).await?;
         }
+    }
+    Ok(())
+}
+
+async fn forget_keys(engine: &Inner) -> Result<(), invite_store::Error> {
+    if let Ok(before) = engine.clock.now().checked_sub(engine.settings.idempotency_retention) {
+        engine.store.purge_idempotency(before).await?;
     }
     Ok(())
 }

@@ -1,1 +1,747 @@
-//! See docs/architecture.md.
+#![doc = include_str!("../README.md")]
+
+mod auth;
+mod client;
+mod config;
+mod error;
+mod reconcile;
+mod wire;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use invite_core::{
+    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
+    Invitee, ItemFault, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
+    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
+    Resolved, Status, StatusSource, http::CallContext, schema::Schema, secret::Credential,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    auth::Keys,
+    client::Client,
+    config::{Config, Options, Params, RevokeAs},
+    error::Operation,
+    reconcile::EventLookup,
+    wire::{Invite, InviteBatchRequest, InviteCreate, InviteStatusUpdate},
+};
+
+/// The word in `kind = "…"`.
+const KIND: &str = "securegate";
+
+/// Securegate, as a kind of provider.
+pub struct SecuregateKind {
+    config: Schema,
+    options: Arc<Schema>,
+}
+
+impl SecuregateKind {
+    /// The kind, with its schemas compiled.
+    pub fn new() -> Self {
+        Self { config: Schema::of::<Config>(), options: Arc::new(Schema::of::<Options>()) }
+    }
+}
+
+impl Default for SecuregateKind {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ProviderKind for SecuregateKind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(None)
+    }
+
+    fn config_schema(&self) -> &Value {
+        self.config.document()
+    }
+
+    fn options_schema(&self) -> &Value {
+        self.options.document()
+    }
+
+    fn default_limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+        let (config, base_url) = Config::read(&self.config, part.settings)?;
+        let credential = (part.resolve_secret)(&config.api_key)
+            .map_err(|fault| vec![fault.under("/api_key")])?;
+        let client = Client {
+            name: part.name.to_owned(),
+            base_url,
+            keys: Keys::new(credential),
+            http: part.http.clone(),
+            clock: part.clock.clone(),
+        };
+        Ok(Arc::new(Securegate {
+            client: Arc::new(client),
+            options: self.options.clone(),
+            defaults: config.defaults(),
+            revoke_as: config.revoke_as,
+            capabilities: capabilities(config.revoke_as),
+        }))
+    }
+
+    fn excerpt(
+        &self,
+        request: Option<&str>,
+        reply: Option<&str>,
+        index: usize,
+        recipient: &Invitee,
+    ) -> (Value, Value) {
+        wire::excerpt(request, reply, index, recipient)
+    }
+}
+
+fn capabilities(revoke_as: Option<RevokeAs>) -> Capabilities {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    Capabilities {
+        create: CreateCapability {
+            native_batch: true,
+            max_batch: Limits::default().max_batch,
+            idempotent: false,
+            required_fields: words(&["first_name", "last_name", "phone"]),
+            fields: words(&["email", "first_name", "last_name", "phone"]),
+        },
+        get: true,
+        list: true,
+        update_status: vec![Status::Pending, Status::Sent, Status::Accepted, Status::Declined],
+        revoke: revoke_as.is_some(),
+        reconcile: "looked for in the event's list, then by address; absent only in an event that \
+                    exists"
+            .into(),
+        approval: false,
+    }
+}
+
+/// One configured Securegate provider.
+struct Securegate {
+    client: Arc<Client>,
+    options: Arc<Schema>,
+    defaults: Options,
+    revoke_as: Option<RevokeAs>,
+    capabilities: Capabilities,
+}
+
+impl fmt::Debug for Securegate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Securegate({}, {})", self.client.name, self.client.base())
+    }
+}
+
+impl Securegate {
+    fn creating<'a>(&'a self, place: &Destination, recipients: &'a [Recipient]) -> Operation<'a> {
+        let what = match recipients.len() {
+            1 => "an invite".to_owned(),
+            count => format!("{count} invites"),
+        };
+        self.client.operation(
+            format!("creating {what} to event {}", place.scope),
+            recipients.iter().flat_map(|recipient| recipient.invitee.personal_data()),
+        )
+    }
+
+    /// The id of an invite that this provider may be asked about.
+    fn id_of<'a>(
+        &self,
+        operation: &Operation<'_>,
+        remote: &'a Remote,
+    ) -> Result<&'a str, ProviderError> {
+        self.client.check_place(operation, &remote.destination)?;
+        remote.provider_ref.as_deref().ok_or_else(|| {
+            operation
+                .failed(Outcome::Rejected, "its id there is not known")
+                .caused_by(Cause::NotFound)
+        })
+    }
+
+    async fn read_invite(
+        &self,
+        context: &CallContext,
+        doing: &str,
+        remote: &Remote,
+    ) -> Result<Observed, ProviderError> {
+        let operation = self.client.operation(doing, remote.invitee.personal_data());
+        let id = self.id_of(&operation, remote)?;
+        let invite = self.client.get_invite(context, &operation, id).await?;
+        Ok(invite.observed())
+    }
+
+    async fn set_status(
+        &self,
+        context: &CallContext,
+        doing: &str,
+        remote: &Remote,
+        status: &'static str,
+    ) -> Result<Observed, ProviderError> {
+        let operation = self.client.operation(doing, remote.invitee.personal_data());
+        let id = self.id_of(&operation, remote)?;
+        let event_id = &remote.destination.scope;
+        let update = InviteStatusUpdate { status };
+        let invite =
+            self.client.update_invite_status(context, &operation, event_id, id, &update).await?;
+        Ok(invite.observed())
+    }
+}
+
+/// Securegate has one word for a withdrawal and for a guest who declined.
+fn withdrawn(observed: Observed, source: StatusSource) -> Observed {
+    match observed.status {
+        Status::Declined => Observed { status: Status::Revoked, source, ..observed },
+        _ => observed,
+    }
+}
+
+#[async_trait]
+impl InviteProvider for Securegate {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
+        let name = &self.client.name;
+        let mut faults = wire::check_invitee(&invite.invitee, name);
+        let bound = Options::read(&self.options, invite.options.get(KIND), &self.defaults)
+            .and_then(|options| Params::of(options, name));
+        match bound {
+            Ok((event_id, params)) if faults.is_empty() => {
+                let base_url = self.client.base().to_owned();
+                Ok(Resolved {
+                    destination: Destination { kind: KIND.to_owned(), base_url, scope: event_id },
+                    call_key: params.query(),
+                    params: json!(params),
+                })
+            }
+            Ok(_) => Err(faults),
+            Err(wrong) => {
+                faults.extend(wrong.into_iter().map(|f| f.under(&format!("/options/{KIND}"))));
+                Err(faults)
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        _: &CallContext,
+        recipients: &[Recipient],
+        _: Timestamp,
+    ) -> Result<PreparedCall, ProviderError> {
+        let nobody = || ProviderError::new(Outcome::Rejected, "a create call needs a recipient");
+        let destination = recipients.first().ok_or_else(nobody)?.destination.clone();
+        let operation = self.creating(&destination, recipients);
+        self.client.check_place(&operation, &destination)?;
+        let mut query = None;
+        let mut invites = Vec::with_capacity(recipients.len());
+        for (index, recipient) in recipients.iter().enumerate() {
+            let params = Params::deserialize(&recipient.params).ok();
+            let invite = params
+                .as_ref()
+                .and_then(|params| InviteCreate::of(recipient, params.authentication_method));
+            let (Some(params), Some(invite)) = (params, invite) else {
+                let why = "what was stored of an invite does not make one; create it anew";
+                let items = vec![ItemFault { index, fault: Fault::new("", "invalid", why) }];
+                return Err(ProviderError { items, ..operation.failed(Outcome::Rejected, why) });
+            };
+            query.get_or_insert_with(|| params.query());
+            invites.push(invite);
+        }
+        let query = query.unwrap_or_default();
+        Ok(PreparedCall {
+            path: self.client.create_path(&operation, &destination.scope, &query)?,
+            body: json!(InviteBatchRequest { invites }).to_string(),
+            destination,
+            fingerprint: None,
+            account: None,
+        })
+    }
+
+    async fn create(
+        &self,
+        context: &CallContext,
+        call: &PreparedCall,
+        recipients: &[Recipient],
+    ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        let operation = self.creating(&call.destination, recipients);
+        self.client.check_place(&operation, &call.destination)?;
+        self.client.create_invites(context, &operation, call, recipients).await
+    }
+
+    async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
+        let observed = self.read_invite(context, "reading an invite", remote).await?;
+        let was_withdrawn = remote.revoke_sent;
+        Ok(if was_withdrawn { withdrawn(observed, StatusSource::Inferred) } else { observed })
+    }
+
+    async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
+        let operation =
+            self.client.operation("listing invites", query.email.as_deref().into_iter());
+        if query.cursor.is_some() {
+            let why = "there is no such page: all invites of an event are one page";
+            return Err(operation.failed(Outcome::Rejected, why));
+        }
+        let Some(event_id) = query.scope.as_ref().or(self.defaults.event_id.as_ref()) else {
+            let why = "no event is named, and the configuration has no event_id";
+            return Err(operation.failed(Outcome::Rejected, why));
+        };
+        let invites: Vec<Invite> = match &query.email {
+            Some(email) => {
+                let found = self.client.find_invite(context, &operation, email, event_id).await?;
+                found.into_iter().map(|reply| reply.body).collect()
+            }
+            None => self.client.list_invites(context, &operation, event_id).await?.body,
+        };
+        let invites = invites.into_iter().map(Invite::observed).collect();
+        Ok(Page { invites, next_cursor: None })
+    }
+
+    async fn update_status(
+        &self,
+        context: &CallContext,
+        remote: &Remote,
+        to: Status,
+    ) -> Result<Observed, ProviderError> {
+        let Some(word) = wire::status_word(to) else {
+            return Err(ProviderError::unsupported(KIND, &format!("set the status {to}")));
+        };
+        let doing = "reading an invite before its status is set";
+        let present = self.read_invite(context, doing, remote).await?;
+        if present.provider_status.as_deref() == Some(word) {
+            return Ok(present);
+        }
+        self.set_status(context, "setting the status of an invite", remote, word).await
+    }
+
+    async fn revoke(
+        &self,
+        context: &CallContext,
+        remote: &Remote,
+        _force: bool,
+    ) -> Result<Observed, ProviderError> {
+        let Some(RevokeAs::Rejected) = self.revoke_as else {
+            return Err(ProviderError::unsupported(KIND, "withdraw an invite"));
+        };
+        let doing = "reading an invite before it is withdrawn";
+        let present = self.read_invite(context, doing, remote).await?;
+        match present.status {
+            Status::Declined => Ok(withdrawn(present, StatusSource::Inferred)),
+            // An acceptance is not overridden by a withdrawal that did not know of it.
+            Status::Accepted => Ok(present),
+            _ => {
+                let doing = "withdrawing an invite";
+                let observed = self.set_status(context, doing, remote, "rejected").await?;
+                Ok(withdrawn(observed, StatusSource::Provider))
+            }
+        }
+    }
+
+    fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
+        Box::new(EventLookup::new(self.client.clone(), lookup))
+    }
+
+    async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
+        let operation = self.client.operation("checking the API key", std::iter::empty());
+        let detail = match &self.defaults.event_id {
+            Some(event_id) => {
+                let event = self.client.get_event(context, &operation, event_id).await?;
+                let deleted = if event.is_deleted() { ", which is deleted" } else { "" };
+                format!("the API key may read event {event_id}{deleted}")
+            }
+            None => {
+                self.client.list_events(context, &operation).await?;
+                "the API key may list events".to_owned()
+            }
+        };
+        Ok(ProbeReport { detail })
+    }
+
+    fn credential(&self) -> &Credential {
+        self.client.keys.credential()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use invite_core::{
+        ManualClock,
+        http::{AddressGuard, HttpClient},
+        secret::{Secret, SecretRefs},
+    };
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::client::canned::{Peer, place, recipient, shown};
+
+    const AT: &str = "2026-11-21T10:00:00Z";
+
+    fn resolve_literals(refs: &SecretRefs) -> Result<Credential, Fault> {
+        // Literals print as references; the tests' keys are known by their place.
+        let secret = |(place, reference)| {
+            Arc::new(Secret::new(reference, SecretString::from(format!("key-{place}"))))
+        };
+        Ok(Credential::new(refs.iter().enumerate().map(secret).collect()))
+    }
+
+    fn provider(base_url: &str, more: Value) -> Arc<dyn InviteProvider> {
+        let mut settings = json!({
+            "base_url": base_url, "api_key": "k", "event_id": "event-456",
+            "authentication_method": "QR Code",
+        });
+        for (name, value) in more.as_object().unwrap() {
+            settings[name] = value.clone();
+        }
+        let context = BuildContext {
+            name: "berlin-summit",
+            settings: &settings,
+            clock: Arc::new(ManualClock::new(AT.parse().unwrap())),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            resolve_secret: &resolve_literals,
+        };
+        SecuregateKind::new().build(&context).unwrap()
+    }
+
+    fn context() -> CallContext {
+        CallContext::new(Duration::from_secs(5))
+    }
+
+    fn remote(base_url: &str, revoke_sent: bool) -> Remote {
+        let ada = recipient(base_url, "ada@example.org", "Ada");
+        Remote {
+            destination: ada.destination,
+            provider_ref: Some("invite/1".into()),
+            data: serde_json::Map::new(),
+            invitee: ada.invitee,
+            address: ada.address,
+            index: 0,
+            status: Status::Pending,
+            expires_at: None,
+            revoke_sent,
+        }
+    }
+
+    fn with_status(status: &str) -> Value {
+        let mut invite = shown("invite/1", "ada@example.org", "Ada", AT);
+        invite["status"] = status.into();
+        invite
+    }
+
+    fn new_invite(options: Value) -> NewInvite {
+        let invitee = recipient("http://localhost", "ada@example.org", "Ada").invitee;
+        let options = [(KIND.to_owned(), options)].into();
+        NewInvite { invitee, options, ..NewInvite::default() }
+    }
+
+    async fn create(
+        provider: &dyn InviteProvider,
+        recipients: &[Recipient],
+    ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        let call = provider.prepare(&context(), recipients, AT.parse().unwrap()).await?;
+        provider.create(&context(), &call, recipients).await
+    }
+
+    #[test]
+    fn an_invite_is_bound_with_what_it_says_and_what_is_configured() {
+        let provider = provider(
+            "https://api.securegate.ai/",
+            json!({"onboarding_flow_type": "kyc", "notify": 2}),
+        );
+        let options = json!({"event_id": "other event", "notify": 0});
+        let resolved = provider.resolve(&new_invite(options)).unwrap();
+        assert_eq!(resolved.destination.base_url, "https://api.securegate.ai");
+        assert_eq!(resolved.destination.scope, "other event");
+        assert_eq!(resolved.call_key, "onboarding_flow_type=kyc&notify=0");
+        let plain = NewInvite { options: Default::default(), ..new_invite(json!({})) };
+        assert_eq!(provider.resolve(&plain).unwrap().destination.scope, "event-456");
+    }
+
+    #[test]
+    fn all_faults_of_an_invite_come_at_once_with_the_callers_pointers() {
+        let nothing = json!({"event_id": null, "authentication_method": null});
+        let provider = provider("https://api.securegate.ai", nothing);
+        let pointers = |invite: &NewInvite| -> Vec<String> {
+            provider.resolve(invite).unwrap_err().into_iter().map(|f| f.pointer).collect()
+        };
+        let mut invite = new_invite(json!({}));
+        invite.invitee.first_name = None;
+        invite.invitee.phone = Some("+4915112345678".into());
+        let (event_id, method) =
+            ("/options/securegate/event_id", "/options/securegate/authentication_method");
+        assert_eq!(pointers(&invite), ["/first_name", "/phone", event_id, method]);
+        let wrong = new_invite(json!({"authentication_method": "Face", "evnt_id": "e"}));
+        let mut found = pointers(&wrong);
+        found.sort();
+        assert_eq!(found, [method, "/options/securegate/evnt_id"]);
+        assert_eq!(pointers(&new_invite(json!("kyc"))), ["/options/securegate"]);
+    }
+
+    #[tokio::test]
+    async fn a_prepared_call_is_the_same_each_time_and_sends_no_null() {
+        let base_url = "https://proxy.example.org/securegate";
+        let provider = provider(&format!("{base_url}//"), json!({}));
+        let mut ada = recipient(base_url, "ada@example.org", "Ada");
+        ada.destination.scope = "a/b?c %".into();
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let at = AT.parse().unwrap();
+            calls.push(provider.prepare(&context(), &[ada.clone()], at).await.unwrap());
+        }
+        assert_eq!(calls[0], calls[1]);
+        assert_eq!(calls[0].path, "/events/a%2Fb%3Fc%20%25/invites");
+        assert!(!calls[0].body.contains("null"));
+    }
+
+    #[tokio::test]
+    async fn an_invite_whose_record_is_of_no_use_is_named_and_nothing_is_sent() {
+        let peer = Peer::new(vec![]).await;
+        let ada = recipient(&peer.url, "ada@example.org", "Ada");
+        let mut grace = recipient(&peer.url, "grace@example.org", "Grace");
+        grace.params = json!({});
+        let error = create(&*provider(&peer.url, json!({})), &[ada, grace]).await.unwrap_err();
+        assert_eq!((error.outcome, error.items[0].index), (Outcome::Rejected, 1));
+        assert!(peer.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_create_call_is_paired_by_address_and_what_is_missing_is_unknown() {
+        let reply = json!([
+            shown("invite-9", "nobody@example.org", "Nobody", AT),
+            shown("invite-2", "GRACE@example.org", "Grace", AT),
+            {"email": "joan@example.org"},
+            shown("invite-1", "ada@example.org", "Ada", AT),
+        ]);
+        let peer = Peer::new(vec![(200, reply)]).await;
+        let base_url = format!("{}/v0", peer.url);
+        let provider = provider(&format!("{base_url}/"), json!({}));
+        let mut recipients = ["ada", "grace", "edith", "joan"]
+            .map(|name| recipient(&base_url, &format!("{name}@example.org"), name));
+        for recipient in &mut recipients {
+            recipient.params["notify"] = 0.into();
+        }
+        let results = create(&*provider, &recipients).await.unwrap();
+        let ids: Vec<_> = results
+            .iter()
+            .map(|result| result.as_ref().map(|o| o.provider_ref.as_deref()).map_err(|e| e.outcome))
+            .collect();
+        let unknown = Err(Outcome::Unknown);
+        assert_eq!(ids, [Ok(Some("invite-1")), Ok(Some("invite-2")), unknown, unknown]);
+        let request = &peer.requests()[0];
+        assert!(
+            request.starts_with("POST /v0/events/event-456/invites?notify=0 [key-0] {"),
+            "{request}"
+        );
+    }
+
+    #[tokio::test]
+    async fn two_recipients_of_one_address_get_one_invite_each() {
+        let invite = |id| shown(id, "ada@example.org", "Ada", AT);
+        let peer = Peer::new(vec![(200, json!([invite("invite-1"), invite("invite-2")]))]).await;
+        let ada = recipient(&peer.url, "ada@example.org", "Ada");
+        let results = create(&*provider(&peer.url, json!({})), &[ada.clone(), ada]).await.unwrap();
+        let ids: Vec<_> = results.into_iter().map(|r| r.unwrap().provider_ref.unwrap()).collect();
+        assert_eq!(ids, ["invite-1", "invite-2"]);
+    }
+
+    #[tokio::test]
+    async fn a_success_that_cannot_be_read_is_unknown_and_quotes_nothing() {
+        for reply in [json!({"id": "invite-1"}), json!(["Ada"]), json!(null)] {
+            let peer = Peer::new(vec![(200, reply)]).await;
+            let ada = recipient(&peer.url, "ada@example.org", "Ada");
+            let error = create(&*provider(&peer.url, json!({})), &[ada]).await.unwrap_err();
+            assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
+            assert!(!error.message.contains("Ada"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_connection_is_unknown_and_says_what_was_being_done() {
+        let peer = Peer::new(vec![(0, json!(null))]).await;
+        let ada = recipient(&peer.url, "ada@example.org", "Ada");
+        let error = create(&*provider(&peer.url, json!({})), &[ada]).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Unknown, Cause::Transport));
+        let doing = "creating an invite to event event-456 at berlin-summit: POST /events";
+        assert!(error.message.starts_with(doing), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_second_key_takes_over_when_the_first_is_refused_and_is_remembered() {
+        let found = (200, json!({"id": "event-456", "is_deleted": true}));
+        let peer = Peer::new(vec![(403, json!({"detail": "no"})), found.clone(), found]).await;
+        let provider = provider(&peer.url, json!({"api_key": ["a", "b"]}));
+        let report = provider.probe(&context()).await.unwrap();
+        assert!(report.detail.contains("event event-456, which is deleted"), "{}", report.detail);
+        provider.probe(&context()).await.unwrap();
+        let keys: Vec<_> =
+            peer.requests().iter().map(|r| r.split(' ').nth(2).unwrap().to_owned()).collect();
+        assert_eq!(keys, ["[key-0]", "[key-1]", "[key-1]"]);
+        let usage = provider.credential().usage();
+        let usage: Vec<_> = usage.iter().map(|u| (u.used, u.refused)).collect();
+        assert_eq!(usage, [(1, 1), (2, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_refused_is_the_configurations_fault() {
+        let no = json!({"detail": "Not authenticated"});
+        let peer = Peer::new(vec![(401, no.clone()), (403, no)]).await;
+        let provider = provider(&peer.url, json!({"api_key": ["a", "b"], "event_id": null}));
+        let error = provider.probe(&context()).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
+        assert_eq!(peer.requests(), ["GET /events [key-0]", "GET /events [key-1]"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_to_or_about_another_place() {
+        let peer = Peer::new(vec![]).await;
+        let provider = provider(&peer.url, json!({"revoke_as": "rejected"}));
+        let elsewhere = remote("https://elsewhere.example.org", false);
+        let ada = recipient("https://elsewhere.example.org", "ada@example.org", "Ada");
+        let destination = place("https://elsewhere.example.org");
+        let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![] });
+        let errors = [
+            provider.get(&context(), &elsewhere).await.unwrap_err(),
+            provider.update_status(&context(), &elsewhere, Status::Sent).await.unwrap_err(),
+            provider.revoke(&context(), &elsewhere, false).await.unwrap_err(),
+            create(&*provider, &[ada]).await.unwrap_err(),
+            lookup.step(&context()).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        }
+        assert!(peer.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn reading_an_invite_tells_a_withdrawal_from_a_refusal_and_from_nothing() {
+        let missing = (404, json!({"detail": "Invite not found"}));
+        let other = (200, shown("invite-2", "ada@example.org", "Ada", AT));
+        let rejected = (200, with_status("rejected"));
+        let peer = Peer::new(vec![missing, other, rejected.clone(), rejected]).await;
+        let provider = provider(&peer.url, json!({}));
+        let get =
+            async |revoke_sent| provider.get(&context(), &remote(&peer.url, revoke_sent)).await;
+        let error = get(false).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        assert_eq!(get(false).await.unwrap_err().outcome, Outcome::Unknown);
+        assert_eq!(get(false).await.unwrap().status, Status::Declined);
+        let withdrawn = get(true).await.unwrap();
+        assert_eq!(withdrawn.status, Status::Revoked);
+        assert_eq!(withdrawn.source, StatusSource::Inferred);
+        assert_eq!(peer.requests()[0], "GET /invites/invite%2F1 [key-0]");
+        let unknown = Remote { provider_ref: None, ..remote(&peer.url, false) };
+        assert_eq!(provider.get(&context(), &unknown).await.unwrap_err().cause, Cause::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_status_is_set_only_where_it_is_another() {
+        let peer = Peer::new(vec![
+            (200, with_status("sent")),
+            (200, with_status("rejected")),
+            (200, with_status("rejected")),
+        ])
+        .await;
+        let provider = provider(&peer.url, json!({}));
+        let remote = remote(&peer.url, false);
+        for _ in 0..2 {
+            let set = provider.update_status(&context(), &remote, Status::Declined).await.unwrap();
+            assert_eq!(set.status, Status::Declined);
+        }
+        let read = "GET /invites/invite%2F1 [key-0]";
+        let set = r#"PUT /events/event-456/invites/invite%2F1 [key-0] {"status":"rejected"}"#;
+        assert_eq!(peer.requests(), [read, set, read]);
+        let error = provider.update_status(&context(), &remote, Status::Revoked).await.unwrap_err();
+        assert_eq!((error.cause, peer.requests().len()), (Cause::Unsupported, 3));
+    }
+
+    #[tokio::test]
+    async fn withdrawing_is_unsupported_unless_configured() {
+        let peer = Peer::new(vec![]).await;
+        let provider = provider(&peer.url, json!({}));
+        assert!(!provider.capabilities().revoke);
+        let error = provider.revoke(&context(), &remote(&peer.url, false), false).await;
+        assert_eq!(error.unwrap_err().cause, Cause::Unsupported);
+        assert!(peer.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn withdrawing_sets_rejected_once_and_leaves_an_acceptance_alone() {
+        let peer = Peer::new(vec![
+            (200, with_status("pending")),
+            (200, with_status("rejected")),
+            (200, with_status("rejected")),
+            (200, with_status("accepted")),
+        ])
+        .await;
+        let provider = provider(&peer.url, json!({"revoke_as": "rejected"}));
+        assert!(provider.capabilities().revoke);
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            let observed = provider.revoke(&context(), &remote(&peer.url, true), false).await;
+            statuses.push(observed.unwrap().status);
+        }
+        assert_eq!(statuses, [Status::Revoked, Status::Revoked, Status::Accepted]);
+        let methods: Vec<_> = peer.requests().iter().map(|r| r[..3].to_owned()).collect();
+        assert_eq!(methods, ["GET", "PUT", "GET", "GET"]);
+    }
+
+    #[tokio::test]
+    async fn a_listing_is_one_page_of_an_event_or_of_an_address() {
+        let ada = shown("invite-1", "ada@example.org", "Ada", AT);
+        let peer = Peer::new(vec![
+            (200, json!([ada.clone(), shown("invite-2", "grace@example.org", "Grace", AT)])),
+            (200, ada),
+            (404, json!({"detail": "Not Found"})),
+        ])
+        .await;
+        let provider = provider(&peer.url, json!({}));
+        let query = |email: Option<&str>| ListQuery {
+            email: email.map(str::to_owned),
+            cursor: None,
+            scope: Some("event-7".into()),
+        };
+        let mut counts = Vec::new();
+        for email in [None, Some("a+b@example.org"), Some("nobody@example.org")] {
+            let page = provider.list(&context(), &query(email)).await.unwrap();
+            assert_eq!(page.next_cursor, None);
+            counts.push(page.invites.len());
+        }
+        assert_eq!(counts, [2, 1, 0]);
+        let asked = "GET /invites?email=a%2Bb%40example.org&event_id=event-7 [key-0]";
+        assert_eq!(peer.requests()[..2], ["GET /events/event-7/invites [key-0]", asked]);
+        let next = ListQuery { cursor: Some("2".into()), ..query(None) };
+        assert!(provider.list(&context(), &next).await.is_err());
+        let provider = self::provider(&peer.url, json!({"event_id": null}));
+        let nowhere = provider.list(&context(), &ListQuery::default()).await.unwrap_err();
+        assert!(nowhere.message.contains("no event_id"), "{nowhere}");
+        assert_eq!(peer.requests().len(), 3);
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        let provider = provider("https://api.securegate.ai", json!({}));
+        assert_eq!(format!("{provider:?}"), "Securegate(berlin-summit, https://api.securegate.ai)");
+    }
+
+    #[test]
+    fn a_part_whose_secret_does_not_resolve_is_a_fault_at_the_key() {
+        let settings = json!({"base_url": "https://api.securegate.ai", "api_key": {"env": "X"}});
+        let context = BuildContext {
+            name: "berlin-summit",
+            settings: &settings,
+            clock: Arc::new(ManualClock::new(AT.parse().unwrap())),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            resolve_secret: &|_| Err(Fault::new("/env", "unresolved", "is not set")),
+        };
+        let faults = SecuregateKind::new().build(&context).unwrap_err();
+        assert_eq!(faults[0].pointer, "/api_key/env");
+    }
+}

@@ -50,6 +50,11 @@ impl Resolve for AddressGuard {
     }
 }
 
+/// Translates into IPv4, so any private address hides behind it (RFC 6052).
+const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+/// Public by its number, but answers for the machine's own cloud platform.
+const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 /// Whether an address is not of the public Internet: loopback, private, link-local (where cloud
 /// metadata lives), shared, or otherwise reserved for use inside a network.
 pub fn is_private(address: IpAddr) -> bool {
@@ -61,12 +66,13 @@ pub fn is_private(address: IpAddr) -> bool {
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
                 || v6.is_multicast()
+                || v6.segments()[..6] == NAT64
         }
     }
 }
 
 fn is_private_v4(v4: Ipv4Addr) -> bool {
-    let [a, b, ..] = v4.octets();
+    let [a, b, c, _] = v4.octets();
     v4.is_loopback()
         || v4.is_private()
         || v4.is_link_local()
@@ -74,6 +80,8 @@ fn is_private_v4(v4: Ipv4Addr) -> bool {
         || v4.is_broadcast()
         || a == 0
         || (a == 100 && (64..128).contains(&b))
+        || [a, b, c] == [192, 0, 0]
+        || v4 == AZURE_PLATFORM
 }
 
 #[cfg(test)]
@@ -94,6 +102,9 @@ mod tests {
             "fd00::1",
             "fe80::1",
             "::ffff:10.0.0.1",
+            "192.0.0.192",
+            "168.63.129.16",
+            "64:ff9b::a00:1",
         ] {
             assert!(is_private(text.parse().unwrap()), "{text}");
         }

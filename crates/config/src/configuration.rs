@@ -1,0 +1,344 @@
+//! A document that passed the gate: its providers, built, and where an invite goes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use invite_core::{Address, InviteProvider, Limits, ProviderKind, schema::nearest};
+use serde_json::Value;
+
+use crate::{SecretChange, routes::Route, secret::SecretFile};
+
+/// A configured provider.
+pub struct Provider {
+    /// Its name in the document.
+    pub name: String,
+    /// What kind of provider it is.
+    pub kind: Arc<dyn ProviderKind>,
+    /// False: it takes no new invites, and finishes those it has.
+    pub enabled: bool,
+    /// Its limits; `max_batch` is 1 where one call takes one invite.
+    pub limits: Limits,
+    /// What speaks with it.
+    pub adapter: Arc<dyn InviteProvider>,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("name", &self.name)
+            .field("kind", &self.kind.name())
+            .field("enabled", &self.enabled)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A document that passed the gate. It does not change, except that secrets are read again.
+pub struct Configuration {
+    text: String,
+    document: Value,
+    revision: i64,
+    providers: Vec<Arc<Provider>>,
+    by_name: HashMap<String, usize>,
+    routes: Vec<Route>,
+    secret_files: Vec<(String, SecretFile)>,
+}
+
+/// Why an invite goes nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// It does not say where to, and no route is for it.
+    #[error("no route is for this invite: name a provider or a route in `to`")]
+    NoRoute,
+    /// It names something that is neither a provider nor a route.
+    #[error("`to` names neither a provider nor a route")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Its place in `to`.
+        index: usize,
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+}
+
+impl Configuration {
+    /// `routes` lead to `providers` only: the gate has seen to it.
+    pub(crate) fn new(
+        text: &str,
+        document: Value,
+        providers: Vec<Arc<Provider>>,
+        routes: Vec<Route>,
+        secret_files: Vec<(String, SecretFile)>,
+    ) -> Self {
+        let by_name = providers.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
+        let text = text.to_owned();
+        Self { text, document, revision: 0, providers, by_name, routes, secret_files }
+    }
+
+    /// The same configuration as revision `revision`; 0 before it has one.
+    pub fn with_revision(self, revision: i64) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// Which revision it is.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The document, byte for byte as written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The document as JSON. On loopback it may hold literal secrets: not for showing.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// The providers, in the order of the document.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.iter()
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.by_name.get(name).map(|index| &self.providers[*index])
+    }
+
+    /// The providers that an invite goes to, each once, in the order in which they are named;
+    /// among them such as are not enabled. `to` is what the invite or its request says, names of
+    /// providers and routes; `None`: the first route that is for such an invite.
+    ///
+    /// # Errors
+    /// The first name in `to` that is unknown; `NoRoute` if no route is for it, or `to` is empty.
+    pub fn route(
+        &self,
+        to: Option<&[String]>,
+        labels: &BTreeMap<String, String>,
+        address: &Address,
+    ) -> Result<Vec<Arc<Provider>>, RouteError> {
+        let names: Vec<&String> = match to {
+            Some(names) => {
+                let expanded = names.iter().enumerate().map(|(i, name)| self.expand(i, name));
+                expanded.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            }
+            None => {
+                let route = self.routes.iter().find(|route| route.is_for(labels, address));
+                route.map(|route| route.to.iter().collect()).unwrap_or_default()
+            }
+        };
+        let mut providers: Vec<Arc<Provider>> = Vec::new();
+        for provider in names.into_iter().filter_map(|name| self.provider(name)) {
+            if !providers.iter().any(|taken| taken.name == provider.name) {
+                providers.push(provider.clone());
+            }
+        }
+        if providers.is_empty() { Err(RouteError::NoRoute) } else { Ok(providers) }
+    }
+
+    /// The providers that one name in `to` stands for.
+    fn expand<'a>(&'a self, index: usize, name: &'a String) -> Result<&'a [String], RouteError> {
+        if self.by_name.contains_key(name) {
+            return Ok(std::slice::from_ref(name));
+        }
+        if let Some(route) = self.routes.iter().find(|route| route.name.as_ref() == Some(name)) {
+            return Ok(&route.to);
+        }
+        let routes = self.routes.iter().filter_map(|route| route.name.as_deref());
+        let known = self.providers.iter().map(|provider| provider.name.as_str()).chain(routes);
+        let suggestion = nearest(name, known).map(str::to_owned);
+        Err(RouteError::Unknown { name: name.clone(), index, suggestion })
+    }
+
+    /// Reads those secret files again that changed; reports what became of them. Looks at every
+    /// file's metadata and blocks meanwhile; meant to be called every second or so.
+    pub fn refresh_secrets(&self) -> Vec<SecretChange> {
+        let refresh = |(provider, file): &(String, SecretFile)| {
+            let (path, outcome) = file.refresh()?;
+            Some(SecretChange { provider: provider.clone(), path: path.to_owned(), outcome })
+        };
+        self.secret_files.iter().filter_map(refresh).collect()
+    }
+}
+
+impl fmt::Debug for Configuration {
+    /// Without the document, which may hold a literal secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configuration")
+            .field("revision", &self.revision)
+            .field("providers", &self.providers)
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{
+        made_up,
+        routes::{self, RoutePart},
+    };
+
+    const NAMES: [&str; 4] = ["ada", "bob", "cyd", "dee"];
+    const DOMAINS: [&str; 3] = ["one.example", "two.example", "three.example"];
+
+    static PROVIDERS: LazyLock<Configuration> = LazyLock::new(|| {
+        let providers =
+            NAMES.map(|name| format!("[providers.{name}]\nkind = \"pigeon\"\nloft = \"{name}\"\n"));
+        made_up::gate(&[]).check(&providers.concat()).configuration.unwrap()
+    });
+
+    /// A configuration with these routes, which the gate would let through.
+    fn configuration(routes: &str) -> Configuration {
+        let document: Value = toml::from_str(routes).unwrap();
+        let parts = document["routes"].as_array().into_iter().flatten();
+        let parts = parts.map(|part| RoutePart::deserialize(part).unwrap()).enumerate().collect();
+        let (found, faults) = routes::resolve(parts, &NAMES);
+        assert_eq!(faults, []);
+        let providers = PROVIDERS.providers().cloned().collect();
+        Configuration::new(routes, document, providers, found, Vec::new())
+    }
+
+    fn route(configuration: &Configuration, to: Option<&[&str]>, domain: &str) -> Vec<String> {
+        let to: Option<Vec<String>> = to.map(|to| to.iter().map(ToString::to_string).collect());
+        let address = format!("who@{domain}").parse().unwrap();
+        let labels = BTreeMap::from([("team".to_owned(), "r-and-d".to_owned())]);
+        let providers = configuration.route(to.as_deref(), &labels, &address).unwrap();
+        providers.iter().map(|provider| provider.name.clone()).collect()
+    }
+
+    fn first_of_each(names: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
+        let mut seen = Vec::new();
+        for name in names {
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
+        }
+        seen
+    }
+
+    const ROUTES: &str = r#"
+        [[routes]]
+        name = "engineers"
+        when = { labels = { team = ["r-and-d", "ops"], purpose = "employee" }, email_domain = "one.example" }
+        to = ["ada", "bob"]
+        [[routes]]
+        when = { email_domain = ["TWO.example", "Bücher.example"] }
+        to = "cyd"
+        [[routes]]
+        when.labels.team = "r-and-d"
+        to = ["bob", "dee", "bob"]
+    "#;
+
+    fn rules_decide(labels: &[(&str, &str)], domain: &str) -> Option<Vec<String>> {
+        let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let address = format!("Who@{domain}").parse().unwrap();
+        let routed = configuration(ROUTES).route(None, &labels, &address);
+        Some(routed.ok()?.iter().map(|provider| provider.name.clone()).collect())
+    }
+
+    #[test]
+    fn the_first_route_whose_conditions_all_hold_decides() {
+        let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
+        let employee = [("team", "ops"), ("purpose", "employee"), ("other", "x")];
+        assert_eq!(rules_decide(&employee, "One.Example"), names(&["ada", "bob"]));
+        assert_eq!(rules_decide(&employee, "sub.one.example"), None);
+        assert_eq!(rules_decide(&[], "two.example"), names(&["cyd"]));
+        assert_eq!(rules_decide(&[], "xn--bcher-kva.example"), names(&["cyd"]));
+        assert_eq!(rules_decide(&[("team", "r-and-d")], "one.example"), names(&["bob", "dee"]));
+        assert_eq!(rules_decide(&[("team", "sales")], "one.example"), None);
+    }
+
+    #[test]
+    fn an_unknown_name_is_named_with_its_place_and_the_nearest_one() {
+        let to = ["ada".to_owned(), "engineer".to_owned(), "nobody".to_owned()];
+        let address = "who@one.example".parse().unwrap();
+        let error = configuration(ROUTES).route(Some(&to), &BTreeMap::new(), &address);
+        let expected = RouteError::Unknown {
+            name: "engineer".into(),
+            index: 1,
+            suggestion: Some("engineers".into()),
+        };
+        assert_eq!(error.unwrap_err(), expected);
+    }
+
+    #[test]
+    fn an_empty_to_goes_nowhere() {
+        let address = "who@one.example".parse().unwrap();
+        let error = configuration(ROUTES).route(Some(&[]), &BTreeMap::new(), &address);
+        assert_eq!(error.unwrap_err(), RouteError::NoRoute);
+    }
+
+    #[test]
+    fn a_configuration_keeps_its_text_and_takes_a_revision() {
+        let configuration = configuration("# ä\r\n").with_revision(7);
+        assert_eq!(configuration.revision(), 7);
+        assert!(configuration.text().ends_with("# ä\r\n"));
+        let names: Vec<_> = configuration.providers().map(|p| &*p.name).collect();
+        assert_eq!(names, NAMES);
+        assert_eq!(configuration.provider("cyd").map(|p| &*p.name), Some("cyd"));
+        assert!(configuration.provider("eve").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn to_is_followed_in_order_and_each_provider_taken_once(
+            to in vec(select(&["ada", "bob", "cyd", "dee", "both", "all"][..]), 1..8),
+        ) {
+            let configuration = configuration(
+                "[[routes]]\nname = \"both\"\nwhen.labels.x = \"y\"\nto = [\"cyd\", \"ada\"]\n\
+                 [[routes]]\nname = \"all\"\nto = [\"dee\", \"bob\", \"cyd\", \"ada\"]\n",
+            );
+            let expanded = to.iter().flat_map(|name| match *name {
+                "both" => vec!["cyd", "ada"],
+                "all" => vec!["dee", "bob", "cyd", "ada"],
+                name => vec![name],
+            });
+            let expected = first_of_each(expanded);
+            prop_assert_eq!(route(&configuration, Some(&to), "one.example"), expected);
+        }
+
+        #[test]
+        fn a_route_without_when_catches_what_came_to_no_earlier_one(
+            domains in vec(select(&DOMAINS[..2]), 0..3),
+            to in vec(vec(select(&NAMES[..]), 1..6), 3),
+            asked in select(&DOMAINS[..]),
+        ) {
+            let domains = first_of_each(domains);
+            let mut text: String = domains.iter().zip(&to).map(|(domain, to)| {
+                format!("[[routes]]\nwhen.email_domain = [\"{domain}\"]\nto = {to:?}\n")
+            }).collect();
+            text.push_str(&format!("[[routes]]\nto = {:?}\n", to[2]));
+            let decided = domains.iter().position(|domain| *domain == asked).unwrap_or(2);
+            let expected = first_of_each(to[decided].clone());
+            prop_assert_eq!(route(&configuration(&text), None, asked), expected);
+        }
+
+        #[test]
+        fn a_route_that_is_named_skips_its_when(
+            to in vec(select(&NAMES[..]), 1..6),
+            asked in select(&DOMAINS[..]),
+        ) {
+            let text = format!(
+                "[[routes]]\nname = \"it\"\nto = {to:?}\n\
+                 when = {{ labels = {{ team = \"none\" }}, email_domain = \"four.example\" }}\n"
+            );
+            let configuration = configuration(&text);
+            let expected = first_of_each(to);
+            prop_assert_eq!(route(&configuration, Some(&["it"]), asked), expected);
+            let address = format!("who@{asked}").parse().unwrap();
+            let unnamed = configuration.route(None, &BTreeMap::new(), &address);
+            prop_assert_eq!(unnamed.unwrap_err(), RouteError::NoRoute);
+        }
+    }
+}

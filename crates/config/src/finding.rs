@@ -1,0 +1,53 @@
+//! What the gate has to say about a document, and at which place in it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Whether a finding keeps a document from going live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not, but is hardly meant.
+    Warning,
+}
+
+/// One thing that is wrong or doubtful in a document. Never quotes a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Whether the document is refused for it.
+    pub severity: Severity,
+    /// The line, from 1.
+    pub line: usize,
+    /// The character within the line, from 1.
+    pub column: usize,
+    /// A JSON pointer (RFC 6901) into the document; a missing member's ends in its name. Empty for
+    /// what concerns the whole, such as syntax.
+    pub pointer: String,
+    /// A stable word: `syntax`, `unknown-member`, `unknown-provider`, …
+    pub code: String,
+    /// One sentence: what is wrong and what to do.
+    pub detail: String,
+    /// What was probably meant, where that can be guessed.
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "line {}, column {}: {severity}", self.line, self.column)?;
+        if !self.pointer.is_empty() {
+            write!(f, " at {}", self.pointer)?;
+        }
+        write!(f, ": {}", self.detail)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, " (did you mean `{suggestion}`?)"),
+            None => Ok(()),
+        }
+    }
+}

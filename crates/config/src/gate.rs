@@ -1,0 +1,738 @@
+//! The gate: every candidate document passes it before it goes live.
+//!
+//! It depends on nothing but the text, the rules, and what the secret references lead to at that
+//! moment; what depends on the document in force (removing a provider that has invites) is not here.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use invite_core::{
+    BuildContext, Clock, Destination, Fault, InviteProvider, Invitee, Limits, NewInvite,
+    ProviderKind,
+    http::{AddressGuard, HttpClient},
+    schema::{Schema, escape},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    Configuration, Environment, Finding, Provider, Severity, base_url,
+    document::{Document, sorted},
+    limits::LimitsPart,
+    process_environment,
+    routes::{self, Route},
+    schema,
+    secret::{Resolver, SecretFile, check_permissions},
+};
+
+/// What a document is checked against that is not its own: the process's settings.
+#[derive(Clone)]
+pub struct Rules {
+    /// `delivery.lease`; a provider's `timeout` is at most half of it.
+    pub lease: Duration,
+    /// `server.allow_private_hosts`.
+    pub allow_private_hosts: Vec<String>,
+    /// What resolves `{ env = "NAME" }`.
+    pub environment: Environment,
+}
+
+impl Rules {
+    /// Rules that resolve variables in the environment of this process.
+    pub fn new(lease: Duration, allow_private_hosts: Vec<String>) -> Self {
+        Self { lease, allow_private_hosts, environment: process_environment() }
+    }
+}
+
+/// What became of a document.
+#[derive(Debug)]
+pub struct Checked {
+    /// Everything that is wrong or doubtful, in the order of the text.
+    pub findings: Vec<Finding>,
+    /// What can go live; `Some` only if no finding is an error.
+    pub configuration: Option<Configuration>,
+}
+
+/// Checks documents for the kinds of providers that there are.
+pub struct Gate {
+    kinds: Vec<Arc<dyn ProviderKind>>,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    schema: Schema,
+}
+
+impl Gate {
+    /// A gate for documents with providers of these kinds.
+    ///
+    /// # Panics
+    /// If the schema of a kind is none: a defect that every check would show.
+    pub fn new(kinds: Vec<Arc<dyn ProviderKind>>, rules: Rules, clock: Arc<dyn Clock>) -> Self {
+        let schema = schema::of(&kinds);
+        Self { kinds, rules, clock, schema }
+    }
+
+    /// The kinds of providers that there are.
+    pub fn kinds(&self) -> &[Arc<dyn ProviderKind>] {
+        &self.kinds
+    }
+
+    /// The JSON Schema (2020-12) of the whole document.
+    pub fn schema(&self) -> Value {
+        self.schema.document().clone()
+    }
+
+    /// Checks a document, and builds its providers. Reads the secrets that it refers to and blocks
+    /// meanwhile; sends nothing, and changes nothing.
+    pub fn check(&self, text: &str) -> Checked {
+        let document = match Document::parse(text) {
+            Ok(document) => document,
+            Err(findings) => return Checked { findings, configuration: None },
+        };
+        let mut report = Report { document: &document, findings: Vec::new() };
+        report.errors(self.schema.check(document.value()));
+        let parts = document.members("/providers");
+        let built: Vec<_> =
+            parts.iter().filter_map(|(name, part)| self.build(name, part, &mut report)).collect();
+        let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
+        let routes = check_routes(&names, &mut report);
+        report.warnings(check_destinations(built.iter().map(|(provider, _)| provider)));
+        if names.is_empty() {
+            let detail = "there is no provider yet, so no invite can be accepted";
+            report.warnings([Fault::new("/providers", "no-providers", detail)]);
+        }
+        let findings = sorted(report.findings);
+        let passes = findings.iter().all(|finding| finding.severity != Severity::Error);
+        let configuration = passes.then(|| {
+            let (providers, files): (Vec<_>, Vec<_>) = built.into_iter().unzip();
+            let names = providers.iter().map(|provider| provider.name.clone());
+            let files = names
+                .zip(files)
+                .flat_map(|(name, files)| files.into_iter().map(move |file| (name.clone(), file)));
+            let files = files.collect();
+            Configuration::new(text, document.value().clone(), providers, routes, files)
+        });
+        Checked { findings, configuration }
+    }
+
+    /// Builds one provider; none if something is wrong that the report then says.
+    fn build(
+        &self,
+        name: &str,
+        part: &Value,
+        report: &mut Report<'_>,
+    ) -> Option<(Arc<Provider>, Vec<SecretFile>)> {
+        let at = format!("/providers/{}", escape(name));
+        if let Some(detail) = routes::invalid_name(name) {
+            report.errors([Fault::new(&at, "invalid", detail)]);
+        }
+        let kind = part.get("kind")?.as_str()?;
+        let kind = self.kinds.iter().find(|known| known.name() == kind)?;
+        let enabled = part.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        let settings = settings_of(part);
+        let is_loopback = self.check_base_url(&settings, &at, report);
+        let http = HttpClient::new(AddressGuard::new(&self.rules.allow_private_hosts))
+            .map_err(|error| report.errors([Fault::new(&at, "http-client", error)]))
+            .ok()?;
+        let resolver = Resolver::new(&self.rules.environment, is_loopback);
+        let adapter = kind.build(&BuildContext {
+            name,
+            settings: &settings,
+            clock: self.clock.clone(),
+            http,
+            resolve_secret: &|references| resolver.resolve(references),
+        });
+        let adapter = adapter.map_err(|faults| {
+            report.further_errors(faults.into_iter().map(|fault| fault.under(&at)));
+            report.need_error(&at);
+        });
+        report.warnings(check_permissions(&settings).into_iter().map(|fault| fault.under(&at)));
+        let limits = self.check_limits(part, &at, kind.default_limits(), report);
+        let (mut limits, adapter) = (limits?, adapter.ok()?);
+        report.warnings(cap_batch(&mut limits, part, &*adapter).map(|fault| fault.under(&at)));
+        let (name, kind) = (name.to_owned(), kind.clone());
+        Some((Arc::new(Provider { name, kind, enabled, limits, adapter }), resolver.into_files()))
+    }
+
+    /// Whether a provider is on loopback. Not every kind needs to have a `base_url`.
+    fn check_base_url(&self, settings: &Value, at: &str, report: &mut Report<'_>) -> bool {
+        let Some(base_url) = settings.get("base_url").and_then(Value::as_str) else { return false };
+        base_url::check(base_url, &self.rules.allow_private_hosts).unwrap_or_else(|fault| {
+            report.errors([fault.under(&format!("{at}/base_url"))]);
+            false
+        })
+    }
+
+    fn check_limits(
+        &self,
+        part: &Value,
+        at: &str,
+        defaults: Limits,
+        report: &mut Report<'_>,
+    ) -> Option<Limits> {
+        let at = format!("{at}/limits");
+        let limits: LimitsPart = match part.get("limits") {
+            Some(limits) => report.read(limits, &at)?,
+            None => LimitsPart::default(),
+        };
+        let (limits, faults) = limits.resolve(defaults, self.rules.lease);
+        report.errors(faults.into_iter().map(|fault| fault.under(&at)));
+        Some(limits)
+    }
+}
+
+/// A provider's part without what every provider has: what its kind is given to build from.
+fn settings_of(part: &Value) -> Value {
+    let members = part.as_object().into_iter().flatten();
+    let own = members.filter(|(name, _)| !schema::COMMON.contains(&name.as_str()));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Lowers `max_batch` for a provider that takes one invite at a time; a warning if more was asked.
+fn cap_batch(limits: &mut Limits, part: &Value, adapter: &dyn InviteProvider) -> Option<Fault> {
+    if adapter.capabilities().create.native_batch || limits.max_batch <= 1 {
+        return None;
+    }
+    limits.max_batch = 1;
+    part.pointer("/limits/max_batch")?;
+    let detail = "the provider takes one invite in one call, so 1 is used; max_in_flight is what \
+                  sets how many are sent side by side";
+    Some(Fault::new("/limits/max_batch", "out-of-range", detail))
+}
+
+fn check_routes(providers: &[&str], report: &mut Report<'_>) -> Vec<Route> {
+    let document = report.document.value();
+    let routes: Vec<_> =
+        document.get("routes").and_then(Value::as_array).into_iter().flatten().collect();
+    let parts: Vec<_> = routes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, value)| {
+            Some((index, report.read(value, &format!("/routes/{index}"))?))
+        })
+        .collect();
+    let all_read = parts.len() == routes.len();
+    let (routes, faults) = routes::resolve(parts, providers);
+    // What a faulty route leads to is not known.
+    if all_read && faults.is_empty() {
+        report.warnings(routes::check_unrouted(&routes, providers));
+    }
+    report.errors(faults);
+    routes
+}
+
+/// The warnings about two names for one destination, as far as the settings alone tell: an invite
+/// with nothing but the person's data must get a destination from each.
+fn check_destinations<'a>(providers: impl Iterator<Item = &'a Arc<Provider>>) -> Vec<Fault> {
+    let text = |text: &str| Some(text.to_owned());
+    let invitee = Invitee {
+        email: "somebody@example.org".to_owned(),
+        first_name: text("Some"),
+        last_name: text("Body"),
+        phone: text("+15550100000"),
+        message: text("-"),
+    };
+    let sample = NewInvite { invitee, ..NewInvite::default() };
+    let mut names: HashMap<Destination, &str> = HashMap::new();
+    let mut faults = Vec::new();
+    for provider in providers {
+        let Ok(resolved) = provider.adapter.resolve(&sample) else { continue };
+        let name = &provider.name;
+        if let Some(earlier) = names.get(&resolved.destination) {
+            let detail = format!(
+                "`{name}` and `{earlier}` are two names for one destination; whoever was invited \
+                 through one is a duplicate for the other"
+            );
+            faults.push(Fault::new(
+                format!("/providers/{}", escape(name)),
+                "same-destination",
+                detail,
+            ));
+        } else {
+            names.insert(resolved.destination, name);
+        }
+    }
+    faults
+}
+
+/// The findings so far.
+struct Report<'a> {
+    document: &'a Document<'a>,
+    findings: Vec<Finding>,
+}
+
+impl Report<'_> {
+    fn errors(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        let located = faults.into_iter().map(|f| self.document.locate(Severity::Error, f));
+        self.findings.extend(located);
+    }
+
+    fn warnings(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        let located = faults.into_iter().map(|f| self.document.locate(Severity::Warning, f));
+        self.findings.extend(located);
+    }
+
+    /// Errors except at places where there is one already: adapters check their schema as well.
+    fn further_errors(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        let is_known = |fault: &Fault| self.has_error(&fault.pointer);
+        let further: Vec<_> = faults.into_iter().filter(|fault| !is_known(fault)).collect();
+        self.errors(further);
+    }
+
+    /// A part as the type whose schema has been checked; none if it does not fit.
+    fn read<T: DeserializeOwned>(&mut self, part: &Value, at: &str) -> Option<T> {
+        let read = T::deserialize(part).ok();
+        if read.is_none() {
+            self.need_error(at);
+        }
+        read
+    }
+
+    /// Makes sure that a part of which nothing was made does not pass without an error.
+    fn need_error(&mut self, at: &str) {
+        let within = format!("{at}/");
+        if !self.has_error(at) && !self.errors_at().any(|pointer| pointer.starts_with(&within)) {
+            let detail = "this cannot be read; `config schema` shows what may stand here";
+            self.errors([Fault::new(at, "invalid", detail)]);
+        }
+    }
+
+    fn has_error(&self, at: &str) -> bool {
+        self.errors_at().any(|pointer| pointer == at)
+    }
+
+    fn errors_at(&self) -> impl Iterator<Item = &str> {
+        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| finding.pointer.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, sync::LazyLock};
+
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::{SecretOutcome, made_up};
+
+    /// Severity, place, code, pointer and suggestion of each finding, one line each.
+    fn findings(text: &str) -> Vec<String> {
+        let checked = made_up::gate(&[("TOKEN", "t0ken")]).check(text);
+        let has_error = checked.findings.iter().any(|f| f.severity == Severity::Error);
+        assert_eq!(checked.configuration.is_none(), has_error);
+        assert!(!format!("{checked:?}").contains("s3cret"), "{checked:?}");
+        let line = |f: &Finding| {
+            let severity = if f.severity == Severity::Error { "error" } else { "warning" };
+            let suggestion = f.suggestion.as_deref().unwrap_or("-");
+            format!("{severity} {}:{} {} {} {suggestion}", f.line, f.column, f.code, f.pointer)
+        };
+        checked.findings.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_document_without_providers_passes_with_a_warning() {
+        for text in ["", "# nothing yet\n", "[providers]\n"] {
+            let [finding] = &findings(text)[..] else { panic!("{text}") };
+            assert!(finding.starts_with("warning 1:") && finding.contains("no-providers"));
+        }
+    }
+
+    #[test]
+    fn a_sound_document_passes_without_a_finding() {
+        let text = r#"
+[providers.north]
+kind = "pigeon"
+enabled = false
+base_url = "https://pigeon.example/v1"
+token = [{ env = "TOKEN" }, { env = "TOKEN" }]
+loft = "n"
+[providers.north.limits]
+timeout = "30s"
+max_batch = 1
+retry = { first = "2s" }
+
+[providers.south]
+kind = "pigeon"
+base_url = "http://127.0.0.1:8081"
+token = "literal"
+
+[[routes]]
+name = "cold"
+when = { email_domain = ["example.org"] }
+to = ["north"]
+[[routes]]
+name = "warm"
+to = ["south", "north"]
+[[routes]]
+name = "only-by-name"
+to = ["south"]
+"#;
+        let checked = made_up::gate(&[("TOKEN", "t0ken")]).check(text);
+        assert_eq!(checked.findings, []);
+        let configuration = checked.configuration.unwrap();
+        assert_eq!((configuration.text(), configuration.revision()), (text, 0));
+        let north = configuration.provider("north").unwrap();
+        assert!(!north.enabled);
+        assert_eq!(north.adapter.credential().secrets().len(), 2);
+        assert_eq!(north.limits.timeout, Duration::from_secs(30));
+        let south = configuration.provider("south").unwrap();
+        assert!(south.enabled);
+        assert_eq!(south.limits.timeout, Duration::from_secs(5), "the kind's own default");
+        assert_eq!(south.limits.max_batch, 1, "what a pigeon takes in one call");
+        assert!(!format!("{configuration:?}").contains("literal"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_toml_is_refused_at_its_line_and_column() {
+        let text = "[providers.a]\nkind = \"pigeon\"\ntoken = s3cret\n";
+        assert_eq!(findings(text), ["error 3:9 syntax  -"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_one() {
+        let text = r#"
+[provider.a]
+[providers.a]
+kind = "pigeon"
+enabeld = true
+lofts = "a"
+token = { envv = "TOKEN" }
+limits = { time_out = "5s", retry = { frist = "1s" } }
+[[routes]]
+too = "a"
+to = "a"
+when = { label = {} }
+"#;
+        assert_eq!(
+            findings(text),
+            [
+                "error 2:2 unknown-member /provider providers",
+                "error 5:1 unknown-member /providers/a/enabeld enabled",
+                "error 6:1 unknown-member /providers/a/lofts loft",
+                "error 7:11 unknown-member /providers/a/token/envv env",
+                "error 8:12 unknown-member /providers/a/limits/time_out timeout",
+                "error 8:39 unknown-member /providers/a/limits/retry/frist first",
+                "error 10:1 unknown-member /routes/0/too to",
+                "error 12:10 unknown-member /routes/0/when/label labels",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_provider_needs_a_known_kind_and_a_name_fit_for_addresses() {
+        let text = r#"
+[providers.a]
+[providers.b]
+kind = "pidgeon"
+whatever = 1
+[providers."c/d"]
+kind = "pigeon"
+"#;
+        assert_eq!(
+            findings(text),
+            [
+                "error 2:1 required /providers/a/kind -",
+                "warning 2:1 unrouted-provider /providers/a -",
+                "warning 3:1 unrouted-provider /providers/b -",
+                "error 4:8 not-allowed /providers/b/kind pigeon",
+                "error 6:1 invalid /providers/c~1d -",
+                "warning 6:1 unrouted-provider /providers/c~1d -",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_adapters_own_faults_are_told_once_at_their_place() {
+        let text = r#"[[routes]]
+to = "a"
+[providers.a]
+kind = "pigeon"
+range = 7
+base_url = "pigeon.example"
+token = { env = "NOWHERE" }
+limits = { linger = "2s" }
+"#;
+        assert_eq!(
+            findings(text),
+            [
+                "error 5:9 odd /providers/a/range -",
+                "error 6:12 invalid /providers/a/base_url -",
+                "error 7:17 secret-unresolved /providers/a/token/env -",
+                "error 8:21 out-of-range /providers/a/limits/linger -",
+            ]
+        );
+        let text = text.replace("range = 7", "range = 'far'");
+        assert_eq!(findings(&text)[0], "error 5:9 wrong-type /providers/a/range -");
+        assert_eq!(findings(&text).len(), 3);
+    }
+
+    #[test]
+    fn a_provider_that_cannot_be_built_never_passes() {
+        let text = "routes = [{ to = \"a\" }]\n[providers.a]\nkind = \"pigeon\"\nrange = 0\n";
+        assert_eq!(findings(text), ["error 2:1 invalid /providers/a -"]);
+    }
+
+    #[test]
+    fn literal_secrets_are_refused_except_on_loopback() {
+        for (base_url, expected) in [
+            ("https://pigeon.example", vec!["error 5:9 literal-secret /providers/a/token -"]),
+            ("https://10.0.0.7", vec!["error 5:9 literal-secret /providers/a/token -"]),
+            ("http://localhost:1", vec![]),
+        ] {
+            let text = format!(
+                "routes = [{{ to = \"a\" }}]\n[providers.a]\nkind = \"pigeon\"\n\
+                 base_url = \"{base_url}\"\ntoken = \"s3cret\""
+            );
+            assert_eq!(findings(&text), expected, "{base_url}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_is_refused_unless_it_is_public_https_or_loopback() {
+        for (base_url, expected) in [
+            ("http://pigeon.example", "not-https /providers/a/base_url https://pigeon.example"),
+            ("https://169.254.169.254", "private-host /providers/a/base_url -"),
+            ("https://u:s3cret@pigeon.example", "literal-secret /providers/a/base_url -"),
+            ("pigeon.example", "invalid /providers/a/base_url -"),
+        ] {
+            let text = format!(
+                "routes = [{{ to = \"a\" }}]\n[providers.a]\nkind = \"pigeon\"\n\
+                 base_url = \"{base_url}\""
+            );
+            assert_eq!(findings(&text), [format!("error 4:12 {expected}")]);
+        }
+    }
+
+    #[test]
+    fn limits_out_of_range_are_refused_and_batches_are_lowered_where_there_are_none() {
+        let text = r#"routes = [{ to = "a" }]
+[providers.a]
+kind = "pigeon"
+[providers.a.limits]
+timeout = "31s"
+linger = 2
+max_in_flight = 8.5
+"#;
+        assert_eq!(
+            findings(text),
+            [
+                "error 6:10 wrong-type /providers/a/limits/linger -",
+                "error 7:17 wrong-type /providers/a/limits/max_in_flight -",
+            ]
+        );
+        let text = text.replace("linger = 2\nmax_in_flight = 8.5", "max_batch = 2");
+        assert_eq!(
+            findings(&text),
+            [
+                "error 5:11 out-of-range /providers/a/limits/timeout -",
+                "warning 6:13 out-of-range /providers/a/limits/max_batch -",
+            ]
+        );
+    }
+
+    const TWO: &str = "[providers.ada]\nkind = \"pigeon\"\n[providers.bob]\nkind = \"pigeon\"\n";
+
+    #[test]
+    fn routes_lead_to_providers_by_their_names() {
+        let text = format!(
+            "{TWO}{}",
+            r#"[[routes]]
+name = "ada"
+when.labels.x = "x"
+to = ["bobb", "pair"]
+[[routes]]
+name = "pair"
+when.labels.x = "y"
+to = []
+[[routes]]
+name = "pair"
+when.email_domain = ["example.org", "who@example.com"]
+to = "zoë"
+"#
+        );
+        assert_eq!(
+            findings(&text),
+            [
+                "error 6:8 name-clash /routes/0/name -",
+                "error 8:7 unknown-provider /routes/0/to/0 bob",
+                "error 8:15 unknown-provider /routes/0/to/1 -",
+                "error 12:6 invalid /routes/1/to -",
+                "error 14:8 name-clash /routes/2/name -",
+                "error 15:37 invalid /routes/2/when/email_domain/1 example.com",
+                "error 16:6 unknown-provider /routes/2/to -",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_route_that_no_invite_reaches_is_refused() {
+        let text = format!(
+            "{TWO}{}",
+            r#"[[routes]]
+when = { labels = { a = ["1", "2"] } }
+to = ["ada", "bob"]
+[[routes]]
+name = "equal"
+when = { labels = { a = ["2", "1"] } }
+to = ["ada"]
+[[routes]]
+when = { labels = { a = "1", b = "2" }, email_domain = "example.org" }
+to = ["ada"]
+[[routes]]
+when = { labels = { a = "3" } }
+to = ["ada"]
+[[routes]]
+to = ["ada"]
+[[routes]]
+name = "late"
+when = { labels = { c = "1" } }
+to = ["ada"]
+[[routes]]
+name = "by-name"
+to = ["bob"]
+[[routes]]
+when = {}
+to = ["bob"]
+"#
+        );
+        assert_eq!(
+            findings(&text),
+            [
+                "error 8:1 unreachable-route /routes/1 -",
+                "error 12:1 unreachable-route /routes/2 -",
+                "error 20:1 unreachable-route /routes/5 -",
+                "error 27:1 unreachable-route /routes/7 -",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_hardly_meant_is_a_warning() {
+        let text = r#"[providers.ada]
+kind = "pigeon"
+loft = "one"
+[providers.bob]
+kind = "pigeon"
+loft = "one"
+[providers.cyd]
+kind = "pigeon"
+[[routes]]
+to = ["ada", "bob"]
+"#;
+        assert_eq!(
+            findings(text),
+            [
+                "warning 4:1 same-destination /providers/bob -",
+                "warning 7:1 unrouted-provider /providers/cyd -",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_part_of_the_wrong_type_is_refused_and_nothing_else_is_made_of_it() {
+        let text = "routes = 5\n[providers]\na = 1\n";
+        assert_eq!(
+            findings(text),
+            [
+                "error 1:10 wrong-type /routes -",
+                "error 3:5 wrong-type /providers/a -",
+                "warning 3:5 unrouted-provider /providers/a -",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_secret_file_is_warned_about_if_others_may_read_it_and_read_again_when_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "old\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let text = format!(
+            "routes = [{{ to = \"a\" }}]\n[providers.a]\nkind = \"pigeon\"\n\
+             token = {{ file = {:?} }}\n",
+            path.to_str().unwrap()
+        );
+        assert_eq!(findings(&text), ["warning 4:18 secret-exposed /providers/a/token/file -"]);
+
+        let configuration = made_up::gate(&[]).check(&text).configuration.unwrap();
+        let secret = configuration.provider("a").unwrap().adapter.credential().secrets()[0].clone();
+        assert_eq!(configuration.refresh_secrets(), []);
+        let next = directory.path().join("next");
+        fs::write(&next, "new").unwrap();
+        fs::rename(&next, &path).unwrap();
+        let changes = configuration.refresh_secrets();
+        assert_eq!(changes.len(), 1);
+        assert_eq!((&*changes[0].provider, &changes[0].outcome), ("a", &SecretOutcome::Replaced));
+        assert_eq!(secret.current().1.expose_secret(), "new");
+    }
+
+    #[test]
+    fn a_finding_reads_as_one_line_with_its_place_first() {
+        let text = "[providers.a]\nkind = \"pidgeon\"\n[[routes]]\nto = \"a\"\n";
+        let checked = made_up::gate(&[]).check(text);
+        assert_eq!(
+            checked.findings[0].to_string(),
+            "line 2, column 8: error at /providers/a/kind: the value is not one of \"pigeon\" \
+             (did you mean `pigeon`?)"
+        );
+    }
+
+    #[test]
+    fn the_published_schema_is_the_one_enforced() {
+        let gate = made_up::gate(&[]);
+        let schema = Schema::new(gate.schema());
+        let fits = serde_json::json!({
+            "providers": {"a": {"kind": "pigeon", "enabled": true, "loft": "x", "limits": {}}},
+            "routes": [{"name": "r", "when": {"labels": {"a": ["b"]}}, "to": ["a"]}],
+        });
+        assert_eq!(schema.check(&fits), []);
+        let unfit = serde_json::json!({"providers": {"a": {"kind": "pigeon", "loot": "x"}}});
+        assert_eq!(schema.check(&unfit)[0].suggestion.as_deref(), Some("loft"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gets_its_findings_within_its_lines(
+            pieces in vec(
+                prop_oneof![
+                    3 => select(&[
+                        "[", "]", "[[", "]]", "\n", "\r\n", " = ", ".", "\"", "{", "}", ",", "#",
+                        "providers", "routes", "kind", "name", "when", "labels", "to", "limits",
+                        "timeout", "retry", "'pigeon'", "'a'", "a", "1", "-0.5", "2026-01-01", "ä",
+                    ][..]).prop_map(str::to_owned),
+                    1 => any::<String>(),
+                ],
+                0..24,
+            ),
+        ) {
+            let text = pieces.concat();
+            let lines: Vec<_> = text.split('\n').collect();
+            for finding in GATE.check(&text).findings {
+                let line = lines.get(finding.line - 1).copied();
+                let length = line.map(|line| line.chars().count());
+                prop_assert!(length.is_some_and(|length| finding.column <= length + 1));
+            }
+        }
+    }
+
+    static GATE: LazyLock<Gate> = LazyLock::new(|| made_up::gate(&[]));
+
+    /// The example in the repository, as it is and with what is commented out put to use.
+    #[test]
+    fn the_example_document_passes_as_it_is_and_is_sound_when_uncommented() {
+        let example = include_str!("../../../config/providers.toml");
+        let checked = made_up::gate(&[]).check(example);
+        assert_eq!(checked.findings.len(), 1, "{:?}", checked.findings);
+        assert_eq!(checked.findings[0].code, "no-providers");
+        let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+        let used: Vec<_> = example.lines().filter(is_setting).map(|line| &line[1..]).collect();
+        let used = used.join("\n");
+        let document = Document::parse(&used).map_err(|found| format!("{found:?}\n{used}"));
+        let kinds: Vec<_> = document
+            .unwrap()
+            .members("/providers")
+            .into_iter()
+            .filter_map(|(_, part)| part.get("kind")?.as_str().map(str::to_owned))
+            .collect();
+        assert_eq!(kinds, ["securegate", "rkvst", "turnkey"]);
+    }
+}

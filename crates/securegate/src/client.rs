@@ -1,0 +1,424 @@
+//! Securegate's endpoints, one method each. Nothing else does HTTP; what the replies mean is told
+//! by `wire` and `error`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use http::Method;
+use invite_core::{
+    Cause, Clock, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
+    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response},
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::json;
+use url::Url;
+
+use crate::{
+    auth::Keys,
+    error::Operation,
+    wire::{Event, Invite, InviteStatusUpdate},
+};
+
+/// Securegate's API, as one provider sees it.
+pub struct Client {
+    /// The provider's configured name.
+    pub name: String,
+    /// Where the API is.
+    pub base_url: Url,
+    /// The API keys.
+    pub keys: Keys,
+    /// Connections.
+    pub http: HttpClient,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a reply said, and when by Securegate's clock.
+pub struct Reply<T> {
+    /// The body.
+    pub body: T,
+    /// The reply's `Date`.
+    pub date: Option<Timestamp>,
+}
+
+impl Client {
+    /// The base URL without a trailing slash.
+    pub fn base(&self) -> &str {
+        self.base_url.as_str().trim_end_matches('/')
+    }
+
+    /// What is being done here, for errors.
+    pub fn operation<'a>(
+        &'a self,
+        doing: impl Into<String>,
+        personal_data: impl Iterator<Item = &'a str>,
+    ) -> Operation<'a> {
+        let personal_data = personal_data.collect();
+        Operation { doing: doing.into(), provider: &self.name, personal_data }
+    }
+
+    /// Refuses to act on something that is elsewhere, where this provider's key must not go.
+    pub fn check_place(
+        &self,
+        operation: &Operation<'_>,
+        place: &Destination,
+    ) -> Result<(), ProviderError> {
+        if place.base_url == self.base() {
+            return Ok(());
+        }
+        let why = format!("it belongs to {}, not to {}", place.base_url, self.base());
+        Err(operation.failed(Outcome::Rejected, &why).caused_by(Cause::NotFound))
+    }
+
+    /// The path and query of a create call, below the base URL. `query` is what all of its invites
+    /// share.
+    pub fn create_path(
+        &self,
+        operation: &Operation<'_>,
+        event_id: &str,
+        query: &str,
+    ) -> Result<String, ProviderError> {
+        let mut url = self.url(operation, &["events", event_id, "invites"])?;
+        url.set_query((!query.is_empty()).then_some(query));
+        Ok(url.as_str().strip_prefix(self.base()).unwrap_or_default().to_owned())
+    }
+
+    /// `POST /events/{event_id}/invites`. One result per recipient, in their order.
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/create-invites>
+    pub async fn create_invites(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        call: &PreparedCall,
+        recipients: &[Recipient],
+    ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        let url = Url::parse(&format!("{}{}", self.base(), call.path));
+        let url = url.map_err(|_| operation.failed(Outcome::Rejected, "its path is no path"))?;
+        let make = || Request::new(Method::POST, url.clone()).json(call.body.clone());
+        let response = self.send(context, operation, make).await?;
+        if !response.status.is_success() {
+            return Err(operation.create_refused(&response, recipients, self.clock.now()));
+        }
+        Ok(pair(operation, decode(operation, &response)?, recipients))
+    }
+
+    /// `GET /events/{event_id}/invites`: all of them, in one reply.
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/get-invites>
+    pub async fn list_invites(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        event_id: &str,
+    ) -> Result<Reply<Vec<Invite>>, ProviderError> {
+        let url = self.url(operation, &["events", event_id, "invites"])?;
+        self.read(context, operation, url, LIST_BODY_CAP).await
+    }
+
+    /// `GET /invites?email=&event_id=`: one of the invites to an address, none if there is none.
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/get-invite-by-email>
+    pub async fn find_invite(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        email: &str,
+        event_id: &str,
+    ) -> Result<Option<Reply<Invite>>, ProviderError> {
+        let mut url = self.url(operation, &["invites"])?;
+        url.query_pairs_mut().append_pair("email", email).append_pair("event_id", event_id);
+        match self.read(context, operation, url, BODY_CAP).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.http_status == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `GET /invites/{invite_id}`
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/get-invite-by-id>
+    pub async fn get_invite(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        invite_id: &str,
+    ) -> Result<Invite, ProviderError> {
+        let url = self.url(operation, &["invites", invite_id])?;
+        let make = || Request::new(Method::GET, url.clone());
+        self.one_invite(context, operation, make, invite_id).await
+    }
+
+    /// `PUT /events/{event_id}/invites/{invite_id}`
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/update-invite-status>
+    pub async fn update_invite_status(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        event_id: &str,
+        invite_id: &str,
+        update: &InviteStatusUpdate,
+    ) -> Result<Invite, ProviderError> {
+        let url = self.url(operation, &["events", event_id, "invites", invite_id])?;
+        let body = json!(update).to_string();
+        let make = || Request::new(Method::PUT, url.clone()).json(body.clone());
+        self.one_invite(context, operation, make, invite_id).await
+    }
+
+    /// `GET /events/{event_id}`
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/get-event>
+    pub async fn get_event(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        event_id: &str,
+    ) -> Result<Event, ProviderError> {
+        let url = self.url(operation, &["events", event_id])?;
+        Ok(self.read(context, operation, url, BODY_CAP).await?.body)
+    }
+
+    /// `GET /events`, of which only matters that it is answered.
+    ///
+    /// <https://docs.securegate.ai/api-reference/endpoint/get-events>
+    pub async fn list_events(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+    ) -> Result<(), ProviderError> {
+        let url = self.url(operation, &["events"])?;
+        self.read(context, operation, url, LIST_BODY_CAP).await.map(|_: Reply<IgnoredAny>| ())
+    }
+
+    /// A place below the base URL. What would not stay one step of the path is refused.
+    fn url(&self, operation: &Operation<'_>, steps: &[&str]) -> Result<Url, ProviderError> {
+        let strays =
+            |step: &&str| matches!(*step, "" | "." | "..") || step.chars().any(char::is_control);
+        let mut url = self.base_url.clone();
+        match url.path_segments_mut() {
+            Ok(mut path) if !steps.iter().any(strays) => path.extend(steps),
+            _ => return Err(operation.failed(Outcome::Rejected, "an id cannot stand in a path")),
+        };
+        Ok(url)
+    }
+
+    async fn one_invite(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        make: impl Fn() -> Request,
+        invite_id: &str,
+    ) -> Result<Invite, ProviderError> {
+        let response = self.send(context, operation, make).await?;
+        if !response.status.is_success() {
+            return Err(operation.refused(&response, self.clock.now()));
+        }
+        let invite: Invite = decode(operation, &response)?;
+        if invite.id.as_deref() != Some(invite_id) {
+            return Err(operation.unreadable(&response, "it shows another invite, or none"));
+        }
+        Ok(invite)
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        url: Url,
+        body_cap: usize,
+    ) -> Result<Reply<T>, ProviderError> {
+        let make = || Request { body_cap, ..Request::new(Method::GET, url.clone()) };
+        let response = self.send(context, operation, make).await?;
+        if !response.status.is_success() {
+            return Err(operation.refused(&response, self.clock.now()));
+        }
+        Ok(Reply { body: decode(operation, &response)?, date: response.date() })
+    }
+
+    /// Makes a request; once more with the other key if the first one tried is refused.
+    async fn send(
+        &self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        make: impl Fn() -> Request,
+    ) -> Result<Response, ProviderError> {
+        let mut refusal = None;
+        for key in self.keys.in_order() {
+            let response = async {
+                let request = make().credential("x-api-key", key.value.expose_secret())?;
+                key.secret.count_use();
+                self.http.send(context, request).await
+            };
+            let response = response.await.map_err(|error| operation.explain(error))?;
+            if !matches!(response.status.as_u16(), 401 | 403) {
+                self.keys.accept(&key);
+                return Ok(response);
+            }
+            key.secret.count_refusal();
+            refusal = Some(response);
+        }
+        refusal.ok_or_else(|| {
+            operation.failed(Outcome::NotSent, "no API key").caused_by(Cause::Credentials)
+        })
+    }
+}
+
+/// Gives each recipient the invite of the reply that is to its address.
+fn pair(
+    operation: &Operation<'_>,
+    invites: Vec<Invite>,
+    recipients: &[Recipient],
+) -> Vec<Result<Observed, ProviderError>> {
+    let mut by_address: HashMap<String, VecDeque<Invite>> = HashMap::new();
+    for invite in invites {
+        if let Some(address) = invite.address() {
+            by_address.entry(address).or_default().push_back(invite);
+        }
+    }
+    let results = recipients
+        .iter()
+        .map(|recipient| {
+            let found = by_address.get_mut(recipient.address.as_str());
+            match found.and_then(VecDeque::pop_front) {
+                Some(invite) if invite.id.is_some() => Ok(invite.observed()),
+                Some(_) => Err(operation.failed(Outcome::Unknown, "the reply shows no id for it")),
+                None => Err(operation.failed(Outcome::Unknown, "the reply does not hold it")),
+            }
+        })
+        .collect();
+    let surplus: usize = by_address.values().map(VecDeque::len).sum();
+    if surplus > 0 {
+        tracing::warn!(
+            provider.name = operation.provider,
+            count = surplus,
+            "the reply to a create call holds invites that nobody asked for"
+        );
+    }
+    results
+}
+
+fn decode<T: DeserializeOwned>(
+    operation: &Operation<'_>,
+    response: &Response,
+) -> Result<T, ProviderError> {
+    serde_json::from_slice(&response.body).map_err(|error| {
+        // Not the error's own text, which may quote the body.
+        let why = match error.classify() {
+            serde_json::error::Category::Data => "it is not of the documented form",
+            _ => "it is not JSON",
+        };
+        operation.unreadable(response, why)
+    })
+}
+
+/// A peer with canned replies, and the people of the tests.
+#[cfg(test)]
+pub mod canned {
+    use std::sync::{Mutex, PoisonError};
+
+    use invite_core::{InviteId, Invitee};
+    use serde_json::Value;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// The time that the peer's replies show.
+    pub const DATE: &str = "Sat, 21 Nov 2026 10:00:00 GMT";
+
+    /// A loopback server that gives one reply per connection, in order.
+    pub struct Peer {
+        /// Its base URL.
+        pub url: String,
+        requests: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Peer {
+        /// A peer with these replies, status and body. Status 0 cuts the connection.
+        pub async fn new(replies: Vec<(u16, Value)>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let requests = Arc::new(Mutex::new(Vec::new()));
+            let seen = requests.clone();
+            tokio::spawn(async move {
+                for (status, body) in replies {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let request = read(&mut stream).await;
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                    if status > 0 {
+                        let body = body.to_string();
+                        let head = format!(
+                            "HTTP/1.1 {status} x\r\ndate: {DATE}\r\nconnection: close\r\n\
+                             content-length: {}\r\n\r\n",
+                            body.len()
+                        );
+                        stream.write_all((head + &body).as_bytes()).await.unwrap();
+                    }
+                }
+            });
+            Self { url, requests }
+        }
+
+        /// The requests so far: request line, the key in brackets, the body.
+        pub fn requests(&self) -> Vec<String> {
+            self.requests.lock().unwrap().clone()
+        }
+    }
+
+    async fn read(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        loop {
+            stream.read_buf(&mut bytes).await.unwrap();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let header = |name: &str| {
+                head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or("")
+            };
+            if body.len() >= header("content-length").parse().unwrap_or(0) {
+                let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1");
+                return format!("{line} [{}] {body}", header("x-api-key")).trim_end().to_owned();
+            }
+        }
+    }
+
+    /// A recipient at `base_url` in event-456, by email and first name.
+    pub fn recipient(base_url: &str, email: &str, first_name: &str) -> Recipient {
+        Recipient {
+            id: InviteId::generate(),
+            invitee: Invitee {
+                email: email.into(),
+                first_name: Some(first_name.into()),
+                last_name: Some("Lovelace".into()),
+                phone: Some("+15551234567".into()),
+                message: None,
+            },
+            address: email.parse().unwrap(),
+            destination: place(base_url),
+            params: json!({"authentication_method": "QR Code"}),
+        }
+    }
+
+    /// event-456 at `base_url`.
+    pub fn place(base_url: &str) -> Destination {
+        let (kind, scope) = ("securegate".into(), "event-456".into());
+        Destination { kind, base_url: base_url.into(), scope }
+    }
+
+    /// What Securegate shows of such an invite.
+    pub fn shown(id: &str, email: &str, first_name: &str, created_at: &str) -> Value {
+        json!({
+            "id": id, "first_name": first_name, "last_name": "Lovelace", "email": email,
+            "country_code": "1", "mobile_number": "5551234567",
+            "authentication_method": "QR Code", "event_id": "event-456",
+            "session_code": "ABC123", "session_id": "session-789", "image": null,
+            "status": "pending", "created_at": created_at, "updated_at": created_at,
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! What an administrator writes for a Securegate provider, and what a caller may write in
+//! `options.securegate`. Whether `base_url` may be reached at all is the configuration crate's to
+//! judge.
+
+use invite_core::{Fault, schema::Schema, secret::SecretRefs};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use url::{Url, form_urlencoded::Serializer};
+
+/// The part of the provider document for a Securegate provider.
+///
+/// `Debug` shows references to secrets, never values.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the API is, such as `https://api.securegate.ai`; a path is kept.
+    pub base_url: String,
+    /// The API key, or two of which the second takes over when the first is refused.
+    pub api_key: SecretRefs,
+    /// The event of invites that name none.
+    pub event_id: Option<String>,
+    /// The verification of invites that name none; left out, Securegate decides (`only_auth`).
+    pub onboarding_flow_type: Option<OnboardingFlow>,
+    /// How the guests of invites that say nothing else prove who they are.
+    pub authentication_method: Option<AuthenticationMethod>,
+    /// Passed on as it is; left out, Securegate decides (2). It documents no values.
+    pub notify: Option<i64>,
+    /// `rejected`: withdraw an invite by setting this status. Left out, nothing can be withdrawn.
+    pub revoke_as: Option<RevokeAs>,
+}
+
+/// `options.securegate` of an invite; what is left out comes from the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// The event to invite to.
+    pub event_id: Option<String>,
+    /// The verification that the guest goes through.
+    pub onboarding_flow_type: Option<OnboardingFlow>,
+    /// How the guest proves who they are at the entrance.
+    pub authentication_method: Option<AuthenticationMethod>,
+    /// Passed on as it is; Securegate documents no values.
+    pub notify: Option<i64>,
+}
+
+/// The verification that a guest goes through
+/// (<https://docs.securegate.ai/api-reference/endpoint/create-invites>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnboardingFlow {
+    /// Facial recognition alone.
+    OnlyAuth,
+    /// The full check of an identity.
+    Kyc,
+    /// Also the social security number.
+    SsnVerification,
+    /// Also lists of exposed and sanctioned persons.
+    PepsSanctions,
+    /// Also criminal records.
+    CriminalCheck,
+}
+
+impl OnboardingFlow {
+    /// Securegate's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnlyAuth => "only_auth",
+            Self::Kyc => "kyc",
+            Self::SsnVerification => "ssn_verification",
+            Self::PepsSanctions => "peps_sanctions",
+            Self::CriminalCheck => "criminal_check",
+        }
+    }
+}
+
+/// How a guest proves who they are
+/// (<https://docs.securegate.ai/api-reference/endpoint/create-invites>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AuthenticationMethod {
+    /// By a QR code.
+    #[serde(rename = "QR Code")]
+    QrCode,
+    /// By their face.
+    Biometric,
+    /// By both.
+    Both,
+}
+
+/// The status that stands for a withdrawal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokeAs {
+    /// Securegate's word for an invite that the guest declined.
+    Rejected,
+}
+
+impl Config {
+    /// Reads and checks a part of the provider document.
+    ///
+    /// # Errors
+    /// Every fault, with pointers relative to the part.
+    pub fn read(schema: &Schema, part: &Value) -> Result<(Self, Url), Vec<Fault>> {
+        let config: Self = decode(schema, part)?;
+        let mut faults = Vec::new();
+        if let Some(event_id) = &config.event_id {
+            faults.extend(check_event_id(event_id));
+        }
+        match parse_base_url(&config.base_url) {
+            Ok(base_url) if faults.is_empty() => Ok((config, base_url)),
+            Ok(_) => Err(faults),
+            Err(detail) => {
+                faults.insert(0, Fault::new("/base_url", "invalid", detail));
+                Err(faults)
+            }
+        }
+    }
+
+    /// What invites get that say nothing else.
+    pub fn defaults(&self) -> Options {
+        Options {
+            event_id: self.event_id.clone(),
+            onboarding_flow_type: self.onboarding_flow_type,
+            authentication_method: self.authentication_method,
+            notify: self.notify,
+        }
+    }
+}
+
+impl Options {
+    /// Reads and checks the `options.securegate` of an invite, and fills in what it leaves out.
+    ///
+    /// # Errors
+    /// Every fault, with pointers relative to the options.
+    pub fn read(
+        schema: &Schema,
+        given: Option<&Value>,
+        defaults: &Self,
+    ) -> Result<Self, Vec<Fault>> {
+        let given: Self = given.map_or_else(|| Ok(Self::default()), |v| decode(schema, v))?;
+        if let Some(fault) = given.event_id.as_deref().and_then(check_event_id) {
+            return Err(vec![fault]);
+        }
+        Ok(Self {
+            event_id: given.event_id.or_else(|| defaults.event_id.clone()),
+            onboarding_flow_type: given.onboarding_flow_type.or(defaults.onboarding_flow_type),
+            authentication_method: given.authentication_method.or(defaults.authentication_method),
+            notify: given.notify.or(defaults.notify),
+        })
+    }
+}
+
+/// What the options and the configuration said when an invite was accepted; stored with it. The
+/// event is the destination's scope.
+#[derive(Serialize, Deserialize)]
+pub struct Params {
+    /// How the guest proves who they are.
+    pub authentication_method: AuthenticationMethod,
+    onboarding_flow_type: Option<OnboardingFlow>,
+    notify: Option<i64>,
+}
+
+impl Params {
+    /// The event and the parameters of an invite.
+    ///
+    /// # Errors
+    /// A fault for each that neither the invite nor the configuration of `provider` says, with
+    /// pointers relative to the options.
+    pub fn of(options: Options, provider: &str) -> Result<(String, Self), Vec<Fault>> {
+        let missing = |option: &str| {
+            let detail =
+                format!("`{option}` is missing, and {provider} (securegate) configures none");
+            Fault::new(format!("/{option}"), "required", detail)
+        };
+        let Options { event_id, onboarding_flow_type, authentication_method, notify } = options;
+        match (event_id, authentication_method) {
+            (Some(event_id), Some(authentication_method)) => {
+                Ok((event_id, Self { authentication_method, onboarding_flow_type, notify }))
+            }
+            (event_id, method) => {
+                let event_id = event_id.is_none().then(|| missing("event_id"));
+                let method = method.is_none().then(|| missing("authentication_method"));
+                Err(event_id.into_iter().chain(method).collect())
+            }
+        }
+    }
+
+    /// The parameters of the whole create call. Each is left out if unset: Securegate refuses an
+    /// empty `notify`.
+    pub fn query(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        if let Some(flow) = self.onboarding_flow_type {
+            query.append_pair("onboarding_flow_type", flow.as_str());
+        }
+        if let Some(notify) = self.notify {
+            query.append_pair("notify", &notify.to_string());
+        }
+        query.finish()
+    }
+}
+
+fn decode<T: DeserializeOwned>(schema: &Schema, value: &Value) -> Result<T, Vec<Fault>> {
+    let faults = schema.check(value);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    // The schema leaves one thing open that the type does not: how a whole number is written.
+    T::deserialize(value).map_err(|_| {
+        let detail = "must be a whole number of at most 64 bits, written without a fraction";
+        vec![Fault::new("/notify", "invalid", detail)]
+    })
+}
+
+/// An event id becomes a step of a path: what cannot be one would name another place.
+fn check_event_id(event_id: &str) -> Option<Fault> {
+    let detail = if event_id.trim().is_empty() {
+        "is empty"
+    } else if matches!(event_id, "." | "..") || event_id.chars().any(char::is_control) {
+        "is no event id: it cannot stand in a path"
+    } else {
+        return None;
+    };
+    Some(Fault::new("/event_id", "invalid", detail))
+}
+
+fn parse_base_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text.trim_end_matches('/'))
+        .map_err(|_| "is no URL: expected something like https://api.securegate.ai")?;
+    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() || !url.has_host() {
+        return Err("must be an https URL");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must have neither a query nor a fragment");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must hold no user name or password; the key belongs into api_key");
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(part: Value) -> Result<(Config, Url), Vec<(String, String)>> {
+        Config::read(&Schema::of::<Config>(), &part)
+            .map_err(|faults| faults.into_iter().map(|f| (f.pointer, f.code)).collect())
+    }
+
+    fn options(given: Value) -> Result<Options, Vec<Fault>> {
+        let defaults = Options {
+            event_id: Some("event-456".into()),
+            authentication_method: Some(AuthenticationMethod::QrCode),
+            notify: Some(2),
+            onboarding_flow_type: None,
+        };
+        Options::read(&Schema::of::<Options>(), Some(&given), &defaults)
+    }
+
+    #[test]
+    fn the_documented_example_is_taken() {
+        let (config, base_url) = config(json!({
+            "base_url": "https://api.securegate.ai/",
+            "api_key": {"env": "SECUREGATE_API_KEY"},
+            "event_id": "event-456", "onboarding_flow_type": "kyc",
+            "authentication_method": "QR Code", "notify": 2, "revoke_as": "rejected",
+        }))
+        .unwrap();
+        assert_eq!(base_url.as_str(), "https://api.securegate.ai/");
+        assert_eq!(config.authentication_method, Some(AuthenticationMethod::QrCode));
+        assert_eq!(config.onboarding_flow_type.map(OnboardingFlow::as_str), Some("kyc"));
+    }
+
+    #[test]
+    fn every_fault_of_a_part_is_found_at_once() {
+        let faults = config(json!({
+            "api_key": "k", "notify": "2", "evnt_id": "e", "authentication_method": "Face",
+        }))
+        .unwrap_err();
+        for expected in ["/base_url", "/notify", "/evnt_id", "/authentication_method"] {
+            assert!(
+                faults.iter().any(|(pointer, _)| pointer == expected),
+                "{expected}: {faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_base_url_that_cannot_be_one_is_refused() {
+        for base_url in [
+            "api.securegate.ai",
+            "ftp://api.securegate.ai",
+            "https://user:secret@api.securegate.ai",
+            "https://api.securegate.ai/?a=b",
+            "https://api.securegate.ai/#x",
+            "mailto:ada@example.org",
+        ] {
+            let faults = config(json!({"base_url": base_url, "api_key": "k"})).unwrap_err();
+            assert_eq!(faults, [("/base_url".into(), "invalid".into())], "{base_url}");
+        }
+    }
+
+    #[test]
+    fn an_event_id_that_would_name_another_place_is_refused() {
+        for event_id in ["", " ", ".", "..", "a\nb"] {
+            let faults = options(json!({"event_id": event_id})).unwrap_err();
+            assert_eq!(faults[0].pointer, "/event_id", "{event_id:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_invite_leaves_out_comes_from_the_configuration() {
+        let read = options(json!({"authentication_method": "Both", "notify": null})).unwrap();
+        assert_eq!(read.authentication_method, Some(AuthenticationMethod::Both));
+        assert_eq!(read.event_id.as_deref(), Some("event-456"));
+        assert_eq!((read.notify, read.onboarding_flow_type), (Some(2), None));
+    }
+
+    #[test]
+    fn a_word_that_securegate_does_not_know_is_refused_with_those_that_it_knows() {
+        let faults = options(json!({"onboarding_flow_type": "full"})).unwrap_err();
+        assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/onboarding_flow_type"));
+        assert!(faults[0].detail.contains("peps_sanctions"), "{}", faults[0].detail);
+        assert!(!faults[0].detail.contains("full"), "{}", faults[0].detail);
+    }
+
+    #[test]
+    fn a_number_that_is_not_written_as_a_whole_one_is_a_fault_at_notify() {
+        for given in [json!({"notify": 2.0}), json!({"notify": u64::MAX}), json!({"notify": 2.5})] {
+            assert_eq!(options(given).unwrap_err()[0].pointer, "/notify");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_literal_key() {
+        let (config, _) =
+            config(json!({"base_url": "http://localhost:1", "api_key": "s3cret"})).unwrap();
+        assert!(!format!("{config:?}").contains("s3cret"));
+    }
+}

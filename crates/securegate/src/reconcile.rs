@@ -1,0 +1,488 @@
+//! Finding out what became of create calls whose outcome is unknown: the event's list, then each
+//! address that it did not settle, then the event itself as the proof that absence means anything.
+//!
+//! Which of the invites seen are another Invite's, and how often nothing must be seen, is the
+//! engine's business (docs/delivery.md, *Reconciling an unknown outcome*).
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use invite_core::{
+    Cause, Invitee, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
+    http::CallContext,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    client::{Client, Reply},
+    error::Operation,
+};
+
+/// How much earlier than an Invite's first attempt its effect may be dated.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Failed requests in a row after which a lookup ends with what it has.
+const PATIENCE: u32 = 3;
+
+/// A lookup in one event.
+pub struct EventLookup {
+    client: Arc<Client>,
+    lookup: Arc<Lookup>,
+    seen: Vec<Vec<Sighting>>,
+    stage: Stage,
+    failures: u32,
+}
+
+enum Stage {
+    List,
+    Addresses(VecDeque<Place>),
+    Event,
+}
+
+/// A recipient: which doubt, and which of its recipients.
+type Place = (usize, usize);
+
+impl EventLookup {
+    /// A lookup that has asked nothing yet.
+    pub fn new(client: Arc<Client>, lookup: Lookup) -> Self {
+        let lookup = Arc::new(lookup);
+        Self { client, lookup, seen: Vec::new(), stage: Stage::List, failures: 0 }
+    }
+
+    async fn read_list(
+        &mut self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        lookup: &Lookup,
+    ) -> Result<(), ProviderError> {
+        let event_id = &lookup.destination.scope;
+        let Reply { body: invites, date } =
+            self.client.list_invites(context, operation, event_id).await?;
+        let clock_difference = self.clock_difference(date);
+        let mut places: HashMap<&str, Vec<Place>> = HashMap::new();
+        for (place, recipient) in recipients(lookup) {
+            places.entry(recipient.address.as_str()).or_default().push(place);
+        }
+        // An entry that shows no address may be to anybody.
+        let complete = invites.iter().all(|invite| invite.email.is_some());
+        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), complete };
+        self.seen =
+            lookup.doubts.iter().map(|d| vec![nothing.clone(); d.recipients.len()]).collect();
+        for invite in invites {
+            let Some(found) = invite.address().and_then(|a| places.get(a.as_str())) else {
+                continue;
+            };
+            let observed = invite.observed();
+            for &place in found {
+                let search = Search::new(lookup, place, clock_difference);
+                search.note(&observed, &mut self.seen[place.0][place.1]);
+            }
+        }
+        let unsettled = recipients(lookup).map(|(place, _)| place).filter(|&place| {
+            let search = Search::new(lookup, place, clock_difference);
+            !search.is_settled(&self.seen[place.0][place.1])
+        });
+        self.stage = Stage::Addresses(unsettled.collect());
+        Ok(())
+    }
+
+    async fn ask_for(
+        &mut self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        lookup: &Lookup,
+        place: Place,
+    ) -> Result<(), ProviderError> {
+        let recipient = &lookup.doubts[place.0].recipients[place.1];
+        let (email, event_id) = (&recipient.invitee.email, &lookup.destination.scope);
+        let found = self.client.find_invite(context, operation, email, event_id).await;
+        let sighting = &mut self.seen[place.0][place.1];
+        let Some(Reply { body: invite, date }) =
+            found.inspect_err(|_| sighting.complete = false)?
+        else {
+            return Ok(());
+        };
+        let is_asked_for = invite.address().as_deref() == Some(recipient.address.as_str())
+            && invite.event_id.as_ref().is_none_or(|id| id == event_id);
+        if is_asked_for {
+            let search = Search::new(lookup, place, self.clock_difference(date));
+            search.note(&invite.observed(), &mut self.seen[place.0][place.1]);
+        } else {
+            // It answered about something else, so it did not say that there is nothing.
+            sighting.complete = false;
+        }
+        Ok(())
+    }
+
+    /// The end: absence counts only in an event that exists.
+    async fn prove_event(
+        &mut self,
+        context: &CallContext,
+        operation: &Operation<'_>,
+        event_id: &str,
+    ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
+        match self.client.get_event(context, operation, event_id).await {
+            Ok(event) if event.is_live(event_id) => Ok(std::mem::take(&mut self.seen)),
+            Ok(_) => {
+                let why = "the event does not show itself as existing, so absence means nothing";
+                self.end_early(operation.failed(Outcome::Rejected, why).caused_by(Cause::NotFound))
+            }
+            Err(error) => self.end_early(error),
+        }
+    }
+
+    /// What was seen still counts; the error only if nothing was.
+    fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
+        let mut seen = std::mem::take(&mut self.seen);
+        if seen.iter().flatten().all(|sighting| sighting.exact.is_empty()) {
+            return Err(error);
+        }
+        seen.iter_mut().flatten().for_each(|sighting| sighting.complete = false);
+        Ok(seen)
+    }
+
+    /// How far Securegate's clock is ahead of ours; nothing where it does not show it.
+    fn clock_difference(&self, date: Option<Timestamp>) -> SignedDuration {
+        date.map_or(SignedDuration::ZERO, |date| date.duration_since(self.client.clock.now()))
+    }
+}
+
+#[async_trait]
+impl Reconciliation for EventLookup {
+    async fn step(
+        &mut self,
+        context: &CallContext,
+    ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
+        let (client, lookup) = (self.client.clone(), self.lookup.clone());
+        let event_id = lookup.destination.scope.as_str();
+        let people = recipients(&lookup).flat_map(|(_, r)| r.invitee.personal_data());
+        let operation =
+            client.operation(format!("looking for invites in event {event_id}"), people);
+        client.check_place(&operation, &lookup.destination)?;
+        let next = match &mut self.stage {
+            Stage::List => {
+                self.read_list(context, &operation, &lookup).await?;
+                None
+            }
+            Stage::Addresses(unsettled) => unsettled.pop_front(),
+            Stage::Event => {
+                return self.prove_event(context, &operation, event_id).await.map(Some);
+            }
+        };
+        if let Some(place) = next {
+            match self.ask_for(context, &operation, &lookup, place).await {
+                Ok(()) => self.failures = 0,
+                Err(error) => {
+                    self.failures += 1;
+                    if error.cause == Cause::Credentials
+                        || error.outcome == Outcome::Throttled
+                        || self.failures == PATIENCE
+                    {
+                        return self.end_early(error).map(Some);
+                    }
+                }
+            }
+        }
+        if matches!(&self.stage, Stage::Addresses(unsettled) if unsettled.is_empty()) {
+            self.stage = Stage::Event;
+        }
+        Ok(None)
+    }
+}
+
+fn recipients(lookup: &Lookup) -> impl Iterator<Item = (Place, &Recipient)> {
+    lookup.doubts.iter().enumerate().flat_map(|(doubt, d)| {
+        d.recipients.iter().enumerate().map(move |(index, r)| ((doubt, index), r))
+    })
+}
+
+/// What is looked for: the invite to a person that a call may have made.
+struct Search<'a> {
+    invitee: &'a Invitee,
+    event_id: &'a str,
+    /// When the first attempt began, by Securegate's clock.
+    began: Timestamp,
+}
+
+impl<'a> Search<'a> {
+    fn new(lookup: &'a Lookup, (doubt, index): Place, clock_difference: SignedDuration) -> Self {
+        let doubt = &lookup.doubts[doubt];
+        let began = doubt.first_attempt_at;
+        Self {
+            invitee: &doubt.recipients[index].invitee,
+            event_id: &lookup.destination.scope,
+            began: began.checked_add(clock_difference).unwrap_or(began),
+        }
+    }
+
+    /// Takes note of an invite to the right address.
+    fn note(&self, observed: &Observed, sighting: &mut Sighting) {
+        let Some(id) = &observed.provider_ref else {
+            // It exists, but nobody could say of whom it is.
+            sighting.complete = false;
+            return;
+        };
+        let is_known = sighting.exact.iter().any(|known| known.provider_ref.as_ref() == Some(id))
+            || sighting.near.contains(id);
+        if is_known {
+            return;
+        }
+        if self.is_exact(observed) {
+            sighting.exact.push(observed.clone());
+        } else {
+            sighting.near.push(id.clone());
+        }
+    }
+
+    fn is_exact(&self, observed: &Observed) -> bool {
+        let Some(shown) = &observed.invitee else { return false };
+        let same = |a: &Option<String>, b: &Option<String>| {
+            a.as_deref().map(str::trim) == b.as_deref().map(str::trim)
+        };
+        let earliest = self.began.checked_sub(TOLERANCE).unwrap_or(Timestamp::MIN);
+        same(&shown.first_name, &self.invitee.first_name)
+            && same(&shown.last_name, &self.invitee.last_name)
+            && shown.phone == self.invitee.phone
+            && observed.data.get("event_id").is_none_or(|id| id == self.event_id)
+            && observed.created_at.is_some_and(|at| at >= earliest)
+    }
+
+    /// An exact match made since the attempt began can be no earlier Invite's, so that the address
+    /// need not be asked for.
+    fn is_settled(&self, sighting: &Sighting) -> bool {
+        sighting.exact.iter().any(|exact| exact.created_at >= Some(self.began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use invite_core::{
+        Doubt, ManualClock, PreparedCall,
+        http::{AddressGuard, HttpClient},
+        secret::{Credential, Secret, SecretRef},
+    };
+    use secrecy::SecretString;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::{
+        auth::Keys,
+        client::canned::{Peer, place, recipient, shown},
+    };
+
+    /// When the first attempt began by our clock, which is an hour behind the peer's.
+    const BEGAN: &str = "2026-11-21T08:58:00Z";
+    const NOW: &str = "2026-11-21T09:00:00Z";
+    /// A minute after the first attempt by the peer's clock.
+    const EFFECT: &str = "2026-11-21T09:59:00Z";
+
+    fn lookup(peer: &Peer, calls: &[&[&str]]) -> EventLookup {
+        let secret =
+            Secret::new(&SecretRef::Literal("k".into()), SecretString::from("k".to_owned()));
+        let client = Client {
+            name: "berlin-summit".into(),
+            base_url: peer.url.parse().unwrap(),
+            keys: Keys::new(Credential::new(vec![Arc::new(secret)])),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            clock: Arc::new(ManualClock::new(NOW.parse().unwrap())),
+        };
+        let destination = place(&peer.url);
+        let doubts = calls
+            .iter()
+            .map(|names| Doubt {
+                call: PreparedCall {
+                    destination: destination.clone(),
+                    path: "/events/event-456/invites".into(),
+                    body: String::new(),
+                    fingerprint: None,
+                    account: None,
+                },
+                recipients: names
+                    .iter()
+                    .map(|name| recipient(&peer.url, &format!("{name}@example.org"), name))
+                    .collect(),
+                first_attempt_at: BEGAN.parse().unwrap(),
+                started_at: BEGAN.parse().unwrap(),
+                data: Map::new(),
+            })
+            .collect();
+        EventLookup::new(Arc::new(client), Lookup { destination, doubts })
+    }
+
+    /// Runs a lookup to its end; checks that each step makes one request.
+    async fn run(peer: &Peer, calls: &[&[&str]]) -> Result<Vec<Vec<Sighting>>, ProviderError> {
+        let mut lookup = lookup(peer, calls);
+        for steps in 1.. {
+            let context = CallContext::new(Duration::from_secs(5));
+            let result = lookup.step(&context).await;
+            assert_eq!(peer.requests().len(), steps);
+            if let Some(result) = result.transpose() {
+                return result;
+            }
+        }
+        unreachable!("a lookup ends")
+    }
+
+    fn event() -> (u16, Value) {
+        (200, json!({"id": "event-456", "is_deleted": false}))
+    }
+
+    fn nothing() -> (u16, Value) {
+        (404, json!({"detail": "Invite not found"}))
+    }
+
+    fn ids(sighting: &Sighting) -> Vec<&str> {
+        sighting.exact.iter().filter_map(|o| o.provider_ref.as_deref()).collect()
+    }
+
+    #[tokio::test]
+    async fn one_listing_settles_what_it_shows_for_all_calls() {
+        let list = json!([
+            shown("invite-2", "grace@example.org", "grace", EFFECT),
+            shown("invite-8", "other@example.org", "other", EFFECT),
+            shown("invite-1", "Ada@Example.org", "ada", EFFECT),
+        ]);
+        let peer = Peer::new(vec![(200, list), event()]).await;
+        let seen = run(&peer, &[&["ada"], &["grace"]]).await.unwrap();
+        assert_eq!(ids(&seen[0][0]), ["invite-1"]);
+        assert_eq!(ids(&seen[1][0]), ["invite-2"]);
+        assert!(seen.iter().flatten().all(|s| s.complete && s.near.is_empty()));
+        assert!(peer.requests()[1].starts_with("GET /events/event-456 "));
+    }
+
+    #[tokio::test]
+    async fn absence_takes_the_list_the_address_and_the_event() {
+        let peer = Peer::new(vec![(200, json!([])), nothing(), nothing(), event()]).await;
+        let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
+        let absent = Sighting { exact: vec![], near: vec![], complete: true };
+        assert_eq!(seen, [[absent.clone(), absent]]);
+        let asked = "GET /invites?email=grace%40example.org&event_id=event-456 [k]";
+        assert_eq!(peer.requests()[2], asked);
+    }
+
+    #[tokio::test]
+    async fn an_invite_that_only_its_address_shows_is_found() {
+        let found = (200, shown("invite-1", "ada@example.org", "ada", EFFECT));
+        let peer = Peer::new(vec![(200, json!([])), found, event()]).await;
+        assert_eq!(ids(&run(&peer, &[&["ada"]]).await.unwrap()[0][0]), ["invite-1"]);
+    }
+
+    #[tokio::test]
+    async fn absence_is_not_told_in_an_event_that_is_gone_or_cannot_be_read() {
+        for last in [
+            (200, json!({"id": "event-456", "is_deleted": true})),
+            (200, json!({"id": "event-7"})),
+            (404, json!({"detail": "Not Found"})),
+            (500, json!(null)),
+            (0, json!(null)),
+        ] {
+            let peer = Peer::new(vec![(200, json!([])), nothing(), last.clone()]).await;
+            let error = run(&peer, &[&["ada"]]).await.unwrap_err();
+            assert!(
+                error.message.contains("event event-456 at berlin-summit"),
+                "{last:?}: {error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_different_person_time_or_event_under_the_address_is_near() {
+        let change = |id: &str, member: &str, value: &str| {
+            let mut invite = shown(id, "ada@example.org", "ada", EFFECT);
+            invite[member] = value.into();
+            invite
+        };
+        let list = json!([
+            change("name", "last_name", "Byron"),
+            change("phone", "mobile_number", "5550000000"),
+            change("event", "event_id", "event-7"),
+            // The attempt began at 09:58 by the peer's clock.
+            change("early", "created_at", "2026-11-21T09:52:59Z"),
+            change("undated", "created_at", ""),
+        ]);
+        let again = (200, change("phone", "mobile_number", "5550000000"));
+        let peer = Peer::new(vec![(200, list), again, event()]).await;
+        let seen = run(&peer, &[&["ada"]]).await.unwrap();
+        assert_eq!(seen[0][0].near, ["name", "phone", "event", "early", "undated"]);
+        assert!(seen[0][0].exact.is_empty() && seen[0][0].complete);
+    }
+
+    #[tokio::test]
+    async fn a_match_from_just_before_the_attempt_is_exact_but_the_address_is_still_asked_for() {
+        let early = shown("invite-1", "ada@example.org", "ada", "2026-11-21T09:53:00Z");
+        let late = (200, shown("invite-2", "ada@example.org", "ada", EFFECT));
+        let peer = Peer::new(vec![(200, json!([early])), late, event()]).await;
+        assert_eq!(ids(&run(&peer, &[&["ada"]]).await.unwrap()[0][0]), ["invite-1", "invite-2"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_leaves_absence_untold() {
+        let mut nobody = shown("invite-1", "x@example.org", "x", EFFECT);
+        nobody["email"] = json!(null);
+        let mut nameless = shown("invite-1", "ada@example.org", "ada", EFFECT);
+        nameless["id"] = json!(null);
+        let mut elsewhere = shown("invite-1", "ada@example.org", "ada", EFFECT);
+        elsewhere["event_id"] = "event-7".into();
+        let someone = shown("invite-1", "other@example.org", "other", EFFECT);
+        for (list, found) in [
+            (json!([nobody]), nothing()),
+            (json!([nameless]), nothing()),
+            (json!([]), (200, elsewhere)),
+            (json!([]), (200, someone)),
+            (json!([]), (200, json!({}))),
+            (json!([]), (200, json!(null))),
+            (json!([]), (500, json!(null))),
+        ] {
+            let peer = Peer::new(vec![(200, list), found.clone(), event()]).await;
+            let seen = run(&peer, &[&["ada"]]).await.unwrap();
+            assert_eq!((ids(&seen[0][0]).len(), seen[0][0].complete), (0, false), "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_read_ends_the_lookup() {
+        for reply in [(404, json!({"detail": "no"})), (200, json!({})), (403, json!({}))] {
+            let peer = Peer::new(vec![reply]).await;
+            assert!(run(&peer, &[&["ada"]]).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_request_costs_one_answer_only() {
+        let down = (500, json!(null));
+        let pattern = [down.clone(), down.clone(), nothing(), down.clone(), down, nothing()];
+        let replies = [vec![(200, json!([]))], pattern.to_vec(), vec![event()]].concat();
+        let peer = Peer::new(replies).await;
+        let seen = run(&peer, &[&["a", "b", "c", "d", "e", "f"]]).await.unwrap();
+        let complete: Vec<_> = seen[0].iter().map(|sighting| sighting.complete).collect();
+        assert_eq!(complete, [false, false, true, false, false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_is_told_to_stop_keeps_what_it_saw() {
+        let ada = json!([shown("invite-1", "ada@example.org", "ada", EFFECT)]);
+        let cut = (0, json!(null));
+        for (list, ends, exact) in [
+            (ada.clone(), vec![(429, json!({"detail": "slow down"}))], true),
+            (ada.clone(), vec![(401, json!({"detail": "no"}))], true),
+            (ada, vec![cut.clone(), cut.clone(), cut], true),
+            (json!([]), vec![(429, json!({"detail": "slow down"}))], false),
+        ] {
+            let peer = Peer::new([vec![(200, list)], ends].concat()).await;
+            let result = run(&peer, &[&["ada", "b", "c", "d", "e"]]).await;
+            match result {
+                Ok(seen) => {
+                    assert!(exact);
+                    assert_eq!(ids(&seen[0][0]), ["invite-1"]);
+                    assert!(seen[0].iter().all(|sighting| !sighting.complete));
+                }
+                Err(error) => assert!(!exact && error.outcome == Outcome::Throttled),
+            }
+        }
+    }
+}

@@ -1,0 +1,585 @@
+//! Securegate's JSON in Securegate's own names, and what it means in ours. Reading tolerates what
+//! the documents do not promise; nothing here does HTTP.
+//!
+//! <https://docs.securegate.ai/api-reference/endpoint/create-invites>
+
+use invite_core::{Address, Fault, Invitee, Observed, Recipient, Status, http::scrub_of};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::config::AuthenticationMethod;
+
+/// The body of a create call.
+#[derive(Serialize)]
+pub struct InviteBatchRequest<'a> {
+    /// The invites, in the order of the recipients.
+    pub invites: Vec<InviteCreate<'a>>,
+}
+
+/// One invite of a create call; Securegate wants all six members.
+#[derive(Serialize)]
+pub struct InviteCreate<'a> {
+    pub first_name: &'a str,
+    pub last_name: &'a str,
+    pub email: &'a str,
+    pub country_code: &'static str,
+    pub mobile_number: &'a str,
+    pub authentication_method: AuthenticationMethod,
+}
+
+impl<'a> InviteCreate<'a> {
+    /// The invite for a recipient; none if something is missing that
+    /// [`resolve`](invite_core::InviteProvider::resolve) made sure of.
+    pub fn of(recipient: &'a Recipient, method: AuthenticationMethod) -> Option<Self> {
+        let invitee = &recipient.invitee;
+        let (country_code, mobile_number) = split_phone(invitee.phone.as_deref()?)?;
+        Some(Self {
+            first_name: invitee.first_name.as_deref()?,
+            last_name: invitee.last_name.as_deref()?,
+            email: &invitee.email,
+            country_code,
+            mobile_number,
+            authentication_method: method,
+        })
+    }
+}
+
+/// The members that Securegate cannot do without, as far as they are missing or of no use to it.
+pub fn check_invitee(invitee: &Invitee, provider: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (member, value) in [
+        ("first_name", &invitee.first_name),
+        ("last_name", &invitee.last_name),
+        ("phone", &invitee.phone),
+    ] {
+        if value.as_deref().is_none_or(|value| value.trim().is_empty()) {
+            let detail = format!("`{member}` is missing; {provider} (securegate) needs it");
+            faults.push(Fault::new(format!("/{member}"), "required", detail));
+        }
+    }
+    let phone = invitee.phone.as_deref().unwrap_or_default();
+    if !phone.trim().is_empty() && split_phone(phone).is_none() {
+        let detail = format!(
+            "{provider} (securegate) invites only to numbers that begin with +1 (+1345 \
+             included), +44, +61 or +91"
+        );
+        faults.push(Fault::new("/phone", "not-allowed", detail));
+    }
+    faults
+}
+
+/// The body that sets a status.
+#[derive(Serialize)]
+pub struct InviteStatusUpdate {
+    /// Securegate's word.
+    pub status: &'static str,
+}
+
+/// An invite as Securegate shows it. Any member may be absent, null or new to us.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Invite {
+    #[serde(deserialize_with = "text")]
+    pub id: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub event_id: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub email: Option<String>,
+    #[serde(deserialize_with = "text")]
+    first_name: Option<String>,
+    #[serde(deserialize_with = "text")]
+    last_name: Option<String>,
+    #[serde(deserialize_with = "text")]
+    country_code: Option<String>,
+    #[serde(deserialize_with = "text")]
+    mobile_number: Option<String>,
+    #[serde(deserialize_with = "text")]
+    session_id: Option<String>,
+    #[serde(deserialize_with = "text")]
+    session_code: Option<String>,
+    #[serde(deserialize_with = "text")]
+    status: Option<String>,
+    #[serde(deserialize_with = "text")]
+    created_at: Option<String>,
+}
+
+/// A text, or a number as text; anything else reads as absent.
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+impl Invite {
+    /// The canonical address it is for.
+    pub fn address(&self) -> Option<String> {
+        self.email.as_deref().map(canonical)
+    }
+
+    /// In the gateway's terms.
+    pub fn observed(self) -> Observed {
+        let mut data = Map::new();
+        for (name, value) in [
+            ("event_id", self.event_id),
+            ("session_id", self.session_id),
+            ("session_code", self.session_code),
+        ] {
+            data.extend(value.map(|value| (name.to_owned(), Value::String(value))));
+        }
+        let phone = match (&self.country_code, &self.mobile_number) {
+            (Some(country_code), Some(number)) => Some(join_phone(country_code, number)),
+            _ => None,
+        };
+        let invitee = self.email.map(|email| Invitee {
+            email,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            phone,
+            message: None,
+        });
+        Observed {
+            provider_status: self.status.clone(),
+            created_at: self.created_at.as_deref().and_then(parse_time),
+            data,
+            invitee,
+            ..Observed::new(self.id, read_status(self.status.as_deref()))
+        }
+    }
+}
+
+/// An event, as far as reconciliation needs it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// Its id.
+    #[serde(deserialize_with = "text")]
+    pub id: Option<String>,
+    is_deleted: Value,
+}
+
+impl Event {
+    /// It says that it is this event, and nothing that could mean that it was deleted.
+    pub fn is_live(&self, event_id: &str) -> bool {
+        self.id.as_deref() == Some(event_id) && !self.is_deleted()
+    }
+
+    /// It says something that could mean that it was deleted.
+    pub fn is_deleted(&self) -> bool {
+        !matches!(self.is_deleted, Value::Null | Value::Bool(false))
+    }
+}
+
+/// What stands in the body of a refusal. The `input` that a validation error echoes is never read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct ErrorBody {
+    /// FastAPI's member: a text, or a list of validation errors.
+    pub detail: Option<Detail>,
+    /// What stands in front of the API may use this name.
+    #[serde(deserialize_with = "text")]
+    message: Option<String>,
+    /// Or this one.
+    #[serde(deserialize_with = "text")]
+    error: Option<String>,
+}
+
+/// The two forms of `detail`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// An error that the API's own code raised.
+    Text(String),
+    /// The errors that validation found before the API's own code ran.
+    Validation(Vec<ValidationError>),
+    /// Neither.
+    Other(serde::de::IgnoredAny),
+}
+
+/// One thing that validation found.
+#[derive(Deserialize)]
+pub struct ValidationError {
+    /// Where, from the part of the request inwards: `["body", "invites", 0, "email"]`.
+    pub loc: Vec<Step>,
+    /// What, in a sentence.
+    #[serde(default)]
+    pub msg: String,
+    /// What, in a word.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+}
+
+/// One step of a `loc`.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Step {
+    /// A place in a list.
+    Index(usize),
+    /// A member.
+    Name(String),
+}
+
+impl ErrorBody {
+    /// Reads a body; one that is not as expected reads as empty.
+    pub fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    /// The validation errors, if that is what it holds.
+    pub fn validation(&self) -> Option<&[ValidationError]> {
+        match &self.detail {
+            Some(Detail::Validation(errors)) if !errors.is_empty() => Some(errors),
+            _ => None,
+        }
+    }
+
+    /// What it says, on one line; empty if nothing. Personal data is still in it.
+    pub fn text(&self) -> String {
+        if let Some(errors) = self.validation() {
+            let lines: Vec<String> = errors.iter().take(3).map(ValidationError::line).collect();
+            return lines.join("; ");
+        }
+        match &self.detail {
+            Some(Detail::Text(text)) => text.clone(),
+            _ => self.message.clone().or_else(|| self.error.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl ValidationError {
+    /// The place in the create call's `invites` that it names.
+    pub fn index(&self) -> Option<usize> {
+        match self.loc.as_slice() {
+            [Step::Name(body), Step::Name(invites), Step::Index(index), ..]
+                if body == "body" && invites == "invites" =>
+            {
+                Some(*index)
+            }
+            _ => None,
+        }
+    }
+
+    fn line(&self) -> String {
+        let steps = self.loc.iter().map(|step| match step {
+            Step::Index(index) => index.to_string(),
+            Step::Name(name) => name.clone(),
+        });
+        format!("{}: {}", steps.collect::<Vec<_>>().join("."), self.msg)
+    }
+}
+
+/// The country codes that Securegate lists, and what is dialled for them. The Cayman Islands
+/// ("345") are dialled +1-345, so that comes before the +1 which holds it.
+const COUNTRY_CODES: [(&str, &str); 5] =
+    [("+1345", "345"), ("+1", "1"), ("+44", "44"), ("+61", "61"), ("+91", "91")];
+
+/// An E.164 number as `country_code` and `mobile_number`; none for another country, or if it is no
+/// such number.
+pub fn split_phone(phone: &str) -> Option<(&'static str, &str)> {
+    COUNTRY_CODES.iter().find_map(|(dialled, code)| {
+        let number = phone.strip_prefix(dialled)?;
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_number.then_some((*code, number))
+    })
+}
+
+/// The E.164 number of a `country_code` and a `mobile_number`, whatever stands between the digits.
+fn join_phone(country_code: &str, mobile_number: &str) -> String {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let country_code = digits(country_code);
+    let listed = COUNTRY_CODES.iter().find(|(_, code)| *code == country_code);
+    let dialled = listed.map_or(format!("+{country_code}"), |(dialled, _)| (*dialled).to_owned());
+    dialled + &digits(mobile_number)
+}
+
+/// Securegate's word for a status that can be set there.
+pub fn status_word(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Pending => Some("pending"),
+        Status::Sent => Some("sent"),
+        Status::Accepted => Some("accepted"),
+        Status::Declined => Some("rejected"),
+        _ => None,
+    }
+}
+
+/// What a status word means. Absent is documented as `pending`; an unknown word reads as it.
+fn read_status(word: Option<&str>) -> Status {
+    match word {
+        Some("sent") => Status::Sent,
+        Some("accepted") => Status::Accepted,
+        Some("rejected") => Status::Declined,
+        _ => Status::Pending,
+    }
+}
+
+/// A time with a zone, or without one, which then is UTC.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let zoned = text.parse::<Timestamp>().ok();
+    zoned.or_else(|| TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok())
+}
+
+/// The canonical form of an address that a provider shows; lower case if it is none.
+pub fn canonical(email: &str) -> String {
+    let email = email.trim();
+    email.parse::<Address>().map_or_else(|_| email.to_lowercase(), |a| a.as_str().to_owned())
+}
+
+/// The members of a create call's invite that are personal data.
+const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
+
+/// One recipient's part of a create call's request and reply
+/// ([`excerpt`](invite_core::ProviderKind::excerpt)).
+pub fn excerpt(
+    request: Option<&str>,
+    reply: Option<&str>,
+    index: usize,
+    recipient: &Invitee,
+) -> (Value, Value) {
+    let request = request.and_then(parse).unwrap_or_default();
+    let sent = request["invites"].as_array().map_or(&[][..], Vec::as_slice);
+    let others: Vec<&str> = sent
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| *place != index)
+        .flat_map(|(_, invite)| PERSONAL.map(|member| invite[member].as_str()))
+        .flatten()
+        .collect();
+    let own = sent.get(index).map_or(Value::Null, |invite| json!({ "invites": [invite] }));
+    let reply = reply.map_or(Value::Null, |text| excerpt_reply(text, index, recipient, &others));
+    (own, reply)
+}
+
+fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str]) -> Value {
+    let scrubbed = |text: &str| scrub_of(text, others.iter().copied());
+    match parse(text) {
+        // Whatever it is, it may hold other people's data and codes.
+        None => "[not JSON]".into(),
+        Some(Value::Array(invites)) => {
+            let address = canonical(&recipient.email);
+            let is_own =
+                |invite: &Value| invite["email"].as_str().is_some_and(|e| canonical(e) == address);
+            let Some(mut own) = invites.into_iter().find(is_own) else { return Value::Null };
+            if let Some(code) = own.get_mut("session_code") {
+                *code = "[redacted]".into();
+            }
+            json!([own])
+        }
+        Some(_) => {
+            let body = ErrorBody::read(text.as_bytes());
+            let Some(errors) = body.validation() else {
+                return json!({ "detail": scrubbed(&body.text()) });
+            };
+            let own = errors.iter().filter(|error| error.index().is_none_or(|at| at == index));
+            let own = own.map(|error| {
+                json!({ "loc": error.loc, "msg": scrubbed(&error.msg), "type": scrubbed(&error.kind) })
+            });
+            json!({ "detail": own.collect::<Vec<_>>() })
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::canned::{recipient, shown};
+
+    fn observe(change: &[(&str, Value)]) -> Observed {
+        let mut invite =
+            shown("invite-123", "john.doe@example.com", "John", "2023-02-28T12:00:00Z");
+        for (name, value) in change {
+            invite[*name] = value.clone();
+        }
+        serde_json::from_value::<Invite>(invite).unwrap().observed()
+    }
+
+    #[test]
+    fn the_documented_invite_reads_in_our_terms() {
+        let observed = observe(&[]);
+        assert_eq!(observed.provider_ref.as_deref(), Some("invite-123"));
+        assert_eq!(observed.created_at.unwrap().to_string(), "2023-02-28T12:00:00Z");
+        let data = json!({
+            "event_id": "event-456", "session_id": "session-789", "session_code": "ABC123"
+        });
+        assert_eq!(Value::Object(observed.data), data);
+        let invitee = observed.invitee.unwrap();
+        assert_eq!(invitee.first_name.as_deref(), Some("John"));
+        assert_eq!(invitee.phone.as_deref(), Some("+15551234567"));
+        assert_eq!(observed.expires_at, None);
+    }
+
+    #[test]
+    fn status_words_map_and_unknown_ones_are_kept() {
+        for (word, status) in [
+            (json!("pending"), Status::Pending),
+            (json!("sent"), Status::Sent),
+            (json!("accepted"), Status::Accepted),
+            (json!("rejected"), Status::Declined),
+            (json!("waitlisted"), Status::Pending),
+            (json!(null), Status::Pending),
+            (json!({"new": "form"}), Status::Pending),
+        ] {
+            let observed = observe(&[("status", word.clone())]);
+            assert_eq!(observed.status, status, "{word}");
+            assert_eq!(observed.provider_status.as_deref(), word.as_str());
+        }
+        for status in [Status::Pending, Status::Sent, Status::Accepted, Status::Declined] {
+            assert_eq!(read_status(status_word(status)), status);
+        }
+        assert_eq!(status_word(Status::Revoked), None);
+    }
+
+    #[test]
+    fn times_without_a_zone_are_utc_and_others_are_absent() {
+        for (text, read) in [
+            ("2023-01-15T10:30:00.000000", Some("2023-01-15T10:30:00Z")),
+            ("2023-01-15T10:30:00", Some("2023-01-15T10:30:00Z")),
+            ("2023-01-15T10:30:00.5+02:00", Some("2023-01-15T08:30:00.5Z")),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_time(text).map(|t| t.to_string()).as_deref(), read, "{text}");
+        }
+        assert_eq!(observe(&[("created_at", json!(1677609600))]).created_at, None);
+    }
+
+    #[test]
+    fn members_may_be_absent_null_or_new() {
+        let sparse: Invite = serde_json::from_value(json!({"id": 7, "vip": {"a": [1]}})).unwrap();
+        let observed = sparse.observed();
+        assert_eq!(observed.provider_ref.as_deref(), Some("7"));
+        assert_eq!((observed.invitee, observed.data.len()), (None, 0));
+    }
+
+    #[test]
+    fn numbers_of_the_listed_countries_are_split_and_others_are_not() {
+        for (phone, parts) in [
+            ("+15551234567", Some(("1", "5551234567"))),
+            ("+13459491234", Some(("345", "9491234"))),
+            ("+18765551234", Some(("1", "8765551234"))),
+            ("+447911123456", Some(("44", "7911123456"))),
+            ("+61412345678", Some(("61", "412345678"))),
+            ("+919812345678", Some(("91", "9812345678"))),
+            ("+34512345678", None),
+            ("+4915112345678", None),
+            ("+971501234567", None),
+            ("15551234567", None),
+            ("+1555123456x", None),
+            ("+1345", Some(("1", "345"))),
+            ("+44", None),
+        ] {
+            assert_eq!(split_phone(phone), parts, "{phone}");
+            if let Some((code, number)) = parts {
+                assert_eq!(join_phone(code, number), phone);
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_reads_the_same_however_it_is_written() {
+        assert_eq!(join_phone("+1", "(555) 123-4567"), "+15551234567");
+        assert_eq!(join_phone("1", "345 949 1234"), join_phone("345", "9491234"));
+    }
+
+    #[test]
+    fn all_that_is_missing_of_a_person_is_named_with_who_needs_it() {
+        let faults = check_invitee(&Invitee::default(), "berlin-summit");
+        let pointers: Vec<_> = faults.iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/first_name", "/last_name", "/phone"]);
+        assert!(faults.iter().all(|f| f.code == "required" && f.detail.contains("berlin-summit")));
+    }
+
+    #[test]
+    fn a_number_of_another_country_is_a_fault_that_does_not_quote_it() {
+        let mut invitee = recipient("http://localhost", "ada@example.org", "Ada").invitee;
+        invitee.phone = Some("+4915112345678".into());
+        let faults = check_invitee(&invitee, "berlin-summit");
+        assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/phone"));
+        assert!(faults[0].detail.contains("+61") && !faults[0].detail.contains("4915"));
+    }
+
+    #[test]
+    fn an_invite_goes_out_in_the_documented_form() {
+        let recipient = recipient("http://localhost", "Ada@Example.org", "Ada");
+        let invite = InviteCreate::of(&recipient, AuthenticationMethod::QrCode).unwrap();
+        let expected = json!({
+            "first_name": "Ada", "last_name": "Lovelace", "email": "Ada@Example.org",
+            "country_code": "1", "mobile_number": "5551234567",
+            "authentication_method": "QR Code",
+        });
+        assert_eq!(json!(invite), expected);
+    }
+
+    #[test]
+    fn an_event_is_live_only_if_it_says_so_of_itself() {
+        let live = |event: Value| serde_json::from_value::<Event>(event).unwrap().is_live("e");
+        assert!(live(json!({"id": "e", "is_deleted": false})));
+        assert!(live(json!({"id": "e", "status": "new word"})));
+        for event in [
+            json!({"id": "e", "is_deleted": true}),
+            json!({"id": "e", "is_deleted": "yes"}),
+            json!({"id": "other"}),
+            json!({}),
+        ] {
+            assert!(!live(event.clone()), "{event}");
+        }
+    }
+
+    fn two_people() -> (String, Invitee) {
+        let ada = recipient("http://localhost", "ada@example.org", "Ada");
+        let grace = recipient("http://localhost", "grace@example.org", "Grace");
+        let invites = [&ada, &grace]
+            .map(|r| InviteCreate::of(r, AuthenticationMethod::QrCode).unwrap())
+            .into();
+        (json!(InviteBatchRequest { invites }).to_string(), ada.invitee)
+    }
+
+    #[test]
+    fn an_excerpt_shows_one_recipients_part_and_no_session_code() {
+        let (request, ada) = two_people();
+        let at = "2023-02-28T12:00:00Z";
+        let reply = json!([
+            shown("invite-2", "grace@example.org", "Grace", at),
+            shown("invite-1", "ADA@example.org", "Ada", at),
+        ]);
+        let (sent, received) = excerpt(Some(&request), Some(&reply.to_string()), 0, &ada);
+        assert_eq!(sent["invites"][0]["email"], "ada@example.org");
+        assert_eq!(received[0]["id"], "invite-1");
+        assert_eq!(received[0]["session_code"], "[redacted]");
+        let both = format!("{sent}{received}");
+        assert!(!both.to_lowercase().contains("grace") && !both.contains("ABC123"), "{both}");
+    }
+
+    #[test]
+    fn an_excerpt_of_a_refusal_holds_no_other_persons_part_and_no_input() {
+        let (request, ada) = two_people();
+        let reply = json!({"detail": [
+            {"loc": ["body", "invites", 1, "email"], "msg": "Grace", "type": "t", "input": "Grace"},
+            {"loc": ["body", "invites", 0, "email"], "msg": "as for Grace", "type": "t",
+             "input": {"session": "x"}},
+        ]});
+        let (_, received) = excerpt(Some(&request), Some(&reply.to_string()), 0, &ada);
+        let expected = json!({"detail": [
+            {"loc": ["body", "invites", 0, "email"], "msg": "as for …", "type": "t"},
+        ]});
+        assert_eq!(received, expected);
+        let reply = r#"{"detail": "Grace is blocked"}"#;
+        let (_, received) = excerpt(Some(&request), Some(reply), 0, &ada);
+        assert_eq!(received, json!({"detail": "… is blocked"}));
+    }
+
+    #[test]
+    fn an_excerpt_of_what_cannot_be_read_shows_none_of_it() {
+        let (request, ada) = two_people();
+        let (_, received) = excerpt(Some(&request), Some("[{\"email\": \"grace@"), 0, &ada);
+        assert_eq!(received, "[not JSON]");
+        assert_eq!(excerpt(None, None, 0, &ada), (Value::Null, Value::Null));
+        assert_eq!(excerpt(Some(&request), None, 9, &ada).0, Value::Null);
+    }
+}
