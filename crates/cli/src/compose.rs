@@ -96,9 +96,10 @@ pub fn read_document(path: &Path) -> Result<Option<String>, Failure> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Failure::wrong(format!("cannot read the provider document {}: {error}", path.display())))
-        }
+        Err(error) => Err(Failure::wrong(format!(
+            "cannot read the provider document {}: {error}",
+            path.display()
+        ))),
     }
 }
 

@@ -3,7 +3,9 @@
 use invite_config::{Checked, Severity};
 use serde_json::json;
 
-use crate::{args::ConfigCommand, compose, failure::Failure, print, print_json, probe, settings::Loaded};
+use crate::{
+    args::ConfigCommand, compose, failure::Failure, print, print_json, probe, settings::Loaded,
+};
 
 /// Runs one of the `config` commands.
 pub async fn run(loaded: &Loaded, command: ConfigCommand) -> Result<(), Failure> {
@@ -35,7 +37,9 @@ async fn check(
     };
     let refused = probes.iter().filter(|probe| !probe.ok).count();
     if json {
-        print_json(&json!({ "passes": configuration.is_some(), "findings": findings, "probes": probes }))?;
+        print_json(
+            &json!({ "passes": configuration.is_some(), "findings": findings, "probes": probes }),
+        )?;
     } else {
         for finding in &findings {
             print(&format!("{}: {finding}\n", path.display()))?;
@@ -73,4 +77,3 @@ fn schema(loaded: &Loaded) -> Result<(), Failure> {
         "providers": compose::gate(&loaded.settings).schema(),
     }))
 }
-

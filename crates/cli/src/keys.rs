@@ -1,7 +1,7 @@
 //! `keys create`, `keys list` and `keys revoke`, on the database itself.
 
 use comfy_table::Table;
-use invite_core::{Clock, KeyId};
+use invite_core::KeyId;
 use invite_store::ApiKey;
 use jiff::Timestamp;
 use serde_json::json;
@@ -93,7 +93,7 @@ async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
         return print_json(&json!({ "keys": keys }));
     }
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["id", "name", "tenant", "scopes", "state", "last used"]);
     let now = compose::clock().now();
     for key in keys {
@@ -104,7 +104,14 @@ async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
             (None, None) => "good".to_owned(),
         };
         let used = key.last_used_at.map_or("never".to_owned(), |at| format!("{at:.0}"));
-        table.add_row([key.id.to_string(), key.name, key.tenant, key.scopes.join(","), state, used]);
+        table.add_row([
+            key.id.to_string(),
+            key.name,
+            key.tenant,
+            key.scopes.join(","),
+            state,
+            used,
+        ]);
     }
     print(&format!("{table}\n"))
 }

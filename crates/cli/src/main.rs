@@ -15,10 +15,7 @@ mod settings;
 mod simulate;
 mod telemetry;
 
-use std::{
-    io::Write,
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use args::{Cli, Command};
 use clap::Parser;

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
-use invite_core::{
-    Clock,
-    http::{AddressGuard, CallContext, HttpClient, Request},
-};
+use invite_core::http::{AddressGuard, CallContext, HttpClient, Request};
 use invite_sandbox::{Options, accounts};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -34,10 +31,10 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
     let simulators = invite_sandbox::start(Options { listen: Vec::new(), faults })
         .await
         .map_err(|error| Failure::failed(format!("cannot start the simulators: {error}")))?;
-    let folder = tempfile::Builder::new()
-        .prefix("invite-gateway-sandbox-")
-        .tempdir()
-        .map_err(|error| Failure::failed(format!("cannot make a folder for the sandbox: {error}")))?;
+    let folder =
+        tempfile::Builder::new().prefix("invite-gateway-sandbox-").tempdir().map_err(|error| {
+            Failure::failed(format!("cannot make a folder for the sandbox: {error}"))
+        })?;
     let settings = settings(folder.path(), &simulators, address(args.listen).await?)?;
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
     let gateway = Running::start(&settings).await?;
@@ -105,7 +102,8 @@ async fn make_key(gateway: &Running) -> Result<String, Failure> {
 
 /// Posts the example and follows it until it is settled.
 async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
-    let client = Client { http: HttpClient::new(AddressGuard::default()).map_err(Failure::failed)?, key };
+    let client =
+        Client { http: HttpClient::new(AddressGuard::default()).map_err(Failure::failed)?, key };
     let mut accepted = client.post(&format!("{url}/v1/invites"), INVITES).await?;
     let id = accepted["batch"]["id"].as_str().unwrap_or_default().to_owned();
     let total = accepted["invites"].as_array().map_or(0, Vec::len) as u64;
@@ -140,8 +138,12 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
         invites.push(client.get(&format!("{url}/v1/invites/{id}")).await?);
     }
     accepted["batch"] = client.get(&format!("{url}/v1/batches/{id}")).await?;
-    let duplicates: Vec<Value> =
-        accepted["invites"].as_array().into_iter().flatten().map(|i| i["duplicate"].clone()).collect();
+    let duplicates: Vec<Value> = accepted["invites"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|i| i["duplicate"].clone())
+        .collect();
     for (invite, duplicate) in invites.iter_mut().zip(duplicates) {
         invite["duplicate"] = duplicate;
     }
@@ -205,8 +207,10 @@ fn show(
         ("turnkey", simulators.turnkey_url()),
     ];
     if args.json {
-        let simulators: serde_json::Map<_, _> =
-            simulated.map(|(kind, url)| (kind.to_owned(), Value::String(url))).into_iter().collect();
+        let simulators: serde_json::Map<_, _> = simulated
+            .map(|(kind, url)| (kind.to_owned(), Value::String(url)))
+            .into_iter()
+            .collect();
         print_json(&serde_json::json!({
             "url": url, "key": key, "simulators": simulators,
             "batch": batch["batch"], "invites": batch["invites"],
@@ -218,11 +222,16 @@ fn show(
         }
     }
     let unsettled = batch["invites"].as_array().into_iter().flatten().filter(|invite| {
-        !matches!(invite["status"].as_str(), Some("pending" | "sent" | "awaiting_approval" | "accepted"))
+        !matches!(
+            invite["status"].as_str(),
+            Some("pending" | "sent" | "awaiting_approval" | "accepted")
+        )
     });
     match unsettled.count() {
         0 => Ok(()),
-        n if args.exit => Err(Failure::failed(format!("{n} invite(s) did not reach their provider"))),
+        n if args.exit => {
+            Err(Failure::failed(format!("{n} invite(s) did not reach their provider")))
+        }
         _ => Ok(()),
     }
 }
@@ -230,7 +239,7 @@ fn show(
 fn table(batch: &Value) -> Table {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header(["invite", "provider", "status", "provider's id", "note"]);
     for invite in batch["invites"].as_array().into_iter().flatten() {
         let note = match (invite["duplicate"].as_bool(), invite["error"]["detail"].as_str()) {

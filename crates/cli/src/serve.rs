@@ -106,7 +106,11 @@ async fn listen(setting: &str, address: &str) -> Result<TcpListener, Failure> {
     })
 }
 
-fn serve(listener: TcpListener, router: axum::Router, closing: &CancellationToken) -> JoinHandle<()> {
+fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    closing: &CancellationToken,
+) -> JoinHandle<()> {
     let closed = closing.clone().cancelled_owned();
     tokio::spawn(async move {
         let server = axum::serve(listener, router).with_graceful_shutdown(closed);

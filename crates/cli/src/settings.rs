@@ -4,7 +4,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use config::{Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind, builder::DefaultState};
+use config::{
+    Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind,
+    builder::DefaultState,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -177,9 +180,8 @@ impl Loaded {
     }
 
     fn from(builder: ConfigBuilder<DefaultState>) -> Result<Self, String> {
-        let origins = builder
-            .build()
-            .map_err(|error| format!("cannot read the settings: {error}"))?;
+        let origins =
+            builder.build().map_err(|error| format!("cannot read the settings: {error}"))?;
         let settings: Settings = origins
             .clone()
             .try_deserialize()

@@ -1,1 +1,830 @@
-//! See docs/architecture.md.
+//! Maps the gateway's provider trait to RKVST: what is here is thin, the work is in the modules.
+//!
+#![doc = include_str!("../README.md")]
+
+mod auth;
+mod client;
+mod config;
+mod error;
+mod reconcile;
+mod wire;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use invite_core::{
+    Address, BuildContext, Capabilities, Cause, Clock, CreateCapability, Destination, Fault,
+    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
+    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
+    Resolved, Status, StatusSource, http::CallContext, schema::Schema, secret::Credential,
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::{
+    client::{Client, Position},
+    config::{Config, Options, Params, Settings},
+    reconcile::{InviteLookup, explain_absence},
+    wire::{CreateInvite, Invite},
+};
+
+const KIND: &str = "rkvst";
+
+/// Builds providers of the kind `rkvst`.
+pub struct RkvstKind {
+    settings: Schema,
+    options: Arc<Schema>,
+}
+
+impl RkvstKind {
+    /// The kind, with its schemas compiled.
+    pub fn new() -> Self {
+        Self { settings: Schema::of::<Settings>(), options: Arc::new(Schema::of::<Options>()) }
+    }
+}
+
+impl Default for RkvstKind {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ProviderKind for RkvstKind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities()
+    }
+
+    fn config_schema(&self) -> &Value {
+        self.settings.document()
+    }
+
+    fn options_schema(&self) -> &Value {
+        self.options.document()
+    }
+
+    fn default_limits(&self) -> Limits {
+        // Calls carry one invite, so there is no company to wait for.
+        Limits { max_batch: 1, linger: Duration::ZERO, ..Limits::default() }
+    }
+
+    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+        let (config, credential) =
+            Config::check(&self.settings, part.settings, part.resolve_secret)?;
+        let clock = part.clock.clone();
+        let client = Client::new(part.name, part.http.clone(), &config, credential, clock.clone());
+        let destination = Destination {
+            kind: KIND.into(),
+            base_url: config.place().into(),
+            scope: config.client_id.clone().unwrap_or_else(|| part.name.into()),
+        };
+        Ok(Arc::new(Rkvst {
+            client: Arc::new(client),
+            capabilities: capabilities(),
+            config,
+            destination,
+            options: self.options.clone(),
+            clock,
+        }))
+    }
+
+    fn excerpt(
+        &self,
+        request: Option<&str>,
+        reply: Option<&str>,
+        index: usize,
+        recipient: &Invitee,
+    ) -> (Value, Value) {
+        let own = |text: Option<&str>| {
+            let text = text.filter(|_| index == 0)?;
+            let Ok(json) = serde_json::from_str::<Value>(text) else { return Some(text.into()) };
+            let shown = json.get("email").and_then(Value::as_str);
+            shown.is_none_or(|email| is_same_person(email, &recipient.email)).then_some(json)
+        };
+        (own(request).unwrap_or_default(), own(reply).unwrap_or_default())
+    }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        create: CreateCapability {
+            native_batch: false,
+            max_batch: 1,
+            idempotent: false,
+            required_fields: Vec::new(),
+            fields: vec!["email".into(), "message".into()],
+        },
+        get: true,
+        list: true,
+        update_status: Vec::new(),
+        revoke: true,
+        reconcile: "looks for the address and message in the list of invites; absent only if the \
+                    address is in neither the whole list nor the members, within 24 hours"
+            .into(),
+        approval: false,
+    }
+}
+
+/// One tenancy.
+struct Rkvst {
+    client: Arc<Client>,
+    capabilities: Capabilities,
+    config: Config,
+    destination: Destination,
+    options: Arc<Schema>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Rkvst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rkvst({})", self.destination)
+    }
+}
+
+#[async_trait]
+impl InviteProvider for Rkvst {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
+        let params = self.config.resolve(&self.options, invite)?;
+        let params = serde_json::to_value(params)
+            .map_err(|_| vec![Fault::new("", "invalid", "the invite cannot be recorded")])?;
+        let destination = self.destination.clone();
+        Ok(Resolved { destination, call_key: String::new(), params })
+    }
+
+    async fn prepare(
+        &self,
+        context: &CallContext,
+        recipients: &[Recipient],
+        _at: Timestamp,
+    ) -> Result<PreparedCall, ProviderError> {
+        let doing = "preparing an invite";
+        let recipient = self.only_one(doing, recipients)?;
+        let people = [&recipient.invitee];
+        self.check_place(doing, &recipient.destination)?;
+        let unusable = || {
+            let why = "what was recorded of the invite cannot be read";
+            self.client.task(doing, &people).failed(Outcome::Rejected, why)
+        };
+        let message = Params::of(recipient).ok_or_else(unusable)?.message_for(recipient.id);
+        let email = recipient.invitee.email.as_str();
+        let body = serde_json::to_string(&CreateInvite { message: &message, email });
+        // A dry run asks for no token, so whose it would be stays open.
+        let account = match context.is_offline() {
+            true => None,
+            false => self.client.account(context, &people).await?,
+        };
+        Ok(PreparedCall {
+            destination: recipient.destination.clone(),
+            path: self.client.invites_path(),
+            body: body.map_err(|_| unusable())?,
+            fingerprint: None,
+            account,
+        })
+    }
+
+    async fn create(
+        &self,
+        context: &CallContext,
+        call: &PreparedCall,
+        recipients: &[Recipient],
+    ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        let doing = "creating an invite";
+        let recipient = self.only_one(doing, recipients)?;
+        self.check_place(doing, &call.destination)?;
+        let people = [&recipient.invitee];
+        let invite = self.client.create_invite(context, call, &people).await?;
+        if invite.email.as_deref().is_some_and(|email| !is_to(email, &recipient.address)) {
+            let why = "the reply shows an invite to another address";
+            let error = self.client.task(doing, &people).failed(Outcome::Unknown, why);
+            return Ok(vec![Err(error.caused_by(Cause::Transport))]);
+        }
+        Ok(vec![Ok(observe(&invite, self.clock.now()))])
+    }
+
+    async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
+        let identity = self.identity("reading an invite", remote)?;
+        match self.client.get_invite(context, identity, &[&remote.invitee]).await? {
+            Some(invite) => Ok(observe(&invite, self.clock.now())),
+            None => explain_absence(&self.client, context, remote, self.clock.now()).await,
+        }
+    }
+
+    async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
+        let task = self.client.task("listing invites", &[]);
+        if query.scope.as_ref().is_some_and(|scope| *scope != self.destination.scope) {
+            let why = "the tenancy asked for is not the configured one";
+            return Err(task.failed(Outcome::Rejected, why).caused_by(Cause::NotFound));
+        }
+        let position = query.cursor.as_deref().map(|cursor| {
+            let why = "the cursor is not from one of its lists";
+            Position::from_cursor(cursor).ok_or_else(|| task.failed(Outcome::Rejected, why))
+        });
+        let position = position.transpose()?;
+        let email = query.email.as_deref();
+        let listed = self.client.list_invites(context, email, position.as_ref(), &[]).await?;
+        let next = listed
+            .page
+            .next
+            .map(|token| Position::after(position.as_ref(), token).ok_or_else(|| task.endless()));
+        let next_cursor = next.transpose()?.map(|next| next.to_cursor());
+        // How the service matches its filter is not documented, so it is applied here as well.
+        let is_wanted = |invite: &&Invite| {
+            let shown = invite.email.as_deref().unwrap_or_default();
+            email.is_none_or(|wanted| is_same_person(shown, wanted))
+        };
+        let now = self.clock.now();
+        let invites = listed.page.invites.iter().filter(is_wanted);
+        Ok(Page { invites: invites.map(|invite| observe(invite, now)).collect(), next_cursor })
+    }
+
+    async fn update_status(
+        &self,
+        _context: &CallContext,
+        _remote: &Remote,
+        _to: Status,
+    ) -> Result<Observed, ProviderError> {
+        Err(ProviderError::unsupported(KIND, "set an invite's status"))
+    }
+
+    async fn revoke(
+        &self,
+        context: &CallContext,
+        remote: &Remote,
+        force: bool,
+    ) -> Result<Observed, ProviderError> {
+        let doing = "withdrawing an invite";
+        let identity = self.identity(doing, remote)?;
+        let people = [&remote.invitee];
+        let read = self.client.get_invite(context, identity, &people).await;
+        let Some(invite) = read.map_err(without_effect)? else {
+            // What was to be withdrawn is gone; a repeat of a withdrawal ends here too.
+            let remote = Remote { revoke_sent: true, ..remote.clone() };
+            return explain_absence(&self.client, context, &remote, self.clock.now()).await;
+        };
+        let shown = invite.email.as_deref();
+        if !force && shown.is_some_and(|email| !is_to(email, &remote.address)) {
+            let why = "it shows another address under this invite's id";
+            let error = self.client.task(doing, &people).failed(Outcome::Rejected, why);
+            return Err(error.caused_by(Cause::PairingUnproven));
+        }
+        if !self.client.delete_invite(context, identity, &people).await? {
+            let remote = Remote { revoke_sent: true, ..remote.clone() };
+            return explain_absence(&self.client, context, &remote, self.clock.now()).await;
+        }
+        Ok(Observed {
+            status: Status::Revoked,
+            source: StatusSource::Provider,
+            ..observe(&invite, self.clock.now())
+        })
+    }
+
+    fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
+        let is_ours = lookup.destination == self.destination;
+        let (client, clock) = (self.client.clone(), self.clock.clone());
+        Box::new(InviteLookup::new(client, clock, lookup, is_ours))
+    }
+
+    async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
+        let account = self.client.probe(context).await?;
+        let who = match &self.config.client_id {
+            Some(client_id) => format!("client {client_id}"),
+            None => "the bearer token".into(),
+        };
+        let tenancy = account.map_or_else(String::new, |account| format!(" of tenancy {account}"));
+        Ok(ProbeReport { detail: format!("{who}{tenancy} may list invites") })
+    }
+
+    fn credential(&self) -> &Credential {
+        self.client.credential()
+    }
+}
+
+impl Rkvst {
+    fn only_one<'a>(
+        &self,
+        doing: &'static str,
+        recipients: &'a [Recipient],
+    ) -> Result<&'a Recipient, ProviderError> {
+        match recipients {
+            [recipient] => Ok(recipient),
+            _ => {
+                let why = format!("a call takes one invite, not {}", recipients.len());
+                Err(self.client.task(doing, &[]).failed(Outcome::Rejected, &why))
+            }
+        }
+    }
+
+    /// A credential goes nowhere but to its own place, and speaks for its own tenancy only.
+    fn check_place(
+        &self,
+        doing: &'static str,
+        destination: &Destination,
+    ) -> Result<(), ProviderError> {
+        if *destination == self.destination {
+            return Ok(());
+        }
+        let why = "it belongs to another base URL or tenancy than is configured now";
+        let error = self.client.task(doing, &[]).failed(Outcome::Rejected, why);
+        Err(error.caused_by(Cause::NotFound))
+    }
+
+    fn identity<'a>(
+        &self,
+        doing: &'static str,
+        remote: &'a Remote,
+    ) -> Result<&'a str, ProviderError> {
+        self.check_place(doing, &remote.destination)?;
+        remote.provider_ref.as_deref().ok_or_else(|| {
+            let error =
+                self.client.task(doing, &[]).failed(Outcome::Rejected, "it has no id there");
+            error.caused_by(Cause::NotFound)
+        })
+    }
+}
+
+/// A failure to read before a change: of the change itself nothing was sent.
+fn without_effect(error: ProviderError) -> ProviderError {
+    match error.outcome {
+        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
+        _ => error,
+    }
+}
+
+/// An invite that is there: pending, or lapsed by the clock. RKVST has no word for either.
+fn observe(invite: &Invite, now: Timestamp) -> Observed {
+    let lapsed = invite.expiry_time.is_some_and(|at| at <= now);
+    let (status, source) = match lapsed {
+        true => (Status::Expired, StatusSource::Inferred),
+        false => (Status::Pending, StatusSource::Provider),
+    };
+    let identity = Value::from(invite.identity.as_str());
+    Observed {
+        source,
+        expires_at: invite.expiry_time,
+        data: Map::from_iter([("identity".to_owned(), identity)]),
+        invitee: invite.email.clone().map(|email| Invitee {
+            email,
+            message: invite.message.clone(),
+            ..Invitee::default()
+        }),
+        ..Observed::new(Some(invite.identity.clone()), status)
+    }
+}
+
+fn canonical(email: &str) -> Option<Address> {
+    email.trim().parse().ok()
+}
+
+fn is_to(email: &str, address: &Address) -> bool {
+    canonical(email).as_ref() == Some(address)
+}
+
+fn is_same_person(email: &str, other: &str) -> bool {
+    match (canonical(email), canonical(other)) {
+        (Some(email), Some(other)) => email == other,
+        _ => email.eq_ignore_ascii_case(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::peer::{
+        Asked, Bench, EMAIL, INVITES, NOW, Peer, at, bench, context, invite, invitee, jwt,
+        recipient, remote, with_token,
+    };
+
+    fn nowhere(settings: Value) -> Bench {
+        bench("http://127.0.0.1:9/", settings, &["token-1"])
+    }
+
+    fn faults(bench: &Bench, invite: &NewInvite) -> Vec<(String, String)> {
+        let found = bench.provider.resolve(invite).unwrap_err();
+        found.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+    }
+
+    #[test]
+    fn an_invite_without_a_message_gets_the_configured_one() {
+        let bench = nowhere(json!({"bearer_token": "t", "message": "Join us."}));
+        let message = |given| recipient(&bench, given).params["message"].clone();
+        assert_eq!(message(None), "Join us.");
+        assert_eq!(message(Some(" ")), "Join us.");
+        assert_eq!(message(Some("Hello Ada")), "Hello Ada");
+    }
+
+    #[test]
+    fn the_destination_is_the_client_or_without_one_the_providers_name() {
+        let place = |settings| recipient(&nowhere(settings), None).destination.to_string();
+        let client = json!({"client_id": "app-1", "client_secret": "s"});
+        assert_eq!(place(client), "rkvst http://127.0.0.1:9 app-1");
+        assert_eq!(place(json!({"bearer_token": "t"})), "rkvst http://127.0.0.1:9 acme");
+    }
+
+    #[test]
+    fn all_faults_of_an_invite_are_found_at_once() {
+        let bench = nowhere(json!({"bearer_token": "t"}));
+        let wrong = NewInvite {
+            invitee: Invitee {
+                email: format!("{}@example.org", "x".repeat(117)),
+                message: Some("x".repeat(257)),
+                ..Invitee::default()
+            },
+            options: [("rkvst".to_owned(), json!({"notify": 1}))].into(),
+            ..NewInvite::default()
+        };
+        let found = faults(&bench, &wrong);
+        let expected = [
+            ("/options/rkvst/notify", "unknown-member"),
+            ("/email", "too-long"),
+            ("/message", "too-long"),
+        ];
+        assert_eq!(found, expected.map(|(pointer, code)| (pointer.into(), code.into())));
+        let empty = [("rkvst".to_owned(), json!({}))].into();
+        let right = NewInvite { invitee: invitee(None), options: empty, ..NewInvite::default() };
+        assert!(bench.provider.resolve(&right).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_reference_makes_a_message_of_its_own_and_fits_its_limit() {
+        let bench = nowhere(json!({"bearer_token": "t", "message_reference": true}));
+        let long = "é".repeat(237);
+        let to_ada = recipient(&bench, Some(&long));
+        let prepare = || async {
+            let recipients = [to_ada.clone()];
+            bench.provider.prepare(&context(), &recipients, at(NOW)).await.unwrap()
+        };
+        let (call, again) = (prepare().await, prepare().await);
+        assert_eq!(call, again);
+        let body: Value = serde_json::from_str(&call.body).unwrap();
+        let message = body["message"].as_str().unwrap();
+        let id = to_ada.id.to_string();
+        assert_eq!(message, format!("{long} [ref {}]", &id[id.len() - 12..]));
+        assert_eq!(message.chars().count(), 256);
+        let too_long = Invitee { message: Some("x".repeat(238)), ..invitee(None) };
+        let too_long = NewInvite { invitee: too_long, ..NewInvite::default() };
+        assert_eq!(faults(&bench, &too_long), [("/message".into(), "too-long".into())]);
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_renders_the_call_without_asking_for_a_token() {
+        let peer = Peer::start(|_| (500, String::new())).await;
+        let settings = json!({"client_id": "app", "client_secret": "s"});
+        let bench = bench(&peer.base_url, settings, &["a"]);
+        let to_ada = [recipient(&bench, None)];
+        let dry = CallContext::offline();
+        let call = bench.provider.prepare(&dry, &to_ada, at(NOW)).await.unwrap();
+        assert_eq!(call.body, r#"{"message":"You are invited.","email":"Ada@example.org"}"#);
+        assert_eq!((call.account, peer.asked().len()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn a_call_is_sent_as_it_was_frozen_and_read_back() {
+        let peer = Peer::start(|_| (200, invite("1", "ada@EXAMPLE.org", "Hi").to_string())).await;
+        let bench = bench(
+            &format!("{}/prefix/", peer.base_url),
+            json!({"bearer_token": "t"}),
+            &["Authorization: Bearer token-1\n"],
+        );
+        let to_ada = [recipient(&bench, Some("Hi"))];
+        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        assert_eq!(call.path, INVITES);
+        assert_eq!(call.body, r#"{"message":"Hi","email":"Ada@example.org"}"#);
+        assert_eq!(call.account, None);
+        let seen = bench.provider.create(&context(), &call, &to_ada).await.unwrap();
+        let [Ok(seen)] = &seen[..] else { unreachable!("one result for one recipient") };
+        assert_eq!(seen.provider_ref.as_deref(), Some("invites/1"));
+        assert_eq!((seen.status, seen.source), (Status::Pending, StatusSource::Provider));
+        assert_eq!(seen.expires_at, Some(at("2026-12-01T10:00:00Z")));
+        assert_eq!(Value::from(seen.data.clone()), json!({"identity": "invites/1"}));
+        let asked = &peer.asked()[0];
+        assert_eq!(asked.line, format!("POST /prefix{INVITES}"));
+        assert_eq!(asked.header("authorization"), Some("Bearer token-1"));
+        assert_eq!(asked.header("content-type"), Some("application/json"));
+        assert_eq!(asked.body, call.body);
+    }
+
+    #[tokio::test]
+    async fn a_call_frozen_for_one_tenancy_is_not_made_in_another() {
+        let peer = Peer::start(|asked| match asked.header("authorization") {
+            Some(token) if token.contains(&jwt("tenant/1", 1)) => (401, String::new()),
+            _ => (200, invite("1", EMAIL, "Hi").to_string()),
+        })
+        .await;
+        let (first, second) = (jwt("tenant/1", 1), jwt("tenant/2", 1));
+        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &[&first, &second]);
+        let to_ada = [recipient(&bench, None)];
+        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        let error = bench.provider.create(&context(), &call, &to_ada).await.unwrap_err();
+        assert_eq!((error.outcome, peer.asked().len()), (Outcome::NotSent, 1));
+    }
+
+    async fn create(answer: (u16, &str)) -> Result<Observed, ProviderError> {
+        let (status, body) = (answer.0, answer.1.to_owned());
+        let peer = Peer::start(move |_| (status, body.clone())).await;
+        let bench = with_token(&peer);
+        let to_ada = [recipient(&bench, None)];
+        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        bench.provider.create(&context(), &call, &to_ada).await?.remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_success_that_shows_no_invite_to_the_person_leaves_the_outcome_unknown() {
+        for body in ["", "{}", "<html>", r#"{"identity":"invites/1","email":"eve@example.org"}"#] {
+            let error = create((200, body)).await.unwrap_err();
+            assert_eq!(
+                (error.outcome, error.cause),
+                (Outcome::Unknown, Cause::Transport),
+                "{body}"
+            );
+        }
+        assert!(create((201, r#"{"identity":"invites/1"}"#)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_what_was_done_where_and_why_but_not_to_whom() {
+        let error = create((400, r#"{"message":"ada@example.org is bad"}"#)).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Rejected);
+        assert_eq!(error.message, "creating an invite at acme: HTTP 400 (… is bad)");
+        let error = create((403, "")).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
+        assert!(error.message.contains("Owner"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_for_another_place() {
+        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let bench = with_token(&peer);
+        let mut elsewhere = remote(&bench);
+        elsewhere.destination.scope = "other".into();
+        let to_ada = [recipient(&bench, None)];
+        let mut call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        call.destination.base_url = "https://app.rkvst.io".into();
+        let errors = [
+            bench.provider.create(&context(), &call, &to_ada).await.unwrap_err(),
+            bench.provider.get(&context(), &elsewhere).await.unwrap_err(),
+            bench.provider.revoke(&context(), &elsewhere, true).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        }
+        assert!(peer.asked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_no_identity_never_addresses_the_whole_list() {
+        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let bench = with_token(&peer);
+        for identity in ["", "invites/", "invites/..", ".", "a/b", "1?x=y", "1#"] {
+            let odd = Remote { provider_ref: Some(identity.into()), ..remote(&bench) };
+            let error = bench.provider.revoke(&context(), &odd, true).await.unwrap_err();
+            assert_eq!(error.cause, Cause::NotFound, "{identity}");
+        }
+        assert!(peer.asked().is_empty());
+    }
+
+    /// An invite that is there, or else these members in two pages.
+    async fn service(invite: Option<Value>, members: Result<&'static [&str], u16>) -> Peer {
+        let page = |emails: &[&str], next: &str| {
+            let members: Vec<_> = emails.iter().map(|email| json!({"email": email})).collect();
+            (200, json!({"members": members, "page_token": next}).to_string())
+        };
+        Peer::start(move |asked| match (&invite, members) {
+            (Some(_), _) if asked.is("DELETE ") => (200, "{}".into()),
+            (Some(invite), _) => (200, invite.to_string()),
+            (None, _) if !asked.is("GET /archivist/iam/v1/members?page_size=") => {
+                (404, String::new())
+            }
+            (None, Err(status)) => (status, String::new()),
+            (None, Ok(emails)) if asked.line.contains("page_token=second") => page(emails, ""),
+            (None, Ok(_)) => page(&["grace@example.org"], "second"),
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_invite_that_is_there_is_pending_until_it_lapses() {
+        let peer = service(Some(invite("1", EMAIL, "Hi")), Ok(&[])).await;
+        let bench = with_token(&peer);
+        let get = || async { bench.provider.get(&context(), &remote(&bench)).await.unwrap() };
+        let seen = get().await;
+        assert_eq!((seen.status, seen.source), (Status::Pending, StatusSource::Provider));
+        assert_eq!(seen.provider_status, None);
+        bench.clock.advance(Duration::from_secs(10 * 24 * 3600));
+        let seen = get().await;
+        assert_eq!((seen.status, seen.source), (Status::Expired, StatusSource::Inferred));
+        assert_eq!(peer.asked()[0].line, format!("GET {INVITES}/1"));
+    }
+
+    #[tokio::test]
+    async fn an_invite_that_is_gone_is_accepted_revoked_expired_or_just_gone() {
+        use Status::{Accepted, Expired, Pending, Revoked};
+        let past = at("2026-11-20T10:00:00Z");
+        let future = at("2026-12-01T10:00:00Z");
+        for (members, revoke_sent, expires_at, status) in [
+            (Ok(&["ADA@example.org"][..]), true, past, Accepted),
+            (Ok(&[][..]), true, past, Revoked),
+            (Ok(&[]), false, past, Expired),
+            (Ok(&[]), false, future, Pending),
+            (Err(403), false, future, Pending),
+            (Err(403), true, future, Revoked),
+        ] {
+            let bench = with_token(&service(None, members).await);
+            let known = Remote { revoke_sent, expires_at: Some(expires_at), ..remote(&bench) };
+            let seen = bench.provider.get(&context(), &known).await.unwrap();
+            assert_eq!((seen.status, seen.source), (status, StatusSource::Inferred));
+            assert_eq!(seen.provider_status.as_deref() == Some("gone"), status == Pending);
+            assert_eq!((seen.provider_ref, seen.data), (known.provider_ref, known.data));
+        }
+        let bench = with_token(&service(None, Err(500)).await);
+        let error = bench.provider.get(&context(), &remote(&bench)).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_listing_of_members_that_runs_in_a_circle_is_an_error() {
+        let peer = Peer::start(|asked| match asked.is(&format!("GET {INVITES}")) {
+            true => (404, String::new()),
+            false => (200, r#"{"members":[],"next_page_token":"again"}"#.into()),
+        })
+        .await;
+        let bench = with_token(&peer);
+        assert!(bench.provider.get(&context(), &remote(&bench)).await.is_err());
+        assert_eq!(peer.count("GET /archivist/iam/v1/members"), 2);
+    }
+
+    async fn revoke(answer: impl Fn(&Asked) -> (u16, String) + Send + 'static) -> (Bench, Peer) {
+        let peer = Peer::start(answer).await;
+        (with_token(&peer), peer)
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_reads_first_and_takes_any_empty_answer() {
+        for (status, body) in [(200, "{}"), (200, ""), (204, "")] {
+            let there = invite("1", EMAIL, "Hi").to_string();
+            let (bench, peer) = revoke(move |asked| match asked.is("GET ") {
+                true => (200, there.clone()),
+                false => (status, body.into()),
+            })
+            .await;
+            let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
+            assert_eq!((seen.status, seen.source), (Status::Revoked, StatusSource::Provider));
+            let lines: Vec<_> = peer.asked().into_iter().map(|asked| asked.line).collect();
+            assert_eq!(lines, [format!("GET {INVITES}/1"), format!("DELETE {INVITES}/1")]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_already_gone_counts_as_withdrawn_unless_the_person_is_a_member() {
+        for (members, status) in [(&[][..], Status::Revoked), (&[EMAIL], Status::Accepted)] {
+            let peer = service(None, Ok(members)).await;
+            let bench = with_token(&peer);
+            let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
+            assert_eq!((seen.status, seen.source), (status, StatusSource::Inferred));
+            assert_eq!(peer.count("DELETE "), 0);
+        }
+        let there = invite("1", EMAIL, "Hi").to_string();
+        let (bench, _peer) = revoke(move |asked| match asked {
+            asked if asked.is("DELETE ") => (404, String::new()),
+            asked if asked.is("GET /archivist/iam/v1/members") => (200, r#"{"members":[]}"#.into()),
+            _ => (200, there.clone()),
+        })
+        .await;
+        let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
+        assert_eq!((seen.status, seen.source), (Status::Revoked, StatusSource::Inferred));
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_that_cannot_read_first_sends_nothing_and_one_cut_off_is_unknown() {
+        let there = invite("1", EMAIL, "Hi").to_string();
+        for (read, outcome) in [(500, Outcome::NotSent), (200, Outcome::Unknown)] {
+            let there = there.clone();
+            let (bench, peer) = revoke(move |asked| match asked.is("GET ") {
+                true => (read, there.clone()),
+                false => (500, String::new()),
+            })
+            .await;
+            let result = bench.provider.revoke(&context(), &remote(&bench), false).await;
+            assert_eq!(result.unwrap_err().outcome, outcome);
+            assert_eq!(peer.count("DELETE "), usize::from(read == 200));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_persons_invite_is_withdrawn_only_by_force() {
+        let peer = service(Some(invite("1", "eve@example.org", "Hi")), Ok(&[])).await;
+        let bench = with_token(&peer);
+        let error = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::PairingUnproven));
+        assert_eq!(peer.count("DELETE "), 0);
+        assert!(bench.provider.revoke(&context(), &remote(&bench), true).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_list_is_paged_without_repeating_its_filter_and_filtered_here_too() {
+        let peer = Peer::start(|asked| {
+            let (id, next) =
+                if asked.line.contains("page_token") { ("2", "") } else { ("1", "t+2") };
+            let found = [invite(id, EMAIL, "Hi"), invite("9", "ada@example.org.evil", "Hi")];
+            (200, json!({"invites": found, "next_page_token": next}).to_string())
+        })
+        .await;
+        let bench = with_token(&peer);
+        let mut query = ListQuery { email: Some("ada+x@example.org".into()), ..Default::default() };
+        assert!(bench.provider.list(&context(), &query).await.unwrap().invites.is_empty());
+        query.email = Some("ADA@example.org".into());
+        let first = bench.provider.list(&context(), &query).await.unwrap();
+        query.cursor = first.next_cursor.clone();
+        let second = bench.provider.list(&context(), &query).await.unwrap();
+        let ids = |page: &Page| -> Vec<_> {
+            page.invites.iter().map(|invite| invite.provider_ref.clone().unwrap()).collect()
+        };
+        assert_eq!(
+            (ids(&first), ids(&second)),
+            (vec!["invites/1".into()], vec!["invites/2".into()])
+        );
+        assert_eq!(second.next_cursor, None);
+        let lines: Vec<_> = peer.asked().into_iter().map(|asked| asked.line).collect();
+        assert_eq!(lines[0], format!("GET {INVITES}?page_size=100&email=ada%2Bx%40example.org"));
+        assert_eq!(lines[2], format!("GET {INVITES}?page_size=100&page_token=t%2B2"));
+    }
+
+    #[tokio::test]
+    async fn a_list_that_repeats_a_page_token_is_an_error() {
+        let peer =
+            Peer::start(|_| (200, r#"{"invites":[],"next_page_token":"again"}"#.into())).await;
+        let bench = with_token(&peer);
+        let first = bench.provider.list(&context(), &ListQuery::default()).await.unwrap();
+        let query = ListQuery { cursor: first.next_cursor, ..ListQuery::default() };
+        assert!(bench.provider.list(&context(), &query).await.is_err());
+        for query in [
+            ListQuery { cursor: Some("nonsense".into()), ..ListQuery::default() },
+            ListQuery { scope: Some("other".into()), ..ListQuery::default() },
+        ] {
+            let error = bench.provider.list(&context(), &query).await.unwrap_err();
+            assert_eq!(error.outcome, Outcome::Rejected);
+        }
+        assert_eq!(peer.asked().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn setting_a_status_is_not_offered_and_sends_nothing() {
+        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let bench = with_token(&peer);
+        let known = remote(&bench);
+        let result = bench.provider.update_status(&context(), &known, Status::Accepted).await;
+        assert_eq!(result.unwrap_err().cause, Cause::Unsupported);
+        assert!(bench.provider.capabilities().update_status.is_empty());
+        assert!(peer.asked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_probe_lists_one_invite_and_says_whose_token_it_is() {
+        let peer = Peer::start(|asked| match asked.header("authorization") {
+            Some("Bearer bad") => (403, String::new()),
+            _ => (200, r#"{"invites":[]}"#.into()),
+        })
+        .await;
+        let token = jwt("tenant/7", 1);
+        let good = bench(&peer.base_url, json!({"bearer_token": "t"}), &[&token]);
+        let report = good.provider.probe(&context()).await.unwrap();
+        assert_eq!(report.detail, "the bearer token of tenancy tenant/7 may list invites");
+        assert_eq!(peer.asked()[0].line, format!("GET {INVITES}?page_size=1"));
+        let bad = bench(&peer.base_url, json!({"bearer_token": "t"}), &["bad"]);
+        let error = bad.provider.probe(&context()).await.unwrap_err();
+        assert_eq!(error.cause, Cause::Credentials);
+        assert!(!format!("{:?}", good.provider).contains(&token));
+    }
+
+    #[test]
+    fn an_excerpt_shows_the_recipients_own_exchange_and_nobody_elses() {
+        let kind = RkvstKind::new();
+        let request = json!({"message": "Hi", "email": EMAIL}).to_string();
+        let reply = invite("1", "ada@example.org", "Hi");
+        let excerpt =
+            |reply: &str, index| kind.excerpt(Some(&request), Some(reply), index, &invitee(None));
+        let (shown_request, shown_reply) = excerpt(&reply.to_string(), 0);
+        assert_eq!((&shown_request["email"], &shown_reply), (&json!(EMAIL), &reply));
+        assert_eq!(excerpt(&invite("1", "eve@example.org", "Hi").to_string(), 0).1, Value::Null);
+        assert_eq!(excerpt("busy", 0).1, json!("busy"));
+        assert_eq!(excerpt(&reply.to_string(), 1), (Value::Null, Value::Null));
+        assert_eq!(kind.excerpt(None, None, 0, &invitee(None)), (Value::Null, Value::Null));
+    }
+
+    #[test]
+    fn the_kind_describes_itself() {
+        let kind = RkvstKind::new();
+        assert_eq!(kind.name(), "rkvst");
+        assert_eq!(kind.options_schema()["additionalProperties"], json!(false));
+        assert!(kind.config_schema()["properties"]["client_secret"].is_object());
+        assert_eq!(kind.default_limits().max_batch, kind.capabilities().create.max_batch);
+    }
+}

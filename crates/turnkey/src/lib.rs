@@ -1,1 +1,1182 @@
-//! See docs/architecture.md.
+#![doc = include_str!("../README.md")]
+
+mod activity;
+#[cfg(test)]
+mod canned;
+mod client;
+mod config;
+mod error;
+mod excerpt;
+mod reconcile;
+mod stamp;
+mod state;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use invite_core::{
+    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
+    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    http::CallContext, secret::Credential,
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use activity::Subject;
+use client::Client;
+use config::{KIND, Params, Settings};
+use error::Task;
+use stamp::{Stamper, fingerprint};
+use wire::{
+    CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_COMPLETED, STATUS_FAILED,
+    Submission, TYPE_CREATE,
+};
+
+/// Invitations in one activity by default; Turnkey documents no figure, but 100 per organization.
+const MAX_BATCH: u32 = 100;
+
+/// The kind `turnkey`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TurnkeyKind;
+
+impl TurnkeyKind {
+    /// The kind.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl ProviderKind for TurnkeyKind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+        Capabilities {
+            create: CreateCapability {
+                native_batch: true,
+                max_batch: MAX_BATCH,
+                idempotent: true,
+                required_fields: names(&["first_name|last_name"]),
+                fields: names(&["email", "first_name", "last_name"]),
+            },
+            get: true,
+            list: true,
+            update_status: Vec::new(),
+            revoke: true,
+            reconcile: "By the fingerprint of the request's bytes: the same bytes are sent again \
+                        while Turnkey takes them, after that its activities are listed."
+                .into(),
+            approval: true,
+        }
+    }
+
+    fn config_schema(&self) -> &Value {
+        config::document_schema()
+    }
+
+    fn options_schema(&self) -> &Value {
+        config::options_schema()
+    }
+
+    fn default_limits(&self) -> Limits {
+        Limits { requests_per_second: 1.0, max_batch: MAX_BATCH, ..Limits::default() }
+    }
+
+    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+        let settings = Settings::parse(part.settings)?;
+        let credential = usable_credential(part, &settings)?;
+        let client = Client::new(
+            settings.base_url.clone(),
+            part.http.clone(),
+            credential,
+            part.clock.clone(),
+            settings.get_organization,
+        );
+        Ok(Arc::new(Turnkey {
+            name: part.name.to_owned(),
+            client: Arc::new(client),
+            capabilities: self.capabilities(),
+            settings,
+        }))
+    }
+
+    fn excerpt(
+        &self,
+        request: Option<&str>,
+        reply: Option<&str>,
+        index: usize,
+        _: &Invitee,
+    ) -> (Value, Value) {
+        excerpt::of(request, reply, index)
+    }
+}
+
+fn usable_credential(
+    part: &BuildContext<'_>,
+    settings: &Settings,
+) -> Result<Credential, Vec<Fault>> {
+    let at = "/api_private_key";
+    let credential =
+        (part.resolve_secret)(&settings.api_private_key).map_err(|fault| vec![fault.under(at)])?;
+    let several = credential.secrets().len() > 1;
+    let fault = |(i, secret): (usize, &Arc<invite_core::secret::Secret>)| {
+        let why = Stamper::parse(secret.current().1.expose_secret()).err()?;
+        let pointer = if several { format!("{at}/{i}") } else { at.to_owned() };
+        Some(Fault::new(pointer, "invalid", why))
+    };
+    let faults: Vec<Fault> = credential.secrets().iter().enumerate().filter_map(fault).collect();
+    if faults.is_empty() { Ok(credential) } else { Err(faults) }
+}
+
+/// One configured Turnkey organization.
+#[derive(Debug)]
+struct Turnkey {
+    name: String,
+    settings: Settings,
+    client: Arc<Client>,
+    capabilities: Capabilities,
+}
+
+impl Turnkey {
+    fn task(&self, what: &str) -> Task {
+        Task::new(what, &self.name)
+    }
+
+    fn task_for(&self, what: &str, remote: &Remote) -> Task {
+        self.task(what).about(remote.invitee.personal_data())
+    }
+
+    /// Refuses what is not at this provider, before anything is sent there.
+    fn check_place(&self, destination: &Destination, task: &Task) -> Result<(), ProviderError> {
+        if destination.kind == KIND && destination.base_url == self.client.base_url() {
+            return Ok(());
+        }
+        Err(task.not_here("it belongs to another base_url than the one configured"))
+    }
+}
+
+#[async_trait]
+impl InviteProvider for Turnkey {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
+        let params = self.settings.resolve(invite)?;
+        let params = serde_json::to_value(params)
+            .map_err(|_| vec![Fault::new("", "invalid", "the invite cannot be written as JSON")])?;
+        Ok(Resolved {
+            destination: Destination {
+                kind: KIND.into(),
+                base_url: self.settings.base_url.clone(),
+                scope: self.settings.organization_id.clone(),
+            },
+            // Every invitation says all that it needs, so any may share an activity.
+            call_key: String::new(),
+            params,
+        })
+    }
+
+    async fn prepare(
+        &self,
+        context: &CallContext,
+        recipients: &[Recipient],
+        at: Timestamp,
+    ) -> Result<PreparedCall, ProviderError> {
+        let task = self.task("preparing invitations").for_recipients(recipients);
+        let Some(first) = recipients.first() else {
+            return Err(task.error(Outcome::Rejected, "there is nobody to invite"));
+        };
+        self.check_place(&first.destination, &task)?;
+        let organization_id = first.destination.scope.as_str();
+        let params = recipients.iter().map(|r| serde_json::from_value(r.params.clone()));
+        let params: Vec<Params> = params.collect::<Result<_, _>>().map_err(|_| {
+            task.error(Outcome::Rejected, "the stored parameters of an invite cannot be read")
+        })?;
+        let mut own = String::new();
+        if params.iter().any(|params| params.sender_user_id.is_none()) {
+            let asked = self.client.sender(context, &task, organization_id).await;
+            own = asked.map_err(without_effect)?;
+        }
+        let invitations =
+            recipients.iter().zip(&params).map(|(recipient, params)| InvitationParams {
+                receiver_user_name: &params.receiver_user_name,
+                receiver_user_email: &recipient.invitee.email,
+                receiver_user_tags: &params.receiver_user_tags,
+                access_type: params.access_type,
+                sender_user_id: params.sender_user_id.as_deref().unwrap_or(&own),
+            });
+        let submission = Submission {
+            r#type: TYPE_CREATE,
+            timestamp_ms: at.as_millisecond().to_string(),
+            organization_id,
+            parameters: CreateInvitations { invitations: invitations.collect() },
+        };
+        let body = client::encode(&task, &submission)?;
+        Ok(PreparedCall {
+            destination: first.destination.clone(),
+            path: CREATE_INVITATIONS.into(),
+            fingerprint: Some(fingerprint(body.as_bytes())),
+            body,
+            account: None,
+        })
+    }
+
+    async fn create(
+        &self,
+        context: &CallContext,
+        call: &PreparedCall,
+        recipients: &[Recipient],
+    ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        let task = self.task("creating invitations").for_recipients(recipients);
+        self.check_place(&call.destination, &task)?;
+        let activity =
+            self.client.create_invitations(context, &task, &call.path, &call.body).await?;
+        let ours = fingerprint(call.body.as_bytes());
+        if activity.fingerprint.as_ref().is_some_and(|shown| !shown.eq_ignore_ascii_case(&ours)) {
+            return Err(task.unreadable("the reply is about another activity"));
+        }
+        let subject = Subject {
+            organization_id: &call.destination.scope,
+            fingerprint: Some(&ours),
+            count: Some(recipients.len()),
+        };
+        match activity::observe(&activity, &subject, &task) {
+            Ok(observed) => Ok(observed.into_iter().map(Ok).collect()),
+            Err(error) if activity.status.as_deref() == Some(STATUS_FAILED) => {
+                let effects = state::after_failure(
+                    &self.client,
+                    context,
+                    &task,
+                    &activity,
+                    &subject,
+                    recipients,
+                )
+                .await;
+                if effects.iter().all(Option::is_none) {
+                    return Err(error);
+                }
+                Ok(effects.into_iter().map(|effect| effect.ok_or_else(|| error.clone())).collect())
+            }
+            Err(error) => Ok(vec![Err(error); recipients.len()]),
+        }
+    }
+
+    async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
+        let task = self.task_for("reading an invitation", remote);
+        self.check_place(&remote.destination, &task)?;
+        let Some(id) = remote.provider_ref.as_deref() else {
+            return state::follow(&self.client, context, &task, remote).await;
+        };
+        state::read(&self.client, context, &task, remote, id).await
+    }
+
+    async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
+        let task = self.task("listing invitations").about(query.email.as_deref().into_iter());
+        let organization_id = query.scope.as_deref().unwrap_or(&self.settings.organization_id);
+        let mut invites: Vec<Observed> =
+            match self.client.invitations(context, &task, organization_id, true).await? {
+                Some(shown) => shown.iter().map(|i| state::listed(i, organization_id)).collect(),
+                None => activity::fold(&self.client, context, &task, organization_id).await?,
+            };
+        if let Some(email) = &query.email {
+            let is_to = |observed: &Observed| {
+                observed.invitee.as_ref().is_some_and(|i| i.email.eq_ignore_ascii_case(email))
+            };
+            invites.retain(is_to);
+        }
+        Ok(Page { invites, next_cursor: None })
+    }
+
+    async fn update_status(
+        &self,
+        _: &CallContext,
+        _: &Remote,
+        _: Status,
+    ) -> Result<Observed, ProviderError> {
+        Err(ProviderError::unsupported(KIND, "set an invite's status"))
+    }
+
+    async fn revoke(
+        &self,
+        context: &CallContext,
+        remote: &Remote,
+        force: bool,
+    ) -> Result<Observed, ProviderError> {
+        let task = self.task_for("deleting an invitation", remote);
+        self.check_place(&remote.destination, &task)?;
+        let Some(id) = remote.provider_ref.as_deref() else {
+            return Err(task.not_here("its id is not known yet"));
+        };
+        let answer = state::before_deleting(&self.client, context, &task, remote, id, force).await;
+        if let Some(answer) = answer.map_err(without_effect)? {
+            return Ok(answer);
+        }
+        let organization_id = &remote.destination.scope;
+        let activity = self.client.delete_invitation(context, &task, organization_id, id).await;
+        let activity = match activity {
+            // The delete before this one worked.
+            Err(error) if error.cause == Cause::NotFound && remote.revoke_sent => {
+                return Ok(state::inferred(remote, id, Status::Revoked, Some("gone")));
+            }
+            other => other?,
+        };
+        let word = activity.status.as_deref().unwrap_or_default();
+        let status = match word {
+            STATUS_COMPLETED => Status::Revoked,
+            STATUS_FAILED | "ACTIVITY_STATUS_REJECTED" => {
+                return Err(task.ended(word, activity.failure.as_ref()));
+            }
+            // It waits for approval, or is still under way: the invitation is as it was.
+            _ => remote.status,
+        };
+        Ok(Observed {
+            provider_status: activity.status.clone(),
+            data: remote.data.clone(),
+            ..Observed::new(Some(id.to_owned()), status)
+        })
+    }
+
+    fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
+        let recipients: Vec<Recipient> =
+            lookup.doubts.iter().flat_map(|doubt| doubt.recipients.clone()).collect();
+        let task = self.task("looking for invitations").for_recipients(&recipients);
+        let misplaced = self.check_place(&lookup.destination, &task).err();
+        let client = self.client.clone();
+        Box::new(reconcile::ByFingerprint::new(client, task, lookup, misplaced))
+    }
+
+    async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
+        let task = self.task("checking the API key");
+        let whoami = self.client.whoami(context, &task, &self.settings.organization_id).await?;
+        let or_unnamed = |text: Option<String>| text.unwrap_or_else(|| "(unnamed)".into());
+        let detail = format!(
+            "whoami: the key belongs to user {} of organization {} ({})",
+            or_unnamed(whoami.user_id),
+            or_unnamed(whoami.organization_name),
+            or_unnamed(whoami.organization_id),
+        );
+        Ok(ProbeReport { detail })
+    }
+
+    fn credential(&self) -> &Credential {
+        self.client.credential()
+    }
+}
+
+/// An error of a question that came before the call itself, which was therefore not made.
+fn without_effect(error: ProviderError) -> ProviderError {
+    match error.outcome {
+        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use invite_core::{StatusSource, http::CallContext};
+    use serde_json::json;
+
+    use super::*;
+    use crate::canned::{
+        AT, Asked, Canned, KEY, ORGANIZATION, OTHER_KEY, Provider, SENDER, completed, context,
+        remote, with_status,
+    };
+
+    const ADA: (&str, &str) = ("Ada Lovelace", "ada@example.org");
+    const GRACE: (&str, &str) = ("Grace", "grace@example.org");
+
+    async fn prepared(
+        provider: &Provider,
+        people: &[(&str, &str)],
+    ) -> (PreparedCall, Vec<Recipient>) {
+        let recipients = provider.recipients(people);
+        let at = Timestamp::from_millisecond(AT).unwrap();
+        (provider.prepare(&context(), &recipients, at).await.unwrap(), recipients)
+    }
+
+    type Created = Result<Vec<Result<Observed, ProviderError>>, ProviderError>;
+
+    async fn created(server: &Canned, people: &[(&str, &str)]) -> Created {
+        let provider = server.provider(json!({}));
+        let (call, recipients) = prepared(&provider, people).await;
+        provider.create(&context(), &call, &recipients).await
+    }
+
+    async fn created_as(activity: Value, people: &[(&str, &str)]) -> Created {
+        created(&Canned::with_activity(activity).await, people).await
+    }
+
+    fn organization(invitations: Value) -> (u16, Value) {
+        (
+            200,
+            json!({ "organizationData": { "organizationId": ORGANIZATION, "invitations": invitations } }),
+        )
+    }
+
+    fn invitation(id: &str, email: &str, status: &str) -> Value {
+        json!({
+            "invitationId": id, "receiverEmail": email, "receiverUserName": "Ada",
+            "status": status, "createdAt": {"seconds": "1746736510", "nanos": "0"},
+        })
+    }
+
+    #[tokio::test]
+    async fn a_prepared_call_is_byte_for_byte_vector_4() {
+        let server = Canned::with_activity(json!({})).await;
+        let (call, _) = prepared(&server.provider(json!({})), &[ADA]).await;
+        assert_eq!(
+            call.body,
+            r#"{"type":"ACTIVITY_TYPE_CREATE_INVITATIONS","timestampMs":"1746736509954","organizationId":"89881fc7-6ff3-4b43-b962-916698f8ff58","parameters":{"invitations":[{"receiverUserName":"Ada Lovelace","receiverUserEmail":"ada@example.org","receiverUserTags":[],"accessType":"ACCESS_TYPE_WEB","senderUserId":"c7517305-6772-4e74-8101-108fbab0c11e"}]}}"#
+        );
+        assert_eq!(
+            call.fingerprint.as_deref(),
+            Some("sha256:198af166f6390e43aca47562ad07db269cf3f0f95b494636f9cfc9530618b28f")
+        );
+        assert_eq!((call.path.as_str(), server.asked().len()), (CREATE_INVITATIONS, 0));
+    }
+
+    #[tokio::test]
+    async fn the_frozen_bytes_go_out_signed_and_again_the_same() {
+        let server = Canned::with_activity(completed(&["inv-1"])).await;
+        let provider = server.provider(json!({}));
+        let (call, recipients) = prepared(&provider, &[ADA]).await;
+        for _ in 0..2 {
+            provider.create(&context(), &call, &recipients).await.unwrap();
+        }
+        for asked in server.asked() {
+            assert_eq!((asked.path.as_str(), &asked.body), (CREATE_INVITATIONS, &call.body));
+            assert_eq!(
+                asked.signer(),
+                "02b8877aec786dbb182fdb6513f9a998806bf0d21c48adb35edb57edd5f2ff5725"
+            );
+        }
+        assert_eq!(server.asked().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_path_prefix_of_the_base_url_is_kept() {
+        let server = Canned::with_activity(completed(&["inv-1"])).await;
+        let provider =
+            Provider::build(&format!("{}/proxy/", server.url), json!({}), &[KEY]).unwrap();
+        let (call, recipients) = prepared(&provider, &[ADA]).await;
+        provider.create(&context(), &call, &recipients).await.unwrap();
+        assert_eq!(server.asked()[0].path, format!("/proxy{CREATE_INVITATIONS}"));
+    }
+
+    #[tokio::test]
+    async fn a_completed_activity_gives_each_recipient_the_id_at_its_place() {
+        let all = created_as(completed(&["one", "two"]), &[ADA, GRACE]).await.unwrap();
+        for (result, id) in all.iter().zip(["one", "two"]) {
+            let observed = result.as_ref().unwrap();
+            assert_eq!(
+                (observed.provider_ref.as_deref(), observed.status),
+                (Some(id), Status::Pending)
+            );
+            assert_eq!(observed.provider_status.as_deref(), Some(STATUS_COMPLETED));
+            assert_eq!(observed.data["pairing"], "unproven");
+            assert_eq!(observed.data["organization_id"], ORGANIZATION);
+            assert_eq!(observed.data["activity_id"], "0196b0f7-801d-75d8-a40e-e4f69944b711");
+            assert!(observed.data["fingerprint"].as_str().unwrap().starts_with("sha256:"));
+        }
+        let one = created_as(completed(&["one"]), &[ADA]).await.unwrap();
+        assert_eq!(one[0].as_ref().unwrap().data["pairing"], "proven");
+    }
+
+    #[tokio::test]
+    async fn the_documented_nested_reply_is_read_as_the_recorded_one() {
+        let nested = json!({"id": "a", "status": STATUS_COMPLETED, "result": {"activity": completed(&["one"])}});
+        let all = created_as(nested, &[ADA]).await.unwrap();
+        assert_eq!(all[0].as_ref().unwrap().provider_ref.as_deref(), Some("one"));
+    }
+
+    #[tokio::test]
+    async fn an_activity_under_way_or_awaiting_approval_is_no_error() {
+        for (word, status) in [
+            ("ACTIVITY_STATUS_CREATED", Status::Sending),
+            ("ACTIVITY_STATUS_PENDING", Status::Sending),
+            ("ACTIVITY_STATUS_NEVER_HEARD_OF", Status::Sending),
+            ("ACTIVITY_STATUS_CONSENSUS_NEEDED", Status::AwaitingApproval),
+            ("ACTIVITY_STATUS_AUTHENTICATORS_NEEDED", Status::AwaitingApproval),
+        ] {
+            let all = created_as(with_status(word), &[ADA, GRACE]).await.unwrap();
+            assert_eq!(all.len(), 2);
+            let observed = all[1].as_ref().unwrap();
+            assert_eq!((observed.status, observed.provider_ref.as_deref()), (status, None));
+            assert_eq!(observed.provider_status.as_deref(), Some(word));
+            assert!(observed.data.contains_key("activity_id"));
+        }
+    }
+
+    #[tokio::test]
+    async fn ids_that_are_not_one_per_recipient_leave_each_outcome_unknown() {
+        for ids in [&["one"][..], &["one", "one"], &["one", ""], &["1", "2", "3"], &[]] {
+            let all = created_as(completed(ids), &[ADA, GRACE]).await.unwrap();
+            assert_eq!(all.len(), 2);
+            assert!(all.iter().all(|r| r.as_ref().unwrap_err().outcome == Outcome::Unknown));
+        }
+        let no_result = with_status(STATUS_COMPLETED);
+        let all = created_as(no_result, &[ADA]).await.unwrap();
+        assert_eq!(all[0].as_ref().unwrap_err().outcome, Outcome::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_success_that_cannot_be_read_leaves_the_outcome_unknown() {
+        for body in [
+            json!("<html>"),
+            json!({}),
+            json!({"activity": null}),
+            json!([]),
+            json!({"activity": 5}),
+        ] {
+            let server = Canned::start(move |_| (200, body.clone())).await;
+            let error = created(&server, &[ADA]).await.unwrap_err();
+            assert_eq!((error.outcome, error.cause), (Outcome::Unknown, Cause::Transport));
+        }
+        let mut other = completed(&["one"]);
+        other["fingerprint"] = "sha256:00".into();
+        assert_eq!(created_as(other, &[ADA]).await.unwrap_err().outcome, Outcome::Unknown);
+    }
+
+    fn failing(organization: (u16, Value)) -> impl Fn(&Asked) -> (u16, Value) {
+        move |asked| {
+            if asked.path.ends_with("get_organization") {
+                return organization.clone();
+            }
+            let mut activity = with_status(STATUS_FAILED);
+            activity["failure"] = json!({"code": 3, "message": "no MX for Grace", "turnkeyErrorCode": "INVALID_FQDN"});
+            (200, json!({ "activity": activity }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_activity_is_rejected_as_a_whole() {
+        let refused = (403, json!({"code": 7, "message": "no"}));
+        for organization in [refused, (500, json!("x")), organization(json!([]))] {
+            let server = Canned::start(failing(organization)).await;
+            let error = created(&server, &[ADA, GRACE]).await.unwrap_err();
+            assert_eq!(
+                (error.outcome, error.code.as_deref()),
+                (Outcome::Rejected, Some("INVALID_FQDN"))
+            );
+            assert!(error.message.ends_with("no MX for …"), "{error}");
+            assert_eq!(server.steps(), ["create_invitations", "get_organization"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_failed_activity_left_behind_is_found() {
+        let mut older = invitation("old", "grace@example.org", "INVITATION_STATUS_CREATED");
+        older["createdAt"]["seconds"] = "1746730000".into();
+        let shown =
+            json!([older, invitation("new", "ADA@example.org", "INVITATION_STATUS_CREATED")]);
+        let server = Canned::start(failing(organization(shown))).await;
+        let all = created(&server, &[ADA, GRACE]).await.unwrap();
+        let ada = all[0].as_ref().unwrap();
+        assert_eq!((ada.provider_ref.as_deref(), ada.status), (Some("new"), Status::Pending));
+        assert!(ada.data.contains_key("activity_id"));
+        assert_eq!(all[1].as_ref().unwrap_err().outcome, Outcome::Rejected);
+    }
+
+    #[tokio::test]
+    async fn an_activity_that_people_rejected_fails_each_invite() {
+        let all = created_as(with_status("ACTIVITY_STATUS_REJECTED"), &[ADA, GRACE]).await.unwrap();
+        assert!(all.iter().all(|r| r.as_ref().unwrap_err().outcome == Outcome::Rejected));
+    }
+
+    /// Refuses stamps of the key of vector 4.
+    fn refuses_first_key(asked: &Asked) -> (u16, Value) {
+        if asked.signer().starts_with("02b8877a") {
+            return (
+                401,
+                json!({"code": 16, "message": "x", "turnkeyErrorCode": "PUBLIC_KEY_NOT_FOUND"}),
+            );
+        }
+        (200, json!({ "activity": completed(&["one"]) }))
+    }
+
+    #[tokio::test]
+    async fn the_second_key_takes_over_with_the_same_bytes_and_is_remembered() {
+        let server = Canned::start(refuses_first_key).await;
+        let provider = Provider::build(&server.url, json!({}), &[KEY, OTHER_KEY]).unwrap();
+        let (call, recipients) = prepared(&provider, &[ADA]).await;
+        for _ in 0..2 {
+            provider.create(&context(), &call, &recipients).await.unwrap();
+        }
+        assert_eq!(server.asked().len(), 3);
+        assert!(server.asked().iter().all(|asked| asked.body == call.body));
+        let usage: Vec<_> =
+            provider.credential().usage().iter().map(|u| (u.used, u.refused)).collect();
+        assert_eq!(usage, [(1, 1), (2, 0)]);
+
+        // A new value of the first secret is tried again.
+        provider.secrets[0].replace(format!("{OTHER_KEY}:p256").into());
+        provider.create(&context(), &call, &recipients).await.unwrap();
+        let usage: Vec<_> = provider.credential().usage().iter().map(|u| u.used).collect();
+        assert_eq!(usage, [2, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_single_refused_key_is_asked_once() {
+        let server = Canned::start(refuses_first_key).await;
+        let error = created(&server, &[ADA]).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_became_unusable_sends_nothing() {
+        let server = Canned::with_activity(completed(&["one"])).await;
+        let provider = server.provider(json!({}));
+        let (call, recipients) = prepared(&provider, &[ADA]).await;
+        provider.secrets[0].replace("nonsense".to_owned().into());
+        let error = provider.create(&context(), &call, &recipients).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::NotSent, Cause::Credentials));
+        assert!(server.asked().is_empty() && !error.message.contains("nonsense"), "{error}");
+    }
+
+    #[test]
+    fn an_unusable_key_is_a_fault_of_the_configuration() {
+        let faults = |keys: &[&str]| {
+            let built = Provider::build("https://api.turnkey.com", json!({}), keys);
+            built.err().unwrap().into_iter().map(|f| f.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(faults(&["zz"]), ["/api_private_key"]);
+        assert_eq!(faults(&[KEY, "zz"]), ["/api_private_key/1"]);
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        let provider = Provider::build("https://api.turnkey.com", json!({}), &[KEY]).unwrap();
+        assert!(!format!("{:?}", provider.provider).contains(&KEY[..8]));
+    }
+
+    #[tokio::test]
+    async fn the_sender_comes_from_whoami_once_per_key() {
+        let server =
+            Canned::start(|_| (200, json!({ "userId": SENDER, "organizationId": ORGANIZATION })))
+                .await;
+        let provider = server.provider(json!({ "sender_user_id": null }));
+        let (first, _) = prepared(&provider, &[ADA]).await;
+        let (second, _) = prepared(&provider, &[ADA]).await;
+        assert_eq!(first, second);
+        assert!(first.body.contains(SENDER));
+        assert_eq!(server.steps(), ["whoami"]);
+        provider.secrets[0].replace(OTHER_KEY.to_owned().into());
+        prepared(&provider, &[ADA]).await;
+        assert_eq!(server.steps(), ["whoami", "whoami"]);
+        assert_eq!(server.asked()[0].json(), json!({ "organizationId": ORGANIZATION }));
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_cannot_be_asked_for_has_no_effect() {
+        let server = Canned::start(|_| (500, json!("down"))).await;
+        let provider = server.provider(json!({ "sender_user_id": null }));
+        let recipients = provider.recipients(&[ADA]);
+        let result = provider.prepare(&context(), &recipients, Timestamp::UNIX_EPOCH).await;
+        assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_another_base_url_is_sent_nowhere() {
+        let server = Canned::with_activity(completed(&["one"])).await;
+        let provider = server.provider(json!({}));
+        let (mut call, recipients) = prepared(&provider, &[ADA]).await;
+        call.destination.base_url = "https://elsewhere.example".into();
+        let elsewhere =
+            remote("https://elsewhere.example", Some("one"), json!({"pairing": "proven"}));
+        let errors = [
+            provider.create(&context(), &call, &recipients).await.unwrap_err(),
+            provider.get(&context(), &elsewhere).await.unwrap_err(),
+            provider.revoke(&context(), &elsewhere, true).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        }
+        assert!(server.asked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_unsupported_operation_sends_nothing() {
+        let server = Canned::with_activity(completed(&["one"])).await;
+        let provider = server.provider(json!({}));
+        let invite = remote(&server.url, Some("one"), json!({}));
+        let error =
+            provider.update_status(&context(), &invite, Status::Accepted).await.unwrap_err();
+        assert_eq!(error.cause, Cause::Unsupported);
+        assert!(provider.capabilities().update_status.is_empty() && server.asked().is_empty());
+    }
+
+    async fn read(shown: (u16, Value), change: impl Fn(&mut Remote)) -> Observed {
+        let server = Canned::start(move |asked| {
+            if asked.path.ends_with("get_organization") {
+                shown.clone()
+            } else {
+                (200, json!({"activities": []}))
+            }
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let mut invite =
+            remote(&server.url, Some("one"), json!({"activity_id": "a", "pairing": "unproven"}));
+        change(&mut invite);
+        provider.get(&context(), &invite).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_organization_shows_the_state_and_proves_the_pairing() {
+        for (word, status) in [
+            ("INVITATION_STATUS_CREATED", Status::Pending),
+            ("INVITATION_STATUS_ACCEPTED", Status::Accepted),
+            ("INVITATION_STATUS_REVOKED", Status::Revoked),
+            ("INVITATION_STATUS_NEVER_HEARD_OF", Status::Pending),
+        ] {
+            let shown = organization(json!([invitation("one", "ada@EXAMPLE.org", word)]));
+            let observed = read(shown, |_| {}).await;
+            assert_eq!((observed.status, observed.source), (status, StatusSource::Provider));
+            assert_eq!(observed.provider_status.as_deref(), Some(word));
+            assert_eq!(
+                (&observed.data["pairing"], &observed.data["activity_id"]),
+                (&json!("proven"), &json!("a"))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn another_address_under_the_id_says_nothing_of_this_invite() {
+        let shown = json!([invitation("one", "grace@example.org", "INVITATION_STATUS_ACCEPTED")]);
+        let observed = read(organization(shown), |_| {}).await;
+        assert_eq!(
+            (observed.status, &observed.data["pairing"]),
+            (Status::Pending, &json!("unproven"))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_gone_is_revoked_only_if_a_delete_was_sent() {
+        let kept = read(organization(json!([])), |_| {}).await;
+        assert_eq!((kept.status, kept.provider_status.as_deref()), (Status::Pending, Some("gone")));
+        let gone = read(organization(json!([])), |invite| invite.revoke_sent = true).await;
+        assert_eq!((gone.status, gone.source), (Status::Revoked, StatusSource::Inferred));
+    }
+
+    #[tokio::test]
+    async fn where_the_organization_is_refused_activities_tell_and_the_refusal_is_remembered() {
+        let server = Canned::start(|asked| {
+            if asked.path.ends_with("get_organization") {
+                return (
+                    403,
+                    json!({"code": 7, "message": "internal", "turnkeyErrorCode": "FORBIDDEN"}),
+                );
+            }
+            let answer = |name: &str, id: &str| json!({"id": format!("{name}{id}"), "result": {name: {"invitationId": id}}});
+            (
+                200,
+                json!({"activities": [answer("acceptInvitationResult", "one"), answer("deleteInvitationResult", "two")]}),
+            )
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let get = async |id: &str| {
+            let invite = remote(&server.url, Some(id), json!({}));
+            let observed = provider.get(&context(), &invite).await.unwrap();
+            (observed.status, observed.source)
+        };
+        assert_eq!(get("one").await, (Status::Accepted, StatusSource::Inferred));
+        assert_eq!(get("two").await, (Status::Revoked, StatusSource::Inferred));
+        assert_eq!(get("six").await.0, Status::Pending);
+        assert_eq!(
+            server.steps(),
+            ["get_organization", "list_activities", "list_activities", "list_activities"]
+        );
+        assert_eq!(
+            server.asked()[1].json(),
+            json!({
+                "organizationId": ORGANIZATION, "filterByStatus": ["ACTIVITY_STATUS_COMPLETED"],
+                "filterByType": ["ACTIVITY_TYPE_ACCEPT_INVITATION", "ACTIVITY_TYPE_ACCEPT_INVITATION_V2", "ACTIVITY_TYPE_DELETE_INVITATION"],
+                "paginationOptions": {"limit": "100"},
+            })
+        );
+        provider.clock.advance(std::time::Duration::from_secs(3601));
+        get("one").await;
+        assert_eq!(server.steps()[4..], ["get_organization", "list_activities"]);
+    }
+
+    #[tokio::test]
+    async fn an_invite_without_an_id_is_followed_by_its_activity() {
+        let mut three = completed(&["zero", "one", "two"]);
+        three["intent"] = json!({"createInvitationsIntent": {"invitations": [{}, {}, {}]}});
+        for (activity, status, id) in [
+            (three, Status::Pending, Some("one")),
+            (with_status("ACTIVITY_STATUS_PENDING"), Status::Sending, None),
+            (with_status("ACTIVITY_STATUS_CONSENSUS_NEEDED"), Status::AwaitingApproval, None),
+            (with_status("ACTIVITY_STATUS_FAILED"), Status::Failed, None),
+            (with_status("ACTIVITY_STATUS_REJECTED"), Status::Failed, None),
+        ] {
+            let server = Canned::with_activity(activity).await;
+            let invite =
+                Remote { index: 1, ..remote(&server.url, None, json!({"activity_id": "a"})) };
+            let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+            assert_eq!((observed.status, observed.provider_ref.as_deref()), (status, id));
+            assert_eq!(observed.failure.is_some(), status == Status::Failed);
+            assert_eq!(
+                server.asked()[0].json(),
+                json!({"organizationId": ORGANIZATION, "activityId": "a"})
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_invite_with_neither_id_is_not_asked_about() {
+        let server = Canned::with_activity(completed(&["one"])).await;
+        let invite = remote(&server.url, None, json!({}));
+        let error = server.provider(json!({})).get(&context(), &invite).await.unwrap_err();
+        assert_eq!(error.cause, Cause::NotFound);
+        assert!(server.asked().is_empty());
+    }
+
+    /// Withdraws invite `one`; the organization answers `shown`, the deletion `deleted`.
+    async fn withdraw(
+        shown: (u16, Value),
+        deleted: (u16, Value),
+        pairing: &str,
+        force: bool,
+    ) -> (Result<Observed, ProviderError>, bool) {
+        let server = Canned::start(move |asked| {
+            if asked.path.ends_with("get_organization") { shown.clone() } else { deleted.clone() }
+        });
+        let server = server.await;
+        let invite = remote(&server.url, Some("one"), json!({"pairing": pairing}));
+        let result = server.provider(json!({})).revoke(&context(), &invite, force).await;
+        (result, server.steps().contains(&"delete_invitation".to_owned()))
+    }
+
+    fn deletion(status: &str) -> (u16, Value) {
+        (200, json!({"activity": with_status(status)}))
+    }
+
+    fn hidden() -> (u16, Value) {
+        (404, json!({"code": 5, "message": "unknown path"}))
+    }
+
+    fn showing(email: &str, status: &str) -> (u16, Value) {
+        organization(json!([invitation("one", email, status)]))
+    }
+
+    #[tokio::test]
+    async fn a_proven_invitation_is_deleted() {
+        let own = showing("ada@example.org", "INVITATION_STATUS_CREATED");
+        for (shown, pairing) in [(own, "unproven"), (hidden(), "proven")] {
+            let (result, sent) = withdraw(shown, deletion(STATUS_COMPLETED), pairing, false).await;
+            let observed = result.unwrap();
+            assert_eq!(
+                (observed.status, observed.source, sent),
+                (Status::Revoked, StatusSource::Provider, true)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_deletion_is_what_the_swagger_says() {
+        let server = Canned::start(|_| deletion(STATUS_COMPLETED)).await;
+        let provider = server.provider(json!({"get_organization": false}));
+        let invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
+        provider.revoke(&context(), &invite, false).await.unwrap();
+        assert_eq!(server.asked()[0].path, "/public/v1/submit/delete_invitation");
+        assert_eq!(
+            server.asked()[0].body,
+            format!(
+                r#"{{"type":"ACTIVITY_TYPE_DELETE_INVITATION","timestampMs":"{AT}","organizationId":"{ORGANIZATION}","parameters":{{"invitationId":"one"}}}}"#
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unproven_invitation_is_deleted_only_by_force() {
+        let other = showing("grace@example.org", "INVITATION_STATUS_CREATED");
+        for shown in [other, hidden(), organization(json!([]))] {
+            let (result, sent) =
+                withdraw(shown.clone(), deletion(STATUS_COMPLETED), "unproven", false).await;
+            assert_eq!((result.unwrap_err().cause, sent), (Cause::PairingUnproven, false));
+            let (result, _) = withdraw(shown, deletion(STATUS_COMPLETED), "unproven", true).await;
+            assert_eq!(result.unwrap().status, Status::Revoked);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_over_already_is_not_deleted_again() {
+        for (shown, status) in [
+            (showing("ada@example.org", "INVITATION_STATUS_REVOKED"), Status::Revoked),
+            (showing("ada@example.org", "INVITATION_STATUS_ACCEPTED"), Status::Accepted),
+            (organization(json!([])), Status::Revoked),
+        ] {
+            let (result, sent) = withdraw(shown, deletion(STATUS_COMPLETED), "proven", false).await;
+            assert_eq!((result.unwrap().status, sent), (status, false));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_waits_leaves_the_status_and_one_that_fails_is_an_error() {
+        for word in ["ACTIVITY_STATUS_CONSENSUS_NEEDED", "ACTIVITY_STATUS_PENDING"] {
+            let (result, _) = withdraw(hidden(), deletion(word), "proven", false).await;
+            let observed = result.unwrap();
+            assert_eq!(
+                (observed.status, observed.provider_status.as_deref()),
+                (Status::Pending, Some(word))
+            );
+        }
+        for word in [STATUS_FAILED, "ACTIVITY_STATUS_REJECTED"] {
+            let (result, _) = withdraw(hidden(), deletion(word), "proven", false).await;
+            assert_eq!(result.unwrap_err().outcome, Outcome::Rejected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_before_the_deletion_that_fails_means_that_nothing_was_sent() {
+        let (result, sent) =
+            withdraw((500, json!("x")), deletion(STATUS_COMPLETED), "proven", false).await;
+        assert_eq!((result.unwrap_err().outcome, sent), (Outcome::NotSent, false));
+        let (result, sent) = withdraw(hidden(), (500, json!("x")), "proven", false).await;
+        assert_eq!((result.unwrap_err().outcome, sent), (Outcome::Unknown, true));
+    }
+
+    #[tokio::test]
+    async fn a_repeated_deletion_of_what_is_gone_is_revoked() {
+        let server =
+            Canned::start(|_| (404, json!({"code": 5, "message": "no such invitation"}))).await;
+        let provider = server.provider(json!({}));
+        let mut invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
+        let error = provider.revoke(&context(), &invite, false).await.unwrap_err();
+        assert_eq!(error.cause, Cause::NotFound);
+        invite.revoke_sent = true;
+        let observed = provider.revoke(&context(), &invite, false).await.unwrap();
+        assert_eq!((observed.status, observed.source), (Status::Revoked, StatusSource::Inferred));
+    }
+
+    async fn listing(server: &Canned, email: Option<&str>) -> Vec<(String, Status, String)> {
+        let query = ListQuery { email: email.map(str::to_owned), ..ListQuery::default() };
+        let page = server.provider(json!({})).list(&context(), &query).await.unwrap();
+        assert_eq!(page.next_cursor, None);
+        let row = |o: Observed| (o.provider_ref.unwrap(), o.status, o.invitee.unwrap().email);
+        page.invites.into_iter().map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn invitations_are_listed_from_the_organization() {
+        let shown = json!([
+            invitation("one", "ada@example.org", "INVITATION_STATUS_ACCEPTED"),
+            invitation("two", "grace@example.org", "INVITATION_STATUS_CREATED"),
+        ]);
+        let server = Canned::start(move |_| organization(shown.clone())).await;
+        assert_eq!(listing(&server, None).await.len(), 2);
+        assert_eq!(
+            listing(&server, Some("GRACE@example.org")).await,
+            [("two".into(), Status::Pending, "grace@example.org".into())]
+        );
+    }
+
+    #[tokio::test]
+    async fn without_the_organization_the_list_is_folded_from_activities() {
+        let server = Canned::start(|asked| {
+            if asked.path.ends_with("get_organization") {
+                return (501, json!({"code": 12}));
+            }
+            let mut creation = completed(&["one", "two", "three"]);
+            let to = |email: &str| json!({"receiverUserEmail": email});
+            creation["intent"] = json!({"createInvitationsIntent": {"invitations": [to("ada@example.org"), to("grace@example.org"), to("joan@example.org")]}});
+            let answer =
+                |name: &str, id: &str| json!({"id": name, "result": {name: {"invitationId": id}}});
+            (
+                200,
+                json!({"activities": [answer("deleteInvitationResult", "two"), answer("acceptInvitationResult", "one"), creation]}),
+            )
+        });
+        let server = server.await;
+        assert_eq!(
+            listing(&server, None).await,
+            [
+                ("one".into(), Status::Accepted, "ada@example.org".into()),
+                ("two".into(), Status::Revoked, "grace@example.org".into()),
+                ("three".into(), Status::Pending, "joan@example.org".into()),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_probe_says_whom_the_key_belongs_to_or_that_it_is_refused() {
+        let whoami = json!({"userId": SENDER, "organizationId": ORGANIZATION, "organizationName": "Acme", "username": "Ada"});
+        let server = Canned::start(move |_| (200, whoami.clone())).await;
+        let report = server.provider(json!({})).probe(&context()).await.unwrap();
+        assert!(
+            report.detail.contains(SENDER)
+                && report.detail.contains("Acme")
+                && !report.detail.contains("Ada")
+        );
+        let server = Canned::start(refuses_first_key).await;
+        let error = server.provider(json!({})).probe(&context()).await.unwrap_err();
+        assert_eq!(error.cause, Cause::Credentials);
+    }
+
+    #[tokio::test]
+    async fn no_exchange_on_record_holds_a_stamp() {
+        let server = Canned::with_activity(completed(&["one"])).await;
+        let provider = server.provider(json!({}));
+        let (call, recipients) = prepared(&provider, &[ADA]).await;
+        let context: CallContext = context();
+        provider.create(&context, &call, &recipients).await.unwrap();
+        let record = format!("{:?}", context.exchanges());
+        assert!(
+            record.contains("create_invitations") && !record.contains(&server.asked()[0].stamp)
+        );
+    }
+
+    /// The official client, at the same server.
+    mod official {
+        use turnkey_client::{
+            TurnkeyClient, TurnkeyClientError, TurnkeyP256ApiKey,
+            generated::{
+                GetActivitiesRequest, GetActivityRequest,
+                external::options::v1::Pagination,
+                immutable::{
+                    activity::v1::{
+                        CreateInvitationsIntent, DeleteInvitationIntent, InvitationParams,
+                    },
+                    common::v1::AccessType,
+                },
+            },
+        };
+
+        use super::*;
+
+        fn client(server: &Canned) -> TurnkeyClient<TurnkeyP256ApiKey> {
+            let key = TurnkeyP256ApiKey::from_strings(KEY, None).unwrap();
+            TurnkeyClient::builder().api_key(key).base_url(&server.url).build().unwrap()
+        }
+
+        fn intent() -> CreateInvitationsIntent {
+            CreateInvitationsIntent {
+                invitations: vec![InvitationParams {
+                    receiver_user_name: "Ada Lovelace".into(),
+                    receiver_user_email: "ada@example.org".into(),
+                    receiver_user_tags: vec![],
+                    access_type: AccessType::Web,
+                    sender_user_id: SENDER.into(),
+                }],
+            }
+        }
+
+        /// As values: the official client adds members that are `null` or empty.
+        fn without_empty(mut body: Value) -> Value {
+            if let Some(members) = body.as_object_mut() {
+                members.retain(|_, value| !value.is_null() && *value != json!(""));
+                members.values_mut().for_each(|value| *value = without_empty(value.take()));
+            }
+            body
+        }
+
+        fn full(mut activity: Value) -> Value {
+            activity["fingerprint"] =
+                "sha256:198af166f6390e43aca47562ad07db269cf3f0f95b494636f9cfc9530618b28f".into();
+            activity
+        }
+
+        #[tokio::test]
+        async fn creates_with_the_same_request_and_reads_the_same_reply() {
+            let server = Canned::with_activity(full(completed(&["one"]))).await;
+            let theirs = client(&server)
+                .create_invitations(ORGANIZATION.into(), AT as u128, intent())
+                .await
+                .unwrap();
+            let ours = created(&server, &[ADA]).await.unwrap();
+            let [first, second] = &server.asked()[..] else { unreachable!() };
+            assert_eq!((&first.path, without_empty(first.json())), (&second.path, second.json()));
+            assert_eq!(first.signer(), second.signer());
+            let ours = ours[0].as_ref().unwrap();
+            assert_eq!(theirs.result.invitation_ids[0], ours.provider_ref.clone().unwrap());
+            assert_eq!(theirs.activity_id, ours.data["activity_id"].as_str().unwrap());
+        }
+
+        #[tokio::test]
+        async fn tells_the_same_lifecycles_apart() {
+            for word in ["CONSENSUS_NEEDED", "AUTHENTICATORS_NEEDED", "FAILED"] {
+                let word = format!("ACTIVITY_STATUS_{word}");
+                let server = Canned::with_activity(full(with_status(&word))).await;
+                let theirs = client(&server)
+                    .create_invitations(ORGANIZATION.into(), AT as u128, intent())
+                    .await;
+                let ours = created(&server, &[ADA]).await;
+                match theirs.unwrap_err() {
+                    TurnkeyClientError::ActivityRequiresApproval(_) => {
+                        assert_eq!(
+                            ours.unwrap()[0].as_ref().unwrap().status,
+                            Status::AwaitingApproval
+                        );
+                    }
+                    TurnkeyClientError::ActivityFailed(_) => {
+                        assert_eq!(ours.unwrap_err().outcome, Outcome::Rejected);
+                    }
+                    other => unreachable!("{other}"),
+                }
+            }
+        }
+
+        #[tokio::test]
+        async fn deletes_and_queries_with_the_same_requests() {
+            let server = Canned::start(|asked| {
+                let mut deleted = full(with_status(STATUS_COMPLETED));
+                deleted["type"] = "ACTIVITY_TYPE_DELETE_INVITATION".into();
+                deleted["result"] = json!({"deleteInvitationResult": {"invitationId": "one"}});
+                match asked.path.rsplit('/').next().unwrap() {
+                    "list_activities" => (200, json!({"activities": [deleted]})),
+                    _ => (200, json!({"activity": deleted})),
+                }
+            });
+            let server = server.await;
+            let provider = server.provider(json!({"get_organization": false}));
+            let theirs = client(&server);
+            let organization_id = ORGANIZATION.to_owned();
+
+            let intent = DeleteInvitationIntent { invitation_id: "one".into() };
+            theirs.delete_invitation(organization_id.clone(), AT as u128, intent).await.unwrap();
+            let invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
+            assert_eq!(
+                provider.revoke(&context(), &invite, false).await.unwrap().status,
+                Status::Revoked
+            );
+
+            let request = GetActivityRequest {
+                organization_id: organization_id.clone(),
+                activity_id: "a".into(),
+            };
+            theirs.get_activity(request).await.unwrap();
+            let followed = remote(&server.url, None, json!({"activity_id": "a"}));
+            let _ = provider.get(&context(), &followed).await;
+
+            let request: GetActivitiesRequest = serde_json::from_value(json!({
+                "organizationId": organization_id, "filterByStatus": ["ACTIVITY_STATUS_COMPLETED"],
+                "filterByType": activity::ANSWERS,
+            }))
+            .unwrap();
+            let page =
+                Pagination { limit: "100".into(), before: String::new(), after: String::new() };
+            let request = GetActivitiesRequest { pagination_options: Some(page), ..request };
+            let listed = theirs.get_activities(request).await.unwrap();
+            assert_eq!(listed.activities.len(), 1);
+            assert_eq!(provider.get(&context(), &invite).await.unwrap().status, Status::Revoked);
+
+            let asked = server.asked();
+            assert_eq!(asked.len(), 6);
+            for pair in asked.chunks(2) {
+                assert_eq!(
+                    (&pair[0].path, without_empty(pair[0].json())),
+                    (&pair[1].path, pair[1].json())
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Who calls: API keys, their scopes, and what a caller may see and use.
+//!
+//! Keys are made with [`generate_key`] and kept only as hashes. Which call needs which scope is
+//! said by each handler, first thing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use invite_core::{KeyId, random};
+use invite_store::{ApiKey, InviteRecord, Store};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    Gateway,
+    problem::{Problem, codes},
+};
+
+/// What every key starts with, so that scanners for leaked secrets can tell one.
+const PREFIX: &str = "igk_";
+/// How long uses of keys are gathered before they are written.
+const FLUSH_AFTER: Duration = Duration::from_secs(3);
+
+/// The secret of a new key: shown once, and stored only as its hash.
+pub fn generate_key() -> String {
+    format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
+}
+
+/// A key as it is stored: SHA-256 in hexadecimal. A slow hash would protect nothing: the secret is
+/// 256 random bits, which nobody can search through.
+pub fn hash_key(secret: &str) -> String {
+    crate::hex(&Sha256::digest(secret.as_bytes()))
+}
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// The scopes that a key can have.
+        pub const SCOPES: &[&str] = &[$($word,)*];
+
+        /// What a key may do.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Scope { $($(#[$doc])* $name,)* }
+
+        impl Scope {
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word that stands in keys.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+    };
+}
+
+scopes!(
+    /// Creating and changing invites.
+    InvitesWrite = "invites:write",
+    /// Reading invites and batches.
+    InvitesRead = "invites:read",
+    /// Reading what was exchanged with a provider about an invite.
+    InvitesRaw = "invites:raw",
+    /// Reading providers, kinds and metrics.
+    ProvidersRead = "providers:read",
+    /// All of them, over all tenants.
+    Admin = "admin",
+);
+
+/// The key that a request was made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(Arc<Rights>);
+
+#[derive(Debug)]
+struct Rights {
+    id: KeyId,
+    tenant: String,
+    scopes: Vec<Scope>,
+    providers: Option<Vec<String>>,
+}
+
+impl Caller {
+    fn new(key: ApiKey) -> Self {
+        let has = |scope: &Scope| key.scopes.iter().any(|word| word == scope.as_str());
+        let scopes = Scope::ALL.iter().copied().filter(has).collect();
+        Self(Arc::new(Rights { id: key.id, tenant: key.tenant, scopes, providers: key.providers }))
+    }
+
+    /// The key's id, for logs.
+    pub fn id(&self) -> KeyId {
+        self.0.id
+    }
+
+    /// The tenant that the key belongs to.
+    pub fn tenant(&self) -> &str {
+        &self.0.tenant
+    }
+
+    /// Whether the key is an administrator's, over all tenants.
+    pub fn is_admin(&self) -> bool {
+        self.0.scopes.contains(&Scope::Admin)
+    }
+
+    /// Whether the key has a scope.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.is_admin() || self.0.scopes.contains(&scope)
+    }
+
+    /// Refuses a key without the scope.
+    pub fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        let detail = format!("this call needs a key with the scope {}", scope.as_str());
+        Err(Problem::new(&codes::INSUFFICIENT_SCOPE, detail))
+    }
+
+    /// The providers that the key is limited to, if it is.
+    pub fn providers(&self) -> Option<&[String]> {
+        self.0.providers.as_deref()
+    }
+
+    /// Whether the key may use the provider.
+    pub fn may_use(&self, provider: &str) -> bool {
+        self.providers().is_none_or(|names| names.iter().any(|name| name == provider))
+    }
+
+    /// Refuses a provider that the key is not limited to.
+    pub fn require_provider(&self, provider: &str) -> Result<(), Problem> {
+        if self.may_use(provider) {
+            return Ok(());
+        }
+        let detail = format!("this key may not use the provider `{provider}`");
+        Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail))
+    }
+
+    /// Whether what belongs to this tenant exists for the caller.
+    pub fn sees(&self, tenant: &str) -> bool {
+        self.is_admin() || self.0.tenant == tenant
+    }
+
+    /// Hides another tenant's invite, and refuses one of a provider that the key may not use.
+    pub fn require_invite(&self, invite: Option<InviteRecord>) -> Result<InviteRecord, Problem> {
+        let invite = invite
+            .filter(|invite| self.sees(&invite.tenant))
+            .ok_or_else(|| Problem::not_found("invite"))?;
+        if let Some(provider) = &invite.provider {
+            self.require_provider(provider)?;
+        }
+        Ok(invite)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    /// Only behind [`authenticate`] is there a caller.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Problem::new(&codes::UNAUTHORIZED, "no API key was given"))
+    }
+}
+
+/// Lets through who has a valid key and is within its limit of requests.
+pub(crate) async fn authenticate(
+    State(gateway): State<Gateway>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let key = match find_key(&gateway, request.headers()).await {
+        Ok(key) => key,
+        Err(problem) => return problem.into_response(),
+    };
+    let now = gateway.clock().now();
+    gateway.key_uses().record(gateway.store(), key.id, now);
+    let allowance = gateway.budgets().take(&key, now);
+    let caller = Caller::new(key);
+    let mut response = match &allowance {
+        Some(allowance) if !allowance.is_granted() => allowance.refusal().into_response(),
+        _ => {
+            request.extensions_mut().insert(caller.clone());
+            next.run(request).await
+        }
+    };
+    if let Some(allowance) = allowance {
+        allowance.write_headers(response.headers_mut());
+    }
+    response.extensions_mut().insert(caller);
+    response
+}
+
+async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Problem> {
+    let refused = |detail: &str| Problem::new(&codes::UNAUTHORIZED, detail);
+    let secret = bearer(headers).ok_or_else(|| {
+        refused("no API key was given: send it as `Authorization: Bearer <api key>`")
+    })?;
+    let hash = hash_key(secret);
+    let key = gateway.store().key_by_hash(&hash).await?;
+    let key = key
+        .filter(|key| bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())))
+        .ok_or_else(|| refused("the API key is not known here"))?;
+    if key.revoked_at.is_some() {
+        return Err(refused("the API key was revoked"));
+    }
+    if key.expires_at.is_some_and(|at| at <= gateway.clock().now()) {
+        return Err(refused("the API key has expired"));
+    }
+    Ok(key)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// When keys were last used, gathered so that a request costs no write of its own. What was
+/// gathered in the last seconds before the process ends is lost.
+#[derive(Clone, Default)]
+pub(crate) struct KeyUses(Arc<Mutex<HashMap<KeyId, Timestamp>>>);
+
+impl KeyUses {
+    fn record(&self, store: &Store, key: KeyId, at: Timestamp) {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = uses.is_empty();
+        uses.insert(key, at);
+        if is_first {
+            tokio::spawn(self.clone().flush(store.clone()));
+        }
+    }
+
+    async fn flush(self, store: Store) {
+        tokio::time::sleep(FLUSH_AFTER).await;
+        let uses = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let uses: Vec<_> = uses.into_iter().collect();
+        if let Err(error) = store.touch_keys(&uses).await {
+            tracing::warn!(%error, "when API keys were last used could not be stored");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn key(scopes: &[&str], providers: Option<&[&str]>) -> Caller {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Caller(Arc::new(Rights {
+            id: KeyId::generate(),
+            tenant: "acme".into(),
+            scopes: {
+                let words: Vec<String> = owned(scopes);
+                let has = |scope: &Scope| words.iter().any(|word| word == scope.as_str());
+                Scope::ALL.iter().copied().filter(has).collect()
+            },
+            providers: providers.map(owned),
+        }))
+    }
+
+    #[test]
+    fn a_key_carries_256_random_bits_and_is_stored_as_its_hash() {
+        let secret = generate_key();
+        assert_eq!((secret.len(), hash_key(&secret).len()), (PREFIX.len() + 43, 64));
+        assert_ne!(secret, generate_key());
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash_key("abc"), hash);
+    }
+
+    #[test]
+    fn an_administrator_has_every_scope_and_sees_every_tenant() {
+        let admin = key(&["admin"], None);
+        assert!(Scope::ALL.iter().all(|scope| admin.require(*scope).is_ok()));
+        assert!(admin.sees("other"));
+    }
+
+    #[test]
+    fn other_keys_have_their_scopes_and_see_their_tenant() {
+        let reader = key(&["invites:read", "nonsense"], None);
+        assert!(reader.require(Scope::InvitesRead).is_ok());
+        let refused = reader.require(Scope::InvitesWrite).unwrap_err();
+        assert_eq!(refused.code(), "insufficient-scope");
+        assert!(reader.sees("acme") && !reader.sees("other"));
+    }
+
+    #[test]
+    fn a_key_limited_to_providers_may_use_only_those() {
+        let limited = key(&["admin"], Some(&["a"]));
+        assert!(limited.may_use("a") && !limited.may_use("b"));
+        assert!(key(&[], None).may_use("b"));
+    }
+
+    #[test]
+    fn the_authorization_header_is_read_in_any_case_and_only_once() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer(&headers), None);
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("bEARER  igk_x"));
+        assert_eq!(bearer(&headers), Some("igk_x"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer igk_y"));
+        assert_eq!(bearer(&headers), None);
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic igk_x"));
+        assert_eq!(bearer(&headers), None);
+    }
+}

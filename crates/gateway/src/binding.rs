@@ -1,0 +1,257 @@
+//! Where the invites of a request go: routing, what the key allows, and what each provider needs
+//! of an invite. Pure: nothing is sent or stored.
+
+use std::sync::{Arc, LazyLock};
+
+use invite_config::{Configuration, Provider, RouteError};
+use invite_core::{
+    Address, Fault, InviteId, ProviderKind,
+    schema::{escape, nearest},
+};
+use invite_store::{NewItem, Placement};
+
+use crate::{
+    auth::Caller,
+    problem::{Problem, codes},
+    submission::{Item, Submission, Targets},
+};
+
+/// A request's invites, bound to their providers as far as they are valid.
+pub(crate) struct Binding {
+    /// One per invite and provider; one per invalid invite.
+    pub items: Vec<NewItem>,
+    /// What is wrong with the request outside of its invites.
+    pub request_faults: Vec<Fault>,
+    /// What is wrong with its invites.
+    pub item_faults: Vec<Fault>,
+}
+
+/// Where something goes, or why it goes nowhere.
+type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
+
+/// Binds what was read.
+///
+/// # Errors
+/// 403 if any invite goes to a provider that the key may not use.
+pub(crate) fn bind(
+    submission: Submission,
+    configuration: &Configuration,
+    kinds: &[Arc<dyn ProviderKind>],
+    caller: &Caller,
+) -> Result<Binding, Problem> {
+    let Submission { to, items, faults: mut request_faults, .. } = submission;
+    let shared = to.as_ref().map(|targets| route_named(configuration, targets, "#"));
+    let routed: Vec<Option<Routed>> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| route_item(configuration, item, index, shared.as_ref()))
+        .collect();
+    let is_shared = |index: usize| items[index].to.is_none() && to.is_some();
+    let place_of = |index: usize| match is_shared(index) {
+        true => "#/to".to_owned(),
+        false => format!("#/invites/{index}/to"),
+    };
+    require_allowed(&routed, place_of, caller)?;
+
+    match &shared {
+        Some(Ok(providers)) => request_faults.extend(find_disabled(providers, "#/to")),
+        Some(Err(faults)) => request_faults.extend(faults.iter().cloned()),
+        None => {}
+    }
+    let routed: Vec<_> = routed
+        .into_iter()
+        .enumerate()
+        .map(|(index, routed)| match routed {
+            Some(Ok(providers)) if !is_shared(index) => {
+                let disabled = find_disabled(&providers, &place_of(index));
+                Some(if disabled.is_empty() { Ok(providers) } else { Err(disabled) })
+            }
+            routed => routed,
+        })
+        .collect();
+    let mut binding = Binding { items: Vec::new(), request_faults, item_faults: Vec::new() };
+    binding.items.reserve(items.len());
+    for (index, (item, routed)) in items.into_iter().zip(routed).enumerate() {
+        binding.add(index, item, routed, kinds);
+    }
+    Ok(binding)
+}
+
+impl Binding {
+    fn add(
+        &mut self,
+        index: usize,
+        item: Item,
+        routed: Option<Routed>,
+        kinds: &[Arc<dyn ProviderKind>],
+    ) {
+        let at = format!("#/invites/{index}");
+        let Item { invite, address, faults, .. } = item;
+        let mut faults: Vec<Fault> = faults.into_iter().map(|fault| fault.under(&at)).collect();
+        let mut placements = Vec::new();
+        match routed {
+            Some(Ok(providers)) => {
+                for fault in check_options(&invite.options, &providers, kinds) {
+                    faults.push(fault.under(&at));
+                }
+                for provider in &providers {
+                    match place(provider, &invite, &at) {
+                        Ok(placement) => placements.push(placement),
+                        Err(found) => add_unless_known(&mut faults, found),
+                    }
+                }
+            }
+            Some(Err(found)) => faults.extend(found),
+            // Where it goes cannot be told; why stands among the faults of it or of the request.
+            None => {}
+        }
+        if !faults.is_empty() || placements.is_empty() {
+            placements =
+                vec![Placement::Refused { error: Problem::invalid(faults.clone()).to_reason() }];
+        }
+        self.item_faults.extend(faults);
+        self.items.extend(placements.into_iter().map(|placement| NewItem {
+            id: InviteId::generate(),
+            index,
+            invitee: invite.invitee.clone(),
+            address: address.clone(),
+            external_id: invite.external_id.clone(),
+            labels: invite.labels.clone(),
+            placement,
+        }));
+    }
+}
+
+/// Several providers of one kind find the same fault; and what is malformed was left out, so that a
+/// provider which needs it finds it missing.
+fn add_unless_known(faults: &mut Vec<Fault>, found: Vec<Fault>) {
+    for fault in found {
+        if !faults.iter().any(|known| known.pointer == fault.pointer) {
+            faults.push(fault);
+        }
+    }
+}
+
+/// `None`: what routing needs is malformed, which is a fault already.
+fn route_item(
+    configuration: &Configuration,
+    item: &Item,
+    index: usize,
+    shared: Option<&Routed>,
+) -> Option<Routed> {
+    let at = format!("#/invites/{index}");
+    let malformed = |member: &str| item.faults.iter().any(|f| f.pointer.starts_with(member));
+    match (&item.to, shared) {
+        (Some(targets), _) => Some(route_named(configuration, targets, &at)),
+        (None, _) if malformed("/to") || malformed("/labels") && shared.is_none() => None,
+        (None, Some(shared)) => shared.as_ref().ok().cloned().map(Ok),
+        (None, None) => {
+            let address = item.address.as_ref()?;
+            let routed = configuration.route(None, &item.invite.labels, address);
+            let at = format!("{at}/to");
+            Some(match routed {
+                Ok(providers) => Ok(providers),
+                Err(error) => Err(vec![Fault::new(at, codes::NO_ROUTE.word, error.to_string())]),
+            })
+        }
+    }
+}
+
+/// Named targets do not depend on the address; routing asks for one all the same.
+static ANYONE: LazyLock<Address> =
+    LazyLock::new(|| "anyone@example.org".parse().expect("a constant that is an address"));
+
+fn route_named(configuration: &Configuration, targets: &Targets, at: &str) -> Routed {
+    let labels = std::collections::BTreeMap::new();
+    let route = |names: &[String]| configuration.route(Some(names), &labels, &ANYONE);
+    if let Ok(providers) = route(&targets.names) {
+        return Ok(providers);
+    }
+    let faults = targets.names.iter().enumerate().filter_map(|(index, name)| {
+        let pointer = format!("{at}{}", targets.pointer(index));
+        match route(std::slice::from_ref(name)) {
+            Ok(_) => None,
+            Err(RouteError::Unknown { suggestion, .. }) => {
+                let detail = "this names neither a provider nor a route";
+                Some(Fault { suggestion, ..Fault::new(pointer, "unknown-destination", detail) })
+            }
+            Err(error) => Some(Fault::new(pointer, codes::NO_ROUTE.word, error.to_string())),
+        }
+    });
+    Err(faults.collect())
+}
+
+fn find_disabled(providers: &[Arc<Provider>], at: &str) -> Vec<Fault> {
+    let disabled = providers.iter().filter(|provider| !provider.enabled);
+    let fault = |provider: &Arc<Provider>| {
+        let detail = format!("the provider `{}` takes no new invites", provider.name);
+        Fault::new(at, codes::PROVIDER_DISABLED.word, detail)
+    };
+    disabled.map(fault).collect()
+}
+
+fn require_allowed(
+    routed: &[Option<Routed>],
+    place_of: impl Fn(usize) -> String,
+    caller: &Caller,
+) -> Result<(), Problem> {
+    if caller.providers().is_none() {
+        return Ok(());
+    }
+    let mut faults: Vec<Fault> = Vec::new();
+    for (index, routed) in routed.iter().enumerate() {
+        let Some(Ok(providers)) = routed else { continue };
+        for provider in providers.iter().filter(|provider| !caller.may_use(&provider.name)) {
+            let detail = format!("this key may not use the provider `{}`", provider.name);
+            let fault = Fault::new(place_of(index), codes::PROVIDER_NOT_ALLOWED.word, detail);
+            if faults.last() != Some(&fault) {
+                faults.push(fault);
+            }
+        }
+    }
+    let Some(first) = faults.first() else { return Ok(()) };
+    let detail = first.detail.clone();
+    Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail).with_errors(faults))
+}
+
+/// Options are for the kinds that the invite goes to.
+fn check_options<'a>(
+    options: impl IntoIterator<Item = (&'a String, &'a serde_json::Value)>,
+    providers: &[Arc<Provider>],
+    kinds: &[Arc<dyn ProviderKind>],
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (kind, _) in options {
+        if providers.iter().any(|provider| provider.kind.name() == kind) {
+            continue;
+        }
+        let pointer = format!("/options/{}", escape(kind));
+        if kinds.iter().any(|known| known.name() == kind) {
+            let detail = format!("the invite goes to no provider of the kind {kind}");
+            faults.push(Fault::new(pointer, "not-routed", detail));
+        } else {
+            let detail = "there is no such provider kind";
+            let suggestion = nearest(kind, kinds.iter().map(|kind| kind.name()));
+            let suggestion = suggestion.map(str::to_owned);
+            faults.push(Fault { suggestion, ..Fault::new(pointer, "unknown-kind", detail) });
+        }
+    }
+    faults
+}
+
+fn place(
+    provider: &Provider,
+    invite: &invite_core::NewInvite,
+    at: &str,
+) -> Result<Placement, Vec<Fault>> {
+    match provider.adapter.resolve(invite) {
+        Ok(resolved) => Ok(Placement::Bound {
+            provider: provider.name.clone(),
+            kind: provider.kind.name().to_owned(),
+            destination: resolved.destination,
+            call_key: resolved.call_key,
+            params: resolved.params,
+        }),
+        Err(faults) => Err(faults.into_iter().map(|fault| fault.under(at)).collect()),
+    }
+}

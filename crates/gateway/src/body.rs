@@ -1,0 +1,152 @@
+//! Reading a JSON body: its media type, its size, its form. What it must hold is the handlers'.
+
+use std::error::Error;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, header},
+};
+use http_body_util::LengthLimitError;
+use serde_json::Value;
+
+use crate::problem::{Problem, codes};
+
+/// Reads a body that must be JSON.
+///
+/// # Errors
+/// In this order: 415, 413, 400.
+pub(crate) async fn read_json(
+    headers: &HeaderMap,
+    body: Body,
+    max_bytes: usize,
+) -> Result<Value, Problem> {
+    require_json(headers)?;
+    parse(&read(body, max_bytes).await?)
+}
+
+/// Reads a body that may be left out; an empty one needs no media type.
+///
+/// # Errors
+/// As [`read_json`].
+pub(crate) async fn read_optional_json(
+    headers: &HeaderMap,
+    body: Body,
+    max_bytes: usize,
+) -> Result<Option<Value>, Problem> {
+    if http_body::Body::size_hint(&body).exact() == Some(0) {
+        return Ok(None);
+    }
+    let named = headers.contains_key(header::CONTENT_TYPE);
+    if named {
+        require_json(headers)?;
+    }
+    let bytes = read(body, max_bytes).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    require_json(headers)?;
+    parse(&bytes).map(Some)
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |detail| Err(Problem::new(&codes::UNSUPPORTED_MEDIA_TYPE, detail));
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let kind = kinds.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kinds.next().is_some() || !is_json(kind) {
+        return refused("send `Content-Type: application/json`");
+    }
+    let coded = |coding: &[u8]| !coding.eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coded(coding.as_bytes())) {
+        return refused("send the body without a content coding");
+    }
+    Ok(())
+}
+
+/// `application/json`; its only parameter with a meaning, `charset`, can only be UTF-8.
+fn is_json(kind: &str) -> bool {
+    let mut parts = kind.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    is_json
+        && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+            !name.eq_ignore_ascii_case("charset")
+                || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+async fn read(body: Body, max_bytes: usize) -> Result<bytes::Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body is longer than {max_bytes} bytes; send fewer invites");
+        Problem::new(&codes::TOO_LARGE, detail)
+    };
+    if http_body::Body::size_hint(&body).lower() > max_bytes as u64 {
+        return Err(too_large());
+    }
+    axum::body::to_bytes(body, max_bytes).await.map_err(|error| {
+        match error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+            true => too_large(),
+            false => Problem::new(&codes::MALFORMED_REQUEST, "the body broke off"),
+        }
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    // The reader's messages name what was expected and where, never what was found.
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::new(&codes::MALFORMED_JSON, format!("not JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    async fn code_of(kind: &'static str, body: &[u8], max: usize) -> &'static str {
+        let headers =
+            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        match read_json(&headers, Body::from(body.to_vec()), max).await {
+            Ok(_) => "read",
+            Err(problem) => problem.code(),
+        }
+    }
+
+    #[tokio::test]
+    async fn json_is_taken_with_parameters_and_nothing_else_is() {
+        for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/json;x=y"]
+        {
+            assert_eq!(code_of(kind, b"{}", 10).await, "read", "{kind}");
+        }
+        for kind in ["", "text/plain", "application/toml", "application/json; charset=latin1"] {
+            assert_eq!(code_of(kind, b"{}", 10).await, "unsupported-media-type", "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_media_type_is_checked_before_the_size_and_the_size_before_the_form() {
+        assert_eq!(code_of("text/plain", b"{{{{", 2).await, "unsupported-media-type");
+        assert_eq!(code_of("application/json", b"{{{{", 2).await, "too-large");
+        assert_eq!(code_of("application/json", b"{{", 2).await, "malformed-json");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
+        let pieces = (0..4).map(|_| Ok::<_, std::convert::Infallible>("[[[["));
+        let body = Body::from_stream(futures::stream::iter(pieces));
+        assert_eq!(read(body, 10).await.unwrap_err().code(), "too-large");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_utf_8_or_nested_without_end_is_malformed() {
+        assert_eq!(code_of("application/json", b"\"\xff\"", 10).await, "malformed-json");
+        let deep = vec![b'['; 100_000];
+        assert_eq!(code_of("application/json", &deep, 200_000).await, "malformed-json");
+    }
+
+    #[tokio::test]
+    async fn an_optional_body_may_be_left_out() {
+        let none = read_optional_json(&HeaderMap::new(), Body::empty(), 10).await;
+        assert!(none.unwrap().is_none());
+        let untyped = read_optional_json(&HeaderMap::new(), Body::from("{}"), 10).await;
+        assert_eq!(untyped.unwrap_err().code(), "unsupported-media-type");
+    }
+}

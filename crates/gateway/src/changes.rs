@@ -1,0 +1,261 @@
+//! Changing one invite: its status, withdrawing it, asking about it, sending it again.
+//!
+//! What each change means is the engine's; it runs to its end even if the caller hangs up.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Uri},
+};
+use invite_core::{Fault, InviteId, Status};
+use invite_delivery::{Engine, OperationError};
+use invite_store::InviteRecord;
+use serde_json::{Map, Value};
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    body::{read_json, read_optional_json},
+    invites::find_invite,
+    openapi,
+    problem::Problem,
+    query::{Parameters, refuse_parameters},
+    requests::{InviteChange, RetryRequest},
+    segment::Segment,
+    submission::{refuse_unknown, take},
+    views::InviteView,
+};
+
+/// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
+const SETTABLE: [Status; 5] =
+    [Status::Pending, Status::Sent, Status::Accepted, Status::Declined, Status::Failed];
+
+/// Set an invite's status
+///
+/// At a provider that can. On an `unknown` invite `pending` (a person found it there) or `failed`
+/// (found absent) is recorded without a call.
+#[utoipa::path(
+    patch,
+    path = "/v1/invites/{id}",
+    tag = "invites",
+    params(openapi::InviteParameter),
+    request_body = InviteChange,
+    responses(
+        (status = 200, description = "The invite as it is now", body = InviteView),
+        openapi::AnyCall,
+        openapi::WithBody,
+        openapi::NotFound,
+        openapi::Unprocessable,
+        openapi::OneChange,
+    )
+)]
+pub(crate) async fn update_invite(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<InviteView>, Problem> {
+    caller.require(Scope::InvitesWrite)?;
+    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let invite = find_invite(&gateway, &caller, &id).await?;
+    let mut faults = Parameters::read(&uri, &[]).into_faults();
+    let mut members = read_members(body, &mut faults);
+    let status = read_status(members.remove("status"), &mut faults);
+    refuse_unknown_members(&members, "status", &mut faults);
+    let (Some(to), true) = (status, faults.is_empty()) else {
+        return Err(Problem::invalid(faults));
+    };
+    change(&gateway, &caller, invite.id, async move |engine, id| engine.set_status(id, to).await)
+        .await
+}
+
+fn read_members(body: Value, faults: &mut Vec<Fault>) -> Map<String, Value> {
+    match body {
+        Value::Object(members) => members,
+        _ => {
+            faults.push(Fault::new("#", "wrong-type", "the body must be an object"));
+            Map::new()
+        }
+    }
+}
+
+fn refuse_unknown_members(members: &Map<String, Value>, known: &str, faults: &mut Vec<Fault>) {
+    let mut found = Vec::new();
+    refuse_unknown(members, &[known], &mut found);
+    faults.extend(found.into_iter().map(|fault| fault.under("#")));
+}
+
+fn read_status(value: Option<Value>, faults: &mut Vec<Fault>) -> Option<Status> {
+    let (code, detail) = match value {
+        None => ("required", "`status` is missing"),
+        Some(Value::String(word)) => {
+            match word.parse().ok().filter(|status| SETTABLE.contains(status)) {
+                Some(status) => return Some(status),
+                None => (
+                    "not-allowed",
+                    "`status` must be pending, sent, accepted or declined; on an unknown invite \
+                     pending or failed",
+                ),
+            }
+        }
+        Some(_) => ("wrong-type", "`status` must be a string"),
+    };
+    faults.push(Fault::new("#/status", code, detail));
+    None
+}
+
+/// Withdraw an invite
+///
+/// A queued one here, an existing one at a provider that can.
+#[utoipa::path(
+    delete,
+    path = "/v1/invites/{id}",
+    tag = "invites",
+    params(
+        openapi::InviteParameter,
+        ("force" = Option<bool>, Query, description = "Withdraw although it is not proven that the \
+            provider's id is this invite's"),
+    ),
+    responses(
+        (status = 200, description = "The invite as it is now", body = InviteView),
+        openapi::AnyCall,
+        openapi::NotFound,
+        openapi::Unprocessable,
+        openapi::OneChange,
+    )
+)]
+pub(crate) async fn revoke_invite(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+) -> Result<Json<InviteView>, Problem> {
+    caller.require(Scope::InvitesWrite)?;
+    let invite = find_invite(&gateway, &caller, &id).await?;
+    let mut parameters = Parameters::read(&uri, &["force"]);
+    let force = parameters.flag("force");
+    parameters.finish()?;
+    change(&gateway, &caller, invite.id, async move |engine, id| engine.revoke(id, force).await)
+        .await
+}
+
+/// Ask the provider about an invite now
+#[utoipa::path(
+    post,
+    path = "/v1/invites/{id}/refresh",
+    tag = "invites",
+    params(openapi::InviteParameter),
+    responses(
+        (status = 200, description = "The invite as it is now", body = InviteView),
+        openapi::AnyCall,
+        openapi::NotFound,
+        openapi::Unprocessable,
+        openapi::OneChange,
+    )
+)]
+pub(crate) async fn refresh_invite(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+) -> Result<Json<InviteView>, Problem> {
+    caller.require(Scope::InvitesWrite)?;
+    let invite = find_invite(&gateway, &caller, &id).await?;
+    refuse_parameters(&uri)?;
+    change(&gateway, &caller, invite.id, async move |engine, id| engine.refresh(id).await).await
+}
+
+/// Put an invite back in the queue
+///
+/// A failed one; an unknown one only at the risk of sending it twice.
+#[utoipa::path(
+    post,
+    path = "/v1/invites/{id}/retry",
+    tag = "invites",
+    params(openapi::InviteParameter),
+    request_body = Option<RetryRequest>,
+    responses(
+        (status = 200, description = "The invite as it is now", body = InviteView),
+        openapi::AnyCall,
+        openapi::WithBody,
+        openapi::NotFound,
+        openapi::Unprocessable,
+        openapi::OneChange,
+    )
+)]
+pub(crate) async fn retry_invite(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<InviteView>, Problem> {
+    caller.require(Scope::InvitesWrite)?;
+    let body = read_optional_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let invite = find_invite(&gateway, &caller, &id).await?;
+    let mut faults = Parameters::read(&uri, &[]).into_faults();
+    let mut accept_risk = false;
+    if let Some(body) = body {
+        let mut members = read_members(body, &mut faults);
+        match take(&mut members, "accept_duplicate_risk") {
+            None => {}
+            Some(Value::Bool(flag)) => accept_risk = flag,
+            Some(_) => faults.push(Fault::new(
+                "#/accept_duplicate_risk",
+                "wrong-type",
+                "`accept_duplicate_risk` must be true or false",
+            )),
+        }
+        refuse_unknown_members(&members, "accept_duplicate_risk", &mut faults);
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    change(&gateway, &caller, invite.id, async move |engine, id| {
+        engine.retry(id, accept_risk).await
+    })
+    .await
+}
+
+async fn change<C, F>(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: InviteId,
+    call: C,
+) -> Result<Json<InviteView>, Problem>
+where
+    C: FnOnce(Engine, InviteId) -> F,
+    F: Future<Output = Result<InviteRecord, OperationError>> + Send + 'static,
+{
+    let invite = crate::to_the_end(call(gateway.engine().clone(), id)).await??;
+    Ok(Json(InviteView::new(invite, gateway.clock().now(), caller.is_admin())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_status_that_a_caller_may_set_is_taken() {
+        let read = |value| {
+            let mut faults = Vec::new();
+            let status = read_status(value, &mut faults);
+            (status, faults.pop().map(|fault| fault.code))
+        };
+        assert_eq!(read(Some(json!("declined"))), (Some(Status::Declined), None));
+        for (value, code) in [
+            (None, "required"),
+            (Some(json!(1)), "wrong-type"),
+            (Some(json!("revoked")), "not-allowed"),
+            (Some(json!("Pending")), "not-allowed"),
+        ] {
+            assert_eq!(read(value), (None, Some(code.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Reading invites and the calls that were made for them.
+
+use axum::{Json, extract::State, http::Uri};
+use invite_core::{Address, BatchId, InviteId, Status};
+use invite_store::{AttemptView as Attempt, InviteFilter, InviteRecord};
+use jiff::Timestamp;
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    openapi,
+    problem::{Problem, codes},
+    query::{Parameters, cursor, refuse_parameters},
+    segment::Segment,
+    views::{AttemptList, AttemptView, InviteList, InviteView},
+};
+
+/// Invites on a page unless the caller says otherwise.
+const DEFAULT_PAGE: u32 = 50;
+/// Invites on a page at most.
+const MAX_PAGE: u32 = 200;
+
+const PARAMETERS: &[&str] = &[
+    "batch_id",
+    "provider",
+    "status",
+    "email",
+    "external_id",
+    "label",
+    "created_after",
+    "created_before",
+    "updated_after",
+    "tenant",
+    "limit",
+    "cursor",
+];
+
+/// List invites
+///
+/// Newest first; the pages do not shift when invites are created meanwhile.
+#[utoipa::path(
+    get,
+    path = "/v1/invites",
+    tag = "invites",
+    params(
+        ("batch_id" = Option<String>, Query, pattern = "^bat_[0-9a-f]{32}$",
+            description = "Those of one request"),
+        ("provider" = Option<String>, Query, description = "Those at one configured provider"),
+        openapi::StatusParameter,
+        ("email" = Option<String>, Query, description = "Those to one address"),
+        ("external_id" = Option<String>, Query, description = "Those with the caller's own id"),
+        ("label" = Option<Vec<String>>, Query, description = "`key:value`; repeated: all of them"),
+        ("created_after" = Option<Timestamp>, Query, description = "Accepted after this moment"),
+        ("created_before" = Option<Timestamp>, Query, description = "Accepted before this moment"),
+        ("updated_after" = Option<Timestamp>, Query, description = "Changed after this moment"),
+        ("tenant" = Option<String>, Query, description = "Those of one tenant; needs the scope admin"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Default 50"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = InviteList),
+        openapi::AnyCall,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn list_invites(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<InviteList>, Problem> {
+    caller.require(Scope::InvitesRead)?;
+    let mut parameters = Parameters::read(&uri, PARAMETERS);
+    let filter = read_filter(&mut parameters, &caller)?;
+    let limit = read_limit(&mut parameters);
+    let before = parameters.cursor::<InviteId>();
+    parameters.finish()?;
+    let page = gateway.store().invites(&filter, before, limit).await?;
+    let now = gateway.clock().now();
+    let view = |record| InviteView::new(record, now, caller.is_admin());
+    Ok(Json(InviteList {
+        invites: page.invites.into_iter().map(view).collect(),
+        next_cursor: page.next.map(cursor),
+    }))
+}
+
+fn read_limit(parameters: &mut Parameters) -> u32 {
+    let limit = parameters.parsed("limit", "a number from 1 to 200").unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        parameters.fault("limit", "out-of-range", "expected a number from 1 to 200");
+    }
+    limit
+}
+
+/// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
+fn read_filter(parameters: &mut Parameters, caller: &Caller) -> Result<InviteFilter, Problem> {
+    let tenant = parameters.one("tenant");
+    if tenant.is_some() {
+        caller.require(Scope::Admin)?;
+    }
+    let providers = match (parameters.one("provider"), caller.providers()) {
+        (Some(provider), _) => {
+            caller.require_provider(&provider)?;
+            vec![provider]
+        }
+        (None, Some(allowed)) => allowed.to_vec(),
+        (None, None) => Vec::new(),
+    };
+    if caller.providers().is_some_and(<[String]>::is_empty) {
+        let detail = "this key may use no provider";
+        return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
+    }
+    let moment = "a time such as 2026-01-31T12:00:00Z";
+    Ok(InviteFilter {
+        tenant: if caller.is_admin() { tenant } else { Some(caller.tenant().to_owned()) },
+        batch_id: parameters.parsed::<BatchId>("batch_id", "the id of a batch"),
+        providers,
+        statuses: read_statuses(parameters),
+        address: parameters.parsed::<Address>("email", "an email address"),
+        external_id: parameters.one("external_id"),
+        labels: read_labels(parameters),
+        created_after: parameters.parsed::<Timestamp>("created_after", moment),
+        created_before: parameters.parsed::<Timestamp>("created_before", moment),
+        updated_after: parameters.parsed::<Timestamp>("updated_after", moment),
+    })
+}
+
+fn read_statuses(parameters: &mut Parameters) -> Vec<Status> {
+    let mut statuses = Vec::new();
+    for word in parameters.all("status") {
+        match word.parse() {
+            Ok(status) => statuses.push(status),
+            Err(_) => parameters.fault("status", "not-allowed", "there is no such status"),
+        }
+    }
+    statuses
+}
+
+fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
+    let mut labels = Vec::new();
+    for label in parameters.all("label") {
+        match label.split_once(':') {
+            Some((key, value)) if !key.is_empty() => labels.push((key.into(), value.into())),
+            _ => parameters.fault("label", "invalid", "expected key:value"),
+        }
+    }
+    labels
+}
+
+/// The invite of this id, if the caller may see it.
+pub(crate) async fn find_invite(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> Result<InviteRecord, Problem> {
+    let Ok(id) = id.parse::<InviteId>() else { return Err(Problem::not_found("invite")) };
+    caller.require_invite(gateway.store().invite(id).await?)
+}
+
+/// Read an invite
+#[utoipa::path(
+    get,
+    path = "/v1/invites/{id}",
+    tag = "invites",
+    params(openapi::InviteParameter),
+    responses(
+        (status = 200, description = "The invite", body = InviteView),
+        openapi::AnyCall,
+        openapi::NotFound,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn get_invite(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+) -> Result<Json<InviteView>, Problem> {
+    caller.require(Scope::InvitesRead)?;
+    let invite = find_invite(&gateway, &caller, &id).await?;
+    refuse_parameters(&uri)?;
+    Ok(Json(InviteView::new(invite, gateway.clock().now(), caller.is_admin())))
+}
+
+/// List the calls made for an invite
+///
+/// Oldest first. With the scope invites:raw also this invite's part of what was exchanged.
+#[utoipa::path(
+    get,
+    path = "/v1/invites/{id}/attempts",
+    tag = "invites",
+    params(openapi::InviteParameter),
+    responses(
+        (status = 200, description = "The calls", body = AttemptList),
+        openapi::AnyCall,
+        openapi::NotFound,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn list_attempts(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+) -> Result<Json<AttemptList>, Problem> {
+    caller.require(Scope::InvitesRead)?;
+    let invite = find_invite(&gateway, &caller, &id).await?;
+    refuse_parameters(&uri)?;
+    let attempts = gateway.store().attempts(invite.id).await?;
+    let is_raw = caller.has(Scope::InvitesRaw);
+    let view = |attempt| view_attempt(&gateway, &invite, attempt, is_raw);
+    Ok(Json(AttemptList { attempts: attempts.into_iter().map(view).collect() }))
+}
+
+fn view_attempt(
+    gateway: &Gateway,
+    invite: &InviteRecord,
+    attempt: Attempt,
+    is_raw: bool,
+) -> AttemptView {
+    let kind = gateway.kinds().iter().find(|kind| Some(kind.name()) == invite.kind.as_deref());
+    let (request, reply) = kind
+        .filter(|_| is_raw)
+        .map(|kind| {
+            let request = attempt.call.as_ref().map(|call| call.body.as_str());
+            let request = request.or(attempt.request.as_deref());
+            kind.excerpt(request, attempt.reply.as_deref(), attempt.position, &invite.invitee)
+        })
+        .unzip();
+    AttemptView {
+        id: attempt.id,
+        provider: attempt.provider,
+        operation: attempt.operation,
+        started_at: attempt.started_at,
+        duration_ms: attempt
+            .finished_at
+            .map(|finished| finished.as_millisecond() - attempt.started_at.as_millisecond()),
+        outcome: attempt.outcome,
+        http_status: attempt.http_status,
+        config_revision: attempt.config_revision,
+        detail: attempt.detail,
+        traceparent: attempt.traceparent,
+        request,
+        reply,
+    }
+}

@@ -1,0 +1,42 @@
+//! The recorder behind `/metrics`. What is measured is said where it happens, through the
+//! `metrics` macros; labels come from small fixed sets.
+
+use std::{sync::OnceLock, time::Duration};
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of the duration histograms, in seconds.
+const DURATIONS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+/// How often what was measured is folded into the histograms if nobody asks for them.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The process's metrics cannot be recorded.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("recording metrics: {0}")]
+pub struct MetricsUnavailable(String);
+
+/// The process's metrics, recorded from the first call on; it must be made in the runtime.
+pub(crate) fn recorder() -> Result<PrometheusHandle, MetricsUnavailable> {
+    // A process has one recorder, whoever asks for it.
+    static RECORDER: OnceLock<Result<PrometheusHandle, MetricsUnavailable>> = OnceLock::new();
+    RECORDER.get_or_init(|| install().map_err(|e| MetricsUnavailable(e.to_string()))).clone()
+}
+
+fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new().set_buckets(&DURATIONS)?.install_recorder()?;
+    metrics::describe_counter!("http_requests_total", "Requests answered");
+    metrics::describe_histogram!(
+        "http_request_duration_seconds",
+        metrics::Unit::Seconds,
+        "Time from a request's head to its answer's head"
+    );
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}

@@ -1,0 +1,170 @@
+//! What happens around every request: its id, the problem's body, the headers that every answer
+//! carries, one line in the log and the metrics.
+//!
+//! Neither log nor metrics show a query, a body or an address.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::Response,
+};
+use invite_core::random;
+
+use crate::{
+    auth::Caller,
+    problem::{MEDIA_TYPE, Problem, codes},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps every request; the outermost of all.
+pub(crate) async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(request.headers());
+    let trace_id = trace_id(request.headers()).map(str::to_owned);
+    let method = method(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+
+    let mut response = next.run(request).await;
+    let problem = write_problem(&mut response, &request_id);
+    write_headers(response.headers_mut(), &request_id);
+
+    let elapsed = started.elapsed();
+    let status = response.status().as_u16();
+    count(method, route, status, elapsed);
+    let caller = response.extensions().get::<Caller>();
+    tracing::info!(
+        http.method = method,
+        http.route = route,
+        http.status = status,
+        duration_ms = elapsed.as_secs_f64() * 1000.0,
+        request.id = request_id,
+        trace.id = trace_id,
+        key.id = caller.map(|caller| caller.id().to_string()),
+        tenant = caller.map(Caller::tenant),
+        problem.code = problem,
+        "request"
+    );
+    response
+}
+
+/// The caller's own id if it is sane, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    });
+    given.map_or_else(|| crate::hex(&random::bytes::<16>()), str::to_owned)
+}
+
+/// The trace that the request belongs to (<https://www.w3.org/TR/trace-context/>).
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let is_id = |part: &str, length| {
+        part.len() == length
+            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            && part.bytes().any(|b| b != b'0')
+    };
+    let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_version = version.len() == 2 && version != "ff";
+    (is_version && is_id(trace, 32) && is_id(parent, 16) && parts.next().is_some()).then_some(trace)
+}
+
+/// One of few words: a caller can send any.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Writes the body of a problem, also where the router refused without one; returns its code.
+fn write_problem(response: &mut Response, request_id: &str) -> Option<&'static str> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let problem = response.extensions_mut().remove::<Problem>().unwrap_or_else(|| {
+        let code = codes::of_status(status);
+        Problem::new(code, code.title)
+    });
+    *response.body_mut() = problem.to_body(request_id).into();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    Some(problem.code())
+}
+
+fn write_headers(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+fn count(method: &'static str, route: &str, status: u16, elapsed: Duration) {
+    let class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    let labels =
+        [("method", method.to_owned()), ("route", route.to_owned()), ("status", class.to_owned())];
+    metrics::counter!("http_requests_total", &labels).increment(1);
+    metrics::histogram!("http_request_duration_seconds", &labels).record(elapsed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn the_callers_request_id_is_kept_if_it_is_sane() {
+        assert_eq!(request_id(&headers("x-request-id", "a.B_9-")), "a.B_9-");
+        let long = "x".repeat(65);
+        for insane in ["", "a b", "a,b", "ä", &long] {
+            let id = request_id(&headers("x-request-id", insane));
+            assert_ne!(id, insane);
+            assert_eq!(id.len(), 32);
+        }
+    }
+
+    #[test]
+    fn a_trace_is_read_from_a_valid_traceparent_only() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let parent = |text: &str| trace_id(&headers("traceparent", text)).map(str::to_owned);
+        let valid = format!("00-{trace}-b7ad6b7169203331-01");
+        assert_eq!(parent(&valid).as_deref(), Some(trace));
+        let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
+        let upper = valid.to_uppercase();
+        for invalid in ["", "00", &valid[..52], &zero, &upper, &valid.replacen("00", "ff", 1)] {
+            assert_eq!(parent(invalid), None, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_method_has_one_word() {
+        assert_eq!(method(&Method::from_bytes(b"BREW").unwrap()), "other");
+        assert_eq!(method(&Method::PATCH), "PATCH");
+    }
+}

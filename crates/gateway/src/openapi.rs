@@ -1,0 +1,145 @@
+//! The OpenAPI document: generated from the handlers; here is what they share. Every status that a
+//! call can answer with stands in it.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use utoipa::{
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    openapi::{
+        Content, Ref, RefOr, Response, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::problem::{FaultView, MEDIA_TYPE, ProblemView};
+
+/// The document without its calls.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Invite Gateway",
+        description = "One API for invitations through several providers: accepted durably, \
+            delivered once."
+    ),
+    components(schemas(ProblemView, FaultView)),
+    security(("api_key" = [])),
+    modifiers(&ApiKeyScheme),
+    tags(
+        (name = "invites", description = "Creating, reading and changing invites"),
+        (name = "providers", description = "Configured providers and their kinds"),
+        (name = "service", description = "For those who run the gateway"),
+    )
+)]
+pub(crate) struct Document;
+
+struct ApiKeyScheme;
+
+impl Modify for ApiKeyScheme {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key of this gateway (`igk_…`)"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Writes the configured number of invites per request into the document.
+pub(crate) fn limit_invites(document: &mut utoipa::openapi::OpenApi, max: usize) {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    let request = schemas.and_then(|schemas| schemas.get_mut("NewInvites"));
+    if let Some(RefOr::T(utoipa::openapi::Schema::Object(request))) = request
+        && let Some(RefOr::T(utoipa::openapi::Schema::Array(invites))) =
+            request.properties.get_mut("invites")
+    {
+        invites.max_items = Some(max);
+    }
+}
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+fn problems(statuses: &[StatusCode]) -> Responses {
+    let problem = |status: &StatusCode| {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new()
+            .description(status.canonical_reason().unwrap_or("A problem"))
+            .content(MEDIA_TYPE, content)
+            .build();
+        (status.as_str().to_owned(), RefOr::T(response))
+    };
+    statuses.iter().map(problem).collect()
+}
+
+macro_rules! problem_sets {
+    ($($(#[$doc:meta])* $name:ident = [$($status:ident),*];)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) struct $name;
+
+            impl IntoResponses for $name {
+                fn responses() -> Responses {
+                    problems(&[$(StatusCode::$status),*])
+                }
+            }
+        )*
+    };
+}
+
+problem_sets! {
+    /// What any call with a key can be answered with.
+    AnyCall = [
+        UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS, INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
+    ];
+    /// What a call with a JSON body can be answered with.
+    WithBody = [BAD_REQUEST, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
+    /// The content or the parameters are not valid.
+    Unprocessable = [UNPROCESSABLE_ENTITY];
+    /// Nothing is there, or nothing that the caller may see.
+    NotFound = [NOT_FOUND];
+    /// The gateway cannot do its work.
+    NotReady = [SERVICE_UNAVAILABLE];
+    /// What asking a provider can be answered with.
+    AtProvider = [BAD_GATEWAY, GATEWAY_TIMEOUT];
+    /// What changing one invite can be answered with.
+    OneChange = [CONFLICT, BAD_GATEWAY, GATEWAY_TIMEOUT];
+}
+
+/// The path of one invite.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct InviteParameter {
+    /// The invite's id.
+    #[param(pattern = "^inv_[0-9a-f]{32}$")]
+    id: String,
+}
+
+/// The filter by status.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct StatusParameter {
+    /// Those in one of these statuses; repeatable.
+    #[param(inline)]
+    status: Option<Vec<StatusWord>>,
+}
+
+/// The statuses of an Invite.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes invite_core::Status, which knows nothing of OpenAPI")]
+enum StatusWord {
+    Queued,
+    Sending,
+    Unknown,
+    AwaitingApproval,
+    Pending,
+    Sent,
+    Accepted,
+    Declined,
+    Expired,
+    Revoked,
+    Failed,
+}

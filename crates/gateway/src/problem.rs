@@ -1,0 +1,359 @@
+//! Problem details (RFC 9457): what every answer that is no success looks like.
+//!
+//! A handler returns a [`Problem`]; the outermost middleware renders it, because only there the
+//! request's id is known. Which status a code has stands in [`codes`] and nowhere else.
+
+pub(crate) mod codes;
+pub(crate) mod pages;
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use invite_core::{Fault, Outcome, ProviderError};
+use invite_delivery::{AcceptError, OperationError};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+pub(crate) use codes::{Code, Origin};
+
+/// The media type of a problem.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+/// When to ask again where nothing says better.
+const RETRY_SOON: Duration = Duration::from_secs(5);
+
+/// Why a request was not done as asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
+    code: &'static Code,
+    detail: String,
+    outcome: Outcome,
+    errors: Vec<Fault>,
+    provider: Option<ProviderPart>,
+    retry_after: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+struct ProviderPart {
+    name: String,
+    code: Option<String>,
+    http_status: Option<u16>,
+}
+
+impl Problem {
+    /// A problem; the detail is one line for the person who reads it.
+    pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            code,
+            detail: detail.into(),
+            outcome: code.outcome,
+            errors: Vec::new(),
+            provider: None,
+            retry_after: (code.status == Some(StatusCode::SERVICE_UNAVAILABLE))
+                .then_some(RETRY_SOON),
+        }))
+    }
+
+    /// A problem with a fault for each place that is wrong.
+    pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// A problem that passes with time.
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// There is no such thing, or none that the caller may see.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(&codes::NOT_FOUND, format!("there is no such {what}"))
+    }
+
+    /// What is wrong with the content of a request. If every fault is of one kind that has a code
+    /// of its own, the problem has that code.
+    pub fn invalid(errors: Vec<Fault>) -> Self {
+        let own = errors.first().and_then(|first| {
+            let code = [&codes::NO_ROUTE, &codes::PROVIDER_DISABLED]
+                .into_iter()
+                .find(|code| code.word == first.code)?;
+            errors.iter().all(|fault| fault.code == code.word).then_some(code)
+        });
+        let detail = match errors.as_slice() {
+            [only] => format!("{}: {}", only.pointer, only.detail),
+            several => format!("{} faults; `errors` lists them", several.len()),
+        };
+        Self::new(own.unwrap_or(&codes::VALIDATION_FAILED), detail).with_errors(errors)
+    }
+
+    /// A problem at a provider, or with what it answered.
+    pub fn of_provider(provider: &str, error: &ProviderError) -> Self {
+        let stored = invite_delivery::refused(Some(provider), error);
+        let word = stored.get("code").and_then(Value::as_str).unwrap_or_default();
+        let code = match codes::find(word) {
+            // Without a status nothing readable came back.
+            Some(code) if code.outcome == Outcome::Unknown && error.http_status.is_none() => {
+                &codes::PROVIDER_TIMEOUT
+            }
+            Some(code) => code,
+            None => &codes::OUTCOME_UNKNOWN,
+        };
+        let mut problem = Self::new(code, error.message.clone());
+        problem.0.outcome = error.outcome;
+        problem.0.retry_after = error.retry_after;
+        problem.0.provider = Some(ProviderPart {
+            name: provider.to_owned(),
+            code: error.code.clone(),
+            http_status: error.http_status,
+        });
+        problem
+    }
+
+    /// The word of its code.
+    pub fn code(&self) -> &'static str {
+        self.0.code.word
+    }
+
+    /// The status to answer with.
+    pub fn status(&self) -> StatusCode {
+        self.0.code.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// As the `error` of an Invite, as the store keeps it: [`with_title`] completes it.
+    pub fn to_reason(&self) -> Value {
+        let mut view = self.view();
+        view.kind = None;
+        view.title = None;
+        serde_json::to_value(view).unwrap_or_default()
+    }
+
+    /// The body of an answer.
+    pub fn to_body(&self, request_id: &str) -> Vec<u8> {
+        let mut view = self.view();
+        view.status = Some(self.status().as_u16());
+        view.request_id = Some(request_id.to_owned());
+        serde_json::to_vec(&view).unwrap_or_default()
+    }
+
+    fn view(&self) -> ProblemView {
+        let Details { code, detail, outcome, errors, provider, .. } = &*self.0;
+        ProblemView {
+            kind: Some(kind(code.word)),
+            title: Some(code.title.to_owned()),
+            status: None,
+            detail: detail.clone(),
+            code: code.word.to_owned(),
+            request_id: None,
+            origin: code.origin,
+            outcome: *outcome,
+            provider: provider.as_ref().map(|part| part.name.clone()),
+            provider_code: provider.as_ref().and_then(|part| part.code.clone()),
+            provider_http_status: provider.as_ref().and_then(|part| part.http_status),
+            errors: (!errors.is_empty()).then(|| errors.clone()),
+        }
+    }
+}
+
+fn kind(code: &str) -> String {
+    format!("/problems/{code}")
+}
+
+/// A stored reason as the `error` of an Invite: with `type` and `title` by its code.
+pub(crate) fn with_title(mut reason: Value) -> Value {
+    if let Value::Object(members) = &mut reason
+        && let Some(word) = members.get("code").and_then(Value::as_str).map(str::to_owned)
+    {
+        let title = codes::find(&word).map_or("The invite failed", |code| code.title);
+        members.insert("type".to_owned(), kind(&word).into());
+        members.insert("title".to_owned(), title.into());
+    }
+    reason
+}
+
+impl IntoResponse for Problem {
+    /// Headers and status; the middleware writes the body.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        if let Some(wait) = self.0.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<invite_store::Error> for Problem {
+    fn from(error: invite_store::Error) -> Self {
+        match error {
+            invite_store::Error::CommitUnknown => Self::new(
+                &codes::ACCEPT_UNKNOWN,
+                "the database did not say whether it stored the change; send the request again \
+                 with the same Idempotency-Key, or look first",
+            ),
+            invite_store::Error::Corrupt { .. } => {
+                tracing::error!(%error, "a row of the database cannot be read");
+                Self::new(&codes::INTERNAL, "a row of the database cannot be read")
+            }
+            error => {
+                tracing::error!(%error, "the database does not do its part");
+                Self::new(&codes::NOT_READY, "the database does not answer; ask again later")
+            }
+        }
+    }
+}
+
+impl From<AcceptError> for Problem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::ShuttingDown => {
+                Self::new(&codes::NOT_READY, "the gateway is shutting down; nothing was accepted")
+            }
+            AcceptError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OperationError> for Problem {
+    fn from(error: OperationError) -> Self {
+        let detail = error.to_string();
+        let code = match error {
+            OperationError::NotFound => &codes::NOT_FOUND,
+            OperationError::AlreadyFinal { .. } => &codes::ALREADY_FINAL,
+            OperationError::NotSettled { .. } => &codes::NOT_SETTLED,
+            OperationError::NotRetryable { .. } | OperationError::NeverBound => {
+                &codes::NOT_RETRYABLE
+            }
+            OperationError::Unsupported { .. } => &codes::UNSUPPORTED_OPERATION,
+            OperationError::PairingUnproven => &codes::PAIRING_UNPROVEN,
+            OperationError::Duplicate { .. } => &codes::DUPLICATE,
+            OperationError::ProviderGone { .. } => &codes::PROVIDER_GONE,
+            OperationError::Provider { provider, error } => {
+                return if error.cause == invite_core::Cause::Unsupported {
+                    Self::new(&codes::UNSUPPORTED_OPERATION, detail)
+                } else {
+                    Self::of_provider(&provider, &error)
+                };
+            }
+            OperationError::Store(error) => return error.into(),
+        };
+        Self::new(code, detail)
+    }
+}
+
+/// A problem (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemView {
+    /// `/problems/` and the code: an address of this gateway with a page about it.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(required, value_type = String, format = "uri-reference")]
+    kind: Option<String>,
+    /// What the code means in general.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required, value_type = String)]
+    title: Option<String>,
+    /// The HTTP status; absent in the `error` of an Invite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u16, nullable = false)]
+    status: Option<u16>,
+    /// What happened in this case, in one line.
+    detail: String,
+    /// A stable word for programs.
+    code: String,
+    /// The request's id, as in `X-Request-Id`; absent in the `error` of an Invite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    request_id: Option<String>,
+    /// Whose doing it is.
+    origin: Origin,
+    /// What is known of the request's effect: `not_sent` is safe to send again, `rejected` would be
+    /// refused again, `throttled` later, `unknown` may have taken effect.
+    #[schema(schema_with = crate::views::outcome_schema)]
+    outcome: Outcome,
+    /// The provider that it happened at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    provider: Option<String>,
+    /// The provider's own code for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    provider_code: Option<String>,
+    /// The HTTP status that the provider answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    provider_http_status: Option<u16>,
+    /// One for each fault, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<FaultView>>, nullable = false)]
+    errors: Option<Vec<Fault>>,
+}
+
+/// One thing that is wrong, at a place.
+#[derive(ToSchema)]
+#[schema(as = Fault)]
+#[expect(dead_code, reason = "describes invite_core::Fault, which knows nothing of OpenAPI")]
+pub(crate) struct FaultView {
+    /// A JSON pointer into the body as a URI fragment (`#/invites/3/email`), or `?` and the name of
+    /// a query parameter. A missing member's pointer ends in its name.
+    pointer: String,
+    /// A stable word for programs.
+    code: String,
+    /// One sentence.
+    detail: String,
+    /// What was probably meant.
+    #[schema(nullable = false)]
+    suggestion: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: &str) -> Fault {
+        Fault::new("#/invites/0/to", code, "…")
+    }
+
+    #[test]
+    fn faults_of_one_kind_give_the_problem_their_code() {
+        assert_eq!(Problem::invalid(vec![fault("no-route"), fault("no-route")]).code(), "no-route");
+        let mixed = Problem::invalid(vec![fault("no-route"), fault("required")]);
+        assert_eq!(mixed.code(), "validation-failed");
+    }
+
+    #[test]
+    fn an_answer_and_an_invites_error_differ_in_status_and_request_id() {
+        let problem = Problem::invalid(vec![fault("required")]);
+        let body: Value = serde_json::from_slice(&problem.to_body("req")).unwrap();
+        let mut expected = with_title(problem.to_reason());
+        expected["status"] = 422.into();
+        expected["request_id"] = "req".into();
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_provider_that_did_not_answer_is_a_timeout_and_one_that_answered_is_not() {
+        let silent = ProviderError::new(Outcome::Unknown, "no answer");
+        assert_eq!(Problem::of_provider("p", &silent).status(), StatusCode::GATEWAY_TIMEOUT);
+        let garbled = silent.with_status(500);
+        assert_eq!(Problem::of_provider("p", &garbled).status(), StatusCode::BAD_GATEWAY);
+    }
+
+    #[test]
+    fn a_retry_is_never_asked_for_in_less_than_a_second() {
+        let problem =
+            Problem::new(&codes::BACKLOG_FULL, "…").with_retry_after(Duration::from_millis(10));
+        assert_eq!(problem.into_response().headers()[header::RETRY_AFTER], "1");
+    }
+}

@@ -1,0 +1,234 @@
+//! The one table of problem codes: what each is called, which HTTP status answers with it, and
+//! what the person who meets it can do.
+
+use axum::http::StatusCode;
+use invite_core::Outcome;
+use utoipa::ToSchema;
+
+/// Whose doing a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The request asks for what cannot be done.
+    Caller,
+    /// The gateway cannot do it at present.
+    Gateway,
+    /// The provider said no, or nothing.
+    Provider,
+}
+
+/// One kind of problem.
+#[derive(Debug)]
+pub struct Code {
+    /// The stable word, also the last part of the problem's `type`.
+    pub word: &'static str,
+    /// What an answer with it has as its status; none for what only an Invite's `error` carries.
+    pub status: Option<StatusCode>,
+    /// Whose doing it is.
+    pub origin: Origin,
+    /// What is known of the effect of the request.
+    pub outcome: Outcome,
+    /// One line that does not change from case to case.
+    pub title: &'static str,
+    /// What it means and what to do, for its page.
+    pub meaning: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $word:literal $status:expr, $origin:ident, $outcome:ident,
+       $title:literal, $meaning:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub static $name: Code = Code {
+                word: $word,
+                status: $status,
+                origin: Origin::$origin,
+                outcome: Outcome::$outcome,
+                title: $title,
+                meaning: $meaning,
+            };
+        )*
+
+        /// Every code.
+        static ALL: &[&Code] = &[$(&$name,)*];
+    };
+}
+
+/// The code of this word.
+pub fn find(word: &str) -> Option<&'static Code> {
+    ALL.iter().copied().find(|code| code.word == word)
+}
+
+/// The code for a status that was answered without a problem (by the router).
+pub fn of_status(status: StatusCode) -> &'static Code {
+    match status {
+        StatusCode::NOT_FOUND => &NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED => &METHOD_NOT_ALLOWED,
+        StatusCode::PAYLOAD_TOO_LARGE => &TOO_LARGE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => &UNSUPPORTED_MEDIA_TYPE,
+        status if status.is_client_error() => &MALFORMED_REQUEST,
+        _ => &INTERNAL,
+    }
+}
+
+codes! {
+    UNAUTHORIZED = "unauthorized" Some(StatusCode::UNAUTHORIZED), Caller, Rejected,
+        "A valid API key is needed",
+        "Send the header `Authorization: Bearer` with an API key of this gateway. The key may be \
+         missing, misspelt, expired or revoked.";
+    INSUFFICIENT_SCOPE = "insufficient-scope" Some(StatusCode::FORBIDDEN), Caller, Rejected,
+        "The API key lacks the scope for this",
+        "The detail names the scope. An administrator can make a key that has it.";
+    PROVIDER_NOT_ALLOWED = "provider-not-allowed" Some(StatusCode::FORBIDDEN), Caller, Rejected,
+        "The API key may not use this provider",
+        "The key is limited to some providers, and the request concerns another one. Nothing of \
+         the request was done. Name another provider in `to`, or use another key.";
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type" Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        Caller, Rejected,
+        "The body is not of the media type that this call takes",
+        "Send JSON in UTF-8 without a content coding, with the header `Content-Type: \
+         application/json`.";
+    TOO_LARGE = "too-large" Some(StatusCode::PAYLOAD_TOO_LARGE), Caller, Rejected,
+        "The body is too large",
+        "Send fewer invites in one request. The limit is the setting `server.max_body_bytes`.";
+    MALFORMED_JSON = "malformed-json" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
+        "The body is not well-formed JSON",
+        "The detail says at which line and column reading stopped.";
+    MALFORMED_HEADER = "malformed-header" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
+        "A header of the request is malformed",
+        "The detail names the header and its form.";
+    MALFORMED_REQUEST = "malformed-request" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
+        "The request could not be read",
+        "It does not follow HTTP, or it broke off.";
+    VALIDATION_FAILED = "validation-failed" Some(StatusCode::UNPROCESSABLE_ENTITY), Caller,
+        Rejected,
+        "The request's content is not valid",
+        "The member `errors` lists every fault with a pointer to its place. Nothing was accepted.";
+    NO_ROUTE = "no-route" Some(StatusCode::UNPROCESSABLE_ENTITY), Caller, Rejected,
+        "No route is for this invite",
+        "The invite does not say where to, and no routing rule matches it. Name a provider or a \
+         route in `to`.";
+    PROVIDER_DISABLED = "provider-disabled" Some(StatusCode::UNPROCESSABLE_ENTITY), Caller,
+        Rejected,
+        "The provider takes no new invites",
+        "An administrator switched the provider off for new invites. Those it has are finished.";
+    QUOTA_EXCEEDED = "quota-exceeded" Some(StatusCode::UNPROCESSABLE_ENTITY), Caller, Rejected,
+        "The provider's quota of live invites is used up",
+        "An administrator limited the live invites at this provider (`limits.quota`). Wait until \
+         some are answered or expire, or withdraw some.";
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused" Some(StatusCode::UNPROCESSABLE_ENTITY),
+        Caller, Rejected,
+        "The Idempotency-Key was used for another request",
+        "A key stands for one request body. Use a new key for a new request.";
+    UNSUPPORTED_OPERATION = "unsupported-operation" Some(StatusCode::UNPROCESSABLE_ENTITY),
+        Caller, Rejected,
+        "The provider does not offer this operation",
+        "What a provider can do is in its `capabilities` in `GET /v1/providers`.";
+    NOT_FOUND = "not-found" Some(StatusCode::NOT_FOUND), Caller, Rejected,
+        "There is no such thing here",
+        "Nothing is at this address, or nothing that this key may see.";
+    METHOD_NOT_ALLOWED = "method-not-allowed" Some(StatusCode::METHOD_NOT_ALLOWED), Caller,
+        Rejected,
+        "The method is not offered at this address",
+        "The header `Allow` lists the methods that are.";
+    ALREADY_FINAL = "already-final" Some(StatusCode::CONFLICT), Caller, Rejected,
+        "The invite has ended",
+        "Its status is final and does not change any more.";
+    NOT_SETTLED = "not-settled" Some(StatusCode::CONFLICT), Caller, Rejected,
+        "The invite is not settled yet",
+        "A call is under way, its outcome is being found out, or an approval is awaited. Ask again \
+         when the status has changed.";
+    PAIRING_UNPROVEN = "pairing-unproven" Some(StatusCode::CONFLICT), Caller, Rejected,
+        "Which invite carries the provider's id is not proven",
+        "Withdrawing could hit another person's invite. Look it up at the provider; `?force=true` \
+         withdraws without the proof.";
+    DUPLICATE = "duplicate" Some(StatusCode::CONFLICT), Caller, Rejected,
+        "The person already has a live invite there",
+        "A live invite to the same address at the same destination exists; the detail names it.";
+    NOT_RETRYABLE = "not-retryable" Some(StatusCode::CONFLICT), Caller, Rejected,
+        "The invite cannot be retried",
+        "Only a failed invite is retried, or an unknown one at your own risk \
+         (`accept_duplicate_risk`). One that was refused as invalid has nothing to send: post a \
+         corrected one.";
+    PROVIDER_GONE = "provider-gone" Some(StatusCode::CONFLICT), Gateway, NotSent,
+        "The invite's provider is no longer configured",
+        "An administrator removed the provider. It can be asked again once it is configured \
+         again.";
+    RATE_LIMITED = "rate-limited" Some(StatusCode::TOO_MANY_REQUESTS), Caller, NotSent,
+        "The API key's own limit of requests is reached",
+        "Wait as long as the header `Retry-After` says. Nothing of the request was done.";
+    PROVIDER_REJECTED = "provider-rejected" Some(StatusCode::BAD_GATEWAY), Provider, Rejected,
+        "The provider refused",
+        "The provider's own code and status stand beside it. The same request would be refused \
+         again.";
+    PROVIDER_CREDENTIALS = "provider-credentials" Some(StatusCode::BAD_GATEWAY), Provider,
+        Rejected,
+        "The provider refused the gateway's credential",
+        "An administrator has to look at the provider's configuration; nothing is wrong with the \
+         request.";
+    PROVIDER_QUOTA = "provider-quota" Some(StatusCode::BAD_GATEWAY), Provider, Rejected,
+        "A quota at the provider is used up",
+        "The account at the provider has reached one of its limits.";
+    PROVIDER_THROTTLED = "provider-throttled" Some(StatusCode::BAD_GATEWAY), Provider, Throttled,
+        "The provider asks to wait",
+        "It takes no more requests for now. Ask again later.";
+    PROVIDER_UNREACHABLE = "provider-unreachable" Some(StatusCode::BAD_GATEWAY), Provider, NotSent,
+        "The provider cannot be reached",
+        "No byte of the request was sent to it; asking again is safe.";
+    OUTCOME_UNKNOWN = "outcome-unknown" Some(StatusCode::BAD_GATEWAY), Provider, Unknown,
+        "What the call to the provider did is not known",
+        "The provider's answer could not be read as one, so the call may have taken effect. \
+         `POST /v1/invites/{id}/refresh` tells.";
+    PROVIDER_TIMEOUT = "provider-timeout" Some(StatusCode::GATEWAY_TIMEOUT), Provider, Unknown,
+        "The provider did not answer in time",
+        "The change may have happened. `POST /v1/invites/{id}/refresh` tells.";
+    NOT_READY = "not-ready" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
+        "The gateway is not ready",
+        "It is starting, stopping, or its database does not answer. Nothing was done. Ask again \
+         after the time in `Retry-After`.";
+    BACKLOG_FULL = "backlog-full" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
+        "Too many invites wait for this provider",
+        "Nothing was accepted. Ask again after the time in `Retry-After`.";
+    ACCEPT_UNKNOWN = "accept-unknown" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, Unknown,
+        "Whether the request was accepted is not known",
+        "The database did not say whether it stored the request. Send it again with the same \
+         Idempotency-Key; without one, look for the invites first.";
+    INTERNAL = "internal" Some(StatusCode::INTERNAL_SERVER_ERROR), Gateway, Unknown,
+        "The gateway failed",
+        "This is a defect. The gateway's log says more under the same request id.";
+    GIVEN_UP = "given-up" None, Gateway, NotSent,
+        "It could not be sent in time",
+        "The provider could not be reached or took no requests for as long as \
+         `limits.retry.give_up_after` says. `POST /v1/invites/{id}/retry` queues it again.";
+    ALREADY_HELD = "already-held" None, Gateway, Rejected,
+        "Another invite here already stands for it",
+        "The provider answered with an invite that another Invite of this gateway already stands \
+         for. Nothing new is known to exist.";
+    FOUND_ABSENT = "found-absent" None, Caller, Rejected,
+        "A person found that it does not exist",
+        "Its outcome was unknown, and a person recorded that it does not exist at the provider.";
+    NOT_SENT = "not-sent" None, Gateway, NotSent,
+        "It was not sent",
+        "The detail says why. No call was made for it.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = ALL.iter().map(|code| code.word).collect();
+        assert_eq!(words.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_status_and_the_code_for_it_agree() {
+        for code in [404, 405, 413, 415, 400, 500] {
+            let status = StatusCode::from_u16(code).unwrap();
+            assert_eq!(of_status(status).status, Some(status));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading query parameters: unknown, repeated and malformed ones are all found at once.
+
+use std::str::FromStr;
+
+use axum::http::Uri;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use invite_core::{Fault, schema::nearest};
+
+use crate::problem::Problem;
+
+/// The parameters of a request, and what is wrong with them.
+pub(crate) struct Parameters {
+    pairs: Vec<(String, String)>,
+    faults: Vec<Fault>,
+}
+
+impl Parameters {
+    /// Reads the query; parameters other than the known ones are faults.
+    pub fn read(uri: &Uri, known: &[&str]) -> Self {
+        let query = uri.query().unwrap_or_default();
+        let mut parameters = Self { pairs: Vec::new(), faults: Vec::new() };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if !known.contains(&&*name) {
+                let shown: String = name.chars().take(64).collect();
+                let mut fault = Fault::new(
+                    format!("?{shown}"),
+                    "unknown-parameter",
+                    "this parameter is not known here",
+                );
+                fault.suggestion = nearest(&shown, known.iter().copied()).map(str::to_owned);
+                parameters.faults.push(fault);
+            } else if value.chars().any(char::is_control) {
+                parameters.fault(&name, "invalid", "control characters are not allowed");
+            } else {
+                parameters.pairs.push((name.into_owned(), value.into_owned()));
+            }
+        }
+        parameters
+    }
+
+    /// Notes what is wrong with a parameter.
+    pub fn fault(&mut self, name: &str, code: &str, detail: impl Into<String>) {
+        self.faults.push(Fault::new(format!("?{name}"), code, detail));
+    }
+
+    /// Every value of a parameter that may be repeated.
+    pub fn all(&mut self, name: &str) -> Vec<String> {
+        self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter that may be given once.
+    pub fn one(&mut self, name: &str) -> Option<String> {
+        let mut values = self.all(name);
+        if values.len() > 1 {
+            self.fault(name, "repeated", format!("`{name}` may be given once"));
+        }
+        (!values.is_empty()).then(|| values.swap_remove(0))
+    }
+
+    /// A value of another type; `wanted` says which.
+    pub fn parsed<T: FromStr>(&mut self, name: &str, wanted: &str) -> Option<T> {
+        let value = self.one(name)?;
+        let parsed = value.parse().ok();
+        if parsed.is_none() {
+            self.fault(name, "invalid", format!("expected {wanted}"));
+        }
+        parsed
+    }
+
+    /// `true` or `false`; absent is false.
+    pub fn flag(&mut self, name: &str) -> bool {
+        self.parsed(name, "true or false").unwrap_or(false)
+    }
+
+    /// Where the last page ended, as [`cursor`] wrote it.
+    pub fn cursor<T: FromStr>(&mut self) -> Option<T> {
+        let given = self.one("cursor")?;
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode(&given).ok();
+        let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let position = text.and_then(|text| text.parse().ok());
+        if position.is_none() {
+            self.fault("cursor", "invalid", "expected the `next_cursor` of an earlier answer");
+        }
+        position
+    }
+
+    /// What is wrong with the parameters.
+    pub fn into_faults(self) -> Vec<Fault> {
+        self.faults
+    }
+
+    /// Refuses the request if anything is wrong with its parameters.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults)) }
+    }
+}
+
+/// Refuses parameters where none are taken.
+pub(crate) fn refuse_parameters(uri: &Uri) -> Result<(), Problem> {
+    Parameters::read(uri, &[]).finish()
+}
+
+/// A position in a list as callers get it: opaque, and nothing secret.
+pub(crate) fn cursor(position: impl ToString) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(position.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Parameters {
+        let uri = format!("/v1/invites?{query}").parse().unwrap();
+        Parameters::read(&uri, &["limit", "label", "cursor", "dry_run"])
+    }
+
+    fn faults(parameters: Parameters) -> Vec<(String, String)> {
+        parameters.into_faults().into_iter().map(|f| (f.pointer, f.code)).collect()
+    }
+
+    fn fault(pointer: &str, code: &str) -> (String, String) {
+        (pointer.to_owned(), code.to_owned())
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once() {
+        let mut parameters = read("limt=1&limit=x&dry_run=yes&cursor=%00");
+        assert_eq!(parameters.parsed::<u32>("limit", "a number"), None);
+        assert!(!parameters.flag("dry_run"));
+        let expected = [
+            fault("?limt", "unknown-parameter"),
+            fault("?cursor", "invalid"),
+            fault("?limit", "invalid"),
+            fault("?dry_run", "invalid"),
+        ];
+        assert_eq!(faults(parameters), expected);
+    }
+
+    #[test]
+    fn a_parameter_is_repeated_only_where_it_may_be() {
+        let mut parameters = read("label=a:1&label=b:2&limit=1&limit=2");
+        assert_eq!(parameters.all("label"), ["a:1", "b:2"]);
+        parameters.one("limit");
+        assert_eq!(faults(parameters), [fault("?limit", "repeated")]);
+    }
+
+    #[test]
+    fn a_cursor_reads_back_and_anything_else_is_refused() {
+        let mut parameters = read(&format!("cursor={}", cursor(42)));
+        assert_eq!(parameters.cursor::<u32>(), Some(42));
+        for query in ["cursor=", "cursor=%FF", "cursor=eA"] {
+            let mut parameters = read(query);
+            assert_eq!(parameters.cursor::<u32>(), None);
+            assert_eq!(faults(parameters), [fault("?cursor", "invalid")], "{query}");
+        }
+    }
+}

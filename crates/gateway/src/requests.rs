@@ -1,0 +1,167 @@
+//! What callers send, as the OpenAPI document describes it. What is enforced stands in
+//! `submission` and `changes`, which find all faults at once where a derived reader stops at the
+//! first; a test compares the two.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use utoipa::{
+    ToSchema,
+    openapi::{
+        ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type,
+        schema::{AdditionalProperties, SchemaType},
+    },
+};
+
+use crate::submission::{
+    MAX_EXTERNAL_ID, MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS, MAX_MESSAGE, MAX_NAME,
+};
+
+const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f]*$";
+const NO_CONTROLS_BUT_LINES: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$";
+
+/// Invites to create.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `submission` reads")]
+pub(crate) struct NewInvites {
+    /// Where they go that do not say so themselves; absent: the routing rules decide.
+    #[schema(schema_with = targets_schema)]
+    to: Option<Vec<String>>,
+    /// The invites.
+    #[schema(min_items = 1, max_items = 1000)]
+    invites: Vec<NewInviteSchema>,
+    /// What to do about a person who already has a live invite at the same place: answer with that
+    /// (`return_existing`, the default), fail the item (`reject`), or send another (`send`).
+    on_duplicate: Option<OnDuplicateSchema>,
+}
+
+/// One invite to create.
+#[derive(ToSchema)]
+#[schema(as = NewInvite)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `submission` reads")]
+pub(crate) struct NewInviteSchema {
+    /// The address.
+    #[schema(max_length = 254, format = "email", example = "ada@example.org")]
+    email: String,
+    /// Given name.
+    #[schema(schema_with = name_schema)]
+    first_name: Option<String>,
+    /// Family name.
+    #[schema(schema_with = name_schema)]
+    last_name: Option<String>,
+    /// `+` and 8 to 15 digits.
+    #[schema(pattern = r"^\+[1-9][0-9]{7,14}$", example = "+15551234567")]
+    phone: Option<String>,
+    /// A text for the mail.
+    #[schema(schema_with = message_schema)]
+    message: Option<String>,
+    /// The caller's own id for it.
+    #[schema(schema_with = external_id_schema)]
+    external_id: Option<String>,
+    /// Stored, filterable and used by routing rules; never sent to a provider.
+    #[schema(schema_with = labels_schema)]
+    labels: Option<BTreeMap<String, String>>,
+    /// Where it goes; wins over the request's.
+    #[schema(schema_with = targets_schema)]
+    to: Option<Vec<String>>,
+    /// Per provider kind, in that provider's own vocabulary; schemas in `GET /v1/provider-kinds`.
+    #[schema(value_type = Option<BTreeMap<String, Map<String, Value>>>)]
+    options: Option<Map<String, Value>>,
+}
+
+/// What to do about a person who already has a live invite at the same place.
+#[derive(ToSchema)]
+#[schema(as = OnDuplicate)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes what `submission` reads")]
+pub(crate) enum OnDuplicateSchema {
+    /// Answer with the invite that exists.
+    ReturnExisting,
+    /// Fail the item.
+    Reject,
+    /// Send another.
+    Send,
+}
+
+/// A change of an invite.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `changes` reads")]
+pub(crate) struct InviteChange {
+    /// The status to set; `failed` only on an unknown invite.
+    status: SettableStatus,
+}
+
+/// A status that a caller may set.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes what `changes` reads")]
+pub(crate) enum SettableStatus {
+    /// Exists at the provider, no answer yet.
+    Pending,
+    /// Was mailed.
+    Sent,
+    /// The person accepted.
+    Accepted,
+    /// The person declined.
+    Declined,
+    /// Does not exist at the provider.
+    Failed,
+}
+
+/// How to retry an invite.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `changes` reads")]
+pub(crate) struct RetryRequest {
+    /// Send an unknown one again, although the person may then get two.
+    accept_duplicate_risk: Option<bool>,
+}
+
+fn text(max: usize, pattern: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .max_length(Some(max))
+        .pattern(Some(pattern))
+        .build()
+}
+
+/// The name of a provider or a route, or several.
+fn targets_schema() -> Schema {
+    let name = || ObjectBuilder::new().schema_type(Type::String);
+    OneOfBuilder::new()
+        .item(name())
+        .item(ArrayBuilder::new().items(name()).min_items(Some(1)))
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .into()
+}
+
+fn name_schema() -> Object {
+    text(MAX_NAME, NO_CONTROLS)
+}
+
+fn message_schema() -> Object {
+    text(MAX_MESSAGE, NO_CONTROLS_BUT_LINES)
+}
+
+fn external_id_schema() -> Object {
+    text(MAX_EXTERNAL_ID, NO_CONTROLS)
+}
+
+fn labels_schema() -> Object {
+    let string = || ObjectBuilder::new().schema_type(Type::String);
+    let key = string()
+        .min_length(Some(1))
+        .max_length(Some(MAX_LABEL_KEY))
+        .pattern(Some(r"^[^:\u0000-\u001f\u007f]+$"))
+        .build();
+    let value = string().max_length(Some(MAX_LABEL_VALUE)).pattern(Some(NO_CONTROLS)).build();
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .max_properties(Some(MAX_LABELS))
+        .property_names(Some(Schema::Object(key)))
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(Schema::Object(value)))))
+        .build()
+}

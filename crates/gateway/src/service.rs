@@ -1,0 +1,85 @@
+//! The endpoints for those who run the gateway: is it alive, is it ready, how is it doing.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, header},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    openapi,
+    problem::{Problem, codes},
+};
+
+type Metrics = ([(HeaderName, &'static str); 1], String);
+
+/// How the gateway is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`
+    status: &'static str,
+}
+
+/// Whether the process is alive
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "It is", body = Health))
+)]
+pub(crate) async fn get_liveness() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether the gateway can do its work
+///
+/// The database can be written to, and it is not shutting down.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    security(()),
+    responses(
+        (status = 200, description = "It can", body = Health),
+        openapi::NotReady,
+    )
+)]
+pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json<Health>, Problem> {
+    if gateway.engine().is_shutting_down() {
+        return Err(Problem::new(&codes::NOT_READY, "the gateway is shutting down"));
+    }
+    gateway.store().ping().await.map_err(|error| {
+        tracing::warn!(%error, "not ready: the database does not answer");
+        Problem::new(&codes::NOT_READY, "the database does not answer")
+    })?;
+    Ok(Json(Health { status: "ok" }))
+}
+
+/// Metrics, in the text format of Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "service",
+    responses(
+        (status = 200, description = "The metrics", body = String, content_type = "text/plain"),
+        openapi::AnyCall,
+    )
+)]
+pub(crate) async fn get_metrics(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+) -> Result<Metrics, Problem> {
+    caller.require(Scope::ProvidersRead)?;
+    Ok(get_open_metrics(State(gateway)).await)
+}
+
+/// The metrics on an address of their own.
+pub(crate) async fn get_open_metrics(State(gateway): State<Gateway>) -> Metrics {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, gateway.metrics().render())
+}

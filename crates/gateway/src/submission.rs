@@ -1,0 +1,473 @@
+//! The body of `POST /v1/invites`: its form. Everything that is wrong with it is found at once,
+//! each fault with a pointer. Where the invites go, and what providers need, is in `binding`.
+
+use std::collections::BTreeMap;
+
+use invite_core::{
+    Address, Fault, Invitee, NewInvite,
+    schema::{escape, nearest},
+};
+use invite_store::OnDuplicate;
+use serde_json::{Map, Value};
+
+/// The longest name.
+pub(crate) const MAX_NAME: usize = 200;
+/// The longest external id.
+pub(crate) const MAX_EXTERNAL_ID: usize = 255;
+/// The longest message.
+pub(crate) const MAX_MESSAGE: usize = 256;
+/// Labels of one invite at most.
+pub(crate) const MAX_LABELS: usize = 16;
+/// The longest key of a label.
+pub(crate) const MAX_LABEL_KEY: usize = 64;
+/// The longest value of a label.
+pub(crate) const MAX_LABEL_VALUE: usize = 256;
+
+const REQUEST_MEMBERS: [&str; 3] = ["to", "invites", "on_duplicate"];
+const INVITE_MEMBERS: [&str; 9] = [
+    "email",
+    "first_name",
+    "last_name",
+    "phone",
+    "message",
+    "external_id",
+    "labels",
+    "to",
+    "options",
+];
+
+/// A request as far as it could be read.
+pub(crate) struct Submission {
+    /// Where invites go that do not say so themselves.
+    pub to: Option<Targets>,
+    /// What to do about people who already have a live invite.
+    pub on_duplicate: OnDuplicate,
+    /// The invites, in the order of the request.
+    pub items: Vec<Item>,
+    /// What is wrong with the request outside of its invites; pointers start with `#`.
+    pub faults: Vec<Fault>,
+}
+
+/// One invite as far as it could be read.
+pub(crate) struct Item {
+    /// What it says; what was malformed is left out.
+    pub invite: NewInvite,
+    /// The canonical address, if there is one.
+    pub address: Option<Address>,
+    /// Where it goes, if it says so.
+    pub to: Option<Targets>,
+    /// What is wrong with it; pointers are relative to it.
+    pub faults: Vec<Fault>,
+}
+
+/// The names in a `to`.
+pub(crate) struct Targets {
+    /// Names of providers and routes.
+    pub names: Vec<String>,
+    /// Written as an array.
+    is_array: bool,
+}
+
+impl Targets {
+    /// The pointer to one of the names, from where the `to` stands.
+    pub fn pointer(&self, index: usize) -> String {
+        if self.is_array { format!("/to/{index}") } else { "/to".to_owned() }
+    }
+}
+
+/// Reads a body. At most `max_items` invites are read.
+pub(crate) fn read(body: Value, max_items: usize) -> Submission {
+    let mut faults = Vec::new();
+    let mut members = match body {
+        Value::Object(members) => members,
+        _ => {
+            faults.push(Fault::new("", "wrong-type", "the body must be an object"));
+            Map::new()
+        }
+    };
+    let is_object = faults.is_empty();
+    let to = read_targets(&mut members, &mut faults);
+    let on_duplicate = read_on_duplicate(&mut members, &mut faults);
+    let items = match members.remove("invites") {
+        Some(Value::Array(items)) if (1..=max_items).contains(&items.len()) => {
+            items.into_iter().map(read_item).collect()
+        }
+        Some(Value::Array(items)) => {
+            let code = if items.is_empty() { "too-few" } else { "too-many" };
+            let detail = format!("`invites` holds 1 to {max_items} invites, not {}", items.len());
+            faults.push(Fault::new("/invites", code, detail));
+            Vec::new()
+        }
+        Some(_) => {
+            faults.push(Fault::new("/invites", "wrong-type", "`invites` must be an array"));
+            Vec::new()
+        }
+        None if is_object => {
+            faults.push(Fault::new("/invites", "required", "`invites` is missing"));
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    refuse_unknown(&members, &REQUEST_MEMBERS, &mut faults);
+    let faults = faults.into_iter().map(|fault| fault.under("#")).collect();
+    Submission { to, on_duplicate, items, faults }
+}
+
+fn read_item(item: Value) -> Item {
+    let mut faults = Vec::new();
+    let Value::Object(mut members) = item else {
+        faults.push(Fault::new("", "wrong-type", "an invite must be an object"));
+        return Item { invite: NewInvite::default(), address: None, to: None, faults };
+    };
+    let (email, address) = read_email(&mut members, &mut faults);
+    let mut text = |name, max| read_text(&mut members, name, max, &mut faults);
+    let invitee = Invitee {
+        email,
+        first_name: text("first_name", MAX_NAME),
+        last_name: text("last_name", MAX_NAME),
+        message: text("message", MAX_MESSAGE),
+        phone: read_phone(&mut members, &mut faults),
+    };
+    let external_id = read_text(&mut members, "external_id", MAX_EXTERNAL_ID, &mut faults);
+    let labels = read_labels(&mut members, &mut faults);
+    let to = read_targets(&mut members, &mut faults);
+    let options = read_options(&mut members, &mut faults);
+    refuse_unknown(&members, &INVITE_MEMBERS, &mut faults);
+    Item { invite: NewInvite { invitee, external_id, labels, options }, address, to, faults }
+}
+
+/// Refuses the members that were not taken out.
+pub(crate) fn refuse_unknown(
+    members: &Map<String, Value>,
+    known: &[&str],
+    faults: &mut Vec<Fault>,
+) {
+    for name in members.keys() {
+        let pointer = format!("/{}", escape(name));
+        let mut fault = Fault::new(pointer, "unknown-member", "this member is not known here");
+        fault.suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
+        faults.push(fault);
+    }
+}
+
+/// Takes an optional member out; `null` is as good as absent.
+pub(crate) fn take(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
+    members.remove(name).filter(|value| !value.is_null())
+}
+
+fn read_email(
+    members: &mut Map<String, Value>,
+    faults: &mut Vec<Fault>,
+) -> (String, Option<Address>) {
+    match members.remove("email") {
+        Some(Value::String(email)) => match email.parse::<Address>() {
+            Ok(address) => (email, Some(address)),
+            Err(error) => {
+                let code = match error {
+                    invite_core::address::InvalidAddress::TooLong => "too-long",
+                    _ => "invalid",
+                };
+                faults.push(Fault::new("/email", code, error.to_string()));
+                (email, None)
+            }
+        },
+        Some(_) => {
+            faults.push(Fault::new("/email", "wrong-type", "`email` must be a string"));
+            (String::new(), None)
+        }
+        None => {
+            faults.push(Fault::new("/email", "required", "`email` is missing"));
+            (String::new(), None)
+        }
+    }
+}
+
+fn read_text(
+    members: &mut Map<String, Value>,
+    name: &str,
+    max: usize,
+    faults: &mut Vec<Fault>,
+) -> Option<String> {
+    let value = take(members, name)?;
+    let pointer = || format!("/{name}");
+    let Value::String(text) = value else {
+        faults.push(Fault::new(pointer(), "wrong-type", format!("`{name}` must be a string")));
+        return None;
+    };
+    match check_text(&text, max, name == "message") {
+        Ok(()) => Some(text),
+        Err((code, detail)) => {
+            faults.push(Fault::new(pointer(), code, format!("`{name}` {detail}")));
+            None
+        }
+    }
+}
+
+/// Control characters have no place in a name or an id, and PostgreSQL stores no NUL; a message may
+/// have several lines.
+fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static str, String)> {
+    // As many bytes as characters are allowed can be no more characters than that.
+    if text.len() > max && text.chars().count() > max {
+        return Err(("too-long", format!("is longer than {max} characters")));
+    }
+    let refused = |c: char| c.is_ascii_control() && !(lines && matches!(c, '\n' | '\r' | '\t'));
+    if text.chars().any(refused) {
+        return Err(("invalid", "holds a control character".to_owned()));
+    }
+    Ok(())
+}
+
+fn read_phone(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<String> {
+    let value = take(members, "phone")?;
+    let Value::String(phone) = value else {
+        faults.push(Fault::new("/phone", "wrong-type", "`phone` must be a string"));
+        return None;
+    };
+    let is_phone = phone.strip_prefix('+').is_some_and(|digits| {
+        (8..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0')
+    });
+    if !is_phone {
+        let detail = "`phone` must be + and 8 to 15 digits, the first not 0";
+        faults.push(Fault::new("/phone", "invalid", detail));
+        return None;
+    }
+    Some(phone)
+}
+
+fn read_labels(
+    members: &mut Map<String, Value>,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<String, String> {
+    let labels = match take(members, "labels") {
+        None => return BTreeMap::new(),
+        Some(Value::Object(labels)) => labels,
+        Some(_) => {
+            let detail = "`labels` must be an object of strings";
+            faults.push(Fault::new("/labels", "wrong-type", detail));
+            return BTreeMap::new();
+        }
+    };
+    if labels.len() > MAX_LABELS {
+        let detail = format!("an invite has at most {MAX_LABELS} labels");
+        faults.push(Fault::new("/labels", "too-many", detail));
+        return BTreeMap::new();
+    }
+    let mut read = BTreeMap::new();
+    for (key, value) in labels {
+        let pointer = format!("/labels/{}", escape(&key));
+        match check_label(&key, &value) {
+            Ok(value) => {
+                let value = value.to_owned();
+                read.insert(key, value);
+            }
+            Err((code, detail)) => faults.push(Fault::new(pointer, code, detail)),
+        }
+    }
+    read
+}
+
+fn check_label<'a>(key: &str, value: &'a Value) -> Result<&'a str, (&'static str, String)> {
+    check_text(key, MAX_LABEL_KEY, false)
+        .map_err(|(code, detail)| (code, format!("the label's key {detail}")))?;
+    if key.is_empty() || key.contains(':') {
+        return Err(("invalid", "a label's key is not empty and has no `:`".to_owned()));
+    }
+    let text = value
+        .as_str()
+        .ok_or_else(|| ("wrong-type", "a label's value must be a string".to_owned()))?;
+    check_text(text, MAX_LABEL_VALUE, false)
+        .map_err(|(code, detail)| (code, format!("the label's value {detail}")))?;
+    Ok(text)
+}
+
+fn read_targets(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<Targets> {
+    let wrong = |pointer: String| {
+        let detail = "`to` must be the name of a provider or route, or an array of such names";
+        Fault::new(pointer, "wrong-type", detail)
+    };
+    match take(members, "to")? {
+        Value::String(name) => Some(Targets { names: vec![name], is_array: false }),
+        Value::Array(values) if values.is_empty() => {
+            faults.push(Fault::new("/to", "too-few", "`to` names nothing"));
+            None
+        }
+        Value::Array(values) => {
+            let before = faults.len();
+            let mut names = Vec::with_capacity(values.len());
+            for (index, value) in values.into_iter().enumerate() {
+                match value {
+                    Value::String(name) => names.push(name),
+                    _ => faults.push(wrong(format!("/to/{index}"))),
+                }
+            }
+            (faults.len() == before).then_some(Targets { names, is_array: true })
+        }
+        _ => {
+            faults.push(wrong("/to".to_owned()));
+            None
+        }
+    }
+}
+
+/// What the options hold is checked by the adapter of their kind.
+fn read_options(
+    members: &mut Map<String, Value>,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<String, Value> {
+    match take(members, "options") {
+        None => BTreeMap::new(),
+        Some(Value::Object(options)) => options.into_iter().collect(),
+        Some(_) => {
+            let detail = "`options` must be an object with a member per provider kind";
+            faults.push(Fault::new("/options", "wrong-type", detail));
+            BTreeMap::new()
+        }
+    }
+}
+
+fn read_on_duplicate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> OnDuplicate {
+    let Some(value) = take(members, "on_duplicate") else { return OnDuplicate::ReturnExisting };
+    match value.as_str() {
+        Some("return_existing") => OnDuplicate::ReturnExisting,
+        Some("reject") => OnDuplicate::Reject,
+        Some("send") => OnDuplicate::Send,
+        given => {
+            let code = if given.is_some() { "not-allowed" } else { "wrong-type" };
+            let detail = "`on_duplicate` must be return_existing, reject or send";
+            faults.push(Fault::new("/on_duplicate", code, detail));
+            OnDuplicate::ReturnExisting
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn item_faults(item: Value) -> Vec<(String, String)> {
+        let read = read_item(item);
+        read.faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+    }
+
+    fn request_faults(body: Value) -> Vec<(String, String)> {
+        let read = read(body, 2);
+        read.faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+    }
+
+    fn found(pointer: &str, code: &str) -> Vec<(String, String)> {
+        vec![(pointer.to_owned(), code.to_owned())]
+    }
+
+    #[test]
+    fn a_whole_invite_is_read_as_it_was_written() {
+        let read = read_item(json!({
+            "email": "Ada@Example.org", "first_name": "Ada", "last_name": "Lovelace",
+            "phone": "+15551234567", "message": "Hello\nAda", "external_id": "hr-7781",
+            "labels": { "purpose": "event" }, "to": ["a", "b"],
+            "options": { "securegate": { "notify": 2 } },
+        }));
+        assert_eq!(read.faults, []);
+        assert_eq!(read.invite.invitee.email, "Ada@Example.org");
+        assert_eq!(read.address.unwrap().as_str(), "ada@example.org");
+        assert_eq!(read.invite.labels["purpose"], "event");
+        assert_eq!(read.invite.options["securegate"], json!({ "notify": 2 }));
+        assert_eq!(read.to.unwrap().names, ["a", "b"]);
+    }
+
+    #[test]
+    fn every_fault_of_an_invite_is_found_at_once() {
+        let faults = item_faults(json!({
+            "email": 1, "first_name": "x".repeat(201), "last_name": "a\u{0}", "phone": "555",
+            "message": "x".repeat(257), "external_id": ["x"], "labels": { "a:b": "c", "d": 1 },
+            "to": ["a", 2], "options": [], "emial": "x",
+        }));
+        let expected = [
+            ("/email", "wrong-type"),
+            ("/first_name", "too-long"),
+            ("/last_name", "invalid"),
+            ("/message", "too-long"),
+            ("/phone", "invalid"),
+            ("/external_id", "wrong-type"),
+            ("/labels/a:b", "invalid"),
+            ("/labels/d", "wrong-type"),
+            ("/to/1", "wrong-type"),
+            ("/options", "wrong-type"),
+            ("/emial", "unknown-member"),
+        ];
+        assert_eq!(faults, expected.map(|(p, c)| (p.to_owned(), c.to_owned())));
+    }
+
+    #[test]
+    fn an_unknown_member_comes_with_the_nearest_known_one() {
+        let read = read_item(json!({ "email": "ada@example.org", "fist_name": "Ada" }));
+        assert_eq!(read.faults[0].suggestion.as_deref(), Some("first_name"));
+    }
+
+    #[test]
+    fn a_missing_email_is_named_and_null_is_as_good_as_absent_elsewhere() {
+        assert_eq!(
+            item_faults(json!({ "phone": null, "labels": null })),
+            found("/email", "required")
+        );
+        assert_eq!(item_faults(json!("ada@example.org")), found("", "wrong-type"));
+    }
+
+    #[test]
+    fn limits_count_characters() {
+        let invite = |name: String| json!({ "email": "ada@example.org", "first_name": name });
+        assert_eq!(item_faults(invite("é".repeat(200))), []);
+        assert_eq!(item_faults(invite("é".repeat(201))), found("/first_name", "too-long"));
+    }
+
+    #[test]
+    fn a_label_has_a_key_without_a_colon_and_there_are_at_most_sixteen() {
+        let invite = |labels: Value| json!({ "email": "ada@example.org", "labels": labels });
+        let many: Map<_, _> = (0..17).map(|i| (i.to_string(), json!("x"))).collect();
+        assert_eq!(item_faults(invite(Value::Object(many))), found("/labels", "too-many"));
+        assert_eq!(item_faults(invite(json!({ "": "x" }))), found("/labels/", "invalid"));
+        assert_eq!(item_faults(invite(json!({ "a/b": 1 }))), found("/labels/a~1b", "wrong-type"));
+        let long = "k".repeat(65);
+        assert_eq!(item_faults(invite(json!({ &long: "x" })))[0].1, "too-long");
+    }
+
+    #[test]
+    fn the_number_of_invites_is_limited() {
+        let invite = json!({ "email": "ada@example.org" });
+        assert_eq!(request_faults(json!({ "invites": [invite, invite] })), []);
+        let three = json!({ "invites": [invite, invite, invite] });
+        assert_eq!(request_faults(three), found("#/invites", "too-many"));
+        assert_eq!(request_faults(json!({ "invites": [] })), found("#/invites", "too-few"));
+        assert_eq!(request_faults(json!({})), found("#/invites", "required"));
+        assert_eq!(request_faults(json!([])), found("#", "wrong-type"));
+    }
+
+    #[test]
+    fn a_fault_of_the_request_does_not_hide_those_of_its_invites() {
+        let read = read(json!({ "on_duplicate": "no", "to": [], "invites": [{}] }), 2);
+        assert_eq!((read.faults.len(), read.items[0].faults.len()), (2, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_phone_number_is_a_plus_and_8_to_15_digits(digits in "[1-9][0-9]{0,17}") {
+            let faults =
+                item_faults(json!({ "email": "a@b.org", "phone": format!("+{digits}") }));
+            prop_assert_eq!(faults.is_empty(), (8..=15).contains(&digits.len()));
+        }
+
+        #[test]
+        fn no_fault_quotes_what_was_given(text in "[a-z]{300}") {
+            let read = read_item(json!({
+                "email": text, "first_name": text, "phone": text, "message": text,
+                "external_id": text, "labels": { "k": text },
+            }));
+            prop_assert_eq!(read.faults.len(), 6);
+            prop_assert!(read.faults.iter().all(|fault| !fault.detail.contains(&text)));
+        }
+    }
+}

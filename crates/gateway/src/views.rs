@@ -1,0 +1,359 @@
+//! What the API shows: the Invite and the other JSON documents, and their schemas.
+
+use std::collections::BTreeMap;
+
+use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
+use invite_store::InviteRecord;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, Schema, Type},
+};
+
+use crate::problem::with_title;
+
+fn words(words: impl Iterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
+/// The statuses of an Invite.
+pub(crate) fn status_schema() -> Object {
+    words(Status::ALL.iter().map(|status| status.as_str()))
+}
+
+/// How a status is known.
+pub(crate) fn source_schema() -> Object {
+    words(StatusSource::ALL.iter().map(|source| source.as_str()))
+}
+
+/// What is known of the effect of a failed call.
+pub(crate) fn outcome_schema() -> Object {
+    words(Outcome::ALL.iter().map(|outcome| outcome.as_str()))
+}
+
+/// Why an invite failed, if it did.
+pub(crate) fn reason_schema() -> Schema {
+    OneOfBuilder::new()
+        .item(Ref::from_schema_name("Problem"))
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .into()
+}
+
+fn attempt_outcome_schema() -> Schema {
+    let words = ["succeeded"].into_iter().chain(Outcome::ALL.iter().map(|word| word.as_str()));
+    OneOfBuilder::new()
+        .item(self::words(words))
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .into()
+}
+
+/// One person's invite at one provider.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Invite)]
+pub(crate) struct InviteView {
+    /// Prefixed and ordered by time.
+    #[schema(value_type = String, example = "inv_0199c0de0000700080000000000000aa")]
+    id: InviteId,
+    /// The request that it came with.
+    #[schema(value_type = String, example = "bat_0199c0de0000700080000000000000aa")]
+    batch_id: BatchId,
+    /// Its item's place in that request.
+    index: usize,
+    /// Whose it is; for administrators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tenant: Option<String>,
+    /// The caller's own id for it.
+    external_id: Option<String>,
+    /// The caller's labels.
+    labels: BTreeMap<String, String>,
+    /// The address as given.
+    email: String,
+    /// Given name.
+    first_name: Option<String>,
+    /// Family name.
+    last_name: Option<String>,
+    /// Phone number.
+    phone: Option<String>,
+    /// The text for the mail.
+    message: Option<String>,
+    /// The configured provider; null for an item that was refused as invalid.
+    provider: Option<String>,
+    /// The provider's kind.
+    provider_kind: Option<String>,
+    /// Where it stands.
+    #[schema(schema_with = status_schema)]
+    status: Status,
+    /// How that is known.
+    #[schema(schema_with = source_schema)]
+    status_source: StatusSource,
+    /// When the provider was last asked.
+    checked_at: Option<Timestamp>,
+    /// The provider's own id for it.
+    provider_ref: Option<String>,
+    /// The provider's own word for its status.
+    provider_status: Option<String>,
+    /// What callers need of the provider's replies, in the provider's own names.
+    #[schema(value_type = Object)]
+    provider_data: Map<String, Value>,
+    /// When the provider says it lapses.
+    expires_at: Option<Timestamp>,
+    /// Calls made for it.
+    attempt_count: u32,
+    /// When the next is due.
+    next_attempt_at: Option<Timestamp>,
+    /// Why it failed.
+    #[schema(schema_with = reason_schema)]
+    error: Option<Value>,
+    /// `on_duplicate` answered with this existing Invite.
+    duplicate: bool,
+    /// A second effect at the provider was found.
+    duplicate_effect: bool,
+    /// When it was accepted.
+    created_at: Timestamp,
+    /// When any of this last changed.
+    updated_at: Timestamp,
+    /// When it was sent.
+    sent_at: Option<Timestamp>,
+}
+
+impl InviteView {
+    /// The invite as it reads at `now`; with its tenant for an administrator.
+    pub fn new(record: InviteRecord, now: Timestamp, with_tenant: bool) -> Self {
+        let (status, status_source) = record.status_at(now);
+        let InviteRecord { invitee, state, .. } = record;
+        Self {
+            id: record.id,
+            batch_id: record.batch_id,
+            index: record.index,
+            tenant: with_tenant.then_some(record.tenant),
+            external_id: record.external_id,
+            labels: record.labels,
+            email: invitee.email,
+            first_name: invitee.first_name,
+            last_name: invitee.last_name,
+            phone: invitee.phone,
+            message: invitee.message,
+            provider: record.provider,
+            provider_kind: record.kind,
+            status,
+            status_source,
+            checked_at: state.checked_at,
+            provider_ref: state.provider_ref,
+            provider_status: state.provider_status,
+            provider_data: state.provider_data,
+            expires_at: state.expires_at,
+            attempt_count: state.attempt_count,
+            next_attempt_at: state.next_attempt_at.filter(|_| !status.is_final()),
+            error: state.error.map(with_title),
+            duplicate: false,
+            duplicate_effect: state.duplicate_effect,
+            created_at: record.created_at,
+            updated_at: state.updated_at,
+            sent_at: state.sent_at,
+        }
+    }
+
+    /// The same invite as the answer to item `index` of another request.
+    pub fn into_duplicate(self, index: usize) -> Self {
+        Self { index, duplicate: true, ..self }
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The request that it came with.
+    pub fn batch_id(&self) -> BatchId {
+        self.batch_id
+    }
+
+    /// Its place in the request that is answered.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Another request's invite that answers an item of this one.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
+    }
+}
+
+/// Invites.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InviteList {
+    /// Newest first.
+    pub invites: Vec<InviteView>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// How far a request's invites have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BatchState {
+    /// Some are not settled yet.
+    InProgress,
+    /// All are settled.
+    Completed,
+    /// All are settled, and some failed.
+    CompletedWithFailures,
+}
+
+impl BatchState {
+    /// The state of a batch with invites in these statuses.
+    pub fn of(statuses: impl IntoIterator<Item = Status>) -> Self {
+        statuses.into_iter().fold(Self::Completed, |state, status| match (state, status) {
+            (Self::InProgress, _) => Self::InProgress,
+            (_, status) if !status.is_settled() => Self::InProgress,
+            (_, Status::Failed) => Self::CompletedWithFailures,
+            (state, _) => state,
+        })
+    }
+}
+
+/// What one request to create invites became.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Batch)]
+pub(crate) struct BatchView {
+    /// Prefixed and ordered by time.
+    #[schema(value_type = String, example = "bat_0199c0de0000700080000000000000aa")]
+    pub id: BatchId,
+    /// How far it has come.
+    pub state: BatchState,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The revision of the provider document that it was accepted under.
+    pub config_revision: i64,
+    /// How many Invites are in it, in which statuses.
+    pub counts: CountsView,
+}
+
+/// Invites of a batch, counted; statuses that none is in are left out.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Counts)]
+pub(crate) struct CountsView {
+    /// All of them.
+    total: u64,
+    /// Those that existed before.
+    duplicates: u64,
+    /// By status; together they are the total.
+    #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    by_status: BTreeMap<Status, u64>,
+}
+
+impl CountsView {
+    /// Invites by their statuses, `duplicates` of them from before.
+    pub fn new(by_status: BTreeMap<Status, u64>, duplicates: usize) -> Self {
+        Self { total: by_status.values().sum(), duplicates: duplicates as u64, by_status }
+    }
+}
+
+/// The answer to a request to create invites.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// The batch that the request became.
+    pub batch: BatchView,
+    /// In the order of the request; several per item that went to several providers.
+    pub invites: Vec<InviteView>,
+}
+
+/// One batch.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Plan {
+    /// The calls that would be made.
+    #[schema(value_type = Vec<PlannedCallView>)]
+    pub plan: Vec<invite_delivery::PlannedCall>,
+    /// What is wrong with items that `handling=lenient` would report as failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<crate::problem::FaultView>>, nullable = false)]
+    pub errors: Vec<invite_core::Fault>,
+}
+
+/// A call that would be made; it holds no credential.
+#[derive(ToSchema)]
+#[schema(as = PlannedCall)]
+#[expect(dead_code, reason = "describes invite_delivery::PlannedCall, which knows no OpenAPI")]
+pub(crate) struct PlannedCallView {
+    /// The configured provider.
+    provider: String,
+    /// Its kind.
+    kind: String,
+    /// The HTTP method.
+    method: String,
+    /// The full address.
+    url: String,
+    /// The body, in the provider's own form.
+    #[schema(value_type = Value)]
+    body: Value,
+    /// The request's items that it carries.
+    indices: Vec<usize>,
+}
+
+/// One call made for an invite.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub(crate) struct AttemptView {
+    /// Prefixed and ordered by time.
+    #[schema(value_type = String)]
+    pub id: AttemptId,
+    /// The configured provider.
+    pub provider: String,
+    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
+    pub operation: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took; null while it is under way.
+    pub duration_ms: Option<i64>,
+    /// What came of it; null while it is under way.
+    #[schema(schema_with = attempt_outcome_schema)]
+    pub outcome: Option<String>,
+    /// The HTTP status of the provider's answer.
+    pub http_status: Option<u16>,
+    /// The revision of the provider document that it was made under.
+    pub config_revision: i64,
+    /// What went wrong, in one line.
+    pub detail: Option<String>,
+    /// The `traceparent` of the request that it was made for.
+    pub traceparent: Option<String>,
+    /// This invite's part of the request, without secrets; with the scope invites:raw only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value)]
+    pub request: Option<Value>,
+    /// This invite's part of the reply, without secrets; with the scope invites:raw only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value)]
+    pub reply: Option<Value>,
+}
+
+/// Every call made for an invite, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AttemptList {
+    /// The calls.
+    pub attempts: Vec<AttemptView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_in_progress_until_all_are_settled_and_remembers_failures() {
+        use Status::{Failed, Pending, Queued, Unknown};
+        assert_eq!(BatchState::of([Pending, Queued]), BatchState::InProgress);
+        assert_eq!(BatchState::of([Unknown, Failed]), BatchState::InProgress);
+        assert_eq!(BatchState::of([Failed, Pending]), BatchState::CompletedWithFailures);
+        assert_eq!(BatchState::of([Pending]), BatchState::Completed);
+    }
+
+    #[test]
+    fn counts_show_only_statuses_that_occur() {
+        let counts = CountsView::new(BTreeMap::from([(Status::Pending, 2)]), 1);
+        let json = serde_json::to_value(counts).unwrap();
+        assert_eq!(json, serde_json::json!({ "total": 2, "duplicates": 1, "pending": 2 }));
+    }
+}

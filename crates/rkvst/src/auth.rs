@@ -1,0 +1,562 @@
+//! Which token a request carries: a configured one, or one obtained with client credentials, kept
+//! and renewed; and which comes next when the service refuses it. The requests themselves, the
+//! token request included, are the client's.
+//!
+//! Source: <https://docs.datatrails.ai/developers/developer-patterns/getting-access-tokens-using-app-registrations/>
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use invite_core::{
+    Cause, Clock, Outcome, ProviderError,
+    http::CallContext,
+    secret::{Credential, Secret},
+};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{client::TokenEndpoint, error::Task, wire::TokenReply};
+
+/// A token is renewed this long before it lapses, or a tenth of its life if that is less.
+const MARGIN: Duration = Duration::from_secs(60);
+/// The documented life of a token, for replies that do not state it.
+const USUAL_LIFE: Duration = Duration::from_secs(3600);
+
+/// Provides tokens.
+pub struct Authenticator {
+    credential: Credential,
+    form: Form,
+    clock: Arc<dyn Clock>,
+    /// The secret that worked last, and the version that the first secret had then.
+    working: Mutex<(usize, u64)>,
+}
+
+enum Form {
+    /// The secrets are tokens.
+    Token,
+    /// The secrets are client secrets.
+    ClientCredentials { endpoint: TokenEndpoint, held: AsyncMutex<Option<Arc<Token>>> },
+}
+
+/// A token and where it came from.
+struct Token {
+    /// The value of the `Authorization` header.
+    header: SecretString,
+    secret: usize,
+    version: u64,
+    renew_at: Timestamp,
+}
+
+/// The right to make one request.
+pub struct Access {
+    token: Arc<Token>,
+    renewed: bool,
+    switched: bool,
+}
+
+impl Access {
+    /// The value of the `Authorization` header.
+    pub fn header(&self) -> &str {
+        self.token.header.expose_secret()
+    }
+
+    /// The tenancy that the token is for, if it shows one: the claim `jit_tenant_id` of a JWT.
+    /// Not verified; that is the service's.
+    pub fn account(&self) -> Option<String> {
+        let payload = self.header().strip_prefix("Bearer ")?.split('.').nth(1)?;
+        let claims = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        let claims: Value = serde_json::from_slice(&claims).ok()?;
+        Some(claims.get("jit_tenant_id")?.as_str()?.to_owned())
+    }
+}
+
+impl Authenticator {
+    /// For secrets that are tokens or, with an endpoint, client secrets.
+    pub fn new(
+        credential: Credential,
+        endpoint: Option<TokenEndpoint>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let form = match endpoint {
+            None => Form::Token,
+            Some(endpoint) => Form::ClientCredentials { endpoint, held: AsyncMutex::default() },
+        };
+        Self { credential, form, clock, working: Mutex::default() }
+    }
+
+    /// The secrets in use.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Access for a first request.
+    ///
+    /// # Errors
+    /// No token was to be had; `task` was not begun.
+    pub async fn access(
+        &self,
+        context: &CallContext,
+        task: &Task<'_>,
+    ) -> Result<Access, ProviderError> {
+        let token = match &self.form {
+            Form::Token => self.configured_token(task, self.first())?,
+            Form::ClientCredentials { .. } => self.obtain(context, task, None, None).await?,
+        };
+        Ok(Access { token, renewed: false, switched: false })
+    }
+
+    /// Access for a repeat after a 401: with a fresh token, then with the other secret. None: that
+    /// is all there was to try.
+    ///
+    /// # Errors
+    /// No token was to be had.
+    pub async fn after_refusal(
+        &self,
+        context: &CallContext,
+        task: &Task<'_>,
+        refused: &Access,
+    ) -> Result<Option<Access>, ProviderError> {
+        let used = refused.token.secret;
+        let obtains = matches!(self.form, Form::ClientCredentials { .. });
+        if obtains && !refused.renewed {
+            let token = self.obtain(context, task, None, Some(&refused.token)).await?;
+            let switched = token.secret != used;
+            return Ok(Some(Access { token, renewed: true, switched }));
+        }
+        // A token that outlived its welcome says nothing about its secret; a fresh one does.
+        self.secret(used, Secret::count_refusal);
+        let Some(other) = self.others(used).next().filter(|_| !refused.switched) else {
+            return Ok(None);
+        };
+        let token = if obtains {
+            self.obtain(context, task, Some(other), Some(&refused.token)).await?
+        } else {
+            self.configured_token(task, other)?
+        };
+        Ok(Some(Access { token, renewed: true, switched: true }))
+    }
+
+    /// Counts a request that is about to be made. A client secret is used in token requests only.
+    pub fn count_use(&self, access: &Access) {
+        if matches!(self.form, Form::Token) {
+            self.secret(access.token.secret, Secret::count_use);
+        }
+    }
+
+    /// Notes that the service took the access, whatever it made of the request.
+    pub fn accepted(&self, access: &Access) {
+        if matches!(self.form, Form::Token) {
+            self.note_working(access.token.secret);
+        }
+    }
+
+    fn configured_token(
+        &self,
+        task: &Task<'_>,
+        secret: usize,
+    ) -> Result<Arc<Token>, ProviderError> {
+        let source = self.credential.secrets().get(secret).ok_or_else(|| no_secret(task))?;
+        let (version, value) = source.current();
+        let header = bearer(bare_token(value.expose_secret()));
+        Ok(Arc::new(Token { header, secret, version, renew_at: Timestamp::MAX }))
+    }
+
+    /// The token held, or else a new one, which is then held. One request at a time: callers that
+    /// wait find what the first of them got. With `only`, no other secret is used; `refused` is not
+    /// given out again.
+    async fn obtain(
+        &self,
+        context: &CallContext,
+        task: &Task<'_>,
+        only: Option<usize>,
+        refused: Option<&Arc<Token>>,
+    ) -> Result<Arc<Token>, ProviderError> {
+        let Form::ClientCredentials { endpoint, held } = &self.form else {
+            return Err(no_secret(task));
+        };
+        let mut held = held.lock().await;
+        let first = only.unwrap_or_else(|| self.first());
+        if let Some(token) = held.as_ref()
+            && token.secret == first
+            && self.is_current(token)
+            && refused.is_none_or(|refused| !Arc::ptr_eq(refused, token))
+        {
+            return Ok(token.clone());
+        }
+        *held = None;
+        let mut result = self.request(context, task, endpoint, first).await;
+        if only.is_none() && result.as_ref().is_err_and(is_refused_credential) {
+            for other in self.others(first) {
+                result = self.request(context, task, endpoint, other).await;
+            }
+        }
+        let token = result?;
+        self.note_working(token.secret);
+        *held = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn request(
+        &self,
+        context: &CallContext,
+        task: &Task<'_>,
+        endpoint: &TokenEndpoint,
+        secret: usize,
+    ) -> Result<Arc<Token>, ProviderError> {
+        let source = self.credential.secrets().get(secret).ok_or_else(|| no_secret(task))?;
+        source.count_use();
+        let (version, value) = source.current();
+        let asked_at = self.clock.now();
+        let response = endpoint.request_token(context, value.expose_secret().trim()).await;
+        // What failed is the token call: of what it is for, nothing was sent.
+        let response = response.map_err(|error| {
+            task.interrupted(ProviderError { outcome: Outcome::NotSent, ..error })
+        })?;
+        if !response.status.is_success() {
+            let error = task.token_refused(&response, self.clock.now());
+            if is_refused_credential(&error) {
+                source.count_refusal();
+            }
+            return Err(error);
+        }
+        let Some(reply) = TokenReply::read(&response.body) else {
+            let error = task.unreadable(&response, "the token endpoint sent no token");
+            return Err(ProviderError { outcome: Outcome::NotSent, ..error });
+        };
+        let renew_at = asked_at.saturating_add(time_of_use(reply.expires_in));
+        Ok(Arc::new(Token {
+            header: bearer(&reply.access_token),
+            secret,
+            version,
+            renew_at: renew_at.unwrap_or(Timestamp::MAX),
+        }))
+    }
+
+    fn is_current(&self, token: &Token) -> bool {
+        let version = self.credential.secrets().get(token.secret).map(|s| s.current().0);
+        version == Some(token.version) && self.clock.now() < token.renew_at
+    }
+
+    /// The secret to begin with: the one that worked last, unless the first has changed since.
+    fn first(&self) -> usize {
+        let (secret, version) = *self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        if version == self.version_of_first() { secret } else { 0 }
+    }
+
+    fn note_working(&self, secret: usize) {
+        let version = self.version_of_first();
+        *self.working.lock().unwrap_or_else(PoisonError::into_inner) = (secret, version);
+    }
+
+    fn version_of_first(&self) -> u64 {
+        self.credential.secrets().first().map_or(0, |secret| secret.current().0)
+    }
+
+    fn others(&self, secret: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.credential.secrets().len()).filter(move |other| *other != secret)
+    }
+
+    fn secret(&self, secret: usize, count: impl Fn(&Secret)) {
+        if let Some(secret) = self.credential.secrets().get(secret) {
+            count(secret);
+        }
+    }
+}
+
+fn no_secret(task: &Task<'_>) -> ProviderError {
+    task.failed(Outcome::NotSent, "no secret is configured").caused_by(Cause::Credentials)
+}
+
+fn is_refused_credential(error: &ProviderError) -> bool {
+    error.outcome == Outcome::Rejected && error.cause == Cause::Credentials
+}
+
+fn bearer(token: &str) -> SecretString {
+    format!("Bearer {token}").into()
+}
+
+/// The token in a file for `curl -H @file`, which is a whole header line, or in one that holds
+/// nothing else.
+fn bare_token(text: &str) -> &str {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.clone().next().unwrap_or_default();
+    let header = lines.find_map(|line| strip_word(line, "authorization:"));
+    let value = header.unwrap_or(first).trim();
+    strip_word(value, "bearer ").unwrap_or(value).trim()
+}
+
+fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let (head, tail) = text.split_at_checked(word.len())?;
+    head.eq_ignore_ascii_case(word).then_some(tail)
+}
+
+/// How long a token that lives for `expires_in` seconds is used.
+fn time_of_use(expires_in: Option<f64>) -> Duration {
+    let life = expires_in.map_or(USUAL_LIFE, |seconds| {
+        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+    });
+    life - MARGIN.min(life / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::peer::{Bench, Peer, bench, context, jwt, recipient};
+
+    fn account(token: &str) -> Option<String> {
+        let token = Arc::new(Token {
+            header: bearer(token),
+            secret: 0,
+            version: 0,
+            renew_at: Timestamp::MAX,
+        });
+        Access { token, renewed: false, switched: false }.account()
+    }
+
+    #[test]
+    fn a_token_is_read_bare_and_from_curls_header_line() {
+        for text in [
+            "abc.def",
+            "abc.def\n",
+            "  abc.def\r\n\r\n",
+            "Bearer abc.def",
+            "Authorization: Bearer abc.def\n",
+            "authorization:bearer  abc.def",
+            "X-Other: 1\nAuthorization: Bearer abc.def\n",
+        ] {
+            assert_eq!(bare_token(text), "abc.def", "{text:?}");
+        }
+        assert_eq!(bare_token(""), "");
+    }
+
+    #[test]
+    fn a_token_is_renewed_a_minute_or_a_tenth_of_its_life_before_it_lapses() {
+        let seconds = |expires_in| time_of_use(Some(expires_in)).as_secs_f64();
+        assert_eq!(seconds(3600.0), 3540.0);
+        assert_eq!(seconds(660.0), 600.0);
+        assert_eq!(seconds(100.0), 90.0);
+        assert_eq!(seconds(1.0), 0.9);
+        assert_eq!(seconds(0.0), 0.0);
+        assert_eq!(seconds(-5.0), 0.0);
+        assert_eq!(time_of_use(None), Duration::from_secs(3540));
+        assert!(time_of_use(Some(1e300)) > USUAL_LIFE);
+        assert_eq!(time_of_use(Some(f64::NAN)), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_tenancy_is_read_from_a_jwt_and_from_nothing_else() {
+        let claims = URL_SAFE_NO_PAD.encode(br#"{"jit_tenant_id":"tenant/7","exp":1}"#);
+        assert_eq!(account(&format!("e30.{claims}.sig")).as_deref(), Some("tenant/7"));
+        assert_eq!(account(&format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(b"{}"))), None);
+        for opaque in ["", "opaque", "a.b.c", "a..c"] {
+            assert_eq!(account(opaque), None, "{opaque}");
+        }
+    }
+
+    const TOKEN: &str = "POST /archivist/iam/v1/appidp/token";
+    const EMPTY: &str = r#"{"invites":[]}"#;
+
+    /// A service that issues tokens with `secret` in them, one after the other, and takes those
+    /// that `takes` does.
+    async fn issuer(takes: impl Fn(&str, usize) -> bool + Send + 'static) -> Peer {
+        let mut issued = 0;
+        Peer::start(move |asked| {
+            if asked.is(TOKEN) {
+                let (_, secret) = asked.body.rsplit_once('=').unwrap();
+                if secret == "refused" {
+                    return (400, r#"{"error":"invalid_client"}"#.into());
+                }
+                issued += 1;
+                let reply =
+                    json!({"access_token": format!("{secret}-{issued}"), "expires_in": 660});
+                return (200, reply.to_string());
+            }
+            let shown = asked.header("authorization").unwrap().strip_prefix("Bearer ").unwrap();
+            let (secret, serial) = shown.rsplit_once('-').unwrap();
+            if takes(secret, serial.parse().unwrap()) {
+                (200, EMPTY.into())
+            } else {
+                (401, String::new())
+            }
+        })
+        .await
+    }
+
+    fn with_client(peer: &Peer, secrets: &[&str]) -> Bench {
+        bench(&peer.base_url, json!({"client_id": "app 1", "client_secret": "s"}), secrets)
+    }
+
+    async fn probe(bench: &Bench) -> Result<(), ProviderError> {
+        bench.provider.probe(&context()).await.map(|_| ())
+    }
+
+    /// Uses and refusals, per secret.
+    fn usage(bench: &Bench) -> Vec<(u64, u64)> {
+        let usage = bench.provider.credential().usage();
+        usage.into_iter().map(|usage| (usage.used, usage.refused)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_asked_for_as_the_vendors_client_does_and_never_recorded() {
+        let peer = issuer(|_, _| true).await;
+        let bench = with_client(&peer, &["s+1 \n"]);
+        let context = context();
+        bench.provider.probe(&context).await.unwrap();
+        let asked = &peer.asked()[0];
+        assert_eq!(asked.body, "grant_type=client_credentials&client_id=app+1&client_secret=s%2B1");
+        let form = Some("application/x-www-form-urlencoded");
+        assert_eq!((asked.header("content-type"), asked.header("authorization")), (form, None));
+        let recorded: Vec<_> = context.exchanges().into_iter().map(|e| e.target).collect();
+        assert_eq!(recorded, ["GET /archivist/iam/v1/invites?page_size=1"]);
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_one_token_request() {
+        let peer = issuer(|_, _| true).await;
+        let bench = with_client(&peer, &["a"]);
+        let (one, two, three) = tokio::join!(probe(&bench), probe(&bench), probe(&bench));
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!((peer.count(TOKEN), peer.count("GET ")), (1, 3));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_kept_until_shortly_before_it_lapses() {
+        let peer = issuer(|_, _| true).await;
+        let bench = with_client(&peer, &["a"]);
+        for (seconds, tokens) in [(0, 1), (599, 1), (1, 2)] {
+            bench.clock.advance(Duration::from_secs(seconds));
+            probe(&bench).await.unwrap();
+            assert_eq!(peer.count(TOKEN), tokens);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_client_secret_is_used_at_once() {
+        let peer = issuer(|_, _| true).await;
+        let bench = with_client(&peer, &["a"]);
+        probe(&bench).await.unwrap();
+        bench.secrets[0].replace("refused".into());
+        assert_eq!(probe(&bench).await.unwrap_err().cause, Cause::Credentials);
+        bench.secrets[0].replace("b".into());
+        probe(&bench).await.unwrap();
+        assert_eq!(peer.count(TOKEN), 3);
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_replaced_by_a_fresh_one_once() {
+        let peer = issuer(|_, serial| serial > 1).await;
+        let bench = with_client(&peer, &["a"]);
+        probe(&bench).await.unwrap();
+        assert_eq!((peer.count(TOKEN), peer.count("GET ")), (2, 2));
+        assert_eq!(usage(&bench), [(2, 0)]);
+        let peer = issuer(|_, _| false).await;
+        let bench = with_client(&peer, &["a"]);
+        let error = probe(&bench).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
+        assert_eq!((peer.count(TOKEN), peer.count("GET ")), (2, 2));
+        assert_eq!(usage(&bench), [(2, 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_client_secret_gives_way_to_the_second_which_is_kept() {
+        let peer = issuer(|_, _| true).await;
+        let bench = with_client(&peer, &["refused", "b"]);
+        probe(&bench).await.unwrap();
+        probe(&bench).await.unwrap();
+        assert_eq!(usage(&bench), [(1, 1), (1, 0)]);
+        bench.clock.advance(Duration::from_secs(660));
+        probe(&bench).await.unwrap();
+        assert_eq!(usage(&bench), [(1, 1), (2, 0)]);
+        bench.secrets[0].replace("a".into());
+        probe(&bench).await.unwrap();
+        assert_eq!(usage(&bench), [(2, 1), (2, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_token_refused_even_when_fresh_gives_way_to_one_of_the_second_secret() {
+        let peer = issuer(|secret, _| secret == "b").await;
+        let bench = with_client(&peer, &["a", "b"]);
+        probe(&bench).await.unwrap();
+        assert_eq!((peer.count(TOKEN), peer.count("GET ")), (3, 3));
+        assert_eq!(usage(&bench), [(2, 1), (1, 0)]);
+        probe(&bench).await.unwrap();
+        assert_eq!(peer.count(TOKEN), 3);
+    }
+
+    #[tokio::test]
+    async fn two_refused_client_secrets_are_a_refused_credential() {
+        let peer = issuer(|_, _| true).await;
+        let bench = with_client(&peer, &["refused", "refused"]);
+        let error = probe(&bench).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
+        assert_eq!(error.code.as_deref(), Some("invalid_client"));
+        assert_eq!(usage(&bench), [(1, 1), (1, 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_second_bearer_token_takes_over_until_the_first_changes() {
+        let peer = issuer(|secret, _| secret == "b").await;
+        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &["a-1", "b-1"]);
+        probe(&bench).await.unwrap();
+        probe(&bench).await.unwrap();
+        assert_eq!(usage(&bench), [(1, 1), (2, 0)]);
+        bench.secrets[0].replace("b-2".into());
+        probe(&bench).await.unwrap();
+        assert_eq!(usage(&bench), [(2, 1), (2, 0)]);
+        let lone =
+            crate::client::peer::bench(&peer.base_url, json!({"bearer_token": "t"}), &["a-1"]);
+        assert_eq!(probe(&lone).await.unwrap_err().cause, Cause::Credentials);
+        assert_eq!(usage(&lone), [(1, 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_failed_token_call_means_that_nothing_was_sent() {
+        for (status, body) in [(500, ""), (503, ""), (302, ""), (200, "{}"), (200, "<html>")] {
+            let peer = Peer::start(move |_| (status, body.into())).await;
+            let error = probe(&with_client(&peer, &["a"])).await.unwrap_err();
+            assert_eq!(error.outcome, Outcome::NotSent, "{status} {body}");
+            assert_eq!((peer.count(TOKEN), peer.asked().len()), (1, 1));
+        }
+        let unreachable =
+            bench("http://127.0.0.1:9", json!({"client_id": "app", "client_secret": "s"}), &["a"]);
+        assert_eq!(probe(&unreachable).await.unwrap_err().outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn an_unanswered_token_call_means_that_nothing_was_sent_either() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", silent.local_addr().unwrap());
+        let settings = json!({"client_id": "app", "client_secret": "s"});
+        let bench = bench(&base_url, settings, &["a"]);
+        let hurried = CallContext::new(Duration::from_millis(100));
+        let error = bench.provider.probe(&hurried).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn the_tenancy_of_the_token_is_frozen_with_the_call() {
+        let reply = json!({"access_token": jwt("tenant/7", 1), "expires_in": "660"}).to_string();
+        let peer = Peer::start(move |_| (200, reply.clone())).await;
+        let bench = with_client(&peer, &["a"]);
+        let to_ada = [recipient(&bench, None)];
+        let now = bench.clock.now();
+        let call = bench.provider.prepare(&context(), &to_ada, now).await.unwrap();
+        assert_eq!(call.account.as_deref(), Some("tenant/7"));
+        assert_eq!(usage(&bench), [(1, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_bearer_token_is_used_by_requests_alone() {
+        let bench = bench("http://127.0.0.1:9", json!({"bearer_token": "t"}), &["a-1"]);
+        let to_ada = [recipient(&bench, None)];
+        bench.provider.prepare(&context(), &to_ada, bench.clock.now()).await.unwrap();
+        assert_eq!(usage(&bench), [(0, 0)]);
+    }
+}

@@ -1,0 +1,386 @@
+//! RKVST's part of the provider document and the options of an invite: their form, defaults and
+//! checks. What is done with them is elsewhere; that `base_url` is https and public is for the
+//! configuration crate to say.
+
+use invite_core::{
+    Fault, InviteId, NewInvite, Recipient,
+    schema::Schema,
+    secret::{Credential, SecretRefs},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+/// The longest address, in characters (`v1CreateInviteRequest` of the Invites API's swagger).
+const MAX_EMAIL: usize = 128;
+/// The longest message, in characters (as above).
+const MAX_MESSAGE: usize = 256;
+/// The length of what makes a message its own: a space and the reference.
+const REFERENCE_LENGTH: usize = " [ref 0123456789ab]".len();
+
+/// `[providers.<name>]` with `kind = "rkvst"`, as written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "some members are read one by one, so that all faults are found")]
+pub struct Settings {
+    /// Scheme and host of the service, such as https://app.datatrails.ai. A token is bound to its
+    /// host, so this is also where tokens are asked for.
+    base_url: String,
+    /// The path that `/invites`, `/members` and `/appidp/token` are below.
+    #[serde(default = "default_path")]
+    path: String,
+    /// A token: bare, or curl's whole header line `Authorization: Bearer …`. Either this, or
+    /// `client_id` and `client_secret`.
+    bearer_token: Option<SecretRefs>,
+    /// The client id of an app registration with the Owner role.
+    #[schemars(length(min = 1))]
+    client_id: Option<String>,
+    /// The client secret of that app registration.
+    client_secret: Option<SecretRefs>,
+    /// The message of invites that have none.
+    #[serde(default = "default_message")]
+    #[schemars(length(min = 1, max = 256))]
+    message: String,
+    /// Append a short reference to each message, by which an invite is recognized beyond doubt
+    /// when the outcome of a call is unknown.
+    #[serde(default)]
+    message_reference: bool,
+}
+
+/// `options.rkvst` of an invite: RKVST offers nothing that the common members do not say.
+// The validator names unknown members only where a schema has `properties`, so it is given some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("properties" = {}))]
+pub struct Options {}
+
+/// The settings after all checks.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Without query, fragment or user.
+    pub base_url: Url,
+    /// Starts with `/` unless empty, and does not end with one.
+    pub path: String,
+    /// The client-credentials form; without it the secrets are tokens.
+    pub client_id: Option<String>,
+    /// The message of invites that have none.
+    pub message: String,
+    /// Whether messages carry a reference.
+    pub message_reference: bool,
+}
+
+/// What `resolve` records of an invite.
+#[derive(Serialize, Deserialize)]
+pub struct Params {
+    /// Without the reference.
+    message: String,
+    message_reference: bool,
+}
+
+impl Params {
+    /// As it was recorded of this recipient.
+    pub fn of(recipient: &Recipient) -> Option<Self> {
+        Self::deserialize(&recipient.params).ok()
+    }
+
+    /// What makes this invite's message unlike any other. An id ends in its random part.
+    pub fn reference(&self, id: InviteId) -> Option<String> {
+        let id = id.to_string();
+        self.message_reference.then(|| format!("[ref {}]", &id[id.len() - 12..]))
+    }
+
+    /// The message as it is sent.
+    pub fn message_for(self, id: InviteId) -> String {
+        match self.reference(id) {
+            Some(reference) => format!("{} {reference}", self.message),
+            None => self.message,
+        }
+    }
+}
+
+fn default_path() -> String {
+    "/archivist/iam/v1".into()
+}
+
+fn default_message() -> String {
+    "You are invited.".into()
+}
+
+impl Config {
+    /// Checks the settings and resolves their secrets.
+    ///
+    /// # Errors
+    /// All faults, with pointers relative to the settings.
+    pub fn check(
+        schema: &Schema,
+        settings: &Value,
+        resolve_secret: &dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
+    ) -> Result<(Self, Credential), Vec<Fault>> {
+        let mut faults = schema.check(settings);
+        faults.extend(check_form(settings));
+        faults.extend(check_message(settings));
+        let base_url = kept(&mut faults, read_base_url(settings)).flatten();
+        let path = kept(&mut faults, read_path(settings));
+        let credential = kept(&mut faults, read_credential(settings, resolve_secret)).flatten();
+        let parsed = Settings::deserialize(settings);
+        match (parsed, base_url, path, credential) {
+            (Ok(parsed), Some(base_url), Some(path), Some(credential)) if faults.is_empty() => {
+                let Settings { client_id, message, message_reference, .. } = parsed;
+                Ok((Self { base_url, path, client_id, message, message_reference }, credential))
+            }
+            _ if faults.is_empty() => {
+                Err(vec![Fault::new("", "invalid", "the settings cannot be read")])
+            }
+            _ => Err(faults),
+        }
+    }
+
+    /// What an invite says, with what it leaves out filled in.
+    ///
+    /// # Errors
+    /// All faults, with pointers relative to the invite.
+    pub fn resolve(&self, options: &Schema, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
+        let mut faults = Vec::new();
+        if let Some(given) = invite.options.get("rkvst") {
+            let found = options.check(given).into_iter();
+            faults.extend(found.map(|fault| fault.under("/options/rkvst")));
+        }
+        let mut check_length = |text: &str, member: &str, limit: usize| {
+            if text.chars().count() > limit {
+                let detail = format!("RKVST takes at most {limit} characters here");
+                faults.push(Fault::new(member, "too-long", detail));
+            }
+        };
+        check_length(&invite.invitee.email, "/email", MAX_EMAIL);
+        let given = invite.invitee.message.as_deref().filter(|text| !text.trim().is_empty());
+        let room = MAX_MESSAGE - if self.message_reference { REFERENCE_LENGTH } else { 0 };
+        check_length(given.unwrap_or_default(), "/message", room);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let message = given.unwrap_or(&self.message).to_owned();
+        Ok(Params { message, message_reference: self.message_reference })
+    }
+
+    /// The base URL as it names the place: without a trailing slash.
+    pub fn place(&self) -> &str {
+        self.base_url.as_str().trim_end_matches('/')
+    }
+}
+
+fn kept<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {
+    result.map_err(|fault| faults.push(fault)).ok()
+}
+
+/// A token, or client id and client secret: exactly one of the two.
+fn check_form(settings: &Value) -> Vec<Fault> {
+    let has = |key| settings.get(key).is_some_and(|value| !value.is_null());
+    let missing = |key: &str, detail: &str| vec![Fault::new(format!("/{key}"), "required", detail)];
+    match (has("bearer_token"), has("client_id"), has("client_secret")) {
+        (true, false, false) | (false, true, true) => Vec::new(),
+        (true, ..) => vec![Fault::new(
+            "/bearer_token",
+            "invalid",
+            "set either `bearer_token`, or `client_id` and `client_secret`, not both",
+        )],
+        (false, true, false) => {
+            missing("client_secret", "`client_id` needs the `client_secret` that belongs to it")
+        }
+        (false, false, true) => {
+            missing("client_id", "`client_secret` needs the `client_id` that it belongs to")
+        }
+        (false, false, false) => {
+            missing("bearer_token", "set either `bearer_token`, or `client_id` and `client_secret`")
+        }
+    }
+}
+
+/// The schema bounds the message alone; it must also say something, and leave the reference room.
+fn check_message(settings: &Value) -> Option<Fault> {
+    let message = settings.get("message")?.as_str()?;
+    if !message.is_empty() && message.trim().is_empty() {
+        return Some(Fault::new("/message", "invalid", "`message` must not be blank"));
+    }
+    let length = message.chars().count();
+    let referenced = settings.get("message_reference")?.as_bool()?;
+    let limit = MAX_MESSAGE - REFERENCE_LENGTH;
+    (referenced && length > limit && length <= MAX_MESSAGE).then(|| {
+        let detail = format!("with `message_reference` a message has at most {limit} characters");
+        Fault::new("/message", "too-long", detail)
+    })
+}
+
+/// None where the schema's faults already say what is wrong.
+fn read_base_url(settings: &Value) -> Result<Option<Url>, Fault> {
+    let Some(text) = settings.get("base_url").and_then(Value::as_str) else { return Ok(None) };
+    let fault = |detail| Fault::new("/base_url", "invalid", detail);
+    let url = Url::parse(text).map_err(|_| {
+        fault("`base_url` is no URL: expected one such as https://app.datatrails.ai")
+    })?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(fault("`base_url` must start with https:// and name a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(fault("`base_url` must not hold a user name or a password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(fault("`base_url` must end before any `?` or `#`"));
+    }
+    Ok(Some(url))
+}
+
+fn read_path(settings: &Value) -> Result<String, Fault> {
+    let path =
+        settings.get("path").and_then(Value::as_str).map_or_else(default_path, str::to_owned);
+    let path = path.trim_end_matches('/');
+    let segments_are_plain = path.split('/').skip(1).all(|segment| {
+        !matches!(segment, "" | "." | "..")
+            && segment.chars().all(|c| c.is_ascii_graphic() && !r"?#%\".contains(c))
+    });
+    if (path.is_empty() || path.starts_with('/')) && segments_are_plain {
+        Ok(path.to_owned())
+    } else {
+        Err(Fault::new("/path", "invalid", "`path` must be a plain path such as /archivist/iam/v1"))
+    }
+}
+
+/// None where form or schema are at fault.
+fn read_credential(
+    settings: &Value,
+    resolve_secret: &dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
+) -> Result<Option<Credential>, Fault> {
+    for key in ["bearer_token", "client_secret"] {
+        let Some(value) = settings.get(key) else { continue };
+        let Ok(references) = SecretRefs::deserialize(value) else { continue };
+        return match resolve_secret(&references) {
+            Ok(credential) => Ok(Some(credential)),
+            Err(fault) => Err(fault.under(&format!("/{key}"))),
+        };
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use invite_core::secret::Secret;
+    use serde_json::json;
+
+    use super::*;
+
+    fn resolve(references: &SecretRefs) -> Result<Credential, Fault> {
+        let secrets = references.iter().map(|r| Arc::new(Secret::new(r, "value".into()))).collect();
+        Ok(Credential::new(secrets))
+    }
+
+    fn check(settings: Value) -> Result<Config, Vec<(String, String)>> {
+        let schema = Schema::of::<Settings>();
+        Config::check(&schema, &settings, &resolve)
+            .map(|(config, _)| config)
+            .map_err(|faults| faults.into_iter().map(|f| (f.pointer, f.code)).collect())
+    }
+
+    fn fault(pointer: &str, code: &str) -> (String, String) {
+        (pointer.into(), code.into())
+    }
+
+    #[test]
+    fn the_documented_example_is_taken_with_its_defaults() {
+        let config = check(json!({
+            "base_url": "https://app.rkvst.io/", "bearer_token": {"file": "/run/secrets/token"},
+        }))
+        .unwrap();
+        assert_eq!(config.place(), "https://app.rkvst.io");
+        assert_eq!(config.path, "/archivist/iam/v1");
+        assert_eq!(config.message, "You are invited.");
+        assert!(!config.message_reference && config.client_id.is_none());
+    }
+
+    #[test]
+    fn a_path_prefix_in_the_base_url_is_kept() {
+        let config = check(json!({
+            "base_url": "https://proxy.example.org/rkvst/", "path": "/archivist/v1/",
+            "client_id": "app", "client_secret": [{"env": "NEW"}, {"env": "OLD"}],
+        }))
+        .unwrap();
+        assert_eq!(config.place(), "https://proxy.example.org/rkvst");
+        assert_eq!(config.path, "/archivist/v1");
+    }
+
+    #[test]
+    fn exactly_one_form_of_credential_is_wanted() {
+        let form = |mut settings: Value| {
+            settings["base_url"] = json!("https://app.rkvst.io");
+            check(settings).map(|_| ()).unwrap_err()
+        };
+        let secret = json!({"env": "X"});
+        assert_eq!(form(json!({})), [fault("/bearer_token", "required")]);
+        assert_eq!(form(json!({"client_id": "app"})), [fault("/client_secret", "required")]);
+        assert_eq!(form(json!({"client_secret": secret})), [fault("/client_id", "required")]);
+        let both = json!({"bearer_token": secret, "client_id": "app", "client_secret": secret});
+        assert_eq!(form(both), [fault("/bearer_token", "invalid")]);
+        let mixed = json!({"bearer_token": secret, "client_id": "app"});
+        assert_eq!(form(mixed), [fault("/bearer_token", "invalid")]);
+    }
+
+    #[test]
+    fn all_faults_are_found_at_once() {
+        let refuse = |_: &SecretRefs| Err(Fault::new("/env", "unresolved", "`X` is not set"));
+        let settings = json!({
+            "base_url": "app.rkvst.io", "path": "archivist/../v1", "messsage": "Hi",
+            "message": "x".repeat(257), "bearer_token": {"env": "X"},
+        });
+        let found = Config::check(&Schema::of::<Settings>(), &settings, &refuse).unwrap_err();
+        let found: Vec<_> = found.into_iter().map(|f| (f.pointer, f.code)).collect();
+        for expected in [
+            fault("/base_url", "invalid"),
+            fault("/path", "invalid"),
+            fault("/messsage", "unknown-member"),
+            fault("/message", "too-long"),
+            fault("/bearer_token/env", "unresolved"),
+        ] {
+            assert!(found.contains(&expected), "{expected:?} is not in {found:?}");
+        }
+        assert_eq!(found.len(), 5);
+    }
+
+    #[test]
+    fn a_base_url_holds_neither_credentials_nor_a_query() {
+        for url in ["https://user:pw@app.rkvst.io", "https://app.rkvst.io/?a=b", "ftp://x", "x"] {
+            let settings = json!({"base_url": url, "bearer_token": {"env": "X"}});
+            assert_eq!(check(settings).unwrap_err(), [fault("/base_url", "invalid")], "{url}");
+        }
+    }
+
+    #[test]
+    fn a_configured_message_leaves_room_for_its_reference() {
+        let with_length = |length| {
+            check(json!({
+                "base_url": "https://app.rkvst.io", "bearer_token": {"env": "X"},
+                "message": "x".repeat(length), "message_reference": true,
+            }))
+        };
+        assert!(with_length(237).is_ok());
+        assert_eq!(with_length(238).unwrap_err(), [fault("/message", "too-long")]);
+    }
+
+    #[test]
+    fn a_configured_message_says_something() {
+        for (message, code) in [("", "too-short"), (" ", "invalid")] {
+            let settings = json!({
+                "base_url": "https://app.rkvst.io", "bearer_token": {"env": "X"},
+                "message": message,
+            });
+            assert_eq!(check(settings).unwrap_err(), [fault("/message", code)]);
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let settings = json!({"base_url": "http://127.0.0.1", "bearer_token": "s3cret"});
+        let parsed = Settings::deserialize(&settings).unwrap();
+        assert!(!format!("{parsed:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,520 @@
+//! What became of calls whose outcome is unknown: the invites to their addresses, then all invites,
+//! then the members (an accepted invite is deleted), page by page. And what became of an invite that
+//! is not there any more. What follows from either is the engine's to decide.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use invite_core::{
+    Address, Cause, Clock, Doubt, Invitee, Lookup, Observed, Outcome, ProviderError, Recipient,
+    Reconciliation, Remote, Sighting, Status, StatusSource, http::CallContext,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    canonical,
+    client::{Client, Position},
+    config::Params,
+    is_to, observe,
+    wire::Invite,
+};
+
+/// Beyond this age an invite may have been accepted, and the membership ended, unseen.
+const ABSENCE_SHOWS_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// A lookup under way at one tenancy.
+pub struct InviteLookup {
+    client: Arc<Client>,
+    clock: Arc<dyn Clock>,
+    is_ours: bool,
+    doubts: Vec<Doubt>,
+    /// Per doubt: something was read with the token of another tenancy than its call was made with.
+    barred: Vec<bool>,
+    stage: Stage,
+    position: Option<Position>,
+    /// Whom to look for, each once; with the address as it was sent.
+    addresses: BTreeMap<Address, String>,
+    /// Invites to one of the addresses, by identity.
+    found: BTreeMap<String, (Address, Invite)>,
+    /// Which of the addresses are members'.
+    members: HashSet<Address>,
+    all_invites_seen: bool,
+    all_members_seen: bool,
+}
+
+/// What is read next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The invites to the address at this place.
+    InvitesTo(usize),
+    AllInvites,
+    Members,
+    Done,
+}
+
+impl InviteLookup {
+    /// A lookup at the client's tenancy, which must be the one that `lookup` names: `is_ours`.
+    pub fn new(client: Arc<Client>, clock: Arc<dyn Clock>, lookup: Lookup, is_ours: bool) -> Self {
+        let doubts = lookup.doubts;
+        let recipients = doubts.iter().flat_map(|doubt| &doubt.recipients);
+        let addresses: BTreeMap<_, _> =
+            recipients.map(|r| (r.address.clone(), r.invitee.email.clone())).collect();
+        Self {
+            client,
+            clock,
+            is_ours,
+            barred: vec![false; doubts.len()],
+            stage: if addresses.is_empty() { Stage::Done } else { Stage::InvitesTo(0) },
+            doubts,
+            position: None,
+            addresses,
+            found: BTreeMap::new(),
+            members: HashSet::new(),
+            all_invites_seen: true,
+            all_members_seen: true,
+        }
+    }
+
+    async fn read_invites(
+        &mut self,
+        context: &CallContext,
+        email: Option<&str>,
+    ) -> Result<(), ProviderError> {
+        let people = people(&self.doubts);
+        let listed =
+            self.client.list_invites(context, email, self.position.as_ref(), &people).await?;
+        self.bar(listed.account.as_deref());
+        self.all_invites_seen &= !listed.page.unreadable;
+        for invite in listed.page.invites {
+            let address = invite.email.as_deref().and_then(canonical);
+            if let Some(address) = address.filter(|address| self.addresses.contains_key(address)) {
+                self.found.insert(invite.identity.clone(), (address, invite));
+            }
+        }
+        self.all_invites_seen &= self.turn(listed.page.next);
+        Ok(())
+    }
+
+    /// Members who cannot be read leave absence open; what was seen of invites still counts.
+    async fn read_members(&mut self, context: &CallContext) {
+        let people = people(&self.doubts);
+        let listed = self.client.list_members(context, self.position.as_ref(), &people).await;
+        let Ok(listed) = listed else {
+            self.all_members_seen = false;
+            self.stage = Stage::Done;
+            return;
+        };
+        self.bar(listed.account.as_deref());
+        self.all_members_seen &= !listed.page.unreadable;
+        let addresses = listed.page.emails.iter().filter_map(|email| canonical(email));
+        self.members.extend(addresses.filter(|address| self.addresses.contains_key(address)));
+        self.all_members_seen &= self.turn(listed.page.next);
+    }
+
+    /// Sets aside the doubts whose calls were made in another tenancy than `account`.
+    fn bar(&mut self, account: Option<&str>) {
+        for (doubt, barred) in self.doubts.iter().zip(&mut self.barred) {
+            let made_in = doubt.call.account.as_deref();
+            *barred |= made_in.is_some() && made_in != account;
+        }
+    }
+
+    /// Goes on to the next page, or the next list; false if this one runs in a circle.
+    fn turn(&mut self, next: Option<String>) -> bool {
+        let ends = next.is_none();
+        self.position = next.and_then(|token| Position::after(self.position.as_ref(), token));
+        if self.position.is_none() {
+            self.stage = match self.stage {
+                Stage::InvitesTo(i) if i + 1 < self.addresses.len() => Stage::InvitesTo(i + 1),
+                Stage::InvitesTo(_) => Stage::AllInvites,
+                Stage::AllInvites => Stage::Members,
+                Stage::Members | Stage::Done => Stage::Done,
+            };
+            return ends;
+        }
+        true
+    }
+
+    /// Nothing that is still to be read can change what is known.
+    fn is_settled(&self) -> bool {
+        if self.barred.iter().all(|barred| *barred) {
+            return true;
+        }
+        // A reference is nobody else's, so its invite needs no comparing with others.
+        self.stage == Stage::AllInvites
+            && self.doubts.iter().flat_map(|doubt| &doubt.recipients).all(|recipient| {
+                let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
+                let mut found = self.found.values();
+                reference.is_some_and(|r| found.any(|(_, invite)| carries(invite, &r)))
+            })
+    }
+
+    fn sightings(&self) -> Vec<Vec<Sighting>> {
+        let now = self.clock.now();
+        let of_doubt = |(doubt, barred): (&Doubt, &bool)| {
+            let sight = |recipient| match barred {
+                true => Sighting { exact: Vec::new(), near: Vec::new(), complete: false },
+                false => self.sighting(doubt, recipient, now),
+            };
+            doubt.recipients.iter().map(sight).collect()
+        };
+        self.doubts.iter().zip(&self.barred).map(of_doubt).collect()
+    }
+
+    fn sighting(&self, doubt: &Doubt, recipient: &Recipient, now: Timestamp) -> Sighting {
+        let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
+        let sent = sent_message(doubt);
+        let is_exact = |invite: &Invite| match &reference {
+            Some(reference) => carries(invite, reference),
+            None => sent.is_some() && invite.message.as_deref().map(str::trim) == sent.as_deref(),
+        };
+        let invites = self.found.values().filter(|(address, _)| *address == recipient.address);
+        let (exact, near): (Vec<_>, Vec<_>) =
+            invites.map(|(_, invite)| invite).partition(|invite| is_exact(invite));
+        let mut exact: Vec<_> = exact.into_iter().map(|invite| observe(invite, now)).collect();
+        let mut near: Vec<_> = near.into_iter().collect();
+        // Without references, the only invite to the address is taken for this one.
+        if let ([], [lone], None, true) = (&exact[..], &near[..], &reference, self.all_invites_seen)
+        {
+            exact.push(Observed { source: StatusSource::Inferred, ..observe(lone, now) });
+            near.clear();
+        }
+        let complete = self.stage == Stage::Done
+            && self.all_invites_seen
+            && self.all_members_seen
+            && !self.members.contains(&recipient.address)
+            && now.duration_since(doubt.started_at) < ABSENCE_SHOWS_FOR;
+        let near = near.into_iter().map(|invite| invite.identity.clone()).collect();
+        Sighting { exact, near, complete }
+    }
+}
+
+#[async_trait]
+impl Reconciliation for InviteLookup {
+    async fn step(
+        &mut self,
+        context: &CallContext,
+    ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
+        if !self.is_ours {
+            let task = self.client.task("looking up invites", &[]);
+            let why = "they went to another base URL or tenancy than is configured now";
+            return Err(task.failed(Outcome::Rejected, why).caused_by(Cause::NotFound));
+        }
+        match self.stage {
+            Stage::InvitesTo(i) => {
+                let email = self.addresses.values().nth(i).cloned();
+                self.read_invites(context, email.as_deref()).await?;
+            }
+            Stage::AllInvites => self.read_invites(context, None).await?,
+            Stage::Members => self.read_members(context).await,
+            Stage::Done => {}
+        }
+        let ends = self.stage == Stage::Done || self.is_settled();
+        Ok(ends.then(|| self.sightings()))
+    }
+}
+
+/// What it means that an invite which was there is not any more: docs/delivery.md, *After it
+/// exists*.
+///
+/// # Errors
+/// It cannot be told for now whether the person is a member.
+pub async fn explain_absence(
+    client: &Client,
+    context: &CallContext,
+    remote: &Remote,
+    now: Timestamp,
+) -> Result<Observed, ProviderError> {
+    let (status, word) = if is_member(client, context, remote).await? {
+        (Status::Accepted, None)
+    } else if remote.revoke_sent {
+        (Status::Revoked, None)
+    } else if remote.expires_at.is_some_and(|at| at <= now) {
+        (Status::Expired, None)
+    } else {
+        (Status::Pending, Some("gone".to_owned()))
+    };
+    Ok(Observed {
+        source: StatusSource::Inferred,
+        provider_status: word,
+        expires_at: remote.expires_at,
+        data: remote.data.clone(),
+        ..Observed::new(remote.provider_ref.clone(), status)
+    })
+}
+
+/// Whether the person is seen among the members. A refusal to show them is a no; a failure to is
+/// an error, because asking again may help.
+async fn is_member(
+    client: &Client,
+    context: &CallContext,
+    remote: &Remote,
+) -> Result<bool, ProviderError> {
+    let people = [&remote.invitee];
+    let mut position: Option<Position> = None;
+    loop {
+        let page = match client.list_members(context, position.as_ref(), &people).await {
+            Ok(listed) => listed.page,
+            Err(error) if error.outcome == Outcome::Rejected => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if page.emails.iter().any(|email| is_to(email, &remote.address)) {
+            return Ok(true);
+        }
+        let Some(token) = page.next else { return Ok(false) };
+        position = Position::after(position.as_ref(), token);
+        if position.is_none() {
+            return Err(client.task("listing members", &people).endless());
+        }
+    }
+}
+
+fn people(doubts: &[Doubt]) -> Vec<&Invitee> {
+    doubts.iter().flat_map(|doubt| &doubt.recipients).map(|r| &r.invitee).collect()
+}
+
+/// The message as it was sent, which is what the frozen body says.
+fn sent_message(doubt: &Doubt) -> Option<String> {
+    let body: Value = serde_json::from_str(&doubt.call.body).ok()?;
+    Some(body.get("message")?.as_str()?.trim().to_owned())
+}
+
+fn carries(invite: &Invite, reference: &str) -> bool {
+    invite.message.as_deref().is_some_and(|message| message.contains(reference))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::peer::{
+        Asked, Bench, EMAIL, INVITES, Peer, bench, context, doubt, invite, jwt, recipient,
+        with_token,
+    };
+
+    const MEMBERS: &str = "/archivist/iam/v1/members";
+
+    /// A service that lists these invites, filtered by address where asked, and these members.
+    async fn service(invites: Vec<Value>, members: &'static [&'static str]) -> Peer {
+        Peer::start(move |asked| answer(asked, &invites, members)).await
+    }
+
+    fn answer(asked: &Asked, invites: &[Value], members: &[&str]) -> (u16, String) {
+        if asked.is(&format!("GET {MEMBERS}")) {
+            let members: Vec<_> = members.iter().map(|email| json!({"email": email})).collect();
+            return (200, json!({"members": members}).to_string());
+        }
+        let filter = asked.line.contains("email=Ada%40example.org");
+        let is_shown = |invite: &&Value| {
+            !filter || invite["email"].as_str().is_some_and(|e| e.eq_ignore_ascii_case(EMAIL))
+        };
+        let shown: Vec<_> = invites.iter().filter(is_shown).collect();
+        (200, json!({"invites": shown, "next_page_token": ""}).to_string())
+    }
+
+    /// Runs a lookup to its end; also how many steps it took.
+    async fn look_up(
+        bench: &Bench,
+        doubts: Vec<Doubt>,
+    ) -> Result<(Vec<Vec<Sighting>>, usize), ProviderError> {
+        let destination = doubts[0].call.destination.clone();
+        let mut lookup = bench.provider.reconcile(Lookup { destination, doubts });
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            if let Some(sightings) = lookup.step(&context()).await? {
+                return Ok((sightings, steps));
+            }
+        }
+    }
+
+    /// What is seen of one call to Ada that says "Hi".
+    async fn sight(bench: &Bench) -> Sighting {
+        let doubt = doubt(bench, &recipient(bench, Some("Hi"))).await;
+        look_up(bench, vec![doubt]).await.unwrap().0.remove(0).remove(0)
+    }
+
+    fn refs(exact: &[Observed]) -> Vec<&str> {
+        exact.iter().map(|seen| seen.provider_ref.as_deref().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_invite_with_the_same_address_and_message_is_this_one() {
+        let invites = vec![
+            invite("1", "ada@EXAMPLE.org", "Hi"),
+            invite("2", EMAIL, "Other"),
+            invite("3", "grace@example.org", "Hi"),
+        ];
+        let peer = service(invites, &[]).await;
+        let seen = sight(&with_token(&peer)).await;
+        assert_eq!(
+            (refs(&seen.exact), &seen.near[..]),
+            (vec!["invites/1"], &["invites/2".into()][..])
+        );
+        assert_eq!(seen.exact[0].source, StatusSource::Provider);
+        assert!(seen.complete);
+    }
+
+    #[tokio::test]
+    async fn every_step_is_one_request_and_all_calls_share_the_listing() {
+        let peer = service(Vec::new(), &[]).await;
+        let bench = with_token(&peer);
+        let to_ada = recipient(&bench, Some("Hi"));
+        let doubts = vec![doubt(&bench, &to_ada).await, doubt(&bench, &to_ada).await];
+        let (seen, steps) = look_up(&bench, doubts).await.unwrap();
+        assert_eq!((seen.len(), steps), (2, 3));
+        let lines: Vec<_> = peer.asked().into_iter().map(|asked| asked.line).collect();
+        assert_eq!(
+            lines,
+            [
+                format!("GET {INVITES}?page_size=100&email=Ada%40example.org"),
+                format!("GET {INVITES}?page_size=100"),
+                format!("GET {MEMBERS}?page_size=100"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_anywhere_is_absence() {
+        let peer =
+            service(vec![invite("3", "grace@example.org", "Hi")], &["eve@example.org"]).await;
+        let expected = Sighting { exact: Vec::new(), near: Vec::new(), complete: true };
+        assert_eq!(sight(&with_token(&peer)).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_lone_invite_to_the_address_is_inferred_to_be_this_one() {
+        let peer = service(vec![invite("1", EMAIL, "Rewritten")], &[]).await;
+        let seen = sight(&with_token(&peer)).await;
+        assert_eq!(refs(&seen.exact), ["invites/1"]);
+        assert_eq!(seen.exact[0].source, StatusSource::Inferred);
+        assert!(seen.near.is_empty());
+        let two = vec![invite("1", EMAIL, "Rewritten"), invite("2", EMAIL, "Other")];
+        let seen = sight(&with_token(&service(two, &[]).await)).await;
+        assert_eq!((seen.exact.len(), seen.near.len()), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_member_or_a_refusal_to_show_members_leaves_absence_open() {
+        let peer = service(Vec::new(), &["ADA@example.org"]).await;
+        assert!(!sight(&with_token(&peer)).await.complete);
+        for status in [403, 500] {
+            let peer = Peer::start(move |asked| match asked.is(&format!("GET {MEMBERS}")) {
+                true => (status, String::new()),
+                false => answer(asked, &[invite("1", EMAIL, "Hi")], &[]),
+            })
+            .await;
+            let seen = sight(&with_token(&peer)).await;
+            assert_eq!((refs(&seen.exact), seen.complete), (vec!["invites/1"], false));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_older_than_a_day_cannot_be_told_absent() {
+        let peer = service(Vec::new(), &[]).await;
+        let bench = with_token(&peer);
+        for (age, complete) in [(24 * 3600 - 1, true), (24 * 3600, false)] {
+            let mut doubt = doubt(&bench, &recipient(&bench, None)).await;
+            doubt.started_at -= Duration::from_secs(age);
+            let (seen, _) = look_up(&bench, vec![doubt]).await.unwrap();
+            assert_eq!(seen[0][0].complete, complete, "{age}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_read_to_its_end_shows_no_absence() {
+        let circle = |asked: &Asked| {
+            let (_, body) = answer(asked, &[invite("1", EMAIL, "Other")], &[]);
+            let mut page: Value = serde_json::from_str(&body).unwrap();
+            page["next_page_token"] = json!("again");
+            (200, page.to_string())
+        };
+        let seen = sight(&with_token(&Peer::start(circle).await)).await;
+        // With a part of the list unseen, a lone invite to the address may not be the only one.
+        assert_eq!((seen.exact.len(), seen.near.len(), seen.complete), (0, 1, false));
+        let odd = vec![json!({"identity": "invites/9"})];
+        assert!(!sight(&with_token(&service(odd, &[]).await)).await.complete);
+        let no_list = Peer::start(|_| (200, "{}".into())).await;
+        let bench = with_token(&no_list);
+        let doubt = doubt(&bench, &recipient(&bench, None)).await;
+        let error = look_up(&bench, vec![doubt]).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Unknown);
+    }
+
+    #[tokio::test]
+    async fn every_page_of_the_list_is_read_without_repeating_the_filter() {
+        let peer = Peer::start(|asked| {
+            if asked.is(&format!("GET {MEMBERS}")) {
+                return answer(asked, &[], &[]);
+            }
+            let last = asked.line.contains("page_token=2");
+            let invites = if last { vec![invite("1", EMAIL, "Hi")] } else { Vec::new() };
+            let next = if last { "" } else { "2" };
+            (200, json!({"invites": invites, "next_page_token": next}).to_string())
+        })
+        .await;
+        let seen = sight(&with_token(&peer)).await;
+        assert_eq!((refs(&seen.exact), seen.complete), (vec!["invites/1"], true));
+        assert_eq!(peer.count(&format!("GET {INVITES}?page_size=100&page_token=2")), 2);
+    }
+
+    #[tokio::test]
+    async fn a_reference_tells_an_invite_from_all_others_at_once() {
+        let settings = json!({"bearer_token": "t", "message_reference": true});
+        let nowhere = bench("http://127.0.0.1:9", settings.clone(), &["token-1"]);
+        let mut to_ada = recipient(&nowhere, Some("Hi"));
+        let sent = Params::of(&to_ada).unwrap().message_for(to_ada.id);
+        let peer = service(vec![invite("1", EMAIL, &sent), invite("2", EMAIL, "Hi")], &[]).await;
+        let bench = bench(&peer.base_url, settings, &["token-1"]);
+        to_ada.destination = recipient(&bench, None).destination;
+        let (seen, steps) = look_up(&bench, vec![doubt(&bench, &to_ada).await]).await.unwrap();
+        assert_eq!((refs(&seen[0][0].exact), steps), (vec!["invites/1"], 1));
+        // Another call to the same person, with a reference of its own.
+        let seen = sight(&bench).await;
+        assert_eq!((seen.exact.len(), seen.near.len(), seen.complete), (0, 2, true));
+        // A lone invite without the reference is somebody else's.
+        let lone = service(vec![invite("2", EMAIL, "Hi")], &[]).await;
+        let settings = json!({"bearer_token": "t", "message_reference": true});
+        let seen = sight(&crate::client::peer::bench(&lone.base_url, settings, &["t"])).await;
+        assert_eq!((seen.exact.len(), seen.near.len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_token_of_another_tenancy_sees_nothing() {
+        let peer = service(vec![invite("1", EMAIL, "Hi")], &[]).await;
+        let settings = json!({"bearer_token": "t"});
+        let bench = bench(&peer.base_url, settings, &[&jwt("tenant/1", 1)]);
+        let ours = doubt(&bench, &recipient(&bench, Some("Hi"))).await;
+        assert_eq!(ours.call.account.as_deref(), Some("tenant/1"));
+        let mut theirs = ours.clone();
+        theirs.call.account = Some("tenant/2".into());
+        let mut opaque = ours.clone();
+        opaque.call.account = None;
+        let (seen, _) = look_up(&bench, vec![ours.clone(), theirs, opaque]).await.unwrap();
+        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), complete: false };
+        assert_eq!((refs(&seen[0][0].exact), seen[0][0].complete), (vec!["invites/1"], true));
+        assert_eq!(seen[1][0], nothing);
+        assert_eq!(refs(&seen[2][0].exact), ["invites/1"]);
+        bench.secrets[0].replace(jwt("tenant/3", 1).into());
+        let (seen, steps) = look_up(&bench, vec![ours]).await.unwrap();
+        assert_eq!((&seen[0][0], steps), (&nothing, 1));
+    }
+
+    #[tokio::test]
+    async fn a_lookup_at_another_place_sends_nothing() {
+        let peer = service(Vec::new(), &[]).await;
+        let bench = with_token(&peer);
+        let mut doubt = doubt(&bench, &recipient(&bench, None)).await;
+        doubt.call.destination.scope = "other".into();
+        let error = look_up(&bench, vec![doubt]).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        assert!(peer.asked().is_empty());
+    }
+}

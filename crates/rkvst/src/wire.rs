@@ -1,0 +1,227 @@
+//! RKVST's JSON in its own names, read tolerantly: unknown members are skipped, and an entry that
+//! cannot be read does not fail the list that it is in, but is counted. No meaning is given to
+//! anything here.
+//!
+//! Sources: the Invites API reference, <https://docs.rkvst.com/docs/api-reference/invites-api/>, and
+//! `doc/invitesv1.swagger.json` and `doc/membersv1.swagger.json` of `datatrails/datatrails-openapi`.
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::Serialize;
+use serde_json::Value;
+
+/// `v1CreateInviteRequest`. The documents disagree on which of the two is required, so both are
+/// always sent, and `message` is never empty.
+#[derive(Serialize)]
+pub struct CreateInvite<'a> {
+    /// The text that goes into the mail.
+    pub message: &'a str,
+    /// The address, as the caller wrote it.
+    pub email: &'a str,
+}
+
+/// `v1Invite`. There is no status: it exists until it is accepted or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// `invites/{uuid}`.
+    pub identity: String,
+    /// The address.
+    pub email: Option<String>,
+    /// The text that went into the mail.
+    pub message: Option<String>,
+    /// When it lapses.
+    pub expiry_time: Option<Timestamp>,
+}
+
+/// `v1ListInvitesResponse`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InvitePage {
+    /// The entries that could be read.
+    pub invites: Vec<Invite>,
+    /// Some entries could not, or show no address.
+    pub unreadable: bool,
+    /// Asks for the next page; none on the last.
+    pub next: Option<String>,
+}
+
+/// A page of `GET …/members`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MemberPage {
+    /// The members' addresses.
+    pub emails: Vec<String>,
+    /// Some entries could not be read.
+    pub unreadable: bool,
+    /// Asks for the next page; none on the last.
+    pub next: Option<String>,
+}
+
+/// The token endpoint's reply.
+pub struct TokenReply {
+    /// A JWT, but nothing depends on that.
+    pub access_token: String,
+    /// Seconds.
+    pub expires_in: Option<f64>,
+}
+
+impl Invite {
+    /// An invite; none if there is no identity in it.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        Self::of(&serde_json::from_slice(body).ok()?)
+    }
+
+    fn of(value: &Value) -> Option<Self> {
+        Some(Self {
+            identity: text(value, "identity").filter(|identity| !identity.is_empty())?.to_owned(),
+            email: text(value, "email").map(str::to_owned),
+            message: text(value, "message").map(str::to_owned),
+            expiry_time: text(value, "expiry_time").and_then(read_time),
+        })
+    }
+}
+
+impl InvitePage {
+    /// A page; none if it is not one. A reply without `invites` is not an empty list.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let (entries, next) = read_page(body, "invites")?;
+        let invites: Vec<_> = entries.iter().filter_map(Invite::of).collect();
+        let unreadable =
+            invites.len() < entries.len() || invites.iter().any(|invite| invite.email.is_none());
+        Some(Self { invites, unreadable, next })
+    }
+}
+
+impl MemberPage {
+    /// A page; none if it is not one.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let (entries, next) = read_page(body, "members")?;
+        let emails: Vec<_> =
+            entries.iter().filter_map(|member| text(member, "email")).map(str::to_owned).collect();
+        let unreadable = emails.len() < entries.len();
+        Some(Self { emails, unreadable, next })
+    }
+}
+
+impl TokenReply {
+    /// A token; none if there is none.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let expires_in = value.get("expires_in");
+        Some(Self {
+            access_token: text(&value, "access_token").filter(|t| !t.is_empty())?.to_owned(),
+            // The service writes 64-bit integers as strings elsewhere.
+            expires_in: expires_in.and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok())),
+        })
+    }
+}
+
+/// The entries under `key`, and what asks for the next page. Schema and prose call that
+/// `next_page_token`; the swagger's example and the members' schema call it `page_token`.
+fn read_page(body: &[u8], key: &str) -> Option<(Vec<Value>, Option<String>)> {
+    let mut value: Value = serde_json::from_slice(body).ok()?;
+    let token = text(&value, "next_page_token").or_else(|| text(&value, "page_token"));
+    let next = token.filter(|token| !token.is_empty()).map(str::to_owned);
+    let entries = match value.get_mut(key)?.take() {
+        Value::Array(entries) => entries,
+        Value::Null => Vec::new(),
+        _ => return None,
+    };
+    Some((entries, next))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key)?.as_str()
+}
+
+/// RFC 3339; a time without a zone is taken as UTC.
+fn read_time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVITE: &str = r#"{
+        "identity": "invites/bbbaeab8-539d-4482-9a98-f1285e7f75cb",
+        "message": "personalised message",
+        "email": "john.doe@example.com",
+        "expiry_time": "2022-06-17T11:30:43Z"
+    }"#;
+
+    #[test]
+    fn the_documented_invite_is_read() {
+        let invite = Invite::read(INVITE.as_bytes()).unwrap();
+        assert_eq!(invite.identity, "invites/bbbaeab8-539d-4482-9a98-f1285e7f75cb");
+        assert_eq!(invite.email.as_deref(), Some("john.doe@example.com"));
+        assert_eq!(invite.message.as_deref(), Some("personalised message"));
+        assert_eq!(invite.expiry_time.unwrap().to_string(), "2022-06-17T11:30:43Z");
+    }
+
+    #[test]
+    fn unknown_and_malformed_members_do_not_hide_an_invite() {
+        let body =
+            br#"{"identity":"invites/1","email":null,"message":7,"expiry_time":"soon","new":[]}"#;
+        let invite = Invite::read(body).unwrap();
+        assert_eq!((invite.email, invite.message, invite.expiry_time), (None, None, None));
+        let naive = br#"{"identity":"invites/1","expiry_time":"2022-06-17T11:30:43.5"}"#;
+        let expiry = Invite::read(naive).unwrap().expiry_time.unwrap();
+        assert_eq!(expiry.to_string(), "2022-06-17T11:30:43.5Z");
+    }
+
+    #[test]
+    fn what_has_no_identity_is_no_invite() {
+        for body in ["", "{}", "[]", "null", r#"{"identity":""}"#, "<html>"] {
+            assert_eq!(Invite::read(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_read_with_either_name_of_its_token() {
+        let page = |token: &str| {
+            let body = format!(r#"{{"invites":[{INVITE}]{token}}}"#);
+            InvitePage::read(body.as_bytes()).unwrap()
+        };
+        assert_eq!(page("").next, None);
+        assert_eq!(page(r#","next_page_token":"""#).next, None);
+        assert_eq!(page(r#","next_page_token":"n""#).next.as_deref(), Some("n"));
+        assert_eq!(page(r#","page_token":"p""#).next.as_deref(), Some("p"));
+        assert_eq!(page(r#","next_page_token":"","page_token":"p""#).next, None);
+        assert_eq!(page("").invites.len(), 1);
+        assert!(!page("").unreadable);
+    }
+
+    #[test]
+    fn a_reply_without_the_list_is_no_empty_list() {
+        for body in ["{}", r#"{"error":"x"}"#, r#"{"invites":{}}"#, "[]", ""] {
+            assert_eq!(InvitePage::read(body.as_bytes()), None, "{body}");
+        }
+        assert!(InvitePage::read(br#"{"invites":null}"#).unwrap().invites.is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_noticed() {
+        let body =
+            br#"{"invites":[{"email":"a@example.org"},{"identity":"invites/2","email":""}]}"#;
+        let page = InvitePage::read(body).unwrap();
+        assert_eq!((page.invites.len(), page.unreadable), (1, true));
+        let no_address = br#"{"invites":[{"identity":"invites/2"}]}"#;
+        assert!(InvitePage::read(no_address).unwrap().unreadable);
+        let members =
+            br#"{"members":[{"email":"a@example.org","active":true},{}],"page_token":"p"}"#;
+        let page = MemberPage::read(members).unwrap();
+        assert_eq!((page.emails.len(), page.unreadable), (1, true));
+        assert_eq!(page.next.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn a_token_is_read_with_a_lifetime_in_either_form_or_none() {
+        let read = |body: &str| TokenReply::read(body.as_bytes()).map(|reply| reply.expires_in);
+        let fixture = r#"{"access_token":"t","expires_in":660,"token_type":"Bearer"}"#;
+        assert_eq!(read(fixture), Some(Some(660.0)));
+        assert_eq!(read(r#"{"access_token":"t","expires_in":"60"}"#), Some(Some(60.0)));
+        assert_eq!(read(r#"{"access_token":"t"}"#), Some(None));
+        assert_eq!(read(r#"{"access_token":null,"expires_in":660}"#), None);
+    }
+}

@@ -1,0 +1,141 @@
+-- One text for SQLite and PostgreSQL. Times are milliseconds since 1970 UTC; JSON is TEXT; a flag is
+-- 0 or 1. Only portable types: TEXT, BIGINT, DOUBLE PRECISION.
+
+CREATE TABLE batches (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    config_revision BIGINT NOT NULL,
+    -- JSON: the invites that `on_duplicate` answered with, [[index, invite id], …]
+    duplicates TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE invites (
+    id TEXT PRIMARY KEY,
+    batch_id TEXT NOT NULL,
+    item_index BIGINT NOT NULL,
+    tenant TEXT NOT NULL,
+    -- NULL from here to `params` for an item that was refused before it was bound to a provider
+    provider TEXT,
+    kind TEXT,
+    destination TEXT,
+    call_key TEXT,
+    params TEXT,
+    address TEXT NOT NULL,
+    invitee TEXT NOT NULL,
+    external_id TEXT,
+    labels TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    -- The state: everything below changes, nothing above does.
+    status TEXT NOT NULL,
+    status_source TEXT NOT NULL,
+    provider_ref TEXT,
+    provider_status TEXT,
+    provider_data TEXT NOT NULL,
+    expires_at BIGINT,
+    checked_at BIGINT,
+    sent_at BIGINT,
+    attempt_count BIGINT NOT NULL,
+    next_attempt_at BIGINT,
+    lease_until BIGINT,
+    holder TEXT,
+    group_id TEXT,
+    error TEXT,
+    duplicate_effect BIGINT NOT NULL,
+    revoke_sent BIGINT NOT NULL,
+    queued_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+-- At most one invite per destination and person is in doubt, over all tenants and provider names.
+CREATE UNIQUE INDEX invites_in_doubt ON invites (destination, address)
+    WHERE status IN ('sending', 'unknown');
+-- A provider id is held by at most one invite.
+CREATE UNIQUE INDEX invites_held ON invites (destination, provider_ref)
+    WHERE provider_ref IS NOT NULL;
+CREATE INDEX invites_due ON invites (provider, next_attempt_at, id) WHERE status = 'queued';
+-- Counts per provider, and what is to be asked about again.
+CREATE INDEX invites_live ON invites (provider, status, coalesce(checked_at, 0), expires_at)
+    WHERE status IN ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent');
+CREATE INDEX invites_leased ON invites (lease_until) WHERE status = 'sending';
+CREATE INDEX invites_person ON invites (address, destination);
+CREATE INDEX invites_batch ON invites (batch_id, item_index);
+CREATE INDEX invites_tenant ON invites (tenant, id);
+CREATE INDEX invites_external ON invites (external_id, tenant) WHERE external_id IS NOT NULL;
+
+CREATE TABLE invite_labels (
+    invite_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (invite_id, name)
+);
+CREATE INDEX invite_labels_value ON invite_labels (name, value, invite_id);
+
+CREATE TABLE attempts (
+    id TEXT PRIMARY KEY,
+    provider TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    -- JSON of the frozen call of a create
+    call TEXT,
+    fingerprint TEXT,
+    config_revision BIGINT NOT NULL,
+    traceparent TEXT,
+    started_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    outcome TEXT,
+    http_status BIGINT,
+    detail TEXT,
+    target TEXT,
+    request TEXT,
+    reply TEXT
+);
+CREATE UNIQUE INDEX attempts_fingerprint ON attempts (fingerprint) WHERE fingerprint IS NOT NULL;
+
+CREATE TABLE attempt_invites (
+    invite_id TEXT NOT NULL,
+    attempt_id TEXT NOT NULL,
+    position BIGINT NOT NULL,
+    PRIMARY KEY (invite_id, attempt_id)
+);
+CREATE INDEX attempt_invites_attempt ON attempt_invites (attempt_id, position);
+
+CREATE TABLE idempotency_keys (
+    tenant TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    body_hash TEXT NOT NULL,
+    batch_id TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, idempotency_key)
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+CREATE TABLE lanes (
+    provider TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    lease_until BIGINT NOT NULL
+);
+
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,
+    hash TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    -- JSON arrays; `providers` NULL means all
+    scopes TEXT NOT NULL,
+    providers TEXT,
+    requests_per_second DOUBLE PRECISION,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT,
+    last_used_at BIGINT
+);
+
+CREATE TABLE config_revisions (
+    revision BIGINT PRIMARY KEY,
+    document TEXT NOT NULL,
+    source TEXT NOT NULL,
+    actor TEXT,
+    note TEXT,
+    created_at BIGINT NOT NULL
+);

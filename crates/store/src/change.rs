@@ -1,0 +1,406 @@
+//! Changing invites: read, decide and write in one transaction, with the attempt that it is for.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use invite_core::{Address, AttemptId, Destination, InviteId, PreparedCall};
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use crate::{
+    Error, InviteRecord, InviteState, Store,
+    lanes::is_lane_held,
+    query::read_invites,
+    rows::{IN_DOUBT, SET_STATE, json, place, state_values},
+    statement::{Statement, Value, chunks},
+    writer::Tx,
+};
+
+/// Decides about the invite at a place: gets its record, the state to change, and the time by the
+/// clock that leases are written with. Pure: it may be asked again for the same change.
+pub type Decide =
+    dyn Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision + Send + Sync;
+
+/// A change of some invites, all of it or nothing.
+pub struct Change {
+    /// Which invites.
+    pub invites: Vec<InviteId>,
+    /// An attempt that begins with it, for these invites in this order.
+    pub begin: Option<NewAttempt>,
+    /// An attempt that ends with it: the one that begins, or one that began earlier.
+    pub end: Option<AttemptEnd>,
+    /// Only while the lane of this provider has this epoch.
+    pub lane: Option<(String, i64)>,
+    /// What becomes of each invite.
+    pub decide: Box<Decide>,
+}
+
+impl Change {
+    /// A change without an attempt and of any lane.
+    pub fn of(
+        invites: Vec<InviteId>,
+        decide: impl Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self { invites, begin: None, end: None, lane: None, decide: Box::new(decide) }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("invites", &self.invites)
+            .field("begin", &self.begin)
+            .field("end", &self.end)
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of one invite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It stays as it was.
+    Keep,
+    /// The state is written.
+    Write,
+    /// Nothing at all is written, for any invite.
+    Abort,
+}
+
+/// An attempt before its call.
+#[derive(Clone)]
+pub struct NewAttempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// The configured provider.
+    pub provider: String,
+    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
+    pub operation: &'static str,
+    /// The frozen call of a create.
+    pub call: Option<PreparedCall>,
+    /// The revision of the provider document that it is made with.
+    pub config_revision: i64,
+    /// The W3C trace that it belongs to.
+    pub traceparent: Option<String>,
+    /// When it begins.
+    pub started_at: Timestamp,
+}
+
+impl fmt::Debug for NewAttempt {
+    /// Without the call, which holds personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAttempt")
+            .field("id", &self.id)
+            .field("provider", &self.provider)
+            .field("operation", &self.operation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone)]
+pub struct AttemptEnd {
+    /// Which attempt.
+    pub id: AttemptId,
+    /// When.
+    pub finished_at: Timestamp,
+    /// `succeeded`, or the word of an [`Outcome`](invite_core::Outcome).
+    pub outcome: String,
+    /// The status that the provider answered with.
+    pub http_status: Option<u16>,
+    /// What went wrong, in one line.
+    pub detail: Option<String>,
+    /// Where the request went; none leaves what is stored.
+    pub target: Option<String>,
+    /// The request's body, redacted; none leaves what is stored (a create's is in its call).
+    pub request: Option<String>,
+    /// The reply's body, redacted; none leaves what is stored.
+    pub reply: Option<String>,
+}
+
+impl fmt::Debug for AttemptEnd {
+    /// Without texts, which may be personal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptEnd")
+            .field("id", &self.id)
+            .field("outcome", &self.outcome)
+            .field("http_status", &self.http_status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changed {
+    /// It is written. The invites as they are now, in the order asked for; ids that do not exist
+    /// are left out.
+    Written(Vec<InviteRecord>),
+    /// Nothing was written: it was decided so, or another invite to the same person at the same
+    /// destination is `sending` or `unknown`.
+    Aborted,
+    /// Nothing was written: another attempt has the call's fingerprint.
+    FingerprintTaken,
+    /// Nothing was written: the lane has another epoch.
+    LaneLost,
+    /// Nothing was written: another invite holds a provider id.
+    ProviderRefTaken {
+        /// The invite of this change that was to hold it.
+        invite: InviteId,
+    },
+}
+
+impl Store {
+    /// Reads some invites, decides about each, and writes what changed, in one transaction.
+    ///
+    /// # Errors
+    /// After [`Error::CommitUnknown`] the caller does not know whether its claim holds and must
+    /// send nothing.
+    pub async fn change(&self, change: Change) -> Result<Changed, Error> {
+        let change = Arc::new(change);
+        match self.change_once(&change).await {
+            // What the other process wrote can be seen now, so that this one is told why.
+            Err(Error::Conflict(_)) => self.change_once(&change).await,
+            result => result,
+        }
+    }
+
+    async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
+        let change = Arc::clone(change);
+        self.write(Vec::new(), move |tx| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { apply(tx, &change).await })
+        })
+        .await
+    }
+}
+
+async fn apply(mut tx: Tx<'_>, change: &Change) -> Result<Changed, Error> {
+    if let Some((provider, epoch)) = &change.lane
+        && !is_lane_held(&mut tx, provider, *epoch).await?
+    {
+        return Ok(Changed::LaneLost);
+    }
+    let lock = tx.dialect.for_update();
+    let mut invites = read_invites(tx.connection, &change.invites, lock).await?;
+    let Some(states) = decide(change, &invites, tx.now) else { return Ok(Changed::Aborted) };
+    if is_person_in_doubt(tx.connection, &invites, &states).await? {
+        return Ok(Changed::Aborted);
+    }
+    if let Some(invite) = find_taken(tx.connection, &invites, &states).await? {
+        return Ok(Changed::ProviderRefTaken { invite });
+    }
+    let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
+    if let Some(fingerprint) = call.and_then(|call| call.fingerprint.as_deref())
+        && is_fingerprint_taken(tx.connection, fingerprint).await?
+    {
+        return Ok(Changed::FingerprintTaken);
+    }
+    write_states(tx.connection, &states).await?;
+    if let Some(attempt) = &change.begin {
+        begin_attempt(tx.connection, attempt, &change.invites, &invites).await?;
+    }
+    if let Some(end) = &change.end {
+        end_attempt(tx.connection, end).await?;
+    }
+    for invite in &mut invites {
+        if let Some(state) = states.get(&invite.id) {
+            invite.state = state.clone();
+        }
+    }
+    Ok(Changed::Written(invites))
+}
+
+/// The states to write; none if the change is off.
+fn decide(
+    change: &Change,
+    invites: &[InviteRecord],
+    now: Timestamp,
+) -> Option<HashMap<InviteId, InviteState>> {
+    let mut found = invites.iter().peekable();
+    let mut states = HashMap::new();
+    for (place, id) in change.invites.iter().enumerate() {
+        let Some(invite) = found.next_if(|invite| invite.id == *id) else { continue };
+        let mut state = invite.state.clone();
+        match (change.decide)(place, invite, &mut state, now) {
+            Decision::Keep => {}
+            Decision::Write => {
+                state.updated_at = now;
+                states.insert(invite.id, state);
+            }
+            Decision::Abort => return None,
+        }
+    }
+    Some(states)
+}
+
+/// An invite and what it is about to have alone: a destination and another text.
+type Key<'a> = (InviteId, String, &'a str);
+
+/// Another invite to one of the people who newly come into doubt is in doubt already.
+async fn is_person_in_doubt(
+    connection: &mut AnyConnection,
+    invites: &[InviteRecord],
+    states: &HashMap<InviteId, InviteState>,
+) -> Result<bool, Error> {
+    let entering: Vec<Key<'_>> = invites
+        .iter()
+        .filter(|invite| !invite.state.is_in_doubt())
+        .filter(|invite| states.get(&invite.id).is_some_and(InviteState::is_in_doubt))
+        .filter_map(|invite| {
+            let address = invite.address.as_ref().map_or("", Address::as_str);
+            Some((invite.id, invite.destination.as_ref()?.to_string(), address))
+        })
+        .collect();
+    Ok(find_clash(connection, &entering, "address", IN_DOUBT).await?.is_some())
+}
+
+/// An invite of the change whose new provider id another one holds.
+async fn find_taken(
+    connection: &mut AnyConnection,
+    invites: &[InviteRecord],
+    states: &HashMap<InviteId, InviteState>,
+) -> Result<Option<InviteId>, Error> {
+    let entering: Vec<Key<'_>> = invites
+        .iter()
+        .filter_map(|invite| {
+            let new = states.get(&invite.id)?.provider_ref.as_deref()?;
+            let destination = invite.destination.as_ref().map(Destination::to_string)?;
+            let is_new = invite.state.provider_ref.as_deref() != Some(new);
+            is_new.then_some((invite.id, destination, new))
+        })
+        .collect();
+    find_clash(connection, &entering, "provider_ref", "provider_ref IS NOT NULL").await
+}
+
+/// The first whose key is stored already (among the rows of the index's `condition`) or is also
+/// an earlier one's.
+async fn find_clash(
+    connection: &mut AnyConnection,
+    entering: &[Key<'_>],
+    column: &str,
+    condition: &str,
+) -> Result<Option<InviteId>, Error> {
+    let mut taken: HashSet<(String, String)> = HashSet::new();
+    for chunk in chunks(entering) {
+        // A subquery for each key: no planner can take it for a reason to walk all invites.
+        let rows =
+            Statement::new(
+                "SELECT column1, column2, (SELECT 1 FROM invites WHERE destination = column1 AND ",
+            )
+            .text(column)
+            .text(" = column2 AND ")
+            .text(condition)
+            .text(" LIMIT 1) FROM (VALUES ")
+            .rows(chunk.iter().map(|(_, destination, text)| {
+                [Value::from(destination.as_str()), Value::from(*text)]
+            }))
+            .text(") AS wanted")
+            .all(connection, |row| {
+                let key = (row.string()?, row.string()?);
+                Ok(row.optional_count::<i64>()?.map(|_| key))
+            })
+            .await?;
+        taken.extend(rows.into_iter().flatten());
+    }
+    let clash = entering
+        .iter()
+        .find(|(_, destination, text)| !taken.insert((destination.clone(), (*text).to_owned())));
+    Ok(clash.map(|(invite, _, _)| *invite))
+}
+
+async fn is_fingerprint_taken(
+    connection: &mut AnyConnection,
+    fingerprint: &str,
+) -> Result<bool, Error> {
+    let taken = Statement::new("SELECT 1 FROM attempts WHERE fingerprint = ")
+        .bind(fingerprint)
+        .first(connection, |_| Ok(()))
+        .await?;
+    Ok(taken.is_some())
+}
+
+async fn write_states(
+    connection: &mut AnyConnection,
+    states: &HashMap<InviteId, InviteState>,
+) -> Result<(), Error> {
+    let states: Vec<_> = states.iter().collect();
+    for chunk in chunks(&states) {
+        let rows = chunk.iter().map(|(id, state)| {
+            std::iter::once(Value::from(id.to_string())).chain(state_values(state))
+        });
+        Statement::new(SET_STATE)
+            .text(" FROM (VALUES ")
+            .rows(rows)
+            .text(") AS v WHERE invites.id = v.column1")
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn begin_attempt(
+    connection: &mut AnyConnection,
+    attempt: &NewAttempt,
+    asked: &[InviteId],
+    found: &[InviteRecord],
+) -> Result<(), Error> {
+    let call = attempt.call.as_ref();
+    Statement::new(
+        "INSERT INTO attempts (id, provider, operation, call, fingerprint, config_revision, \
+         traceparent, started_at) VALUES (",
+    )
+    .values([
+        attempt.id.to_string().into(),
+        (&attempt.provider).into(),
+        attempt.operation.into(),
+        call.map_or(Value::Text(None), json),
+        call.and_then(|call| call.fingerprint.as_deref()).into(),
+        attempt.config_revision.into(),
+        attempt.traceparent.as_deref().into(),
+        attempt.started_at.into(),
+    ])
+    .text(")")
+    .execute(connection)
+    .await?;
+    let found: HashSet<InviteId> = found.iter().map(|invite| invite.id).collect();
+    let links: Vec<(usize, &InviteId)> =
+        asked.iter().enumerate().filter(|(_, id)| found.contains(id)).collect();
+    for chunk in chunks(&links) {
+        let rows = chunk.iter().map(|(position, invite)| {
+            [invite.to_string().into(), attempt.id.to_string().into(), place(*position)]
+        });
+        Statement::new("INSERT INTO attempt_invites (invite_id, attempt_id, position) VALUES ")
+            .rows(rows)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn end_attempt(connection: &mut AnyConnection, end: &AttemptEnd) -> Result<(), Error> {
+    Statement::new("UPDATE attempts SET finished_at = ")
+        .bind(end.finished_at)
+        .text(", outcome = ")
+        .bind(&end.outcome)
+        .text(", http_status = ")
+        .bind(end.http_status.map(i64::from))
+        .text(", detail = ")
+        .bind(end.detail.as_deref())
+        .text(", target = coalesce(")
+        .bind(end.target.as_deref())
+        .text(", target), request = coalesce(")
+        .bind(end.request.as_deref())
+        .text(", request), reply = coalesce(")
+        .bind(end.reply.as_deref())
+        .text(", reply) WHERE id = ")
+        .bind(end.id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,400 @@
+//! The database: opening it, its two dialects, and what can go wrong with it.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use invite_core::Clock;
+use jiff::Timestamp;
+use sqlx::{
+    AnyConnection, AnyPool, ConnectOptions, Connection, Database as _, Executor, Sqlite,
+    any::{AnyConnectOptions, AnyPoolOptions},
+    pool::PoolConnection,
+    sqlite::SqliteConnectOptions,
+};
+
+use crate::{
+    statement::Statement,
+    writer::{self, Writer},
+};
+
+/// Connections for reading.
+const READERS: u32 = 4;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What went wrong in the store, in one line without personal data.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Whether the write took place is not known; asking again, or looking, tells.
+    #[error(
+        "storing the change: the database gave no answer to the commit, so it may or may not have been stored"
+    )]
+    CommitUnknown,
+    /// The database cannot be reached, or refused the work. Nothing was written.
+    #[error("using the database: {0}; check storage.url and that the database is up")]
+    Unavailable(String),
+    /// Another process wrote the same thing in between. Nothing was written.
+    #[error("storing the change: another process stored the same in between: {0}")]
+    Conflict(String),
+    /// A row holds what this version of the program never writes.
+    #[error(
+        "reading the database: the column {what:?} holds something unreadable; was it written by a newer version?"
+    )]
+    Corrupt {
+        /// The column.
+        what: String,
+    },
+    /// Another process serves this database.
+    #[error("opening the database: {} is locked: another gateway serves this database; stop it first", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// `storage.url` names no database.
+    #[error("opening the database: storage.url {0}")]
+    Url(&'static str),
+    /// The database file, its folder or its lock file cannot be used.
+    #[error("opening the database: {}: {reason}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The database's tables cannot be brought up to date.
+    #[error("bringing the database's tables up to date: {0}")]
+    Migration(String),
+}
+
+impl From<sqlx::Error> for Error {
+    /// Keeps the message only: a database's further details quote the row.
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(e) if e.is_unique_violation() => {
+                Self::Conflict(e.message().to_owned())
+            }
+            sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
+            sqlx::Error::PoolTimedOut => {
+                Self::Unavailable("no connection became free in time".into())
+            }
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// All that the gateway remembers. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    readers: AnyPool,
+    writer: Writer,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({:?})", self.0.database.dialect)
+    }
+}
+
+/// Holds a SQLite database against a second gateway until it is dropped.
+#[derive(Debug)]
+#[must_use = "the database is locked only as long as this lives"]
+pub struct Lock(#[expect(dead_code, reason = "closing the file ends the lock")] Option<File>);
+
+impl Store {
+    /// Opens a database and brings its tables up to date. `url` is `sqlite://PATH`, where file and
+    /// folder are made if need be, or `postgres://…`.
+    ///
+    /// # Errors
+    /// The URL, the file or the server cannot be used, or the tables belong to a newer version.
+    pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let database = Database::at(url)?;
+        let mut connection = database.connect().await?;
+        database.migrate(&mut connection).await?;
+        let dialect = database.dialect;
+        let readers = AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(CONNECT)
+            // A connection of SQLite's does not get lost.
+            .test_before_acquire(dialect == Dialect::Postgres)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    connection.execute(dialect.settings()).await?;
+                    connection.execute(dialect.reader_settings()).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(database.options.clone());
+        let writer = writer::start(database.clone(), connection, Arc::clone(&clock));
+        Ok(Self(Arc::new(Inner { database, clock, readers, writer })))
+    }
+
+    /// Holds a SQLite database against a second gateway, by an exclusive lock on the file
+    /// `<database>.lock` beside it. PostgreSQL is made for several, and nothing is held.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another process holds it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let Some(database) = &self.0.database.path else { return Ok(Lock(None)) };
+        let mut path = database.clone().into_os_string();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let unusable =
+            |e: std::io::Error| Error::File { path: path.clone(), reason: e.to_string() };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(Some(file))),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path }),
+            Err(TryLockError::Error(e)) => Err(unusable(e)),
+        }
+    }
+
+    /// Other replicas may be at work on this database.
+    pub fn is_shared(&self) -> bool {
+        self.0.database.dialect == Dialect::Postgres
+    }
+
+    /// The database can be read and written.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let mut connection = self.reader().await?;
+        Statement::new("SELECT 1").first(&mut connection, |_| Ok(())).await?;
+        self.write(Vec::new(), |_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// Finishes the writes that were asked for, then ends every connection.
+    pub async fn close(&self) {
+        self.0.writer.close().await;
+        self.0.readers.close().await;
+    }
+
+    /// How many transactions this process has committed.
+    pub fn commits(&self) -> u64 {
+        self.0.writer.commits()
+    }
+
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<sqlx::Any>, Error> {
+        Ok(self.0.readers.acquire().await?)
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.0.writer
+    }
+
+    /// The time by the gateway's clock, for reading an `expires_at`.
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The time by the clock that leases are written with.
+    pub(crate) async fn lease_now(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<Timestamp, Error> {
+        self.0.database.dialect.now(connection, &*self.0.clock).await
+    }
+}
+
+/// Where the database is and how to talk to it.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pub(crate) dialect: Dialect,
+    options: AnyConnectOptions,
+    /// The file, of SQLite.
+    path: Option<PathBuf>,
+}
+
+impl Database {
+    fn at(url: &str) -> Result<Self, Error> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let (dialect, options, path) = if let Some(path) = url.strip_prefix("sqlite://") {
+            let path = database_file(path)?;
+            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+            (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(path))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            (Dialect::Postgres, url.parse(), None)
+        } else {
+            return Err(Error::Url("must start with sqlite:// or postgres://"));
+        };
+        // What the parser says may quote the password.
+        let options = options.map_err(|_| Error::Url("is not a valid URL"))?;
+        Ok(Self { dialect, options: options.disable_statement_logging(), path })
+    }
+
+    /// A connection for writing.
+    pub(crate) async fn connect(&self) -> Result<AnyConnection, Error> {
+        let connecting = async {
+            let mut connection = AnyConnection::connect_with(&self.options).await?;
+            connection.execute(self.dialect.settings()).await?;
+            connection.execute(self.dialect.writer_settings()).await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        match tokio::time::timeout(CONNECT, connecting).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(Error::Unavailable("no connection came about in time".into())),
+        }
+    }
+
+    /// Everything in one transaction that no other process enters, so that several may start at
+    /// the same time.
+    async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+        let mut migrator = sqlx::migrate!();
+        migrator.set_locking(false);
+        let mut transaction = connection.begin_with(self.dialect.begin()).await?;
+        self.dialect.lock(&mut transaction, &BTreeSet::from([MIGRATION_LOCK])).await?;
+        migrator.run(&mut *transaction).await.map_err(|e| Error::Migration(e.to_string()))?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// The file that the URL names, as an absolute path; its folder is made.
+fn database_file(path: &str) -> Result<PathBuf, Error> {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    if path.is_empty() || path == ":memory:" {
+        return Err(Error::Url("names no file: expected sqlite://PATH"));
+    }
+    let unusable =
+        |e: std::io::Error| Error::File { path: PathBuf::from(path), reason: e.to_string() };
+    let path = std::path::absolute(path).map_err(unusable)?;
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).map_err(unusable)?;
+    Ok(path)
+}
+
+/// Advisory locks from 0 up to this stand for addresses.
+pub(crate) const ADDRESS_LOCKS: u32 = 1024;
+/// From [`ADDRESS_LOCKS`] up to the sum of both: idempotency keys.
+pub(crate) const KEY_LOCKS: u32 = 1024;
+/// Adding a configuration revision.
+pub(crate) const REVISION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
+const MIGRATION_LOCK: u32 = REVISION_LOCK + 1;
+/// Keeps our advisory locks apart from those of others in the same database.
+const LOCK_CLASS: i32 = 0x1417;
+
+/// Everything in which the two databases differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    pub(crate) fn of(connection: &AnyConnection) -> Self {
+        if connection.backend_name() == Sqlite::NAME { Self::Sqlite } else { Self::Postgres }
+    }
+
+    /// A text with `?` for every value, as the database reads it. SQLite reads PostgreSQL's
+    /// numbers too, but takes them for names, which it searches one by one.
+    pub(crate) fn spell(self, text: String) -> String {
+        if self == Self::Sqlite {
+            return text;
+        }
+        let mut spelled = String::with_capacity(2 * text.len());
+        for (number, part) in text.split('?').enumerate() {
+            if number > 0 {
+                // Writing to a String cannot fail.
+                let _ = write!(spelled, "${number}");
+            }
+            spelled.push_str(part);
+        }
+        spelled
+    }
+
+    /// For every connection. Every statement has an index to go by. PostgreSQL, which plans with what
+    /// it believes to be in a table, would walk through one that it still believes to be small.
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = OFF",
+            Self::Postgres => "SET enable_seqscan = off; SET jit = off",
+        }
+    }
+
+    fn writer_settings(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            // A replica that is frozen in the middle of a write must not hold up the others.
+            Self::Postgres => {
+                "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'"
+            }
+        }
+    }
+
+    fn reader_settings(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA query_only = ON",
+            Self::Postgres => "SET default_transaction_read_only = on",
+        }
+    }
+
+    /// SQLite would otherwise find out too late that another process is writing.
+    pub(crate) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// At the end of a SELECT whose rows are about to be changed.
+    pub(crate) fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// Keeps other writers away from what the numbers stand for until the transaction
+    /// ends. SQLite has one writer at a time anyway.
+    pub(crate) async fn lock(
+        self,
+        connection: &mut AnyConnection,
+        locks: &BTreeSet<u32>,
+    ) -> Result<(), Error> {
+        if self == Self::Sqlite || locks.is_empty() {
+            return Ok(());
+        }
+        let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
+        Statement::new("SELECT count(pg_advisory_xact_lock(")
+            .text(&LOCK_CLASS.to_string())
+            .text(", number)) FROM (SELECT CAST(unnest(string_to_array(")
+            .bind(locks.join(","))
+            .text(", ',')) AS integer) AS number) AS numbers")
+            .first(connection, |_| Ok(()))
+            .await?;
+        Ok(())
+    }
+
+    /// The time that all replicas agree on, in whole milliseconds.
+    pub(crate) async fn now(
+        self,
+        connection: &mut AnyConnection,
+        clock: &dyn Clock,
+    ) -> Result<Timestamp, Error> {
+        let now =
+            match self {
+                Self::Sqlite => Some(clock.now()),
+                Self::Postgres => Statement::new(
+                    "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
+                )
+                .first(connection, |row| row.time())
+                .await?,
+            };
+        now.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok())
+            .ok_or_else(|| Error::Unavailable("the database told no time".into()))
+    }
+}

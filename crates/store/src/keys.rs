@@ -1,0 +1,167 @@
+//! API keys: the records, never the secrets.
+
+use std::sync::Arc;
+
+use invite_core::KeyId;
+use jiff::Timestamp;
+
+use crate::{
+    Error, Store,
+    rows::json,
+    statement::{Fields, Statement, Value, chunks},
+};
+
+const COLUMNS: &str = "id, hash, name, tenant, scopes, providers, \
+     CAST(requests_per_second AS DOUBLE PRECISION), created_at, expires_at, revoked_at, \
+     last_used_at";
+
+/// An API key without its secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: KeyId,
+    /// The hash of the secret.
+    pub hash: String,
+    /// What people call it.
+    pub name: String,
+    /// Whose invites it may see.
+    pub tenant: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The providers that it may use; none: all.
+    pub providers: Option<Vec<String>>,
+    /// Requests per second that it may make; none: no limit.
+    pub requests_per_second: Option<f64>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was withdrawn.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last used, as last recorded.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Stores a new key.
+    ///
+    /// # Errors
+    /// The database cannot be used, or the id or the hash is taken.
+    pub async fn insert_key(&self, key: &ApiKey) -> Result<(), Error> {
+        let key = Arc::new(key.clone());
+        self.write(Vec::new(), move |tx| {
+            let key = Arc::clone(&key);
+            Box::pin(async move {
+                Statement::new(
+                    "INSERT INTO api_keys (id, hash, name, tenant, scopes, providers, created_at, \
+                     expires_at, revoked_at, last_used_at, requests_per_second) VALUES (",
+                )
+                .values([
+                    key.id.to_string().into(),
+                    (&key.hash).into(),
+                    (&key.name).into(),
+                    (&key.tenant).into(),
+                    json(&key.scopes),
+                    key.providers.as_ref().map_or(Value::Text(None), json),
+                    key.created_at.into(),
+                    key.expires_at.into(),
+                    key.revoked_at.into(),
+                    key.last_used_at.into(),
+                ])
+                // As text: sqlx's driver for any database gives a fraction that is NULL another
+                // type than one that is not, which PostgreSQL's prepared statement refuses.
+                .text(", CAST(")
+                .bind(key.requests_per_second.map(|rate| rate.to_string()))
+                .text(" AS DOUBLE PRECISION))")
+                .execute(tx.connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// All keys, newest first.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
+        let mut connection = self.reader().await?;
+        select().text(" ORDER BY id DESC").all(&mut connection, read_key).await
+    }
+
+    /// The key whose secret has this hash, also when it is revoked or has expired.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn key_by_hash(&self, hash: &str) -> Result<Option<ApiKey>, Error> {
+        let mut connection = self.reader().await?;
+        select().text(" WHERE hash = ").bind(hash).first(&mut connection, read_key).await
+    }
+
+    /// Withdraws a key and returns it; one that is withdrawn already stays as it is. None if there
+    /// is no such key.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn revoke_key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
+        self.write(Vec::new(), move |tx| {
+            Box::pin(async move {
+                Statement::new("UPDATE api_keys SET revoked_at = coalesce(revoked_at, ")
+                    .bind(tx.now)
+                    .text(") WHERE id = ")
+                    .bind(id.to_string())
+                    .execute(tx.connection)
+                    .await?;
+                let key = select().text(" WHERE id = ").bind(id.to_string());
+                key.first(tx.connection, read_key).await
+            })
+        })
+        .await
+    }
+
+    /// Records when keys were last used; a time before the recorded one changes nothing.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn touch_keys(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), Error> {
+        let uses = Arc::new(uses.to_vec());
+        self.write(Vec::new(), move |tx| {
+            let uses = Arc::clone(&uses);
+            Box::pin(async move {
+                for chunk in chunks(&uses) {
+                    Statement::new("UPDATE api_keys SET last_used_at = v.column2 FROM (VALUES ")
+                        .rows(chunk.iter().map(|(id, at)| [id.to_string().into(), (*at).into()]))
+                        .text(
+                            ") AS v WHERE api_keys.id = v.column1 AND \
+                         (api_keys.last_used_at IS NULL OR api_keys.last_used_at < v.column2)",
+                        )
+                        .execute(tx.connection)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+fn select() -> Statement<'static> {
+    Statement::new("SELECT ").text(COLUMNS).text(" FROM api_keys")
+}
+
+fn read_key(row: &mut Fields<'_>) -> Result<ApiKey, Error> {
+    Ok(ApiKey {
+        id: row.parsed()?,
+        hash: row.string()?,
+        name: row.string()?,
+        tenant: row.string()?,
+        scopes: row.json()?,
+        providers: row.optional_json()?,
+        requests_per_second: row.optional_fraction()?,
+        created_at: row.time()?,
+        expires_at: row.optional_time()?,
+        revoked_at: row.optional_time()?,
+        last_used_at: row.optional_time()?,
+    })
+}

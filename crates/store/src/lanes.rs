@@ -1,0 +1,86 @@
+//! Which replica runs a provider's lane.
+
+use std::time::Duration;
+
+use crate::{Error, Store, db::Dialect, statement::Statement, writer::Tx};
+
+impl Store {
+    /// Takes or renews a provider's lane until `ttl` from now; the lane's epoch, or none while
+    /// another owner has it. A change of owner raises the epoch, renewing keeps it. `force` takes
+    /// it over from whoever has it.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn acquire_lane(
+        &self,
+        provider: &str,
+        owner: &str,
+        ttl: Duration,
+        force: bool,
+    ) -> Result<Option<i64>, Error> {
+        let (provider, owner) = (provider.to_owned(), owner.to_owned());
+        self.write(Vec::new(), move |tx| {
+            let (provider, owner) = (provider.clone(), owner.clone());
+            Box::pin(async move {
+                let until = tx.now.saturating_add(ttl).unwrap_or(tx.now);
+                Statement::new("INSERT INTO lanes (provider, owner, epoch, lease_until) VALUES (")
+                    .bind(&provider)
+                    .text(", ")
+                    .bind(&owner)
+                    .text(", 1, ")
+                    .bind(until)
+                    .text(
+                        ") ON CONFLICT (provider) DO UPDATE SET owner = excluded.owner, \
+                     epoch = CASE WHEN lanes.owner = excluded.owner THEN lanes.epoch \
+                     ELSE lanes.epoch + 1 END, lease_until = excluded.lease_until \
+                     WHERE lanes.owner = excluded.owner OR lanes.lease_until <= ",
+                    )
+                    .bind(tx.now)
+                    .text(" OR 1 = ")
+                    .bind(force)
+                    .text(" RETURNING epoch")
+                    .first(tx.connection, |row| row.number())
+                    .await
+            })
+        })
+        .await
+    }
+
+    /// Lets another replica have the lane at once, if `owner` has it.
+    ///
+    /// # Errors
+    /// The database cannot be used; the lane is then free when its lease ends.
+    pub async fn release_lane(&self, provider: &str, owner: &str) -> Result<(), Error> {
+        let (provider, owner) = (provider.to_owned(), owner.to_owned());
+        self.write(Vec::new(), move |tx| {
+            let (provider, owner) = (provider.clone(), owner.clone());
+            Box::pin(async move {
+                // The row stays, so that the epoch goes on rising.
+                Statement::new("UPDATE lanes SET lease_until = 0 WHERE provider = ")
+                    .bind(&provider)
+                    .text(" AND owner = ")
+                    .bind(&owner)
+                    .execute(tx.connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+/// Nobody has taken the lane over since this epoch began.
+pub(crate) async fn is_lane_held(
+    tx: &mut Tx<'_>,
+    provider: &str,
+    epoch: i64,
+) -> Result<bool, Error> {
+    let held = Statement::new("SELECT 1 FROM lanes WHERE provider = ")
+        .bind(provider)
+        .text(" AND epoch = ")
+        .bind(epoch)
+        .text(Dialect::for_update(tx.dialect))
+        .first(tx.connection, |_| Ok(()))
+        .await?;
+    Ok(held.is_some())
+}

@@ -1,0 +1,347 @@
+//! Reading invites, batches and attempts, as callers ask for them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use invite_core::{Address, AttemptId, BatchId, InviteId, PreparedCall, Status};
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use crate::{
+    Error, InviteRecord, Store,
+    rows::{COLUMNS, LIVE, OPEN, read_invite},
+    statement::{Fields, Statement, Value, chunks},
+};
+
+/// Which invites to list; every given member must hold.
+#[derive(Clone, Default)]
+pub struct InviteFilter {
+    /// Of this tenant; none: of all.
+    pub tenant: Option<String>,
+    /// Of this batch.
+    pub batch_id: Option<BatchId>,
+    /// At one of these providers; empty: at any, or none.
+    pub providers: Vec<String>,
+    /// In one of these statuses, as they read now; empty: in any.
+    pub statuses: Vec<Status>,
+    /// To this person.
+    pub address: Option<Address>,
+    /// Of this id of the caller's.
+    pub external_id: Option<String>,
+    /// With all of these labels.
+    pub labels: Vec<(String, String)>,
+    /// Accepted later than this.
+    pub created_after: Option<Timestamp>,
+    /// Accepted earlier than this.
+    pub created_before: Option<Timestamp>,
+    /// Written later than this.
+    pub updated_after: Option<Timestamp>,
+}
+
+impl fmt::Debug for InviteFilter {
+    /// Without what may be personal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InviteFilter")
+            .field("batch_id", &self.batch_id)
+            .field("providers", &self.providers)
+            .field("statuses", &self.statuses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Some invites of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InvitePage {
+    /// Newest first.
+    pub invites: Vec<InviteRecord>,
+    /// Where the next page goes on; none on the last.
+    pub next: Option<InviteId>,
+}
+
+/// One accepted request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchView {
+    /// Its id.
+    pub id: BatchId,
+    /// Whose it is.
+    pub tenant: String,
+    /// The revision of the provider document that it was resolved with.
+    pub config_revision: i64,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The existing invites that items were answered with, by the item's place in the request.
+    pub duplicates: Vec<(usize, InviteId)>,
+}
+
+/// How many invites are in which status; no entry for none.
+pub type BatchCounts = BTreeMap<Status, u64>;
+
+/// One attempt, as seen from one of its invites.
+#[derive(Clone, PartialEq)]
+pub struct AttemptView {
+    /// Its id.
+    pub id: AttemptId,
+    /// The configured provider.
+    pub provider: String,
+    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
+    pub operation: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// `succeeded`, or the word of an [`Outcome`](invite_core::Outcome).
+    pub outcome: Option<String>,
+    /// The status that the provider answered with.
+    pub http_status: Option<u16>,
+    /// The revision of the provider document that it was made with.
+    pub config_revision: i64,
+    /// What went wrong, in one line.
+    pub detail: Option<String>,
+    /// The W3C trace that it belongs to.
+    pub traceparent: Option<String>,
+    /// The frozen call of a create.
+    pub call: Option<PreparedCall>,
+    /// Where the request went.
+    pub target: Option<String>,
+    /// The request's body, redacted.
+    pub request: Option<String>,
+    /// The reply's body, redacted.
+    pub reply: Option<String>,
+    /// The place in the call of the invite asked about.
+    pub position: usize,
+}
+
+impl fmt::Debug for AttemptView {
+    /// Without the exchange, which holds personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptView")
+            .field("id", &self.id)
+            .field("provider", &self.provider)
+            .field("operation", &self.operation)
+            .field("outcome", &self.outcome)
+            .field("http_status", &self.http_status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// One invite.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn invite(&self, id: InviteId) -> Result<Option<InviteRecord>, Error> {
+        Ok(self.invites_by_id(&[id]).await?.pop())
+    }
+
+    /// These invites, in the order asked for; ids that do not exist are left out, and one that is
+    /// named twice is there once.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn invites_by_id(&self, ids: &[InviteId]) -> Result<Vec<InviteRecord>, Error> {
+        let mut connection = self.reader().await?;
+        read_invites(&mut connection, ids, "").await
+    }
+
+    /// A page of at most `limit` (at least 1) invites, newest first, those before the invite
+    /// `before`. Invites that are accepted meanwhile do not shift the pages.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn invites(
+        &self,
+        filter: &InviteFilter,
+        before: Option<InviteId>,
+        limit: u32,
+    ) -> Result<InvitePage, Error> {
+        let mut statement = select(filter, self.clock_now());
+        if let Some(before) = before {
+            statement = statement.text(" AND id < ").bind(before.to_string());
+        }
+        let limit = limit.max(1);
+        // One more than asked for tells whether there is a next page.
+        let statement =
+            statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit).saturating_add(1));
+        let mut connection = self.reader().await?;
+        let mut invites = statement.all(&mut connection, read_invite).await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = (invites.len() > limit).then(|| invites[limit - 1].id);
+        invites.truncate(limit);
+        Ok(InvitePage { invites, next })
+    }
+
+    /// One batch.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Error> {
+        let mut connection = self.reader().await?;
+        Statement::new(
+            "SELECT id, tenant, config_revision, created_at, duplicates FROM batches WHERE id = ",
+        )
+        .bind(id.to_string())
+        .first(&mut connection, |row| {
+            Ok(BatchView {
+                id: row.parsed()?,
+                tenant: row.string()?,
+                config_revision: row.number()?,
+                created_at: row.time()?,
+                duplicates: row.json()?,
+            })
+        })
+        .await
+    }
+
+    /// The invites that were stored with a batch, in the order of its request.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn batch_invites(&self, id: BatchId) -> Result<Vec<InviteRecord>, Error> {
+        let mut connection = self.reader().await?;
+        select_invites()
+            .text(" WHERE batch_id = ")
+            .bind(id.to_string())
+            .text(" ORDER BY item_index, id")
+            .all(&mut connection, read_invite)
+            .await
+    }
+
+    /// How many of the invites that were stored with a batch are in which status, as it reads now.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn batch_counts(&self, id: BatchId) -> Result<BatchCounts, Error> {
+        let statement = status_now(Statement::new("SELECT "), self.clock_now())
+            .text(" AS status_now, count(*) FROM invites WHERE batch_id = ")
+            .bind(id.to_string())
+            .text(" GROUP BY status_now");
+        let mut connection = self.reader().await?;
+        let counts =
+            statement.all(&mut connection, |row| Ok((row.parsed()?, row.count()?))).await?;
+        Ok(counts.into_iter().collect())
+    }
+
+    /// The attempts made for an invite, oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn attempts(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
+        let mut connection = self.reader().await?;
+        Statement::new(
+            "SELECT id, provider, operation, started_at, finished_at, outcome, http_status, \
+             config_revision, detail, traceparent, call, target, request, reply, position \
+             FROM attempt_invites JOIN attempts ON attempts.id = attempt_id WHERE invite_id = ",
+        )
+        .bind(invite.to_string())
+        .text(" ORDER BY started_at, id")
+        .all(&mut connection, read_attempt)
+        .await
+    }
+}
+
+fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
+    Ok(AttemptView {
+        id: row.parsed()?,
+        provider: row.string()?,
+        operation: row.string()?,
+        started_at: row.time()?,
+        finished_at: row.optional_time()?,
+        outcome: row.optional_string()?,
+        http_status: row.optional_count()?,
+        config_revision: row.number()?,
+        detail: row.optional_string()?,
+        traceparent: row.optional_string()?,
+        call: row.optional_json()?,
+        target: row.optional_string()?,
+        request: row.optional_string()?,
+        reply: row.optional_string()?,
+        position: row.count()?,
+    })
+}
+
+/// `SELECT … FROM invites`, to go on from.
+pub(crate) fn select_invites() -> Statement<'static> {
+    Statement::new("SELECT ").text(COLUMNS).text(" FROM invites")
+}
+
+/// These invites in the order asked for, without those that do not exist; `lock` ends the SELECT.
+pub(crate) async fn read_invites(
+    connection: &mut AnyConnection,
+    ids: &[InviteId],
+    lock: &str,
+) -> Result<Vec<InviteRecord>, Error> {
+    // In one order, so that two replicas that lock rows do not wait for each other.
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in chunks(&sorted) {
+        let invites = select_invites()
+            .text(" WHERE id IN (")
+            .values(chunk.iter().map(|id| Value::from(id.to_string())))
+            .text(") ORDER BY id")
+            .text(lock)
+            .all(connection, read_invite)
+            .await?;
+        found.extend(invites.into_iter().map(|invite| (invite.id, invite)));
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+/// The status as [`InviteRecord::status_at`] tells it.
+fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
+    statement
+        .text("CASE WHEN ")
+        .text(OPEN)
+        .text(" AND expires_at <= ")
+        .bind(now)
+        .text(" THEN 'expired' ELSE status END")
+}
+
+fn select(filter: &InviteFilter, now: Timestamp) -> Statement<'_> {
+    let mut statement = select_invites().text(" WHERE true");
+    let equal = [
+        (" AND tenant = ", filter.tenant.clone()),
+        (" AND batch_id = ", filter.batch_id.map(|id| id.to_string())),
+        (" AND address = ", filter.address.as_ref().map(|a| a.as_str().to_owned())),
+        (" AND external_id = ", filter.external_id.clone()),
+    ];
+    for (text, value) in equal {
+        if let Some(value) = value {
+            statement = statement.text(text).bind(value);
+        }
+    }
+    if !filter.providers.is_empty() {
+        let providers = filter.providers.iter().map(Value::from);
+        statement = statement.text(" AND provider IN (").values(providers).text(")");
+    }
+    if !filter.statuses.is_empty() {
+        if filter.statuses.iter().all(|status| status.is_live()) {
+            // Follows from what comes next, and lets the index `invites_live` serve.
+            statement = statement.text(" AND ").text(LIVE);
+        }
+        let statuses = filter.statuses.iter().map(|status| Value::from(status.as_str()));
+        statement =
+            status_now(statement.text(" AND "), now).text(" IN (").values(statuses).text(")");
+    }
+    for (name, value) in &filter.labels {
+        statement = statement
+            .text(" AND id IN (SELECT invite_id FROM invite_labels WHERE name = ")
+            .bind(name)
+            .text(" AND value = ")
+            .bind(value)
+            .text(")");
+    }
+    let times = [
+        (" AND created_at > ", filter.created_after),
+        (" AND created_at < ", filter.created_before),
+        (" AND updated_at > ", filter.updated_after),
+    ];
+    for (text, at) in times {
+        if let Some(at) = at {
+            statement = statement.text(text).bind(at);
+        }
+    }
+    statement
+}

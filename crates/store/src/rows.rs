@@ -1,0 +1,304 @@
+//! An invite as it is stored: what never changes, and the state that does.
+
+use std::{collections::BTreeMap, fmt};
+
+use invite_core::{
+    Address, AttemptId, BatchId, Destination, InviteId, Invitee, Status, StatusSource,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    Error,
+    statement::{Fields, Value},
+};
+
+/// One invite. All times are whole milliseconds.
+#[derive(Clone, PartialEq)]
+pub struct InviteRecord {
+    /// Its id.
+    pub id: InviteId,
+    /// The request that it came with.
+    pub batch_id: BatchId,
+    /// Its item's place in that request.
+    pub index: usize,
+    /// Whose it is.
+    pub tenant: String,
+    /// The configured provider; none for an item that was refused before it was bound to one.
+    pub provider: Option<String>,
+    /// The provider's kind.
+    pub kind: Option<String>,
+    /// Where it goes.
+    pub destination: Option<Destination>,
+    /// Invites of equal destination and call key may share a call.
+    pub call_key: Option<String>,
+    /// What the adapter recorded when the invite was bound to it.
+    pub params: Json,
+    /// The canonical address; none for an item that was refused for its address.
+    pub address: Option<Address>,
+    /// The person.
+    pub invitee: Invitee,
+    /// The caller's own id for it.
+    pub external_id: Option<String>,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Everything that changes.
+    pub state: InviteState,
+}
+
+/// What changes about an invite.
+#[derive(Clone, PartialEq)]
+pub struct InviteState {
+    /// As last recorded; [`InviteRecord::status_at`] is what to show.
+    pub status: Status,
+    /// How the status is known.
+    pub source: StatusSource,
+    /// The provider's own id for it.
+    pub provider_ref: Option<String>,
+    /// The provider's own word for the status.
+    pub provider_status: Option<String>,
+    /// What callers need of the provider's replies.
+    pub provider_data: Map<String, Json>,
+    /// When the provider says it lapses.
+    pub expires_at: Option<Timestamp>,
+    /// When the provider was last asked.
+    pub checked_at: Option<Timestamp>,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+    /// Calls made for it.
+    pub attempt_count: u32,
+    /// When the next call or lookup is due; none: now, or never.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Until when its holder may work on it.
+    pub lease_until: Option<Timestamp>,
+    /// The attempt that alone may change it.
+    pub holder: Option<AttemptId>,
+    /// The half of a split call that it belongs to.
+    pub group_id: Option<String>,
+    /// The problem that it failed with.
+    pub error: Option<Json>,
+    /// A second effect at the provider was found.
+    pub duplicate_effect: bool,
+    /// A call to withdraw it was sent.
+    pub revoke_sent: bool,
+    /// When it last entered the queue by a person's doing: accepted, or retried. What is given up
+    /// for its age is measured from here.
+    pub queued_at: Timestamp,
+    /// When any of this was last written; the store sets it.
+    pub updated_at: Timestamp,
+}
+
+impl InviteState {
+    /// Durably accepted, not handed to the provider yet.
+    pub fn queued(now: Timestamp) -> Self {
+        Self {
+            status: Status::Queued,
+            source: StatusSource::Gateway,
+            provider_ref: None,
+            provider_status: None,
+            provider_data: Map::new(),
+            expires_at: None,
+            checked_at: None,
+            sent_at: None,
+            attempt_count: 0,
+            next_attempt_at: None,
+            lease_until: None,
+            holder: None,
+            group_id: None,
+            error: None,
+            duplicate_effect: false,
+            revoke_sent: false,
+            queued_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// The unique index `invites_in_doubt` counts it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(self.status, Status::Sending | Status::Unknown)
+    }
+}
+
+impl InviteRecord {
+    /// The status as it reads at `now`, and how it is known: one that is open at the provider past
+    /// its `expires_at` has expired.
+    pub fn status_at(&self, now: Timestamp) -> (Status, StatusSource) {
+        let state = &self.state;
+        let lapsed = state.expires_at.is_some_and(|at| at <= now);
+        if lapsed && state.status.is_open_at_provider() {
+            (Status::Expired, StatusSource::Inferred)
+        } else {
+            (state.status, state.source)
+        }
+    }
+}
+
+impl fmt::Debug for InviteRecord {
+    /// Without personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InviteRecord")
+            .field("id", &self.id)
+            .field("batch_id", &self.batch_id)
+            .field("index", &self.index)
+            .field("provider", &self.provider)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for InviteState {
+    /// Without the provider's data and texts, which may be personal or a credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InviteState")
+            .field("status", &self.status)
+            .field("source", &self.source)
+            .field("attempt_count", &self.attempt_count)
+            .field("next_attempt_at", &self.next_attempt_at)
+            .field("lease_until", &self.lease_until)
+            .field("holder", &self.holder)
+            .field("updated_at", &self.updated_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The statuses of an invite that has not ended, as in the index `invites_live`.
+pub(crate) const LIVE: &str =
+    "status IN ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent')";
+/// The statuses that a waiting caller waits out.
+pub(crate) const UNSETTLED: &str = "status IN ('queued', 'sending', 'unknown')";
+/// The statuses that `expires_at` ends.
+pub(crate) const OPEN: &str = "status IN ('awaiting_approval', 'pending', 'sent')";
+/// The statuses of the unique index `invites_in_doubt`.
+pub(crate) const IN_DOUBT: &str = "status IN ('sending', 'unknown')";
+
+/// The columns of an invite, in the order that [`read_invite`] reads and [`invite_values`] writes.
+pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, kind, destination, \
+     call_key, params, address, invitee, external_id, labels, created_at, status, status_source, \
+     provider_ref, provider_status, provider_data, expires_at, checked_at, sent_at, \
+     attempt_count, next_attempt_at, lease_until, holder, group_id, error, duplicate_effect, \
+     revoke_sent, queued_at, updated_at";
+
+/// Sets the state from rows of `id` and [`state_values`].
+pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
+     status_source = v.column3, provider_ref = v.column4, provider_status = v.column5, \
+     provider_data = v.column6, expires_at = v.column7, checked_at = v.column8, \
+     sent_at = v.column9, attempt_count = v.column10, next_attempt_at = v.column11, \
+     lease_until = v.column12, holder = v.column13, group_id = v.column14, error = v.column15, \
+     duplicate_effect = v.column16, revoke_sent = v.column17, queued_at = v.column18, \
+     updated_at = v.column19";
+
+pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error> {
+    Ok(InviteRecord {
+        id: fields.parsed()?,
+        batch_id: fields.parsed()?,
+        index: fields.count()?,
+        tenant: fields.string()?,
+        provider: fields.optional_string()?,
+        kind: fields.optional_string()?,
+        destination: fields.optional_parsed()?,
+        call_key: fields.optional_string()?,
+        params: fields.optional_json()?.unwrap_or_default(),
+        address: fields.parsed_unless_empty()?,
+        invitee: fields.json()?,
+        external_id: fields.optional_string()?,
+        labels: fields.json()?,
+        created_at: fields.time()?,
+        state: InviteState {
+            status: fields.parsed()?,
+            source: fields.parsed()?,
+            provider_ref: fields.optional_string()?,
+            provider_status: fields.optional_string()?,
+            provider_data: fields.json()?,
+            expires_at: fields.optional_time()?,
+            checked_at: fields.optional_time()?,
+            sent_at: fields.optional_time()?,
+            attempt_count: fields.count()?,
+            next_attempt_at: fields.optional_time()?,
+            lease_until: fields.optional_time()?,
+            holder: fields.optional_parsed()?,
+            group_id: fields.optional_string()?,
+            error: fields.optional_json()?,
+            duplicate_effect: fields.flag()?,
+            revoke_sent: fields.flag()?,
+            queued_at: fields.time()?,
+            updated_at: fields.time()?,
+        },
+    })
+}
+
+pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value<'_>> {
+    let fixed: [Value<'_>; 14] = [
+        invite.id.to_string().into(),
+        invite.batch_id.to_string().into(),
+        place(invite.index),
+        (&invite.tenant).into(),
+        invite.provider.as_deref().into(),
+        invite.kind.as_deref().into(),
+        invite.destination.as_ref().map(Destination::to_string).into(),
+        invite.call_key.as_deref().into(),
+        Some(&invite.params).filter(|p| !p.is_null()).map(Json::to_string).into(),
+        invite.address.as_ref().map_or("", Address::as_str).into(),
+        json(&invite.invitee),
+        invite.external_id.as_deref().into(),
+        json(&invite.labels),
+        invite.created_at.into(),
+    ];
+    fixed.into_iter().chain(state_values(&invite.state))
+}
+
+/// The state's values, in the order of [`SET_STATE`].
+pub(crate) fn state_values(state: &InviteState) -> [Value<'_>; 18] {
+    [
+        state.status.as_str().into(),
+        state.source.as_str().into(),
+        state.provider_ref.as_deref().into(),
+        state.provider_status.as_deref().into(),
+        json(&state.provider_data),
+        state.expires_at.into(),
+        state.checked_at.into(),
+        state.sent_at.into(),
+        i64::from(state.attempt_count).into(),
+        state.next_attempt_at.into(),
+        state.lease_until.into(),
+        state.holder.map(|id| id.to_string()).into(),
+        state.group_id.as_deref().into(),
+        state.error.as_ref().map(Json::to_string).into(),
+        state.duplicate_effect.into(),
+        state.revoke_sent.into(),
+        state.queued_at.into(),
+        state.updated_at.into(),
+    ]
+}
+
+/// A place in a list.
+pub(crate) fn place(index: usize) -> Value<'static> {
+    Value::Number(i64::try_from(index).ok())
+}
+
+/// A value as JSON text.
+pub(crate) fn json(value: &impl Serialize) -> Value<'static> {
+    serde_json::to_string(value).expect("texts and maps of texts are always JSON").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(column: &str, wanted: impl Fn(Status) -> bool) -> String {
+        let words: Vec<String> =
+            Status::ALL.iter().filter(|s| wanted(**s)).map(|s| format!("'{s}'")).collect();
+        format!("{column} IN ({})", words.join(", "))
+    }
+
+    #[test]
+    fn the_statuses_written_in_sql_are_those_of_the_domain() {
+        assert_eq!(LIVE, sql("status", Status::is_live));
+        assert_eq!(UNSETTLED, sql("status", |s| !s.is_settled()));
+        assert_eq!(OPEN, sql("status", Status::is_open_at_provider));
+        let state = |status| InviteState { status, ..InviteState::queued(Timestamp::UNIX_EPOCH) };
+        assert_eq!(IN_DOUBT, sql("status", |s| state(s).is_in_doubt()));
+    }
+}

@@ -1,0 +1,280 @@
+//! A statement and its values, built together; and the reading of a row, column by column.
+//!
+//! No statement is written here.
+
+use std::{borrow::Cow, str::FromStr};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use sqlx::{
+    AnyConnection, AssertSqlSafe, Column, Decode, Row, Type,
+    any::{Any, AnyArguments, AnyRow},
+    query::Query,
+};
+
+use crate::{Error, db::Dialect};
+
+/// Rows in one statement at most. The widest row, of 32 values, stays under SQLite's 32,766
+/// variables with it, and PostgreSQL's 65,535.
+const MAX_ROWS: usize = 512;
+
+/// Cuts rows into chunks for one statement each. Their sizes are powers of two, so that a
+/// statement has ten texts at most and each stays prepared.
+pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = (1 << rows.len().checked_ilog2()?).min(MAX_ROWS);
+        let (chunk, rest) = rows.split_at(size);
+        rows = rest;
+        Some(chunk)
+    })
+}
+
+/// A value on its way into a statement.
+pub(crate) enum Value<'a> {
+    Text(Option<Cow<'a, str>>),
+    Number(Option<i64>),
+}
+
+macro_rules! value {
+    ($($from:ty, $binding:ident => $value:expr;)*) => {$(
+        impl<'a> From<$from> for Value<'a> {
+            fn from($binding: $from) -> Self {
+                $value
+            }
+        }
+    )*};
+}
+
+value! {
+    &'a str, text => Self::Text(Some(storable(text)));
+    &'a String, text => Self::from(text.as_str());
+    String, text => Self::Text(Some(Cow::Owned(storable(&text).into_owned())));
+    Option<&'a str>, text => Self::Text(text.map(storable));
+    Option<String>, text => text.map_or(Self::Text(None), Self::from);
+    i64, number => Self::Number(Some(number));
+    Option<i64>, number => Self::Number(number);
+    bool, flag => Self::Number(Some(i64::from(flag)));
+    Timestamp, at => Self::Number(Some(at.as_millisecond()));
+    Option<Timestamp>, at => Self::Number(at.map(Timestamp::as_millisecond));
+}
+
+/// PostgreSQL's TEXT cannot hold U+0000, which a provider's reply may contain: the sign for an
+/// unreadable character stands in its place, in both databases.
+fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A statement under construction.
+pub(crate) struct Statement<'a> {
+    text: String,
+    values: Vec<Value<'a>>,
+}
+
+impl<'a> Statement<'a> {
+    pub(crate) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), values: Vec::new() }
+    }
+
+    /// More of its text.
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// A placeholder for a value.
+    pub(crate) fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
+        self.push(value.into());
+        self
+    }
+
+    /// Placeholders for values, of which there must be one: `?, ?, …`.
+    pub(crate) fn values(mut self, values: impl IntoIterator<Item = Value<'a>>) -> Self {
+        for (place, value) in values.into_iter().enumerate() {
+            if place > 0 {
+                self.text.push_str(", ");
+            }
+            self.push(value);
+        }
+        self
+    }
+
+    /// Placeholders for rows, of which there must be one: `(?, ?), (?, ?), …`.
+    pub(crate) fn rows<R: IntoIterator<Item = Value<'a>>>(
+        mut self,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Self {
+        for (place, row) in rows.into_iter().enumerate() {
+            self.text.push_str(if place == 0 { "(" } else { "), (" });
+            self = self.values(row);
+        }
+        self.text.push(')');
+        self
+    }
+
+    fn push(&mut self, value: Value<'a>) {
+        self.values.push(value);
+        self.text.push('?');
+    }
+
+    fn query(self, dialect: Dialect) -> Query<'static, Any, AnyArguments> {
+        // Every value goes through a placeholder.
+        let query = sqlx::query(AssertSqlSafe(dialect.spell(self.text)));
+        self.values.into_iter().fold(query, |query, value| match value {
+            Value::Text(text) => query.bind(text.map(Cow::into_owned)),
+            Value::Number(number) => query.bind(number),
+        })
+    }
+
+    /// Runs it; how many rows it wrote.
+    pub(crate) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
+        Ok(self.query(Dialect::of(connection)).execute(connection).await?.rows_affected())
+    }
+
+    /// Its rows, each as `read` reads it.
+    pub(crate) async fn all<T>(
+        self,
+        connection: &mut AnyConnection,
+        read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = self.query(Dialect::of(connection)).fetch_all(connection).await?;
+        rows.iter().map(|row| read(&mut Fields { row, next: 0 })).collect()
+    }
+
+    /// Its first row, if it has one.
+    pub(crate) async fn first<T>(
+        self,
+        connection: &mut AnyConnection,
+        read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let row = self.query(Dialect::of(connection)).fetch_optional(connection).await?;
+        row.map(|row| read(&mut Fields { row: &row, next: 0 })).transpose()
+    }
+}
+
+/// The columns of a row, read from the left.
+pub(crate) struct Fields<'r> {
+    row: &'r AnyRow,
+    next: usize,
+}
+
+impl<'r> Fields<'r> {
+    fn next<T: Decode<'r, Any> + Type<Any>>(&mut self) -> Result<T, Error> {
+        let value = self.row.try_get(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    /// The error that the column just read holds something that this program never writes.
+    fn corrupt(&self) -> Error {
+        let column = self.row.columns().get(self.next.saturating_sub(1));
+        Error::Corrupt { what: column.map_or_else(String::new, |c| c.name().to_owned()) }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'r str, Error> {
+        self.next()
+    }
+
+    pub(crate) fn string(&mut self) -> Result<String, Error> {
+        self.next::<&str>().map(str::to_owned)
+    }
+
+    pub(crate) fn optional_string(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.next::<Option<&str>>()?.map(str::to_owned))
+    }
+
+    pub(crate) fn number(&mut self) -> Result<i64, Error> {
+        self.next()
+    }
+
+    /// A number that is never negative.
+    pub(crate) fn count<T: TryFrom<i64>>(&mut self) -> Result<T, Error> {
+        let number = self.number()?;
+        T::try_from(number).map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn optional_count<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, Error> {
+        let number: Option<i64> = self.next()?;
+        number.map(T::try_from).transpose().map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn optional_fraction(&mut self) -> Result<Option<f64>, Error> {
+        self.next()
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool, Error> {
+        Ok(self.number()? != 0)
+    }
+
+    pub(crate) fn time(&mut self) -> Result<Timestamp, Error> {
+        let millis = self.number()?;
+        Timestamp::from_millisecond(millis).map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn optional_time(&mut self) -> Result<Option<Timestamp>, Error> {
+        let millis: Option<i64> = self.next()?;
+        millis.map(Timestamp::from_millisecond).transpose().map_err(|_| self.corrupt())
+    }
+
+    /// An id, a status or whatever else has one spelling.
+    pub(crate) fn parsed<T: FromStr>(&mut self) -> Result<T, Error> {
+        let text = self.text()?;
+        text.parse().map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn optional_parsed<T: FromStr>(&mut self) -> Result<Option<T>, Error> {
+        let text: Option<&str> = self.next()?;
+        text.map(str::parse).transpose().map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn parsed_unless_empty<T: FromStr>(&mut self) -> Result<Option<T>, Error> {
+        let text = self.text()?;
+        Some(text).filter(|t| !t.is_empty()).map(str::parse).transpose().map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let text = self.text()?;
+        serde_json::from_str(text).map_err(|_| self.corrupt())
+    }
+
+    pub(crate) fn optional_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        let text: Option<&str> = self.next()?;
+        text.map(serde_json::from_str).transpose().map_err(|_| self.corrupt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_powers_of_two_and_hold_every_row_once_in_order() {
+        for length in [0, 1, 2, 3, 7, 50, 511, 512, 513, 10_000] {
+            let rows: Vec<usize> = (0..length).collect();
+            let chunks: Vec<&[usize]> = chunks(&rows).collect();
+            assert!(chunks.iter().all(|c| c.len().is_power_of_two() && c.len() <= MAX_ROWS));
+            assert_eq!(chunks.concat(), rows);
+        }
+    }
+
+    #[test]
+    fn every_value_has_its_placeholder_in_the_spelling_of_the_database() {
+        let statement = Statement::new("a = ")
+            .bind("x")
+            .text(" VALUES ")
+            .rows([[Value::from(1), Value::from("y")], [Value::from(2), Value::from("z")]]);
+        assert_eq!(statement.values.len(), 5);
+        let text = statement.text;
+        assert_eq!(Dialect::Sqlite.spell(text.clone()), "a = ? VALUES (?, ?), (?, ?)");
+        assert_eq!(Dialect::Postgres.spell(text), "a = $1 VALUES ($2, $3), ($4, $5)");
+    }
+
+    #[test]
+    fn a_text_that_postgres_cannot_hold_is_made_storable() {
+        assert_eq!(storable("a\0b"), "a\u{FFFD}b");
+        assert!(matches!(storable("ab"), Cow::Borrowed("ab")));
+    }
+}

@@ -1,0 +1,272 @@
+//! A fresh database for each check, and short ways to put something into it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use invite_core::{
+    AttemptId, BatchId, Clock, Destination, InviteId, Invitee, ManualClock, PreparedCall, Status,
+    SystemClock,
+};
+use invite_store::{
+    Acceptance, AttemptEnd, Change, Changed, Decision, InviteState, NewAttempt, NewBatch, NewItem,
+    OnDuplicate, Placement, Store,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tempfile::TempDir;
+
+/// Makes two tests of each check: `sqlite::…` and `postgres::…`.
+macro_rules! on_both {
+    ($($check:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $check() {
+                super::$check(&$crate::fixture::Db::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $check() {
+                let db = $crate::fixture::Db::postgres().await;
+                super::$check(&db).await;
+                db.remove().await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// An empty database.
+pub struct Db {
+    url: String,
+    clock: ManualClock,
+    place: Place,
+}
+
+enum Place {
+    Folder { _removed_with_this: TempDir },
+    Schema { server: String, name: String },
+}
+
+impl Db {
+    fn at(url: String, place: Place) -> Self {
+        // Both databases have one time: that of PostgreSQL's server cannot be set.
+        Self { url, clock: ManualClock::new(SystemClock.now()), place }
+    }
+
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a folder that is not there yet").join("invites.db");
+        Self::at(
+            format!("sqlite://{}", path.display()),
+            Place::Folder { _removed_with_this: folder },
+        )
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests are told where PostgreSQL is")]
+    pub async fn postgres() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
+            panic!("TEST_POSTGRES_URL names no PostgreSQL: run tests/run, which starts one");
+        };
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("store_{}_{number}", std::process::id());
+        let schema = format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}");
+        execute_at(&server, &schema).await;
+        let separator = if server.contains('?') { '&' } else { '?' };
+        let url = format!("{server}{separator}options[search_path]={name}&application_name={name}");
+        Self::at(url, Place::Schema { server, name })
+    }
+
+    pub async fn remove(self) {
+        if let Place::Schema { server, name } = &self.place {
+            execute_at(server, &format!("DROP SCHEMA {name} CASCADE")).await;
+        }
+    }
+
+    pub async fn open(&self) -> Store {
+        Store::open(&self.url, Arc::new(self.clock.clone())).await.unwrap()
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.place, Place::Schema { .. })
+    }
+
+    /// Runs SQL on a connection of its own.
+    pub async fn execute(&self, sql: &str) {
+        execute_at(&self.url, sql).await;
+    }
+
+    /// Cuts every connection of this check's stores to PostgreSQL.
+    pub async fn cut_connections(&self) {
+        let Place::Schema { server, name } = &self.place else { return };
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+        );
+        execute_at(server, &cut).await;
+    }
+}
+
+async fn execute_at(url: &str, sql: &str) {
+    if url.starts_with("sqlite:") {
+        let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    } else {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+}
+
+pub fn destination() -> Destination {
+    Destination {
+        kind: "securegate".into(),
+        base_url: "https://provider.example".into(),
+        scope: "event-456".into(),
+    }
+}
+
+/// An invite to `email` at the provider `summit`.
+pub fn item(index: usize, email: &str) -> NewItem {
+    NewItem {
+        id: InviteId::generate(),
+        index,
+        invitee: Invitee {
+            email: email.into(),
+            first_name: Some("Ada".into()),
+            ..Invitee::default()
+        },
+        address: Some(email.parse().unwrap()),
+        external_id: None,
+        labels: [("team".to_owned(), "r-and-d".to_owned())].into(),
+        placement: Placement::Bound {
+            provider: "summit".into(),
+            kind: "securegate".into(),
+            destination: destination(),
+            call_key: "kyc 2".into(),
+            params: json!({ "notify": 2 }),
+        },
+    }
+}
+
+pub fn batch(items: Vec<NewItem>) -> NewBatch {
+    NewBatch {
+        id: BatchId::generate(),
+        tenant: "default".into(),
+        config_revision: 7,
+        idempotency: None,
+        on_duplicate: OnDuplicate::ReturnExisting,
+        items,
+    }
+}
+
+pub fn duplicate_error(existing: &InviteId) -> Value {
+    json!({ "code": "duplicate", "existing": existing })
+}
+
+/// Accepts a batch that nothing speaks against.
+pub async fn accept(store: &Store, batch: NewBatch) -> BatchId {
+    let id = batch.id;
+    assert_eq!(store.accept(batch, duplicate_error).await.unwrap(), Acceptance::Accepted(id));
+    id
+}
+
+/// Accepts one invite to each address; their ids in order.
+pub async fn queue<const N: usize>(store: &Store, emails: [&str; N]) -> [InviteId; N] {
+    let mut place = 0;
+    let items = emails.map(|email| {
+        place += 1;
+        item(place - 1, email)
+    });
+    let ids = items.each_ref().map(|item| item.id);
+    accept(store, batch(items.into())).await;
+    ids
+}
+
+/// Writes to the state of one invite.
+pub async fn set(
+    store: &Store,
+    id: InviteId,
+    write: impl Fn(&mut InviteState, Timestamp) + Send + Sync + 'static,
+) -> Changed {
+    let change = Change::of(vec![id], move |_, _, state, now| {
+        write(state, now);
+        Decision::Write
+    });
+    store.change(change).await.unwrap()
+}
+
+pub async fn set_status(store: &Store, id: InviteId, status: Status) {
+    let changed = set(store, id, move |state, _| state.status = status).await;
+    assert!(matches!(changed, Changed::Written(_)), "{changed:?}");
+}
+
+pub async fn status(store: &Store, id: InviteId) -> Status {
+    store.invite(id).await.unwrap().unwrap().state.status
+}
+
+/// The attempt of a create call.
+pub fn attempt(fingerprint: Option<&str>) -> NewAttempt {
+    NewAttempt {
+        id: AttemptId::generate(),
+        provider: "summit".into(),
+        operation: "create",
+        call: Some(PreparedCall {
+            destination: destination(),
+            path: "/invites".into(),
+            body: "{\"text\": \"line\\u0000\"}".into(),
+            fingerprint: fingerprint.map(str::to_owned),
+            account: None,
+        }),
+        config_revision: 7,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        started_at: SystemClock.now(),
+    }
+}
+
+pub fn end(id: AttemptId, outcome: &str) -> AttemptEnd {
+    AttemptEnd {
+        id,
+        finished_at: SystemClock.now(),
+        outcome: outcome.into(),
+        http_status: Some(201),
+        detail: None,
+        target: Some("POST https://provider.example/invites".into()),
+        request: None,
+        reply: Some("{}".into()),
+    }
+}
+
+/// Claims an invite: it becomes `sending`, held by a new attempt.
+pub async fn claim(store: &Store, id: InviteId) -> (AttemptId, Changed) {
+    let begin = attempt(None);
+    let holder = begin.id;
+    let mut change = Change::of(vec![id], move |_, invite, state, now| {
+        if invite.state.status != Status::Queued {
+            return Decision::Abort;
+        }
+        state.status = Status::Sending;
+        state.holder = Some(holder);
+        state.lease_until = now.checked_add(Duration::from_secs(60)).ok();
+        Decision::Write
+    });
+    change.begin = Some(begin);
+    (holder, store.change(change).await.unwrap())
+}
+
+/// A time in whole milliseconds, as the store keeps it.
+pub fn millis(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap()
+}
+
+pub fn now() -> Timestamp {
+    millis(SystemClock.now())
+}
+
+/// `now` and some seconds.
+pub fn seconds(from_now: i64) -> Timestamp {
+    Timestamp::from_millisecond(now().as_millisecond() + 1000 * from_now).unwrap()
+}

@@ -1,0 +1,172 @@
+//! What the delivery engine looks for: due invites, leases, lanes, held ids.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use invite_core::{InviteId, Status};
+use invite_store::{InviteRecord, Placement, Store};
+use jiff::Timestamp;
+
+use crate::fixture::{
+    Db, accept, batch, claim, destination, item, now, on_both, queue, seconds, set, set_status,
+};
+
+on_both!(
+    due_invites_come_longest_due_first,
+    an_invite_waits_while_another_to_the_same_person_is_in_doubt,
+    leases_are_over_by_the_clock_they_were_written_with,
+    open_invites_that_were_not_asked_about_are_stale,
+    invites_are_counted_per_provider_and_status_until_they_are_final,
+    held_provider_ids_are_found_at_their_destination,
+    a_lane_has_one_owner_until_its_lease_ends,
+    a_released_lane_is_free_and_its_epoch_goes_on_rising,
+    racing_stores_give_a_lane_to_one_owner,
+);
+
+fn ids(invites: Vec<InviteRecord>) -> Vec<InviteId> {
+    invites.iter().map(|invite| invite.id).collect()
+}
+
+async fn wait_until(store: &Store, id: InviteId, at: Timestamp) {
+    set(store, id, move |state, _| state.next_attempt_at = Some(at)).await;
+}
+
+async fn due_invites_come_longest_due_first(db: &Db) {
+    let store = db.open().await;
+    assert_eq!(store.next_due("summit").await.unwrap(), None);
+    let emails = ["a@example.org", "b@example.org", "c@example.org", "d@example.org"];
+    let [fresh, waited, waits, sent] = queue(&store, emails).await;
+    let mut elsewhere = item(0, "e@example.org");
+    let Placement::Bound { provider, .. } = &mut elsewhere.placement else { unreachable!() };
+    *provider = "tenancy".into();
+    accept(&store, batch(vec![elsewhere.clone()])).await;
+    set_status(&store, sent, Status::Sent).await;
+    let (past, future) = (seconds(-60), seconds(3600));
+    wait_until(&store, waited, past).await;
+    wait_until(&store, waits, future).await;
+
+    let due = |limit| store.due("summit", now(), limit);
+    assert_eq!(ids(due(10).await.unwrap()), [waited, fresh]);
+    assert_eq!(ids(due(1).await.unwrap()), [waited]);
+    assert_eq!(ids(store.due("summit", future, 10).await.unwrap()), [waited, fresh, waits]);
+    assert_eq!(ids(store.due("tenancy", now(), 10).await.unwrap()), [elsewhere.id]);
+    assert!(store.next_due("summit").await.unwrap().unwrap() <= now());
+    set_status(&store, fresh, Status::Failed).await;
+    assert_eq!(store.next_due("summit").await.unwrap(), Some(past));
+    set_status(&store, waited, Status::Failed).await;
+    assert_eq!(store.next_due("summit").await.unwrap(), Some(future));
+}
+
+async fn an_invite_waits_while_another_to_the_same_person_is_in_doubt(db: &Db) {
+    let store = db.open().await;
+    let [first] = queue(&store, ["ada@example.org"]).await;
+    let mut other = batch(vec![item(0, "ada@example.org")]);
+    other.tenant = "other".into();
+    let second = other.items[0].id;
+    accept(&store, other).await;
+    for in_doubt in [Status::Sending, Status::Unknown] {
+        set_status(&store, first, in_doubt).await;
+        assert!(store.due("summit", now(), 10).await.unwrap().is_empty(), "{in_doubt}");
+        assert_eq!(store.next_due("summit").await.unwrap(), None);
+    }
+    set_status(&store, first, Status::Failed).await;
+    assert_eq!(ids(store.due("summit", now(), 10).await.unwrap()), [second]);
+}
+
+async fn leases_are_over_by_the_clock_they_were_written_with(db: &Db) {
+    let store = db.open().await;
+    let emails = ["a@example.org", "b@example.org", "c@example.org"];
+    let [held, over, _queued] = queue(&store, emails).await;
+    let (holder, _) = claim(&store, held).await;
+    claim(&store, over).await;
+    set(&store, over, |state, now| state.lease_until = Some(now)).await;
+    let found = store.leases_over(false, 10).await.unwrap();
+    assert_eq!(ids(found), [over]);
+    let all = store.leases_over(true, 10).await.unwrap();
+    assert_eq!(all[1].state.holder, Some(holder));
+    assert_eq!(ids(all), [over, held]);
+    assert_eq!(ids(store.leases_over(true, 1).await.unwrap()), [over]);
+}
+
+async fn open_invites_that_were_not_asked_about_are_stale(db: &Db) {
+    let store = db.open().await;
+    let emails = ["a@example.org", "b@example.org", "c@example.org", "d@example.org"];
+    let [never, long_ago, lately, _queued] = queue(&store, emails).await;
+    let (before, after) = (seconds(-7200), seconds(-60));
+    set_status(&store, never, Status::Pending).await;
+    set(&store, long_ago, move |state, _| {
+        (state.status, state.checked_at) = (Status::Sent, Some(before));
+    })
+    .await;
+    set(&store, lately, move |state, _| {
+        (state.status, state.checked_at) = (Status::AwaitingApproval, Some(after));
+    })
+    .await;
+    let stale = |before, limit| store.stale("summit", before, limit);
+    assert_eq!(ids(stale(seconds(-3600), 10).await.unwrap()), [never, long_ago]);
+    assert_eq!(ids(stale(seconds(0), 10).await.unwrap()), [never, long_ago, lately]);
+    assert_eq!(ids(stale(seconds(0), 1).await.unwrap()), [never]);
+    assert!(store.stale("tenancy", seconds(0), 10).await.unwrap().is_empty());
+}
+
+async fn invites_are_counted_per_provider_and_status_until_they_are_final(db: &Db) {
+    let store = db.open().await;
+    let mut wanted = BTreeMap::new();
+    for status in Status::ALL.iter().copied() {
+        let email = format!("{}@example.org", status.as_str().replace('_', "-"));
+        let [id] = queue(&store, [&email]).await;
+        set_status(&store, id, status).await;
+        if !status.is_final() {
+            wanted.insert(status, 1);
+        }
+    }
+    let counts = store.provider_counts().await.unwrap();
+    assert_eq!(counts, [("summit".to_owned(), wanted)].into());
+}
+
+async fn held_provider_ids_are_found_at_their_destination(db: &Db) {
+    let store = db.open().await;
+    let [ada] = queue(&store, ["ada@example.org"]).await;
+    set(&store, ada, |state, _| state.provider_ref = Some("ref-1".into())).await;
+    let refs: Vec<String> = ["ref-1", "ref-2", "ref-1"].map(str::to_owned).into();
+    let held = store.find_held(&destination(), &refs).await.unwrap();
+    assert_eq!(held, [("ref-1".to_owned(), ada)].into());
+    let mut elsewhere = destination();
+    elsewhere.scope = "event-457".into();
+    assert!(store.find_held(&elsewhere, &refs).await.unwrap().is_empty());
+    assert!(store.find_held(&destination(), &[]).await.unwrap().is_empty());
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn a_lane_has_one_owner_until_its_lease_ends(db: &Db) {
+    let store = db.open().await;
+    let take = |owner, ttl, force| store.acquire_lane("summit", owner, ttl, force);
+    assert_eq!(take("a", MINUTE, false).await.unwrap(), Some(1));
+    assert_eq!(take("b", MINUTE, false).await.unwrap(), None);
+    assert_eq!(take("a", Duration::ZERO, false).await.unwrap(), Some(1));
+    assert_eq!(take("b", MINUTE, false).await.unwrap(), Some(2));
+    assert_eq!(take("a", MINUTE, true).await.unwrap(), Some(3));
+    assert_eq!(store.acquire_lane("tenancy", "b", MINUTE, false).await.unwrap(), Some(1));
+}
+
+async fn a_released_lane_is_free_and_its_epoch_goes_on_rising(db: &Db) {
+    let store = db.open().await;
+    store.acquire_lane("summit", "a", MINUTE, false).await.unwrap();
+    store.release_lane("summit", "b").await.unwrap();
+    assert_eq!(store.acquire_lane("summit", "b", MINUTE, false).await.unwrap(), None);
+    store.release_lane("summit", "a").await.unwrap();
+    assert_eq!(store.acquire_lane("summit", "b", MINUTE, false).await.unwrap(), Some(2));
+}
+
+async fn racing_stores_give_a_lane_to_one_owner(db: &Db) {
+    let stores = [db.open().await, db.open().await];
+    for round in 0..20 {
+        let lane = format!("lane-{round}");
+        let (a, b) = tokio::join!(
+            stores[0].acquire_lane(&lane, "a", MINUTE, false),
+            stores[1].acquire_lane(&lane, "b", MINUTE, false)
+        );
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert!(a.is_some() != b.is_some(), "{a:?} {b:?}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The store's checks, each on SQLite and on PostgreSQL.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod accepting;
+mod changing;
+mod fixture;
+mod listing;
+mod looking;
+mod records;
+mod writing;

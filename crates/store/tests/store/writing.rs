@@ -1,0 +1,214 @@
+//! The writing task: group commit, callers that go, connections that break; and opening.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use invite_core::{Status, SystemClock};
+use invite_store::{Change, Decision, Error, InviteFilter, Store};
+
+use crate::fixture::{
+    Db, accept, batch, claim, duplicate_error, item, on_both, queue, set_status, status,
+};
+
+on_both!(
+    writes_that_wait_together_are_committed_together,
+    a_write_that_fails_does_not_fail_its_company,
+    a_write_lands_although_its_caller_has_gone,
+    a_decision_that_panics_ends_nothing_but_its_own_change,
+    closing_finishes_the_writes_that_wait_and_refuses_later_ones,
+    what_was_acknowledged_outlives_a_process_that_never_closed,
+    several_may_open_an_empty_database_at_once,
+    one_process_at_a_time_serves_a_database_that_is_not_shared,
+    the_database_answers_a_ping,
+    the_store_is_used_again_after_its_connections_were_cut,
+    a_lost_commit_result_is_told_to_every_caller_of_the_group,
+);
+
+async fn writes_that_wait_together_are_committed_together(db: &Db) {
+    let store = db.open().await;
+    let before = store.commits();
+    // All of them are asked for before the writing task gets its turn.
+    join_all((0..100).map(|n| {
+        let request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
+        accept(&store, request)
+    }))
+    .await;
+    assert_eq!(store.commits() - before, 1);
+    let all = store.invites(&InviteFilter::default(), None, 200).await.unwrap();
+    assert_eq!(all.invites.len(), 100);
+}
+
+async fn a_write_that_fails_does_not_fail_its_company(db: &Db) {
+    let store = db.open().await;
+    let [taken] = queue(&store, ["ada@example.org"]).await;
+    let requests = (0..10).map(|n| {
+        let mut request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
+        if n == 4 {
+            request.items[0].id = taken;
+        }
+        store.accept(request, duplicate_error)
+    });
+    let answers = join_all(requests).await;
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), n != 4, "{n}: {answer:?}");
+    }
+    assert!(matches!(answers[4], Err(Error::Conflict(_))));
+    let all = store.invites(&InviteFilter::default(), None, 200).await.unwrap();
+    assert_eq!(all.invites.len(), 10);
+}
+
+async fn a_write_lands_although_its_caller_has_gone(db: &Db) {
+    let store = db.open().await;
+    let request = batch(vec![item(0, "ada@example.org")]);
+    let id = request.items[0].id;
+    {
+        let mut caller = Box::pin(store.accept(request, duplicate_error));
+        assert!(futures::poll!(&mut caller).is_pending());
+    }
+    // A later write is done after it.
+    queue(&store, ["bob@example.org"]).await;
+    assert!(store.invite(id).await.unwrap().is_some());
+}
+
+async fn a_decision_that_panics_ends_nothing_but_its_own_change(db: &Db) {
+    let store = db.open().await;
+    let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
+    let broken = Change::of(vec![ada], |_, _, _, _| panic!("a defect"));
+    let (broken, sound) = tokio::join!(store.change(broken), claim(&store, bob));
+    assert!(matches!(broken, Err(Error::Unavailable(_))), "{broken:?}");
+    assert!(matches!(sound.1, invite_store::Changed::Written(_)));
+    assert_eq!(status(&store, ada).await, Status::Queued);
+    assert_eq!(status(&store, bob).await, Status::Sending);
+}
+
+async fn closing_finishes_the_writes_that_wait_and_refuses_later_ones(db: &Db) {
+    let store = db.open().await;
+    let request = batch(vec![item(0, "ada@example.org")]);
+    let id = request.items[0].id;
+    tokio::join!(accept(&store, request), store.close());
+    let late = store.accept(batch(Vec::new()), duplicate_error).await;
+    assert!(matches!(late, Err(Error::Unavailable(_))));
+    assert!(store.invite(id).await.is_err());
+    assert!(store.ping().await.is_err());
+    assert!(db.open().await.invite(id).await.unwrap().is_some());
+}
+
+async fn what_was_acknowledged_outlives_a_process_that_never_closed(db: &Db) {
+    let store = db.open().await;
+    let [ada] = queue(&store, ["ada@example.org"]).await;
+    set_status(&store, ada, Status::Unknown).await;
+    std::mem::forget(store);
+    let store = db.open().await;
+    assert_eq!(status(&store, ada).await, Status::Unknown);
+    set_status(&store, ada, Status::Pending).await;
+}
+
+async fn several_may_open_an_empty_database_at_once(db: &Db) {
+    let stores = join_all((0..4).map(|_| db.open())).await;
+    for (n, store) in stores.iter().enumerate() {
+        queue(store, [&format!("person-{n}@example.org")]).await;
+    }
+    let all = stores[0].invites(&InviteFilter::default(), None, 10).await.unwrap();
+    assert_eq!(all.invites.len(), 4);
+}
+
+async fn one_process_at_a_time_serves_a_database_that_is_not_shared(db: &Db) {
+    let stores = [db.open().await, db.open().await];
+    assert_eq!(stores[0].is_shared(), db.is_postgres());
+    let held = stores[0].lock().unwrap();
+    let second = stores[1].lock();
+    if db.is_postgres() {
+        assert!(second.is_ok());
+    } else {
+        let error = second.unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }));
+        assert!(error.to_string().contains("invites.db.lock"), "{error}");
+        drop(held);
+        assert!(stores[1].lock().is_ok());
+    }
+}
+
+async fn the_database_answers_a_ping(db: &Db) {
+    db.open().await.ping().await.unwrap();
+}
+
+async fn the_store_is_used_again_after_its_connections_were_cut(db: &Db) {
+    let store = db.open().await;
+    let [ada] = queue(&store, ["ada@example.org"]).await;
+    db.cut_connections().await;
+    assert!(store.invite(ada).await.unwrap().is_some());
+    let [bob] = queue(&store, ["bob@example.org"]).await;
+    assert!(store.invite(bob).await.unwrap().is_some());
+}
+
+/// The database is told to fail at the very moment of the commit: PostgreSQL by cutting the
+/// connection, SQLite by a reference that only the commit finds broken.
+async fn a_lost_commit_result_is_told_to_every_caller_of_the_group(db: &Db) {
+    if !db.is_postgres() {
+        return;
+    }
+    let store = db.open().await;
+    db.execute(
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON batches DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW WHEN (NEW.tenant = 'cut') EXECUTE FUNCTION cut()",
+    )
+    .await;
+    let answers = join_all((0..3).map(|n| {
+        let mut request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
+        if n == 1 {
+            request.tenant = "cut".into();
+        }
+        store.accept(request, duplicate_error)
+    }))
+    .await;
+    for answer in answers {
+        assert!(matches!(answer, Err(Error::CommitUnknown)), "{answer:?}");
+    }
+    queue(&store, ["ada@example.org"]).await;
+}
+
+#[tokio::test]
+async fn a_url_that_names_no_database_is_refused_without_quoting_it() {
+    for url in [
+        "",
+        "sqlite://",
+        "sqlite://:memory:",
+        "mysql://root:pass@host/db",
+        "postgres://user:pass@host:port/db",
+    ] {
+        let error = Store::open(url, Arc::new(SystemClock)).await.unwrap_err().to_string();
+        assert!(error.contains("storage.url") && !error.contains("pass"), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_told_without_its_password() {
+    let url = "postgres://user:pass@127.0.0.1:1/db";
+    let error = Store::open(url, Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)));
+    assert!(!format!("{error} {error:?}").contains("pass"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let url = format!("sqlite://{}/invites.db", file.path().display());
+    let error = Store::open(&url, Arc::new(SystemClock)).await.unwrap_err().to_string();
+    assert!(error.contains(&*file.path().to_string_lossy()), "{error}");
+}
+
+#[tokio::test]
+async fn a_write_waits_for_another_process_that_writes() {
+    let db = Db::sqlite();
+    let (serving, beside) = (db.open().await, db.open().await);
+    let decide = |_: usize, _: &_, _: &mut _, _| Decision::Keep;
+    let writes = (0..50).map(|n| {
+        let store = if n % 2 == 0 { &serving } else { &beside };
+        store.change(Change::of(Vec::new(), decide))
+    });
+    for written in join_all(writes).await {
+        written.unwrap();
+    }
+}

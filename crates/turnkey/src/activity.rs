@@ -1,0 +1,410 @@
+//! Activities: reading them page by page, and what they say of invites. The words are Turnkey's
+//! (<https://docs.turnkey.com/api-reference/activities/overview>); the statuses are the gateway's.
+
+use std::collections::{BTreeMap, HashSet};
+
+use invite_core::{
+    Address, Invitee, Observed, ProviderError, Status, StatusSource, http::CallContext,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::{
+    client::Client,
+    error::Task,
+    wire::{
+        ActivitiesQuery, Activity, Invitation, Pagination, STATUS_COMPLETED, STATUS_FAILED,
+        TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_CREATE, TYPE_DELETE,
+    },
+};
+
+/// How many activities a page holds; the most that Turnkey gives.
+const PAGE: usize = 100;
+
+/// How far clocks may differ when an invitation is told from an older one.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// The types that say what became of an invitation.
+pub const ANSWERS: &[&str] = &[TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_DELETE];
+/// Those, and the one that creates it.
+const ALL: &[&str] = &[TYPE_CREATE, TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_DELETE];
+
+/// The activities of some types, newest first, one page at a time.
+///
+/// Turnkey does not say whether `after` or `before` leads to older ones. Its own command-line client
+/// passes the last id of a page as `after`, so that is tried first. Each page must begin where the
+/// one before ended: the cursor is the last id but one, so the last activity must be shown again. A
+/// page without it was of the other direction, and `before` is used from then on; if that does not
+/// show it either, the listing ends as incomplete.
+pub struct Pages {
+    organization_id: String,
+    types: &'static [&'static str],
+    statuses: &'static [&'static str],
+    position: Option<Position>,
+    seen: HashSet<String>,
+    end: Option<End>,
+}
+
+/// Where the last page ended.
+struct Position {
+    cursor: String,
+    last: String,
+    backwards: bool,
+}
+
+/// How a listing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything was shown.
+    Complete,
+    /// There may be more.
+    Incomplete,
+}
+
+impl Pages {
+    /// The listing from its newest activity.
+    pub fn new(
+        organization_id: &str,
+        types: &'static [&'static str],
+        statuses: &'static [&'static str],
+    ) -> Self {
+        Self {
+            organization_id: organization_id.to_owned(),
+            types,
+            statuses,
+            position: None,
+            seen: HashSet::new(),
+            end: None,
+        }
+    }
+
+    /// How it ended; none while there is more to ask for.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Asks for the next page; its activities that were not shown before.
+    ///
+    /// # Errors
+    /// As any request; asking again asks for the same page.
+    pub async fn next(
+        &mut self,
+        client: &Client,
+        context: &CallContext,
+        task: &Task,
+    ) -> Result<Vec<Activity>, ProviderError> {
+        let cursor = self.position.as_ref().map(|at| (at.cursor.as_str(), at.backwards));
+        let query = ActivitiesQuery {
+            organization_id: &self.organization_id,
+            filter_by_status: self.statuses,
+            filter_by_type: self.types,
+            pagination_options: Pagination {
+                limit: "100",
+                before: cursor.and_then(|(id, backwards)| backwards.then_some(id)),
+                after: cursor.and_then(|(id, backwards)| (!backwards).then_some(id)),
+            },
+        };
+        let page = client.list_activities(context, task, &query).await?;
+        Ok(self.take(page))
+    }
+
+    fn take(&mut self, page: Vec<Activity>) -> Vec<Activity> {
+        if let Some(at) = &mut self.position
+            && !page.iter().any(|activity| activity.id.as_ref() == Some(&at.last))
+        {
+            if at.backwards {
+                self.end = Some(End::Incomplete);
+            }
+            at.backwards = true;
+            return Vec::new();
+        }
+        let is_full = page.len() >= PAGE;
+        let ids: Vec<String> = page.iter().rev().take(2).filter_map(|a| a.id.clone()).collect();
+        let is_new = |a: &Activity| a.id.as_ref().is_none_or(|id| self.seen.insert(id.clone()));
+        let new: Vec<Activity> = page.into_iter().filter(is_new).collect();
+        match ids.as_slice() {
+            _ if !is_full => self.end = Some(End::Complete),
+            [last, cursor] if !new.is_empty() => {
+                let backwards = self.position.as_ref().is_some_and(|at| at.backwards);
+                let (cursor, last) = (cursor.clone(), last.clone());
+                self.position = Some(Position { cursor, last, backwards });
+            }
+            // A full page with nothing new, or without ids: the listing runs in a circle.
+            _ => self.end = Some(End::Incomplete),
+        }
+        new
+    }
+}
+
+/// What a reply about an activity is for.
+pub struct Subject<'a> {
+    /// The organization that was asked.
+    pub organization_id: &'a str,
+    /// The name of the submitted body, if known.
+    pub fingerprint: Option<&'a str>,
+    /// How many invitations it was to create, if known.
+    pub count: Option<usize>,
+}
+
+/// What an activity says of the invites that it was to create, in their order.
+///
+/// # Errors
+/// `Rejected` if it failed or was rejected, for all of them; `Unknown` if it completed with other ids
+/// than one for each.
+pub fn observe(
+    activity: &Activity,
+    subject: &Subject<'_>,
+    task: &Task,
+) -> Result<Vec<Observed>, ProviderError> {
+    let word = activity.status.as_deref().unwrap_or_default();
+    let intended = activity.intended().map(<[_]>::len);
+    let count = subject.count.or(intended);
+    let status = match word {
+        STATUS_COMPLETED => {
+            let ids = distinct(activity.invitation_ids().unwrap_or_default());
+            if ids.is_empty() || count.is_some_and(|count| count != ids.len()) {
+                return Err(task.unreadable("it completed, but not with one id per invitation"));
+            }
+            let pairing = if ids.len() == 1 { "proven" } else { "unproven" };
+            let one = |id: &String| {
+                let mut observed = observed(activity, subject, Some(id.clone()), Status::Pending);
+                observed.data.insert("pairing".into(), pairing.into());
+                observed
+            };
+            return Ok(ids.into_iter().map(one).collect());
+        }
+        STATUS_FAILED | "ACTIVITY_STATUS_REJECTED" => {
+            return Err(task.ended(word, activity.failure.as_ref()));
+        }
+        "ACTIVITY_STATUS_CONSENSUS_NEEDED" | "ACTIVITY_STATUS_AUTHENTICATORS_NEEDED" => {
+            Status::AwaitingApproval
+        }
+        // CREATED, PENDING, and words that are not known yet: Turnkey is still at it.
+        _ => Status::Sending,
+    };
+    Ok(vec![observed(activity, subject, None, status); count.unwrap_or(1)])
+}
+
+fn observed(
+    activity: &Activity,
+    subject: &Subject<'_>,
+    id: Option<String>,
+    status: Status,
+) -> Observed {
+    let organization_id = activity.organization_id.as_deref().unwrap_or(subject.organization_id);
+    let fingerprint = activity.fingerprint.as_deref().or(subject.fingerprint);
+    let members = [
+        ("activity_id", activity.id.as_deref()),
+        ("fingerprint", fingerprint),
+        ("organization_id", Some(organization_id)),
+    ];
+    let member = |(name, value): (&str, Option<&str>)| Some((name.to_owned(), value?.into()));
+    Observed {
+        provider_status: activity.status.clone(),
+        created_at: activity.created_at.0,
+        data: members.into_iter().filter_map(member).collect(),
+        ..Observed::new(id, status)
+    }
+}
+
+/// The ids if they are as many different ones; an id twice is no pairing.
+fn distinct(ids: &[String]) -> Vec<&String> {
+    let different: HashSet<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
+    if different.len() == ids.len() { ids.iter().collect() } else { Vec::new() }
+}
+
+/// The same as a status: what ended without effect has `Failed`.
+pub fn settled(error: ProviderError, activity: &Activity, subject: &Subject<'_>) -> Observed {
+    Observed { failure: Some(error), ..observed(activity, subject, None, Status::Failed) }
+}
+
+/// The invitation to `address` that exists although its activity failed: to that address, and no
+/// older than the activity.
+pub fn effect_of_failed(
+    activity: &Activity,
+    invitations: &[Invitation],
+    address: &Address,
+    subject: &Subject<'_>,
+) -> Option<Observed> {
+    let since = activity.created_at.0?.saturating_sub(SKEW).ok()?;
+    let found = invitations.iter().find(|invitation| {
+        invitation.created_at.0.is_some_and(|at| at >= since) && invitation.is_to(address)
+    })?;
+    let data = observed(activity, subject, None, Status::Pending).data;
+    Some(found.observe(subject.organization_id, data))
+}
+
+/// What the completed activities of an organization say of all invitations, newest first: who was
+/// invited, and whether an activity accepted or deleted the invitation.
+///
+/// # Errors
+/// Also if the pages lead nowhere.
+pub async fn fold(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    organization_id: &str,
+) -> Result<Vec<Observed>, ProviderError> {
+    let mut pages = Pages::new(organization_id, ALL, &[STATUS_COMPLETED]);
+    let mut answers = BTreeMap::new();
+    let mut created = Vec::new();
+    while pages.end().is_none() {
+        for activity in pages.next(client, context, task).await? {
+            if let Some((id, status)) = answer(&activity) {
+                answers.entry(id.to_owned()).or_insert(status);
+            } else {
+                created.push(activity);
+            }
+        }
+    }
+    if pages.end() == Some(End::Incomplete) {
+        return Err(task.unreadable("the pages of list_activities do not lead on"));
+    }
+    let subject = Subject { organization_id, fingerprint: None, count: None };
+    let mut invites = Vec::new();
+    for activity in &created {
+        let addresses = activity.intended().unwrap_or_default();
+        for (i, mut invite) in
+            observe(activity, &subject, task).unwrap_or_default().into_iter().enumerate()
+        {
+            invite.invitee = addresses.get(i).and_then(|a| invitee(a.receiver_user_email.as_ref()));
+            if let Some(status) = invite.provider_ref.as_ref().and_then(|id| answers.get(id)) {
+                (invite.status, invite.source) = (*status, StatusSource::Inferred);
+            }
+            invites.push(invite);
+        }
+    }
+    Ok(invites)
+}
+
+/// The invitation that an activity accepted or deleted, and what it therefore is.
+pub fn answer(activity: &Activity) -> Option<(&str, Status)> {
+    let accepted = activity.accepted().map(|id| (id, Status::Accepted));
+    accepted.or_else(|| activity.deleted().map(|id| (id, Status::Revoked)))
+}
+
+impl Invitation {
+    /// Whether it is for this person.
+    pub fn is_to(&self, address: &Address) -> bool {
+        let Some(email) = self.receiver_email.as_deref() else { return false };
+        email.parse::<Address>().is_ok_and(|parsed| parsed == *address)
+    }
+
+    /// What it shows of an invite whose id is proven; `data` is what is known already.
+    pub fn observe(&self, organization_id: &str, mut data: Map<String, Value>) -> Observed {
+        let status = match self.status.as_deref() {
+            Some("INVITATION_STATUS_ACCEPTED") => Status::Accepted,
+            Some("INVITATION_STATUS_REVOKED") => Status::Revoked,
+            // CREATED, and words that are not known yet: it exists.
+            _ => Status::Pending,
+        };
+        data.insert("organization_id".into(), organization_id.into());
+        data.insert("pairing".into(), "proven".into());
+        Observed {
+            provider_status: self.status.clone(),
+            created_at: self.created_at.0,
+            data,
+            invitee: invitee(self.receiver_email.as_ref()),
+            ..Observed::new(Some(self.invitation_id.clone()), status)
+        }
+    }
+}
+
+fn invitee(email: Option<&String>) -> Option<Invitee> {
+    Some(Invitee { email: email?.clone(), ..Invitee::default() })
+}
+
+/// Whether a page reaches back beyond `horizon`, being newest first.
+pub fn reaches(page: &[Activity], horizon: Timestamp) -> bool {
+    let (Some(first), Some(last)) = (page.first(), page.last()) else { return false };
+    match (first.created_at.0, last.created_at.0) {
+        (Some(first), Some(last)) => last < horizon && first >= last,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use invite_core::{
+        ManualClock,
+        http::{AddressGuard, HttpClient},
+        secret::{Credential, Secret, SecretRef},
+    };
+
+    use super::*;
+    use crate::canned::{Canned, KEY, ORGANIZATION, Older, activities, context, page_of};
+
+    /// All activities that are shown, how often it was asked, and how it ended.
+    async fn walk(count: usize, older: Older) -> (Vec<String>, usize, End) {
+        let all = activities(count);
+        let server = Canned::start(move |asked| (200, page_of(&all, asked, older))).await;
+        let secret = Secret::new(&SecretRef::Literal(KEY.into()), KEY.to_owned().into());
+        let client = Client::new(
+            server.url.clone(),
+            HttpClient::new(AddressGuard::default()).unwrap(),
+            Credential::new(vec![Arc::new(secret)]),
+            Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
+            false,
+        );
+        let mut pages = Pages::new(ORGANIZATION, ALL, &[]);
+        let mut shown = Vec::new();
+        while pages.end().is_none() {
+            let task = Task::new("listing", "treasury");
+            let page = pages.next(&client, &context(), &task).await.unwrap();
+            shown.extend(page.into_iter().filter_map(|activity| activity.id));
+        }
+        (shown, server.asked().len(), pages.end().unwrap())
+    }
+
+    fn ids(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("a{n}")).collect()
+    }
+
+    #[tokio::test]
+    async fn every_activity_is_shown_once_whichever_cursor_leads_to_older_ones() {
+        for (count, requests) in [(0, 1), (99, 1), (100, 2), (101, 2), (198, 2), (199, 3), (350, 4)]
+        {
+            assert_eq!(walk(count, Older::After).await, (ids(count), requests, End::Complete));
+            let (shown, asked, end) = walk(count, Older::Before).await;
+            assert_eq!((shown, end), (ids(count), End::Complete));
+            // One request finds out that `after` is the wrong direction.
+            assert_eq!(asked, if count < 100 { requests } else { requests + 1 });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_whose_cursors_lead_nowhere_ends_as_incomplete() {
+        let (shown, asked, end) = walk(150, Older::Neither).await;
+        assert_eq!((shown, asked, end), (ids(100), 2, End::Incomplete));
+    }
+
+    #[test]
+    fn a_page_that_shows_neither_direction_ends_as_incomplete() {
+        let page = |ids: std::ops::Range<usize>| {
+            let activity = |n| Activity { id: Some(format!("a{n}")), ..Activity::default() };
+            ids.map(activity).collect::<Vec<_>>()
+        };
+        let mut pages = Pages::new(ORGANIZATION, ALL, &[]);
+        assert_eq!(pages.take(page(0..100)).len(), 100);
+        assert_eq!(pages.take(page(0..98)).len(), 0);
+        assert_eq!(pages.end(), None);
+        assert_eq!(pages.take(Vec::new()).len(), 0);
+        assert_eq!(pages.end(), Some(End::Incomplete));
+    }
+
+    #[test]
+    fn only_a_page_that_is_newest_first_reaches_back() {
+        let at = |seconds| Activity {
+            created_at: crate::wire::Time(Timestamp::from_second(seconds).ok()),
+            ..Activity::default()
+        };
+        let horizon = Timestamp::from_second(50).unwrap();
+        assert!(reaches(&[at(90), at(40)], horizon));
+        assert!(!reaches(&[at(90), at(50)], horizon));
+        assert!(!reaches(&[at(10), at(40)], horizon));
+        assert!(!reaches(&[at(90), Activity::default()], horizon));
+        assert!(!reaches(&[], horizon));
+    }
+}

@@ -1,0 +1,476 @@
+//! Turnkey's errors -> [`ProviderError`]. The codes and their meaning:
+//! <https://docs.turnkey.com/api-reference/overview/errors>.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use invite_core::{
+    Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
+    http::{Response, retry_after, scrub_of},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::wire::RpcStatus;
+
+/// What is being done, for messages, and what must not get into them.
+pub struct Task {
+    what: String,
+    provider: String,
+    personal: Vec<String>,
+    invitations: usize,
+}
+
+impl Task {
+    /// A task about no person.
+    pub fn new(what: &str, provider: &str) -> Self {
+        let (what, provider) = (what.to_owned(), provider.to_owned());
+        Self { what, provider, personal: Vec::new(), invitations: 0 }
+    }
+
+    /// A task about one person.
+    pub fn about<'a>(self, personal: impl Iterator<Item = &'a str>) -> Self {
+        Self { personal: personal.map(str::to_owned).collect(), ..self }
+    }
+
+    /// A task about the recipients of a call, whom errors may name by their place.
+    pub fn for_recipients(self, recipients: &[Recipient]) -> Self {
+        let named = recipients.iter().filter_map(|r| r.params.get("receiver_user_name")?.as_str());
+        let personal = recipients.iter().flat_map(|r| r.invitee.personal_data());
+        let all: Vec<&str> = personal.chain(named).collect();
+        Self { invitations: recipients.len(), ..self.about(all.into_iter()) }
+    }
+
+    /// An error of this task.
+    pub fn error(&self, outcome: Outcome, why: &str) -> ProviderError {
+        ProviderError::new(outcome, format!("{} at {}: {why}", self.what, self.provider))
+    }
+
+    /// An error of the connection, told as one of this task.
+    pub fn failed(&self, error: ProviderError) -> ProviderError {
+        ProviderError { message: self.error(error.outcome, &error.message).message, ..error }
+    }
+
+    /// A success whose body cannot be used.
+    pub fn unreadable(&self, why: &str) -> ProviderError {
+        self.error(Outcome::Unknown, why).caused_by(Cause::Transport)
+    }
+
+    /// The thing is elsewhere, or there is nothing to find it by; nothing was sent.
+    pub fn not_here(&self, why: &str) -> ProviderError {
+        self.error(Outcome::Rejected, why).caused_by(Cause::NotFound)
+    }
+
+    /// A reply other than 2xx.
+    pub fn refused(
+        &self,
+        response: &Response,
+        status: &RpcStatus,
+        now: Timestamp,
+    ) -> ProviderError {
+        let http = response.status.as_u16();
+        let code = status.turnkey_code();
+        let (outcome, cause) = match response.outcome() {
+            Some(Outcome::Throttled) if status.is_quota() => (Outcome::Rejected, Cause::Quota),
+            Some(Outcome::Rejected) => (Outcome::Rejected, cause(http, code, status)),
+            outcome => (outcome.unwrap_or(Outcome::Unknown), Cause::Request),
+        };
+        let why = self.why(&format!("Turnkey answered {http}"), status);
+        ProviderError {
+            code: status.any_code(),
+            http_status: Some(http),
+            retry_after: wait(&response.headers, now),
+            items: if cause == Cause::Request { self.items(status) } else { Vec::new() },
+            ..self.error(outcome, &why).caused_by(cause)
+        }
+    }
+
+    /// An activity that ended without effect; `word` is its status.
+    pub fn ended(&self, word: &str, failure: Option<&RpcStatus>) -> ProviderError {
+        let none = RpcStatus::default();
+        let status = failure.unwrap_or(&none);
+        let cause = if status.is_quota() { Cause::Quota } else { Cause::Request };
+        let why = self.why(&format!("the activity ended as {word}"), status);
+        ProviderError {
+            code: status.any_code(),
+            items: self.items(status),
+            ..self.error(Outcome::Rejected, &why).caused_by(cause)
+        }
+    }
+
+    fn why(&self, what: &str, status: &RpcStatus) -> String {
+        let told = self.scrubbed(status.message.as_deref().unwrap_or_default());
+        if told.is_empty() { what.to_owned() } else { format!("{what}: {told}") }
+    }
+
+    fn scrubbed(&self, text: &str) -> String {
+        scrub_of(text, self.personal.iter().map(String::as_str))
+    }
+
+    fn items(&self, status: &RpcStatus) -> Vec<ItemFault> {
+        let fault = |(field, description): (&str, &str)| {
+            let (index, member) = invitation_member(field)?;
+            let detail = self.scrubbed(description);
+            let detail = if detail.is_empty() { "Turnkey refused this".into() } else { detail };
+            let fault = Fault::new(pointer(member), "invalid", detail);
+            (index < self.invitations).then_some(ItemFault { index, fault })
+        };
+        status.field_violations().filter_map(fault).collect()
+    }
+}
+
+impl RpcStatus {
+    /// Reads an error's body; plain text becomes the message.
+    pub fn read(body: &[u8]) -> Self {
+        // An array would be read too, by the order of the members.
+        let object = body.trim_ascii_start().starts_with(b"{").then_some(body);
+        object.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_else(|| Self {
+            message: Some(String::from_utf8_lossy(body).into_owned()),
+            ..Self::default()
+        })
+    }
+
+    /// Whether the key itself is not known, also where that comes wrapped as a lack of rights.
+    pub fn refuses_key(&self, http: u16) -> bool {
+        let wrapped = || {
+            let message = self.message.as_deref().unwrap_or_default();
+            message.contains("code = Unauthenticated")
+                || message.contains("could not find public key")
+        };
+        http == 401 || (http == 403 && self.turnkey_code().map_or_else(wrapped, is_key_code))
+    }
+
+    fn turnkey_code(&self) -> Option<&str> {
+        let in_details = self.details.iter().flatten().map(|d| d.get("turnkeyErrorCode"));
+        let top = self.turnkey_error_code.as_deref();
+        std::iter::once(top)
+            .chain(in_details.map(|code| code.and_then(Value::as_str)))
+            .flatten()
+            .find(|code| !code.is_empty())
+    }
+
+    /// Turnkey's code, else the gRPC code's name.
+    fn any_code(&self) -> Option<String> {
+        let number = || self.code.filter(|code| *code != 0).map(grpc_name);
+        self.turnkey_code().map(str::to_owned).or_else(number)
+    }
+
+    /// A quota or resource limit is used up. The code decides where there is one; addresses of pages
+    /// in the message, which may speak of limits, do not.
+    fn is_quota(&self) -> bool {
+        match self.turnkey_code() {
+            Some(code) if code.contains("QUOTA") => return true,
+            Some(code) if code.contains("RATE_LIMIT") => return false,
+            _ => {}
+        }
+        let message = self.message.as_deref().unwrap_or_default().to_lowercase();
+        let words: Vec<&str> = message.split_whitespace().filter(|w| !w.contains("://")).collect();
+        let text = words.join(" ");
+        !text.contains("too many requests")
+            && ["quota", "resource limit", "limit reached"].iter().any(|word| text.contains(word))
+    }
+
+    fn is_policy_denial(&self) -> bool {
+        let kinds = self.details.iter().flatten().filter_map(|d| d.get("@type")?.as_str());
+        kinds.into_iter().any(|kind| kind.ends_with("PolicyEnginePermissionError"))
+    }
+
+    fn field_violations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.details
+            .iter()
+            .flatten()
+            .filter_map(|detail| detail.get("fieldViolations")?.as_array())
+            .flatten()
+            .filter_map(|violation| {
+                let description = violation.get("description").and_then(Value::as_str);
+                Some((violation.get("field")?.as_str()?, description.unwrap_or_default()))
+            })
+    }
+}
+
+fn cause(http: u16, code: Option<&str>, status: &RpcStatus) -> Cause {
+    match (http, code) {
+        (_, Some(code)) if is_key_code(code) => Cause::Credentials,
+        // Which organization is asked is configuration, like the key.
+        (
+            _,
+            Some("ORGANIZATION_MISMATCH" | "INVALID_ORGANIZATION_ID" | "ORGANIZATION_NOT_FOUND"),
+        ) => Cause::Credentials,
+        (_, Some("REQUEST_NOT_AUTHORIZED")) => Cause::NotAuthorized,
+        (403, None) if status.is_policy_denial() => Cause::NotAuthorized,
+        (401 | 403, _) => Cause::Credentials,
+        (402, _) => Cause::Quota,
+        (404, _) => Cause::NotFound,
+        _ => Cause::Request,
+    }
+}
+
+fn is_key_code(code: &str) -> bool {
+    code.starts_with("SIGNATURE_") || matches!(code, "PUBLIC_KEY_NOT_FOUND" | "API_KEY_EXPIRED")
+}
+
+/// `Retry-After`, else a `ratelimit-reset` in seconds or as a moment. Turnkey documents neither; its
+/// `ratelimit-limit` and `ratelimit-remaining` do not say when.
+fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    retry_after(headers, now).or_else(|| {
+        let reset: f64 = headers.get("ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;
+        let now = now.as_second() as f64;
+        Duration::try_from_secs_f64(if reset > now / 2.0 { reset - now } else { reset }).ok()
+    })
+}
+
+/// The invitation and its member that a field path such as
+/// `parameters.invitations[3].receiverUserEmail` names.
+fn invitation_member(field: &str) -> Option<(usize, &str)> {
+    let at = field.to_ascii_lowercase().find("invitations[")?;
+    let (index, member) = field.get(at + "invitations[".len()..)?.split_once(']')?;
+    Some((index.parse().ok()?, member.trim_start_matches('.')))
+}
+
+/// Turnkey's member in the gateway's names.
+fn pointer(member: &str) -> &'static str {
+    let name = member.split(['[', '.']).next().unwrap_or_default().to_ascii_lowercase();
+    match name.as_str() {
+        "receiveruseremail" => "/email",
+        "receiverusername" => "/options/turnkey/receiver_user_name",
+        "receiverusertags" => "/options/turnkey/receiver_user_tags",
+        "accesstype" => "/options/turnkey/access_type",
+        "senderuserid" => "/options/turnkey/sender_user_id",
+        _ => "",
+    }
+}
+
+fn grpc_name(code: i64) -> String {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    let name = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
+    name.map_or_else(|| code.to_string(), |name| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+    use serde_json::json;
+
+    use super::*;
+
+    fn refuse(http: u16, body: &Value, headers: &[(&'static str, &str)]) -> ProviderError {
+        let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+        let status = RpcStatus::read(body.as_bytes());
+        let headers: HeaderMap =
+            headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
+        let response =
+            Response { status: StatusCode::from_u16(http).unwrap(), headers, body: body.into() };
+        let task = Task { invitations: 4, ..Task::new("creating invitations", "treasury") };
+        let task = task.about(["ada@example.org", "Lovelace"].into_iter());
+        task.refused(&response, &status, Timestamp::from_second(1_746_736_509).unwrap())
+    }
+
+    fn coded(http: u16, grpc: i64, code: &str, message: &str) -> ProviderError {
+        let detail = json!({"@type": "type.googleapis.com/errors.v1.TurnkeyErrorDetail", "turnkeyErrorCode": code});
+        let nested =
+            json!({"code": grpc, "message": message, "details": [detail], "turnkeyErrorCode": ""});
+        let top =
+            json!({"code": grpc, "message": message, "details": [], "turnkeyErrorCode": code});
+        let error = refuse(http, &nested, &[]);
+        assert_eq!(error, refuse(http, &top, &[]));
+        error
+    }
+
+    #[test]
+    fn the_documented_codes_have_their_outcome_and_cause() {
+        use Cause::{Credentials, NotAuthorized, Quota, Request};
+        use Outcome::{Rejected, Throttled, Unknown};
+        for (http, grpc, code, outcome, cause) in [
+            (400, 3, "INVALID_ORGANIZATION_ID", Rejected, Credentials),
+            (404, 5, "ORGANIZATION_NOT_FOUND", Rejected, Credentials),
+            (400, 3, "ORGANIZATION_MISMATCH", Rejected, Credentials),
+            (400, 3, "REQUEST_INVALID", Rejected, Request),
+            (400, 3, "INVALID_EMAIL", Rejected, Request),
+            (400, 3, "INVALID_FQDN", Rejected, Request),
+            (401, 16, "SIGNATURE_MISSING", Rejected, Credentials),
+            (401, 16, "SIGNATURE_INVALID", Rejected, Credentials),
+            (401, 16, "PUBLIC_KEY_NOT_FOUND", Rejected, Credentials),
+            (403, 7, "PUBLIC_KEY_NOT_FOUND", Rejected, Credentials),
+            (401, 16, "API_KEY_EXPIRED", Rejected, Credentials),
+            (403, 7, "REQUEST_NOT_AUTHORIZED", Rejected, NotAuthorized),
+            (403, 7, "FORBIDDEN", Rejected, Credentials),
+            (403, 7, "API_OPERATIONS_DISABLED", Rejected, Credentials),
+            (429, 8, "RATE_LIMIT_EXCEEDED", Throttled, Request),
+            (429, 8, "SIGNING_QUOTA_EXCEEDED", Rejected, Quota),
+            (500, 13, "INTERNAL", Unknown, Request),
+        ] {
+            let error =
+                coded(http, grpc, code, "see https://docs.turnkey.com/policies/resource-limits");
+            assert_eq!((error.outcome, error.cause), (outcome, cause), "{code}");
+            assert_eq!((error.code.as_deref(), error.http_status), (Some(code), Some(http)));
+            let start = format!("creating invitations at treasury: Turnkey answered {http}: see");
+            assert!(error.message.starts_with(&start), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reply_without_a_turnkey_code_is_judged_by_its_status_and_message() {
+        let plain = |http, grpc, message: &str| {
+            let error =
+                refuse(http, &json!({"code": grpc, "message": message, "details": []}), &[]);
+            (error.outcome, error.cause, error.code.unwrap())
+        };
+        let (rejected, throttled) = (Outcome::Rejected, Outcome::Throttled);
+        let exhausted = "RESOURCE_EXHAUSTED".to_owned();
+        assert_eq!(
+            plain(429, 8, "Too many requests. Please wait and try again in a few seconds"),
+            (throttled, Cause::Request, exhausted.clone())
+        );
+        assert_eq!(
+            plain(
+                429,
+                8,
+                "Resource exhausted: Signing is disabled because your organization is over its allotted quota."
+            ),
+            (rejected, Cause::Quota, exhausted.clone())
+        );
+        assert_eq!(
+            plain(429, 8, "resource limit reached: invitations"),
+            (rejected, Cause::Quota, exhausted.clone())
+        );
+        assert_eq!(
+            plain(429, 8, "slow down, see https://docs.turnkey.com/quota"),
+            (throttled, Cause::Request, exhausted)
+        );
+        let unknown_key = "could not find public key in organization";
+        assert_eq!(
+            plain(401, 16, unknown_key),
+            (rejected, Cause::Credentials, "UNAUTHENTICATED".into())
+        );
+        let wrapped = format!(
+            "authentication failed: rpc error: code = Unauthenticated desc = {unknown_key}"
+        );
+        assert_eq!(
+            plain(403, 7, &wrapped),
+            (rejected, Cause::Credentials, "PERMISSION_DENIED".into())
+        );
+        assert_eq!(plain(404, 5, "gone").1, Cause::NotFound);
+        assert_eq!(plain(400, 99, "what").2, "99");
+    }
+
+    #[test]
+    fn the_key_is_refused_by_code_16_and_by_its_wrapping_in_code_7_only() {
+        let refuses =
+            |http, body: Value| RpcStatus::read(body.to_string().as_bytes()).refuses_key(http);
+        assert!(refuses(401, json!({})));
+        assert!(refuses(403, json!({"message": "could not find public key in organization"})));
+        assert!(refuses(403, json!({"turnkeyErrorCode": "PUBLIC_KEY_NOT_FOUND"})));
+        assert!(!refuses(403, json!({"turnkeyErrorCode": "REQUEST_NOT_AUTHORIZED"})));
+        assert!(!refuses(400, json!({"message": "could not find public key in organization"})));
+    }
+
+    #[test]
+    fn a_policy_denial_is_a_lack_of_rights() {
+        let detail = json!({"@type": "type.googleapis.com/errors.v1.PolicyEnginePermissionError", "policyEvaluations": []});
+        let error = refuse(403, &json!({"code": 7, "message": "no", "details": [detail]}), &[]);
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotAuthorized));
+    }
+
+    #[test]
+    fn plain_text_and_other_shapes_are_read_too() {
+        let error = refuse(502, &json!("upstream\nconnect error"), &[]);
+        assert_eq!(error.outcome, Outcome::Unknown);
+        assert!(error.message.ends_with("Turnkey answered 502: upstream connect error"));
+        assert_eq!(refuse(500, &json!([1]), &[]).code, None);
+        assert_eq!(
+            refuse(400, &json!(""), &[]).message,
+            "creating invitations at treasury: Turnkey answered 400"
+        );
+    }
+
+    #[test]
+    fn statuses_that_may_follow_an_effect_leave_the_outcome_unknown() {
+        for http in [302, 408, 409, 425, 499, 500, 503] {
+            assert_eq!(refuse(http, &json!({}), &[]).outcome, Outcome::Unknown, "{http}");
+        }
+        assert_eq!(refuse(402, &json!({}), &[]).cause, Cause::Quota);
+    }
+
+    #[test]
+    fn messages_and_faults_hold_no_personal_data() {
+        let violation = json!({"field": "parameters.invitations[2].receiverUserEmail", "description": "ada@example.org is bad"});
+        let detail = json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]});
+        let body = json!({"code": 3, "message": "no MX for ada@example.org (LOVELACE)", "details": [detail]});
+        let error = refuse(400, &body, &[]);
+        let all = format!("{error} {:?}", error.items).to_lowercase();
+        assert!(!all.contains("ada@") && !all.contains("lovelace"), "{all}");
+    }
+
+    #[test]
+    fn field_violations_name_items_in_the_gateways_words() {
+        let violations = json!([
+            {"field": "parameters.invitations[2].receiverUserEmail", "description": "no MX"},
+            {"field": "CreateInvitationsIntent.Invitations[0].ReceiverUserTags[1]"},
+            {"field": "invitations[1].somethingNew", "description": ""},
+            {"field": "invitations[4].receiverUserEmail", "description": "beyond the call"},
+            {"field": "organizationId", "description": "not an item"},
+        ]);
+        let body =
+            json!({"code": 3, "message": "bad", "details": [{"fieldViolations": violations}]});
+        let items = refuse(400, &body, &[]).items;
+        let shown: Vec<_> = items
+            .iter()
+            .map(|i| (i.index, i.fault.pointer.as_str(), i.fault.detail.as_str()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (2, "/email", "no MX"),
+                (0, "/options/turnkey/receiver_user_tags", "Turnkey refused this"),
+                (1, "", "Turnkey refused this"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wait_is_taken_from_whichever_header_says_when() {
+        let wait = |headers: &[(&'static str, &str)]| refuse(429, &json!({}), headers).retry_after;
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(wait(&[("ratelimit-limit", "60"), ("ratelimit-remaining", "0")]), None);
+        assert_eq!(wait(&[("ratelimit-reset", "7")]), seconds(7));
+        assert_eq!(wait(&[("ratelimit-reset", "1746736519")]), seconds(10));
+        assert_eq!(wait(&[("ratelimit-reset", "soon")]), None);
+        assert_eq!(wait(&[("ratelimit-reset", "7"), ("retry-after", "3")]), seconds(3));
+    }
+
+    #[test]
+    fn a_failed_activity_says_why_without_effect() {
+        let failure = RpcStatus::read(
+            json!({"code": 8, "message": "over quota for Lovelace", "details": []})
+                .to_string()
+                .as_bytes(),
+        );
+        let task = Task::new("creating invitations", "treasury").about(["Lovelace"].into_iter());
+        let error = task.ended("ACTIVITY_STATUS_FAILED", Some(&failure));
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Quota));
+        assert_eq!(error.code.as_deref(), Some("RESOURCE_EXHAUSTED"));
+        assert_eq!(
+            error.message,
+            "creating invitations at treasury: the activity ended as ACTIVITY_STATUS_FAILED: over quota for …"
+        );
+        assert_eq!(task.ended("ACTIVITY_STATUS_REJECTED", None).cause, Cause::Request);
+    }
+}

@@ -1,0 +1,147 @@
+//! The part of a create exchange that belongs to one recipient. Everything is left out but what is
+//! known to be that recipient's: votes repeat the whole body and name the voters.
+
+use invite_core::http::scrub_of;
+use serde_json::{Map, Value, json};
+
+/// The members of an activity that are about all of it and no person.
+const ABOUT_ALL: &[&str] =
+    &["id", "organizationId", "status", "type", "fingerprint", "createdAt", "updatedAt"];
+
+/// The request and the reply, reduced to the invitation at `index`.
+pub fn of(request: Option<&str>, reply: Option<&str>, index: usize) -> (Value, Value) {
+    let request: Value = request.and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
+    let invitations = request.pointer("/parameters/invitations").and_then(Value::as_array);
+    let personal: Vec<&str> = invitations.into_iter().flatten().flat_map(personal_data).collect();
+    let scrubbed = |text: &str| scrub_of(text, personal.iter().copied());
+    let reply = match reply.map(serde_json::from_str) {
+        None => Value::Null,
+        Some(Ok(reply)) => reply_of(&reply, index, &scrubbed),
+        Some(Err(_)) => scrubbed(reply.unwrap_or_default()).into(),
+    };
+    (request_of(&request, index), reply)
+}
+
+fn personal_data(invitation: &Value) -> impl Iterator<Item = &str> {
+    let text = |name| invitation.get(name).and_then(Value::as_str);
+    let name = text("receiverUserName");
+    // Also the name's words: a message may speak of one of them.
+    text("receiverUserEmail")
+        .into_iter()
+        .chain(name)
+        .chain(name.into_iter().flat_map(str::split_whitespace))
+}
+
+fn request_of(request: &Value, index: usize) -> Value {
+    let mut excerpt = members(request, &["type", "timestampMs", "organizationId"]);
+    if let Some(own) = request.pointer(&format!("/parameters/invitations/{index}")) {
+        excerpt.insert("parameters".into(), json!({ "invitations": [own] }));
+    }
+    null_if_empty(excerpt)
+}
+
+fn reply_of(reply: &Value, index: usize, scrubbed: &dyn Fn(&str) -> String) -> Value {
+    if let Some(activity) = reply.get("activity") {
+        return json!({ "activity": activity_of(activity, index, scrubbed) });
+    }
+    null_if_empty(error_of(reply, scrubbed))
+}
+
+fn activity_of(activity: &Value, index: usize, scrubbed: &dyn Fn(&str) -> String) -> Value {
+    let mut excerpt = members(activity, ABOUT_ALL);
+    let intended = "/intent/createInvitationsIntent/invitations";
+    let created = "/result/createInvitationsResult/invitationIds";
+    let place = |list: &str| activity.pointer(&format!("{list}/{index}"));
+    let mut result = Map::new();
+    if let Some(own) = place(intended) {
+        excerpt.insert("intent".into(), json!({"createInvitationsIntent": {"invitations": [own]}}));
+    }
+    if let Some(own) = place(created) {
+        result.insert("createInvitationsResult".into(), json!({ "invitationIds": [own] }));
+    }
+    if let Some(nested) = activity.pointer("/result/activity") {
+        result.insert("activity".into(), activity_of(nested, index, scrubbed));
+    }
+    if !result.is_empty() {
+        excerpt.insert("result".into(), result.into());
+    }
+    if let Some(failure) = activity.get("failure").filter(|failure| failure.is_object()) {
+        excerpt.insert("failure".into(), error_of(failure, scrubbed).into());
+    }
+    excerpt.into()
+}
+
+fn error_of(error: &Value, scrubbed: &dyn Fn(&str) -> String) -> Map<String, Value> {
+    let mut excerpt = members(error, &["code", "turnkeyErrorCode"]);
+    if let Some(message) = error.get("message").and_then(Value::as_str) {
+        excerpt.insert("message".into(), scrubbed(message).into());
+    }
+    excerpt
+}
+
+fn members(object: &Value, names: &[&str]) -> Map<String, Value> {
+    let member = |name: &&str| Some(((*name).to_owned(), object.get(*name)?.clone()));
+    names.iter().filter_map(member).collect()
+}
+
+fn null_if_empty(object: Map<String, Value>) -> Value {
+    if object.is_empty() { Value::Null } else { object.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> String {
+        json!({
+            "type": "ACTIVITY_TYPE_CREATE_INVITATIONS", "timestampMs": "1", "organizationId": "o",
+            "parameters": {"invitations": [
+                {"receiverUserName": "Ada Lovelace", "receiverUserEmail": "ada@example.org"},
+                {"receiverUserName": "Grace Hopper", "receiverUserEmail": "grace@example.org"},
+            ]},
+        })
+        .to_string()
+    }
+
+    fn activity() -> Value {
+        json!({
+            "id": "a", "status": "ACTIVITY_STATUS_COMPLETED",
+            "intent": {"createInvitationsIntent": {"invitations": [
+                {"receiverUserEmail": "ada@example.org"}, {"receiverUserEmail": "grace@example.org"}]}},
+            "result": {"createInvitationsResult": {"invitationIds": ["first", "second"]}},
+            "votes": [{"message": request(), "signature": "3045", "user": {"userEmail": "boss@example.org"}}],
+            "failure": null,
+        })
+    }
+
+    #[test]
+    fn only_the_recipients_own_part_is_left() {
+        let nested = json!({"activity": {"id": "a", "result": {"activity": activity()}}});
+        for reply in [json!({"activity": activity()}), nested] {
+            let (request, reply) = of(Some(&request()), Some(&reply.to_string()), 0);
+            let text = format!("{request} {reply}").to_lowercase();
+            for own in ["ada@example.org", "first", "\"timestampms\":\"1\""] {
+                assert!(text.contains(own), "{text}");
+            }
+            for other in ["grace", "second", "votes", "3045", "boss"] {
+                assert!(!text.contains(other), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_its_code_and_loses_names() {
+        let error = r#"{"code":3,"message":"Hopper, grace@example.org: no MX","turnkeyErrorCode":"INVALID_FQDN","details":[{"x":"Hopper"}]}"#;
+        let (_, reply) = of(Some(&request()), Some(error), 0);
+        assert_eq!(reply["turnkeyErrorCode"], "INVALID_FQDN");
+        assert!(!reply.to_string().contains("opper"), "{reply}");
+    }
+
+    #[test]
+    fn what_is_missing_or_unreadable_is_no_error() {
+        assert_eq!(of(None, None, 0), (Value::Null, Value::Null));
+        assert_eq!(of(Some("{"), Some("<html> Bad gateway"), 0).1, "<html> Bad gateway");
+        let (request, _) = of(Some(&request()), None, 7);
+        assert!(request.get("parameters").is_none());
+    }
+}

@@ -1,0 +1,447 @@
+//! Finding out what became of calls whose outcome is unknown: by the activity's id where a reply
+//! named one, else by the fingerprint among the activities that create invitations. Which absence is
+//! believed, and when the bytes are sent again instead, is the engine's business.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use invite_core::{
+    Doubt, Lookup, Observed, Outcome, ProviderError, Reconciliation, Sighting, http::CallContext,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    activity::{self, End, Pages, Subject},
+    client::Client,
+    error::Task,
+    stamp::fingerprint,
+    wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, TYPE_CREATE},
+};
+
+/// From this age of its `timestampMs` on no copy of a body can create an activity any more: Turnkey
+/// takes bodies up to an hour old, and the rest is for clocks.
+const DEAD: SignedDuration = SignedDuration::from_mins(70);
+
+/// How far before the oldest `timestampMs` the listing goes back.
+const MARGIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// A lookup of calls to one organization.
+pub struct ByFingerprint {
+    client: Arc<Client>,
+    task: Task,
+    organization_id: String,
+    searches: Vec<Search>,
+    pages: Pages,
+    horizon: Timestamp,
+    /// When the listing began, and whether all that it could show was seen.
+    listed_at: Option<Timestamp>,
+    listed_all: Option<bool>,
+    /// What `get_organization` showed, once asked because an activity failed.
+    invitations: Option<Option<Vec<Invitation>>>,
+    /// Why nothing can be asked.
+    misplaced: Option<ProviderError>,
+}
+
+/// One call that is looked for.
+struct Search {
+    doubt: Doubt,
+    fingerprint: String,
+    submitted_at: Timestamp,
+    /// The activity's id, while it was not asked for.
+    activity_id: Option<String>,
+    found: Option<Activity>,
+}
+
+impl ByFingerprint {
+    /// The lookup; `misplaced` is the error for a destination that is not this provider's.
+    pub fn new(
+        client: Arc<Client>,
+        task: Task,
+        lookup: Lookup,
+        misplaced: Option<ProviderError>,
+    ) -> Self {
+        let searches: Vec<Search> = lookup.doubts.into_iter().map(Search::new).collect();
+        let oldest = searches.iter().map(|s| s.submitted_at).min().unwrap_or(Timestamp::MIN);
+        Self {
+            client,
+            task,
+            pages: Pages::new(&lookup.destination.scope, &[TYPE_CREATE], &[]),
+            organization_id: lookup.destination.scope,
+            searches,
+            horizon: oldest.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN),
+            listed_at: None,
+            listed_all: None,
+            invitations: None,
+            misplaced,
+        }
+    }
+
+    fn is_searching(&self) -> bool {
+        self.searches.iter().any(|search| search.found.is_none())
+    }
+
+    fn asks_about_failed(&self) -> bool {
+        let failed = |s: &Search| s.found.as_ref().is_some_and(has_failed);
+        self.invitations.is_none()
+            && self.client.reads_organization()
+            && self.searches.iter().any(failed)
+    }
+
+    async fn ask_activity(
+        &mut self,
+        context: &CallContext,
+        place: usize,
+        id: &str,
+    ) -> Result<(), ProviderError> {
+        let asked = self.client.get_activity(context, &self.task, &self.organization_id, id).await;
+        let search = &mut self.searches[place];
+        match asked {
+            Ok(activity) => search.take(&activity, true),
+            // Not known by that id: the listing decides.
+            Err(error) if error.http_status == Some(404) => {}
+            Err(error) => return Err(error),
+        }
+        search.activity_id = None;
+        Ok(())
+    }
+
+    async fn ask_page(&mut self, context: &CallContext) -> Result<(), ProviderError> {
+        let now = self.client.now();
+        let page = self.pages.next(&self.client, context, &self.task).await?;
+        self.listed_at.get_or_insert(now);
+        let is_far_enough = activity::reaches(&page, self.horizon);
+        for activity in &page {
+            for search in &mut self.searches {
+                search.take(activity, false);
+            }
+        }
+        self.listed_all = match self.pages.end() {
+            _ if is_far_enough => Some(true),
+            Some(end) => Some(end == End::Complete),
+            None => None,
+        };
+        Ok(())
+    }
+
+    fn sightings(&self) -> Vec<Vec<Sighting>> {
+        self.searches.iter().map(|search| self.sightings_of(search)).collect()
+    }
+
+    fn sightings_of(&self, search: &Search) -> Vec<Sighting> {
+        let recipients = &search.doubt.recipients;
+        let Some(activity) = &search.found else {
+            let is_dead = |at: Timestamp| at.duration_since(search.submitted_at) >= DEAD;
+            let complete = self.listed_all == Some(true) && self.listed_at.is_some_and(is_dead);
+            return vec![
+                Sighting { exact: Vec::new(), near: Vec::new(), complete };
+                recipients.len()
+            ];
+        };
+        let subject = Subject {
+            organization_id: &self.organization_id,
+            fingerprint: Some(&search.fingerprint),
+            count: Some(recipients.len()),
+        };
+        let exactly = |observed: Observed| Sighting {
+            exact: vec![observed],
+            near: Vec::new(),
+            complete: true,
+        };
+        match activity::observe(activity, &subject, &self.task) {
+            Ok(observed) => observed.into_iter().map(exactly).collect(),
+            Err(error) if error.outcome == Outcome::Rejected => {
+                let shown = self.invitations.iter().flatten().flatten();
+                let shown: Vec<Invitation> =
+                    shown.filter(|_| has_failed(activity)).cloned().collect();
+                let of = |address| activity::effect_of_failed(activity, &shown, address, &subject);
+                let settled = || activity::settled(error.clone(), activity, &subject);
+                recipients.iter().map(|r| exactly(of(&r.address).unwrap_or_else(settled))).collect()
+            }
+            // It took effect, but which id is whose cannot be told.
+            Err(_) => {
+                let near = activity.invitation_ids().unwrap_or_default().to_vec();
+                vec![Sighting { exact: Vec::new(), near, complete: false }; recipients.len()]
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Reconciliation for ByFingerprint {
+    async fn step(
+        &mut self,
+        context: &CallContext,
+    ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
+        if let Some(error) = &self.misplaced {
+            return Err(error.clone());
+        }
+        let named = self.searches.iter().enumerate();
+        let named = named.filter_map(|(i, s)| Some((i, s.activity_id.clone()?))).next();
+        if let Some((place, id)) = named {
+            self.ask_activity(context, place, &id).await?;
+        } else if self.is_searching() && self.listed_all.is_none() {
+            self.ask_page(context).await?;
+        } else if self.asks_about_failed() {
+            let (client, organization_id) = (&self.client, &self.organization_id);
+            let shown = client.invitations(context, &self.task, organization_id, true).await?;
+            self.invitations = Some(shown);
+        }
+        let has_more = self.searches.iter().any(|search| search.activity_id.is_some())
+            || (self.is_searching() && self.listed_all.is_none())
+            || self.asks_about_failed();
+        Ok((!has_more).then(|| self.sightings()))
+    }
+}
+
+impl Search {
+    fn new(doubt: Doubt) -> Self {
+        let body: Value = serde_json::from_str(&doubt.call.body).unwrap_or_default();
+        let millis = body.get("timestampMs").and_then(|v| v.as_str()?.parse().ok());
+        let submitted_at = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+        Self {
+            fingerprint: fingerprint(doubt.call.body.as_bytes()),
+            submitted_at: submitted_at.unwrap_or(doubt.started_at),
+            activity_id: doubt.data.get("activity_id").and_then(Value::as_str).map(str::to_owned),
+            found: None,
+            doubt,
+        }
+    }
+
+    /// Keeps the activity if it is this call's: by the fingerprint; one that was `named` by its id
+    /// need not show it.
+    fn take(&mut self, activity: &Activity, named: bool) {
+        let is_ours = match &activity.fingerprint {
+            Some(shown) => shown.eq_ignore_ascii_case(&self.fingerprint),
+            None => named,
+        };
+        if is_ours {
+            self.found = Some(activity.clone());
+            // A list entry may say less than the activity itself.
+            let is_short = activity.invitation_ids().is_none()
+                && activity.status.as_deref() == Some(STATUS_COMPLETED);
+            self.activity_id = activity.id.clone().filter(|_| is_short && !named);
+        }
+    }
+}
+
+fn has_failed(activity: &Activity) -> bool {
+    activity.status.as_deref() == Some(STATUS_FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use invite_core::{Cause, PreparedCall, Recipient, Status};
+    use serde_json::json;
+
+    use super::*;
+    use crate::canned::{
+        AT, Canned, ORGANIZATION, Older, Provider, activities, completed, context, page_of,
+        with_status,
+    };
+
+    const ADA: (&str, &str) = ("Ada", "ada@example.org");
+    const GRACE: (&str, &str) = ("Grace", "grace@example.org");
+
+    async fn doubt(provider: &Provider, at: i64, people: &[(&str, &str)], data: Value) -> Doubt {
+        let recipients: Vec<Recipient> = provider.recipients(people);
+        let at = Timestamp::from_millisecond(at).unwrap();
+        let call: PreparedCall = provider.prepare(&context(), &recipients, at).await.unwrap();
+        let data = data.as_object().cloned().unwrap_or_default();
+        Doubt { call, recipients, first_attempt_at: at, started_at: at, data }
+    }
+
+    /// The sightings, and how many steps they took.
+    async fn look(provider: &Provider, doubts: Vec<Doubt>) -> (Vec<Vec<Sighting>>, usize) {
+        let destination = doubts[0].call.destination.clone();
+        let mut lookup = provider.reconcile(Lookup { destination, doubts });
+        for steps in 1..20 {
+            if let Some(sightings) = lookup.step(&context()).await.unwrap() {
+                return (sightings, steps);
+            }
+        }
+        unreachable!("the lookup does not end");
+    }
+
+    fn of(doubt: &Doubt, mut activity: Value) -> Value {
+        activity["fingerprint"] = doubt.call.fingerprint.clone().into();
+        activity["id"] = format!("activity of {}", activity["fingerprint"]).into();
+        activity
+    }
+
+    async fn listing(activities: impl Fn() -> Vec<Value> + Send + Sync + 'static) -> Canned {
+        let answer = move |asked: &crate::canned::Asked| match asked.path.rsplit('/').next() {
+            Some("list_activities") => (200, page_of(&activities(), asked, Older::After)),
+            _ => (404, json!({"code": 5})),
+        };
+        Canned::start(answer).await
+    }
+
+    fn shared() -> (Arc<std::sync::Mutex<Vec<Value>>>, impl Fn() -> Vec<Value> + Send + Sync) {
+        let kept: Arc<std::sync::Mutex<Vec<Value>>> = Arc::default();
+        let shown = kept.clone();
+        (kept, move || shown.lock().unwrap().clone())
+    }
+
+    const OLD: Duration = Duration::from_secs(70 * 60);
+
+    #[tokio::test]
+    async fn a_call_is_found_by_its_fingerprint_and_one_listing_serves_all_doubts() {
+        let (all, shown) = shared();
+        let server = listing(shown).await;
+        let provider = server.provider(json!({}));
+        let first = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
+        let second = doubt(&provider, AT + 1, &[GRACE], json!({})).await;
+        let third = doubt(&provider, AT + 2, &[GRACE], json!({})).await;
+        *all.lock().unwrap() = vec![
+            of(&second, with_status("ACTIVITY_STATUS_CONSENSUS_NEEDED")),
+            of(&first, completed(&["one", "two"])),
+        ];
+        let (seen, steps) = look(&provider, vec![first, second, third]).await;
+        assert_eq!((steps, server.steps()), (1, vec!["list_activities".to_owned()]));
+        let exact = |doubt: usize, place: usize| seen[doubt][place].exact[0].clone();
+        assert_eq!(exact(0, 0).provider_ref.as_deref(), Some("one"));
+        assert_eq!(
+            (exact(0, 1).provider_ref.as_deref(), exact(0, 1).status),
+            (Some("two"), Status::Pending)
+        );
+        assert_eq!(exact(1, 0).status, Status::AwaitingApproval);
+        assert!(seen[2][0].exact.is_empty() && !seen[2][0].complete);
+        assert_eq!(
+            server.asked()[0].json(),
+            json!({
+                "organizationId": ORGANIZATION, "filterByStatus": [],
+                "filterByType": ["ACTIVITY_TYPE_CREATE_INVITATIONS"],
+                "paginationOptions": {"limit": "100"},
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn absence_is_told_only_once_no_copy_can_take_effect_any_more() {
+        let server = listing(|| activities(3)).await;
+        for (age, complete) in [(OLD - Duration::from_millis(1), false), (OLD, true)] {
+            let provider = server.provider(json!({}));
+            let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
+            provider.clock.advance(age);
+            let (seen, _) = look(&provider, vec![doubt]).await;
+            let absent = Sighting { exact: vec![], near: vec![], complete };
+            assert_eq!(seen, [[absent.clone(), absent]]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_listing_stops_ten_minutes_before_the_oldest_call() {
+        let server = listing(|| activities(1000)).await;
+        let provider = server.provider(json!({}));
+        let ago = |minutes: i64| AT - minutes * 60_000;
+        let old = doubt(&provider, ago(120), &[ADA], json!({})).await;
+        let older = doubt(&provider, ago(180), &[ADA], json!({})).await;
+        let (seen, steps) = look(&provider, vec![old, older]).await;
+        // The second page, of one activity per minute, ends at 198 minutes.
+        assert_eq!((steps, seen[0][0].complete, seen[1][0].complete), (2, true, true));
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_leads_nowhere_tells_no_absence() {
+        let all = activities(150);
+        let server = Canned::start(move |asked| (200, page_of(&all, asked, Older::Neither))).await;
+        let provider = server.provider(json!({}));
+        let old = doubt(&provider, AT - 180 * 60_000, &[ADA], json!({})).await;
+        let (seen, _) = look(&provider, vec![old]).await;
+        assert!(!seen[0][0].complete);
+    }
+
+    #[tokio::test]
+    async fn a_known_activity_is_asked_for_by_its_id_and_listed_only_if_that_fails() {
+        let (all, shown) = shared();
+        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
+            Some("get_activity") if asked.json()["activityId"] == "known" => {
+                (200, json!({"activity": shown()[0]}))
+            }
+            Some("list_activities") => (200, json!({"activities": shown()[1..]})),
+            _ => (404, json!({"code": 5})),
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let known = doubt(&provider, AT, &[ADA], json!({"activity_id": "known"})).await;
+        let lost = doubt(&provider, AT + 1, &[ADA], json!({"activity_id": "lost"})).await;
+        *all.lock().unwrap() =
+            vec![of(&known, completed(&["one"])), of(&lost, completed(&["two"]))];
+        let (seen, _) = look(&provider, vec![known, lost]).await;
+        assert_eq!(server.steps(), ["get_activity", "get_activity", "list_activities"]);
+        assert_eq!(seen[0][0].exact[0].provider_ref.as_deref(), Some("one"));
+        assert_eq!(seen[1][0].exact[0].provider_ref.as_deref(), Some("two"));
+    }
+
+    #[tokio::test]
+    async fn a_completed_activity_that_the_list_shows_without_ids_is_asked_for() {
+        let (all, shown) = shared();
+        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
+            Some("get_activity") => (200, json!({"activity": shown()[0]})),
+            _ => {
+                let mut short = shown()[0].clone();
+                short["result"] = Value::Null;
+                (200, json!({"activities": [short]}))
+            }
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let doubt = doubt(&provider, AT, &[ADA], json!({})).await;
+        *all.lock().unwrap() = vec![of(&doubt, completed(&["one"]))];
+        let (seen, steps) = look(&provider, vec![doubt]).await;
+        assert_eq!((steps, seen[0][0].exact[0].provider_ref.as_deref()), (2, Some("one")));
+    }
+
+    #[tokio::test]
+    async fn ids_that_cannot_be_paired_are_near_and_nothing_is_absent() {
+        let (all, shown) = shared();
+        let server = listing(shown).await;
+        let provider = server.provider(json!({}));
+        let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
+        *all.lock().unwrap() = vec![of(&doubt, completed(&["one"]))];
+        provider.clock.advance(OLD);
+        let (seen, _) = look(&provider, vec![doubt]).await;
+        let unpaired = Sighting { exact: vec![], near: vec!["one".into()], complete: false };
+        assert_eq!(seen, [[unpaired.clone(), unpaired]]);
+    }
+
+    #[tokio::test]
+    async fn a_failed_activity_is_failed_unless_the_organization_shows_the_invitation() {
+        let (all, shown) = shared();
+        let invitation = json!({
+            "invitationId": "new", "receiverEmail": "ada@example.org",
+            "createdAt": {"seconds": "1746736511", "nanos": "0"},
+        });
+        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
+            Some("list_activities") => (200, json!({"activities": shown()})),
+            _ => (200, json!({"organizationData": {"invitations": [invitation]}})),
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
+        *all.lock().unwrap() = vec![of(&doubt, with_status(STATUS_FAILED))];
+        let (seen, steps) = look(&provider, vec![doubt]).await;
+        assert_eq!((steps, server.steps()[1].as_str()), (2, "get_organization"));
+        assert_eq!(seen[0][0].exact[0].provider_ref.as_deref(), Some("new"));
+        let grace = &seen[0][1].exact[0];
+        assert_eq!((grace.status, grace.failure.is_some()), (Status::Failed, true));
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_is_refused_or_belongs_elsewhere_learns_nothing() {
+        let server = Canned::start(|_| (403, json!({"code": 7}))).await;
+        let provider = server.provider(json!({}));
+        let doubt = doubt(&provider, AT, &[ADA], json!({})).await;
+        let mut destination = doubt.call.destination.clone();
+        let mut lookup = provider
+            .reconcile(Lookup { destination: destination.clone(), doubts: vec![doubt.clone()] });
+        assert!(lookup.step(&context()).await.is_err());
+        destination.base_url = "https://elsewhere.example".into();
+        let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![doubt] });
+        assert_eq!(lookup.step(&context()).await.unwrap_err().cause, Cause::NotFound);
+        assert_eq!(server.asked().len(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! What is known of one invite at Turnkey: following its activity, reading the organization or the
+//! activities where that is refused, and proving that an id is the invite's before it is deleted.
+
+use invite_core::{
+    Cause, Observed, Outcome, ProviderError, Recipient, Remote, Status, StatusSource,
+    http::CallContext,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    activity::{self, Pages, Subject},
+    client::Client,
+    error::Task,
+    wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED},
+};
+
+/// What became of the recipients of an activity that failed: without effect, unless the
+/// organization shows otherwise. Where that cannot be asked it is assumed.
+pub async fn after_failure(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    activity: &Activity,
+    subject: &Subject<'_>,
+    recipients: &[Recipient],
+) -> Vec<Option<Observed>> {
+    let asked = client.invitations(context, task, subject.organization_id, false).await;
+    let shown = asked.ok().flatten().unwrap_or_default();
+    let of = |r: &Recipient| activity::effect_of_failed(activity, &shown, &r.address, subject);
+    recipients.iter().map(of).collect()
+}
+
+/// The present state of an invite that has no id yet, by its activity.
+pub async fn follow(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    remote: &Remote,
+) -> Result<Observed, ProviderError> {
+    let text = |name: &str| remote.data.get(name).and_then(Value::as_str);
+    let Some(activity_id) = text("activity_id") else {
+        return Err(task.not_here("neither an invitation's nor an activity's id is known"));
+    };
+    let organization_id = remote.destination.scope.as_str();
+    let activity = client.get_activity(context, task, organization_id, activity_id).await?;
+    let subject = Subject { organization_id, fingerprint: text("fingerprint"), count: None };
+    match activity::observe(&activity, &subject, task) {
+        Ok(mut all) => {
+            // While it is under way all of its invites are in the same state.
+            let waiting = all.iter().position(|observed| observed.provider_ref.is_none());
+            let place = waiting.unwrap_or(remote.index);
+            let missing = || task.unreadable("the activity has no invitation at this place");
+            (place < all.len()).then(|| all.swap_remove(place)).ok_or_else(missing)
+        }
+        Err(error) if error.outcome == Outcome::Rejected => {
+            let mut shown = Vec::new();
+            if activity.status.as_deref() == Some(STATUS_FAILED) {
+                let asked = client.invitations(context, task, organization_id, false);
+                shown = asked.await.ok().flatten().unwrap_or_default();
+            }
+            let effect = activity::effect_of_failed(&activity, &shown, &remote.address, &subject);
+            Ok(effect.unwrap_or_else(|| activity::settled(error, &activity, &subject)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The present state of an invite that has an id.
+pub async fn read(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    remote: &Remote,
+    id: &str,
+) -> Result<Observed, ProviderError> {
+    match client.invitations(context, task, &remote.destination.scope, true).await? {
+        Some(shown) => Ok(shown_in_organization(&shown, remote, id)),
+        None => answered(client, context, task, remote, id).await,
+    }
+}
+
+/// What became of an invitation, by the activities that accept and delete.
+async fn answered(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    remote: &Remote,
+    id: &str,
+) -> Result<Observed, ProviderError> {
+    let organization_id = &remote.destination.scope;
+    let mut pages = Pages::new(organization_id, activity::ANSWERS, &[STATUS_COMPLETED]);
+    let mut status = Status::Pending;
+    while pages.end().is_none() && status == Status::Pending {
+        let page = pages.next(client, context, task).await?;
+        let mut answers = page.iter().filter_map(activity::answer);
+        status = answers.find(|(of, _)| *of == id).map_or(status, |(_, status)| status);
+    }
+    Ok(inferred(remote, id, status, None))
+}
+
+/// Whether the invitation is this invite's and still there to be deleted; `Some` answers the
+/// whole request.
+pub async fn before_deleting(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    remote: &Remote,
+    id: &str,
+    force: bool,
+) -> Result<Option<Observed>, ProviderError> {
+    let organization_id = &remote.destination.scope;
+    let unproven = |why: &str| {
+        let error = task.error(Outcome::Rejected, why).caused_by(Cause::PairingUnproven);
+        if force { Ok(None) } else { Err(error) }
+    };
+    let is_proven = remote.data.get("pairing").and_then(Value::as_str) == Some("proven");
+    let Some(shown) = client.invitations(context, task, organization_id, true).await? else {
+        if is_proven {
+            return Ok(None);
+        }
+        return unproven("get_organization cannot be read, so the id is not proven");
+    };
+    match find(&shown, id) {
+        Some(invitation) if invitation.is_to(&remote.address) => {
+            let observed = invitation.observe(organization_id, remote.data.clone());
+            Ok(observed.status.is_final().then_some(observed))
+        }
+        Some(_) => unproven("Turnkey shows another address under the id"),
+        None if is_proven || force => Ok(Some(inferred(remote, id, Status::Revoked, Some("gone")))),
+        None => unproven("Turnkey does not show the id, so it is not proven"),
+    }
+}
+
+fn find<'a>(shown: &'a [Invitation], id: &str) -> Option<&'a Invitation> {
+    shown.iter().find(|invitation| invitation.invitation_id == id)
+}
+
+/// The state of an invite by the organization's invitations, of which its own may be missing.
+fn shown_in_organization(shown: &[Invitation], remote: &Remote, id: &str) -> Observed {
+    let mut observed = match find(shown, id) {
+        Some(invitation) if invitation.is_to(&remote.address) => {
+            return invitation.observe(&remote.destination.scope, remote.data.clone());
+        }
+        Some(_) => inferred(remote, id, Status::Pending, None),
+        None if remote.revoke_sent => {
+            return inferred(remote, id, Status::Revoked, Some("gone"));
+        }
+        None => return inferred(remote, id, Status::Pending, Some("gone")),
+    };
+    // The id is another person's invitation, so its status says nothing of this one.
+    observed.data.insert("pairing".into(), "unproven".into());
+    observed
+}
+
+/// What was concluded of an invite with an id.
+pub fn inferred(remote: &Remote, id: &str, status: Status, word: Option<&str>) -> Observed {
+    Observed {
+        source: StatusSource::Inferred,
+        provider_status: word.map(str::to_owned),
+        data: remote.data.clone(),
+        ..Observed::new(Some(id.to_owned()), status)
+    }
+}
+
+/// An invitation of the organization, of no particular invite.
+pub fn listed(invitation: &Invitation, organization_id: &str) -> Observed {
+    let mut observed = invitation.observe(organization_id, Map::new());
+    if let Some(name) = &invitation.receiver_user_name {
+        observed.data.insert("receiver_user_name".into(), name.as_str().into());
+    }
+    observed
+}

@@ -1,0 +1,410 @@
+//! Turnkey's JSON in Turnkey's own names. Decoding is tolerant: every member may be missing, `null` or
+//! accompanied by others. What the words mean is in `activity` and `error`.
+//!
+//! Source: the public API's swagger,
+//! <https://docs.turnkey.com/api-reference/overview/intro>.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::AccessType;
+
+/// The path that creates invitations.
+pub const CREATE_INVITATIONS: &str = "/public/v1/submit/create_invitations";
+
+/// The activity type of creating invitations.
+pub const TYPE_CREATE: &str = "ACTIVITY_TYPE_CREATE_INVITATIONS";
+/// The activity types of accepting an invitation.
+pub const TYPE_ACCEPT: &str = "ACTIVITY_TYPE_ACCEPT_INVITATION";
+/// Its second version.
+pub const TYPE_ACCEPT_V2: &str = "ACTIVITY_TYPE_ACCEPT_INVITATION_V2";
+/// The activity type of deleting an invitation.
+pub const TYPE_DELETE: &str = "ACTIVITY_TYPE_DELETE_INVITATION";
+
+/// The one status under which an activity took effect.
+pub const STATUS_COMPLETED: &str = "ACTIVITY_STATUS_COMPLETED";
+/// The status of an activity that did not work out.
+pub const STATUS_FAILED: &str = "ACTIVITY_STATUS_FAILED";
+
+/// The body of a submission. The order of members is part of the fingerprint.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Submission<'a, P> {
+    /// The activity type.
+    pub r#type: &'a str,
+    /// Milliseconds since 1970, as text.
+    pub timestamp_ms: String,
+    /// The organization.
+    pub organization_id: &'a str,
+    /// What to do.
+    pub parameters: P,
+}
+
+/// The parameters of creating invitations.
+#[derive(Serialize)]
+pub struct CreateInvitations<'a> {
+    /// The invitations.
+    pub invitations: Vec<InvitationParams<'a>>,
+}
+
+/// One invitation to create; all members are required.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvitationParams<'a> {
+    /// The person's name in the organization.
+    pub receiver_user_name: &'a str,
+    /// The address.
+    pub receiver_user_email: &'a str,
+    /// Tag ids.
+    pub receiver_user_tags: &'a [String],
+    /// How the person authenticates.
+    pub access_type: AccessType,
+    /// Who invites.
+    pub sender_user_id: &'a str,
+}
+
+/// The parameters of deleting an invitation; also what a result of accepting or deleting says.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InvitationId {
+    /// The invitation.
+    pub invitation_id: String,
+}
+
+/// A query about an organization (`whoami`, `get_organization`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrganizationQuery<'a> {
+    /// The organization.
+    pub organization_id: &'a str,
+}
+
+/// The body of `get_activity`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivityQuery<'a> {
+    /// The organization.
+    pub organization_id: &'a str,
+    /// The activity.
+    pub activity_id: &'a str,
+}
+
+/// The body of `list_activities`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivitiesQuery<'a> {
+    /// The organization.
+    pub organization_id: &'a str,
+    /// Only these statuses; empty means all.
+    pub filter_by_status: &'a [&'a str],
+    /// Only these types.
+    pub filter_by_type: &'a [&'a str],
+    /// Which page.
+    pub pagination_options: Pagination<'a>,
+}
+
+/// Which page of a list.
+#[derive(Serialize)]
+pub struct Pagination<'a> {
+    /// How many at most, as text.
+    pub limit: &'a str,
+    /// An object's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<&'a str>,
+    /// An object's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<&'a str>,
+}
+
+/// The reply of `whoami`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Whoami {
+    /// The user whom the key belongs to.
+    pub user_id: Option<String>,
+    /// The organization.
+    pub organization_id: Option<String>,
+    /// Its name.
+    pub organization_name: Option<String>,
+}
+
+/// The reply of a submission and of `get_activity`.
+#[derive(Deserialize)]
+pub struct ActivityReply {
+    /// The activity.
+    pub activity: Option<Activity>,
+}
+
+/// The reply of `list_activities`.
+#[derive(Deserialize)]
+pub struct ActivitiesReply {
+    /// The activities.
+    pub activities: Option<Vec<Activity>>,
+}
+
+/// An activity.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Activity {
+    /// Its id.
+    pub id: Option<String>,
+    /// The organization.
+    pub organization_id: Option<String>,
+    /// How far it is.
+    pub status: Option<String>,
+    /// What was asked for.
+    pub intent: Option<Intent>,
+    /// What came of it.
+    pub result: Option<ActivityResult>,
+    /// The name of the submitted body.
+    pub fingerprint: Option<String>,
+    /// When it was submitted.
+    pub created_at: Time,
+    /// Why it failed.
+    pub failure: Option<RpcStatus>,
+}
+
+/// What an activity was asked to do.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Intent {
+    create_invitations_intent: Option<CreateIntent>,
+    accept_invitation_intent: Option<InvitationId>,
+    accept_invitation_intent_v2: Option<InvitationId>,
+    delete_invitation_intent: Option<InvitationId>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct CreateIntent {
+    invitations: Option<Vec<IntendedInvitation>>,
+}
+
+/// An invitation as an activity's intent repeats it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IntendedInvitation {
+    /// The address.
+    pub receiver_user_email: Option<String>,
+}
+
+/// What came of an activity.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ActivityResult {
+    create_invitations_result: Option<CreateResult>,
+    accept_invitation_result: Option<InvitationId>,
+    delete_invitation_result: Option<InvitationId>,
+    /// The vendor's page shows a second activity in here; recorded replies do not.
+    activity: Option<Box<Activity>>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CreateResult {
+    invitation_ids: Option<Vec<String>>,
+}
+
+impl Activity {
+    /// The same activity with what a nested one says moved to its place.
+    pub fn flattened(mut self) -> Self {
+        let Some(nested) = self.result.as_mut().and_then(|result| result.activity.take()) else {
+            return self;
+        };
+        let nested = nested.flattened();
+        Self {
+            id: self.id.or(nested.id),
+            organization_id: self.organization_id.or(nested.organization_id),
+            status: self.status.or(nested.status),
+            intent: self.intent.or(nested.intent),
+            result: nested.result,
+            fingerprint: self.fingerprint.or(nested.fingerprint),
+            created_at: Time(self.created_at.0.or(nested.created_at.0)),
+            failure: self.failure.or(nested.failure),
+        }
+    }
+
+    /// The ids of the invitations that it created.
+    pub fn invitation_ids(&self) -> Option<&[String]> {
+        self.result.as_ref()?.create_invitations_result.as_ref()?.invitation_ids.as_deref()
+    }
+
+    /// The invitations that it was to create.
+    pub fn intended(&self) -> Option<&[IntendedInvitation]> {
+        self.intent.as_ref()?.create_invitations_intent.as_ref()?.invitations.as_deref()
+    }
+
+    /// The invitation that it accepted.
+    pub fn accepted(&self) -> Option<&str> {
+        let result = self.result.as_ref().and_then(|r| r.accept_invitation_result.as_ref());
+        let intent = self.intent.as_ref().and_then(|i| {
+            i.accept_invitation_intent.as_ref().or(i.accept_invitation_intent_v2.as_ref())
+        });
+        result.or(intent).map(|named| named.invitation_id.as_str())
+    }
+
+    /// The invitation that it deleted.
+    pub fn deleted(&self) -> Option<&str> {
+        let result = self.result.as_ref().and_then(|r| r.delete_invitation_result.as_ref());
+        let intent = self.intent.as_ref().and_then(|i| i.delete_invitation_intent.as_ref());
+        result.or(intent).map(|named| named.invitation_id.as_str())
+    }
+}
+
+/// The reply of `get_organization`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrganizationReply {
+    /// The organization.
+    pub organization_data: Option<OrganizationData>,
+}
+
+/// An organization, of which only the invitations matter here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct OrganizationData {
+    /// Its invitations.
+    pub invitations: Option<Vec<Invitation>>,
+}
+
+/// An invitation as `get_organization` shows it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Invitation {
+    /// Its id.
+    pub invitation_id: String,
+    /// The name.
+    pub receiver_user_name: Option<String>,
+    /// The address; a request calls it `receiverUserEmail`.
+    pub receiver_email: Option<String>,
+    /// The status.
+    pub status: Option<String>,
+    /// When it was created.
+    pub created_at: Time,
+}
+
+/// An error as gRPC's HTTP gateway writes it, with Turnkey's own code.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RpcStatus {
+    /// The gRPC code.
+    pub code: Option<i64>,
+    /// The reason.
+    pub message: Option<String>,
+    /// Details of several types.
+    pub details: Option<Vec<Value>>,
+    /// Turnkey's code; may be empty, or only in the details.
+    pub turnkey_error_code: Option<String>,
+}
+
+/// A moment: `{"seconds": "…", "nanos": "…"}` as recorded, or text as the vendor's page has it.
+/// Unreadable is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "Value")]
+pub struct Time(pub Option<Timestamp>);
+
+impl From<Value> for Time {
+    fn from(value: Value) -> Self {
+        let number = |value: &Value| match value {
+            Value::String(text) => text.parse::<i64>().ok(),
+            other => other.as_i64(),
+        };
+        Self(match &value {
+            Value::String(text) => text.parse().ok(),
+            Value::Object(parts) => parts.get("seconds").and_then(number).and_then(|seconds| {
+                let nanos = parts.get("nanos").and_then(number).unwrap_or(0);
+                Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()
+            }),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn activity(value: Value) -> Activity {
+        serde_json::from_value::<Activity>(value).unwrap().flattened()
+    }
+
+    #[test]
+    fn the_recorded_and_the_documented_shape_say_the_same() {
+        let recorded = activity(json!({
+            "id": "a", "organizationId": "o", "status": STATUS_COMPLETED, "type": TYPE_CREATE,
+            "intent": {"createInvitationsIntent": {"invitations": [{"receiverUserEmail": "ada@example.org"}]}},
+            "result": {"createInvitationsResult": {"invitationIds": ["i"]}},
+            "fingerprint": "sha256:00", "createdAt": {"seconds": "1754952030", "nanos": "0"},
+            "votes": [], "appProofs": [], "canReject": true, "failure": null, "brandNew": {"x": 1},
+        }));
+        let documented = activity(json!({
+            "id": "a", "status": STATUS_COMPLETED, "type": TYPE_CREATE, "organizationId": "o",
+            "timestampMs": "1746736509954",
+            "result": {"activity": {
+                "id": "a", "organizationId": "o", "status": "x", "type": TYPE_CREATE,
+                "intent": {"createInvitationsIntent": {"invitations": [{"receiverUserEmail": "ada@example.org"}]}},
+                "result": {"createInvitationsResult": {"invitationIds": ["i"]}},
+                "votes": "<array>", "fingerprint": "sha256:00", "canApprove": "<boolean>",
+                "createdAt": "2025-08-11T22:40:30Z", "updatedAt": "<string>",
+            }},
+        }));
+        for a in [recorded, documented] {
+            assert_eq!(a.invitation_ids(), Some(&["i".to_owned()][..]));
+            assert_eq!(
+                a.intended().unwrap()[0].receiver_user_email.as_deref(),
+                Some("ada@example.org")
+            );
+            assert_eq!(a.fingerprint.as_deref(), Some("sha256:00"));
+            assert_eq!(a.status.as_deref(), Some(STATUS_COMPLETED));
+            assert_eq!(a.created_at.0, Some("2025-08-11T22:40:30Z".parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn anything_may_be_missing_or_null() {
+        for value in
+            [json!({}), json!({"result": null, "intent": null, "createdAt": null, "failure": null})]
+        {
+            let activity = activity(value);
+            assert!(activity.invitation_ids().is_none() && activity.created_at.0.is_none());
+        }
+        assert!(
+            activity(json!({"result": {"createInvitationsResult": null}}))
+                .invitation_ids()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn moments_are_read_in_every_form_and_nonsense_is_none() {
+        let time = |value| serde_json::from_value::<Time>(value).unwrap().0.map(|t| t.as_second());
+        assert_eq!(time(json!({"seconds": "5", "nanos": "0"})), Some(5));
+        assert_eq!(time(json!({"seconds": 5})), Some(5));
+        assert_eq!(time(json!("1970-01-01T00:00:05Z")), Some(5));
+        for nonsense in
+            [json!("<string>"), json!(5), json!({}), json!({"seconds": "9e99"}), json!(["x"])]
+        {
+            assert_eq!(time(nonsense), None);
+        }
+    }
+
+    #[test]
+    fn who_was_answered_is_read_from_the_result_else_from_the_intent() {
+        let id = json!({"invitationId": "i"});
+        for (member, name) in [
+            ("result", "acceptInvitationResult"),
+            ("intent", "acceptInvitationIntent"),
+            ("intent", "acceptInvitationIntentV2"),
+        ] {
+            assert_eq!(activity(json!({member: {name: id}})).accepted(), Some("i"));
+        }
+        for (member, name) in
+            [("result", "deleteInvitationResult"), ("intent", "deleteInvitationIntent")]
+        {
+            assert_eq!(activity(json!({member: {name: id}})).deleted(), Some("i"));
+        }
+    }
+}

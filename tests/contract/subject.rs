@@ -1,0 +1,218 @@
+//! What is tested: each adapter in each form that its configuration gives it, and what of its
+//! provider a check has to know. Nothing here is about one check.
+
+use std::sync::Arc;
+
+use invite_core::{
+    BuildContext, Clock, Fault, InviteProvider, ProviderKind, Recipient,
+    http::{AddressGuard, HttpClient},
+    secret::{Credential, Secret, SecretRef, SecretRefs},
+};
+use invite_rkvst::RkvstKind;
+use invite_sandbox::{Sandbox, accounts};
+use invite_securegate::SecuregateKind;
+use invite_turnkey::TurnkeyKind;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+/// An adapter as configured, and its simulator.
+pub struct Subject {
+    /// The provider's configured name.
+    pub name: &'static str,
+    pub kind: Arc<dyn ProviderKind>,
+    /// The part of the provider document, without `base_url` and the secret.
+    pub settings: Value,
+    /// The member of the part that holds the secret.
+    pub secret: &'static str,
+    /// A secret that the simulator takes.
+    pub good: &'static str,
+    /// One of the right form that it refuses.
+    pub wrong: &'static str,
+    /// Where its simulator is.
+    pub url: fn(&Sandbox) -> String,
+    /// The members of `provider_data` that docs/api.md names.
+    pub data: &'static [&'static str],
+    /// What the simulator must show of a recipient's invite.
+    pub arrived: fn(&Recipient) -> Value,
+    /// The simulator's own refusal of too many requests says how long to wait.
+    pub says_wait: bool,
+}
+
+/// Every subject.
+pub fn all() -> Vec<Subject> {
+    vec![
+        securegate(),
+        securegate_revoking(),
+        rkvst(),
+        rkvst_token(),
+        rkvst_reference(),
+        turnkey(),
+        turnkey_closed(),
+    ]
+}
+
+pub fn securegate() -> Subject {
+    Subject {
+        name: "securegate",
+        kind: Arc::new(SecuregateKind::new()),
+        settings: json!({
+            "event_id": accounts::SECUREGATE_EVENT_ID, "authentication_method": "QR Code",
+        }),
+        secret: "api_key",
+        good: accounts::SECUREGATE_API_KEY,
+        wrong: "sg-wrong-key-000000000000",
+        url: Sandbox::securegate_url,
+        data: &["event_id", "session_code", "session_id"],
+        arrived: |recipient| {
+            json!({
+                "email": recipient.invitee.email, "name": full_name(recipient),
+                "phone": recipient.invitee.phone, "event_id": accounts::SECUREGATE_EVENT_ID,
+                "status": "pending",
+            })
+        },
+        says_wait: true,
+    }
+}
+
+/// With the one way to withdraw that there is, and every default configured.
+pub fn securegate_revoking() -> Subject {
+    Subject {
+        name: "securegate_revoking",
+        settings: json!({
+            "event_id": accounts::SECUREGATE_EVENT_ID, "authentication_method": "Both",
+            "onboarding_flow_type": "kyc", "notify": 2, "revoke_as": "rejected",
+        }),
+        ..securegate()
+    }
+}
+
+/// With client credentials.
+pub fn rkvst() -> Subject {
+    Subject {
+        name: "rkvst",
+        kind: Arc::new(RkvstKind::new()),
+        settings: json!({ "client_id": accounts::RKVST_CLIENT_ID }),
+        secret: "client_secret",
+        good: accounts::RKVST_CLIENT_SECRET,
+        wrong: "wrong+client/secret=00000000",
+        url: Sandbox::rkvst_url,
+        data: &["identity"],
+        arrived: |recipient| {
+            json!({
+                "email": recipient.invitee.email, "message": recipient.invitee.message,
+                "tenant_id": accounts::RKVST_TENANT_ID, "status": "pending",
+            })
+        },
+        says_wait: true,
+    }
+}
+
+/// With a token that somebody else renews.
+pub fn rkvst_token() -> Subject {
+    Subject {
+        name: "rkvst_token",
+        settings: json!({}),
+        secret: "bearer_token",
+        good: accounts::RKVST_BEARER_TOKEN,
+        wrong: "eyJhbGciOiJSUzI1NiJ9.wrong-token.c2FuZGJveA",
+        ..rkvst()
+    }
+}
+
+/// With messages that are each invite's own.
+pub fn rkvst_reference() -> Subject {
+    Subject {
+        name: "rkvst_reference",
+        settings: json!({ "client_id": accounts::RKVST_CLIENT_ID, "message_reference": true }),
+        arrived: |recipient| {
+            let id = recipient.id.to_string();
+            let message = recipient.invitee.message.clone().unwrap_or_default();
+            json!({
+                "email": recipient.invitee.email, "tenant_id": accounts::RKVST_TENANT_ID,
+                "message": format!("{message} [ref {}]", &id[id.len() - 12..]),
+            })
+        },
+        ..rkvst()
+    }
+}
+
+/// With `get_organization`, and the sender that whoami names.
+pub fn turnkey() -> Subject {
+    Subject {
+        name: "turnkey",
+        kind: Arc::new(TurnkeyKind::new()),
+        settings: json!({ "organization_id": accounts::TURNKEY_ORGANIZATION_ID }),
+        secret: "api_private_key",
+        good: accounts::TURNKEY_API_PRIVATE_KEY,
+        wrong: "1111111111111111111111111111111111111111111111111111111111111111",
+        url: Sandbox::turnkey_url,
+        data: &["activity_id", "fingerprint", "organization_id", "pairing"],
+        arrived: |recipient| {
+            json!({
+                "email": recipient.invitee.email, "name": full_name(recipient),
+                "organization_id": accounts::TURNKEY_ORGANIZATION_ID, "status": "created",
+            })
+        },
+        says_wait: false,
+    }
+}
+
+/// With nothing but what Turnkey documents as public.
+pub fn turnkey_closed() -> Subject {
+    Subject {
+        name: "turnkey_closed",
+        settings: json!({
+            "organization_id": accounts::TURNKEY_ORGANIZATION_ID, "get_organization": false,
+            "sender_user_id": accounts::TURNKEY_USER_ID, "access_type": "ACCESS_TYPE_ALL",
+        }),
+        ..turnkey()
+    }
+}
+
+fn full_name(recipient: &Recipient) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{} {}", part(&recipient.invitee.first_name), part(&recipient.invitee.last_name))
+}
+
+impl Subject {
+    /// The part of the provider document, with these secrets.
+    pub fn part(&self, base_url: &str, secrets: &[&str]) -> Value {
+        let mut part = self.settings.clone();
+        part["base_url"] = base_url.into();
+        part[self.secret] = match secrets {
+            [one] => (*one).into(),
+            several => json!(several),
+        };
+        part
+    }
+
+    /// The adapter that a part of the provider document describes.
+    pub fn build(
+        &self,
+        part: &Value,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+        self.kind.build(&BuildContext {
+            name: self.name,
+            settings: part,
+            clock,
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            resolve_secret: &literal_secrets,
+        })
+    }
+
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind.name() == kind
+    }
+}
+
+/// The secrets that stand in a document themselves, as for any provider on loopback.
+fn literal_secrets(references: &SecretRefs) -> Result<Credential, Fault> {
+    let literal = |reference: &SecretRef| match reference {
+        SecretRef::Literal(value) => {
+            Ok(Arc::new(Secret::new(reference, SecretString::from(value.as_str()))))
+        }
+        _ => Err(Fault::new("", "secret-unresolved", "only literal secrets stand here")),
+    };
+    references.iter().map(literal).collect::<Result<_, _>>().map(Credential::new)
+}

@@ -1,0 +1,119 @@
+//! The duplicate rule: one live invite for a person at a destination.
+
+use futures::future::join_all;
+use invite_tests::{Database, Gateway, invites, person};
+use serde_json::{Value, json};
+
+use crate::{on_both_databases, text, texts};
+
+on_both_databases! {
+    a_second_invite_to_the_same_person_returns_the_first
+    the_later_of_two_equal_items_is_the_duplicate
+    of_callers_at_once_exactly_one_sends
+    a_duplicate_can_be_refused
+    a_duplicate_can_be_sent_on_purpose
+}
+
+fn with_rule(rule: &str, people: Vec<Value>) -> Value {
+    let mut body = invites("acme-tenancy", people);
+    body["on_duplicate"] = json!(rule);
+    body
+}
+
+/// The same mailbox, written differently.
+fn written_differently() -> Value {
+    let mut same = person(1);
+    same["email"] = json!("Guest1@EXAMPLE.org");
+    same
+}
+
+async fn a_second_invite_to_the_same_person_returns_the_first(database: Database) {
+    let gateway = Gateway::builder().database(database).start().await;
+    let first = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await;
+    let body = invites("acme-tenancy", [person(2), written_differently()]);
+    let answer = gateway.client().post("/v1/invites", &body).await.expect(201);
+    let second = answer.invites();
+    assert_eq!(second[1]["id"], first[0]["id"]);
+    assert_eq!(second[1]["batch_id"], first[0]["batch_id"]);
+    assert_eq!(second[1]["index"], 1);
+    assert_eq!(second[1]["duplicate"], true);
+    assert_eq!(answer.body["batch"]["counts"]["duplicates"], 1);
+    assert_ne!(second[0]["duplicate"], true);
+    let read = gateway.client().read(&first[0]).await;
+    assert_ne!(read["duplicate"], true, "only the answer to the duplicate says so");
+    assert_eq!(gateway.simulators.effects("rkvst").await.len(), 2);
+    gateway.finish().await;
+}
+
+async fn the_later_of_two_equal_items_is_the_duplicate(database: Database) {
+    let gateway = Gateway::builder().database(database).start().await;
+    let body = invites("acme-tenancy", [person(1), written_differently()]);
+    let found = gateway.client().invite(&body).await;
+    assert_eq!(found[0]["id"], found[1]["id"]);
+    assert_ne!(found[0]["duplicate"], true);
+    assert_eq!(found[1]["duplicate"], true);
+    assert_eq!(gateway.simulators.effects("rkvst").await.len(), 1);
+    gateway.finish().await;
+}
+
+async fn of_callers_at_once_exactly_one_sends(database: Database) {
+    let gateway = Gateway::builder().database(database).start().await;
+    let body = invites("acme-tenancy", [person(1)]);
+    let calls = (0..12).map(|_| gateway.client().invite(&body));
+    let found: Vec<Value> = join_all(calls).await.into_iter().flatten().collect();
+    let mut ids = texts(&found, "id");
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(found.iter().filter(|invite| invite["duplicate"] != true).count(), 1);
+    assert_eq!(gateway.simulators.effects("rkvst").await.len(), 1);
+    gateway.finish().await;
+}
+
+async fn a_duplicate_can_be_refused(database: Database) {
+    let gateway = Gateway::builder().database(database).start().await;
+    gateway.client().invite(&invites("acme-tenancy", [person(1)])).await;
+    let body = with_rule("reject", vec![written_differently(), person(2)]);
+    let answer = gateway.client().post("/v1/invites", &body).await.expect(201);
+    let found = answer.invites();
+    assert_eq!(texts(&found, "status"), ["failed", "pending"]);
+    assert_eq!(found[0]["error"]["code"], "duplicate");
+    assert_eq!(gateway.simulators.effects("rkvst").await.len(), 2);
+    gateway.finish().await;
+}
+
+async fn a_duplicate_can_be_sent_on_purpose(database: Database) {
+    let gateway = Gateway::builder().database(database).start().await;
+    let first = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await;
+    let second = gateway.client().invite(&with_rule("send", vec![person(1)])).await;
+    assert_ne!(first[0]["id"], second[0]["id"]);
+    assert_eq!(gateway.simulators.effects("rkvst").await.len(), 2);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn another_place_or_another_tenant_is_no_duplicate() {
+    let gateway = Gateway::start().await;
+    let to_both = json!({ "to": ["acme-tenancy", "treasury"], "invites": [person(1)] });
+    gateway.client().invite(&to_both).await;
+    let elsewhere = gateway.caller("invites:write,invites:read", &["--tenant", "other"]).await;
+    let found = elsewhere.invite(&invites("treasury", [person(1)])).await;
+    assert_ne!(found[0]["duplicate"], true);
+    let mut other_event = person(1);
+    other_event["options"] = json!({ "securegate": { "event_id": "event-457" } });
+    let body = invites("berlin-summit", [person(1), other_event]);
+    let found = gateway.client().invite(&body).await;
+    assert!(found.iter().all(|invite| invite["duplicate"] != true), "{found:?}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_invite_that_is_no_longer_live_is_no_duplicate() {
+    let gateway = Gateway::start().await;
+    let first = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await;
+    let path = format!("/v1/invites/{}", text(&first[0], "id"));
+    gateway.client().delete(&path).await.expect(200);
+    let second = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await;
+    assert_ne!(second[0]["id"], first[0]["id"]);
+    assert_eq!(text(&second[0], "status"), "pending");
+    gateway.finish().await;
+}

@@ -1,0 +1,110 @@
+//! The program under test: where it is, and how it is run.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::PATIENCE;
+
+/// The program, in a folder and an environment of its own.
+pub struct Binary {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Default for Binary {
+    fn default() -> Self {
+        Self::in_empty_folder()
+    }
+}
+
+impl Binary {
+    /// The program with nothing around it: an empty folder and no environment variables.
+    pub fn in_empty_folder() -> Self {
+        let folder = tempfile::Builder::new().prefix("invite-e2e-").tempdir().unwrap();
+        Self { folder, environment: Vec::new() }
+    }
+
+    /// Sets an environment variable for every run from now on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A path in the folder that it runs in.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into that folder.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command();
+        let running = command.args(arguments).output();
+        match timeout(PATIENCE * 2, running).await {
+            Ok(output) => output.unwrap(),
+            Err(_) => panic!("invite-gateway {} does not end", arguments.join(" ")),
+        }
+    }
+
+    /// Runs it to its end, which has to be good, and returns what it printed.
+    pub async fn print(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        let status = output.status;
+        assert!(status.success(), "{}: {status}: {complaint}", arguments.join(" "));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts it and leaves it running; stdout is not read, stderr is appended to a file.
+    pub fn spawn(&self, arguments: &[&str], stderr: &str) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.path(stderr));
+        let mut command = self.command();
+        command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap());
+        command.spawn().unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        command.current_dir(self.folder.path()).env_clear().envs(variables);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+}
+
+/// Cargo puts the program two folders above the tests' own executable.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let path = own.parent().and_then(|deps| deps.parent()).unwrap().join("invite-gateway");
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/run, or `cargo build -p invite-gateway` first",
+        path.display()
+    );
+    path
+}
+
+/// Asks a process to stop, as an operator would.
+pub(crate) fn send_term(child: &Child) {
+    if let Some(id) = child.id() {
+        let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
+    }
+}
+
+/// Asks a process to stop, and waits for its end.
+pub(crate) async fn terminate(child: &mut Child) -> ExitStatus {
+    send_term(child);
+    match timeout(PATIENCE, child.wait()).await {
+        Ok(status) => status.unwrap(),
+        Err(_) => panic!("the gateway does not stop within {PATIENCE:?} after SIGTERM"),
+    }
+}

@@ -1,0 +1,257 @@
+//! A gateway as a process of its own, with everything around it: settings, provider document,
+//! database, simulated providers, API keys.
+
+use std::fs;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use tokio::process::Child;
+
+use crate::binary::{Binary, send_term, terminate};
+use crate::client::{Client, Shared};
+use crate::openapi::Document;
+use crate::postgres::PostgresDatabase;
+use crate::simulators::Simulators;
+use crate::{PATIENCE, eventually};
+
+/// Short waits, so that tests are quick; everything else is the default.
+const SETTINGS: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+
+[delivery]
+lease = "6s"
+settle = "300ms"
+shutdown_grace = "10s"
+
+[providers]
+file = "providers.toml"
+
+[log]
+filter = "debug"
+"#;
+/// All three kinds at the simulators, with the routes of the sandbox.
+const PROVIDERS: &str = include_str!("providers.toml");
+const LOG: &str = "gateway.log";
+const READY: &str = "ready";
+/// Everything but `admin`.
+const SCOPES: &str = "invites:write,invites:read,invites:raw,providers:read";
+/// How much of the log is shown when a test fails.
+const SHOWN_LINES: usize = 40;
+
+/// Where the gateway keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// A file of its own.
+    Sqlite,
+    /// A database of its own on the server that `tests/run` starts.
+    Postgres,
+}
+
+/// A gateway that is about to be started.
+pub struct Builder {
+    database: Database,
+    settings: Vec<(String, String)>,
+    document: String,
+    faults: String,
+}
+
+/// A gateway, running unless the test stopped it.
+pub struct Gateway {
+    /// The providers behind it.
+    pub simulators: Simulators,
+    /// The program with the gateway's settings, for its other commands.
+    pub binary: Binary,
+    client: Client,
+    shared: Arc<Shared>,
+    postgres: Option<PostgresDatabase>,
+    process: Option<Child>,
+    finished: bool,
+}
+
+impl Builder {
+    /// SQLite unless said otherwise.
+    pub fn database(mut self, database: Database) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// A setting by its name in `config/gateway.toml`, such as `delivery.settle`.
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        let variable = format!("INVITE_GATEWAY__{}", name.to_uppercase().replace('.', "__"));
+        self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// Replaces a text of the provider document, which has to be there.
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.document.contains(from), "the provider document does not say {from}");
+        self.document = self.document.replace(from, to);
+        self
+    }
+
+    /// Adds to the provider document; words in braces are filled in as in
+    /// `config/sandbox/providers.toml`.
+    pub fn append(mut self, text: &str) -> Self {
+        self.document.push_str(text);
+        self
+    }
+
+    /// Lets something go wrong from the start; rules as in `config/sandbox/faults.toml`.
+    pub fn faults(mut self, rules: &str) -> Self {
+        rules.clone_into(&mut self.faults);
+        self
+    }
+
+    /// Starts everything, and returns when the gateway accepts connections.
+    pub async fn start(self) -> Gateway {
+        let simulators = Simulators::start(&self.faults).await;
+        let mut binary = Binary::in_empty_folder();
+        binary.write("gateway.toml", SETTINGS);
+        binary.write("providers.toml", &simulators.fill_in(&self.document));
+        let postgres = match self.database {
+            Database::Sqlite => None,
+            Database::Postgres => Some(PostgresDatabase::create(&binary.path("")).await),
+        };
+        let url = postgres.as_ref().map_or("sqlite://invites.db".to_owned(), |it| it.url());
+        binary.set_variable("INVITE_GATEWAY__STORAGE__URL", &url);
+        for (name, value) in &self.settings {
+            binary.set_variable(name, value);
+        }
+        let shared = Arc::new(Shared::default());
+        let client = Client::new(shared.clone(), None);
+        let finished = false;
+        let mut gateway =
+            Gateway { simulators, binary, client, shared, postgres, process: None, finished };
+        let key = gateway.make_key(SCOPES, &[]).await;
+        gateway.client = gateway.client.with_key(&key);
+        gateway.start_again().await;
+        let document = gateway.client.get("/openapi.json").await.expect(200).body;
+        *gateway.shared.document.lock().unwrap() = Some(Arc::new(Document::new(document)));
+        gateway
+    }
+}
+
+impl Gateway {
+    /// A gateway with three providers (`berlin-summit`, `acme-tenancy`, `treasury`) and SQLite.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A gateway that is in some way different.
+    pub fn builder() -> Builder {
+        Builder {
+            database: Database::Sqlite,
+            settings: Vec::new(),
+            document: PROVIDERS.to_owned(),
+            faults: String::new(),
+        }
+    }
+
+    /// A caller with every scope but `admin`, in the tenant `default`.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A caller with these scopes, made with `keys create` and further arguments of it.
+    pub async fn caller(&self, scopes: &str, arguments: &[&str]) -> Client {
+        self.client.with_key(&self.make_key(scopes, arguments).await)
+    }
+
+    async fn make_key(&self, scopes: &str, arguments: &[&str]) -> String {
+        let create = ["--config", "gateway.toml", "keys", "create", "--name", "e2e", "--scopes"];
+        let arguments = [&create, &[scopes][..], arguments].concat();
+        let key = self.binary.print(&arguments).await.trim().to_owned();
+        self.shared.witness.keep_secret(&key);
+        key
+    }
+
+    /// Runs another command of the program with the gateway's settings.
+    pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
+        self.binary.run(&[&["--config", "gateway.toml"], arguments].concat()).await
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.shared.url.lock().unwrap().clone()
+    }
+
+    /// Everything that it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.binary.path(LOG)).unwrap_or_default()
+    }
+
+    /// Starts it after it was stopped or killed, on the same data.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the gateway is running");
+        let ready = self.binary.path(READY);
+        let _ = fs::remove_file(&ready);
+        let serve = ["--config", "gateway.toml", "serve", "--ready-file", READY];
+        let mut child = self.binary.spawn(&serve, LOG);
+        let url = eventually("the gateway starts", async || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the gateway ended with {status} instead of starting:\n{}", self.log());
+            }
+            fs::read_to_string(&ready).ok().filter(|url| url.ends_with('\n'))
+        })
+        .await;
+        url.trim().clone_into(&mut self.shared.url.lock().unwrap());
+        self.process = Some(child);
+    }
+
+    /// Stops it as an operator would, and returns how it ended.
+    pub async fn stop(&mut self) -> ExitStatus {
+        terminate(&mut self.process.take().unwrap()).await
+    }
+
+    /// Asks it to stop without waiting; [`Self::stop`] then waits.
+    pub fn tell_to_stop(&self) {
+        send_term(self.process.as_ref().unwrap());
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub async fn kill(&mut self) {
+        self.process.take().unwrap().kill().await.unwrap();
+    }
+
+    /// Stops it, and fails if it ended badly or if anything that it wrote says too much. Every test
+    /// ends with this.
+    pub async fn finish(mut self) {
+        self.finished = true;
+        let mut metrics = String::new();
+        if self.process.is_some() {
+            metrics = self.client.get("/metrics").await.expect(200).text;
+            let status = self.stop().await;
+            assert!(status.success(), "the gateway ended with {status}");
+        }
+        if let Some(database) = &self.postgres {
+            database.remove().await;
+        }
+        let log = self.log();
+        let said = self.shared.witness.search(&log, &metrics);
+        let shown = said.iter().take(SHOWN_LINES).cloned().collect::<Vec<_>>().join("\n  ");
+        assert!(said.is_empty(), "the gateway wrote what it must not write:\n  {shown}");
+        let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked at")).collect();
+        assert!(panics.is_empty(), "the gateway panicked: {panics:?}");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_log();
+            return;
+        }
+        assert!(self.finished, "the test did not end with `finish`, waiting {PATIENCE:?} at most");
+    }
+}
+
+impl Gateway {
+    #[expect(clippy::print_stderr, reason = "shown with a test that failed")]
+    fn show_log(&self) {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+        eprintln!("the end of the gateway's log:\n{}", end.join("\n"));
+    }
+}
