@@ -7,11 +7,13 @@ use std::{
 };
 
 use invite_core::{
-    Clock, Destination, Doubt, Fault, InviteId, InviteProvider, Invitee, ListQuery, Lookup,
+    Capabilities, Clock, Destination, Doubt, Fault, InviteId, InviteProvider, Invitee, ListQuery, Lookup,
     ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport, ProviderError, Recipient,
     Remote, Resolved, Sighting, Status, SystemClock, http::CallContext,
+    secret::CredentialUse,
 };
 use invite_sandbox::Sandbox;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -82,6 +84,11 @@ impl Bench {
         self.clock.advance(by);
         let offset = self.clock.now().duration_since(SystemClock.now()).as_millis() as i64;
         self.simulator.set(json!({ "clock_offset_ms": offset })).await;
+    }
+
+    /// The adapter's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The recipient of this number, bound to the provider.
@@ -226,6 +233,19 @@ impl Provider {
         Self { offline: true, ..self.clone() }
     }
 
+    pub fn capabilities(&self) -> Capabilities {
+        self.audit.operation("capabilities");
+        self.adapter.capabilities().clone()
+    }
+
+    /// How the secrets fared, in their order.
+    pub fn usage(&self) -> Vec<CredentialUse> {
+        self.audit.operation("credential");
+        let usage = self.adapter.credential().usage();
+        self.audit.says(&format!("{usage:?}"));
+        usage
+    }
+
     pub fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
         self.audit.operation("resolve");
         let result = self.adapter.resolve(invite);
@@ -238,7 +258,7 @@ impl Provider {
     pub async fn prepare(
         &self,
         recipients: &[Recipient],
-        at: jiff::Timestamp,
+        at: Timestamp,
     ) -> Result<PreparedCall, ProviderError> {
         let context = self.context();
         let began = Instant::now();

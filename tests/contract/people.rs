@@ -15,11 +15,6 @@ pub fn person(number: usize) -> Invitee {
     }
 }
 
-/// The people of these numbers.
-pub fn people(numbers: std::ops::Range<usize>) -> Vec<Invitee> {
-    numbers.map(person).collect()
-}
-
 /// An invite for a person that says nothing else.
 pub fn invite(invitee: &Invitee) -> NewInvite {
     NewInvite { invitee: invitee.clone(), ..NewInvite::default() }

@@ -23,6 +23,9 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(why) = arm_sabotage() {
+        return end(Err(Failure::wrong(why)));
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(Failure::failed(format!("cannot start: {error}")))),
@@ -41,6 +44,20 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Probe(args) => probe::run(&settings()?.settings, args).await,
         Command::Openapi => print_json(&invite_http::openapi()),
     }
+}
+
+/// Debug builds let the fault campaign choose where the process dies; release builds do not.
+#[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
+fn arm_sabotage() -> Result<(), String> {
+    let crash = std::env::var("INVITE_GATEWAY_CRASH_AT").ok();
+    let blind_resend = std::env::var_os("INVITE_GATEWAY_BLIND_RESEND").is_some();
+    invite_core::sabotage::arm(crash.as_deref(), blind_resend)
+}
+
+#[cfg(not(debug_assertions))]
+fn arm_sabotage() -> Result<(), String> {
+    Ok(())
 }
 
 fn end(result: Result<(), Failure>) -> ExitCode {

@@ -28,7 +28,7 @@ use url::Url;
 
 pub use guard::{AddressGuard, is_private};
 pub use scrub::{scrub, scrub_of};
-pub use wait::retry_after;
+pub use wait::{RateHint, retry_after};
 
 use crate::{Cause, Outcome, ProviderError};
 
@@ -43,6 +43,7 @@ pub struct CallContext {
     deadline: Instant,
     offline: bool,
     exchanges: Mutex<Vec<Exchange>>,
+    rate_hint: Mutex<Option<RateHint>>,
 }
 
 /// One request and what came back, for the record of an attempt. Headers are not part of it, so
@@ -64,7 +65,12 @@ pub struct Exchange {
 impl CallContext {
     /// An attempt that ends after `timeout`, whatever it is doing then.
     pub fn new(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, offline: false, exchanges: Mutex::default() }
+        Self {
+            deadline: Instant::now() + timeout,
+            offline: false,
+            exchanges: Mutex::default(),
+            rate_hint: Mutex::default(),
+        }
     }
 
     /// For a dry run: nothing can be sent, so what only the provider can tell stays open.
@@ -80,6 +86,11 @@ impl CallContext {
     /// What was exchanged so far, in order.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the last reply said of the provider's rate limit.
+    pub fn rate_hint(&self) -> Option<RateHint> {
+        *self.rate_hint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record(&self, exchange: Exchange) {
@@ -236,6 +247,9 @@ impl HttpClient {
             Ok(result) => result,
             Err(_) => Err(Failure { connecting: false, text: "no answer in time".into() }),
         };
+        if let Some(hint) = result.as_ref().ok().and_then(|reply| RateHint::read(&reply.headers)) {
+            *context.rate_hint.lock().unwrap_or_else(PoisonError::into_inner) = Some(hint);
+        }
         let result = result.map_err(|failure| {
             // A body that was never asked for means that no byte was written: the connection asks
             // for it while it writes the head. Without a body only a failure to connect is proof.

@@ -12,6 +12,7 @@ pub mod invite;
 pub mod limits;
 pub mod provider;
 pub mod random;
+pub mod sabotage;
 pub mod schema;
 pub mod secret;
 

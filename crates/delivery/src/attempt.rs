@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Cause, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    Status, http::CallContext,
+    Status,
+    http::CallContext,
+    sabotage::{crash_point, resends_blindly},
 };
 use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
@@ -58,9 +60,12 @@ impl Call {
             let prepared = self.provider.adapter.prepare(&context, &recipients, at).await;
             let lease_end = Instant::now() + self.engine.settings.lease;
             let attempt = AttemptId::generate();
+            crash_point("claim-before-commit");
             let claim = self.claim(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
             match claim.await? {
                 Changed::Written(invites) => {
+                    crash_point("claim-after-commit");
+                    self.lane.queue_shrank(invites.len());
                     let claimed = Claimed { attempt, invites, recipients, revision, lease_end };
                     let tasks = self.engine.tasks.clone();
                     tasks.spawn(self.send(claimed, prepared, slot));
@@ -126,17 +131,22 @@ impl Call {
             }
             Ok(call) => self.provider.adapter.create(&context, call, &claimed.recipients).await,
         };
+        crash_point("create-after-reply");
         let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.engine.clock.now());
-        self.note(&judged, started.elapsed());
+        self.note(&judged, &context, started.elapsed());
         record(&self.engine, &claimed, &judged, &context).await;
+        crash_point("create-after-record");
         drop(slot);
+        let again = |settlement: &&Settlement| matches!(settlement, Settlement::Again { .. });
+        self.lane.queue_grew(judged.settlements.iter().filter(again).count());
+        self.lane.doubt.notify_one();
         if let (Ok(call), true) = (prepared, judged.is_processing()) {
             follow::follow(&self, claimed, call).await;
         }
     }
 
     /// Tells lane, metrics and log how it went.
-    fn note(&self, judged: &Judged, took: Duration) {
+    fn note(&self, judged: &Judged, context: &CallContext, took: Duration) {
         let now = self.engine.clock.now();
         self.lane.with_state(|state| {
             *state.outcomes.entry(judged.outcome).or_default() += 1;
@@ -150,7 +160,11 @@ impl Call {
                     http_status: error.http_status,
                 });
             }
-            state.take(&judged.event, judged.error.as_ref(), &self.provider.limits.retry, now);
+            let retry = &self.provider.limits.retry;
+            state.take(&judged.event, judged.error.as_ref(), retry, now);
+            if let Some(by) = context.rate_hint().and_then(|hint| hint.ease()) {
+                state.ease(now, by, retry);
+            }
         });
         count(&self.lane.name, "create", judged.outcome, took);
         let (name, invites) = (&self.lane.name, judged.settlements.len());
@@ -286,6 +300,7 @@ fn judge_refusal(
             (keep_group(at), event)
         }
         (Outcome::Throttled, _) => (keep_group(None), Event::Throttled(error.retry_after)),
+        (Outcome::Unknown, _) if resends_blindly() => (again(None), Event::Neutral),
         (Outcome::Unknown, _) => {
             (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
         }
@@ -323,9 +338,16 @@ fn fail_named(
 
 /// One of them is at fault and nobody says which: each half goes by itself.
 fn halve(n: usize) -> Vec<Settlement> {
+    halves(n).into_iter().map(|group| Settlement::Again { at: None, group }).collect()
+}
+
+/// The group of each of `n` invites whose next calls are to hold half of them; none for one alone.
+pub(crate) fn halves(n: usize) -> Vec<Option<String>> {
+    if n < 2 {
+        return vec![None; n];
+    }
     let groups = [AttemptId::generate().to_string(), AttemptId::generate().to_string()];
-    let half = |i| groups[usize::from(i >= n.div_ceil(2))].clone();
-    (0..n).map(|i| Settlement::Again { at: None, group: Some(half(i)) }).collect()
+    (0..n).map(|i| Some(groups[usize::from(i >= n.div_ceil(2))].clone())).collect()
 }
 
 /// Stores what the attempt came to, however long the store is away: the call was made, and only

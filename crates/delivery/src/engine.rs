@@ -7,14 +7,14 @@ use std::{
 };
 
 use invite_config::Live;
-use invite_core::{BatchId, Clock};
+use invite_core::{BatchId, Clock, sabotage::crash_point};
 use invite_store::{Acceptance, NewBatch, Placement, Store};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     lane::{self, Lane},
-    recovery,
+    reconcile, recovery, refresh,
     waiters::Waiters,
 };
 
@@ -42,6 +42,26 @@ pub enum AcceptError {
     /// The process is stopping.
     #[error("the gateway is shutting down and accepts nothing more")]
     ShuttingDown,
+    /// A provider's queue is full.
+    #[error("the queue of provider `{provider}` is full (limits.max_backlog); try again later")]
+    BacklogFull {
+        /// Its name.
+        provider: String,
+        /// When there may be room again.
+        retry_after: Duration,
+    },
+    /// A provider would have more live invites than its administrator allows.
+    #[error(
+        "provider `{provider}` has room for {room} more live invites (limits.quota is {quota})"
+    )]
+    QuotaExceeded {
+        /// Its name.
+        provider: String,
+        /// `limits.quota`.
+        quota: u64,
+        /// How many more it takes.
+        room: u64,
+    },
     /// The database said no, or nothing.
     #[error(transparent)]
     Store(#[from] invite_store::Error),
@@ -88,9 +108,8 @@ impl Engine {
         }));
         // Only one process serves a SQLite database, so whatever is `sending` there has no sender.
         recovery::recover(&engine.0, !engine.0.store.is_shared()).await?;
-        for provider in engine.0.live.current().providers() {
-            engine.0.lane(&provider.name);
-        }
+        // Starts the lanes, too.
+        recovery::count_queues(&engine.0).await?;
         let inner = engine.0.clone();
         engine.0.tasks.spawn(recovery::run(inner));
         Ok(engine)
@@ -114,23 +133,64 @@ impl Engine {
         if self.is_shutting_down() {
             return Err(AcceptError::ShuttingDown);
         }
-        let mut providers: Vec<String> = batch
-            .items
-            .iter()
-            .filter_map(|item| match &item.placement {
-                Placement::Bound { provider, .. } => Some(provider.clone()),
-                Placement::Refused { .. } => None,
-            })
-            .collect();
-        providers.sort_unstable();
-        providers.dedup();
+        let mut new: BTreeMap<String, usize> = BTreeMap::new();
+        for item in &batch.items {
+            if let Placement::Bound { provider, .. } = &item.placement {
+                *new.entry(provider.clone()).or_default() += 1;
+            }
+        }
+        self.check_room(&new).await?;
+        crash_point("accept-before-commit");
         let acceptance = self.0.store.accept(batch, crate::fault::duplicate).await?;
+        crash_point("accept-after-commit");
         if matches!(acceptance, Acceptance::Accepted(_)) {
-            for provider in &providers {
-                self.0.lane(provider).wake.notify_one();
+            for (provider, count) in new {
+                let lane = self.0.lane(&provider);
+                lane.queue_grew(count);
+                lane.wake.notify_one();
             }
         }
         Ok(acceptance)
+    }
+
+    /// Whether every provider has room for so many new invites.
+    async fn check_room(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
+        let document = self.0.live.current();
+        let providers: Vec<_> = new
+            .iter()
+            .filter_map(|(name, n)| Some((document.provider(name)?, *n as u64)))
+            .collect();
+        for (provider, count) in &providers {
+            let limits = &provider.limits;
+            let queued = self.0.lane(&provider.name).queued();
+            if queued + count > limits.max_backlog {
+                // How long the lane takes for a hundredth of its backlog.
+                let rate = limits.requests_per_second * f64::from(limits.max_batch);
+                let wait = (limits.max_backlog as f64 / 100.0 / rate).clamp(1.0, 60.0);
+                return Err(AcceptError::BacklogFull {
+                    provider: provider.name.clone(),
+                    retry_after: Duration::from_secs_f64(wait),
+                });
+            }
+        }
+        if providers.iter().all(|(provider, _)| provider.limits.quota.is_none()) {
+            return Ok(());
+        }
+        let counts = self.0.store.provider_counts().await?;
+        for (provider, count) in providers {
+            let live: u64 = counts.get(&provider.name).map_or(0, |c| c.values().sum());
+            match provider.limits.quota {
+                Some(quota) if live + count > quota => {
+                    return Err(AcceptError::QuotaExceeded {
+                        provider: provider.name.clone(),
+                        quota,
+                        room: quota.saturating_sub(live),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Returns when every invite of the batch has left `queued`, `sending` and `unknown`, when
@@ -161,6 +221,7 @@ impl Engine {
         let lane = self.0.lane(provider);
         lane.with_state(|state| state.resume(self.0.clock.now()));
         lane.wake.notify_one();
+        lane.doubt.notify_one();
     }
 
     /// Whether shutdown has begun.
@@ -195,6 +256,8 @@ impl Inner {
         lanes.insert(provider.to_owned(), lane.clone());
         if !self.stopping.is_cancelled() {
             self.tasks.spawn(lane::run(self.clone(), lane.clone()));
+            self.tasks.spawn(reconcile::run(self.clone(), lane.clone()));
+            self.tasks.spawn(refresh::run(Engine(self.clone()), lane.clone()));
         }
         lane
     }

@@ -71,3 +71,20 @@ pub fn found_absent() -> Value {
     let detail = "a person recorded that it does not exist at the provider".to_owned();
     own("found-absent", Outcome::Rejected, detail)
 }
+
+/// Look-ups went on for a day and came to nothing.
+pub fn unsolved(provider: &str) -> Value {
+    let detail = format!(
+        "whether the call to {provider} took effect could not be found out in 24 hours; look there \
+         for an invite to this person made at the time that the attempts show, then set the status \
+         to `pending` (it is there) or `failed` (it is not)"
+    );
+    own("outcome-unknown", Outcome::Unknown, detail)
+}
+
+/// Its calls were unknown and then found absent, again and again.
+pub fn exhausted() -> Value {
+    let detail = "every call ended without an answer and was then found to have had no effect \
+                  (limits.retry.max_attempts)";
+    own("given-up", Outcome::NotSent, detail.to_owned())
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use invite_core::{
     Doubt, Lookup, Observed, Outcome, PreparedCall, ProviderError, Sighting, Status,
-    http::CallContext,
+    http::CallContext, sabotage::crash_point,
 };
 use invite_store::{Change, Changed, InviteRecord};
 use jiff::Timestamp;
@@ -38,6 +38,7 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
                 continue;
             }
         }
+        crash_point("follow-after-renewal");
         call.lane.take_token(&call.provider.limits).await;
         let context = CallContext::new(call.provider.limits.timeout);
         let Some(reply) = look(call, &claimed, &prepared, &context).await else { continue };

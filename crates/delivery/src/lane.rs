@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,8 +31,12 @@ pub(crate) struct Lane {
     pub name: String,
     /// Something may have changed: work came, a slot is free, the configuration is another.
     pub wake: Notify,
+    /// An outcome is unknown, or what look-ups go by may have changed.
+    pub doubt: Notify,
     pub state: Mutex<State>,
     in_flight: AtomicU32,
+    /// About how many invites wait here; counted along, and set right from the store now and then.
+    queued: AtomicU64,
     budget: Mutex<Option<(f64, Arc<DefaultDirectRateLimiter>)>>,
     held: Mutex<Option<Held>>,
 }
@@ -59,8 +63,10 @@ impl Lane {
         Self {
             name: name.to_owned(),
             wake: Notify::new(),
+            doubt: Notify::new(),
             state: Mutex::default(),
             in_flight: AtomicU32::new(0),
+            queued: AtomicU64::new(0),
             budget: Mutex::default(),
             held: Mutex::default(),
         }
@@ -74,6 +80,28 @@ impl Lane {
     /// Calls under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// About how many invites wait here.
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Sets the count right.
+    pub fn set_queued(&self, queued: u64) {
+        self.queued.store(queued, Ordering::Relaxed);
+    }
+
+    /// More invites wait.
+    pub fn queue_grew(&self, by: usize) {
+        self.queued.fetch_add(by as u64, Ordering::Relaxed);
+    }
+
+    /// Fewer invites wait.
+    pub fn queue_shrank(&self, by: usize) {
+        let shrink = |queued: u64| Some(queued.saturating_sub(by as u64));
+        // The closure never refuses.
+        let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink);
     }
 
     fn take_slot(self: &Arc<Self>) -> Slot {
@@ -99,7 +127,7 @@ impl Lane {
     }
 
     /// The epoch under which this replica holds the lane, if it does.
-    async fn hold(&self, engine: &Inner) -> Result<Option<i64>, invite_store::Error> {
+    pub async fn hold(&self, engine: &Inner) -> Result<Option<i64>, invite_store::Error> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let ttl = engine.settings.lease;
         if let Some(held) = held.filter(|held| held.renewed.elapsed() < ttl / 3) {
@@ -112,6 +140,11 @@ impl Lane {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
             epoch.map(|epoch| Held { epoch, renewed });
         Ok(epoch)
+    }
+
+    /// How long to sleep when nothing is due.
+    pub fn idle(&self, engine: &Inner) -> Duration {
+        if engine.store.is_shared() { SHARED_POLL } else { IDLE }
     }
 
     /// Forgets the hold, so that the next step asks for it again.
@@ -155,7 +188,7 @@ async fn step(
     engine: &Arc<Inner>,
     lane: &Arc<Lane>,
 ) -> Result<Option<Duration>, invite_store::Error> {
-    let idle = if engine.store.is_shared() { SHARED_POLL } else { IDLE };
+    let idle = lane.idle(engine);
     let document = engine.live.current();
     let Some(provider) = document.provider(&lane.name).cloned() else {
         return Ok(Some(idle));

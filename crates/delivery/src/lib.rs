@@ -11,7 +11,9 @@ mod follow;
 mod lane;
 mod operation;
 mod plan;
+mod reconcile;
 mod recovery;
+mod refresh;
 pub mod transition;
 mod waiters;
 

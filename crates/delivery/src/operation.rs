@@ -5,7 +5,7 @@ use std::sync::Arc;
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Cause, InviteId, ListQuery, Observed, Outcome, Page, ProbeReport, ProviderError,
-    Remote, Status, http::CallContext,
+    Remote, Status, http::CallContext, sabotage::crash_point,
 };
 use invite_store::{
     AttemptEnd, Change, Changed, Decision, InviteFilter, InviteRecord, InviteState, NewAttempt,
@@ -101,6 +101,9 @@ impl Engine {
                 | Status::Declined
                 | Status::Expired
         );
+        if invite.state.status == Status::Unknown {
+            return self.look_now(&invite).await;
+        }
         if !asked {
             return Ok(invite);
         }
@@ -110,6 +113,23 @@ impl Engine {
             provider.adapter.get(context, &remote).await
         })
         .await
+    }
+
+    /// Has the look-up of an unknown invite made now instead of when it is due.
+    async fn look_now(&self, invite: &InviteRecord) -> Result<InviteRecord> {
+        let invite = self
+            .decide(invite, |state, now| match state.status {
+                Status::Unknown => {
+                    state.next_attempt_at = Some(now);
+                    Decision::Write
+                }
+                _ => Decision::Keep,
+            })
+            .await?;
+        if let Some(provider) = &invite.provider {
+            self.0.lane(provider).doubt.notify_one();
+        }
+        Ok(invite)
     }
 
     /// Sets the status: at the provider, or for an unknown invite by a person's word.
@@ -365,7 +385,9 @@ impl Engine {
         lane.take_token(&provider.limits).await;
         let (started, started_at) = (Instant::now(), self.0.clock.now());
         let context = CallContext::new(provider.limits.timeout);
+        crash_point("operation-before-request");
         let result = call(&context).await;
+        crash_point("operation-after-reply");
         note(self, &lane, operation, started, result.as_ref().err());
         let exchange = context.exchanges().pop().unwrap_or_default();
         let id = AttemptId::generate();

@@ -26,6 +26,7 @@ pub(crate) async fn run(engine: Arc<Inner>) {
         let done = async {
             recover(&engine, false).await?;
             give_up(&engine).await?;
+            count_queues(&engine).await?;
             if round.is_multiple_of(FORGET_EVERY) { forget_keys(&engine).await } else { Ok(()) }
         };
         if let Err(error) = done.await {
@@ -35,7 +36,7 @@ pub(crate) async fn run(engine: Arc<Inner>) {
 }
 
 /// Settles what was left `sending`: all of it, or only that whose lease is over.
-pub(crate) async fn recover(engine: &Inner, all: bool) -> Result<(), invite_store::Error> {
+pub(crate) async fn recover(engine: &Arc<Inner>, all: bool) -> Result<(), invite_store::Error> {
     loop {
         let left = engine.store.leases_over(all, AT_ONCE).await?;
         if left.is_empty() {
@@ -57,7 +58,7 @@ pub(crate) async fn recover(engine: &Inner, all: bool) -> Result<(), invite_stor
 }
 
 async fn lose_sender(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     holder: Option<AttemptId>,
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
@@ -75,12 +76,15 @@ async fn lose_sender(
     let ids = invites.iter().map(|invite| invite.id).collect();
     let change = Change {
         end,
-        ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, _: Timestamp| {
-            transition::lose_sender(state, holder, &error)
+        ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
+            transition::lose_sender(state, holder, &error, now)
         })
     };
     engine.store.change(change).await?;
     engine.waiters.wake(invites.iter().map(|invite| invite.batch_id));
+    if let Some(provider) = invites.first().and_then(|invite| invite.provider.as_deref()) {
+        engine.lane(provider).doubt.notify_one();
+    }
     Ok(())
 }
 
@@ -104,6 +108,17 @@ async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
         if !late.is_empty() {
             lane::give_up(engine, late).await?;
         }
+    }
+    Ok(())
+}
+
+/// Sets the lanes' counts of waiting invites right.
+pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
+    let counts = engine.store.provider_counts().await?;
+    for provider in engine.live.current().providers() {
+        let queued =
+            counts.get(&provider.name).and_then(|by_status| by_status.get(&Status::Queued));
+        engine.lane(&provider.name).set_queued(queued.copied().unwrap_or(0));
     }
     Ok(())
 }

@@ -3,10 +3,53 @@
 //! They run inside the store's transactions, on the row as it is at that moment, and are all that
 //! ever changes a state. Nothing here knows of lanes, clocks or providers.
 
-use invite_core::{AttemptId, Observed, Status, StatusSource};
+use std::time::Duration;
+
+use invite_core::{AttemptId, Observed, Retry, Status, StatusSource};
 use invite_store::{Decision, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
+
+/// How long look-ups go on before a person has to look.
+pub const LOOK_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// What a look-up says of one invite.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It exists at the provider, or the provider is still working on it (`Sending`).
+    Exists(Box<Observed>),
+    /// The provider ended the call without effect, and says why.
+    Refused(Value),
+    /// Everything that could show it was seen, and it is not there.
+    Absent,
+    /// Nothing was learnt.
+    CannotTell,
+}
+
+/// What a look-up goes by.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The attempt whose effect is not known.
+    pub holder: AttemptId,
+    /// When the look-up began.
+    pub began: Timestamp,
+    /// Another invite of the same call has appeared, so its effect was still on its way.
+    pub disturbed: bool,
+    /// The group that the invite's next calls are confined to, should it be absent.
+    pub group: Option<String>,
+    /// Between two look-ups that find it absent, and before the first that counts.
+    pub settle: Duration,
+    /// The longest that the call may have been under way.
+    pub timeout: Duration,
+    /// How often calls are made, and how look-ups back off.
+    pub retry: Retry,
+    /// Spreads waits out, 0 to 1.
+    pub fraction: f64,
+    /// Recorded when look-ups end without an answer.
+    pub unsolved: Value,
+    /// Recorded when it was found absent too often.
+    pub exhausted: Value,
+}
 
 /// What an attempt came to for one invite.
 #[derive(Clone, Debug)]
@@ -53,6 +96,8 @@ pub fn settle(
     match (state.status, settlement) {
         (Status::Sending, _) if holds => apply(state, settlement, now),
         (Status::Unknown, Settlement::Exists(_)) if holds => apply(state, settlement, now),
+        // Queued again before its earlier call was heard of: that one is its effect.
+        (Status::Queued, Settlement::Exists(_)) => apply(state, settlement, now),
         (_, Settlement::Exists(observed)) => report_second_effect(state, observed),
         _ => Decision::Keep,
     }
@@ -75,6 +120,7 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
         Settlement::Again { at, group } => {
             state.status = Status::Queued;
             state.source = StatusSource::Gateway;
+            state.error = None;
             state.next_attempt_at = *at;
             state.group_id.clone_from(group);
         }
@@ -85,28 +131,125 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
             state.group_id = None;
         }
         Settlement::Unknown(error) => {
-            state.status = Status::Unknown;
-            state.source = StatusSource::Gateway;
-            state.error = Some(error.clone());
+            doubt(state, error, now);
+            return Decision::Write;
         }
     }
+    leave_doubt(state);
+    Decision::Write
+}
+
+/// Nobody knows whether its call took effect. It stays with its attempt: a late reply to that may
+/// still settle it.
+fn doubt(state: &mut InviteState, error: &Value, now: Timestamp) {
+    state.status = Status::Unknown;
+    state.source = StatusSource::Gateway;
+    state.error = Some(error.clone());
     state.lease_until = None;
-    // An unknown invite stays with its attempt: a late reply to it may still settle it.
-    if state.status != Status::Unknown {
-        state.holder = None;
+    state.next_attempt_at = Some(now);
+    state.ended_at = Some(now);
+    state.absent_since = None;
+    state.lookups = 0;
+}
+
+/// Its last call is settled, one way or the other.
+fn leave_doubt(state: &mut InviteState) {
+    state.holder = None;
+    state.lease_until = None;
+    state.ended_at = None;
+    state.absent_since = None;
+    state.lookups = 0;
+    if state.status != Status::Queued {
+        state.next_attempt_at = None;
+    }
+}
+
+/// Applies what a look-up says. *Exists* is believed when seen; *absent* only when two look-ups say
+/// so, at least `settle` apart, the first of them begun at least `settle` and the time-out after the
+/// call ended.
+pub fn look(
+    state: &mut InviteState,
+    lookup: &Lookup,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Decision {
+    if state.status != Status::Unknown || state.holder != Some(lookup.holder) {
+        return match verdict {
+            Verdict::Exists(observed) => report_second_effect(state, observed),
+            _ => Decision::Keep,
+        };
+    }
+    match verdict {
+        Verdict::Exists(observed) if observed.status == Status::Sending => {
+            describe(state, observed, now);
+            look_again(state, lookup, now);
+        }
+        Verdict::Exists(observed) => {
+            return apply(state, &Settlement::Exists(observed.clone()), now);
+        }
+        Verdict::Refused(error) => return apply(state, &Settlement::Failed(error.clone()), now),
+        Verdict::Absent if is_believable(state, lookup) => {
+            state.found_absent += 1;
+            let settlement = if state.found_absent >= lookup.retry.max_attempts {
+                Settlement::Failed(lookup.exhausted.clone())
+            } else {
+                Settlement::Again { at: None, group: lookup.group.clone() }
+            };
+            return apply(state, &settlement, now);
+        }
+        Verdict::Absent | Verdict::CannotTell => {
+            if lookup.disturbed {
+                state.ended_at = Some(now);
+                state.absent_since = None;
+            } else if matches!(verdict, Verdict::Absent) && lookup.began >= countable(state, lookup)
+            {
+                state.absent_since = state.absent_since.or(Some(lookup.began));
+            }
+            look_again(state, lookup, now);
+        }
     }
     Decision::Write
+}
+
+/// The earliest beginning of a look-up that counts.
+fn countable(state: &InviteState, lookup: &Lookup) -> Timestamp {
+    later(state.ended_at.unwrap_or(lookup.began), lookup.settle + lookup.timeout)
+}
+
+fn is_believable(state: &InviteState, lookup: &Lookup) -> bool {
+    !lookup.disturbed
+        && state.absent_since.is_some_and(|since| lookup.began >= later(since, lookup.settle))
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// Look-ups back off, but none is later than the next moment at which it may decide something.
+fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
+    state.lookups += 1;
+    let backoff = later(now, lookup.retry.backoff(state.lookups, lookup.fraction));
+    let decisive = match state.absent_since {
+        Some(since) => later(since, lookup.settle),
+        None => countable(state, lookup),
+    };
+    let next = if decisive > now { backoff.min(decisive) } else { backoff };
+    let since_doubt = state.ended_at.unwrap_or(now);
+    if now >= later(since_doubt, LOOK_FOR) {
+        state.next_attempt_at = None;
+        state.error = Some(lookup.unsolved.clone());
+    } else {
+        state.next_attempt_at = Some(next);
+    }
 }
 
 /// A reply came for an invite that is no longer its attempt's. If it shows an effect other than
 /// the one the invite has, or may yet get, a second one exists.
 fn report_second_effect(state: &mut InviteState, observed: &Observed) -> Decision {
-    let same = observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref;
-    if same || state.duplicate_effect {
+    if observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref {
         return Decision::Keep;
     }
-    state.duplicate_effect = true;
-    Decision::Write
+    report_duplicate(state)
 }
 
 /// Extends the lease of an invite whose processing at the provider is being followed.
@@ -119,15 +262,25 @@ pub fn renew(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp)
 }
 
 /// Its sender is gone: nobody knows whether the call was made.
-pub fn lose_sender(state: &mut InviteState, holder: Option<AttemptId>, error: &Value) -> Decision {
+pub fn lose_sender(
+    state: &mut InviteState,
+    holder: Option<AttemptId>,
+    error: &Value,
+    now: Timestamp,
+) -> Decision {
     if state.status != Status::Sending || state.holder != holder {
         return Decision::Keep;
     }
-    state.status = Status::Unknown;
-    state.source = StatusSource::Gateway;
-    state.lease_until = None;
-    state.error = Some(error.clone());
+    doubt(state, error, now);
     Decision::Write
+}
+
+/// Queues an invite again whose attempt never had a call to send.
+pub fn release(state: &mut InviteState, holder: AttemptId, now: Timestamp) -> Decision {
+    if state.status != Status::Unknown || state.holder != Some(holder) {
+        return Decision::Keep;
+    }
+    apply(state, &Settlement::Again { at: None, group: state.group_id.clone() }, now)
 }
 
 /// Applies what the provider says of an existing invite. A word that the present status does not
@@ -148,6 +301,21 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
         }
     }
     state.checked_at = Some(now);
+    Decision::Write
+}
+
+/// The provider was asked and did not say: the others come first now.
+pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
+    state.checked_at = Some(now);
+    Decision::Write
+}
+
+/// A second invite for the same call was found at the provider.
+pub fn report_duplicate(state: &mut InviteState) -> Decision {
+    if state.duplicate_effect {
+        return Decision::Keep;
+    }
+    state.duplicate_effect = true;
     Decision::Write
 }
 
@@ -172,8 +340,8 @@ pub fn decide_unknown(state: &mut InviteState, to: Status, error: Option<Value>)
     state.status = to;
     state.source = StatusSource::Caller;
     state.error = error;
-    state.holder = None;
     state.group_id = None;
+    leave_doubt(state);
     Decision::Write
 }
 
@@ -192,9 +360,10 @@ pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timest
     state.source = StatusSource::Caller;
     state.queued_at = now;
     state.next_attempt_at = None;
-    state.holder = None;
     state.group_id = None;
     state.error = None;
+    state.found_absent = 0;
+    leave_doubt(state);
     Decision::Write
 }
 
@@ -274,7 +443,7 @@ mod tests {
     #[test]
     fn a_late_reply_settles_an_unknown_invite_only_by_showing_an_effect() {
         let (mut state, holder) = sending();
-        lose_sender(&mut state, Some(holder), &json!({}));
+        lose_sender(&mut state, Some(holder), &json!({}), now());
         let again = Settlement::Again { at: None, group: None };
         assert_eq!(settle(&mut state, holder, &again, now()), Decision::Keep);
         assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Write);
@@ -306,7 +475,7 @@ mod tests {
     #[test]
     fn an_unknown_invite_is_queued_again_only_at_a_persons_risk() {
         let (mut state, holder) = sending();
-        lose_sender(&mut state, Some(holder), &json!({}));
+        lose_sender(&mut state, Some(holder), &json!({}), now());
         assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
         assert_eq!(requeue(&mut state, true, now()), Decision::Write);
         assert_eq!(state.status, Status::Queued);

@@ -24,7 +24,7 @@ pub(crate) async fn read_json(
     parse(&read(body, max_bytes).await?)
 }
 
-/// Reads a body that may be left out; an empty one needs no media type.
+/// Reads a body that may be left out; an empty one needs no media type, and `null` is as good.
 ///
 /// # Errors
 /// As [`read_json`].
@@ -45,7 +45,7 @@ pub(crate) async fn read_optional_json(
         return Ok(None);
     }
     require_json(headers)?;
-    parse(&bytes).map(Some)
+    parse(&bytes).map(|value| Some(value).filter(|value| !value.is_null()))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

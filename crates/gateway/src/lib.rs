@@ -21,7 +21,6 @@ mod problem;
 mod providers;
 mod query;
 mod requests;
-mod schemas;
 mod segment;
 mod service;
 mod submission;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use utoipa::{
-    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    IntoParams, IntoResponses, Modify, OpenApi,
     openapi::{
-        Content, Ref, RefOr, Response, ResponseBuilder,
+        Array, ArrayBuilder, Content, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -116,30 +116,26 @@ pub(crate) struct InviteParameter {
     id: String,
 }
 
-/// The filter by status.
+/// The filters that can be repeated.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes a parameter")]
-pub(crate) struct StatusParameter {
-    /// Those in one of these statuses; repeatable.
-    #[param(inline)]
-    status: Option<Vec<StatusWord>>,
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct RepeatableFilters {
+    /// Those in one of these statuses.
+    #[param(schema_with = statuses_schema)]
+    status: Option<Vec<String>>,
+    /// Those with all of these labels, each as `key:value`.
+    #[param(schema_with = labels_schema)]
+    label: Option<Vec<String>>,
 }
 
-/// The statuses of an Invite.
-#[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes invite_core::Status, which knows nothing of OpenAPI")]
-enum StatusWord {
-    Queued,
-    Sending,
-    Unknown,
-    AwaitingApproval,
-    Pending,
-    Sent,
-    Accepted,
-    Declined,
-    Expired,
-    Revoked,
-    Failed,
+fn statuses_schema() -> Array {
+    ArrayBuilder::new().items(crate::views::status_schema()).build()
+}
+
+fn labels_schema() -> Array {
+    let label = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(r"^[^:\u0000-\u001f\u007f]+:[^\u0000-\u001f\u007f]*$"));
+    ArrayBuilder::new().items(label).build()
 }

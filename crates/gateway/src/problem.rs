@@ -216,9 +216,15 @@ impl From<invite_store::Error> for Problem {
 
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
+        let detail = error.to_string();
         match error {
-            AcceptError::ShuttingDown => {
-                Self::new(&codes::NOT_READY, "the gateway is shutting down; nothing was accepted")
+            AcceptError::ShuttingDown => Self::new(&codes::NOT_READY, detail),
+            AcceptError::BacklogFull { retry_after, .. } => {
+                Self::new(&codes::BACKLOG_FULL, detail).with_retry_after(retry_after)
+            }
+            AcceptError::QuotaExceeded { .. } => {
+                let fault = Fault::new("#/invites", codes::QUOTA_EXCEEDED.word, detail.clone());
+                Self::new(&codes::QUOTA_EXCEEDED, detail).with_errors(vec![fault])
             }
             AcceptError::Store(error) => error.into(),
         }

@@ -1,243 +1,22 @@
 //! The configured providers and their kinds: what they can do and how they are doing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
-use invite_core::{
-    Address, Capabilities, Limits, ListQuery, Observed, Status, StatusSource, secret::CredentialUse,
-};
-use invite_delivery::{LaneState, LastError, LastProbe};
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use invite_core::{Address, ListQuery};
 
 use crate::{
     Gateway,
     auth::{Caller, Scope},
     openapi,
-    problem::{Problem, with_title},
+    problem::Problem,
     query::{Parameters, cursor, refuse_parameters},
-    schemas::{
-        CapabilitiesSchema, CredentialUseSchema, LaneStateSchema, LastErrorSchema, LastProbeSchema,
-    },
     segment::Segment,
-    views::{reason_schema, source_schema, status_schema},
+    views::providers::{
+        KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
+    },
 };
-
-/// A configured provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Provider)]
-pub(crate) struct ProviderView {
-    /// Its name in the configuration.
-    name: String,
-    /// Its kind.
-    kind: String,
-    /// How it is doing, in a word.
-    #[schema(value_type = LaneStateSchema)]
-    state: LaneState,
-    /// Why, unless it is ready.
-    state_reason: Option<String>,
-    /// When it is tried again.
-    state_until: Option<Timestamp>,
-    /// What it can do, as configured.
-    #[schema(value_type = CapabilitiesSchema)]
-    capabilities: Capabilities,
-    /// What protects it and the gateway from each other.
-    limits: LimitsView,
-    /// Live invites, and how many there may be.
-    quota: QuotaView,
-    /// Invites in the queue.
-    queued: u64,
-    /// Calls under way in this process.
-    in_flight: u32,
-    /// The last call that did not succeed.
-    #[schema(value_type = Option<LastErrorSchema>)]
-    last_error: Option<LastError>,
-    /// Calls of this process, counted.
-    counters: CountersView,
-    /// The last credential check.
-    #[schema(value_type = Option<LastProbeSchema>)]
-    last_probe: Option<LastProbe>,
-    /// The revision of the provider document that this replica serves.
-    config_revision: i64,
-}
-
-/// The limits of a provider; durations have units, as in its configuration.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Limits)]
-struct LimitsView {
-    /// One attempt, all of it.
-    #[schema(example = "20s")]
-    timeout: String,
-    /// Calls under way at once.
-    max_in_flight: u32,
-    /// Requests started per second.
-    requests_per_second: f64,
-    /// Invites in one call.
-    max_batch: u32,
-    /// How long a first invite waits for company.
-    linger: String,
-    /// Queued invites beyond which new ones are turned away.
-    max_backlog: u64,
-    /// When a call is made again.
-    retry: RetryView,
-}
-
-/// When a call is made again.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Retry)]
-struct RetryView {
-    /// The first wait.
-    first: String,
-    /// The longest wait.
-    max: String,
-    /// Calls that were unknown and then found absent, beyond which an invite fails.
-    max_attempts: u32,
-    /// The age at which an invite that could not be sent fails.
-    give_up_after: String,
-}
-
-/// Live invites at a provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Quota)]
-struct QuotaView {
-    /// How many there may be, if an administrator limited them.
-    limit: Option<u64>,
-    /// How many there are, by our count.
-    live: u64,
-}
-
-/// Calls since the process started.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Counters)]
-struct CountersView {
-    /// By outcome.
-    #[schema(value_type = BTreeMap<String, u64>)]
-    outcomes: BTreeMap<&'static str, u64>,
-    /// By secret.
-    #[schema(value_type = Vec<CredentialUseSchema>)]
-    credentials: Vec<CredentialUse>,
-}
-
-/// The configured providers.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProviderList {
-    /// In the order of the configuration.
-    providers: Vec<ProviderView>,
-}
-
-/// A kind of provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ProviderKind)]
-pub(crate) struct KindView {
-    /// The word for it.
-    kind: &'static str,
-    /// What its providers can do unless configured otherwise.
-    #[schema(value_type = CapabilitiesSchema)]
-    capabilities: Capabilities,
-    /// JSON Schema of its part of the configuration.
-    #[schema(value_type = Object)]
-    config_schema: Value,
-    /// JSON Schema of `options.<kind>`.
-    #[schema(value_type = Object)]
-    options_schema: Value,
-}
-
-/// The kinds of providers.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct KindList {
-    /// All that this gateway knows.
-    kinds: Vec<KindView>,
-}
-
-/// An invite as a provider lists it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RemoteInvite)]
-pub(crate) struct RemoteInviteView {
-    /// The provider's own id for it.
-    provider_ref: Option<String>,
-    /// Where it stands, normalized.
-    #[schema(schema_with = status_schema)]
-    status: Status,
-    /// How that is known.
-    #[schema(schema_with = source_schema)]
-    status_source: StatusSource,
-    /// The provider's own word for its status.
-    provider_status: Option<String>,
-    /// What callers need of the provider's reply, in the provider's own names.
-    #[schema(value_type = Object)]
-    provider_data: Map<String, Value>,
-    /// When it lapses.
-    expires_at: Option<Timestamp>,
-    /// When it was made.
-    created_at: Option<Timestamp>,
-    /// The address.
-    email: Option<String>,
-    /// Given name.
-    first_name: Option<String>,
-    /// Family name.
-    last_name: Option<String>,
-    /// Phone number.
-    phone: Option<String>,
-    /// The text for the mail.
-    message: Option<String>,
-    /// Why it failed.
-    #[schema(schema_with = reason_schema)]
-    error: Option<Value>,
-}
-
-/// A page of what a provider lists.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RemoteInviteList {
-    /// The invites.
-    invites: Vec<RemoteInviteView>,
-    /// Where the next page starts; null on the last.
-    next_cursor: Option<String>,
-}
-
-impl LimitsView {
-    fn new(limits: &Limits) -> Self {
-        let Limits { retry, .. } = limits;
-        let duration = |duration: Duration| humantime::format_duration(duration).to_string();
-        Self {
-            timeout: duration(limits.timeout),
-            max_in_flight: limits.max_in_flight,
-            requests_per_second: limits.requests_per_second,
-            max_batch: limits.max_batch,
-            linger: duration(limits.linger),
-            max_backlog: limits.max_backlog,
-            retry: RetryView {
-                first: duration(retry.first),
-                max: duration(retry.max),
-                max_attempts: retry.max_attempts,
-                give_up_after: duration(retry.give_up_after),
-            },
-        }
-    }
-}
-
-impl RemoteInviteView {
-    fn new(seen: Observed) -> Self {
-        let invitee = seen.invitee.unwrap_or_default();
-        Self {
-            provider_ref: seen.provider_ref,
-            status: seen.status,
-            status_source: seen.source,
-            provider_status: seen.provider_status,
-            provider_data: seen.data,
-            expires_at: seen.expires_at,
-            created_at: seen.created_at,
-            email: Some(invitee.email).filter(|email| !email.is_empty()),
-            first_name: invitee.first_name,
-            last_name: invitee.last_name,
-            phone: invitee.phone,
-            message: invitee.message,
-            error: seen.failure.map(|error| with_title(invite_delivery::refused(None, &error))),
-        }
-    }
-}
 
 async fn view(
     gateway: &Gateway,
@@ -247,22 +26,7 @@ async fn view(
     let status = gateway.engine().provider_status(&provider.name).await?;
     // The document may have been swapped in between.
     let status = status.ok_or_else(|| Problem::not_found("provider"))?;
-    Ok(ProviderView {
-        name: provider.name.clone(),
-        kind: provider.kind.name().to_owned(),
-        state: status.state,
-        state_reason: status.reason,
-        state_until: status.until,
-        capabilities: provider.adapter.capabilities().clone(),
-        limits: LimitsView::new(&provider.limits),
-        quota: QuotaView { limit: provider.limits.quota, live: status.live },
-        queued: status.queued,
-        in_flight: status.in_flight,
-        last_error: status.last_error,
-        counters: CountersView { outcomes: status.outcomes, credentials: status.credentials },
-        last_probe: status.last_probe,
-        config_revision: configuration.revision(),
-    })
+    Ok(ProviderView::new(configuration, provider, status))
 }
 
 /// List the configured providers
@@ -337,8 +101,10 @@ pub(crate) async fn get_provider(
     tag = "providers",
     params(
         ("name" = String, Path, description = "The provider's name"),
-        ("email" = Option<String>, Query, description = "Only those to one address"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("email" = Option<String>, Query, description = "Only those to one address",
+            format = "email"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The `next_cursor` of the page before"),
     ),
     responses(
         (status = 200, description = "A page", body = RemoteInviteList),
@@ -396,11 +162,6 @@ pub(crate) async fn list_provider_kinds(
 ) -> Result<Json<KindList>, Problem> {
     caller.require(Scope::ProvidersRead)?;
     refuse_parameters(&uri)?;
-    let kinds = gateway.kinds().iter().map(|kind| KindView {
-        kind: kind.name(),
-        capabilities: kind.capabilities(),
-        config_schema: kind.config_schema().clone(),
-        options_schema: kind.options_schema().clone(),
-    });
+    let kinds = gateway.kinds().iter().map(|kind| KindView::new(&**kind));
     Ok(Json(KindList { kinds: kinds.collect() }))
 }

@@ -29,7 +29,7 @@ impl Parameters {
                 );
                 fault.suggestion = nearest(&shown, known.iter().copied()).map(str::to_owned);
                 parameters.faults.push(fault);
-            } else if value.chars().any(char::is_control) {
+            } else if value.bytes().any(|b| b.is_ascii_control()) {
                 parameters.fault(&name, "invalid", "control characters are not allowed");
             } else {
                 parameters.pairs.push((name.into_owned(), value.into_owned()));

@@ -33,7 +33,8 @@ pub(crate) struct NewInvites {
     invites: Vec<NewInviteSchema>,
     /// What to do about a person who already has a live invite at the same place: answer with that
     /// (`return_existing`, the default), fail the item (`reject`), or send another (`send`).
-    on_duplicate: Option<OnDuplicateSchema>,
+    #[schema(schema_with = on_duplicate_schema)]
+    on_duplicate: Option<String>,
 }
 
 /// One invite to create.
@@ -46,10 +47,10 @@ pub(crate) struct NewInviteSchema {
     #[schema(max_length = 254, format = "email", example = "ada@example.org")]
     email: String,
     /// Given name.
-    #[schema(schema_with = name_schema)]
+    #[schema(schema_with = first_name_schema)]
     first_name: Option<String>,
     /// Family name.
-    #[schema(schema_with = name_schema)]
+    #[schema(schema_with = last_name_schema)]
     last_name: Option<String>,
     /// `+` and 8 to 15 digits.
     #[schema(pattern = r"^\+[1-9][0-9]{7,14}$", example = "+15551234567")]
@@ -69,20 +70,6 @@ pub(crate) struct NewInviteSchema {
     /// Per provider kind, in that provider's own vocabulary; schemas in `GET /v1/provider-kinds`.
     #[schema(value_type = Option<BTreeMap<String, Map<String, Value>>>)]
     options: Option<Map<String, Value>>,
-}
-
-/// What to do about a person who already has a live invite at the same place.
-#[derive(ToSchema)]
-#[schema(as = OnDuplicate)]
-#[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes what `submission` reads")]
-pub(crate) enum OnDuplicateSchema {
-    /// Answer with the invite that exists.
-    ReturnExisting,
-    /// Fail the item.
-    Reject,
-    /// Send another.
-    Send,
 }
 
 /// A change of an invite.
@@ -120,8 +107,9 @@ pub(crate) struct RetryRequest {
     accept_duplicate_risk: Option<bool>,
 }
 
-fn text(max: usize, pattern: &str) -> Object {
+fn text(description: &str, max: usize, pattern: &str) -> Object {
     ObjectBuilder::new()
+        .description(Some(description))
         .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
         .max_length(Some(max))
         .pattern(Some(pattern))
@@ -131,23 +119,41 @@ fn text(max: usize, pattern: &str) -> Object {
 /// The name of a provider or a route, or several.
 fn targets_schema() -> Schema {
     let name = || ObjectBuilder::new().schema_type(Type::String);
+    let what = "Names of providers and routes. An invite's own wins over the request's; without \
+                any the routing rules decide. Each destination is taken once.";
     OneOfBuilder::new()
+        .description(Some(what))
         .item(name())
         .item(ArrayBuilder::new().items(name()).min_items(Some(1)))
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .into()
 }
 
-fn name_schema() -> Object {
-    text(MAX_NAME, NO_CONTROLS)
+fn on_duplicate_schema() -> Object {
+    let words = ["return_existing", "reject", "send"].map(Value::from);
+    let what = "About a person who already has a live invite at the same place: answer with that \
+                (the default), fail the item, or send another.";
+    ObjectBuilder::new()
+        .description(Some(what))
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(words.into_iter().chain([Value::Null])))
+        .build()
+}
+
+fn first_name_schema() -> Object {
+    text("Given name.", MAX_NAME, NO_CONTROLS)
+}
+
+fn last_name_schema() -> Object {
+    text("Family name.", MAX_NAME, NO_CONTROLS)
 }
 
 fn message_schema() -> Object {
-    text(MAX_MESSAGE, NO_CONTROLS_BUT_LINES)
+    text("A text for the mail.", MAX_MESSAGE, NO_CONTROLS_BUT_LINES)
 }
 
 fn external_id_schema() -> Object {
-    text(MAX_EXTERNAL_ID, NO_CONTROLS)
+    text("The caller's own id for it.", MAX_EXTERNAL_ID, NO_CONTROLS)
 }
 
 fn labels_schema() -> Object {
@@ -159,6 +165,7 @@ fn labels_schema() -> Object {
         .build();
     let value = string().max_length(Some(MAX_LABEL_VALUE)).pattern(Some(NO_CONTROLS)).build();
     ObjectBuilder::new()
+        .description(Some("Stored, filterable, used by routing rules; never sent to a provider."))
         .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
         .max_properties(Some(MAX_LABELS))
         .property_names(Some(Schema::Object(key)))

@@ -1,5 +1,8 @@
 //! What the API shows: the Invite and the other JSON documents, and their schemas.
 
+pub(crate) mod providers;
+mod schemas;
+
 use std::collections::BTreeMap;
 
 use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
@@ -14,23 +17,30 @@ use utoipa::{
 
 use crate::problem::with_title;
 
-fn words(words: impl Iterator<Item = &'static str>) -> Object {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+fn words(description: &str, words: impl Iterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new()
+        .description(Some(description))
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .build()
 }
 
 /// The statuses of an Invite.
 pub(crate) fn status_schema() -> Object {
-    words(Status::ALL.iter().map(|status| status.as_str()))
+    words("Where it stands.", Status::ALL.iter().map(|status| status.as_str()))
 }
 
 /// How a status is known.
 pub(crate) fn source_schema() -> Object {
-    words(StatusSource::ALL.iter().map(|source| source.as_str()))
+    words("How the status is known.", StatusSource::ALL.iter().map(|source| source.as_str()))
 }
+
+const OUTCOME: &str = "What is known of the effect: `not_sent` is safe to send again, `rejected` \
+     would be refused again, `throttled` later, `unknown` may have taken effect.";
 
 /// What is known of the effect of a failed call.
 pub(crate) fn outcome_schema() -> Object {
-    words(Outcome::ALL.iter().map(|outcome| outcome.as_str()))
+    words(OUTCOME, Outcome::ALL.iter().map(|outcome| outcome.as_str()))
 }
 
 /// Why an invite failed, if it did.
@@ -44,7 +54,7 @@ pub(crate) fn reason_schema() -> Schema {
 fn attempt_outcome_schema() -> Schema {
     let words = ["succeeded"].into_iter().chain(Outcome::ALL.iter().map(|word| word.as_str()));
     OneOfBuilder::new()
-        .item(self::words(words))
+        .item(self::words("What came of it; null while it is under way.", words))
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .into()
 }

@@ -269,8 +269,8 @@ impl InviteProvider for Rkvst {
             return explain_absence(&self.client, context, &remote, self.clock.now()).await;
         };
         let shown = invite.email.as_deref();
-        if !force && shown.is_some_and(|email| !is_to(email, &remote.address)) {
-            let why = "it shows another address under this invite's id";
+        if !force && shown.is_none_or(|email| !is_to(email, &remote.address)) {
+            let why = "it shows another address under this invite's id, or none";
             let error = self.client.task(doing, &people).failed(Outcome::Rejected, why);
             return Err(error.caused_by(Cause::PairingUnproven));
         }

@@ -325,13 +325,20 @@ impl InviteProvider for Securegate {
         &self,
         context: &CallContext,
         remote: &Remote,
-        _force: bool,
+        force: bool,
     ) -> Result<Observed, ProviderError> {
         let Some(RevokeAs::Rejected) = self.revoke_as else {
             return Err(ProviderError::unsupported(KIND, "withdraw an invite"));
         };
         let doing = "reading an invite before it is withdrawn";
         let present = self.read_invite(context, doing, remote).await?;
+        let shown = present.invitee.as_ref().map(|invitee| wire::canonical(&invitee.email));
+        if !force && shown.as_deref() != Some(remote.address.as_str()) {
+            let operation = self.client.operation(doing, remote.invitee.personal_data());
+            let why = "it shows another address under this invite's id, or none";
+            let error = operation.failed(Outcome::Rejected, why);
+            return Err(error.caused_by(Cause::PairingUnproven));
+        }
         match present.status {
             Status::Declined => Ok(withdrawn(present, StatusSource::Inferred)),
             // An acceptance is not overridden by a withdrawal that did not know of it.

@@ -44,6 +44,10 @@ CREATE TABLE invites (
     duplicate_effect BIGINT NOT NULL,
     revoke_sent BIGINT NOT NULL,
     queued_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    absent_since BIGINT,
+    lookups BIGINT NOT NULL,
+    found_absent BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
 
@@ -57,6 +61,8 @@ CREATE INDEX invites_due ON invites (provider, next_attempt_at, id) WHERE status
 -- Counts per provider, and what is to be asked about again.
 CREATE INDEX invites_live ON invites (provider, status, coalesce(checked_at, 0), expires_at)
     WHERE status IN ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent');
+CREATE INDEX invites_doubtful ON invites (provider, next_attempt_at, id) WHERE status = 'unknown';
+CREATE INDEX invites_failed ON invites (id) WHERE status = 'failed';
 CREATE INDEX invites_leased ON invites (lease_until) WHERE status = 'sending';
 CREATE INDEX invites_person ON invites (address, destination);
 CREATE INDEX invites_batch ON invites (batch_id, item_index);

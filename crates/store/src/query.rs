@@ -11,7 +11,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
-    rows::{COLUMNS, LIVE, OPEN, read_invite},
+    rows::{COLUMNS, IN_DOUBT, OPEN, read_invite},
     statement::{Fields, Statement, Value, chunks},
 };
 
@@ -156,14 +156,9 @@ impl Store {
         before: Option<InviteId>,
         limit: u32,
     ) -> Result<InvitePage, Error> {
-        let mut statement = select(filter, self.clock_now());
-        if let Some(before) = before {
-            statement = statement.text(" AND id < ").bind(before.to_string());
-        }
         let limit = limit.max(1);
         // One more than asked for tells whether there is a next page.
-        let statement =
-            statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit).saturating_add(1));
+        let statement = list(filter, before, i64::from(limit) + 1, self.clock_now());
         let mut connection = self.reader().await?;
         let mut invites = statement.all(&mut connection, read_invite).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -221,6 +216,21 @@ impl Store {
         let counts =
             statement.all(&mut connection, |row| Ok((row.parsed()?, row.count()?))).await?;
         Ok(counts.into_iter().collect())
+    }
+
+    /// An attempt's invites, by their place in its call.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn attempt_invites(&self, attempt: AttemptId) -> Result<Vec<InviteRecord>, Error> {
+        let mut connection = self.reader().await?;
+        let ids: Vec<InviteId> =
+            Statement::new("SELECT invite_id FROM attempt_invites WHERE attempt_id = ")
+                .bind(attempt.to_string())
+                .text(" ORDER BY position")
+                .all(&mut connection, |row| row.parsed())
+                .await?;
+        read_invites(&mut connection, &ids, "").await
     }
 
     /// The attempts made for an invite, oldest first.
@@ -299,39 +309,100 @@ fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
         .text(" THEN 'expired' ELSE status END")
 }
 
-fn select(filter: &InviteFilter, now: Timestamp) -> Statement<'_> {
-    let mut statement = select_invites().text(" WHERE true");
-    let equal = [
-        (" AND tenant = ", filter.tenant.clone()),
-        (" AND batch_id = ", filter.batch_id.map(|id| id.to_string())),
-        (" AND address = ", filter.address.as_ref().map(|a| a.as_str().to_owned())),
-        (" AND external_id = ", filter.external_id.clone()),
-    ];
-    for (text, value) in equal {
+/// The page of a list. Newest first along an index, which a planner that knows nothing of the
+/// values in a column cannot find by itself: conditions that few invites meet name their ids, and
+/// without one of those a label leads.
+fn list(
+    filter: &InviteFilter,
+    before: Option<InviteId>,
+    limit: i64,
+    now: Timestamp,
+) -> Statement<'_> {
+    let narrow = narrow_conditions(filter);
+    let leading = filter.labels.first().filter(|_| narrow.is_empty());
+    let (mut statement, key) = match leading {
+        None => (select_invites().text(" WHERE true"), "id"),
+        Some((name, value)) => (
+            Statement::new("SELECT ")
+                .text(COLUMNS)
+                // SQLite takes the tables of a CROSS JOIN in their order.
+                .text(" FROM invite_labels AS label CROSS JOIN invites WHERE id = label.invite_id")
+                .text(" AND label.name = ")
+                .bind(name)
+                .text(" AND label.value = ")
+                .bind(value),
+            "label.invite_id",
+        ),
+    };
+    let mut page = before.map(|before| before.to_string());
+    for (condition, value) in narrow {
+        statement = statement.text(" AND id IN (SELECT id FROM invites WHERE ").text(condition);
         if let Some(value) = value {
-            statement = statement.text(text).bind(value);
+            statement = statement.bind(value);
         }
+        // In here, so that it is not taken for a better way to find the invites.
+        if let Some(before) = page.take() {
+            statement = statement.text(" AND id < ").bind(before);
+        }
+        statement = statement.text(")");
+    }
+    for (name, value) in filter.labels.iter().skip(usize::from(leading.is_some())) {
+        statement = statement
+            .text(" AND EXISTS (SELECT 1 FROM invite_labels AS other WHERE other.invite_id = id")
+            .text(" AND other.name = ")
+            .bind(name)
+            .text(" AND other.value = ")
+            .bind(value)
+            .text(")");
+    }
+    statement = wide_conditions(statement, filter, now);
+    if let Some(before) = page {
+        statement = statement.text(" AND ").text(key).text(" < ").bind(before);
+    }
+    statement.text(" ORDER BY ").text(key).text(" DESC LIMIT ").bind(limit)
+}
+
+/// Conditions that few invites meet, each with an index of its own.
+fn narrow_conditions(filter: &InviteFilter) -> Vec<(&'static str, Option<String>)> {
+    let only = |statuses: &[Status]| {
+        !filter.statuses.is_empty() && filter.statuses.iter().all(|s| statuses.contains(s))
+    };
+    let mut conditions = Vec::new();
+    if let Some(id) = filter.batch_id {
+        conditions.push(("batch_id = ", Some(id.to_string())));
+    }
+    if let Some(address) = &filter.address {
+        conditions.push(("address = ", Some(address.as_str().to_owned())));
+    }
+    if let Some(id) = &filter.external_id {
+        conditions.push(("external_id = ", Some(id.clone())));
+    }
+    if only(&[Status::Failed]) {
+        conditions.push(("status = 'failed'", None));
+    }
+    if only(&[Status::Sending, Status::Unknown]) {
+        conditions.push((IN_DOUBT, None));
+    }
+    conditions
+}
+
+/// Conditions that many invites meet.
+fn wide_conditions<'a>(
+    mut statement: Statement<'a>,
+    filter: &'a InviteFilter,
+    now: Timestamp,
+) -> Statement<'a> {
+    if let Some(tenant) = &filter.tenant {
+        statement = statement.text(" AND tenant = ").bind(tenant);
     }
     if !filter.providers.is_empty() {
         let providers = filter.providers.iter().map(Value::from);
         statement = statement.text(" AND provider IN (").values(providers).text(")");
     }
     if !filter.statuses.is_empty() {
-        if filter.statuses.iter().all(|status| status.is_live()) {
-            // Follows from what comes next, and lets the index `invites_live` serve.
-            statement = statement.text(" AND ").text(LIVE);
-        }
         let statuses = filter.statuses.iter().map(|status| Value::from(status.as_str()));
         statement =
             status_now(statement.text(" AND "), now).text(" IN (").values(statuses).text(")");
-    }
-    for (name, value) in &filter.labels {
-        statement = statement
-            .text(" AND id IN (SELECT invite_id FROM invite_labels WHERE name = ")
-            .bind(name)
-            .text(" AND value = ")
-            .bind(value)
-            .text(")");
     }
     let times = [
         (" AND created_at > ", filter.created_after),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::{
     Error, InviteRecord, Store,
     query::select_invites,
-    rows::{COLUMNS, LIVE, OPEN, UNSETTLED, read_invite},
+    rows::{COLUMNS, LIVE, UNSETTLED, read_invite},
     statement::{Statement, Value, chunks},
 };
 
@@ -97,6 +97,45 @@ impl Store {
             .await
     }
 
+    /// Invites of a provider whose effect is not known and that are to be looked up by `now`,
+    /// longest due first.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn doubtful(
+        &self,
+        provider: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<InviteRecord>, Error> {
+        let mut connection = self.reader().await?;
+        select_invites()
+            .text(" WHERE status = 'unknown' AND provider = ")
+            .bind(provider)
+            .text(" AND next_attempt_at <= ")
+            .bind(now)
+            .text(" ORDER BY next_attempt_at, id LIMIT ")
+            .bind(i64::from(limit))
+            .all(&mut connection, read_invite)
+            .await
+    }
+
+    /// When the next look-up of this provider is due, if any is.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn next_lookup(&self, provider: &str) -> Result<Option<Timestamp>, Error> {
+        let mut connection = self.reader().await?;
+        let next = Statement::new(
+            "SELECT min(next_attempt_at) FROM invites WHERE status = 'unknown' AND provider = ",
+        )
+        .bind(provider)
+        .text(" AND next_attempt_at IS NOT NULL")
+        .first(&mut connection, |row| row.optional_time())
+        .await?;
+        Ok(next.flatten())
+    }
+
     /// Invites of a provider that are open there, also past their `expires_at`, and that it was not
     /// asked about since `before`; longest ago first.
     ///
@@ -108,19 +147,30 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
+        let limit = i64::from(limit);
+        let mut statement = select_invites().text(" WHERE id IN (");
+        // A walk along one index for each status.
+        for (place, status) in Status::ALL.iter().filter(|s| s.is_open_at_provider()).enumerate() {
+            statement = statement
+                .text(if place == 0 { "" } else { " UNION ALL " })
+                .text("SELECT id FROM (SELECT id FROM invites WHERE ")
+                // Follows from what comes next, and lets the index `invites_live` serve.
+                .text(LIVE)
+                .text(" AND provider = ")
+                .bind(provider)
+                .text(" AND status = ")
+                .bind(status.as_str())
+                .text(" AND coalesce(checked_at, 0) < ")
+                .bind(before)
+                .text(" ORDER BY coalesce(checked_at, 0) LIMIT ")
+                .bind(limit)
+                .text(") AS ")
+                .text(status.as_str());
+        }
         let mut connection = self.reader().await?;
-        select_invites()
-            .text(" WHERE provider = ")
-            .bind(provider)
-            .text(" AND ")
-            .text(OPEN)
-            // Follows from the line before, and lets the index `invites_live` serve.
-            .text(" AND ")
-            .text(LIVE)
-            .text(" AND coalesce(checked_at, 0) < ")
-            .bind(before)
-            .text(" ORDER BY coalesce(checked_at, 0), id LIMIT ")
-            .bind(i64::from(limit))
+        statement
+            .text(") ORDER BY coalesce(checked_at, 0), id LIMIT ")
+            .bind(limit)
             .all(&mut connection, read_invite)
             .await
     }

@@ -87,6 +87,14 @@ pub struct InviteState {
     /// When it last entered the queue by a person's doing: accepted, or retried. What is given up
     /// for its age is measured from here.
     pub queued_at: Timestamp,
+    /// When the call whose effect is not known ended, or began to be waited out anew.
+    pub ended_at: Option<Timestamp>,
+    /// When the first look-up that counts began to show that it took no effect.
+    pub absent_since: Option<Timestamp>,
+    /// Look-ups made for the present doubt.
+    pub lookups: u32,
+    /// Calls that were unknown and then found without effect.
+    pub found_absent: u32,
     /// When any of this was last written; the store sets it.
     pub updated_at: Timestamp,
 }
@@ -112,6 +120,10 @@ impl InviteState {
             duplicate_effect: false,
             revoke_sent: false,
             queued_at: now,
+            ended_at: None,
+            absent_since: None,
+            lookups: 0,
+            found_absent: 0,
             updated_at: now,
         }
     }
@@ -179,7 +191,7 @@ pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, ki
      call_key, params, address, invitee, external_id, labels, created_at, status, status_source, \
      provider_ref, provider_status, provider_data, expires_at, checked_at, sent_at, \
      attempt_count, next_attempt_at, lease_until, holder, group_id, error, duplicate_effect, \
-     revoke_sent, queued_at, updated_at";
+     revoke_sent, queued_at, ended_at, absent_since, lookups, found_absent, updated_at";
 
 /// Sets the state from rows of `id` and [`state_values`].
 pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
@@ -188,7 +200,8 @@ pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
      sent_at = v.column9, attempt_count = v.column10, next_attempt_at = v.column11, \
      lease_until = v.column12, holder = v.column13, group_id = v.column14, error = v.column15, \
      duplicate_effect = v.column16, revoke_sent = v.column17, queued_at = v.column18, \
-     updated_at = v.column19";
+     ended_at = v.column19, absent_since = v.column20, lookups = v.column21, \
+     found_absent = v.column22, updated_at = v.column23";
 
 pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error> {
     Ok(InviteRecord {
@@ -224,6 +237,10 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
             duplicate_effect: fields.flag()?,
             revoke_sent: fields.flag()?,
             queued_at: fields.time()?,
+            ended_at: fields.optional_time()?,
+            absent_since: fields.optional_time()?,
+            lookups: fields.count()?,
+            found_absent: fields.count()?,
             updated_at: fields.time()?,
         },
     })
@@ -250,7 +267,7 @@ pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value
 }
 
 /// The state's values, in the order of [`SET_STATE`].
-pub(crate) fn state_values(state: &InviteState) -> [Value<'_>; 18] {
+pub(crate) fn state_values(state: &InviteState) -> [Value<'_>; 22] {
     [
         state.status.as_str().into(),
         state.source.as_str().into(),
@@ -269,6 +286,10 @@ pub(crate) fn state_values(state: &InviteState) -> [Value<'_>; 18] {
         state.duplicate_effect.into(),
         state.revoke_sent.into(),
         state.queued_at.into(),
+        state.ended_at.into(),
+        state.absent_since.into(),
+        i64::from(state.lookups).into(),
+        i64::from(state.found_absent).into(),
         state.updated_at.into(),
     ]
 }

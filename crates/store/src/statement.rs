@@ -14,8 +14,8 @@ use sqlx::{
 
 use crate::{Error, db::Dialect};
 
-/// Rows in one statement at most. The widest row, of 32 values, stays under SQLite's 32,766
-/// variables with it, and PostgreSQL's 65,535.
+/// Rows in one statement at most. Rows of up to 60 values stay under SQLite's 32,766 variables with
+/// it, and under PostgreSQL's 65,535.
 const MAX_ROWS: usize = 512;
 
 /// Cuts rows into chunks for one statement each. Their sizes are powers of two, so that a

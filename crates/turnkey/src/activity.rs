@@ -150,7 +150,7 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 /// `Rejected` if it failed or was rejected, for all of them; `Unknown` if it completed with other ids
-/// than one for each.
+/// than one for each, or is under way and cannot be followed.
 pub fn observe(
     activity: &Activity,
     subject: &Subject<'_>,
@@ -182,6 +182,9 @@ pub fn observe(
         // CREATED, PENDING, and words that are not known yet: Turnkey is still at it.
         _ => Status::Sending,
     };
+    if activity.id.is_none() {
+        return Err(task.unreadable("it is under way, but has no id to be followed by"));
+    }
     Ok(vec![observed(activity, subject, None, status); count.unwrap_or(1)])
 }
 

@@ -153,7 +153,6 @@ impl Settings {
                 Options::default()
             }),
         };
-        let of_options = faults.len();
         let sender = options.sender_user_id.map(|id| uuid(&id, "/sender_user_id", &mut faults));
         let tags = options.receiver_user_tags.map(|ids| tags(&ids, &mut faults));
         if options.receiver_user_name.as_deref().is_some_and(is_blank) {
@@ -162,7 +161,8 @@ impl Settings {
         let mut faults: Vec<Fault> =
             faults.into_iter().map(|f| f.under("/options/turnkey")).collect();
         let name = options.receiver_user_name.or_else(|| full_name(invite));
-        if name.is_none() && of_options == 0 {
+        let is_named = invite.options.get(KIND).is_some_and(|o| !o["receiver_user_name"].is_null());
+        if name.is_none() && !is_named {
             faults.push(Fault::new(
                 "/first_name",
                 "required",
@@ -360,6 +360,10 @@ mod tests {
         );
         assert_eq!(faults(json!({"access_type": "ACCESS_TYPE_NONE"}), Some("Ada")).len(), 1);
         assert_eq!(faults(json!([]), Some("Ada")).len(), 1);
+        assert_eq!(
+            faults(json!({"organization_id": "x"}), None),
+            [at("organization_id", "unknown-member"), ("/first_name".into(), "required".into())]
+        );
     }
 
     #[test]

@@ -166,8 +166,9 @@ impl RpcStatus {
         let message = self.message.as_deref().unwrap_or_default().to_lowercase();
         let words: Vec<&str> = message.split_whitespace().filter(|w| !w.contains("://")).collect();
         let text = words.join(" ");
-        !text.contains("too many requests")
-            && ["quota", "resource limit", "limit reached"].iter().any(|word| text.contains(word))
+        let speaks_of = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        !speaks_of(&["too many requests", "rate limit"])
+            && speaks_of(&["quota", "resource limit", "limit reached", "reached its limit"])
     }
 
     fn is_policy_denial(&self) -> bool {
@@ -349,6 +350,10 @@ mod tests {
         );
         assert_eq!(
             plain(429, 8, "resource limit reached: invitations"),
+            (rejected, Cause::Quota, exhausted.clone())
+        );
+        assert_eq!(
+            plain(429, 8, "organization has reached its limit of 100 invitations"),
             (rejected, Cause::Quota, exhausted.clone())
         );
         assert_eq!(

@@ -200,8 +200,13 @@ impl InviteProvider for Turnkey {
         })?;
         let mut own = String::new();
         if params.iter().any(|params| params.sender_user_id.is_none()) {
-            let asked = self.client.sender(context, &task, organization_id).await;
-            own = asked.map_err(without_effect)?;
+            own = match context.is_offline() {
+                true => "(whoami)".into(),
+                false => {
+                    let asked = self.client.sender(context, &task, organization_id).await;
+                    asked.map_err(without_effect)?
+                }
+            };
         }
         let invitations =
             recipients.iter().zip(&params).map(|(recipient, params)| InvitationParams {
@@ -278,6 +283,10 @@ impl InviteProvider for Turnkey {
 
     async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
         let task = self.task("listing invitations").about(query.email.as_deref().into_iter());
+        if query.cursor.is_some() {
+            let why = "there is no such page: all invitations are one page";
+            return Err(task.error(Outcome::Rejected, why));
+        }
         let organization_id = query.scope.as_deref().unwrap_or(&self.settings.organization_id);
         let mut invites: Vec<Observed> =
             match self.client.invitations(context, &task, organization_id, true).await? {
@@ -805,6 +814,20 @@ mod tests {
         provider.clock.advance(std::time::Duration::from_secs(3601));
         get("one").await;
         assert_eq!(server.steps()[4..], ["get_organization", "list_activities"]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_key_or_a_throttle_is_no_refusal_of_the_organization() {
+        for http in [401, 429, 500] {
+            let server = Canned::start(move |_| (http, json!({"message": "quota"}))).await;
+            let provider = server.provider(json!({}));
+            let invite = remote(&server.url, Some("one"), json!({}));
+            for _ in 0..2 {
+                let error = provider.get(&context(), &invite).await.unwrap_err();
+                assert_eq!(error.http_status, Some(http));
+            }
+            assert_eq!(server.steps(), ["get_organization", "get_organization"]);
+        }
     }
 
     #[tokio::test]

@@ -103,6 +103,8 @@ pub(crate) enum Event {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pause: Option<Pause>,
+    /// Until when the provider is left alone so that its rate limit is not run into.
+    eased: Option<Timestamp>,
     failures: u32,
     /// The revision under which the credential has created something.
     pub created_under: Option<i64>,
@@ -122,9 +124,13 @@ impl State {
     /// How long no call may be made; `None` if one may be made now. After a pause only one call is
     /// under way until one succeeds.
     pub fn wait(&self, now: Timestamp, in_flight: u32) -> Option<Duration> {
-        let pause = self.pause.as_ref()?;
-        let left = Duration::try_from(pause.until.duration_since(now)).unwrap_or(Duration::ZERO);
-        if left > Duration::ZERO {
+        let left = |until: Timestamp| {
+            let left = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+            (left > Duration::ZERO).then_some(left)
+        };
+        let eased = self.eased.and_then(left);
+        let Some(pause) = &self.pause else { return eased };
+        if let Some(left) = left(pause.until).max(eased) {
             return Some(left);
         }
         (in_flight > 0).then_some(Duration::from_secs(60))
@@ -173,6 +179,11 @@ impl State {
         });
     }
 
+    /// The provider's rate budget runs out: it is left alone for a while.
+    pub fn ease(&mut self, now: Timestamp, by: Duration, retry: &Retry) {
+        self.eased = now.saturating_add(by.min(retry.max)).ok();
+    }
+
     /// The document or a secret changed: what it was paused for may be over.
     pub fn resume(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.pause {
@@ -188,7 +199,13 @@ impl State {
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
         match &self.pause {
             _ if !enabled => (LaneState::Disabled, Some("enabled = false".to_owned()), None),
-            None => (LaneState::Ready, None, None),
+            None => match self.eased.filter(|until| *until > now) {
+                Some(until) => {
+                    let reason = "the provider's rate limit is nearly used up".to_owned();
+                    (LaneState::Slowed, Some(reason), Some(until))
+                }
+                None => (LaneState::Ready, None, None),
+            },
             Some(pause) => {
                 let state = match pause {
                     Pause { credentials: true, .. } => LaneState::Misconfigured,
@@ -254,6 +271,15 @@ mod tests {
         assert_eq!(state.describe(true, now()).0, LaneState::Misconfigured);
         state.resume(now());
         assert_eq!(state.wait(now(), 0), None);
+    }
+
+    #[test]
+    fn a_rate_limit_nearly_used_up_slows_the_lane_for_a_while() {
+        let mut state = State::default();
+        state.ease(now(), Duration::from_secs(2), &Retry::default());
+        assert_eq!(state.wait(now(), 0), Some(Duration::from_secs(2)));
+        assert_eq!(state.describe(true, now()).0, LaneState::Slowed);
+        assert_eq!(state.wait(now() + Duration::from_secs(2), 0), None);
     }
 
     #[test]

@@ -51,6 +51,10 @@ async fn every_member_of_the_state_reads_back(db: &Db) {
         duplicate_effect: true,
         revoke_sent: true,
         queued_at: seconds(-3),
+        ended_at: Some(seconds(-4)),
+        absent_since: Some(seconds(-5)),
+        lookups: 6,
+        found_absent: 7,
         updated_at: now(),
     };
     let written = wanted.clone();

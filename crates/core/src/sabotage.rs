@@ -1,0 +1,73 @@
+//! Where the fault campaign (`tests/faults`) gets its hands into the process: labelled places at which
+//! it dies, and a rule of the engine that it breaks to prove that the campaign would notice.
+//!
+//! Only debug builds have any of it. In a release build every function here is empty.
+
+#[cfg(debug_assertions)]
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+/// Every label that [`crash_point`] is called with.
+pub const CRASH_POINTS: &[&str] = &[
+    "accept-before-commit",
+    "accept-after-commit",
+    "claim-before-commit",
+    "claim-after-commit",
+    "create-after-reply",
+    "create-after-record",
+    "follow-after-renewal",
+    "reconcile-before-request",
+    "reconcile-after-reply",
+    "reconcile-after-record",
+    "operation-before-request",
+    "operation-after-reply",
+];
+
+#[cfg(debug_assertions)]
+static CRASH: OnceLock<(String, AtomicU32)> = OnceLock::new();
+#[cfg(debug_assertions)]
+static BLIND_RESEND: OnceLock<()> = OnceLock::new();
+
+/// Arms the process: `crash` is `label:n`, to die when `label` is reached for the `n`th time.
+///
+/// # Errors
+/// A label that is none, or an `n` that is no number from 1.
+#[cfg(debug_assertions)]
+pub fn arm(crash: Option<&str>, blind_resend: bool) -> Result<(), String> {
+    if let Some(text) = crash {
+        let (label, n) = text.split_once(':').unwrap_or((text, "1"));
+        if !CRASH_POINTS.contains(&label) {
+            return Err(format!("`{label}` is no crash point"));
+        }
+        let n = n.parse().ok().filter(|n| *n > 0).ok_or(format!("`{n}` is no number from 1"))?;
+        // The first to arm wins; there is only one.
+        let _ = CRASH.set((label.to_owned(), AtomicU32::new(n)));
+    }
+    if blind_resend {
+        let _ = BLIND_RESEND.set(());
+    }
+    Ok(())
+}
+
+/// Dies here, at once and without cleaning up, if armed for it.
+#[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "empty in release builds"))]
+pub fn crash_point(label: &'static str) {
+    #[cfg(debug_assertions)]
+    if let Some((armed, left)) = CRASH.get()
+        && armed == label
+        && left.fetch_sub(1, Ordering::AcqRel) == 1
+    {
+        std::process::abort();
+    }
+}
+
+/// Whether the engine is to send again without grounds.
+pub fn resends_blindly() -> bool {
+    #[cfg(debug_assertions)]
+    let blindly = BLIND_RESEND.get().is_some();
+    #[cfg(not(debug_assertions))]
+    let blindly = false;
+    blindly
+}

@@ -1,0 +1,470 @@
+//! Finding out what became of calls whose outcome is unknown.
+//!
+//! Beside each lane of creates runs this one: it looks up what is in doubt, one destination at a
+//! time, or repeats the frozen bytes where the provider takes equal bytes as one call. What an answer
+//! means for an invite is decided in [`crate::transition::look`].
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use invite_config::Provider;
+use invite_core::{
+    AttemptId, Destination, Doubt, InviteId, Observed, Outcome, PreparedCall, ProviderError,
+    Recipient, Sighting, Status,
+    http::{CallContext, Exchange},
+    random,
+    sabotage::crash_point,
+};
+use invite_store::{AttemptEnd, Change, InviteRecord, NewAttempt};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    attempt::{self, recipient},
+    engine::Inner,
+    fault,
+    lane::Lane,
+    transition::{self, Lookup, Verdict},
+};
+
+/// How long equal bytes are surely taken as one call: the provider's window is an hour.
+const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
+/// Invites looked up at once.
+const AT_ONCE: u32 = 500;
+
+/// One call in doubt, with all of its invites.
+struct Case {
+    attempt: AttemptId,
+    call: Option<PreparedCall>,
+    started_at: Timestamp,
+    first_attempt_at: Timestamp,
+    /// In the order of the call.
+    invites: Vec<InviteRecord>,
+    recipients: Vec<Recipient>,
+}
+
+/// What was learnt of a case.
+struct Answer {
+    verdicts: Vec<Verdict>,
+    outcome: &'static str,
+    error: Option<ProviderError>,
+    exchange: Option<Exchange>,
+}
+
+/// Runs until shutdown.
+pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
+    while !engine.stopping.is_cancelled() {
+        let pause = match step(&engine, &lane).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::error!(provider.name = lane.name, %error, "look-ups cannot read or write the store");
+                Duration::from_secs(1)
+            }
+        };
+        tokio::select! {
+            () = lane.doubt.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = engine.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// Looks up what is due at one destination; says how long to wait then.
+async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_store::Error> {
+    let idle = lane.idle(engine);
+    let document = engine.live.current();
+    let Some(provider) = document.provider(&lane.name).cloned() else { return Ok(idle) };
+    if lane.hold(engine).await?.is_none() {
+        return Ok(idle);
+    }
+    let now = engine.clock.now();
+    let due = engine.store.doubtful(&lane.name, now, AT_ONCE).await?;
+    let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
+        let next = engine.store.next_lookup(&lane.name).await?;
+        let wait = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        return Ok(wait.unwrap_or(idle).min(idle));
+    };
+    let cases = gather(engine, &destination, due).await?;
+    if cases.is_empty() {
+        tracing::error!(provider.name = lane.name, "invites are unknown without an attempt");
+        return Ok(idle);
+    }
+    let (repeats, lookups): (Vec<Case>, Vec<Case>) =
+        cases.into_iter().partition(|case| is_repeatable(&provider, case, engine.clock.now()));
+    for case in repeats {
+        repeat(engine, lane, &provider, document.revision(), case).await?;
+    }
+    if !lookups.is_empty() {
+        look_up(engine, lane, &provider, document.revision(), destination, lookups).await?;
+    }
+    // While the lane is paused its look-ups are one a pause.
+    let pause = lane.with_state(|state| state.wait(engine.clock.now(), 0));
+    Ok(pause.unwrap_or(Duration::ZERO).min(idle))
+}
+
+async fn gather(
+    engine: &Inner,
+    destination: &Destination,
+    due: Vec<InviteRecord>,
+) -> Result<Vec<Case>, invite_store::Error> {
+    let mut cases: BTreeMap<AttemptId, Case> = BTreeMap::new();
+    for invite in due.into_iter().filter(|invite| invite.destination.as_ref() == Some(destination))
+    {
+        let Some(attempt) = invite.state.holder else { continue };
+        if cases.contains_key(&attempt) {
+            continue;
+        }
+        let attempts = engine.store.attempts(invite.id).await?;
+        let first = attempts.iter().find(|view| view.operation == "create");
+        let Some(view) = attempts.iter().find(|view| view.id == attempt) else { continue };
+        let invites = engine.store.attempt_invites(attempt).await?;
+        let (invites, recipients) =
+            invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
+        cases.insert(
+            attempt,
+            Case {
+                attempt,
+                call: view.call.clone(),
+                started_at: view.started_at,
+                first_attempt_at: first.map_or(view.started_at, |view| view.started_at),
+                invites,
+                recipients,
+            },
+        );
+    }
+    Ok(cases.into_values().collect())
+}
+
+/// Equal bytes are one call there, and still will be when they arrive.
+fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
+    let age = Duration::try_from(now.duration_since(case.started_at)).unwrap_or(Duration::ZERO);
+    let known = case.invites.iter().any(|invite| !invite.state.provider_data.is_empty());
+    provider.adapter.capabilities().create.idempotent
+        && case.call.is_some()
+        && !known
+        && age < REPEAT_FOR
+}
+
+/// Sends the frozen bytes again; only a reply that carries the call's effect settles anything.
+async fn repeat(
+    engine: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    provider: &Provider,
+    revision: i64,
+    case: Case,
+) -> Result<(), invite_store::Error> {
+    let Some(call) = &case.call else { return Ok(()) };
+    lane.take_token(&provider.limits).await;
+    crash_point("reconcile-before-request");
+    let (began, started) = (engine.clock.now(), Instant::now());
+    let context = CallContext::new(provider.limits.timeout);
+    let reply = provider.adapter.create(&context, call, &case.recipients).await;
+    crash_point("reconcile-after-reply");
+    let n = case.invites.len();
+    let (verdicts, error) = match reply {
+        Ok(results) => {
+            let verdict = |i: usize| match results.get(i) {
+                Some(Ok(seen)) => Verdict::Exists(Box::new(seen.clone())),
+                Some(Err(error)) if error.outcome == Outcome::Rejected => {
+                    Verdict::Refused(fault::refused(Some(&provider.name), error))
+                }
+                _ => Verdict::CannotTell,
+            };
+            ((0..n).map(verdict).collect(), None)
+        }
+        // A refusal that came with 2xx is the provider's word on the call itself.
+        Err(error) if error.outcome == Outcome::Rejected && answered(&error) => {
+            let refused = Verdict::Refused(fault::refused(Some(&provider.name), &error));
+            (vec![refused; n], Some(error))
+        }
+        Err(error) => (vec![Verdict::CannotTell; n], Some(error)),
+    };
+    attempt::count(
+        &lane.name,
+        "reconcile",
+        error.as_ref().map_or("succeeded", |error| error.outcome.as_str()),
+        started.elapsed(),
+    );
+    let answer = Answer {
+        verdicts,
+        outcome: error.as_ref().map_or("succeeded", |error| error.outcome.as_str()),
+        error,
+        exchange: context.exchanges().into_iter().next(),
+    };
+    record(engine, lane, provider, revision, &case, began, answer).await
+}
+
+fn answered(error: &ProviderError) -> bool {
+    error.http_status.is_some_and(|status| (200..300).contains(&status))
+}
+
+/// One listing for everything in doubt at a destination.
+async fn look_up(
+    engine: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    provider: &Provider,
+    revision: i64,
+    destination: Destination,
+    cases: Vec<Case>,
+) -> Result<(), invite_store::Error> {
+    // An attempt without a call was never sent: preparing it failed, or was cut short.
+    let (cases, never_sent): (Vec<_>, Vec<_>) =
+        cases.into_iter().partition(|case| case.call.is_some());
+    let began = engine.clock.now();
+    for case in never_sent {
+        release(engine, lane, &case).await?;
+    }
+    let doubts: Vec<Doubt> = cases.iter().filter_map(Case::doubt).collect();
+    if doubts.is_empty() {
+        return Ok(());
+    }
+    let (seen, exchange, took) =
+        search(lane, provider, invite_core::Lookup { destination: destination.clone(), doubts })
+            .await;
+    let outcome = seen.as_ref().map_or_else(|error| error.outcome.as_str(), |_| "succeeded");
+    attempt::count(&lane.name, "reconcile", outcome, took);
+    if let Err(error) = &seen {
+        tracing::warn!(provider.name = lane.name, %error, "a look-up did not come to an end");
+    }
+    let held = match &seen {
+        Ok(seen) => engine.store.find_held(&destination, &refs(seen)).await?,
+        Err(_) => BTreeMap::new(),
+    };
+    for (place, case) in cases.iter().enumerate() {
+        let verdicts = match &seen {
+            Ok(seen) => {
+                let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
+                verdicts(provider, case, sightings, &held)
+            }
+            Err(_) => vec![Verdict::CannotTell; case.invites.len()],
+        };
+        let answer = Answer {
+            verdicts,
+            outcome,
+            error: seen.as_ref().err().cloned(),
+            exchange: exchange.clone(),
+        };
+        record(engine, lane, provider, revision, case, began, answer).await?;
+    }
+    Ok(())
+}
+
+/// Asks page by page; each request has its own time-out and takes its own token.
+async fn search(
+    lane: &Lane,
+    provider: &Provider,
+    lookup: invite_core::Lookup,
+) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Option<Exchange>, Duration) {
+    let started = Instant::now();
+    let mut reconciliation = provider.adapter.reconcile(lookup);
+    loop {
+        lane.take_token(&provider.limits).await;
+        let context = CallContext::new(provider.limits.timeout);
+        crash_point("reconcile-before-request");
+        let step = reconciliation.step(&context).await;
+        crash_point("reconcile-after-reply");
+        let exchange = context.exchanges().pop();
+        match step {
+            Ok(None) => {}
+            Ok(Some(seen)) => return (Ok(seen), exchange, started.elapsed()),
+            Err(error) => return (Err(error), exchange, started.elapsed()),
+        }
+    }
+}
+
+fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
+    let of = |sighting: &Sighting| {
+        let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
+        exact.chain(sighting.near.iter().cloned()).collect::<Vec<_>>()
+    };
+    seen.iter().flatten().flat_map(of).collect()
+}
+
+/// What ours do not hold decides.
+fn verdicts(
+    provider: &Provider,
+    case: &Case,
+    sightings: &[Sighting],
+    held: &BTreeMap<String, InviteId>,
+) -> Vec<Verdict> {
+    let verdict = |(i, invite): (usize, &InviteRecord)| {
+        let Some(sighting) = sightings.get(i) else { return Verdict::CannotTell };
+        let is_free = |id: &str| held.get(id).is_none_or(|holder| *holder == invite.id);
+        let free = |seen: &&Observed| seen.provider_ref.as_deref().is_none_or(is_free);
+        let mut exact: Vec<&Observed> = sighting.exact.iter().filter(free).collect();
+        exact.sort_by_key(|seen| seen.created_at);
+        match exact.first() {
+            Some(seen) if seen.status == Status::Failed => {
+                let refused =
+                    ProviderError::new(Outcome::Rejected, "the provider ended it without effect");
+                let error = seen.failure.as_ref().unwrap_or(&refused);
+                Verdict::Refused(fault::refused(Some(&provider.name), error))
+            }
+            Some(seen) => Verdict::Exists(Box::new((*seen).clone())),
+            None if sighting.near.iter().any(|id| is_free(id)) => Verdict::CannotTell,
+            None if sighting.complete => Verdict::Absent,
+            None => Verdict::CannotTell,
+        }
+    };
+    case.invites.iter().enumerate().map(verdict).collect()
+}
+
+/// Stores what was learnt, as an attempt of its own.
+async fn record(
+    engine: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    provider: &Provider,
+    revision: i64,
+    case: &Case,
+    began: Timestamp,
+    answer: Answer,
+) -> Result<(), invite_store::Error> {
+    let id = AttemptId::generate();
+    let exchange = answer.exchange.unwrap_or_default();
+    let lookups = case.lookups(engine, provider, began, &answer.verdicts);
+    let verdicts = answer.verdicts;
+    let change = Change {
+        begin: Some(NewAttempt {
+            id,
+            provider: provider.name.clone(),
+            operation: "reconcile",
+            call: None,
+            config_revision: revision,
+            traceparent: None,
+            started_at: began,
+        }),
+        end: Some(AttemptEnd {
+            id,
+            finished_at: engine.clock.now(),
+            outcome: answer.outcome.to_owned(),
+            http_status: exchange.status,
+            detail: answer.error.map(|error| error.message),
+            target: Some(exchange.target),
+            // A list shows everybody; what concerns this invite is in its state.
+            request: None,
+            reply: None,
+        }),
+        ..Change::of(
+            case.invites.iter().map(|invite| invite.id).collect(),
+            move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                transition::look(state, &lookups[i], &verdicts[i], now)
+            },
+        )
+    };
+    engine.store.change(change).await?;
+    crash_point("reconcile-after-record");
+    engine.waiters.wake(case.invites.iter().map(|invite| invite.batch_id));
+    lane.wake.notify_one();
+    Ok(())
+}
+
+/// Looks for effects of earlier calls of invites that were sent again: there should be none.
+pub(crate) async fn find_second_effects(
+    engine: &Inner,
+    lane: &Lane,
+    provider: &Provider,
+    destination: &Destination,
+    invites: &[InviteRecord],
+) -> Result<(), invite_store::Error> {
+    let mut cases = Vec::new();
+    for invite in invites.iter().filter(|i| i.state.found_absent > 0 && !i.state.duplicate_effect) {
+        let attempts = engine.store.attempts(invite.id).await?;
+        let mut calls = attempts.iter().filter(|view| view.call.is_some());
+        let (Some(first), Some(recipient)) = (calls.next(), recipient(invite)) else { continue };
+        cases.push(Case {
+            attempt: first.id,
+            call: first.call.clone(),
+            started_at: first.started_at,
+            first_attempt_at: first.started_at,
+            invites: vec![invite.clone()],
+            recipients: vec![recipient],
+        });
+    }
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let doubts = cases.iter().filter_map(Case::doubt).collect();
+    let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
+    let (Ok(seen), _, _) = search(lane, provider, lookup).await else { return Ok(()) };
+    let held = engine.store.find_held(destination, &refs(&seen)).await?;
+    for (case, sightings) in cases.iter().zip(&seen) {
+        let free =
+            |seen: &Observed| seen.provider_ref.as_ref().is_some_and(|id| !held.contains_key(id));
+        if !sightings.iter().any(|sighting| sighting.exact.iter().any(free)) {
+            continue;
+        }
+        let ids: Vec<InviteId> = case.invites.iter().map(|invite| invite.id).collect();
+        tracing::error!(provider.name = lane.name, invites = ?ids, "a second effect was found");
+        metrics::counter!("invite_duplicate_effects_total", "provider" => lane.name.clone())
+            .increment(ids.len() as u64);
+        let change = Change::of(ids, |_, _: &InviteRecord, state: &mut _, _: Timestamp| {
+            transition::report_duplicate(state)
+        });
+        engine.store.change(change).await?;
+    }
+    Ok(())
+}
+
+/// Queues invites again whose attempt never had a call to send.
+async fn release(
+    engine: &Arc<Inner>,
+    lane: &Arc<Lane>,
+    case: &Case,
+) -> Result<(), invite_store::Error> {
+    let attempt = case.attempt;
+    let change = Change::of(
+        case.invites.iter().map(|invite| invite.id).collect(),
+        move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
+            transition::release(state, attempt, now)
+        },
+    );
+    engine.store.change(change).await?;
+    lane.wake.notify_one();
+    Ok(())
+}
+
+impl Case {
+    fn doubt(&self) -> Option<Doubt> {
+        let known = self.invites.iter().find(|i| !i.state.provider_data.is_empty());
+        Some(Doubt {
+            call: self.call.clone()?,
+            recipients: self.recipients.clone(),
+            first_attempt_at: self.first_attempt_at,
+            started_at: self.started_at,
+            data: known.map(|invite| invite.state.provider_data.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// What each invite's look-up goes by. A call of several that turns out absent is halved.
+    fn lookups(
+        &self,
+        engine: &Inner,
+        provider: &Provider,
+        began: Timestamp,
+        verdicts: &[Verdict],
+    ) -> Vec<Lookup> {
+        let appeared = |verdict: &Verdict| matches!(verdict, Verdict::Exists(_));
+        let in_doubt = |invite: &InviteRecord| {
+            invite.state.status == Status::Unknown && invite.state.holder == Some(self.attempt)
+        };
+        let disturbed = self
+            .invites
+            .iter()
+            .zip(verdicts)
+            .any(|(invite, verdict)| in_doubt(invite) && appeared(verdict));
+        let n = self.invites.len();
+        let groups = attempt::halves(n);
+        let lookup = |i: usize| Lookup {
+            holder: self.attempt,
+            began,
+            disturbed,
+            group: groups.get(i).cloned().flatten(),
+            settle: engine.settings.settle,
+            timeout: provider.limits.timeout,
+            retry: provider.limits.retry,
+            fraction: random::fraction(),
+            unsolved: fault::unsolved(&provider.name),
+            exhausted: fault::exhausted(),
+        };
+        (0..n).map(lookup).collect()
+    }
+}

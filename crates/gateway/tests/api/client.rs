@@ -1,0 +1,265 @@
+//! A gateway with a database of its own, and a caller that holds every answer against the OpenAPI
+//! document.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use invite_config::{Gate, Live, Rules};
+use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
+use invite_delivery::{Engine, Settings};
+use invite_http::{Gateway, Limits, generate_key, hash_key};
+use invite_store::{ApiKey, Store};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::pigeon::Pigeon;
+
+const DOCUMENT: &str = r#"
+[providers.north]
+kind = "pigeon"
+base_url = "https://north.example"
+
+[providers.south]
+kind = "pigeon"
+base_url = "https://south.example"
+
+[providers.closed]
+kind = "pigeon"
+base_url = "https://closed.example"
+enabled = false
+
+[providers.full]
+kind = "pigeon"
+base_url = "https://full.example"
+limits = { max_backlog = 1, quota = 1 }
+
+[[routes]]
+name = "both"
+to = ["north", "south"]
+when = { labels = { where = "everywhere" } }
+
+[[routes]]
+to = ["north"]
+when = { email_domain = ["example.org"] }
+"#;
+
+pub struct Api {
+    pub router: Router,
+    pub metrics: Router,
+    pub store: Store,
+    pub engine: Engine,
+    document: Value,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The pointers and codes of a problem's errors.
+    pub fn errors(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors
+            .iter()
+            .map(|e| (e["pointer"].as_str().unwrap(), e["code"].as_str().unwrap()))
+            .collect()
+    }
+}
+
+/// A key to make.
+pub struct NewKey<'a> {
+    pub tenant: &'a str,
+    pub scopes: &'a [&'a str],
+    pub providers: Option<&'a [&'a str]>,
+    pub requests_per_second: Option<f64>,
+}
+
+impl Default for NewKey<'_> {
+    fn default() -> Self {
+        let scopes = &["invites:write", "invites:read", "invites:raw", "providers:read"];
+        Self { tenant: "default", scopes, providers: None, requests_per_second: None }
+    }
+}
+
+impl Api {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let url = format!("sqlite://{}", folder.path().join("invites.db").display());
+        let store = Store::open(&url, clock.clone()).await.unwrap();
+        let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(Pigeon)];
+        let lease = Duration::from_secs(60);
+        let gate = Gate::new(kinds.clone(), Rules::new(lease, Vec::new()), clock.clone());
+        let checked = gate.check(DOCUMENT);
+        let configuration =
+            checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings));
+        let settings = Settings {
+            lease,
+            settle: lease,
+            refresh: Duration::ZERO,
+            shutdown_grace: Duration::from_secs(5),
+            idempotency_retention: Duration::from_secs(3600),
+        };
+        let live = Live::new(configuration.with_revision(7));
+        let engine = Engine::start(store.clone(), live, clock.clone(), settings).await.unwrap();
+        let limits = Limits {
+            max_invites_per_request: 5,
+            max_body_bytes: 10_000,
+            idempotency_retention: settings.idempotency_retention,
+        };
+        let gateway = Gateway::new(engine.clone(), kinds, clock, limits).unwrap();
+        let document = serde_json::to_value(invite_http::openapi()).unwrap();
+        Self {
+            router: gateway.router(),
+            metrics: gateway.metrics_router(),
+            store,
+            engine,
+            document,
+            _folder: folder,
+        }
+    }
+
+    pub async fn key(&self, new: NewKey<'_>) -> String {
+        let secret = generate_key();
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let key = ApiKey {
+            id: KeyId::generate(),
+            hash: hash_key(&secret),
+            name: "test".into(),
+            tenant: new.tenant.into(),
+            scopes: owned(new.scopes),
+            providers: new.providers.map(owned),
+            requests_per_second: new.requests_per_second,
+            created_at: SystemClock.now(),
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        };
+        self.store.insert_key(&key).await.unwrap();
+        secret
+    }
+
+    /// A caller with every scope but admin.
+    pub async fn caller(&self) -> Caller<'_> {
+        Caller { api: self, key: self.key(NewKey::default()).await }
+    }
+
+    pub async fn caller_with(&self, new: NewKey<'_>) -> Caller<'_> {
+        Caller { api: self, key: self.key(new).await }
+    }
+
+    /// Sends a request and holds the answer against the document.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let kind = parts.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
+        let body = match kind.contains("json") {
+            true => serde_json::from_slice(&bytes).unwrap(),
+            false => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
+        };
+        assert_eq!(parts.headers["x-content-type-options"], "nosniff");
+        assert!(parts.headers.contains_key("x-request-id"));
+        if let Some(operation) = self.operation(method.as_str(), &path) {
+            self.hold_against(operation, parts.status, kind, &body);
+        }
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    fn operation(&self, method: &str, path: &str) -> Option<&Value> {
+        let matches = |template: &str| {
+            template.split('/').count() == path.split('/').count()
+                && template
+                    .split('/')
+                    .zip(path.split('/'))
+                    .all(|(t, p)| t.starts_with('{') || t == p)
+        };
+        let paths = self.document["paths"].as_object().unwrap();
+        let (_, item) = paths.iter().find(|(template, _)| matches(template))?;
+        item.get(method.to_lowercase())
+    }
+
+    fn hold_against(&self, operation: &Value, status: StatusCode, kind: &str, body: &Value) {
+        let name = &operation["operationId"];
+        let response = &operation["responses"][status.as_str()];
+        assert!(response.is_object(), "{name} does not document {status}: {body}");
+        let media_type = kind.split(';').next().unwrap();
+        let schema = &response["content"][media_type]["schema"];
+        assert!(schema.is_object(), "{name} {status} does not document {media_type}");
+        let schema = self.whole(schema);
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<_> = validator.iter_errors(body).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name} {status}: {errors:?}\n{body:#}");
+    }
+
+    /// A schema with what it refers to.
+    pub fn whole(&self, schema: &Value) -> Value {
+        let mut schema = schema.clone();
+        schema["components"] = self.document["components"].clone();
+        schema
+    }
+}
+
+/// Somebody with a key.
+pub struct Caller<'a> {
+    pub api: &'a Api,
+    pub key: String,
+}
+
+impl Caller<'_> {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, &[], Some(body)).await
+    }
+
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.key));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        self.api.send(request.body(body).unwrap()).await
+    }
+
+    /// Creates one invite, and returns its id.
+    pub async fn invite(&self, email: &str) -> String {
+        let answer = self.post("/v1/invites", json!({ "invites": [person(email)] })).await;
+        assert!(answer.status.is_success(), "{}", answer.body);
+        answer.body["invites"][0]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+pub fn person(email: &str) -> Value {
+    json!({ "email": email, "first_name": "Ada" })
+}

@@ -1,0 +1,373 @@
+//! `POST /v1/invites`.
+
+use axum::{body::Body, http::Request};
+use serde_json::{Value, json};
+
+use crate::client::{Api, Caller, NewKey, person};
+
+const INVITES: &str = "/v1/invites";
+
+async fn post_with(
+    caller: &Caller<'_>,
+    headers: &[(&str, &str)],
+    body: Value,
+) -> crate::client::Answer {
+    caller.call("POST", INVITES, headers, Some(body)).await
+}
+
+#[tokio::test]
+async fn an_invite_is_accepted_delivered_and_shown_as_it_was_given() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let answer = caller
+        .post(
+            INVITES,
+            json!({ "to": "north", "invites": [{
+                "email": "Ada@Example.org", "first_name": "Ada", "phone": "+15551234567",
+                "external_id": "hr-1", "labels": { "purpose": "event" },
+            }] }),
+        )
+        .await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let batch = &answer.body["batch"];
+    assert_eq!(answer.header("location"), format!("/v1/batches/{}", batch["id"].as_str().unwrap()));
+    assert_eq!(batch["state"], "completed");
+    assert_eq!(batch["config_revision"], 7);
+    assert_eq!(batch["counts"], json!({ "total": 1, "duplicates": 0, "pending": 1 }));
+    let invite = &answer.body["invites"][0];
+    assert_eq!(invite["email"], "Ada@Example.org");
+    assert_eq!(invite["external_id"], "hr-1");
+    assert_eq!(invite["labels"], json!({ "purpose": "event" }));
+    assert_eq!(
+        (&invite["provider"], &invite["provider_kind"]),
+        (&json!("north"), &json!("pigeon"))
+    );
+    assert_eq!(
+        (&invite["status"], &invite["status_source"]),
+        (&json!("pending"), &json!("provider"))
+    );
+    assert_eq!(invite.get("tenant"), None);
+}
+
+#[tokio::test]
+async fn every_fault_of_a_request_is_listed_and_nothing_is_accepted() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let answer = caller
+        .post(
+            INVITES,
+            json!({ "on_duplicate": "maybe", "invites": [
+                { "email": "ada", "first_name": "Ada" },
+                { "email": "bob@example.org" },
+                { "email": "eve@example.org", "first_name": "Eve", "to": ["nroth"],
+                  "options": { "turnkey": {} } },
+                { "email": "eve@example.com", "first_name": "Eve", "emial": 1 },
+                { "email": "eve@example.org", "first_name": "Eve", "to": "closed" },
+            ] }),
+        )
+        .await;
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (422, &json!("validation-failed")));
+    let expected = [
+        ("#/on_duplicate", "not-allowed"),
+        ("#/invites/0/email", "invalid"),
+        ("#/invites/1/first_name", "required"),
+        ("#/invites/2/to/0", "unknown-destination"),
+        ("#/invites/3/emial", "unknown-member"),
+        ("#/invites/3/to", "no-route"),
+        ("#/invites/4/to", "provider-disabled"),
+    ];
+    assert_eq!(answer.errors(), expected);
+    assert_eq!(answer.body["errors"][3]["suggestion"], "north");
+    assert_eq!(caller.get(INVITES).await.body["invites"], json!([]));
+}
+
+#[tokio::test]
+async fn options_are_only_for_kinds_that_the_invite_goes_to() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let mut invite = person("ada@example.org");
+    invite["options"] = json!({ "pigeon": {}, "pigoen": {} });
+    let answer = caller.post(INVITES, json!({ "invites": [invite] })).await;
+    assert_eq!(answer.errors(), [("#/invites/0/options/pigoen", "unknown-kind")]);
+    assert_eq!(answer.body["errors"][0]["suggestion"], "pigeon");
+}
+
+#[tokio::test]
+async fn a_request_without_a_route_or_to_a_disabled_provider_has_that_code() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let nowhere = caller.post(INVITES, json!({ "invites": [person("a@example.com")] })).await;
+    assert_eq!((nowhere.status.as_u16(), &nowhere.body["code"]), (422, &json!("no-route")));
+    let body = json!({ "to": "closed", "invites": [person("a@example.com")] });
+    let closed = caller.post(INVITES, body).await;
+    assert_eq!((closed.status.as_u16(), &closed.body["code"]), (422, &json!("provider-disabled")));
+    assert_eq!(closed.errors(), [("#/to", "provider-disabled")]);
+}
+
+#[tokio::test]
+async fn lenient_handling_accepts_the_valid_items_and_reports_the_invalid_ones() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let body =
+        json!({ "invites": [{ "email": "ada" }, person("bob@example.org"), { "email": 1 }] });
+    let answer = post_with(&caller, &[("prefer", "handling=lenient")], body).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(answer.header("preference-applied"), "handling=lenient");
+    assert_eq!(answer.body["batch"]["state"], "completed_with_failures");
+    let counts = json!({ "total": 3, "duplicates": 0, "pending": 1, "failed": 2 });
+    assert_eq!(answer.body["batch"]["counts"], counts);
+    let invites = answer.body["invites"].as_array().unwrap();
+    assert_eq!([0, 1, 2].map(|i| &invites[i]["index"]), [&json!(0), &json!(1), &json!(2)]);
+    let refused = &invites[0];
+    assert_eq!((&refused["status"], &refused["email"]), (&json!("failed"), &json!("ada")));
+    assert_eq!((&refused["provider"], &refused["provider_kind"]), (&Value::Null, &Value::Null));
+    assert_eq!(refused["error"]["type"], "/problems/validation-failed");
+    assert_eq!(refused["error"]["errors"][0]["pointer"], "#/invites/0/email");
+    assert_eq!(invites[2]["email"], "");
+}
+
+#[tokio::test]
+async fn lenient_handling_accepts_a_request_without_a_valid_item_but_not_a_malformed_one() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let lenient = [("prefer", "handling=lenient")];
+    let answer = post_with(&caller, &lenient, json!({ "invites": [{}] })).await;
+    assert_eq!(answer.status, 201);
+    let malformed = post_with(&caller, &lenient, json!({ "to": "nowhere", "invites": [{}] })).await;
+    assert_eq!(malformed.status, 422);
+}
+
+#[tokio::test]
+async fn an_invite_to_several_providers_becomes_one_invite_for_each() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let body = json!({ "to": ["both", "north"], "invites": [person("ada@example.org")] });
+    let answer = caller.post(INVITES, body).await;
+    let providers: Vec<_> =
+        answer.body["invites"].as_array().unwrap().iter().map(|i| &i["provider"]).collect();
+    assert_eq!(providers, ["north", "south"]);
+}
+
+#[tokio::test]
+async fn a_second_invite_to_the_same_person_is_answered_as_the_caller_chose() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let first = caller.invite("ada@example.org").await;
+    let body = |choice: &str| {
+        json!({ "on_duplicate": choice,
+        "invites": [person("bob@example.org"), person("ADA@example.org")] })
+    };
+    let answer = caller.post(INVITES, body("return_existing")).await;
+    assert_eq!(answer.status, 201);
+    let existing = &answer.body["invites"][1];
+    assert_eq!((&existing["id"], &existing["index"]), (&json!(first), &json!(1)));
+    assert_eq!(existing["duplicate"], true);
+    let counts = json!({ "total": 2, "duplicates": 1, "pending": 2 });
+    assert_eq!(answer.body["batch"]["counts"], counts);
+    let batch = caller.get(answer.header("location")).await;
+    assert_eq!(batch.body, answer.body["batch"]);
+
+    let answer = caller.post(INVITES, body("reject")).await;
+    assert_eq!(answer.body["invites"][1]["error"]["code"], "duplicate");
+    assert_eq!(answer.body["batch"]["state"], "completed_with_failures");
+
+    let answer = caller.post(INVITES, body("send")).await;
+    assert_eq!(answer.body["invites"][1]["status"], "pending");
+    assert_ne!(answer.body["invites"][1]["id"], json!(first));
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_answered_with_the_same_batch_as_it_is_now() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let body = json!({ "invites": [person("ada@example.org")], "to": "north" });
+    let first = post_with(&caller, &[("idempotency-key", "\"k1\"")], body).await;
+    assert_eq!((first.status.as_u16(), first.header("idempotency-replayed")), (201, ""));
+    let reordered = json!({ "to": "north", "invites": [person("ada@example.org")] });
+    let again = post_with(&caller, &[("idempotency-key", "k1")], reordered).await;
+    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"));
+    assert_eq!(again.body, first.body);
+    let other = json!({ "invites": [person("bob@example.org")] });
+    let reused = post_with(&caller, &[("idempotency-key", "k1")], other.clone()).await;
+    assert_eq!(reused.status, 422);
+    assert_eq!(reused.body["code"], "idempotency-key-reused");
+    let elsewhere = api.caller_with(NewKey { tenant: "other", ..NewKey::default() }).await;
+    let theirs = post_with(&elsewhere, &[("idempotency-key", "k1")], other).await;
+    assert_eq!(theirs.status, 201);
+    let malformed = post_with(&caller, &[("idempotency-key", "a b")], json!({})).await;
+    assert_eq!(
+        (malformed.status.as_u16(), &malformed.body["code"]),
+        (400, &json!("malformed-header"))
+    );
+}
+
+#[tokio::test]
+async fn a_refused_request_is_not_remembered() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let key = [("idempotency-key", "k1")];
+    assert_eq!(post_with(&caller, &key, json!({ "invites": [{}] })).await.status, 422);
+    let body = json!({ "invites": [person("ada@example.org")] });
+    assert_eq!(post_with(&caller, &key, body).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_caller_who_does_not_wait_is_told_where_to_look() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let mut silent = person("ada@example.org");
+    silent["message"] = json!("silence");
+    let body = json!({ "invites": [silent] });
+    let answer = post_with(&caller, &[("prefer", "respond-async")], body).await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.header("preference-applied"), "respond-async");
+    assert_eq!(answer.body["batch"]["state"], "in_progress");
+    let batch = caller.call("GET", answer.header("location"), &[("prefer", "wait=0")], None).await;
+    assert_eq!(batch.header("preference-applied"), "wait=0");
+    assert_eq!(batch.body["state"], "in_progress");
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_calls_and_sends_nothing() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let body = json!({ "to": "both",
+        "invites": [person("ada@example.org"), person("bob@example.org")] });
+    let path = "/v1/invites?dry_run=true";
+    let answer = caller.post(path, body).await;
+    assert_eq!(answer.status, 200);
+    let plan = answer.body["plan"].as_array().unwrap();
+    assert_eq!(plan.len(), 2);
+    assert_eq!(plan[0]["url"], "https://pigeon.example/fly");
+    assert_eq!(plan[0]["body"], json!(["Ada", "Ada"]));
+    assert_eq!(plan[0]["indices"], json!([0, 1]));
+    assert_eq!(caller.get(INVITES).await.body["invites"], json!([]));
+    assert_eq!(caller.post(path, json!({ "invites": [{}] })).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_key_limited_to_a_provider_cannot_send_elsewhere_however_wrong_the_rest_is() {
+    let api = Api::start().await;
+    let caller = api.caller_with(NewKey { providers: Some(&["north"]), ..NewKey::default() }).await;
+    let invites = json!([person("ada@example.org"), { "email": 1, "to": "south" }]);
+    let answer = caller.post(INVITES, json!({ "invites": invites })).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body["code"]),
+        (403, &json!("provider-not-allowed"))
+    );
+    assert_eq!(answer.errors(), [("#/invites/1/to", "provider-not-allowed")]);
+    caller.invite("ada@example.org").await;
+}
+
+#[tokio::test]
+async fn faults_are_found_in_the_order_that_the_contract_gives() {
+    let api = Api::start().await;
+    let reader = api.caller_with(NewKey { scopes: &["invites:read"], ..NewKey::default() }).await;
+    let writer = api.caller().await;
+    let send = async |key: &str, kind: &str, body: &str| {
+        let request = Request::post(INVITES)
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", kind)
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let answer = api.send(request).await;
+        (answer.status.as_u16(), answer.body["code"].as_str().unwrap().to_owned())
+    };
+    let large = "{".repeat(10_001);
+    let found = |status, code: &str| (status, code.to_owned());
+    assert_eq!(send("no", "text/plain", &large).await, found(401, "unauthorized"));
+    assert_eq!(send(&reader.key, "text/plain", &large).await, found(403, "insufficient-scope"));
+    assert_eq!(send(&writer.key, "text/plain", &large).await, found(415, "unsupported-media-type"));
+    assert_eq!(send(&writer.key, "application/json", &large).await, found(413, "too-large"));
+    assert_eq!(send(&writer.key, "application/json", "{").await, found(400, "malformed-json"));
+    assert_eq!(send(&writer.key, "application/json", "{}").await, found(422, "validation-failed"));
+}
+
+#[tokio::test]
+async fn a_provider_takes_no_more_than_its_backlog_and_its_quota() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let two = json!([person("ada@example.org"), person("bob@example.org")]);
+    let answer = caller.post(INVITES, json!({ "to": "full", "invites": two })).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("backlog-full")));
+    assert_ne!(answer.header("retry-after"), "");
+    let one = json!({ "to": "full", "invites": [person("ada@example.org")] });
+    assert_eq!(caller.post(INVITES, one).await.status, 201);
+    let another = json!({ "to": "full", "invites": [person("bob@example.org")] });
+    let answer = caller.post(INVITES, another).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (422, &json!("quota-exceeded")));
+    assert_eq!(answer.errors(), [("#/invites", "quota-exceeded")]);
+}
+
+#[tokio::test]
+async fn requests_with_one_key_at_the_same_time_become_one_batch() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let body = || json!({ "invites": [person("ada@example.org")] });
+    let key = [("idempotency-key", "k1")];
+    let posts = (0..8).map(|_| post_with(&caller, &key, body()));
+    let answers = futures::future::join_all(posts).await;
+    let batches: std::collections::BTreeSet<_> =
+        answers.iter().map(|answer| answer.body["batch"]["id"].to_string()).collect();
+    assert_eq!(batches.len(), 1);
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_stopping_accepts_nothing() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    api.engine.shutdown().await;
+    let answer = caller.post(INVITES, json!({ "invites": [person("ada@example.org")] })).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("not-ready")));
+    assert_ne!(answer.header("retry-after"), "");
+    assert_eq!(answer.body["outcome"], "not_sent");
+}
+
+#[tokio::test]
+async fn what_the_document_says_of_a_request_is_what_is_taken() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let request = api.whole(&json!({ "$ref": "#/components/schemas/NewInvites" }));
+    let validator = jsonschema::validator_for(&request).unwrap();
+    let invite = |member: &str, value: Value| {
+        let mut invite = person("ada@example.org");
+        invite[member] = value;
+        json!({ "invites": [invite] })
+    };
+    let labels = |count: usize| (0..count).map(|i| (i.to_string(), json!("x"))).collect::<Value>();
+    let bodies = [
+        (true, invite("last_name", json!("é".repeat(200)))),
+        (false, invite("last_name", json!("é".repeat(201)))),
+        (false, invite("last_name", json!("a\u{0}"))),
+        (true, invite("last_name", Value::Null)),
+        (true, invite("message", json!("a\nb"))),
+        (false, invite("message", json!("x".repeat(257)))),
+        (true, invite("external_id", json!(""))),
+        (false, invite("external_id", json!("x".repeat(256)))),
+        (true, invite("phone", json!("+12345678"))),
+        (false, invite("phone", json!("+02345678"))),
+        (true, invite("labels", labels(16))),
+        (false, invite("labels", labels(17))),
+        (false, invite("labels", json!({ "a:b": "c" }))),
+        (false, invite("labels", json!({ "": "c" }))),
+        (false, invite("labels", json!({ "a": "x".repeat(257) }))),
+        (false, invite("labels", json!({ "a": null }))),
+        (true, invite("to", json!(["north"]))),
+        (false, invite("to", json!([]))),
+        (false, invite("to", json!(1))),
+        (false, invite("options", json!([]))),
+        (true, invite("options", json!({ "pigeon": {} }))),
+        (false, invite("emial", json!("x"))),
+        (false, json!({ "invites": [] })),
+        (false, json!({ "invites": [person("ada@example.org")], "too": "north" })),
+        (false, json!({ "invites": [person("ada@example.org")], "on_duplicate": "x" })),
+        (true, json!({ "invites": [person("ada@example.org")], "on_duplicate": "reject" })),
+        (false, json!([])),
+    ];
+    for (is_valid, body) in bodies {
+        assert_eq!(validator.is_valid(&body), is_valid, "the document on {body}");
+        let answer = caller.post("/v1/invites?dry_run=true", body.clone()).await;
+        assert_eq!(answer.status == 200, is_valid, "the gateway on {body}: {}", answer.body);
+    }
+}

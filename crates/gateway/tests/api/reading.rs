@@ -1,0 +1,183 @@
+//! Reading invites, attempts, batches and providers.
+
+use serde_json::{Value, json};
+
+use crate::client::{Api, NewKey, person};
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["invites"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn invites_are_listed_newest_first_page_by_page() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        made.push(caller.invite(&format!("{name}@example.org")).await);
+    }
+    made.reverse();
+    let first = caller.get("/v1/invites?limit=2").await;
+    assert_eq!(ids(&first.body), made[..2]);
+    caller.invite("late@example.org").await;
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let second = caller.get(&format!("/v1/invites?limit=2&cursor={cursor}")).await;
+    assert_eq!(ids(&second.body), made[2..]);
+    assert_eq!(second.body["next_cursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn filters_narrow_a_list_and_combine() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let mut labelled = person("ada@example.org");
+    labelled["labels"] = json!({ "team": "a:b", "x": "y" });
+    labelled["external_id"] = json!("hr-1");
+    let answer = caller.post("/v1/invites", json!({ "invites": [labelled] })).await;
+    let ada = answer.body["invites"][0]["id"].as_str().unwrap();
+    let batch = answer.body["batch"]["id"].as_str().unwrap();
+    let bob = caller.invite("bob@example.org").await;
+    for (query, expected) in [
+        ("email=ADA%40example.org".to_owned(), vec![ada]),
+        ("external_id=hr-1".to_owned(), vec![ada]),
+        ("label=team:a:b&label=x:y".to_owned(), vec![ada]),
+        ("label=team:a:b&label=x:z".to_owned(), vec![]),
+        (format!("batch_id={batch}"), vec![ada]),
+        ("provider=north&status=pending&status=sent".to_owned(), vec![&bob, ada]),
+        ("status=failed".to_owned(), vec![]),
+        ("created_after=2020-01-01T00:00:00Z".to_owned(), vec![&bob, ada]),
+        ("created_before=2020-01-01T00:00:00Z".to_owned(), vec![]),
+    ] {
+        let list = caller.get(&format!("/v1/invites?{query}")).await;
+        assert_eq!(ids(&list.body), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_parameter_is_named() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let query = "limit=0&status=lost&email=ada&label=x&created_after=now&cursor=!&batch_id=1&x=1\
+                 &external_id=%00";
+    let answer = caller.get(&format!("/v1/invites?{query}")).await;
+    assert_eq!(answer.status, 422);
+    let mut pointers: Vec<_> = answer.errors().into_iter().map(|(pointer, _)| pointer).collect();
+    pointers.sort_unstable();
+    let expected = [
+        "?batch_id",
+        "?created_after",
+        "?cursor",
+        "?email",
+        "?external_id",
+        "?label",
+        "?limit",
+        "?status",
+        "?x",
+    ];
+    assert_eq!(pointers, expected);
+    let caller = api.caller().await;
+    let id = caller.invite("ada@example.org").await;
+    assert_eq!(caller.get(&format!("/v1/invites/{id}?x=1")).await.status, 422);
+}
+
+#[tokio::test]
+async fn another_tenants_invites_do_not_exist_except_for_an_administrator() {
+    let api = Api::start().await;
+    let theirs = api.caller_with(NewKey { tenant: "other", ..NewKey::default() }).await;
+    let id = theirs.invite("ada@example.org").await;
+    let batch = theirs.get(&format!("/v1/invites/{id}")).await.body["batch_id"].clone();
+    let ours = api.caller().await;
+    for path in [
+        format!("/v1/invites/{id}"),
+        format!("/v1/invites/{id}/attempts"),
+        format!("/v1/batches/{}", batch.as_str().unwrap()),
+    ] {
+        assert_eq!(ours.get(&path).await.status, 404, "{path}");
+    }
+    assert_eq!(ours.get("/v1/invites").await.body["invites"], json!([]));
+    assert_eq!(ours.get("/v1/invites?tenant=other").await.status, 403);
+    let changes = [("DELETE", ""), ("POST", "/refresh"), ("POST", "/retry")];
+    for (method, suffix) in changes {
+        let answer = ours.call(method, &format!("/v1/invites/{id}{suffix}"), &[], None).await;
+        assert_eq!(answer.status, 404, "{method} {suffix}");
+    }
+
+    let admin = api.caller_with(NewKey { scopes: &["admin"], ..NewKey::default() }).await;
+    let seen = admin.get("/v1/invites?tenant=other").await;
+    assert_eq!(
+        (ids(&seen.body), &seen.body["invites"][0]["tenant"]),
+        (vec![&*id], &json!("other"))
+    );
+    assert_eq!(admin.get("/v1/invites?tenant=default").await.body["invites"], json!([]));
+}
+
+#[tokio::test]
+async fn a_key_limited_to_a_provider_sees_that_one_alone() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let body = json!({ "to": "both", "invites": [person("ada@example.org")] });
+    let answer = caller.post("/v1/invites", body).await;
+    let [north, south] = [0, 1].map(|i| answer.body["invites"][i]["id"].as_str().unwrap());
+    let limited =
+        api.caller_with(NewKey { providers: Some(&["north"]), ..NewKey::default() }).await;
+    assert_eq!(ids(&limited.get("/v1/invites").await.body), [north]);
+    assert_eq!(limited.get("/v1/invites?provider=south").await.status, 403);
+    assert_eq!(limited.get(&format!("/v1/invites/{south}")).await.status, 403);
+    let providers = limited.get("/v1/providers").await;
+    assert_eq!(providers.body["providers"].as_array().unwrap().len(), 1);
+    assert_eq!(limited.get("/v1/providers/south").await.status, 403);
+}
+
+#[tokio::test]
+async fn what_was_exchanged_is_shown_only_to_who_may_see_it_and_only_the_invites_own_part() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let id = caller.invite("ada@example.org").await;
+    let path = format!("/v1/invites/{id}/attempts");
+    let attempts = caller.get(&path).await;
+    let attempt = &attempts.body["attempts"][0];
+    assert_eq!(
+        (&attempt["operation"], &attempt["outcome"]),
+        (&json!("create"), &json!("succeeded"))
+    );
+    assert_eq!((&attempt["request"], &attempt["config_revision"]), (&json!("Ada"), &json!(7)));
+    assert!(attempt["duration_ms"].is_i64());
+    let reader = api.caller_with(NewKey { scopes: &["invites:read"], ..NewKey::default() }).await;
+    let attempts = reader.get(&path).await;
+    assert_eq!(attempts.body["attempts"][0].get("request"), None);
+}
+
+#[tokio::test]
+async fn providers_show_how_they_are_doing_and_what_they_can_do() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    caller.invite("ada@example.org").await;
+    let providers = caller.get("/v1/providers").await;
+    let names: Vec<_> =
+        providers.body["providers"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
+    assert_eq!(names, ["north", "south", "closed", "full"]);
+    let north = caller.get("/v1/providers/north").await.body;
+    assert_eq!((&north["state"], &north["config_revision"]), (&json!("ready"), &json!(7)));
+    assert_eq!(north["limits"]["timeout"], "20s");
+    assert_eq!(north["quota"], json!({ "limit": null, "live": 1 }));
+    assert_eq!(north["counters"]["outcomes"]["succeeded"], 1);
+    assert_eq!(caller.get("/v1/providers/closed").await.body["state"], "disabled");
+    assert_eq!(caller.get("/v1/providers/lost").await.status, 404);
+    let kinds = caller.get("/v1/provider-kinds").await;
+    assert_eq!(kinds.body["kinds"][0]["kind"], "pigeon");
+}
+
+#[tokio::test]
+async fn what_a_provider_lists_is_for_administrators_and_paged_by_its_own_cursor() {
+    let api = Api::start().await;
+    let path = "/v1/providers/north/invites";
+    assert_eq!(api.caller().await.get(path).await.status, 403);
+    let admin = api.caller_with(NewKey { scopes: &["admin"], ..NewKey::default() }).await;
+    let first = admin.get(path).await;
+    assert_eq!(first.body["invites"][0]["provider_ref"], "a");
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let second = admin.get(&format!("{path}?cursor={cursor}")).await;
+    assert_eq!(second.body["next_cursor"], Value::Null);
+    let elsewhere = admin.get(&format!("/v1/providers/south/invites?cursor={cursor}")).await;
+    assert_eq!(elsewhere.errors(), [("?cursor", "invalid")]);
+}

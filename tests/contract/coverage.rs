@@ -1,0 +1,105 @@
+//! That nothing of the contract is left untested: every member of [`Capabilities`] and every method
+//! of the traits, for every subject; and that each group of checks has the subjects it is for.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use invite_core::{Capabilities, SystemClock};
+use serde_json::Value;
+
+use crate::{GROUPS, subject};
+
+/// Checks and the subjects that they run on.
+pub struct Group {
+    pub name: &'static str,
+    /// Whom the checks are for.
+    pub takes: fn(&Facts) -> bool,
+    pub subjects: &'static [&'static str],
+    /// The checks, and what each covers: methods, and members of the capabilities.
+    pub checks: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// What decides which checks a subject gets.
+pub struct Facts {
+    pub name: &'static str,
+    pub kind: &'static str,
+    pub capabilities: Capabilities,
+}
+
+/// Every subject.
+fn subjects() -> Vec<Facts> {
+    let describe = |subject: subject::Subject| {
+        let part = subject.part("http://127.0.0.1:9", &[subject.good]);
+        let adapter = subject.build(&part, Arc::new(SystemClock)).unwrap();
+        let capabilities = adapter.capabilities().clone();
+        Facts { name: subject.name, kind: subject.kind.name(), capabilities }
+    };
+    subject::all().into_iter().map(describe).collect()
+}
+
+/// The methods of a trait, read from its source.
+fn methods(name: &str) -> Vec<String> {
+    let source = include_str!("../../crates/core/src/provider.rs");
+    let (_, body) = source.split_once(&format!("pub trait {name}")).unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let declared = body.lines().filter_map(|line| {
+        let line = line.strip_prefix("    ")?;
+        line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")
+    });
+    declared.filter_map(|line| line.split('(').next()).map(str::to_owned).collect()
+}
+
+fn members(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            object.iter().for_each(|(name, value)| members(value, &format!("{at}.{name}"), found));
+        }
+        _ => found.push(at.to_owned()),
+    }
+}
+
+/// What a check can cover.
+fn contract(capabilities: &Capabilities) -> BTreeSet<String> {
+    let mut all = Vec::new();
+    members(&serde_json::to_value(capabilities).unwrap(), "capabilities", &mut all);
+    all.extend(methods("InviteProvider"));
+    all.extend(methods("Reconciliation"));
+    all.extend(methods("ProviderKind").into_iter().map(|method| format!("kind.{method}")));
+    all.into_iter().collect()
+}
+
+#[test]
+fn every_capability_and_every_operation_is_checked_for_every_subject() {
+    for Facts { name, capabilities, .. } in subjects() {
+        let groups = GROUPS.iter().filter(|group| group.subjects.contains(&name));
+        let covered: BTreeSet<&str> =
+            groups.flat_map(|g| g.checks).flat_map(|(_, covers)| *covers).copied().collect();
+        let contract = contract(&capabilities);
+        assert!(contract.contains("capabilities.create.idempotent"), "{contract:?}");
+        assert!(contract.contains("update_status") && contract.contains("step"), "{contract:?}");
+        let open: Vec<_> = contract.iter().filter(|part| !covered.contains(part.as_str())).collect();
+        assert!(open.is_empty(), "no check of {name} covers {open:?}");
+        let unknown: Vec<_> = covered.iter().filter(|part| !contract.contains(**part)).collect();
+        assert!(unknown.is_empty(), "checks claim to cover what does not exist: {unknown:?}");
+    }
+}
+
+#[test]
+fn every_group_of_checks_runs_on_exactly_the_subjects_that_it_is_for() {
+    let all = subjects();
+    for group in GROUPS {
+        let meant: Vec<&str> =
+            all.iter().filter(|facts| (group.takes)(facts)).map(|facts| facts.name).collect();
+        assert_eq!(group.subjects, meant, "{}", group.name);
+    }
+}
+
+#[test]
+fn each_flag_is_seen_both_on_and_off() {
+    let all = subjects();
+    let both = |flag: fn(&Capabilities) -> bool| {
+        let seen: BTreeSet<bool> = all.iter().map(|facts| flag(&facts.capabilities)).collect();
+        seen.len() == 2
+    };
+    assert!(both(|c| c.create.native_batch) && both(|c| c.create.idempotent));
+    assert!(both(|c| c.revoke) && both(|c| c.approval) && both(|c| c.update_status.is_empty()));
+}

@@ -1,0 +1,201 @@
+//! The commands of the program: what they print, where, and how they end.
+
+use invite_tests::{Binary, Gateway, eventually, person};
+use serde_json::Value;
+
+use crate::{text, texts};
+
+fn json(printed: &[u8]) -> Value {
+    serde_json::from_slice(printed).unwrap()
+}
+
+#[tokio::test]
+async fn the_sandbox_needs_nothing_but_the_program() {
+    let binary = Binary::in_empty_folder();
+    let listen = ["--listen", "127.0.0.1:0"];
+    let table = binary.print(&[&["sandbox", "--exit"], &listen[..]].concat()).await;
+    for provider in ["berlin-summit", "acme-tenancy", "treasury"] {
+        assert!(table.contains(provider), "{table}");
+    }
+    let printed = binary.print(&[&["sandbox", "--exit", "--json"], &listen[..]].concat()).await;
+    let outcome = json(printed.as_bytes());
+    assert_eq!(text(&outcome["batch"], "state"), "completed");
+    let found = outcome["invites"].as_array().unwrap();
+    let mut kinds = texts(found, "provider_kind");
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, ["rkvst", "securegate", "turnkey"]);
+    assert!(texts(found, "status").iter().all(|status| *status == "pending"), "{found:?}");
+    let left: Vec<_> = std::fs::read_dir(binary.path("")).unwrap().collect();
+    assert!(left.is_empty(), "nothing is left behind: {left:?}");
+}
+
+#[tokio::test]
+async fn the_sandbox_survives_its_faults() {
+    let binary = Binary::in_empty_folder();
+    let faults = "[[fault]]\nprovider = 'turnkey'\noperation = 'create'\nkind = 'cut_after'\n\
+                  times = 1\n";
+    binary.write("faults.toml", faults);
+    let arguments = ["sandbox", "--exit", "--json", "--listen", "127.0.0.1:0"];
+    let faulty = [&arguments[..], &["--faults", "faults.toml"]].concat();
+    let outcome = json(binary.print(&faulty).await.as_bytes());
+    assert_eq!(text(&outcome["batch"], "state"), "completed");
+    binary.write("faults.toml", "[[fault]]\nkind = 'gremlins'\n");
+    let refused = binary.run(&faulty).await;
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("faults.toml") && said.contains("line 2"), "{said}");
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    let binary = Binary::in_empty_folder();
+    for arguments in [
+        &["fly"][..],
+        &["serve", "--fast"],
+        &[],
+        &["keys", "create", "--name", "x", "--scopes", "everything"],
+        &["keys", "revoke", "nothing"],
+        &["--config", "missing.toml", "serve"],
+    ] {
+        let output = binary.run(arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_setting_ends_with_2_and_names_the_setting() {
+    let binary = Binary::in_empty_folder();
+    binary.write("gateway.toml", "[server]\nlistn = \"127.0.0.1:0\"\n");
+    let output = binary.run(&["--config", "gateway.toml", "config", "show"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("listn"), "{said}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_ends_with_1_and_one_line() {
+    let binary = Binary::in_empty_folder();
+    binary.write("gateway.toml", "[storage]\nurl = \"postgres://nobody@127.0.0.1:1/nothing\"\n");
+    let output = binary.run(&["--config", "gateway.toml", "keys", "list"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn documents_are_printed_as_json() {
+    let binary = Binary::in_empty_folder();
+    let openapi = json(binary.print(&["openapi"]).await.as_bytes());
+    assert!(text(&openapi, "openapi").starts_with("3.1"));
+    let schema = binary.print(&["config", "schema"]).await;
+    for key in ["max_invites_per_request", "authentication_method", "organization_id"] {
+        assert!(schema.contains(key), "{key}");
+    }
+    json(schema.as_bytes());
+}
+
+#[tokio::test]
+async fn the_printed_api_is_the_served_one() {
+    let gateway = Gateway::start().await;
+    let printed = json(&gateway.command(&["openapi"]).await.stdout);
+    let served = gateway.client().get("/openapi.json").await.expect(200).body;
+    assert_eq!(printed["paths"], served["paths"]);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn settings_are_shown_with_where_they_come_from_and_without_secrets() {
+    let mut binary = Binary::in_empty_folder();
+    binary.write("gateway.toml", "[storage]\nurl = \"postgres://me:hunter22@db/invites\"\n");
+    binary.set_variable("INVITE_GATEWAY__DELIVERY__SETTLE", "90s");
+    let shown = binary.print(&["--config", "gateway.toml", "config", "show"]).await;
+    let line = |key: &str| shown.lines().find(|line| line.contains(key)).unwrap().to_lowercase();
+    assert!(line("storage.url").contains("gateway.toml"), "{shown}");
+    assert!(line("delivery.settle").contains("environment"), "{shown}");
+    assert!(line("delivery.lease").contains("default"), "{shown}");
+    assert!(!shown.contains("hunter22"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_provider_document_is_checked_with_line_and_column() {
+    let binary = Binary::in_empty_folder();
+    let good = "[providers.rooftop]\nkind = \"rkvst\"\nbase_url = \"http://127.0.0.1:1\"\n\
+                bearer_token = \"t\"\n\n[[routes]]\nto = [\"rooftop\"]\n";
+    binary.write("providers.toml", good);
+    binary.print(&["config", "check", "providers.toml"]).await;
+    binary.write("providers.toml", &good.replace("base_url", "base_ulr"));
+    let output = binary.run(&["config", "check", "providers.toml", "--json"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let findings = json(&output.stdout)["findings"].clone();
+    let mut found = findings.as_array().unwrap().iter();
+    let unknown = found.find(|finding| finding["suggestion"] == "base_url").unwrap();
+    assert_eq!(unknown["line"], 3, "{findings}");
+    assert!(unknown["column"].is_u64(), "{findings}");
+}
+
+#[tokio::test]
+async fn a_key_is_printed_alone_and_listed_without_its_secret() {
+    let binary = Binary::in_empty_folder();
+    let create = ["keys", "create", "--name", "ci", "--scopes", "invites:read,providers:read"];
+    let printed = binary.print(&create).await;
+    assert_eq!(printed.lines().count(), 1);
+    let key = printed.trim();
+    let listed = binary.print(&["keys", "list", "--json"]).await;
+    assert!(!listed.contains(key));
+    let keys = json(listed.as_bytes())["keys"].clone();
+    assert_eq!(text(&keys[0], "name"), "ci");
+    let id = text(&keys[0], "id");
+    binary.print(&["keys", "revoke", id]).await;
+    let listed = binary.print(&["keys", "list"]).await;
+    assert!(listed.contains("revoked"), "{listed}");
+    let unknown = id.replace(|c: char| c.is_ascii_digit(), "0");
+    let output = binary.run(&["keys", "revoke", &unknown]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn credentials_are_probed_without_any_effect() {
+    let gateway = Gateway::start().await;
+    let output = gateway.command(&["probe", "--json"]).await;
+    assert!(output.status.success(), "{output:?}");
+    for kind in ["securegate", "rkvst", "turnkey"] {
+        assert!(gateway.simulators.effects(kind).await.is_empty(), "{kind}");
+    }
+    let output = gateway.command(&["probe", "treasury"]).await;
+    assert!(output.status.success(), "{output:?}");
+    let output = gateway.command(&["probe", "nowhere"]).await;
+    assert_ne!(output.status.code(), Some(0));
+    gateway.finish().await;
+
+    let wrong = "api_key = \"sg-wrong-key-000000\"";
+    let gateway =
+        Gateway::builder().replace("api_key = \"{SECUREGATE_API_KEY}\"", wrong).start().await;
+    let output = gateway.command(&["probe"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("berlin-summit") && !said.contains("sg-wrong-key"), "{said}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn serving_says_where_it_listens() {
+    let gateway = Gateway::start().await;
+    let line = format!("listening on {}", gateway.url());
+    eventually("the log says so", async || gateway.log().contains(&line).then_some(())).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn logs_can_be_json() {
+    let gateway = Gateway::builder().setting("log.format", "json").start().await;
+    let body = invite_tests::invites("treasury", [person(1)]);
+    gateway.client().invite(&body).await;
+    let log = gateway.log();
+    for line in log.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
+    gateway.finish().await;
+}

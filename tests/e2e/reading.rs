@@ -1,0 +1,195 @@
+//! Reading invites, attempts and batches.
+
+use invite_tests::{Gateway, invites, person};
+use serde_json::{Value, json};
+
+use crate::{text, texts};
+
+async fn list(gateway: &Gateway, query: &str) -> Vec<Value> {
+    gateway.client().get(&format!("/v1/invites?{query}")).await.expect(200).invites()
+}
+
+#[tokio::test]
+async fn each_filter_finds_what_it_names() {
+    let gateway = Gateway::start().await;
+    let mut labelled = person(1);
+    labelled["labels"] = json!({ "team": "north", "floor": "2" });
+    labelled["external_id"] = json!("hr-1");
+    let first = gateway.client().invite(&invites("acme-tenancy", [labelled])).await.remove(0);
+    let second = gateway.client().invite(&invites("treasury", [person(2)])).await.remove(0);
+    let path = format!("/v1/invites/{}", text(&second, "id"));
+    gateway.client().delete(&path).await.expect(200);
+    let first_only = [
+        format!("batch_id={}", text(&first, "batch_id")),
+        "provider=acme-tenancy".to_owned(),
+        "status=pending".to_owned(),
+        "status=pending&status=accepted".to_owned(),
+        "email=Guest1@Example.ORG".to_owned(),
+        "external_id=hr-1".to_owned(),
+        "label=team:north".to_owned(),
+        "label=team:north&label=floor:2".to_owned(),
+        format!("created_before={}", text(&second, "created_at")),
+    ];
+    for query in &first_only {
+        let found = list(&gateway, query).await;
+        assert_eq!(texts(&found, "id"), [text(&first, "id")], "{query}");
+    }
+    let second_only = [
+        "status=revoked".to_owned(),
+        format!("created_after={}", text(&first, "created_at")),
+        format!("updated_after={}", text(&first, "updated_at")),
+        "email=guest2@example.org&provider=treasury".to_owned(),
+    ];
+    for query in &second_only {
+        let found = list(&gateway, query).await;
+        assert_eq!(texts(&found, "id"), [text(&second, "id")], "{query}");
+    }
+    for query in ["label=team:south", "label=team:north&label=floor:3", "provider=berlin-summit"] {
+        assert!(list(&gateway, query).await.is_empty(), "{query}");
+    }
+    let both = list(&gateway, "status=pending&status=revoked").await;
+    assert_eq!(texts(&both, "id"), [text(&second, "id"), text(&first, "id")], "newest first");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_filter_that_makes_no_sense_is_refused() {
+    let gateway = Gateway::start().await;
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=many",
+        "status=lost",
+        "created_after=yesterday",
+        "label=team",
+        "cursor=elsewhere",
+        "colour=blue",
+    ] {
+        gateway.client().get(&format!("/v1/invites?{query}")).await.expect(422);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn pages_show_each_invite_once_while_others_come_in() {
+    let gateway = Gateway::start().await;
+    let people = || (0..7).map(person);
+    let body = invites("acme-tenancy", people());
+    let mut expected: Vec<String> = Vec::new();
+    for invite in gateway.client().invite(&body).await.iter().rev() {
+        expected.push(text(invite, "id").to_owned());
+    }
+    let mut found = Vec::new();
+    let mut path = "/v1/invites?limit=3".to_owned();
+    for page in 0..3 {
+        let answer = gateway.client().get(&path).await.expect(200);
+        found.extend(answer.invites().iter().map(|invite| text(invite, "id").to_owned()));
+        gateway.client().invite(&invites("acme-tenancy", [person(100 + page)])).await;
+        let Some(cursor) = answer.body["next_cursor"].as_str() else { break };
+        path = format!("/v1/invites?limit=3&cursor={cursor}");
+    }
+    assert_eq!(found, expected);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_last_page_says_that_it_is_the_last() {
+    let gateway = Gateway::start().await;
+    gateway.client().invite(&invites("acme-tenancy", (0..4).map(person))).await;
+    let first = gateway.client().get("/v1/invites?limit=2").await.expect(200);
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let path = format!("/v1/invites?limit=2&cursor={cursor}");
+    let last = gateway.client().get(&path).await.expect(200);
+    assert_eq!(last.invites().len(), 2);
+    assert_eq!(last.body.get("next_cursor").unwrap_or(&Value::Null), &Value::Null);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn attempts_tell_every_call_and_its_outcome() {
+    let gateway = Gateway::start().await;
+    let busy = json!({ "operation": "create", "kind": "rate_limited", "times": 1 });
+    gateway.simulators.break_down("rkvst", busy).await;
+    let invite = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
+    let path = format!("/v1/invites/{}/attempts", text(&invite, "id"));
+    let attempts = gateway.client().get(&path).await.expect(200).list("attempts");
+    assert_eq!(texts(&attempts, "operation"), ["create", "create"]);
+    assert_eq!(texts(&attempts, "outcome"), ["throttled", "succeeded"]);
+    assert_eq!(attempts[0]["http_status"], 429);
+    assert_eq!(attempts[1]["http_status"], 200);
+    for attempt in &attempts {
+        assert!(attempt["started_at"].is_string() && attempt["duration_ms"].is_number());
+        assert!(attempt["config_revision"].as_i64().unwrap() >= 1);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_shared_call_shows_each_invite_its_own_part_only() {
+    let gateway = Gateway::start().await;
+    let found = gateway.client().invite(&invites("treasury", [person(1), person(2)])).await;
+    let path = format!("/v1/invites/{}/attempts", text(&found[0], "id"));
+    let attempts = gateway.client().get(&path).await.expect(200).list("attempts");
+    let exchange = json!(attempts).to_string();
+    assert!(exchange.contains("guest1@example.org"), "{exchange}");
+    assert!(!exchange.contains("guest2"), "{exchange}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_exchange_itself_wants_a_scope_of_its_own() {
+    let gateway = Gateway::start().await;
+    let invite = gateway.client().invite(&invites("treasury", [person(1)])).await.remove(0);
+    let path = format!("/v1/invites/{}/attempts", text(&invite, "id"));
+    let raw = gateway.client().get(&path).await.expect(200).list("attempts").remove(0);
+    assert!(!raw["request"].is_null() && !raw["reply"].is_null(), "{raw}");
+    let shown = raw.to_string();
+    assert!(!shown.contains("eyJ") && !shown.contains("X-Stamp"), "{shown}");
+    let reader = gateway.caller("invites:read", &[]).await;
+    let plain = reader.get(&path).await.expect(200).list("attempts").remove(0);
+    assert!(plain.get("request").is_none_or(Value::is_null), "{plain}");
+    assert!(plain.get("reply").is_none_or(Value::is_null), "{plain}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let gateway = Gateway::start().await;
+    let invite = gateway.client().invite(&invites("treasury", [person(1)])).await.remove(0);
+    let id = text(&invite, "id");
+    let other = format!("{}00000000", &id[..id.len() - 8]);
+    for path in [
+        format!("/v1/invites/{other}"),
+        format!("/v1/invites/{other}/attempts"),
+        "/v1/invites/inv_nothing".to_owned(),
+        "/v1/invites/%F0%9F%92%A9".to_owned(),
+        format!("/v1/batches/{}", other.replace("inv_", "bat_")),
+        "/v1/batches/1".to_owned(),
+        "/v1/providers/nowhere".to_owned(),
+    ] {
+        gateway.client().get(&path).await.problem(404, "not-found");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_batch_counts_what_became_of_its_invites() {
+    let gateway = Gateway::start().await;
+    let refuse = json!({ "operation": "create", "kind": "status_before", "status": 400,
+                         "match_email": "guest2@" });
+    gateway.simulators.break_down("rkvst", refuse).await;
+    let body = invites("acme-tenancy", [person(1), person(2), person(3)]);
+    let answer = gateway.client().post("/v1/invites", &body).await.expect(201);
+    let path = answer.header("location").unwrap();
+    let batch = gateway.client().get(path).await.expect(200).body;
+    assert_eq!(text(&batch, "state"), "completed_with_failures");
+    let counts = json!({ "total": 3, "duplicates": 0, "pending": 2, "failed": 1 });
+    assert_eq!(batch["counts"], counts);
+    let failed = answer.invites().remove(1);
+    assert_eq!(failed["error"]["origin"], "provider");
+    assert_eq!(failed["error"]["outcome"], "rejected");
+    assert_eq!(failed["error"]["provider"], "acme-tenancy");
+    assert_eq!(failed["error"]["provider_http_status"], 400);
+    assert!(failed["error"].get("status").is_none() && failed["error"].get("request_id").is_none());
+    gateway.finish().await;
+}
