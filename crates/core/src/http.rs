@@ -272,6 +272,7 @@ impl HttpClient {
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
         let cap = request.body_cap;
+        let credentials = credentials(&request.headers);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
             let body = WatchedBody { bytes: Some(request.body), left };
@@ -295,12 +296,31 @@ impl HttpClient {
         let response = Response {
             status: reply.status(),
             headers: std::mem::take(reply.headers_mut()),
-            body: body.into(),
+            body: conceal(body, &credentials).into(),
         };
         exchange.reply = text(&response.body);
         exchange.date = response.date();
         Ok(response)
     }
+}
+
+/// The credentials that a request carries, without the scheme before them.
+fn credentials(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    let sensitive = headers.values().filter(|value| value.is_sensitive());
+    let bare = sensitive.filter_map(|value| value.as_bytes().rsplit(|byte| *byte == b' ').next());
+    bare.filter(|credential| credential.len() >= 8).map(<[u8]>::to_vec).collect()
+}
+
+/// A body without these credentials, which some services quote when they refuse them: it ends up in
+/// messages and in the record of the attempt.
+fn conceal(mut body: Vec<u8>, credentials: &[Vec<u8>]) -> Vec<u8> {
+    for credential in credentials {
+        let found = |body: &[u8]| body.windows(credential.len()).position(|part| part == credential);
+        while let Some(at) = found(&body) {
+            body.splice(at..at + credential.len(), "…".bytes());
+        }
+    }
+    body
 }
 
 struct Failure {

@@ -96,7 +96,7 @@ impl Db {
         matches!(self.place, Place::Schema { .. })
     }
 
-    /// Runs SQL on a connection of its own.
+    /// Runs SQL on a connection of its own to PostgreSQL.
     pub async fn execute(&self, sql: &str) {
         execute_at(&self.url, sql).await;
     }
@@ -111,14 +111,9 @@ impl Db {
     }
 }
 
-async fn execute_at(url: &str, sql: &str) {
-    if url.starts_with("sqlite:") {
-        let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
-        connection.execute(AssertSqlSafe(sql)).await.unwrap();
-    } else {
-        let mut connection = PgConnection::connect(url).await.unwrap();
-        connection.execute(AssertSqlSafe(sql)).await.unwrap();
-    }
+async fn execute_at(server: &str, sql: &str) {
+    let mut connection = PgConnection::connect(server).await.unwrap();
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
 }
 
 pub fn destination() -> Destination {

@@ -1,7 +1,7 @@
 //! Listing: filters, pages, and statuses as they read now.
 
 use invite_core::{InviteId, Status, StatusSource};
-use invite_store::{BatchCounts, InviteFilter, Placement, Store};
+use invite_store::{BatchCounts, InviteFilter, OnDuplicate, Placement, Store};
 
 use crate::fixture::{
     Db, accept, batch, duplicate_error, item, on_both, queue, seconds, set, set_status,
@@ -9,6 +9,7 @@ use crate::fixture::{
 
 on_both!(
     pages_are_newest_first_and_whole_while_invites_are_accepted,
+    every_kind_of_filter_pages,
     each_filter_holds_alone_and_with_the_others,
     an_open_invite_past_its_expiry_reads_as_expired,
     a_batch_lists_its_invites_in_the_order_of_the_request,
@@ -39,6 +40,47 @@ async fn pages_are_newest_first_and_whole_while_invites_are_accepted(db: &Db) {
         }
     }
     assert_eq!(seen, wanted);
+}
+
+async fn every_kind_of_filter_pages(db: &Db) {
+    let store = db.open().await;
+    let items = (0..5).map(|n| {
+        let mut item = item(n, "ada@example.org");
+        item.external_id = Some("hr-1".into());
+        item
+    });
+    let mut request = batch(items.collect());
+    request.on_duplicate = OnDuplicate::Send;
+    let mut wanted: Vec<_> = request.items.iter().map(|item| item.id).collect();
+    wanted.reverse();
+    accept(&store, request.clone()).await;
+    for id in &wanted {
+        set_status(&store, *id, Status::Failed).await;
+    }
+    queue(&store, ["bob@example.org"]).await;
+    let none = InviteFilter::default;
+    let filters = [
+        InviteFilter { tenant: Some("default".into()), ..none() },
+        InviteFilter { batch_id: Some(request.id), ..none() },
+        InviteFilter { statuses: vec![Status::Failed], ..none() },
+        InviteFilter { address: Some("ada@example.org".parse().unwrap()), ..none() },
+        InviteFilter { external_id: Some("hr-1".into()), ..none() },
+        InviteFilter { labels: vec![("team".into(), "r-and-d".into())], ..none() },
+        InviteFilter {
+            external_id: Some("hr-1".into()),
+            statuses: vec![Status::Failed],
+            labels: vec![("team".into(), "r-and-d".into())],
+            ..none()
+        },
+    ];
+    for filter in filters {
+        let page = store.invites(&filter, Some(wanted[0]), 3).await.unwrap();
+        let ids: Vec<_> = page.invites.iter().map(|invite| invite.id).collect();
+        assert_eq!((&ids[..], page.next), (&wanted[1..4], Some(wanted[3])), "{filter:?}");
+        let page = store.invites(&filter, page.next, 3).await.unwrap();
+        let ids: Vec<_> = page.invites.iter().map(|invite| invite.id).collect();
+        assert_eq!((&ids[..], page.next), (&wanted[4..], None), "{filter:?}");
+    }
 }
 
 async fn each_filter_holds_alone_and_with_the_others(db: &Db) {

@@ -20,8 +20,6 @@ on_both!(
     several_may_open_an_empty_database_at_once,
     one_process_at_a_time_serves_a_database_that_is_not_shared,
     the_database_answers_a_ping,
-    the_store_is_used_again_after_its_connections_were_cut,
-    a_lost_commit_result_is_told_to_every_caller_of_the_group,
 );
 
 async fn writes_that_wait_together_are_committed_together(db: &Db) {
@@ -132,43 +130,6 @@ async fn the_database_answers_a_ping(db: &Db) {
     db.open().await.ping().await.unwrap();
 }
 
-async fn the_store_is_used_again_after_its_connections_were_cut(db: &Db) {
-    let store = db.open().await;
-    let [ada] = queue(&store, ["ada@example.org"]).await;
-    db.cut_connections().await;
-    assert!(store.invite(ada).await.unwrap().is_some());
-    let [bob] = queue(&store, ["bob@example.org"]).await;
-    assert!(store.invite(bob).await.unwrap().is_some());
-}
-
-/// The database is told to fail at the very moment of the commit: PostgreSQL by cutting the
-/// connection, SQLite by a reference that only the commit finds broken.
-async fn a_lost_commit_result_is_told_to_every_caller_of_the_group(db: &Db) {
-    if !db.is_postgres() {
-        return;
-    }
-    let store = db.open().await;
-    db.execute(
-        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS \
-         $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$; \
-         CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON batches DEFERRABLE INITIALLY DEFERRED \
-         FOR EACH ROW WHEN (NEW.tenant = 'cut') EXECUTE FUNCTION cut()",
-    )
-    .await;
-    let answers = join_all((0..3).map(|n| {
-        let mut request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
-        if n == 1 {
-            request.tenant = "cut".into();
-        }
-        store.accept(request, duplicate_error)
-    }))
-    .await;
-    for answer in answers {
-        assert!(matches!(answer, Err(Error::CommitUnknown)), "{answer:?}");
-    }
-    queue(&store, ["ada@example.org"]).await;
-}
-
 #[tokio::test]
 async fn a_url_that_names_no_database_is_refused_without_quoting_it() {
     for url in [
@@ -211,4 +172,46 @@ async fn a_write_waits_for_another_process_that_writes() {
     for written in join_all(writes).await {
         written.unwrap();
     }
+}
+
+// What only a database behind a network can do.
+
+#[tokio::test]
+async fn the_store_is_used_again_after_its_connections_were_cut() {
+    let db = Db::postgres().await;
+    let store = db.open().await;
+    let [ada] = queue(&store, ["ada@example.org"]).await;
+    assert!(store.invite(ada).await.unwrap().is_some());
+    db.cut_connections().await;
+    assert!(store.invite(ada).await.unwrap().is_some());
+    let [bob] = queue(&store, ["bob@example.org"]).await;
+    assert!(store.invite(bob).await.unwrap().is_some());
+    db.remove().await;
+}
+
+#[tokio::test]
+async fn a_lost_commit_result_is_told_to_every_caller_of_the_group() {
+    let db = Db::postgres().await;
+    let store = db.open().await;
+    // The server cuts the connection at the very moment of the commit.
+    db.execute(
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON batches DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW WHEN (NEW.tenant = 'cut') EXECUTE FUNCTION cut()",
+    )
+    .await;
+    let answers = join_all((0..3).map(|n| {
+        let mut request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
+        if n == 1 {
+            request.tenant = "cut".into();
+        }
+        store.accept(request, duplicate_error)
+    }))
+    .await;
+    for answer in answers {
+        assert!(matches!(answer, Err(Error::CommitUnknown)), "{answer:?}");
+    }
+    queue(&store, ["ada@example.org"]).await;
+    db.remove().await;
 }
