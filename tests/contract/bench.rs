@@ -7,9 +7,9 @@ use std::{
 };
 
 use invite_core::{
-    Capabilities, Clock, Destination, Doubt, Fault, InviteId, InviteProvider, Invitee, ListQuery, Lookup,
-    ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport, ProviderError, Recipient,
-    Remote, Resolved, Sighting, Status, SystemClock, http::CallContext,
+    Capabilities, Clock, Destination, Doubt, Fault, InviteId, InviteProvider, Invitee, ListQuery,
+    Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport, ProviderError,
+    Recipient, Remote, Resolved, Sighting, Status, SystemClock, http::CallContext,
     secret::CredentialUse,
 };
 use invite_sandbox::Sandbox;
@@ -123,7 +123,11 @@ impl Bench {
     }
 
     /// What came of inviting the person of this number while this fault holds.
-    pub async fn create_under(&self, rule: Value, number: usize) -> (Recipient, PreparedCall, Created) {
+    pub async fn create_under(
+        &self,
+        rule: Value,
+        number: usize,
+    ) -> (Recipient, PreparedCall, Created) {
         let recipients = [self.recipient(number)];
         let call = self.call(&recipients).await;
         self.simulator.fault(rule).await;
@@ -320,8 +324,7 @@ impl Provider {
         doubts: &[Doubt],
     ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         let before = self.wire.requests().len();
-        let mut lookup =
-            self.adapter.reconcile(Lookup { destination, doubts: doubts.to_vec() });
+        let mut lookup = self.adapter.reconcile(Lookup { destination, doubts: doubts.to_vec() });
         self.audit.operation("reconcile");
         assert_eq!(self.wire.requests().len(), before, "a lookup sends nothing before its steps");
         for _ in 0..1000 {

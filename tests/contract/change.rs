@@ -1,6 +1,7 @@
 //! Setting a status, withdrawing, and saying so where that is not offered.
 
 use invite_core::{Cause, Outcome, Status};
+use serde_json::json;
 
 use crate::{bench::Bench, people::person};
 
@@ -55,7 +56,7 @@ pub async fn a_withdrawn_invite_is_withdrawn_and_can_be_withdrawn_again(bench: &
 pub async fn a_withdrawal_whose_reply_was_lost_is_seen_by_asking(bench: &Bench) {
     let (_, remote) = bench.invited(1).await;
     let operation = if bench.subject.is("securegate") { "update_status" } else { "delete" };
-    let rule = serde_json::json!({"kind": "cut_after", "operation": operation, "times": 1});
+    let rule = json!({"kind": "cut_after", "operation": operation, "times": 1});
     bench.simulator.fault(rule).await;
     let error = bench.provider.revoke(&remote, false).await.unwrap_err();
     assert_eq!(error.outcome, Outcome::Unknown);
@@ -110,4 +111,23 @@ pub async fn an_id_that_shows_another_person_is_withdrawn_only_by_force(bench: &
     assert!(still(bench.simulator.effects().await), "nothing was withdrawn");
     bench.provider.revoke(&mistaken, true).await.unwrap();
     assert!(!still(bench.simulator.effects().await), "force withdraws what the id names");
+}
+
+pub async fn an_id_that_shows_nobody_is_not_withdrawn(bench: &Bench) {
+    let (_, mut remote) = bench.invited(1).await;
+    remote.data.insert("pairing".into(), "unproven".into());
+    let id = remote.provider_ref.clone().unwrap();
+    let (operation, body) = match bench.subject.kind.name() {
+        "securegate" => ("get", json!({ "id": id, "status": "pending" })),
+        "rkvst" => ("get", json!({ "identity": id })),
+        _ => ("get_organization", json!({"organizationData": {"invitations": []}})),
+    };
+    let rule = json!({
+        "kind": "status_before", "status": 200, "operation": operation, "body": body,
+    });
+    bench.simulator.fault(rule).await;
+    let error = bench.provider.revoke(&remote, false).await.unwrap_err();
+    assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::PairingUnproven));
+    let effects = bench.simulator.effects().await;
+    assert!(["pending", "created"].map(|word| effects[0]["status"] == word).contains(&true));
 }

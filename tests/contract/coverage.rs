@@ -76,7 +76,8 @@ fn every_capability_and_every_operation_is_checked_for_every_subject() {
         let contract = contract(&capabilities);
         assert!(contract.contains("capabilities.create.idempotent"), "{contract:?}");
         assert!(contract.contains("update_status") && contract.contains("step"), "{contract:?}");
-        let open: Vec<_> = contract.iter().filter(|part| !covered.contains(part.as_str())).collect();
+        let open: Vec<_> =
+            contract.iter().filter(|part| !covered.contains(part.as_str())).collect();
         assert!(open.is_empty(), "no check of {name} covers {open:?}");
         let unknown: Vec<_> = covered.iter().filter(|part| !contract.contains(**part)).collect();
         assert!(unknown.is_empty(), "checks claim to cover what does not exist: {unknown:?}");

@@ -38,16 +38,20 @@ pub async fn an_excerpt_shows_a_caller_its_own_part_and_nobody_elses(bench: &Ben
     let call = bench.call(&recipients).await;
     bench.provider.create(&call, &recipients).await.unwrap();
     let exchange = bench.audit.last_exchanges().remove(0);
-    let everybody: String = (0..3).map(|n| serde_json::to_string(&person(n)).unwrap()).collect();
-    let echo = json!({"detail": everybody, "message": everybody, "error": everybody}).to_string();
-    let replies = [exchange.reply.as_deref(), None, Some(echo.as_str()), Some(&everybody), Some("")];
+    // Services quote what they were sent, in and out of the form of their errors.
+    let asked = exchange.request.as_deref().unwrap();
+    let quoted = json!({"detail": asked, "message": asked, "error": asked, "code": 3}).to_string();
+    let listed = json!({"detail": [{"loc": ["body"], "msg": asked, "type": "t", "input": asked}]});
+    let listed = listed.to_string();
+    let replies =
+        [exchange.reply.as_deref(), None, Some(asked), Some(&quoted), Some(&listed), Some("")];
     for (index, recipient) in recipients.iter().enumerate() {
         for reply in replies {
             let request = exchange.request.as_deref();
-            let (asked, answered) = bench.subject.kind.excerpt(request, reply, index, &recipient.invitee);
+            let (asked, answered) =
+                bench.subject.kind.excerpt(request, reply, index, &recipient.invitee);
             let shown = format!("{asked} {answered}");
             assert!(asked.to_string().contains(&recipient.invitee.email), "{asked}");
-            // The rest of an echo to a provider that takes one invite at a time is that person's own.
             for other in (0..count).filter(|other| *other != index) {
                 assert!(!shows(&shown, &person(other)), "{shown}");
             }

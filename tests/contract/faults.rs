@@ -7,7 +7,7 @@ use invite_core::{Cause, ListQuery, Outcome, ProviderError};
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, refusal},
+    bench::{Bench, each, refusal},
     wire::Stranger,
 };
 
@@ -26,7 +26,8 @@ async fn fail(bench: &Bench, rule: Value, number: usize) -> (ProviderError, usiz
 }
 
 pub async fn a_connection_that_ends_without_a_reply_leaves_the_outcome_unknown(bench: &Bench) {
-    let kinds = [("cut_before", 0), ("cut_after", 1), ("cut_mid_body", 1), ("reset_before_read", 0)];
+    let kinds =
+        [("cut_before", 0), ("cut_after", 1), ("cut_mid_body", 1), ("reset_before_read", 0)];
     for (number, (kind, effects)) in kinds.into_iter().enumerate() {
         let (error, found) = fail(bench, json!({ "kind": kind }), number).await;
         assert_eq!((error.outcome, error.cause), (Outcome::Unknown, Cause::Transport), "{kind}");
@@ -38,7 +39,10 @@ pub async fn an_unreadable_reply_leaves_the_outcome_unknown(bench: &Bench) {
     let rules = [
         (json!({"kind": "garbage_before"}), 0),
         (json!({"kind": "garbage_after"}), 1),
-        (json!({"kind": "garbage_after", "body": "<html>Sorry</html>", "content_type": "text/html"}), 1),
+        (
+            json!({"kind": "garbage_after", "body": "<html>Sorry</html>", "content_type": "text/html"}),
+            1,
+        ),
         (json!({"kind": "garbage_after", "body": "null"}), 1),
         (json!({"kind": "garbage_after", "body": "[]"}), 1),
         (json!({"kind": "garbage_after", "body": "{}"}), 1),
@@ -79,7 +83,8 @@ pub async fn a_refusal_that_is_none_leaves_the_outcome_unknown(bench: &Bench) {
 
 pub async fn a_refusal_of_one_invite_is_a_rejection(bench: &Bench) {
     for (number, status) in [400, 404, 405, 410, 413, 415, 422].into_iter().enumerate() {
-        let (error, effects) = fail(bench, json!({"kind": "status_before", "status": status}), number).await;
+        let (error, effects) =
+            fail(bench, json!({"kind": "status_before", "status": status}), number).await;
         assert_eq!((error.outcome, effects), (Outcome::Rejected, 0), "{status}");
         assert_eq!(error.http_status, Some(status));
         assert!(!matches!(error.cause, Cause::Credentials | Cause::Quota), "{status}: {error:?}");
@@ -118,7 +123,7 @@ pub async fn a_rate_that_is_really_exceeded_throttles_and_passes(bench: &Bench) 
     let mut outcomes = Vec::new();
     for (call, recipient) in calls.iter().zip(&recipients) {
         let created = bench.provider.create(call, std::slice::from_ref(recipient)).await;
-        let result = crate::bench::each(created, 1).remove(0);
+        let result = each(created, 1).remove(0);
         bench.assert_claim(&recipient.invitee.email, &result).await;
         outcomes.push(result.map(|_| ()).map_err(|error| error.outcome));
     }
@@ -176,13 +181,21 @@ pub async fn a_refused_connection_sent_nothing(bench: &Bench) {
     assert_eq!(bench.simulator.effects().await.len(), 0);
 }
 
-pub async fn an_attempt_whose_time_is_over_before_it_begins_sent_nothing(bench: &Bench) {
-    let recipients = [bench.recipient(1)];
-    let call = bench.call(&recipients).await;
-    let fresh = bench.with_secrets(&[bench.subject.good]).hurried(Duration::ZERO);
-    let error = refusal(fresh.create(&call, &recipients).await);
-    assert_eq!(error.outcome, Outcome::NotSent);
-    assert_eq!(bench.simulator.effects().await.len(), 0);
+pub async fn an_attempt_that_its_time_cuts_short_at_any_point_denies_no_effect(bench: &Bench) {
+    let mut claims = Vec::new();
+    for number in 0..40 {
+        let recipients = [bench.recipient(number)];
+        let call = bench.call(&recipients).await;
+        let time = Duration::from_micros(number as u64 * 100);
+        let brief = bench.with_secrets(&[bench.subject.good]).hurried(time);
+        let result = each(brief.create(&call, &recipients).await, 1).remove(0);
+        claims.push((recipients[0].invitee.email.clone(), result));
+    }
+    // Whatever was under way is through before this one.
+    bench.invited(100).await;
+    for (email, result) in &claims {
+        bench.assert_claim(email, result).await;
+    }
 }
 
 pub async fn an_answer_that_comes_too_late_leaves_the_outcome_unknown(bench: &Bench) {
@@ -213,7 +226,8 @@ pub async fn every_question_ends_in_its_time_although_the_peer_stalls(bench: &Be
     // A provider that knows nothing yet has the most to ask.
     let fresh = || bench.with_secrets(&[bench.subject.good, bench.subject.wrong]).hurried(BRIEF);
     let recipients = [recipient.clone()];
-    let (_, again) = (fresh().prepare(&recipients, bench.now()).await, bench.doubt(&call, &recipients));
+    let (_, again) =
+        (fresh().prepare(&recipients, bench.now()).await, bench.doubt(&call, &recipients));
     let errors = [
         fresh().create(&call, &recipients).await.err(),
         fresh().get(&remote).await.err(),

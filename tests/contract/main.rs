@@ -80,6 +80,7 @@ groups! {
             ["prepare", "capabilities", "capabilities.create.fields"]
         create::labels_and_external_ids_never_reach_a_provider ["resolve"]
         create::one_of_several_callers_sees_nothing_of_the_others_in_an_error ["create"]
+        create::a_reply_that_quotes_the_credential_is_not_passed_on ["create"]
         create::a_call_for_another_place_is_refused_without_a_request
             ["prepare", "create", "get", "update_status", "revoke", "reconcile", "step"]
         options::options_that_are_unknown_or_wrong_are_faults_at_their_place
@@ -127,7 +128,7 @@ groups! {
         faults::a_redirect_is_not_followed_and_the_credential_goes_nowhere_else
             ["create", "get", "list", "probe", "revoke"]
         faults::a_refused_connection_sent_nothing ["create"]
-        faults::an_attempt_whose_time_is_over_before_it_begins_sent_nothing ["create"]
+        faults::an_attempt_that_its_time_cuts_short_at_any_point_denies_no_effect ["create"]
         faults::an_answer_that_comes_too_late_leaves_the_outcome_unknown ["create"]
         faults::an_effect_that_comes_after_the_connection_ended_was_not_denied ["create"]
         faults::every_question_ends_in_its_time_although_the_peer_stalls
@@ -149,6 +150,13 @@ groups! {
     {
         create::a_full_batch_is_one_call_answered_in_the_order_of_its_recipients
             ["capabilities.create.native_batch", "capabilities.create.max_batch"]
+        create::a_part_of_a_batch_behind_a_server_error_is_unknown ["create"]
+    }
+
+    // Without get_organization a failed activity is taken to be without effect (docs/delivery.md).
+    batching_where_all_is_shown: [securegate, securegate_revoking, turnkey]
+        where |facts| facts.capabilities.create.native_batch && facts.name != "turnkey_closed";
+    {
         create::a_part_of_a_batch_is_claimed_for_what_it_is ["create"]
     }
 
@@ -188,6 +196,7 @@ groups! {
         change::an_acceptance_is_not_withdrawn ["revoke"]
         change::an_invite_without_an_id_is_not_withdrawn ["revoke"]
         change::an_id_that_shows_another_person_is_withdrawn_only_by_force ["revoke"]
+        change::an_id_that_shows_nobody_is_not_withdrawn ["revoke"]
     }
 
     not_withdrawing: [securegate] where |facts| !facts.capabilities.revoke;

@@ -35,11 +35,16 @@ pub async fn options_that_are_unknown_or_wrong_are_faults_at_their_place(bench: 
     let schema = bench.subject.kind.options_schema();
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
         let types = &member["type"];
-        let takes = |word: &str| *types == word || types.as_array().is_some_and(|t| t.iter().any(|t| t == word));
+        let takes = |word: &str| {
+            *types == word || types.as_array().is_some_and(|t| t.iter().any(|t| t == word))
+        };
         let wrong = if takes("object") { json!(7) } else { json!({"an": "object"}) };
         let faults = faults_of(bench, json!({ name: wrong }));
         let pointer = format!("/options/{kind}/{name}");
-        assert!(faults.iter().any(|fault| fault.pointer.starts_with(&pointer)), "{name}: {faults:?}");
+        assert!(
+            faults.iter().any(|fault| fault.pointer.starts_with(&pointer)),
+            "{name}: {faults:?}"
+        );
     }
 }
 
@@ -101,7 +106,8 @@ pub async fn a_configuration_is_checked_as_a_whole_and_shows_no_secret(bench: &B
         let faults = build(&lacking).unwrap_err();
         assert!(pointers(&faults).contains(&format!("/{name}").as_str()), "{faults:?}");
     }
-    for wrong in ["not a url", "ftp://example.org", "https://u:p@example.org", "https://e.org/?a=b"] {
+    for wrong in ["not a url", "ftp://example.org", "https://u:p@example.org", "https://e.org/?a=b"]
+    {
         let mut part = good.clone();
         part["base_url"] = wrong.into();
         let faults = build(&part).unwrap_err();

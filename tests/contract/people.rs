@@ -20,8 +20,9 @@ pub fn invite(invitee: &Invitee) -> NewInvite {
     NewInvite { invitee: invitee.clone(), ..NewInvite::default() }
 }
 
-/// Whether a text holds any of a person's data.
+/// Whether a text holds any of a person's data, the phone number also without its country code.
 pub fn shows(text: &str, invitee: &Invitee) -> bool {
     let text = text.to_lowercase();
-    invitee.personal_data().any(|piece| text.contains(&piece.to_lowercase()))
+    let number = invitee.phone.as_deref().map(|phone| phone.trim_start_matches("+1"));
+    invitee.personal_data().chain(number).any(|piece| text.contains(&piece.to_lowercase()))
 }

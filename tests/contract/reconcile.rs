@@ -113,7 +113,13 @@ pub async fn a_lookup_that_is_cut_off_proves_no_absence(bench: &Bench) {
     let clean = bench.provider.look(std::slice::from_ref(&doubt)).await.unwrap();
     assert!(clean[0][0].complete);
     let questions = [
-        "list", "lookup", "event", "members", "list_activities", "get_activity", "get_organization",
+        "list",
+        "lookup",
+        "event",
+        "members",
+        "list_activities",
+        "get_activity",
+        "get_organization",
     ];
     for operation in questions {
         let asked = bench.simulator.count(operation).await;

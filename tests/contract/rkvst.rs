@@ -134,7 +134,8 @@ pub async fn another_message_to_the_address_is_near_and_not_exact(bench: &Bench)
     let (recipient, call, _) = bench.create_under(rule, 1).await;
     let seen = bench.provider.look(&[bench.doubt(&call, &[recipient])]).await.unwrap();
     let mut near = seen[0][0].near.clone();
-    (near.sort(), made.sort());
+    near.sort();
+    made.sort();
     assert!(seen[0][0].exact.is_empty());
     assert_eq!(near, made);
 }
@@ -192,7 +193,8 @@ pub async fn a_failed_token_call_sent_nothing(bench: &Bench) {
         let mut rule = rule;
         rule["operation"] = "token".into();
         bench.simulator.fault(rule.clone()).await;
-        let error = refusal(bench.with_secrets(&[bench.subject.good]).create(&call, &recipients).await);
+        let error =
+            refusal(bench.with_secrets(&[bench.subject.good]).create(&call, &recipients).await);
         assert_eq!(error.outcome, Outcome::NotSent, "{rule}");
         bench.simulator.clear_faults().await;
     }

@@ -27,7 +27,10 @@ pub async fn validation_names_the_item_and_the_callers_own_member(bench: &Bench)
         .collect();
     named.sort_unstable();
     let method = "/options/securegate/authentication_method";
-    assert_eq!(named, [(1, "/phone", "invalid"), (3, "/email", "required"), (3, method, "invalid")]);
+    assert_eq!(
+        named,
+        [(1, "/phone", "invalid"), (3, "/email", "required"), (3, method, "invalid")]
+    );
     assert_eq!(bench.simulator.effects().await.len(), 0);
 }
 
@@ -48,15 +51,16 @@ pub async fn a_shuffled_reply_is_paired_by_address(bench: &Bench) {
     let shown = |recipient: &Recipient| {
         // The provider may write an address otherwise than it was sent.
         let email = recipient.invitee.email.to_uppercase();
-        json!({"id": format!("id-{}", recipient.invitee.email), "email": email, "status": "sent"})
+        json!({"id": format!("of-{}", recipient.id), "email": email, "status": "sent"})
     };
     let reply = json!([shown(&recipients[2]), shown(&recipients[0]), shown(&recipients[1])]);
-    let rule = json!({"kind": "status_before", "status": 200, "operation": "create", "body": reply});
+    let rule =
+        json!({"kind": "status_before", "status": 200, "operation": "create", "body": reply});
     bench.simulator.fault(rule).await;
     let results = each(bench.provider.create(&call, &recipients).await, 3);
     for (recipient, result) in recipients.iter().zip(results) {
         let observed = result.unwrap();
-        let id = format!("id-{}", recipient.invitee.email);
+        let id = format!("of-{}", recipient.id);
         assert_eq!((observed.provider_ref, observed.status), (Some(id), Status::Sent));
     }
 }

@@ -115,7 +115,10 @@ pub async fn a_status_that_nobody_knows_is_kept_and_followed(bench: &Bench) {
         assert_eq!(observed.status, Status::Sending);
         let word = "ACTIVITY_STATUS_AWAITING_REVIEW";
         assert_eq!(observed.provider_status.as_deref(), Some(word));
-        assert_eq!(bench.provider.get(remote).await.unwrap().provider_status.as_deref(), Some(word));
+        assert_eq!(
+            bench.provider.get(remote).await.unwrap().provider_status.as_deref(),
+            Some(word)
+        );
     }
 }
 
@@ -160,9 +163,9 @@ pub async fn bytes_that_are_too_old_create_nothing(bench: &Bench) {
 
 pub async fn more_activities_than_a_page_holds_are_read_in_either_cursor_order(bench: &Bench) {
     bench.simulator.set(json!({"quota": 1000})).await;
-    let first = bench.recipient(500);
-    let doubt = bench.doubt(&bench.call(std::slice::from_ref(&first)).await, &[first.clone()]);
-    bench.provider.create(&doubt.call, &[first]).await.unwrap();
+    let first = [bench.recipient(500)];
+    let doubt = bench.doubt(&bench.call(&first).await, &first);
+    bench.provider.create(&doubt.call, &first).await.unwrap();
     for number in 0..220 {
         bench.clock.advance(Duration::from_millis(1));
         bench.invited(number).await;
@@ -268,7 +271,8 @@ pub async fn the_sender_is_asked_for_once_or_configured(bench: &Bench) {
 }
 
 pub async fn a_private_key_of_the_wrong_form_is_a_fault_that_does_not_show_it(bench: &Bench) {
-    for wrong in ["zz", "1234", "0000000000000000000000000000000000000000000000000000000000000000"] {
+    for wrong in ["zz", "1234", "0000000000000000000000000000000000000000000000000000000000000000"]
+    {
         let part = bench.subject.part(&bench.wire.url, &[wrong]);
         let clock = std::sync::Arc::new(bench.clock.clone());
         let faults = bench.subject.build(&part, clock).unwrap_err();

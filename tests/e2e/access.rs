@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use crate::text;
 
-const ALL_SCOPES: [&str; 4] =
-    ["invites:write", "invites:read", "invites:raw", "providers:read"];
+const ALL_SCOPES: [&str; 4] = ["invites:write", "invites:read", "invites:raw", "providers:read"];
 /// An invite that nobody has.
 const NOBODY: &str = "/v1/invites/inv_01900000-0000-7000-8000-000000000000";
 

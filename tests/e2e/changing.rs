@@ -1,6 +1,6 @@
 //! Changing one invite: its status, withdrawing it, asking about it, sending it again.
 
-use invite_tests::{Answer, Gateway, invites, person};
+use invite_tests::{Answer, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 
 use crate::text;
@@ -75,11 +75,54 @@ async fn a_status_that_a_caller_may_not_set_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_withdrawn_keeps_its_status() {
+async fn what_was_withdrawn_or_failed_keeps_its_status() {
     let gateway = withdrawing_securegate().await;
     let created = invite(&gateway, "berlin-summit", 1).await;
     gateway.client().delete(&path(&created)).await.expect(200);
     set_status(&gateway, &created, "pending").await.problem(409, "already-final");
+    let refuse = json!({ "operation": "create", "kind": "status_before", "status": 400 });
+    gateway.simulators.break_down("securegate", refuse).await;
+    let failed = invite(&gateway, "berlin-summit", 2).await;
+    set_status(&gateway, &failed, "pending").await.problem(409, "already-final");
+    gateway.client().delete(&path(&failed)).await.problem(409, "already-final");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_of_the_person_can_be_overridden() {
+    let gateway = Gateway::start().await;
+    let created = invite(&gateway, "berlin-summit", 1).await;
+    set_status(&gateway, &created, "accepted").await.expect(200);
+    let changed = set_status(&gateway, &created, "declined").await.expect(200).body;
+    assert_eq!(text(&changed, "status"), "declined");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_approval_is_waited_for() {
+    let gateway = Gateway::start().await;
+    gateway.simulators.set("turnkey", json!({ "activity_mode": "consensus" })).await;
+    let created = invite(&gateway, "treasury", 1).await;
+    assert_eq!(text(&created, "status"), "awaiting_approval", "{created}");
+    gateway.client().delete(&path(&created)).await.problem(409, "not-settled");
+    gateway.simulators.approve(text(&created["provider_data"], "activity_id")).await;
+    let refreshed = call(&gateway, &created, "refresh", &Value::Null).await.expect(200).body;
+    assert_eq!(text(&refreshed, "status"), "pending", "{refreshed}");
+    assert_eq!(gateway.simulators.effects("turnkey").await.len(), 1);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_unproven_pairing_is_withdrawn_only_by_force() {
+    let gateway = Gateway::start().await;
+    gateway.simulators.set("turnkey", json!({ "get_organization": "forbidden" })).await;
+    let body = invites("treasury", [person(1), person(2)]);
+    let created = gateway.client().invite(&body).await.remove(1);
+    assert_eq!(created["provider_data"]["pairing"], "unproven", "{created}");
+    gateway.client().delete(&path(&created)).await.problem(409, "pairing-unproven");
+    let by_force = format!("{}?force=true", path(&created));
+    let revoked = gateway.client().delete(&by_force).await.expect(200).body;
+    assert_eq!(text(&revoked, "status"), "revoked");
     gateway.finish().await;
 }
 
@@ -134,8 +177,13 @@ async fn what_is_still_queued_is_withdrawn_here() {
     let request = gateway.client().request("POST", "/v1/invites");
     let request = request.json(&invites("acme-tenancy", [person(1)]));
     let answer = request.header("prefer", "wait=1").send().await.expect(202);
-    let queued = gateway.client().read_once(&answer.invites()[0], &["queued"]).await;
-    let revoked = gateway.client().delete(&path(&queued)).await.expect(200).body;
+    let waiting = answer.invites().remove(0);
+    // Now and then it is tried; meanwhile it cannot be withdrawn.
+    let revoked = eventually("a queued invite is withdrawn", async || {
+        let answer = gateway.client().delete(&path(&waiting)).await;
+        (answer.status != 409).then(|| answer.expect(200).body)
+    })
+    .await;
     assert_eq!(text(&revoked, "status"), "revoked");
     gateway.simulators.recover("rkvst").await;
     let next = invite(&gateway, "acme-tenancy", 2).await;

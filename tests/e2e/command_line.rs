@@ -1,6 +1,6 @@
 //! The commands of the program: what they print, where, and how they end.
 
-use invite_tests::{Binary, Gateway, eventually, person};
+use invite_tests::{Binary, Gateway, eventually, person, terminate};
 use serde_json::Value;
 
 use crate::{text, texts};
@@ -178,6 +178,22 @@ async fn credentials_are_probed_without_any_effect() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("berlin-summit") && !said.contains("sg-wrong-key"), "{said}");
     gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_simulators_run_alone_and_say_where_they_are() {
+    let binary = Binary::in_empty_folder();
+    let mut simulators = binary.spawn(&["simulate", "--json"], "simulate");
+    let accounts = eventually("the simulators start", async || {
+        let printed = std::fs::read(binary.path("simulate.out")).ok()?;
+        serde_json::from_slice::<Value>(&printed).ok()
+    })
+    .await;
+    for kind in ["securegate", "rkvst", "turnkey"] {
+        let address = text(&accounts[kind], "base_url").strip_prefix("http://").unwrap();
+        tokio::net::TcpStream::connect(address).await.unwrap();
+    }
+    assert!(terminate(&mut simulators).await.success());
 }
 
 #[tokio::test]

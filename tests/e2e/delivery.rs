@@ -101,6 +101,22 @@ async fn a_call_that_never_arrived_is_made_again() {
 }
 
 #[tokio::test]
+async fn an_activity_that_takes_its_time_is_followed() {
+    let gateway = Gateway::start().await;
+    let slow = json!({ "activity_mode": "pending", "pending_looks": 2 });
+    gateway.simulators.set("turnkey", slow).await;
+    let body = invites("treasury", [person(1), person(2)]);
+    let request = gateway.client().request("POST", "/v1/invites").json(&body);
+    let answer = request.header("prefer", "respond-async").send().await.expect(202);
+    for invite in answer.invites() {
+        gateway.client().read_once(&invite, &["pending"]).await;
+    }
+    assert_eq!(gateway.simulators.request_count("turnkey", "create").await, 1);
+    assert_eq!(gateway.simulators.effects("turnkey").await.len(), 2);
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_provider_that_asks_to_wait_gets_its_time() {
     let gateway = Gateway::start().await;
     let places =

@@ -173,6 +173,25 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
+async fn an_invite_past_its_time_reads_as_expired_everywhere() {
+    let gateway = Gateway::start().await;
+    gateway.simulators.set("rkvst", json!({ "invite_lifetime_seconds": 2 })).await;
+    let body = invites("acme-tenancy", [person(1)]);
+    let created = gateway.client().invite(&body).await.remove(0);
+    let expired = gateway.client().read_once(&created, &["expired"]).await;
+    assert_eq!(text(&expired, "status_source"), "inferred");
+    let listed = list(&gateway, "status=expired").await;
+    assert_eq!(texts(&listed, "id"), [text(&created, "id")]);
+    assert!(list(&gateway, "status=pending").await.is_empty());
+    let batch = format!("/v1/batches/{}", text(&created, "batch_id"));
+    let batch = gateway.client().get(&batch).await.expect(200).body;
+    assert_eq!(batch["counts"], json!({ "total": 1, "duplicates": 0, "expired": 1 }));
+    let again = gateway.client().invite(&body).await.remove(0);
+    assert_ne!(again["id"], created["id"], "no duplicate of what is over");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_batch_counts_what_became_of_its_invites() {
     let gateway = Gateway::start().await;
     let refuse = json!({ "operation": "create", "kind": "status_before", "status": 400,

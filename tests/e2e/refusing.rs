@@ -173,7 +173,10 @@ async fn faults_of_the_request_itself_are_told() {
         assert!(told, "{pointer} is not told: {}", answer.text);
     }
     gateway.client().post("/v1/invites", &json!([])).await.expect(422);
-    gateway.client().post("/v1/invites?dry_rum=true", &invites("treasury", [person(1)])).await
+    gateway
+        .client()
+        .post("/v1/invites?dry_rum=true", &invites("treasury", [person(1)]))
+        .await
         .expect(422);
     gateway.finish().await;
 }

@@ -1,6 +1,8 @@
 //! What belongs to no resource: health, metrics, documents, problem pages, request ids, routing.
 
 use invite_tests::{Gateway, invites, person};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::text;
 
@@ -51,7 +53,7 @@ async fn the_rendered_document_needs_no_other_host() {
 }
 
 #[tokio::test]
-async fn metrics_want_a_key_unless_they_have_an_address_of_their_own() {
+async fn metrics_want_a_key_and_name_no_invite() {
     let gateway = Gateway::start().await;
     gateway.client().invite(&invites("treasury", [person(1)])).await;
     gateway.client().without_key().get("/metrics").await.expect(401);
@@ -61,6 +63,19 @@ async fn metrics_want_a_key_unless_they_have_an_address_of_their_own() {
     for line in metrics.text.lines() {
         assert!(!line.contains("inv_") && !line.contains("bat_"), "unbounded: {line}");
     }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn metrics_on_an_address_of_their_own_want_no_key() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let gateway = Gateway::builder().setting("server.metrics_listen", &free).start().await;
+    let mut connection = TcpStream::connect(&free).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: metrics\r\nconnection: close\r\n\r\n";
+    connection.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("# TYPE "), "{answer}");
     gateway.finish().await;
 }
 
@@ -84,9 +99,8 @@ async fn every_problem_has_a_page() {
 #[tokio::test]
 async fn a_request_keeps_its_own_id_if_it_is_sane() {
     let gateway = Gateway::start().await;
-    let get = |id: &str| {
-        gateway.client().request("GET", "/v1/invites").header("x-request-id", id).send()
-    };
+    let get =
+        |id: &str| gateway.client().request("GET", "/v1/invites").header("x-request-id", id).send();
     let kept = get("order-7781.a_b").await.expect(200);
     assert_eq!(kept.header("x-request-id"), Some("order-7781.a_b"));
     for strange in ["has space", "<script>", &"x".repeat(500), ""] {

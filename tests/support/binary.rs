@@ -63,11 +63,14 @@ impl Binary {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts it and leaves it running; stdout is not read, stderr is appended to a file.
-    pub fn spawn(&self, arguments: &[&str], stderr: &str) -> Child {
-        let log = std::fs::File::options().create(true).append(true).open(self.path(stderr));
+    /// Starts it and leaves it running; what it writes is appended to `NAME.out` and `NAME.log`.
+    pub fn spawn(&self, arguments: &[&str], name: &str) -> Child {
+        let append = |ending| {
+            let path = self.path(&format!("{name}.{ending}"));
+            std::fs::File::options().create(true).append(true).open(path).unwrap()
+        };
         let mut command = self.command();
-        command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap());
+        command.args(arguments).stdout(append("out")).stderr(append("log"));
         command.spawn().unwrap()
     }
 
@@ -101,7 +104,7 @@ pub(crate) fn send_term(child: &Child) {
 }
 
 /// Asks a process to stop, and waits for its end.
-pub(crate) async fn terminate(child: &mut Child) -> ExitStatus {
+pub async fn terminate(child: &mut Child) -> ExitStatus {
     send_term(child);
     match timeout(PATIENCE, child.wait()).await {
         Ok(status) => status.unwrap(),

@@ -201,7 +201,13 @@ impl Client {
         let document = self.shared.document.lock().unwrap().clone();
         if let Some(document) = document {
             let Answer { status, body, .. } = answer;
-            faults.extend(document.faults(&Seen { method, path, status: *status, media_type, body }));
+            faults.extend(document.faults(&Seen {
+                method,
+                path,
+                status: *status,
+                media_type,
+                body,
+            }));
         }
         let said = faults.join("\n  ");
         assert!(faults.is_empty(), "{method} {path}: {}\n  {said}\n{}", answer.status, answer.text);
@@ -244,7 +250,12 @@ impl Answer {
     /// The problem, if it has this status and code.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
-        assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(
+            (self.status, self.body["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
         self.body
     }
 

@@ -32,7 +32,7 @@ filter = "debug"
 "#;
 /// All three kinds at the simulators, with the routes of the sandbox.
 const PROVIDERS: &str = include_str!("providers.toml");
-const LOG: &str = "gateway.log";
+const NAME: &str = "gateway";
 const READY: &str = "ready";
 /// Everything but `admin`.
 const SCOPES: &str = "invites:write,invites:read,invites:raw,providers:read";
@@ -178,7 +178,7 @@ impl Gateway {
 
     /// Everything that it logged so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.binary.path(LOG)).unwrap_or_default()
+        fs::read_to_string(self.binary.path("gateway.log")).unwrap_or_default()
     }
 
     /// Starts it after it was stopped or killed, on the same data.
@@ -187,7 +187,7 @@ impl Gateway {
         let ready = self.binary.path(READY);
         let _ = fs::remove_file(&ready);
         let serve = ["--config", "gateway.toml", "serve", "--ready-file", READY];
-        let mut child = self.binary.spawn(&serve, LOG);
+        let mut child = self.binary.spawn(&serve, NAME);
         let url = eventually("the gateway starts", async || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the gateway ended with {status} instead of starting:\n{}", self.log());

@@ -17,7 +17,7 @@ mod witness;
 
 use std::time::Duration;
 
-pub use binary::Binary;
+pub use binary::{Binary, terminate};
 pub use client::{Answer, Client, Request};
 pub use gateway::{Builder, Database, Gateway};
 pub use people::{invites, person};

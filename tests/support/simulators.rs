@@ -86,6 +86,12 @@ impl Simulators {
         self.control(provider, "POST", &path, &json!({ "status": status })).await;
     }
 
+    /// Approves an activity of Turnkey as another user of the organization.
+    pub async fn approve(&self, activity: &str) {
+        let path = format!("activities/{activity}");
+        self.control("turnkey", "POST", &path, &json!({ "vote": "approve" })).await;
+    }
+
     async fn control(&self, provider: &str, method: &str, path: &str, body: &Value) -> Value {
         let base = match provider {
             "securegate" => self.sandbox.securegate_url(),

@@ -21,7 +21,14 @@ const EDGES: [(&str, &[&str]); 10] = [
     (
         "cli",
         &[
-            "core", "securegate", "rkvst", "turnkey", "config", "store", "delivery", "gateway",
+            "core",
+            "securegate",
+            "rkvst",
+            "turnkey",
+            "config",
+            "store",
+            "delivery",
+            "gateway",
             "sandbox",
         ],
     ),
@@ -37,10 +44,7 @@ fn manifest(path: &str) -> Table {
 /// The manifests of the members, by path.
 fn members() -> BTreeMap<&'static str, Table> {
     let paths = files().iter().map(|file| file.path.as_str());
-    paths
-        .filter(|path| path.ends_with("/Cargo.toml"))
-        .map(|path| (path, manifest(path)))
-        .collect()
+    paths.filter(|path| path.ends_with("/Cargo.toml")).map(|path| (path, manifest(path))).collect()
 }
 
 fn workspace_dependencies() -> Table {
@@ -69,9 +73,11 @@ fn crates_depend_on_each_other_exactly_as_the_architecture_says() {
     let mut wrong = Vec::new();
     let known: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
     let there: BTreeSet<String> = folders().into_values().collect();
-    wrong.extend(there.iter().filter(|name| !known.contains(name.as_str())).map(|name| {
-        format!("crates/{name} is not among the crates that the architecture names")
-    }));
+    wrong.extend(
+        there.iter().filter(|name| !known.contains(name.as_str())).map(|name| {
+            format!("crates/{name} is not among the crates that the architecture names")
+        }),
+    );
     for (name, edges) in EDGES {
         let path = format!("crates/{name}/Cargo.toml");
         let manifest = manifest(&path);

@@ -106,13 +106,7 @@ fn only_the_gateway_knows_which_http_status_a_caller_gets() {
 
 #[test]
 fn only_the_store_speaks_sql() {
-    let words = [
-        "\"SELECT ",
-        "\"UPDATE ",
-        "INSERT INTO ",
-        "DELETE FROM ",
-        "CREATE TABLE ",
-        "sqlx::",
-    ];
+    let words =
+        ["\"SELECT ", "\"UPDATE ", "INSERT INTO ", "DELETE FROM ", "CREATE TABLE ", "sqlx::"];
     assert_none("SQL outside crates/store", anywhere("crates/", &words, &["crates/store/"]));
 }

@@ -315,9 +315,17 @@ fn credentials(headers: &HeaderMap) -> Vec<Vec<u8>> {
 /// messages and in the record of the attempt.
 fn conceal(mut body: Vec<u8>, credentials: &[Vec<u8>]) -> Vec<u8> {
     for credential in credentials {
-        let found = |body: &[u8]| body.windows(credential.len()).position(|part| part == credential);
-        while let Some(at) = found(&body) {
-            body.splice(at..at + credential.len(), "…".bytes());
+        let find = |text: &[u8]| text.windows(credential.len()).position(|part| part == credential);
+        let mut rest = body.as_slice();
+        let mut kept = Vec::new();
+        while let Some(at) = find(rest) {
+            kept.extend_from_slice(&rest[..at]);
+            kept.extend_from_slice("…".as_bytes());
+            rest = &rest[at + credential.len()..];
+        }
+        if !kept.is_empty() {
+            kept.extend_from_slice(rest);
+            body = kept;
         }
     }
     body
@@ -477,6 +485,16 @@ mod tests {
         assert_eq!(exchange.target, "POST /invites?email=ada");
         assert_eq!(exchange.reply.as_deref(), Some("hi"));
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
+    }
+
+    #[test]
+    fn a_reply_that_quotes_the_credential_is_kept_without_it() {
+        let request = Request::new(Method::GET, "http://localhost/".parse().unwrap())
+            .credential("authorization", "Bearer s3cret-token")
+            .unwrap();
+        let body = b"s3cret-token: bad (s3cret-token)".to_vec();
+        let kept = conceal(body, &credentials(&request.headers));
+        assert_eq!(String::from_utf8(kept).unwrap(), "…: bad (…)");
     }
 
     #[tokio::test]

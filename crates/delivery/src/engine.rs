@@ -67,9 +67,9 @@ pub enum AcceptError {
     Store(#[from] invite_store::Error),
 }
 
-/// The delivery engine. Cloning shares it.
+/// The delivery engine, and the trace that what is asked of it belongs to. Cloning shares it.
 #[derive(Clone)]
-pub struct Engine(pub(crate) Arc<Inner>);
+pub struct Engine(pub(crate) Arc<Inner>, pub(crate) Option<Arc<str>>);
 
 pub(crate) struct Inner {
     pub store: Store,
@@ -95,17 +95,20 @@ impl Engine {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Result<Self, invite_store::Error> {
-        let engine = Self(Arc::new(Inner {
-            store,
-            live,
-            clock,
-            settings,
-            waiters: Waiters::default(),
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            owner: invite_core::AttemptId::generate().to_string(),
-            lanes: Mutex::default(),
-        }));
+        let engine = Self(
+            Arc::new(Inner {
+                store,
+                live,
+                clock,
+                settings,
+                waiters: Waiters::default(),
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                owner: invite_core::AttemptId::generate().to_string(),
+                lanes: Mutex::default(),
+            }),
+            None,
+        );
         // Only one process serves a SQLite database, so whatever is `sending` there has no sender.
         recovery::recover(&engine.0, !engine.0.store.is_shared()).await?;
         // Starts the lanes, too.
@@ -113,6 +116,11 @@ impl Engine {
         let inner = engine.0.clone();
         engine.0.tasks.spawn(recovery::run(inner));
         Ok(engine)
+    }
+
+    /// The same engine for a request of this W3C trace: its attempts record it.
+    pub fn traced(&self, traceparent: Option<&str>) -> Self {
+        Self(self.0.clone(), traceparent.map(Arc::from))
     }
 
     /// The live provider document.
@@ -257,7 +265,7 @@ impl Inner {
         if !self.stopping.is_cancelled() {
             self.tasks.spawn(lane::run(self.clone(), lane.clone()));
             self.tasks.spawn(reconcile::run(self.clone(), lane.clone()));
-            self.tasks.spawn(refresh::run(Engine(self.clone()), lane.clone()));
+            self.tasks.spawn(refresh::run(Engine(self.clone(), None), lane.clone()));
         }
         lane
     }

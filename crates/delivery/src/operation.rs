@@ -399,7 +399,7 @@ impl Engine {
                 operation,
                 call: None,
                 config_revision: self.0.live.current().revision(),
-                traceparent: None,
+                traceparent: self.1.as_deref().map(str::to_owned),
                 started_at,
             }),
             end: Some(AttemptEnd {

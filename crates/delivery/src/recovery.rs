@@ -8,7 +8,7 @@ use invite_core::{AttemptId, Outcome, Status};
 use invite_store::{AttemptEnd, Change, InviteFilter, InviteRecord};
 use jiff::Timestamp;
 
-use crate::{engine::Inner, fault, lane, transition};
+use crate::{LaneState, engine::Inner, fault, lane, transition};
 
 /// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
@@ -112,13 +112,28 @@ async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
     Ok(())
 }
 
-/// Sets the lanes' counts of waiting invites right.
+/// Sets the lanes' counts of waiting invites right, and shows every lane in the metrics.
 pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
     let counts = engine.store.provider_counts().await?;
+    let now = engine.clock.now();
     for provider in engine.live.current().providers() {
-        let queued =
-            counts.get(&provider.name).and_then(|by_status| by_status.get(&Status::Queued));
-        engine.lane(&provider.name).set_queued(queued.copied().unwrap_or(0));
+        let lane = engine.lane(&provider.name);
+        let by_status = counts.get(&provider.name);
+        let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);
+        lane.set_queued(count(Status::Queued));
+        let state = lane.with_state(|state| state.describe(provider.enabled, now).0);
+        for shown in LaneState::ALL {
+            metrics::gauge!("invite_lane_state", "provider" => provider.name.clone(),
+                "state" => shown.as_str())
+            .set(if *shown == state { 1.0 } else { 0.0 });
+        }
+        for status in [Status::Queued, Status::Sending, Status::Unknown] {
+            metrics::gauge!("invites_unsettled", "provider" => provider.name.clone(),
+                "status" => status.as_str())
+            .set(count(status) as f64);
+        }
+        metrics::gauge!("invite_calls_in_flight", "provider" => provider.name.clone())
+            .set(f64::from(lane.in_flight()));
     }
     Ok(())
 }

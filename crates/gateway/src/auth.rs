@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    Gateway,
+    Gateway, observe,
     problem::{Problem, codes},
 };
 
@@ -76,9 +76,9 @@ scopes!(
     Admin = "admin",
 );
 
-/// The key that a request was made with.
+/// The key that a request was made with, and the trace that the request belongs to.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller(Arc<Rights>);
+pub(crate) struct Caller(Arc<Rights>, Option<Arc<str>>);
 
 #[derive(Debug)]
 struct Rights {
@@ -89,15 +89,21 @@ struct Rights {
 }
 
 impl Caller {
-    fn new(key: ApiKey) -> Self {
+    fn new(key: ApiKey, traceparent: Option<&str>) -> Self {
         let has = |scope: &Scope| key.scopes.iter().any(|word| word == scope.as_str());
         let scopes = Scope::ALL.iter().copied().filter(has).collect();
-        Self(Arc::new(Rights { id: key.id, tenant: key.tenant, scopes, providers: key.providers }))
+        let rights = Rights { id: key.id, tenant: key.tenant, scopes, providers: key.providers };
+        Self(Arc::new(rights), traceparent.map(Arc::from))
     }
 
     /// The key's id, for logs.
     pub fn id(&self) -> KeyId {
         self.0.id
+    }
+
+    /// The request's `traceparent`, if it has a valid one.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.1.as_deref()
     }
 
     /// The tenant that the key belongs to.
@@ -183,7 +189,7 @@ pub(crate) async fn authenticate(
     let now = gateway.clock().now();
     gateway.key_uses().record(gateway.store(), key.id, now);
     let allowance = gateway.budgets().take(&key, now);
-    let caller = Caller::new(key);
+    let caller = Caller::new(key, observe::traceparent(request.headers()));
     let mut response = match &allowance {
         Some(allowance) if !allowance.is_granted() => allowance.refusal().into_response(),
         _ => {
@@ -258,16 +264,19 @@ mod tests {
 
     fn key(scopes: &[&str], providers: Option<&[&str]>) -> Caller {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Caller(Arc::new(Rights {
-            id: KeyId::generate(),
-            tenant: "acme".into(),
-            scopes: {
-                let words: Vec<String> = owned(scopes);
-                let has = |scope: &Scope| words.iter().any(|word| word == scope.as_str());
-                Scope::ALL.iter().copied().filter(has).collect()
-            },
-            providers: providers.map(owned),
-        }))
+        Caller(
+            Arc::new(Rights {
+                id: KeyId::generate(),
+                tenant: "acme".into(),
+                scopes: {
+                    let words: Vec<String> = owned(scopes);
+                    let has = |scope: &Scope| words.iter().any(|word| word == scope.as_str());
+                    Scope::ALL.iter().copied().filter(has).collect()
+                },
+                providers: providers.map(owned),
+            }),
+            None,
+        )
     }
 
     #[test]

@@ -231,7 +231,8 @@ where
     C: FnOnce(Engine, InviteId) -> F,
     F: Future<Output = Result<InviteRecord, OperationError>> + Send + 'static,
 {
-    let invite = crate::to_the_end(call(gateway.engine().clone(), id)).await??;
+    let engine = gateway.engine().traced(caller.traceparent());
+    let invite = crate::to_the_end(call(engine, id)).await??;
     Ok(Json(InviteView::new(invite, gateway.clock().now(), caller.is_admin())))
 }
 

@@ -10,6 +10,7 @@ mod binding;
 mod body;
 mod budget;
 mod changes;
+mod create;
 mod docs;
 mod idempotency;
 mod invites;
@@ -168,7 +169,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 fn routes_with_key() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
-        .routes(routes!(batches::create_invites, invites::list_invites))
+        .routes(routes!(create::create_invites, invites::list_invites))
         .routes(routes!(invites::get_invite, changes::update_invite, changes::revoke_invite))
         .routes(routes!(invites::list_attempts))
         .routes(routes!(changes::refresh_invite))

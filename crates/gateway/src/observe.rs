@@ -24,7 +24,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
-    let trace_id = trace_id(request.headers()).map(str::to_owned);
+    let trace_id = traceparent(request.headers()).and_then(trace_id).map(str::to_owned);
     let method = method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -61,9 +61,14 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(|| crate::hex(&random::bytes::<16>()), str::to_owned)
 }
 
-/// The trace that the request belongs to (<https://www.w3.org/TR/trace-context/>).
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+/// The request's `traceparent`, if it is a valid one (<https://www.w3.org/TR/trace-context/>).
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    headers.get("traceparent")?.to_str().ok().filter(|text| trace_id(text).is_some())
+}
+
+/// The trace's id.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    let mut parts = traceparent.split('-');
     let is_id = |part: &str, length| {
         part.len() == length
             && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -152,7 +157,9 @@ mod tests {
     #[test]
     fn a_trace_is_read_from_a_valid_traceparent_only() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
-        let parent = |text: &str| trace_id(&headers("traceparent", text)).map(str::to_owned);
+        let parent = |text: &str| {
+            traceparent(&headers("traceparent", text)).and_then(trace_id).map(str::to_owned)
+        };
         let valid = format!("00-{trace}-b7ad6b7169203331-01");
         assert_eq!(parent(&valid).as_deref(), Some(trace));
         let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));

@@ -218,7 +218,9 @@ impl Authenticator {
             task.interrupted(ProviderError { outcome: Outcome::NotSent, ..error })
         })?;
         if !response.status.is_success() {
-            let error = task.token_refused(&response, self.clock.now());
+            let mut error = task.token_refused(&response, self.clock.now());
+            // The secret went in the body, where the HTTP client does not know it.
+            error.message = error.message.replace(value.expose_secret().trim(), "…");
             if is_refused_credential(&error) {
                 source.count_refusal();
             }

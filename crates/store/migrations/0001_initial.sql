@@ -7,6 +7,7 @@ CREATE TABLE batches (
     config_revision BIGINT NOT NULL,
     -- JSON: the invites that `on_duplicate` answered with, [[index, invite id], …]
     duplicates TEXT NOT NULL,
+    traceparent TEXT,
     created_at BIGINT NOT NULL
 );
 

@@ -30,6 +30,8 @@ pub struct NewBatch {
     pub tenant: String,
     /// The revision of the provider document that it was resolved with.
     pub config_revision: i64,
+    /// The W3C trace that the request belongs to.
+    pub traceparent: Option<String>,
     /// The caller's key for it.
     pub idempotency: Option<IdempotencyKey>,
     /// What becomes of invites to people who have a live one there.
@@ -345,13 +347,15 @@ async fn insert_batch(
     duplicates: &[(usize, InviteId)],
 ) -> Result<(), Error> {
     Statement::new(
-        "INSERT INTO batches (id, tenant, config_revision, duplicates, created_at) VALUES (",
+        "INSERT INTO batches (id, tenant, config_revision, duplicates, traceparent, created_at) \
+         VALUES (",
     )
     .values([
         batch.id.to_string().into(),
         (&batch.tenant).into(),
         batch.config_revision.into(),
         json(&duplicates),
+        batch.traceparent.as_deref().into(),
         now.into(),
     ])
     .text(")")

@@ -327,7 +327,12 @@ impl Dialect {
 
     fn writer_settings(self) -> &'static str {
         match self {
-            Self::Sqlite => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            // A cache of 32 MB, and a checkpoint every 16 MB instead of every 4: the same pages are
+            // written over and over.
+            Self::Sqlite => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
+                 PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000"
+            }
             // A replica that is frozen in the middle of a write must not hold up the others.
             Self::Postgres => {
                 "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'"

@@ -240,12 +240,16 @@ impl Store {
     pub async fn attempts(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
         let mut connection = self.reader().await?;
         Statement::new(
-            "SELECT id, provider, operation, started_at, finished_at, outcome, http_status, \
-             config_revision, detail, traceparent, call, target, request, reply, position \
-             FROM attempt_invites JOIN attempts ON attempts.id = attempt_id WHERE invite_id = ",
+            // A create may be shared: each invite's belongs to the trace that it came with.
+            "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
+             http_status, attempts.config_revision, detail, \
+             coalesce(attempts.traceparent, batches.traceparent), call, target, request, reply, \
+             position FROM attempt_invites JOIN attempts ON attempts.id = attempt_id \
+             JOIN invites ON invites.id = invite_id JOIN batches ON batches.id = batch_id \
+             WHERE invite_id = ",
         )
         .bind(invite.to_string())
-        .text(" ORDER BY started_at, id")
+        .text(" ORDER BY started_at, attempts.id")
         .all(&mut connection, read_attempt)
         .await
     }

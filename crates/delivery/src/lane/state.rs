@@ -28,6 +28,23 @@ pub enum LaneState {
     Disabled,
 }
 
+impl LaneState {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::Ready, Self::Slowed, Self::Paused, Self::Misconfigured, Self::Disabled];
+
+    /// The word used in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Slowed => "slowed",
+            Self::Paused => "paused",
+            Self::Misconfigured => "misconfigured",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 /// The last call that did not succeed.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastError {

@@ -149,6 +149,7 @@ pub fn item(index: usize, email: &str) -> NewItem {
 
 pub fn batch(items: Vec<NewItem>) -> NewBatch {
     NewBatch {
+        traceparent: None,
         id: BatchId::generate(),
         tenant: "default".into(),
         config_revision: 7,

@@ -1,0 +1,162 @@
+//! Creating invites: `POST /v1/invites`.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use invite_core::BatchId;
+use invite_store::{Acceptance, IdempotencyKey, NewBatch};
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    batches::settle,
+    binding::{Binding, bind},
+    body::read_json,
+    idempotency, openapi,
+    prefer::{DEFAULT_WAIT, Handling, Preferences},
+    problem::{Problem, codes},
+    query::Parameters,
+    requests::NewInvites,
+    submission,
+    views::{Accepted, BatchState, Plan},
+};
+
+/// What a request to create invites is answered with.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two bodies that an answer 200 has")]
+pub(crate) enum AcceptedOrPlan {
+    /// The batch of an earlier request with the same Idempotency-Key, as it is now.
+    Replayed(Accepted),
+    /// What would be sent (`dry_run=true`).
+    Plan(Plan),
+}
+
+/// Create invites
+///
+/// Accepts invites durably and hands them to their providers. Waits for them to settle as long as
+/// `Prefer: wait=N` says, 10 seconds if it does not.
+#[utoipa::path(
+    post,
+    path = "/v1/invites",
+    tag = "invites",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Validate, route and render the calls; \
+            accept and send nothing"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names the request: the same \
+            key and body are answered with the same batch, and nothing is sent again",
+            pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-~]{1,255})$"#),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds), \
+            `respond-async`, `handling=strict` or `handling=lenient` (RFC 7240)"),
+    ),
+    request_body = NewInvites,
+    responses(
+        (status = 200, description = "The batch of an earlier request with the same \
+            Idempotency-Key, or the plan of a dry run", body = AcceptedOrPlan),
+        (status = 201, description = "Accepted, and every item has settled", body = Accepted,
+            headers(("Location" = String, description = "The batch"))),
+        (status = 202, description = "Accepted", body = Accepted,
+            headers(("Location" = String, description = "The batch"))),
+        openapi::AnyCall,
+        openapi::WithBody,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn create_invites(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.require(Scope::InvitesWrite)?;
+    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let key = idempotency::read_key(&headers)?;
+    let preferences = Preferences::read(&headers);
+    let mut parameters = Parameters::read(&uri, &["dry_run"]);
+    let is_dry_run = parameters.flag("dry_run");
+    let parameter_faults = parameters.into_faults();
+
+    let idempotency = key.filter(|_| !is_dry_run).map(|key| IdempotencyKey {
+        key,
+        body_hash: idempotency::hash_body(&body),
+        retention: gateway.limits().idempotency_retention,
+    });
+    if let Some(key) = idempotency.as_ref().filter(|_| parameter_faults.is_empty())
+        && let Some(earlier) = gateway.store().find_idempotent(caller.tenant(), key).await?
+    {
+        return answer(&gateway, &caller, earlier, preferences).await;
+    }
+
+    let submission = submission::read(body, gateway.limits().max_invites_per_request);
+    let on_duplicate = submission.on_duplicate;
+    let configuration = gateway.live().current();
+    let mut binding = bind(submission, &configuration, gateway.kinds(), &caller)?;
+    binding.request_faults.extend(parameter_faults);
+    let Binding { items, request_faults, item_faults } = binding;
+    let is_lenient = preferences.handling() == Handling::Lenient && request_faults.is_empty();
+    if !(is_lenient || request_faults.is_empty() && item_faults.is_empty()) {
+        return Err(Problem::invalid(request_faults.into_iter().chain(item_faults).collect()));
+    }
+    if is_dry_run {
+        let plan = gateway.engine().plan(&items).await;
+        return Ok(Json(Plan { plan, errors: item_faults }).into_response());
+    }
+    let batch = NewBatch {
+        id: BatchId::generate(),
+        tenant: caller.tenant().to_owned(),
+        config_revision: configuration.revision(),
+        traceparent: caller.traceparent().map(str::to_owned),
+        idempotency,
+        on_duplicate,
+        items,
+    };
+    let engine = gateway.engine().clone();
+    let accepted = crate::to_the_end(async move { engine.accept(batch).await }).await??;
+    answer(&gateway, &caller, accepted, preferences).await
+}
+
+async fn answer(
+    gateway: &Gateway,
+    caller: &Caller,
+    acceptance: Acceptance,
+    preferences: Preferences,
+) -> Result<Response, Problem> {
+    let (id, is_replay) = match acceptance {
+        Acceptance::Accepted(id) => (id, false),
+        Acceptance::Replayed(id) => (id, true),
+        Acceptance::KeyReused => {
+            let detail = "this Idempotency-Key was used with another body; use a new key";
+            return Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
+        }
+    };
+    let wait = preferences.wait(DEFAULT_WAIT);
+    let accepted = settle(gateway, caller, id, wait).await.map_err(|problem| {
+        // Whatever went wrong with reading it, it was accepted.
+        let detail = format!(
+            "the request was accepted as {id}, but cannot be shown now ({}); ask GET \
+             /v1/batches/{id} later",
+            problem.code()
+        );
+        Problem::new(&codes::ACCEPT_UNKNOWN, detail)
+    })?;
+    let status = match (accepted.batch.state, is_replay) {
+        (BatchState::InProgress, _) => StatusCode::ACCEPTED,
+        (_, true) => StatusCode::OK,
+        (_, false) => StatusCode::CREATED,
+    };
+    let mut response = (status, Json(accepted)).into_response();
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/batches/{id}")) {
+        headers.insert(header::LOCATION, location);
+    }
+    if is_replay {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    preferences.write_applied(headers, true);
+    Ok(response)
+}

@@ -1,0 +1,217 @@
+//! What a round does, from the seed alone: what goes wrong at the providers, how they behave, when
+//! the gateway dies. Every kind of fault at every step, and every crash point, is dealt in turn
+//! like cards, so that no run of luck leaves one out.
+
+use std::time::Duration;
+
+use invite_core::sabotage::CRASH_POINTS;
+use serde_json::{Value, json};
+
+use crate::seed::Seed;
+
+/// Rounds in which every card is dealt at least once.
+pub const WHOLE_DECK: usize = 20;
+/// Faults dealt to a round, over its three providers.
+const FAULTS: usize = 15;
+/// Crash points dealt to a round.
+const CRASHES: usize = 2;
+/// The longest an armed process is left alive.
+pub const ARMED_FOR: Duration = Duration::from_millis(3500);
+
+/// Each kind, and where it makes no sense it is left out below.
+pub const KINDS: [&str; 17] = [
+    "latency",
+    "latency_after",
+    "status_before",
+    "status_after",
+    "cut_before",
+    "cut_after",
+    "cut_mid_body",
+    "reset_before_read",
+    "late_effect",
+    "garbage_before",
+    "garbage_after",
+    "slow_body",
+    "huge_body",
+    "partial",
+    "rate_limited",
+    "quota",
+    "redirect",
+];
+
+/// What the gateway asks of each provider.
+const STEPS: [(&str, &[&str]); 3] = [
+    ("securegate", &["create", "get", "list", "lookup", "update_status", "event"]),
+    ("rkvst", &["create", "get", "list", "delete", "token", "members"]),
+    (
+        "turnkey",
+        &["create", "get_activity", "list_activities", "get_organization", "delete", "whoami"],
+    ),
+];
+
+/// One kind of fault at one step.
+pub type Card = (&'static str, &'static str, &'static str);
+
+/// How a life of the gateway ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ending {
+    /// It dies where the label is, the nth time.
+    CrashAt(&'static str, u32),
+    /// It is killed after a while.
+    KillAfter(Duration),
+    /// It lives on to the end of the round.
+    Stays,
+}
+
+/// A round.
+pub struct Plan {
+    pub number: usize,
+    pub seed: Seed,
+    /// Rules for the simulators, in the order in which they are tried.
+    pub faults: Vec<Value>,
+    /// Settings of the simulators.
+    pub settings: Vec<(&'static str, Value)>,
+    pub lives: Vec<Ending>,
+}
+
+impl Plan {
+    /// The plan of a round of a campaign.
+    pub fn new(campaign: u64, number: usize) -> Self {
+        let mut seed = Seed::new(campaign, number as u64 + 1);
+        let cards = deal(campaign, &deck(), number, FAULTS);
+        let crashes = deal(campaign, CRASH_POINTS, number, CRASHES);
+        let mut faults: Vec<Value> = cards.iter().map(|card| rule(&mut seed, *card)).collect();
+        // Something to look up, whatever was dealt.
+        let lost = ["cut_after", "cut_before", "cut_mid_body", "latency_after", "garbage_after"];
+        for (provider, _) in STEPS {
+            let kind = *seed.pick(&lost);
+            faults.push(rule(&mut seed, (provider, "create", kind)));
+        }
+        let settings = settings(&mut seed, &cards, &crashes);
+        let lives = lives(&mut seed, &crashes, number);
+        Self { number, seed, faults, settings, lives }
+    }
+}
+
+/// Every kind at every step.
+pub fn deck() -> Vec<Card> {
+    let mut deck = Vec::new();
+    for (provider, steps) in STEPS {
+        for step in steps {
+            let fits = |kind: &&str| **kind != "partial" || *step == "create";
+            deck.extend(KINDS.iter().filter(fits).map(|kind| (provider, *step, *kind)));
+        }
+    }
+    deck
+}
+
+/// The round's share: the deck is shuffled, dealt to its end, and shuffled again.
+fn deal<T: Copy>(campaign: u64, deck: &[T], round: usize, share: usize) -> Vec<T> {
+    let nth = |place: usize| {
+        let mut shuffled = deck.to_vec();
+        let turn = place / deck.len();
+        Seed::new(campaign, u64::MAX - turn as u64).shuffle(&mut shuffled);
+        shuffled[place % deck.len()]
+    };
+    (round * share..(round + 1) * share).map(nth).collect()
+}
+
+/// A rule for the simulators. What is delayed takes effect within `settle` after the time-out, and
+/// what is answered with a refusal has no effect: that is what the gateway's promise rests on.
+fn rule(seed: &mut Seed, (provider, operation, kind): Card) -> Value {
+    let before: &[u16] = match operation {
+        "create" => {
+            &[400, 401, 403, 404, 408, 409, 413, 422, 425, 429, 499, 500, 502, 503, 504]
+        }
+        // A 404 would be a lie about what exists.
+        _ => &[401, 403, 408, 429, 500, 502, 503, 504],
+    };
+    let mut rule = match kind {
+        "latency" => json!({ "delay": seed.pick(&["300ms", "850ms"]) }),
+        "latency_after" => json!({ "delay": "900ms" }),
+        "status_before" => json!({ "status": seed.pick(before) }),
+        "status_after" => json!({ "status": seed.pick(&[408, 409, 425, 499, 500, 502, 503, 504]) }),
+        "late_effect" => json!({ "delay": seed.pick(&["50ms", "150ms", "250ms"]) }),
+        "slow_body" => json!({ "delay": seed.pick(&["20ms", "150ms"]) }),
+        "huge_body" => json!({ "size": 3 << 20 }),
+        "partial" => json!({ "items": seed.below(4), "status": seed.pick(&[200, 500, 503]) }),
+        "rate_limited" if seed.chance(50) => json!({ "retry_after": 1 }),
+        "redirect" => json!({ "status": seed.pick(&[301, 302, 307, 308]) }),
+        _ => json!({}),
+    };
+    let skip = if operation == "create" { seed.below(4) } else { 0 };
+    for (member, value) in [
+        ("provider", json!(provider)),
+        ("operation", json!(operation)),
+        ("kind", json!(kind)),
+        ("skip", json!(skip)),
+        ("times", json!(1 + seed.below(2))),
+    ] {
+        rule[member] = value;
+    }
+    rule
+}
+
+/// How the providers behave in this round. What shows itself late does so within `settle`.
+fn settings(seed: &mut Seed, cards: &[Card], crashes: &[&str]) -> Vec<(&'static str, Value)> {
+    let lag = |seed: &mut Seed| if seed.chance(25) { 200 } else { 0 };
+    let clock = |seed: &mut Seed| *seed.pick(&[0, 0, -3000, 3000]);
+    let asked_about = |step: &str| cards.iter().any(|(_, own, _)| *own == step);
+    let follows = crashes.contains(&"follow-after-renewal") || asked_about("get_activity");
+    let mode = match follows {
+        true => *seed.pick(&["pending", "created"]),
+        false => *seed.pick(&["completed", "completed", "completed", "pending", "consensus", "failed"]),
+    };
+    // Where invitations cannot be read, a part of a failed activity cannot be seen.
+    let partial = cards.iter().any(|card| *card == ("turnkey", "create", "partial"));
+    let hidden = asked_about("list_activities") || seed.chance(20);
+    let organization = if hidden && !partial { "forbidden" } else { "on" };
+    vec![
+        (
+            "securegate",
+            json!({
+                "timestamps": seed.pick(&["mixed", "zoned", "naive"]),
+                "unauthorized_status": seed.pick(&[401, 403]),
+                "initial_status": seed.pick(&["pending", "sent"]),
+                "list_lag_ms": lag(seed),
+                "clock_offset_ms": clock(seed),
+            }),
+        ),
+        (
+            "rkvst",
+            json!({
+                "page_size_cap": seed.pick(&[3, 10, 100]),
+                "delete_answer": seed.pick(&["object", "empty", "no_content"]),
+                "error_body": seed.pick(&["rpc_status", "error", "text"]),
+                "token_lifetime_seconds": seed.pick(&[3, 3600]),
+                "list_lag_ms": lag(seed),
+                "clock_offset_ms": clock(seed),
+            }),
+        ),
+        (
+            "turnkey",
+            json!({
+                "activity_mode": mode,
+                "get_organization": organization,
+                "nested_result": seed.chance(20),
+                "cursor_order": seed.pick(&["list", "time"]),
+                "deleted_invitations": seed.pick(&["vanish", "revoked"]),
+                "list_lag_ms": lag(seed),
+                "clock_offset_ms": clock(seed),
+            }),
+        ),
+    ]
+}
+
+/// The gateway's lives. The first time that a crash point is dealt it is the first passage that
+/// kills; later on it may be a later one.
+fn lives(seed: &mut Seed, crashes: &[&'static str], number: usize) -> Vec<Ending> {
+    let first_turn = number * CRASHES < CRASH_POINTS.len();
+    let nth = |seed: &mut Seed| if first_turn { 1 } else { 1 + seed.below(3) as u32 };
+    let mut lives: Vec<Ending> =
+        crashes.iter().map(|label| Ending::CrashAt(label, nth(seed))).collect();
+    lives.push(Ending::KillAfter(Duration::from_millis(50 + seed.below(1500) as u64)));
+    seed.shuffle(&mut lives);
+    lives.push(Ending::Stays);
+    lives
+}
