@@ -19,13 +19,15 @@ use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
 use invite_config::{Gate, Provider, Rules};
 use invite_core::{
-    Cause, Clock, Doubt, InviteId, Invitee, ListQuery, Lookup, NewInvite, Observed, Outcome,
-    Recipient, Remote, Resolved, Sighting, Status, StatusSource, SystemClock, http::CallContext,
+    Cause, Clock, Doubt, InviteId, InviteProvider, Invitee, ListQuery, Lookup, NewInvite, Observed,
+    Outcome, Recipient, Remote, Resolved, Sighting, Status, StatusSource, SystemClock,
+    http::CallContext,
 };
 use invite_rkvst::RkvstKind;
 use invite_securegate::SecuregateKind;
 use invite_turnkey::TurnkeyKind;
 use libtest_mimic::{Arguments, Trial};
+use tokio::time::{Instant, Interval, interval_at};
 
 /// An address that nobody has (RFC 2606), for what is asked without an effect.
 const NOBODY: &str = "contract-suite@example.org";
@@ -71,7 +73,9 @@ fn trials() -> Result<Vec<Trial>, String> {
     }
     if let Some(address) = setting("LIVE_SEND_TO") {
         let name = "an_invite_is_created_found_and_withdrawn_where_that_is_offered";
-        trials.push(trial(&provider, name, async move |p: &Provider| send(p, &address).await));
+        trials.push(trial(&provider, name, async move |account: &mut Account| {
+            send(account, &address).await
+        }));
     }
     Ok(trials)
 }
@@ -102,37 +106,54 @@ fn built(document: &str, name: &str) -> Result<Arc<Provider>, String> {
 fn trial(
     provider: &Arc<Provider>,
     name: &str,
-    check: impl AsyncFnOnce(&Provider) + Send + 'static,
+    check: impl AsyncFnOnce(&mut Account) + Send + 'static,
 ) -> Trial {
     let provider = provider.clone();
     Trial::test(format!("{}::{name}", provider.name), move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(check(&provider));
+        runtime.block_on(async { check(&mut Account::of(provider)).await });
         Ok(())
     })
 }
 
-/// The next attempt, begun no sooner than the account's rate allows: an operation makes about two
-/// requests.
-async fn turn(provider: &Provider) -> CallContext {
-    tokio::time::sleep(Duration::from_secs_f64(2.0 / provider.limits.requests_per_second)).await;
-    CallContext::new(provider.limits.timeout)
+/// The account of a provider, asked no faster than its limits allow.
+struct Account {
+    provider: Arc<Provider>,
+    pace: Interval,
 }
 
-/// An invite to this address, as the provider binds it.
-fn recipient(provider: &Provider, address: &str) -> Recipient {
-    let invitee = Invitee {
-        email: address.into(),
-        first_name: Some("Contract".into()),
-        last_name: Some("Suite".into()),
-        // Numbers like this one are kept for fiction.
-        phone: Some("+12025550123".into()),
-        message: Some("A test of the invite gateway; please ignore it.".into()),
-    };
-    let invite = NewInvite { invitee: invitee.clone(), ..NewInvite::default() };
-    let Resolved { destination, params, .. } = provider.adapter.resolve(&invite).unwrap();
-    let address = address.parse().unwrap();
-    Recipient { id: InviteId::generate(), invitee, address, destination, params }
+impl Account {
+    fn of(provider: Arc<Provider>) -> Self {
+        // An operation makes about two requests. The test before this one may just have ended.
+        let period = Duration::from_secs_f64(2.0 / provider.limits.requests_per_second);
+        Self { provider, pace: interval_at(Instant::now() + period, period) }
+    }
+
+    fn adapter(&self) -> Arc<dyn InviteProvider> {
+        self.provider.adapter.clone()
+    }
+
+    /// The next attempt.
+    async fn turn(&mut self) -> CallContext {
+        self.pace.tick().await;
+        CallContext::new(self.provider.limits.timeout)
+    }
+
+    /// An invite to this address, as the provider binds it.
+    fn recipient(&self, address: &str) -> Recipient {
+        let invitee = Invitee {
+            email: address.into(),
+            first_name: Some("Contract".into()),
+            last_name: Some("Suite".into()),
+            // Numbers like this one are kept for fiction.
+            phone: Some("+12025550123".into()),
+            message: Some("A test of the invite gateway; please ignore it.".into()),
+        };
+        let invite = NewInvite { invitee: invitee.clone(), ..NewInvite::default() };
+        let Resolved { destination, params, .. } = self.provider.adapter.resolve(&invite).unwrap();
+        let address = address.parse().unwrap();
+        Recipient { id: InviteId::generate(), invitee, address, destination, params }
+    }
 }
 
 fn remote(recipient: &Recipient, observed: &Observed) -> Remote {
@@ -149,32 +170,32 @@ fn remote(recipient: &Recipient, observed: &Observed) -> Remote {
     }
 }
 
-async fn probe(provider: &Provider) {
-    let report = provider.adapter.probe(&turn(provider).await).await.unwrap();
+async fn probe(account: &mut Account) {
+    let report = account.adapter().probe(&account.turn().await).await.unwrap();
     println!("{}", report.detail);
 }
 
-async fn dry_run(provider: &Provider) {
+async fn dry_run(account: &mut Account) {
     let context = CallContext::offline();
-    let recipients = [recipient(provider, NOBODY)];
-    let call = provider.adapter.prepare(&context, &recipients, SystemClock.now()).await.unwrap();
+    let recipients = [account.recipient(NOBODY)];
+    let call = account.adapter().prepare(&context, &recipients, SystemClock.now()).await.unwrap();
     assert!(call.body.contains(NOBODY));
-    let error = provider.adapter.create(&context, &call, &recipients).await.unwrap_err();
+    let error = account.adapter().create(&context, &call, &recipients).await.unwrap_err();
     assert_eq!(error.outcome, Outcome::NotSent);
 }
 
-async fn list(provider: &Provider) {
-    let page = provider.adapter.list(&turn(provider).await, &ListQuery::default()).await.unwrap();
+async fn list(account: &mut Account) {
+    let page = account.adapter().list(&account.turn().await, &ListQuery::default()).await.unwrap();
     let more = if page.next_cursor.is_some() { "and more" } else { "in all" };
     println!("{} invites {more}", page.invites.len());
     assert!(page.invites.iter().all(|invite| invite.provider_ref.is_some()));
 }
 
-async fn get_unknown(provider: &Provider) {
+async fn get_unknown(account: &mut Account) {
     let id = "0b7d8a5e-8f57-4d0e-9d0c-2f4b8d1e6a03".to_owned();
     let observed = Observed::new(Some(id), Status::Pending);
-    let remote = remote(&recipient(provider, NOBODY), &observed);
-    match provider.adapter.get(&turn(provider).await, &remote).await {
+    let remote = remote(&account.recipient(NOBODY), &observed);
+    match account.adapter().get(&account.turn().await, &remote).await {
         Ok(observed) => assert_eq!(observed.source, StatusSource::Inferred),
         Err(error) => {
             assert_eq!(
@@ -186,31 +207,31 @@ async fn get_unknown(provider: &Provider) {
     }
 }
 
-async fn unsupported(provider: &Provider) {
+async fn unsupported(account: &mut Account) {
     let observed = Observed::new(Some("none".into()), Status::Pending);
-    let remote = remote(&recipient(provider, NOBODY), &observed);
-    let listed = &provider.adapter.capabilities().update_status;
+    let remote = remote(&account.recipient(NOBODY), &observed);
+    let listed = account.adapter().capabilities().update_status.clone();
     for status in Status::ALL.iter().filter(|status| !listed.contains(status)) {
-        let context = turn(provider).await;
-        let error = provider.adapter.update_status(&context, &remote, *status).await.unwrap_err();
+        let context = account.turn().await;
+        let error = account.adapter().update_status(&context, &remote, *status).await.unwrap_err();
         assert_eq!(error.cause, Cause::Unsupported, "{error}");
         assert!(context.exchanges().is_empty(), "a request was sent");
     }
 }
 
-async fn send(provider: &Provider, address: &str) {
-    let adapter = &provider.adapter;
-    let recipients = [recipient(provider, address)];
+async fn send(account: &mut Account, address: &str) {
+    let adapter = account.adapter();
+    let recipients = [account.recipient(address)];
     let began = SystemClock.now();
-    let call = adapter.prepare(&turn(provider).await, &recipients, began).await.unwrap();
-    let created = adapter.create(&turn(provider).await, &call, &recipients).await.unwrap();
+    let call = adapter.prepare(&account.turn().await, &recipients, began).await.unwrap();
+    let created = adapter.create(&account.turn().await, &call, &recipients).await.unwrap();
     let mut observed = created.into_iter().next().unwrap().unwrap();
     for _ in 0..LOOKS {
         if observed.status != Status::Sending {
             break;
         }
         let remote = remote(&recipients[0], &observed);
-        observed = adapter.get(&turn(provider).await, &remote).await.unwrap();
+        observed = adapter.get(&account.turn().await, &remote).await.unwrap();
     }
     println!("created: {observed:?}");
     let doubt = Doubt {
@@ -220,7 +241,7 @@ async fn send(provider: &Provider, address: &str) {
         started_at: began,
         data: observed.data.clone(),
     };
-    let seen = look(provider, doubt).await;
+    let seen = look(account, doubt).await;
     let found = seen.exact.iter().any(|exact| exact.provider_ref == observed.provider_ref);
     assert!(found, "a lookup does not find what was created");
     if observed.provider_ref.is_none() {
@@ -228,10 +249,10 @@ async fn send(provider: &Provider, address: &str) {
         return;
     }
     let remote = remote(&recipients[0], &observed);
-    let shown = adapter.get(&turn(provider).await, &remote).await.unwrap();
+    let shown = adapter.get(&account.turn().await, &remote).await.unwrap();
     assert_eq!(shown.provider_ref, observed.provider_ref);
     if adapter.capabilities().revoke {
-        let withdrawn = adapter.revoke(&turn(provider).await, &remote, false).await.unwrap();
+        let withdrawn = adapter.revoke(&account.turn().await, &remote, false).await.unwrap();
         println!("withdrawn: {withdrawn:?}");
         assert!(matches!(withdrawn.status, Status::Revoked | Status::Pending));
     } else {
@@ -239,11 +260,11 @@ async fn send(provider: &Provider, address: &str) {
     }
 }
 
-async fn look(provider: &Provider, doubt: Doubt) -> Sighting {
+async fn look(account: &mut Account, doubt: Doubt) -> Sighting {
     let destination = doubt.call.destination.clone();
-    let mut lookup = provider.adapter.reconcile(Lookup { destination, doubts: vec![doubt] });
+    let mut lookup = account.adapter().reconcile(Lookup { destination, doubts: vec![doubt] });
     loop {
-        if let Some(seen) = lookup.step(&turn(provider).await).await.unwrap() {
+        if let Some(seen) = lookup.step(&account.turn().await).await.unwrap() {
             return seen.into_iter().flatten().next().unwrap();
         }
     }

@@ -96,7 +96,11 @@ impl Gateway {
 
     fn command(&self) -> Command {
         let program = std::env::current_exe().unwrap().with_file_name("invite-gateway");
-        assert!(program.exists(), "{} is missing: cargo build -p invite-gateway", program.display());
+        assert!(
+            program.exists(),
+            "{} is missing: cargo build -p invite-gateway",
+            program.display()
+        );
         let storage = match &self.storage {
             Storage::Sqlite => "sqlite://invites.db".to_owned(),
             Storage::Postgres { server, database } => {

@@ -98,7 +98,7 @@ pub fn deck() -> Vec<Card> {
     let mut deck = Vec::new();
     for (provider, steps) in STEPS {
         for step in steps {
-            let fits = |kind: &&str| **kind != "partial" || *step == "create";
+            let fits = |kind: &&&str| **kind != "partial" || *step == "create";
             deck.extend(KINDS.iter().filter(fits).map(|kind| (provider, *step, *kind)));
         }
     }
@@ -120,9 +120,7 @@ fn deal<T: Copy>(campaign: u64, deck: &[T], round: usize, share: usize) -> Vec<T
 /// what is answered with a refusal has no effect: that is what the gateway's promise rests on.
 fn rule(seed: &mut Seed, (provider, operation, kind): Card) -> Value {
     let before: &[u16] = match operation {
-        "create" => {
-            &[400, 401, 403, 404, 408, 409, 413, 422, 425, 429, 499, 500, 502, 503, 504]
-        }
+        "create" => &[400, 401, 403, 404, 408, 409, 413, 422, 425, 429, 499, 500, 502, 503, 504],
         // A 404 would be a lie about what exists.
         _ => &[401, 403, 408, 429, 500, 502, 503, 504],
     };
@@ -160,7 +158,9 @@ fn settings(seed: &mut Seed, cards: &[Card], crashes: &[&str]) -> Vec<(&'static 
     let follows = crashes.contains(&"follow-after-renewal") || asked_about("get_activity");
     let mode = match follows {
         true => *seed.pick(&["pending", "created"]),
-        false => *seed.pick(&["completed", "completed", "completed", "pending", "consensus", "failed"]),
+        false => {
+            *seed.pick(&["completed", "completed", "completed", "pending", "consensus", "failed"])
+        }
     };
     // Where invitations cannot be read, a part of a failed activity cannot be seen.
     let partial = cards.iter().any(|card| *card == ("turnkey", "create", "partial"));

@@ -334,7 +334,7 @@ impl Engine {
         Ok(created.map_or(0, |attempt| attempt.position))
     }
 
-    async fn live_duplicate(&self, invite: &InviteRecord) -> Result<Option<InviteId>> {
+    pub(crate) async fn live_duplicate(&self, invite: &InviteRecord) -> Result<Option<InviteId>> {
         let filter = InviteFilter {
             tenant: Some(invite.tenant.clone()),
             address: invite.address.clone(),

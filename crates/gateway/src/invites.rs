@@ -20,10 +20,10 @@ const DEFAULT_PAGE: u32 = 50;
 /// Invites on a page at most.
 const MAX_PAGE: u32 = 200;
 
-const PARAMETERS: &[&str] = &[
+/// What invites are filtered by, but for their status.
+pub(crate) const FILTERS: &[&str] = &[
     "batch_id",
     "provider",
-    "status",
     "email",
     "external_id",
     "label",
@@ -31,8 +31,6 @@ const PARAMETERS: &[&str] = &[
     "created_before",
     "updated_after",
     "tenant",
-    "limit",
-    "cursor",
 ];
 
 /// List invites
@@ -50,7 +48,8 @@ const PARAMETERS: &[&str] = &[
         ("email" = Option<String>, Query, description = "Those to one address", format = "email"),
         ("external_id" = Option<String>, Query, description = "Those with the caller's own id",
             pattern = r"^[^\u0000-\u001f\u007f]*$"),
-        openapi::RepeatableFilters,
+        openapi::StatusFilter,
+        openapi::LabelFilter,
         ("created_after" = Option<Timestamp>, Query, description = "Accepted after this moment"),
         ("created_before" = Option<Timestamp>, Query, description = "Accepted before this moment"),
         ("updated_after" = Option<Timestamp>, Query, description = "Changed after this moment"),
@@ -72,7 +71,8 @@ pub(crate) async fn list_invites(
     uri: Uri,
 ) -> Result<Json<InviteList>, Problem> {
     caller.require(Scope::InvitesRead)?;
-    let mut parameters = Parameters::read(&uri, PARAMETERS);
+    let known: Vec<&str> = FILTERS.iter().copied().chain(["status", "limit", "cursor"]).collect();
+    let mut parameters = Parameters::read(&uri, &known);
     let filter = read_filter(&mut parameters, &caller)?;
     let limit = read_limit(&mut parameters);
     let before = parameters.cursor::<InviteId>();
@@ -95,7 +95,10 @@ fn read_limit(parameters: &mut Parameters) -> u32 {
 }
 
 /// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
-fn read_filter(parameters: &mut Parameters, caller: &Caller) -> Result<InviteFilter, Problem> {
+pub(crate) fn read_filter(
+    parameters: &mut Parameters,
+    caller: &Caller,
+) -> Result<InviteFilter, Problem> {
     let tenant = parameters.one("tenant");
     if tenant.is_some() {
         caller.require(Scope::Admin)?;

@@ -21,6 +21,7 @@ mod prefer;
 mod problem;
 mod providers;
 mod query;
+mod redrive;
 mod requests;
 mod segment;
 mod service;
@@ -179,6 +180,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))
         .routes(routes!(providers::list_provider_kinds))
+        .routes(routes!(redrive::redrive_invites))
         .routes(routes!(service::get_metrics))
 }
 

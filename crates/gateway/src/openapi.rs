@@ -116,14 +116,21 @@ pub(crate) struct InviteParameter {
     id: String,
 }
 
-/// The filters that can be repeated.
+/// The filter of invites by status.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters")]
-pub(crate) struct RepeatableFilters {
+pub(crate) struct StatusFilter {
     /// Those in one of these statuses.
     #[param(schema_with = statuses_schema)]
     status: Option<Vec<String>>,
+}
+
+/// The filter of invites by label.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct LabelFilter {
     /// Those with all of these labels, each as `key:value`.
     #[param(schema_with = labels_schema)]
     label: Option<Vec<String>>,

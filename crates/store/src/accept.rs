@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     fmt,
     sync::Arc,
-    time::Duration,
 };
 
 use invite_core::{Address, BatchId, Destination, InviteId, Invitee, Status};
@@ -14,8 +13,9 @@ use serde_json::Value as Json;
 use sqlx::AnyConnection;
 
 use crate::{
-    Error, InviteRecord, InviteState, Store,
-    db::{ADDRESS_LOCKS, KEY_LOCKS},
+    Error, IdempotencyKey, InviteRecord, InviteState, Store,
+    dialect::{ADDRESS_LOCKS, KEY_LOCKS},
+    idempotency::{find_key, remember_key},
     rows::{COLUMNS, LIVE, UNSETTLED, invite_values, json},
     statement::{Statement, Value, chunks},
     writer::Tx,
@@ -38,17 +38,6 @@ pub struct NewBatch {
     pub on_duplicate: OnDuplicate,
     /// Its invites, in the order of the request.
     pub items: Vec<NewItem>,
-}
-
-/// A caller's name for a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// The name.
-    pub key: String,
-    /// What the request asked for, hashed.
-    pub body_hash: String,
-    /// How long it is kept after acceptance; longer while an invite of its batch is unsettled.
-    pub retention: Duration,
 }
 
 /// One invite at one provider.
@@ -156,20 +145,6 @@ impl Store {
         })
         .await
     }
-
-    /// What is remembered of a key: [`Acceptance::Replayed`], [`Acceptance::KeyReused`] or nothing.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn find_idempotent(
-        &self,
-        tenant: &str,
-        key: &IdempotencyKey,
-    ) -> Result<Option<Acceptance>, Error> {
-        let mut connection = self.reader().await?;
-        let now = self.lease_now(&mut connection).await?;
-        find_key(&mut connection, now, tenant, key).await
-    }
 }
 
 /// What no other replica may write meanwhile: invites to the same people, and the same key.
@@ -190,30 +165,6 @@ fn locks(batch: &NewBatch) -> Vec<u32> {
 fn number(texts: &[&str]) -> u32 {
     let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
-async fn find_key(
-    connection: &mut AnyConnection,
-    now: Timestamp,
-    tenant: &str,
-    key: &IdempotencyKey,
-) -> Result<Option<Acceptance>, Error> {
-    let kept_since = now.saturating_sub(key.retention).unwrap_or(now);
-    Statement::new("SELECT body_hash, batch_id FROM idempotency_keys AS known WHERE tenant = ")
-        .bind(tenant)
-        .text(" AND idempotency_key = ")
-        .bind(&key.key)
-        .text(" AND (created_at > ")
-        .bind(kept_since)
-        .text(" OR EXISTS (SELECT 1 FROM invites WHERE invites.batch_id = known.batch_id AND ")
-        .text(UNSETTLED)
-        .text("))")
-        .first(connection, |row| {
-            let is_same = row.text()? == key.body_hash;
-            let batch = row.parsed()?;
-            Ok(if is_same { Acceptance::Replayed(batch) } else { Acceptance::KeyReused })
-        })
-        .await
 }
 
 async fn accept(
@@ -361,28 +312,10 @@ async fn insert_batch(
     .text(")")
     .execute(connection)
     .await?;
-    if let Some(key) = &batch.idempotency {
-        Statement::new(
-            "INSERT INTO idempotency_keys \
-             (tenant, idempotency_key, body_hash, batch_id, created_at) VALUES (",
-        )
-        .values([
-            (&batch.tenant).into(),
-            (&key.key).into(),
-            (&key.body_hash).into(),
-            batch.id.to_string().into(),
-            now.into(),
-        ])
-        // It is known only if it is past its retention.
-        .text(
-            ") ON CONFLICT (tenant, idempotency_key) DO UPDATE SET \
-             body_hash = excluded.body_hash, batch_id = excluded.batch_id, \
-             created_at = excluded.created_at",
-        )
-        .execute(connection)
-        .await?;
+    match &batch.idempotency {
+        Some(key) => remember_key(connection, now, batch, key).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 async fn insert_invites(

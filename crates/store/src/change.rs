@@ -6,15 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use invite_core::{Address, AttemptId, Destination, InviteId, PreparedCall};
+use invite_core::{Address, Destination, InviteId};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
 use crate::{
-    Error, InviteRecord, InviteState, Store,
+    AttemptEnd, Error, InviteRecord, InviteState, NewAttempt, Store,
+    attempts::{begin_attempt, end_attempt},
     lanes::is_lane_held,
     query::read_invites,
-    rows::{IN_DOUBT, SET_STATE, json, place, state_values},
+    rows::{IN_DOUBT, SET_STATE, state_values},
     statement::{Statement, Value, chunks},
     writer::Tx,
 };
@@ -71,68 +72,6 @@ pub enum Decision {
     Write,
     /// Nothing at all is written, for any invite.
     Abort,
-}
-
-/// An attempt before its call.
-#[derive(Clone)]
-pub struct NewAttempt {
-    /// Its id.
-    pub id: AttemptId,
-    /// The configured provider.
-    pub provider: String,
-    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
-    pub operation: &'static str,
-    /// The frozen call of a create.
-    pub call: Option<PreparedCall>,
-    /// The revision of the provider document that it is made with.
-    pub config_revision: i64,
-    /// The W3C trace that it belongs to.
-    pub traceparent: Option<String>,
-    /// When it begins.
-    pub started_at: Timestamp,
-}
-
-impl fmt::Debug for NewAttempt {
-    /// Without the call, which holds personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewAttempt")
-            .field("id", &self.id)
-            .field("provider", &self.provider)
-            .field("operation", &self.operation)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How an attempt ended.
-#[derive(Clone)]
-pub struct AttemptEnd {
-    /// Which attempt.
-    pub id: AttemptId,
-    /// When.
-    pub finished_at: Timestamp,
-    /// `succeeded`, or the word of an [`Outcome`](invite_core::Outcome).
-    pub outcome: String,
-    /// The status that the provider answered with.
-    pub http_status: Option<u16>,
-    /// What went wrong, in one line.
-    pub detail: Option<String>,
-    /// Where the request went; none leaves what is stored.
-    pub target: Option<String>,
-    /// The request's body, redacted; none leaves what is stored (a create's is in its call).
-    pub request: Option<String>,
-    /// The reply's body, redacted; none leaves what is stored.
-    pub reply: Option<String>,
-}
-
-impl fmt::Debug for AttemptEnd {
-    /// Without texts, which may be personal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptEnd")
-            .field("id", &self.id)
-            .field("outcome", &self.outcome)
-            .field("http_status", &self.http_status)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What became of a change.
@@ -341,66 +280,5 @@ async fn write_states(
             .execute(connection)
             .await?;
     }
-    Ok(())
-}
-
-async fn begin_attempt(
-    connection: &mut AnyConnection,
-    attempt: &NewAttempt,
-    asked: &[InviteId],
-    found: &[InviteRecord],
-) -> Result<(), Error> {
-    let call = attempt.call.as_ref();
-    Statement::new(
-        "INSERT INTO attempts (id, provider, operation, call, fingerprint, config_revision, \
-         traceparent, started_at) VALUES (",
-    )
-    .values([
-        attempt.id.to_string().into(),
-        (&attempt.provider).into(),
-        attempt.operation.into(),
-        call.map_or(Value::Text(None), json),
-        call.and_then(|call| call.fingerprint.as_deref()).into(),
-        attempt.config_revision.into(),
-        attempt.traceparent.as_deref().into(),
-        attempt.started_at.into(),
-    ])
-    .text(")")
-    .execute(connection)
-    .await?;
-    let found: HashSet<InviteId> = found.iter().map(|invite| invite.id).collect();
-    let links: Vec<(usize, &InviteId)> =
-        asked.iter().enumerate().filter(|(_, id)| found.contains(id)).collect();
-    for chunk in chunks(&links) {
-        let rows = chunk.iter().map(|(position, invite)| {
-            [invite.to_string().into(), attempt.id.to_string().into(), place(*position)]
-        });
-        Statement::new("INSERT INTO attempt_invites (invite_id, attempt_id, position) VALUES ")
-            .rows(rows)
-            .execute(connection)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn end_attempt(connection: &mut AnyConnection, end: &AttemptEnd) -> Result<(), Error> {
-    Statement::new("UPDATE attempts SET finished_at = ")
-        .bind(end.finished_at)
-        .text(", outcome = ")
-        .bind(&end.outcome)
-        .text(", http_status = ")
-        .bind(end.http_status.map(i64::from))
-        .text(", detail = ")
-        .bind(end.detail.as_deref())
-        .text(", target = coalesce(")
-        .bind(end.target.as_deref())
-        .text(", target), request = coalesce(")
-        .bind(end.request.as_deref())
-        .text(", request), reply = coalesce(")
-        .bind(end.reply.as_deref())
-        .text(", reply) WHERE id = ")
-        .bind(end.id.to_string())
-        .execute(connection)
-        .await?;
     Ok(())
 }

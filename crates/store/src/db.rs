@@ -1,8 +1,7 @@
-//! The database: opening it, its two dialects, and what can go wrong with it.
+//! The database: opening it, its connections, and what can go wrong with it.
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, Once},
@@ -12,13 +11,14 @@ use std::{
 use invite_core::Clock;
 use jiff::Timestamp;
 use sqlx::{
-    AnyConnection, AnyPool, ConnectOptions, Connection, Database as _, Executor, Sqlite,
+    AnyConnection, AnyPool, ConnectOptions, Connection, Executor,
     any::{AnyConnectOptions, AnyPoolOptions},
     pool::PoolConnection,
     sqlite::SqliteConnectOptions,
 };
 
 use crate::{
+    dialect::{Dialect, MIGRATION_LOCK},
     statement::Statement,
     writer::{self, Writer},
 };
@@ -275,131 +275,4 @@ fn database_file(path: &str) -> Result<PathBuf, Error> {
     let path = std::path::absolute(path).map_err(unusable)?;
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).map_err(unusable)?;
     Ok(path)
-}
-
-/// Advisory locks from 0 up to this stand for addresses.
-pub(crate) const ADDRESS_LOCKS: u32 = 1024;
-/// From [`ADDRESS_LOCKS`] up to the sum of both: idempotency keys.
-pub(crate) const KEY_LOCKS: u32 = 1024;
-/// Adding a configuration revision.
-pub(crate) const REVISION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
-const MIGRATION_LOCK: u32 = REVISION_LOCK + 1;
-/// Keeps our advisory locks apart from those of others in the same database.
-const LOCK_CLASS: i32 = 0x1417;
-
-/// Everything in which the two databases differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Sqlite,
-    Postgres,
-}
-
-impl Dialect {
-    pub(crate) fn of(connection: &AnyConnection) -> Self {
-        if connection.backend_name() == Sqlite::NAME { Self::Sqlite } else { Self::Postgres }
-    }
-
-    /// A text with `?` for every value, as the database reads it. SQLite reads PostgreSQL's
-    /// numbers too, but takes them for names, which it searches one by one.
-    pub(crate) fn spell(self, text: String) -> String {
-        if self == Self::Sqlite {
-            return text;
-        }
-        let mut spelled = String::with_capacity(2 * text.len());
-        for (number, part) in text.split('?').enumerate() {
-            if number > 0 {
-                // Writing to a String cannot fail.
-                let _ = write!(spelled, "${number}");
-            }
-            spelled.push_str(part);
-        }
-        spelled
-    }
-
-    /// For every connection. Every statement has an index to go by. PostgreSQL, which plans with what
-    /// it believes to be in a table, would walk through one that it still believes to be small.
-    fn settings(self) -> &'static str {
-        match self {
-            Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = OFF",
-            Self::Postgres => "SET enable_seqscan = off; SET jit = off",
-        }
-    }
-
-    fn writer_settings(self) -> &'static str {
-        match self {
-            // A cache of 32 MB, and a checkpoint every 16 MB instead of every 4: the same pages are
-            // written over and over.
-            Self::Sqlite => {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-                 PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000"
-            }
-            // A replica that is frozen in the middle of a write must not hold up the others.
-            Self::Postgres => {
-                "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'"
-            }
-        }
-    }
-
-    fn reader_settings(self) -> &'static str {
-        match self {
-            Self::Sqlite => "PRAGMA query_only = ON",
-            Self::Postgres => "SET default_transaction_read_only = on",
-        }
-    }
-
-    /// SQLite would otherwise find out too late that another process is writing.
-    pub(crate) fn begin(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
-        }
-    }
-
-    /// At the end of a SELECT whose rows are about to be changed.
-    pub(crate) fn for_update(self) -> &'static str {
-        match self {
-            Self::Sqlite => "",
-            Self::Postgres => " FOR UPDATE",
-        }
-    }
-
-    /// Keeps other writers away from what the numbers stand for until the transaction
-    /// ends. SQLite has one writer at a time anyway.
-    pub(crate) async fn lock(
-        self,
-        connection: &mut AnyConnection,
-        locks: &BTreeSet<u32>,
-    ) -> Result<(), Error> {
-        if self == Self::Sqlite || locks.is_empty() {
-            return Ok(());
-        }
-        let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
-        Statement::new("SELECT count(pg_advisory_xact_lock(")
-            .text(&LOCK_CLASS.to_string())
-            .text(", number)) FROM (SELECT CAST(unnest(string_to_array(")
-            .bind(locks.join(","))
-            .text(", ',')) AS integer) AS number) AS numbers")
-            .first(connection, |_| Ok(()))
-            .await?;
-        Ok(())
-    }
-
-    /// The time that all replicas agree on, in whole milliseconds.
-    pub(crate) async fn now(
-        self,
-        connection: &mut AnyConnection,
-        clock: &dyn Clock,
-    ) -> Result<Timestamp, Error> {
-        let now =
-            match self {
-                Self::Sqlite => Some(clock.now()),
-                Self::Postgres => Statement::new(
-                    "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
-                )
-                .first(connection, |row| row.time())
-                .await?,
-            };
-        now.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok())
-            .ok_or_else(|| Error::Unavailable("the database told no time".into()))
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Store, db::Dialect, statement::Statement, writer::Tx};
+use crate::{Error, Store, dialect::Dialect, statement::Statement, writer::Tx};
 
 impl Store {
     /// Takes or renews a provider's lane until `ttl` from now; the lane's epoch, or none while

@@ -4,8 +4,11 @@
 //! delivery engine decides it in pure functions that run inside the store's transactions.
 
 mod accept;
+mod attempts;
 mod change;
 mod db;
+mod dialect;
+mod idempotency;
 mod keys;
 mod lanes;
 mod query;
@@ -15,10 +18,12 @@ mod rows;
 mod statement;
 mod writer;
 
-pub use accept::{Acceptance, IdempotencyKey, NewBatch, NewItem, OnDuplicate, Placement};
-pub use change::{AttemptEnd, Change, Changed, Decide, Decision, NewAttempt};
+pub use accept::{Acceptance, NewBatch, NewItem, OnDuplicate, Placement};
+pub use attempts::{AttemptEnd, AttemptView, NewAttempt};
+pub use change::{Change, Changed, Decide, Decision};
 pub use db::{Error, Lock, Store};
+pub use idempotency::IdempotencyKey;
 pub use keys::ApiKey;
-pub use query::{AttemptView, BatchCounts, BatchView, InviteFilter, InvitePage};
+pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
 pub use revisions::Revision;
 pub use rows::{InviteRecord, InviteState};

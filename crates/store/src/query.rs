@@ -1,18 +1,18 @@
-//! Reading invites, batches and attempts, as callers ask for them.
+//! Reading invites and batches, as callers ask for them.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
 };
 
-use invite_core::{Address, AttemptId, BatchId, InviteId, PreparedCall, Status};
+use invite_core::{Address, BatchId, InviteId, Status};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
     rows::{COLUMNS, IN_DOUBT, OPEN, read_invite},
-    statement::{Fields, Statement, Value, chunks},
+    statement::{Statement, Value, chunks},
 };
 
 /// Which invites to list; every given member must hold.
@@ -77,54 +77,6 @@ pub struct BatchView {
 
 /// How many invites are in which status; no entry for none.
 pub type BatchCounts = BTreeMap<Status, u64>;
-
-/// One attempt, as seen from one of its invites.
-#[derive(Clone, PartialEq)]
-pub struct AttemptView {
-    /// Its id.
-    pub id: AttemptId,
-    /// The configured provider.
-    pub provider: String,
-    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
-    pub operation: String,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// `succeeded`, or the word of an [`Outcome`](invite_core::Outcome).
-    pub outcome: Option<String>,
-    /// The status that the provider answered with.
-    pub http_status: Option<u16>,
-    /// The revision of the provider document that it was made with.
-    pub config_revision: i64,
-    /// What went wrong, in one line.
-    pub detail: Option<String>,
-    /// The W3C trace that it belongs to.
-    pub traceparent: Option<String>,
-    /// The frozen call of a create.
-    pub call: Option<PreparedCall>,
-    /// Where the request went.
-    pub target: Option<String>,
-    /// The request's body, redacted.
-    pub request: Option<String>,
-    /// The reply's body, redacted.
-    pub reply: Option<String>,
-    /// The place in the call of the invite asked about.
-    pub position: usize,
-}
-
-impl fmt::Debug for AttemptView {
-    /// Without the exchange, which holds personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptView")
-            .field("id", &self.id)
-            .field("provider", &self.provider)
-            .field("operation", &self.operation)
-            .field("outcome", &self.outcome)
-            .field("http_status", &self.http_status)
-            .finish_non_exhaustive()
-    }
-}
 
 impl Store {
     /// One invite.
@@ -217,62 +169,6 @@ impl Store {
             statement.all(&mut connection, |row| Ok((row.parsed()?, row.count()?))).await?;
         Ok(counts.into_iter().collect())
     }
-
-    /// An attempt's invites, by their place in its call.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn attempt_invites(&self, attempt: AttemptId) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        let ids: Vec<InviteId> =
-            Statement::new("SELECT invite_id FROM attempt_invites WHERE attempt_id = ")
-                .bind(attempt.to_string())
-                .text(" ORDER BY position")
-                .all(&mut connection, |row| row.parsed())
-                .await?;
-        read_invites(&mut connection, &ids, "").await
-    }
-
-    /// The attempts made for an invite, oldest first.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn attempts(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
-        let mut connection = self.reader().await?;
-        Statement::new(
-            // A create may be shared: each invite's belongs to the trace that it came with.
-            "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
-             http_status, attempts.config_revision, detail, \
-             coalesce(attempts.traceparent, batches.traceparent), call, target, request, reply, \
-             position FROM attempt_invites JOIN attempts ON attempts.id = attempt_id \
-             JOIN invites ON invites.id = invite_id JOIN batches ON batches.id = batch_id \
-             WHERE invite_id = ",
-        )
-        .bind(invite.to_string())
-        .text(" ORDER BY started_at, attempts.id")
-        .all(&mut connection, read_attempt)
-        .await
-    }
-}
-
-fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
-    Ok(AttemptView {
-        id: row.parsed()?,
-        provider: row.string()?,
-        operation: row.string()?,
-        started_at: row.time()?,
-        finished_at: row.optional_time()?,
-        outcome: row.optional_string()?,
-        http_status: row.optional_count()?,
-        config_revision: row.number()?,
-        detail: row.optional_string()?,
-        traceparent: row.optional_string()?,
-        call: row.optional_json()?,
-        target: row.optional_string()?,
-        request: row.optional_string()?,
-        reply: row.optional_string()?,
-        position: row.count()?,
-    })
 }
 
 /// `SELECT … FROM invites`, to go on from.

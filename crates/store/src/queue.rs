@@ -18,9 +18,6 @@ const FREE: &str = " FROM invites WHERE status = 'queued' AND NOT EXISTS (SELECT
      AS other WHERE other.destination = invites.destination AND \
      other.address = invites.address AND other.status IN ('sending', 'unknown')) AND provider = ";
 
-/// Keys in one transaction of [`Store::purge_idempotency`].
-const PURGE: u64 = 1000;
-
 impl Store {
     /// Queued invites of a provider whose time has come, longest due first. Left out are those to
     /// people of whom another invite at the same destination is `sending` or `unknown`.
@@ -221,42 +218,5 @@ impl Store {
             held.extend(rows);
         }
         Ok(held)
-    }
-
-    /// Forgets the idempotency keys that were accepted before a time and whose batches have settled;
-    /// how many.
-    ///
-    /// # Errors
-    /// The database cannot be used; some may be forgotten already.
-    pub async fn purge_idempotency(&self, before: Timestamp) -> Result<u64, Error> {
-        let mut purged = 0;
-        loop {
-            let count = self
-                .write(Vec::new(), move |tx| {
-                    Box::pin(async move {
-                        Statement::new(
-                            "DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN \
-                             (SELECT tenant, idempotency_key FROM idempotency_keys AS known \
-                             WHERE created_at < ",
-                        )
-                        .bind(before)
-                        .text(
-                            " AND NOT EXISTS (SELECT 1 FROM invites WHERE \
-                             invites.batch_id = known.batch_id AND ",
-                        )
-                        .text(UNSETTLED)
-                        .text(") LIMIT ")
-                        .bind(i64::try_from(PURGE).unwrap_or(i64::MAX))
-                        .text(")")
-                        .execute(tx.connection)
-                        .await
-                    })
-                })
-                .await?;
-            purged += count;
-            if count < PURGE {
-                return Ok(purged);
-            }
-        }
     }
 }

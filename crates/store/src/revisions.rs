@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     Error, Store,
-    db::REVISION_LOCK,
+    dialect::REVISION_LOCK,
     statement::{Fields, Statement},
 };
 

@@ -12,7 +12,7 @@ use sqlx::{
     query::Query,
 };
 
-use crate::{Error, db::Dialect};
+use crate::{Error, dialect::Dialect};
 
 /// Rows in one statement at most. Rows of up to 60 values stay under SQLite's 32,766 variables with
 /// it, and under PostgreSQL's 65,535.

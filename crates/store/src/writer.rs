@@ -21,10 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{
-    Error, Store,
-    db::{Database, Dialect},
-};
+use crate::{Error, Store, db::Database, dialect::Dialect};
 
 /// Writes in one transaction at most.
 const GROUP: usize = 128;

@@ -1,76 +1,83 @@
-//! The world around an invite's state: calls, the provider, look-ups, persons and time in ticks.
+//! The world around an invite's state: calls, the provider, look-ups, persons, and time in ticks.
+//! Everything that an engine process, a provider, a network or a person may do next is a [`Step`].
 //!
-//! Time is relative: "now" is always [`now`], and a tick moves everything recorded into the past.
+//! Time is relative: it is always [`now`], and a tick moves all that is recorded into the past. So
+//! the worlds that can come about are finitely many.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
-use invite_core::{AttemptId, Observed, Retry, Status};
-use invite_delivery::transition::{self, LOOK_FOR, Lookup, Settlement, Verdict};
-use invite_store::{Decision, InviteState};
-use jiff::{Timestamp, ToSpan};
-use serde_json::{Value, json};
+use invite_core::AttemptId;
+use invite_delivery::transition::LOOK_FOR;
+use invite_store::InviteState;
+use jiff::Timestamp;
 
-/// The unit of time: a sixth of the time that look-ups go on for.
-const TICK: Duration = Duration::from_secs(LOOK_FOR.as_secs() / 6);
-/// Nothing that is older than this many ticks differs from what is this old.
-const OLD: i64 = 8;
-/// A look-up takes at most so many ticks.
-const LONGEST_LOOK: u8 = 1;
-/// Of an idempotent provider: ticks since a call's claim up to which its bytes are repeated, up to
-/// which a copy may take effect, and from which its absence can be told.
-const REPEAT_FOR: u8 = 1;
-const LIVES_FOR: u8 = 2;
-const DEAD_FROM: u8 = 3;
+/// The unit of time: a sixth of what look-ups go on for.
+pub const TICK: Duration = Duration::from_secs(LOOK_FOR.as_secs() / 6);
+/// What is older than this many ticks differs in nothing from what is just this old.
+pub const OLD: i32 = 7;
+/// Ticks that a look-up takes at most.
+pub const LONGEST_LOOK: u8 = 1;
+/// Of an idempotent provider, in ticks since a call's claim: up to when its bytes are repeated, up to
+/// when a copy may take effect, and from when its absence can be told.
+pub const REPEAT_FOR: u8 = 1;
+pub const LIVES_FOR: u8 = 2;
+pub const DEAD_FROM: u8 = 3;
+/// Calls that were unknown and then absent, beyond which an invite fails.
+pub const MAX_ATTEMPTS: u32 = 2;
 
 /// How a provider takes a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Each request has its own effect, each invite of it by itself.
+    /// Each request has its own effect, on each of its invites at another moment.
     Plain,
-    /// Equal bytes are one activity, which may be worked on for long, and ends as a whole.
+    /// Equal bytes are one activity, which may be worked on for long and ends as a whole.
     Idempotent,
 }
 
-/// A rule of the engine that is broken on purpose.
+/// A rule that the engine is made to break.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     None,
-    /// A first absence is believed, whenever it is seen.
+    /// An absence is believed when first seen, whenever that is.
+    BelievesAnyAbsence,
+    /// The first absence that counts is believed.
     BelievesFirstAbsence,
-    /// A first absence that counts is believed.
-    BelievesFirstThatCounts,
-    /// Look-ups wait for nothing.
+    /// Look-ups go by a `settle` and a time-out of zero.
     WaitsForNothing,
-    /// An unknown outcome is sent again at once.
+    /// What is unknown is sent again.
     ResendsBlindly,
     /// A reply counts for whichever attempt holds the invite.
     IgnoresHolder,
-    /// Leases are recovered before they are over.
+    /// What is `sending` is recovered before its lease is over.
     RecoversEarly,
+    /// What is `sending` is never recovered.
+    NeverRecovers,
     /// The sender does not look at its lease before it sends.
     IgnoresLease,
-    /// A look-up that shows it is not applied.
-    DropsSightings,
+    /// Bytes are repeated whatever the provider does with equal bytes.
+    RepeatsAnywhere,
+    /// No look-up notices that another invite of the call has just appeared.
+    IgnoresCompany,
 }
 
-/// One case to search: all durations in ticks.
-#[derive(Clone)]
+/// One case to search. Durations are in ticks.
+#[derive(Clone, Copy)]
 pub struct Case {
     pub name: &'static str,
     pub kind: Kind,
     pub invites: usize,
     /// Calls at most.
     pub calls: usize,
-    /// Look-ups under way at once.
+    /// Look-ups under way at once: two while a lane changes hands.
     pub looks: usize,
-    /// What persons do, at most.
+    /// What persons do at most.
     pub persons: u8,
     pub settle: u8,
     pub timeout: u8,
     pub lease: u8,
-    /// How much longer than `timeout` a frozen sender may take to write its request.
+    /// For how long beyond `timeout` a sender may be frozen before it writes its request.
     pub freeze: u8,
-    /// How much later than the promised `settle` a cut-off request may take effect.
+    /// How much later than within the promised `settle` a cut-off request may take effect.
     pub overdue: u8,
     pub fault: Fault,
 }
@@ -80,6 +87,7 @@ pub struct World {
     pub invites: Vec<Invite>,
     pub calls: Vec<Call>,
     pub looks: Vec<Look>,
+    /// What persons may still do.
     pub persons: u8,
 }
 
@@ -88,6 +96,45 @@ pub struct Invite {
     pub state: InviteState,
     /// A person accepted the risk of a second effect, or recorded what was not so.
     pub vouched: bool,
+}
+
+#[derive(Clone)]
+pub struct Call {
+    pub invites: Vec<usize>,
+    /// False: preparing it failed, so there is nothing to send.
+    pub prepared: bool,
+    pub sender: Sender,
+    /// Since the claim, by the sender's own clock.
+    pub age: u8,
+    pub request: Request,
+    /// In the order of `invites`.
+    pub made: Vec<Made>,
+}
+
+/// The process that makes a call.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// Has claimed, and not looked at its lease yet.
+    Claimed,
+    /// Looked at its lease so many ticks ago, and goes on.
+    Calling(u8),
+    /// Knows how the call ended, and has not recorded it.
+    Holding(Vec<Ending>),
+    /// Asks what becomes of the activity.
+    Following,
+    Gone,
+}
+
+/// What was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Request {
+    Unwritten,
+    /// The provider, or the network, has it.
+    Open,
+    /// So many ticks are left for it to take effect.
+    CutOff(u8),
+    /// It takes effect no more.
+    Over,
 }
 
 /// What the provider made of one invite of a call.
@@ -99,37 +146,10 @@ pub enum Made {
     Refused,
 }
 
-#[derive(Clone)]
-pub struct Call {
-    pub members: Vec<usize>,
-    /// False: preparing it failed, so that there is nothing to send.
-    prepared: bool,
-    pub sender: Sender,
-    /// Since the claim.
-    age: u8,
-    written: bool,
-    /// Ticks that are left for an effect since the request was cut off.
-    left: Option<u8>,
-    pub made: Vec<Made>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// Has claimed, and not looked at its lease yet.
-    Claimed,
-    /// Looked at its lease so many ticks ago.
-    Calling(u8),
-    /// Knows how the call ended, and has not recorded it.
-    Holding(Vec<Ending>),
-    /// Asks what became of the activity.
-    Following,
-    Gone,
-}
-
-/// How a call ended for one invite.
+/// How a call ended for one invite, as far as its sender knows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ending {
-    Shown,
+    Exists,
     Processing,
     Failed,
     Again,
@@ -137,7 +157,19 @@ pub enum Ending {
     Unknown,
 }
 
-/// What a look-up or a repeat showed of one invite.
+/// A look-up, or a repeat of the bytes, under way.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Look {
+    pub call: usize,
+    pub repeat: bool,
+    pub age: u8,
+    /// Which invites of the call were in doubt when it began.
+    pub in_doubt: Vec<bool>,
+    /// What it saw, once it has.
+    pub seen: Option<Vec<Sight>>,
+}
+
+/// What a look-up saw of one invite.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Sight {
     /// The effect of this call.
@@ -148,24 +180,15 @@ pub enum Sight {
     CannotTell,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Look {
-    pub call: usize,
-    repeat: bool,
-    age: u8,
-    /// Which invites were in doubt when it began.
-    in_doubt: Vec<bool>,
-    seen: Option<Vec<Sight>>,
-}
-
+/// What a person does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Person {
-    Retries,
-    RetriesAtRisk,
-    SetsPending,
-    SetsFailed,
-    Withdraws,
-    LooksNow,
+pub enum Deed {
+    Retry,
+    RetryAtRisk,
+    SetPending,
+    SetFailed,
+    Withdraw,
+    LookNow,
 }
 
 /// One thing that happens.
@@ -175,47 +198,105 @@ pub enum Step {
     Claim { invites: Vec<usize>, prepared: bool },
     CheckLease { call: usize },
     Write { call: usize },
+    /// The provider works on a request: on one invite, or on all at once.
     Make { call: usize, place: Option<usize>, made: Made },
+    /// A reply arrives, or nothing does.
     End { call: usize, endings: Vec<Ending> },
     Record { call: usize },
+    /// The sender's process dies.
     Crash { call: usize },
     Follow { call: usize },
     Renew { call: usize },
     Recover { invite: usize },
     Release { call: usize },
     BeginLook { call: usize, repeat: bool },
-    See { look: usize, anything: bool },
+    See { look: usize, clearly: bool },
     RecordLook { look: usize },
-    LoseLook { look: usize },
-    Survey { invite: usize },
+    CrashLook { look: usize },
+    /// A live invite is asked about, and what else is there is found.
+    FindSecond { invite: usize },
     GiveUp { invite: usize },
-    Answer { invite: usize },
-    Decide { invite: usize, person: Person },
+    /// The invited person accepts, and the provider says so.
+    Accept { invite: usize },
+    Person { invite: usize, deed: Deed },
 }
 
-impl Step {
-    /// Whether nobody has to do it for the engine to get on.
-    pub fn is_by_itself(&self) -> bool {
-        !matches!(self, Self::Decide { .. } | Self::GiveUp { .. } | Self::Answer { .. })
+impl World {
+    pub fn new(case: &Case) -> Self {
+        let invite = Invite { state: InviteState::queued(now()), vouched: false };
+        Self {
+            invites: vec![invite; case.invites],
+            calls: Vec::new(),
+            looks: Vec::new(),
+            persons: case.persons,
+        }
+    }
+
+    /// The calls that took effect for an invite, oldest first.
+    pub fn effects(&self, invite: usize) -> impl Iterator<Item = usize> {
+        self.made(invite).filter(|(_, made)| *made == Made::Effect).map(|(call, _)| call)
+    }
+
+    fn made(&self, invite: usize) -> impl Iterator<Item = (usize, Made)> {
+        self.calls.iter().enumerate().filter_map(move |(at, call)| {
+            Some((at, call.made[call.invites.iter().position(|member| *member == invite)?]))
+        })
+    }
+
+    /// Calls that may take effect for an invite from now on.
+    pub fn threats(&self, invite: usize) -> usize {
+        let may_come = |(at, made): &(usize, Made)| {
+            let call = &self.calls[*at];
+            match made {
+                Made::Nothing => {
+                    matches!(call.request, Request::Open | Request::CutOff(_))
+                        || (call.request == Request::Unwritten
+                            && matches!(call.sender, Sender::Calling(_)))
+                }
+                Made::Processing => true,
+                Made::Effect | Made::Refused => false,
+            }
+        };
+        self.made(invite).filter(may_come).count()
+    }
+
+    /// The call whose attempt holds an invite.
+    pub fn holder(&self, invite: usize) -> Option<usize> {
+        let holder = self.invites[invite].state.holder?;
+        ATTEMPTS.iter().position(|attempt| *attempt == holder)
+    }
+
+    pub fn is_due(&self, invite: usize) -> bool {
+        self.invites[invite].state.next_attempt_at.is_some_and(|at| at <= now())
     }
 }
 
-/// A step's outcome: the world after it, and which effects it showed to which invites.
-pub struct After {
-    pub world: World,
-    pub shown: Vec<(usize, String)>,
+impl Call {
+    /// Whether the provider may still begin with it. What was refused is over.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.request, Request::Open | Request::CutOff(_))
+    }
+}
+
+static ATTEMPTS: LazyLock<Vec<AttemptId>> =
+    LazyLock::new(|| (1..9).map(|n| format!("att_{n:032x}").parse().unwrap()).collect());
+
+/// The attempt of a call.
+pub fn attempt(call: usize) -> AttemptId {
+    ATTEMPTS[call]
+}
+
+/// The provider's id for the effect of a call on an invite.
+pub fn provider_ref(call: usize, invite: usize) -> String {
+    format!("{call}/{invite}")
 }
 
 pub fn now() -> Timestamp {
-    Timestamp::UNIX_EPOCH + 20_000.days_of_24_hours()
+    Timestamp::from_second(2_000_000_000).unwrap()
 }
 
-trait Days {
-    fn days_of_24_hours(self) -> jiff::Span;
-}
-
-impl Days for i64 {
-    fn days_of_24_hours(self) -> jiff::Span {
-        (self * 24).hours()
-    }
+/// So many ticks from now.
+pub fn at(ticks: i32) -> Timestamp {
+    let by = TICK * ticks.unsigned_abs();
+    if ticks < 0 { now() - by } else { now() + by }
 }

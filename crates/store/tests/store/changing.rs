@@ -92,6 +92,8 @@ async fn a_claim_writes_invites_and_attempt_together(db: &Db) {
     assert_eq!((&view.traceparent, view.config_revision), (&begin.traceparent, 7));
     assert_eq!((view.finished_at, &view.outcome), (None, &None));
     assert_eq!(store.attempts(bob).await.unwrap()[0].position, 0);
+    assert_eq!(store.attempt_invites(begin.id).await.unwrap(), invites);
+    assert!(store.attempt_invites(AttemptId::generate()).await.unwrap().is_empty());
 
     let mut record = Change::of(vec![bob, ada], |_, invite, state, _| {
         assert_eq!(invite.state.status, Status::Sending);

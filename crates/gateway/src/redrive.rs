@@ -1,0 +1,70 @@
+//! Putting failed invites back in the queue, by filter.
+
+use axum::{Json, extract::State, http::Uri};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    invites::{FILTERS, read_filter},
+    openapi,
+    problem::Problem,
+    query::Parameters,
+};
+
+/// What became of the failed invites that the filter matched.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Redriven {
+    /// Failed invites that the filter matched and that can be sent at all.
+    matched: u64,
+    /// Queued again; in a dry run those that would be.
+    queued: u64,
+    /// Left alone: the person has a live invite there by now.
+    duplicates: u64,
+}
+
+/// Redrive failed invites
+///
+/// Failed invites that the filter matches go back into the queue, each by the rules of `retry`.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/redrive",
+    tag = "administration",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Only count"),
+        ("batch_id" = Option<String>, Query, pattern = "^bat_[0-9a-f]{32}$",
+            description = "Those of one request"),
+        ("provider" = Option<String>, Query, description = "Those at one configured provider",
+            pattern = r"^[^\u0000-\u001f\u007f]*$"),
+        ("email" = Option<String>, Query, description = "Those to one address", format = "email"),
+        ("external_id" = Option<String>, Query, description = "Those with the caller's own id",
+            pattern = r"^[^\u0000-\u001f\u007f]*$"),
+        openapi::LabelFilter,
+        ("created_after" = Option<Timestamp>, Query, description = "Accepted after this moment"),
+        ("created_before" = Option<Timestamp>, Query, description = "Accepted before this moment"),
+        ("updated_after" = Option<Timestamp>, Query, description = "Changed after this moment"),
+        ("tenant" = Option<String>, Query, pattern = r"^[^\u0000-\u001f\u007f]*$",
+            description = "Those of one tenant"),
+    ),
+    responses(
+        (status = 200, description = "What became of them", body = Redriven),
+        openapi::AnyCall,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn redrive_invites(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<Redriven>, Problem> {
+    caller.require(Scope::Admin)?;
+    let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run"]).collect();
+    let mut parameters = Parameters::read(&uri, &known);
+    let filter = read_filter(&mut parameters, &caller)?;
+    let is_dry_run = parameters.flag("dry_run");
+    parameters.finish()?;
+    let engine = gateway.engine().clone();
+    let done = crate::to_the_end(async move { engine.redrive(filter, is_dry_run).await }).await??;
+    Ok(Json(Redriven { matched: done.matched, queued: done.queued, duplicates: done.duplicates }))
+}

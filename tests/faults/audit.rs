@@ -1,0 +1,152 @@
+//! What the gateway says, compared with what happened at the providers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// The comparison of one round.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    pub invites: usize,
+    pub effects: usize,
+    /// Effects that are missing, and promised invites that are.
+    pub lost: usize,
+    /// Effects that are too many.
+    pub doubled: usize,
+    /// Invites whose outcome was not found out in time.
+    pub unknown: usize,
+    /// Invites that say what is not so, and answers that should not have been.
+    pub false_states: usize,
+    /// Second effects that the gateway reported.
+    pub reported: usize,
+    /// Each of them in words.
+    pub findings: Vec<String>,
+}
+
+/// Kind and address: who is invited where.
+type Person = (String, String);
+
+impl Audit {
+    /// Compares all invites of the gateway with all effects, by kind.
+    pub fn new(
+        invites: &[Value],
+        effects: &BTreeMap<&'static str, Vec<Value>>,
+        promised: &BTreeSet<String>,
+    ) -> Self {
+        let mut audit = Self {
+            invites: invites.len(),
+            effects: effects.values().map(Vec::len).sum(),
+            ..Self::default()
+        };
+        let mut made: BTreeMap<Person, Vec<&Value>> = BTreeMap::new();
+        for (kind, effects) in effects {
+            for effect in effects {
+                made.entry((kind.to_string(), text(effect, "email").to_lowercase()))
+                    .or_default()
+                    .push(effect);
+            }
+        }
+        audit.count_promises(invites, promised);
+        let mut meant: BTreeMap<Person, Vec<&Value>> = BTreeMap::new();
+        for invite in invites {
+            let person = (text(invite, "provider_kind"), text(invite, "email").to_lowercase());
+            meant.entry(person).or_default().push(invite);
+        }
+        for (person, invites) in &meant {
+            let made = made.remove(person).unwrap_or_default();
+            audit.compare(person, invites, &made);
+        }
+        for (person, effects) in made {
+            audit.doubled += effects.len();
+            audit.findings.push(format!("{person:?} has effects and no invite: {effects:?}"));
+        }
+        audit
+    }
+
+    /// A wrong answer, or a process that ended by itself.
+    pub fn accuse(&mut self, finding: String) {
+        self.false_states += 1;
+        self.findings.push(finding);
+    }
+
+    /// Whether everything is as it was promised.
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.doubled + self.unknown + self.false_states == 0
+    }
+
+    fn count_promises(&mut self, invites: &[Value], promised: &BTreeSet<String>) {
+        let ids: BTreeSet<String> = invites.iter().map(|invite| text(invite, "id")).collect();
+        for id in promised.difference(&ids) {
+            self.lost += 1;
+            self.findings.push(format!("{id} was promised and is not there"));
+        }
+        // Each of the campaign's invites is asked for in one request.
+        let mut asked = BTreeSet::new();
+        for invite in invites {
+            if !asked.insert((text(invite, "provider"), text(invite, "external_id"))) {
+                self.accuse(format!("a request was accepted twice: {invite}"));
+            }
+        }
+    }
+
+    fn compare(&mut self, person: &Person, invites: &[&Value], made: &[&Value]) {
+        let reported = invites.iter().filter(|invite| invite["duplicate_effect"] == true).count();
+        self.reported += reported;
+        let found = self.findings.len();
+        let mut expected = 0;
+        for invite in invites {
+            match text(invite, "status").as_str() {
+                "queued" | "sending" | "unknown" => {
+                    self.unknown += 1;
+                    self.findings.push("not settled in time".to_owned());
+                    // It may have either.
+                    expected += usize::from(made.len() > expected);
+                }
+                "failed" => {}
+                "revoked" | "awaiting_approval" if invite["provider_ref"].is_null() => {}
+                status => {
+                    expected += 1;
+                    self.compare_state(invite, status, made);
+                }
+            }
+        }
+        if made.len() < expected {
+            self.lost += expected - made.len();
+            self.findings.push("lost".to_owned());
+        }
+        let is_failure = invites.iter().any(|invite| invite["status"] == "failed");
+        if made.len() > expected && expected == 0 && is_failure {
+            self.accuse("failed, and yet it took effect".to_owned());
+        } else if made.len() > expected {
+            self.doubled += made.len() - expected;
+            self.findings.push("doubled".to_owned());
+        }
+        if reported > 0 && made.len() <= expected {
+            self.accuse("a second effect is reported that is not there".to_owned());
+        }
+        for finding in &mut self.findings[found..] {
+            *finding = format!("{finding}: {person:?}\n  invites {invites:?}\n  effects {made:?}");
+        }
+    }
+
+    fn compare_state(&mut self, invite: &Value, status: &str, made: &[&Value]) {
+        let reference = &invite["provider_ref"];
+        let Some(own) = made.iter().find(|effect| effect["id"] == *reference) else {
+            return self.accuse(format!("provider_ref {reference} is no effect"));
+        };
+        let word = text(own, "status");
+        let so = match word.as_str() {
+            "created" => "pending",
+            "deleted" => "revoked",
+            "rejected" => "declined",
+            word => word,
+        };
+        if so != status {
+            self.accuse(format!("{status}, and the provider says {word}"));
+        }
+    }
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,134 @@
+//! The fault campaign: rounds of a real gateway process against the simulated providers, with every
+//! kind of fault at every step and death at every labelled place, and after each round the proof:
+//! nothing lost, nothing doubled, every state true.
+//!
+//! `tests/faults/campaign --help` says how it is run; what it proves is in docs/delivery.md.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that prints what it found and ends where something is missing"
+)]
+
+mod audit;
+mod gateway;
+mod load;
+mod plan;
+mod providers;
+mod report;
+mod round;
+mod seed;
+
+use std::ops::Range;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
+
+use plan::{Plan, WHOLE_DECK};
+use report::Report;
+use round::Setting;
+
+const USAGE: &str = "\
+usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--blind-resend]
+
+  --rounds N       how many rounds (20); from 20 on every kind of fault and every crash point has to
+                   be met
+  --seed S         what all of it is chosen by (from the clock)
+  --round R        only this round of that seed
+  --database D     sqlite, or postgres at TEST_POSTGRES_URL
+  --blind-resend   with the deliberately broken engine, which has to be found out";
+
+/// Rounds under way at once; they wait most of the time.
+const AT_ONCE: usize = 4;
+
+struct Arguments {
+    rounds: Range<usize>,
+    seed: u64,
+    postgres: Option<String>,
+    blind_resend: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = match read(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("campaign: {why}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    // Fails only if it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Runtime::new().unwrap().block_on(run(arguments))
+}
+
+fn read(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+    let (mut rounds, mut round, mut seed) = (WHOLE_DECK, None, clock_seed());
+    let (mut postgres, mut blind_resend) = (None, false);
+    while let Some(name) = given.next() {
+        let mut value = || given.next().ok_or_else(|| format!("{name} needs a value"));
+        let number = |text: String| {
+            text.parse::<u64>().map_err(|_| format!("{name}: `{text}` is no number"))
+        };
+        match name.as_str() {
+            "--rounds" => rounds = number(value()?)? as usize,
+            "--round" => round = Some(number(value()?)? as usize),
+            "--seed" => seed = number(value()?)?,
+            "--database" => match value()?.as_str() {
+                "sqlite" => postgres = None,
+                "postgres" => postgres = Some(server()?),
+                other => return Err(format!("no database is called `{other}`")),
+            },
+            "--blind-resend" => blind_resend = true,
+            "--help" | "-h" => return Ok(None),
+            _ => return Err(format!("unknown argument {name}")),
+        }
+    }
+    let rounds = round.map_or(0..rounds, |round| round..round + 1);
+    Ok(Some(Arguments { rounds, seed, postgres, blind_resend }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "any seed will do; it is printed")]
+fn clock_seed() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_millis() as u64
+}
+
+#[expect(clippy::disallowed_methods, reason = "the script says where its server is")]
+fn server() -> Result<String, String> {
+    std::env::var("TEST_POSTGRES_URL")
+        .map_err(|_| "TEST_POSTGRES_URL names no server; tests/faults/campaign starts one".into())
+}
+
+async fn run(arguments: Arguments) -> ExitCode {
+    let Arguments { rounds, seed, postgres, blind_resend } = arguments;
+    let began = Instant::now();
+    println!("campaign: seed {seed}, rounds {rounds:?}");
+    let kept = gateway::target().join("faults").join(format!("{seed}-{}", std::process::id()));
+    let whole = rounds.len() >= WHOLE_DECK;
+    let play = |number: usize| {
+        let folder = kept.join(format!("round-{number}"));
+        let setting = Setting { folder, postgres: postgres.as_deref(), blind_resend };
+        round::play(Plan::new(seed, number), setting)
+    };
+    let mut outcomes = stream::iter(rounds).map(play).buffer_unordered(AT_ONCE);
+    let mut report = Report::default();
+    while let Some(outcome) = outcomes.next().await {
+        println!("{}", report::line(seed, &outcome));
+        report.add(outcome);
+    }
+    // Stays if a round failed.
+    let _ = std::fs::remove_dir(&kept);
+    println!("{}", report.table(seed, began.elapsed()));
+    let never_met = if whole { report.never_met() } else { Vec::new() };
+    if !never_met.is_empty() {
+        println!("never met: {}", never_met.join(", "));
+    }
+    if report.is_clean() && never_met.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,230 @@
+//! The callers of a round: they invite people, change and withdraw invites, repeat what got no
+//! answer, and keep what they were promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::future::join_all;
+use invite_tests::person;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::gateway::Gateway;
+use crate::providers::Providers;
+use crate::seed::Seed;
+
+/// Configured names, by kind.
+const PROVIDERS: [(&str, &str); 3] =
+    [("event", "securegate"), ("tenancy", "rkvst"), ("treasury", "turnkey")];
+/// Requests for invites in each life.
+const POSTS: usize = 7;
+/// Changes of single invites in each life.
+const CHANGES: usize = 6;
+/// Over this time the requests of a life are spread.
+const SPREAD: usize = 1200;
+
+/// What the callers know.
+#[derive(Default)]
+pub struct Load {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    people: usize,
+    /// By key: the body, and the batch once one was promised.
+    keyed: BTreeMap<String, (Value, Option<String>)>,
+    /// Ids of invites that were promised.
+    promised: BTreeSet<String>,
+    /// Invites that were changed once: a second change could not be told from the first.
+    changed: BTreeSet<String>,
+    findings: Vec<String>,
+}
+
+/// A request for invites.
+struct Post {
+    key: Option<String>,
+    body: Value,
+    wait: &'static str,
+}
+
+impl Load {
+    /// The requests of one life, side by side; it may end meanwhile.
+    pub async fn run(&self, gateway: &Gateway, providers: &Providers, mut seed: Seed) {
+        let mut posts: Vec<Post> = (0..POSTS).map(|_| self.post(&mut seed)).collect();
+        posts.extend(self.repeats(&mut seed, 3));
+        let posting = posts.into_iter().map(|post| {
+            let pause = Duration::from_millis(seed.below(SPREAD) as u64);
+            async move {
+                sleep(pause).await;
+                self.send(gateway, post).await;
+            }
+        });
+        let posting: Vec<_> = posting.collect();
+        let changing = (0..CHANGES).map(|_| {
+            let pause = Duration::from_millis(100 + seed.below(SPREAD) as u64);
+            let own = Seed::new(seed.next(), 0);
+            async move {
+                sleep(pause).await;
+                self.change(gateway, providers, own).await;
+            }
+        });
+        let changing: Vec<_> = changing.collect();
+        tokio::join!(join_all(posting), join_all(changing));
+    }
+
+    /// Repeats every request with a key that was never answered with a promise.
+    pub async fn repeat_unanswered(&self, gateway: &Gateway) {
+        let unanswered: Vec<(String, Value)> = {
+            let known = self.known.lock().unwrap();
+            let open = known.keyed.iter().filter(|(_, (_, batch))| batch.is_none());
+            open.map(|(key, (body, _))| (key.clone(), body.clone())).collect()
+        };
+        for (key, body) in unanswered {
+            self.send(gateway, Post { key: Some(key), body, wait: "wait=0" }).await;
+        }
+    }
+
+    /// Ids of invites that were promised, and what was answered that should not have been.
+    pub fn close(self) -> (BTreeSet<String>, Vec<String>) {
+        let known = self.known.into_inner().unwrap();
+        let open = known.keyed.iter().filter(|(_, (_, batch))| batch.is_none());
+        let mut findings = known.findings;
+        findings.extend(open.map(|(key, _)| format!("the request {key} was never answered")));
+        (known.promised, findings)
+    }
+
+    fn post(&self, seed: &mut Seed) -> Post {
+        let to: Value = match seed.below(8) {
+            0 => json!(["event", "tenancy", "treasury"]),
+            1 => json!(["event", "treasury"]),
+            n => json!(PROVIDERS[n % 3].0),
+        };
+        let count = if seed.chance(50) { 1 } else { 2 + seed.below(6) };
+        let mut known = self.known.lock().unwrap();
+        let mut invites = Vec::new();
+        for _ in 0..count {
+            known.people += 1;
+            let mut invite = person(known.people);
+            invite["external_id"] = json!(format!("guest-{}", known.people));
+            invites.push(invite);
+        }
+        let body = json!({ "to": to, "invites": invites });
+        let key = seed.chance(60).then(|| format!("key-{}", known.people));
+        if let Some(key) = &key {
+            known.keyed.insert(key.clone(), (body.clone(), None));
+        }
+        Post { key, body, wait: *seed.pick(&["wait=0", "wait=0", "wait=1"]) }
+    }
+
+    /// Some requests that were sent in an earlier life, answered or not.
+    fn repeats(&self, seed: &mut Seed, count: usize) -> Vec<Post> {
+        let known = self.known.lock().unwrap();
+        let keys: Vec<&String> = known.keyed.keys().collect();
+        let chosen: BTreeSet<&String> = match keys.len() {
+            0 => BTreeSet::new(),
+            _ => (0..count).map(|_| *seed.pick(&keys)).collect(),
+        };
+        let post = |key: &String| Post {
+            key: Some(key.clone()),
+            body: known.keyed[key].0.clone(),
+            wait: "wait=0",
+        };
+        chosen.into_iter().map(post).collect()
+    }
+
+    async fn send(&self, gateway: &Gateway, post: Post) {
+        let mut headers = vec![("prefer", post.wait.to_owned())];
+        headers.extend(post.key.iter().map(|key| ("idempotency-key", format!("\"{key}\""))));
+        let answer = gateway.ask(Method::POST, "/v1/invites", &headers, Some(&post.body)).await;
+        let known = &mut *self.known.lock().unwrap();
+        match answer {
+            Ok((200..=202, body)) => {
+                let batch = body["batch"]["id"].as_str().unwrap_or_default().to_owned();
+                let invites = body["invites"].as_array().into_iter().flatten();
+                let ids = invites.filter_map(|invite| invite["id"].as_str());
+                known.promised.extend(ids.map(str::to_owned));
+                let keyed = post.key.as_ref().and_then(|key| known.keyed.get_mut(key));
+                let Some((_, first)) = keyed else { return };
+                let first = first.get_or_insert_with(|| batch.clone());
+                if *first != batch {
+                    let key = post.key.unwrap_or_default();
+                    known.findings.push(format!("{key} was answered with {first} and {batch}"));
+                }
+            }
+            // The gateway is stopping, or does not know whether it accepted.
+            Ok((503, _)) | Err(_) => {}
+            Ok((status, body)) => {
+                known.findings.push(format!("POST /v1/invites: {status} {body}"));
+            }
+        }
+    }
+
+    /// One change of an invite that was promised, as its state allows.
+    async fn change(&self, gateway: &Gateway, providers: &Providers, mut seed: Seed) {
+        let id = {
+            let known = self.known.lock().unwrap();
+            let open: Vec<&String> = known.promised.difference(&known.changed).collect();
+            if open.is_empty() {
+                return;
+            }
+            (*seed.pick(&open)).clone()
+        };
+        let path = format!("/v1/invites/{id}");
+        let Some(invite) = self.ask(gateway, Method::GET, &path, None).await else { return };
+        let word = |member: &str| invite[member].as_str().unwrap_or_default();
+        let (kind, status, reference) =
+            (word("provider_kind"), word("status"), word("provider_ref"));
+        let refresh = format!("{path}/refresh");
+        if seed.chance(30) {
+            self.ask(gateway, Method::POST, &refresh, None).await;
+            return;
+        }
+        if !self.known.lock().unwrap().changed.insert(id.clone()) {
+            return;
+        }
+        match (status, kind) {
+            ("pending" | "sent", _) if seed.chance(25) => {
+                providers.accept(kind, reference).await;
+                self.ask(gateway, Method::POST, &refresh, None).await;
+            }
+            ("pending" | "sent", "securegate") => {
+                let to = json!({ "status": seed.pick(&["accepted", "declined", "sent"]) });
+                self.ask(gateway, Method::PATCH, &path, Some(&to)).await;
+            }
+            ("pending" | "sent" | "queued", _) => {
+                self.ask(gateway, Method::DELETE, &path, None).await;
+            }
+            ("failed", _) => {
+                let retry = format!("{path}/retry");
+                self.ask(gateway, Method::POST, &retry, Some(&json!({}))).await;
+            }
+            _ => {
+                self.known.lock().unwrap().changed.remove(&id);
+                self.ask(gateway, Method::POST, &refresh, None).await;
+            }
+        }
+    }
+
+    /// An answer that is good; a refusal is noted if no caller should get it.
+    async fn ask(
+        &self,
+        gateway: &Gateway,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Value> {
+        let line = format!("{method} {path}");
+        match gateway.ask(method, path, &[], body).await {
+            Ok((200..=202, body)) => Some(body),
+            Ok((409 | 502..=504, _)) | Err(_) => None,
+            Ok((status, body)) => {
+                let finding = format!("{line}: {status} {body}");
+                self.known.lock().unwrap().findings.push(finding);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What is printed: a line for each round, a table at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::time::Duration;
+
+use invite_core::sabotage::CRASH_POINTS;
+
+use crate::plan::{KINDS, deck};
+use crate::round::Outcome;
+
+/// The sum of all rounds.
+#[derive(Default)]
+pub struct Report {
+    rounds: usize,
+    failed: Vec<usize>,
+    invites: usize,
+    effects: usize,
+    lost: usize,
+    doubled: usize,
+    unknown: usize,
+    false_states: usize,
+    reported: usize,
+    kills: usize,
+    faults: BTreeMap<(String, String, String), u64>,
+    /// How often each point was armed, and how often reached.
+    crashes: BTreeMap<&'static str, (u64, u64)>,
+}
+
+/// A round in a line, and below it everything that is wrong.
+pub fn line(seed: u64, outcome: &Outcome) -> String {
+    let Outcome { number, audit, faults, crashes, kills, duration, folder } = outcome;
+    let met: u64 = faults.values().sum();
+    let crashed: Vec<String> = crashes
+        .iter()
+        .map(|(label, reached)| format!("{label}{}", if *reached { "" } else { " (not reached)" }))
+        .collect();
+    let mut line = format!(
+        "round {number:>3} seed {seed}: {met:>3} faults, {} kills, crashes at {}; {} invites, {} \
+         effects, lost {}, doubled {}, unknown {}, false {}; {:.1} s",
+        kills,
+        crashed.join(" and "),
+        audit.invites,
+        audit.effects,
+        audit.lost,
+        audit.doubled,
+        audit.unknown,
+        audit.false_states,
+        duration.as_secs_f64(),
+    );
+    for finding in &audit.findings {
+        write!(line, "\n  {finding}").unwrap();
+    }
+    if let Some(folder) = folder {
+        let again = format!("tests/faults/campaign --seed {seed} --round {number}");
+        write!(line, "\n  kept in {}; again: {again}", folder.display()).unwrap();
+    }
+    line
+}
+
+impl Report {
+    /// Adds a round.
+    pub fn add(&mut self, outcome: Outcome) {
+        let audit = &outcome.audit;
+        self.rounds += 1;
+        if !audit.is_clean() {
+            self.failed.push(outcome.number);
+        }
+        self.invites += audit.invites;
+        self.effects += audit.effects;
+        self.lost += audit.lost;
+        self.doubled += audit.doubled;
+        self.unknown += audit.unknown;
+        self.false_states += audit.false_states;
+        self.reported += audit.reported;
+        self.kills += outcome.kills;
+        for (fault, count) in outcome.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+        for (label, is_reached) in outcome.crashes {
+            let (armed, reached) = self.crashes.entry(label).or_default();
+            *armed += 1;
+            *reached += u64::from(is_reached);
+        }
+    }
+
+    /// Whether everything was as it was promised.
+    pub fn is_clean(&self) -> bool {
+        self.failed.is_empty()
+    }
+
+    /// Kinds of faults and crash points that were never met.
+    pub fn never_met(&self) -> Vec<String> {
+        let kinds = KINDS.iter().filter(|kind| self.met(kind) == 0).map(|kind| kind.to_string());
+        let reached = |label: &&&str| self.crashes.get(**label).is_none_or(|(_, n)| *n == 0);
+        kinds.chain(CRASH_POINTS.iter().filter(reached).map(|label| label.to_string())).collect()
+    }
+
+    fn met(&self, kind: &str) -> u64 {
+        self.faults.iter().filter(|((_, _, own), _)| own == kind).map(|(_, n)| n).sum()
+    }
+
+    /// The table.
+    pub fn table(&self, seed: u64, duration: Duration) -> String {
+        let mut table = format!("\nseed {seed}\n");
+        let mut row = |name: &str, value: String| writeln!(table, "{name:<28}{value:>8}").unwrap();
+        row("rounds", self.rounds.to_string());
+        row("invites", self.invites.to_string());
+        row("effects", self.effects.to_string());
+        row("lost", self.lost.to_string());
+        row("doubled", self.doubled.to_string());
+        row("unknown", self.unknown.to_string());
+        row("false states", self.false_states.to_string());
+        row("second effects reported", self.reported.to_string());
+        row("killed at random", self.kills.to_string());
+        row("duration", format!("{:.0} s", duration.as_secs_f64()));
+        for kind in KINDS {
+            row(&format!("fault {kind}"), self.met(kind).to_string());
+        }
+        for label in CRASH_POINTS {
+            let (armed, reached) = self.crashes.get(label).copied().unwrap_or_default();
+            row(&format!("crash {label}"), format!("{reached}/{armed}"));
+        }
+        let met: BTreeSet<_> =
+            self.faults.iter().filter(|(_, n)| **n > 0).map(|(f, _)| f).collect();
+        let deck = deck();
+        let key = |(provider, step, kind): (&str, &str, &str)| {
+            (provider.to_owned(), step.to_owned(), kind.to_owned())
+        };
+        let known = deck.iter().filter(|card| met.contains(&key(**card))).count();
+        row("kinds met at their steps", format!("{known}/{}", deck.len()));
+        if !self.failed.is_empty() {
+            writeln!(table, "rounds that failed: {:?}", self.failed).unwrap();
+        }
+        table
+    }
+}
