@@ -2,6 +2,7 @@
 //! to the adapter goes through here, so that what holds for every call is checked on every call.
 
 use std::{
+    io::{Read, Seek},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use invite_core::{
 use invite_sandbox::Sandbox;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{
     audit::Audit,
@@ -43,7 +45,16 @@ pub struct Bench {
 /// Runs a check, and then looks at what was said and recorded during it.
 pub async fn run(subject: Subject, covers: &[&str], check: impl AsyncFnOnce(&Bench)) {
     let bench = Bench::start(subject).await;
+    let log = Arc::new(tempfile::tempfile().unwrap());
+    let ours = "invite_core=trace,invite_securegate=trace,invite_rkvst=trace,invite_turnkey=trace";
+    let subscriber = tracing_subscriber::fmt().with_env_filter(ours).with_writer(log.clone());
+    let logged = subscriber.finish().set_default();
     check(&bench).await;
+    drop(logged);
+    let mut text = String::new();
+    (&*log).rewind().unwrap();
+    (&*log).read_to_string(&mut text).unwrap();
+    bench.audit.says(&text);
     bench.audit.finish(&bench.wire, covers);
 }
 

@@ -4,6 +4,7 @@
 //! Adapters know this crate and nothing else of ours. There is no SQL, no axum and no retrying here.
 
 pub mod address;
+pub mod call;
 pub mod clock;
 pub mod error;
 pub mod http;
@@ -17,13 +18,15 @@ pub mod schema;
 pub mod secret;
 
 pub use address::Address;
+pub use call::{
+    Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport, Recipient,
+    Remote, Resolved, Sighting,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
 pub use id::{AttemptId, BatchId, InviteId, KeyId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{
-    BuildContext, Capabilities, CreateCapability, Destination, Doubt, InviteProvider, ListQuery,
-    Lookup, Observed, Page, PreparedCall, ProbeReport, ProviderKind, Recipient, Reconciliation,
-    Remote, Resolved, Sighting,
+    BuildContext, Capabilities, CreateCapability, InviteProvider, ProviderKind, Reconciliation,
 };

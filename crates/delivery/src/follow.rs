@@ -42,14 +42,12 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         call.lane.take_token(&call.provider.limits).await;
         let context = CallContext::new(call.provider.limits.timeout);
         let Some(reply) = look(call, &claimed, &prepared, &context).await else { continue };
-        let judged = attempt::judge(
-            &call.provider,
-            &call.lane,
-            &claimed,
-            &Ok(reply),
-            call.engine.clock.now(),
-        );
+        let reply = as_one(reply);
+        let now = call.engine.clock.now();
+        let judged = attempt::judge(&call.provider, &call.lane, &claimed, &reply, now);
         attempt::record(&call.engine, &claimed, &judged, &context).await;
+        call.lane.wake.notify_one();
+        call.lane.doubt.notify_one();
         return;
     }
 }
@@ -108,13 +106,23 @@ async fn look(
     })
 }
 
+/// A refusal of all of them is one of the call: one of several may be at fault for the others.
+fn as_one(results: Vec<Result<Observed, ProviderError>>) -> attempt::Reply {
+    match results.first() {
+        Some(Err(error)) if results.iter().all(Result::is_err) => Err(error.clone()),
+        _ => Ok(results),
+    }
+}
+
 /// A call that the provider ended without effect is a refusal.
 fn conclude(seen: Observed) -> Result<Observed, ProviderError> {
     match (seen.status, &seen.failure) {
         (Status::Failed, Some(failure)) => Err(failure.clone()),
-        (Status::Failed, None) => {
-            Err(ProviderError::new(Outcome::Rejected, "the provider ended it without effect"))
-        }
+        (Status::Failed, None) => Err(unexplained()),
         _ => Ok(seen),
     }
+}
+
+fn unexplained() -> ProviderError {
+    ProviderError::new(Outcome::Rejected, "the provider ended it without effect")
 }

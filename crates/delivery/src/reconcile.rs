@@ -172,7 +172,7 @@ async fn repeat(
             ((0..n).map(verdict).collect(), None)
         }
         // A refusal that came with 2xx is the provider's word on the call itself.
-        Err(error) if error.outcome == Outcome::Rejected && answered(&error) => {
+        Err(error) if error.outcome == Outcome::Rejected && is_answered(&context, call) => {
             let refused = Verdict::Refused(fault::refused(Some(&provider.name), &error));
             (vec![refused; n], Some(error))
         }
@@ -193,8 +193,12 @@ async fn repeat(
     record(engine, lane, provider, revision, &case, began, answer).await
 }
 
-fn answered(error: &ProviderError) -> bool {
-    error.http_status.is_some_and(|status| (200..300).contains(&status))
+/// Whether the call itself got a 2xx, which the error of one that ended without effect does not say.
+fn is_answered(context: &CallContext, call: &PreparedCall) -> bool {
+    context.exchanges().iter().any(|exchange| {
+        exchange.target.ends_with(&call.path)
+            && exchange.status.is_some_and(|status| (200..300).contains(&status))
+    })
 }
 
 /// One listing for everything in doubt at a destination.
@@ -434,7 +438,8 @@ impl Case {
         })
     }
 
-    /// What each invite's look-up goes by. A call of several that turns out absent is halved.
+    /// What each invite's look-up goes by. A call of several that turns out absent or refused is
+    /// halved.
     fn lookups(
         &self,
         engine: &Inner,

@@ -35,7 +35,8 @@ pub struct Lookup {
     pub began: Timestamp,
     /// Another invite of the same call has appeared, so its effect was still on its way.
     pub disturbed: bool,
-    /// The group that the invite's next calls are confined to, should it be absent.
+    /// The group that the invite's next calls are confined to, should it be absent or refused; none
+    /// for an invite that was alone in its call.
     pub group: Option<String>,
     /// Between two look-ups that find it absent, and before the first that counts.
     pub settle: Duration,
@@ -81,6 +82,8 @@ pub fn claim(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp)
     state.attempt_count += 1;
     state.next_attempt_at = None;
     state.error = None;
+    // What replies to an earlier call said (an activity's id) is not of this one.
+    state.provider_data.clear();
     Decision::Write
 }
 
@@ -98,7 +101,7 @@ pub fn settle(
         (Status::Unknown, Settlement::Exists(_)) if holds => apply(state, settlement, now),
         // Queued again before its earlier call was heard of: that one is its effect.
         (Status::Queued, Settlement::Exists(_)) => apply(state, settlement, now),
-        (_, Settlement::Exists(observed)) => report_second_effect(state, observed),
+        (_, Settlement::Exists(observed)) => report_second_effect(state, observed, now),
         _ => Decision::Keep,
     }
 }
@@ -174,8 +177,13 @@ pub fn look(
     now: Timestamp,
 ) -> Decision {
     if state.status != Status::Unknown || state.holder != Some(lookup.holder) {
+        let held_by_another = state.holder.is_some_and(|holder| holder != lookup.holder);
         return match verdict {
-            Verdict::Exists(observed) => report_second_effect(state, observed),
+            // It may be that other attempt's effect, which will be told of.
+            Verdict::Exists(_) if held_by_another => Decision::Keep,
+            Verdict::Exists(observed) => {
+                settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
+            }
             _ => Decision::Keep,
         };
     }
@@ -187,7 +195,14 @@ pub fn look(
         Verdict::Exists(observed) => {
             return apply(state, &Settlement::Exists(observed.clone()), now);
         }
-        Verdict::Refused(error) => return apply(state, &Settlement::Failed(error.clone()), now),
+        // One of several may be at fault for all of them.
+        Verdict::Refused(error) => {
+            let settlement = match &lookup.group {
+                Some(_) => Settlement::Again { at: None, group: lookup.group.clone() },
+                None => Settlement::Failed(error.clone()),
+            };
+            return apply(state, &settlement, now);
+        }
         Verdict::Absent if is_believable(state, lookup) => {
             state.found_absent += 1;
             let settlement = if state.found_absent >= lookup.retry.max_attempts {
@@ -245,11 +260,26 @@ fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
 
 /// A reply came for an invite that is no longer its attempt's. If it shows an effect other than
 /// the one the invite has, or may yet get, a second one exists.
-fn report_second_effect(state: &mut InviteState, observed: &Observed) -> Decision {
+fn report_second_effect(
+    state: &mut InviteState,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
     if observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref {
         return Decision::Keep;
     }
-    report_duplicate(state)
+    let by_word = state.provider_ref.is_none()
+        && !matches!(state.status, Status::Sending | Status::Unknown | Status::Failed | Status::Revoked);
+    if by_word {
+        // A person recorded that it exists: this is the one they found.
+        describe(state, observed, now);
+        return Decision::Write;
+    }
+    if state.duplicate_effect {
+        return Decision::Keep;
+    }
+    state.duplicate_effect = true;
+    Decision::Write
 }
 
 /// Extends the lease of an invite whose processing at the provider is being followed.
@@ -310,9 +340,10 @@ pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
     Decision::Write
 }
 
-/// A second invite for the same call was found at the provider.
+/// An invite that none of ours holds was found at the provider beside the one that this stands for.
+/// One that exists by a person's word, without a provider id, may be just the one found.
 pub fn report_duplicate(state: &mut InviteState) -> Decision {
-    if state.duplicate_effect {
+    if state.duplicate_effect || state.provider_ref.is_none() {
         return Decision::Keep;
     }
     state.duplicate_effect = true;

@@ -68,7 +68,7 @@ mod tests {
     fn both_forms_are_read() {
         assert_eq!(wait(&[(header::RETRY_AFTER, "7")]), Some(Duration::from_secs(7)));
         let date = (header::RETRY_AFTER, "Sat, 21 Nov 2026 10:00:30 GMT");
-        assert_eq!(wait(&[date.clone()]), Some(Duration::from_secs(30)));
+        assert_eq!(wait(std::slice::from_ref(&date)), Some(Duration::from_secs(30)));
         let sent = (header::DATE, "Sat, 21 Nov 2026 10:00:10 GMT");
         assert_eq!(wait(&[date, sent]), Some(Duration::from_secs(20)));
     }

@@ -539,7 +539,7 @@ fn decide(world: &mut World, invite: usize, deed: Deed) {
         Deed::Retry => (transition::requeue(state, false, now()), false),
         Deed::RetryAtRisk => (transition::requeue(state, true, now()), true),
         Deed::SetPending => {
-            (transition::decide_unknown(state, Status::Pending, None), !is_there || may_come)
+            (transition::decide_unknown(state, Status::Pending, None), !is_there)
         }
         Deed::SetFailed => {
             let decision = transition::decide_unknown(state, Status::Failed, Some(error()));

@@ -1,0 +1,235 @@
+//! What goes into a call to a provider, and what comes back: the values that pass between the engine
+//! and the adapters.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Address, InviteId, Invitee, ProviderError, Status, StatusSource};
+
+/// Where an invite goes: one account and container at one provider.
+///
+/// Equal destinations are the same place for the duplicate rule, over all configured names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Destination {
+    /// The provider kind.
+    pub kind: String,
+    /// The provider's base URL without a trailing slash.
+    pub base_url: String,
+    /// Event, tenancy or organization.
+    pub scope: String,
+}
+
+impl fmt::Display for Destination {
+    /// One text, for the store's indexes. The parts cannot hold a space unescaped: the first is a
+    /// word and the second a URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.kind, self.base_url, self.scope)
+    }
+}
+
+impl std::str::FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.splitn(3, ' ').map(str::to_owned);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(kind), Some(base_url), Some(scope)) => Ok(Self { kind, base_url, scope }),
+            _ => Err("not a destination: expected kind, base URL and scope".into()),
+        }
+    }
+}
+
+/// What an invite became when it was bound to a provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Where it goes.
+    pub destination: Destination,
+    /// Invites of equal destination and call key may share a create call.
+    pub call_key: String,
+    /// The adapter's own record of what the invite said and the configuration filled in.
+    pub params: Value,
+}
+
+/// An invite on its way into a create call, or looked for after one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipient {
+    /// Which invite.
+    pub id: InviteId,
+    /// The person.
+    pub invitee: Invitee,
+    /// The canonical address.
+    pub address: Address,
+    /// Where it goes.
+    pub destination: Destination,
+    /// What [`InviteProvider::resolve`](crate::InviteProvider::resolve) recorded.
+    pub params: Value,
+}
+
+/// A create call, frozen: everything that decides what arrives, but no credential.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedCall {
+    /// Where it goes.
+    pub destination: Destination,
+    /// The path and query to post to, below the base URL, starting with `/`.
+    pub path: String,
+    /// The exact body.
+    pub body: String,
+    /// A name that the provider itself gives to these bytes, unique in the store.
+    pub fingerprint: Option<String>,
+    /// The account that the credential showed when the call was prepared, where a provider has
+    /// several behind one configuration (RKVST's `jit_tenant_id`).
+    pub account: Option<String>,
+}
+
+impl fmt::Debug for PreparedCall {
+    /// Without the body, which is personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.body.len();
+        write!(f, "PreparedCall({} {}, {bytes} bytes)", self.destination, self.path)
+    }
+}
+
+/// An invite as the provider knows it.
+#[derive(Clone, PartialEq)]
+pub struct Remote {
+    /// Where it is.
+    pub destination: Destination,
+    /// The provider's id for it, once there is one.
+    pub provider_ref: Option<String>,
+    /// What earlier replies said ([`Observed::data`]).
+    pub data: Map<String, Value>,
+    /// The person.
+    pub invitee: Invitee,
+    /// The canonical address.
+    pub address: Address,
+    /// Its place in the call that created it.
+    pub index: usize,
+    /// Its present status.
+    pub status: Status,
+    /// When it lapses, where the provider said so.
+    pub expires_at: Option<Timestamp>,
+    /// A call to withdraw it was sent.
+    pub revoke_sent: bool,
+}
+
+impl fmt::Debug for Remote {
+    /// Without what earlier replies said, which may be a credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote({:?}, {}, {})", self.provider_ref, self.status, self.destination)
+    }
+}
+
+/// What a provider showed of one invite.
+#[derive(Clone, PartialEq)]
+pub struct Observed {
+    /// The provider's id; none while it is still working on it.
+    pub provider_ref: Option<String>,
+    /// The normalized status.
+    pub status: Status,
+    /// `Provider` if it said so, `Inferred` if concluded.
+    pub source: StatusSource,
+    /// Its own word for the status.
+    pub provider_status: Option<String>,
+    /// Why, for a status that is `Failed`.
+    pub failure: Option<ProviderError>,
+    /// When it lapses.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made, by the provider's clock.
+    pub created_at: Option<Timestamp>,
+    /// What callers need of the reply, by the provider's own names; part of the public API as
+    /// `provider_data`.
+    pub data: Map<String, Value>,
+    /// The person, where the reply shows it.
+    pub invitee: Option<Invitee>,
+}
+
+impl Observed {
+    /// An invite of which only id and status are known, by the provider's word.
+    pub fn new(provider_ref: Option<String>, status: Status) -> Self {
+        Self {
+            provider_ref,
+            status,
+            source: StatusSource::Provider,
+            provider_status: None,
+            failure: None,
+            expires_at: None,
+            created_at: None,
+            data: Map::new(),
+            invitee: None,
+        }
+    }
+}
+
+impl fmt::Debug for Observed {
+    /// Without the reply's data, which may be a credential (Securegate's `session_code`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Observed({:?}, {}, {})", self.provider_ref, self.status, self.source)
+    }
+}
+
+/// Which invites to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only those to this address.
+    pub email: Option<String>,
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+    /// Another event or organization than the configured one.
+    pub scope: Option<String>,
+}
+
+/// One page of what a provider lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The invites.
+    pub invites: Vec<Observed>,
+    /// Where the next page starts; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// What came of a credential check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbeReport {
+    /// What was asked and whom the credential belongs to, in a sentence; no secret.
+    pub detail: String,
+}
+
+/// Calls to one destination whose outcomes are unknown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lookup {
+    /// Where they went.
+    pub destination: Destination,
+    /// The calls.
+    pub doubts: Vec<Doubt>,
+}
+
+/// One call whose outcome is unknown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doubt {
+    /// The call as it was frozen.
+    pub call: PreparedCall,
+    /// Its invites, in the order of the call.
+    pub recipients: Vec<Recipient>,
+    /// When the first attempt for any of them began, by our clock.
+    pub first_attempt_at: Timestamp,
+    /// When this call began, by our clock.
+    pub started_at: Timestamp,
+    /// What earlier replies to this call said ([`Observed::data`]), such as an activity's id.
+    pub data: Map<String, Value>,
+}
+
+/// What a lookup saw for one invite. Which of these invites other Invites of ours hold is the
+/// engine's to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// Invites at the provider that are this one as far as their contents tell.
+    pub exact: Vec<Observed>,
+    /// Provider ids of invites to the same person that differ from it.
+    pub near: Vec<String>,
+    /// Everything that could show it was seen: if nothing unheld is in `exact` and `near`, it is
+    /// absent. False: absence cannot be told.
+    pub complete: bool,
+}
