@@ -68,6 +68,22 @@ impl Client {
         Self { http: plain_client(), key, shared }
     }
 
+    /// A caller of a gateway that the test has put together itself.
+    pub async fn connect(url: &str, key: &str) -> Self {
+        let shared = Arc::new(Shared::default());
+        url.clone_into(&mut shared.url.lock().unwrap());
+        shared.witness.keep_secret(key);
+        let client = Self::new(shared.clone(), Some(key.to_owned()));
+        let document = client.get("/openapi.json").await.expect(200).body;
+        *shared.document.lock().unwrap() = Some(Arc::new(Document::new(document)));
+        client
+    }
+
+    /// Its API key; empty without one.
+    pub fn key(&self) -> String {
+        self.key.clone().unwrap_or_default()
+    }
+
     /// The same caller with another API key, or what it takes for one.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }

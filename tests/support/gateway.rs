@@ -184,9 +184,15 @@ impl Gateway {
     /// Starts it after it was stopped or killed, on the same data.
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "the gateway is running");
-        let ready = self.binary.path(READY);
+        let (child, url) = self.serve(READY).await;
+        url.clone_into(&mut self.shared.url.lock().unwrap());
+        self.process = Some(child);
+    }
+
+    async fn serve(&self, ready_file: &str) -> (Child, String) {
+        let ready = self.binary.path(ready_file);
         let _ = fs::remove_file(&ready);
-        let serve = ["--config", "gateway.toml", "serve", "--ready-file", READY];
+        let serve = ["--config", "gateway.toml", "serve", "--ready-file", ready_file];
         let mut child = self.binary.spawn(&serve, NAME);
         let url = eventually("the gateway starts", async || {
             if let Some(status) = child.try_wait().unwrap() {
@@ -195,8 +201,13 @@ impl Gateway {
             fs::read_to_string(&ready).ok().filter(|url| url.ends_with('\n'))
         })
         .await;
-        url.trim().clone_into(&mut self.shared.url.lock().unwrap());
-        self.process = Some(child);
+        (child, url.trim().to_owned())
+    }
+
+    /// Starts a second process on the same database; its log is the first one's. Returns it and where
+    /// it listens.
+    pub async fn start_replica(&self) -> (Child, String) {
+        self.serve("replica-ready").await
     }
 
     /// Stops it as an operator would, and returns how it ended.

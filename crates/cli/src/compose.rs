@@ -33,8 +33,12 @@ pub fn gate(settings: &Settings) -> Gate {
 pub async fn store(settings: &Settings) -> Result<Store, Failure> {
     let url = &settings.storage.url;
     Store::open(url, clock()).await.map_err(|error| {
-        let url = crate::settings::without_password(url);
-        Failure::failed(format!("cannot open the database {url}: {error}"))
+        let shown = crate::settings::without_password(url);
+        let message = format!("cannot open the database {shown}: {error}");
+        match error {
+            invite_store::Error::Url(_) => Failure::wrong(message),
+            _ => Failure::failed(message),
+        }
     })
 }
 

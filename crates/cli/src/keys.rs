@@ -8,6 +8,9 @@ use serde_json::json;
 
 use crate::{args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings};
 
+/// The longest name of a key or a tenant, in characters.
+const MAX_WORD: usize = 200;
+
 /// Runs one of the `keys` commands.
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let store = compose::store(settings).await?;
@@ -53,6 +56,14 @@ pub async fn create(
     new: NewKey,
     now: Timestamp,
 ) -> Result<String, Failure> {
+    check_word("--name", &new.name)?;
+    check_word("--tenant", &new.tenant)?;
+    for provider in new.providers.iter().flatten() {
+        check_word("--providers", provider)?;
+    }
+    if new.expires_at.is_some_and(|at| at <= now) {
+        return Err(Failure::wrong("--expires would end the key at once: give a time such as 90d"));
+    }
     for scope in &new.scopes {
         if !invite_http::SCOPES.contains(&scope.as_str()) {
             let known = invite_http::SCOPES.join(", ");
@@ -75,6 +86,20 @@ pub async fn create(
     };
     store.insert_key(&key).await.map_err(Failure::store)?;
     Ok(secret)
+}
+
+/// What stands in a column of `keys list`, and in the log.
+fn check_word(argument: &str, word: &str) -> Result<(), Failure> {
+    let is_word = (1..=MAX_WORD).contains(&word.chars().count())
+        && !word.chars().any(char::is_control)
+        && word.trim() == word;
+    if is_word {
+        return Ok(());
+    }
+    Err(Failure::wrong(format!(
+        "{argument} takes 1 to {MAX_WORD} characters without line breaks, not starting or ending \
+         with a space"
+    )))
 }
 
 async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
@@ -122,5 +147,20 @@ async fn revoke(store: &invite_store::Store, id: &str) -> Result<(), Failure> {
     match store.revoke_key(parsed).await.map_err(Failure::store)? {
         Some(key) => print(&format!("revoked {} ({})\n", key.id, key.name)),
         None => Err(Failure::failed(format!("there is no key {id}; `keys list` shows them"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_line_of_some_characters() {
+        for word in ["hr", "Human resources", &"é".repeat(MAX_WORD)] {
+            assert!(check_word("--name", word).is_ok(), "{word}");
+        }
+        for word in ["", " ", " hr", "a\nb", "a\tb", "\u{85}", &"x".repeat(MAX_WORD + 1)] {
+            assert!(check_word("--name", word).is_err(), "{word}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use invite_config::Configuration;
+use invite_config::{Configuration, Provider};
 use invite_core::http::CallContext;
 use serde_json::json;
 
@@ -33,13 +33,14 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
         Failure::wrong(format!("there is no provider document {path}: set providers.file"))
     })?;
     let configuration = compose::check(&compose::gate(settings), &path.to_string(), &text)?;
-    let mut probes = all(&configuration).await;
-    if let Some(name) = &args.name {
-        probes.retain(|probe| probe.provider == *name);
-        if probes.is_empty() {
-            return Err(Failure::wrong(format!("{path} has no provider `{name}`")));
+    let probes = match &args.name {
+        Some(name) => {
+            let provider = configuration.provider(name);
+            let missing = || Failure::wrong(format!("{path} has no provider `{name}`"));
+            vec![one(provider.ok_or_else(missing)?).await]
         }
-    }
+        None => all(&configuration).await,
+    };
     if args.json {
         print_json(&json!({ "probes": probes }))?;
     } else {
@@ -57,12 +58,16 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
 pub async fn all(configuration: &Configuration) -> Vec<Probe> {
     let mut probes = Vec::new();
     for provider in configuration.providers() {
-        let context = CallContext::new(provider.limits.timeout);
-        let (ok, detail) = match provider.adapter.probe(&context).await {
-            Ok(report) => (true, report.detail),
-            Err(error) => (false, error.to_string()),
-        };
-        probes.push(Probe { provider: provider.name.clone(), ok, detail });
+        probes.push(one(provider).await);
     }
     probes
+}
+
+async fn one(provider: &Provider) -> Probe {
+    let context = CallContext::new(provider.limits.timeout);
+    let (ok, detail) = match provider.adapter.probe(&context).await {
+        Ok(report) => (true, report.detail),
+        Err(error) => (false, error.to_string()),
+    };
+    Probe { provider: provider.name.clone(), ok, detail }
 }

@@ -138,14 +138,13 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
         invites.push(client.get(&format!("{url}/v1/invites/{id}")).await?);
     }
     accepted["batch"] = client.get(&format!("{url}/v1/batches/{id}")).await?;
-    let duplicates: Vec<Value> = accepted["invites"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|i| i["duplicate"].clone())
-        .collect();
-    for (invite, duplicate) in invites.iter_mut().zip(duplicates) {
-        invite["duplicate"] = duplicate;
+    for (invite, posted) in
+        invites.iter_mut().zip(accepted["invites"].as_array().into_iter().flatten())
+    {
+        // These two say how the invite answers this request, not what it is.
+        for member in ["index", "duplicate"] {
+            invite[member] = posted[member].clone();
+        }
     }
     accepted["invites"] = Value::Array(invites);
     Ok(accepted)

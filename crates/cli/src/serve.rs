@@ -102,7 +102,11 @@ impl Running {
 
 async fn listen(setting: &str, address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::failed(format!("cannot listen on {address} ({setting}): {error}"))
+        let message = format!("cannot listen on {address} ({setting}): {error}");
+        match error.kind() {
+            std::io::ErrorKind::InvalidInput => Failure::wrong(message),
+            _ => Failure::failed(message),
+        }
     })
 }
 

@@ -180,8 +180,9 @@ impl Loaded {
     }
 
     fn from(builder: ConfigBuilder<DefaultState>) -> Result<Self, String> {
-        let origins =
-            builder.build().map_err(|error| format!("cannot read the settings: {error}"))?;
+        let origins = builder
+            .build()
+            .map_err(|error| format!("cannot read the settings: {}", one_line(&error)))?;
         let settings: Settings = origins
             .clone()
             .try_deserialize()
@@ -201,6 +202,13 @@ impl Loaded {
     }
 }
 
+/// TOML's errors draw the place over several lines, each with a bar; line and column stand before.
+fn one_line(error: &config::ConfigError) -> String {
+    let text = error.to_string().replace("\n in ", " in ");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains(" |")).collect();
+    lines.join(": ")
+}
+
 fn collect(prefix: &str, value: &Value, list: &mut Vec<Effective>) {
     let ValueKind::Table(table) = &value.kind else {
         let shown = match prefix {
@@ -217,15 +225,20 @@ fn collect(prefix: &str, value: &Value, list: &mut Vec<Effective>) {
     }
 }
 
-/// A database's address without the password in it.
+/// A database's address without what may be a password in it. A path of SQLite holds none.
 pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}@{}", host.split('?').next().unwrap_or_default())
+    if url.starts_with("sqlite://") {
+        return url.to_owned();
+    }
+    match url::Url::parse(url) {
+        Ok(mut shown) if !shown.cannot_be_a_base() => {
+            shown.set_query(None);
+            shown.set_fragment(None);
+            // Fails only without a host, and then there is none.
+            let _ = shown.set_password(None);
+            shown.into()
         }
-        None => url.to_owned(),
+        _ => "(not a URL)".to_owned(),
     }
 }
 
@@ -276,9 +289,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_file_is_said_in_one_line_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, "[server]\nlisten = = 1\n").unwrap();
+        let error = Loaded::layer(&[file], Some(Map::new())).err().unwrap();
+        assert!(error.contains("line 2, column 10: ") && error.contains("gateway.toml"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+
+    #[test]
     fn a_password_in_the_database_address_is_not_shown() {
         assert_eq!(without_password("postgres://a:s3cret@h/d?password=x"), "postgres://a@h/d");
-        assert_eq!(without_password("sqlite://data/invites.db"), "sqlite://data/invites.db");
+        for (url, shown) in [
+            ("postgres://h/d?user=a&password=s3cret", "postgres://h/d"),
+            ("postgres://a@h:5432/d?password=s3@cret#s3cret", "postgres://a@h:5432/d"),
+            ("postgres://a:s3@cret@h/d", "postgres://a@h/d"),
+            ("postgres://a:s3?cr@et@h/d", "(not a URL)"),
+            ("postgres:///d?host=/run/postgresql&password=s3cret", "postgres:///d"),
+            ("postgres:s3cret", "(not a URL)"),
+            ("s3cret", "(not a URL)"),
+            ("sqlite://data/in@vites.db", "sqlite://data/in@vites.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
         let storage = Storage { url: "postgres://a:s3cret@h/d".into() };
         assert!(!format!("{storage:?}").contains("s3cret"));
     }

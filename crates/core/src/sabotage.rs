@@ -1,5 +1,5 @@
 //! Where the fault campaign (`tests/faults`) gets its hands into the process: labelled places at which
-//! it dies, and a rule of the engine that it breaks to prove that the campaign would notice.
+//! it dies or freezes, and a rule of the engine that it breaks to prove that the campaign would notice.
 //!
 //! Only debug builds have any of it. In a release build every function here is empty.
 
@@ -15,6 +15,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "accept-after-commit",
     "claim-before-commit",
     "claim-after-commit",
+    "create-before-request",
     "create-after-reply",
     "create-after-record",
     "follow-after-renewal",
@@ -26,11 +27,20 @@ pub const CRASH_POINTS: &[&str] = &[
 ];
 
 #[cfg(debug_assertions)]
-static CRASH: OnceLock<(String, AtomicU32)> = OnceLock::new();
+static CRASH: OnceLock<Crash> = OnceLock::new();
 #[cfg(debug_assertions)]
 static BLIND_RESEND: OnceLock<()> = OnceLock::new();
 
-/// Arms the process: `crash` is `label:n`, to die when `label` is reached for the `n`th time.
+#[cfg(debug_assertions)]
+struct Crash {
+    label: String,
+    left: AtomicU32,
+    /// It freezes instead of dying, until somebody sends it SIGCONT.
+    freezes: bool,
+}
+
+/// Arms the process: `crash` is `label:n`, to die when `label` is reached for the `n`th time, or
+/// `label:n:freeze`, to stop as if by SIGSTOP.
 ///
 /// # Errors
 /// A label that is none, or an `n` that is no number from 1.
@@ -41,9 +51,10 @@ pub fn arm(crash: Option<&str>, blind_resend: bool) -> Result<(), String> {
         if !CRASH_POINTS.contains(&label) {
             return Err(format!("`{label}` is no crash point"));
         }
+        let (n, freezes) = n.strip_suffix(":freeze").map_or((n, false), |n| (n, true));
         let n = n.parse().ok().filter(|n| *n > 0).ok_or(format!("`{n}` is no number from 1"))?;
         // The first to arm wins; there is only one.
-        let _ = CRASH.set((label.to_owned(), AtomicU32::new(n)));
+        let _ = CRASH.set(Crash { label: label.to_owned(), left: AtomicU32::new(n), freezes });
     }
     if blind_resend {
         let _ = BLIND_RESEND.set(());
@@ -51,15 +62,21 @@ pub fn arm(crash: Option<&str>, blind_resend: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Dies here, at once and without cleaning up, if armed for it.
+/// Dies here, at once and without cleaning up, or freezes, if armed for it.
 #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "empty in release builds"))]
 pub fn crash_point(label: &'static str) {
     #[cfg(debug_assertions)]
-    if let Some((armed, left)) = CRASH.get()
-        && armed == label
-        && left.fetch_sub(1, Ordering::AcqRel) == 1
+    if let Some(crash) = CRASH.get()
+        && crash.label == label
+        && crash.left.fetch_sub(1, Ordering::AcqRel) == 1
     {
-        std::process::abort();
+        if !crash.freezes {
+            std::process::abort();
+        }
+        // Returns once it goes on. Should there be no shell, the test sees that nothing froze.
+        let _ = std::process::Command::new("/bin/sh").args(["-c", "kill -STOP $PPID"]).status();
+        // The signal reaches each thread when it reaches it: this one must not run ahead of it.
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
 }
 

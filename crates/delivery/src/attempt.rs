@@ -1,11 +1,11 @@
 //! One create call: prepare, claim, call, record.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    Status,
+    AttemptId, Cause, Destination, InviteId, Observed, Outcome, PreparedCall, ProviderError,
+    Recipient, Status,
     http::CallContext,
     sabotage::{crash_point, resends_blindly},
 };
@@ -129,7 +129,10 @@ impl Call {
             Ok(_) if claimed.lease_end.saturating_duration_since(started) < timeout => {
                 Err(ProviderError::new(Outcome::NotSent, "the claim took too long to send safely"))
             }
-            Ok(call) => self.provider.adapter.create(&context, call, &claimed.recipients).await,
+            Ok(call) => {
+                crash_point("create-before-request");
+                self.provider.adapter.create(&context, call, &claimed.recipients).await
+            }
         };
         crash_point("create-after-reply");
         let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.engine.clock.now());
@@ -248,7 +251,8 @@ fn judge_items(
             match refused.outcome {
                 Outcome::Rejected => Settlement::Failed(fault),
                 Outcome::NotSent | Outcome::Throttled => {
-                    Settlement::Again { at: None, group: None }
+                    let group = claimed.invites[i].state.group_id.clone();
+                    Settlement::Again { at: None, group }
                 }
                 Outcome::Unknown => Settlement::Unknown(fault),
             }
@@ -283,12 +287,15 @@ fn judge_refusal(
 ) -> (Vec<Settlement>, Event) {
     let n = claimed.invites.len();
     let again = |at| vec![Settlement::Again { at, group: None }; n];
-    let keep_group = |at| -> Vec<Settlement> {
+    let within_group = |at| -> Vec<Settlement> {
         let group = claimed.invites.iter().map(|invite| invite.state.group_id.clone());
         group.map(|group| Settlement::Again { at, group }).collect()
     };
+    let keep_group = |at| within_group(Some(at));
     let fault = || fault::refused(Some(&provider.name), error);
     match (error.outcome, error.cause) {
+        // Whoever goes again once a pause is over goes behind the others, so that no invite and no
+        // destination holds up the lane.
         (Outcome::NotSent, cause) => {
             let unreachable = cause == Cause::Transport;
             let event = match cause {
@@ -296,21 +303,24 @@ fn judge_refusal(
                 _ => Event::Failing { unreachable },
             };
             // A lane that goes on needs each invite to wait by itself.
-            let at = (!unreachable).then(|| now + provider.limits.retry.first);
-            (keep_group(at), event)
+            let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
+            (keep_group(now + wait), event)
         }
-        (Outcome::Throttled, _) => (keep_group(None), Event::Throttled(error.retry_after)),
+        (Outcome::Throttled, _) => {
+            let wait = error.retry_after.unwrap_or_default().min(provider.limits.retry.max);
+            (keep_group(now + wait), Event::Throttled(error.retry_after))
+        }
         (Outcome::Unknown, _) if resends_blindly() => (again(None), Event::Neutral),
         (Outcome::Unknown, _) => {
             (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
         }
-        (Outcome::Rejected, Cause::Credentials) => (keep_group(None), Event::Credentials),
+        (Outcome::Rejected, Cause::Credentials) => (keep_group(now), Event::Credentials),
         (Outcome::Rejected, Cause::NotAuthorized) if !proven => {
-            (keep_group(None), Event::Credentials)
+            (keep_group(now), Event::Credentials)
         }
         (Outcome::Rejected, Cause::Quota) => (vec![Settlement::Failed(fault()); n], Event::Neutral),
         (Outcome::Rejected, _) if !error.items.is_empty() => {
-            (fail_named(provider, error, again(None)), Event::Neutral)
+            (fail_named(provider, error, within_group(None)), Event::Neutral)
         }
         (Outcome::Rejected, _) if n == 1 => (vec![Settlement::Failed(fault())], Event::Neutral),
         (Outcome::Rejected, _) => (halve(n), Event::Neutral),
@@ -370,7 +380,11 @@ pub(crate) async fn record(
                 }
                 continue;
             }
-            Ok(Changed::Written(_)) => break,
+            Ok(Changed::Written(after)) => {
+                let provider = claimed.invites.first().and_then(|i| i.provider.as_deref());
+                tell_of_second_effects(provider.unwrap_or_default(), &claimed.invites, &after);
+                break;
+            }
             Ok(other) => {
                 tracing::error!(attempt.id = %claimed.attempt, ?other, "an attempt's outcome was not recorded");
                 break;
@@ -387,6 +401,22 @@ pub(crate) async fn record(
         }
     }
     engine.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
+}
+
+/// Says in log and metric of which invites a second effect has come to light.
+pub(crate) fn tell_of_second_effects(
+    provider: &str,
+    before: &[InviteRecord],
+    after: &[InviteRecord],
+) {
+    let known: BTreeSet<InviteId> =
+        before.iter().filter(|i| i.state.duplicate_effect).map(|invite| invite.id).collect();
+    let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
+    for invite in new {
+        tracing::error!(provider.name = provider, invite.id = %invite.id, "a second effect was found");
+        metrics::counter!("invite_duplicate_effects_total", "provider" => provider.to_owned())
+            .increment(1);
+    }
 }
 
 fn record_change(

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures::FutureExt;
 use invite_config::Live;
 use invite_core::{BatchId, Clock, sabotage::crash_point};
 use invite_store::{Acceptance, NewBatch, Placement, Store};
@@ -147,40 +149,51 @@ impl Engine {
                 *new.entry(provider.clone()).or_default() += 1;
             }
         }
-        self.check_room(&new).await?;
+        self.check_quota(&new).await?;
+        self.reserve(&new)?;
         crash_point("accept-before-commit");
-        let acceptance = self.0.store.accept(batch, crate::fault::duplicate).await?;
+        let acceptance = self.0.store.accept(batch, crate::fault::duplicate).await;
         crash_point("accept-after-commit");
-        if matches!(acceptance, Acceptance::Accepted(_)) {
-            for (provider, count) in new {
-                let lane = self.0.lane(&provider);
-                lane.queue_grew(count);
-                lane.wake.notify_one();
+        for (provider, count) in new {
+            let lane = self.0.lane(&provider);
+            match &acceptance {
+                Ok(Acceptance::Accepted(_)) => lane.wake.notify_one(),
+                _ => lane.queue_shrank(count),
             }
         }
-        Ok(acceptance)
+        Ok(acceptance?)
     }
 
-    /// Whether every provider has room for so many new invites.
-    async fn check_room(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
+    /// Takes room in every provider's queue for so many new invites, or in none.
+    fn reserve(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
+        let document = self.0.live.current();
+        for (place, (name, count)) in new.iter().enumerate() {
+            let limits = document.provider(name).map(|provider| &provider.limits);
+            let most = limits.map_or(u64::MAX, |limits| limits.max_backlog);
+            if self.0.lane(name).reserve(*count, most) {
+                continue;
+            }
+            for (name, count) in new.iter().take(place) {
+                self.0.lane(name).queue_shrank(*count);
+            }
+            // How long the lane takes for a hundredth of its backlog.
+            let rate = limits.map_or(1.0, |l| l.requests_per_second * f64::from(l.max_batch));
+            let wait = (most as f64 / 100.0 / rate).clamp(1.0, 60.0);
+            return Err(AcceptError::BacklogFull {
+                provider: name.clone(),
+                retry_after: Duration::from_secs_f64(wait),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether no provider gets more live invites than its administrator allows.
+    async fn check_quota(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
         let document = self.0.live.current();
         let providers: Vec<_> = new
             .iter()
             .filter_map(|(name, n)| Some((document.provider(name)?, *n as u64)))
             .collect();
-        for (provider, count) in &providers {
-            let limits = &provider.limits;
-            let queued = self.0.lane(&provider.name).queued();
-            if queued + count > limits.max_backlog {
-                // How long the lane takes for a hundredth of its backlog.
-                let rate = limits.requests_per_second * f64::from(limits.max_batch);
-                let wait = (limits.max_backlog as f64 / 100.0 / rate).clamp(1.0, 60.0);
-                return Err(AcceptError::BacklogFull {
-                    provider: provider.name.clone(),
-                    retry_after: Duration::from_secs_f64(wait),
-                });
-            }
-        }
         if providers.iter().all(|(provider, _)| provider.limits.quota.is_none()) {
             return Ok(());
         }
@@ -269,4 +282,14 @@ impl Inner {
         }
         lane
     }
+}
+
+/// A step of a task that goes on for ever: a defect in an adapter must not end it.
+pub(crate) async fn contain<T>(
+    step: impl Future<Output = Result<T, invite_store::Error>>,
+) -> Result<T, invite_store::Error> {
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| {
+        let why = "a step panicked, which is a defect of the gateway";
+        Err(invite_store::Error::Unavailable(why.to_owned()))
+    })
 }

@@ -14,14 +14,18 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use invite_config::Provider;
-use invite_core::Limits;
-use invite_store::InviteRecord;
+use invite_core::{InviteId, Limits, Status};
+use invite_store::{InviteFilter, InviteRecord, InviteState};
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use state::{Event, State};
 pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
 
-use crate::{attempt, engine::Inner, engine::SHARED_POLL, fault, transition};
+use crate::{
+    attempt,
+    engine::{Inner, SHARED_POLL, contain},
+    fault, transition,
+};
 
 /// The longest a lane sleeps without looking for work.
 const IDLE: Duration = Duration::from_secs(10);
@@ -82,14 +86,15 @@ impl Lane {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// About how many invites wait here.
-    pub fn queued(&self) -> u64 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
     /// Sets the count right.
     pub fn set_queued(&self, queued: u64) {
         self.queued.store(queued, Ordering::Relaxed);
+    }
+
+    /// Counts so many more, if then no more than `most` wait.
+    pub fn reserve(&self, count: usize, most: u64) -> bool {
+        let grow = |queued: u64| queued.checked_add(count as u64).filter(|all| *all <= most);
+        self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok()
     }
 
     /// More invites wait.
@@ -164,7 +169,7 @@ fn quota(rate: f64) -> Quota {
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
     while !engine.stopping.is_cancelled() {
-        let pause = match step(&engine, &lane).await {
+        let pause = match contain(step(&engine, &lane)).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::error!(provider.name = lane.name, %error, "a lane cannot read or write the store");
@@ -195,6 +200,7 @@ async fn step(
     };
     let Some(epoch) = lane.hold(engine).await? else { return Ok(Some(idle)) };
     let now = engine.clock.now();
+    lane.with_state(|state| state.follow(document.revision(), now));
     match engine.store.next_due(&lane.name).await? {
         None => return Ok(Some(idle)),
         Some(due) if due > now => return Ok(Some(until(now, due).min(idle))),
@@ -209,6 +215,10 @@ async fn step(
     tokio::select! {
         () = lane.take_token(&provider.limits) => {}
         () = engine.stopping.cancelled() => return Ok(None),
+    }
+    // A call under way may have ended badly while this one waited its turn.
+    if let Some(wait) = lane.with_state(|state| state.wait(engine.clock.now(), lane.in_flight())) {
+        return Ok(Some(wait.min(idle)));
     }
     let group = gather(engine, lane, &provider).await?;
     if group.is_empty() {
@@ -265,18 +275,40 @@ async fn gather(
     Ok(group)
 }
 
-/// Fails queued invites that could not be sent in time.
+/// Fails queued invites that could not be sent in time. One that waited for another invite to the
+/// same person names it, if it is of the same tenant.
 pub(crate) async fn give_up(
     engine: &Inner,
     late: Vec<InviteRecord>,
 ) -> Result<(), invite_store::Error> {
+    let mut errors = Vec::with_capacity(late.len());
+    for invite in &late {
+        let waited_for = in_doubt_to(engine, invite, Some(&invite.tenant)).await?;
+        errors.push(fault::given_up(waited_for));
+    }
     let batches: Vec<_> = late.iter().map(|invite| invite.batch_id).collect();
     let invites = late.iter().map(|invite| invite.id).collect();
-    let error = fault::given_up(None);
-    let decide = move |_, _: &InviteRecord, state: &mut invite_store::InviteState, _| {
-        transition::give_up(state, &error)
+    let decide = move |place: usize, _: &InviteRecord, state: &mut InviteState, _| {
+        transition::give_up(state, &errors[place])
     };
     engine.store.change(invite_store::Change::of(invites, decide)).await?;
     engine.waiters.wake(batches.into_iter());
     Ok(())
+}
+
+/// An invite to the same person at the same place that is `sending` or `unknown`; of this tenant, if
+/// one is given.
+pub(crate) async fn in_doubt_to(
+    engine: &Inner,
+    invite: &InviteRecord,
+    tenant: Option<&str>,
+) -> Result<Option<InviteId>, invite_store::Error> {
+    let filter = InviteFilter {
+        tenant: tenant.map(str::to_owned),
+        address: invite.address.clone(),
+        statuses: vec![Status::Sending, Status::Unknown],
+        ..InviteFilter::default()
+    };
+    let in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
+    Ok(in_doubt.iter().find(|other| other.destination == invite.destination).map(|other| other.id))
 }

@@ -8,26 +8,28 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Destination, Doubt, InviteId, Observed, Outcome, PreparedCall, ProviderError,
+    AttemptId, Cause, Destination, Doubt, InviteId, Observed, Outcome, PreparedCall, ProviderError,
     Recipient, Sighting, Status,
     http::{CallContext, Exchange},
     random,
     sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, Change, InviteRecord, NewAttempt};
+use invite_store::{AttemptEnd, AttemptView, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
     attempt::{self, recipient},
-    engine::Inner,
+    engine::{Inner, contain},
     fault,
-    lane::Lane,
+    lane::{self, Event, Lane},
     transition::{self, Lookup, Verdict},
 };
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
+/// How an attempt ended whose effect was not known.
+const UNKNOWN: &str = Outcome::Unknown.as_str();
 /// Invites looked up at once.
 const AT_ONCE: u32 = 500;
 
@@ -44,6 +46,9 @@ struct Case {
 
 /// What was learnt of a case.
 struct Answer {
+    /// When it began: by our clock, and on one that nobody sets.
+    began: Timestamp,
+    started: Instant,
     verdicts: Vec<Verdict>,
     outcome: &'static str,
     error: Option<ProviderError>,
@@ -53,7 +58,7 @@ struct Answer {
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
     while !engine.stopping.is_cancelled() {
-        let pause = match step(&engine, &lane).await {
+        let pause = match contain(step(&engine, &lane)).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::error!(provider.name = lane.name, %error, "look-ups cannot read or write the store");
@@ -88,17 +93,53 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         tracing::error!(provider.name = lane.name, "invites are unknown without an attempt");
         return Ok(idle);
     }
-    let (repeats, lookups): (Vec<Case>, Vec<Case>) =
+    lane.with_state(|state| state.follow(document.revision(), now));
+    let only_one = match lane.with_state(|state| state.may_look(now)) {
+        Ok(only_one) => only_one,
+        Err(left) => return Ok(left.min(idle)),
+    };
+    let (mut repeats, mut lookups): (Vec<Case>, Vec<Case>) =
         cases.into_iter().partition(|case| is_repeatable(&provider, case, engine.clock.now()));
+    if only_one && !repeats.is_empty() {
+        repeats.truncate(1);
+        lookups.clear();
+    }
     for case in repeats {
         repeat(engine, lane, &provider, document.revision(), case).await?;
     }
     if !lookups.is_empty() {
         look_up(engine, lane, &provider, document.revision(), destination, lookups).await?;
     }
-    // While the lane is paused its look-ups are one a pause.
-    let pause = lane.with_state(|state| state.wait(engine.clock.now(), 0));
-    Ok(pause.unwrap_or(Duration::ZERO).min(idle))
+    Ok(Duration::ZERO)
+}
+
+/// A look-up's end says how the provider is doing where no create can: none is due. A wait that is
+/// asked for is heeded whoever asked; a refused credential pauses nothing.
+async fn heed(
+    engine: &Inner,
+    lane: &Lane,
+    provider: &Provider,
+    error: Option<&ProviderError>,
+) -> Result<(), invite_store::Error> {
+    let event = match error.map(|error| (error.outcome, error.cause)) {
+        None => Event::Success,
+        Some((Outcome::Throttled, _)) => Event::Throttled(error.and_then(|e| e.retry_after)),
+        Some((Outcome::Rejected, _) | (_, Cause::Credentials)) => return Ok(()),
+        Some((outcome, cause)) => {
+            Event::Failing { unreachable: outcome == Outcome::NotSent && cause == Cause::Transport }
+        }
+    };
+    let now = engine.clock.now();
+    if lane.with_state(|state| state.is_paused()) {
+        let due = engine.store.next_due(&lane.name).await?;
+        if due.is_some_and(|due| due <= now) {
+            return Ok(());
+        }
+    } else if !matches!(event, Event::Throttled(_)) {
+        return Ok(());
+    }
+    lane.with_state(|state| state.take(&event, error, &provider.limits.retry, now));
+    Ok(())
 }
 
 async fn gather(
@@ -153,7 +194,14 @@ async fn repeat(
     case: Case,
 ) -> Result<(), invite_store::Error> {
     let Some(call) = &case.call else { return Ok(()) };
-    lane.take_token(&provider.limits).await;
+    tokio::select! {
+        () = lane.take_token(&provider.limits) => {}
+        () = engine.stopping.cancelled() => return Ok(()),
+    }
+    if !is_repeatable(provider, &case, engine.clock.now()) {
+        // It waited too long for its turn, and is looked up instead.
+        return Ok(());
+    }
     crash_point("reconcile-before-request");
     let (began, started) = (engine.clock.now(), Instant::now());
     let context = CallContext::new(provider.limits.timeout);
@@ -184,13 +232,16 @@ async fn repeat(
         error.as_ref().map_or("succeeded", |error| error.outcome.as_str()),
         started.elapsed(),
     );
+    heed(engine, lane, provider, error.as_ref()).await?;
     let answer = Answer {
+        began,
+        started,
         verdicts,
         outcome: error.as_ref().map_or("succeeded", |error| error.outcome.as_str()),
         error,
         exchange: context.exchanges().into_iter().next(),
     };
-    record(engine, lane, provider, revision, &case, began, answer).await
+    record(engine, lane, provider, revision, &case, answer).await
 }
 
 /// Whether the call itself got a 2xx, which the error of one that ended without effect does not say.
@@ -213,7 +264,6 @@ async fn look_up(
     // An attempt without a call was never sent: preparing it failed, or was cut short.
     let (cases, never_sent): (Vec<_>, Vec<_>) =
         cases.into_iter().partition(|case| case.call.is_some());
-    let began = engine.clock.now();
     for case in never_sent {
         release(engine, lane, &case).await?;
     }
@@ -221,11 +271,16 @@ async fn look_up(
     if doubts.is_empty() {
         return Ok(());
     }
-    let (seen, exchange, took) =
-        search(lane, provider, invite_core::Lookup { destination: destination.clone(), doubts })
-            .await;
+    let (began, started) = (engine.clock.now(), Instant::now());
+    let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
+    let (seen, exchange) = tokio::select! {
+        found = search(lane, provider, lookup) => found,
+        // Questions may be left unanswered.
+        () = engine.stopping.cancelled() => return Ok(()),
+    };
     let outcome = seen.as_ref().map_or_else(|error| error.outcome.as_str(), |_| "succeeded");
-    attempt::count(&lane.name, "reconcile", outcome, took);
+    attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
+    heed(engine, lane, provider, seen.as_ref().err()).await?;
     if let Err(error) = &seen {
         tracing::warn!(provider.name = lane.name, %error, "a look-up did not come to an end");
     }
@@ -242,12 +297,14 @@ async fn look_up(
             Err(_) => vec![Verdict::CannotTell; case.invites.len()],
         };
         let answer = Answer {
+            began,
+            started,
             verdicts,
             outcome,
             error: seen.as_ref().err().cloned(),
             exchange: exchange.clone(),
         };
-        record(engine, lane, provider, revision, case, began, answer).await?;
+        record(engine, lane, provider, revision, case, answer).await?;
     }
     Ok(())
 }
@@ -257,8 +314,7 @@ async fn search(
     lane: &Lane,
     provider: &Provider,
     lookup: invite_core::Lookup,
-) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Option<Exchange>, Duration) {
-    let started = Instant::now();
+) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Option<Exchange>) {
     let mut reconciliation = provider.adapter.reconcile(lookup);
     loop {
         lane.take_token(&provider.limits).await;
@@ -269,8 +325,8 @@ async fn search(
         let exchange = context.exchanges().pop();
         match step {
             Ok(None) => {}
-            Ok(Some(seen)) => return (Ok(seen), exchange, started.elapsed()),
-            Err(error) => return (Err(error), exchange, started.elapsed()),
+            Ok(Some(seen)) => return (Ok(seen), exchange),
+            Err(error) => return (Err(error), exchange),
         }
     }
 }
@@ -319,14 +375,46 @@ async fn record(
     provider: &Provider,
     revision: i64,
     case: &Case,
-    began: Timestamp,
-    answer: Answer,
+    mut answer: Answer,
 ) -> Result<(), invite_store::Error> {
+    loop {
+        let change = record_change(engine, provider, revision, case, &answer);
+        match engine.store.change(change).await? {
+            // Another invite came to hold it since the look-up: it is not this one's.
+            Changed::ProviderRefTaken { invite } => {
+                let place = case.invites.iter().position(|record| record.id == invite);
+                let verdict = place.and_then(|i| answer.verdicts.get_mut(i));
+                let Some(verdict) = verdict else { break };
+                *verdict = Verdict::CannotTell;
+            }
+            Changed::Written(after) => {
+                attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
+                break;
+            }
+            other => {
+                tracing::error!(attempt.id = %case.attempt, ?other, "what a look-up learnt was not recorded");
+                break;
+            }
+        }
+    }
+    crash_point("reconcile-after-record");
+    engine.waiters.wake(case.invites.iter().map(|invite| invite.batch_id));
+    lane.wake.notify_one();
+    Ok(())
+}
+
+fn record_change(
+    engine: &Inner,
+    provider: &Provider,
+    revision: i64,
+    case: &Case,
+    answer: &Answer,
+) -> Change {
     let id = AttemptId::generate();
-    let exchange = answer.exchange.unwrap_or_default();
-    let lookups = case.lookups(engine, provider, began, &answer.verdicts);
-    let verdicts = answer.verdicts;
-    let change = Change {
+    let exchange = answer.exchange.clone().unwrap_or_default();
+    let lookups = case.lookups(engine, provider, answer.began, &answer.verdicts);
+    let (verdicts, started) = (answer.verdicts.clone(), answer.started);
+    Change {
         begin: Some(NewAttempt {
             id,
             provider: provider.name.clone(),
@@ -334,14 +422,14 @@ async fn record(
             call: None,
             config_revision: revision,
             traceparent: None,
-            started_at: began,
+            started_at: answer.began,
         }),
         end: Some(AttemptEnd {
             id,
             finished_at: engine.clock.now(),
             outcome: answer.outcome.to_owned(),
             http_status: exchange.status,
-            detail: answer.error.map(|error| error.message),
+            detail: answer.error.as_ref().map(|error| error.message.clone()),
             target: Some(exchange.target),
             // A list shows everybody; what concerns this invite is in its state.
             request: None,
@@ -350,15 +438,13 @@ async fn record(
         ..Change::of(
             case.invites.iter().map(|invite| invite.id).collect(),
             move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
-                transition::look(state, &lookups[i], &verdicts[i], now)
+                // By the clock that the state's other times are written with: replicas' clocks differ.
+                let began = now.saturating_sub(started.elapsed()).unwrap_or(now);
+                let lookup = Lookup { began, ..lookups[i].clone() };
+                transition::look(state, &lookup, &verdicts[i], now)
             },
         )
-    };
-    engine.store.change(change).await?;
-    crash_point("reconcile-after-record");
-    engine.waiters.wake(case.invites.iter().map(|invite| invite.batch_id));
-    lane.wake.notify_one();
-    Ok(())
+    }
 }
 
 /// Looks for effects of earlier calls of invites that were sent again: there should be none.
@@ -370,9 +456,11 @@ pub(crate) async fn find_second_effects(
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
     let mut cases = Vec::new();
-    for invite in invites.iter().filter(|i| i.state.found_absent > 0 && !i.state.duplicate_effect) {
+    for invite in invites.iter().filter(|i| i.state.attempt_count > 1 && !i.state.duplicate_effect)
+    {
         let attempts = engine.store.attempts(invite.id).await?;
-        let mut calls = attempts.iter().filter(|view| view.call.is_some());
+        let is_unknown = |view: &&AttemptView| view.outcome.as_deref() == Some(UNKNOWN);
+        let mut calls = attempts.iter().filter(|view| view.call.is_some()).filter(is_unknown);
         let (Some(first), Some(recipient)) = (calls.next(), recipient(invite)) else { continue };
         cases.push(Case {
             attempt: first.id,
@@ -388,22 +476,26 @@ pub(crate) async fn find_second_effects(
     }
     let doubts = cases.iter().filter_map(Case::doubt).collect();
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
-    let (Ok(seen), _, _) = search(lane, provider, lookup).await else { return Ok(()) };
+    let (Ok(seen), _) = search(lane, provider, lookup).await else { return Ok(()) };
+    let mut awaited = Vec::with_capacity(cases.len());
+    for invite in cases.iter().flat_map(|case| &case.invites) {
+        awaited.push(lane::in_doubt_to(engine, invite, None).await?.is_some());
+    }
+    // In this order, so that what is not awaited any more is held.
     let held = engine.store.find_held(destination, &refs(&seen)).await?;
-    for (case, sightings) in cases.iter().zip(&seen) {
+    for ((case, sightings), awaited) in cases.iter().zip(&seen).zip(awaited) {
         let free =
             |seen: &Observed| seen.provider_ref.as_ref().is_some_and(|id| !held.contains_key(id));
-        if !sightings.iter().any(|sighting| sighting.exact.iter().any(free)) {
+        if awaited || !sightings.iter().any(|sighting| sighting.exact.iter().any(free)) {
             continue;
         }
         let ids: Vec<InviteId> = case.invites.iter().map(|invite| invite.id).collect();
-        tracing::error!(provider.name = lane.name, invites = ?ids, "a second effect was found");
-        metrics::counter!("invite_duplicate_effects_total", "provider" => lane.name.clone())
-            .increment(ids.len() as u64);
         let change = Change::of(ids, |_, _: &InviteRecord, state: &mut _, _: Timestamp| {
             transition::report_duplicate(state)
         });
-        engine.store.change(change).await?;
+        if let Changed::Written(after) = engine.store.change(change).await? {
+            attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
+        }
     }
     Ok(())
 }

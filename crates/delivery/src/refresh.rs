@@ -5,17 +5,24 @@
 //! had no effect is looked for as well: a second effect is reported.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use invite_config::Provider;
-use invite_core::{Destination, ListQuery, Observed, ProviderError, http::CallContext, random};
+use invite_core::{
+    Address, Destination, ListQuery, Observed, ProviderError, http::CallContext, random,
+};
 use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
 
-use crate::{Engine, attempt, engine::Inner, lane::Lane, reconcile, transition};
+use crate::{
+    Engine, attempt,
+    engine::{Inner, contain},
+    lane::Lane,
+    reconcile, transition,
+};
 
 /// Invites taken on at once.
 const AT_ONCE: u32 = 500;
@@ -38,7 +45,12 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
             () = tokio::time::sleep(rest.mul_f64(0.5 + random::fraction())) => {}
             () = engine.0.stopping.cancelled() => return,
         }
-        if let Err(error) = round(&engine, &lane, every).await {
+        let ended = tokio::select! {
+            // Only questions are asked, which may be left unanswered.
+            ended = contain(round(&engine, &lane, every)) => ended,
+            () = engine.0.stopping.cancelled() => return,
+        };
+        if let Err(error) = ended {
             tracing::error!(provider.name = lane.name, %error, "cannot ask about live invites");
         }
     }
@@ -53,8 +65,8 @@ async fn round(
     let inner = &engine.0;
     let Some(provider) = inner.live.current().provider(&lane.name).cloned() else { return Ok(()) };
     let now = inner.clock.now();
-    let paused = lane.with_state(|state| state.wait(now, 0)).is_some();
-    if paused || lane.hold(inner).await?.is_none() {
+    let is_paused = || lane.with_state(|state| state.wait(inner.clock.now(), 0)).is_some();
+    if is_paused() || lane.hold(inner).await?.is_none() {
         return Ok(());
     }
     let Ok(before) = now.checked_sub(every) else { return Ok(()) };
@@ -71,7 +83,7 @@ async fn round(
             invites = by_list(inner, lane, &provider, &destination, invites).await?;
         }
         for invite in invites {
-            if inner.stopping.is_cancelled() {
+            if is_paused() {
                 return Ok(());
             }
             if let Err(error) = engine.refresh(invite.id).await {
@@ -92,17 +104,23 @@ async fn by_list(
     destination: &Destination,
     invites: Vec<InviteRecord>,
 ) -> Result<Vec<InviteRecord>, invite_store::Error> {
-    let listed = match list(lane, provider, destination).await {
+    // A list does not say what a reply means for an invite that we tried to withdraw.
+    let (asked, listable): (Vec<_>, Vec<_>) =
+        invites.into_iter().partition(|invite| invite.state.revoke_sent);
+    let wanted: HashSet<&str> =
+        listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
+    let listed = match list(lane, provider, destination, &wanted).await {
         Ok(listed) => listed,
         Err(error) => {
             tracing::warn!(provider.name = lane.name, %error, "cannot list invites; asking for each");
-            return Ok(invites);
+            return Ok(asked.into_iter().chain(listable).collect());
         }
     };
     let seen = |invite: &InviteRecord| {
-        invite.state.provider_ref.as_ref().and_then(|id| listed.get(id)).cloned()
+        let seen = invite.state.provider_ref.as_ref().and_then(|id| listed.get(id))?;
+        is_to(seen, invite).then(|| seen.clone())
     };
-    let (shown, missing): (Vec<_>, Vec<_>) = invites
+    let (shown, missing): (Vec<_>, Vec<_>) = listable
         .into_iter()
         .map(|invite| (seen(&invite), invite))
         .partition(|(seen, _)| seen.is_some());
@@ -119,13 +137,21 @@ async fn by_list(
         },
     );
     engine.store.change(change).await?;
-    Ok(missing.into_iter().map(|(_, invite)| invite).collect())
+    Ok(asked.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
 }
 
+/// Whose invite an id stands for may be unproven: another person's says nothing of this one.
+fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
+    let shown = seen.invitee.as_ref().map(|invitee| invitee.email.parse::<Address>().ok());
+    shown.is_none_or(|shown| shown == invite.address)
+}
+
+/// What the list shows of the wanted ids.
 async fn list(
     lane: &Lane,
     provider: &Provider,
     destination: &Destination,
+    wanted: &HashSet<&str>,
 ) -> Result<HashMap<String, Observed>, ProviderError> {
     let mut query = ListQuery { scope: Some(destination.scope.clone()), ..ListQuery::default() };
     let mut listed = HashMap::new();
@@ -138,8 +164,9 @@ async fn list(
         attempt::count(&lane.name, "list", outcome, started.elapsed());
         let page = page?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
-        listed.extend(page.invites.into_iter().filter_map(by_ref));
-        match page.next_cursor {
+        let is_wanted = |(id, _): &(String, Observed)| wanted.contains(id.as_str());
+        listed.extend(page.invites.into_iter().filter_map(by_ref).filter(is_wanted));
+        match page.next_cursor.filter(|_| listed.len() < wanted.len()) {
             Some(cursor) => query.cursor = Some(cursor),
             None => break,
         }

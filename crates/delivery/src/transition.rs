@@ -204,8 +204,11 @@ pub fn look(
             return apply(state, &settlement, now);
         }
         Verdict::Absent if is_believable(state, lookup) => {
-            state.found_absent += 1;
-            let settlement = if state.found_absent >= lookup.retry.max_attempts {
+            // What a call of several came to is no attempt of each of them: it is halved.
+            state.found_absent += u32::from(lookup.group.is_none());
+            let is_exhausted =
+                lookup.group.is_none() && state.found_absent >= lookup.retry.max_attempts;
+            let settlement = if is_exhausted {
                 Settlement::Failed(lookup.exhausted.clone())
             } else {
                 Settlement::Again { at: None, group: lookup.group.clone() }
@@ -260,16 +263,15 @@ fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
 
 /// A reply came for an invite that is no longer its attempt's. If it shows an effect other than
 /// the one the invite has, or may yet get, a second one exists.
-fn report_second_effect(
-    state: &mut InviteState,
-    observed: &Observed,
-    now: Timestamp,
-) -> Decision {
+fn report_second_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
     if observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref {
         return Decision::Keep;
     }
     let by_word = state.provider_ref.is_none()
-        && !matches!(state.status, Status::Sending | Status::Unknown | Status::Failed | Status::Revoked);
+        && !matches!(
+            state.status,
+            Status::Sending | Status::Unknown | Status::Failed | Status::Revoked
+        );
     if by_word {
         // A person recorded that it exists: this is the one they found.
         describe(state, observed, now);

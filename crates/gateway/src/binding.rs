@@ -40,7 +40,11 @@ pub(crate) fn bind(
     caller: &Caller,
 ) -> Result<Binding, Problem> {
     let Submission { to, items, faults: mut request_faults, .. } = submission;
-    let shared = to.as_ref().map(|targets| route_named(configuration, targets, "#"));
+    let shared = match &to {
+        Some(targets) => Some(route_named(configuration, targets, "#")),
+        // Its fault is known; the rules are not to be asked in its place.
+        None => request_faults.iter().any(|f| is_at(f, "#/to")).then(|| Err(Vec::new())),
+    };
     let routed: Vec<Option<Routed>> = items
         .iter()
         .enumerate()
@@ -132,6 +136,11 @@ fn add_unless_known(faults: &mut Vec<Fault>, found: Vec<Fault>) {
     }
 }
 
+/// Whether a fault is that of a member, or of something in it.
+fn is_at(fault: &Fault, member: &str) -> bool {
+    fault.pointer.strip_prefix(member).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// `None`: what routing needs is malformed, which is a fault already.
 fn route_item(
     configuration: &Configuration,
@@ -140,7 +149,10 @@ fn route_item(
     shared: Option<&Routed>,
 ) -> Option<Routed> {
     let at = format!("#/invites/{index}");
-    let malformed = |member: &str| item.faults.iter().any(|f| f.pointer.starts_with(member));
+    let malformed = |member: &str| item.faults.iter().any(|fault| is_at(fault, member));
+    if item.faults.iter().any(|fault| fault.pointer.is_empty()) {
+        return None; // No object: nothing can be asked of what it holds.
+    }
     match (&item.to, shared) {
         (Some(targets), _) => Some(route_named(configuration, targets, &at)),
         (None, _) if malformed("/to") || malformed("/labels") && shared.is_none() => None,

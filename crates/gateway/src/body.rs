@@ -9,7 +9,10 @@ use axum::{
 use http_body_util::LengthLimitError;
 use serde_json::Value;
 
-use crate::problem::{Problem, codes};
+use crate::{
+    problem::{Problem, codes},
+    unambiguous::Unambiguous,
+};
 
 /// Reads a body that must be JSON.
 ///
@@ -92,6 +95,7 @@ async fn read(body: Body, max_bytes: usize) -> Result<bytes::Bytes, Problem> {
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     // The reader's messages name what was expected and where, never what was found.
     serde_json::from_slice(bytes)
+        .map(|Unambiguous(value)| value)
         .map_err(|error| Problem::new(&codes::MALFORMED_JSON, format!("not JSON: {error}")))
 }
 
@@ -136,8 +140,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_utf_8_or_nested_without_end_is_malformed() {
+    async fn what_is_not_utf_8_or_ambiguous_or_nested_without_end_is_malformed() {
         assert_eq!(code_of("application/json", b"\"\xff\"", 10).await, "malformed-json");
+        let twice = br#"{"to":"a","to":"b"}"#;
+        assert_eq!(code_of("application/json", twice, 100).await, "malformed-json");
         let deep = vec![b'['; 100_000];
         assert_eq!(code_of("application/json", &deep, 200_000).await, "malformed-json");
     }

@@ -22,7 +22,7 @@ use crate::{
     query::Parameters,
     requests::NewInvites,
     submission,
-    views::{Accepted, BatchState, Plan},
+    views::{Accepted, BatchState, InviteView, Plan},
 };
 
 /// What a request to create invites is answered with.
@@ -104,7 +104,9 @@ pub(crate) async fn create_invites(
     }
     if is_dry_run {
         let plan = gateway.engine().plan(&items).await;
-        return Ok(Json(Plan { plan, errors: item_faults }).into_response());
+        let mut response = Json(Plan { plan, errors: item_faults }).into_response();
+        preferences.without_waiting().write_applied(response.headers_mut(), true);
+        return Ok(response);
     }
     let batch = NewBatch {
         id: BatchId::generate(),
@@ -144,6 +146,11 @@ async fn answer(
         );
         Problem::new(&codes::ACCEPT_UNKNOWN, detail)
     })?;
+    if is_replay {
+        // Another key of the tenant may have made it, for providers that this one may not use.
+        let own = accepted.invites.iter().filter(|invite| !invite.is_duplicate());
+        own.filter_map(InviteView::provider).try_for_each(|name| caller.require_provider(name))?;
+    }
     let status = match (accepted.batch.state, is_replay) {
         (BatchState::InProgress, _) => StatusCode::ACCEPTED,
         (_, true) => StatusCode::OK,

@@ -26,6 +26,7 @@ mod requests;
 mod segment;
 mod service;
 mod submission;
+mod unambiguous;
 mod views;
 
 use std::{sync::Arc, time::Duration};

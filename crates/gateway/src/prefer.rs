@@ -74,6 +74,11 @@ impl Preferences {
         self.handling.unwrap_or(Handling::Strict)
     }
 
+    /// What is left of them where nothing is waited for.
+    pub fn without_waiting(self) -> Self {
+        Self { wait: None, respond_async: false, ..self }
+    }
+
     /// Writes `Preference-Applied`: what of the request's preferences about waiting, and if items
     /// were handled about handling, was applied.
     pub fn write_applied(&self, headers: &mut HeaderMap, handled: bool) {
@@ -160,6 +165,8 @@ mod tests {
     #[test]
     fn a_wait_holds_against_respond_async() {
         assert_eq!(read(&["respond-async"]).wait(DEFAULT_WAIT), Duration::ZERO);
+        let both = read(&["respond-async, wait=3, handling=strict"]);
+        assert_eq!(applied(both.without_waiting()), "handling=strict");
         let both = read(&["respond-async, wait=3"]);
         assert_eq!(
             (both.wait(DEFAULT_WAIT), applied(both)),

@@ -176,6 +176,11 @@ impl InviteView {
         self.status
     }
 
+    /// Where it is; none if it was refused as invalid.
+    pub fn provider(&self) -> Option<&str> {
+        self.provider.as_deref()
+    }
+
     /// The request that it came with.
     pub fn batch_id(&self) -> BatchId {
         self.batch_id

@@ -9,6 +9,10 @@ use serde::Serialize;
 
 /// Calls in a row that may end unknown before the lane pauses.
 const TOLERATED_UNKNOWN: u32 = 5;
+/// Of the last 32 calls, those that may end unknown before the lane pauses.
+const TOLERATED_OF_32: u32 = 15;
+/// So many calls at once after a pause are full speed: `max_in_flight` says what that is.
+const FULL_SPEED: u32 = 32;
 /// The longest a lane waits before it tries a refused credential again.
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
 
@@ -123,6 +127,12 @@ pub(crate) struct State {
     /// Until when the provider is left alone so that its rate limit is not run into.
     eased: Option<Timestamp>,
     failures: u32,
+    /// The last 32 calls, the latest lowest; a one for each that ended unknown.
+    unknown: u32,
+    /// Calls that may be under way at once, on the way back to full speed after a pause.
+    ramp: Option<u32>,
+    /// The revision of the last call; another one may have mended what was wrong.
+    revision: i64,
     /// The revision under which the credential has created something.
     pub created_under: Option<i64>,
     pub last_error: Option<LastError>,
@@ -134,6 +144,8 @@ pub(crate) struct State {
 struct Pause {
     until: Timestamp,
     credentials: bool,
+    /// The look-up that follows it was made.
+    looked: bool,
     reason: String,
 }
 
@@ -146,11 +158,31 @@ impl State {
             (left > Duration::ZERO).then_some(left)
         };
         let eased = self.eased.and_then(left);
-        let Some(pause) = &self.pause else { return eased };
-        if let Some(left) = left(pause.until).max(eased) {
+        if let Some(left) = self.pause.as_ref().and_then(|pause| left(pause.until)).max(eased) {
             return Some(left);
         }
-        (in_flight > 0).then_some(Duration::from_secs(60))
+        let at_once = if self.pause.is_some() { Some(1) } else { self.ramp };
+        at_once.filter(|most| in_flight >= *most).map(|_| Duration::from_secs(60))
+    }
+
+    /// Whether look-ups may be made now, and only one of them: there is one after each pause until a
+    /// success ends what it was for. Else how long to wait.
+    pub fn may_look(&mut self, now: Timestamp) -> Result<bool, Duration> {
+        if let Some(left) = self.wait(now, 0) {
+            return Err(left);
+        }
+        match &mut self.pause {
+            None => Ok(false),
+            Some(pause) => match std::mem::replace(&mut pause.looked, true) {
+                true => Err(CREDENTIAL_PAUSE),
+                false => Ok(true),
+            },
+        }
+    }
+
+    /// A pause is under way or has not been ended by a success yet.
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
     }
 
     /// Takes in a call's end.
@@ -161,13 +193,17 @@ impl State {
         retry: &Retry,
         now: Timestamp,
     ) {
-        let backoff = |failures| retry.backoff(failures, random::fraction());
+        let failed = matches!(event, Event::Failing { .. });
+        self.unknown = (self.unknown << 1) | u32::from(failed);
+        // Calls that were under way when a pause began say nothing of what it is for: a success does
+        // not end it, and several failures of the same moment are one. Only a wait that is asked for,
+        // or a refused credential, is news.
+        let pausing = self.pause.as_ref().filter(|pause| pause.until > now);
+        let known_refusal = pausing.is_some_and(|pause| pause.credentials);
         let wait = match event {
-            Event::Success => {
-                self.failures = 0;
-                self.pause = None;
-                return;
-            }
+            Event::Success | Event::Neutral | Event::Failing { .. } if pausing.is_some() => return,
+            Event::Credentials if known_refusal => return,
+            Event::Success => return self.speed_up(),
             Event::Neutral => {
                 // It answered: whatever it was paused for is over.
                 self.pause = None;
@@ -175,25 +211,40 @@ impl State {
             }
             Event::Failing { unreachable } => {
                 self.failures += 1;
-                if !unreachable && self.failures < TOLERATED_UNKNOWN && self.pause.is_none() {
+                let is_tolerated = self.failures < TOLERATED_UNKNOWN
+                    && self.unknown.count_ones() <= TOLERATED_OF_32;
+                if !unreachable && is_tolerated && self.pause.is_none() {
                     return;
                 }
-                backoff(self.failures)
+                retry.backoff(self.failures, random::fraction())
             }
             Event::Throttled(asked) => {
-                self.failures += 1;
-                asked.unwrap_or_else(|| backoff(self.failures)).min(retry.max)
+                self.failures += u32::from(pausing.is_none());
+                // Asked for no wait at all it waits all the same.
+                let asked = asked.map(|asked| asked.max(retry.first));
+                asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
             Event::Credentials => {
-                self.failures += 1;
-                backoff(self.failures).min(CREDENTIAL_PAUSE)
+                self.failures += u32::from(pausing.is_none());
+                retry.backoff(self.failures, random::fraction()).min(CREDENTIAL_PAUSE)
             }
         };
+        let until = now.saturating_add(wait.min(retry.max)).unwrap_or(Timestamp::MAX);
+        self.unknown = 0;
+        self.ramp = Some(1);
         self.pause = Some(Pause {
-            until: now.saturating_add(wait).unwrap_or(Timestamp::MAX),
+            until: pausing.map_or(until, |pause| pause.until.max(until)),
             credentials: *event == Event::Credentials,
+            looked: false,
             reason: error.map(|error| error.message.clone()).unwrap_or_default(),
         });
+    }
+
+    /// A call succeeded that began after the pause: twice as many at once from now on.
+    fn speed_up(&mut self) {
+        self.failures = 0;
+        self.pause = None;
+        self.ramp = self.ramp.map(|most| most * 2).filter(|most| *most < FULL_SPEED);
     }
 
     /// The provider's rate budget runs out: it is left alone for a while.
@@ -201,10 +252,19 @@ impl State {
         self.eased = now.saturating_add(by.min(retry.max)).ok();
     }
 
-    /// The document or a secret changed: what it was paused for may be over.
+    /// The document or a secret changed: what it was paused for may be over, and what the credential
+    /// could do says nothing any more.
     pub fn resume(&mut self, now: Timestamp) {
+        self.created_under = None;
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(now);
+        }
+    }
+
+    /// The document in force is of this revision.
+    pub fn follow(&mut self, revision: i64, now: Timestamp) {
+        if std::mem::replace(&mut self.revision, revision) != revision {
+            self.resume(now);
         }
     }
 
@@ -220,6 +280,10 @@ impl State {
                 Some(until) => {
                     let reason = "the provider's rate limit is nearly used up".to_owned();
                     (LaneState::Slowed, Some(reason), Some(until))
+                }
+                None if self.ramp.is_some() => {
+                    let reason = "after a pause it comes back to full speed step by step";
+                    (LaneState::Slowed, Some(reason.to_owned()), None)
                 }
                 None => (LaneState::Ready, None, None),
             },
@@ -253,8 +317,9 @@ mod tests {
         state.take(&failing(true), None, &Retry::default(), now());
         assert!(state.wait(now(), 0).is_some());
         assert_eq!(state.describe(true, now()).0, LaneState::Paused);
-        state.take(&Event::Success, None, &Retry::default(), now());
-        assert_eq!(state.wait(now(), 0), None);
+        let later = now() + Duration::from_secs(1);
+        state.take(&Event::Success, None, &Retry::default(), later);
+        assert_eq!(state.wait(later, 0), None);
     }
 
     #[test]
@@ -276,6 +341,75 @@ mod tests {
         }
         state.take(&failing(false), None, &Retry::default(), now());
         assert!(state.wait(now(), 0).is_some());
+    }
+
+    #[test]
+    fn calls_that_fail_together_are_one_failure_and_a_success_among_them_ends_no_pause() {
+        let retry = Retry::default();
+        let mut state = State::default();
+        for _ in 0..8 {
+            state.take(&failing(true), None, &retry, now());
+        }
+        assert!(state.wait(now(), 0).unwrap() <= retry.first);
+        state.take(&Event::Success, None, &retry, now());
+        assert!(state.wait(now(), 0).is_some());
+    }
+
+    #[test]
+    fn half_of_the_last_calls_unknown_pauses_although_never_many_in_a_row() {
+        let mut state = State::default();
+        for n in 0..31 {
+            let event = if n % 2 == 0 { failing(false) } else { Event::Success };
+            assert_eq!(state.wait(now(), 0), None, "{n}");
+            state.take(&event, None, &Retry::default(), now());
+        }
+        assert!(state.wait(now(), 0).is_some());
+    }
+
+    #[test]
+    fn after_a_pause_each_success_doubles_what_may_be_under_way() {
+        let mut state = State::default();
+        state.take(&failing(true), None, &Retry::default(), now());
+        let later = now() + Duration::from_secs(1);
+        for most in [1, 2, 4, 8, 16] {
+            assert_eq!(state.wait(later, most - 1), None);
+            assert!(state.wait(later, most).is_some());
+            state.take(&Event::Success, None, &Retry::default(), later);
+        }
+        assert_eq!(state.wait(later, 1000), None);
+        assert_eq!(state.describe(true, later).0, LaneState::Ready);
+    }
+
+    #[test]
+    fn another_document_ends_a_pause_and_what_was_known_of_the_credential() {
+        let mut state = State::default();
+        state.follow(1, now());
+        state.created_under = Some(1);
+        state.take(&Event::Credentials, None, &Retry::default(), now());
+        state.follow(1, now());
+        assert!(state.wait(now(), 0).is_some() && state.created_under.is_some());
+        state.follow(2, now());
+        assert_eq!((state.wait(now(), 0), state.created_under), (None, None));
+    }
+
+    #[test]
+    fn after_a_pause_one_look_up_is_made_until_a_success() {
+        let mut state = State::default();
+        assert_eq!(state.may_look(now()), Ok(false));
+        state.take(&failing(true), None, &Retry::default(), now());
+        let later = now() + Duration::from_secs(1);
+        assert!(state.may_look(now()).is_err());
+        assert_eq!(state.may_look(later), Ok(true));
+        assert!(state.may_look(later).is_err());
+        state.take(&Event::Success, None, &Retry::default(), later);
+        assert_eq!(state.may_look(later), Ok(false));
+    }
+
+    #[test]
+    fn a_wait_of_no_length_is_none_of_ours() {
+        let mut state = State::default();
+        state.take(&Event::Throttled(Some(Duration::ZERO)), None, &Retry::default(), now());
+        assert_eq!(state.wait(now(), 0), Some(Retry::default().first));
     }
 
     #[test]

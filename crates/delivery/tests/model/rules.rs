@@ -42,12 +42,18 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
         (is_promised && failed && effects > 0, FAILED_WITH_EFFECT),
         (!vouched && is_there && !(stands_for || (by_word && effects > 0)), LOST),
         (is_promised && world.threats(at) + effects > 1, TWO_CALLS),
-        (!vouched && state.duplicate_effect && effects < 2, FALSE_ALARM),
+        (state.duplicate_effect && effects < 2 && state.status == Status::Failed && world.threats(at) == 0 && world.persons == 1, FALSE_ALARM),
         (doubtful != state.holder.is_some(), MISSHAPEN),
         ((state.status == Status::Sending) != state.lease_until.is_some(), MISSHAPEN),
         ((state.status == Status::Unknown) != state.ended_at.is_some(), MISSHAPEN),
-        (matches!(state.status, Status::Failed | Status::Unknown) != state.error.is_some(), MISSHAPEN),
-        (state.status == Status::Unknown && state.next_attempt_at.is_none() && early, GIVEN_UP_EARLY),
+        (
+            matches!(state.status, Status::Failed | Status::Unknown) != state.error.is_some(),
+            MISSHAPEN,
+        ),
+        (
+            state.status == Status::Unknown && state.next_attempt_at.is_none() && early,
+            GIVEN_UP_EARLY,
+        ),
         (doubtful && named.is_some_and(|call| world.holder(at) != Some(call as usize)), STALE),
     ];
     broken.into_iter().find_map(|(is_broken, what)| is_broken.then_some(what))
@@ -57,13 +63,16 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
 pub fn check_step(before: &World, step: &Step, after: &After) -> Option<&'static str> {
     let unreported = after.shown.iter().any(|(invite, shown)| {
         let state = &after.world.invites[*invite].state;
-        state.provider_ref.as_ref() != Some(shown) && !state.duplicate_effect
+        // What a look-up sees may be the effect of the call that holds it now.
+        let awaited = matches!(step, Step::RecordLook { .. }) && state.holder.is_some();
+        state.provider_ref.as_ref() != Some(shown) && !state.duplicate_effect && !awaited
     });
     let retried = |at| matches!(step, Step::Person { invite, deed: Deed::Retry } if *invite == at);
     let changed = |(at, invite): (usize, &Invite)| {
         let (old, new) = (&invite.state, &after.world.invites[at].state);
         old.status.is_final()
-            && (old.status != new.status || (old.provider_ref.is_some() && old.provider_ref != new.provider_ref))
+            && (old.status != new.status
+                || (old.provider_ref.is_some() && old.provider_ref != new.provider_ref))
             && !(old.status == Status::Failed && retried(at))
     };
     if unreported {

@@ -8,15 +8,25 @@ use std::{
 };
 
 use crate::{
+    choices::enabled,
     rules::{REACHABLE, check_step, check_world},
-    steps::{enabled, take},
-    world::{Case, Step, World, now, TICK},
+    steps::take,
+    world::{Case, Step, TICK, World, now},
 };
 
 /// What a search came to.
 pub enum Found {
-    Nothing { worlds: usize, steps: usize },
-    Counterexample { broken: &'static str, trace: String, worlds: usize },
+    Nothing {
+        worlds: usize,
+        steps: usize,
+        /// Worlds in which a second effect is reported.
+        reports: usize,
+    },
+    Counterexample {
+        broken: &'static str,
+        trace: String,
+        worlds: usize,
+    },
 }
 
 /// How a world was first come by: from which, by which of the steps that it admits.
@@ -24,8 +34,8 @@ type Origin = (u32, u16);
 
 struct Search<'a> {
     case: &'a Case,
-    /// By a hash of 128 bits: that two of so few worlds share one is out of the question.
-    known: HashMap<u128, u32>,
+    /// By a hash of 64 bits: that any two of a million worlds share one has odds of 1 to 10^7.
+    known: HashMap<u64, u32>,
     origins: Vec<Origin>,
     /// For each rule of [`REACHABLE`] and each invite: whether the world is where it starts from,
     /// and whether it is where it leads.
@@ -33,8 +43,10 @@ struct Search<'a> {
     /// Steps that happen by themselves, backwards.
     back: Vec<(u32, u32)>,
     steps: usize,
+    reports: usize,
 }
 
+/// Of two rules and two invites.
 const MARKS: usize = 4;
 
 /// Searches all of a case.
@@ -46,14 +58,13 @@ pub fn explore(case: &Case) -> Found {
         marks: Vec::new(),
         back: Vec::new(),
         steps: 0,
+        reports: 0,
     };
     let broken = search.run();
     let worlds = search.origins.len();
     match broken {
-        None => Found::Nothing { worlds, steps: search.steps },
-        Some((broken, at)) => {
-            Found::Counterexample { broken, trace: search.trace(at), worlds }
-        }
+        None => Found::Nothing { worlds, steps: search.steps, reports: search.reports },
+        Some((broken, at)) => Found::Counterexample { broken, trace: search.trace(at), worlds },
     }
 }
 
@@ -94,6 +105,8 @@ impl Search<'_> {
         if at == new {
             self.origins.push(origin);
             self.marks.push(marks(world));
+            let is_reported = world.invites.iter().any(|invite| invite.state.duplicate_effect);
+            self.reports += usize::from(is_reported);
         }
         (at, at == new)
     }
@@ -103,7 +116,8 @@ impl Search<'_> {
         self.back.sort_unstable();
         for mark in 0..MARKS {
             let mut met: Vec<bool> = self.marks.iter().map(|marks| marks[mark].1).collect();
-            let mut queue: Vec<u32> = (0..).zip(&met).filter(|(_, m)| **m).map(|(i, _)| i).collect();
+            let mut queue: Vec<u32> =
+                (0..).zip(&met).filter(|(_, m)| **m).map(|(i, _)| i).collect();
             while let Some(at) = queue.pop() {
                 let start = self.back.partition_point(|(to, _)| *to < at);
                 for (_, from) in self.back[start..].iter().take_while(|(to, _)| *to == at) {
@@ -112,7 +126,8 @@ impl Search<'_> {
                     }
                 }
             }
-            let stuck = (0..).zip(&met).find(|(at, met)| !**met && self.marks[*at as usize][mark].0);
+            let stuck =
+                (0..).zip(&met).find(|(at, met)| !**met && self.marks[*at as usize][mark].0);
             if let Some((at, _)) = stuck {
                 return Some((REACHABLE[mark / 2].broken, at));
             }
@@ -159,14 +174,10 @@ fn marks(world: &World) -> [(bool, bool); MARKS] {
     marks
 }
 
-fn fingerprint(world: &World) -> u128 {
-    let hash = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        hash_world(world, &mut hasher);
-        u128::from(hasher.finish())
-    };
-    hash(0) << 64 | hash(1)
+fn fingerprint(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash_world(world, &mut hasher);
+    hasher.finish()
 }
 
 /// Everything that steps and rules go by.

@@ -1,5 +1,5 @@
-//! Which steps a world admits, and what each does to it. States are changed by the engine's own
-//! transition functions alone, called as the engine calls them.
+//! What a step makes of a world. States are changed by the engine's own transition functions alone,
+//! called as the engine calls them.
 
 use std::time::Duration;
 
@@ -8,10 +8,12 @@ use invite_delivery::transition::{self, Lookup, Settlement, Verdict};
 use invite_store::{Decision, InviteState};
 use serde_json::{Value, json};
 
-use crate::world::{
-    Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LIVES_FOR, LONGEST_LOOK, Look, MAX_ATTEMPTS,
-    Made, OLD, REPEAT_FOR, Request, Sender, Sight, Step, TICK, World, at, attempt, now,
-    provider_ref,
+use crate::{
+    choices::{is_doubtful, see},
+    world::{
+        Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LIVES_FOR, Look, MAX_ATTEMPTS, Made, OLD,
+        Request, Sender, Sight, Step, TICK, World, at, attempt, now, provider_ref,
+    },
 };
 
 /// A world after a step, and the effects that the step showed to the engine: of which invite, and
@@ -19,239 +21,6 @@ use crate::world::{
 pub struct After {
     pub world: World,
     pub shown: Vec<(usize, String)>,
-}
-
-/// All that may happen next.
-pub fn enabled(world: &World, case: &Case) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if may_tick(world, case) {
-        steps.push(Step::Tick);
-    }
-    claims(world, case, &mut steps);
-    for at in 0..world.calls.len() {
-        of_call(world, case, at, &mut steps);
-        of_provider(world, case, at, &mut steps);
-    }
-    looks(world, case, &mut steps);
-    for invite in 0..world.invites.len() {
-        of_invite(world, case, invite, &mut steps);
-    }
-    steps
-}
-
-/// Not before what cannot wait has happened: a call's time-out, a look-up's end.
-fn may_tick(world: &World, case: &Case) -> bool {
-    let waits = |call: &Call| match call.sender {
-        Sender::Calling(age) => age < case.timeout + case.freeze,
-        _ => true,
-    };
-    world.calls.iter().all(waits) && world.looks.iter().all(|look| look.age < LONGEST_LOOK)
-}
-
-fn claims(world: &World, case: &Case, steps: &mut Vec<Step>) {
-    if world.calls.len() == case.calls {
-        return;
-    }
-    let queued = |invite: &usize| {
-        let state = &world.invites[*invite].state;
-        state.status == Status::Queued && state.next_attempt_at.is_none_or(|at| at <= now())
-    };
-    let all: Vec<usize> = (0..world.invites.len()).collect();
-    for chosen in all.chunks(1).chain((all.len() > 1).then_some(&all[..])) {
-        let group = &world.invites[chosen[0]].state.group_id;
-        let fits = |invite: &usize| world.invites[*invite].state.group_id == *group;
-        if chosen.iter().all(queued) && chosen.iter().all(fits) {
-            for prepared in [true, false] {
-                steps.push(Step::Claim { invites: chosen.to_vec(), prepared });
-            }
-        }
-    }
-}
-
-fn of_call(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
-    let call = &world.calls[at];
-    match &call.sender {
-        Sender::Claimed => steps.push(Step::CheckLease { call: at }),
-        Sender::Calling(_) => {
-            if call.request == Request::Unwritten {
-                steps.push(Step::Write { call: at });
-            }
-            let endings = endings(call).into_iter();
-            steps.extend(endings.map(|endings| Step::End { call: at, endings }));
-        }
-        Sender::Holding(_) => steps.push(Step::Record { call: at }),
-        Sender::Following => {
-            steps.push(Step::Renew { call: at });
-            if matches!(call.made[0], Made::Effect | Made::Refused) {
-                steps.push(Step::Follow { call: at });
-            }
-        }
-        Sender::Gone => {}
-    }
-    if call.sender != Sender::Gone {
-        steps.push(Step::Crash { call: at });
-    }
-    let held = |invite: &usize| is_doubtful(world, at, *invite);
-    if !call.prepared {
-        if call.invites.iter().any(held) {
-            steps.push(Step::Release { call: at });
-        }
-    } else if world.looks.len() < case.looks
-        && call.invites.iter().any(|invite| held(invite) && world.is_due(*invite))
-    {
-        let known = |invite: &usize| !world.invites[*invite].state.provider_data.is_empty();
-        let repeat = match case.kind {
-            Kind::Plain => case.fault == Fault::RepeatsAnywhere,
-            Kind::Idempotent => call.age <= REPEAT_FOR && !call.invites.iter().any(known),
-        };
-        steps.push(Step::BeginLook { call: at, repeat });
-    }
-}
-
-fn is_doubtful(world: &World, call: usize, invite: usize) -> bool {
-    let state = &world.invites[invite].state;
-    state.status == Status::Unknown && state.holder == Some(attempt(call))
-}
-
-/// How a call may end now.
-fn endings(call: &Call) -> Vec<Vec<Ending>> {
-    let n = call.invites.len();
-    if call.request == Request::Unwritten {
-        return vec![vec![Ending::Again; n]];
-    }
-    let mut endings = vec![vec![Ending::Unknown; n]];
-    let told = |made: &Made| match made {
-        Made::Nothing => Ending::Unknown,
-        Made::Processing => Ending::Processing,
-        Made::Effect => Ending::Exists,
-        Made::Refused => Ending::Failed,
-    };
-    if call.made.iter().any(|made| *made != Made::Nothing) {
-        endings.push(call.made.iter().map(told).collect());
-    }
-    if call.made.iter().all(|made| *made == Made::Refused) {
-        endings.push(vec![Ending::Again; n]);
-        if n > 1 {
-            endings.push(vec![Ending::Halved; n]);
-            endings.push((0..n).map(|i| if i == 0 { Ending::Failed } else { Ending::Again }).collect());
-        }
-    }
-    endings
-}
-
-fn of_provider(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
-    let call = &world.calls[at];
-    match case.kind {
-        Kind::Plain if call.is_alive() => {
-            for (place, _) in call.made.iter().enumerate().filter(|(_, m)| **m == Made::Nothing) {
-                let place = Some(place);
-                steps.push(Step::Make { call: at, place, made: Made::Effect });
-                // Nobody hears of a later refusal.
-                if call.request == Request::Open {
-                    steps.push(Step::Make { call: at, place, made: Made::Refused });
-                }
-            }
-        }
-        Kind::Plain => {}
-        Kind::Idempotent => {
-            let next: &[Made] = match call.made[0] {
-                Made::Nothing if call.is_alive() => {
-                    &[Made::Processing, Made::Effect, Made::Refused]
-                }
-                Made::Processing => &[Made::Effect, Made::Refused],
-                _ => &[],
-            };
-            steps.extend(next.iter().map(|made| Step::Make { call: at, place: None, made: *made }));
-        }
-    }
-}
-
-fn looks(world: &World, case: &Case, steps: &mut Vec<Step>) {
-    for (at, look) in world.looks.iter().enumerate() {
-        if look.seen.is_some() {
-            steps.push(Step::RecordLook { look: at });
-        } else {
-            steps.push(Step::See { look: at, clearly: false });
-            if see(world, case, look).iter().any(|sight| *sight != Sight::CannotTell) {
-                steps.push(Step::See { look: at, clearly: true });
-            }
-        }
-        steps.push(Step::CrashLook { look: at });
-    }
-}
-
-fn of_invite(world: &World, case: &Case, invite: usize, steps: &mut Vec<Step>) {
-    let state = &world.invites[invite].state;
-    let may_ask = world.persons > 0;
-    let mut deeds = Vec::new();
-    match state.status {
-        Status::Queued => {
-            steps.push(Step::GiveUp { invite });
-            deeds.push(Deed::Withdraw);
-        }
-        Status::Sending if is_recoverable(world, case, invite) => {
-            steps.push(Step::Recover { invite });
-        }
-        Status::Unknown => {
-            deeds.extend([Deed::RetryAtRisk, Deed::SetPending, Deed::SetFailed]);
-            if !world.is_due(invite) {
-                deeds.push(Deed::LookNow);
-            }
-        }
-        Status::Failed => deeds.push(Deed::Retry),
-        Status::Pending => {
-            steps.push(Step::Accept { invite });
-            if second_effect(world, case, invite) {
-                steps.push(Step::FindSecond { invite });
-            }
-        }
-        _ => {}
-    }
-    if may_ask {
-        steps.extend(deeds.into_iter().map(|deed| Step::Person { invite, deed }));
-    }
-}
-
-/// Its lease is over; or its process is known to be gone; or it was over when recovery read it, and
-/// was renewed since.
-fn is_recoverable(world: &World, case: &Case, invite: usize) -> bool {
-    let over = world.invites[invite].state.lease_until.is_none_or(|until| until <= now());
-    let sender = world.holder(invite).map(|call| &world.calls[call].sender);
-    let gone = matches!(sender, None | Some(Sender::Gone | Sender::Following));
-    match case.fault {
-        Fault::NeverRecovers => false,
-        Fault::RecoversEarly => true,
-        _ => over || gone,
-    }
-}
-
-/// Whether asking about a live invite finds an effect that it does not stand for.
-fn second_effect(world: &World, case: &Case, invite: usize) -> bool {
-    let state = &world.invites[invite].state;
-    let first = world.calls.iter().position(|call| call.prepared && call.invites.contains(&invite));
-    state.found_absent > 0
-        && !state.duplicate_effect
-        && world
-            .effects(invite)
-            .filter(|call| case.kind == Kind::Plain || Some(*call) == first)
-            .any(|call| state.provider_ref != Some(provider_ref(call, invite)))
-}
-
-/// What a look-up would see now.
-fn see(world: &World, case: &Case, look: &Look) -> Vec<Sight> {
-    let call = &world.calls[look.call];
-    let sight = |(place, invite): (usize, &usize)| match case.kind {
-        // By its contents, whichever call made it.
-        Kind::Plain => world.effects(*invite).next().map_or(Sight::Absent, Sight::Effect),
-        Kind::Idempotent => match call.made[place] {
-            Made::Effect => Sight::Effect(look.call),
-            Made::Processing => Sight::Processing,
-            Made::Refused => Sight::Refused,
-            Made::Nothing if !look.repeat && call.age >= DEAD_FROM => Sight::Absent,
-            Made::Nothing => Sight::CannotTell,
-        },
-    };
-    call.invites.iter().enumerate().map(sight).collect()
 }
 
 /// What a step makes of a world.
@@ -283,14 +52,15 @@ pub fn take(world: &World, case: &Case, step: &Step) -> After {
         }
         Step::Follow { call } => {
             let call = &mut world.calls[*call];
-            let ending =
-                if call.made[0] == Made::Effect { Ending::Exists } else { Ending::Failed };
+            let ending = if call.made[0] == Made::Effect { Ending::Exists } else { Ending::Failed };
             call.sender = Sender::Holding(vec![ending; call.invites.len()]);
         }
         Step::Renew { call } => renew(world, case, *call),
-        Step::Recover { invite } => {
-            let state = &mut world.invites[*invite].state;
-            transition::lose_sender(state, state.holder, &error(), now());
+        Step::Recover { call } => {
+            for invite in world.calls[*call].invites.clone() {
+                let state = &mut world.invites[invite].state;
+                transition::lose_sender(state, Some(attempt(*call)), &error(), now());
+            }
         }
         Step::Release { call } => {
             for invite in world.calls[*call].invites.clone() {
@@ -306,6 +76,15 @@ pub fn take(world: &World, case: &Case, step: &Step) -> After {
             world.looks[*look].seen = Some(seen);
         }
         Step::RecordLook { look } => record_look(&mut after, case, *look),
+        step => happen(world, step),
+    }
+    normalize(&mut after.world, case);
+    after
+}
+
+/// The steps that concern one invite or one look-up alone.
+fn happen(world: &mut World, step: &Step) {
+    match step {
         Step::CrashLook { look } => drop(world.looks.remove(*look)),
         Step::FindSecond { invite } => {
             transition::report_duplicate(&mut world.invites[*invite].state);
@@ -319,9 +98,8 @@ pub fn take(world: &World, case: &Case, step: &Step) -> After {
             transition::observe(state, &seen, now());
         }
         Step::Person { invite, deed } => decide(world, *invite, *deed),
+        _ => {}
     }
-    normalize(&mut after.world, case);
-    after
 }
 
 fn error() -> Value {
@@ -437,9 +215,7 @@ fn record(after: &mut After, case: &Case, at: usize) {
             Ending::Again | Ending::Unknown => {
                 Settlement::Again { at: None, group: state.group_id.clone() }
             }
-            Ending::Halved => {
-                Settlement::Again { at: None, group: half(at, place, invites.len()) }
-            }
+            Ending::Halved => Settlement::Again { at: None, group: half(at, place, invites.len()) },
         };
         let by = match (case.fault, state.holder) {
             (Fault::IgnoresHolder, Some(holder)) => holder,
@@ -466,8 +242,7 @@ fn renew(world: &mut World, case: &Case, call: usize) {
 }
 
 fn begin_look(world: &mut World, call: usize, repeat: bool) {
-    let in_doubt =
-        world.calls[call].invites.iter().map(|i| is_doubtful(world, call, *i)).collect();
+    let in_doubt = world.calls[call].invites.iter().map(|i| is_doubtful(world, call, *i)).collect();
     world.looks.push(Look { call, repeat, age: 0, in_doubt, seen: None });
     let call = &mut world.calls[call];
     if repeat && call.age <= LIVES_FOR {
@@ -498,7 +273,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
         let lookup = Lookup {
             holder: attempt(look.call),
             began,
-            disturbed: disturbed && case.fault != Fault::IgnoresCompany,
+            disturbed,
             group: half(look.call, place, invites.len()),
             settle: TICK * u32::from(case.settle) * u32::from(waits),
             timeout: TICK * u32::from(case.timeout) * u32::from(waits),
@@ -519,7 +294,8 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
 
 /// Makes the first absence look like the second.
 fn believe_early(state: &mut InviteState, lookup: &Lookup, fault: Fault) {
-    let counts = state.ended_at.is_some_and(|at| lookup.began >= at + lookup.settle + lookup.timeout);
+    let counts =
+        state.ended_at.is_some_and(|at| lookup.began >= at + lookup.settle + lookup.timeout);
     let early = match fault {
         Fault::BelievesAnyAbsence => true,
         Fault::BelievesFirstAbsence => counts,
@@ -538,9 +314,7 @@ fn decide(world: &mut World, invite: usize, deed: Deed) {
     let (decision, vouched) = match deed {
         Deed::Retry => (transition::requeue(state, false, now()), false),
         Deed::RetryAtRisk => (transition::requeue(state, true, now()), true),
-        Deed::SetPending => {
-            (transition::decide_unknown(state, Status::Pending, None), !is_there)
-        }
+        Deed::SetPending => (transition::decide_unknown(state, Status::Pending, None), !is_there),
         Deed::SetFailed => {
             let decision = transition::decide_unknown(state, Status::Failed, Some(error()));
             (decision, is_there || may_come)

@@ -11,10 +11,10 @@ use invite_delivery::transition::LOOK_FOR;
 use invite_store::InviteState;
 use jiff::Timestamp;
 
-/// The unit of time: a sixth of what look-ups go on for.
-pub const TICK: Duration = Duration::from_secs(LOOK_FOR.as_secs() / 6);
+/// The unit of time: a quarter of what look-ups go on for.
+pub const TICK: Duration = Duration::from_secs(LOOK_FOR.as_secs() / 4);
 /// What is older than this many ticks differs in nothing from what is just this old.
-pub const OLD: i32 = 7;
+pub const OLD: i32 = 4 + LONGEST_LOOK as i32;
 /// Ticks that a look-up takes at most.
 pub const LONGEST_LOOK: u8 = 1;
 /// Of an idempotent provider, in ticks since a call's claim: up to when its bytes are repeated, up to
@@ -56,8 +56,6 @@ pub enum Fault {
     IgnoresLease,
     /// Bytes are repeated whatever the provider does with equal bytes.
     RepeatsAnywhere,
-    /// No look-up notices that another invite of the call has just appeared.
-    IgnoresCompany,
 }
 
 /// One case to search. Durations are in ticks.
@@ -65,6 +63,7 @@ pub enum Fault {
 pub struct Case {
     pub name: &'static str,
     pub kind: Kind,
+    /// In one call at first.
     pub invites: usize,
     /// Calls at most.
     pub calls: usize,
@@ -195,30 +194,75 @@ pub enum Deed {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
     Tick,
-    Claim { invites: Vec<usize>, prepared: bool },
-    CheckLease { call: usize },
-    Write { call: usize },
+    Claim {
+        invites: Vec<usize>,
+        prepared: bool,
+    },
+    CheckLease {
+        call: usize,
+    },
+    Write {
+        call: usize,
+    },
     /// The provider works on a request: on one invite, or on all at once.
-    Make { call: usize, place: Option<usize>, made: Made },
+    Make {
+        call: usize,
+        place: Option<usize>,
+        made: Made,
+    },
     /// A reply arrives, or nothing does.
-    End { call: usize, endings: Vec<Ending> },
-    Record { call: usize },
+    End {
+        call: usize,
+        endings: Vec<Ending>,
+    },
+    Record {
+        call: usize,
+    },
     /// The sender's process dies.
-    Crash { call: usize },
-    Follow { call: usize },
-    Renew { call: usize },
-    Recover { invite: usize },
-    Release { call: usize },
-    BeginLook { call: usize, repeat: bool },
-    See { look: usize, clearly: bool },
-    RecordLook { look: usize },
-    CrashLook { look: usize },
+    Crash {
+        call: usize,
+    },
+    Follow {
+        call: usize,
+    },
+    Renew {
+        call: usize,
+    },
+    Recover {
+        call: usize,
+    },
+    Release {
+        call: usize,
+    },
+    BeginLook {
+        call: usize,
+        repeat: bool,
+    },
+    See {
+        look: usize,
+        clearly: bool,
+    },
+    RecordLook {
+        look: usize,
+    },
+    CrashLook {
+        look: usize,
+    },
     /// A live invite is asked about, and what else is there is found.
-    FindSecond { invite: usize },
-    GiveUp { invite: usize },
+    FindSecond {
+        invite: usize,
+    },
+    GiveUp {
+        invite: usize,
+    },
     /// The invited person accepts, and the provider says so.
-    Accept { invite: usize },
-    Person { invite: usize, deed: Deed },
+    Accept {
+        invite: usize,
+    },
+    Person {
+        invite: usize,
+        deed: Deed,
+    },
 }
 
 impl World {

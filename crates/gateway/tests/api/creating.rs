@@ -82,6 +82,28 @@ async fn every_fault_of_a_request_is_listed_and_nothing_is_accepted() {
 }
 
 #[tokio::test]
+async fn what_is_malformed_causes_no_further_faults() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let nobody = json!({ "email": "bob@example.org" });
+    for (body, fault) in [
+        (json!({ "to": 1, "invites": [nobody] }), ("#/to", "wrong-type")),
+        (json!({ "to": [null], "invites": [nobody] }), ("#/to/0", "wrong-type")),
+        (json!({ "to": "north", "invites": [1] }), ("#/invites/0", "wrong-type")),
+    ] {
+        assert_eq!(caller.post(INVITES, body).await.errors(), [fault]);
+    }
+    let misspelt = json!({ "email": "bob@example.org", "too": "north" });
+    let answer = caller.post(INVITES, json!({ "too": 1, "invites": [misspelt] })).await;
+    let expected = [
+        ("#/too", "unknown-member"),
+        ("#/invites/0/too", "unknown-member"),
+        ("#/invites/0/first_name", "required"),
+    ];
+    assert_eq!(answer.errors(), expected);
+}
+
+#[tokio::test]
 async fn options_are_only_for_kinds_that_the_invite_goes_to() {
     let api = Api::start().await;
     let caller = api.caller().await;
@@ -243,6 +265,10 @@ async fn a_dry_run_shows_the_calls_and_sends_nothing() {
     assert_eq!(plan[0]["indices"], json!([0, 1]));
     assert_eq!(caller.get(INVITES).await.body["invites"], json!([]));
     assert_eq!(caller.post(path, json!({ "invites": [{}] })).await.status, 422);
+    let headers = [("prefer", "wait=1, handling=lenient")];
+    let lenient = caller.call("POST", path, &headers, Some(json!({ "invites": [{}] }))).await;
+    assert_eq!(lenient.status, 200);
+    assert_eq!(lenient.header("preference-applied"), "handling=lenient");
 }
 
 #[tokio::test]
@@ -257,6 +283,20 @@ async fn a_key_limited_to_a_provider_cannot_send_elsewhere_however_wrong_the_res
     );
     assert_eq!(answer.errors(), [("#/invites/1/to", "provider-not-allowed")]);
     caller.invite("ada@example.org").await;
+}
+
+#[tokio::test]
+async fn a_key_limited_to_a_provider_is_not_shown_what_another_key_sent_elsewhere() {
+    let api = Api::start().await;
+    let body = || json!({ "to": "south", "invites": [person("ada@example.org")] });
+    let key = [("idempotency-key", "k1")];
+    let caller = api.caller().await;
+    assert_eq!(post_with(&caller, &key, body()).await.status, 201);
+    for (allowed, status) in [("north", 403), ("south", 200)] {
+        let providers = Some(&[allowed][..]);
+        let limited = api.caller_with(NewKey { providers, ..NewKey::default() }).await;
+        assert_eq!(post_with(&limited, &key, body()).await.status, status);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,299 @@
+//! A made-up provider that answers as a test says, remembers what it was asked, and has effects.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use invite_core::{
+    BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider, Invitee,
+    Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Sighting, Status,
+    http::CallContext, secret::Credential,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::{sync::Notify, time::Instant};
+
+pub const BASE_URL: &str = "http://127.0.0.1:9";
+
+/// What becomes of a create call.
+pub enum Answer {
+    /// It takes effect and says so.
+    Takes,
+    /// It has no effect.
+    Fails(ProviderError),
+    /// It takes effect, but does not say so.
+    TakesButFails(ProviderError),
+    /// Not before it is let go on.
+    After(Arc<Notify>, Box<Answer>),
+}
+
+/// A create call as it came in.
+pub struct Asked {
+    pub to: Vec<String>,
+    pub at: Instant,
+}
+
+type Rule = Box<dyn FnMut(&[String]) -> Answer + Send>;
+
+pub struct Inner {
+    rule: Rule,
+    pub asked: Vec<Asked>,
+    /// Ids in the order in which they came about.
+    pub effects: Vec<(String, String)>,
+    /// The address that a list shows under an id, where it is not the true one.
+    pub shown_as: BTreeMap<String, String>,
+    /// What `get` and `list` say of an id, `Pending` where it is not in here.
+    pub states: BTreeMap<String, [Status; 2]>,
+    pub lookups: usize,
+    pub lists: usize,
+    pub is_blind: bool,
+    pub panics_in_prepare: usize,
+}
+
+/// The provider's side, shared with the test.
+#[derive(Clone)]
+pub struct World(Arc<Mutex<Inner>>);
+
+impl World {
+    pub fn new(rule: impl FnMut(&[String]) -> Answer + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            rule: Box::new(rule),
+            asked: Vec::new(),
+            effects: Vec::new(),
+            shown_as: BTreeMap::new(),
+            states: BTreeMap::new(),
+            lookups: 0,
+            lists: 0,
+            is_blind: false,
+            panics_in_prepare: 0,
+        })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// The calls so far, each by the names before the `@`.
+    pub fn calls(&self) -> Vec<String> {
+        let name = |address: &String| address.split('@').next().unwrap().to_owned();
+        let names = |asked: &Asked| asked.to.iter().map(name).collect::<Vec<_>>().join(" ");
+        self.lock().asked.iter().map(names).collect()
+    }
+
+    /// How many effects there are for a name.
+    pub fn effects_of(&self, name: &str) -> usize {
+        let prefix = format!("{name}@");
+        self.lock().effects.iter().filter(|(to, _)| to.starts_with(&prefix)).count()
+    }
+}
+
+pub fn error(outcome: Outcome) -> ProviderError {
+    ProviderError::new(outcome, format!("made up: {outcome}"))
+}
+
+pub struct FakeKind(pub World);
+
+#[derive(Clone)]
+struct Fake {
+    world: World,
+    capabilities: Capabilities,
+    credential: Arc<Credential>,
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+impl ProviderKind for FakeKind {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            create: CreateCapability {
+                native_batch: true,
+                max_batch: 100,
+                idempotent: false,
+                required_fields: Vec::new(),
+                fields: Vec::new(),
+            },
+            get: true,
+            list: true,
+            update_status: Vec::new(),
+            revoke: false,
+            reconcile: "by address".into(),
+            approval: false,
+        }
+    }
+
+    fn config_schema(&self) -> &Value {
+        static SCHEMA: std::sync::LazyLock<Value> = std::sync::LazyLock::new(
+            || json!({"type": "object", "properties": {"base_url": {"type": "string"}}}),
+        );
+        &SCHEMA
+    }
+
+    fn options_schema(&self) -> &Value {
+        &Value::Null
+    }
+
+    fn default_limits(&self) -> Limits {
+        Limits { requests_per_second: 10_000.0, ..Limits::default() }
+    }
+
+    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+        let credential = Arc::new(Credential::new(Vec::new()));
+        Ok(Arc::new(Fake { world: self.0.clone(), capabilities: self.capabilities(), credential }))
+    }
+
+    fn excerpt(&self, _: Option<&str>, _: Option<&str>, _: usize, _: &Invitee) -> (Value, Value) {
+        (Value::Null, Value::Null)
+    }
+}
+
+fn observed(id: &str, email: &str, status: Status) -> Observed {
+    Observed {
+        invitee: Some(Invitee { email: email.to_owned(), ..Invitee::default() }),
+        ..Observed::new(Some(id.to_owned()), status)
+    }
+}
+
+#[async_trait]
+impl InviteProvider for Fake {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn resolve(&self, _: &NewInvite) -> Result<Resolved, Vec<Fault>> {
+        Err(Vec::new())
+    }
+
+    async fn prepare(
+        &self,
+        _: &CallContext,
+        recipients: &[Recipient],
+        _: Timestamp,
+    ) -> Result<PreparedCall, ProviderError> {
+        let panics = {
+            let mut world = self.world.lock();
+            let left = world.panics_in_prepare;
+            world.panics_in_prepare = left.saturating_sub(1);
+            left > 0
+        };
+        assert!(!panics, "made up");
+        Ok(PreparedCall {
+            destination: recipients[0].destination.clone(),
+            path: "/".into(),
+            body: "{}".into(),
+            fingerprint: None,
+            account: None,
+        })
+    }
+
+    async fn create(
+        &self,
+        _: &CallContext,
+        _: &PreparedCall,
+        recipients: &[Recipient],
+    ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        let to: Vec<String> = recipients.iter().map(|r| r.address.as_str().to_owned()).collect();
+        let mut answer = {
+            let mut world = self.world.lock();
+            world.asked.push(Asked { to: to.clone(), at: Instant::now() });
+            (world.rule)(&to)
+        };
+        while let Answer::After(gate, then) = answer {
+            gate.notified().await;
+            answer = *then;
+        }
+        if let Answer::Fails(error) = answer {
+            return Err(error);
+        }
+        let mut world = self.world.lock();
+        let mut results = Vec::new();
+        for address in to {
+            let id = format!("id-{}", world.effects.len());
+            results.push(Ok(observed(&id, &address, Status::Pending)));
+            world.effects.push((address, id));
+        }
+        match answer {
+            Answer::TakesButFails(error) => Err(error),
+            _ => Ok(results),
+        }
+    }
+
+    async fn get(&self, _: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
+        let world = self.world.lock();
+        let id = remote.provider_ref.clone().ok_or_else(|| error(Outcome::Rejected))?;
+        let status = world.states.get(&id).map_or(Status::Pending, |states| states[0]);
+        Ok(observed(&id, remote.address.as_str(), status))
+    }
+
+    async fn list(&self, _: &CallContext, _: &ListQuery) -> Result<Page, ProviderError> {
+        let mut world = self.world.lock();
+        world.lists += 1;
+        let show = |(to, id): &(String, String)| {
+            let status = world.states.get(id).map_or(Status::Pending, |states| states[1]);
+            observed(id, world.shown_as.get(id).unwrap_or(to), status)
+        };
+        Ok(Page { invites: world.effects.iter().map(show).collect(), next_cursor: None })
+    }
+
+    async fn update_status(
+        &self,
+        _: &CallContext,
+        _: &Remote,
+        _: Status,
+    ) -> Result<Observed, ProviderError> {
+        Err(ProviderError::unsupported("fake", "set an invite's status"))
+    }
+
+    async fn revoke(
+        &self,
+        _: &CallContext,
+        _: &Remote,
+        _: bool,
+    ) -> Result<Observed, ProviderError> {
+        Err(ProviderError::unsupported("fake", "withdraw an invite"))
+    }
+
+    fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
+        Box::new(ByAddress(self.world.clone(), lookup))
+    }
+
+    async fn probe(&self, _: &CallContext) -> Result<ProbeReport, ProviderError> {
+        Ok(ProbeReport { detail: "made up".into() })
+    }
+
+    fn credential(&self) -> &Credential {
+        &self.credential
+    }
+}
+
+struct ByAddress(World, Lookup);
+
+#[async_trait]
+impl Reconciliation for ByAddress {
+    async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
+        let mut world = self.0.lock();
+        world.lookups += 1;
+        let sight = |recipient: &Recipient| {
+            let to = recipient.address.as_str();
+            let found = world.effects.iter().filter(|(address, _)| address == to);
+            let exact = found.map(|(_, id)| observed(id, to, Status::Pending)).collect();
+            Sighting { exact, near: Vec::new(), complete: !world.is_blind }
+        };
+        let doubts = self.1.doubts.iter();
+        Ok(Some(doubts.map(|d| d.recipients.iter().map(sight).collect()).collect()))
+    }
+}
+
+pub fn destination(scope: &str) -> Destination {
+    Destination { kind: "fake".into(), base_url: BASE_URL.into(), scope: scope.into() }
+}

@@ -1,0 +1,417 @@
+//! The engine as a whole, over a store on disk and a made-up provider: what the pure functions of
+//! `transition` cannot show, because it is about which call is made when.
+
+mod fake;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use invite_config::{Configuration, Gate, Live, Rules};
+use invite_core::{
+    BatchId, Cause, InviteId, Invitee, Outcome, ProviderError, ProviderKind, Status, SystemClock,
+};
+use invite_delivery::{AcceptError, Engine, LaneState, Settings};
+use invite_store::{
+    Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Placement, Store,
+};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use fake::{Answer, FakeKind, World, destination, error};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Small waits, so that what takes minutes in service takes moments here.
+const QUICK: &str = "retry = { first = \"20ms\", max = \"40ms\" }";
+
+struct Bench {
+    engine: Engine,
+    store: Store,
+    world: World,
+    live: Live,
+    _folder: tempfile::TempDir,
+}
+
+fn settings() -> Settings {
+    Settings {
+        lease: Duration::from_secs(4),
+        settle: Duration::from_millis(30),
+        refresh: Duration::ZERO,
+        shutdown_grace: Duration::from_secs(15),
+        idempotency_retention: Duration::from_secs(60),
+    }
+}
+
+fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {
+    let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(world.clone()))];
+    let gate = Gate::new(kinds, Rules::new(settings().lease, Vec::new()), Arc::new(SystemClock));
+    let document = format!(
+        "[providers.fake]\nkind = \"fake\"\nbase_url = \"{}\"\n[providers.fake.limits]\n\
+         timeout = \"50ms\"\n{limits}\n[[routes]]\nto = [\"fake\"]\n",
+        fake::BASE_URL
+    );
+    let checked = gate.check(&document);
+    let configuration = checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings));
+    configuration.with_revision(revision)
+}
+
+async fn start(limits: &str, world: World) -> Bench {
+    start_with(settings(), limits, world).await
+}
+
+async fn start_with(settings: Settings, limits: &str, world: World) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/invites.db", folder.path().display());
+    let store = Store::open(&url, Arc::new(SystemClock)).await.unwrap();
+    let live = Live::new(configuration(&world, limits, 1));
+    let engine =
+        Engine::start(store.clone(), live.clone(), Arc::new(SystemClock), settings).await.unwrap();
+    Bench { engine, store, world, live, _folder: folder }
+}
+
+fn item(name: &str, scope: &str, index: usize) -> NewItem {
+    let email = format!("{name}@example.org");
+    NewItem {
+        id: InviteId::generate(),
+        index,
+        address: email.parse().ok(),
+        invitee: Invitee { email, ..Invitee::default() },
+        external_id: None,
+        labels: BTreeMap::new(),
+        placement: Placement::Bound {
+            provider: "fake".into(),
+            kind: "fake".into(),
+            destination: destination(scope),
+            call_key: String::new(),
+            params: Value::Null,
+        },
+    }
+}
+
+fn batch(items: Vec<NewItem>) -> NewBatch {
+    NewBatch {
+        id: BatchId::generate(),
+        tenant: "default".into(),
+        config_revision: 1,
+        traceparent: None,
+        idempotency: None,
+        on_duplicate: OnDuplicate::Send,
+        items,
+    }
+}
+
+impl Bench {
+    /// One request for these people, at one place.
+    async fn post_at(&self, scope: &str, names: &str) -> BatchId {
+        let names = names.split(' ').enumerate();
+        let new = batch(names.map(|(index, name)| item(name, scope, index)).collect());
+        match self.engine.accept(new).await.unwrap() {
+            Acceptance::Accepted(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn post(&self, names: &str) -> BatchId {
+        self.post_at("here", names).await
+    }
+
+    async fn invites(&self, batch: BatchId) -> Vec<InviteRecord> {
+        self.store.batch_invites(batch).await.unwrap()
+    }
+
+    async fn one(&self, batch: BatchId) -> InviteRecord {
+        self.invites(batch).await.remove(0)
+    }
+
+    /// The statuses of a request's invites, once all of them have one of these.
+    async fn until(&self, batch: BatchId, statuses: &[Status]) -> Vec<Status> {
+        self.eventually("the invites to settle", async || {
+            let all: Vec<_> =
+                self.invites(batch).await.iter().map(|invite| invite.state.status).collect();
+            all.iter().all(|status| statuses.contains(status)).then_some(all)
+        })
+        .await
+    }
+
+    async fn eventually<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+        let asking = async {
+            loop {
+                if let Some(answer) = ask().await {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(answer) => answer,
+            Err(_) => panic!("waited in vain for {what}; calls: {:?}", self.world.calls()),
+        }
+    }
+}
+
+fn refused(cause: Cause) -> ProviderError {
+    error(Outcome::Rejected).caused_by(cause)
+}
+
+const ENDS: &[Status] = &[Status::Pending, Status::Failed];
+
+#[tokio::test]
+async fn while_a_credential_is_refused_each_try_is_of_another_invite() {
+    let world = World::new(|to| match to[0].starts_with("ada") {
+        true => Answer::Fails(refused(Cause::Credentials)),
+        false => Answer::Takes,
+    });
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    bench.post_at("closed", "ada").await;
+    let grace = bench.post_at("open", "grace").await;
+    assert_eq!(bench.until(grace, ENDS).await, [Status::Pending]);
+}
+
+#[tokio::test]
+async fn a_success_from_before_does_not_end_the_wait_that_a_provider_asked_for() {
+    let slow = Arc::new(Notify::new());
+    let gate = slow.clone();
+    let wait = Duration::from_millis(400);
+    let mut calls = 0;
+    let world = World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(gate.clone(), Box::new(Answer::Takes)),
+            2 => Answer::Fails(ProviderError {
+                retry_after: Some(wait),
+                ..error(Outcome::Throttled)
+            }),
+            _ => Answer::Takes,
+        }
+    });
+    let limits = "max_batch = 1\nmax_in_flight = 2\nretry = { first = \"20ms\", max = \"10s\" }";
+    let bench = start(limits, world).await;
+    let batch = bench.post("ada grace barbara").await;
+    bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Paused).then_some(())
+        })
+        .await;
+    slow.notify_one();
+    bench.until(batch, ENDS).await;
+    let world = bench.world.lock();
+    assert!(world.asked[2].at - world.asked[1].at >= wait - Duration::from_millis(5));
+}
+
+#[tokio::test]
+async fn after_a_refusal_that_names_one_item_the_rest_of_a_half_stays_by_itself() {
+    let world = World::new(|to| {
+        let has = |name: &str| to.iter().position(|address| address.starts_with(name));
+        match (has("bad"), has("worse")) {
+            (Some(_), _) if to.len() > 2 => Answer::Fails(error(Outcome::Rejected)),
+            (Some(index), _) if to.len() > 1 => {
+                let fault = invite_core::Fault::new("/email", "invalid", "made up");
+                let items = vec![invite_core::ItemFault { index, fault }];
+                Answer::Fails(ProviderError { items, ..error(Outcome::Rejected) })
+            }
+            _ => Answer::Takes,
+        }
+    });
+    let bench = start(&format!("max_batch = 4\nmax_in_flight = 1\n{QUICK}"), world).await;
+    let batch = bench.post("bad b c d e").await;
+    let ends = bench.until(batch, ENDS).await;
+    assert_eq!(ends.iter().filter(|end| **end == Status::Failed).count(), 1);
+    assert_eq!(bench.world.calls()[0], "bad b c d");
+    assert!(bench.world.calls().contains(&"b".to_owned()), "{:?}", bench.world.calls());
+}
+
+#[tokio::test]
+async fn halving_beside_a_bad_item_costs_the_good_ones_no_attempts() {
+    let world = World::new(|to| match to.iter().any(|address| address.starts_with("bad")) {
+        true => Answer::Fails(error(Outcome::Unknown)),
+        false => Answer::Takes,
+    });
+    let retry = "retry = { first = \"20ms\", max = \"40ms\", max_attempts = 2 }";
+    let bench = start(&format!("max_batch = 8\n{retry}"), world).await;
+    let batch = bench.post("a b c d e bad g h").await;
+    let ends = bench.until(batch, ENDS).await;
+    let failed: Vec<_> = (0..8).filter(|i| ends[*i] == Status::Failed).collect();
+    assert_eq!(failed, [5]);
+    for name in ["a", "b", "c", "d", "e", "g", "h"] {
+        assert_eq!(bench.world.effects_of(name), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_took_effect_unheard_is_found_and_not_made_again() {
+    let world = World::new(|_| Answer::TakesButFails(error(Outcome::Unknown)));
+    let bench = start(&format!("max_batch = 4\n{QUICK}"), world).await;
+    let batch = bench.post("ada grace").await;
+    assert_eq!(bench.until(batch, ENDS).await, [Status::Pending; 2]);
+    assert_eq!(bench.world.calls().len(), 1);
+    assert!(bench.invites(batch).await.iter().all(|invite| !invite.state.duplicate_effect));
+}
+
+#[tokio::test]
+async fn a_person_who_found_an_unknown_invite_hears_no_alarm_when_it_is_heard_of_later() {
+    let slow = Arc::new(Notify::new());
+    let gate = slow.clone();
+    let world = World::new(move |_| Answer::After(gate.clone(), Box::new(Answer::Takes)));
+    world.lock().is_blind = true;
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Sending]).await;
+    let invite = bench.one(batch).await;
+    let lose = Change::of(vec![invite.id], |_, _, state, now| {
+        invite_delivery::transition::lose_sender(state, state.holder, &Value::Null, now)
+    });
+    bench.store.change(lose).await.unwrap();
+    bench.engine.set_status(invite.id, Status::Pending).await.unwrap();
+    slow.notify_one();
+    let state = bench
+        .eventually("the late reply", async || {
+            let state = bench.one(batch).await.state;
+            (state.provider_ref.is_some() || state.duplicate_effect).then_some(state)
+        })
+        .await;
+    assert!(!state.duplicate_effect);
+    assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("id-0")));
+}
+
+#[tokio::test]
+async fn a_second_effect_after_a_retry_at_a_persons_risk_is_reported() {
+    let slow = Arc::new(Notify::new());
+    let gate = slow.clone();
+    let mut calls = 0;
+    let world = World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(
+                gate.clone(),
+                Box::new(Answer::TakesButFails(error(Outcome::Unknown))),
+            ),
+            _ => Answer::Takes,
+        }
+    });
+    world.lock().is_blind = true;
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    let bench = start_with(refreshed, &format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Sending]).await;
+    let invite = bench.one(batch).await;
+    let lose = Change::of(vec![invite.id], |_, _, state, now| {
+        invite_delivery::transition::lose_sender(state, state.holder, &Value::Null, now)
+    });
+    bench.store.change(lose).await.unwrap();
+    bench.engine.retry(invite.id, true).await.unwrap();
+    bench.until(batch, &[Status::Pending]).await;
+    slow.notify_one();
+    bench
+        .eventually("the second effect to be reported", async || {
+            bench.one(batch).await.state.duplicate_effect.then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_list_settles_nothing_that_it_shows_for_somebody_else_or_in_other_words() {
+    let world = World::new(|_| Answer::Takes);
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    {
+        let mut world = world.lock();
+        // Paired by order and wrongly so: what is accepted there is another person's.
+        world.shown_as.insert("id-0".into(), "grace@example.org".into());
+        world.states.insert("id-0".into(), [Status::Pending, Status::Accepted]);
+        // Only whoever knows of the withdrawal reads this word as one.
+        world.states.insert("id-1".into(), [Status::Revoked, Status::Declined]);
+        world.states.insert("id-2".into(), [Status::Pending, Status::Accepted]);
+    }
+    let bench = start_with(refreshed, "max_batch = 4", world).await;
+    let withdraw = {
+        let batch = bench.post("ada grace barbara").await;
+        bench.until(batch, &[Status::Pending, Status::Accepted, Status::Declined]).await;
+        batch
+    };
+    let second = bench.invites(withdraw).await[1].id;
+    let mark = Change::of(vec![second], |_, _, state, _| {
+        state.revoke_sent = true;
+        state.status = Status::Pending;
+        Decision::Write
+    });
+    bench.store.change(mark).await.unwrap();
+    let statuses = bench
+        .eventually("the list to be read", async || {
+            let all: Vec<_> =
+                bench.invites(withdraw).await.iter().map(|i| i.state.status).collect();
+            (all[1] != Status::Pending && all[2] != Status::Pending).then_some(all)
+        })
+        .await;
+    assert_eq!(statuses, [Status::Pending, Status::Revoked, Status::Accepted]);
+    assert!(bench.world.lock().lists > 0);
+}
+
+#[tokio::test]
+async fn requests_that_come_at_once_do_not_overfill_the_backlog() {
+    let closed = Arc::new(Notify::new());
+    let gate = closed.clone();
+    let world = World::new(move |_| Answer::After(gate.clone(), Box::new(Answer::Takes)));
+    let bench = start("max_batch = 1\nmax_in_flight = 1\nmax_backlog = 5", world).await;
+    let names: Vec<_> = (0..40).map(|n| format!("p{n}")).collect();
+    let asked = names.iter().map(|name| bench.engine.accept(batch(vec![item(name, "here", 0)])));
+    let answers = join_all(asked).await;
+    let accepted = answers.iter().filter(|answer| answer.is_ok()).count();
+    let refused =
+        answers.iter().filter(|a| matches!(a, Err(AcceptError::BacklogFull { .. }))).count();
+    // One may have left the queue for the provider meanwhile.
+    assert!((5..=6).contains(&accepted), "{accepted}");
+    assert_eq!(accepted + refused, 40);
+}
+
+#[tokio::test]
+async fn an_adapter_that_panics_does_not_end_its_lane() {
+    let world = World::new(|_| Answer::Takes);
+    world.lock().panics_in_prepare = 1;
+    let bench = start(QUICK, world).await;
+    let batch = bench.post("ada").await;
+    assert_eq!(bench.until(batch, ENDS).await, [Status::Pending]);
+}
+
+#[tokio::test]
+async fn what_is_given_up_names_the_invite_that_it_waited_for() {
+    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
+    world.lock().is_blind = true;
+    let retry = "retry = { first = \"20ms\", max = \"40ms\", give_up_after = \"50ms\" }";
+    let bench = start(&format!("max_batch = 1\n{retry}"), world).await;
+    let first = bench.post("ada").await;
+    bench.until(first, &[Status::Unknown]).await;
+    let waiting = bench.post("ada").await;
+    bench.until(waiting, &[Status::Failed]).await;
+    let (first, waiting) = (bench.one(first).await, bench.one(waiting).await);
+    let detail = waiting.state.error.unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(&first.id.to_string()), "{detail}");
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_look_ups_that_wait_for_their_turn() {
+    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
+    let bench = start("max_batch = 1\nrequests_per_second = 0.01", world).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Unknown]).await;
+    let began = Instant::now();
+    bench.engine.shutdown().await;
+    assert!(began.elapsed() < settings().shutdown_grace / 3, "{:?}", began.elapsed());
+    assert_eq!(bench.world.lock().lookups, 0);
+}
+
+#[tokio::test]
+async fn another_document_ends_the_wait_for_a_refused_credential() {
+    let world = World::new(|_| Answer::Fails(refused(Cause::Credentials)));
+    let limits = "max_batch = 1\nretry = { first = \"1h\", max = \"1h\" }";
+    let bench = start(limits, world).await;
+    bench.post("ada").await;
+    bench.eventually("a call", async || (bench.world.calls().len() == 1).then_some(())).await;
+    let began = Instant::now();
+    bench.live.swap(configuration(&bench.world, limits, 2));
+    bench.post("grace").await;
+    bench.eventually("another", async || (bench.world.calls().len() == 2).then_some(())).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

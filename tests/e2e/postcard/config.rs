@@ -1,0 +1,92 @@
+//! Postcard's part of the provider document and the `options.postcard` of an invite: form, defaults
+//! and checks. Whether `base_url` may be reached at all is the configuration crate's to judge.
+
+use invite_core::{Fault, NewInvite, schema::Schema, secret::SecretRefs};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use url::Url;
+
+/// `[providers.<name>]` with `kind = "postcard"`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the post office is.
+    pub base_url: String,
+    /// The account's token, or two of which the second takes over when the first is refused.
+    pub token: SecretRefs,
+    /// The motif of invites that name none.
+    #[serde(default)]
+    pub motif: Motif,
+    /// The text of invites without a message.
+    #[serde(default = "default_text")]
+    #[schemars(length(min = 1))]
+    pub text: String,
+}
+
+/// `options.postcard` of an invite; what is left out comes from the configuration.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// What the front of the card shows.
+    pub motif: Option<Motif>,
+}
+
+/// What the front of a card shows.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Motif {
+    /// A lighthouse at night.
+    #[default]
+    Lighthouse,
+    /// Boats in a harbour.
+    Harbour,
+}
+
+/// What is recorded of an invite when it is bound to a provider.
+#[derive(Serialize, Deserialize)]
+pub struct Params {
+    /// The motif of the card.
+    pub motif: Motif,
+    /// The text of the card.
+    pub text: String,
+}
+
+fn default_text() -> String {
+    "You are invited.".into()
+}
+
+impl Config {
+    /// Reads and checks a part of the provider document.
+    ///
+    /// # Errors
+    /// Every fault, with pointers relative to the part.
+    pub fn read(schema: &Schema, part: &Value) -> Result<(Self, Url), Vec<Fault>> {
+        let config: Self = decode(schema, part)?;
+        let base_url =
+            Url::parse(&config.base_url).ok().filter(Url::has_host).ok_or_else(|| {
+                let detail = "`base_url` is no URL: expected one such as https://post.example";
+                vec![Fault::new("/base_url", "invalid", detail)]
+            })?;
+        Ok((config, base_url))
+    }
+
+    /// What an invite says, with what it leaves out filled in.
+    ///
+    /// # Errors
+    /// Every fault, with pointers relative to the options.
+    pub fn bind(&self, schema: &Schema, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
+        let given = invite.options.get("postcard");
+        let given: Options = given.map_or_else(|| Ok(Options::default()), |v| decode(schema, v))?;
+        let text = invite.invitee.message.as_ref().unwrap_or(&self.text).clone();
+        Ok(Params { motif: given.motif.unwrap_or(self.motif), text })
+    }
+}
+
+fn decode<T: DeserializeOwned>(schema: &Schema, value: &Value) -> Result<T, Vec<Fault>> {
+    let faults = schema.check(value);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    T::deserialize(value).map_err(|_| vec![Fault::new("", "invalid", "it cannot be read")])
+}

@@ -1,0 +1,56 @@
+//! Two processes on one PostgreSQL database.
+
+use invite_tests::{Client, Database, Gateway, invites, person, terminate};
+
+use crate::text;
+
+const PLACES: [(&str, &str); 3] =
+    [("berlin-summit", "securegate"), ("acme-tenancy", "rkvst"), ("treasury", "turnkey")];
+
+#[tokio::test]
+async fn what_one_replica_accepts_is_sent_once_whoever_sends_it() {
+    let gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let (mut replica, url) = gateway.start_replica().await;
+    let other = Client::connect(&url, &gateway.client().key()).await;
+    for (number, (provider, kind)) in PLACES.into_iter().enumerate() {
+        for (place, client) in [gateway.client(), &other].into_iter().enumerate() {
+            let body = invites(provider, [person(10 * number + place)]);
+            let answer = client.post("/v1/invites", &body).await.expect(201);
+            assert_eq!(text(&answer.invites()[0], "status"), "pending", "{provider}");
+        }
+        assert_eq!(gateway.simulators.effects(kind).await.len(), 2, "{kind}");
+    }
+    assert!(terminate(&mut replica).await.success());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_replica_takes_over_what_another_one_left_when_it_died() {
+    let mut gateway = Gateway::builder()
+        .database(Database::Postgres)
+        .setting("delivery.lease", "4s")
+        .start()
+        .await;
+    let mut accepted = Vec::new();
+    for (number, (provider, kind)) in PLACES.into_iter().enumerate() {
+        gateway.simulators.break_down(kind, serde_json::json!({ "kind": "rate_limited" })).await;
+        let body = invites(provider, [person(10 * number), person(10 * number + 1)]);
+        let request = gateway.client().request("POST", "/v1/invites").json(&body);
+        let answer = request.header("prefer", "respond-async").send().await.expect(202);
+        accepted.extend(answer.invites());
+    }
+    let (mut replica, url) = gateway.start_replica().await;
+    let other = Client::connect(&url, &gateway.client().key()).await;
+    gateway.kill().await;
+    for (_, kind) in PLACES {
+        gateway.simulators.recover(kind).await;
+    }
+    for invite in &accepted {
+        other.read_once(invite, &["pending"]).await;
+    }
+    for (_, kind) in PLACES {
+        assert_eq!(gateway.simulators.effects(kind).await.len(), 2, "{kind}");
+    }
+    assert!(terminate(&mut replica).await.success());
+    gateway.finish().await;
+}
