@@ -2,7 +2,7 @@
 //! gateway in this process that knows the three real kinds and the made-up `postcard`, whose
 //! adapter and simulator are in the folder of that name.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::{Gate, Live, Rules};
 use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
@@ -141,6 +141,29 @@ async fn make_key(store: &Store) -> String {
     };
     store.insert_key(&key).await.unwrap();
     secret
+}
+
+#[test]
+fn the_adapter_has_the_files_that_the_page_names_and_no_others() {
+    let page = include_str!("../../docs/adding-a-provider.md");
+    let rows = page.lines().filter_map(|line| line.trim().strip_prefix("| `")?.split_once(" |"));
+    let (mut always, mut known) = (BTreeSet::new(), BTreeSet::new());
+    for (files, purpose) in rows {
+        let files = files.split('`').filter(|name| name.contains('.'));
+        known.extend(files.clone());
+        if !purpose.contains("where there is something to do") {
+            always.extend(files);
+        }
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/postcard");
+    let found = std::fs::read_dir(folder).unwrap();
+    let found: BTreeSet<String> = found
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace("mod.rs", "lib.rs"))
+        .filter(|name| name != "simulator.rs")
+        .collect();
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    assert_eq!(always.len(), 6, "{always:?}");
+    assert!(always.is_subset(&found) && found.is_subset(&known), "{found:?}");
 }
 
 #[test]

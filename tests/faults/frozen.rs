@@ -51,7 +51,8 @@ async fn count_sendings(gateway: &Gateway, invite: &Value) -> usize {
 async fn a_frozen_sender_makes_no_second_effect_unseen(provider: &str, kind: &str) {
     let (mut gateway, invite) = stopped_with_a_queued_invite(provider, kind).await;
     gateway.binary.set_variable(CRASH_AT, "create-before-request:1:freeze");
-    let mut sender = gateway.binary.spawn(&["--config", "gateway.toml", "serve"], "frozen");
+    let serve = ["--config", "gateway.toml", "serve", "--ready-file", "frozen.ready"];
+    let mut sender = gateway.binary.spawn(&serve, "frozen");
     eventually("the sender freezes", async || is_frozen(&sender).then_some(())).await;
     gateway.binary.set_variable(CRASH_AT, &format!("create-before-request:{}", u32::MAX));
     gateway.start_again().await;
@@ -59,6 +60,9 @@ async fn a_frozen_sender_makes_no_second_effect_unseen(provider: &str, kind: &st
     assert_eq!(count_sendings(&gateway, &invite).await, 2, "one froze, another sent");
     assert_eq!(gateway.simulators.effects(kind).await.len(), 1);
     signal(&sender, Signal::CONT);
+    // It may have been frozen while it started.
+    let ready = gateway.binary.path("frozen.ready");
+    eventually("it goes on", async || ready.exists().then_some(())).await;
     signal(&sender, Signal::TERM);
     let status = sender.wait().await.unwrap();
     assert!(status.success(), "what was under way is finished and recorded: {status}");

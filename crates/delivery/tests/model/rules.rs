@@ -42,7 +42,7 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
         (is_promised && failed && effects > 0, FAILED_WITH_EFFECT),
         (!vouched && is_there && !(stands_for || (by_word && effects > 0)), LOST),
         (is_promised && world.threats(at) + effects > 1, TWO_CALLS),
-        (state.duplicate_effect && effects < 2 && state.status == Status::Failed && world.threats(at) == 0 && world.persons == 1, FALSE_ALARM),
+        (!vouched && state.duplicate_effect && effects < 2, FALSE_ALARM),
         (doubtful != state.holder.is_some(), MISSHAPEN),
         ((state.status == Status::Sending) != state.lease_until.is_some(), MISSHAPEN),
         ((state.status == Status::Unknown) != state.ended_at.is_some(), MISSHAPEN),
