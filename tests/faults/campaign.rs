@@ -14,6 +14,7 @@
 
 mod audit;
 mod gateway;
+mod isolation;
 mod load;
 mod plan;
 mod providers;
@@ -33,13 +34,15 @@ use round::Setting;
 
 const USAGE: &str = "\
 usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--blind-resend]
+       campaign isolation
 
   --rounds N       how many rounds (20); from 20 on every kind of fault and every crash point has to
                    be met
   --seed S         what all of it is chosen by (from the clock)
   --round R        only this round of that seed
   --database D     sqlite, or postgres at TEST_POSTGRES_URL
-  --blind-resend   with the deliberately broken engine, which has to be found out";
+  --blind-resend   with the deliberately broken engine, which has to be found out
+  isolation        instead: how much slower two providers are while the third never answers";
 
 /// Rounds under way at once; they wait most of the time.
 const AT_ONCE: usize = 4;
@@ -49,6 +52,7 @@ struct Arguments {
     seed: u64,
     postgres: Option<String>,
     blind_resend: bool,
+    isolation: bool,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +74,7 @@ fn main() -> ExitCode {
 
 fn read(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let (mut rounds, mut round, mut seed) = (WHOLE_DECK, None, clock_seed());
-    let (mut postgres, mut blind_resend) = (None, false);
+    let (mut postgres, mut blind_resend, mut isolation) = (None, false, false);
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or_else(|| format!("{name} needs a value"));
         let number = |text: String| {
@@ -86,12 +90,13 @@ fn read(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, St
                 other => return Err(format!("no database is called `{other}`")),
             },
             "--blind-resend" => blind_resend = true,
+            "isolation" => isolation = true,
             "--help" | "-h" => return Ok(None),
             _ => return Err(format!("unknown argument {name}")),
         }
     }
     let rounds = round.map_or(0..rounds, |round| round..round + 1);
-    Ok(Some(Arguments { rounds, seed, postgres, blind_resend }))
+    Ok(Some(Arguments { rounds, seed, postgres, blind_resend, isolation }))
 }
 
 #[expect(clippy::disallowed_methods, reason = "any seed will do; it is printed")]
@@ -107,10 +112,16 @@ fn server() -> Result<String, String> {
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { rounds, seed, postgres, blind_resend } = arguments;
+    let Arguments { rounds, seed, postgres, blind_resend, isolation } = arguments;
     let began = Instant::now();
-    println!("campaign: seed {seed}, rounds {rounds:?}");
     let kept = gateway::target().join("faults").join(format!("{seed}-{}", std::process::id()));
+    if isolation {
+        println!("{}", isolation::measure(&kept).await);
+        // Empty by now.
+        let _ = std::fs::remove_dir(&kept);
+        return ExitCode::SUCCESS;
+    }
+    println!("campaign: seed {seed}, rounds {rounds:?}");
     let whole = rounds.len() >= WHOLE_DECK;
     let play = |number: usize| {
         let folder = kept.join(format!("round-{number}"));

@@ -15,9 +15,8 @@ use crate::gateway::Gateway;
 use crate::providers::Providers;
 use crate::seed::Seed;
 
-/// Configured names, by kind.
-const PROVIDERS: [(&str, &str); 3] =
-    [("event", "securegate"), ("tenancy", "rkvst"), ("treasury", "turnkey")];
+/// Configured names.
+const PROVIDERS: [&str; 3] = ["event", "tenancy", "treasury"];
 /// Requests for invites in each life.
 const POSTS: usize = 7;
 /// Changes of single invites in each life.
@@ -53,7 +52,16 @@ struct Post {
 impl Load {
     /// The requests of one life, side by side; it may end meanwhile.
     pub async fn run(&self, gateway: &Gateway, providers: &Providers, mut seed: Seed) {
-        let mut posts: Vec<Post> = (0..POSTS).map(|_| self.post(&mut seed)).collect();
+        // Every life has something to do for each provider.
+        let everywhere = json!(PROVIDERS);
+        let mut posts = vec![self.post(&mut seed, everywhere)];
+        for _ in 1..POSTS {
+            let to = match seed.below(8) {
+                0 => json!(["event", "treasury"]),
+                n => json!(PROVIDERS[n % 3]),
+            };
+            posts.push(self.post(&mut seed, to));
+        }
         posts.extend(self.repeats(&mut seed, 3));
         let posting = posts.into_iter().map(|post| {
             let pause = Duration::from_millis(seed.below(SPREAD) as u64);
@@ -96,12 +104,7 @@ impl Load {
         (known.promised, findings)
     }
 
-    fn post(&self, seed: &mut Seed) -> Post {
-        let to: Value = match seed.below(8) {
-            0 => json!(["event", "tenancy", "treasury"]),
-            1 => json!(["event", "treasury"]),
-            n => json!(PROVIDERS[n % 3].0),
-        };
+    fn post(&self, seed: &mut Seed, to: Value) -> Post {
         let count = if seed.chance(50) { 1 } else { 2 + seed.below(6) };
         let mut known = self.known.lock().unwrap();
         let mut invites = Vec::new();

@@ -35,8 +35,7 @@ fn nothing_is_lost_or_doubled_and_every_state_is_true_whatever_fails_wherever_it
 
 #[test]
 fn the_same_holds_on_postgresql() {
-    let (output, printed) =
-        campaign(&["--rounds", "4", "--seed", SEED, "--database", "postgres"]);
+    let (output, printed) = campaign(&["--rounds", "4", "--seed", SEED, "--database", "postgres"]);
     assert!(output.status.success(), "{printed}");
     assert!(total(&printed, "invites") > 50, "{printed}");
 }

@@ -16,7 +16,7 @@ const FAULTS: usize = 15;
 /// Crash points dealt to a round.
 const CRASHES: usize = 2;
 /// The longest an armed process is left alive.
-pub const ARMED_FOR: Duration = Duration::from_millis(3500);
+pub const ARMED_FOR: Duration = Duration::from_secs(5);
 
 /// Each kind, and where it makes no sense it is left out below.
 pub const KINDS: [&str; 17] = [
@@ -209,6 +209,7 @@ fn settings(seed: &mut Seed, cards: &[Card], crashes: &[&str]) -> Vec<(&'static 
             "turnkey",
             json!({
                 "activity_mode": mode,
+                "pending_looks": 2 + seed.below(3),
                 "get_organization": organization,
                 "nested_result": seed.chance(20),
                 "cursor_order": seed.pick(&["list", "time"]),
@@ -224,9 +225,12 @@ fn settings(seed: &mut Seed, cards: &[Card], crashes: &[&str]) -> Vec<(&'static 
 /// kills; later on it may be a later one.
 fn lives(seed: &mut Seed, crashes: &[&'static str], number: usize) -> Vec<Ending> {
     let first_turn = number * CRASHES < CRASH_POINTS.len();
-    let nth = |seed: &mut Seed| if first_turn { 1 } else { 1 + seed.below(3) as u32 };
+    let nth = |seed: &mut Seed, label: &str| {
+        let is_rare = label == "follow-after-renewal";
+        if first_turn || is_rare { 1 } else { 1 + seed.below(3) as u32 }
+    };
     let mut lives: Vec<Ending> =
-        crashes.iter().map(|label| Ending::CrashAt(label, nth(seed))).collect();
+        crashes.iter().map(|label| Ending::CrashAt(label, nth(seed, label))).collect();
     lives.push(Ending::KillAfter(Duration::from_millis(50 + seed.below(1500) as u64)));
     seed.shuffle(&mut lives);
     lives.push(Ending::Stays);

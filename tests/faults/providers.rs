@@ -47,6 +47,11 @@ impl Providers {
         }
     }
 
+    /// One more thing that goes wrong.
+    pub async fn break_down(&self, kind: &str, rule: &Value) {
+        self.must(kind, Method::POST, "faults", rule).await;
+    }
+
     /// Ends everything that goes wrong, and tells how often each fault was met.
     pub async fn recover(&self) -> BTreeMap<(String, String, String), u64> {
         let mut met = BTreeMap::new();

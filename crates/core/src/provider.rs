@@ -228,7 +228,8 @@ pub struct CreateCapability {
     pub native_batch: bool,
     /// Invites in one call at most, as configured.
     pub max_batch: u32,
-    /// Sending the same bytes twice has one effect.
+    /// Sending the same bytes twice within an hour has one effect: the engine repeats an unknown call
+    /// for 50 minutes instead of looking it up.
     pub idempotent: bool,
     /// The common members it cannot do without, beyond `email`. `a|b` means one of them.
     pub required_fields: Vec<String>,

@@ -117,15 +117,7 @@ impl Engine {
 
     /// Has the look-up of an unknown invite made now instead of when it is due.
     async fn look_now(&self, invite: &InviteRecord) -> Result<InviteRecord> {
-        let invite = self
-            .decide(invite, |state, now| match state.status {
-                Status::Unknown => {
-                    state.next_attempt_at = Some(now);
-                    Decision::Write
-                }
-                _ => Decision::Keep,
-            })
-            .await?;
+        let invite = self.decide(invite, transition::look_now).await?;
         if let Some(provider) = &invite.provider {
             self.0.lane(provider).doubt.notify_one();
         }
@@ -194,13 +186,7 @@ impl Engine {
         if !provider.adapter.capabilities().revoke {
             return Err(unsupported(&provider, "withdraw an invite"));
         }
-        // Known before the call: should the invite be gone later, this is why.
-        let invite = self
-            .decide(&invite, |state, _| {
-                state.revoke_sent = true;
-                Decision::Write
-            })
-            .await?;
+        let invite = self.decide(&invite, |state, _| transition::expect_withdrawal(state)).await?;
         let remote = remote(&invite, self.index_in_call(&invite).await?)?;
         let invite = self
             .operate(&invite, &provider, "revoke", transition::observe, async |context| {

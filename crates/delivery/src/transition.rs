@@ -316,8 +316,12 @@ pub fn release(state: &mut InviteState, holder: AttemptId, now: Timestamp) -> De
 }
 
 /// Applies what the provider says of an existing invite. A word that the present status does not
-/// admit changes nothing but `checked_at`.
+/// admit changes nothing but `checked_at`. One that was put back in the queue since it was asked about
+/// is its attempts' alone.
 pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
+    if !state.status.is_settled() {
+        return Decision::Keep;
+    }
     let by = match observed.source {
         StatusSource::Inferred => StatusSource::Inferred,
         _ => StatusSource::Provider,
@@ -333,6 +337,21 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
         }
     }
     state.checked_at = Some(now);
+    Decision::Write
+}
+
+/// Has the look-up of an unknown invite made now instead of when it is due.
+pub fn look_now(state: &mut InviteState, now: Timestamp) -> Decision {
+    if state.status != Status::Unknown {
+        return Decision::Keep;
+    }
+    state.next_attempt_at = Some(now);
+    Decision::Write
+}
+
+/// A call to withdraw it is about to be made: should the invite be gone later, this is why.
+pub fn expect_withdrawal(state: &mut InviteState) -> Decision {
+    state.revoke_sent = true;
     Decision::Write
 }
 
@@ -503,6 +522,15 @@ mod tests {
         observe(&mut state, &Observed::new(Some("i1".into()), Status::Accepted), now());
         observe(&mut state, &Observed::new(Some("i1".into()), Status::Pending), now());
         assert_eq!(state.status, Status::Accepted);
+    }
+
+    #[test]
+    fn what_was_asked_before_a_retry_says_nothing_of_the_new_call() {
+        let (mut state, _) = sending();
+        let before = state.clone();
+        let seen = Observed::new(None, Status::Failed);
+        assert_eq!(observe(&mut state, &seen, now()), Decision::Keep);
+        assert!(state == before);
     }
 
     #[test]

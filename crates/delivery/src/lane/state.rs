@@ -11,7 +11,9 @@ use serde::Serialize;
 const TOLERATED_UNKNOWN: u32 = 5;
 /// Of the last 32 calls, those that may end unknown before the lane pauses.
 const TOLERATED_OF_32: u32 = 15;
-/// So many calls at once after a pause are full speed: `max_in_flight` says what that is.
+/// How often the calls that may be under way double after a pause, from two on.
+const SPEED_UP: Duration = Duration::from_secs(1);
+/// So many at once are full speed: `max_in_flight` says what that is.
 const FULL_SPEED: u32 = 32;
 /// The longest a lane waits before it tries a refused credential again.
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
@@ -129,8 +131,8 @@ pub(crate) struct State {
     failures: u32,
     /// The last 32 calls, the latest lowest; a one for each that ended unknown.
     unknown: u32,
-    /// Calls that may be under way at once, on the way back to full speed after a pause.
-    ramp: Option<u32>,
+    /// When the last pause ended, from when on it gradually comes back to full speed.
+    resumed: Option<Timestamp>,
     /// The revision of the last call; another one may have mended what was wrong.
     revision: i64,
     /// The revision under which the credential has created something.
@@ -161,8 +163,17 @@ impl State {
         if let Some(left) = self.pause.as_ref().and_then(|pause| left(pause.until)).max(eased) {
             return Some(left);
         }
-        let at_once = if self.pause.is_some() { Some(1) } else { self.ramp };
-        at_once.filter(|most| in_flight >= *most).map(|_| Duration::from_secs(60))
+        match self.pause {
+            Some(_) => (in_flight > 0).then_some(Duration::from_secs(60)),
+            None => self.at_once(now).filter(|most| in_flight >= *most).map(|_| SPEED_UP),
+        }
+    }
+
+    /// Calls that may be under way since the last pause; none for full speed.
+    fn at_once(&self, now: Timestamp) -> Option<u32> {
+        let since = Duration::try_from(now.duration_since(self.resumed?)).unwrap_or_default();
+        let doublings = u32::try_from(since.as_secs() / SPEED_UP.as_secs()).unwrap_or(u32::MAX);
+        2u32.checked_shl(doublings).filter(|most| (1..FULL_SPEED).contains(most))
     }
 
     /// Whether look-ups may be made now, and only one of them: there is one after each pause until a
@@ -203,7 +214,7 @@ impl State {
         let wait = match event {
             Event::Success | Event::Neutral | Event::Failing { .. } if pausing.is_some() => return,
             Event::Credentials if known_refusal => return,
-            Event::Success => return self.speed_up(),
+            Event::Success => return self.speed_up(now),
             Event::Neutral => {
                 // It answered: whatever it was paused for is over.
                 self.pause = None;
@@ -231,7 +242,6 @@ impl State {
         };
         let until = now.saturating_add(wait.min(retry.max)).unwrap_or(Timestamp::MAX);
         self.unknown = 0;
-        self.ramp = Some(1);
         self.pause = Some(Pause {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
             credentials: *event == Event::Credentials,
@@ -240,11 +250,12 @@ impl State {
         });
     }
 
-    /// A call succeeded that began after the pause: twice as many at once from now on.
-    fn speed_up(&mut self) {
+    /// A call succeeded that began after the pause, if there was one.
+    fn speed_up(&mut self, now: Timestamp) {
         self.failures = 0;
-        self.pause = None;
-        self.ramp = self.ramp.map(|most| most * 2).filter(|most| *most < FULL_SPEED);
+        if self.pause.take().is_some() {
+            self.resumed = Some(now);
+        }
     }
 
     /// The provider's rate budget runs out: it is left alone for a while.
@@ -281,7 +292,7 @@ impl State {
                     let reason = "the provider's rate limit is nearly used up".to_owned();
                     (LaneState::Slowed, Some(reason), Some(until))
                 }
-                None if self.ramp.is_some() => {
+                None if self.at_once(now).is_some() => {
                     let reason = "after a pause it comes back to full speed step by step";
                     (LaneState::Slowed, Some(reason.to_owned()), None)
                 }
@@ -367,17 +378,20 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_each_success_doubles_what_may_be_under_way() {
+    fn after_a_pause_what_may_be_under_way_doubles_every_second() {
         let mut state = State::default();
         state.take(&failing(true), None, &Retry::default(), now());
-        let later = now() + Duration::from_secs(1);
-        for most in [1, 2, 4, 8, 16] {
-            assert_eq!(state.wait(later, most - 1), None);
-            assert!(state.wait(later, most).is_some());
-            state.take(&Event::Success, None, &Retry::default(), later);
+        let after = |seconds| now() + Duration::from_secs(seconds);
+        state.take(&Event::Success, None, &Retry::default(), after(1));
+        for (seconds, most) in [(1, 2), (2, 4), (3, 8), (4, 16)] {
+            assert_eq!(state.wait(after(seconds), most - 1), None);
+            assert!(state.wait(after(seconds), most).is_some());
+            assert_eq!(state.describe(true, after(seconds)).0, LaneState::Slowed);
         }
-        assert_eq!(state.wait(later, 1000), None);
-        assert_eq!(state.describe(true, later).0, LaneState::Ready);
+        for seconds in [5, 6, 40, 4000] {
+            assert_eq!(state.wait(after(seconds), 1000), None, "{seconds}");
+            assert_eq!(state.describe(true, after(seconds)).0, LaneState::Ready);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The engine as a whole, over a store on disk and a made-up provider: what the pure functions of
 //! `transition` cannot show, because it is about which call is made when.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
+
 mod fake;
 
 use std::{
@@ -414,4 +416,33 @@ async fn another_document_ends_the_wait_for_a_refused_credential() {
     bench.post("grace").await;
     bench.eventually("another", async || (bench.world.calls().len() == 2).then_some(())).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_look_up_ends_a_pause_where_no_create_is_waiting_to() {
+    let world = World::new(|_| Answer::TakesButFails(error(Outcome::Unknown)));
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("a b c d e").await;
+    bench.until(batch, &[Status::Pending]).await;
+    bench
+        .eventually("the lane to be ready", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Ready).then_some(())
+        })
+        .await;
+    assert_eq!(bench.world.calls().len(), 5);
+}
+
+#[tokio::test]
+async fn a_caller_of_many_small_places_sees_all_of_them_served() {
+    let world = World::new(|_| Answer::Takes);
+    let bench = start("max_batch = 2", world).await;
+    let mut batches = Vec::new();
+    for n in 0..15 {
+        batches.push(bench.post_at(&format!("place-{n}"), "ada grace barbara").await);
+    }
+    for batch in batches {
+        assert_eq!(bench.until(batch, ENDS).await, [Status::Pending; 3]);
+    }
+    assert_eq!(bench.world.effects_of("ada"), 15);
 }

@@ -199,41 +199,6 @@ async fn a_second_invite_to_the_same_person_is_answered_as_the_caller_chose() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_is_answered_with_the_same_batch_as_it_is_now() {
-    let api = Api::start().await;
-    let caller = api.caller().await;
-    let body = json!({ "invites": [person("ada@example.org")], "to": "north" });
-    let first = post_with(&caller, &[("idempotency-key", "\"k1\"")], body).await;
-    assert_eq!((first.status.as_u16(), first.header("idempotency-replayed")), (201, ""));
-    let reordered = json!({ "to": "north", "invites": [person("ada@example.org")] });
-    let again = post_with(&caller, &[("idempotency-key", "k1")], reordered).await;
-    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"));
-    assert_eq!(again.body, first.body);
-    let other = json!({ "invites": [person("bob@example.org")] });
-    let reused = post_with(&caller, &[("idempotency-key", "k1")], other.clone()).await;
-    assert_eq!(reused.status, 422);
-    assert_eq!(reused.body["code"], "idempotency-key-reused");
-    let elsewhere = api.caller_with(NewKey { tenant: "other", ..NewKey::default() }).await;
-    let theirs = post_with(&elsewhere, &[("idempotency-key", "k1")], other).await;
-    assert_eq!(theirs.status, 201);
-    let malformed = post_with(&caller, &[("idempotency-key", "a b")], json!({})).await;
-    assert_eq!(
-        (malformed.status.as_u16(), &malformed.body["code"]),
-        (400, &json!("malformed-header"))
-    );
-}
-
-#[tokio::test]
-async fn a_refused_request_is_not_remembered() {
-    let api = Api::start().await;
-    let caller = api.caller().await;
-    let key = [("idempotency-key", "k1")];
-    assert_eq!(post_with(&caller, &key, json!({ "invites": [{}] })).await.status, 422);
-    let body = json!({ "invites": [person("ada@example.org")] });
-    assert_eq!(post_with(&caller, &key, body).await.status, 201);
-}
-
-#[tokio::test]
 async fn a_caller_who_does_not_wait_is_told_where_to_look() {
     let api = Api::start().await;
     let caller = api.caller().await;
@@ -286,20 +251,6 @@ async fn a_key_limited_to_a_provider_cannot_send_elsewhere_however_wrong_the_res
 }
 
 #[tokio::test]
-async fn a_key_limited_to_a_provider_is_not_shown_what_another_key_sent_elsewhere() {
-    let api = Api::start().await;
-    let body = || json!({ "to": "south", "invites": [person("ada@example.org")] });
-    let key = [("idempotency-key", "k1")];
-    let caller = api.caller().await;
-    assert_eq!(post_with(&caller, &key, body()).await.status, 201);
-    for (allowed, status) in [("north", 403), ("south", 200)] {
-        let providers = Some(&[allowed][..]);
-        let limited = api.caller_with(NewKey { providers, ..NewKey::default() }).await;
-        assert_eq!(post_with(&limited, &key, body()).await.status, status);
-    }
-}
-
-#[tokio::test]
 async fn faults_are_found_in_the_order_that_the_contract_gives() {
     let api = Api::start().await;
     let reader = api.caller_with(NewKey { scopes: &["invites:read"], ..NewKey::default() }).await;
@@ -337,20 +288,6 @@ async fn a_provider_takes_no_more_than_its_backlog_and_its_quota() {
     let answer = caller.post(INVITES, another).await;
     assert_eq!((answer.status.as_u16(), &answer.body["code"]), (422, &json!("quota-exceeded")));
     assert_eq!(answer.errors(), [("#/invites", "quota-exceeded")]);
-}
-
-#[tokio::test]
-async fn requests_with_one_key_at_the_same_time_become_one_batch() {
-    let api = Api::start().await;
-    let caller = api.caller().await;
-    let body = || json!({ "invites": [person("ada@example.org")] });
-    let key = [("idempotency-key", "k1")];
-    let posts = (0..8).map(|_| post_with(&caller, &key, body()));
-    let answers = futures::future::join_all(posts).await;
-    let batches: std::collections::BTreeSet<_> =
-        answers.iter().map(|answer| answer.body["batch"]["id"].to_string()).collect();
-    assert_eq!(batches.len(), 1);
-    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
 }
 
 #[tokio::test]

@@ -8,4 +8,5 @@ mod pigeon;
 mod changing;
 mod creating;
 mod reading;
+mod repeating;
 mod service;
