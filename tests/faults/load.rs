@@ -119,7 +119,7 @@ impl Load {
         if let Some(key) = &key {
             known.keyed.insert(key.clone(), (body.clone(), None));
         }
-        Post { key, body, wait: *seed.pick(&["wait=0", "wait=0", "wait=1"]) }
+        Post { key, body, wait: if seed.chance(70) { "wait=0" } else { "wait=1" } }
     }
 
     /// Some requests that were sent in an earlier life, answered or not.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call, Claimed},
-    transition,
+    judge, transition,
 };
 
 const FIRST: Duration = Duration::from_millis(500);
@@ -44,7 +44,7 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         let Some(reply) = look(call, &claimed, &prepared, &context).await else { continue };
         let reply = as_one(reply);
         let now = call.engine.clock.now();
-        let judged = attempt::judge(&call.provider, &call.lane, &claimed, &reply, now);
+        let judged = judge::judge(&call.provider, &call.lane, &claimed, &reply, now);
         attempt::record(&call.engine, &claimed, &judged, &context).await;
         call.lane.wake.notify_one();
         call.lane.doubt.notify_one();

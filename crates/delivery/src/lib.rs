@@ -8,6 +8,8 @@ mod attempt;
 mod engine;
 mod fault;
 mod follow;
+mod inspection;
+mod judge;
 mod lane;
 mod operation;
 mod plan;

@@ -1,11 +1,11 @@
-//! What a person or service asks of one invite or one provider, outside the lanes.
+//! What a person or service asks of one invite, outside the lanes.
 
 use std::sync::Arc;
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, InviteId, ListQuery, Observed, Outcome, Page, ProbeReport, ProviderError,
-    Remote, Status, http::CallContext, sabotage::crash_point,
+    AttemptId, Cause, InviteId, Observed, Outcome, ProviderError, Remote, Status,
+    http::CallContext, sabotage::crash_point,
 };
 use invite_store::{
     AttemptEnd, Change, Changed, Decision, InviteFilter, InviteRecord, InviteState, NewAttempt,
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    Engine, LastProbe, ProviderStatus, attempt, fault,
+    Engine, attempt, fault,
     lane::{Lane, LastError},
     transition,
 };
@@ -82,7 +82,7 @@ pub enum OperationError {
     Store(#[from] invite_store::Error),
 }
 
-type Result<T, E = OperationError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = OperationError> = std::result::Result<T, E>;
 
 impl Engine {
     /// Asks the provider for the present state. An invite that the provider cannot know anything
@@ -234,77 +234,8 @@ impl Engine {
         Ok(invite)
     }
 
-    /// What the provider itself lists.
-    ///
-    /// # Errors
-    /// The provider is not configured, offers no list, refused or did not answer.
-    pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
-        let provider = self.provider(provider)?;
-        let lane = self.0.lane(&provider.name);
-        lane.take_token(&provider.limits).await;
-        let context = CallContext::new(provider.limits.timeout);
-        let started = Instant::now();
-        let page = provider.adapter.list(&context, query).await;
-        note(self, &lane, "list", started, page.as_ref().err());
-        page.map_err(|error| provider_error(&provider, error))
-    }
-
-    /// Checks a provider's credential without side effects.
-    ///
-    /// # Errors
-    /// The provider is not configured, refused or did not answer.
-    pub async fn probe(&self, provider: &str) -> Result<ProbeReport> {
-        let provider = self.provider(provider)?;
-        let lane = self.0.lane(&provider.name);
-        lane.take_token(&provider.limits).await;
-        let context = CallContext::new(provider.limits.timeout);
-        let report = provider.adapter.probe(&context).await;
-        let (ok, detail) = match &report {
-            Ok(report) => (true, report.detail.clone()),
-            Err(error) => (false, error.message.clone()),
-        };
-        let at = self.0.clock.now();
-        lane.with_state(|state| state.last_probe = Some(LastProbe { at, ok, detail }));
-        report.map_err(|error| provider_error(&provider, error))
-    }
-
-    /// How a provider is doing; `None` if it is not configured.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn provider_status(
-        &self,
-        name: &str,
-    ) -> Result<Option<ProviderStatus>, invite_store::Error> {
-        let Some(provider) = self.0.live.current().provider(name).cloned() else {
-            return Ok(None);
-        };
-        let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
-        let lane = self.0.lane(name);
-        let now = self.0.clock.now();
-        Ok(Some(lane.with_state(|state| {
-            let (lane_state, reason, until) = state.describe(provider.enabled, now);
-            ProviderStatus {
-                state: lane_state,
-                reason,
-                until,
-                queued: counts.get(&Status::Queued).copied().unwrap_or(0),
-                in_flight: lane.in_flight(),
-                live: counts.values().sum(),
-                last_error: state.last_error.clone(),
-                outcomes: state.outcomes.clone(),
-                credentials: provider.adapter.credential().usage(),
-                last_probe: state.last_probe.clone(),
-            }
-        })))
-    }
-
     async fn find(&self, id: InviteId) -> Result<InviteRecord> {
         self.0.store.invite(id).await?.ok_or(OperationError::NotFound)
-    }
-
-    fn provider(&self, name: &str) -> Result<Arc<Provider>> {
-        self.0.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
     }
 
     fn provider_of(&self, invite: &InviteRecord) -> Result<Arc<Provider>> {
@@ -439,7 +370,7 @@ fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
     OperationError::Unsupported { kind: provider.kind.name().to_owned(), operation }
 }
 
-fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
+pub(crate) fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
     match error.cause {
         Cause::PairingUnproven => OperationError::PairingUnproven,
         _ => OperationError::Provider { provider: provider.name.clone(), error },
@@ -450,7 +381,7 @@ fn outcome(error: Option<&ProviderError>) -> &'static str {
     error.map_or("succeeded", |error| error.outcome.as_str())
 }
 
-fn note(
+pub(crate) fn note(
     engine: &Engine,
     lane: &Lane,
     operation: &'static str,

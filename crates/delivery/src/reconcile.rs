@@ -4,27 +4,33 @@
 //! time, or repeats the frozen bytes where the provider takes equal bytes as one call. What an answer
 //! means for an invite is decided in [`crate::transition::look`].
 
+mod case;
+mod second_effects;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Cause, Destination, Doubt, InviteId, Observed, Outcome, PreparedCall, ProviderError,
-    Recipient, Sighting, Status,
+    Sighting, Status,
     http::{CallContext, Exchange},
-    random,
     sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, AttemptView, Change, Changed, InviteRecord, NewAttempt};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    attempt::{self, recipient},
+    attempt,
     engine::{Inner, contain},
     fault,
-    lane::{self, Event, Lane},
+    lane::{Event, Lane},
     transition::{self, Lookup, Verdict},
 };
+
+pub(crate) use second_effects::find_second_effects;
+
+use case::{Case, gather};
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
@@ -32,17 +38,6 @@ const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
 const UNKNOWN: &str = Outcome::Unknown.as_str();
 /// Invites looked up at once.
 const AT_ONCE: u32 = 500;
-
-/// One call in doubt, with all of its invites.
-struct Case {
-    attempt: AttemptId,
-    call: Option<PreparedCall>,
-    started_at: Timestamp,
-    first_attempt_at: Timestamp,
-    /// In the order of the call.
-    invites: Vec<InviteRecord>,
-    recipients: Vec<Recipient>,
-}
 
 /// What was learnt of a case.
 struct Answer {
@@ -140,39 +135,6 @@ async fn heed(
     }
     lane.with_state(|state| state.take(&event, error, &provider.limits.retry, now));
     Ok(())
-}
-
-async fn gather(
-    engine: &Inner,
-    destination: &Destination,
-    due: Vec<InviteRecord>,
-) -> Result<Vec<Case>, invite_store::Error> {
-    let mut cases: BTreeMap<AttemptId, Case> = BTreeMap::new();
-    for invite in due.into_iter().filter(|invite| invite.destination.as_ref() == Some(destination))
-    {
-        let Some(attempt) = invite.state.holder else { continue };
-        if cases.contains_key(&attempt) {
-            continue;
-        }
-        let attempts = engine.store.attempts(invite.id).await?;
-        let first = attempts.iter().find(|view| view.operation == "create");
-        let Some(view) = attempts.iter().find(|view| view.id == attempt) else { continue };
-        let invites = engine.store.attempt_invites(attempt).await?;
-        let (invites, recipients) =
-            invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
-        cases.insert(
-            attempt,
-            Case {
-                attempt,
-                call: view.call.clone(),
-                started_at: view.started_at,
-                first_attempt_at: first.map_or(view.started_at, |view| view.started_at),
-                invites,
-                recipients,
-            },
-        );
-    }
-    Ok(cases.into_values().collect())
 }
 
 /// Equal bytes are one call there, and still will be when they arrive.
@@ -447,59 +409,6 @@ fn record_change(
     }
 }
 
-/// Looks for effects of earlier calls of invites that were sent again: there should be none.
-pub(crate) async fn find_second_effects(
-    engine: &Inner,
-    lane: &Lane,
-    provider: &Provider,
-    destination: &Destination,
-    invites: &[InviteRecord],
-) -> Result<(), invite_store::Error> {
-    let mut cases = Vec::new();
-    for invite in invites.iter().filter(|i| i.state.attempt_count > 1 && !i.state.duplicate_effect)
-    {
-        let attempts = engine.store.attempts(invite.id).await?;
-        let is_unknown = |view: &&AttemptView| view.outcome.as_deref() == Some(UNKNOWN);
-        let mut calls = attempts.iter().filter(|view| view.call.is_some()).filter(is_unknown);
-        let (Some(first), Some(recipient)) = (calls.next(), recipient(invite)) else { continue };
-        cases.push(Case {
-            attempt: first.id,
-            call: first.call.clone(),
-            started_at: first.started_at,
-            first_attempt_at: first.started_at,
-            invites: vec![invite.clone()],
-            recipients: vec![recipient],
-        });
-    }
-    if cases.is_empty() {
-        return Ok(());
-    }
-    let doubts = cases.iter().filter_map(Case::doubt).collect();
-    let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
-    let (Ok(seen), _) = search(lane, provider, lookup).await else { return Ok(()) };
-    let mut awaited = Vec::with_capacity(cases.len());
-    for invite in cases.iter().flat_map(|case| &case.invites) {
-        awaited.push(lane::in_doubt_to(engine, invite, None).await?.is_some());
-    }
-    // In this order, so that what is not awaited any more is held.
-    let held = engine.store.find_held(destination, &refs(&seen)).await?;
-    for ((case, sightings), awaited) in cases.iter().zip(&seen).zip(awaited) {
-        let free =
-            |seen: &Observed| seen.provider_ref.as_ref().is_some_and(|id| !held.contains_key(id));
-        if awaited || !sightings.iter().any(|sighting| sighting.exact.iter().any(free)) {
-            continue;
-        }
-        let ids: Vec<InviteId> = case.invites.iter().map(|invite| invite.id).collect();
-        let change = Change::of(ids, |_, _: &InviteRecord, state: &mut _, _: Timestamp| {
-            transition::report_duplicate(state)
-        });
-        if let Changed::Written(after) = engine.store.change(change).await? {
-            attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
-        }
-    }
-    Ok(())
-}
-
 /// Queues invites again whose attempt never had a call to send.
 async fn release(
     engine: &Arc<Inner>,
@@ -516,52 +425,4 @@ async fn release(
     engine.store.change(change).await?;
     lane.wake.notify_one();
     Ok(())
-}
-
-impl Case {
-    fn doubt(&self) -> Option<Doubt> {
-        let known = self.invites.iter().find(|i| !i.state.provider_data.is_empty());
-        Some(Doubt {
-            call: self.call.clone()?,
-            recipients: self.recipients.clone(),
-            first_attempt_at: self.first_attempt_at,
-            started_at: self.started_at,
-            data: known.map(|invite| invite.state.provider_data.clone()).unwrap_or_default(),
-        })
-    }
-
-    /// What each invite's look-up goes by. A call of several that turns out absent or refused is
-    /// halved.
-    fn lookups(
-        &self,
-        engine: &Inner,
-        provider: &Provider,
-        began: Timestamp,
-        verdicts: &[Verdict],
-    ) -> Vec<Lookup> {
-        let appeared = |verdict: &Verdict| matches!(verdict, Verdict::Exists(_));
-        let in_doubt = |invite: &InviteRecord| {
-            invite.state.status == Status::Unknown && invite.state.holder == Some(self.attempt)
-        };
-        let disturbed = self
-            .invites
-            .iter()
-            .zip(verdicts)
-            .any(|(invite, verdict)| in_doubt(invite) && appeared(verdict));
-        let n = self.invites.len();
-        let groups = attempt::halves(n);
-        let lookup = |i: usize| Lookup {
-            holder: self.attempt,
-            began,
-            disturbed,
-            group: groups.get(i).cloned().flatten(),
-            settle: engine.settings.settle,
-            timeout: provider.limits.timeout,
-            retry: provider.limits.retry,
-            fraction: random::fraction(),
-            unsolved: fault::unsolved(&provider.name),
-            exhausted: fault::exhausted(),
-        };
-        (0..n).map(lookup).collect()
-    }
 }

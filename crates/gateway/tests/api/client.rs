@@ -35,7 +35,7 @@ enabled = false
 [providers.full]
 kind = "pigeon"
 base_url = "https://full.example"
-limits = { max_backlog = 1, quota = 1 }
+limits = { max_backlog = 1, quota = 2 }
 
 [[routes]]
 name = "both"

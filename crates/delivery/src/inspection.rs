@@ -1,0 +1,84 @@
+//! What a person asks of a provider as a whole: how it is doing, whether its credential is good, and
+//! what it lists.
+
+use std::sync::Arc;
+
+use invite_config::Provider;
+use invite_core::{ListQuery, Page, ProbeReport, Status, http::CallContext};
+use tokio::time::Instant;
+
+use crate::{
+    Engine, LastProbe, OperationError, ProviderStatus,
+    operation::{Result, note, provider_error},
+};
+
+impl Engine {
+    /// What the provider itself lists.
+    ///
+    /// # Errors
+    /// The provider is not configured, offers no list, refused or did not answer.
+    pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
+        let provider = self.provider(provider)?;
+        let lane = self.0.lane(&provider.name);
+        lane.take_token(&provider.limits).await;
+        let context = CallContext::new(provider.limits.timeout);
+        let started = Instant::now();
+        let page = provider.adapter.list(&context, query).await;
+        note(self, &lane, "list", started, page.as_ref().err());
+        page.map_err(|error| provider_error(&provider, error))
+    }
+
+    /// Checks a provider's credential without side effects.
+    ///
+    /// # Errors
+    /// The provider is not configured, refused or did not answer.
+    pub async fn probe(&self, provider: &str) -> Result<ProbeReport> {
+        let provider = self.provider(provider)?;
+        let lane = self.0.lane(&provider.name);
+        lane.take_token(&provider.limits).await;
+        let context = CallContext::new(provider.limits.timeout);
+        let report = provider.adapter.probe(&context).await;
+        let (ok, detail) = match &report {
+            Ok(report) => (true, report.detail.clone()),
+            Err(error) => (false, error.message.clone()),
+        };
+        let at = self.0.clock.now();
+        lane.with_state(|state| state.last_probe = Some(LastProbe { at, ok, detail }));
+        report.map_err(|error| provider_error(&provider, error))
+    }
+
+    /// How a provider is doing; `None` if it is not configured.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn provider_status(
+        &self,
+        name: &str,
+    ) -> Result<Option<ProviderStatus>, invite_store::Error> {
+        let Some(provider) = self.0.live.current().provider(name).cloned() else {
+            return Ok(None);
+        };
+        let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
+        let lane = self.0.lane(name);
+        let now = self.0.clock.now();
+        Ok(Some(lane.with_state(|state| {
+            let (lane_state, reason, until) = state.describe(provider.enabled, now);
+            ProviderStatus {
+                state: lane_state,
+                reason,
+                until,
+                queued: counts.get(&Status::Queued).copied().unwrap_or(0),
+                in_flight: lane.in_flight(),
+                live: counts.values().sum(),
+                last_error: state.last_error.clone(),
+                outcomes: state.outcomes.clone(),
+                credentials: provider.adapter.credential().usage(),
+                last_probe: state.last_probe.clone(),
+            }
+        })))
+    }
+
+    fn provider(&self, name: &str) -> Result<Arc<Provider>> {
+        self.0.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
+    }
+}

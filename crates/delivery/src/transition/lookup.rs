@@ -1,0 +1,146 @@
+//! What a look-up means for an invite whose effect is not known.
+
+use std::time::Duration;
+
+use invite_core::{AttemptId, Observed, Retry, Status};
+use invite_store::{Decision, InviteState};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Settlement, apply, describe, settle};
+
+/// How long look-ups go on before a person has to look.
+pub const LOOK_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// What a look-up says of one invite.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It exists at the provider, or the provider is still working on it (`Sending`).
+    Exists(Box<Observed>),
+    /// The provider ended the call without effect, and says why.
+    Refused(Value),
+    /// Everything that could show it was seen, and it is not there.
+    Absent,
+    /// Nothing was learnt.
+    CannotTell,
+}
+
+/// What a look-up goes by.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The attempt whose effect is not known.
+    pub holder: AttemptId,
+    /// When the look-up began.
+    pub began: Timestamp,
+    /// Another invite of the same call has appeared, so its effect was still on its way.
+    pub disturbed: bool,
+    /// The group that the invite's next calls are confined to, should it be absent or refused; none
+    /// for an invite that was alone in its call.
+    pub group: Option<String>,
+    /// Between two look-ups that find it absent, and before the first that counts.
+    pub settle: Duration,
+    /// The longest that the call may have been under way.
+    pub timeout: Duration,
+    /// How often calls are made, and how look-ups back off.
+    pub retry: Retry,
+    /// Spreads waits out, 0 to 1.
+    pub fraction: f64,
+    /// Recorded when look-ups end without an answer.
+    pub unsolved: Value,
+    /// Recorded when it was found absent too often.
+    pub exhausted: Value,
+}
+
+/// Applies what a look-up says. *Exists* is believed when seen; *absent* only when two look-ups say
+/// so, at least `settle` apart, the first of them begun at least `settle` and the time-out after the
+/// call ended.
+pub fn look(
+    state: &mut InviteState,
+    lookup: &Lookup,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Decision {
+    if state.status != Status::Unknown || state.holder != Some(lookup.holder) {
+        let held_by_another = state.holder.is_some_and(|holder| holder != lookup.holder);
+        return match verdict {
+            // It may be that other attempt's effect, which will be told of.
+            Verdict::Exists(_) if held_by_another => Decision::Keep,
+            Verdict::Exists(observed) => {
+                settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
+            }
+            _ => Decision::Keep,
+        };
+    }
+    match verdict {
+        Verdict::Exists(observed) if observed.status == Status::Sending => {
+            describe(state, observed, now);
+            look_again(state, lookup, now);
+        }
+        Verdict::Exists(observed) => {
+            return apply(state, &Settlement::Exists(observed.clone()), now);
+        }
+        // One of several may be at fault for all of them.
+        Verdict::Refused(error) => {
+            let settlement = match &lookup.group {
+                Some(_) => Settlement::Again { at: None, group: lookup.group.clone() },
+                None => Settlement::Failed(error.clone()),
+            };
+            return apply(state, &settlement, now);
+        }
+        Verdict::Absent if is_believable(state, lookup) => {
+            // What a call of several came to is no attempt of each of them: it is halved.
+            state.found_absent += u32::from(lookup.group.is_none());
+            let is_exhausted =
+                lookup.group.is_none() && state.found_absent >= lookup.retry.max_attempts;
+            let settlement = if is_exhausted {
+                Settlement::Failed(lookup.exhausted.clone())
+            } else {
+                Settlement::Again { at: None, group: lookup.group.clone() }
+            };
+            return apply(state, &settlement, now);
+        }
+        Verdict::Absent | Verdict::CannotTell => {
+            if lookup.disturbed {
+                state.ended_at = Some(now);
+                state.absent_since = None;
+            } else if matches!(verdict, Verdict::Absent) && lookup.began >= countable(state, lookup)
+            {
+                state.absent_since = state.absent_since.or(Some(lookup.began));
+            }
+            look_again(state, lookup, now);
+        }
+    }
+    Decision::Write
+}
+
+/// The earliest beginning of a look-up that counts.
+fn countable(state: &InviteState, lookup: &Lookup) -> Timestamp {
+    later(state.ended_at.unwrap_or(lookup.began), lookup.settle + lookup.timeout)
+}
+
+fn is_believable(state: &InviteState, lookup: &Lookup) -> bool {
+    !lookup.disturbed
+        && state.absent_since.is_some_and(|since| lookup.began >= later(since, lookup.settle))
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// Look-ups back off, but none is later than the next moment at which it may decide something.
+fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
+    state.lookups += 1;
+    let backoff = later(now, lookup.retry.backoff(state.lookups, lookup.fraction));
+    let decisive = match state.absent_since {
+        Some(since) => later(since, lookup.settle),
+        None => countable(state, lookup),
+    };
+    let next = if decisive > now { backoff.min(decisive) } else { backoff };
+    let since_doubt = state.ended_at.unwrap_or(now);
+    if now >= later(since_doubt, LOOK_FOR) {
+        state.next_attempt_at = None;
+        state.error = Some(lookup.unsolved.clone());
+    } else {
+        state.next_attempt_at = Some(next);
+    }
+}
