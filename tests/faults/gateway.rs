@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use crate::plan::Ending;
 
@@ -129,7 +129,9 @@ impl Gateway {
         command.args(["serve", "--ready-file", READY]).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap();
         let began = Instant::now();
+        let mut looks = interval(Duration::from_millis(10));
         loop {
+            looks.tick().await;
             if child.try_wait().unwrap().is_some() {
                 return (child, false);
             }
@@ -139,7 +141,6 @@ impl Gateway {
                 return (child, true);
             }
             assert!(began.elapsed() < START, "the gateway does not start within {START:?}");
-            sleep(Duration::from_millis(10)).await;
         }
     }
 

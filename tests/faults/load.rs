@@ -9,7 +9,7 @@ use futures::future::join_all;
 use invite_tests::person;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, interval_at};
 
 use crate::gateway::Gateway;
 use crate::providers::Providers;
@@ -66,7 +66,7 @@ impl Load {
         let posting = posts.into_iter().map(|post| {
             let pause = Duration::from_millis(seed.below(SPREAD) as u64);
             async move {
-                sleep(pause).await;
+                come_at(pause).await;
                 self.send(gateway, post).await;
             }
         });
@@ -75,7 +75,7 @@ impl Load {
             let pause = Duration::from_millis(100 + seed.below(SPREAD) as u64);
             let own = Seed::new(seed.next(), 0);
             async move {
-                sleep(pause).await;
+                come_at(pause).await;
                 self.change(gateway, providers, own).await;
             }
         });
@@ -230,4 +230,10 @@ impl Load {
             }
         }
     }
+}
+
+/// Callers come when they come: not all at once, and at moments that the seed chooses.
+async fn come_at(moment: Duration) {
+    let first = Instant::now() + moment;
+    interval_at(first, Duration::from_secs(1)).tick().await;
 }

@@ -11,7 +11,7 @@ use futures::stream;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::process::Child;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::audit::Audit;
 use crate::gateway::{Gateway, kill, plain_client};
@@ -180,7 +180,9 @@ impl Round<'_> {
 /// organization says yes or no to what waits for an approval.
 async fn settle(gateway: &Gateway, providers: &Providers, seed: &mut Seed) {
     let began = Instant::now();
+    let mut looks = interval(Duration::from_millis(100));
     while began.elapsed() < CALM {
+        looks.tick().await;
         let open = gateway.invites(&UNSETTLED).await;
         if open.as_ref().is_ok_and(Vec::is_empty) {
             return;
@@ -193,7 +195,6 @@ async fn settle(gateway: &Gateway, providers: &Providers, seed: &mut Seed) {
             // Asked again in the next turn if it was in vain.
             let _ = gateway.ask(Method::POST, &path, &[], None).await;
         }
-        sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -235,14 +235,15 @@ impl HttpClient {
         if context.offline {
             return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
         }
-        let left = Arc::new(AtomicBool::new(request.body.is_empty()));
+        let phase = if request.body.is_empty() { LEFT } else { WAITING };
+        let phase = Arc::new(AtomicU8::new(phase));
         let mut exchange = Exchange {
             target: target(&request),
             request: text(&request.body),
             ..Exchange::default()
         };
         let recorded = request.recorded;
-        let attempt = self.attempt(request, left.clone(), &mut exchange);
+        let attempt = self.attempt(request, phase.clone(), &mut exchange);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure { connecting: false, text: "no answer in time".into() }),
@@ -252,8 +253,10 @@ impl HttpClient {
         }
         let result = result.map_err(|failure| {
             // A body that was never asked for means that no byte was written: the connection asks
-            // for it while it writes the head. Without a body only a failure to connect is proof.
-            let not_sent = failure.connecting || !left.load(Ordering::Acquire);
+            // for it while it writes the head, and from now on gets none. Without a body only a
+            // failure to connect is proof.
+            let abandoned = phase.swap(ABANDONED, Ordering::AcqRel) == WAITING;
+            let not_sent = failure.connecting || abandoned;
             let outcome = if not_sent { Outcome::NotSent } else { Outcome::Unknown };
             let message = format!("{}: {}", exchange.target_path(), failure.text);
             ProviderError { http_status: exchange.status, ..ProviderError::new(outcome, message) }
@@ -268,14 +271,14 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: Request,
-        left: Arc<AtomicBool>,
+        phase: Arc<AtomicU8>,
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
         let cap = request.body_cap;
         let credentials = credentials(&request.headers);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
-            let body = WatchedBody { bytes: Some(request.body), left };
+            let body = WatchedBody { bytes: Some(request.body), phase };
             builder = builder.body(reqwest::Body::wrap(body));
         }
         let mut reply = builder.send().await.map_err(|error| Failure {
@@ -343,22 +346,35 @@ impl Exchange {
     }
 }
 
-/// A body that notes when the connection first asks for it.
+/// The connection has not asked for the body yet.
+const WAITING: u8 = 0;
+/// A byte may have left.
+const LEFT: u8 = 1;
+/// The attempt was given up before any byte left: none may leave any more.
+const ABANDONED: u8 = 2;
+
+/// A body that notes when the connection first asks for it, and that gives nothing once the attempt
+/// was given up.
 struct WatchedBody {
     bytes: Option<Bytes>,
-    left: Arc<AtomicBool>,
+    phase: Arc<AtomicU8>,
 }
 
 impl Body for WatchedBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.left.store(true, Ordering::Release);
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+        let phase = &self.phase;
+        match phase.compare_exchange(WAITING, LEFT, Ordering::AcqRel, Ordering::Acquire) {
+            Err(ABANDONED) => {
+                Poll::Ready(Some(Err(std::io::Error::other("the attempt was given up"))))
+            }
+            _ => Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -460,6 +476,14 @@ mod tests {
             let _ = stream.read(&mut [0; 512]).await;
         });
         assert_eq!(post(url.await, SECOND, 9).await.0.unwrap_err().outcome, Outcome::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_body_of_an_attempt_that_was_given_up_is_never_handed_out() {
+        let phase = Arc::new(AtomicU8::new(ABANDONED));
+        let mut body = WatchedBody { bytes: Some(Bytes::from_static(b"{}")), phase };
+        let polled = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        assert!(polled.unwrap().is_err());
     }
 
     async fn answer(mut stream: TcpStream, text: &str) {

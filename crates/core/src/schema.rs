@@ -158,8 +158,14 @@ fn not_one_of(at: &str, value: &Value, words: &[&str]) -> Fault {
     }
 }
 
+/// The longest name that something is suggested for: likeness is costly to tell of long ones.
+const LONGEST_NAME: usize = 64;
+
 /// The candidate most like `name`, if any is like it at all.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))

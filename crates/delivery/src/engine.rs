@@ -154,12 +154,17 @@ impl Engine {
         crash_point("accept-before-commit");
         let acceptance = self.0.store.accept(batch, crate::fault::duplicate).await;
         crash_point("accept-after-commit");
-        for (provider, count) in new {
+        let nothing = BTreeMap::new();
+        let queued = match &acceptance {
+            Ok(Acceptance::Accepted { queued, .. }) => queued,
+            _ => &nothing,
+        };
+        for (provider, reserved) in new {
             let lane = self.0.lane(&provider);
-            match &acceptance {
-                Ok(Acceptance::Accepted(_)) => lane.wake.notify_one(),
-                _ => lane.queue_shrank(count),
-            }
+            let queued = queued.get(&provider).copied().unwrap_or(0);
+            // Duplicates took room and did not need it.
+            lane.queue_shrank(reserved.saturating_sub(queued));
+            lane.wake.notify_one();
         }
         Ok(acceptance?)
     }

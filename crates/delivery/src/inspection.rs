@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use invite_config::Provider;
-use invite_core::{ListQuery, Page, ProbeReport, Status, http::CallContext};
+use invite_core::{
+    ListQuery, Outcome, Page, ProbeReport, ProviderError, Status, http::CallContext,
+};
 use tokio::time::Instant;
 
 use crate::{
-    Engine, LastProbe, OperationError, ProviderStatus,
-    operation::{Result, note, provider_error},
+    Engine, LastError, LastProbe, OperationError, ProviderStatus, attempt,
+    lane::Lane,
+    operation::{Result, outcome, provider_error},
 };
 
 impl Engine {
@@ -80,5 +83,33 @@ impl Engine {
 
     fn provider(&self, name: &str) -> Result<Arc<Provider>> {
         self.0.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
+    }
+}
+
+/// Tells lane, metrics and log how a call went.
+pub(crate) fn note(
+    engine: &Engine,
+    lane: &Lane,
+    operation: &'static str,
+    started: Instant,
+    error: Option<&ProviderError>,
+) {
+    let outcome = outcome(error);
+    attempt::count(&lane.name, operation, outcome, started.elapsed());
+    lane.with_state(|state| {
+        *state.outcomes.entry(outcome).or_default() += 1;
+        if let Some(error) = error {
+            state.last_error = Some(LastError {
+                at: engine.0.clock.now(),
+                operation: operation.to_owned(),
+                outcome: error.outcome,
+                message: error.message.clone(),
+                code: error.code.clone(),
+                http_status: error.http_status,
+            });
+        }
+    });
+    if let Some(error) = error.filter(|error| error.outcome != Outcome::Rejected) {
+        tracing::warn!(provider.name = lane.name, operation, %error, "a provider did not answer as it should");
     }
 }

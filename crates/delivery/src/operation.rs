@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, InviteId, Observed, Outcome, ProviderError, Remote, Status,
-    http::CallContext, sabotage::crash_point,
+    AttemptId, Cause, InviteId, Observed, ProviderError, Remote, Status, http::CallContext,
+    sabotage::crash_point,
 };
 use invite_store::{
     AttemptEnd, Change, Changed, Decision, InviteFilter, InviteRecord, InviteState, NewAttempt,
@@ -13,11 +13,7 @@ use invite_store::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{
-    Engine, attempt, fault,
-    lane::{Lane, LastError},
-    transition,
-};
+use crate::{Engine, attempt, fault, inspection::note, transition};
 
 /// Why something asked of an invite or a provider was not done.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +100,7 @@ impl Engine {
         if invite.state.status == Status::Unknown {
             return self.look_now(&invite).await;
         }
-        if !asked {
+        if !asked || !is_known_there(&invite) {
             return Ok(invite);
         }
         let provider = self.provider_of(&invite)?;
@@ -141,6 +137,9 @@ impl Engine {
                     transition::decide_unknown(state, to, error.clone())
                 })
                 .await;
+        }
+        if invite.provider.is_none() {
+            return Err(OperationError::AlreadyFinal { status });
         }
         let provider = self.provider_of(&invite)?;
         if !provider.adapter.capabilities().update_status.contains(&to) {
@@ -185,6 +184,9 @@ impl Engine {
         let provider = self.provider_of(&invite)?;
         if !provider.adapter.capabilities().revoke {
             return Err(unsupported(&provider, "withdraw an invite"));
+        }
+        if !is_known_there(&invite) {
+            return Err(OperationError::PairingUnproven);
         }
         let invite = self.decide(&invite, |state, _| transition::expect_withdrawal(state)).await?;
         let remote = remote(&invite, self.index_in_call(&invite).await?)?;
@@ -352,6 +354,12 @@ impl Engine {
     }
 }
 
+/// The provider can be asked about it: it has an id there, or will have one once it is approved. One
+/// that a person found there has none here.
+pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
+    invite.state.provider_ref.is_some() || invite.state.status == Status::AwaitingApproval
+}
+
 fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
     Ok(Remote {
         destination: attempt::destination(invite).ok_or(OperationError::NeverBound)?,
@@ -377,33 +385,6 @@ pub(crate) fn provider_error(provider: &Provider, error: ProviderError) -> Opera
     }
 }
 
-fn outcome(error: Option<&ProviderError>) -> &'static str {
+pub(crate) fn outcome(error: Option<&ProviderError>) -> &'static str {
     error.map_or("succeeded", |error| error.outcome.as_str())
-}
-
-pub(crate) fn note(
-    engine: &Engine,
-    lane: &Lane,
-    operation: &'static str,
-    started: Instant,
-    error: Option<&ProviderError>,
-) {
-    let outcome = outcome(error);
-    attempt::count(&lane.name, operation, outcome, started.elapsed());
-    lane.with_state(|state| {
-        *state.outcomes.entry(outcome).or_default() += 1;
-        if let Some(error) = error {
-            state.last_error = Some(LastError {
-                at: engine.0.clock.now(),
-                operation: operation.to_owned(),
-                outcome: error.outcome,
-                message: error.message.clone(),
-                code: error.code.clone(),
-                http_status: error.http_status,
-            });
-        }
-    });
-    if let Some(error) = error.filter(|error| error.outcome != Outcome::Rejected) {
-        tracing::warn!(provider.name = lane.name, operation, %error, "a provider did not answer as it should");
-    }
 }

@@ -5,14 +5,14 @@
 //! means for an invite is decided in [`crate::transition::look`].
 
 mod case;
+mod search;
 mod second_effects;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, Destination, Doubt, InviteId, Observed, Outcome, PreparedCall, ProviderError,
-    Sighting, Status,
+    AttemptId, Cause, Destination, Doubt, Outcome, PreparedCall, ProviderError,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
@@ -31,6 +31,7 @@ use crate::{
 pub(crate) use second_effects::find_second_effects;
 
 use case::{Case, gather};
+use search::{refs, search, verdicts};
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
@@ -269,65 +270,6 @@ async fn look_up(
         record(engine, lane, provider, revision, case, answer).await?;
     }
     Ok(())
-}
-
-/// Asks page by page; each request has its own time-out and takes its own token.
-async fn search(
-    lane: &Lane,
-    provider: &Provider,
-    lookup: invite_core::Lookup,
-) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Option<Exchange>) {
-    let mut reconciliation = provider.adapter.reconcile(lookup);
-    loop {
-        lane.take_token(&provider.limits).await;
-        let context = CallContext::new(provider.limits.timeout);
-        crash_point("reconcile-before-request");
-        let step = reconciliation.step(&context).await;
-        crash_point("reconcile-after-reply");
-        let exchange = context.exchanges().pop();
-        match step {
-            Ok(None) => {}
-            Ok(Some(seen)) => return (Ok(seen), exchange),
-            Err(error) => return (Err(error), exchange),
-        }
-    }
-}
-
-fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
-    let of = |sighting: &Sighting| {
-        let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
-        exact.chain(sighting.near.iter().cloned()).collect::<Vec<_>>()
-    };
-    seen.iter().flatten().flat_map(of).collect()
-}
-
-/// What ours do not hold decides.
-fn verdicts(
-    provider: &Provider,
-    case: &Case,
-    sightings: &[Sighting],
-    held: &BTreeMap<String, InviteId>,
-) -> Vec<Verdict> {
-    let verdict = |(i, invite): (usize, &InviteRecord)| {
-        let Some(sighting) = sightings.get(i) else { return Verdict::CannotTell };
-        let is_free = |id: &str| held.get(id).is_none_or(|holder| *holder == invite.id);
-        let free = |seen: &&Observed| seen.provider_ref.as_deref().is_none_or(is_free);
-        let mut exact: Vec<&Observed> = sighting.exact.iter().filter(free).collect();
-        exact.sort_by_key(|seen| seen.created_at);
-        match exact.first() {
-            Some(seen) if seen.status == Status::Failed => {
-                let refused =
-                    ProviderError::new(Outcome::Rejected, "the provider ended it without effect");
-                let error = seen.failure.as_ref().unwrap_or(&refused);
-                Verdict::Refused(fault::refused(Some(&provider.name), error))
-            }
-            Some(seen) => Verdict::Exists(Box::new((*seen).clone())),
-            None if sighting.near.iter().any(|id| is_free(id)) => Verdict::CannotTell,
-            None if sighting.complete => Verdict::Absent,
-            None => Verdict::CannotTell,
-        }
-    };
-    case.invites.iter().enumerate().map(verdict).collect()
 }
 
 /// Stores what was learnt, as an attempt of its own.

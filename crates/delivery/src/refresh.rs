@@ -21,7 +21,7 @@ use crate::{
     Engine, attempt,
     engine::{Inner, contain},
     lane::Lane,
-    reconcile, transition,
+    operation, reconcile, transition,
 };
 
 /// Invites taken on at once.
@@ -86,8 +86,11 @@ async fn round(
             if is_paused() {
                 return Ok(());
             }
-            if let Err(error) = engine.refresh(invite.id).await {
+            let asked = engine.refresh(invite.id).await;
+            if let Err(error) = &asked {
                 tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
+            }
+            if asked.is_err() || !operation::is_known_there(&invite) {
                 // Asked in vain: it is its turn again when the others have had theirs.
                 touch(inner, &invite).await?;
             }

@@ -129,7 +129,7 @@ async fn answer(
     preferences: Preferences,
 ) -> Result<Response, Problem> {
     let (id, is_replay) = match acceptance {
-        Acceptance::Accepted(id) => (id, false),
+        Acceptance::Accepted { batch, .. } => (batch, false),
         Acceptance::Replayed(id) => (id, true),
         Acceptance::KeyReused => {
             let detail = "this Idempotency-Key was used with another body; use a new key";

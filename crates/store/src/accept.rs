@@ -116,10 +116,15 @@ pub enum OnDuplicate {
 }
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acceptance {
     /// It is stored.
-    Accepted(BatchId),
+    Accepted {
+        /// As this batch.
+        batch: BatchId,
+        /// How many of its invites are queued, by provider: without duplicates and refused ones.
+        queued: BTreeMap<String, usize>,
+    },
     /// The same request was accepted before, as this batch.
     Replayed(BatchId),
     /// The key belongs to another request.
@@ -205,7 +210,13 @@ async fn accept(
     }
     insert_batch(connection, now, batch, &duplicates).await?;
     insert_invites(connection, &invites).await?;
-    Ok(Acceptance::Accepted(batch.id))
+    let mut queued: BTreeMap<String, usize> = BTreeMap::new();
+    for invite in invites.iter().filter(|invite| invite.state.status == Status::Queued) {
+        if let Some(provider) = &invite.provider {
+            *queued.entry(provider.clone()).or_default() += 1;
+        }
+    }
+    Ok(Acceptance::Accepted { batch: batch.id, queued })
 }
 
 /// Destination and canonical address.

@@ -111,7 +111,7 @@ impl Bench {
         let names = names.split(' ').enumerate();
         let new = batch(names.map(|(index, name)| item(name, scope, index)).collect());
         match self.engine.accept(new).await.unwrap() {
-            Acceptance::Accepted(id) => id,
+            Acceptance::Accepted { batch, .. } => batch,
             other => panic!("{other:?}"),
         }
     }

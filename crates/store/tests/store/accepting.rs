@@ -275,7 +275,7 @@ async fn racing_stores_accept_one_request_per_key(db: &Db) {
     let accepted: Vec<_> = answers
         .iter()
         .filter_map(|answer| match answer {
-            Acceptance::Accepted(id) => Some(*id),
+            Acceptance::Accepted { batch, .. } => Some(*batch),
             _ => None,
         })
         .collect();
