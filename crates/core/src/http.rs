@@ -4,24 +4,22 @@
 //! over all of it. Its errors say whether a byte of the request can have left. What the provider's
 //! answer means is the adapters' business.
 
+mod body;
 mod guard;
 mod scrub;
 mod wait;
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use url::Url;
@@ -29,6 +27,8 @@ use url::Url;
 pub use guard::{AddressGuard, is_private};
 pub use scrub::{scrub, scrub_of};
 pub use wait::{RateHint, retry_after};
+
+use body::{ABANDONED, LEFT, WAITING, WatchedBody};
 
 use crate::{Cause, Outcome, ProviderError};
 
@@ -346,46 +346,6 @@ impl Exchange {
     }
 }
 
-/// The connection has not asked for the body yet.
-const WAITING: u8 = 0;
-/// A byte may have left.
-const LEFT: u8 = 1;
-/// The attempt was given up before any byte left: none may leave any more.
-const ABANDONED: u8 = 2;
-
-/// A body that notes when the connection first asks for it, and that gives nothing once the attempt
-/// was given up.
-struct WatchedBody {
-    bytes: Option<Bytes>,
-    phase: Arc<AtomicU8>,
-}
-
-impl Body for WatchedBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let phase = &self.phase;
-        match phase.compare_exchange(WAITING, LEFT, Ordering::AcqRel, Ordering::Acquire) {
-            Err(ABANDONED) => {
-                Poll::Ready(Some(Err(std::io::Error::other("the attempt was given up"))))
-            }
-            _ => Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
 fn target(request: &Request) -> String {
     let mut target = format!("{} {}", request.method, request.url.path());
     if let Some(query) = request.url.query() {
@@ -476,14 +436,6 @@ mod tests {
             let _ = stream.read(&mut [0; 512]).await;
         });
         assert_eq!(post(url.await, SECOND, 9).await.0.unwrap_err().outcome, Outcome::Unknown);
-    }
-
-    #[tokio::test]
-    async fn a_body_of_an_attempt_that_was_given_up_is_never_handed_out() {
-        let phase = Arc::new(AtomicU8::new(ABANDONED));
-        let mut body = WatchedBody { bytes: Some(Bytes::from_static(b"{}")), phase };
-        let polled = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        assert!(polled.unwrap().is_err());
     }
 
     async fn answer(mut stream: TcpStream, text: &str) {

@@ -161,8 +161,12 @@ impl Client {
         if response.status == StatusCode::NOT_FOUND {
             return Ok(false);
         }
-        // Swagger and prose disagree on the body (`{}` or nothing); the status says it all.
         self.require_success(&task, &response)?;
+        // Swagger and prose disagree on the body (`{}` or nothing), but it is nothing else.
+        let body = response.body.trim_ascii();
+        if !body.is_empty() && serde_json::from_slice::<serde_json::Value>(body).is_err() {
+            return Err(task.unreadable(&response, "the reply is not JSON"));
+        }
         Ok(true)
     }
 

@@ -262,7 +262,7 @@ impl InviteProvider for Turnkey {
                     &subject,
                     recipients,
                 )
-                .await;
+                .await?;
                 if effects.iter().all(Option::is_none) {
                     return Err(error);
                 }

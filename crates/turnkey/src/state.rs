@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// What became of the recipients of an activity that failed: without effect, unless the
-/// organization shows otherwise. Where that cannot be asked it is assumed.
+/// organization shows otherwise. Where that may not be asked it is assumed; where it does not answer,
+/// the outcome is unknown.
 pub async fn after_failure(
     client: &Client,
     context: &CallContext,
@@ -23,11 +24,26 @@ pub async fn after_failure(
     activity: &Activity,
     subject: &Subject<'_>,
     recipients: &[Recipient],
-) -> Vec<Option<Observed>> {
-    let asked = client.invitations(context, task, subject.organization_id, false).await;
-    let shown = asked.ok().flatten().unwrap_or_default();
+) -> Result<Vec<Option<Observed>>, ProviderError> {
+    let shown = shown_after_failure(client, context, task, subject.organization_id).await?;
     let of = |r: &Recipient| activity::effect_of_failed(activity, &shown, &r.address, subject);
-    recipients.iter().map(of).collect()
+    Ok(recipients.iter().map(of).collect())
+}
+
+/// The organization's invitations after an activity failed; none where they may not be asked for.
+async fn shown_after_failure(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    organization_id: &str,
+) -> Result<Vec<Invitation>, ProviderError> {
+    let asked = client.invitations(context, task, organization_id, false).await;
+    let shown = asked.map_err(|_| {
+        task.unreadable(
+            "the activity failed, and the organization does not say what it left behind",
+        )
+    });
+    Ok(shown?.unwrap_or_default())
 }
 
 /// The present state of an invite that has no id yet, by its activity.
@@ -55,8 +71,7 @@ pub async fn follow(
         Err(error) if error.outcome == Outcome::Rejected => {
             let mut shown = Vec::new();
             if activity.status.as_deref() == Some(STATUS_FAILED) {
-                let asked = client.invitations(context, task, organization_id, false);
-                shown = asked.await.ok().flatten().unwrap_or_default();
+                shown = shown_after_failure(client, context, task, organization_id).await?;
             }
             let effect = activity::effect_of_failed(&activity, &shown, &remote.address, &subject);
             Ok(effect.unwrap_or_else(|| activity::settled(error, &activity, &subject)))

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
 
 mod fake;
+mod pauses;
 
 use std::{
     collections::BTreeMap,
@@ -375,74 +376,4 @@ async fn an_adapter_that_panics_does_not_end_its_lane() {
     let bench = start(QUICK, world).await;
     let batch = bench.post("ada").await;
     assert_eq!(bench.until(batch, ENDS).await, [Status::Pending]);
-}
-
-#[tokio::test]
-async fn what_is_given_up_names_the_invite_that_it_waited_for() {
-    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
-    world.lock().is_blind = true;
-    let retry = "retry = { first = \"20ms\", max = \"40ms\", give_up_after = \"50ms\" }";
-    let bench = start(&format!("max_batch = 1\n{retry}"), world).await;
-    let first = bench.post("ada").await;
-    bench.until(first, &[Status::Unknown]).await;
-    let waiting = bench.post("ada").await;
-    bench.until(waiting, &[Status::Failed]).await;
-    let (first, waiting) = (bench.one(first).await, bench.one(waiting).await);
-    let detail = waiting.state.error.unwrap()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains(&first.id.to_string()), "{detail}");
-}
-
-#[tokio::test]
-async fn shutdown_does_not_wait_for_look_ups_that_wait_for_their_turn() {
-    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
-    let bench = start("max_batch = 1\nrequests_per_second = 0.01", world).await;
-    let batch = bench.post("ada").await;
-    bench.until(batch, &[Status::Unknown]).await;
-    let began = Instant::now();
-    bench.engine.shutdown().await;
-    assert!(began.elapsed() < settings().shutdown_grace / 3, "{:?}", began.elapsed());
-    assert_eq!(bench.world.lock().lookups, 0);
-}
-
-#[tokio::test]
-async fn another_document_ends_the_wait_for_a_refused_credential() {
-    let world = World::new(|_| Answer::Fails(refused(Cause::Credentials)));
-    let limits = "max_batch = 1\nretry = { first = \"1h\", max = \"1h\" }";
-    let bench = start(limits, world).await;
-    bench.post("ada").await;
-    bench.eventually("a call", async || (bench.world.calls().len() == 1).then_some(())).await;
-    let began = Instant::now();
-    bench.live.swap(configuration(&bench.world, limits, 2));
-    bench.post("grace").await;
-    bench.eventually("another", async || (bench.world.calls().len() == 2).then_some(())).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-}
-
-#[tokio::test]
-async fn a_look_up_ends_a_pause_where_no_create_is_waiting_to() {
-    let world = World::new(|_| Answer::TakesButFails(error(Outcome::Unknown)));
-    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
-    let batch = bench.post("a b c d e").await;
-    bench.until(batch, &[Status::Pending]).await;
-    bench
-        .eventually("the lane to be ready", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
-            (status.state == LaneState::Ready).then_some(())
-        })
-        .await;
-    assert_eq!(bench.world.calls().len(), 5);
-}
-
-#[tokio::test]
-async fn a_caller_of_many_small_places_sees_all_of_them_served() {
-    let world = World::new(|_| Answer::Takes);
-    let bench = start("max_batch = 2", world).await;
-    let mut batches = Vec::new();
-    for n in 0..15 {
-        batches.push(bench.post_at(&format!("place-{n}"), "ada grace barbara").await);
-    }
-    for batch in batches {
-        assert_eq!(bench.until(batch, ENDS).await, [Status::Pending; 3]);
-    }
-    assert_eq!(bench.world.effects_of("ada"), 15);
 }
