@@ -264,6 +264,16 @@ fn place(
             call_key: resolved.call_key,
             params: resolved.params,
         }),
-        Err(faults) => Err(faults.into_iter().map(|fault| fault.under(at)).collect()),
+        Err(faults) => {
+            Err(faults.into_iter().map(|fault| named(fault, &provider.name).under(at)).collect())
+        }
     }
+}
+
+/// A fault that says which provider finds it.
+fn named(fault: Fault, provider: &str) -> Fault {
+    if fault.detail.contains(provider) {
+        return fault;
+    }
+    Fault { detail: format!("{provider}: {}", fault.detail), ..fault }
 }

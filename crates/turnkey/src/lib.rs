@@ -566,7 +566,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_activity_is_rejected_as_a_whole() {
         let refused = (403, json!({"code": 7, "message": "no"}));
-        for organization in [refused, (500, json!("x")), organization(json!([]))] {
+        for organization in [refused, organization(json!([]))] {
             let server = Canned::start(failing(organization)).await;
             let error = created(&server, &[ADA, GRACE]).await.unwrap_err();
             assert_eq!(
@@ -576,6 +576,13 @@ mod tests {
             assert!(error.message.ends_with("no MX for …"), "{error}");
             assert_eq!(server.steps(), ["create_invitations", "get_organization"]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_failed_activity_is_unknown_while_the_organization_does_not_answer() {
+        let server = Canned::start(failing((500, json!("x")))).await;
+        let error = created(&server, &[ADA, GRACE]).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Unknown);
     }
 
     #[tokio::test]
