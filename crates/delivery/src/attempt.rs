@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Destination, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
+    AttemptId, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
     http::CallContext, sabotage::crash_point,
 };
 use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
@@ -15,7 +15,7 @@ use crate::{
     engine::Inner,
     fault, follow,
     judge::{Judged, judge},
-    lane::{Lane, LastError, Slot},
+    lane::{Lane, Slot},
     transition::{self, Settlement},
 };
 
@@ -150,17 +150,7 @@ impl Call {
     fn note(&self, judged: &Judged, context: &CallContext, took: Duration) {
         let now = self.engine.clock.now();
         self.lane.with_state(|state| {
-            *state.outcomes.entry(judged.outcome).or_default() += 1;
-            if let Some(error) = &judged.error {
-                state.last_error = Some(LastError {
-                    at: now,
-                    operation: "create".to_owned(),
-                    outcome: error.outcome,
-                    message: error.message.clone(),
-                    code: error.code.clone(),
-                    http_status: error.http_status,
-                });
-            }
+            state.count("create", judged.outcome, judged.error.as_ref(), now);
             let retry = &self.provider.limits.retry;
             state.take(&judged.event, judged.error.as_ref(), retry, now);
             if let Some(by) = context.rate_hint().and_then(|hint| hint.ease()) {
@@ -289,11 +279,7 @@ pub(crate) fn recipient(invite: &InviteRecord) -> Option<Recipient> {
         id: invite.id,
         invitee: invite.invitee.clone(),
         address: invite.address.clone()?,
-        destination: destination(invite)?,
+        destination: invite.destination.clone()?,
         params: invite.params.clone(),
     })
-}
-
-pub(crate) fn destination(invite: &InviteRecord) -> Option<Destination> {
-    invite.destination.clone()
 }

@@ -10,7 +10,7 @@ use invite_core::{
 use tokio::time::Instant;
 
 use crate::{
-    Engine, LastError, LastProbe, OperationError, ProviderStatus, attempt,
+    Engine, LastProbe, OperationError, ProviderStatus, attempt,
     lane::Lane,
     operation::{Result, outcome, provider_error},
 };
@@ -96,19 +96,7 @@ pub(crate) fn note(
 ) {
     let outcome = outcome(error);
     attempt::count(&lane.name, operation, outcome, started.elapsed());
-    lane.with_state(|state| {
-        *state.outcomes.entry(outcome).or_default() += 1;
-        if let Some(error) = error {
-            state.last_error = Some(LastError {
-                at: engine.0.clock.now(),
-                operation: operation.to_owned(),
-                outcome: error.outcome,
-                message: error.message.clone(),
-                code: error.code.clone(),
-                http_status: error.http_status,
-            });
-        }
-    });
+    lane.with_state(|state| state.count(operation, outcome, error, engine.0.clock.now()));
     if let Some(error) = error.filter(|error| error.outcome != Outcome::Rejected) {
         tracing::warn!(provider.name = lane.name, operation, %error, "a provider did not answer as it should");
     }

@@ -231,7 +231,8 @@ async fn step(
     Ok(None)
 }
 
-fn until(now: jiff::Timestamp, then: jiff::Timestamp) -> Duration {
+/// The time from one moment to another; none if that is past.
+pub(crate) fn until(now: jiff::Timestamp, then: jiff::Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 

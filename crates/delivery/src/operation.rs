@@ -13,7 +13,7 @@ use invite_store::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, attempt, fault, inspection::note, transition};
+use crate::{Engine, fault, inspection::note, transition};
 
 /// Why something asked of an invite or a provider was not done.
 #[derive(Debug, thiserror::Error)]
@@ -362,7 +362,7 @@ pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
 
 fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
     Ok(Remote {
-        destination: attempt::destination(invite).ok_or(OperationError::NeverBound)?,
+        destination: invite.destination.clone().ok_or(OperationError::NeverBound)?,
         provider_ref: invite.state.provider_ref.clone(),
         data: invite.state.provider_data.clone(),
         invitee: invite.invitee.clone(),

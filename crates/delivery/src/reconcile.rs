@@ -24,7 +24,8 @@ use crate::{
     attempt,
     engine::{Inner, contain},
     fault,
-    lane::{Event, Lane},
+    lane::{Event, Lane, until},
+    operation::outcome,
     transition::{self, Lookup, Verdict},
 };
 
@@ -140,7 +141,7 @@ async fn heed(
 
 /// Equal bytes are one call there, and still will be when they arrive.
 fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
-    let age = Duration::try_from(now.duration_since(case.started_at)).unwrap_or(Duration::ZERO);
+    let age = until(case.started_at, now);
     let known = case.invites.iter().any(|invite| !invite.state.provider_data.is_empty());
     provider.adapter.capabilities().create.idempotent
         && case.call.is_some()
@@ -189,18 +190,14 @@ async fn repeat(
         }
         Err(error) => (vec![Verdict::CannotTell; n], Some(error)),
     };
-    attempt::count(
-        &lane.name,
-        "reconcile",
-        error.as_ref().map_or("succeeded", |error| error.outcome.as_str()),
-        started.elapsed(),
-    );
+    let outcome = outcome(error.as_ref());
+    attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
     heed(engine, lane, provider, error.as_ref()).await?;
     let answer = Answer {
         began,
         started,
         verdicts,
-        outcome: error.as_ref().map_or("succeeded", |error| error.outcome.as_str()),
+        outcome,
         error,
         exchange: context.exchanges().into_iter().next(),
     };
@@ -241,7 +238,7 @@ async fn look_up(
         // Questions may be left unanswered.
         () = engine.stopping.cancelled() => return Ok(()),
     };
-    let outcome = seen.as_ref().map_or_else(|error| error.outcome.as_str(), |_| "succeeded");
+    let outcome = outcome(seen.as_ref().err());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
     heed(engine, lane, provider, seen.as_ref().err()).await?;
     if let Err(error) = &seen {

@@ -163,7 +163,7 @@ async fn list(
         let context = CallContext::new(provider.limits.timeout);
         let started = tokio::time::Instant::now();
         let page = provider.adapter.list(&context, &query).await;
-        let outcome = page.as_ref().map_or_else(|error| error.outcome.as_str(), |_| "succeeded");
+        let outcome = operation::outcome(page.as_ref().err());
         attempt::count(&lane.name, "list", outcome, started.elapsed());
         let page = page?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));

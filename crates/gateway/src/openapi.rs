@@ -126,11 +126,32 @@ pub(crate) struct StatusFilter {
     status: Option<Vec<String>>,
 }
 
-/// The filter of invites by label.
+/// The filters of invites, but for their status.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters")]
-pub(crate) struct LabelFilter {
+pub(crate) struct Filters {
+    /// Those of one request
+    #[param(pattern = "^bat_[0-9a-f]{32}$")]
+    batch_id: Option<String>,
+    /// Those at one configured provider
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    provider: Option<String>,
+    /// Those to one address
+    #[param(format = "email")]
+    email: Option<String>,
+    /// Those with the caller's own id
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    external_id: Option<String>,
+    /// Accepted after this moment
+    created_after: Option<jiff::Timestamp>,
+    /// Accepted before this moment
+    created_before: Option<jiff::Timestamp>,
+    /// Changed after this moment
+    updated_after: Option<jiff::Timestamp>,
+    /// Those of one tenant; needs the scope admin
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    tenant: Option<String>,
     /// Those with all of these labels, each as `key:value`.
     #[param(schema_with = labels_schema)]
     label: Option<Vec<String>>,

@@ -196,6 +196,27 @@ impl State {
         self.pause.is_some()
     }
 
+    /// Counts a call by its outcome, and keeps why it did not succeed.
+    pub fn count(
+        &mut self,
+        operation: &'static str,
+        outcome: &'static str,
+        error: Option<&ProviderError>,
+        at: Timestamp,
+    ) {
+        *self.outcomes.entry(outcome).or_default() += 1;
+        if let Some(error) = error {
+            self.last_error = Some(LastError {
+                at,
+                operation: operation.to_owned(),
+                outcome: error.outcome,
+                message: error.message.clone(),
+                code: error.code.clone(),
+                http_status: error.http_status,
+            });
+        }
+    }
+
     /// Takes in a call's end.
     pub fn take(
         &mut self,
