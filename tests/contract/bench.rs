@@ -165,7 +165,7 @@ impl Bench {
         Doubt {
             call: call.clone(),
             recipients: recipients.to_vec(),
-            first_attempt_at: now,
+            first_attempts: vec![now; recipients.len()],
             started_at: now,
             data: Map::new(),
         }

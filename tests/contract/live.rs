@@ -237,7 +237,7 @@ async fn send(account: &mut Account, address: &str) {
     let doubt = Doubt {
         call,
         recipients: recipients.to_vec(),
-        first_attempt_at: began,
+        first_attempts: vec![began; recipients.len()],
         started_at: began,
         data: observed.data.clone(),
     };

@@ -284,7 +284,9 @@ groups! {
         turnkey::an_activity_under_way_is_followed_to_its_end ["create", "get"]
         turnkey::an_activity_that_needs_consensus_waits_for_the_votes
             ["create", "get", "capabilities.approval"]
-        turnkey::a_rejected_activity_is_the_end_of_its_invites ["create", "get"]
+        turnkey::a_rejected_activity_is_the_end_of_its_invites_however_it_is_learnt
+            ["create", "get", "step"]
+        turnkey::a_refused_question_for_the_sender_fails_no_invite ["prepare"]
         turnkey::an_activity_that_fails_at_once_refuses_the_whole_call ["create", "step"]
         turnkey::an_activity_that_waits_for_authenticators_awaits_approval ["create", "get"]
         turnkey::a_status_that_nobody_knows_is_kept_and_followed ["create", "get"]

@@ -73,17 +73,56 @@ pub async fn an_activity_that_needs_consensus_waits_for_the_votes(bench: &Bench)
     assert_eq!(pairing, "unproven", "two invitations of one activity");
 }
 
-pub async fn a_rejected_activity_is_the_end_of_its_invites(bench: &Bench) {
-    let all = submitted(bench, "consensus").await;
-    bench.simulator.vote(activity(&all[0].1), "reject").await;
-    for (_, remote) in &all {
+pub async fn a_rejected_activity_is_the_end_of_its_invites_however_it_is_learnt(bench: &Bench) {
+    bench.simulator.set(json!({"activity_mode": "consensus"})).await;
+    let recipients = bench.recipients(0..2);
+    let call = bench.call(&recipients).await;
+    let waiting = each(bench.provider.create(&call, &recipients).await, 2);
+    let remotes: Vec<Remote> = recipients
+        .iter()
+        .zip(waiting)
+        .enumerate()
+        .map(|(index, (recipient, seen))| Remote { index, ..remote(recipient, &seen.unwrap()) })
+        .collect();
+    bench.simulator.vote(activity(&remotes[0]), "reject").await;
+    let mut failures = Vec::new();
+    for remote in &remotes {
         let observed = bench.provider.get(remote).await.unwrap();
         assert_eq!(observed.status, Status::Failed);
-        let failure = observed.failure.expect("why it failed");
-        assert_eq!(failure.outcome, Outcome::Rejected);
-        bench.audit.error(&failure);
+        failures.push(observed.failure.expect("why it failed"));
     }
-    assert_eq!(bench.simulator.effects().await.len(), 0);
+    let seen = bench.provider.look(&[bench.doubt(&call, &recipients)]).await.unwrap();
+    failures.extend(seen[0].iter().map(|s| s.exact[0].failure.clone().expect("why it failed")));
+    // The same bytes again are a look at the activity.
+    failures.push(bench.provider.create(&call, &recipients).await.unwrap_err());
+    for failure in &failures {
+        assert_eq!(failure.outcome, Outcome::Rejected);
+        let named: Vec<usize> = failure.items.iter().map(|item| item.index).collect();
+        assert_eq!(named, [0, 1], "nobody is asked again about those whom people refused");
+        bench.audit.error(failure);
+    }
+    assert_eq!((failures.len(), bench.simulator.effects().await.len()), (5, 0));
+}
+
+pub async fn a_refused_question_for_the_sender_fails_no_invite(bench: &Bench) {
+    let rules = [
+        (json!({"kind": "quota", "operation": "whoami"}), Outcome::Throttled),
+        (json!({"kind": "rate_limited", "operation": "whoami"}), Outcome::Throttled),
+        (json!({"kind": "status_before", "operation": "whoami", "status": 400}), Outcome::NotSent),
+        (json!({"kind": "status_before", "operation": "whoami", "status": 404}), Outcome::NotSent),
+    ];
+    let recipients = bench.recipients(0..2);
+    for (rule, outcome) in rules {
+        bench.simulator.fault(rule.clone()).await;
+        let prepared = bench.provider.prepare(&recipients, bench.now()).await;
+        if bench.subject.settings.get("sender_user_id").is_some() {
+            assert!(prepared.is_ok(), "there is no question");
+        } else {
+            assert_eq!(prepared.unwrap_err().outcome, outcome, "{rule}");
+        }
+        bench.simulator.clear_faults().await;
+    }
+    assert!(bench.provider.prepare(&recipients, bench.now()).await.is_ok());
 }
 
 pub async fn an_activity_that_fails_at_once_refuses_the_whole_call(bench: &Bench) {

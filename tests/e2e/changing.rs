@@ -51,6 +51,28 @@ async fn a_status_is_set_at_a_provider_that_can() {
 }
 
 #[tokio::test]
+async fn an_account_of_one_request_per_second_is_not_hurried_by_a_change_that_reads_first() {
+    let kind = "kind = \"securegate\"\n";
+    let gateway = Gateway::builder()
+        .replace(kind, &format!("{kind}revoke_as = \"rejected\"\n"))
+        .replace("requests_per_second = 1000", "requests_per_second = 1")
+        .start()
+        .await;
+    let places =
+        [("berlin-summit", "securegate"), ("acme-tenancy", "rkvst"), ("treasury", "turnkey")];
+    let withdrawn = places.into_iter().enumerate().map(async |(number, (provider, kind))| {
+        let created = invite(&gateway, provider, number).await;
+        // A little more than the gateway makes of it, whose requests do not arrive equally fast.
+        gateway.simulators.set(kind, json!({ "rate_per_second": 1.25 })).await;
+        gateway.client().delete(&path(&created)).await.expect(200).body
+    });
+    for revoked in futures::future::join_all(withdrawn).await {
+        assert_eq!(text(&revoked, "status"), "revoked", "{revoked}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_status_cannot_be_set_where_the_provider_has_no_such_call() {
     let gateway = Gateway::start().await;
     for (number, provider) in ["acme-tenancy", "treasury"].into_iter().enumerate() {
@@ -274,6 +296,23 @@ async fn a_retry_checks_the_duplicate_rule_again() {
     assert_eq!(text(&failed, "status"), "failed");
     invite(&gateway, "acme-tenancy", 1).await;
     call(&gateway, &failed, "retry", &json!({})).await.problem(409, "duplicate");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_retry_keeps_the_quota() {
+    let limits = "[providers.acme-tenancy.limits]\n";
+    let few = format!("{limits}quota = 1\n");
+    let gateway = Gateway::builder().replace(limits, &few).start().await;
+    let refuse =
+        json!({ "operation": "create", "kind": "status_before", "status": 400, "times": 1 });
+    gateway.simulators.break_down("rkvst", refuse).await;
+    let failed = invite(&gateway, "acme-tenancy", 1).await;
+    let live = invite(&gateway, "acme-tenancy", 2).await;
+    call(&gateway, &failed, "retry", &json!({})).await.problem(422, "quota-exceeded");
+    gateway.client().delete(&path(&live)).await.expect(200);
+    call(&gateway, &failed, "retry", &json!({})).await.expect(200);
+    gateway.client().read_once(&failed, &["pending"]).await;
     gateway.finish().await;
 }
 

@@ -12,6 +12,7 @@ on_both_databases! {
     of_callers_at_once_exactly_one_sends
     a_duplicate_can_be_refused
     a_duplicate_can_be_sent_on_purpose
+    a_queued_invite_names_the_one_that_it_waits_for
 }
 
 fn with_rule(rule: &str, people: Vec<Value>) -> Value {
@@ -115,5 +116,29 @@ async fn an_invite_that_is_no_longer_live_is_no_duplicate() {
     let second = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await;
     assert_ne!(second[0]["id"], first[0]["id"]);
     assert_eq!(text(&second[0], "status"), "pending");
+    gateway.finish().await;
+}
+
+async fn a_queued_invite_names_the_one_that_it_waits_for(database: Database) {
+    let builder = Gateway::builder().database(database).setting("delivery.settle", "1h");
+    let gateway = builder.start().await;
+    let cut = json!({ "operation": "create", "kind": "cut_before" });
+    gateway.simulators.break_down("rkvst", cut).await;
+    let ask = async |rule| {
+        let request = gateway.client().request("POST", "/v1/invites");
+        let request = request.json(&with_rule(rule, vec![person(1)]));
+        let answer = request.header("prefer", "respond-async").send().await.expect(202);
+        answer.invites().remove(0)
+    };
+    let first = gateway.client().read_once(&ask("send").await, &["unknown"]).await;
+    assert_eq!(first["error"]["code"], "outcome-unknown");
+    let second = gateway.client().read(&ask("send").await).await;
+    assert_eq!((text(&second, "status"), text(&second["error"], "code")), ("queued", "waiting"));
+    let detail = text(&second["error"], "detail");
+    assert!(detail.contains(text(&first, "id")), "{detail}");
+    let path = format!("/v1/invites/{}", text(&first, "id"));
+    gateway.client().patch(&path, &json!({ "status": "failed" })).await.expect(200);
+    let second = gateway.client().read(&second).await;
+    assert_ne!(text(&second["error"], "code"), "waiting", "{second}");
     gateway.finish().await;
 }

@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::{Gate, Live, Rules};
 use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
-use invite_delivery::{Engine, Settings};
+use invite_delivery::{Engine, LiveDocument, Settings};
 use invite_http::{Gateway, Limits, generate_key, hash_key};
-use invite_store::{ApiKey, Store};
+use invite_store::{Actor, ApiKey, Store};
 use invite_tests::{Answer, Client, eventually, invites, person};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -84,7 +84,9 @@ impl House {
             shutdown_grace: Duration::from_secs(5),
             idempotency_retention: Duration::from_secs(3600),
         };
-        let engine = Engine::start(store.clone(), live, clock(), settings).await.unwrap();
+        let gate = Arc::new(gate);
+        let document = LiveDocument::new(store.clone(), gate.clone(), live, clock());
+        let engine = Engine::start(document, clock(), settings).await.unwrap();
         let limits = Limits {
             max_invites_per_request: 100,
             max_body_bytes: 100_000,
@@ -139,7 +141,8 @@ async fn make_key(store: &Store) -> String {
         revoked_at: None,
         last_used_at: None,
     };
-    store.insert_key(&key).await.unwrap();
+    let actor = Actor { name: "test".into(), source: "cli".into() };
+    store.insert_key(&key, &actor).await.unwrap();
     secret
 }
 

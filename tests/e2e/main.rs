@@ -4,19 +4,27 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod access;
+mod admin_configuration;
+mod admin_keys;
+mod admin_record;
+mod admin_revisions;
 mod changing;
 mod command_line;
 mod creating;
 mod delivery;
 mod duplicates;
+mod edits;
 mod fourth_kind;
 mod idempotency;
+mod live_document;
+mod load;
 mod postcard;
 mod providers;
 mod reading;
 mod refusing;
 mod replicas;
 mod restarts;
+mod rotation;
 mod service;
 mod waiting;
 

@@ -212,3 +212,27 @@ async fn a_batch_counts_what_became_of_its_invites() {
     assert!(failed["error"].get("status").is_none() && failed["error"].get("request_id").is_none());
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn attempts_come_in_pages_and_the_latest_questions_are_kept() {
+    let gateway = Gateway::start().await;
+    let invite = gateway.client().invite(&invites("berlin-summit", [person(1)])).await.remove(0);
+    let path = format!("/v1/invites/{}", text(&invite, "id"));
+    for _ in 0..23 {
+        gateway.client().post(&format!("{path}/refresh"), &Value::Null).await.expect(200);
+    }
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = format!("{path}/attempts?limit=8{cursor}");
+        let answer = gateway.client().get(&page).await.expect(200).body;
+        found.extend(answer["attempts"].as_array().unwrap().clone());
+        let Some(next) = answer["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    let operations = texts(&found, "operation");
+    assert_eq!((operations[0], operations.len()), ("create", 21));
+    assert!(operations[1..].iter().all(|operation| *operation == "get"));
+    assert!(texts(&found, "id").is_sorted(), "oldest first");
+    gateway.client().get(&format!("{path}/attempts?limit=201")).await.expect(422);
+    gateway.finish().await;
+}

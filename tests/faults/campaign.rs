@@ -23,6 +23,7 @@ mod round;
 mod seed;
 
 use std::ops::Range;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -34,7 +35,8 @@ use round::Setting;
 
 const USAGE: &str = "\
 usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--blind-resend]
-       campaign isolation
+       campaign isolation [--provider P] [--kind K] [--all-steps] [--seconds N] [--turns N]
+                          [--seed S] [--database sqlite|postgres]
 
   --rounds N       how many rounds (20); from 20 on every kind of fault and every crash point has to
                    be met
@@ -42,7 +44,15 @@ usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres]
   --round R        only this round of that seed
   --database D     sqlite, or postgres at TEST_POSTGRES_URL
   --blind-resend   with the deliberately broken engine, which has to be found out
-  isolation        instead: how much slower two providers are while the third never answers";
+
+isolation: how much slower two providers are while the third has a fault that does not end; fails
+if by more than a tenth, for any kind of fault
+
+  --provider P     which one has the fault: securegate, rkvst, or turnkey (the default)
+  --kind K         only these kinds of fault, with commas between them
+  --all-steps      the fault is at every step, not only where invites are created
+  --seconds N      how long each phase is (2)
+  --turns N        how often each kind is measured (5)";
 
 /// Rounds under way at once; they wait most of the time.
 const AT_ONCE: usize = 4;
@@ -52,12 +62,16 @@ struct Arguments {
     seed: u64,
     postgres: Option<String>,
     blind_resend: bool,
-    isolation: bool,
+}
+
+enum Task {
+    Rounds(Arguments),
+    Isolation(isolation::Choice),
 }
 
 fn main() -> ExitCode {
-    let arguments = match read(std::env::args().skip(1)) {
-        Ok(Some(arguments)) => arguments,
+    let task = match read(std::env::args().skip(1)) {
+        Ok(Some(task)) => task,
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -69,34 +83,47 @@ fn main() -> ExitCode {
     };
     // Fails only if it was done before.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Runtime::new().unwrap().block_on(run(arguments))
+    tokio::runtime::Runtime::new().unwrap().block_on(run(task))
 }
 
-fn read(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+fn read(given: impl Iterator<Item = String>) -> Result<Option<Task>, String> {
+    let mut given = given.peekable();
+    if given.next_if(|first| first == "isolation").is_some() {
+        return Ok(isolation::Choice::read(given)?.map(Task::Isolation));
+    }
+    Ok(read_rounds(given)?.map(Task::Rounds))
+}
+
+fn read_rounds(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let (mut rounds, mut round, mut seed) = (WHOLE_DECK, None, clock_seed());
-    let (mut postgres, mut blind_resend, mut isolation) = (None, false, false);
+    let (mut postgres, mut blind_resend) = (None, false);
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or_else(|| format!("{name} needs a value"));
-        let number = |text: String| {
-            text.parse::<u64>().map_err(|_| format!("{name}: `{text}` is no number"))
-        };
         match name.as_str() {
-            "--rounds" => rounds = number(value()?)? as usize,
-            "--round" => round = Some(number(value()?)? as usize),
-            "--seed" => seed = number(value()?)?,
-            "--database" => match value()?.as_str() {
-                "sqlite" => postgres = None,
-                "postgres" => postgres = Some(server()?),
-                other => return Err(format!("no database is called `{other}`")),
-            },
+            "--rounds" => rounds = number(&name, &value()?)? as usize,
+            "--round" => round = Some(number(&name, &value()?)? as usize),
+            "--seed" => seed = number(&name, &value()?)?,
+            "--database" => postgres = database(&value()?)?,
             "--blind-resend" => blind_resend = true,
-            "isolation" => isolation = true,
             "--help" | "-h" => return Ok(None),
             _ => return Err(format!("unknown argument {name}")),
         }
     }
     let rounds = round.map_or(0..rounds, |round| round..round + 1);
-    Ok(Some(Arguments { rounds, seed, postgres, blind_resend, isolation }))
+    Ok(Some(Arguments { rounds, seed, postgres, blind_resend }))
+}
+
+fn number(name: &str, text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{name}: `{text}` is no number"))
+}
+
+/// Nothing for SQLite.
+fn database(name: &str) -> Result<Option<String>, String> {
+    match name {
+        "sqlite" => Ok(None),
+        "postgres" => server().map(Some),
+        other => Err(format!("no database is called `{other}`")),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "any seed will do; it is printed")]
@@ -111,16 +138,29 @@ fn server() -> Result<String, String> {
         .map_err(|_| "TEST_POSTGRES_URL names no server; tests/faults/campaign starts one".into())
 }
 
-async fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { rounds, seed, postgres, blind_resend, isolation } = arguments;
+async fn run(task: Task) -> ExitCode {
+    let folder =
+        |seed: u64| gateway::target().join("faults").join(format!("{seed}-{}", std::process::id()));
+    let is_good = match task {
+        Task::Rounds(arguments) => {
+            let kept = folder(arguments.seed);
+            play(arguments, &kept).await
+        }
+        Task::Isolation(choice) => {
+            let kept = folder(choice.seed);
+            let is_isolated = isolation::measure(&choice, &kept).await;
+            // Empty by now.
+            let _ = std::fs::remove_dir(&kept);
+            is_isolated
+        }
+    };
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plays the rounds; true if nothing was found, and nothing left out.
+async fn play(arguments: Arguments, kept: &Path) -> bool {
+    let Arguments { rounds, seed, postgres, blind_resend } = arguments;
     let began = Instant::now();
-    let kept = gateway::target().join("faults").join(format!("{seed}-{}", std::process::id()));
-    if isolation {
-        println!("{}", isolation::measure(&kept).await);
-        // Empty by now.
-        let _ = std::fs::remove_dir(&kept);
-        return ExitCode::SUCCESS;
-    }
     println!("campaign: seed {seed}, rounds {rounds:?}");
     let whole = rounds.len() >= WHOLE_DECK;
     let play = |number: usize| {
@@ -135,11 +175,11 @@ async fn run(arguments: Arguments) -> ExitCode {
         report.add(outcome);
     }
     // Stays if a round failed.
-    let _ = std::fs::remove_dir(&kept);
+    let _ = std::fs::remove_dir(kept);
     println!("{}", report.table(seed, began.elapsed()));
     let never_met = if whole { report.never_met() } else { Vec::new() };
     if !never_met.is_empty() {
         println!("never met: {}", never_met.join(", "));
     }
-    if report.is_clean() && never_met.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report.is_clean() && never_met.is_empty()
 }

@@ -233,7 +233,7 @@ impl Load {
 }
 
 /// Callers come when they come: not all at once, and at moments that the seed chooses.
-async fn come_at(moment: Duration) {
+pub async fn come_at(moment: Duration) {
     let first = Instant::now() + moment;
     interval_at(first, Duration::from_secs(1)).tick().await;
 }

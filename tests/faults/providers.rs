@@ -40,11 +40,16 @@ impl Providers {
     /// Lets them behave and go wrong as planned.
     pub async fn follow(&self, plan: &Plan) {
         for (kind, settings) in &plan.settings {
-            self.must(kind, Method::PATCH, "settings", settings).await;
+            self.set(kind, settings).await;
         }
         for kind in KINDS {
             self.must(kind, Method::POST, "faults", &json!(plan.faults)).await;
         }
+    }
+
+    /// How one of them behaves.
+    pub async fn set(&self, kind: &str, settings: &Value) {
+        self.must(kind, Method::PATCH, "settings", settings).await;
     }
 
     /// One more thing that goes wrong.

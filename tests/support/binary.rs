@@ -97,9 +97,14 @@ fn program() -> PathBuf {
 
 /// Asks a process to stop, as an operator would.
 pub(crate) fn send_term(child: &Child) {
+    send(child, Signal::TERM);
+}
+
+/// Sends a signal to a process that runs.
+pub(crate) fn send(child: &Child, signal: Signal) {
     if let Some(id) = child.id() {
         let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-        kill_process(id, Signal::TERM).unwrap();
+        kill_process(id, signal).unwrap();
     }
 }
 

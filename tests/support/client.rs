@@ -1,8 +1,10 @@
 //! A caller of the gateway. Every answer is checked before the test sees it.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
@@ -48,6 +50,8 @@ pub struct Answer {
     pub body: Value,
     /// The body as text.
     pub text: String,
+    /// This end of the connection that it came over.
+    pub connection: SocketAddr,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test speaks as a plain client")]
@@ -87,6 +91,11 @@ impl Client {
     /// The same caller with another API key, or what it takes for one.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// The same caller with connections of its own.
+    pub fn apart(&self) -> Self {
+        Self { http: plain_client(), ..self.clone() }
     }
 
     /// The same caller without a key.
@@ -190,12 +199,13 @@ impl Request {
         let response = request.send().await?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
+        let connection = response.extensions().get::<HttpInfo>().unwrap().local_addr();
         let text = response.text().await?;
         let body = match media_type(&headers) {
             Some(kind) if kind.ends_with("json") => serde_json::from_str(&text).unwrap(),
             _ => Value::Null,
         };
-        let answer = Answer { status, headers, body, text };
+        let answer = Answer { status, headers, body, text, connection };
         client.check(&method, &path, &answer);
         Ok(answer)
     }

@@ -5,9 +5,10 @@ use std::fs;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use tokio::process::Child;
 
-use crate::binary::{Binary, send_term, terminate};
+use crate::binary::{Binary, send, send_term, terminate};
 use crate::client::{Client, Shared};
 use crate::openapi::Document;
 use crate::postgres::PostgresDatabase;
@@ -80,6 +81,13 @@ impl Builder {
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         let variable = format!("INVITE_GATEWAY__{}", name.to_uppercase().replace('.', "__"));
         self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// Another provider document; words in braces are filled in as in
+    /// `config/sandbox/providers.toml`.
+    pub fn document(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.document);
         self
     }
 
@@ -218,6 +226,11 @@ impl Gateway {
     /// Asks it to stop without waiting; [`Self::stop`] then waits.
     pub fn tell_to_stop(&self) {
         send_term(self.process.as_ref().unwrap());
+    }
+
+    /// Has it look at the file of its provider document.
+    pub fn hang_up(&self) {
+        send(self.process.as_ref().unwrap(), Signal::HUP);
     }
 
     /// Ends it at once, as a power cut would.

@@ -1,7 +1,7 @@
 //! The witness: it knows every secret and every person of a test, and searches what the gateway
 //! wrote for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use serde_json::Value;
@@ -20,7 +20,8 @@ pub(crate) struct Witness(Mutex<Knowledge>);
 #[derive(Default)]
 struct Knowledge {
     secrets: BTreeSet<String>,
-    people: BTreeSet<String>,
+    /// What is known of people, by its first word: there may be thousands of them.
+    people: BTreeMap<String, BTreeSet<String>>,
     problems: Vec<String>,
 }
 
@@ -37,8 +38,9 @@ impl Witness {
             for member in ["email", "first_name", "last_name", "phone"] {
                 let text = invite[member].as_str().unwrap_or_default();
                 if text.len() >= SHORTEST {
-                    people.insert(text.to_lowercase());
-                    people.insert(text.trim_start_matches('+').to_lowercase());
+                    let text = text.trim_start_matches('+').to_lowercase();
+                    let first = words(&text).next().unwrap_or_default().to_owned();
+                    people.entry(first).or_default().insert(text);
                 }
             }
         }
@@ -70,9 +72,22 @@ impl Knowledge {
         secret
             .into_iter()
             .find(|secret| line.contains(secret))
-            .or_else(|| self.people.iter().map(String::as_str).find(|p| names(&lower, p)))
+            .or_else(|| self.person_in(&lower))
             .or_else(|| holds_token(line).then_some("what looks like a token or a stamp"))
     }
+}
+
+impl Knowledge {
+    fn person_in(&self, line: &str) -> Option<&str> {
+        // What is no word at all stands under the empty one.
+        let firsts = words(line).chain([""]);
+        let known = firsts.filter_map(|word| self.people.get(word)).flatten();
+        known.map(String::as_str).find(|person| names(line, person))
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
 /// Whether a text stands in a line as a word of its own.

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::client::KEY_VARIABLE;
+
 /// One API for inviting people through Securegate, RKVST and Turnkey.
 #[derive(Debug, Parser)]
 #[command(name = "invite-gateway", version, propagate_version = true)]
@@ -92,6 +94,8 @@ pub enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Put a provider document in force on a running gateway, if it passes the gate there
+    Apply(ApplyArgs),
     /// Show every effective setting and where it came from; secrets never
     Show {
         /// Print as JSON.
@@ -100,6 +104,22 @@ pub enum ConfigCommand {
     },
     /// Print the JSON Schema of both documents
     Schema,
+}
+
+/// `config apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The document.
+    pub file: PathBuf,
+    /// Why; kept with the revision.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// The gateway; without it the one at server.listen.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// The environment variable that holds an API key with the scope admin.
+    #[arg(long, value_name = "NAME", default_value = KEY_VARIABLE)]
+    pub key_env: String,
 }
 
 /// `keys …`
@@ -119,6 +139,9 @@ pub enum KeysCommand {
         /// Comma-separated names of the providers that it may use; without it all.
         #[arg(long, value_delimiter = ',')]
         providers: Option<Vec<String>>,
+        /// How many requests it may make in a second; without it as many as it likes.
+        #[arg(long, value_name = "N")]
+        requests_per_second: Option<f64>,
         /// When it lapses, counted from now, such as 90d.
         #[arg(long, value_parser = humantime::parse_duration)]
         expires: Option<Duration>,

@@ -2,9 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use invite_config::{Configuration, Gate, Live, Rules, Severity};
+use invite_config::{Configuration, Finding, Gate, Live, Rules, Severity};
 use invite_core::{Clock, ProviderKind, SystemClock};
-use invite_delivery::Engine;
+use invite_delivery::{Engine, LiveDocument, ReviseError, Revised};
 use invite_store::Store;
 
 use crate::{failure::Failure, settings::Settings};
@@ -48,51 +48,87 @@ pub fn check(gate: &Gate, origin: &str, text: &str) -> Result<Configuration, Fai
     for finding in checked.findings.iter().filter(|f| f.severity == Severity::Warning) {
         tracing::warn!(document = origin, "{finding}");
     }
-    checked.configuration.ok_or_else(|| {
-        let errors = checked.findings.iter().filter(|f| f.severity == Severity::Error);
-        let lines: Vec<String> = errors.map(|finding| format!("  {finding}")).collect();
-        Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
-    })
+    checked.configuration.ok_or_else(|| refused(origin, &checked.findings))
 }
 
-/// The document to start with. The file becomes a new revision if it differs from the last one
-/// that came from a file; otherwise the newest revision, wherever it was made, stays in force. With
-/// PostgreSQL the file only seeds an empty store.
-pub async fn configuration(
+fn refused(origin: &str, findings: &[Finding]) -> Failure {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let lines: Vec<String> = errors.map(|finding| format!("  {finding}")).collect();
+    Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
+}
+
+/// The document to start with. The newest revision stays in force, wherever it was made, unless the
+/// file differs from the last revision that came from a file: then it becomes the next one. One that
+/// does not pass leaves the last good one in force. With PostgreSQL the file only seeds an empty
+/// store.
+pub async fn document(
     settings: &Settings,
-    gate: &Gate,
+    gate: Arc<Gate>,
     store: &Store,
-) -> Result<Configuration, Failure> {
+) -> Result<LiveDocument, Failure> {
     let path = &settings.providers.file;
     let latest = store.latest_revision().await.map_err(Failure::store)?;
-    let from_file = store.latest_revision_from("file").await.map_err(Failure::store)?;
-    let file = read_document(path)?;
-    let text = match (file, latest) {
-        (Some(text), Some(latest)) => {
-            let seen = from_file.is_some_and(|revision| revision.document == text);
-            if seen || store.is_shared() {
-                return stored(gate, latest);
-            }
-            text
-        }
-        (None, Some(latest)) => return stored(gate, latest),
-        (Some(text), None) => text,
-        (None, None) => {
+    let takes_file = latest.is_none() || !store.is_shared();
+    let (number, good) = match latest {
+        Some(latest) => (latest.revision, stored(&gate, latest)),
+        None => (0, Err(Failure::wrong("there is no provider document"))),
+    };
+    let (first, failure) = match good {
+        Ok(good) => (good, None),
+        Err(failure) => (empty(&gate)?.with_revision(number), Some(failure)),
+    };
+    let document = LiveDocument::new(store.clone(), gate, Live::new(first), clock());
+    if !takes_file {
+        return failure.map_or(Ok(document), Err);
+    }
+    let taken = match read_document(path) {
+        Ok(None) if number > 0 => Ok(None),
+        Ok(Some(text)) => take(&document, path, &text).await,
+        Ok(None) => {
             tracing::warn!(
                 providers.file = %path.display(),
                 "there is no provider document, so the gateway starts without providers"
             );
-            String::new()
+            take(&document, path, "").await
         }
+        Err(unreadable) => Err(unreadable),
     };
-    let configuration = check(gate, &path.display().to_string(), &text)?;
-    let revision = store.add_revision(&text, "file", None, None).await.map_err(Failure::store)?;
-    Ok(configuration.with_revision(revision.revision))
+    match (taken, failure) {
+        (Ok(Some(_)), _) | (Ok(None), None) => Ok(document),
+        (Ok(None), Some(failure)) => Err(failure),
+        (Err(refused), None) => {
+            tracing::error!("the last good configuration, revision {number}, is served: {refused}");
+            Ok(document)
+        }
+        (Err(refused), Some(_)) => Err(refused),
+    }
+}
+
+/// Takes the file as the document to start with.
+async fn take(
+    document: &LiveDocument,
+    path: &Path,
+    text: &str,
+) -> Result<Option<Revised>, Failure> {
+    let taken = document.take_file(path, text).await.map_err(|error| match error {
+        ReviseError::Refused(review) => refused(&path.display().to_string(), &review.findings),
+        ReviseError::Store(error) => Failure::store(error),
+        error @ ReviseError::Conflict { .. } => Failure::failed(error.to_string()),
+    })?;
+    for finding in taken.iter().flat_map(|revised| &revised.findings) {
+        tracing::warn!(document = %path.display(), "{finding}");
+    }
+    Ok(taken)
 }
 
 fn stored(gate: &Gate, revision: invite_store::Revision) -> Result<Configuration, Failure> {
     let origin = format!("the stored configuration revision {}", revision.revision);
     Ok(check(gate, &origin, &revision.document)?.with_revision(revision.revision))
+}
+
+/// What is in force before anything is.
+fn empty(gate: &Gate) -> Result<Configuration, Failure> {
+    gate.check("").configuration.ok_or_else(|| Failure::failed("an empty document does not pass"))
 }
 
 /// The text of a provider document; none if there is no such file.
@@ -108,11 +144,7 @@ pub fn read_document(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Starts the delivery engine.
-pub async fn engine(
-    settings: &Settings,
-    store: Store,
-    configuration: Configuration,
-) -> Result<Engine, Failure> {
+pub async fn engine(settings: &Settings, document: LiveDocument) -> Result<Engine, Failure> {
     let delivery = &settings.delivery;
     let idempotency_retention = settings.idempotency.retention;
     let settings = invite_delivery::Settings {
@@ -122,5 +154,5 @@ pub async fn engine(
         shutdown_grace: delivery.shutdown_grace,
         idempotency_retention,
     };
-    Engine::start(store, Live::new(configuration), clock(), settings).await.map_err(Failure::store)
+    Engine::start(document, clock(), settings).await.map_err(Failure::store)
 }

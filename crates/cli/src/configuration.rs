@@ -4,13 +4,15 @@ use invite_config::{Checked, Severity};
 use serde_json::json;
 
 use crate::{
-    args::ConfigCommand, compose, failure::Failure, print, print_json, probe, settings::Loaded,
+    apply, args::ConfigCommand, compose, failure::Failure, print, print_json, probe,
+    settings::Loaded,
 };
 
 /// Runs one of the `config` commands.
 pub async fn run(loaded: &Loaded, command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check { file, probe, json } => check(loaded, file, probe, json).await,
+        ConfigCommand::Apply(args) => apply::run(&loaded.settings, args).await,
         ConfigCommand::Show { json } => show(loaded, json),
         ConfigCommand::Schema => schema(loaded),
     }

@@ -2,7 +2,7 @@
 
 use comfy_table::Table;
 use invite_core::KeyId;
-use invite_store::ApiKey;
+use invite_store::{Actor, ApiKey};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -10,12 +10,14 @@ use crate::{args::KeysCommand, compose, failure::Failure, print, print_json, set
 
 /// The longest name of a key or a tenant, in characters.
 const MAX_WORD: usize = 200;
+/// How many requests per second a key can be limited to.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 
 /// Runs one of the `keys` commands.
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let store = compose::store(settings).await?;
     let done = match command {
-        KeysCommand::Create { name, scopes, tenant, providers, expires } => {
+        KeysCommand::Create { name, scopes, tenant, providers, requests_per_second, expires } => {
             let now = compose::clock().now();
             let expires_at = match expires {
                 Some(after) => Some(now.checked_add(after).map_err(|_| {
@@ -23,7 +25,7 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failur
                 })?),
                 None => None,
             };
-            let new = NewKey { name, scopes, tenant, providers, expires_at };
+            let new = NewKey { name, scopes, tenant, providers, requests_per_second, expires_at };
             match create(&store, new, now).await {
                 Ok(secret) => print(&format!("{secret}\n")),
                 Err(failure) => Err(failure),
@@ -46,6 +48,8 @@ pub struct NewKey {
     pub tenant: String,
     /// The providers it may use; none for all.
     pub providers: Option<Vec<String>>,
+    /// Requests per second that it may make; none for no limit.
+    pub requests_per_second: Option<f64>,
     /// When it lapses.
     pub expires_at: Option<Timestamp>,
 }
@@ -64,6 +68,11 @@ pub async fn create(
     if new.expires_at.is_some_and(|at| at <= now) {
         return Err(Failure::wrong("--expires would end the key at once: give a time such as 90d"));
     }
+    if new.requests_per_second.is_some_and(|rate| !RATES.contains(&rate)) {
+        let (least, most) = (RATES.start(), RATES.end());
+        let message = format!("--requests-per-second takes a number from {least} to {most}");
+        return Err(Failure::wrong(message));
+    }
     for scope in &new.scopes {
         if !invite_http::SCOPES.contains(&scope.as_str()) {
             let known = invite_http::SCOPES.join(", ");
@@ -78,14 +87,19 @@ pub async fn create(
         tenant: new.tenant,
         scopes: new.scopes,
         providers: new.providers,
-        requests_per_second: None,
+        requests_per_second: new.requests_per_second,
         created_at: now,
         expires_at: new.expires_at,
         revoked_at: None,
         last_used_at: None,
     };
-    store.insert_key(&key).await.map_err(Failure::store)?;
+    store.insert_key(&key, &actor()).await.map_err(Failure::store)?;
     Ok(secret)
+}
+
+/// Who changes keys here: somebody who may use the database itself.
+fn actor() -> Actor {
+    Actor { name: "command line".to_owned(), source: "cli".to_owned() }
 }
 
 /// What stands in a column of `keys list`, and in the log.
@@ -144,7 +158,7 @@ async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
 async fn revoke(store: &invite_store::Store, id: &str) -> Result<(), Failure> {
     let parsed: KeyId =
         id.parse().map_err(|error| Failure::wrong(format!("`{id}` is no key id: {error}")))?;
-    match store.revoke_key(parsed).await.map_err(Failure::store)? {
+    match store.revoke_key(parsed, &actor()).await.map_err(Failure::store)? {
         Some(key) => print(&format!("revoked {} ({})\n", key.id, key.name)),
         None => Err(Failure::failed(format!("there is no key {id}; `keys list` shows them"))),
     }

@@ -3,7 +3,9 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 done, 1 it failed, 2 wrong usage
 //! or wrong configuration.
 
+mod apply;
 mod args;
+mod client;
 mod compose;
 mod configuration;
 mod failure;
@@ -14,6 +16,7 @@ mod serve;
 mod settings;
 mod simulate;
 mod telemetry;
+mod watch;
 
 use std::{io::Write, process::ExitCode};
 

@@ -3,14 +3,15 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use comfy_table::Table;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use indicatif::{ProgressBar, ProgressStyle};
-use invite_core::http::{AddressGuard, CallContext, HttpClient, Request};
 use invite_sandbox::{Options, accounts};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
     args::SandboxArgs,
+    client::Client,
     compose,
     failure::Failure,
     keys, print, print_json,
@@ -95,6 +96,7 @@ async fn make_key(gateway: &Running) -> Result<String, Failure> {
         scopes: vec!["admin".to_owned()],
         tenant: "default".to_owned(),
         providers: None,
+        requests_per_second: None,
         expires_at: None,
     };
     keys::create(gateway.store(), new, compose::clock().now()).await
@@ -102,9 +104,8 @@ async fn make_key(gateway: &Running) -> Result<String, Failure> {
 
 /// Posts the example and follows it until it is settled.
 async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
-    let client =
-        Client { http: HttpClient::new(AddressGuard::default()).map_err(Failure::failed)?, key };
-    let mut accepted = client.post(&format!("{url}/v1/invites"), INVITES).await?;
+    let client = Client::new(url, key)?;
+    let mut accepted = post(&client, "/v1/invites", INVITES).await?;
     let id = accepted["batch"]["id"].as_str().unwrap_or_default().to_owned();
     let total = accepted["invites"].as_array().map_or(0, Vec::len) as u64;
     let bar = ProgressBar::new(total).with_message("invites settled");
@@ -113,7 +114,7 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
     }
     let started = tokio::time::Instant::now();
     while started.elapsed() < PATIENCE {
-        let batch = client.get(&format!("{url}/v1/batches/{id}")).await?;
+        let batch = get(&client, &format!("/v1/batches/{id}")).await?;
         let counts = &batch["counts"];
         let unsettled: u64 = ["queued", "sending", "unknown"]
             .iter()
@@ -135,9 +136,9 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
         .collect();
     let mut invites = Vec::with_capacity(ids.len());
     for id in ids {
-        invites.push(client.get(&format!("{url}/v1/invites/{id}")).await?);
+        invites.push(get(&client, &format!("/v1/invites/{id}")).await?);
     }
-    accepted["batch"] = client.get(&format!("{url}/v1/batches/{id}")).await?;
+    accepted["batch"] = get(&client, &format!("/v1/batches/{id}")).await?;
     for (invite, posted) in
         invites.iter_mut().zip(accepted["invites"].as_array().into_iter().flatten())
     {
@@ -150,46 +151,18 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
     Ok(accepted)
 }
 
-struct Client<'a> {
-    http: HttpClient,
-    key: &'a str,
+async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
+    let answer = client.call(Method::GET, path, HeaderMap::new(), "").await?;
+    client.read(path, &answer)
 }
 
-impl Client<'_> {
-    async fn get(&self, url: &str) -> Result<Value, Failure> {
-        self.call(http::Method::GET, url, None).await
-    }
-
-    async fn post(&self, url: &str, body: &'static str) -> Result<Value, Failure> {
-        self.call(http::Method::POST, url, Some(body)).await
-    }
-
-    async fn call(
-        &self,
-        method: http::Method,
-        url: &str,
-        body: Option<&'static str>,
-    ) -> Result<Value, Failure> {
-        let failed = |why: String| Failure::failed(format!("the gateway at {url}: {why}"));
-        let address = url.parse().map_err(|error| failed(format!("no address: {error}")))?;
-        let mut request = Request::new(method, address);
-        if let Some(body) = body {
-            request = request.json(body);
-            request.headers.insert("prefer", http::HeaderValue::from_static("respond-async"));
-        }
-        let request = request
-            .credential("authorization", &format!("Bearer {}", self.key))
-            .map_err(|error| failed(error.to_string()))?;
-        let context = CallContext::new(Duration::from_secs(30));
-        let response =
-            self.http.send(&context, request).await.map_err(|error| failed(error.to_string()))?;
-        if !response.status.is_success() {
-            let text = String::from_utf8_lossy(&response.body).into_owned();
-            return Err(failed(format!("answered {}: {text}", response.status)));
-        }
-        serde_json::from_slice(&response.body)
-            .map_err(|error| failed(format!("answered something other than JSON: {error}")))
-    }
+async fn post(client: &Client, path: &str, body: &'static str) -> Result<Value, Failure> {
+    let headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (HeaderName::from_static("prefer"), HeaderValue::from_static("respond-async")),
+    ]);
+    let answer = client.call(Method::POST, path, headers, body).await?;
+    client.read(path, &answer)
 }
 
 fn show(

@@ -1,18 +1,22 @@
 //! `serve`: the gateway as a process.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use invite_config::SecretOutcome;
 use invite_delivery::Engine;
 use invite_http::Gateway;
 use invite_store::{Lock, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::ServeArgs, compose, failure::Failure, settings::Settings, telemetry};
+use crate::{
+    args::ServeArgs,
+    compose,
+    failure::Failure,
+    settings::Settings,
+    telemetry,
+    watch::{self, DocumentWatch},
+};
 
-/// How often secret files are looked at.
-const SECRETS_EVERY: Duration = Duration::from_secs(1);
 /// How long connections may take to close once every call is recorded.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -46,8 +50,9 @@ impl Running {
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
         let store = compose::store(settings).await?;
         let lock = store.lock().map_err(|error| Failure::failed(error.to_string()))?;
-        let gate = compose::gate(settings);
-        let configuration = compose::configuration(settings, &gate, &store).await?;
+        let gate = Arc::new(compose::gate(settings));
+        let file = DocumentWatch::new(&settings.providers.file).await?;
+        let document = compose::document(settings, gate.clone(), &store).await?;
         let listener = listen("server.listen", &settings.server.listen).await?;
         let address = listener
             .local_addr()
@@ -56,7 +61,7 @@ impl Running {
             "" => None,
             address => Some(listen("server.metrics_listen", address).await?),
         };
-        let engine = compose::engine(settings, store.clone(), configuration).await?;
+        let engine = compose::engine(settings, document).await?;
         let gateway = Gateway::new(
             engine.clone(),
             gate.kinds().to_vec(),
@@ -73,7 +78,8 @@ impl Running {
         if let Some(listener) = metrics {
             servers.push(serve(listener, gateway.metrics_router(), &closing));
         }
-        servers.push(tokio::spawn(watch_secrets(engine.clone(), closing.clone())));
+        servers.push(tokio::spawn(watch::secrets(engine.clone(), closing.clone())));
+        servers.push(tokio::spawn(file.run(engine.clone(), closing.clone())));
         Ok(Self { address, engine, store, closing, servers, _lock: lock })
     }
 
@@ -122,31 +128,6 @@ fn serve(
             tracing::error!(%error, "the HTTP server ended");
         }
     })
-}
-
-/// Reads secret files again when they change, so that a mounted secret rotates without a restart.
-async fn watch_secrets(engine: Engine, closing: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SECRETS_EVERY) => {}
-            () = closing.cancelled() => return,
-        }
-        let configuration = engine.live().current();
-        let looked = tokio::task::spawn_blocking(move || configuration.refresh_secrets()).await;
-        for change in looked.unwrap_or_default() {
-            let (name, path) = (&change.provider, change.path.display());
-            match &change.outcome {
-                SecretOutcome::Unreadable(why) => tracing::warn!(
-                    provider.name = name, file = %path, why,
-                    "a secret file cannot be read; the last good value stays in use"
-                ),
-                SecretOutcome::Replaced | SecretOutcome::Recovered => {
-                    tracing::info!(provider.name = name, file = %path, "a secret file was read again");
-                    engine.secret_changed(name);
-                }
-            }
-        }
-    }
 }
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {

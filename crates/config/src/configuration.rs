@@ -6,12 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use invite_core::{Address, InviteProvider, Limits, ProviderKind, schema::nearest};
+use invite_core::{Address, Fault, InviteProvider, Limits, ProviderKind, schema::nearest};
 use serde_json::Value;
 
-use crate::{SecretChange, routes::Route, secret::SecretFile};
+use crate::{
+    Finding, SecretChange, Severity, document::Document, routes::Route, schema::settings_of,
+    secret::SecretFile,
+};
 
-/// A configured provider.
+/// A configured provider, as one document has it.
+#[derive(Clone)]
 pub struct Provider {
     /// Its name in the document.
     pub name: String,
@@ -23,6 +27,13 @@ pub struct Provider {
     pub limits: Limits,
     /// What speaks with it.
     pub adapter: Arc<dyn InviteProvider>,
+    /// The revision of the document; 0 before it has one.
+    pub revision: i64,
+    /// The revision since which the adapter is the same: kind and settings have not changed.
+    pub adapter_since: i64,
+    /// The revision since which it is the same account; see
+    /// [`ProviderKind::account_settings`].
+    pub account_since: i64,
 }
 
 impl fmt::Debug for Provider {
@@ -44,7 +55,7 @@ pub struct Configuration {
     providers: Vec<Arc<Provider>>,
     by_name: HashMap<String, usize>,
     routes: Vec<Route>,
-    secret_files: Vec<(String, SecretFile)>,
+    secret_files: Vec<(String, Arc<SecretFile>)>,
 }
 
 /// Why an invite goes nowhere.
@@ -72,16 +83,75 @@ impl Configuration {
         document: Value,
         providers: Vec<Arc<Provider>>,
         routes: Vec<Route>,
-        secret_files: Vec<(String, SecretFile)>,
+        secret_files: Vec<(String, Arc<SecretFile>)>,
     ) -> Self {
         let by_name = providers.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
         let text = text.to_owned();
         Self { text, document, revision: 0, providers, by_name, routes, secret_files }
     }
 
-    /// The same configuration as revision `revision`; 0 before it has one.
-    pub fn with_revision(self, revision: i64) -> Self {
+    /// The same configuration as revision `revision`, which it gets before it goes live.
+    pub fn with_revision(mut self, revision: i64) -> Self {
+        let since = |known: i64| if known == 0 { revision } else { known };
+        for provider in &mut self.providers {
+            let provider = Arc::make_mut(provider);
+            provider.revision = revision;
+            provider.adapter_since = since(provider.adapter_since);
+            provider.account_since = since(provider.account_since);
+        }
         Self { revision, ..self }
+    }
+
+    /// The same configuration as the successor of the one in force: a provider whose kind and
+    /// settings are what they were keeps its adapter, and with it the tokens it holds, the counters
+    /// of its credential and the secrets that are read again. Others are new.
+    pub fn adopting(mut self, live: &Self) -> Self {
+        for provider in &mut self.providers {
+            let Some(kept) = live.provider(&provider.name) else { continue };
+            let provider = Arc::make_mut(provider);
+            if is_same_account(&self.document, &live.document, provider) {
+                provider.account_since = kept.account_since;
+            }
+            if !is_same_adapter(&self.document, &live.document, &provider.name) {
+                continue;
+            }
+            provider.adapter = kept.adapter.clone();
+            provider.adapter_since = kept.adapter_since;
+            let own = |(name, _): &&(String, _)| *name == provider.name;
+            self.secret_files.retain(|file| !own(&file));
+            self.secret_files.extend(live.secret_files.iter().filter(own).cloned());
+        }
+        self
+    }
+
+    /// The providers that `next` does not have any more: those that are gone, and those that are
+    /// another account there.
+    pub fn removed_by(&self, next: &Self) -> Vec<String> {
+        let is_kept =
+            |provider: &&Arc<Provider>| is_same_account(&self.document, &next.document, provider);
+        let removed = self.providers.iter().filter(|provider| !is_kept(provider));
+        removed.map(|provider| provider.name.clone()).collect()
+    }
+
+    /// The providers that are not what they are in `live` in every respect, added ones and removed
+    /// ones among them.
+    pub fn changed_since(&self, live: &Self) -> Vec<String> {
+        let names = |document: &Self| document.providers.iter().map(|p| p.name.clone()).collect();
+        let (here, there): (Vec<_>, Vec<_>) = (names(self), names(live));
+        let removed = there.into_iter().filter(|name| self.provider(name).is_none());
+        let is_changed =
+            |name: &String| part_of(&self.document, name) != part_of(&live.document, name);
+        here.iter().cloned().chain(removed).filter(is_changed).collect()
+    }
+
+    /// A finding about what the document makes of the documents before it, which the gate cannot
+    /// know.
+    pub fn find(&self, severity: Severity, fault: Fault) -> Finding {
+        // Every configuration was made from a text that could be parsed.
+        match Document::parse(&self.text) {
+            Ok(document) => document.locate(severity, fault),
+            Err(_) => Finding::unplaced(severity, fault),
+        }
     }
 
     /// Which revision it is.
@@ -157,12 +227,35 @@ impl Configuration {
     /// Reads those secret files again that changed; reports what became of them. Looks at every
     /// file's metadata and blocks meanwhile; meant to be called every second or so.
     pub fn refresh_secrets(&self) -> Vec<SecretChange> {
-        let refresh = |(provider, file): &(String, SecretFile)| {
+        let refresh = |(provider, file): &(String, Arc<SecretFile>)| {
             let (path, outcome) = file.refresh()?;
             Some(SecretChange { provider: provider.clone(), path: path.to_owned(), outcome })
         };
         self.secret_files.iter().filter_map(refresh).collect()
     }
+}
+
+fn part_of<'a>(document: &'a Value, name: &str) -> Option<&'a Value> {
+    document.get("providers")?.get(name)
+}
+
+/// Whether a name stands for the same kind with the same settings in two documents, and in both.
+fn is_same_adapter(a: &Value, b: &Value, name: &str) -> bool {
+    let built_from = |document| {
+        let part = part_of(document, name)?;
+        Some((part.get("kind")?.clone(), settings_of(part)))
+    };
+    let (a, b) = (built_from(a), built_from(b));
+    a.is_some() && a == b
+}
+
+/// Whether a provider's name stands for the same account in two documents, and in both.
+fn is_same_account(a: &Value, b: &Value, provider: &Provider) -> bool {
+    let (Some(a), Some(b)) = (part_of(a, &provider.name), part_of(b, &provider.name)) else {
+        return false;
+    };
+    let own = provider.kind.account_settings().iter().copied();
+    own.chain(["kind"]).all(|setting| a.get(setting) == b.get(setting))
 }
 
 impl fmt::Debug for Configuration {
@@ -181,6 +274,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use proptest::{collection::vec, prelude::*, sample::select};
+    use secrecy::ExposeSecret;
     use serde::Deserialize;
 
     use super::*;
@@ -288,6 +382,110 @@ mod tests {
         assert_eq!(names, NAMES);
         assert_eq!(configuration.provider("cyd").map(|p| &*p.name), Some("cyd"));
         assert!(configuration.provider("eve").is_none());
+    }
+
+    const FLOCK: &str = r#"
+        [providers.ada]
+        kind = "pigeon"
+        loft = "a"
+        token = { env = "TOKEN" }
+        [providers.bob]
+        kind = "pigeon"
+        loft = "b"
+        [[routes]]
+        to = ["ada", "bob"]
+    "#;
+
+    fn passed(text: &str) -> Configuration {
+        let checked = made_up::gate(&[("TOKEN", "t0ken"), ("OTHER", "0ther")]).check(text);
+        checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings))
+    }
+
+    /// The successor of `FLOCK` as revision 1 that differs from it so, as revision 2.
+    fn successor(from: &str, to: &str) -> (Configuration, Configuration) {
+        let live = passed(FLOCK).with_revision(1);
+        assert!(FLOCK.contains(from), "{from}");
+        let next = passed(&FLOCK.replace(from, to)).adopting(&live).with_revision(2);
+        (live, next)
+    }
+
+    /// The revisions of a provider: of its document, since when its adapter, since when its account.
+    fn since(configuration: &Configuration, name: &str) -> (i64, i64, i64) {
+        let provider = configuration.provider(name).unwrap();
+        (provider.revision, provider.adapter_since, provider.account_since)
+    }
+
+    fn shares_adapter(a: &Configuration, b: &Configuration, name: &str) -> bool {
+        let adapter = |it: &Configuration| it.provider(name).unwrap().adapter.clone();
+        Arc::ptr_eq(&adapter(a), &adapter(b))
+    }
+
+    #[test]
+    fn a_provider_whose_settings_stay_keeps_its_adapter_under_new_limits() {
+        let limits = "loft = \"b\"\nenabled = false\nlimits = { max_in_flight = 1 }";
+        let (live, next) = successor("loft = \"b\"", limits);
+        assert!(shares_adapter(&live, &next, "ada") && shares_adapter(&live, &next, "bob"));
+        assert_eq!((since(&next, "ada"), since(&next, "bob")), ((2, 1, 1), (2, 1, 1)));
+        let bob = next.provider("bob").unwrap();
+        assert_eq!((bob.enabled, bob.limits.max_in_flight), (false, 1));
+        assert_eq!(next.changed_since(&live), ["bob"]);
+        assert!(live.removed_by(&next).is_empty());
+    }
+
+    #[test]
+    fn a_provider_with_another_credential_is_new_at_the_same_account() {
+        let (live, next) = successor("env = \"TOKEN\"", "env = \"OTHER\"");
+        assert!(!shares_adapter(&live, &next, "ada") && shares_adapter(&live, &next, "bob"));
+        assert_eq!((since(&next, "ada"), since(&next, "bob")), ((2, 2, 1), (2, 1, 1)));
+        assert_eq!(next.changed_since(&live), ["ada"]);
+        assert!(live.removed_by(&next).is_empty());
+    }
+
+    #[test]
+    fn another_account_under_the_same_name_counts_as_removed() {
+        let (live, next) = successor("loft = \"a\"", "loft = \"z\"");
+        assert_eq!(since(&next, "ada"), (2, 2, 2));
+        assert_eq!(live.removed_by(&next), ["ada"]);
+        let without = successor("loft = \"a\"", "").1;
+        assert_eq!(live.removed_by(&without), ["ada"]);
+        assert_eq!(without.removed_by(&live), ["ada"], "and to name it where it was not");
+    }
+
+    #[test]
+    fn providers_that_are_gone_or_added_are_named() {
+        let (live, next) = successor("ada", "eve");
+        assert_eq!(live.removed_by(&next), ["ada"]);
+        assert_eq!(next.changed_since(&live), ["eve", "ada"]);
+        assert_eq!(since(&next, "eve"), (2, 2, 2));
+        let none = passed("").adopting(&live).with_revision(3);
+        assert_eq!(live.removed_by(&none), ["ada", "bob"]);
+    }
+
+    #[test]
+    fn secret_files_of_a_kept_provider_are_read_again_for_its_kept_adapter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "old").unwrap();
+        let file = format!("file = {:?}", path.to_str().unwrap());
+        let text = FLOCK.replace("env = \"TOKEN\"", &file);
+        let live = passed(&text).with_revision(1);
+        let limits = "limits = { max_in_flight = 1 }\n        [providers.bob]";
+        let next = passed(&text.replace("[providers.bob]", limits)).adopting(&live);
+        std::fs::write(folder.path().join("next"), "new").unwrap();
+        std::fs::rename(folder.path().join("next"), &path).unwrap();
+        assert_eq!(next.refresh_secrets().len(), 1);
+        let secret = &live.provider("ada").unwrap().adapter.credential().secrets()[0];
+        assert_eq!(secret.current().1.expose_secret(), "new");
+        assert_eq!(live.refresh_secrets(), [], "they share what they know of the file");
+    }
+
+    #[test]
+    fn a_finding_of_later_stands_where_the_provider_does() {
+        let live = passed(FLOCK);
+        let found = |pointer: &str| live.find(Severity::Error, Fault::new(pointer, "x", "a fault"));
+        let place = |pointer| (found(pointer).line, found(pointer).column);
+        assert_eq!(place("/providers/bob"), (6, 9));
+        assert_eq!(place("/providers/eve"), (2, 10), "where it would stand");
     }
 
     proptest! {

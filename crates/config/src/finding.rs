@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use invite_core::Fault;
+use serde::{Deserialize, Serialize};
 
 /// Whether a finding keeps a document from going live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It does.
@@ -15,7 +16,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong or doubtful in a document. Never quotes a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Finding {
     /// Whether the document is refused for it.
     pub severity: Severity,
@@ -32,6 +33,21 @@ pub struct Finding {
     pub detail: String,
     /// What was probably meant, where that can be guessed.
     pub suggestion: Option<String>,
+}
+
+impl Finding {
+    /// A fault of a document as a whole, or of one whose text is not at hand.
+    pub fn unplaced(severity: Severity, fault: Fault) -> Self {
+        Self {
+            severity,
+            line: 1,
+            column: 1,
+            pointer: fault.pointer,
+            code: fault.code,
+            detail: fault.detail,
+            suggestion: fault.suggestion,
+        }
+    }
 }
 
 impl fmt::Display for Finding {

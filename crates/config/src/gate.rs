@@ -103,9 +103,9 @@ impl Gate {
         let configuration = passes.then(|| {
             let (providers, files): (Vec<_>, Vec<_>) = built.into_iter().unzip();
             let names = providers.iter().map(|provider| provider.name.clone());
-            let files = names
-                .zip(files)
-                .flat_map(|(name, files)| files.into_iter().map(move |file| (name.clone(), file)));
+            let files = names.zip(files).flat_map(|(name, files)| {
+                files.into_iter().map(move |file| (name.clone(), Arc::new(file)))
+            });
             let files = files.collect();
             Configuration::new(text, document.value().clone(), providers, routes, files)
         });
@@ -126,7 +126,7 @@ impl Gate {
         let kind = part.get("kind")?.as_str()?;
         let kind = self.kinds.iter().find(|known| known.name() == kind)?;
         let enabled = part.get("enabled").and_then(Value::as_bool).unwrap_or(true);
-        let settings = settings_of(part);
+        let settings = schema::settings_of(part);
         let is_loopback = self.check_base_url(&settings, &at, report);
         let http = HttpClient::new(AddressGuard::new(&self.rules.allow_private_hosts))
             .map_err(|error| report.errors([Fault::new(&at, "http-client", error)]))
@@ -148,7 +148,18 @@ impl Gate {
         let (mut limits, adapter) = (limits?, adapter.ok()?);
         report.warnings(cap_batch(&mut limits, part, &*adapter).map(|fault| fault.under(&at)));
         let (name, kind) = (name.to_owned(), kind.clone());
-        Some((Arc::new(Provider { name, kind, enabled, limits, adapter }), resolver.into_files()))
+        let (revision, adapter_since, account_since) = (0, 0, 0);
+        let provider = Provider {
+            name,
+            kind,
+            enabled,
+            limits,
+            adapter,
+            revision,
+            adapter_since,
+            account_since,
+        };
+        Some((Arc::new(provider), resolver.into_files()))
     }
 
     /// Whether a provider is on loopback. Not every kind needs to have a `base_url`.
@@ -176,13 +187,6 @@ impl Gate {
         report.errors(faults.into_iter().map(|fault| fault.under(&at)));
         Some(limits)
     }
-}
-
-/// A provider's part without what every provider has: what its kind is given to build from.
-fn settings_of(part: &Value) -> Value {
-    let members = part.as_object().into_iter().flatten();
-    let own = members.filter(|(name, _)| !schema::COMMON.contains(&name.as_str()));
-    own.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Lowers `max_batch` for a provider that takes one invite at a time; a warning if more was asked.

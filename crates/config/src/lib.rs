@@ -8,6 +8,7 @@
 
 mod base_url;
 mod configuration;
+mod diff;
 mod document;
 mod finding;
 mod gate;
@@ -20,6 +21,7 @@ mod schema;
 mod secret;
 
 pub use configuration::{Configuration, Provider, RouteError};
+pub use diff::diff;
 pub use finding::{Finding, Severity};
 pub use gate::{Checked, Gate, Rules};
 pub use live::Live;

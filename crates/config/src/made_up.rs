@@ -97,6 +97,10 @@ impl ProviderKind for Pigeon {
         &Value::Null
     }
 
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["base_url", "loft"]
+    }
+
     fn default_limits(&self) -> Limits {
         Limits { timeout: Duration::from_secs(5), ..Limits::default() }
     }

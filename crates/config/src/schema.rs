@@ -11,6 +11,13 @@ use crate::{limits::LimitsPart, routes::RoutePart};
 /// The members that every provider has, whatever its kind; the others are the kind's.
 pub(crate) const COMMON: [&str; 3] = ["kind", "enabled", "limits"];
 
+/// A provider's part without what every provider has: what its kind is given to build from.
+pub(crate) fn settings_of(part: &Value) -> Value {
+    let members = part.as_object().into_iter().flatten();
+    let own = members.filter(|(name, _)| !COMMON.contains(&name.as_str()));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// The schema of documents with providers of these kinds.
 pub(crate) fn of(kinds: &[Arc<dyn ProviderKind>]) -> Schema {
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();

@@ -213,8 +213,8 @@ pub struct Doubt {
     pub call: PreparedCall,
     /// Its invites, in the order of the call.
     pub recipients: Vec<Recipient>,
-    /// When the first attempt for any of them began, by our clock.
-    pub first_attempt_at: Timestamp,
+    /// When the first attempt for each of them began, by our clock; in the order of `recipients`.
+    pub first_attempts: Vec<Timestamp>,
     /// When this call began, by our clock.
     pub started_at: Timestamp,
     /// What earlier replies to this call said ([`Observed::data`]), such as an activity's id.

@@ -6,6 +6,7 @@
 
 mod body;
 mod guard;
+mod pace;
 mod scrub;
 mod wait;
 
@@ -29,6 +30,7 @@ pub use scrub::{scrub, scrub_of};
 pub use wait::{RateHint, retry_after};
 
 use body::{ABANDONED, LEFT, WAITING, WatchedBody};
+use pace::Pace;
 
 use crate::{Cause, Outcome, ProviderError};
 
@@ -42,6 +44,7 @@ pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
 pub struct CallContext {
     deadline: Instant,
     offline: bool,
+    pace: Pace,
     exchanges: Mutex<Vec<Exchange>>,
     rate_hint: Mutex<Option<RateHint>>,
 }
@@ -68,9 +71,18 @@ impl CallContext {
         Self {
             deadline: Instant::now() + timeout,
             offline: false,
+            pace: Pace::default(),
             exchanges: Mutex::default(),
             rate_hint: Mutex::default(),
         }
+    }
+
+    /// With a rate budget: each request after the first waits for `next`.
+    pub fn paced<F>(self, next: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { pace: Pace::by(next), ..self }
     }
 
     /// For a dry run: nothing can be sent, so what only the provider can tell stays open.
@@ -222,10 +234,10 @@ impl HttpClient {
             .map_err(|error| format!("cannot set up the HTTP client: {}", chain(&error)))
     }
 
-    /// Makes one attempt and reads the reply to its end.
+    /// Makes one request, when the context's pace admits it, and reads the reply to its end.
     ///
     /// # Errors
-    /// [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
+    /// [`Outcome::Throttled`] if its turn did not come in time, [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
     /// have been: then also for a reply that could not be read to its end, or was too long.
     pub async fn send(
         &self,
@@ -234,6 +246,10 @@ impl HttpClient {
     ) -> Result<Response, ProviderError> {
         if context.offline {
             return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
+        }
+        if tokio::time::timeout_at(context.deadline, context.pace.turn()).await.is_err() {
+            let why = "not sent: its turn within the rate limit did not come in time";
+            return Err(ProviderError::new(Outcome::Throttled, why));
         }
         let phase = if request.body.is_empty() { LEFT } else { WAITING };
         let phase = Arc::new(AtomicU8::new(phase));
@@ -461,6 +477,54 @@ mod tests {
         assert_eq!(exchange.target, "POST /invites?email=ada");
         assert_eq!(exchange.reply.as_deref(), Some("hi"));
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
+    }
+
+    /// A peer that answers each of so many requests, and a context whose further requests wait for
+    /// permits.
+    async fn in_turn(
+        timeout: Duration,
+        count: usize,
+    ) -> (impl AsyncFn() -> Result<Response, ProviderError>, Arc<tokio::sync::Semaphore>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            for _ in 0..count {
+                let reply = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                answer(listener.accept().await.unwrap().0, reply).await;
+            }
+        });
+        let permits = Arc::new(tokio::sync::Semaphore::new(0));
+        let budget = permits.clone();
+        let context = CallContext::new(timeout).paced(move || {
+            let budget = budget.clone();
+            async move { budget.acquire().await.unwrap().forget() }
+        });
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let send = async move || {
+            let request = Request::new(Method::POST, url.clone()).json("{}");
+            client.send(&context, request).await
+        };
+        (send, permits)
+    }
+
+    #[tokio::test]
+    async fn each_further_request_of_an_attempt_waits_for_its_turn() {
+        let (send, permits) = in_turn(SECOND * 60, 3).await;
+        send().await.unwrap();
+        for _ in 0..2 {
+            let mut next = std::pin::pin!(send());
+            assert!(tokio::time::timeout(SECOND / 10, &mut next).await.is_err());
+            permits.add_permits(1);
+            next.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_turn_does_not_come_in_time_is_not_sent() {
+        let (send, permits) = in_turn(SECOND / 2, 1).await;
+        send().await.unwrap();
+        assert_eq!(send().await.unwrap_err().outcome, Outcome::Throttled);
+        assert_eq!(permits.available_permits(), 0);
     }
 
     #[test]

@@ -77,8 +77,17 @@ id!(
     AttemptId, "att_"
 );
 id!(
+    /// One change that an administrator made.
+    AuditId, "aud_"
+);
+id!(
     /// One API key (the record, not the secret).
     KeyId, "key_"
+);
+
+id!(
+    /// One process that serves a database.
+    ReplicaId, "rep_"
 );
 
 /// A text that is no id of the wanted type.

@@ -24,7 +24,7 @@ pub use call::{
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
-pub use id::{AttemptId, BatchId, InviteId, KeyId};
+pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{

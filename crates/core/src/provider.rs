@@ -20,7 +20,8 @@ use crate::{
 /// # The contract
 ///
 /// **One attempt.** Every asynchronous method makes the requests of one attempt, within the
-/// context's deadline, through [`HttpClient`]. It never sleeps and never retries, with one
+/// context's deadline, through [`HttpClient`]. The engine takes a rate token before the first of
+/// them, the client one before each further. A method never sleeps and never retries, with one
 /// exception: after a refused credential the request may be made once more with a fresh token or
 /// with the second secret. Retrying is the engine's.
 ///
@@ -166,6 +167,10 @@ pub trait ProviderKind: Send + Sync {
 
     /// JSON Schema of `options.<kind>`.
     fn options_schema(&self) -> &Value;
+
+    /// The settings that say which account it is. Another value for one of them is another
+    /// account: what is in doubt at the old one could not be looked up any more.
+    fn account_settings(&self) -> &'static [&'static str];
 
     /// The limits of providers that set none.
     fn default_limits(&self) -> Limits;

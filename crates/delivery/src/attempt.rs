@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    http::CallContext, sabotage::crash_point,
+    AttemptId, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient, Status,
+    StatusSource, http::CallContext, sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -34,7 +34,6 @@ pub(crate) struct Claimed {
     pub attempt: AttemptId,
     pub invites: Vec<InviteRecord>,
     pub recipients: Vec<Recipient>,
-    pub revision: i64,
     /// When the lease is over at the latest, by this process's own measure.
     pub lease_end: Instant,
 }
@@ -64,7 +63,7 @@ impl Call {
                 Changed::Written(invites) => {
                     crash_point("claim-after-commit");
                     self.lane.queue_shrank(invites.len());
-                    let claimed = Claimed { attempt, invites, recipients, revision, lease_end };
+                    let claimed = Claimed { attempt, invites, recipients, lease_end };
                     let tasks = self.engine.tasks.clone();
                     tasks.spawn(self.send(claimed, prepared, slot));
                     return Ok(());
@@ -119,7 +118,7 @@ impl Call {
     ) {
         let timeout = self.provider.limits.timeout;
         let started = Instant::now();
-        let context = CallContext::new(timeout);
+        let context = self.lane.context(&self.provider.limits);
         let reply = match &prepared {
             Err(error) => Err(error.clone()),
             // A claim that took so long that the call might outlive its lease is not followed by a
@@ -149,14 +148,14 @@ impl Call {
     /// Tells lane, metrics and log how it went.
     fn note(&self, judged: &Judged, context: &CallContext, took: Duration) {
         let now = self.engine.clock.now();
+        let taken = |settlement: &&Settlement| matches!(settlement, Settlement::Exists(_));
         self.lane.with_state(|state| {
+            state.invites += judged.settlements.iter().filter(taken).count() as u64;
             state.count("create", judged.outcome, judged.error.as_ref(), now);
             let retry = &self.provider.limits.retry;
             state.take(&judged.event, judged.error.as_ref(), retry, now);
-            if let Some(by) = context.rate_hint().and_then(|hint| hint.ease()) {
-                state.ease(now, by, retry);
-            }
         });
+        self.lane.ease(context, &self.provider.limits.retry, now);
         count(&self.lane.name, "create", judged.outcome, took);
         let (name, invites) = (&self.lane.name, judged.settlements.len());
         match &judged.error {
@@ -194,9 +193,10 @@ pub(crate) async fn record(
     context: &CallContext,
 ) {
     let mut settlements = judged.settlements.clone();
+    let mut crowded = false;
     let mut pause = Duration::from_millis(50);
     loop {
-        let change = record_change(engine, claimed, judged, context, settlements.clone());
+        let change = record_change(engine, claimed, judged, context, settlements.clone(), crowded);
         match engine.store.change(change).await {
             Ok(Changed::ProviderRefTaken { invite }) => {
                 let place = claimed.invites.iter().position(|record| record.id == invite);
@@ -209,6 +209,11 @@ pub(crate) async fn record(
                 let provider = claimed.invites.first().and_then(|i| i.provider.as_deref());
                 tell_of_second_effects(provider.unwrap_or_default(), &claimed.invites, &after);
                 break;
+            }
+            // One of them would return to doubt while another invite to the same person is in doubt.
+            Ok(Changed::Aborted) if !crowded => {
+                crowded = true;
+                continue;
             }
             Ok(other) => {
                 tracing::error!(attempt.id = %claimed.attempt, ?other, "an attempt's outcome was not recorded");
@@ -228,7 +233,8 @@ pub(crate) async fn record(
     engine.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
 }
 
-/// Says in log and metric of which invites a second effect has come to light.
+/// Says in log and metric of which invites a second effect has come to light, and in the log which
+/// exist although they were failed or withdrawn.
 pub(crate) fn tell_of_second_effects(
     provider: &str,
     before: &[InviteRecord],
@@ -236,6 +242,18 @@ pub(crate) fn tell_of_second_effects(
 ) {
     let known: BTreeSet<InviteId> =
         before.iter().filter(|i| i.state.duplicate_effect).map(|invite| invite.id).collect();
+    let existed: BTreeSet<InviteId> =
+        before.iter().filter(|i| i.state.provider_ref.is_some()).map(|invite| invite.id).collect();
+    let ended_here = |state: &InviteState| {
+        matches!(state.status, Status::Failed | Status::Revoked)
+            && matches!(state.source, StatusSource::Gateway | StatusSource::Caller)
+    };
+    for invite in after.iter().filter(|i| i.state.provider_ref.is_some() && ended_here(&i.state)) {
+        if !existed.contains(&invite.id) {
+            let status = invite.state.status.as_str();
+            tracing::error!(provider.name = provider, invite.id = %invite.id, status, "an invite that was given up here exists at its provider");
+        }
+    }
     let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
     for invite in new {
         tracing::error!(provider.name = provider, invite.id = %invite.id, "a second effect was found");
@@ -250,6 +268,7 @@ fn record_change(
     judged: &Judged,
     context: &CallContext,
     settlements: Vec<Settlement>,
+    crowded: bool,
 ) -> Change {
     let attempt = claimed.attempt;
     let exchange = context.exchanges().pop();
@@ -266,8 +285,12 @@ fn record_change(
         }),
         ..Change::of(
             claimed.invites.iter().map(|invite| invite.id).collect(),
-            move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
-                transition::settle(state, attempt, &settlements[i], now)
+            move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {
+                let decision = transition::settle(state, attempt, &settlements[i], now);
+                match crowded {
+                    true => transition::keep_out_of_doubt(&invite.state, state, decision),
+                    false => decision,
+                }
             },
         )
     }

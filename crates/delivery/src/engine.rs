@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,13 +11,14 @@ use std::{
 use futures::FutureExt;
 use invite_config::Live;
 use invite_core::{BatchId, Clock, sabotage::crash_point};
-use invite_store::{Acceptance, NewBatch, Placement, Store};
+use invite_store::{Acceptance, NewBatch, Placement, QuotaExceeded, Quotas, Store};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    ConfigurationStatus, LiveDocument, Origin, Review, ReviseError, Revised,
     lane::{self, Lane},
-    reconcile, recovery, refresh,
+    reconcile, recovery, refresh, replica,
     waiters::Waiters,
 };
 
@@ -64,6 +66,13 @@ pub enum AcceptError {
         /// How many more it takes.
         room: u64,
     },
+    /// A provider was removed, or became another account, after the batch was bound to it; binding
+    /// it again, to the document that is live now, tells what becomes of it.
+    #[error("provider `{provider}` was removed from the configuration meanwhile")]
+    ProviderGone {
+        /// Its name.
+        provider: String,
+    },
     /// The database said no, or nothing.
     #[error(transparent)]
     Store(#[from] invite_store::Error),
@@ -76,12 +85,13 @@ pub struct Engine(pub(crate) Arc<Inner>, pub(crate) Option<Arc<str>>);
 pub(crate) struct Inner {
     pub store: Store,
     pub live: Live,
+    pub document: LiveDocument,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub waiters: Waiters,
     pub stopping: CancellationToken,
     pub tasks: TaskTracker,
-    /// Names this process in the lanes' leases.
+    /// Names this process in the lanes' leases and among the replicas.
     pub owner: String,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
 }
@@ -92,21 +102,21 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read or written.
     pub async fn start(
-        store: Store,
-        live: Live,
+        document: LiveDocument,
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Result<Self, invite_store::Error> {
         let engine = Self(
             Arc::new(Inner {
-                store,
-                live,
+                store: document.store().clone(),
+                live: document.live().clone(),
+                document,
                 clock,
                 settings,
                 waiters: Waiters::default(),
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
-                owner: invite_core::AttemptId::generate().to_string(),
+                owner: invite_core::ReplicaId::generate().to_string(),
                 lanes: Mutex::default(),
             }),
             None,
@@ -117,6 +127,7 @@ impl Engine {
         recovery::count_queues(&engine.0).await?;
         let inner = engine.0.clone();
         engine.0.tasks.spawn(recovery::run(inner));
+        engine.0.tasks.spawn(replica::run(engine.0.clone()));
         Ok(engine)
     }
 
@@ -135,6 +146,49 @@ impl Engine {
         &self.0.store
     }
 
+    /// What would become of a provider document if it went live now; see [`LiveDocument::review`].
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn review(&self, text: &str, probe: bool) -> Result<Review, invite_store::Error> {
+        self.0.document.review(text, probe).await
+    }
+
+    /// Puts a provider document in force; see [`LiveDocument::revise`].
+    ///
+    /// # Errors
+    /// See [`ReviseError`].
+    pub async fn revise(
+        &self,
+        text: &str,
+        origin: Origin,
+        expected: Option<i64>,
+    ) -> Result<Revised, ReviseError> {
+        let revised = self.0.document.revise(text, origin, expected).await?;
+        self.0.follow_document();
+        Ok(revised)
+    }
+
+    /// Takes what the file holds; see [`LiveDocument::take_file`].
+    ///
+    /// # Errors
+    /// See [`ReviseError`].
+    pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
+        let revised = self.0.document.take_file(path, text).await?;
+        self.0.follow_document();
+        Ok(revised)
+    }
+
+    /// There is nothing to take in the file; see [`LiveDocument::miss_file`].
+    pub fn miss_file(&self, path: &Path, why: &str) {
+        self.0.document.miss_file(path, why);
+    }
+
+    /// Which document is in force, and what was in the way of others.
+    pub fn configuration_status(&self) -> ConfigurationStatus {
+        self.0.document.status()
+    }
+
     /// Stores a batch durably and wakes the lanes of its providers.
     ///
     /// # Errors
@@ -149,14 +203,16 @@ impl Engine {
                 *new.entry(provider.clone()).or_default() += 1;
             }
         }
-        self.check_quota(&new).await?;
+        let _document_stays = self.0.document.hold().await;
+        self.check_providers(&new, batch.config_revision)?;
+        let quotas = self.quotas(new.keys().map(String::as_str));
         self.reserve(&new)?;
         crash_point("accept-before-commit");
-        let acceptance = self.0.store.accept(batch, crate::fault::duplicate).await;
+        let acceptance = self.0.store.accept(batch, quotas.clone(), crate::fault::duplicate).await;
         crash_point("accept-after-commit");
         let nothing = BTreeMap::new();
         let queued = match &acceptance {
-            Ok(Acceptance::Accepted { queued, .. }) => queued,
+            Ok(Ok(Acceptance::Accepted { queued, .. })) => queued,
             _ => &nothing,
         };
         for (provider, reserved) in new {
@@ -166,11 +222,37 @@ impl Engine {
             lane.queue_shrank(reserved.saturating_sub(queued));
             lane.wake.notify_one();
         }
-        Ok(acceptance?)
+        acceptance?.map_err(|QuotaExceeded { provider, room }| {
+            let quota = quotas.get(&provider).copied().unwrap_or_default();
+            AcceptError::QuotaExceeded { provider, quota, room }
+        })
+    }
+
+    /// Whether every provider is still what it was when the batch was bound to it.
+    fn check_providers(
+        &self,
+        new: &BTreeMap<String, usize>,
+        bound_under: i64,
+    ) -> Result<(), AcceptError> {
+        let document = self.0.live.current();
+        let is_same = |name: &&String| {
+            document.provider(name).is_some_and(|provider| provider.account_since <= bound_under)
+        };
+        match new.keys().find(|name| !is_same(name)) {
+            Some(gone) => Err(AcceptError::ProviderGone { provider: gone.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// `limits.quota` of those of these providers that have one.
+    pub(crate) fn quotas<'a>(&self, providers: impl Iterator<Item = &'a str>) -> Quotas {
+        let document = self.0.live.current();
+        let quota = |name: &str| Some((name.to_owned(), document.provider(name)?.limits.quota?));
+        providers.filter_map(quota).collect()
     }
 
     /// Takes room in every provider's queue for so many new invites, or in none.
-    fn reserve(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
+    pub(crate) fn reserve(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
         let document = self.0.live.current();
         for (place, (name, count)) in new.iter().enumerate() {
             let limits = document.provider(name).map(|provider| &provider.limits);
@@ -188,33 +270,6 @@ impl Engine {
                 provider: name.clone(),
                 retry_after: Duration::from_secs_f64(wait),
             });
-        }
-        Ok(())
-    }
-
-    /// Whether no provider gets more live invites than its administrator allows.
-    async fn check_quota(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
-        let document = self.0.live.current();
-        let providers: Vec<_> = new
-            .iter()
-            .filter_map(|(name, n)| Some((document.provider(name)?, *n as u64)))
-            .collect();
-        if providers.iter().all(|(provider, _)| provider.limits.quota.is_none()) {
-            return Ok(());
-        }
-        let counts = self.0.store.provider_counts().await?;
-        for (provider, count) in providers {
-            let live: u64 = counts.get(&provider.name).map_or(0, |c| c.values().sum());
-            match provider.limits.quota {
-                Some(quota) if live + count > quota => {
-                    return Err(AcceptError::QuotaExceeded {
-                        provider: provider.name.clone(),
-                        quota,
-                        room: quota.saturating_sub(live),
-                    });
-                }
-                _ => {}
-            }
         }
         Ok(())
     }
@@ -272,6 +327,22 @@ impl Engine {
 }
 
 impl Inner {
+    /// Starts the lanes of providers that are new, and has all others look at the document. The lane
+    /// of one that is gone rests.
+    pub fn follow_document(self: &Arc<Self>) {
+        let document = self.live.current();
+        for provider in document.providers() {
+            let lane = self.lane(&provider.name);
+            lane.wake.notify_one();
+            lane.doubt.notify_one();
+        }
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes
+            .keys()
+            .filter(|name| document.provider(name).is_none())
+            .for_each(|it| recovery::hide(it));
+    }
+
     /// The lane of a provider, started when first asked for.
     pub fn lane(self: &Arc<Self>, provider: &str) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -52,6 +52,32 @@ pub fn sender_lost() -> Value {
     own("outcome-unknown", Outcome::Unknown, detail.to_owned())
 }
 
+/// The provider works on a call that seemed to have had no effect.
+pub fn still_working() -> Value {
+    let detail = "the provider is still working on an earlier call for it; whether that takes effect \
+                  is not known";
+    own("outcome-unknown", Outcome::Unknown, detail.to_owned())
+}
+
+/// The same, while another invite to the person is in doubt.
+pub fn crowded_out() -> Value {
+    let detail = "the provider is still working on an earlier call for it, and the outcome of another \
+                  invite to the same person at the same place is not known either; look there before \
+                  you send it again";
+    own("outcome-unknown", Outcome::Unknown, detail.to_owned())
+}
+
+/// What it failed with, once it is known that it exists all the same.
+pub fn took_effect(mut error: Value) -> Value {
+    let detail = error["detail"].as_str().unwrap_or_default();
+    let detail =
+        format!("{detail}; but the provider told of its effect (provider_ref), so it exists there");
+    if let Some(members) = error.as_object_mut() {
+        members.insert("detail".to_owned(), detail.into());
+    }
+    error
+}
+
 /// The provider answered with an invite that belongs to another of ours.
 pub fn already_held() -> Value {
     let detail = "the provider answered with an invite that another Invite here already stands for; \

@@ -15,11 +15,10 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call, Claimed},
-    judge, transition,
+    judge, reconcile, transition,
 };
 
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(5);
 
 /// Asks until every invite of the call is settled, or shutdown begins.
 pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: PreparedCall) {
@@ -29,7 +28,7 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
             () = tokio::time::sleep(pause) => {}
             () = call.engine.stopping.cancelled() => return,
         }
-        pause = (pause * 2).min(LONGEST);
+        pause = next_pause(pause, call.engine.settings.lease);
         match renew(call, &mut claimed).await {
             Ok(true) => {}
             Ok(false) => return,
@@ -39,9 +38,12 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
             }
         }
         crash_point("follow-after-renewal");
-        call.lane.take_token(&call.provider.limits).await;
-        let context = CallContext::new(call.provider.limits.timeout);
-        let Some(reply) = look(call, &claimed, &prepared, &context).await else { continue };
+        let looked = tokio::select! {
+            looked = look(call, &claimed, &prepared) => looked,
+            // Questions may be left unanswered.
+            () = call.engine.stopping.cancelled() => return,
+        };
+        let Some((reply, context)) = looked else { continue };
         let reply = as_one(reply);
         let now = call.engine.clock.now();
         let judged = judge::judge(&call.provider, &call.lane, &claimed, &reply, now);
@@ -71,47 +73,76 @@ async fn renew(call: &Call, claimed: &mut Claimed) -> Result<bool, invite_store:
     }
 }
 
+/// The pause after this one: ever longer, because all that is followed takes from one rate budget, but
+/// not so long that the lease ends before it is renewed.
+fn next_pause(pause: Duration, lease: Duration) -> Duration {
+    (pause * 2).min(lease / 3)
+}
+
 /// Looks once; `None` while the provider is still working, or could not be asked.
 async fn look(
     call: &Call,
     claimed: &Claimed,
     prepared: &PreparedCall,
-    context: &CallContext,
-) -> Option<Vec<Result<Observed, ProviderError>>> {
+) -> Option<(Vec<Result<Observed, ProviderError>>, CallContext)> {
     let doubt = Doubt {
         call: prepared.clone(),
         recipients: claimed.recipients.clone(),
-        first_attempt_at: claimed.invites.first()?.created_at,
+        // No later than their first attempts.
+        first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
         started_at: call.engine.clock.now(),
         data: claimed.invites.first()?.state.provider_data.clone(),
     };
     let lookup = Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] };
-    let mut reconciliation = call.provider.adapter.reconcile(lookup);
-    let seen = loop {
-        match reconciliation.step(context).await {
-            Ok(None) => call.lane.take_token(&call.provider.limits).await,
-            Ok(Some(seen)) => break seen,
-            Err(error) => {
-                tracing::warn!(provider.name = call.lane.name, %error, "cannot follow a call");
-                return None;
-            }
+    let (engine, lane) = (&call.engine, &call.lane);
+    // The credential may have been replaced since the call was made.
+    let document = engine.live.current();
+    let provider = document.provider(&lane.name).unwrap_or(&call.provider);
+    let mut reconciliation = provider.adapter.reconcile(lookup);
+    let limits = &provider.limits;
+    let (seen, context) = loop {
+        lane.take_turn(limits, &*engine.clock).await;
+        let context = CallContext::new(limits.timeout);
+        let step = reconciliation.step(&context).await;
+        lane.ease(&context, &limits.retry, engine.clock.now());
+        if let Some(seen) = step.transpose() {
+            break (seen, context);
         }
     };
+    let heeded = reconcile::heed(engine, lane, provider, seen.as_ref().err()).await;
+    if let Err(error) = heeded {
+        tracing::error!(provider.name = lane.name, %error, "cannot read the store");
+    }
+    let seen = seen
+        .inspect_err(|error| {
+            tracing::warn!(provider.name = lane.name, %error, "cannot follow a call");
+        })
+        .ok()?;
     let sightings = seen.into_iter().next()?;
     let settled = |sighting: &Sighting| {
         sighting.exact.first().is_some_and(|seen| seen.status != Status::Sending)
     };
     sightings.iter().all(settled).then(|| {
-        sightings.into_iter().filter_map(|s| s.exact.into_iter().next()).map(conclude).collect()
+        let seen = sightings.into_iter().filter_map(|s| s.exact.into_iter().next());
+        (seen.map(conclude).collect(), context)
     })
 }
 
-/// A refusal of all of them is one of the call: one of several may be at fault for the others.
+/// A refusal of all of them is one of the call: those that it names are at fault, or any of them may
+/// be.
 fn as_one(results: Vec<Result<Observed, ProviderError>>) -> attempt::Reply {
-    match results.first() {
-        Some(Err(error)) if results.iter().all(Result::is_err) => Err(error.clone()),
-        _ => Ok(results),
+    let mut refusals = results.iter().map_while(|result| result.as_ref().err());
+    let Some(mut refusal) = refusals.next().cloned() else { return Ok(results) };
+    let mut n = 1;
+    for error in refusals {
+        n += 1;
+        for item in &error.items {
+            if !refusal.items.contains(item) {
+                refusal.items.push(item.clone());
+            }
+        }
     }
+    if n == results.len() { Err(refusal) } else { Ok(results) }
 }
 
 /// A call that the provider ended without effect is a refusal.
@@ -125,4 +156,41 @@ fn conclude(seen: Observed) -> Result<Observed, ProviderError> {
 
 fn unexplained() -> ProviderError {
     ProviderError::new(Outcome::Rejected, "the provider ended it without effect")
+}
+
+#[cfg(test)]
+mod tests {
+    use invite_core::{Fault, ItemFault};
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_third_of_the_lease() {
+        let lease = Duration::from_secs(60);
+        let mut pauses = vec![FIRST];
+        for n in 0..8 {
+            pauses.push(next_pause(pauses[n], lease));
+        }
+        assert_eq!(pauses[1..4], [1, 2, 4].map(Duration::from_secs));
+        assert_eq!(pauses[7..], [lease / 3; 2]);
+    }
+
+    #[test]
+    fn a_refusal_of_all_names_whom_any_of_its_parts_names() {
+        let refused = |indices: &[usize]| {
+            let fault = Fault::new("", "invalid", "made up");
+            let item = |index: &usize| ItemFault { index: *index, fault: fault.clone() };
+            let items = indices.iter().map(item).collect();
+            Err(ProviderError { items, ..unexplained() })
+        };
+        let named = |results| -> Option<Vec<usize>> {
+            let error = as_one(results).err()?;
+            Some(error.items.iter().map(|item| item.index).collect())
+        };
+        assert_eq!(named(vec![refused(&[0]), refused(&[2]), refused(&[0, 2])]), Some(vec![0, 2]));
+        assert_eq!(named(vec![refused(&[]), refused(&[])]), Some(vec![]));
+        let seen = Observed::new(None, Status::Pending);
+        assert_eq!(named(vec![refused(&[0]), Ok(seen.clone())]), None);
+        assert_eq!(named(vec![Ok(seen), refused(&[1])]), None);
+    }
 }

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use invite_config::Provider;
-use invite_core::{
-    ListQuery, Outcome, Page, ProbeReport, ProviderError, Status, http::CallContext,
-};
+use invite_core::{ListQuery, Outcome, Page, ProbeReport, ProviderError, Status};
 use tokio::time::Instant;
 
 use crate::{
     Engine, LastProbe, OperationError, ProviderStatus, attempt,
     lane::Lane,
-    operation::{Result, outcome, provider_error},
+    operation::{PATIENCE, Result, outcome, provider_error, take_token},
 };
 
 impl Engine {
@@ -23,8 +21,8 @@ impl Engine {
     pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
         let provider = self.provider(provider)?;
         let lane = self.0.lane(&provider.name);
-        lane.take_token(&provider.limits).await;
-        let context = CallContext::new(provider.limits.timeout);
+        take_token(&lane, &provider, PATIENCE).await?;
+        let context = lane.context(&provider.limits);
         let started = Instant::now();
         let page = provider.adapter.list(&context, query).await;
         note(self, &lane, "list", started, page.as_ref().err());
@@ -38,8 +36,8 @@ impl Engine {
     pub async fn probe(&self, provider: &str) -> Result<ProbeReport> {
         let provider = self.provider(provider)?;
         let lane = self.0.lane(&provider.name);
-        lane.take_token(&provider.limits).await;
-        let context = CallContext::new(provider.limits.timeout);
+        take_token(&lane, &provider, PATIENCE).await?;
+        let context = lane.context(&provider.limits);
         let report = provider.adapter.probe(&context).await;
         let (ok, detail) = match &report {
             Ok(report) => (true, report.detail.clone()),
@@ -75,6 +73,7 @@ impl Engine {
                 live: counts.values().sum(),
                 last_error: state.last_error.clone(),
                 outcomes: state.outcomes.clone(),
+                invites: state.invites,
                 credentials: provider.adapter.credential().usage(),
                 last_probe: state.last_probe.clone(),
             }

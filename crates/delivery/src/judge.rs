@@ -14,7 +14,7 @@ use crate::{
     attempt::{Claimed, Reply},
     fault,
     lane::{Event, Lane},
-    transition::Settlement,
+    transition::{Settlement, Verdict},
 };
 
 /// What a reply means: for each invite, for the lane, and for the record.
@@ -44,7 +44,8 @@ pub(crate) fn judge(
     match reply {
         Ok(results) => judge_items(provider, lane, claimed, results),
         Err(error) => {
-            let proven = lane.with_state(|state| state.created_under == Some(claimed.revision));
+            let proven =
+                lane.with_state(|state| state.created_under == Some(provider.adapter_since));
             let (settlements, event) = judge_refusal(provider, claimed, error, proven, now);
             Judged {
                 settlements,
@@ -63,17 +64,20 @@ fn judge_items(
     results: &[Result<Observed, ProviderError>],
 ) -> Judged {
     let mut error = None;
+    let again =
+        |i: usize| Settlement::Again { at: None, group: claimed.invites[i].state.group_id.clone() };
     let settle = |i: usize| match results.get(i) {
         Some(Ok(observed)) => Settlement::Exists(Box::new(observed.clone())),
         Some(Err(refused)) => {
             let fault = fault::refused(Some(&provider.name), refused);
             error.get_or_insert_with(|| refused.clone());
             match refused.outcome {
-                Outcome::Rejected => Settlement::Failed(fault),
-                Outcome::NotSent | Outcome::Throttled => {
-                    let group = claimed.invites[i].state.group_id.clone();
-                    Settlement::Again { at: None, group }
-                }
+                Outcome::Rejected => match blame(provider, refused, i, claimed.invites.len()) {
+                    Verdict::Faultless => again(i),
+                    Verdict::AtFault(fault) => Settlement::Failed(fault),
+                    _ => Settlement::Failed(fault),
+                },
+                Outcome::NotSent | Outcome::Throttled => again(i),
                 Outcome::Unknown => Settlement::Unknown(fault),
             }
         }
@@ -84,7 +88,7 @@ fn judge_items(
     };
     let settlements: Vec<_> = (0..claimed.invites.len()).map(settle).collect();
     if results.iter().any(Result::is_ok) {
-        lane.with_state(|state| state.created_under = Some(claimed.revision));
+        lane.with_state(|state| state.created_under = Some(provider.adapter_since));
     }
     let unknown = settlements.iter().any(|s| matches!(s, Settlement::Unknown(_)));
     let exists = settlements.iter().any(|s| matches!(s, Settlement::Exists(_)));
@@ -139,7 +143,7 @@ fn judge_refusal(
             (keep_group(now), Event::Credentials)
         }
         (Outcome::Rejected, Cause::Quota) => (vec![Settlement::Failed(fault()); n], Event::Neutral),
-        (Outcome::Rejected, _) if !error.items.is_empty() => {
+        (Outcome::Rejected, _) if names_items(error, n) => {
             (fail_named(provider, error, within_group(None)), Event::Neutral)
         }
         (Outcome::Rejected, _) if n == 1 => (vec![Settlement::Failed(fault())], Event::Neutral),
@@ -154,16 +158,36 @@ fn fail_named(
     mut settlements: Vec<Settlement>,
 ) -> Vec<Settlement> {
     for (index, settlement) in settlements.iter_mut().enumerate() {
-        let faults: Vec<_> =
-            error.items.iter().filter(|item| item.index == index).map(|item| &item.fault).collect();
-        if faults.is_empty() {
-            continue;
+        if let Some(fault) = named_fault(provider, error, index) {
+            *settlement = Settlement::Failed(fault);
         }
-        let mut fault = fault::refused(Some(&provider.name), error);
-        fault["errors"] = serde_json::to_value(&faults).unwrap_or(Value::Null);
-        *settlement = Settlement::Failed(fault);
     }
     settlements
+}
+
+/// Whether a refusal names any of the `n` invites of its call.
+fn names_items(error: &ProviderError, n: usize) -> bool {
+    error.items.iter().any(|item| item.index < n)
+}
+
+/// What a refusal says of the invite at this place, if it names that one.
+fn named_fault(provider: &Provider, error: &ProviderError, index: usize) -> Option<Value> {
+    let faults: Vec<_> =
+        error.items.iter().filter(|item| item.index == index).map(|item| &item.fault).collect();
+    if faults.is_empty() {
+        return None;
+    }
+    let mut fault = fault::refused(Some(&provider.name), error);
+    fault["errors"] = serde_json::to_value(&faults).unwrap_or(Value::Null);
+    Some(fault)
+}
+
+/// What a refusal that was learnt of later means for one of the call's `n` invites.
+pub(crate) fn blame(provider: &Provider, error: &ProviderError, index: usize, n: usize) -> Verdict {
+    if !names_items(error, n) {
+        return Verdict::Refused(fault::refused(Some(&provider.name), error));
+    }
+    named_fault(provider, error, index).map_or(Verdict::Faultless, Verdict::AtFault)
 }
 
 /// One of them is at fault and nobody says which: each half goes by itself.

@@ -14,9 +14,13 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use invite_config::Provider;
-use invite_core::{InviteId, Limits, Status};
+use invite_core::{Clock, InviteId, Limits, Retry, Status, http::CallContext};
 use invite_store::{InviteFilter, InviteRecord, InviteState};
-use tokio::{sync::Notify, time::Instant};
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 pub(crate) use state::{Event, State};
 pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
@@ -29,6 +33,8 @@ use crate::{
 
 /// The longest a lane sleeps without looking for work.
 const IDLE: Duration = Duration::from_secs(10);
+/// The longest that what can wait lets creates pass.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What this process knows of one provider.
 pub(crate) struct Lane {
@@ -42,6 +48,10 @@ pub(crate) struct Lane {
     /// About how many invites wait here; counted along, and set right from the store now and then.
     queued: AtomicU64,
     budget: Mutex<Option<(f64, Arc<DefaultDirectRateLimiter>)>>,
+    /// Held by the one question that waits for the budget.
+    turn: tokio::sync::Mutex<()>,
+    /// Creates are due and wait for nothing but the budget.
+    creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
 }
 
@@ -72,6 +82,8 @@ impl Lane {
             in_flight: AtomicU32::new(0),
             queued: AtomicU64::new(0),
             budget: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            creates_wait: watch::Sender::default(),
             held: Mutex::default(),
         }
     }
@@ -116,19 +128,55 @@ impl Lane {
 
     /// Waits for the next request that the rate budget allows.
     pub async fn take_token(&self, limits: &Limits) {
-        let limiter = {
-            let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-            let rate = limits.requests_per_second;
-            match &*budget {
-                Some((known, limiter)) if *known == rate => limiter.clone(),
-                _ => {
-                    let limiter = Arc::new(RateLimiter::direct(quota(rate)));
-                    *budget = Some((rate, limiter.clone()));
-                    limiter
-                }
+        self.limiter(limits).until_ready().await;
+    }
+
+    /// The same for a question that the engine asks by itself. However many there are, only one at a
+    /// time waits beside the creates, and none is asked while the provider's own limit is nearly used
+    /// up.
+    pub async fn take_turn(&self, limits: &Limits, clock: &dyn Clock) {
+        let _turn = self.turn.lock().await;
+        if let Some(left) = self.with_state(|state| state.eased(clock.now())) {
+            tokio::time::sleep(left).await;
+        }
+        self.take_token(limits).await;
+    }
+
+    /// The context of an attempt that a token was taken for: should it make more requests than one,
+    /// each further one takes its own.
+    pub fn context(&self, limits: &Limits) -> CallContext {
+        let limiter = self.limiter(limits);
+        CallContext::new(limits.timeout).paced(move || {
+            let limiter = limiter.clone();
+            async move { limiter.until_ready().await }
+        })
+    }
+
+    fn limiter(&self, limits: &Limits) -> Arc<DefaultDirectRateLimiter> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = limits.requests_per_second;
+        match &*budget {
+            Some((known, limiter)) if *known == rate => limiter.clone(),
+            _ => {
+                let limiter = Arc::new(RateLimiter::direct(quota(rate)));
+                *budget = Some((rate, limiter.clone()));
+                limiter
             }
-        };
-        limiter.until_ready().await;
+        }
+    }
+
+    /// Lets creates that are due pass, though not for ever.
+    pub async fn leave_to_creates(&self) {
+        let mut creates_wait = self.creates_wait.subscribe();
+        // Either way it goes on.
+        let _ = tokio::time::timeout(PATIENCE, creates_wait.wait_for(|wait| !wait)).await;
+    }
+
+    /// Heeds what a reply said of the provider's rate limit.
+    pub fn ease(&self, context: &CallContext, retry: &Retry, now: Timestamp) {
+        if let Some(by) = context.rate_hint().and_then(|hint| hint.ease()) {
+            self.with_state(|state| state.ease(now, by, retry));
+        }
     }
 
     /// The epoch under which this replica holds the lane, if it does.
@@ -177,6 +225,7 @@ pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
             }
         };
         let Some(pause) = pause else { continue };
+        lane.creates_wait.send_replace(false);
         tokio::select! {
             () = lane.wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -200,7 +249,9 @@ async fn step(
     };
     let Some(epoch) = lane.hold(engine).await? else { return Ok(Some(idle)) };
     let now = engine.clock.now();
-    lane.with_state(|state| state.follow(document.revision(), now));
+    lane.with_state(|state| {
+        state.follow(provider.adapter_since, provider.account_since, now);
+    });
     match engine.store.next_due(&lane.name).await? {
         None => return Ok(Some(idle)),
         Some(due) if due > now => return Ok(Some(until(now, due).min(idle))),
@@ -212,6 +263,7 @@ async fn step(
     if lane.in_flight() >= provider.limits.max_in_flight {
         return Ok(Some(idle));
     }
+    lane.creates_wait.send_replace(true);
     tokio::select! {
         () = lane.take_token(&provider.limits) => {}
         () = engine.stopping.cancelled() => return Ok(None),
@@ -232,7 +284,7 @@ async fn step(
 }
 
 /// The time from one moment to another; none if that is past.
-pub(crate) fn until(now: jiff::Timestamp, then: jiff::Timestamp) -> Duration {
+pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
@@ -312,4 +364,53 @@ pub(crate) async fn in_doubt_to(
     };
     let in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
     Ok(in_doubt.iter().find(|other| other.destination == invite.destination).map(|other| other.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use invite_core::ManualClock;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_wait_lets_creates_pass_but_not_for_ever() {
+        let lane = Lane::new("fake");
+        let took = async || {
+            let began = Instant::now();
+            lane.leave_to_creates().await;
+            began.elapsed()
+        };
+        assert_eq!(took().await, Duration::ZERO);
+        lane.creates_wait.send_replace(true);
+        assert!(took().await >= PATIENCE);
+        let (took, ()) = tokio::join!(took(), async {
+            lane.creates_wait.send_replace(false);
+        });
+        assert_eq!(took, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_wait_while_the_rate_limit_is_nearly_used_up() {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let (lane, clock) = (Lane::new("fake"), ManualClock::new(now));
+        let wait = Duration::from_secs(7);
+        lane.with_state(|state| state.ease(now, wait, &Retry::default()));
+        let began = Instant::now();
+        lane.take_turn(&Limits::default(), &clock).await;
+        assert!(began.elapsed() >= wait);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_questions_only_one_at_a_time_waits_beside_a_create() {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let (lane, clock) = (Lane::new("fake"), ManualClock::new(now));
+        lane.with_state(|state| state.ease(now, Duration::from_secs(7), &Retry::default()));
+        let limits = Limits::default();
+        let first = lane.take_turn(&limits, &clock);
+        tokio::pin!(first);
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(lane.turn.try_lock().is_err());
+        // Creates do not queue behind it.
+        lane.take_token(&limits).await;
+    }
 }

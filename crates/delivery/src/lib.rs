@@ -17,8 +17,11 @@ mod reconcile;
 mod recovery;
 mod redrive;
 mod refresh;
+mod replica;
+mod revise;
 pub mod transition;
 mod waiters;
+mod waiting;
 
 pub use engine::{AcceptError, Engine, Settings};
 pub use fault::{already_held, duplicate, refused};
@@ -26,3 +29,6 @@ pub use lane::{LaneState, LastError, LastProbe, ProviderStatus};
 pub use operation::OperationError;
 pub use plan::PlannedCall;
 pub use redrive::Redriven;
+pub use revise::{
+    ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,
+};

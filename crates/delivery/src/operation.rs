@@ -1,19 +1,21 @@
 //! What a person or service asks of one invite, outside the lanes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, InviteId, Observed, ProviderError, Remote, Status, http::CallContext,
+    AttemptId, Cause, InviteId, Observed, ProviderError, Remote, Status,
+    http::{CallContext, Exchange},
     sabotage::crash_point,
 };
-use invite_store::{
-    AttemptEnd, Change, Changed, Decision, InviteFilter, InviteRecord, InviteState, NewAttempt,
-};
+use invite_store::{AttemptEnd, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, fault, inspection::note, transition};
+use crate::{AcceptError, Engine, inspection::note, lane::Lane, reconcile, transition};
+
+/// How long a person is kept waiting for a provider's rate budget.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why something asked of an invite or a provider was not done.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,18 @@ pub enum OperationError {
         /// The live one.
         existing: InviteId,
     },
+    /// Its provider's backlog or quota is full.
+    #[error(transparent)]
+    NoRoom(#[from] AcceptError),
+    /// The provider's rate budget is taken by other calls for longer than a person is kept waiting.
+    #[error(
+        "the rate budget of provider `{provider}` (limits.requests_per_second) is taken by other \
+         calls; it was not asked, try again later"
+    )]
+    Busy {
+        /// Its name.
+        provider: String,
+    },
     /// The invite's provider is no longer configured.
     #[error("provider `{name}` is no longer configured")]
     ProviderGone {
@@ -87,6 +101,11 @@ impl Engine {
     /// # Errors
     /// The provider refused or did not answer.
     pub async fn refresh(&self, id: InviteId) -> Result<InviteRecord> {
+        self.ask(id, PATIENCE).await
+    }
+
+    /// The same, where the provider's rate budget may keep it waiting for so long.
+    pub(crate) async fn ask(&self, id: InviteId, patience: Duration) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
         let asked = matches!(
             invite.state.status,
@@ -105,6 +124,7 @@ impl Engine {
         }
         let provider = self.provider_of(&invite)?;
         let remote = remote(&invite, self.index_in_call(&invite).await?)?;
+        take_token(&self.0.lane(&provider.name), &provider, patience).await?;
         self.operate(&invite, &provider, "get", transition::observe, async |context| {
             provider.adapter.get(context, &remote).await
         })
@@ -131,12 +151,7 @@ impl Engine {
             if !matches!(to, Status::Pending | Status::Failed) {
                 return Err(OperationError::NotSettled { status });
             }
-            let error = (to == Status::Failed).then(fault::found_absent);
-            return self
-                .decide(&invite, move |state, _| {
-                    transition::decide_unknown(state, to, error.clone())
-                })
-                .await;
+            return self.take_word(&invite, to).await;
         }
         if invite.provider.is_none() {
             return Err(OperationError::AlreadyFinal { status });
@@ -155,6 +170,7 @@ impl Engine {
             _ => {}
         }
         let remote = remote(&invite, 0)?;
+        take_token(&self.0.lane(&provider.name), &provider, PATIENCE).await?;
         self.operate(
             &invite,
             &provider,
@@ -188,6 +204,7 @@ impl Engine {
         if !is_known_there(&invite) {
             return Err(OperationError::PairingUnproven);
         }
+        take_token(&self.0.lane(&provider.name), &provider, PATIENCE).await?;
         let invite = self.decide(&invite, |state, _| transition::expect_withdrawal(state)).await?;
         let remote = remote(&invite, self.index_in_call(&invite).await?)?;
         let invite = self
@@ -203,68 +220,23 @@ impl Engine {
         }
     }
 
-    /// Puts a failed invite back in the queue; an unknown one if the risk of a second effect is
-    /// accepted.
-    ///
-    /// # Errors
-    /// See [`OperationError`].
-    pub async fn retry(&self, id: InviteId, accept_duplicate_risk: bool) -> Result<InviteRecord> {
-        let invite = self.find(id).await?;
-        let status = invite.status_at(self.0.clock.now()).0;
-        if invite.destination.is_none() {
-            return Err(OperationError::NeverBound);
-        }
-        match status {
-            Status::Failed => {}
-            Status::Unknown if accept_duplicate_risk => {}
-            Status::Queued | Status::Sending | Status::Unknown => {
-                return Err(OperationError::NotSettled { status });
-            }
-            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
-            status => return Err(OperationError::NotRetryable { status }),
-        }
-        let provider = self.provider_of(&invite)?;
-        if let Some(existing) = self.live_duplicate(&invite).await? {
-            return Err(OperationError::Duplicate { existing });
-        }
-        let invite = self
-            .decide(&invite, move |state, now| {
-                transition::requeue(state, accept_duplicate_risk, now)
-            })
-            .await?;
-        self.0.lane(&provider.name).wake.notify_one();
-        Ok(invite)
-    }
-
-    async fn find(&self, id: InviteId) -> Result<InviteRecord> {
+    pub(crate) async fn find(&self, id: InviteId) -> Result<InviteRecord> {
         self.0.store.invite(id).await?.ok_or(OperationError::NotFound)
     }
 
-    fn provider_of(&self, invite: &InviteRecord) -> Result<Arc<Provider>> {
+    pub(crate) fn provider_of(&self, invite: &InviteRecord) -> Result<Arc<Provider>> {
         let name = invite.provider.as_deref().ok_or(OperationError::NeverBound)?;
         let gone = || OperationError::ProviderGone { name: name.to_owned() };
-        self.0.live.current().provider(name).cloned().ok_or_else(gone)
+        let provider = self.0.live.current().provider(name).cloned();
+        // Another kind may have taken over the name.
+        let same = |provider: &Arc<Provider>| invite.kind.as_deref() == Some(provider.kind.name());
+        provider.filter(same).ok_or_else(gone)
     }
 
     /// The invite's place in the call that created it.
     async fn index_in_call(&self, invite: &InviteRecord) -> Result<usize> {
-        let attempts = self.0.store.attempts(invite.id).await?;
-        let created = attempts.iter().rev().find(|attempt| attempt.operation == "create");
-        Ok(created.map_or(0, |attempt| attempt.position))
-    }
-
-    pub(crate) async fn live_duplicate(&self, invite: &InviteRecord) -> Result<Option<InviteId>> {
-        let filter = InviteFilter {
-            tenant: Some(invite.tenant.clone()),
-            address: invite.address.clone(),
-            statuses: Status::ALL.iter().copied().filter(|status| status.is_live()).collect(),
-            ..InviteFilter::default()
-        };
-        let others = self.0.store.invites(&filter, None, 1000).await?.invites;
-        let same = |other: &&InviteRecord| {
-            other.id != invite.id && other.destination == invite.destination
-        };
-        Ok(others.iter().find(same).map(|other| other.id))
+        let creates = self.0.store.creates(invite.id).await?;
+        Ok(creates.last().map_or(0, |attempt| attempt.position))
     }
 
     /// Changes one invite without a call.
@@ -277,21 +249,27 @@ impl Engine {
             vec![invite.id],
             move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now),
         );
-        let record = match self.0.store.change(change).await? {
-            Changed::Written(records) => {
-                records.into_iter().next().ok_or(OperationError::NotFound)?
-            }
-            // It moved on while this was being decided.
-            _ => {
-                let status = self.find(invite.id).await?.state.status;
-                return Err(OperationError::NotSettled { status });
-            }
-        };
-        self.0.waiters.wake(std::iter::once(record.batch_id));
-        Ok(record)
+        let changed = self.0.store.change(change).await?;
+        self.decided(invite, changed).await
     }
 
-    /// Makes one call about one invite, as an attempt of its own, and applies what it showed.
+    /// What a change of one invite without a call came to.
+    pub(crate) async fn decided(
+        &self,
+        invite: &InviteRecord,
+        changed: Changed,
+    ) -> Result<InviteRecord> {
+        let Changed::Written(mut records) = changed else {
+            // It moved on while this was being decided.
+            let status = self.find(invite.id).await?.state.status;
+            return Err(OperationError::NotSettled { status });
+        };
+        self.0.waiters.wake(std::iter::once(invite.batch_id));
+        records.pop().ok_or(OperationError::NotFound)
+    }
+
+    /// Makes one call about one invite, for which a rate token was taken, as an attempt of its own, and
+    /// applies what it showed.
     async fn operate(
         &self,
         invite: &InviteRecord,
@@ -301,36 +279,20 @@ impl Engine {
         call: impl AsyncFnOnce(&CallContext) -> Result<Observed, ProviderError>,
     ) -> Result<InviteRecord> {
         let lane = self.0.lane(&provider.name);
-        lane.take_token(&provider.limits).await;
         let (started, started_at) = (Instant::now(), self.0.clock.now());
-        let context = CallContext::new(provider.limits.timeout);
+        let context = lane.context(&provider.limits);
         crash_point("operation-before-request");
         let result = call(&context).await;
         crash_point("operation-after-reply");
         note(self, &lane, operation, started, result.as_ref().err());
+        lane.ease(&context, &provider.limits.retry, self.0.clock.now());
         let exchange = context.exchanges().pop().unwrap_or_default();
-        let id = AttemptId::generate();
+        let error = result.as_ref().err();
+        let (begin, end) = ended(self, provider, operation, started_at, error, exchange);
         let seen = result.as_ref().ok().cloned();
         let change = Change {
-            begin: Some(NewAttempt {
-                id,
-                provider: provider.name.clone(),
-                operation,
-                call: None,
-                config_revision: self.0.live.current().revision(),
-                traceparent: self.1.as_deref().map(str::to_owned),
-                started_at,
-            }),
-            end: Some(AttemptEnd {
-                id,
-                finished_at: self.0.clock.now(),
-                outcome: outcome(result.as_ref().err()).to_owned(),
-                http_status: exchange.status,
-                detail: result.as_ref().err().map(|error| error.message.clone()),
-                target: Some(exchange.target),
-                request: exchange.request,
-                reply: exchange.reply,
-            }),
+            begin: Some(begin),
+            end: Some(end),
             ..Change::of(
                 vec![invite.id],
                 move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
@@ -346,12 +308,52 @@ impl Engine {
             )
         };
         let changed = self.0.store.change(change).await?;
+        reconcile::heed(&self.0, &lane, provider, result.as_ref().err()).await?;
         result.map_err(|error| provider_error(provider, error))?;
         match changed {
             Changed::Written(records) => records.into_iter().next().ok_or(OperationError::NotFound),
             _ => self.find(invite.id).await,
         }
     }
+}
+
+/// The attempt of one call about one invite, which has ended.
+pub(crate) fn ended(
+    engine: &Engine,
+    provider: &Provider,
+    operation: &'static str,
+    started_at: Timestamp,
+    error: Option<&ProviderError>,
+    exchange: Exchange,
+) -> (NewAttempt, AttemptEnd) {
+    let id = AttemptId::generate();
+    let begin = NewAttempt {
+        id,
+        provider: provider.name.clone(),
+        operation,
+        call: None,
+        config_revision: provider.revision,
+        traceparent: engine.1.as_deref().map(str::to_owned),
+        started_at,
+    };
+    let end = AttemptEnd {
+        id,
+        finished_at: engine.0.clock.now(),
+        outcome: outcome(error).to_owned(),
+        http_status: exchange.status,
+        detail: error.map(|error| error.message.clone()),
+        target: Some(exchange.target),
+        request: exchange.request,
+        reply: exchange.reply,
+    };
+    (begin, end)
+}
+
+/// Waits for the next request that the provider's rate budget allows, but not for longer than
+/// `patience`.
+pub(crate) async fn take_token(lane: &Lane, provider: &Provider, patience: Duration) -> Result<()> {
+    let waiting = tokio::time::timeout(patience, lane.take_token(&provider.limits));
+    waiting.await.map_err(|_| OperationError::Busy { provider: provider.name.clone() })
 }
 
 /// The provider can be asked about it: it has an id there, or will have one once it is approved. One

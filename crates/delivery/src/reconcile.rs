@@ -4,12 +4,14 @@
 //! time, or repeats the frozen bytes where the provider takes equal bytes as one call. What an answer
 //! means for an invite is decided in [`crate::transition::look`].
 
+mod by_word;
 mod case;
 mod search;
 mod second_effects;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Cause, Destination, Doubt, Outcome, PreparedCall, ProviderError,
@@ -23,7 +25,7 @@ use tokio::time::Instant;
 use crate::{
     attempt,
     engine::{Inner, contain},
-    fault,
+    judge,
     lane::{Event, Lane, until},
     operation::outcome,
     transition::{self, Lookup, Verdict},
@@ -32,12 +34,14 @@ use crate::{
 pub(crate) use second_effects::find_second_effects;
 
 use case::{Case, gather};
-use search::{refs, search, verdicts};
+use search::{describe, refs, search, verdicts};
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
 /// How an attempt ended whose effect was not known.
 const UNKNOWN: &str = Outcome::Unknown.as_str();
+/// How one ended that did what it was for, as far as was told.
+const SUCCEEDED: &str = "succeeded";
 /// Invites looked up at once.
 const AT_ONCE: u32 = 500;
 
@@ -78,23 +82,28 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
     if lane.hold(engine).await?.is_none() {
         return Ok(idle);
     }
+    let Some(next) = engine.store.next_lookup(&lane.name).await? else { return Ok(idle) };
     let now = engine.clock.now();
+    if let Some(left) = Duration::try_from(next.duration_since(now)).ok().filter(|l| !l.is_zero()) {
+        return Ok(left.min(idle));
+    }
+    // Asked before anything is loaded: meanwhile the lane's own trial may begin the next pause.
+    let only_one = match lane.with_state(|state| {
+        state.follow(provider.adapter_since, provider.account_since, now);
+        state.may_look(now)
+    }) {
+        Ok(only_one) => only_one,
+        Err(left) => return Ok(left.min(idle)),
+    };
     let due = engine.store.doubtful(&lane.name, now, AT_ONCE).await?;
     let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
-        let next = engine.store.next_lookup(&lane.name).await?;
-        let wait = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
-        return Ok(wait.unwrap_or(idle).min(idle));
+        return Ok(idle);
     };
     let cases = gather(engine, &destination, due).await?;
     if cases.is_empty() {
         tracing::error!(provider.name = lane.name, "invites are unknown without an attempt");
         return Ok(idle);
     }
-    lane.with_state(|state| state.follow(document.revision(), now));
-    let only_one = match lane.with_state(|state| state.may_look(now)) {
-        Ok(only_one) => only_one,
-        Err(left) => return Ok(left.min(idle)),
-    };
     let (mut repeats, mut lookups): (Vec<Case>, Vec<Case>) =
         cases.into_iter().partition(|case| is_repeatable(&provider, case, engine.clock.now()));
     if only_one && !repeats.is_empty() {
@@ -110,9 +119,9 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
     Ok(Duration::ZERO)
 }
 
-/// A look-up's end says how the provider is doing where no create can: none is due. A wait that is
-/// asked for is heeded whoever asked; a refused credential pauses nothing.
-async fn heed(
+/// The end of a look-up, or of another question, says how the provider is doing where no create can:
+/// none is due. A wait that is asked for is heeded whoever asked; a refused credential pauses nothing.
+pub(crate) async fn heed(
     engine: &Inner,
     lane: &Lane,
     provider: &Provider,
@@ -120,6 +129,10 @@ async fn heed(
 ) -> Result<(), invite_store::Error> {
     let event = match error.map(|error| (error.outcome, error.cause)) {
         None => Event::Success,
+        // Our own rate budget, and nobody's wish.
+        Some((Outcome::Throttled, _)) if error.is_some_and(|e| e.http_status.is_none()) => {
+            return Ok(());
+        }
         Some((Outcome::Throttled, _)) => Event::Throttled(error.and_then(|e| e.retry_after)),
         Some((Outcome::Rejected, _) | (_, Cause::Credentials)) => return Ok(()),
         Some((outcome, cause)) => {
@@ -159,7 +172,7 @@ async fn repeat(
 ) -> Result<(), invite_store::Error> {
     let Some(call) = &case.call else { return Ok(()) };
     tokio::select! {
-        () = lane.take_token(&provider.limits) => {}
+        () = lane.take_turn(&provider.limits, &*engine.clock) => {}
         () = engine.stopping.cancelled() => return Ok(()),
     }
     if !is_repeatable(provider, &case, engine.clock.now()) {
@@ -168,16 +181,17 @@ async fn repeat(
     }
     crash_point("reconcile-before-request");
     let (began, started) = (engine.clock.now(), Instant::now());
-    let context = CallContext::new(provider.limits.timeout);
+    let context = lane.context(&provider.limits);
     let reply = provider.adapter.create(&context, call, &case.recipients).await;
     crash_point("reconcile-after-reply");
+    lane.ease(&context, &provider.limits.retry, engine.clock.now());
     let n = case.invites.len();
     let (verdicts, error) = match reply {
         Ok(results) => {
             let verdict = |i: usize| match results.get(i) {
                 Some(Ok(seen)) => Verdict::Exists(Box::new(seen.clone())),
                 Some(Err(error)) if error.outcome == Outcome::Rejected => {
-                    Verdict::Refused(fault::refused(Some(&provider.name), error))
+                    judge::blame(provider, error, i, n)
                 }
                 _ => Verdict::CannotTell,
             };
@@ -185,8 +199,8 @@ async fn repeat(
         }
         // A refusal that came with 2xx is the provider's word on the call itself.
         Err(error) if error.outcome == Outcome::Rejected && is_answered(&context, call) => {
-            let refused = Verdict::Refused(fault::refused(Some(&provider.name), &error));
-            (vec![refused; n], Some(error))
+            let blame = |i| judge::blame(provider, &error, i, n);
+            ((0..n).map(blame).collect(), Some(error))
         }
         Err(error) => (vec![Verdict::CannotTell; n], Some(error)),
     };
@@ -234,7 +248,7 @@ async fn look_up(
     let (began, started) = (engine.clock.now(), Instant::now());
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
     let (seen, exchange) = tokio::select! {
-        found = search(lane, provider, lookup) => found,
+        found = search(engine, lane, provider, lookup) => found,
         // Questions may be left unanswered.
         () = engine.stopping.cancelled() => return Ok(()),
     };
@@ -248,7 +262,7 @@ async fn look_up(
         Ok(seen) => engine.store.find_held(&destination, &refs(seen)).await?,
         Err(_) => BTreeMap::new(),
     };
-    for (place, case) in cases.iter().enumerate() {
+    let answers = cases.iter().enumerate().map(|(place, case)| {
         let verdicts = match &seen {
             Ok(seen) => {
                 let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
@@ -256,16 +270,13 @@ async fn look_up(
             }
             Err(_) => vec![Verdict::CannotTell; case.invites.len()],
         };
-        let answer = Answer {
-            began,
-            started,
-            verdicts,
-            outcome,
-            error: seen.as_ref().err().cloned(),
-            exchange: exchange.clone(),
-        };
-        record(engine, lane, provider, revision, case, answer).await?;
-    }
+        let error = seen.as_ref().err().cloned();
+        let exchange = exchange.clone();
+        let answer = Answer { began, started, verdicts, outcome, error, exchange };
+        record(engine, lane, provider, revision, case, answer)
+    });
+    // Side by side, so that they share commits.
+    try_join_all(answers).await?;
     Ok(())
 }
 
@@ -278,8 +289,9 @@ async fn record(
     case: &Case,
     mut answer: Answer,
 ) -> Result<(), invite_store::Error> {
+    let mut crowded = false;
     loop {
-        let change = record_change(engine, provider, revision, case, &answer);
+        let change = record_change(engine, provider, revision, case, &answer, crowded);
         match engine.store.change(change).await? {
             // Another invite came to hold it since the look-up: it is not this one's.
             Changed::ProviderRefTaken { invite } => {
@@ -292,6 +304,8 @@ async fn record(
                 attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
                 break;
             }
+            // One of them would return to doubt while another invite to the same person is in doubt.
+            Changed::Aborted if !crowded => crowded = true,
             other => {
                 tracing::error!(attempt.id = %case.attempt, ?other, "what a look-up learnt was not recorded");
                 break;
@@ -310,6 +324,7 @@ fn record_change(
     revision: i64,
     case: &Case,
     answer: &Answer,
+    crowded: bool,
 ) -> Change {
     let id = AttemptId::generate();
     let exchange = answer.exchange.clone().unwrap_or_default();
@@ -330,7 +345,10 @@ fn record_change(
             finished_at: engine.clock.now(),
             outcome: answer.outcome.to_owned(),
             http_status: exchange.status,
-            detail: answer.error.as_ref().map(|error| error.message.clone()),
+            detail: Some(match &answer.error {
+                Some(error) => error.message.clone(),
+                None => describe(&answer.verdicts),
+            }),
             target: Some(exchange.target),
             // A list shows everybody; what concerns this invite is in its state.
             request: None,
@@ -338,11 +356,15 @@ fn record_change(
         }),
         ..Change::of(
             case.invites.iter().map(|invite| invite.id).collect(),
-            move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+            move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {
                 // By the clock that the state's other times are written with: replicas' clocks differ.
                 let began = now.saturating_sub(started.elapsed()).unwrap_or(now);
                 let lookup = Lookup { began, ..lookups[i].clone() };
-                transition::look(state, &lookup, &verdicts[i], now)
+                let decision = transition::look(state, &lookup, &verdicts[i], now);
+                match crowded {
+                    true => transition::keep_out_of_doubt(&invite.state, state, decision),
+                    false => decision,
+                }
             },
         )
     }

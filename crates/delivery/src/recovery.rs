@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_core::{AttemptId, Outcome, Status};
-use invite_store::{AttemptEnd, Change, InviteFilter, InviteRecord};
+use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{LaneState, engine::Inner, fault, lane, transition};
@@ -76,6 +76,8 @@ async fn lose_sender(
     let ids = invites.iter().map(|invite| invite.id).collect();
     let change = Change {
         end,
+        // Of a call that was followed it is known how it ended, as far as it was told.
+        keeps_end: true,
         ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
             transition::lose_sender(state, holder, &error, now)
         })
@@ -94,17 +96,8 @@ async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
     let now = engine.clock.now();
     for provider in engine.live.current().providers() {
         let age = provider.limits.retry.give_up_after;
-        let filter = InviteFilter {
-            providers: vec![provider.name.clone()],
-            statuses: vec![Status::Queued],
-            created_before: now.saturating_sub(age).ok(),
-            ..InviteFilter::default()
-        };
-        let found = engine.store.invites(&filter, None, AT_ONCE).await?.invites;
-        let late: Vec<_> = found
-            .into_iter()
-            .filter(|invite| now.duration_since(invite.state.queued_at).unsigned_abs() > age)
-            .collect();
+        let Ok(before) = now.checked_sub(age) else { continue };
+        let late = engine.store.queued_before(&provider.name, before, AT_ONCE).await?;
         if !late.is_empty() {
             lane::give_up(engine, late).await?;
         }
@@ -136,6 +129,20 @@ pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store
             .set(f64::from(lane.in_flight()));
     }
     Ok(())
+}
+
+/// Takes a provider that is configured no more out of the metrics, which cannot forget a name.
+pub(crate) fn hide(provider: &str) {
+    for state in LaneState::ALL {
+        metrics::gauge!("invite_lane_state", "provider" => provider.to_owned(),
+            "state" => state.as_str())
+        .set(0.0);
+    }
+    for status in [Status::Queued, Status::Sending, Status::Unknown] {
+        metrics::gauge!("invites_unsettled", "provider" => provider.to_owned(),
+            "status" => status.as_str())
+        .set(0.0);
+    }
 }
 
 async fn forget_keys(engine: &Inner) -> Result<(), invite_store::Error> {

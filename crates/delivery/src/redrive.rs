@@ -1,12 +1,21 @@
-//! Failed invites back into the queue, by filter.
+//! Failed invites back into the queue: one of them, or by filter. Each only where it has room and
+//! its person has no other live invite; both are decided in the transaction that queues it.
 
-use invite_core::Status;
-use invite_store::{InviteFilter, InviteRecord};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+};
+
+use invite_config::Provider;
+use invite_core::{InviteId, Status};
+use invite_store::{InviteFilter, InviteRecord, InviteState, Requeued};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{Engine, OperationError};
+use crate::{AcceptError, Engine, OperationError, operation::Result, transition};
 
-/// Invites read at once.
+/// Invites read and queued at once.
 const PAGE: u32 = 200;
 
 /// What became of the failed invites that a filter matched.
@@ -18,10 +27,53 @@ pub struct Redriven {
     pub queued: u64,
     /// Left alone: the person has a live invite there by now.
     pub duplicates: u64,
+    /// Left alone: their provider is no longer configured or its backlog or quota is full, or they
+    /// are not `failed` any more, or known to exist there.
+    pub left: u64,
 }
 
 impl Engine {
-    /// Queues the failed invites that `filter` matches again, each by the rules of
+    /// Puts a failed invite back in the queue; an unknown one if the risk of a second effect is
+    /// accepted.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn retry(&self, id: InviteId, accept_duplicate_risk: bool) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        if invite.destination.is_none() {
+            return Err(OperationError::NeverBound);
+        }
+        let status = invite.status_at(self.0.clock.now()).0;
+        match status {
+            Status::Failed => {}
+            Status::Unknown if accept_duplicate_risk => {}
+            Status::Queued | Status::Sending | Status::Unknown => {
+                return Err(OperationError::NotSettled { status });
+            }
+            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
+            status => return Err(OperationError::NotRetryable { status }),
+        }
+        let _document_stays = self.0.document.hold().await;
+        let provider = self.provider_of(&invite)?;
+        self.reserve(&BTreeMap::from([(provider.name.clone(), 1)]))?;
+        let requeued = self.requeue(vec![invite], accept_duplicate_risk).await?.pop();
+        match requeued.unwrap_or(Requeued::Declined) {
+            Requeued::Written(invite) => Ok(*invite),
+            Requeued::Duplicate(existing) => Err(OperationError::Duplicate { existing }),
+            Requeued::QuotaExceeded => Err(OperationError::NoRoom(AcceptError::QuotaExceeded {
+                provider: provider.name.clone(),
+                quota: provider.limits.quota.unwrap_or_default(),
+                room: 0,
+            })),
+            // It moved on while this was being decided.
+            Requeued::Declined => {
+                let status = self.find(id).await?.state.status;
+                Err(OperationError::NotSettled { status })
+            }
+        }
+    }
+
+    /// Queues the failed invites that `filter` matches again, newest first, each by the rules of
     /// [`retry`](Self::retry); a dry run only counts.
     ///
     /// # Errors
@@ -32,13 +84,17 @@ impl Engine {
         dry_run: bool,
     ) -> Result<Redriven, invite_store::Error> {
         let filter = InviteFilter { statuses: vec![Status::Failed], ..filter };
+        let mut trial = if dry_run { Some(Trial::new(self).await?) } else { None };
         let mut redriven = Redriven::default();
+        let mut full = BTreeSet::new();
         let mut before = None;
         loop {
-            let page = self.store().invites(&filter, before, PAGE).await?;
-            for invite in page.invites.iter().filter(|invite| invite.destination.is_some()) {
-                redriven.matched += 1;
-                self.redrive_one(invite, dry_run, &mut redriven).await?;
+            let mut page = self.store().invites(&filter, before, PAGE).await?;
+            page.invites.retain(|invite| invite.destination.is_some());
+            redriven.matched += page.invites.len() as u64;
+            match &mut trial {
+                Some(trial) => trial.count(self, &page.invites, &mut redriven).await?,
+                None => self.redrive_page(page.invites, &mut full, &mut redriven).await?,
             }
             before = page.next;
             if before.is_none() {
@@ -47,23 +103,123 @@ impl Engine {
         }
     }
 
-    async fn redrive_one(
+    /// `full` holds the providers whose quota was found used up.
+    async fn redrive_page(
         &self,
-        invite: &InviteRecord,
-        dry_run: bool,
+        mut invites: Vec<InviteRecord>,
+        full: &mut BTreeSet<String>,
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
-        let done = if dry_run {
-            self.live_duplicate(invite).await.map(|found| found.is_none())
-        } else {
-            self.retry(invite.id, false).await.map(|_| true)
+        let _document_stays = self.0.document.hold().await;
+        let asked = invites.len() as u64;
+        invites.retain(|invite| {
+            let provider = self.provider_of(invite).ok();
+            let open = provider.filter(|provider| !full.contains(&provider.name));
+            open.is_some_and(|it| self.0.lane(&it.name).reserve(1, it.limits.max_backlog))
+        });
+        redriven.left += asked - invites.len() as u64;
+        if invites.is_empty() {
+            return Ok(());
+        }
+        let providers: Vec<_> = invites.iter().map(|invite| invite.provider.clone()).collect();
+        for (requeued, provider) in self.requeue(invites, false).await?.iter().zip(providers) {
+            match requeued {
+                Requeued::Written(invite) if invite.state.status == Status::Queued => {
+                    redriven.queued += 1;
+                }
+                Requeued::Duplicate(_) => redriven.duplicates += 1,
+                Requeued::Written(_) | Requeued::Declined => redriven.left += 1,
+                Requeued::QuotaExceeded => {
+                    redriven.left += 1;
+                    full.extend(provider);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues invites for which room is taken in their providers' queues, and gives back what was
+    /// not needed.
+    async fn requeue(
+        &self,
+        invites: Vec<InviteRecord>,
+        accept_duplicate_risk: bool,
+    ) -> Result<Vec<Requeued>, invite_store::Error> {
+        let mut unused: BTreeMap<String, usize> = BTreeMap::new();
+        for provider in invites.iter().filter_map(|invite| invite.provider.clone()) {
+            *unused.entry(provider).or_default() += 1;
+        }
+        let quotas = self.quotas(unused.keys().map(String::as_str));
+        let decide = move |_, _: &InviteRecord, state: &mut InviteState, now: Timestamp| {
+            transition::requeue(state, accept_duplicate_risk, now)
         };
-        match done {
-            Ok(true) => redriven.queued += 1,
-            Ok(false) | Err(OperationError::Duplicate { .. }) => redriven.duplicates += 1,
-            Err(OperationError::Store(error)) => return Err(error),
-            // It moved on meanwhile, or its provider is gone: not for this call.
-            Err(_) => {}
+        let requeued = self.0.store.requeue(invites, quotas, decide).await;
+        let written = requeued.iter().flatten().filter_map(|requeued| match requeued {
+            Requeued::Written(invite) => Some(invite),
+            _ => None,
+        });
+        for invite in written {
+            if invite.state.status == Status::Queued
+                && let Some(count) = invite.provider.as_ref().and_then(|name| unused.get_mut(name))
+            {
+                *count -= 1;
+            }
+            self.0.waiters.wake(std::iter::once(invite.batch_id));
+        }
+        for (name, unused) in unused {
+            let lane = self.0.lane(&name);
+            lane.queue_shrank(unused);
+            lane.wake.notify_one();
+        }
+        requeued
+    }
+}
+
+/// A dry run: what there is room for, and who would have an invite by now.
+struct Trial {
+    /// Invites that each configured provider would still take.
+    room: BTreeMap<String, u64>,
+    /// Hashes of the people whose invites would be queued.
+    people: HashSet<u64>,
+}
+
+impl Trial {
+    async fn new(engine: &Engine) -> Result<Self, invite_store::Error> {
+        let counts = engine.store().provider_counts().await?;
+        let room = |provider: &Arc<Provider>| {
+            let counts = counts.get(&provider.name);
+            let queued = counts.and_then(|counts| counts.get(&Status::Queued)).copied();
+            let backlog = provider.limits.max_backlog.saturating_sub(queued.unwrap_or(0));
+            let live: u64 = counts.map_or(0, |counts| counts.values().sum());
+            let quota = provider.limits.quota.map(|quota| quota.saturating_sub(live));
+            (provider.name.clone(), quota.unwrap_or(backlog).min(backlog))
+        };
+        let room = engine.live().current().providers().map(room).collect();
+        Ok(Self { room, people: HashSet::new() })
+    }
+
+    async fn count(
+        &mut self,
+        engine: &Engine,
+        invites: &[InviteRecord],
+        redriven: &mut Redriven,
+    ) -> Result<(), invite_store::Error> {
+        let duplicates = engine.store().live_duplicates(invites).await?;
+        for (invite, existing) in invites.iter().zip(duplicates) {
+            let person = (&invite.tenant, &invite.destination, &invite.address);
+            let person = BuildHasherDefault::<DefaultHasher>::default().hash_one(person);
+            let room = invite.provider.as_ref().and_then(|name| self.room.get_mut(name));
+            let Some(room) = room.filter(|room| **room > 0 && invite.state.provider_ref.is_none())
+            else {
+                redriven.left += 1;
+                continue;
+            };
+            if existing.is_some() || !self.people.insert(person) {
+                redriven.duplicates += 1;
+            } else {
+                *room -= 1;
+                redriven.queued += 1;
+            }
         }
         Ok(())
     }

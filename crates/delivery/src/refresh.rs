@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
 use invite_config::Provider;
-use invite_core::{
-    Address, Destination, ListQuery, Observed, ProviderError, http::CallContext, random,
-};
-use invite_store::{Change, InviteRecord};
+use invite_core::{Address, Destination, ListQuery, Observed, ProviderError, random};
+use invite_store::{Change, Decision, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{
@@ -24,8 +23,13 @@ use crate::{
     operation, reconcile, transition,
 };
 
-/// Invites taken on at once.
-const AT_ONCE: u32 = 500;
+/// Invites taken on at once, and so by one list.
+const AT_ONCE: u32 = 5000;
+/// Of those, settled by one commit: creates wait for it.
+const IN_A_COMMIT: usize = 500;
+/// Invites that are asked about one by one, at a time: what the rate budget allows takes that many
+/// where replies are slow.
+const AT_A_TIME: usize = 4;
 /// From how many invites at one destination its list is cheaper than asking for each.
 const LIST_FROM: usize = 3;
 /// Pages of one list at most.
@@ -37,12 +41,12 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
     if every.is_zero() {
         return;
     }
-    // Between rounds: often enough that no invite waits for much longer than it should, and spread
-    // out so that replicas and lanes do not ask all at once.
-    let rest = (every / 20).clamp(Duration::from_millis(200), Duration::from_secs(60));
+    let mut has_more = false;
     loop {
+        // Spread out, so that replicas and lanes do not ask all at once.
+        let rest = rest(every, has_more).mul_f64(0.5 + random::fraction());
         tokio::select! {
-            () = tokio::time::sleep(rest.mul_f64(0.5 + random::fraction())) => {}
+            () = tokio::time::sleep(rest) => {}
             () = engine.0.stopping.cancelled() => return,
         }
         let ended = tokio::select! {
@@ -50,27 +54,37 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
             ended = contain(round(&engine, &lane, every)) => ended,
             () = engine.0.stopping.cancelled() => return,
         };
-        if let Err(error) = ended {
+        has_more = ended.unwrap_or_else(|error| {
             tracing::error!(provider.name = lane.name, %error, "cannot ask about live invites");
-        }
+            false
+        });
     }
 }
 
-/// Asks about everything that was not asked about for long enough.
+/// Between rounds: often enough that no invite waits for much longer than it should; next to nothing
+/// while more than a round's are waiting, which the rate budget then spreads out.
+fn rest(every: Duration, has_more: bool) -> Duration {
+    let rest = (every / 20).clamp(Duration::from_millis(200), Duration::from_secs(60));
+    if has_more { rest.min(Duration::from_secs(1)) } else { rest }
+}
+
+/// Asks about what was not asked about for long enough; says whether there is more of it.
 async fn round(
     engine: &Engine,
     lane: &Arc<Lane>,
     every: Duration,
-) -> Result<(), invite_store::Error> {
+) -> Result<bool, invite_store::Error> {
     let inner = &engine.0;
-    let Some(provider) = inner.live.current().provider(&lane.name).cloned() else { return Ok(()) };
-    let now = inner.clock.now();
-    let is_paused = || lane.with_state(|state| state.wait(inner.clock.now(), 0)).is_some();
-    if is_paused() || lane.hold(inner).await?.is_none() {
-        return Ok(());
+    if inner.live.current().provider(&lane.name).is_none() {
+        return Ok(false);
     }
-    let Ok(before) = now.checked_sub(every) else { return Ok(()) };
+    let now = inner.clock.now();
+    if is_paused(inner, lane) || lane.hold(inner).await?.is_none() {
+        return Ok(false);
+    }
+    let Ok(before) = now.checked_sub(every) else { return Ok(false) };
     let stale = inner.store.stale(&lane.name, before, AT_ONCE).await?;
+    let has_more = stale.len() == AT_ONCE as usize;
     let mut places: BTreeMap<Destination, Vec<InviteRecord>> = BTreeMap::new();
     for invite in stale {
         if let Some(destination) = invite.destination.clone() {
@@ -78,23 +92,47 @@ async fn round(
         }
     }
     for (destination, mut invites) in places {
+        // A round may take long, and the document change meanwhile.
+        let Some(provider) = inner.live.current().provider(&lane.name).cloned() else { break };
         reconcile::find_second_effects(inner, lane, &provider, &destination, &invites).await?;
         if provider.adapter.capabilities().list && invites.len() >= LIST_FROM {
             invites = by_list(inner, lane, &provider, &destination, invites).await?;
         }
-        for invite in invites {
-            if is_paused() {
-                return Ok(());
-            }
-            let asked = engine.refresh(invite.id).await;
-            if let Err(error) = &asked {
-                tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
-            }
-            if asked.is_err() || !operation::is_known_there(&invite) {
-                // Asked in vain: it is its turn again when the others have had theirs.
-                touch(inner, &invite).await?;
-            }
+        let in_turn = stream::iter(invites).then(async |invite| {
+            lane.leave_to_creates().await;
+            invite
+        });
+        in_turn
+            .map(Ok)
+            .try_for_each_concurrent(AT_A_TIME, async |invite| ask(engine, lane, &invite).await)
+            .await?;
+        if is_paused(inner, lane) {
+            return Ok(false);
         }
+    }
+    Ok(has_more)
+}
+
+fn is_paused(engine: &Inner, lane: &Lane) -> bool {
+    lane.with_state(|state| state.wait(engine.clock.now(), 0)).is_some()
+}
+
+/// Asks about one invite, unless the lane pauses.
+async fn ask(
+    engine: &Engine,
+    lane: &Lane,
+    invite: &InviteRecord,
+) -> Result<(), invite_store::Error> {
+    if is_paused(&engine.0, lane) {
+        return Ok(());
+    }
+    let asked = engine.ask(invite.id, Duration::MAX).await;
+    if let Err(error) = &asked {
+        tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
+    }
+    if asked.is_err() || !operation::is_known_there(invite) {
+        // Asked in vain: it is its turn again when the others have had theirs.
+        touch(&engine.0, invite).await?;
     }
     Ok(())
 }
@@ -112,7 +150,9 @@ async fn by_list(
         invites.into_iter().partition(|invite| invite.state.revoke_sent);
     let wanted: HashSet<&str> =
         listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
-    let listed = match list(lane, provider, destination, &wanted).await {
+    let listed = list(engine, lane, provider, destination, &wanted).await;
+    reconcile::heed(engine, lane, provider, listed.as_ref().err()).await?;
+    let listed = match listed {
         Ok(listed) => listed,
         Err(error) => {
             tracing::warn!(provider.name = lane.name, %error, "cannot list invites; asking for each");
@@ -127,19 +167,15 @@ async fn by_list(
         .into_iter()
         .map(|invite| (seen(&invite), invite))
         .partition(|(seen, _)| seen.is_some());
-    let (shown, known): (Vec<_>, Vec<_>) = shown.into_iter().unzip();
-    let ids: Vec<_> = known.iter().map(|invite| invite.id).collect();
-    let change = Change::of(
-        ids,
-        move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| match shown
-            .get(i)
-            .and_then(Option::as_ref)
-        {
-            Some(seen) => transition::observe(state, seen, now),
-            None => invite_store::Decision::Keep,
-        },
-    );
-    engine.store.change(change).await?;
+    for shown in shown.chunks(IN_A_COMMIT) {
+        let ids = shown.iter().map(|(_, invite)| invite.id).collect();
+        let seen: Vec<_> = shown.iter().map(|(seen, _)| seen.clone()).collect();
+        let observe = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+            let seen = seen.get(i).and_then(Option::as_ref);
+            seen.map_or(Decision::Keep, |seen| transition::observe(state, seen, now))
+        };
+        engine.store.change(Change::of(ids, observe)).await?;
+    }
     Ok(asked.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
 }
 
@@ -151,6 +187,7 @@ fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
 
 /// What the list shows of the wanted ids.
 async fn list(
+    engine: &Inner,
     lane: &Lane,
     provider: &Provider,
     destination: &Destination,
@@ -159,12 +196,14 @@ async fn list(
     let mut query = ListQuery { scope: Some(destination.scope.clone()), ..ListQuery::default() };
     let mut listed = HashMap::new();
     for _ in 0..PAGES {
-        lane.take_token(&provider.limits).await;
-        let context = CallContext::new(provider.limits.timeout);
+        lane.leave_to_creates().await;
+        lane.take_turn(&provider.limits, &*engine.clock).await;
+        let context = lane.context(&provider.limits);
         let started = tokio::time::Instant::now();
         let page = provider.adapter.list(&context, &query).await;
         let outcome = operation::outcome(page.as_ref().err());
         attempt::count(&lane.name, "list", outcome, started.elapsed());
+        lane.ease(&context, &provider.limits.retry, engine.clock.now());
         let page = page?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
         let is_wanted = |(id, _): &(String, Observed)| wanted.contains(id.as_str());
@@ -183,4 +222,16 @@ async fn touch(engine: &Inner, invite: &InviteRecord) -> Result<(), invite_store
             transition::ask_later(state, now)
         });
     engine.store.change(change).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_follow_each_other_fast_enough_for_ten_million_invites_an_hour() {
+        let hour = Duration::from_secs(3600);
+        assert!(rest(hour, true) * (10_000_000 / AT_ONCE) < hour);
+        assert_eq!(rest(hour, false), Duration::from_secs(60));
+    }
 }

@@ -10,6 +10,8 @@ use invite_store::{Decision, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::fault;
+
 pub use lookup::{LOOK_FOR, Lookup, Verdict, look};
 
 /// What an attempt came to for one invite.
@@ -48,7 +50,8 @@ pub fn claim(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp)
 }
 
 /// Applies what an attempt came to. Only the attempt that holds the invite changes it; a late one
-/// that shows an effect settles an `unknown`, or is reported as a second effect.
+/// that shows an effect settles what is not under way, is kept beside what is, and is reported if it
+/// is the second.
 pub fn settle(
     state: &mut InviteState,
     attempt: AttemptId,
@@ -59,9 +62,12 @@ pub fn settle(
     match (state.status, settlement) {
         (Status::Sending, _) if holds => apply(state, settlement, now),
         (Status::Unknown, Settlement::Exists(_)) if holds => apply(state, settlement, now),
-        // Queued again before its earlier call was heard of: that one is its effect.
+        // Queued again before its earlier call was heard of: that one is its effect, or may yet be.
+        (Status::Queued, Settlement::Exists(seen)) if seen.status == Status::Sending => {
+            return_to_doubt(state, attempt, seen, now)
+        }
         (Status::Queued, Settlement::Exists(_)) => apply(state, settlement, now),
-        (_, Settlement::Exists(observed)) => report_second_effect(state, observed, now),
+        (_, Settlement::Exists(observed)) => note_effect(state, observed, now),
         _ => Decision::Keep,
     }
 }
@@ -73,12 +79,18 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
             return Decision::Write;
         }
         Settlement::Exists(observed) => {
+            let known = state.provider_ref.as_ref();
+            state.duplicate_effect |= known.is_some() && known != observed.provider_ref.as_ref();
             state.status = observed.status;
             state.source = observed.source;
             state.sent_at = state.sent_at.or(Some(now));
             state.error = None;
             state.group_id = None;
             describe(state, observed, now);
+        }
+        // An earlier call's effect has come to light, and this one's is none: that is the only one.
+        Settlement::Again { .. } | Settlement::Failed(_) if state.provider_ref.is_some() => {
+            return stand_for_known_effect(state, now);
         }
         Settlement::Again { at, group } => {
             state.status = Status::Queued;
@@ -127,26 +139,77 @@ fn leave_doubt(state: &mut InviteState) {
     }
 }
 
-/// A reply came for an invite that is no longer its attempt's. If it shows an effect other than
-/// the one the invite has, or may yet get, a second one exists.
-fn report_second_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
+/// A reply came for an invite that is no longer its attempt's. The first effect that is known is the
+/// invite's; any other is a second one.
+fn note_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
     if observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref {
         return Decision::Keep;
     }
-    let by_word = state.provider_ref.is_none()
-        && !matches!(
-            state.status,
-            Status::Sending | Status::Unknown | Status::Failed | Status::Revoked
-        );
-    if by_word {
-        // A person recorded that it exists: this is the one they found.
-        describe(state, observed, now);
-        return Decision::Write;
+    if state.provider_ref.is_some() {
+        let is_known = std::mem::replace(&mut state.duplicate_effect, true);
+        return if is_known { Decision::Keep } else { Decision::Write };
     }
-    if state.duplicate_effect {
-        return Decision::Keep;
+    match state.status {
+        // Whether the call under way takes effect as well is still to be found out, by what the
+        // replies to that one said.
+        Status::Sending | Status::Unknown => {
+            state.provider_ref.clone_from(&observed.provider_ref);
+            state.expires_at = observed.expires_at;
+        }
+        Status::Failed => {
+            describe(state, observed, now);
+            state.error = state.error.take().map(fault::took_effect);
+        }
+        // Withdrawn while it was queued; or a person recorded that it exists, and this is the one
+        // they found.
+        _ => describe(state, observed, now),
     }
-    state.duplicate_effect = true;
+    Decision::Write
+}
+
+/// The provider is still working on a call that seemed to have had no effect, so that there are no
+/// grounds any more to send the invite again: it is that attempt's, and looked up.
+fn return_to_doubt(
+    state: &mut InviteState,
+    attempt: AttemptId,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
+    doubt(state, &fault::still_working(), now);
+    state.holder = Some(attempt);
+    state.provider_data.clear();
+    describe(state, observed, now);
+    Decision::Write
+}
+
+/// Only one invite to a person may be in doubt at a place, and another one is: one that would
+/// return to doubt (`before` it was queued) fails instead, because it must not be sent again either.
+pub fn keep_out_of_doubt(
+    before: &InviteState,
+    state: &mut InviteState,
+    decision: Decision,
+) -> Decision {
+    if before.status != Status::Queued || state.status != Status::Unknown {
+        return decision;
+    }
+    state.clone_from(before);
+    give_up(state, &fault::crowded_out())
+}
+
+/// The effect that is known is the invite's. In what state it is by now, the next refresh tells.
+fn stand_for_known_effect(state: &mut InviteState, now: Timestamp) -> Decision {
+    if !state.status.is_settled() {
+        // What replies to the later call said is not of this effect.
+        state.provider_data.clear();
+        state.provider_status = None;
+    }
+    state.status = Status::Pending;
+    state.source = StatusSource::Provider;
+    state.sent_at = state.sent_at.or(Some(now));
+    state.checked_at = None;
+    state.error = None;
+    state.group_id = None;
+    leave_doubt(state);
     Decision::Write
 }
 
@@ -199,7 +262,7 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
         state.status = observed.status;
         describe(state, observed, now);
         if let Some(failure) = &observed.failure {
-            state.error = Some(crate::fault::refused(None, failure));
+            state.error = Some(fault::refused(None, failure));
         }
     }
     state.checked_at = Some(now);
@@ -257,14 +320,17 @@ pub fn decide_unknown(state: &mut InviteState, to: Status, error: Option<Value>)
     }
     state.status = to;
     state.source = StatusSource::Caller;
-    state.error = error;
+    state.error = match state.provider_ref {
+        Some(_) => error.map(fault::took_effect),
+        None => error,
+    };
     state.group_id = None;
     leave_doubt(state);
     Decision::Write
 }
 
 /// Puts a failed invite back in the queue; an unknown one too, if a person accepted the risk of a
-/// second effect.
+/// second effect. One of which an effect is known is not sent again: it stands for that.
 pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timestamp) -> Decision {
     let allowed = match state.status {
         Status::Failed => true,
@@ -273,6 +339,9 @@ pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timest
     };
     if !allowed {
         return Decision::Abort;
+    }
+    if state.provider_ref.is_some() {
+        return stand_for_known_effect(state, now);
     }
     state.status = Status::Queued;
     state.source = StatusSource::Caller;
@@ -362,8 +431,7 @@ mod tests {
     fn a_late_reply_settles_an_unknown_invite_only_by_showing_an_effect() {
         let (mut state, holder) = sending();
         lose_sender(&mut state, Some(holder), &json!({}), now());
-        let again = Settlement::Again { at: None, group: None };
-        assert_eq!(settle(&mut state, holder, &again, now()), Decision::Keep);
+        assert_eq!(settle(&mut state, holder, &again(), now()), Decision::Keep);
         assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Write);
         assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("i1")));
     }
@@ -379,6 +447,87 @@ mod tests {
         );
         assert!(state.duplicate_effect);
         assert_eq!(state.provider_ref.as_deref(), Some("i1"));
+    }
+
+    fn again() -> Settlement {
+        Settlement::Again { at: None, group: None }
+    }
+
+    /// Queued again at a person's risk, and the attempt whose reply is still to come.
+    fn queued_at_risk() -> (InviteState, AttemptId) {
+        let (mut state, holder) = sending();
+        lose_sender(&mut state, Some(holder), &json!({}), now());
+        assert_eq!(requeue(&mut state, true, now()), Decision::Write);
+        (state, holder)
+    }
+
+    fn working() -> Settlement {
+        let mut observed = Observed::new(None, Status::Sending);
+        observed.data.insert("activity_id".into(), "a".into());
+        Settlement::Exists(Box::new(observed))
+    }
+
+    #[test]
+    fn what_the_provider_is_still_working_on_is_not_sent_again_but_looked_up() {
+        let (mut state, first) = queued_at_risk();
+        assert_eq!(settle(&mut state, first, &working(), now()), Decision::Write);
+        assert_eq!((state.status, state.holder), (Status::Unknown, Some(first)));
+        assert_eq!((state.next_attempt_at, state.ended_at), (Some(now()), Some(now())));
+        assert_eq!(state.provider_data["activity_id"], "a");
+        assert!(state.error.is_some());
+    }
+
+    #[test]
+    fn what_cannot_return_to_doubt_beside_another_invite_fails() {
+        let (mut state, first) = queued_at_risk();
+        let before = state.clone();
+        let decision = settle(&mut state, first, &working(), now());
+        assert_eq!(keep_out_of_doubt(&before, &mut state, decision), Decision::Write);
+        assert_eq!((state.status, state.holder), (Status::Failed, None));
+        assert!(state.error.unwrap()["detail"].as_str().unwrap().contains("still working"));
+    }
+
+    #[test]
+    fn an_effect_after_a_persons_word_is_kept_and_is_no_second_one() {
+        let (mut state, holder) = sending();
+        lose_sender(&mut state, Some(holder), &json!({}), now());
+        decide_unknown(&mut state, Status::Failed, Some(json!({ "detail": "not there" })));
+        assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Write);
+        assert_eq!((state.status, state.source), (Status::Failed, StatusSource::Caller));
+        assert_eq!((state.provider_ref.as_deref(), state.duplicate_effect), (Some("i1"), false));
+        let detail = state.error.as_ref().unwrap()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with("not there; but"), "{detail}");
+        // Nor is it sent again: it is there.
+        assert_eq!(requeue(&mut state, false, now()), Decision::Write);
+        assert_eq!((state.status, state.error.is_none()), (Status::Pending, true));
+        settle(&mut state, AttemptId::generate(), &exists("i2"), now());
+        assert!(state.duplicate_effect);
+    }
+
+    #[test]
+    fn an_effect_that_is_heard_of_during_the_next_call_is_the_only_one_if_that_has_none() {
+        for outcome in [again(), Settlement::Failed(json!({}))] {
+            let (mut state, first) = queued_at_risk();
+            let second = AttemptId::generate();
+            claim(&mut state, second, now());
+            assert_eq!(settle(&mut state, first, &exists("i1"), now()), Decision::Write);
+            assert_eq!((state.status, state.duplicate_effect), (Status::Sending, false));
+            assert_eq!(settle(&mut state, second, &outcome, now()), Decision::Write);
+            assert_eq!((state.status, state.duplicate_effect), (Status::Pending, false));
+            assert_eq!((state.provider_ref.as_deref(), state.holder), (Some("i1"), None));
+        }
+    }
+
+    #[test]
+    fn an_effect_that_is_heard_of_during_the_next_call_and_that_calls_own_are_two() {
+        let (mut state, first) = queued_at_risk();
+        let second = AttemptId::generate();
+        claim(&mut state, second, now());
+        settle(&mut state, first, &exists("i1"), now());
+        settle(&mut state, second, &Settlement::Unknown(json!({})), now());
+        assert_eq!((state.status, state.duplicate_effect), (Status::Unknown, false));
+        assert_eq!(settle(&mut state, second, &exists("i2"), now()), Decision::Write);
+        assert_eq!((state.status, state.duplicate_effect), (Status::Pending, true));
     }
 
     #[test]

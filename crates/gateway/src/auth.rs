@@ -17,7 +17,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{KeyId, random};
-use invite_store::{ApiKey, InviteRecord, Store};
+use invite_store::{Actor, ApiKey, InviteRecord, Store};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -83,6 +83,7 @@ pub(crate) struct Caller(Arc<Rights>, Option<Arc<str>>);
 #[derive(Debug)]
 struct Rights {
     id: KeyId,
+    name: String,
     tenant: String,
     scopes: Vec<Scope>,
     providers: Option<Vec<String>>,
@@ -92,13 +93,24 @@ impl Caller {
     fn new(key: ApiKey, traceparent: Option<&str>) -> Self {
         let has = |scope: &Scope| key.scopes.iter().any(|word| word == scope.as_str());
         let scopes = Scope::ALL.iter().copied().filter(has).collect();
-        let rights = Rights { id: key.id, tenant: key.tenant, scopes, providers: key.providers };
+        let ApiKey { id, name, tenant, providers, .. } = key;
+        let rights = Rights { id, name, tenant, scopes, providers };
         Self(Arc::new(rights), traceparent.map(Arc::from))
     }
 
     /// The key's id, for logs.
     pub fn id(&self) -> KeyId {
         self.0.id
+    }
+
+    /// Who makes a change, for its record: the key's id and what people call it.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.0.id, self.0.name)
+    }
+
+    /// Who makes a change through the API, for the store.
+    pub fn actor(&self) -> Actor {
+        Actor { name: self.name(), source: "api".to_owned() }
     }
 
     /// The request's `traceparent`, if it has a valid one.
@@ -152,6 +164,17 @@ impl Caller {
     /// Whether what belongs to this tenant exists for the caller.
     pub fn sees(&self, tenant: &str) -> bool {
         self.is_admin() || self.0.tenant == tenant
+    }
+
+    /// Refuses all but an administrator whose key is for every provider: one that is limited to
+    /// some could lift its own limit with a new key or another document.
+    pub fn require_administrator(&self) -> Result<(), Problem> {
+        self.require(Scope::Admin)?;
+        if self.providers().is_none() {
+            return Ok(());
+        }
+        let detail = "this key is limited to some providers, and this call concerns all of them";
+        Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail))
     }
 
     /// Hides another tenant's invite, and refuses one of a provider that the key may not use.
@@ -267,6 +290,7 @@ mod tests {
         Caller(
             Arc::new(Rights {
                 id: KeyId::generate(),
+                name: "test".into(),
                 tenant: "acme".into(),
                 scopes: {
                     let words: Vec<String> = owned(scopes);
@@ -313,6 +337,14 @@ mod tests {
         let limited = key(&["admin"], Some(&["a"]));
         assert!(limited.may_use("a") && !limited.may_use("b"));
         assert!(key(&[], None).may_use("b"));
+    }
+
+    #[test]
+    fn an_administrator_of_some_providers_does_not_decide_about_all() {
+        assert!(key(&["admin"], None).require_administrator().is_ok());
+        let refusal = |key: Caller| key.require_administrator().unwrap_err().code();
+        assert_eq!(refusal(key(&["admin"], Some(&["a"]))), "provider-not-allowed");
+        assert_eq!(refusal(key(&["invites:read"], None)), "insufficient-scope");
     }
 
     #[test]

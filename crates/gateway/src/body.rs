@@ -1,4 +1,5 @@
-//! Reading a JSON body: its media type, its size, its form. What it must hold is the handlers'.
+//! Reading a body, JSON or a provider document: its media type, its size, its form. What it must
+//! hold is the handlers'.
 
 use std::error::Error;
 
@@ -6,6 +7,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
+use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use serde_json::Value;
 
@@ -13,6 +15,10 @@ use crate::{
     problem::{Problem, codes},
     unambiguous::Unambiguous,
 };
+
+const JSON: &str = "application/json";
+/// The media type of the provider document.
+pub(crate) const TOML: &str = "application/toml";
 
 /// Reads a body that must be JSON.
 ///
@@ -23,8 +29,37 @@ pub(crate) async fn read_json(
     body: Body,
     max_bytes: usize,
 ) -> Result<Value, Problem> {
-    require_json(headers)?;
-    parse(&read(body, max_bytes).await?)
+    parse(&read_json_text(headers, body, max_bytes).await?)
+}
+
+/// Reads a body that must be JSON, for [`parse`].
+///
+/// # Errors
+/// In this order: 415, 413.
+pub(crate) async fn read_json_text(
+    headers: &HeaderMap,
+    body: Body,
+    max_bytes: usize,
+) -> Result<Bytes, Problem> {
+    require_kind(headers, JSON)?;
+    read(body, max_bytes, "send fewer invites").await
+}
+
+/// Reads a body that must be a provider document; whether it is one is the gate's to say.
+///
+/// # Errors
+/// In this order: 415, 413, 400.
+pub(crate) async fn read_document(
+    headers: &HeaderMap,
+    body: Body,
+    max_bytes: usize,
+) -> Result<String, Problem> {
+    require_kind(headers, TOML)?;
+    let bytes = read(body, max_bytes, "shorten the document").await?;
+    String::from_utf8(bytes.into()).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Problem::new(&codes::NOT_UTF_8, format!("not UTF-8 from byte {at} on"))
+    })
 }
 
 /// Reads a body that may be left out; an empty one needs no media type, and `null` is as good.
@@ -41,22 +76,22 @@ pub(crate) async fn read_optional_json(
     }
     let named = headers.contains_key(header::CONTENT_TYPE);
     if named {
-        require_json(headers)?;
+        require_kind(headers, JSON)?;
     }
-    let bytes = read(body, max_bytes).await?;
+    let bytes = read(body, max_bytes, "send fewer invites").await?;
     if bytes.is_empty() {
         return Ok(None);
     }
-    require_json(headers)?;
+    require_kind(headers, JSON)?;
     parse(&bytes).map(|value| Some(value).filter(|value| !value.is_null()))
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let refused = |detail| Err(Problem::new(&codes::UNSUPPORTED_MEDIA_TYPE, detail));
+fn require_kind(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    let refused = |detail: &str| Err(Problem::new(&codes::UNSUPPORTED_MEDIA_TYPE, detail));
     let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
     let kind = kinds.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if kinds.next().is_some() || !is_json(kind) {
-        return refused("send `Content-Type: application/json`");
+    if kinds.next().is_some() || !is_kind(kind, wanted) {
+        return refused(&format!("send `Content-Type: {wanted}`"));
     }
     let coded = |coding: &[u8]| !coding.eq_ignore_ascii_case(b"identity");
     if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coded(coding.as_bytes())) {
@@ -65,20 +100,21 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `application/json`; its only parameter with a meaning, `charset`, can only be UTF-8.
-fn is_json(kind: &str) -> bool {
+/// The only parameter with a meaning, `charset`, can only be UTF-8.
+fn is_kind(kind: &str, wanted: &str) -> bool {
     let mut parts = kind.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    is_json
+    let is_wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(wanted));
+    is_wanted
         && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
             !name.eq_ignore_ascii_case("charset")
                 || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
         })
 }
 
-async fn read(body: Body, max_bytes: usize) -> Result<bytes::Bytes, Problem> {
+/// `remedy`: what to do about a body that is too long.
+async fn read(body: Body, max_bytes: usize, remedy: &str) -> Result<Bytes, Problem> {
     let too_large = || {
-        let detail = format!("the body is longer than {max_bytes} bytes; send fewer invites");
+        let detail = format!("the body is longer than {max_bytes} bytes; {remedy}");
         Problem::new(&codes::TOO_LARGE, detail)
     };
     if http_body::Body::size_hint(&body).lower() > max_bytes as u64 {
@@ -92,7 +128,11 @@ async fn read(body: Body, max_bytes: usize) -> Result<bytes::Bytes, Problem> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+/// The value that a body holds.
+///
+/// # Errors
+/// 400.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     // The reader's messages name what was expected and where, never what was found.
     serde_json::from_slice(bytes)
         .map(|Unambiguous(value)| value)
@@ -136,7 +176,7 @@ mod tests {
     async fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
         let pieces = (0..4).map(|_| Ok::<_, std::convert::Infallible>("[[[["));
         let body = Body::from_stream(futures::stream::iter(pieces));
-        assert_eq!(read(body, 10).await.unwrap_err().code(), "too-large");
+        assert_eq!(read(body, 10, "").await.unwrap_err().code(), "too-large");
     }
 
     #[tokio::test]
@@ -146,6 +186,22 @@ mod tests {
         assert_eq!(code_of("application/json", twice, 100).await, "malformed-json");
         let deep = vec![b'['; 100_000];
         assert_eq!(code_of("application/json", &deep, 200_000).await, "malformed-json");
+    }
+
+    #[tokio::test]
+    async fn a_document_is_toml_in_utf_8() {
+        let read = async |kind: &'static str, body: &[u8]| {
+            let headers =
+                HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            let read = read_document(&headers, Body::from(body.to_vec()), 10).await;
+            read.map_err(|problem| problem.code())
+        };
+        assert_eq!(read("application/toml", b"a = 1").await.as_deref(), Ok("a = 1"));
+        let utf_8 = "application/TOML; charset=utf-8";
+        assert_eq!(read(utf_8, "ä = 1".as_bytes()).await.as_deref(), Ok("ä = 1"));
+        assert_eq!(read("application/json", b"a").await, Err("unsupported-media-type"));
+        assert_eq!(read("application/toml", b"01234567890").await, Err("too-large"));
+        assert_eq!(read("application/toml", b"a\xff").await, Err("not-utf-8"));
     }
 
     #[tokio::test]

@@ -34,7 +34,8 @@ const SETTABLE: [Status; 5] =
 /// Set an invite's status
 ///
 /// At a provider that can. On an `unknown` invite `pending` (a person found it there) or `failed`
-/// (found absent) is recorded without a call.
+/// (found absent) is recorded and nothing is set there. For `pending` the provider is asked once, so
+/// that the id of what was found is known if it is the only one that no other Invite stands for.
 #[utoipa::path(
     patch,
     path = "/v1/invites/{id}",
@@ -170,7 +171,9 @@ pub(crate) async fn refresh_invite(
 
 /// Put an invite back in the queue
 ///
-/// A failed one; an unknown one only at the risk of sending it twice.
+/// A failed one; an unknown one only at the risk of sending it twice. What holds for a new invite holds
+/// here: no other live one to the person (409 `duplicate`), room in the provider's queue (503
+/// `backlog-full`) and in its quota (422 `quota-exceeded`).
 #[utoipa::path(
     post,
     path = "/v1/invites/{id}/retry",

@@ -7,15 +7,16 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use invite_core::BatchId;
-use invite_store::{Acceptance, IdempotencyKey, NewBatch};
+use invite_core::{BatchId, Fault};
+use invite_delivery::AcceptError;
+use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem};
 
 use crate::{
     Gateway,
     auth::{Caller, Scope},
     batches::settle,
     binding::{Binding, bind},
-    body::read_json,
+    body::{parse, read_json_text},
     idempotency, openapi,
     prefer::{DEFAULT_WAIT, Handling, Preferences},
     problem::{Problem, codes},
@@ -74,7 +75,8 @@ pub(crate) async fn create_invites(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.require(Scope::InvitesWrite)?;
-    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let bytes = read_json_text(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = parse(&bytes)?;
     let key = idempotency::read_key(&headers)?;
     let preferences = Preferences::read(&headers);
     let mut parameters = Parameters::read(&uri, &["dry_run"]);
@@ -92,34 +94,50 @@ pub(crate) async fn create_invites(
         return answer(&gateway, &caller, earlier, preferences).await;
     }
 
-    let submission = submission::read(body, gateway.limits().max_invites_per_request);
-    let on_duplicate = submission.on_duplicate;
-    let configuration = gateway.live().current();
-    let mut binding = bind(submission, &configuration, gateway.kinds(), &caller)?;
-    binding.request_faults.extend(parameter_faults);
+    let mut body = body;
+    loop {
+        let submission = submission::read(body, gateway.limits().max_invites_per_request);
+        let on_duplicate = submission.on_duplicate;
+        let configuration = gateway.live().current();
+        let mut binding = bind(submission, &configuration, gateway.kinds(), &caller)?;
+        binding.request_faults.extend(parameter_faults.iter().cloned());
+        let (items, item_faults) = accept_faults(binding, &preferences)?;
+        if is_dry_run {
+            let plan = gateway.engine().plan(&items).await;
+            let mut response = Json(Plan { plan, errors: item_faults }).into_response();
+            preferences.without_waiting().write_applied(response.headers_mut(), true);
+            return Ok(response);
+        }
+        let batch = NewBatch {
+            id: BatchId::generate(),
+            tenant: caller.tenant().to_owned(),
+            config_revision: configuration.revision(),
+            traceparent: caller.traceparent().map(str::to_owned),
+            idempotency: idempotency.clone(),
+            on_duplicate,
+            items,
+        };
+        let engine = gateway.engine().clone();
+        match crate::to_the_end(async move { engine.accept(batch).await }).await? {
+            // The document changed in between: the one that is live now decides.
+            Err(AcceptError::ProviderGone { .. }) => body = parse(&bytes)?,
+            accepted => return answer(&gateway, &caller, accepted?, preferences).await,
+        }
+    }
+}
+
+/// What is left to accept of a request, and what is wrong with the rest if the caller leaves that
+/// out.
+fn accept_faults(
+    binding: Binding,
+    preferences: &Preferences,
+) -> Result<(Vec<NewItem>, Vec<Fault>), Problem> {
     let Binding { items, request_faults, item_faults } = binding;
     let is_lenient = preferences.handling() == Handling::Lenient && request_faults.is_empty();
-    if !(is_lenient || request_faults.is_empty() && item_faults.is_empty()) {
-        return Err(Problem::invalid(request_faults.into_iter().chain(item_faults).collect()));
+    if is_lenient || request_faults.is_empty() && item_faults.is_empty() {
+        return Ok((items, item_faults));
     }
-    if is_dry_run {
-        let plan = gateway.engine().plan(&items).await;
-        let mut response = Json(Plan { plan, errors: item_faults }).into_response();
-        preferences.without_waiting().write_applied(response.headers_mut(), true);
-        return Ok(response);
-    }
-    let batch = NewBatch {
-        id: BatchId::generate(),
-        tenant: caller.tenant().to_owned(),
-        config_revision: configuration.revision(),
-        traceparent: caller.traceparent().map(str::to_owned),
-        idempotency,
-        on_duplicate,
-        items,
-    };
-    let engine = gateway.engine().clone();
-    let accepted = crate::to_the_end(async move { engine.accept(batch).await }).await??;
-    answer(&gateway, &caller, accepted, preferences).await
+    Err(Problem::invalid(request_faults.into_iter().chain(item_faults).collect()))
 }
 
 async fn answer(

@@ -1,7 +1,7 @@
 //! Reading invites and the calls that were made for them.
 
 use axum::{Json, extract::State, http::Uri};
-use invite_core::{Address, BatchId, InviteId, Status};
+use invite_core::{Address, AttemptId, BatchId, InviteId, Status};
 use invite_store::{AttemptView as Attempt, InviteFilter, InviteRecord};
 use jiff::Timestamp;
 
@@ -14,11 +14,6 @@ use crate::{
     segment::Segment,
     views::{AttemptList, AttemptView, InviteList, InviteView},
 };
-
-/// Invites on a page unless the caller says otherwise.
-const DEFAULT_PAGE: u32 = 50;
-/// Invites on a page at most.
-const MAX_PAGE: u32 = 200;
 
 /// What invites are filtered by, but for their status.
 pub(crate) const FILTERS: &[&str] = &[
@@ -62,7 +57,7 @@ pub(crate) async fn list_invites(
     let known: Vec<&str> = FILTERS.iter().copied().chain(["status", "limit", "cursor"]).collect();
     let mut parameters = Parameters::read(&uri, &known);
     let filter = read_filter(&mut parameters, &caller)?;
-    let limit = read_limit(&mut parameters);
+    let limit = parameters.limit();
     let before = parameters.cursor::<InviteId>();
     parameters.finish()?;
     let page = gateway.store().invites(&filter, before, limit).await?;
@@ -72,14 +67,6 @@ pub(crate) async fn list_invites(
         invites: page.invites.into_iter().map(view).collect(),
         next_cursor: page.next.map(cursor),
     }))
-}
-
-fn read_limit(parameters: &mut Parameters) -> u32 {
-    let limit = parameters.parsed("limit", "a number from 1 to 200").unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        parameters.fault("limit", "out-of-range", "expected a number from 1 to 200");
-    }
-    limit
 }
 
 /// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
@@ -172,19 +159,29 @@ pub(crate) async fn get_invite(
     caller.require(Scope::InvitesRead)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_parameters(&uri)?;
-    Ok(Json(InviteView::new(invite, gateway.clock().now(), caller.is_admin())))
+    let tenant = Some(caller.tenant()).filter(|_| !caller.is_admin());
+    let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
+    let view = InviteView::new(invite, gateway.clock().now(), caller.is_admin());
+    Ok(Json(view.waiting_for(waits_for)))
 }
 
 /// List the calls made for an invite
 ///
-/// Oldest first. With the scope invites:raw also this invite's part of what was exchanged.
+/// Oldest first. With the scope invites:raw also this invite's part of what was exchanged. Every call
+/// that changes something (`create`, `update_status`, `revoke`) is kept for good; of the calls that
+/// only ask, the newest 20 of each operation (`get`, `list`, `reconcile`).
 #[utoipa::path(
     get,
     path = "/v1/invites/{id}/attempts",
     tag = "invites",
-    params(openapi::InviteParameter),
+    params(
+        openapi::InviteParameter,
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Default 50"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The `next_cursor` of the page before"),
+    ),
     responses(
-        (status = 200, description = "The calls", body = AttemptList),
+        (status = 200, description = "A page", body = AttemptList),
         openapi::AnyCall,
         openapi::NotFound,
         openapi::Unprocessable,
@@ -198,11 +195,17 @@ pub(crate) async fn list_attempts(
 ) -> Result<Json<AttemptList>, Problem> {
     caller.require(Scope::InvitesRead)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
-    refuse_parameters(&uri)?;
-    let attempts = gateway.store().attempts(invite.id).await?;
+    let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
+    let limit = parameters.limit();
+    let after = parameters.cursor::<AttemptId>();
+    parameters.finish()?;
     let is_raw = caller.has(Scope::InvitesRaw);
+    let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
     let view = |attempt| view_attempt(&gateway, &invite, attempt, is_raw);
-    Ok(Json(AttemptList { attempts: attempts.into_iter().map(view).collect() }))
+    Ok(Json(AttemptList {
+        attempts: page.attempts.into_iter().map(view).collect(),
+        next_cursor: page.next.map(cursor),
+    }))
 }
 
 fn view_attempt(

@@ -4,12 +4,14 @@
 //! is the delivery engine's; SQL is the store's; which provider is which is the configuration's.
 //! Start with [`Gateway`].
 
+mod admin;
 mod auth;
 mod batches;
 mod binding;
 mod body;
 mod budget;
 mod changes;
+mod console;
 mod create;
 mod docs;
 mod idempotency;
@@ -17,11 +19,11 @@ mod invites;
 mod metrics;
 mod observe;
 mod openapi;
+mod precondition;
 mod prefer;
 mod problem;
 mod providers;
 mod query;
-mod redrive;
 mod requests;
 mod segment;
 mod service;
@@ -102,7 +104,10 @@ impl Gateway {
             .merge(without_key)
             .route("/docs", get(docs::redirect_docs))
             .route("/docs/", get(docs::get_docs))
-            .route("/docs/{*path}", get(docs::get_docs));
+            .route("/docs/{*path}", get(docs::get_docs))
+            .route("/console", get(console::redirect_console))
+            .route("/console/", get(console::get_console))
+            .route("/console/{*path}", get(console::get_console));
         around(routes).with_state(self.clone())
     }
 
@@ -181,7 +186,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))
         .routes(routes!(providers::list_provider_kinds))
-        .routes(routes!(redrive::redrive_invites))
+        .merge(admin::routes())
         .routes(routes!(service::get_metrics))
 }
 

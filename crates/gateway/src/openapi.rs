@@ -28,6 +28,7 @@ use crate::problem::{FaultView, MEDIA_TYPE, ProblemView};
     tags(
         (name = "invites", description = "Creating, reading and changing invites"),
         (name = "providers", description = "Configured providers and their kinds"),
+        (name = "administration", description = "Configuration, keys and their record; scope admin"),
         (name = "service", description = "For those who run the gateway"),
     )
 )]
@@ -94,6 +95,12 @@ problem_sets! {
     ];
     /// What a call with a JSON body can be answered with.
     WithBody = [BAD_REQUEST, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
+    /// A header is malformed.
+    MalformedHeader = [BAD_REQUEST];
+    /// The request is based on a document that is not the live one any more.
+    OutdatedBasis = [PRECONDITION_FAILED];
+    /// The request does not say which document it is based on.
+    NoBasis = [PRECONDITION_REQUIRED];
     /// The content or the parameters are not valid.
     Unprocessable = [UNPROCESSABLE_ENTITY];
     /// Nothing is there, or nothing that the caller may see.
@@ -106,6 +113,19 @@ problem_sets! {
     OneChange = [CONFLICT, BAD_GATEWAY, GATEWAY_TIMEOUT];
 }
 
+/// A page of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct Page {
+    /// Default 50
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<String>,
+}
+
 /// The path of one invite.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -114,6 +134,16 @@ pub(crate) struct InviteParameter {
     /// The invite's id.
     #[param(pattern = "^inv_[0-9a-f]{32}$")]
     id: String,
+}
+
+/// The path of one revision of the provider document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct RevisionParameter {
+    /// Its number.
+    #[param(minimum = 1)]
+    revision: i64,
 }
 
 /// The filter of invites by status.

@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use invite_config::{Finding, Severity};
 use invite_core::{Fault, Outcome, ProviderError};
 use invite_delivery::{AcceptError, OperationError};
 use serde::Serialize;
@@ -34,7 +35,7 @@ struct Details {
     code: &'static Code,
     detail: String,
     outcome: Outcome,
-    errors: Vec<Fault>,
+    errors: Vec<FaultView>,
     provider: Option<ProviderPart>,
     retry_after: Option<Duration>,
 }
@@ -62,7 +63,7 @@ impl Problem {
 
     /// A problem with a fault for each place that is wrong.
     pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
-        self.0.errors = errors;
+        self.0.errors = errors.into_iter().map(FaultView::from).collect();
         self
     }
 
@@ -91,6 +92,19 @@ impl Problem {
             several => format!("{} faults; `errors` lists them", several.len()),
         };
         Self::new(own.unwrap_or(&codes::VALIDATION_FAILED), detail).with_errors(errors)
+    }
+
+    /// A provider document that does not pass the gate, with its errors.
+    pub fn refused_document(findings: Vec<Finding>) -> Self {
+        let errors: Vec<Finding> =
+            findings.into_iter().filter(|found| found.severity == Severity::Error).collect();
+        let detail = match errors.as_slice() {
+            [only] => only.to_string(),
+            several => format!("{} errors; `errors` lists them", several.len()),
+        };
+        let mut problem = Self::new(&codes::CONFIGURATION_REFUSED, detail);
+        problem.0.errors = errors.into_iter().map(FaultView::from).collect();
+        problem
     }
 
     /// A problem at a provider, or with what it answered.
@@ -219,6 +233,7 @@ impl From<AcceptError> for Problem {
         let detail = error.to_string();
         match error {
             AcceptError::ShuttingDown => Self::new(&codes::NOT_READY, detail),
+            AcceptError::ProviderGone { .. } => Self::new(&codes::PROVIDER_GONE, detail),
             AcceptError::BacklogFull { retry_after, .. } => {
                 Self::new(&codes::BACKLOG_FULL, detail).with_retry_after(retry_after)
             }
@@ -245,6 +260,9 @@ impl From<OperationError> for Problem {
             OperationError::PairingUnproven => &codes::PAIRING_UNPROVEN,
             OperationError::Duplicate { .. } => &codes::DUPLICATE,
             OperationError::ProviderGone { .. } => &codes::PROVIDER_GONE,
+            OperationError::Busy { .. } => &codes::BACKLOG_FULL,
+            // There is no body that a fault could point into.
+            OperationError::NoRoom(error) => return Self::from(error).with_errors(Vec::new()),
             OperationError::Provider { provider, error } => {
                 return if error.cause == invite_core::Cause::Unsupported {
                     Self::new(&codes::UNSUPPORTED_OPERATION, detail)
@@ -302,14 +320,13 @@ pub(crate) struct ProblemView {
     provider_http_status: Option<u16>,
     /// One for each fault, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<FaultView>>, nullable = false)]
-    errors: Option<Vec<Fault>>,
+    #[schema(nullable = false)]
+    errors: Option<Vec<FaultView>>,
 }
 
 /// One thing that is wrong, at a place.
-#[derive(ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Fault)]
-#[expect(dead_code, reason = "describes invite_core::Fault, which knows nothing of OpenAPI")]
 pub(crate) struct FaultView {
     /// A JSON pointer into the body as a URI fragment (`#/invites/3/email`), or `?` and the name of
     /// a query parameter. A missing member's pointer ends in its name.
@@ -319,8 +336,37 @@ pub(crate) struct FaultView {
     /// One sentence.
     detail: String,
     /// What was probably meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     suggestion: Option<String>,
+    /// The line of the provider document, from 1; absent where the body is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    line: Option<usize>,
+    /// The character within that line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    column: Option<usize>,
+}
+
+impl From<Fault> for FaultView {
+    fn from(fault: Fault) -> Self {
+        let Fault { pointer, code, detail, suggestion } = fault;
+        Self { pointer, code, detail, suggestion, line: None, column: None }
+    }
+}
+
+impl From<Finding> for FaultView {
+    fn from(found: Finding) -> Self {
+        Self {
+            pointer: format!("#{}", found.pointer),
+            code: found.code,
+            detail: found.detail,
+            suggestion: found.suggestion,
+            line: Some(found.line),
+            column: Some(found.column),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -354,6 +400,13 @@ mod tests {
         assert_eq!(Problem::of_provider("p", &silent).status(), StatusCode::GATEWAY_TIMEOUT);
         let garbled = silent.with_status(500);
         assert_eq!(Problem::of_provider("p", &garbled).status(), StatusCode::BAD_GATEWAY);
+    }
+
+    #[test]
+    fn a_provider_that_other_calls_keep_busy_was_not_asked() {
+        let problem = Problem::from(OperationError::Busy { provider: "p".to_owned() });
+        assert_eq!((problem.code(), problem.0.outcome), ("backlog-full", Outcome::NotSent));
+        assert!(problem.into_response().headers().contains_key(header::RETRY_AFTER));
     }
 
     #[test]

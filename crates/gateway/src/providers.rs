@@ -13,20 +13,31 @@ use crate::{
     problem::Problem,
     query::{Parameters, cursor, refuse_parameters},
     segment::Segment,
-    views::providers::{
-        KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
+    views::{
+        configuration::{ConfigurationView, ReplicaView},
+        providers::{
+            KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
+        },
     },
 };
 
+/// The replicas and what each serves. Why one does not serve the newest document may be about
+/// providers that the key is not for.
+async fn find_replicas(gateway: &Gateway, caller: &Caller) -> Result<Vec<ReplicaView>, Problem> {
+    let replicas = gateway.store().replicas().await?;
+    let view = |replica| ReplicaView::new(replica, caller.providers().is_none());
+    Ok(replicas.into_iter().map(view).collect())
+}
+
+/// None if the document was swapped in between, and the provider is gone.
 async fn view(
     gateway: &Gateway,
     configuration: &Configuration,
     provider: &Provider,
-) -> Result<ProviderView, Problem> {
+    replicas: &[ReplicaView],
+) -> Result<Option<ProviderView>, Problem> {
     let status = gateway.engine().provider_status(&provider.name).await?;
-    // The document may have been swapped in between.
-    let status = status.ok_or_else(|| Problem::not_found("provider"))?;
-    Ok(ProviderView::new(configuration, provider, status))
+    Ok(status.map(|status| ProviderView::new(configuration, provider, status, replicas)))
 }
 
 /// List the configured providers
@@ -48,14 +59,18 @@ pub(crate) async fn list_providers(
     caller.require(Scope::ProvidersRead)?;
     refuse_parameters(&uri)?;
     let configuration = gateway.live().current();
+    let replicas = find_replicas(&gateway, &caller).await?;
     let mut providers = Vec::new();
     for provider in configuration.providers().filter(|provider| caller.may_use(&provider.name)) {
-        providers.push(view(&gateway, &configuration, provider).await?);
+        providers.extend(view(&gateway, &configuration, provider, &replicas).await?);
     }
-    Ok(Json(ProviderList { providers }))
+    let status = gateway.engine().configuration_status();
+    let configuration = ConfigurationView::new(status, caller.providers().is_none());
+    Ok(Json(ProviderList { providers, configuration }))
 }
 
-fn find_provider(
+/// The provider of this name, if the caller may use it.
+pub(crate) fn find_provider(
     configuration: &Configuration,
     caller: &Caller,
     name: &str,
@@ -89,7 +104,9 @@ pub(crate) async fn get_provider(
     let configuration = gateway.live().current();
     let provider = find_provider(&configuration, &caller, &name)?;
     refuse_parameters(&uri)?;
-    Ok(Json(view(&gateway, &configuration, &provider).await?))
+    let replicas = find_replicas(&gateway, &caller).await?;
+    let view = view(&gateway, &configuration, &provider, &replicas).await?;
+    view.map(Json).ok_or_else(|| Problem::not_found("provider"))
 }
 
 /// List what a provider itself lists

@@ -8,6 +8,11 @@ use invite_core::{Fault, schema::nearest};
 
 use crate::problem::Problem;
 
+/// Entries on a page unless the caller says otherwise.
+const DEFAULT_PAGE: u32 = 50;
+/// Entries on a page at most.
+const MAX_PAGE: u32 = 200;
+
 /// The parameters of a request, and what is wrong with them.
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
@@ -43,6 +48,11 @@ impl Parameters {
         self.faults.push(Fault::new(format!("?{name}"), code, detail));
     }
 
+    /// The known parameters as given, as far as they are not taken yet.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Every value of a parameter that may be repeated.
     pub fn all(&mut self, name: &str) -> Vec<String> {
         self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
@@ -70,6 +80,15 @@ impl Parameters {
     /// `true` or `false`; absent is false.
     pub fn flag(&mut self, name: &str) -> bool {
         self.parsed(name, "true or false").unwrap_or(false)
+    }
+
+    /// How many entries the caller wants on a page.
+    pub fn limit(&mut self) -> u32 {
+        let limit = self.parsed("limit", "a number from 1 to 200").unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            self.fault("limit", "out-of-range", "expected a number from 1 to 200");
+        }
+        limit
     }
 
     /// Where the last page ended, as [`cursor`] wrote it.

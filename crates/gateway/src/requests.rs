@@ -1,18 +1,20 @@
 //! What callers send, as the OpenAPI document describes it. What is enforced stands in
-//! `submission` and `changes`, which find all faults at once where a derived reader stops at the
+//! `submission`, `changes` and `admin`, which find all faults at once where a derived reader stops at the
 //! first; a test compares the two.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use utoipa::{
     ToSchema,
     openapi::{
-        ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type,
+        Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type,
         schema::{AdditionalProperties, SchemaType},
     },
 };
 
+use crate::auth::SCOPES;
 use crate::submission::{
     MAX_EXTERNAL_ID, MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS, MAX_MESSAGE, MAX_NAME,
 };
@@ -107,6 +109,41 @@ pub(crate) struct RetryRequest {
     accept_duplicate_risk: Option<bool>,
 }
 
+/// An API key to make.
+#[derive(ToSchema)]
+#[schema(as = NewKey)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `admin::keys` reads")]
+pub(crate) struct NewKeySchema {
+    /// What it is for, and who uses it.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        example = "HR onboarding",
+        pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
+    )]
+    name: String,
+    /// What it may do.
+    #[schema(schema_with = scopes_schema)]
+    scopes: Vec<String>,
+    /// Whose invites it sees; absent: `default`.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        example = "default",
+        pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
+    )]
+    tenant: Option<String>,
+    /// The providers that it may use; absent: all.
+    #[schema(min_items = 1)]
+    providers: Option<Vec<String>>,
+    /// How many requests it may make; absent: no limit.
+    #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
+    requests_per_second: Option<f64>,
+    /// When it lapses, a time to come; absent: never.
+    expires_at: Option<Timestamp>,
+}
+
 fn text(description: &str, max: usize, pattern: &str) -> Object {
     ObjectBuilder::new()
         .description(Some(description))
@@ -137,6 +174,15 @@ fn on_duplicate_schema() -> Object {
         .description(Some(what))
         .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
         .enum_values(Some(words.into_iter().chain([Value::Null])))
+        .build()
+}
+
+fn scopes_schema() -> Array {
+    let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(SCOPES.to_vec()));
+    ArrayBuilder::new()
+        .description(Some("What it may do; `admin` is all of them, over all tenants."))
+        .items(word)
+        .min_items(Some(1))
         .build()
 }
 

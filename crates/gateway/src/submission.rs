@@ -205,7 +205,11 @@ fn read_text(
 
 /// Control characters have no place in a name or an id, and PostgreSQL stores no NUL; a message may
 /// have several lines.
-fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static str, String)> {
+pub(crate) fn check_text(
+    text: &str,
+    max: usize,
+    lines: bool,
+) -> Result<(), (&'static str, String)> {
     // As many bytes as characters are allowed can be no more characters than that.
     if text.len() > max && text.chars().count() > max {
         return Err(("too-long", format!("is longer than {max} characters")));

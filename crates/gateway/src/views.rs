@@ -1,7 +1,10 @@
 //! What the API shows: the Invite and the other JSON documents, and their schemas.
 
+pub(crate) mod audit;
+pub(crate) mod configuration;
+pub(crate) mod keys;
 pub(crate) mod providers;
-mod schemas;
+pub(crate) mod schemas;
 
 use std::collections::BTreeMap;
 
@@ -114,7 +117,8 @@ pub(crate) struct InviteView {
     attempt_count: u32,
     /// When the next is due.
     next_attempt_at: Option<Timestamp>,
-    /// Why it failed.
+    /// Why it failed, or why its effect is not known. Of a queued one, read alone: what it waits for
+    /// that neither `next_attempt_at` nor its provider's `state_reason` shows.
     #[schema(schema_with = reason_schema)]
     error: Option<Value>,
     /// `on_duplicate` answered with this existing Invite.
@@ -164,6 +168,11 @@ impl InviteView {
             updated_at: state.updated_at,
             sent_at: state.sent_at,
         }
+    }
+
+    /// The same invite with what it waits for, if there is such a thing.
+    pub fn waiting_for(self, reason: Option<Value>) -> Self {
+        Self { error: self.error.or(reason.map(with_title)), ..self }
     }
 
     /// The same invite as the answer to item `index` of another request.
@@ -331,7 +340,7 @@ pub(crate) struct AttemptView {
     pub http_status: Option<u16>,
     /// The revision of the provider document that it was made under.
     pub config_revision: i64,
-    /// What went wrong, in one line.
+    /// What went wrong, or what a look-up (`reconcile`) showed of the call's invites; in one line.
     pub detail: Option<String>,
     /// The `traceparent` of the request that it was made for.
     pub traceparent: Option<String>,
@@ -345,11 +354,13 @@ pub(crate) struct AttemptView {
     pub reply: Option<Value>,
 }
 
-/// Every call made for an invite, oldest first.
+/// Calls made for an invite.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AttemptList {
-    /// The calls.
+    /// Oldest first.
     pub attempts: Vec<AttemptView>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
 }
 
 #[cfg(test)]

@@ -597,7 +597,7 @@ pub(crate) mod peer {
         let now = bench.clock.now();
         let call = bench.provider.prepare(&context(), &recipients, now).await.unwrap();
         let data = Map::new();
-        Doubt { call, recipients, first_attempt_at: now, started_at: now, data }
+        Doubt { call, recipients, first_attempts: vec![now], started_at: now, data }
     }
 
     pub fn invite(id: &str, email: &str, message: &str) -> Value {

@@ -280,6 +280,10 @@ mod tests {
         assert_eq!(token_refused(401, ""), refusal(None));
         assert_eq!(token_refused(403, ""), refusal(None));
         assert_eq!(token_refused(429, "").0, Throttled);
+        // A quota that a token is refused for is no word on the invite that needed it.
+        let quota = r#"{"error":"Entity QuotaReached","description":"is 10"}"#;
+        assert_eq!(token_refused(429, quota).0, Throttled);
+        assert_eq!(token_refused(402, quota).0, NotSent);
         for status in [302, 400, 402, 404, 409, 500, 503] {
             assert_eq!(token_refused(status, "").0, NotSent, "{status}");
         }

@@ -66,6 +66,10 @@ impl ProviderKind for RkvstKind {
         self.options.document()
     }
 
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["base_url", "client_id"]
+    }
+
     fn default_limits(&self) -> Limits {
         // Calls carry one invite, so there is no company to wait for.
         Limits { max_batch: 1, linger: Duration::ZERO, ..Limits::default() }

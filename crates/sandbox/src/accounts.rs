@@ -16,8 +16,12 @@ pub const SECUREGATE_ENDED_EVENT_ID: &str = "event-458";
 pub const RKVST_CLIENT_ID: &str = "d1fb6c87-faa9-4d56-b2fd-a5b70a9af065";
 /// Its secret.
 pub const RKVST_CLIENT_SECRET: &str = "sandbox+client/secret=53b8b6a1";
+/// A second secret of the same registration, equally good: for rotation.
+pub const RKVST_SECOND_CLIENT_SECRET: &str = "sandbox+client/secret=e07c92d4";
 /// A bearer token of the same registration that never expires.
 pub const RKVST_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2FuZGJveA";
+/// A second such token of the same registration, equally good: for rotation.
+pub const RKVST_SECOND_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2Vjb25k";
 /// The client id of an app registration without the Owner role, as registrations are by default.
 pub const RKVST_NON_OWNER_CLIENT_ID: &str = "0e7fa1f6-30f2-4b0c-9d21-1a5a2dd2a3ee";
 /// Its secret.
@@ -43,9 +47,12 @@ pub const TURNKEY_API_PRIVATE_KEY: &str =
 /// The public half of [`TURNKEY_API_PRIVATE_KEY`].
 pub const TURNKEY_API_PUBLIC_KEY: &str =
     "02b8877aec786dbb182fdb6513f9a998806bf0d21c48adb35edb57edd5f2ff5725";
-/// A key of a second user, who can give the second vote.
+/// A key of a second user, who may do everything too, and can give the second vote.
 pub const TURNKEY_SECOND_API_PRIVATE_KEY: &str =
     "9720de87f61537e481f95f4433bed97b9d60719457c4dd20dac4bbf377f59c69";
+/// The public half of [`TURNKEY_SECOND_API_PRIVATE_KEY`].
+pub const TURNKEY_SECOND_API_PUBLIC_KEY: &str =
+    "02a1d9ee281053cf73c07678d6c1231216e8434f87662b75f08c66882c2f95ee45";
 /// A key that expired.
 pub const TURNKEY_EXPIRED_API_PRIVATE_KEY: &str =
     "487f361ddfd73440e707f4daa6775b376859e8a3c9f29b3bb694a12927c0213c";

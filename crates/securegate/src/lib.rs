@@ -68,6 +68,10 @@ impl ProviderKind for SecuregateKind {
         self.options.document()
     }
 
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["base_url"]
+    }
+
     fn default_limits(&self) -> Limits {
         Limits::default()
     }

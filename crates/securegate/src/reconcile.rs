@@ -210,7 +210,8 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(lookup: &'a Lookup, (doubt, index): Place, clock_difference: SignedDuration) -> Self {
         let doubt = &lookup.doubts[doubt];
-        let began = doubt.first_attempt_at;
+        // Should there be none, what is older than the call is near at most.
+        let began = doubt.first_attempts.get(index).copied().unwrap_or(doubt.started_at);
         Self {
             invitee: &doubt.recipients[index].invitee,
             event_id: &lookup.destination.scope,
@@ -306,7 +307,7 @@ mod tests {
                     .iter()
                     .map(|name| recipient(&peer.url, &format!("{name}@example.org"), name))
                     .collect(),
-                first_attempt_at: BEGAN.parse().unwrap(),
+                first_attempts: vec![BEGAN.parse().unwrap(); names.len()],
                 started_at: BEGAN.parse().unwrap(),
                 data: Map::new(),
             })
@@ -314,9 +315,15 @@ mod tests {
         EventLookup::new(Arc::new(client), Lookup { destination, doubts })
     }
 
-    /// Runs a lookup to its end; checks that each step makes one request.
     async fn run(peer: &Peer, calls: &[&[&str]]) -> Result<Vec<Vec<Sighting>>, ProviderError> {
-        let mut lookup = lookup(peer, calls);
+        finish(peer, lookup(peer, calls)).await
+    }
+
+    /// Runs a lookup to its end; checks that each step makes one request.
+    async fn finish(
+        peer: &Peer,
+        mut lookup: EventLookup,
+    ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         for steps in 1.. {
             let context = CallContext::new(Duration::from_secs(5));
             let result = lookup.step(&context).await;
@@ -410,6 +417,21 @@ mod tests {
         let seen = run(&peer, &[&["ada"]]).await.unwrap();
         assert_eq!(seen[0][0].near, ["name", "phone", "event", "early", "undated"]);
         assert!(seen[0][0].exact.is_empty() && seen[0][0].complete);
+    }
+
+    #[tokio::test]
+    async fn what_was_made_before_an_invites_own_first_attempt_is_near() {
+        let of = |name: &str| shown(name, &format!("{name}@example.org"), name, EFFECT);
+        let list = json!([of("ada"), of("grace")]);
+        let again = (200, of("grace"));
+        let peer = Peer::new(vec![(200, list), again, event()]).await;
+        let mut lookup = lookup(&peer, &[&["ada", "grace"]]);
+        let doubts = &mut Arc::get_mut(&mut lookup.lookup).unwrap().doubts;
+        // Ada had been tried before; for Grace, seven minutes later, this call is the first.
+        doubts[0].first_attempts[1] = "2026-11-21T09:05:00Z".parse().unwrap();
+        let seen = finish(&peer, lookup).await.unwrap();
+        assert_eq!((ids(&seen[0][0]), &seen[0][0].near[..]), (vec!["ada"], &[][..]));
+        assert_eq!((ids(&seen[0][1]), &seen[0][1].near[..]), (vec![], &["grace".to_owned()][..]));
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //! check for duplicates.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
 };
@@ -13,11 +13,12 @@ use serde_json::Value as Json;
 use sqlx::AnyConnection;
 
 use crate::{
-    Error, IdempotencyKey, InviteRecord, InviteState, Store,
+    Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
+    admission::{Person, address_locks, find_live, find_room, number, quota_locks},
     dialect::{ADDRESS_LOCKS, KEY_LOCKS},
     idempotency::{find_key, remember_key},
-    rows::{COLUMNS, LIVE, UNSETTLED, invite_values, json},
-    statement::{Statement, Value, chunks},
+    rows::{COLUMNS, invite_values, json},
+    statement::{Statement, chunks},
     writer::Tx,
 };
 
@@ -131,141 +132,113 @@ pub enum Acceptance {
     KeyReused,
 }
 
+/// Nothing of a request is stored: a provider would have more live invites than its quota allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// Its name.
+    pub provider: String,
+    /// How many more it takes.
+    pub room: u64,
+}
+
 impl Store {
-    /// Stores a request, durably, unless its key is known. `duplicate_error` makes the problem of a
-    /// rejected duplicate of the invite it is given.
+    /// Stores a request, durably, unless its key is known or a provider would have more live invites
+    /// than its quota allows. `duplicate_error` makes the problem of a rejected duplicate of the
+    /// invite it is given.
     ///
     /// # Errors
     /// After [`Error::CommitUnknown`] asking again with the same key tells.
     pub async fn accept(
         &self,
         batch: NewBatch,
+        quotas: Quotas,
         duplicate_error: fn(&InviteId) -> Json,
-    ) -> Result<Acceptance, Error> {
-        let locks = locks(&batch);
-        let batch = Arc::new(batch);
+    ) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
+        let locks = locks(&batch, &quotas);
+        let request = Arc::new((batch, quotas));
         self.write(locks, move |tx| {
-            let batch = Arc::clone(&batch);
-            Box::pin(async move { accept(tx, &batch, duplicate_error).await })
+            let request = Arc::clone(&request);
+            Box::pin(async move { accept(tx, &request.0, &request.1, duplicate_error).await })
         })
         .await
     }
 }
 
-/// What no other replica may write meanwhile: invites to the same people, and the same key.
-fn locks(batch: &NewBatch) -> Vec<u32> {
-    let people = batch
-        .items
-        .iter()
-        .filter_map(|item| item.address.as_ref())
-        .map(|address| number(&[address.as_str()]) % ADDRESS_LOCKS);
+/// What no other replica may write meanwhile: invites to the same people, invites at the same
+/// providers with a quota, and the same key.
+fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
+    let people = address_locks(batch.items.iter().filter_map(|item| item.address.as_ref()));
+    let providers = batch.items.iter().filter_map(|item| match &item.placement {
+        Placement::Bound { provider, .. } => Some(provider.as_str()),
+        Placement::Refused { .. } => None,
+    });
     let key = batch
         .idempotency
         .iter()
         .map(|key| ADDRESS_LOCKS + number(&[&batch.tenant, &key.key]) % KEY_LOCKS);
-    people.chain(key).collect()
-}
-
-/// FNV-1a: the same number in every replica, whatever it was built with.
-fn number(texts: &[&str]) -> u32 {
-    let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    people.chain(quota_locks(providers, quotas)).chain(key).collect()
 }
 
 async fn accept(
     tx: Tx<'_>,
     batch: &NewBatch,
+    quotas: &Quotas,
     duplicate_error: fn(&InviteId) -> Json,
-) -> Result<Acceptance, Error> {
+) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
     let Tx { connection, now, .. } = tx;
     if let Some(key) = &batch.idempotency
         && let Some(known) = find_key(connection, now, &batch.tenant, key).await?
     {
-        return Ok(known);
+        return Ok(Ok(known));
     }
-    let mut live = match batch.on_duplicate {
-        OnDuplicate::Send => HashMap::new(),
-        _ => find_live(connection, now, batch).await?,
-    };
-    let mut invites = Vec::with_capacity(batch.items.len());
-    let mut duplicates = Vec::new();
-    for item in &batch.items {
-        let mut invite = new_invite(batch, item, now);
-        let person = person(item).filter(|_| batch.on_duplicate != OnDuplicate::Send);
-        match person.map(|person| live.entry(person)) {
-            Some(Entry::Occupied(existing)) if batch.on_duplicate == OnDuplicate::Reject => {
-                invite.state.status = Status::Failed;
-                invite.state.error = Some(duplicate_error(existing.get()));
-            }
-            Some(Entry::Occupied(existing)) => {
-                duplicates.push((item.index, *existing.get()));
-                continue;
-            }
-            Some(Entry::Vacant(free)) => {
-                free.insert(item.id);
-            }
-            None => {}
-        }
-        invites.push(invite);
-    }
-    insert_batch(connection, now, batch, &duplicates).await?;
-    insert_invites(connection, &invites).await?;
+    let (invites, duplicates) = settle_duplicates(connection, now, batch, duplicate_error).await?;
     let mut queued: BTreeMap<String, usize> = BTreeMap::new();
     for invite in invites.iter().filter(|invite| invite.state.status == Status::Queued) {
         if let Some(provider) = &invite.provider {
             *queued.entry(provider.clone()).or_default() += 1;
         }
     }
-    Ok(Acceptance::Accepted { batch: batch.id, queued })
-}
-
-/// Destination and canonical address.
-type Person = (String, String);
-
-fn person(item: &NewItem) -> Option<Person> {
-    match (&item.placement, &item.address) {
-        (Placement::Bound { destination, .. }, Some(address)) => {
-            Some((destination.to_string(), address.as_str().to_owned()))
-        }
-        _ => None,
+    let room = find_room(connection, now, quotas, queued.keys().map(String::as_str)).await?;
+    let too_many = |(name, room): &(String, u64)| queued[name] as u64 > *room;
+    if let Some((provider, room)) = room.into_iter().find(too_many) {
+        return Ok(Err(QuotaExceeded { provider, room }));
     }
+    insert_batch(connection, now, batch, &duplicates).await?;
+    insert_invites(connection, &invites).await?;
+    Ok(Ok(Acceptance::Accepted { batch: batch.id, queued }))
 }
 
-/// The newest live invite of each person in the batch who has one.
-async fn find_live(
+/// The invites to store, and the existing ones that items are answered with instead, by the item's
+/// place in the request.
+async fn settle_duplicates(
     connection: &mut AnyConnection,
     now: Timestamp,
     batch: &NewBatch,
-) -> Result<HashMap<Person, InviteId>, Error> {
-    let people: BTreeSet<Person> = batch.items.iter().filter_map(person).collect();
-    let people: Vec<Person> = people.into_iter().collect();
-    let mut live: HashMap<Person, InviteId> = HashMap::new();
-    for chunk in chunks(&people) {
-        // A subquery for each person: no planner can take it for a reason to walk all invites.
-        let rows = Statement::new(
-            "SELECT column1, column2, (SELECT id FROM invites WHERE address = column1 \
-             AND destination = column2 AND tenant = ",
-        )
-        .bind(&batch.tenant)
-        .text(" AND ")
-        .text(LIVE)
-        .text(" AND (expires_at IS NULL OR expires_at > ")
-        .bind(now)
-        .text(" OR ")
-        .text(UNSETTLED)
-        .text(") ORDER BY created_at DESC, id DESC LIMIT 1) FROM (VALUES ")
-        .rows(chunk.iter().map(|(destination, address)| {
-            [Value::from(address.as_str()), Value::from(destination.as_str())]
-        }))
-        .text(") AS people")
-        .all(connection, |row| {
-            let (address, destination) = (row.string()?, row.string()?);
-            Ok(row.optional_parsed()?.map(|existing| ((destination, address), existing)))
-        })
-        .await?;
-        live.extend(rows.into_iter().flatten());
+    duplicate_error: fn(&InviteId) -> Json,
+) -> Result<(Vec<InviteRecord>, Vec<(usize, InviteId)>), Error> {
+    let mut invites: Vec<InviteRecord> =
+        batch.items.iter().map(|item| new_invite(batch, item, now)).collect();
+    let mut duplicates = Vec::new();
+    if batch.on_duplicate == OnDuplicate::Send {
+        return Ok((invites, duplicates));
     }
-    Ok(live)
+    let live = find_live(connection, now, &invites).await?;
+    let mut taken: HashMap<Person, InviteId> = HashMap::new();
+    invites.retain_mut(|invite| {
+        let Some(person) = Person::of(invite) else { return true };
+        let Some(existing) = live.get(&invite.id).or(taken.get(&person)) else {
+            taken.insert(person, invite.id);
+            return true;
+        };
+        if batch.on_duplicate == OnDuplicate::Reject {
+            invite.state.status = Status::Failed;
+            invite.state.error = Some(duplicate_error(existing));
+            return true;
+        }
+        duplicates.push((invite.index, *existing));
+        false
+    });
+    Ok((invites, duplicates))
 }
 
 fn new_invite(batch: &NewBatch, item: &NewItem, now: Timestamp) -> InviteRecord {
@@ -357,18 +330,4 @@ async fn insert_invites(
             .await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_persons_lock_is_the_same_number_in_every_version() {
-        // FNV-1a of "a" followed by 0xff, computed by hand from its definition.
-        let a = (0x811c_9dc5_u32 ^ 0x61).wrapping_mul(0x0100_0193);
-        assert_eq!(a, 0xe40c_292c);
-        assert_eq!(number(&["a"]), (a ^ 0xff).wrapping_mul(0x0100_0193));
-        assert_ne!(number(&["ab", "c"]), number(&["a", "bc"]));
-    }
 }

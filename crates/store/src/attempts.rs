@@ -1,6 +1,9 @@
 //! Attempts: the calls made for invites, as they begin, end and are looked at.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
 
 use invite_core::{AttemptId, InviteId, PreparedCall};
 use jiff::Timestamp;
@@ -123,26 +126,62 @@ impl fmt::Debug for AttemptView {
     }
 }
 
+/// Some of an invite's attempts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptPage {
+    /// Oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// Where the next page goes on; none on the last.
+    pub next: Option<AttemptId>,
+}
+
+/// How many attempts of each operation that only asks are kept for an invite: the newest.
+const KEPT: i64 = 20;
+
 impl Store {
-    /// The attempts made for an invite, oldest first.
+    /// The create attempts of an invite, oldest first, each with its frozen call; `request` and
+    /// `reply` are none.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn attempts(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
+    pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
         let mut connection = self.reader().await?;
-        Statement::new(
-            // A create may be shared: each invite's belongs to the trace that it came with.
-            "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
-             http_status, attempts.config_revision, detail, \
-             coalesce(attempts.traceparent, batches.traceparent), call, target, request, reply, \
-             position FROM attempt_invites JOIN attempts ON attempts.id = attempt_id \
-             JOIN invites ON invites.id = invite_id JOIN batches ON batches.id = batch_id \
-             WHERE invite_id = ",
-        )
-        .bind(invite.to_string())
-        .text(" ORDER BY started_at, attempts.id")
-        .all(&mut connection, read_attempt)
-        .await
+        select_attempts("call, NULL, NULL", invite)
+            .text(" AND operation = 'create' ORDER BY attempt_id")
+            .all(&mut connection, read_attempt)
+            .await
+    }
+
+    /// A page of at most `limit` (at least 1) attempts made for an invite, oldest first, those after
+    /// the attempt `after`. Of the calls that only ask (`get`, `list`, `reconcile`) the newest 20 each
+    /// are kept. `call`, `request` and `reply` are none unless `with_exchange`.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn attempts(
+        &self,
+        invite: InviteId,
+        after: Option<AttemptId>,
+        limit: u32,
+        with_exchange: bool,
+    ) -> Result<AttemptPage, Error> {
+        let limit = limit.max(1);
+        let exchange = if with_exchange { "call, request, reply" } else { "NULL, NULL, NULL" };
+        let mut statement = select_attempts(exchange, invite);
+        if let Some(after) = after {
+            statement = statement.text(" AND attempt_id > ").bind(after.to_string());
+        }
+        let mut connection = self.reader().await?;
+        // One more than asked for tells whether there is a next page.
+        let mut attempts = statement
+            .text(" ORDER BY attempt_id LIMIT ")
+            .bind(i64::from(limit) + 1)
+            .all(&mut connection, read_attempt)
+            .await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = (attempts.len() > limit).then(|| attempts[limit - 1].id);
+        attempts.truncate(limit);
+        Ok(AttemptPage { attempts, next })
     }
 
     /// An attempt's invites, by their place in its call.
@@ -161,6 +200,22 @@ impl Store {
     }
 }
 
+/// `SELECT … WHERE invite_id = …`, to go on from. `exchange` stands for call, request and reply, which
+/// may be large.
+fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
+    Statement::new(
+        // A create may be shared: each invite's belongs to the trace that it came with.
+        "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
+         http_status, attempts.config_revision, detail, \
+         coalesce(attempts.traceparent, batches.traceparent), target, position, ",
+    )
+    .text(exchange)
+    .text(" FROM attempt_invites JOIN attempts ON attempts.id = attempt_id ")
+    .text("JOIN invites ON invites.id = invite_id JOIN batches ON batches.id = batch_id ")
+    .text("WHERE invite_id = ")
+    .bind(invite.to_string())
+}
+
 fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
     Ok(AttemptView {
         id: row.parsed()?,
@@ -173,11 +228,11 @@ fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
         config_revision: row.number()?,
         detail: row.optional_string()?,
         traceparent: row.optional_string()?,
-        call: row.optional_json()?,
         target: row.optional_string()?,
+        position: row.count()?,
+        call: row.optional_json()?,
         request: row.optional_string()?,
         reply: row.optional_string()?,
-        position: row.count()?,
     })
 }
 
@@ -217,12 +272,53 @@ pub(crate) async fn begin_attempt(
             .execute(connection)
             .await?;
     }
+    if matches!(attempt.operation, "get" | "list" | "reconcile") {
+        let invites: Vec<&InviteId> = links.into_iter().map(|(_, invite)| invite).collect();
+        forget_questions(connection, attempt.operation, &invites).await?;
+    }
+    Ok(())
+}
+
+/// Deletes all but the newest [`KEPT`] attempts of this operation from each of these invites, and
+/// those attempts that no invite has any more.
+async fn forget_questions(
+    connection: &mut AnyConnection,
+    operation: &str,
+    invites: &[&InviteId],
+) -> Result<(), Error> {
+    let mut forgotten = BTreeSet::new();
+    for chunk in chunks(invites) {
+        let attempts: Vec<String> = Statement::new(
+            "DELETE FROM attempt_invites WHERE (invite_id, attempt_id) IN (SELECT invite_id, \
+             attempt_id FROM (SELECT invite_id, attempt_id, row_number() OVER (PARTITION BY \
+             invite_id ORDER BY attempt_id DESC) AS age FROM attempt_invites JOIN attempts \
+             ON attempts.id = attempt_id WHERE invite_id IN (",
+        )
+        .values(chunk.iter().map(|invite| Value::from(invite.to_string())))
+        .text(") AND operation = ")
+        .bind(operation)
+        .text(") AS ranked WHERE age > ")
+        .bind(KEPT)
+        .text(") RETURNING attempt_id")
+        .all(connection, |row| row.string())
+        .await?;
+        forgotten.extend(attempts);
+    }
+    let forgotten: Vec<String> = forgotten.into_iter().collect();
+    for chunk in chunks(&forgotten) {
+        Statement::new("DELETE FROM attempts WHERE id IN (")
+            .values(chunk.iter().map(Value::from))
+            .text(") AND NOT EXISTS (SELECT 1 FROM attempt_invites WHERE attempt_id = attempts.id)")
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }
 
 pub(crate) async fn end_attempt(
     connection: &mut AnyConnection,
     end: &AttemptEnd,
+    only_once: bool,
 ) -> Result<(), Error> {
     Statement::new("UPDATE attempts SET finished_at = ")
         .bind(end.finished_at)
@@ -240,6 +336,7 @@ pub(crate) async fn end_attempt(
         .bind(end.reply.as_deref())
         .text(", reply) WHERE id = ")
         .bind(end.id.to_string())
+        .text(if only_once { " AND finished_at IS NULL" } else { "" })
         .execute(connection)
         .await?;
     Ok(())

@@ -33,6 +33,8 @@ pub struct Change {
     pub begin: Option<NewAttempt>,
     /// An attempt that ends with it: the one that begins, or one that began earlier.
     pub end: Option<AttemptEnd>,
+    /// An attempt that has ended before keeps how it ended.
+    pub keeps_end: bool,
     /// Only while the lane of this provider has this epoch.
     pub lane: Option<(String, i64)>,
     /// What becomes of each invite.
@@ -48,7 +50,8 @@ impl Change {
         + Sync
         + 'static,
     ) -> Self {
-        Self { invites, begin: None, end: None, lane: None, decide: Box::new(decide) }
+        let decide = Box::new(decide);
+        Self { invites, begin: None, end: None, keeps_end: false, lane: None, decide }
     }
 }
 
@@ -145,7 +148,7 @@ async fn apply(mut tx: Tx<'_>, change: &Change) -> Result<Changed, Error> {
         begin_attempt(tx.connection, attempt, &change.invites, &invites).await?;
     }
     if let Some(end) = &change.end {
-        end_attempt(tx.connection, end).await?;
+        end_attempt(tx.connection, end, change.keeps_end).await?;
     }
     for invite in &mut invites {
         if let Some(state) = states.get(&invite.id) {
@@ -264,7 +267,7 @@ async fn is_fingerprint_taken(
     Ok(taken.is_some())
 }
 
-async fn write_states(
+pub(crate) async fn write_states(
     connection: &mut AnyConnection,
     states: &HashMap<InviteId, InviteState>,
 ) -> Result<(), Error> {

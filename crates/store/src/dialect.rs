@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{collections::BTreeSet, fmt::Write, ops::Range};
 
 use invite_core::Clock;
 use jiff::Timestamp;
@@ -16,6 +16,8 @@ pub(crate) const KEY_LOCKS: u32 = 1024;
 pub(crate) const REVISION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
 /// Bringing the tables up to date.
 pub(crate) const MIGRATION_LOCK: u32 = REVISION_LOCK + 1;
+/// Providers with a quota.
+pub(crate) const QUOTA_LOCKS: Range<u32> = 4096..4352;
 /// Keeps our advisory locks apart from those of others in the same database.
 const LOCK_CLASS: i32 = 0x1417;
 

@@ -6,7 +6,8 @@ use invite_core::KeyId;
 use jiff::Timestamp;
 
 use crate::{
-    Error, Store,
+    Actor, Error, Store,
+    audit::{self, NewAudit},
     rows::json,
     statement::{Fields, Statement, Value, chunks},
 };
@@ -43,15 +44,16 @@ pub struct ApiKey {
 }
 
 impl Store {
-    /// Stores a new key.
+    /// Stores a new key, with its entry in the audit.
     ///
     /// # Errors
     /// The database cannot be used, or the id or the hash is taken.
-    pub async fn insert_key(&self, key: &ApiKey) -> Result<(), Error> {
-        let key = Arc::new(key.clone());
-        self.write(Vec::new(), move |tx| {
-            let key = Arc::clone(&key);
+    pub async fn insert_key(&self, key: &ApiKey, actor: &Actor) -> Result<(), Error> {
+        let new = Arc::new((key.clone(), actor.clone()));
+        self.write(Vec::new(), move |mut tx| {
+            let new = Arc::clone(&new);
             Box::pin(async move {
+                let (key, actor) = &*new;
                 Statement::new(
                     "INSERT INTO api_keys (id, hash, name, tenant, scopes, providers, created_at, \
                      expires_at, revoked_at, last_used_at, requests_per_second) VALUES (",
@@ -75,7 +77,7 @@ impl Store {
                 .text(" AS DOUBLE PRECISION))")
                 .execute(tx.connection)
                 .await?;
-                Ok(())
+                audit::record(&mut tx, &key.change("key.create", actor, None)).await
             })
         })
         .await
@@ -99,22 +101,30 @@ impl Store {
         select().text(" WHERE hash = ").bind(hash).first(&mut connection, read_key).await
     }
 
-    /// Withdraws a key and returns it; one that is withdrawn already stays as it is. None if there
-    /// is no such key.
+    /// Withdraws a key and returns it, with an entry in the audit; one that is withdrawn already
+    /// stays as it is. None if there is no such key.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn revoke_key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
-        self.write(Vec::new(), move |tx| {
+    pub async fn revoke_key(&self, id: KeyId, actor: &Actor) -> Result<Option<ApiKey>, Error> {
+        let actor = Arc::new(actor.clone());
+        self.write(Vec::new(), move |mut tx| {
+            let actor = Arc::clone(&actor);
             Box::pin(async move {
-                Statement::new("UPDATE api_keys SET revoked_at = coalesce(revoked_at, ")
+                let revoked = Statement::new("UPDATE api_keys SET revoked_at = ")
                     .bind(tx.now)
-                    .text(") WHERE id = ")
+                    .text(" WHERE revoked_at IS NULL AND id = ")
                     .bind(id.to_string())
                     .execute(tx.connection)
                     .await?;
                 let key = select().text(" WHERE id = ").bind(id.to_string());
-                key.first(tx.connection, read_key).await
+                let key = key.first(tx.connection, read_key).await?;
+                if let (Some(key), 1..) = (&key, revoked) {
+                    let before = ApiKey { revoked_at: None, ..key.clone() };
+                    let change = key.change("key.revoke", &actor, Some(&before));
+                    audit::record(&mut tx, &change).await?;
+                }
+                Ok(key)
             })
         })
         .await
@@ -143,6 +153,27 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+impl ApiKey {
+    /// The key with what was done to it, for the audit: never its hash.
+    fn change(&self, action: &str, actor: &Actor, before: Option<&Self>) -> NewAudit {
+        let shown = |key: &Self| {
+            serde_json::json!({
+                "name": key.name, "tenant": key.tenant, "scopes": key.scopes,
+                "providers": key.providers, "requests_per_second": key.requests_per_second,
+                "expires_at": key.expires_at, "revoked_at": key.revoked_at,
+            })
+        };
+        NewAudit {
+            actor: actor.clone(),
+            action: action.to_owned(),
+            target: self.id.to_string(),
+            before: before.map(shown),
+            after: Some(shown(self)),
+            note: None,
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 //! delivery engine decides it in pure functions that run inside the store's transactions.
 
 mod accept;
+mod admission;
 mod attempts;
+mod audit;
 mod change;
 mod db;
 mod dialect;
@@ -13,17 +15,23 @@ mod keys;
 mod lanes;
 mod query;
 mod queue;
+mod replicas;
+mod requeue;
 mod revisions;
 mod rows;
 mod statement;
 mod writer;
 
-pub use accept::{Acceptance, NewBatch, NewItem, OnDuplicate, Placement};
-pub use attempts::{AttemptEnd, AttemptView, NewAttempt};
+pub use accept::{Acceptance, NewBatch, NewItem, OnDuplicate, Placement, QuotaExceeded};
+pub use admission::Quotas;
+pub use attempts::{AttemptEnd, AttemptPage, AttemptView, NewAttempt};
+pub use audit::{Actor, AuditEntry, AuditPage, NewAudit};
 pub use change::{Change, Changed, Decide, Decision};
 pub use db::{Error, Lock, Store};
 pub use idempotency::IdempotencyKey;
 pub use keys::ApiKey;
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
-pub use revisions::Revision;
+pub use replicas::Replica;
+pub use requeue::Requeued;
+pub use revisions::{Added, Revision, RevisionPage};
 pub use rows::{InviteRecord, InviteState};

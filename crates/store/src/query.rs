@@ -40,6 +40,13 @@ pub struct InviteFilter {
     pub updated_after: Option<Timestamp>,
 }
 
+impl InviteFilter {
+    /// It asks for nothing but invites in some of these statuses.
+    fn is_only(&self, statuses: &[Status]) -> bool {
+        !self.statuses.is_empty() && self.statuses.iter().all(|status| statuses.contains(status))
+    }
+}
+
 impl fmt::Debug for InviteFilter {
     /// Without what may be personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,7 +218,7 @@ fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
 
 /// The page of a list. Newest first along an index, which a planner that knows nothing of the
 /// values in a column cannot find by itself: conditions that few invites meet name their ids, and
-/// without one of those a label leads.
+/// without one of those what failed leads, or else a label.
 fn list(
     filter: &InviteFilter,
     before: Option<InviteId>,
@@ -219,20 +226,24 @@ fn list(
     now: Timestamp,
 ) -> Statement<'_> {
     let narrow = narrow_conditions(filter);
-    let leading = filter.labels.first().filter(|_| narrow.is_empty());
-    let (mut statement, key) = match leading {
-        None => (select_invites().text(" WHERE true"), "id"),
-        Some((name, value)) => (
+    let failed_leads = narrow.is_empty() && filter.is_only(&[Status::Failed]);
+    let (mut statement, key, labels_left) = match (narrow.is_empty(), filter.labels.first()) {
+        _ if failed_leads => {
+            (select_invites().text(" WHERE status = 'failed'"), "id", &filter.labels[..])
+        }
+        // SQLite takes the tables of a CROSS JOIN in their order.
+        (true, Some((name, value))) => (
             Statement::new("SELECT ")
                 .text(COLUMNS)
-                // SQLite takes the tables of a CROSS JOIN in their order.
                 .text(" FROM invite_labels AS label CROSS JOIN invites WHERE id = label.invite_id")
                 .text(" AND label.name = ")
                 .bind(name)
                 .text(" AND label.value = ")
                 .bind(value),
             "label.invite_id",
+            &filter.labels[1..],
         ),
+        _ => (select_invites().text(" WHERE true"), "id", &filter.labels[..]),
     };
     let mut page = before.map(|before| before.to_string());
     for (condition, value) in narrow {
@@ -246,7 +257,7 @@ fn list(
         }
         statement = statement.text(")");
     }
-    for (name, value) in filter.labels.iter().skip(usize::from(leading.is_some())) {
+    for (name, value) in labels_left {
         statement = statement
             .text(" AND EXISTS (SELECT 1 FROM invite_labels AS other WHERE other.invite_id = id")
             .text(" AND other.name = ")
@@ -255,7 +266,9 @@ fn list(
             .bind(value)
             .text(")");
     }
-    statement = wide_conditions(statement, filter, now);
+    // Not along the index of tenants: few of a tenant's may have failed.
+    let tenant = if failed_leads { "tenant || ''" } else { "tenant" };
+    statement = wide_conditions(statement, filter, tenant, now);
     if let Some(before) = page {
         statement = statement.text(" AND ").text(key).text(" < ").bind(before);
     }
@@ -264,9 +277,6 @@ fn list(
 
 /// Conditions that few invites meet, each with an index of its own.
 fn narrow_conditions(filter: &InviteFilter) -> Vec<(&'static str, Option<String>)> {
-    let only = |statuses: &[Status]| {
-        !filter.statuses.is_empty() && filter.statuses.iter().all(|s| statuses.contains(s))
-    };
     let mut conditions = Vec::new();
     if let Some(id) = filter.batch_id {
         conditions.push(("batch_id = ", Some(id.to_string())));
@@ -277,10 +287,7 @@ fn narrow_conditions(filter: &InviteFilter) -> Vec<(&'static str, Option<String>
     if let Some(id) = &filter.external_id {
         conditions.push(("external_id = ", Some(id.clone())));
     }
-    if only(&[Status::Failed]) {
-        conditions.push(("status = 'failed'", None));
-    }
-    if only(&[Status::Sending, Status::Unknown]) {
+    if filter.is_only(&[Status::Sending, Status::Unknown]) {
         conditions.push((IN_DOUBT, None));
     }
     conditions
@@ -290,10 +297,11 @@ fn narrow_conditions(filter: &InviteFilter) -> Vec<(&'static str, Option<String>
 fn wide_conditions<'a>(
     mut statement: Statement<'a>,
     filter: &'a InviteFilter,
+    tenant_column: &str,
     now: Timestamp,
 ) -> Statement<'a> {
     if let Some(tenant) = &filter.tenant {
-        statement = statement.text(" AND tenant = ").bind(tenant);
+        statement = statement.text(" AND ").text(tenant_column).text(" = ").bind(tenant);
     }
     if !filter.providers.is_empty() {
         let providers = filter.providers.iter().map(Value::from);

@@ -74,6 +74,28 @@ impl Store {
         Ok(next.flatten())
     }
 
+    /// Queued invites of a provider that entered the queue before a time, longest ago first.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn queued_before(
+        &self,
+        provider: &str,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<InviteRecord>, Error> {
+        let mut connection = self.reader().await?;
+        select_invites()
+            .text(" WHERE status = 'queued' AND provider = ")
+            .bind(provider)
+            .text(" AND queued_at < ")
+            .bind(before)
+            .text(" ORDER BY queued_at, id LIMIT ")
+            .bind(i64::from(limit))
+            .all(&mut connection, read_invite)
+            .await
+    }
+
     /// Invites that are `sending` although their lease is over by the clock it was written with
     /// (`all`: whatever their lease), longest over first.
     ///

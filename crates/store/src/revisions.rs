@@ -1,13 +1,16 @@
-//! Revisions of the provider document.
+//! Revisions of the provider document, and what each provider still has to do.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::{
-    Error, Store,
+    Actor, Error, Store,
+    audit::{self, NewAudit},
     dialect::REVISION_LOCK,
-    statement::{Fields, Statement},
+    rows::LIVE,
+    statement::{Fields, Statement, Value},
 };
 
 /// One version of the provider document.
@@ -27,6 +30,27 @@ pub struct Revision {
     pub created_at: Timestamp,
 }
 
+/// Some revisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionPage {
+    /// Newest first.
+    pub revisions: Vec<Revision>,
+    /// Where the next page goes on; none on the last.
+    pub next: Option<i64>,
+}
+
+/// What became of a document that was to be the next revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is.
+    Revision(Revision),
+    /// Another one was first, and nothing was stored.
+    Outdated {
+        /// The newest one; 0 if there is none.
+        latest: i64,
+    },
+}
+
 impl Store {
     /// The newest revision.
     ///
@@ -35,6 +59,15 @@ impl Store {
     pub async fn latest_revision(&self) -> Result<Option<Revision>, Error> {
         let mut connection = self.reader().await?;
         select().text(" ORDER BY revision DESC LIMIT 1").first(&mut connection, read_revision).await
+    }
+
+    /// The number of the newest revision; 0 if there is none.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn latest_revision_number(&self) -> Result<i64, Error> {
+        let mut connection = self.reader().await?;
+        Ok(latest().first(&mut connection, |row| row.number()).await?.unwrap_or(0))
     }
 
     /// The newest revision that came from `source`.
@@ -64,66 +97,116 @@ impl Store {
             .await
     }
 
-    /// All revisions, newest first.
+    /// A page of at most `limit` (at least 1) revisions, newest first, those before `before`.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn revisions(&self) -> Result<Vec<Revision>, Error> {
-        let mut connection = self.reader().await?;
-        select().text(" ORDER BY revision DESC").all(&mut connection, read_revision).await
+    pub async fn revisions(&self, before: Option<i64>, limit: u32) -> Result<RevisionPage, Error> {
+        let limit = limit.max(1);
+        let mut statement = select();
+        if let Some(before) = before {
+            statement = statement.text(" WHERE revision < ").bind(before);
+        }
+        // One more than asked for tells whether there is a next page.
+        let statement = statement.text(" ORDER BY revision DESC LIMIT ").bind(i64::from(limit) + 1);
+        let mut revisions = statement.all(&mut *self.reader().await?, read_revision).await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = (revisions.len() > limit).then(|| revisions[limit - 1].revision);
+        revisions.truncate(limit);
+        Ok(RevisionPage { revisions, next })
     }
 
-    /// Stores a document as the next revision; the numbers have no gaps.
+    /// Stores a document as the next revision, with its entry in the audit; the numbers have no gaps.
+    /// `expected` is the newest revision that whoever made the document knew.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn add_revision(
         &self,
         document: &str,
-        source: &str,
-        actor: Option<&str>,
+        actor: &Actor,
         note: Option<&str>,
-    ) -> Result<Revision, Error> {
-        let draft = Arc::new(Revision {
-            revision: 0,
-            document: document.to_owned(),
-            source: source.to_owned(),
-            actor: actor.map(str::to_owned),
-            note: note.map(str::to_owned),
-            created_at: self.clock_now(),
-        });
-        self.write(vec![REVISION_LOCK], move |tx| {
+        expected: Option<i64>,
+    ) -> Result<Added, Error> {
+        let draft = Arc::new((document.to_owned(), actor.clone(), note.map(str::to_owned)));
+        self.write(vec![REVISION_LOCK], move |mut tx| {
             let draft = Arc::clone(&draft);
             Box::pin(async move {
-                let latest =
-                    Statement::new("SELECT coalesce(max(revision), 0) FROM config_revisions")
-                        .first(tx.connection, |row| row.number())
-                        .await?;
+                let latest = latest().first(tx.connection, |row| row.number()).await?.unwrap_or(0);
+                if expected.is_some_and(|expected| expected != latest) {
+                    return Ok(Added::Outdated { latest });
+                }
+                let (document, actor, note) = Arc::unwrap_or_clone(draft);
                 let revision = Revision {
-                    revision: latest.unwrap_or(0) + 1,
+                    revision: latest + 1,
+                    document,
+                    source: actor.source.clone(),
+                    actor: Some(actor.name.clone()),
+                    note: note.clone(),
                     created_at: tx.now,
-                    ..Revision::clone(&draft)
                 };
-                Statement::new(
-                    "INSERT INTO config_revisions \
-                     (revision, document, source, actor, note, created_at) VALUES (",
-                )
-                .values([
-                    revision.revision.into(),
-                    (&revision.document).into(),
-                    (&revision.source).into(),
-                    revision.actor.as_deref().into(),
-                    revision.note.as_deref().into(),
-                    revision.created_at.into(),
-                ])
-                .text(")")
-                .execute(tx.connection)
-                .await?;
-                Ok(revision)
+                insert(tx.connection, &revision).await?;
+                let number = |number: i64| (number > 0).then(|| json!({ "revision": number }));
+                let change = NewAudit {
+                    actor,
+                    action: "config.revise".into(),
+                    target: revision.revision.to_string(),
+                    before: number(latest),
+                    after: number(revision.revision),
+                    note,
+                };
+                audit::record(&mut tx, &change).await?;
+                Ok(Added::Revision(revision))
             })
         })
         .await
     }
+
+    /// How many invites each of these providers has that it still must do something about: `queued`,
+    /// `sending`, `awaiting_approval`, or `unknown` with look-ups left. No entry for none.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn unfinished(&self, providers: &[String]) -> Result<BTreeMap<String, u64>, Error> {
+        if providers.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let statement = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
+            // Follows from what comes next, and lets the index `invites_live` serve.
+            .text(LIVE)
+            .text(
+                " AND (status IN ('queued', 'sending', 'awaiting_approval') \
+                 OR (status = 'unknown' AND next_attempt_at IS NOT NULL)) AND provider IN (",
+            )
+            .values(providers.iter().map(Value::from))
+            .text(") GROUP BY provider");
+        let mut connection = self.reader().await?;
+        let counts =
+            statement.all(&mut connection, |row| Ok((row.string()?, row.count()?))).await?;
+        Ok(counts.into_iter().collect())
+    }
+}
+
+async fn insert(connection: &mut sqlx::AnyConnection, revision: &Revision) -> Result<(), Error> {
+    Statement::new(
+        "INSERT INTO config_revisions (revision, document, source, actor, note, created_at) VALUES (",
+    )
+    .values([
+        revision.revision.into(),
+        (&revision.document).into(),
+        (&revision.source).into(),
+        revision.actor.as_deref().into(),
+        revision.note.as_deref().into(),
+        revision.created_at.into(),
+    ])
+    .text(")")
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn latest() -> Statement<'static> {
+    Statement::new("SELECT coalesce(max(revision), 0) FROM config_revisions")
 }
 
 fn select() -> Statement<'static> {

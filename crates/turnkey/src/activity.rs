@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     client::Client,
-    error::Task,
+    error::{self, Task},
     wire::{
         ActivitiesQuery, Activity, Invitation, Pagination, STATUS_COMPLETED, STATUS_FAILED,
-        TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_CREATE, TYPE_DELETE,
+        STATUS_REJECTED, TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_CREATE, TYPE_DELETE,
     },
 };
 
@@ -149,8 +149,9 @@ pub struct Subject<'a> {
 /// What an activity says of the invites that it was to create, in their order.
 ///
 /// # Errors
-/// `Rejected` if it failed or was rejected, for all of them; `Unknown` if it completed with other ids
-/// than one for each, or is under way and cannot be followed.
+/// `Rejected` if it failed or was rejected, for all of them, and naming each if people rejected it;
+/// `Unknown` if it completed with other ids than one for each, or is under way and cannot be
+/// followed.
 pub fn observe(
     activity: &Activity,
     subject: &Subject<'_>,
@@ -173,8 +174,10 @@ pub fn observe(
             };
             return Ok(ids.into_iter().map(one).collect());
         }
-        STATUS_FAILED | "ACTIVITY_STATUS_REJECTED" => {
-            return Err(task.ended(word, activity.failure.as_ref()));
+        STATUS_FAILED => return Err(task.ended(word, activity.failure.as_ref())),
+        STATUS_REJECTED => {
+            let error = task.ended(word, activity.failure.as_ref());
+            return Err(error::rejected_by_people(error, count.unwrap_or_default()));
         }
         "ACTIVITY_STATUS_CONSENSUS_NEEDED" | "ACTIVITY_STATUS_AUTHENTICATORS_NEEDED" => {
             Status::AwaitingApproval

@@ -210,6 +210,36 @@ fn is_key_code(code: &str) -> bool {
     code.starts_with("SIGNATURE_") || matches!(code, "PUBLIC_KEY_NOT_FOUND" | "API_KEY_EXPIRED")
 }
 
+/// The same error with each of the activity's invitations named: approvers refused all of them, and
+/// would be asked about the same people again if some went once more.
+pub fn rejected_by_people(error: ProviderError, invitations: usize) -> ProviderError {
+    let fault = Fault::new("", "rejected", "the approvers at Turnkey rejected the activity");
+    let item = |index| ItemFault { index, fault: fault.clone() };
+    ProviderError { items: (0..invitations).map(item).collect(), ..error }
+}
+
+/// An error of a question that came before the call itself, which was therefore not made.
+pub fn without_effect(error: ProviderError) -> ProviderError {
+    match error.outcome {
+        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
+        _ => error,
+    }
+}
+
+/// An error of a question that a create call depends on. Whatever it is, it says nothing of the
+/// invites: they wait, or the lane pauses for the credential.
+pub fn of_the_account(error: ProviderError) -> ProviderError {
+    let (outcome, cause) = match (error.outcome, error.cause) {
+        (Outcome::Rejected, Cause::Credentials | Cause::NotAuthorized) => {
+            (Outcome::Rejected, Cause::Credentials)
+        }
+        (Outcome::Rejected, Cause::Quota) => (Outcome::Throttled, Cause::Quota),
+        (Outcome::Throttled, cause) => (Outcome::Throttled, cause),
+        (_, cause) => (Outcome::NotSent, cause),
+    };
+    ProviderError { outcome, cause, ..error }
+}
+
 /// `Retry-After`, else a `ratelimit-reset` in seconds or as a moment. Turnkey documents neither; its
 /// `ratelimit-limit` and `ratelimit-remaining` do not say when.
 fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {

@@ -28,11 +28,11 @@ use serde_json::Value;
 use activity::Subject;
 use client::Client;
 use config::{KIND, Params, Settings};
-use error::Task;
+use error::{Task, of_the_account, without_effect};
 use stamp::{Stamper, fingerprint};
 use wire::{
     CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_COMPLETED, STATUS_FAILED,
-    Submission, TYPE_CREATE,
+    STATUS_REJECTED, Submission, TYPE_CREATE,
 };
 
 /// Invitations in one activity by default; Turnkey documents no figure, but 100 per organization.
@@ -81,6 +81,10 @@ impl ProviderKind for TurnkeyKind {
 
     fn options_schema(&self) -> &Value {
         config::options_schema()
+    }
+
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["base_url", "organization_id"]
     }
 
     fn default_limits(&self) -> Limits {
@@ -204,7 +208,7 @@ impl InviteProvider for Turnkey {
                 true => "(whoami)".into(),
                 false => {
                     let asked = self.client.sender(context, &task, organization_id).await;
-                    asked.map_err(without_effect)?
+                    asked.map_err(of_the_account)?
                 }
             };
         }
@@ -268,6 +272,7 @@ impl InviteProvider for Turnkey {
                 }
                 Ok(effects.into_iter().map(|effect| effect.ok_or_else(|| error.clone())).collect())
             }
+            Err(error) if error.outcome == Outcome::Rejected => Err(error),
             Err(error) => Ok(vec![Err(error); recipients.len()]),
         }
     }
@@ -338,7 +343,7 @@ impl InviteProvider for Turnkey {
         let word = activity.status.as_deref().unwrap_or_default();
         let status = match word {
             STATUS_COMPLETED => Status::Revoked,
-            STATUS_FAILED | "ACTIVITY_STATUS_REJECTED" => {
+            STATUS_FAILED | STATUS_REJECTED => {
                 return Err(task.ended(word, activity.failure.as_ref()));
             }
             // It waits for approval, or is still under way: the invitation is as it was.
@@ -375,14 +380,6 @@ impl InviteProvider for Turnkey {
 
     fn credential(&self) -> &Credential {
         self.client.credential()
-    }
-}
-
-/// An error of a question that came before the call itself, which was therefore not made.
-fn without_effect(error: ProviderError) -> ProviderError {
-    match error.outcome {
-        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
-        _ => error,
     }
 }
 
@@ -600,9 +597,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_activity_that_people_rejected_fails_each_invite() {
-        let all = created_as(with_status("ACTIVITY_STATUS_REJECTED"), &[ADA, GRACE]).await.unwrap();
-        assert!(all.iter().all(|r| r.as_ref().unwrap_err().outcome == Outcome::Rejected));
+    async fn an_activity_that_people_rejected_names_each_invite_of_the_call() {
+        let rejected = with_status("ACTIVITY_STATUS_REJECTED");
+        let error = created_as(rejected, &[ADA, GRACE]).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Rejected);
+        assert_eq!(error.items.iter().map(|item| item.index).collect::<Vec<_>>(), [0, 1]);
+        let failed = created_as(with_status(STATUS_FAILED), &[ADA, GRACE]).await;
+        // Nobody is named, so that the one at fault can be found.
+        assert!(failed.unwrap_err().items.is_empty());
     }
 
     /// Refuses stamps of the key of vector 4.
@@ -696,6 +698,30 @@ mod tests {
         let recipients = provider.recipients(&[ADA]);
         let result = provider.prepare(&context(), &recipients, Timestamp::UNIX_EPOCH).await;
         assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_refused_question_before_the_call_fails_no_invite() {
+        use Cause::{Credentials, Quota};
+        let quota = json!({"code": 8, "message": "over quota", "turnkeyErrorCode": "SIGNING_QUOTA_EXCEEDED"});
+        let denied = json!({"code": 7, "turnkeyErrorCode": "REQUEST_NOT_AUTHORIZED"});
+        for (answer, outcome, cause) in [
+            ((429, quota), Outcome::Throttled, Quota),
+            ((402, json!({})), Outcome::Throttled, Quota),
+            ((429, json!({"code": 8})), Outcome::Throttled, Cause::Request),
+            ((401, json!({"code": 16})), Outcome::Rejected, Credentials),
+            ((403, denied), Outcome::Rejected, Credentials),
+            ((400, json!({"code": 3})), Outcome::NotSent, Cause::Request),
+            ((404, json!("no such page")), Outcome::NotSent, Cause::NotFound),
+        ] {
+            let http = answer.0;
+            let server = Canned::start(move |_| answer.clone()).await;
+            let provider = server.provider(json!({ "sender_user_id": null }));
+            let recipients = provider.recipients(&[ADA, GRACE]);
+            let result = provider.prepare(&context(), &recipients, Timestamp::UNIX_EPOCH).await;
+            let error = result.unwrap_err();
+            assert_eq!((error.outcome, error.cause), (outcome, cause), "{http}");
+        }
     }
 
     #[tokio::test]
@@ -859,6 +885,17 @@ mod tests {
                 json!({"organizationId": ORGANIZATION, "activityId": "a"})
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_followed_activity_that_people_rejected_names_each_invite_of_it() {
+        let mut activity = with_status("ACTIVITY_STATUS_REJECTED");
+        activity["intent"] = json!({"createInvitationsIntent": {"invitations": [{}, {}, {}]}});
+        let server = Canned::with_activity(activity).await;
+        let invite = Remote { index: 1, ..remote(&server.url, None, json!({"activity_id": "a"})) };
+        let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+        let items = observed.failure.unwrap().items;
+        assert_eq!(items.iter().map(|item| item.index).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[tokio::test]

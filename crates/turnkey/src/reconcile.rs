@@ -250,7 +250,8 @@ mod tests {
         let at = Timestamp::from_millisecond(at).unwrap();
         let call: PreparedCall = provider.prepare(&context(), &recipients, at).await.unwrap();
         let data = data.as_object().cloned().unwrap_or_default();
-        Doubt { call, recipients, first_attempt_at: at, started_at: at, data }
+        let first_attempts = vec![at; recipients.len()];
+        Doubt { call, recipients, first_attempts, started_at: at, data }
     }
 
     /// The sightings, and how many steps they took.
@@ -428,6 +429,26 @@ mod tests {
         assert_eq!(seen[0][0].exact[0].provider_ref.as_deref(), Some("new"));
         let grace = &seen[0][1].exact[0];
         assert_eq!((grace.status, grace.failure.is_some()), (Status::Failed, true));
+    }
+
+    #[tokio::test]
+    async fn a_rejected_activity_names_each_invite_of_its_own_call() {
+        let (all, shown) = shared();
+        let server = listing(shown).await;
+        let provider = server.provider(json!({}));
+        let pair = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
+        let alone = doubt(&provider, AT + 1, &[GRACE], json!({})).await;
+        *all.lock().unwrap() = vec![
+            of(&alone, with_status("ACTIVITY_STATUS_REJECTED")),
+            of(&pair, with_status("ACTIVITY_STATUS_REJECTED")),
+        ];
+        let (seen, _) = look(&provider, vec![pair, alone]).await;
+        let named = |sighting: &Sighting| {
+            let failure = sighting.exact[0].failure.as_ref().unwrap();
+            failure.items.iter().map(|item| item.index).collect::<Vec<_>>()
+        };
+        assert_eq!((named(&seen[0][0]), named(&seen[0][1])), (vec![0, 1], vec![0, 1]));
+        assert_eq!(named(&seen[1][0]), [0]);
     }
 
     #[tokio::test]

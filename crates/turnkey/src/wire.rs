@@ -26,6 +26,8 @@ pub const TYPE_DELETE: &str = "ACTIVITY_TYPE_DELETE_INVITATION";
 pub const STATUS_COMPLETED: &str = "ACTIVITY_STATUS_COMPLETED";
 /// The status of an activity that did not work out.
 pub const STATUS_FAILED: &str = "ACTIVITY_STATUS_FAILED";
+/// Its approvers refused it, all of it.
+pub const STATUS_REJECTED: &str = "ACTIVITY_STATUS_REJECTED";
 
 /// The body of a submission. The order of members is part of the fingerprint.
 #[derive(Serialize)]

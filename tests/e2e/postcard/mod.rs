@@ -58,6 +58,10 @@ impl ProviderKind for PostcardKind {
         self.options.document()
     }
 
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["base_url"]
+    }
+
     fn default_limits(&self) -> Limits {
         Limits { max_batch: 1, ..Limits::default() }
     }

@@ -24,7 +24,8 @@ const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
 pub enum LaneState {
     /// Calls are made as limits allow.
     Ready,
-    /// One call at a time, until one succeeds.
+    /// One call at a time until one succeeds after a pause, then gradually more; or few, because the
+    /// provider's rate limit is nearly used up.
     Slowed,
     /// No calls until a time.
     Paused,
@@ -98,6 +99,8 @@ pub struct ProviderStatus {
     pub last_error: Option<LastError>,
     /// Attempts of this process by outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
+    /// Invites that the provider took from this process: those of one call are several.
+    pub invites: u64,
     /// How each secret fared.
     pub credentials: Vec<CredentialUse>,
     /// The last credential check.
@@ -133,13 +136,17 @@ pub(crate) struct State {
     unknown: u32,
     /// When the last pause ended, from when on it gradually comes back to full speed.
     resumed: Option<Timestamp>,
-    /// The revision of the last call; another one may have mended what was wrong.
-    revision: i64,
-    /// The revision under which the credential has created something.
+    /// The revision since which the adapter of the last call is the same; another one may have mended
+    /// what was wrong.
+    adapter_since: i64,
+    /// The revision since which it is the same account; 0 before a call.
+    account_since: i64,
+    /// The `adapter_since` with which the credential has created something.
     pub created_under: Option<i64>,
     pub last_error: Option<LastError>,
     pub last_probe: Option<LastProbe>,
     pub outcomes: BTreeMap<&'static str, u64>,
+    pub invites: u64,
 }
 
 #[derive(Debug)]
@@ -155,18 +162,19 @@ impl State {
     /// How long no call may be made; `None` if one may be made now. After a pause only one call is
     /// under way until one succeeds.
     pub fn wait(&self, now: Timestamp, in_flight: u32) -> Option<Duration> {
-        let left = |until: Timestamp| {
-            let left = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
-            (left > Duration::ZERO).then_some(left)
-        };
-        let eased = self.eased.and_then(left);
-        if let Some(left) = self.pause.as_ref().and_then(|pause| left(pause.until)).max(eased) {
+        let paused = self.pause.as_ref().and_then(|pause| left(now, pause.until));
+        if let Some(left) = paused.max(self.eased(now)) {
             return Some(left);
         }
         match self.pause {
             Some(_) => (in_flight > 0).then_some(Duration::from_secs(60)),
             None => self.at_once(now).filter(|most| in_flight >= *most).map(|_| SPEED_UP),
         }
+    }
+
+    /// How long the provider is left alone so that its rate limit is not run into.
+    pub fn eased(&self, now: Timestamp) -> Option<Duration> {
+        left(now, self.eased?)
     }
 
     /// Calls that may be under way since the last pause; none for full speed.
@@ -293,9 +301,14 @@ impl State {
         }
     }
 
-    /// The document in force is of this revision.
-    pub fn follow(&mut self, revision: i64, now: Timestamp) {
-        if std::mem::replace(&mut self.revision, revision) != revision {
+    /// The provider is what it is since these revisions; see [`invite_config::Provider`]. What is
+    /// remembered of another account says nothing of this one.
+    pub fn follow(&mut self, adapter_since: i64, account_since: i64, now: Timestamp) {
+        let known = std::mem::replace(&mut self.account_since, account_since);
+        if known != 0 && known != account_since {
+            *self = Self { account_since, ..Self::default() };
+        }
+        if std::mem::replace(&mut self.adapter_since, adapter_since) != adapter_since {
             self.resume(now);
         }
     }
@@ -329,6 +342,10 @@ impl State {
             }
         }
     }
+}
+
+fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
+    Duration::try_from(until.duration_since(now)).ok().filter(|left| *left > Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -418,13 +435,16 @@ mod tests {
     #[test]
     fn another_document_ends_a_pause_and_what_was_known_of_the_credential() {
         let mut state = State::default();
-        state.follow(1, now());
+        state.follow(1, 1, now());
         state.created_under = Some(1);
         state.take(&Event::Credentials, None, &Retry::default(), now());
-        state.follow(1, now());
+        state.follow(1, 1, now());
         assert!(state.wait(now(), 0).is_some() && state.created_under.is_some());
-        state.follow(2, now());
+        state.follow(2, 1, now());
         assert_eq!((state.wait(now(), 0), state.created_under), (None, None));
+        assert!(state.is_paused());
+        state.follow(3, 3, now());
+        assert!(!state.is_paused(), "of another account nothing is known");
     }
 
     #[test]

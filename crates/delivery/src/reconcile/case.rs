@@ -19,7 +19,8 @@ pub(super) struct Case {
     pub attempt: AttemptId,
     pub call: Option<PreparedCall>,
     pub started_at: Timestamp,
-    pub first_attempt_at: Timestamp,
+    /// When the first attempt of each of its invites began.
+    pub first_attempts: Vec<Timestamp>,
     /// In the order of the call.
     pub invites: Vec<InviteRecord>,
     pub recipients: Vec<Recipient>,
@@ -37,11 +38,10 @@ pub(super) async fn gather(
         if cases.contains_key(&attempt) {
             continue;
         }
-        let attempts = engine.store.attempts(invite.id).await?;
-        let first = attempts.iter().find(|view| view.operation == "create");
-        let Some(view) = attempts.iter().find(|view| view.id == attempt) else { continue };
+        let creates = engine.store.creates(invite.id).await?;
+        let Some(view) = creates.iter().find(|view| view.id == attempt) else { continue };
         let invites = engine.store.attempt_invites(attempt).await?;
-        let (invites, recipients) =
+        let (invites, recipients): (Vec<_>, Vec<_>) =
             invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
         cases.insert(
             attempt,
@@ -49,7 +49,7 @@ pub(super) async fn gather(
                 attempt,
                 call: view.call.clone(),
                 started_at: view.started_at,
-                first_attempt_at: first.map_or(view.started_at, |view| view.started_at),
+                first_attempts: first_attempts(engine, &invites, view.started_at).await?,
                 invites,
                 recipients,
             },
@@ -58,13 +58,33 @@ pub(super) async fn gather(
     Ok(cases.into_values().collect())
 }
 
+/// When the first attempt of each of these invites began, all of which are of one that began at
+/// `started_at`.
+async fn first_attempts(
+    engine: &Inner,
+    invites: &[InviteRecord],
+    started_at: Timestamp,
+) -> Result<Vec<Timestamp>, invite_store::Error> {
+    let mut first_attempts = Vec::with_capacity(invites.len());
+    for invite in invites {
+        // Most have been in one call only.
+        let creates = match invite.state.attempt_count {
+            0 | 1 => Vec::new(),
+            _ => engine.store.creates(invite.id).await?,
+        };
+        let first = creates.iter().map(|view| view.started_at).min();
+        first_attempts.push(first.unwrap_or(started_at));
+    }
+    Ok(first_attempts)
+}
+
 impl Case {
     pub fn doubt(&self) -> Option<Doubt> {
         let known = self.invites.iter().find(|i| !i.state.provider_data.is_empty());
         Some(Doubt {
             call: self.call.clone()?,
             recipients: self.recipients.clone(),
-            first_attempt_at: self.first_attempt_at,
+            first_attempts: self.first_attempts.clone(),
             started_at: self.started_at,
             data: known.map(|invite| invite.state.provider_data.clone()).unwrap_or_default(),
         })

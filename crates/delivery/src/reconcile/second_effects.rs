@@ -5,7 +5,7 @@ use invite_core::{Destination, InviteId, Observed};
 use invite_store::{AttemptView, Change, Changed, InviteRecord};
 use jiff::Timestamp;
 
-use super::{Case, UNKNOWN, refs, search};
+use super::{Case, SUCCEEDED, UNKNOWN, heed, refs, search};
 use crate::{
     attempt::{self, recipient},
     engine::Inner,
@@ -21,28 +21,33 @@ pub(crate) async fn find_second_effects(
     destination: &Destination,
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
+    let is_idempotent = provider.adapter.capabilities().create.idempotent;
     let mut cases = Vec::new();
     for invite in invites.iter().filter(|i| i.state.attempt_count > 1 && !i.state.duplicate_effect)
     {
-        let attempts = engine.store.attempts(invite.id).await?;
-        let is_unknown = |view: &&AttemptView| view.outcome.as_deref() == Some(UNKNOWN);
-        let mut calls = attempts.iter().filter(|view| view.call.is_some()).filter(is_unknown);
-        let (Some(first), Some(recipient)) = (calls.next(), recipient(invite)) else { continue };
-        cases.push(Case {
-            attempt: first.id,
-            call: first.call.clone(),
-            started_at: first.started_at,
-            first_attempt_at: first.started_at,
-            invites: vec![invite.clone()],
-            recipients: vec![recipient],
-        });
+        let creates = engine.store.creates(invite.id).await?;
+        let Some(recipient) = recipient(invite) else { continue };
+        let first_attempts: Vec<_> =
+            creates.iter().map(|view| view.started_at).min().into_iter().collect();
+        for view in doubtful(&creates, is_idempotent) {
+            cases.push(Case {
+                attempt: view.id,
+                call: view.call.clone(),
+                started_at: view.started_at,
+                first_attempts: first_attempts.clone(),
+                invites: vec![invite.clone()],
+                recipients: vec![recipient.clone()],
+            });
+        }
     }
     if cases.is_empty() {
         return Ok(());
     }
     let doubts = cases.iter().filter_map(Case::doubt).collect();
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
-    let (Ok(seen), _) = search(lane, provider, lookup).await else { return Ok(()) };
+    let (seen, _) = search(engine, lane, provider, lookup).await;
+    heed(engine, lane, provider, seen.as_ref().err()).await?;
+    let Ok(seen) = seen else { return Ok(()) };
     let mut awaited = Vec::with_capacity(cases.len());
     for invite in cases.iter().flat_map(|case| &case.invites) {
         awaited.push(lane::in_doubt_to(engine, invite, None).await?.is_some());
@@ -64,4 +69,18 @@ pub(crate) async fn find_second_effects(
         }
     }
     Ok(())
+}
+
+/// The calls of an invite that may have an effect beside the one that it stands for. Where calls are
+/// told by their contents, one look shows what all of them did. Where each is told by its bytes, the
+/// provider may also have gone on with an earlier one of which it said that it was working on it.
+fn doubtful(creates: &[AttemptView], is_idempotent: bool) -> impl Iterator<Item = &AttemptView> {
+    let last = creates.last().map(|view| view.id);
+    let may_have_effect = move |view: &&AttemptView| match view.outcome.as_deref() {
+        Some(UNKNOWN) => true,
+        Some(SUCCEEDED) => is_idempotent && Some(view.id) != last,
+        _ => false,
+    };
+    let calls = creates.iter().filter(|view| view.call.is_some()).filter(may_have_effect);
+    calls.take(if is_idempotent { usize::MAX } else { 1 })
 }

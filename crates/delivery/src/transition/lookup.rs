@@ -17,8 +17,13 @@ pub const LOOK_FOR: Duration = Duration::from_secs(24 * 3600);
 pub enum Verdict {
     /// It exists at the provider, or the provider is still working on it (`Sending`).
     Exists(Box<Observed>),
-    /// The provider ended the call without effect, and says why.
+    /// The provider ended the call without effect, and says why; of several invites any may be at
+    /// fault.
     Refused(Value),
+    /// The same, and it named this one as at fault.
+    AtFault(Value),
+    /// The same, and it named others of the call.
+    Faultless,
     /// Everything that could show it was seen, and it is not there.
     Absent,
     /// Nothing was learnt.
@@ -87,6 +92,13 @@ pub fn look(
             };
             return apply(state, &settlement, now);
         }
+        Verdict::AtFault(error) => {
+            return apply(state, &Settlement::Failed(error.clone()), now);
+        }
+        Verdict::Faultless => {
+            let group = state.group_id.clone();
+            return apply(state, &Settlement::Again { at: None, group }, now);
+        }
         Verdict::Absent if is_believable(state, lookup) => {
             // What a call of several came to is no attempt of each of them: it is halved.
             state.found_absent += u32::from(lookup.group.is_none());
@@ -142,5 +154,42 @@ fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
         state.error = Some(lookup.unsolved.clone());
     } else {
         state.next_attempt_at = Some(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_several_only_those_that_a_refusal_names_fail_and_the_others_are_not_halved() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let holder = AttemptId::generate();
+        let lookup = Lookup {
+            holder,
+            began: now,
+            disturbed: false,
+            group: Some("half".into()),
+            settle: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            retry: Retry::default(),
+            fraction: 0.5,
+            unsolved: json!({}),
+            exhausted: json!({}),
+        };
+        for (verdict, status, group) in [
+            (Verdict::AtFault(json!({})), Status::Failed, None),
+            (Verdict::Faultless, Status::Queued, Some("own")),
+            (Verdict::Refused(json!({})), Status::Queued, Some("half")),
+        ] {
+            let mut state = InviteState::queued(now);
+            state.group_id = Some("own".into());
+            super::super::claim(&mut state, holder, now);
+            super::super::lose_sender(&mut state, Some(holder), &json!({}), now);
+            assert_eq!(look(&mut state, &lookup, &verdict, now), Decision::Write);
+            assert_eq!((state.status, state.group_id.as_deref()), (status, group));
+        }
     }
 }

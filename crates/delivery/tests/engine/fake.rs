@@ -22,6 +22,8 @@ pub const BASE_URL: &str = "http://127.0.0.1:9";
 pub enum Answer {
     /// It takes effect and says so.
     Takes,
+    /// It is still being worked on.
+    Works,
     /// It has no effect.
     Fails(ProviderError),
     /// It takes effect, but does not say so.
@@ -47,7 +49,13 @@ pub struct Inner {
     pub shown_as: BTreeMap<String, String>,
     /// What `get` and `list` say of an id, `Pending` where it is not in here.
     pub states: BTreeMap<String, [Status; 2]>,
+    /// What look-ups were told of when each invite was first tried.
+    pub first_attempts: Vec<Vec<Timestamp>>,
+    /// Why nothing can be asked.
+    pub silence: Option<ProviderError>,
     pub lookups: usize,
+    /// How the provider ended calls that had no effect, as look-ups see it.
+    pub ended: Option<ProviderError>,
     pub lists: usize,
     pub is_blind: bool,
     pub panics_in_prepare: usize,
@@ -57,6 +65,13 @@ pub struct Inner {
 #[derive(Clone)]
 pub struct World(Arc<Mutex<Inner>>);
 
+impl Inner {
+    /// From now on calls are answered so.
+    pub fn rule_is(&mut self, rule: impl FnMut(&[String]) -> Answer + Send + 'static) {
+        self.rule = Box::new(rule);
+    }
+}
+
 impl World {
     pub fn new(rule: impl FnMut(&[String]) -> Answer + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Inner {
@@ -65,7 +80,10 @@ impl World {
             effects: Vec::new(),
             shown_as: BTreeMap::new(),
             states: BTreeMap::new(),
+            first_attempts: Vec::new(),
+            silence: None,
             lookups: 0,
+            ended: None,
             lists: 0,
             is_blind: false,
             panics_in_prepare: 0,
@@ -143,6 +161,10 @@ impl ProviderKind for FakeKind {
         &Value::Null
     }
 
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["base_url"]
+    }
+
     fn default_limits(&self) -> Limits {
         Limits { requests_per_second: 10_000.0, ..Limits::default() }
     }
@@ -215,6 +237,9 @@ impl InviteProvider for Fake {
         if let Answer::Fails(error) = answer {
             return Err(error);
         }
+        if let Answer::Works = answer {
+            return Ok(vec![Ok(Observed::new(None, Status::Sending)); to.len()]);
+        }
         let mut world = self.world.lock();
         let mut results = Vec::new();
         for address in to {
@@ -230,6 +255,9 @@ impl InviteProvider for Fake {
 
     async fn get(&self, _: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
         let world = self.world.lock();
+        if let Some(error) = &world.silence {
+            return Err(error.clone());
+        }
         let id = remote.provider_ref.clone().ok_or_else(|| error(Outcome::Rejected))?;
         let status = world.states.get(&id).map_or(Status::Pending, |states| states[0]);
         Ok(observed(&id, remote.address.as_str(), status))
@@ -238,6 +266,9 @@ impl InviteProvider for Fake {
     async fn list(&self, _: &CallContext, _: &ListQuery) -> Result<Page, ProviderError> {
         let mut world = self.world.lock();
         world.lists += 1;
+        if let Some(error) = &world.silence {
+            return Err(error.clone());
+        }
         let show = |(to, id): &(String, String)| {
             let status = world.states.get(id).map_or(Status::Pending, |states| states[1]);
             observed(id, world.shown_as.get(id).unwrap_or(to), status)
@@ -268,7 +299,10 @@ impl InviteProvider for Fake {
     }
 
     async fn probe(&self, _: &CallContext) -> Result<ProbeReport, ProviderError> {
-        Ok(ProbeReport { detail: "made up".into() })
+        match &self.world.lock().silence {
+            Some(error) => Err(error.clone()),
+            None => Ok(ProbeReport { detail: "made up".into() }),
+        }
     }
 
     fn credential(&self) -> &Credential {
@@ -283,10 +317,18 @@ impl Reconciliation for ByAddress {
     async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
         let mut world = self.0.lock();
         world.lookups += 1;
+        for doubt in &self.1.doubts {
+            world.first_attempts.push(doubt.first_attempts.clone());
+        }
         let sight = |recipient: &Recipient| {
             let to = recipient.address.as_str();
             let found = world.effects.iter().filter(|(address, _)| address == to);
-            let exact = found.map(|(_, id)| observed(id, to, Status::Pending)).collect();
+            let mut exact: Vec<_> =
+                found.map(|(_, id)| observed(id, to, Status::Pending)).collect();
+            if let (Some(error), true) = (&world.ended, exact.is_empty()) {
+                let failure = Some(error.clone());
+                exact.push(Observed { failure, ..Observed::new(None, Status::Failed) });
+            }
             Sighting { exact, near: Vec::new(), complete: !world.is_blind }
         };
         let doubts = self.1.doubts.iter();

@@ -3,8 +3,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
 
+mod asking;
 mod fake;
+mod late;
 mod pauses;
+mod refusals;
+mod requeueing;
+mod revising;
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +22,7 @@ use invite_config::{Configuration, Gate, Live, Rules};
 use invite_core::{
     BatchId, Cause, InviteId, Invitee, Outcome, ProviderError, ProviderKind, Status, SystemClock,
 };
-use invite_delivery::{AcceptError, Engine, LaneState, Settings};
+use invite_delivery::{AcceptError, Engine, LaneState, LiveDocument, Settings, transition};
 use invite_store::{
     Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Placement, Store,
 };
@@ -48,15 +53,18 @@ fn settings() -> Settings {
     }
 }
 
-fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {
+fn gate(world: &World) -> Gate {
     let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(world.clone()))];
-    let gate = Gate::new(kinds, Rules::new(settings().lease, Vec::new()), Arc::new(SystemClock));
+    Gate::new(kinds, Rules::new(settings().lease, Vec::new()), Arc::new(SystemClock))
+}
+
+fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {
     let document = format!(
         "[providers.fake]\nkind = \"fake\"\nbase_url = \"{}\"\n[providers.fake.limits]\n\
          timeout = \"50ms\"\n{limits}\n[[routes]]\nto = [\"fake\"]\n",
         fake::BASE_URL
     );
-    let checked = gate.check(&document);
+    let checked = gate(world).check(&document);
     let configuration = checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings));
     configuration.with_revision(revision)
 }
@@ -70,9 +78,15 @@ async fn start_with(settings: Settings, limits: &str, world: World) -> Bench {
     let url = format!("sqlite://{}/invites.db", folder.path().display());
     let store = Store::open(&url, Arc::new(SystemClock)).await.unwrap();
     let live = Live::new(configuration(&world, limits, 1));
-    let engine =
-        Engine::start(store.clone(), live.clone(), Arc::new(SystemClock), settings).await.unwrap();
+    let engine = serve(&store, &live, &world, settings).await;
     Bench { engine, store, world, live, _folder: folder }
+}
+
+/// Another process on the store.
+async fn serve(store: &Store, live: &Live, world: &World, settings: Settings) -> Engine {
+    let (gate, clock) = (Arc::new(gate(world)), Arc::new(SystemClock));
+    let document = LiveDocument::new(store.clone(), gate, live.clone(), clock.clone());
+    Engine::start(document, clock, settings).await.unwrap()
 }
 
 fn item(name: &str, scope: &str, index: usize) -> NewItem {
@@ -110,7 +124,9 @@ impl Bench {
     /// One request for these people, at one place.
     async fn post_at(&self, scope: &str, names: &str) -> BatchId {
         let names = names.split(' ').enumerate();
-        let new = batch(names.map(|(index, name)| item(name, scope, index)).collect());
+        let items = names.map(|(index, name)| item(name, scope, index)).collect();
+        let config_revision = self.live.current().revision();
+        let new = NewBatch { config_revision, ..batch(items) };
         match self.engine.accept(new).await.unwrap() {
             Acceptance::Accepted { batch, .. } => batch,
             other => panic!("{other:?}"),
@@ -137,6 +153,17 @@ impl Bench {
             all.iter().all(|status| statuses.contains(status)).then_some(all)
         })
         .await
+    }
+
+    /// Takes a request's only invite, once it is on its way, from its sender.
+    async fn lose_sender_of(&self, batch: BatchId) -> InviteRecord {
+        self.until(batch, &[Status::Sending]).await;
+        let invite = self.one(batch).await;
+        let lose = Change::of(vec![invite.id], |_, _, state, now| {
+            transition::lose_sender(state, state.holder, &Value::Null, now)
+        });
+        self.store.change(lose).await.unwrap();
+        invite
     }
 
     async fn eventually<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
@@ -255,64 +282,25 @@ async fn a_call_that_took_effect_unheard_is_found_and_not_made_again() {
 }
 
 #[tokio::test]
-async fn a_person_who_found_an_unknown_invite_hears_no_alarm_when_it_is_heard_of_later() {
-    let slow = Arc::new(Notify::new());
-    let gate = slow.clone();
-    let world = World::new(move |_| Answer::After(gate.clone(), Box::new(Answer::Takes)));
-    world.lock().is_blind = true;
-    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
-    let batch = bench.post("ada").await;
-    bench.until(batch, &[Status::Sending]).await;
-    let invite = bench.one(batch).await;
-    let lose = Change::of(vec![invite.id], |_, _, state, now| {
-        invite_delivery::transition::lose_sender(state, state.holder, &Value::Null, now)
-    });
-    bench.store.change(lose).await.unwrap();
-    bench.engine.set_status(invite.id, Status::Pending).await.unwrap();
-    slow.notify_one();
-    let state = bench
-        .eventually("the late reply", async || {
-            let state = bench.one(batch).await.state;
-            (state.provider_ref.is_some() || state.duplicate_effect).then_some(state)
-        })
-        .await;
-    assert!(!state.duplicate_effect);
-    assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("id-0")));
-}
-
-#[tokio::test]
-async fn a_second_effect_after_a_retry_at_a_persons_risk_is_reported() {
-    let slow = Arc::new(Notify::new());
-    let gate = slow.clone();
+async fn a_look_up_is_told_when_each_invite_was_first_tried() {
     let mut calls = 0;
     let world = World::new(move |_| {
         calls += 1;
         match calls {
-            1 => Answer::After(
-                gate.clone(),
-                Box::new(Answer::TakesButFails(error(Outcome::Unknown))),
-            ),
-            _ => Answer::Takes,
+            1 => Answer::Fails(error(Outcome::Throttled)),
+            _ => Answer::TakesButFails(error(Outcome::Unknown)),
         }
     });
-    world.lock().is_blind = true;
-    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
-    let bench = start_with(refreshed, &format!("max_batch = 1\n{QUICK}"), world).await;
-    let batch = bench.post("ada").await;
-    bench.until(batch, &[Status::Sending]).await;
-    let invite = bench.one(batch).await;
-    let lose = Change::of(vec![invite.id], |_, _, state, now| {
-        invite_delivery::transition::lose_sender(state, state.holder, &Value::Null, now)
-    });
-    bench.store.change(lose).await.unwrap();
-    bench.engine.retry(invite.id, true).await.unwrap();
-    bench.until(batch, &[Status::Pending]).await;
-    slow.notify_one();
-    bench
-        .eventually("the second effect to be reported", async || {
-            bench.one(batch).await.state.duplicate_effect.then_some(())
-        })
-        .await;
+    let retry = "retry = { first = \"300ms\", max = \"300ms\" }";
+    let bench = start(&format!("max_batch = 4\n{retry}"), world).await;
+    let first = bench.post("ada").await;
+    bench.eventually("a call", async || (bench.world.calls().len() == 1).then_some(())).await;
+    let second = bench.post("grace").await;
+    bench.until(first, ENDS).await;
+    bench.until(second, ENDS).await;
+    assert_eq!(bench.world.calls(), ["ada", "ada grace"]);
+    let told = bench.world.lock().first_attempts[0].clone();
+    assert!(told.len() == 2 && told[0] < told[1], "{told:?}");
 }
 
 #[tokio::test]

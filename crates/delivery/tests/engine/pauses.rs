@@ -71,3 +71,42 @@ async fn a_caller_of_many_small_places_sees_all_of_them_served() {
     }
     assert_eq!(bench.world.effects_of("ada"), 15);
 }
+
+#[tokio::test]
+async fn a_wait_that_a_refresh_is_told_of_is_kept_by_creates() {
+    let world = World::new(|_| Answer::Takes);
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    let bench = start_with(refreshed, "max_batch = 1", world).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, ENDS).await;
+    let wait = Some(Duration::from_secs(60));
+    let throttled = ProviderError { retry_after: wait, ..error(Outcome::Throttled) };
+    bench.world.lock().silence = Some(throttled.with_status(429));
+    bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Paused).then_some(())
+        })
+        .await;
+    let waiting = bench.post("grace").await;
+    bench.engine.wait_settled(waiting, Duration::from_millis(100)).await;
+    assert_eq!(bench.one(waiting).await.state.status, Status::Queued);
+}
+
+#[tokio::test]
+async fn a_refused_credential_of_a_refresh_pauses_nothing() {
+    let world = World::new(|_| Answer::Takes);
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    let bench = start_with(refreshed, "max_batch = 1", world).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, ENDS).await;
+    bench.world.lock().silence = Some(refused(Cause::Credentials));
+    bench
+        .eventually("a refusal", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            status.last_error.map(|_| ())
+        })
+        .await;
+    let next = bench.post("grace").await;
+    assert_eq!(bench.until(next, ENDS).await, [Status::Pending]);
+}

@@ -21,7 +21,7 @@ pub fn enabled(world: &World, case: &Case) -> Vec<Step> {
     }
     looks(world, case, &mut steps);
     for invite in 0..world.invites.len() {
-        of_invite(world, case, invite, &mut steps);
+        of_invite(world, invite, &mut steps);
     }
     steps
 }
@@ -176,7 +176,7 @@ fn looks(world: &World, case: &Case, steps: &mut Vec<Step>) {
     }
 }
 
-fn of_invite(world: &World, case: &Case, invite: usize, steps: &mut Vec<Step>) {
+fn of_invite(world: &World, invite: usize, steps: &mut Vec<Step>) {
     let state = &world.invites[invite].state;
     let may_ask = world.persons > 0;
     let mut deeds = Vec::new();
@@ -194,7 +194,7 @@ fn of_invite(world: &World, case: &Case, invite: usize, steps: &mut Vec<Step>) {
         Status::Failed => deeds.push(Deed::Retry),
         Status::Pending => {
             steps.push(Step::Accept { invite });
-            if second_effect(world, case, invite) {
+            if second_effect(world, invite) {
                 steps.push(Step::FindSecond { invite });
             }
         }
@@ -224,15 +224,11 @@ fn is_sending(state: &InviteState, call: usize) -> bool {
 }
 
 /// Whether asking about a live invite finds an effect that it does not stand for.
-fn second_effect(world: &World, case: &Case, invite: usize) -> bool {
+fn second_effect(world: &World, invite: usize) -> bool {
     let state = &world.invites[invite].state;
-    let first = world.calls.iter().position(|call| call.prepared && call.invites.contains(&invite));
-    state.found_absent > 0
-        && !state.duplicate_effect
-        && world
-            .effects(invite)
-            .filter(|call| case.kind == Kind::Plain || Some(*call) == first)
-            .any(|call| state.provider_ref != Some(provider_ref(call, invite)))
+    !state.duplicate_effect
+        && state.provider_ref.is_some()
+        && world.effects(invite).any(|call| state.provider_ref != Some(provider_ref(call, invite)))
 }
 
 /// What a look-up would see now.

@@ -123,6 +123,12 @@ fn sending_again_without_grounds_is_noticed() {
 }
 
 #[test]
+fn sending_what_the_provider_is_working_on_is_noticed() {
+    let case = Case { kind: Kind::Idempotent, persons: 1, ..SHORT };
+    assert_finds(case, Fault::ForgetsWork, rules::FORGOTTEN);
+}
+
+#[test]
 fn ignoring_who_holds_an_invite_or_for_how_long_is_noticed() {
     assert_finds(ONE, Fault::IgnoresHolder, rules::TWO_CALLS);
     assert_finds(SHORT, Fault::IgnoresLease, rules::TWO_CALLS);

@@ -17,6 +17,9 @@ pub const UNREPORTED: &str = "an effect was shown, and is neither the invite's n
 pub const UNFINAL: &str = "a final status changed";
 pub const MISSHAPEN: &str = "the parts of a state contradict each other";
 pub const GIVEN_UP_EARLY: &str = "look-ups ended before their time";
+pub const KNOWN_RESENT: &str = "an invite that is known to exist is queued to be sent again";
+pub const FORGOTTEN: &str =
+    "the provider is known to work on a call, and it is queued to be sent again";
 pub const STALE: &str = "what another call's reply said is taken for this one's";
 pub const STUCK: &str = "an invite that is not settled has no way on";
 pub const UNFOUND: &str = "a second effect is there and can never be found";
@@ -40,9 +43,10 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
     let broken = [
         (is_promised && effects > 1, DOUBLED),
         (is_promised && failed && effects > 0, FAILED_WITH_EFFECT),
-        (!vouched && is_there && !(stands_for || (by_word && effects > 0)), LOST),
+        (is_there && !(stands_for || (by_word && (effects > 0 || *vouched))), LOST),
         (is_promised && world.threats(at) + effects > 1, TWO_CALLS),
-        (!vouched && state.duplicate_effect && effects < 2, FALSE_ALARM),
+        (state.duplicate_effect && effects < 2, FALSE_ALARM),
+        (state.status == Status::Queued && state.provider_ref.is_some(), KNOWN_RESENT),
         (doubtful != state.holder.is_some(), MISSHAPEN),
         ((state.status == Status::Sending) != state.lease_until.is_some(), MISSHAPEN),
         ((state.status == Status::Unknown) != state.ended_at.is_some(), MISSHAPEN),
@@ -75,8 +79,17 @@ pub fn check_step(before: &World, step: &Step, after: &After) -> Option<&'static
                 || (old.provider_ref.is_some() && old.provider_ref != new.provider_ref))
             && !(old.status == Status::Failed && retried(at))
     };
-    if unreported {
+    let replaced = |(at, invite): (usize, &Invite)| {
+        let (old, new) = (&invite.state, &after.world.invites[at].state);
+        let is_another = old.provider_ref.is_some() && old.provider_ref != new.provider_ref;
+        is_another && !new.duplicate_effect
+    };
+    let queued = |invite: &usize| after.world.invites[*invite].state.status == Status::Queued;
+    if unreported || before.invites.iter().enumerate().any(replaced) {
         return Some(UNREPORTED);
+    }
+    if after.working.iter().any(queued) {
+        return Some(FORGOTTEN);
     }
     before.invites.iter().enumerate().any(changed).then_some(UNFINAL)
 }
@@ -100,7 +113,8 @@ pub const REACHABLE: [Reachable; 2] = [
     Reachable {
         broken: UNFOUND,
         from: |invite, effects| {
-            effects > 1 && !invite.vouched && invite.state.status == Status::Pending
+            let state = &invite.state;
+            effects > 1 && state.status == Status::Pending && state.provider_ref.is_some()
         },
         to: |invite| invite.state.duplicate_effect,
     },

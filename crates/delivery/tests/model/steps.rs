@@ -16,16 +16,18 @@ use crate::{
     },
 };
 
-/// A world after a step, and the effects that the step showed to the engine: of which invite, and
-/// under which provider id.
+/// A world after a step, and what the step showed to the engine.
 pub struct After {
     pub world: World,
+    /// Effects: of which invite, and under which provider id.
     pub shown: Vec<(usize, String)>,
+    /// Invites that the provider is still working on.
+    pub working: Vec<usize>,
 }
 
 /// What a step makes of a world.
 pub fn take(world: &World, case: &Case, step: &Step) -> After {
-    let mut after = After { world: world.clone(), shown: Vec::new() };
+    let mut after = After { world: world.clone(), shown: Vec::new(), working: Vec::new() };
     let world = &mut after.world;
     match step {
         Step::Tick => tick(world, case),
@@ -209,7 +211,10 @@ fn record(after: &mut After, case: &Case, at: usize) {
                 after.shown.push((*invite, provider_ref(at, *invite)));
                 Settlement::Exists(observed(at, *invite))
             }
-            Ending::Processing => Settlement::Exists(processing(at)),
+            Ending::Processing => {
+                after.working.push(*invite);
+                Settlement::Exists(processing(at))
+            }
             Ending::Failed => Settlement::Failed(error()),
             Ending::Unknown if case.fault != Fault::ResendsBlindly => Settlement::Unknown(error()),
             Ending::Again | Ending::Unknown => {
@@ -217,12 +222,19 @@ fn record(after: &mut After, case: &Case, at: usize) {
             }
             Ending::Halved => Settlement::Again { at: None, group: half(at, place, invites.len()) },
         };
+        if forgets(case, state, endings[place] == Ending::Processing) {
+            continue;
+        }
         let by = match (case.fault, state.holder) {
             (Fault::IgnoresHolder, Some(holder)) => holder,
             _ => attempt(at),
         };
         transition::settle(state, by, &settlement, now());
     }
+}
+
+fn forgets(case: &Case, state: &InviteState, is_working: bool) -> bool {
+    case.fault == Fault::ForgetsWork && state.status == Status::Queued && is_working
 }
 
 fn renew(world: &mut World, case: &Case, call: usize) {
@@ -264,11 +276,17 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
                 after.shown.push((*invite, provider_ref(call, *invite)));
                 Verdict::Exists(observed(call, *invite))
             }
-            Sight::Processing => Verdict::Exists(processing(look.call)),
+            Sight::Processing => {
+                after.working.push(*invite);
+                Verdict::Exists(processing(look.call))
+            }
             Sight::Refused => Verdict::Refused(error()),
             Sight::Absent => Verdict::Absent,
             Sight::CannotTell => Verdict::CannotTell,
         };
+        if forgets(case, state, seen[place] == Sight::Processing) {
+            continue;
+        }
         let waits = case.fault != Fault::WaitsForNothing;
         let lookup = Lookup {
             holder: attempt(look.call),

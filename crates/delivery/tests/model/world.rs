@@ -52,6 +52,8 @@ pub enum Fault {
     RecoversEarly,
     /// What is `sending` is never recovered.
     NeverRecovers,
+    /// What the provider is working on stays queued.
+    ForgetsWork,
     /// The sender does not look at its lease before it sends.
     IgnoresLease,
     /// Bytes are repeated whatever the provider does with equal bytes.

@@ -87,13 +87,17 @@ codes! {
         Caller, Rejected,
         "The body is not of the media type that this call takes",
         "Send JSON in UTF-8 without a content coding, with the header `Content-Type: \
-         application/json`.";
+         application/json`; the provider document is TOML (`application/toml`).";
     TOO_LARGE = "too-large" Some(StatusCode::PAYLOAD_TOO_LARGE), Caller, Rejected,
         "The body is too large",
-        "Send fewer invites in one request. The limit is the setting `server.max_body_bytes`.";
+        "Send fewer invites in one request, or a shorter document. The limit is the setting \
+         `server.max_body_bytes`.";
     MALFORMED_JSON = "malformed-json" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
         "The body is not well-formed JSON",
         "The detail says at which line and column reading stopped.";
+    NOT_UTF_8 = "not-utf-8" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
+        "The body is not UTF-8",
+        "A provider document is TOML, which is always UTF-8. The detail says where reading stopped.";
     MALFORMED_HEADER = "malformed-header" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
         "A header of the request is malformed",
         "The detail names the header and its form.";
@@ -104,6 +108,12 @@ codes! {
         Rejected,
         "The request's content is not valid",
         "The member `errors` lists every fault with a pointer to its place. Nothing was accepted.";
+    CONFIGURATION_REFUSED = "configuration-refused" Some(StatusCode::UNPROCESSABLE_ENTITY),
+        Caller, Rejected,
+        "The provider document does not pass the gate",
+        "The member `errors` lists what is wrong, each with its line and column. Nothing changed: \
+         the live document stays in force. `POST /v1/admin/config/check` tries a document without \
+         applying it.";
     NO_ROUTE = "no-route" Some(StatusCode::UNPROCESSABLE_ENTITY), Caller, Rejected,
         "No route is for this invite",
         "The invite does not say where to, and no routing rule matches it. Name a provider or a \
@@ -154,6 +164,16 @@ codes! {
         "The invite's provider is no longer configured",
         "An administrator removed the provider. It can be asked again once it is configured \
          again.";
+    PRECONDITION_FAILED = "precondition-failed" Some(StatusCode::PRECONDITION_FAILED), Caller,
+        Rejected,
+        "Somebody else changed the provider document first",
+        "The document that the request is based on (`If-Match`) is no longer the live one. Read it \
+         again with `GET /v1/admin/config`, make the change to that, and send it with the new ETag.";
+    PRECONDITION_REQUIRED = "precondition-required" Some(StatusCode::PRECONDITION_REQUIRED),
+        Caller, Rejected,
+        "The request does not say which document it is based on",
+        "Send the ETag of `GET /v1/admin/config` as `If-Match`, so that nobody's change is \
+         overwritten unseen; `If-Match: *` overwrites whatever is live.";
     RATE_LIMITED = "rate-limited" Some(StatusCode::TOO_MANY_REQUESTS), Caller, NotSent,
         "The API key's own limit of requests is reached",
         "Wait as long as the header `Retry-After` says. Nothing of the request was done.";
@@ -187,8 +207,10 @@ codes! {
         "It is starting, stopping, or its database does not answer. Nothing was done. Ask again \
          after the time in `Retry-After`.";
     BACKLOG_FULL = "backlog-full" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
-        "Too many invites wait for this provider",
-        "Nothing was accepted. Ask again after the time in `Retry-After`.";
+        "Too much waits for this provider",
+        "Its queue is full (`limits.max_backlog`), or other calls take its rate budget \
+         (`limits.requests_per_second`) for longer than a caller is kept waiting. Nothing was accepted \
+         or sent. Ask again after the time in `Retry-After`.";
     ACCEPT_UNKNOWN = "accept-unknown" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, Unknown,
         "Whether the request was accepted is not known",
         "The database did not say whether it stored the request. Send it again with the same \
@@ -207,6 +229,10 @@ codes! {
     FOUND_ABSENT = "found-absent" None, Caller, Rejected,
         "A person found that it does not exist",
         "Its outcome was unknown, and a person recorded that it does not exist at the provider.";
+    WAITING = "waiting" None, Gateway, NotSent,
+        "It waits in the queue",
+        "The detail says for what. It is sent as soon as that is over, or given up after \
+         `limits.retry.give_up_after`.";
     NOT_SENT = "not-sent" None, Gateway, NotSent,
         "It was not sent",
         "The detail says why. No call was made for it.";

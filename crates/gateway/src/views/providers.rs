@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
+    configuration::{ConfigurationView, ReplicaView},
     reason_schema,
     schemas::{
         CapabilitiesSchema, CredentialUseSchema, LaneStateSchema, LastErrorSchema, LastProbeSchema,
@@ -57,6 +58,8 @@ pub(crate) struct ProviderView {
     last_probe: Option<LastProbe>,
     /// The revision of the provider document that this replica serves.
     config_revision: i64,
+    /// The replicas of this gateway, and the revision that each serves.
+    replicas: Vec<ReplicaView>,
 }
 
 /// The limits of a provider; durations have units, as in its configuration.
@@ -104,13 +107,15 @@ struct QuotaView {
     live: u64,
 }
 
-/// Calls since the process started.
+/// Calls since the process started, and what they came to.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Counters)]
 struct CountersView {
     /// By outcome.
     #[schema(value_type = BTreeMap<String, u64>)]
     outcomes: BTreeMap<&'static str, u64>,
+    /// Invites that the provider took; one call may carry several.
+    invites: u64,
     /// By secret.
     #[schema(value_type = Vec<CredentialUseSchema>)]
     credentials: Vec<CredentialUse>,
@@ -121,6 +126,8 @@ struct CountersView {
 pub(crate) struct ProviderList {
     /// In the order of the configuration.
     pub providers: Vec<ProviderView>,
+    /// Which document is in force, and what was in the way of others.
+    pub configuration: ConfigurationView,
 }
 
 /// A kind of provider.
@@ -194,7 +201,12 @@ pub(crate) struct RemoteInviteList {
 
 impl ProviderView {
     /// A provider of this configuration and how it is doing.
-    pub fn new(configuration: &Configuration, provider: &Provider, status: ProviderStatus) -> Self {
+    pub fn new(
+        configuration: &Configuration,
+        provider: &Provider,
+        status: ProviderStatus,
+        replicas: &[ReplicaView],
+    ) -> Self {
         Self {
             name: provider.name.clone(),
             kind: provider.kind.name().to_owned(),
@@ -207,9 +219,14 @@ impl ProviderView {
             queued: status.queued,
             in_flight: status.in_flight,
             last_error: status.last_error,
-            counters: CountersView { outcomes: status.outcomes, credentials: status.credentials },
+            counters: CountersView {
+                outcomes: status.outcomes,
+                invites: status.invites,
+                credentials: status.credentials,
+            },
             last_probe: status.last_probe,
             config_revision: configuration.revision(),
+            replicas: replicas.to_vec(),
         }
     }
 }

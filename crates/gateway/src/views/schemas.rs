@@ -77,6 +77,38 @@ pub(crate) struct LastErrorSchema {
     http_status: Option<u16>,
 }
 
+/// What the gate has to say about a document, and at which place in it.
+#[derive(ToSchema)]
+#[schema(as = Finding)]
+pub(crate) struct FindingSchema {
+    /// Whether the document is refused for it.
+    severity: SeveritySchema,
+    /// The line, from 1.
+    line: usize,
+    /// The character within the line, from 1.
+    column: usize,
+    /// A JSON pointer into the document; a missing member's ends in its name. Empty for what
+    /// concerns the whole, such as syntax.
+    pointer: String,
+    /// A stable word for programs.
+    code: String,
+    /// One sentence: what is wrong and what to do.
+    detail: String,
+    /// What was probably meant.
+    suggestion: Option<String>,
+}
+
+/// Whether a finding keeps a document from going live.
+#[derive(ToSchema)]
+#[schema(as = Severity)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SeveritySchema {
+    /// It does.
+    Error,
+    /// It does not, but is hardly meant.
+    Warning,
+}
+
 /// A credential check.
 #[derive(ToSchema)]
 #[schema(as = LastProbe)]

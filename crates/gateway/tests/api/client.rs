@@ -10,9 +10,9 @@ use axum::{
 };
 use invite_config::{Gate, Live, Rules};
 use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
-use invite_delivery::{Engine, Settings};
+use invite_delivery::{Engine, LiveDocument, Settings};
 use invite_http::{Gateway, Limits, generate_key, hash_key};
-use invite_store::{ApiKey, Store};
+use invite_store::{Actor, ApiKey, Store};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -113,7 +113,8 @@ impl Api {
             idempotency_retention: Duration::from_secs(3600),
         };
         let live = Live::new(configuration.with_revision(7));
-        let engine = Engine::start(store.clone(), live, clock.clone(), settings).await.unwrap();
+        let document = LiveDocument::new(store.clone(), Arc::new(gate), live, clock.clone());
+        let engine = Engine::start(document, clock.clone(), settings).await.unwrap();
         let limits = Limits {
             max_invites_per_request: 5,
             max_body_bytes: 10_000,
@@ -147,7 +148,8 @@ impl Api {
             revoked_at: None,
             last_used_at: None,
         };
-        self.store.insert_key(&key).await.unwrap();
+        let actor = Actor { name: "test".into(), source: "cli".into() };
+        self.store.insert_key(&key, &actor).await.unwrap();
         secret
     }
 

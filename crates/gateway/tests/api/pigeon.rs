@@ -59,6 +59,10 @@ impl ProviderKind for Pigeon {
         &SCHEMA
     }
 
+    fn account_settings(&self) -> &'static [&'static str] {
+        &["loft"]
+    }
+
     fn default_limits(&self) -> Limits {
         Limits { requests_per_second: 1000.0, ..Limits::default() }
     }

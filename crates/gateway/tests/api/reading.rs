@@ -161,6 +161,7 @@ async fn providers_show_how_they_are_doing_and_what_they_can_do() {
     assert_eq!(north["limits"]["timeout"], "20s");
     assert_eq!(north["quota"], json!({ "limit": null, "live": 1 }));
     assert_eq!(north["counters"]["outcomes"]["succeeded"], 1);
+    assert_eq!(north["counters"]["invites"], 1);
     assert_eq!(caller.get("/v1/providers/closed").await.body["state"], "disabled");
     assert_eq!(caller.get("/v1/providers/lost").await.status, 404);
     let kinds = caller.get("/v1/provider-kinds").await;

@@ -4,6 +4,7 @@ use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
+use invite_store::Actor;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -31,7 +32,8 @@ async fn a_revoked_or_expired_key_is_refused() {
     let caller = api.caller().await;
     assert_eq!(caller.get("/v1/invites").await.status, 200);
     let key = api.store.keys().await.unwrap().remove(0);
-    api.store.revoke_key(key.id).await.unwrap();
+    let actor = Actor { name: "test".into(), source: "cli".into() };
+    api.store.revoke_key(key.id, &actor).await.unwrap();
     assert_eq!(caller.get("/v1/invites").await.status, 401);
 }
 

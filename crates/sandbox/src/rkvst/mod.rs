@@ -79,9 +79,9 @@ impl Simulator for Rkvst {
         let now = state.now();
         let route = route(&call.method, &call.path);
         if let Route::Token = route {
-            return state.tokens.issue(call, now, state.settings.token_lifetime_seconds);
+            return state.tokens.issue(call, now, &state.settings);
         }
-        let handled = match state.tokens.role(call, now) {
+        let handled = match state.tokens.role(call, now, &state.settings) {
             None => Err(StatusCode::UNAUTHORIZED.into()),
             Some(Role::Other) => Err(StatusCode::FORBIDDEN.into()),
             Some(Role::Owner) => handle(state, call, route),

@@ -56,6 +56,10 @@ pub(super) struct Settings {
     /// For how long a new invite is not yet found by list.
     pub list_lag_ms: i64,
     pub token_lifetime_seconds: i64,
+    /// Client secrets and tokens that are good no longer.
+    pub revoked_credentials: Vec<String>,
+    /// Whether the tokens that were got with a client secret end when it is revoked.
+    pub revocation_ends_tokens: bool,
     pub invite_lifetime_seconds: i64,
     /// Whether an expired invite is no longer found at all.
     pub purge_expired: bool,
@@ -73,6 +77,8 @@ impl Default for Settings {
             quota: None,
             list_lag_ms: 0,
             token_lifetime_seconds: 3_600,
+            revoked_credentials: Vec::new(),
+            revocation_ends_tokens: false,
             invite_lifetime_seconds: 10 * 86_400,
             purge_expired: false,
         }

@@ -6,6 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::store::Settings;
 use crate::simulator::{Call, Reply, json as json_reply};
 use crate::{accounts, ids};
 
@@ -17,10 +18,36 @@ pub(super) enum Role {
     Other,
 }
 
-/// A token given out, with the host it is bound to.
+/// A client secret: whose it is, and what its client may do.
+struct Registered {
+    client_id: &'static str,
+    secret: &'static str,
+    role: Role,
+}
+
+const REGISTERED: [Registered; 3] = [
+    Registered {
+        client_id: accounts::RKVST_CLIENT_ID,
+        secret: accounts::RKVST_CLIENT_SECRET,
+        role: Role::Owner,
+    },
+    Registered {
+        client_id: accounts::RKVST_CLIENT_ID,
+        secret: accounts::RKVST_SECOND_CLIENT_SECRET,
+        role: Role::Owner,
+    },
+    Registered {
+        client_id: accounts::RKVST_NON_OWNER_CLIENT_ID,
+        secret: accounts::RKVST_NON_OWNER_CLIENT_SECRET,
+        role: Role::Other,
+    },
+];
+
+/// A token given out, with the client secret it was got with and the host it is bound to.
 #[derive(Debug)]
 struct Issued {
     token: String,
+    secret: &'static str,
     role: Role,
     host: String,
     expires_at: Timestamp,
@@ -34,46 +61,57 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Who is calling; nobody without a token that is good now, on this host.
-    pub fn role(&self, call: &Call, now: Timestamp) -> Option<Role> {
+    pub fn role(&self, call: &Call, now: Timestamp, settings: &Settings) -> Option<Role> {
         let (scheme, token) = call.header("authorization")?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
+        if revoked(settings, token) {
+            return None;
+        }
         match token {
-            accounts::RKVST_BEARER_TOKEN => Some(Role::Owner),
+            accounts::RKVST_BEARER_TOKEN | accounts::RKVST_SECOND_BEARER_TOKEN => Some(Role::Owner),
             accounts::RKVST_NON_OWNER_TOKEN => Some(Role::Other),
             _ => {
                 let host = host(call);
-                let good =
-                    |own: &&Issued| own.token == token && own.expires_at > now && own.host == host;
+                let ended = |secret| settings.revocation_ends_tokens && revoked(settings, secret);
+                let good = |own: &&Issued| {
+                    let alive = own.expires_at > now && !ended(own.secret);
+                    own.token == token && own.host == host && alive
+                };
                 self.issued.iter().find(good).map(|own| own.role)
             }
         }
     }
 
     /// `POST appidp/token`: client credentials in a form, a JWT in return.
-    pub fn issue(&mut self, call: &Call, now: Timestamp, lifetime_seconds: i64) -> Reply {
-        let (client_id, role) = match client(call) {
+    pub fn issue(&mut self, call: &Call, now: Timestamp, settings: &Settings) -> Reply {
+        let Registered { client_id, secret, role } = match client(call, settings) {
             Ok(client) => client,
             Err(refused) => return refused.reply(),
         };
+        let lifetime_seconds = settings.token_lifetime_seconds;
         let host = host(call);
         let expires_at = now
             .checked_add(jiff::SignedDuration::from_secs(lifetime_seconds))
             .unwrap_or(Timestamp::MAX);
-        let token = jwt(&client_id, &host, now, expires_at);
+        let token = jwt(client_id, &host, now, expires_at);
         let answer = json!({
             "access_token": token,
             "expires_in": lifetime_seconds,
             "token_type": "Bearer",
         });
-        self.issued.push(Issued { token, role, host, expires_at });
+        self.issued.push(Issued { token, secret, role, host, expires_at });
         json_reply(StatusCode::OK, &answer)
     }
 }
 
+fn revoked(settings: &Settings, credential: &str) -> bool {
+    settings.revoked_credentials.iter().any(|own| own == credential)
+}
+
 /// The client that the form names and proves to be.
-fn client(call: &Call) -> Result<(String, Role), Refused> {
+fn client(call: &Call, settings: &Settings) -> Result<Registered, Refused> {
     let content_type = call.header("content-type").unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         return Err(Refused(StatusCode::BAD_REQUEST, "invalid_request", "a form is expected"));
@@ -86,14 +124,10 @@ fn client(call: &Call) -> Result<(String, Role), Refused> {
         return Err(Refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", what));
     }
     let credentials = (field("client_id"), field("client_secret"));
-    let known = [
-        (accounts::RKVST_CLIENT_ID, accounts::RKVST_CLIENT_SECRET, Role::Owner),
-        (accounts::RKVST_NON_OWNER_CLIENT_ID, accounts::RKVST_NON_OWNER_CLIENT_SECRET, Role::Other),
-    ];
-    known
+    REGISTERED
         .into_iter()
-        .find(|(id, secret, _)| credentials == (Some(*id), Some(*secret)))
-        .map(|(id, _, role)| (id.to_owned(), role))
+        .find(|own| credentials == (Some(own.client_id), Some(own.secret)))
+        .filter(|own| !revoked(settings, own.secret))
         .ok_or(Refused(StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed"))
 }
 

@@ -87,9 +87,10 @@ impl Simulator for Securegate {
 
     fn answer(&self, call: &Call) -> Reply {
         let state = &mut *locked(&self.state);
-        let key = call.header("x-api-key");
         let known = [accounts::SECUREGATE_API_KEY, accounts::SECUREGATE_SECOND_API_KEY];
-        if !key.is_some_and(|key| known.contains(&key)) {
+        let revoked = &state.settings.revoked_credentials;
+        let good = |key: &str| known.contains(&key) && !revoked.iter().any(|own| own == key);
+        if !call.header("x-api-key").is_some_and(good) {
             let status = StatusCode::from_u16(state.settings.unauthorized_status);
             let status = status.unwrap_or(StatusCode::FORBIDDEN);
             return Problem::told(status, "Not authenticated").reply();

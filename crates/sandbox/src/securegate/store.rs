@@ -28,6 +28,8 @@ pub(super) struct Settings {
     pub timestamps: Timestamps,
     /// 401 or 403.
     pub unauthorized_status: u16,
+    /// API keys that are good no longer.
+    pub revoked_credentials: Vec<String>,
     /// The status of a new invite.
     pub initial_status: String,
     /// For how long a new invite is not yet found by list and look-up.
@@ -43,6 +45,7 @@ impl Default for Settings {
             rate_per_second: None,
             timestamps: Timestamps::Mixed,
             unauthorized_status: 403,
+            revoked_credentials: Vec::new(),
             initial_status: "pending".to_owned(),
             list_lag_ms: 0,
             quota: None,

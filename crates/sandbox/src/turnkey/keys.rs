@@ -68,10 +68,15 @@ fn public_key(private_key: &str) -> Option<String> {
     Some(to_hex(key.verifying_key().to_sec1_point(true).as_bytes()))
 }
 
-/// The user whose key made a stamp, if that key is good for the organization.
-pub(super) fn user(stamp: &Stamp, organization: &str) -> Result<&'static User, Problem> {
+/// The user whose key made a stamp, if that key is good for the organization and not `revoked`.
+pub(super) fn user(
+    stamp: &Stamp,
+    organization: &str,
+    revoked: &[String],
+) -> Result<&'static User, Problem> {
     let public_key = stamp.public_key.to_lowercase();
-    let user = USERS.iter().find(|user| user.public_key == public_key).ok_or_else(|| {
+    let registered = |user: &&User| user.public_key == public_key && !revoked.contains(&public_key);
+    let user = USERS.iter().find(registered).ok_or_else(|| {
         let message = format!("could not find public key in organization {organization}");
         Problem::new(StatusCode::UNAUTHORIZED, "PUBLIC_KEY_NOT_FOUND", message)
     })?;
@@ -106,7 +111,7 @@ mod tests {
         let own = public_key(accounts::TURNKEY_API_PRIVATE_KEY).unwrap();
         assert_eq!(own, accounts::TURNKEY_API_PUBLIC_KEY);
         let second = public_key(accounts::TURNKEY_SECOND_API_PRIVATE_KEY).unwrap();
-        assert_eq!(second, "02a1d9ee281053cf73c07678d6c1231216e8434f87662b75f08c66882c2f95ee45");
+        assert_eq!(second, accounts::TURNKEY_SECOND_API_PUBLIC_KEY);
         let expired = public_key(accounts::TURNKEY_EXPIRED_API_PRIVATE_KEY).unwrap();
         assert_eq!(expired, "02f739f8c77b32f4d5f13265861febd76e7a9c61a1140d296b8c16302508870316");
         assert!(USERS.iter().all(|user| user.public_key.len() == 66));

@@ -177,7 +177,7 @@ fn handle(state: &mut State, call: &Call) -> Result<Value, Problem> {
     let stamp = stamp::verified(call.header("x-stamp"), &call.body)?;
     let body = request::object(&call.body)?;
     let organization = request::organization(&body)?;
-    let user = keys::user(&stamp, organization)?;
+    let user = keys::user(&stamp, organization, &state.settings.revoked_credentials)?;
     match route {
         Route::Submit(activity_type) => {
             submit(state, Submitter { user, stamp, call }, &body, activity_type)

@@ -67,6 +67,8 @@ pub(super) struct Settings {
     pub quota: usize,
     /// For how long a new activity is not yet found by list_activities.
     pub list_lag_ms: i64,
+    /// Public keys, in hexadecimal, that are registered no longer.
+    pub revoked_credentials: Vec<String>,
 }
 
 impl Default for Settings {
@@ -84,6 +86,7 @@ impl Default for Settings {
             liveness_on_replay: false,
             quota: 100,
             list_lag_ms: 0,
+            revoked_credentials: Vec::new(),
         }
     }
 }

@@ -113,3 +113,62 @@ async fn addresses_can_be_chosen() {
     let refused = invite_sandbox::start(options).await.unwrap_err();
     assert!(refused.to_string().starts_with(&format!("cannot listen on {taken}")));
 }
+
+#[tokio::test]
+async fn a_revoked_credential_is_refused_like_a_wrong_one_and_the_second_still_opens() {
+    let world = World::start().await;
+    let revoked = |credential: &str| json!({ "revoked_credentials": [credential] });
+
+    let url = format!("{}/events", world.sandbox.securegate_url());
+    let events = async |key: &str| {
+        read(world.client.get(&url).header("x-api-key", key).send().await.unwrap()).await.0
+    };
+    let (first, second) = (accounts::SECUREGATE_API_KEY, accounts::SECUREGATE_SECOND_API_KEY);
+    assert_eq!([events(first).await, events(second).await], [200, 200]);
+    world.set("securegate", revoked(first)).await;
+    assert_eq!([events(first).await, events(second).await], [403, 200]);
+
+    let whoami = query(json!({}));
+    let who = async |key: &str| {
+        let (status, answer) = world.turnkey_as(key, "query/whoami", &whoami).await;
+        (status, answer["turnkeyErrorCode"].clone())
+    };
+    let refused = (401, json!("PUBLIC_KEY_NOT_FOUND"));
+    world.set("turnkey", revoked(accounts::TURNKEY_SECOND_API_PUBLIC_KEY)).await;
+    assert_eq!(who(accounts::TURNKEY_SECOND_API_PRIVATE_KEY).await, refused);
+    world.set("turnkey", revoked(accounts::TURNKEY_API_PUBLIC_KEY)).await;
+    assert_eq!(who(accounts::TURNKEY_API_PRIVATE_KEY).await, refused);
+    let second = accounts::TURNKEY_SECOND_API_PRIVATE_KEY;
+    let body = invitations(now_ms(), &["ada@example.org"]);
+    let (status, answer) = world.turnkey_as(second, "submit/create_invitations", &body).await;
+    assert_eq!((status, &answer["activity"]["status"]), (200, &json!("ACTIVITY_STATUS_COMPLETED")));
+}
+
+#[tokio::test]
+async fn a_revoked_client_secret_gets_no_token_and_those_it_got_end_only_if_set_so() {
+    let world = World::start().await;
+    let id = accounts::RKVST_CLIENT_ID;
+    let (first, second) = (accounts::RKVST_CLIENT_SECRET, accounts::RKVST_SECOND_CLIENT_SECRET);
+    let list = async |token: &str| {
+        let request = world.rkvst_request("GET", "invites", token);
+        read(request.send().await.unwrap()).await.0
+    };
+    let token = async |secret: &str| {
+        let (status, answer) = world.rkvst_token(id, secret).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["access_token"].as_str().unwrap().to_owned()
+    };
+    let (of_first, of_second) = (token(first).await, token(second).await);
+    world.set("rkvst", json!({ "revoked_credentials": [first] })).await;
+    let (status, answer) = world.rkvst_token(id, first).await;
+    assert_eq!((status, &answer["error"]), (401, &json!("invalid_client")));
+    assert_eq!([list(&of_first).await, list(&of_second).await], [200, 200]);
+    world.set("rkvst", json!({ "revocation_ends_tokens": true })).await;
+    assert_eq!([list(&of_first).await, list(&of_second).await], [401, 200]);
+    assert_eq!(list(&token(second).await).await, 200);
+
+    let (first, second) = (accounts::RKVST_BEARER_TOKEN, accounts::RKVST_SECOND_BEARER_TOKEN);
+    assert_eq!([list(first).await, list(second).await], [200, 200]);
+    world.set("rkvst", json!({ "revoked_credentials": [first, of_second] })).await;
+    assert_eq!([list(first).await, list(second).await, list(&of_second).await], [401, 200, 401]);
+}

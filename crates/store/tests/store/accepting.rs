@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use invite_core::{InviteId, Status, StatusSource};
 use invite_store::{
-    Acceptance, BatchCounts, IdempotencyKey, InviteFilter, NewBatch, OnDuplicate, Placement, Store,
+    Acceptance, BatchCounts, IdempotencyKey, InviteFilter, NewBatch, OnDuplicate, Placement,
+    Quotas, Store,
 };
 use serde_json::json;
 
@@ -212,7 +213,10 @@ async fn the_same_key_and_body_are_answered_with_the_same_batch(db: &Db) {
     let first = accept(&store, keyed("a", DAY)).await;
     let again = keyed("a", DAY);
     let replayed = Acceptance::Replayed(first);
-    assert_eq!(store.accept(again.clone(), duplicate_error).await.unwrap(), replayed);
+    assert_eq!(
+        store.accept(again.clone(), Quotas::new(), duplicate_error).await.unwrap().unwrap(),
+        replayed
+    );
     assert_eq!(store.batch(again.id).await.unwrap(), None);
     assert_eq!(
         store.find_idempotent("default", &key("a", DAY)).await.unwrap(),
@@ -221,14 +225,18 @@ async fn the_same_key_and_body_are_answered_with_the_same_batch(db: &Db) {
     // Across a restart too.
     store.close().await;
     let store = db.open().await;
-    assert_eq!(store.accept(keyed("a", DAY), duplicate_error).await.unwrap(), replayed);
+    assert_eq!(
+        store.accept(keyed("a", DAY), Quotas::new(), duplicate_error).await.unwrap().unwrap(),
+        replayed
+    );
 }
 
 async fn another_body_under_the_same_key_is_refused(db: &Db) {
     let store = db.open().await;
     accept(&store, keyed("a", DAY)).await;
     let other = keyed("b", DAY);
-    let answer = store.accept(other.clone(), duplicate_error).await.unwrap();
+    let answer =
+        store.accept(other.clone(), Quotas::new(), duplicate_error).await.unwrap().unwrap();
     assert_eq!(answer, Acceptance::KeyReused);
     assert_eq!(store.batch(other.id).await.unwrap(), None);
     assert!(store.invite(other.items[0].id).await.unwrap().is_none());
@@ -249,7 +257,11 @@ async fn a_key_is_forgotten_after_its_retention_once_its_batch_has_settled(db: &
     let store = db.open().await;
     let first = keyed("a", Duration::ZERO);
     accept(&store, first.clone()).await;
-    let again = store.accept(keyed("a", Duration::ZERO), duplicate_error).await.unwrap();
+    let again = store
+        .accept(keyed("a", Duration::ZERO), Quotas::new(), duplicate_error)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(again, Acceptance::Replayed(first.id));
 
     set_status(&store, first.items[0].id, Status::Pending).await;
@@ -268,7 +280,9 @@ async fn racing_stores_accept_one_request_per_key(db: &Db) {
         let mut request = keyed("a", DAY);
         request.items = vec![item(0, &format!("person-{n}@example.org"))];
         let store = store.clone();
-        tokio::spawn(async move { store.accept(request, duplicate_error).await.unwrap() })
+        tokio::spawn(async move {
+            store.accept(request, Quotas::new(), duplicate_error).await.unwrap().unwrap()
+        })
     });
     let answers: Vec<Acceptance> =
         join_all(requests.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).collect();

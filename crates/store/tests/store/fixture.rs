@@ -13,8 +13,8 @@ use invite_core::{
     SystemClock,
 };
 use invite_store::{
-    Acceptance, AttemptEnd, Change, Changed, Decision, InviteState, NewAttempt, NewBatch, NewItem,
-    OnDuplicate, Placement, Store,
+    Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
+    InviteState, NewAttempt, NewBatch, NewItem, OnDuplicate, Placement, Quotas, Revision, Store,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ pub fn duplicate_error(existing: &InviteId) -> Value {
 /// Accepts a batch that nothing speaks against.
 pub async fn accept(store: &Store, batch: NewBatch) -> BatchId {
     let id = batch.id;
-    let accepted = store.accept(batch, duplicate_error).await.unwrap();
+    let accepted = store.accept(batch, Quotas::new(), duplicate_error).await.unwrap().unwrap();
     assert!(matches!(accepted, Acceptance::Accepted { batch, .. } if batch == id), "{accepted:?}");
     id
 }
@@ -254,6 +254,11 @@ pub async fn claim(store: &Store, id: InviteId) -> (AttemptId, Changed) {
     (holder, store.change(change).await.unwrap())
 }
 
+/// An invite's attempts with what was exchanged.
+pub async fn attempts(store: &Store, id: InviteId) -> Vec<AttemptView> {
+    store.attempts(id, None, 200, true).await.unwrap().attempts
+}
+
 /// A time in whole milliseconds, as the store keeps it.
 pub fn millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap()
@@ -266,4 +271,17 @@ pub fn now() -> Timestamp {
 /// `now` and some seconds.
 pub fn seconds(from_now: i64) -> Timestamp {
     Timestamp::from_millisecond(now().as_millisecond() + 1000 * from_now).unwrap()
+}
+
+/// Who makes changes in these checks.
+pub fn api() -> Actor {
+    Actor { name: "key_1".into(), source: "api".into() }
+}
+
+/// The revision that a document became.
+pub fn added(result: Result<Added, Error>) -> Revision {
+    match result.unwrap() {
+        Added::Revision(revision) => revision,
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,10 +1,10 @@
 //! Listing: filters, pages, and statuses as they read now.
 
 use invite_core::{InviteId, Status, StatusSource};
-use invite_store::{BatchCounts, InviteFilter, OnDuplicate, Placement, Store};
+use invite_store::{BatchCounts, InviteFilter, OnDuplicate, Placement, Quotas, Store};
 
 use crate::fixture::{
-    Db, accept, batch, duplicate_error, item, on_both, queue, seconds, set, set_status,
+    Db, accept, attempts, batch, duplicate_error, item, on_both, queue, seconds, set, set_status,
 };
 
 on_both!(
@@ -63,9 +63,15 @@ async fn every_kind_of_filter_pages(db: &Db) {
         InviteFilter { tenant: Some("default".into()), ..none() },
         InviteFilter { batch_id: Some(request.id), ..none() },
         InviteFilter { statuses: vec![Status::Failed], ..none() },
+        InviteFilter { tenant: Some("default".into()), statuses: vec![Status::Failed], ..none() },
         InviteFilter { address: Some("ada@example.org".parse().unwrap()), ..none() },
         InviteFilter { external_id: Some("hr-1".into()), ..none() },
         InviteFilter { labels: vec![("team".into(), "r-and-d".into())], ..none() },
+        InviteFilter {
+            statuses: vec![Status::Failed],
+            labels: vec![("team".into(), "r-and-d".into())],
+            ..none()
+        },
         InviteFilter {
             external_id: Some("hr-1".into()),
             statuses: vec![Status::Failed],
@@ -203,7 +209,7 @@ async fn a_batch_lists_its_invites_in_the_order_of_the_request(db: &Db) {
     let wanted = [both[0].id, both[1].id, second.id, third.id];
     let [first, also_first] = both;
     let request = batch(vec![third, first, also_first, second]);
-    assert!(store.accept(request.clone(), duplicate_error).await.is_ok());
+    assert!(store.accept(request.clone(), Quotas::new(), duplicate_error).await.is_ok());
     let invites = store.batch_invites(request.id).await.unwrap();
     assert_eq!(invites.iter().map(|invite| invite.id).collect::<Vec<_>>(), wanted);
 }
@@ -211,7 +217,7 @@ async fn a_batch_lists_its_invites_in_the_order_of_the_request(db: &Db) {
 async fn unknown_ids_read_as_nothing(db: &Db) {
     let store = db.open().await;
     assert!(store.invite(InviteId::generate()).await.unwrap().is_none());
-    assert!(store.attempts(InviteId::generate()).await.unwrap().is_empty());
+    assert!(attempts(&store, InviteId::generate()).await.is_empty());
     let batch = invite_core::BatchId::generate();
     assert!(store.batch(batch).await.unwrap().is_none());
     assert!(store.batch_invites(batch).await.unwrap().is_empty());

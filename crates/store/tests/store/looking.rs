@@ -12,6 +12,7 @@ use crate::fixture::{
 
 on_both!(
     due_invites_come_longest_due_first,
+    what_was_queued_before_a_time_comes_longest_ago_first,
     an_invite_waits_while_another_to_the_same_person_is_in_doubt,
     leases_are_over_by_the_clock_they_were_written_with,
     open_invites_that_were_not_asked_about_are_stale,
@@ -54,6 +55,22 @@ async fn due_invites_come_longest_due_first(db: &Db) {
     assert_eq!(store.next_due("summit").await.unwrap(), Some(past));
     set_status(&store, waited, Status::Failed).await;
     assert_eq!(store.next_due("summit").await.unwrap(), Some(future));
+}
+
+async fn what_was_queued_before_a_time_comes_longest_ago_first(db: &Db) {
+    let store = db.open().await;
+    let emails = ["a@example.org", "b@example.org", "c@example.org", "d@example.org"];
+    let [retried, old, older, sent] = queue(&store, emails).await;
+    for (id, ago) in [(retried, 10), (old, 60), (older, 90), (sent, 120)] {
+        set(&store, id, move |state, _| state.queued_at = seconds(-ago)).await;
+    }
+    set_status(&store, sent, Status::Sent).await;
+    // Whether they wait for a time of their own makes no difference.
+    wait_until(&store, old, seconds(3600)).await;
+    let queued = |limit| store.queued_before("summit", seconds(-30), limit);
+    assert_eq!(ids(queued(10).await.unwrap()), [older, old]);
+    assert_eq!(ids(queued(1).await.unwrap()), [older]);
+    assert!(store.queued_before("tenancy", seconds(0), 10).await.unwrap().is_empty());
 }
 
 async fn an_invite_waits_while_another_to_the_same_person_is_in_doubt(db: &Db) {

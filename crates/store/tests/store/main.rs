@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod accepting;
+mod administration;
+mod admitting;
+mod attempts;
 mod changing;
 mod fixture;
 mod listing;

@@ -1,11 +1,12 @@
 //! API keys, revisions of the provider document, and what Debug output shows.
 
 use invite_core::{KeyId, Status};
-use invite_store::{ApiKey, InviteFilter};
+use invite_store::{Actor, ApiKey, InviteFilter};
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, attempt, batch, claim, end, item, millis, now, on_both, queue, seconds, set,
+    Db, accept, added, api, attempt, attempts, batch, claim, end, item, millis, now, on_both,
+    queue, seconds, set,
 };
 
 on_both!(
@@ -44,7 +45,7 @@ async fn a_key_reads_back_and_is_found_by_its_hash(db: &Db) {
         ..key("h2")
     };
     for key in [&plain, &full, &key("h3")] {
-        store.insert_key(key).await.unwrap();
+        store.insert_key(key, &api()).await.unwrap();
     }
     assert_eq!(store.key_by_hash("h1").await.unwrap(), Some(plain.clone()));
     assert_eq!(store.key_by_hash("h2").await.unwrap(), Some(full.clone()));
@@ -52,25 +53,25 @@ async fn a_key_reads_back_and_is_found_by_its_hash(db: &Db) {
     let keys = store.keys().await.unwrap();
     assert_eq!(keys.len(), 3);
     assert_eq!(keys[1..], [full, plain]);
-    assert!(store.insert_key(&key("h1")).await.is_err(), "a hash belongs to one key");
+    assert!(store.insert_key(&key("h1"), &api()).await.is_err(), "a hash belongs to one key");
 }
 
 async fn revoking_a_key_twice_keeps_the_first_time(db: &Db) {
     let store = db.open().await;
     let key = key("h1");
-    store.insert_key(&key).await.unwrap();
-    let first = store.revoke_key(key.id).await.unwrap().unwrap();
+    store.insert_key(&key, &api()).await.unwrap();
+    let first = store.revoke_key(key.id, &api()).await.unwrap().unwrap();
     assert!(first.revoked_at.is_some());
-    assert_eq!(store.revoke_key(key.id).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.revoke_key(key.id, &api()).await.unwrap(), Some(first.clone()));
     assert_eq!(store.key_by_hash("h1").await.unwrap(), Some(first));
-    assert_eq!(store.revoke_key(KeyId::generate()).await.unwrap(), None);
+    assert_eq!(store.revoke_key(KeyId::generate(), &api()).await.unwrap(), None);
 }
 
 async fn uses_of_keys_only_move_forward(db: &Db) {
     let store = db.open().await;
     let (a, b) = (key("h1"), key("h2"));
-    store.insert_key(&a).await.unwrap();
-    store.insert_key(&b).await.unwrap();
+    store.insert_key(&a, &api()).await.unwrap();
+    store.insert_key(&b, &api()).await.unwrap();
     let (early, late) = (seconds(-60), seconds(0));
     store.touch_keys(&[(a.id, late), (b.id, early), (KeyId::generate(), late)]).await.unwrap();
     store.touch_keys(&[(a.id, early), (b.id, late)]).await.unwrap();
@@ -87,28 +88,32 @@ async fn revisions_are_numbered_without_gaps_also_by_racing_stores(db: &Db) {
         .map(|n| {
             let store = stores[n % 2].clone();
             tokio::spawn(async move {
-                store.add_revision(&format!("# {n}"), "api", Some("key_1"), None).await.unwrap()
+                added(store.add_revision(&format!("# {n}"), &api(), None, None).await)
             })
         })
         .collect();
-    let mut added = Vec::new();
+    let mut all = Vec::new();
     for task in tasks {
-        added.push(task.await.unwrap());
+        all.push(task.await.unwrap());
     }
-    added.sort_by_key(|revision| -revision.revision);
-    let numbers: Vec<_> = added.iter().map(|revision| revision.revision).collect();
+    all.sort_by_key(|revision| -revision.revision);
+    let numbers: Vec<_> = all.iter().map(|revision| revision.revision).collect();
     assert_eq!(numbers, (1..=20).rev().collect::<Vec<_>>());
-    assert_eq!(stores[0].revisions().await.unwrap(), added);
-    assert_eq!(stores[0].latest_revision().await.unwrap().as_ref(), Some(&added[0]));
-    assert_eq!(stores[0].revision(1).await.unwrap().as_ref(), Some(&added[19]));
+    let page = stores[0].revisions(None, 15).await.unwrap();
+    assert_eq!((&page.revisions[..], page.next), (&all[..15], Some(6)));
+    let page = stores[0].revisions(page.next, 15).await.unwrap();
+    assert_eq!((&page.revisions[..], page.next), (&all[15..], None));
+    assert_eq!(stores[0].latest_revision().await.unwrap().as_ref(), Some(&all[0]));
+    assert_eq!(stores[0].revision(1).await.unwrap().as_ref(), Some(&all[19]));
     assert_eq!(stores[0].revision(21).await.unwrap(), None);
 }
 
 async fn the_latest_revision_is_known_per_source(db: &Db) {
     let store = db.open().await;
     let document = "# comment\r\n[providers]\n";
-    let file = store.add_revision(document, "file", None, None).await.unwrap();
-    let api = store.add_revision("b", "api", Some("key_1"), Some("why")).await.unwrap();
+    let actor = Actor { name: "file".into(), source: "file".into() };
+    let file = added(store.add_revision(document, &actor, None, None).await);
+    let api = added(store.add_revision("b", &api(), Some("why"), Some(1)).await);
     assert_eq!((file.revision, api.revision), (1, 2));
     assert_eq!(file.document, document);
     assert_eq!(file.created_at, millis(file.created_at));
@@ -152,9 +157,9 @@ async fn debug_output_shows_no_personal_data(db: &Db) {
     store.change(change).await.unwrap();
     let page = store.invites(&filter, None, 10).await.unwrap();
     assert_eq!(page.invites.len(), 1);
-    let attempts = store.attempts(secret.id).await.unwrap();
-    assert_eq!(attempts.len(), 2);
-    let shown = format!("{shown} {page:?} {attempts:?}");
+    let views = attempts(&store, secret.id).await;
+    assert_eq!(views.len(), 2);
+    let shown = format!("{shown} {page:?} {views:?}");
     assert!(!shown.contains("secret"), "{shown}");
 
     // A broken rule of the database is told without the row that broke it.
@@ -162,6 +167,7 @@ async fn debug_output_shows_no_personal_data(db: &Db) {
     let mut again = batch(vec![item(0, "third@example.org"), secret]);
     again.items[1].id = other;
     again.on_duplicate = invite_store::OnDuplicate::Send;
-    let error = store.accept(again, crate::fixture::duplicate_error).await.unwrap_err();
+    let error =
+        store.accept(again, Default::default(), crate::fixture::duplicate_error).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }

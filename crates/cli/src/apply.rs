@@ -1,0 +1,79 @@
+//! `config apply`: puts a provider document in force on a running gateway.
+
+use std::path::Path;
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use invite_config::{Finding, Severity};
+use serde::Deserialize;
+
+use crate::{
+    args::ApplyArgs, client::Client, compose, failure::Failure, print, settings::Settings,
+};
+
+const DOCUMENT: &str = "/v1/admin/config";
+const CHECK: &str = "/v1/admin/config/check";
+
+/// What the gate of the gateway says.
+#[derive(Deserialize)]
+struct Checked {
+    findings: Vec<Finding>,
+    diff: String,
+}
+
+#[derive(Deserialize)]
+struct Applied {
+    revision: i64,
+}
+
+/// Shows what the gateway has to say about the document, and has it applied if that is no error.
+pub async fn run(settings: &Settings, args: ApplyArgs) -> Result<(), Failure> {
+    let path = &args.file;
+    let text = compose::read_document(path)?
+        .ok_or_else(|| Failure::wrong(format!("there is no file {}", path.display())))?;
+    let client = Client::of(settings, args.url.as_deref(), &args.key_env)?;
+    // Read first, so that whoever changes it from here on is not overridden.
+    let live = client.call(Method::GET, DOCUMENT, HeaderMap::new(), "").await?;
+    client.accepted(DOCUMENT, &live)?;
+    let tag = live.headers.get(header::ETAG).cloned();
+    let tag = tag.ok_or_else(|| client.failed(DOCUMENT, "answered without an ETag"))?;
+    check(&client, path, &text).await?;
+    put(&client, path, text, tag, args.note.as_deref()).await
+}
+
+async fn check(client: &Client, path: &Path, text: &str) -> Result<(), Failure> {
+    let answer = client.call(Method::POST, CHECK, as_toml(), text.to_owned()).await?;
+    let checked: Checked = client.read(CHECK, &answer)?;
+    for finding in &checked.findings {
+        print(&format!("{}: {finding}\n", path.display()))?;
+    }
+    let errors = checked.findings.iter().filter(|f| f.severity == Severity::Error).count();
+    if errors > 0 {
+        let message = format!("{}: {errors} error(s), so nothing was applied", path.display());
+        return Err(Failure::wrong(message));
+    }
+    print(&checked.diff)
+}
+
+async fn put(
+    client: &Client,
+    path: &Path,
+    text: String,
+    tag: HeaderValue,
+    note: Option<&str>,
+) -> Result<(), Failure> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(note) = note {
+        query.append_pair("note", note);
+    }
+    let call = format!("{DOCUMENT}?{}", query.finish());
+    let mut headers = as_toml();
+    headers.insert(header::IF_MATCH, tag);
+    let answer = client.call(Method::PUT, &call, headers, text).await?;
+    let applied: Applied = client.read(&call, &answer)?;
+    print(&format!("{}: live as revision {}\n", path.display(), applied.revision))
+}
+
+fn as_toml() -> HeaderMap {
+    let toml = HeaderValue::from_static("application/toml");
+    HeaderMap::from_iter([(header::CONTENT_TYPE, toml)])
+}

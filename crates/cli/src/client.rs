@@ -1,0 +1,92 @@
+//! A client of a running gateway, for the commands that speak with one.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method, header};
+use invite_core::http::{AddressGuard, CallContext, HttpClient, Request, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use crate::{failure::Failure, settings::Settings};
+
+/// The variable that holds the API key, unless a command is told another one.
+pub const KEY_VARIABLE: &str = "INVITE_GATEWAY_KEY";
+/// How long one call may take: a check with probes waits for every provider.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A gateway and the key to it.
+pub struct Client {
+    http: HttpClient,
+    url: Url,
+    key: String,
+}
+
+impl Client {
+    /// The gateway at `url`.
+    pub fn new(url: &str, key: &str) -> Result<Self, Failure> {
+        let url = Url::parse(url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| Failure::wrong(format!("{url} is no address such as https://host")))?;
+        // Whoever names a gateway means it, wherever it is.
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let http = HttpClient::new(AddressGuard::new(&[host])).map_err(Failure::failed)?;
+        Ok(Self { http, url, key: key.to_owned() })
+    }
+
+    /// The gateway that a command is told, or else the one that these settings are for, with the key
+    /// that the environment holds.
+    pub fn of(settings: &Settings, url: Option<&str>, key_variable: &str) -> Result<Self, Failure> {
+        let own = format!("http://{}", settings.server.listen);
+        let key = invite_config::process_environment()(key_variable).map_err(|_| {
+            Failure::wrong(format!(
+                "the environment variable {key_variable} holds no API key; --key-env names another"
+            ))
+        })?;
+        Self::new(url.unwrap_or(&own), key.trim())
+    }
+
+    /// Makes a call; the answer may be a refusal.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: impl Into<bytes::Bytes>,
+    ) -> Result<Response, Failure> {
+        let url = self.url.join(path).map_err(|error| self.failed(path, &error.to_string()))?;
+        let mut request = Request::new(method, url);
+        request.headers = headers;
+        request.body = body.into();
+        let request = request
+            .credential(header::AUTHORIZATION.as_str(), &format!("Bearer {}", self.key))
+            .map_err(|_| Failure::wrong("the API key holds characters that no key has"))?;
+        let context = CallContext::new(TIMEOUT);
+        let answer = self.http.send(&context, request).await;
+        answer.map_err(|error| self.failed(path, &error.to_string()))
+    }
+
+    /// The content of an answer that is no refusal.
+    pub fn read<T: DeserializeOwned>(&self, path: &str, answer: &Response) -> Result<T, Failure> {
+        self.accepted(path, answer)?;
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| self.failed(path, &format!("answered something unreadable: {error}")))
+    }
+
+    /// Turns a refusal into a failure that says what the gateway said.
+    pub fn accepted(&self, path: &str, answer: &Response) -> Result<(), Failure> {
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let detail = problem["detail"].as_str().unwrap_or("without saying why");
+        Err(self.failed(path, &format!("answered {}: {detail}", answer.status)))
+    }
+
+    /// A failure of a call.
+    pub fn failed(&self, path: &str, why: &str) -> Failure {
+        let path = path.split('?').next().unwrap_or_default();
+        Failure::failed(format!("the gateway at {} ({path}): {why}", self.url))
+    }
+}

@@ -1,0 +1,130 @@
+//! What is looked at while the gateway runs: the file of the provider document, and the files that
+//! hold secrets.
+//!
+//! What becomes of a document is not decided here.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use invite_config::SecretOutcome;
+use invite_delivery::{Engine, ReviseError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// How often files are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a file must stay as it is before it counts as written to its end.
+const STILL: Duration = Duration::from_millis(200);
+
+/// What a file holds, or why it cannot be read.
+type Found = Result<String, String>;
+
+/// Looks at the file of the provider document.
+pub struct DocumentWatch {
+    path: PathBuf,
+    hangup: Signal,
+    /// What was last found: equal again, it is not looked into.
+    seen: Option<Found>,
+}
+
+impl DocumentWatch {
+    /// To be made before the gateway takes the document to start with, so that no change between
+    /// that and the first look is missed. From now on SIGHUP makes it look at once.
+    pub async fn new(path: &Path) -> Result<Self, Failure> {
+        let hangup = signal(SignalKind::hangup())
+            .map_err(|error| Failure::failed(format!("cannot wait for SIGHUP: {error}")))?;
+        Ok(Self { path: path.to_owned(), hangup, seen: Some(read(path).await) })
+    }
+
+    /// Runs until `closing`.
+    pub async fn run(mut self, engine: Engine, closing: CancellationToken) {
+        loop {
+            let is_told = tokio::select! {
+                () = tokio::time::sleep(EVERY) => false,
+                _ = self.hangup.recv() => true,
+                () = closing.cancelled() => return,
+            };
+            if !engine.store().is_shared() {
+                self.look(&engine, is_told).await;
+            } else if is_told {
+                tracing::warn!(
+                    "SIGHUP changes nothing: with PostgreSQL the provider document comes from the \
+                     database; `invite-gateway config apply` changes it"
+                );
+            }
+        }
+    }
+
+    async fn look(&mut self, engine: &Engine, is_told: bool) {
+        let found = read(&self.path).await;
+        if !is_told {
+            if self.seen.as_ref() == Some(&found) {
+                return;
+            }
+            tokio::time::sleep(STILL).await;
+            if read(&self.path).await != found {
+                return;
+            }
+        }
+        self.seen = Some(found.clone());
+        let taken = match &found {
+            Ok(text) => engine.take_file(&self.path, text).await,
+            Err(why) => return engine.miss_file(&self.path, why),
+        };
+        let path = self.path.display();
+        match taken {
+            Ok(Some(revised)) => {
+                for finding in revised.findings {
+                    tracing::warn!(file = %path, "{finding}");
+                }
+            }
+            Ok(None) => tracing::info!(
+                file = %path,
+                "the file holds the document that was last taken from it; nothing changes"
+            ),
+            // Said where it was refused.
+            Err(ReviseError::Refused(_)) => {}
+            Err(error @ (ReviseError::Store(_) | ReviseError::Conflict { .. })) => {
+                tracing::error!(file = %path, %error, "cannot take the provider document; trying again");
+                self.seen = None;
+            }
+        }
+    }
+}
+
+async fn read(path: &Path) -> Found {
+    tokio::fs::read_to_string(path).await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+/// Reads secret files again when they change, so that a mounted secret rotates without a restart.
+pub async fn secrets(engine: Engine, closing: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = closing.cancelled() => return,
+        }
+        let configuration = engine.live().current();
+        let looked = tokio::task::spawn_blocking(move || configuration.refresh_secrets()).await;
+        for change in looked.unwrap_or_default() {
+            let (name, path) = (&change.provider, change.path.display());
+            match &change.outcome {
+                SecretOutcome::Unreadable(why) => tracing::warn!(
+                    provider.name = name, file = %path, why,
+                    "a secret file cannot be read; the last good value stays in use"
+                ),
+                SecretOutcome::Replaced | SecretOutcome::Recovered => {
+                    tracing::info!(provider.name = name, file = %path, "a secret file was read again");
+                    engine.secret_changed(name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Which of a provider's invites a person means who found an unknown one there.
+
+use std::collections::BTreeSet;
+
+use invite_config::Provider;
+use invite_core::{Observed, Outcome, ProviderError, Sighting, Status, http::Exchange};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{gather, refs, search};
+use crate::{
+    Engine, fault,
+    inspection::note,
+    operation::{Result, ended},
+    transition::{self, Settlement},
+};
+
+impl Engine {
+    /// Records what a person found of an unknown invite: that it is there (`pending`) or is not
+    /// (`failed`). For one that is there the provider is asked once, because the id of what it shows
+    /// must not be taken for another invite's; without an answer it stays without an id.
+    pub(crate) async fn take_word(
+        &self,
+        invite: &InviteRecord,
+        to: Status,
+    ) -> Result<InviteRecord> {
+        let (mut found, attempt) = match self.provider_of(invite) {
+            Ok(provider) if to == Status::Pending && invite.state.provider_ref.is_none() => {
+                self.find_one(&provider, invite).await?
+            }
+            _ => (None, None),
+        };
+        let error = (to == Status::Failed).then(fault::found_absent);
+        loop {
+            let (begin, end) = attempt.clone().unzip();
+            let (error, seen) = (error.clone(), found.take());
+            let is_found = seen.is_some();
+            let decide = move |_, before: &InviteRecord, state: &mut _, now: Timestamp| {
+                let decision = transition::decide_unknown(state, to, error.clone());
+                if let (Some(seen), Some(holder)) = (&seen, before.state.holder) {
+                    let effect = Settlement::Exists(Box::new(seen.clone()));
+                    transition::settle(state, holder, &effect, now);
+                }
+                decision
+            };
+            let change = Change { begin, end, ..Change::of(vec![invite.id], decide) };
+            match self.0.store.change(change).await? {
+                // Another invite came to hold it meanwhile: it is not this one's.
+                Changed::ProviderRefTaken { .. } if is_found => {}
+                changed => return self.decided(invite, changed).await,
+            }
+        }
+    }
+
+    /// Looks at the provider for an unknown invite, for no longer than one call may take: the one
+    /// there that may be this one's and that none of ours holds, unless there are several, and the
+    /// attempt that it was.
+    async fn find_one(
+        &self,
+        provider: &Provider,
+        invite: &InviteRecord,
+    ) -> Result<(Option<Observed>, Option<(NewAttempt, AttemptEnd)>)> {
+        let Some(destination) = &invite.destination else { return Ok((None, None)) };
+        let case = gather(&self.0, destination, vec![invite.clone()]).await?.pop();
+        let Some((case, doubt)) = case.and_then(|case| case.doubt().map(|doubt| (case, doubt)))
+        else {
+            return Ok((None, None));
+        };
+        let lookup = invite_core::Lookup { destination: destination.clone(), doubts: vec![doubt] };
+        let lane = self.0.lane(&provider.name);
+        let (started, started_at) = (Instant::now(), self.0.clock.now());
+        let searching = search(&self.0, &lane, provider, lookup);
+        let searched = tokio::time::timeout(provider.limits.timeout, searching).await;
+        let (seen, exchange) = searched.unwrap_or_else(|_| {
+            (Err(ProviderError::new(Outcome::Unknown, "the look-up took too long")), None)
+        });
+        let error = seen.as_ref().err();
+        note(self, &lane, "reconcile", started, error);
+        // A list shows everybody: of the exchange no more is kept than where it went.
+        let exchange = Exchange { request: None, reply: None, ..exchange.unwrap_or_default() };
+        let attempt = ended(self, provider, "reconcile", started_at, error, exchange);
+        let seen = seen.unwrap_or_default();
+        let held = self.0.store.find_held(destination, &refs(&seen)).await?;
+        let sightings = case.invites.iter().zip(seen.first().into_iter().flatten());
+        let sighting =
+            sightings.filter(|(other, _)| other.id == invite.id).map(|(_, it)| it).next();
+        let found = sighting.and_then(|sighting| only(sighting, |id| !held.contains_key(id)));
+        Ok((found, Some(attempt)))
+    }
+}
+
+/// The one that is free, if only one is.
+fn only(sighting: &Sighting, is_free: impl Fn(&str) -> bool) -> Option<Observed> {
+    let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.as_deref());
+    let near = sighting.near.iter().map(String::as_str);
+    let free: BTreeSet<&str> = exact.chain(near).filter(|id| is_free(id)).collect();
+    let mut free = free.into_iter();
+    let (Some(id), None) = (free.next(), free.next()) else { return None };
+    let seen = sighting.exact.iter().find(|seen| seen.provider_ref.as_deref() == Some(id));
+    let unseen = || Observed::new(Some(id.to_owned()), Status::Pending);
+    Some(seen.cloned().unwrap_or_else(unseen))
+}

@@ -1,0 +1,384 @@
+//! The provider document in force, and the one path by which another one takes its place, whoever
+//! brings it: the file, the API, a restore, or another replica.
+//!
+//! What a document must be like is the gate's to say (invite-config); what depends on the one in
+//! force, and on the work that its providers have, is added here.
+
+mod review;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use invite_config::{Checked, Configuration, Finding, Gate, Live, Severity};
+use invite_core::{Clock, Fault};
+use invite_store::{Actor, Added, Store};
+use jiff::Timestamp;
+use tokio::{
+    sync::{RwLock, RwLockReadGuard},
+    time::Instant,
+};
+
+pub use review::Review;
+use review::errors;
+
+/// The source of documents that come from the file.
+pub(crate) const FILE: &str = "file";
+/// The source of documents that another replica put in force.
+const STORE: &str = "store";
+/// After how long a stored revision that was refused here is tried again: what it refers to may have
+/// come since.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Where a document comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `file`, `api` or `restore`.
+    pub source: &'static str,
+    /// Who brings it.
+    pub actor: String,
+    /// Why.
+    pub note: Option<String>,
+}
+
+/// A document that went live, or that was live already.
+#[derive(Clone)]
+pub struct Revised {
+    /// Its revision.
+    pub revision: i64,
+    /// What is doubtful in it.
+    pub findings: Vec<Finding>,
+    /// What it changed in the document before, unified; empty if nothing.
+    pub diff: String,
+    /// The providers that it added, removed or changed.
+    pub changed: Vec<String>,
+}
+
+/// Why a document did not go live. Nothing changed, but for `Store(CommitUnknown)`.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviseError {
+    /// It does not pass the gate.
+    #[error("the document does not pass the gate: {}", errors(&.0.findings))]
+    Refused(Box<Review>),
+    /// It was made for another revision than the newest.
+    #[error("revision {live} is live by now, which the document was not made for")]
+    Conflict {
+        /// The newest.
+        live: i64,
+    },
+    /// The database said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] invite_store::Error),
+}
+
+/// A document that was to go live and did not.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// When.
+    pub at: Timestamp,
+    /// Where it came from: `file`, `api`, `restore`, or `store` for a revision that other replicas
+    /// serve and this one cannot.
+    pub source: &'static str,
+    /// The revision that cannot be served here.
+    pub revision: Option<i64>,
+    /// Why.
+    pub findings: Vec<Finding>,
+}
+
+/// How the file stands to the live document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it held another document than the live one when it was last read.
+    pub differs: bool,
+}
+
+/// Which document is in force, and what was in the way of others.
+#[derive(Clone, Debug)]
+pub struct ConfigurationStatus {
+    /// The live revision.
+    pub revision: i64,
+    /// The file, where a file is watched and there is one.
+    pub file: Option<FileStatus>,
+    /// The latest document that was refused and that none of the same source has followed that was
+    /// not.
+    pub last_refusal: Option<Refusal>,
+}
+
+/// The document in force.
+pub struct LiveDocument {
+    store: Store,
+    gate: Arc<Gate>,
+    live: Live,
+    clock: Arc<dyn Clock>,
+    /// Written to by a change of document; whoever gives a provider work reads it, so that none gets
+    /// any between the check that it has none and its removal.
+    changing: RwLock<()>,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    refusals: BTreeMap<&'static str, Refusal>,
+    /// The stored revision that is refused here, and when it was last tried.
+    refused: Option<(i64, Instant)>,
+    /// Where the file is, and what it held.
+    file: Option<(PathBuf, String)>,
+}
+
+impl LiveDocument {
+    /// The document in force is `live`'s; others have to pass `gate`.
+    pub fn new(store: Store, gate: Arc<Gate>, live: Live, clock: Arc<dyn Clock>) -> Self {
+        let (changing, notes) = (RwLock::default(), Mutex::default());
+        Self { store, gate, live, clock, changing, notes }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who shares the document in force.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// What would become of a document if it went live now; nothing changes. `probe` also checks the
+    /// credential of each provider that is new or has other settings, without side effects.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn review(&self, text: &str, probe: bool) -> Result<Review, invite_store::Error> {
+        let checked = self.check(text).await;
+        let mut review = Review::of(text, checked, &self.live.current(), &self.store).await?;
+        if probe && review.passes() {
+            review.probe().await;
+        }
+        Ok(review)
+    }
+
+    /// Stores a document that passes as the next revision and puts it in force. One that is in force
+    /// already stays the revision that it is, except that of the file: that the file holds it now is
+    /// worth knowing at the next start. `expected` is the revision that it was made for.
+    ///
+    /// # Errors
+    /// See [`ReviseError`].
+    pub async fn revise(
+        &self,
+        text: &str,
+        origin: Origin,
+        expected: Option<i64>,
+    ) -> Result<Revised, ReviseError> {
+        let source = origin.source;
+        let revised = self.put_in_force(text, origin, expected).await;
+        match &revised {
+            Ok(_) => {
+                self.notes().refusals.remove(source);
+            }
+            Err(ReviseError::Refused(review)) => self.refused(source, None, &review.findings),
+            Err(_) => {}
+        }
+        revised
+    }
+
+    async fn put_in_force(
+        &self,
+        text: &str,
+        origin: Origin,
+        expected: Option<i64>,
+    ) -> Result<Revised, ReviseError> {
+        loop {
+            self.catch_up().await?;
+            let checked = self.check(text).await;
+            let _changing = self.changing.write().await;
+            let live = self.live.current();
+            let stored = self.store.latest_revision_number().await?;
+            if stored > live.revision() && !self.is_refused(stored) {
+                // Another replica was faster.
+                continue;
+            }
+            let newest = stored.max(live.revision());
+            if expected.is_some_and(|expected| expected != newest) {
+                return Err(ReviseError::Conflict { live: newest });
+            }
+            let is_new = text != live.text() || newest != live.revision();
+            if !is_new && (origin.source != FILE || self.is_last_of_file(text).await?) {
+                let (findings, diff, changed) = (checked.findings, String::new(), Vec::new());
+                return Ok(Revised { revision: newest, findings, diff, changed });
+            }
+            let mut review = Review::of(text, checked, &live, &self.store).await?;
+            if !review.passes() {
+                return Err(ReviseError::Refused(Box::new(review)));
+            }
+            let actor = Actor { name: origin.actor.clone(), source: origin.source.to_owned() };
+            let note = origin.note.as_deref();
+            let added = self.store.add_revision(text, &actor, note, Some(stored)).await?;
+            if let (Added::Revision(added), Some(next)) = (added, review.configuration.take()) {
+                let revision = added.revision;
+                self.swap(next.with_revision(revision), &origin);
+                let Review { findings, diff, changed, .. } = review;
+                return Ok(Revised { revision, findings, diff, changed });
+            }
+        }
+    }
+
+    /// Takes what the file holds, if that is not what it held when it was last taken: then whatever
+    /// was put in force since, by whomever, stays. `None` if there is nothing to take.
+    ///
+    /// # Errors
+    /// See [`ReviseError`]. An empty file is refused while there are providers: somebody may be
+    /// writing it.
+    pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
+        if !self.store.is_shared() {
+            self.notes().file = Some((path.to_owned(), text.to_owned()));
+        }
+        if self.is_last_of_file(text).await? {
+            self.notes().refusals.remove(FILE);
+            return Ok(None);
+        }
+        let live = self.live.current();
+        if text.trim().is_empty() && live.providers().next().is_some() {
+            let detail = "the file is empty; to remove every provider, leave a comment in it";
+            let fault = Fault::new("", "empty-document", detail);
+            let review = Review::refused(Finding::unplaced(Severity::Error, fault));
+            self.refused(FILE, None, &review.findings);
+            return Err(ReviseError::Refused(Box::new(review)));
+        }
+        let origin = Origin { source: FILE, actor: FILE.to_owned(), note: None };
+        self.revise(text, origin, None).await.map(Some)
+    }
+
+    /// The file cannot be read, for this reason: the document in force stays.
+    pub fn miss_file(&self, path: &Path, why: &str) {
+        let detail = format!("{} cannot be read: {why}", path.display());
+        let fault = Fault::new("", "unreadable", detail);
+        self.refused(FILE, None, &[Finding::unplaced(Severity::Error, fault)]);
+    }
+
+    /// Puts the newest stored revision in force if it is newer than the one that is; true if it was.
+    /// One that does not pass here (a secret may be missing on this machine) leaves the live one.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn catch_up(&self) -> Result<bool, invite_store::Error> {
+        let number = self.store.latest_revision_number().await?;
+        let live = self.live.current().revision();
+        let is_too_early =
+            |(refused, tried): (i64, Instant)| refused == number && tried.elapsed() < TRY_AGAIN;
+        if number <= live || self.notes().refused.is_some_and(is_too_early) {
+            return Ok(false);
+        }
+        let Some(newest) = self.store.latest_revision().await? else { return Ok(false) };
+        let Checked { findings, configuration } = self.check(&newest.document).await;
+        let Some(configuration) = configuration else {
+            let known = self.notes().refused.replace((newest.revision, Instant::now()));
+            if known.is_none_or(|(revision, _)| revision != newest.revision) {
+                self.refused(STORE, Some(newest.revision), &findings);
+            }
+            return Ok(false);
+        };
+        let _changing = self.changing.write().await;
+        let live = self.live.current();
+        if newest.revision <= live.revision() {
+            return Ok(false);
+        }
+        let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None };
+        let removed = live.removed_by(&configuration);
+        let next = configuration.adopting(&live);
+        self.swap(next.with_revision(newest.revision), &origin);
+        {
+            let mut notes = self.notes();
+            notes.refused = None;
+            notes.refusals.remove(STORE);
+        }
+        // Accepted here after the other replica saw that there were none.
+        for (name, invites) in self.store.unfinished(&removed).await? {
+            tracing::error!(
+                provider.name = name,
+                invites,
+                "a provider was removed while invites for it were accepted here; they wait until it \
+                 is configured again"
+            );
+        }
+        Ok(true)
+    }
+
+    /// Keeps the document as it is until the guard is dropped.
+    pub(crate) async fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        self.changing.read().await
+    }
+
+    /// Which document is in force, and what was in the way of others.
+    pub fn status(&self) -> ConfigurationStatus {
+        let live = self.live.current();
+        let notes = self.notes();
+        let file = notes
+            .file
+            .as_ref()
+            .map(|(path, text)| FileStatus { path: path.clone(), differs: text != live.text() });
+        let last_refusal = notes.refusals.values().max_by_key(|refusal| refusal.at).cloned();
+        ConfigurationStatus { revision: live.revision(), file, last_refusal }
+    }
+
+    /// Why this replica does not serve the newest revision, in one line, if it does not.
+    pub(crate) fn lag(&self) -> Option<String> {
+        let notes = self.notes();
+        let refusal = notes.refusals.get(STORE)?;
+        let revision = refusal.revision.unwrap_or_default();
+        Some(format!("revision {revision} does not pass here: {}", errors(&refusal.findings)))
+    }
+
+    /// Runs the gate, which reads secrets, aside.
+    async fn check(&self, text: &str) -> Checked {
+        let (gate, text) = (self.gate.clone(), text.to_owned());
+        tokio::task::spawn_blocking(move || gate.check(&text)).await.unwrap_or_else(|_| {
+            let detail = "the document could not be checked, which is a defect of the gateway; its \
+                          log says more";
+            let fault = Fault::new("", "unchecked", detail);
+            let findings = vec![Finding::unplaced(Severity::Error, fault)];
+            Checked { findings, configuration: None }
+        })
+    }
+
+    fn swap(&self, configuration: Configuration, origin: &Origin) {
+        let changed = configuration.changed_since(&self.live.current());
+        tracing::info!(
+            config.revision = configuration.revision(),
+            config.source = origin.source,
+            providers.changed = changed.join(","),
+            "another provider document is live"
+        );
+        self.live.swap(configuration);
+    }
+
+    /// A document did not go live: the one place where that is logged, counted and kept.
+    fn refused(&self, source: &'static str, revision: Option<i64>, findings: &[Finding]) {
+        tracing::warn!(
+            config.source = source,
+            config.revision = revision,
+            "a provider document is refused and the live one stays: {}",
+            errors(findings)
+        );
+        metrics::counter!("invite_config_refusals_total", "source" => source).increment(1);
+        let findings = findings.to_vec();
+        let refusal = Refusal { at: self.clock.now(), source, revision, findings };
+        self.notes().refusals.insert(source, refusal);
+    }
+
+    async fn is_last_of_file(&self, text: &str) -> Result<bool, invite_store::Error> {
+        let last = self.store.latest_revision_from(FILE).await?;
+        Ok(last.is_some_and(|revision| revision.document == text))
+    }
+
+    fn is_refused(&self, revision: i64) -> bool {
+        self.notes().refused.is_some_and(|(refused, _)| refused == revision)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

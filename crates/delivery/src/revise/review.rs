@@ -1,0 +1,128 @@
+//! What would become of a document if it went live now: what the gate said, what it changes, and what
+//! the live document and the work of its providers make of it.
+
+use std::{fmt, sync::Arc};
+
+use futures::future::join_all;
+use invite_config::{Checked, Configuration, Finding, Provider, Severity, diff};
+use invite_core::{Fault, http::CallContext, schema::escape};
+use invite_store::Store;
+
+/// Errors of a refused document that are told in one line.
+const TOLD: usize = 5;
+
+/// What would become of a document if it went live now.
+pub struct Review {
+    /// Everything that is wrong or doubtful, in the order of the text.
+    pub findings: Vec<Finding>,
+    /// What it changes in the live document, unified; empty if it is the same.
+    pub diff: String,
+    /// The providers that it adds, removes or changes; none if it does not pass the gate.
+    pub changed: Vec<String>,
+    /// What would go live, if the gate let it through.
+    pub(super) configuration: Option<Configuration>,
+}
+
+impl Review {
+    /// Of a document that the gate has checked.
+    pub(super) async fn of(
+        text: &str,
+        checked: Checked,
+        live: &Configuration,
+        store: &Store,
+    ) -> Result<Self, invite_store::Error> {
+        let Checked { findings, configuration } = checked;
+        let shown = format!("revision {}", live.revision());
+        let diff = diff((&shown, live.text()), ("candidate", text));
+        let Some(configuration) = configuration else {
+            return Ok(Self { findings, diff, changed: Vec::new(), configuration: None });
+        };
+        let changed = configuration.changed_since(live);
+        let removed = live.removed_by(&configuration);
+        let unfinished = store.unfinished(&removed).await?;
+        let configuration = configuration.adopting(live);
+        let work: Vec<Finding> = unfinished
+            .iter()
+            .filter_map(|(name, count)| Some((live.provider(name)?, *count)))
+            .map(|(provider, count)| has_work(&configuration, provider, count))
+            .collect();
+        let mut review = Self { findings, diff, changed, configuration: Some(configuration) };
+        review.add(work);
+        Ok(review)
+    }
+
+    /// Of what is no document.
+    pub(super) fn refused(finding: Finding) -> Self {
+        let (diff, changed, configuration) = (String::new(), Vec::new(), None);
+        Self { findings: vec![finding], diff, changed, configuration }
+    }
+
+    /// Whether it could go live.
+    pub fn passes(&self) -> bool {
+        self.configuration.is_some() && !self.findings.iter().any(is_error)
+    }
+
+    /// Checks the credentials of the adapters that would be new, all at once.
+    pub(super) async fn probe(&mut self) {
+        let Some(configuration) = &self.configuration else { return };
+        let is_new = |provider: &&Arc<Provider>| provider.adapter_since == 0;
+        let probes = configuration.providers().filter(is_new).map(async |provider| {
+            let context = CallContext::new(provider.limits.timeout);
+            let error = provider.adapter.probe(&context).await.err()?;
+            let detail = format!("the credential check of `{}` failed: {error}", provider.name);
+            Some(configuration.find(Severity::Error, fault(&provider.name, "probe-failed", detail)))
+        });
+        let failed = join_all(probes).await.into_iter().flatten().collect();
+        self.add(failed);
+    }
+
+    fn add(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
+        self.findings.sort_by_key(|finding| (finding.line, finding.column));
+    }
+}
+
+impl fmt::Debug for Review {
+    /// Without the diff: on loopback a document may hold a literal secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Review")
+            .field("findings", &self.findings)
+            .field("changed", &self.changed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The errors among findings in one line, which is not too long.
+pub(super) fn errors(findings: &[Finding]) -> String {
+    let errors: Vec<String> =
+        findings.iter().filter(|f| is_error(f)).map(ToString::to_string).collect();
+    let more = errors.len().saturating_sub(TOLD);
+    let line = errors.into_iter().take(TOLD).collect::<Vec<_>>().join("; ");
+    if more > 0 { format!("{line}; and {more} more") } else { line }
+}
+
+fn is_error(finding: &Finding) -> bool {
+    finding.severity == Severity::Error
+}
+
+/// A provider still has work that the document takes away from it.
+fn has_work(next: &Configuration, provider: &Provider, count: u64) -> Finding {
+    let name = &provider.name;
+    let what = match next.provider(name) {
+        Some(_) => {
+            let settings = provider.kind.account_settings().join(", ");
+            format!("`{name}` would be another account (kind, {settings})")
+        }
+        None => format!("`{name}` would be removed"),
+    };
+    let detail = format!(
+        "{what} while {count} of its invites are not finished (queued, sending, awaiting_approval, or \
+         unknown with look-ups left); set enabled = false first, so that no new ones come, and wait"
+    );
+    next.find(Severity::Error, fault(name, "has-work", detail))
+}
+
+/// A fault of the provider as a whole.
+fn fault(provider: &str, code: &str, detail: String) -> Fault {
+    Fault::new(format!("/providers/{}", escape(provider)), code, detail)
+}

@@ -1,0 +1,143 @@
+//! What is heard of a call after somebody gave up waiting for it.
+
+use super::*;
+
+/// A world whose first call is answered when the gate opens, and whose others take effect.
+fn first_after(gate: &Arc<Notify>, answer: Answer) -> World {
+    let mut first = Some(Answer::After(gate.clone(), Box::new(answer)));
+    let world = World::new(move |_| first.take().unwrap_or(Answer::Takes));
+    world.lock().is_blind = true;
+    world
+}
+
+/// One call at a time: while the first is under way, what is queued stays so.
+const ALONE: &str =
+    "max_batch = 1\nmax_in_flight = 1\nretry = { first = \"20ms\", max = \"40ms\" }";
+
+#[tokio::test]
+async fn a_person_who_found_an_unknown_invite_hears_no_alarm_when_it_is_heard_of_later() {
+    let slow = Arc::new(Notify::new());
+    let gate = slow.clone();
+    let world = World::new(move |_| Answer::After(gate.clone(), Box::new(Answer::Takes)));
+    world.lock().is_blind = true;
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    let invite = bench.lose_sender_of(batch).await;
+    bench.engine.set_status(invite.id, Status::Pending).await.unwrap();
+    slow.notify_one();
+    let state = bench
+        .eventually("the late reply", async || {
+            let state = bench.one(batch).await.state;
+            (state.provider_ref.is_some() || state.duplicate_effect).then_some(state)
+        })
+        .await;
+    assert!(!state.duplicate_effect);
+    assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("id-0")));
+}
+
+#[tokio::test]
+async fn a_second_effect_after_a_retry_at_a_persons_risk_is_reported() {
+    let slow = Arc::new(Notify::new());
+    let gate = slow.clone();
+    let mut calls = 0;
+    let world = World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(
+                gate.clone(),
+                Box::new(Answer::TakesButFails(error(Outcome::Unknown))),
+            ),
+            _ => Answer::Takes,
+        }
+    });
+    world.lock().is_blind = true;
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    let bench = start_with(refreshed, &format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    let invite = bench.lose_sender_of(batch).await;
+    bench.engine.retry(invite.id, true).await.unwrap();
+    bench.until(batch, &[Status::Pending]).await;
+    slow.notify_one();
+    bench
+        .eventually("the second effect to be reported", async || {
+            bench.one(batch).await.state.duplicate_effect.then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_worked_on_is_not_sent_again() {
+    let gate = Arc::new(Notify::new());
+    let bench = start(ALONE, first_after(&gate, Answer::Works)).await;
+    let batch = bench.post("ada").await;
+    let invite = bench.lose_sender_of(batch).await;
+    bench.engine.retry(invite.id, true).await.unwrap();
+    assert_eq!(bench.one(batch).await.state.status, Status::Queued);
+    gate.notify_one();
+    bench.until(batch, &[Status::Unknown]).await;
+    assert_eq!(bench.one(batch).await.state.holder, invite.state.holder);
+    // Others go on, and it still is not sent.
+    let other = bench.post("grace").await;
+    bench.until(other, ENDS).await;
+    assert_eq!(bench.world.calls(), ["ada", "grace"]);
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_worked_on_fails_beside_another_invite_that_is_in_doubt() {
+    let gate = Arc::new(Notify::new());
+    let bench = start(ALONE, first_after(&gate, Answer::Works)).await;
+    let batch = bench.post("ada").await;
+    let invite = bench.lose_sender_of(batch).await;
+    bench.engine.retry(invite.id, true).await.unwrap();
+    let other = bench.post("ada").await;
+    let second = bench.one(other).await.id;
+    let claim = Change::of(vec![second], |_, _, state, now| {
+        let holder = "att_00000000000000000000000000000001".parse().unwrap();
+        transition::claim(state, holder, now + Duration::from_secs(60))
+    });
+    bench.store.change(claim).await.unwrap();
+    gate.notify_one();
+    bench.until(batch, &[Status::Failed]).await;
+    let detail = bench.one(batch).await.state.error.unwrap()["detail"].to_string();
+    assert!(detail.contains("another invite to the same person"), "{detail}");
+    assert_eq!(bench.world.calls(), ["ada"]);
+}
+
+#[tokio::test]
+async fn an_effect_after_a_person_found_none_is_kept_and_a_retry_sends_nothing() {
+    let gate = Arc::new(Notify::new());
+    let bench = start(ALONE, first_after(&gate, Answer::Takes)).await;
+    let batch = bench.post("ada").await;
+    let invite = bench.lose_sender_of(batch).await;
+    bench.engine.set_status(invite.id, Status::Failed).await.unwrap();
+    gate.notify_one();
+    let state = bench
+        .eventually("the late reply", async || {
+            let state = bench.one(batch).await.state;
+            state.provider_ref.is_some().then_some(state)
+        })
+        .await;
+    assert_eq!((state.status, state.duplicate_effect), (Status::Failed, false));
+    let retried = bench.engine.retry(invite.id, false).await.unwrap();
+    assert_eq!(retried.state.status, Status::Pending);
+    assert_eq!(bench.world.calls(), ["ada"]);
+}
+
+#[tokio::test]
+async fn a_reply_that_was_recorded_stays_when_the_follower_is_gone() {
+    let Bench { engine, store, world, live, _folder } =
+        start(ALONE, World::new(|_| Answer::Works)).await;
+    world.lock().is_blind = true;
+    let new = batch(vec![item("ada", "here", 0)]);
+    let id = new.items[0].id;
+    engine.accept(new).await.unwrap();
+    let outcome = async || store.creates(id).await.unwrap().first()?.outcome.clone();
+    while outcome().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    engine.shutdown().await;
+    // The next process finds it `sending`.
+    serve(&store, &live, &world, settings()).await;
+    assert_eq!(store.invite(id).await.unwrap().unwrap().state.status, Status::Unknown);
+    assert_eq!(outcome().await.as_deref(), Some("succeeded"));
+}

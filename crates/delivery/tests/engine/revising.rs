@@ -1,0 +1,234 @@
+//! Another provider document: what may take the place of the live one, and what becomes of those who
+//! are at work meanwhile.
+
+use std::path::Path;
+
+use invite_config::{Finding, Severity};
+use invite_delivery::{Origin, ReviseError};
+use invite_store::{Actor, Added};
+
+use super::*;
+
+/// A bench whose document is stored as revision 1.
+async fn start_stored(world: World) -> Bench {
+    let bench = start(QUICK, world).await;
+    let actor = Actor { name: "file".into(), source: "file".into() };
+    let text = bench.live.current().text().to_owned();
+    let added = bench.store.add_revision(&text, &actor, None, None).await.unwrap();
+    assert!(matches!(added, Added::Revision(_)), "{added:?}");
+    bench
+}
+
+fn api() -> Origin {
+    Origin { source: "api", actor: "key_1".into(), note: Some("why".into()) }
+}
+
+fn codes(findings: &[Finding]) -> Vec<&str> {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.map(|finding| &*finding.code).collect()
+}
+
+fn refusal(error: ReviseError) -> Vec<Finding> {
+    match error {
+        ReviseError::Refused(review) => review.findings,
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Bench {
+    fn text(&self) -> String {
+        self.live.current().text().to_owned()
+    }
+
+    async fn revise(&self, text: &str) -> Result<i64, ReviseError> {
+        self.engine.revise(text, api(), None).await.map(|revised| revised.revision)
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_passes_is_live_stored_and_recorded() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let text = format!("{}# more\n", bench.text());
+    let revised = bench.engine.revise(&text, api(), Some(1)).await.unwrap();
+    assert_eq!(revised.revision, 2);
+    assert!(revised.diff.starts_with("--- revision 1\n+++ candidate\n"), "{}", revised.diff);
+    assert!(revised.diff.ends_with("+# more\n"), "{}", revised.diff);
+    assert!(revised.changed.is_empty());
+    assert_eq!((bench.text(), bench.live.current().revision()), (text.clone(), 2));
+    let stored = bench.store.latest_revision().await.unwrap().unwrap();
+    assert_eq!((stored.revision, stored.document, &*stored.source), (2, text.clone(), "api"));
+    let entry = bench.store.audit(None, 1).await.unwrap().entries.remove(0);
+    assert_eq!((&*entry.change.actor.name, &*entry.change.target), ("key_1", "2"));
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Pending]).await;
+    let attempts = bench.store.creates(bench.one(batch).await.id).await.unwrap();
+    assert_eq!(attempts[0].config_revision, 2);
+    assert_eq!(bench.revise(&text).await.unwrap(), 2, "the same again is no other revision");
+}
+
+#[tokio::test]
+async fn a_broken_document_changes_nothing_and_is_remembered_until_a_good_one_comes() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let before = bench.text();
+    let broken = before.replace("kind = \"fake\"", "kind = \"fike\"");
+    let findings = refusal(bench.revise(&broken).await.unwrap_err());
+    assert_eq!(codes(&findings), ["not-allowed"]);
+    assert_eq!(bench.text(), before);
+    assert_eq!(bench.store.latest_revision_number().await.unwrap(), 1);
+    let known = bench.engine.configuration_status().last_refusal.unwrap();
+    assert_eq!((known.source, known.findings), ("api", findings));
+    bench.revise("# none yet\n").await.unwrap();
+    assert!(bench.engine.configuration_status().last_refusal.is_none());
+}
+
+#[tokio::test]
+async fn a_document_for_another_revision_than_the_newest_is_a_conflict() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let refused = bench.engine.revise("# a\n", api(), Some(7)).await;
+    assert!(matches!(refused, Err(ReviseError::Conflict { live: 1 })), "{:?}", refused.err());
+    let (a, b) = (bench.text() + "# a\n", bench.text() + "# b\n");
+    let racing = join_all([&a, &b].map(|text| bench.engine.revise(text, api(), Some(1)))).await;
+    assert_eq!(racing.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(matches!(
+        racing.into_iter().find_map(Result::err),
+        Some(ReviseError::Conflict { live: 2 })
+    ));
+}
+
+#[tokio::test]
+async fn a_provider_is_neither_removed_nor_another_account_while_it_has_work() {
+    let go = Arc::new(Notify::new());
+    let gate = go.clone();
+    let bench = start_stored(World::new(move |_| {
+        Answer::After(gate.clone(), Box::new(Answer::Fails(error(Outcome::NotSent))))
+    }))
+    .await;
+    let batch = bench.post("ada grace").await;
+    let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
+    for (text, line) in [("# nothing\n".to_owned(), 1), (moved.clone(), 1)] {
+        let review = bench.engine.review(&text, false).await.unwrap();
+        assert!(!review.passes());
+        let findings = refusal(bench.revise(&text).await.unwrap_err());
+        assert_eq!(codes(&findings), ["has-work"]);
+        let finding = findings.iter().find(|f| f.code == "has-work").unwrap();
+        assert!(finding.detail.contains(" 2 of its invites"), "{finding}");
+        assert!(finding.detail.contains("enabled = false"), "{finding}");
+        assert_eq!((&*finding.pointer, finding.line), ("/providers/fake", line));
+    }
+    let disabled = bench.text().replace("kind =", "enabled = false\nkind =");
+    assert_eq!(bench.revise(&disabled).await.unwrap(), 2);
+    bench.world.lock().rule_is(|_| Answer::Takes);
+    go.notify_waiters();
+    bench.until(batch, &[Status::Pending]).await;
+    assert_eq!(bench.revise(&moved).await.unwrap(), 3, "drained");
+    assert_eq!(bench.revise("# nothing\n").await.unwrap(), 4);
+    assert!(bench.engine.provider_status("fake").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_batch_bound_to_an_account_that_is_gone_is_not_accepted() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let limited = bench.text().replace("50ms", "60ms");
+    assert_eq!(bench.revise(&limited).await.unwrap(), 2);
+    bench.engine.accept(batch(vec![item("ada", "here", 0)])).await.unwrap();
+    let drained = async || {
+        let unfinished = bench.store.unfinished(&["fake".to_owned()]).await.unwrap();
+        unfinished.is_empty().then_some(())
+    };
+    bench.eventually("nothing to be left", drained).await;
+    for (text, revision) in
+        [(limited.replace("127.0.0.1:9", "127.0.0.1:10"), 3), ("# none\n".to_owned(), 4)]
+    {
+        assert_eq!(bench.revise(&text).await.unwrap(), revision);
+        let refused = bench.engine.accept(batch(vec![item("grace", "here", 0)])).await;
+        let is_gone =
+            matches!(&refused, Err(AcceptError::ProviderGone { provider }) if provider == "fake");
+        assert!(is_gone, "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_is_a_finding_of_the_review_that_asked_for_it() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    bench.world.lock().silence = Some(error(Outcome::Rejected));
+    let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
+    assert!(bench.engine.review(&moved, false).await.unwrap().passes());
+    let review = bench.engine.review(&moved, true).await.unwrap();
+    assert_eq!(
+        (codes(&review.findings), &*review.changed),
+        (vec!["probe-failed"], &["fake".to_owned()][..])
+    );
+    let limited = bench.text().replace("50ms", "60ms");
+    assert!(bench.engine.review(&limited, true).await.unwrap().passes(), "its adapter is the same");
+}
+
+#[tokio::test]
+async fn the_file_wins_when_it_changes_and_a_change_elsewhere_stays_while_it_does_not() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let path = Path::new("providers.toml");
+    let (file, engine) = (bench.text(), &bench.engine);
+    let take = async |text: &str| {
+        let taken = engine.take_file(path, text).await;
+        taken.map(|revised| revised.map(|revised| revised.revision))
+    };
+    let differs = || engine.configuration_status().file.unwrap().differs;
+    assert_eq!(take(&file).await.unwrap(), None);
+    assert!(!differs());
+    let console = file.clone() + "# console\n";
+    assert_eq!(bench.revise(&console).await.unwrap(), 2);
+    assert!(differs());
+    assert_eq!(take(&file).await.unwrap(), None, "it is what it was");
+    assert_eq!(bench.text(), console);
+    // Once the file says the same it is known to: else the next start would take it for news.
+    assert_eq!(take(&console).await.unwrap(), Some(3));
+    assert!(!differs());
+    assert_eq!(take(&console).await.unwrap(), None);
+    assert_eq!(bench.revise(&file).await.unwrap(), 4);
+    assert_eq!(take(&console).await.unwrap(), None);
+    assert_eq!(take(&file).await.unwrap(), Some(5));
+}
+
+#[tokio::test]
+async fn an_empty_file_is_refused_while_there_are_providers() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let path = Path::new("providers.toml");
+    let refused = bench.engine.take_file(path, "\n").await.err().unwrap();
+    assert_eq!(codes(&refusal(refused)), ["empty-document"]);
+    bench.engine.miss_file(path, "no such file");
+    let status = bench.engine.configuration_status();
+    let known = status.last_refusal.unwrap();
+    assert_eq!((known.source, codes(&known.findings)), ("file", vec!["unreadable"]));
+    let text = bench.text();
+    assert!(bench.engine.take_file(path, &text).await.unwrap().is_none());
+    assert!(bench.engine.configuration_status().last_refusal.is_none(), "it is good again");
+    assert!(bench.engine.take_file(path, "# none\n").await.unwrap().is_some());
+    assert!(bench.engine.take_file(path, "").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn replicas_follow_the_newest_revision_unless_it_does_not_pass_there() {
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    let live = Live::new(configuration(&bench.world, QUICK, 1));
+    let other = serve(&bench.store, &live, &bench.world, settings()).await;
+    assert_eq!(bench.revise(&(bench.text() + "# more\n")).await.unwrap(), 2);
+    bench
+        .eventually("the other to follow", async || (live.current().revision() == 2).then_some(()))
+        .await;
+    other.shutdown().await;
+
+    // One for whose lease the calls may take too long.
+    let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(bench.world.clone()))];
+    let rules = Rules::new(Duration::from_millis(2), Vec::new());
+    let lame = Gate::new(kinds, rules, Arc::new(SystemClock));
+    let live = Live::new(lame.check("").configuration.unwrap().with_revision(1));
+    let document =
+        LiveDocument::new(bench.store.clone(), Arc::new(lame), live, Arc::new(SystemClock));
+    assert!(!document.catch_up().await.unwrap());
+    let status = document.status();
+    let refusal = status.last_refusal.unwrap();
+    assert_eq!((status.revision, refusal.source, refusal.revision), (1, "store", Some(2)));
+    let conflict = document.revise("# mine\n", api(), Some(1)).await;
+    assert!(matches!(conflict, Err(ReviseError::Conflict { live: 2 })));
+    let revised = document.revise("# mine\n", api(), None).await.unwrap();
+    assert_eq!(revised.revision, 3, "it can still be mended from there");
+}

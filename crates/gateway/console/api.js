@@ -1,0 +1,106 @@
+/**
+ * The gateway's public API, and the key that this tab uses for it. The key lives in the tab's
+ * sessionStorage: other tabs do not have it, and it is gone when the tab is closed.
+ */
+
+const SLOT = "invite-gateway.key";
+
+/** Fired on `window` when the gateway no longer takes the key. */
+export const SIGNED_OUT = "gateway:signed-out";
+
+export function key() {
+  return sessionStorage.getItem(SLOT);
+}
+
+export function keepKey(secret) {
+  sessionStorage.setItem(SLOT, secret);
+}
+
+export function dropKey() {
+  sessionStorage.removeItem(SLOT);
+}
+
+/** An answer that is no success, as the API's problem details say it (RFC 9457). */
+export class Problem extends Error {
+  constructor(details) {
+    super(details.title);
+    this.details = details;
+  }
+
+  get code() {
+    return this.details.code;
+  }
+
+  get status() {
+    return this.details.status;
+  }
+}
+
+/** Why a call that the page no longer waits for ended. */
+export function isAbort(error) {
+  return error?.name === "AbortError";
+}
+
+function address(path, query) {
+  const url = new URL(`../v1/${path}`, document.baseURI);
+  for (const [name, value] of query instanceof URLSearchParams ? query : Object.entries(query ?? {})) {
+    if (value !== null && value !== undefined && value !== "") url.searchParams.append(name, value);
+  }
+  return url;
+}
+
+/**
+ * One call. `path` is what follows `/v1/`, its variable parts encoded with encodeURIComponent.
+ * @param {string} method
+ * @param {string} path
+ * @param {{ query?: any, body?: unknown, toml?: string, headers?: Record<string, string>,
+ *   secret?: string, signal?: AbortSignal }} [how]
+ * @returns {Promise<{ data: any, headers: Headers }>}
+ */
+export async function call(method, path, { query, body, toml, headers, secret, signal } = {}) {
+  const send = new Headers({ Authorization: `Bearer ${secret ?? key()}`, ...headers });
+  if (body !== undefined) send.set("Content-Type", "application/json");
+  if (toml !== undefined) send.set("Content-Type", "application/toml");
+  let response, text;
+  try {
+    response = await fetch(address(path, query), {
+      method, headers: send, signal, body: toml ?? (body === undefined ? undefined : JSON.stringify(body)),
+      cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer",
+    });
+    text = await response.text();
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new Problem({
+      code: "unreachable", title: "The gateway did not answer",
+      detail: "It cannot be reached from this browser just now. If this was a change, it may have been made: look before you repeat it.",
+    });
+  }
+  if (!response.ok) {
+    if (response.status === 401 && secret === undefined) window.dispatchEvent(new Event(SIGNED_OUT));
+    throw new Problem(problemOf(response, text));
+  }
+  return { data: read(response, text), headers: response.headers };
+}
+
+function read(response, text) {
+  const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+  return isJson && text !== "" ? JSON.parse(text) : text;
+}
+
+function problemOf(response, text) {
+  try {
+    const details = JSON.parse(text);
+    if (details && typeof details.title === "string") return { status: response.status, ...details };
+  } catch {
+    // Something between the browser and the gateway answered.
+  }
+  return {
+    status: response.status, code: `http-${response.status}`, title: `HTTP status ${response.status}`,
+    detail: "The answer is not the gateway's; look at what stands between it and this browser.",
+  };
+}
+
+/** Reads JSON. */
+export async function get(path, query, signal) {
+  return (await call("GET", path, { query, signal })).data;
+}

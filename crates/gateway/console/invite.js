@@ -1,0 +1,121 @@
+/** One invite: everything known of it, every call made for it, and what can be done with it. */
+
+import { get } from "./api.js";
+import { badge, code, empty, facts, h, json, put, words } from "./dom.js";
+import { actions } from "./invite-actions.js";
+import { problemView, reasonView } from "./problem.js";
+import { ago, moment, poll, took } from "./time.js";
+
+const UNSETTLED = ["queued", "sending", "unknown", "awaiting_approval"];
+const SOURCES = {
+  gateway: "as the gateway recorded it", provider: "as the provider says", caller: "as set through the API",
+  inferred: "inferred, by the clock or from absence",
+};
+
+export const title = (id) => `Invite ${id}`;
+
+export async function open({ root, argument: id, signal }) {
+  const path = `invites/${encodeURIComponent(id)}`;
+  const head = h("div", {});
+  const trouble = h("div", {});
+  const body = h("div", {});
+  const doable = h("div", { class: "actions" });
+  const timeline = h("section", { "aria-labelledby": "timeline" });
+  put(root, h("p", { class: "crumb" }, h("a", { href: "#/invites" }, "Invites")),
+    head, trouble, doable, body, timeline);
+  put(head, h("h1", { tabindex: "-1" }, id));
+  let capabilities;
+  let seen = "";
+  const draw = async () => {
+    const invite = await get(path, {}, signal);
+    capabilities ??= await capabilitiesOf(invite, signal);
+    put(trouble);
+    // Only what changed is drawn again: a reader may have opened or selected something.
+    const now = JSON.stringify(invite);
+    if (now === seen) return invite;
+    const { attempts } = await get(`${path}/attempts`, {}, signal);
+    const isFirst = seen === "";
+    seen = now;
+    drawHead(head, invite, isFirst);
+    put(doable, actions(invite, capabilities, draw));
+    put(body, invite.error ? reasonView(invite.error, invite.status === "failed" ? "bad" : "warn") : null, details(invite));
+    put(timeline, h("h2", { id: "timeline" }, "Calls"), callsOf(invite, attempts));
+    return invite;
+  };
+  // What is settled changes rarely; what is under way is followed.
+  let turns = 0;
+  let isSettled = false;
+  await poll(async () => {
+    if (isSettled && ++turns % 5) return;
+    try {
+      isSettled = !UNSETTLED.includes((await draw()).status);
+    } catch (error) {
+      if (signal.aborted) return;
+      put(trouble, problemView(error));
+      isSettled = true;
+    }
+  }, 3000, signal);
+}
+
+async function capabilitiesOf(invite, signal) {
+  if (!invite.provider) return null;
+  try {
+    return (await get(`providers/${encodeURIComponent(invite.provider)}`, {}, signal)).capabilities;
+  } catch (error) {
+    // The provider may be gone, or the key may not read it: then the gateway says what can be done.
+    if (error.status === 403 || error.status === 404) return null;
+    throw error;
+  }
+}
+
+function drawHead(head, invite, isFirst) {
+  const hadFocus = isFirst && document.activeElement === head.querySelector("h1");
+  put(head, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, invite.email), badge(invite.status),
+    h("span", { class: "muted" }, SOURCES[invite.status_source] ?? invite.status_source,
+      invite.checked_at ? [", asked ", ago(invite.checked_at)] : null)));
+  if (hadFocus) head.querySelector("h1").focus({ preventScroll: true });
+}
+
+function details(invite) {
+  const name = [invite.first_name, invite.last_name].filter(Boolean).join(" ");
+  const labels = Object.entries(invite.labels);
+  const provider = invite.provider && [h("a", { href: `#/providers/${encodeURIComponent(invite.provider)}` }, invite.provider), ` (${invite.provider_kind})`];
+  return h("div", { class: "columns" },
+    h("section", { class: "card" }, h("h2", {}, "Invite"), facts([
+      ["Name", name], ["Phone", invite.phone], ["Message", invite.message],
+      ["External id", invite.external_id && code(invite.external_id)],
+      ["Labels", labels.length ? labels.map(([label, value]) => h("a", { class: "tag", href: `#/invites?${new URLSearchParams({ label: `${label}:${value}` })}` }, `${label}: ${value}`)) : null],
+      ["Tenant", invite.tenant], ["Id", code(invite.id)],
+      ["Batch", h("a", { href: `#/invites?batch_id=${encodeURIComponent(invite.batch_id)}` }, code(invite.batch_id))],
+      ["Place in it", invite.index + 1],
+      ["Created", moment(invite.created_at)], ["Updated", moment(invite.updated_at)], ["Sent", moment(invite.sent_at)],
+      ["Next call", moment(invite.next_attempt_at)],
+    ])),
+    h("section", { class: "card" }, h("h2", {}, "At the provider"), invite.provider ? facts([
+      ["Provider", provider],
+      ["Its id", invite.provider_ref ? code(invite.provider_ref) : h("span", { class: "muted" }, "none yet")],
+      ["Its status", invite.provider_status && code(invite.provider_status)],
+      ["Lapses", moment(invite.expires_at)],
+      ["Asked last", moment(invite.checked_at)],
+      ["Sent twice", invite.duplicate_effect ? "a second effect was found at the provider" : null],
+      ...Object.entries(invite.provider_data).map(([member, value]) =>
+        [words(member), code(typeof value === "string" ? value : JSON.stringify(value))]),
+    ]) : empty("It was never bound to a provider.")));
+}
+
+function callsOf(invite, attempts) {
+  if (!attempts.length) {
+    return empty("No call has been made for it yet.", invite.status === "queued" ? "It waits in its provider's queue." : null);
+  }
+  return h("ol", { class: "timeline" }, attempts.map((one) => h("li", { class: `event ${one.outcome ?? "running"}` },
+    h("div", { class: "event-head" }, h("strong", {}, words(one.operation)), badge(one.outcome ?? "under way", one.outcome ? undefined : "info"),
+      one.http_status ? h("span", {}, `status ${one.http_status}`) : null,
+      h("span", { class: "muted" }, took(one.duration_ms)), h("span", { class: "muted" }, moment(one.started_at)),
+      h("span", { class: "muted" }, `revision ${one.config_revision}`)),
+    one.detail ? h("p", {}, one.detail) : null,
+    one.request || one.reply ? h("details", {}, h("summary", {}, "What was exchanged"),
+      h("div", { class: "columns" },
+        h("div", {}, h("h3", {}, "Request"), one.request ? json(one.request) : h("p", { class: "muted" }, "no body")),
+        h("div", {}, h("h3", {}, "Reply"), one.reply ? json(one.reply) : h("p", { class: "muted" }, "none")))) : null,
+    one.traceparent ? h("p", { class: "small muted" }, "trace ", code(one.traceparent)) : null)));
+}

@@ -1,0 +1,29 @@
+//! What only administrators do: the provider document and its revisions, credential checks, API
+//! keys, queueing failed invites again, and the record of all that. What each means is the engine's
+//! and the store's.
+
+mod audit;
+mod config;
+mod keys;
+mod probe;
+mod redrive;
+mod revisions;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::Gateway;
+
+/// The calls of *Administration*, all with the scope admin.
+pub(crate) fn routes() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new()
+        .routes(routes!(config::get_configuration, config::replace_configuration))
+        .routes(routes!(config::check_configuration))
+        .routes(routes!(revisions::list_revisions))
+        .routes(routes!(revisions::get_revision))
+        .routes(routes!(revisions::restore_revision))
+        .routes(routes!(probe::probe_provider))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(redrive::redrive_invites))
+        .routes(routes!(audit::list_audit))
+}

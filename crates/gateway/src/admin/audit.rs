@@ -1,0 +1,44 @@
+//! The record of what administrators changed. Entries are made where the change is made.
+
+use axum::{Json, extract::State, http::Uri};
+use invite_core::AuditId;
+
+use crate::{
+    Gateway,
+    auth::Caller,
+    openapi,
+    problem::Problem,
+    query::{Parameters, cursor},
+    views::audit::{AuditEntryView, AuditList},
+};
+
+/// List what administrators changed
+///
+/// Newest first, each with what there was before and after.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/audit",
+    tag = "administration",
+    params(openapi::Page),
+    responses(
+        (status = 200, description = "A page", body = AuditList),
+        openapi::AnyCall,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn list_audit(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<AuditList>, Problem> {
+    caller.require_administrator()?;
+    let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
+    let limit = parameters.limit();
+    let before = parameters.cursor::<AuditId>();
+    parameters.finish()?;
+    let page = gateway.store().audit(before, limit).await?;
+    Ok(Json(AuditList {
+        entries: page.entries.into_iter().map(AuditEntryView::new).collect(),
+        next_cursor: page.next.map(cursor),
+    }))
+}

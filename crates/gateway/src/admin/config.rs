@@ -1,0 +1,177 @@
+//! The provider document: reading the live one, trying a candidate, putting one in force. What may
+//! go live is the gate's to say; revisions of the past are in `revisions`.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use invite_delivery::{Origin, ReviseError};
+
+use crate::{
+    Gateway,
+    auth::Caller,
+    body::{TOML, read_document},
+    openapi,
+    precondition::{Basis, etag, has_already, outdated},
+    problem::{Problem, codes},
+    query::{Parameters, refuse_parameters},
+    views::configuration::{AppliedView, ReviewView},
+};
+
+/// The longest note, in characters.
+const MAX_NOTE: usize = 256;
+
+/// Read the live provider document
+///
+/// Byte for byte as it was written. Its `ETag` is what `If-Match` takes.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/config",
+    tag = "administration",
+    params(
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer: \
+            304 if that is still the live document", example = "\"7\""),
+    ),
+    responses(
+        (status = 200, description = "The document", body = String,
+            content_type = "application/toml", headers(
+                ("ETag" = String, description = "Its revision, quoted"))),
+        (status = 304, description = "The caller has it already"),
+        openapi::AnyCall,
+        openapi::MalformedHeader,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn get_configuration(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.require_administrator()?;
+    let configuration = gateway.live().current();
+    let is_known = has_already(&headers, configuration.revision())?;
+    refuse_parameters(&uri)?;
+    let tag = [(header::ETAG, etag(configuration.revision()))];
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    let kind = [(header::CONTENT_TYPE, TOML)];
+    Ok((tag, kind, configuration.text().to_owned()).into_response())
+}
+
+/// Check a candidate provider document
+///
+/// Runs the whole gate on it and applies nothing. A document that does not pass is an answer 200,
+/// too: with what is wrong.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/config/check",
+    tag = "administration",
+    params(("probe" = Option<bool>, Query, description = "Also check the credential of each \
+        provider that would change, without side effects")),
+    request_body(content = String, content_type = "application/toml",
+        example = "[providers.treasury]\nkind = \"turnkey\"\n"),
+    responses(
+        (status = 200, description = "What the gate says", body = ReviewView),
+        openapi::AnyCall,
+        openapi::WithBody,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn check_configuration(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ReviewView>, Problem> {
+    caller.require_administrator()?;
+    let text = read_document(&headers, body, gateway.limits().max_body_bytes).await?;
+    let mut parameters = Parameters::read(&uri, &["probe"]);
+    let probe = parameters.flag("probe");
+    parameters.finish()?;
+    let review = gateway.engine().review(&text, probe).await?;
+    Ok(Json(ReviewView::new(review)))
+}
+
+/// Put a provider document in force
+///
+/// It passes the gate, is swapped in as a whole and becomes the next revision; calls under way
+/// finish with the one before. The document that is live already is answered with its revision.
+#[utoipa::path(
+    put,
+    path = "/v1/admin/config",
+    tag = "administration",
+    params(
+        ("note" = Option<String>, Query, description = "Why; kept with the revision",
+            max_length = 256, pattern = r"^[^\u0000-\u001f\u007f]*$"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the document that the \
+            change was made to, or `*`; without it the answer is 428", example = "\"7\""),
+    ),
+    request_body(content = String, content_type = "application/toml",
+        example = "[providers.treasury]\nkind = \"turnkey\"\n"),
+    responses(
+        (status = 200, description = "It is live", body = AppliedView,
+            headers(("ETag" = String, description = "Its revision, quoted"))),
+        openapi::AnyCall,
+        openapi::WithBody,
+        openapi::Unprocessable,
+        openapi::OutdatedBasis,
+        openapi::NoBasis,
+    )
+)]
+pub(crate) async fn replace_configuration(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.require_administrator()?;
+    let text = read_document(&headers, body, gateway.limits().max_body_bytes).await?;
+    let basis = Basis::read(&headers)?;
+    let note = read_note(&uri)?;
+    let basis = basis.ok_or_else(|| {
+        let detail = "say with If-Match which document the change was made to: the ETag of \
+                      GET /v1/admin/config, or * for whatever is live";
+        Problem::new(&codes::PRECONDITION_REQUIRED, detail)
+    })?;
+    let expected = basis.expected(gateway.live().current().revision())?;
+    let origin = Origin { source: "api", actor: caller.name(), note };
+    revise(&gateway, text, origin, expected).await
+}
+
+/// Reads the only parameter of a change.
+pub(super) fn read_note(uri: &Uri) -> Result<Option<String>, Problem> {
+    let mut parameters = Parameters::read(uri, &["note"]);
+    let note = parameters.one("note").filter(|note| !note.is_empty());
+    if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
+        let detail = format!("a note is at most {MAX_NOTE} characters long");
+        parameters.fault("note", "too-long", detail);
+    }
+    parameters.finish()?;
+    Ok(note)
+}
+
+/// Puts a document in force, if revision `expected` is still the live one.
+pub(super) async fn revise(
+    gateway: &Gateway,
+    text: String,
+    origin: Origin,
+    expected: Option<i64>,
+) -> Result<Response, Problem> {
+    let engine = gateway.engine().clone();
+    let revised =
+        crate::to_the_end(async move { engine.revise(&text, origin, expected).await }).await?;
+    let revised = revised.map_err(|error| match error {
+        ReviseError::Refused(review) => Problem::refused_document(review.findings),
+        ReviseError::Conflict { live } => outdated("and the request is based on another", live),
+        ReviseError::Store(error) => error.into(),
+    })?;
+    let tag = [(header::ETAG, etag(revised.revision))];
+    Ok((tag, Json(AppliedView::new(revised))).into_response())
+}

@@ -1,0 +1,46 @@
+//! Checking a provider's credential without side effects.
+
+use axum::{Json, extract::State, http::Uri};
+use invite_delivery::LastProbe;
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    openapi,
+    problem::Problem,
+    providers::find_provider,
+    query::refuse_parameters,
+    segment::Segment,
+    views::schemas::LastProbeSchema,
+};
+
+/// Check a provider's credential
+///
+/// With a call that has no side effects: Turnkey's whoami, a list of one at RKVST, the event at
+/// Securegate. A provider that refuses is a 502, one that does not answer in time a 504.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/providers/{name}/probe",
+    tag = "administration",
+    params(("name" = String, Path, description = "The provider's name")),
+    responses(
+        (status = 200, description = "It was accepted", body = LastProbeSchema),
+        openapi::AnyCall,
+        openapi::NotFound,
+        openapi::Unprocessable,
+        openapi::AtProvider,
+    )
+)]
+pub(crate) async fn probe_provider(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(name): Segment,
+    uri: Uri,
+) -> Result<Json<LastProbe>, Problem> {
+    caller.require(Scope::Admin)?;
+    find_provider(&gateway.live().current(), &caller, &name)?;
+    refuse_parameters(&uri)?;
+    let engine = gateway.engine().clone();
+    let report = crate::to_the_end(async move { engine.probe(&name).await }).await??;
+    Ok(Json(LastProbe { at: gateway.clock().now(), ok: true, detail: report.detail }))
+}

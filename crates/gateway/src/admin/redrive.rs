@@ -1,0 +1,86 @@
+//! Putting failed invites back in the queue, by filter.
+
+use axum::{Json, extract::State, http::Uri};
+use invite_store::NewAudit;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    invites::{FILTERS, read_filter},
+    openapi,
+    problem::Problem,
+    query::Parameters,
+};
+
+/// What became of the failed invites that the filter matched.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Redriven {
+    /// Failed invites that the filter matched and that can be sent at all.
+    matched: u64,
+    /// Queued again; in a dry run those that would be.
+    queued: u64,
+    /// Left alone: the person has a live invite there by now.
+    duplicates: u64,
+    /// Left alone: their provider's backlog or quota is full or it is no longer configured, or they
+    /// are not `failed` any more, or known to exist there.
+    left: u64,
+}
+
+/// Redrive failed invites
+///
+/// Failed invites that the filter matches go back into the queue, newest first, each by the rules of
+/// `retry`. Those for which there is no room yet are left as they are: ask again later.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/redrive",
+    tag = "administration",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Only count"),
+        openapi::Filters,
+    ),
+    responses(
+        (status = 200, description = "What became of them", body = Redriven),
+        openapi::AnyCall,
+        openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn redrive_invites(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<Redriven>, Problem> {
+    caller.require(Scope::Admin)?;
+    let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run"]).collect();
+    let mut parameters = Parameters::read(&uri, &known);
+    let target = describe(&parameters);
+    let filter = read_filter(&mut parameters, &caller)?;
+    let is_dry_run = parameters.flag("dry_run");
+    parameters.finish()?;
+    let (engine, actor) = (gateway.engine().clone(), caller.actor());
+    let done = crate::to_the_end(async move {
+        let done = engine.redrive(filter, is_dry_run).await?;
+        if !is_dry_run {
+            let (action, after) = ("invites.redrive".to_owned(), Some(json!(done)));
+            let change = NewAudit { actor, action, target, before: None, after, note: None };
+            engine.store().record_audit(change).await?;
+        }
+        Ok::<_, invite_store::Error>(done)
+    });
+    let done = done.await??;
+    let invite_delivery::Redriven { matched, queued, duplicates, left } = done;
+    Ok(Json(Redriven { matched, queued, duplicates, left }))
+}
+
+/// The filter, for the record: what may be personal by its name only.
+fn describe(parameters: &Parameters) -> String {
+    let shown = parameters.given().filter(|(name, _)| *name != "dry_run");
+    let shown = shown.map(|(name, value)| match name {
+        "email" | "external_id" | "label" => format!("{name}=…"),
+        _ => format!("{name}={value}"),
+    });
+    let shown = shown.collect::<Vec<_>>().join("&");
+    if shown.is_empty() { "all".to_owned() } else { shown }
+}

@@ -1,0 +1,63 @@
+//! What the API shows of the record of changes.
+
+use invite_core::AuditId;
+use invite_store::AuditEntry;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A change that an administrator made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
+pub(crate) struct AuditEntryView {
+    /// Its id; a later entry has a higher one.
+    #[schema(value_type = String, example = "aud_0199c0de0000700080000000000000aa")]
+    id: AuditId,
+    /// When.
+    at: Timestamp,
+    /// Who: an API key's id with its name, or what else it was.
+    #[schema(example = "key_0199c0de0000700080000000000000aa (HR)")]
+    actor: String,
+    /// By which way: `api`, `restore`, `file` or `cli`.
+    source: String,
+    /// What: `config.revise`, `key.create`, `key.revoke` or `invites.redrive`.
+    action: String,
+    /// To what: the number of a revision, the id of a key, the filter of a redrive.
+    target: String,
+    /// What there was; references to secrets, never their values.
+    #[schema(value_type = Option<Object>)]
+    before: Option<Value>,
+    /// What there is since.
+    #[schema(value_type = Option<Object>)]
+    after: Option<Value>,
+    /// Why, as given.
+    note: Option<String>,
+}
+
+/// Changes that administrators made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AuditList {
+    /// Newest first.
+    pub entries: Vec<AuditEntryView>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl AuditEntryView {
+    /// The entry as recorded.
+    pub fn new(entry: AuditEntry) -> Self {
+        let AuditEntry { id, at, change } = entry;
+        Self {
+            id,
+            at,
+            actor: change.actor.name,
+            source: change.actor.source,
+            action: change.action,
+            target: change.target,
+            before: change.before,
+            after: change.after,
+            note: change.note,
+        }
+    }
+}

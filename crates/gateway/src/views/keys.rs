@@ -1,0 +1,89 @@
+//! What the API shows of API keys: never a hash, and the secret once.
+
+use invite_core::KeyId;
+use invite_store::ApiKey;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An API key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
+pub(crate) struct KeyView {
+    /// Its id.
+    #[schema(value_type = String, example = "key_0199c0de0000700080000000000000aa")]
+    id: KeyId,
+    /// The secret; only in the answer to the call that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    key: Option<String>,
+    /// What it is for.
+    name: String,
+    /// What it may do.
+    scopes: Vec<String>,
+    /// Whose invites it sees.
+    tenant: String,
+    /// The providers that it may use; null: all.
+    providers: Option<Vec<String>>,
+    /// How many requests it may make; null: no limit.
+    requests_per_second: Option<f64>,
+    /// Whether it is good.
+    state: KeyState,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it lapses; null: never.
+    expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    revoked_at: Option<Timestamp>,
+    /// When it was last used, some seconds late.
+    last_used_at: Option<Timestamp>,
+}
+
+/// Whether a key is good.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum KeyState {
+    /// It is.
+    Active,
+    /// It lapsed.
+    Expired,
+    /// An administrator withdrew it.
+    Revoked,
+}
+
+/// API keys.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyList {
+    /// Newest first, among them revoked and expired ones.
+    pub keys: Vec<KeyView>,
+}
+
+impl KeyView {
+    /// The key as it stands at `now`.
+    pub fn new(key: ApiKey, now: Timestamp) -> Self {
+        let state = match (key.revoked_at, key.expires_at) {
+            (Some(_), _) => KeyState::Revoked,
+            (None, Some(at)) if at <= now => KeyState::Expired,
+            _ => KeyState::Active,
+        };
+        Self {
+            id: key.id,
+            key: None,
+            name: key.name,
+            scopes: key.scopes,
+            tenant: key.tenant,
+            providers: key.providers,
+            requests_per_second: key.requests_per_second,
+            state,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+            last_used_at: key.last_used_at,
+        }
+    }
+
+    /// The same with its secret, for who made it.
+    pub fn with_secret(self, secret: String) -> Self {
+        Self { key: Some(secret), ..self }
+    }
+}

@@ -1,0 +1,161 @@
+//! What stands in the way of an invite that is about to be live: a live one to the same person, and
+//! the quota of its provider. It is read in the transaction that makes the invite live, under locks
+//! that keep other replicas from doing the same meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use invite_core::{Address, InviteId};
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use crate::{
+    Error, InviteRecord, Store,
+    dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
+    rows::{LIVE, UNSETTLED},
+    statement::{Statement, Value, chunks},
+};
+
+/// How many live invites a provider takes, by its name; one without a quota is not in it.
+pub type Quotas = BTreeMap<String, u64>;
+
+/// Whom an invite is to, and where: two live invites of the same are duplicates.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct Person {
+    tenant: String,
+    destination: String,
+    address: String,
+}
+
+impl Person {
+    /// None for an item that was refused before it was bound to a provider.
+    pub(crate) fn of(invite: &InviteRecord) -> Option<Self> {
+        Some(Self {
+            tenant: invite.tenant.clone(),
+            destination: invite.destination.as_ref()?.to_string(),
+            address: invite.address.as_ref()?.as_str().to_owned(),
+        })
+    }
+}
+
+impl Store {
+    /// For each of these invites another live one of the same tenant to the same person at the same
+    /// destination, if there is one.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn live_duplicates(
+        &self,
+        invites: &[InviteRecord],
+    ) -> Result<Vec<Option<InviteId>>, Error> {
+        let mut connection = self.reader().await?;
+        let live = find_live(&mut connection, self.clock_now(), invites).await?;
+        Ok(invites.iter().map(|invite| live.get(&invite.id).copied()).collect())
+    }
+}
+
+/// Nobody else makes an invite to one of these people live meanwhile.
+pub(crate) fn address_locks<'a>(
+    addresses: impl Iterator<Item = &'a Address>,
+) -> impl Iterator<Item = u32> {
+    addresses.map(|address| number(&[address.as_str()]) % ADDRESS_LOCKS)
+}
+
+/// Nobody else makes an invite live at one of these providers that have a quota.
+pub(crate) fn quota_locks<'a>(
+    providers: impl Iterator<Item = &'a str>,
+    quotas: &Quotas,
+) -> impl Iterator<Item = u32> {
+    let with_quota = providers.filter(|name| quotas.contains_key(*name));
+    let count = QUOTA_LOCKS.end - QUOTA_LOCKS.start;
+    with_quota.map(move |name| QUOTA_LOCKS.start + number(&[name]) % count)
+}
+
+/// FNV-1a: the same number in every replica, whatever it was built with.
+pub(crate) fn number(texts: &[&str]) -> u32 {
+    let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Of each of these invites whose person has another live one, the newest of those.
+pub(crate) async fn find_live(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    invites: &[InviteRecord],
+) -> Result<HashMap<InviteId, InviteId>, Error> {
+    let wanted: Vec<(InviteId, Person)> =
+        invites.iter().filter_map(|invite| Some((invite.id, Person::of(invite)?))).collect();
+    let mut live = HashMap::new();
+    for chunk in chunks(&wanted) {
+        // A subquery for each person: no planner can take it for a reason to walk all invites.
+        let rows = Statement::new(
+            "SELECT column1, (SELECT id FROM invites WHERE address = column2 AND destination = \
+             column3 AND tenant = column4 AND id <> column1 AND ",
+        )
+        .text(LIVE)
+        .text(" AND (expires_at IS NULL OR expires_at > ")
+        .bind(now)
+        .text(" OR ")
+        .text(UNSETTLED)
+        .text(") ORDER BY created_at DESC, id DESC LIMIT 1) FROM (VALUES ")
+        .rows(chunk.iter().map(|(id, person)| {
+            [
+                Value::from(id.to_string()),
+                Value::from(&person.address),
+                Value::from(&person.destination),
+                Value::from(&person.tenant),
+            ]
+        }))
+        .text(") AS people")
+        .all(connection, |row| {
+            let id: InviteId = row.parsed()?;
+            Ok(row.optional_parsed()?.map(|existing: InviteId| (id, existing)))
+        })
+        .await?;
+        live.extend(rows.into_iter().flatten());
+    }
+    Ok(live)
+}
+
+/// How many more live invites each of these providers takes that have a quota.
+pub(crate) async fn find_room(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    quotas: &Quotas,
+    providers: impl Iterator<Item = &str>,
+) -> Result<BTreeMap<String, u64>, Error> {
+    let providers: BTreeSet<&str> = providers.collect();
+    let mut room = BTreeMap::new();
+    for (provider, quota) in quotas.iter().filter(|(name, _)| providers.contains(name.as_str())) {
+        let live: Option<u64> =
+            Statement::new("SELECT count(*) FROM (SELECT 1 FROM invites WHERE ")
+                .text(LIVE)
+                .text(" AND provider = ")
+                .bind(provider)
+                .text(" AND (expires_at IS NULL OR expires_at > ")
+                .bind(now)
+                .text(" OR ")
+                .text(UNSETTLED)
+                // More than the quota is as good as the quota.
+                .text(") LIMIT ")
+                .bind(i64::try_from(*quota).unwrap_or(i64::MAX))
+                .text(") AS live")
+                .first(connection, |row| row.count())
+                .await?;
+        room.insert(provider.clone(), quota.saturating_sub(live.unwrap_or(0)));
+    }
+    Ok(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_lock_is_the_same_number_in_every_version() {
+        // FNV-1a of "a" followed by 0xff, computed by hand from its definition.
+        let a = (0x811c_9dc5_u32 ^ 0x61).wrapping_mul(0x0100_0193);
+        assert_eq!(a, 0xe40c_292c);
+        assert_eq!(number(&["a"]), (a ^ 0xff).wrapping_mul(0x0100_0193));
+        assert_ne!(number(&["ab", "c"]), number(&["a", "bc"]));
+    }
+}

@@ -1,0 +1,108 @@
+//! Which replicas there are, and which revision of the provider document each serves.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{Error, Store, statement::Statement};
+
+/// How long a replica that is not heard of counts as one.
+const KNOWN_FOR: Duration = Duration::from_secs(15);
+
+/// A process that serves this database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Its name, a new one at each start.
+    pub id: String,
+    /// The revision that it serves.
+    pub revision: i64,
+    /// Why it does not serve a newer one that there is, in one line.
+    pub refusal: Option<String>,
+    /// When it was last heard of.
+    pub seen_at: Timestamp,
+}
+
+impl Store {
+    /// Says that a replica is there and what it serves; forgets those not heard of any more. A SQLite
+    /// database has one process, so there whoever reports is the only one.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn report_replica(
+        &self,
+        id: &str,
+        revision: i64,
+        refusal: Option<&str>,
+    ) -> Result<(), Error> {
+        let (id, refusal) = (id.to_owned(), refusal.map(str::to_owned));
+        let is_only_one = !self.is_shared();
+        self.write(Vec::new(), move |tx| {
+            let (id, refusal) = (id.clone(), refusal.clone());
+            Box::pin(async move {
+                let gone = tx.now.saturating_sub(KNOWN_FOR).unwrap_or(tx.now);
+                Statement::new("DELETE FROM config_replicas WHERE replica <> ")
+                    .bind(&id)
+                    .text(" AND (seen_at < ")
+                    .bind(gone)
+                    .text(" OR 1 = ")
+                    .bind(is_only_one)
+                    .text(")")
+                    .execute(tx.connection)
+                    .await?;
+                Statement::new(
+                    "INSERT INTO config_replicas (replica, revision, refusal, seen_at) VALUES (",
+                )
+                .values([(&id).into(), revision.into(), refusal.as_deref().into(), tx.now.into()])
+                .text(
+                    ") ON CONFLICT (replica) DO UPDATE SET revision = excluded.revision, \
+                     refusal = excluded.refusal, seen_at = excluded.seen_at",
+                )
+                .execute(tx.connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The replicas that were heard of in the last 15 seconds, by their names.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn replicas(&self) -> Result<Vec<Replica>, Error> {
+        let mut connection = self.reader().await?;
+        let now = self.lease_now(&mut connection).await?;
+        Statement::new("SELECT replica, revision, refusal, seen_at FROM config_replicas")
+            .text(" WHERE seen_at >= ")
+            .bind(now.saturating_sub(KNOWN_FOR).unwrap_or(now))
+            .text(" ORDER BY replica")
+            .all(&mut connection, |row| {
+                Ok(Replica {
+                    id: row.string()?,
+                    revision: row.number()?,
+                    refusal: row.optional_string()?,
+                    seen_at: row.time()?,
+                })
+            })
+            .await
+    }
+
+    /// Forgets a replica that ends.
+    ///
+    /// # Errors
+    /// The database cannot be used; the replica is then forgotten in a while.
+    pub async fn retire_replica(&self, id: &str) -> Result<(), Error> {
+        let id = id.to_owned();
+        self.write(Vec::new(), move |tx| {
+            let id = id.clone();
+            Box::pin(async move {
+                Statement::new("DELETE FROM config_replicas WHERE replica = ")
+                    .bind(&id)
+                    .execute(tx.connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,109 @@
+//! Putting invites back in the queue, each only if nothing stands in its way by now.
+
+use std::{collections::HashMap, sync::Arc};
+
+use invite_core::InviteId;
+use jiff::Timestamp;
+
+use crate::{
+    Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
+    admission::{Person, address_locks, find_live, find_room, quota_locks},
+    change::write_states,
+    query::read_invites,
+    writer::Tx,
+};
+
+/// What became of an invite that was to be queued again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Requeued {
+    /// What was decided is written; as it is now.
+    Written(Box<InviteRecord>),
+    /// It stays as it was: this is a live invite of its tenant to the same person at the same
+    /// destination.
+    Duplicate(InviteId),
+    /// It stays as it was: its provider has as many live invites as its quota allows.
+    QuotaExceeded,
+    /// It stays as it was: it is not what it was taken for, or not there.
+    Declined,
+}
+
+struct Requeue {
+    invites: Vec<InviteRecord>,
+    quotas: Quotas,
+    decide: Box<Decide>,
+}
+
+impl Store {
+    /// Queues these invites again, in one transaction, each that `decide` is for, to whose person
+    /// there is no other live invite and for which there is room at its provider. What became of
+    /// each, in their order.
+    ///
+    /// # Errors
+    /// The database cannot be used. After [`Error::CommitUnknown`] they may be queued.
+    pub async fn requeue(
+        &self,
+        invites: Vec<InviteRecord>,
+        quotas: Quotas,
+        decide: impl Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Vec<Requeued>, Error> {
+        let people = address_locks(invites.iter().filter_map(|invite| invite.address.as_ref()));
+        let providers = invites.iter().filter_map(|invite| invite.provider.as_deref());
+        let locks = people.chain(quota_locks(providers, &quotas)).collect();
+        let requeue = Arc::new(Requeue { invites, quotas, decide: Box::new(decide) });
+        self.write(locks, move |tx| {
+            let requeue = Arc::clone(&requeue);
+            Box::pin(async move { apply(tx, &requeue).await })
+        })
+        .await
+    }
+}
+
+async fn apply(tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error> {
+    let Tx { connection, now, dialect } = tx;
+    let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
+    let found = read_invites(connection, &ids, dialect.for_update()).await?;
+    let live = find_live(connection, now, &found).await?;
+    let providers = found.iter().filter_map(|invite| invite.provider.as_deref());
+    let mut room = find_room(connection, now, &requeue.quotas, providers).await?;
+
+    let mut found = found.into_iter().peekable();
+    let mut taken: HashMap<Person, InviteId> = HashMap::new();
+    let mut states = HashMap::new();
+    let mut requeued = Vec::with_capacity(ids.len());
+    for (place, id) in ids.iter().enumerate() {
+        let Some(mut invite) = found.next_if(|invite| invite.id == *id) else {
+            requeued.push(Requeued::Declined);
+            continue;
+        };
+        let mut state = invite.state.clone();
+        if (requeue.decide)(place, &invite, &mut state, now) != Decision::Write {
+            requeued.push(Requeued::Declined);
+            continue;
+        }
+        let person = Person::of(&invite);
+        let existing = live.get(id).or(person.as_ref().and_then(|person| taken.get(person)));
+        if let Some(existing) = existing {
+            requeued.push(Requeued::Duplicate(*existing));
+            continue;
+        }
+        // One that is live already takes no more room.
+        let room = invite.provider.as_ref().and_then(|name| room.get_mut(name));
+        if let Some(room) = room.filter(|_| !invite.state.status.is_live()) {
+            if *room == 0 {
+                requeued.push(Requeued::QuotaExceeded);
+                continue;
+            }
+            *room -= 1;
+        }
+        taken.extend(person.map(|person| (person, invite.id)));
+        state.updated_at = now;
+        states.insert(invite.id, state.clone());
+        invite.state = state;
+        requeued.push(Requeued::Written(Box::new(invite)));
+    }
+    write_states(connection, &states).await?;
+    Ok(requeued)
+}

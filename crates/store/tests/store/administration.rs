@@ -1,0 +1,185 @@
+//! What administrators change, and what is kept of it: the audit, revisions made for a basis, the
+//! replicas, and what keeps a provider from being removed.
+
+use std::time::Duration;
+
+use invite_core::{KeyId, Status};
+use invite_store::{Added, ApiKey, NewAudit, Placement};
+use serde_json::json;
+
+use crate::fixture::{Db, accept, added, api, batch, item, now, on_both, queue, seconds, set};
+
+on_both!(
+    every_change_leaves_an_entry_that_names_who_made_it,
+    entries_are_listed_newest_first_page_by_page,
+    a_key_is_recorded_without_its_hash_and_its_end_once,
+    a_revision_is_refused_if_another_one_was_first,
+    of_racing_revisions_for_the_same_basis_one_is_stored,
+    replicas_say_what_they_serve_until_they_are_not_heard_of,
+    what_a_provider_has_left_to_do_is_counted,
+);
+
+fn redrive(target: &str) -> NewAudit {
+    NewAudit {
+        actor: api(),
+        action: "invites.redrive".into(),
+        target: target.into(),
+        before: None,
+        after: Some(json!({ "queued": 2 })),
+        note: None,
+    }
+}
+
+async fn every_change_leaves_an_entry_that_names_who_made_it(db: &Db) {
+    let store = db.open().await;
+    let document = "# a document\n";
+    added(store.add_revision(document, &api(), None, None).await);
+    added(store.add_revision("", &api(), Some("because"), None).await);
+    store.record_audit(redrive("provider=a")).await.unwrap();
+    let page = store.audit(None, 50).await.unwrap();
+    assert_eq!(page.next, None);
+    let [recorded, second, first] = &page.entries[..] else { panic!("{page:?}") };
+    assert_eq!(recorded.change, redrive("provider=a"));
+    assert!(now().duration_since(recorded.at).abs() < jiff::SignedDuration::from_secs(60));
+    let expected = NewAudit {
+        actor: api(),
+        action: "config.revise".into(),
+        target: "2".into(),
+        before: Some(json!({ "revision": 1 })),
+        after: Some(json!({ "revision": 2 })),
+        note: Some("because".into()),
+    };
+    assert_eq!(second.change, expected);
+    assert_eq!((&first.change.before, &*first.change.target), (&None, "1"));
+    assert!(!format!("{page:?}").contains(document), "the document itself is in its revision");
+}
+
+async fn entries_are_listed_newest_first_page_by_page(db: &Db) {
+    let store = db.open().await;
+    for n in 0..7 {
+        store.record_audit(redrive(&n.to_string())).await.unwrap();
+    }
+    let mut listed = Vec::new();
+    let mut before = None;
+    for _ in 0..3 {
+        let page = store.audit(before, 3).await.unwrap();
+        listed.extend(page.entries.into_iter().map(|entry| entry.change.target));
+        before = page.next;
+    }
+    assert_eq!((listed.concat(), before), ("6543210".to_owned(), None));
+}
+
+async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
+    let store = db.open().await;
+    let key = ApiKey {
+        id: KeyId::generate(),
+        hash: "f00d".into(),
+        name: "payroll".into(),
+        tenant: "acme".into(),
+        scopes: vec!["invites:write".into()],
+        providers: Some(vec!["summit".into()]),
+        requests_per_second: Some(2.5),
+        created_at: now(),
+        expires_at: Some(seconds(60)),
+        revoked_at: None,
+        last_used_at: None,
+    };
+    store.insert_key(&key, &api()).await.unwrap();
+    assert!(store.insert_key(&key, &api()).await.is_err(), "and leaves no entry");
+    store.revoke_key(key.id, &api()).await.unwrap();
+    store.revoke_key(key.id, &api()).await.unwrap();
+    store.revoke_key(KeyId::generate(), &api()).await.unwrap();
+    let entries = store.audit(None, 50).await.unwrap().entries;
+    let [revoked, made] = &entries[..] else { panic!("{entries:?}") };
+    assert!(!format!("{entries:?}").contains("f00d"));
+    assert_eq!((&*made.change.action, &*revoked.change.action), ("key.create", "key.revoke"));
+    assert_eq!(made.change.target, key.id.to_string());
+    assert_eq!(made.change.before, None);
+    let after = made.change.after.clone().unwrap();
+    assert_eq!(
+        after,
+        json!({ "name": "payroll", "tenant": "acme", "scopes": ["invites:write"],
+            "providers": ["summit"], "requests_per_second": 2.5, "expires_at": key.expires_at,
+            "revoked_at": null })
+    );
+    assert_eq!(revoked.change.before, Some(after));
+    assert!(revoked.change.after.as_ref().unwrap()["revoked_at"].is_string());
+}
+
+async fn a_revision_is_refused_if_another_one_was_first(db: &Db) {
+    let store = db.open().await;
+    let refused = store.add_revision("a", &api(), None, Some(1)).await.unwrap();
+    assert_eq!(refused, Added::Outdated { latest: 0 });
+    added(store.add_revision("a", &api(), None, Some(0)).await);
+    let refused = store.add_revision("b", &api(), None, Some(0)).await.unwrap();
+    assert_eq!(refused, Added::Outdated { latest: 1 });
+    assert_eq!(store.latest_revision_number().await.unwrap(), 1);
+    assert_eq!(store.audit(None, 50).await.unwrap().entries.len(), 1, "none of a refused one");
+}
+
+async fn of_racing_revisions_for_the_same_basis_one_is_stored(db: &Db) {
+    let stores = [db.open().await, db.open().await];
+    let adding = (0..10).map(|n| {
+        let store = stores[n % 2].clone();
+        async move { store.add_revision(&n.to_string(), &api(), None, Some(0)).await.unwrap() }
+    });
+    let results = futures::future::join_all(adding).await;
+    let stored = results.iter().filter(|result| matches!(result, Added::Revision(_)));
+    assert_eq!(stored.count(), 1, "{results:?}");
+}
+
+async fn replicas_say_what_they_serve_until_they_are_not_heard_of(db: &Db) {
+    let store = db.open().await;
+    store.report_replica("rep_a", 1, None).await.unwrap();
+    store.report_replica("rep_a", 2, Some("a secret is missing")).await.unwrap();
+    let one = store.replicas().await.unwrap();
+    assert_eq!((one.len(), &*one[0].id, one[0].revision), (1, "rep_a", 2));
+    assert_eq!(one[0].refusal.as_deref(), Some("a secret is missing"));
+    store.report_replica("rep_b", 2, None).await.unwrap();
+    let ids = async || {
+        let replicas = store.replicas().await.unwrap();
+        replicas.into_iter().map(|replica| replica.id).collect::<Vec<_>>()
+    };
+    if db.is_postgres() {
+        assert_eq!(ids().await, ["rep_a", "rep_b"]);
+        db.execute("UPDATE config_replicas SET seen_at = seen_at - 16000 WHERE replica = 'rep_a'")
+            .await;
+    }
+    assert_eq!(ids().await, ["rep_b"], "of SQLite there is only ever one");
+    store.retire_replica("rep_b").await.unwrap();
+    assert!(ids().await.is_empty());
+}
+
+async fn what_a_provider_has_left_to_do_is_counted(db: &Db) {
+    let store = db.open().await;
+    let ids = queue(&store, ["a@x.example", "b@x.example", "c@x.example", "d@x.example"]).await;
+    let mut other = item(0, "e@x.example");
+    if let Placement::Bound { provider, .. } = &mut other.placement {
+        "other".clone_into(provider);
+    }
+    accept(&store, batch(vec![other])).await;
+    let count = async || {
+        let wanted = ["summit".to_owned(), "elsewhere".to_owned()];
+        let counts = store.unfinished(&wanted).await.unwrap();
+        assert!(counts.keys().all(|name| name == "summit"), "{counts:?}");
+        counts.get("summit").copied().unwrap_or(0)
+    };
+    assert_eq!(count().await, 4);
+    assert!(store.unfinished(&[]).await.unwrap().is_empty());
+    for (status, has_look_ups_left, is_unfinished) in [
+        (Status::Sending, false, true),
+        (Status::AwaitingApproval, false, true),
+        (Status::Unknown, true, true),
+        (Status::Unknown, false, false),
+        (Status::Pending, false, false),
+        (Status::Failed, false, false),
+    ] {
+        set(&store, ids[0], move |state, now| {
+            state.status = status;
+            let in_a_while = now.checked_add(Duration::from_secs(60)).ok();
+            state.next_attempt_at = in_a_while.filter(|_| has_look_ups_left);
+        })
+        .await;
+        assert_eq!(count().await, 3 + u64::from(is_unfinished), "{status}");
+    }
+}

@@ -1,0 +1,192 @@
+//! What administrators do besides configuration and keys, what is recorded of it all, and who may.
+
+use invite_tests::{Answer, Client, Gateway, eventually, invites, person};
+use serde_json::{Value, json};
+
+use crate::{text, texts};
+
+const AUDIT: &str = "/v1/admin/audit";
+const TOML: &str = "application/toml";
+
+/// Every call of administration, each with a body that it takes.
+fn calls() -> [(&'static str, &'static str, Option<&'static str>); 12] {
+    [
+        ("GET", "/v1/admin/config", None),
+        ("POST", "/v1/admin/config/check", Some(TOML)),
+        ("PUT", "/v1/admin/config", Some(TOML)),
+        ("GET", "/v1/admin/config/revisions", None),
+        ("GET", "/v1/admin/config/revisions/1", None),
+        ("POST", "/v1/admin/config/revisions/1/restore", None),
+        ("POST", "/v1/admin/providers/treasury/probe", None),
+        ("POST", "/v1/admin/keys", Some("application/json")),
+        ("GET", "/v1/admin/keys", None),
+        ("DELETE", "/v1/admin/keys/key_01900000000070008000000000000000", None),
+        ("POST", "/v1/admin/redrive", None),
+        ("GET", AUDIT, None),
+    ]
+}
+
+async fn send(client: &Client, method: &str, path: &str, kind: Option<&str>) -> Answer {
+    let request = client.request(method, path);
+    match kind {
+        Some(kind) => request.header("content-type", kind).bytes("{}").send().await,
+        None => request.send().await,
+    }
+}
+
+#[tokio::test]
+async fn only_an_administrator_administers() {
+    let gateway = Gateway::start().await;
+    for (method, path, kind) in calls() {
+        let nobody = gateway.client().without_key();
+        send(&nobody, method, path, kind).await.problem(401, "unauthorized");
+        let refused = send(gateway.client(), method, path, kind).await;
+        refused.problem(403, "insufficient-scope");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_is_refused_and_another_method_not_offered() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    for (method, path, kind) in calls() {
+        let answer = send(&admin, method, &format!("{path}?nite=x"), kind).await;
+        if !path.contains("key_") {
+            assert!(answer.pointers().contains(&"?nite"), "{method} {path}: {}", answer.text);
+        }
+        let answer = send(&admin, "PATCH", path, kind).await;
+        assert!(answer.header("allow").is_some_and(|allow| allow.contains(method)), "{path}");
+        answer.problem(405, "method-not-allowed");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_probe_says_whether_the_provider_takes_the_credential() {
+    let wrong = "api_key = \"sg-wrong-key-000000\"";
+    let gateway =
+        Gateway::builder().replace("api_key = \"{SECUREGATE_API_KEY}\"", wrong).start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let probe = async |name: &str| {
+        admin.request("POST", &format!("/v1/admin/providers/{name}/probe")).send().await
+    };
+    for name in ["acme-tenancy", "treasury"] {
+        let found = probe(name).await.expect(200).body;
+        assert_eq!(found["ok"], true);
+        let shown = admin.get(&format!("/v1/providers/{name}")).await.expect(200).body;
+        assert_eq!(shown["last_probe"]["detail"], found["detail"]);
+    }
+    probe("berlin-summit").await.problem(502, "provider-credentials");
+    probe("nothing").await.problem(404, "not-found");
+    gateway.simulators.break_down("turnkey", json!({ "kind": "latency", "delay": "9s" })).await;
+    probe("treasury").await.problem(504, "provider-timeout");
+    assert!(gateway.simulators.effects("turnkey").await.is_empty());
+    gateway.finish().await;
+}
+
+async fn entries(admin: &Client) -> Vec<Value> {
+    admin.get(AUDIT).await.expect(200).list("entries")
+}
+
+#[tokio::test]
+async fn every_change_is_recorded_with_who_made_it_and_what_there_was() {
+    let gateway = Gateway::start().await;
+    let first = gateway.caller("admin", &[]).await;
+    let body = json!({ "name": "Grace", "scopes": ["admin"] });
+    let made = first.post("/v1/admin/keys", &body).await.expect(201).body;
+    let admin = gateway.client().with_key(text(&made, "key"));
+    let grace = format!("{} (Grace)", text(&made, "id"));
+    let before = entries(&admin).await.len();
+
+    let document = admin.get("/v1/admin/config").await.expect(200).text;
+    let next = document.replacen("event-456", "event-789", 1);
+    let put = admin.request("PUT", "/v1/admin/config?note=moved").header("if-match", "\"1\"");
+    put.header("content-type", TOML).bytes(next).send().await.expect(200);
+    admin.request("POST", "/v1/admin/config/revisions/1/restore").send().await.expect(200);
+    let body = json!({ "name": "leaver", "scopes": ["invites:read"] });
+    let leaver = admin.post("/v1/admin/keys", &body).await.expect(201).body;
+    let path = format!("/v1/admin/keys/{}", text(&leaver, "id"));
+    admin.delete(&path).await.expect(200);
+    admin.delete(&path).await.expect(200);
+    admin.request("POST", "/v1/admin/redrive?dry_run=true").send().await.expect(200);
+    let redrive = "/v1/admin/redrive?provider=treasury&email=ada@example.org";
+    admin.request("POST", redrive).send().await.expect(200);
+
+    let all = entries(&admin).await;
+    let made_here = &all[..all.len() - before];
+    let expected =
+        ["invites.redrive", "key.revoke", "key.create", "config.revise", "config.revise"];
+    assert_eq!(texts(made_here, "action"), expected, "newest first, and no dry run");
+    assert!(texts(made_here, "actor").iter().all(|actor| *actor == grace), "{made_here:?}");
+    let [redriven, revoked, created, restored, revised] = made_here else { unreachable!() };
+    assert_eq!(text(redriven, "target"), "provider=treasury&email=…");
+    assert_eq!(redriven["after"], json!({ "matched": 0, "queued": 0, "duplicates": 0, "left": 0 }));
+    assert_eq!(text(revoked, "target"), text(&leaver, "id"));
+    assert_eq!(
+        (&revoked["before"]["revoked_at"], &created["before"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(revoked["after"]["revoked_at"].is_string(), "{revoked}");
+    assert_eq!((text(revised, "source"), text(restored, "source")), ("api", "restore"));
+    assert_eq!((text(revised, "note"), text(revised, "target")), ("moved", "2"));
+    assert_eq!(
+        (&revised["before"], &revised["after"]),
+        (&json!({ "revision": 1 }), &json!({ "revision": 2 }))
+    );
+
+    let recorded = serde_json::to_string(&all).unwrap();
+    for secret in [text(&made, "key"), text(&leaver, "key"), &first.key(), "ada@example.org"] {
+        assert!(!recorded.contains(secret), "{recorded}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_record_is_read_in_pages() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    for number in 0..3 {
+        let body = json!({ "name": format!("key {number}"), "scopes": ["invites:read"] });
+        admin.post("/v1/admin/keys", &body).await.expect(201);
+    }
+    let all = entries(&admin).await;
+    let mut read = Vec::new();
+    let mut path = format!("{AUDIT}?limit=2");
+    while !path.is_empty() {
+        let page = admin.get(&path).await.expect(200);
+        read.extend(page.list("entries"));
+        let next = page.body["next_cursor"].as_str();
+        path = next.map_or_else(String::new, |at| format!("{AUDIT}?limit=2&cursor={at}"));
+    }
+    assert_eq!(read, all);
+    assert_eq!(admin.get(&format!("{AUDIT}?cursor=x")).await.expect(422).pointers(), ["?cursor"]);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn failed_invites_are_queued_again_and_that_is_recorded() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    gateway
+        .simulators
+        .break_down(
+            "rkvst",
+            json!({ "operation": "create", "kind": "status_before", "status": 400 }),
+        )
+        .await;
+    let failed = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
+    assert_eq!(text(&failed, "status"), "failed");
+    gateway.simulators.recover("rkvst").await;
+    let path = "/v1/admin/redrive?provider=acme-tenancy";
+    let done = admin.request("POST", path).send().await.expect(200).body;
+    assert_eq!(done["queued"], 1);
+    gateway.client().read_once(&failed, &["pending"]).await;
+    let newest = eventually("the change is recorded", async || {
+        let newest = entries(&admin).await.remove(0);
+        (text(&newest, "action") == "invites.redrive").then_some(newest)
+    })
+    .await;
+    assert_eq!(newest["after"], json!({ "matched": 1, "queued": 1, "duplicates": 0, "left": 0 }));
+    gateway.finish().await;
+}

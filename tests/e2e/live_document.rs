@@ -1,0 +1,243 @@
+//! The provider document while the gateway runs: its file, SIGHUP, starts after a change, and the
+//! command that a deployment calls. What the API does with it is in `admin_configuration`.
+
+use std::fs;
+
+use invite_tests::{Client, Database, Gateway, eventually, invites, person, terminate};
+use serde_json::{Value, json};
+
+use crate::text;
+
+const DOCUMENT: &str = "providers.toml";
+const PATH: &str = "/v1/admin/config";
+
+fn read(gateway: &Gateway) -> String {
+    fs::read_to_string(gateway.binary.path(DOCUMENT)).unwrap()
+}
+
+/// The file with one text of it replaced, which has to be there.
+fn edit(gateway: &Gateway, from: &str, to: &str) {
+    let document = read(gateway);
+    assert!(document.contains(from), "{document}");
+    gateway.binary.write(DOCUMENT, &document.replacen(from, to, 1));
+}
+
+/// What is said of the configuration once it is as wanted.
+async fn until(client: &Client, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, async || {
+        let said = client.get("/v1/providers").await.expect(200).body["configuration"].clone();
+        is(&said).then_some(said)
+    })
+    .await
+}
+
+async fn until_live(client: &Client, revision: i64) -> Value {
+    until(client, "the revision is live", |said| said["live"] == revision).await
+}
+
+/// Puts the live document in force with more behind it, as the console does.
+async fn change_elsewhere(admin: &Client, more: &str) -> i64 {
+    let live = admin.get(PATH).await.expect(200);
+    let changed = format!("{}{more}", live.text);
+    let request = admin.request("PUT", PATH).bytes(changed);
+    let request = request.header("content-type", "application/toml");
+    let answer = request.header("if-match", live.header("etag").unwrap()).send().await.expect(200);
+    answer.body["revision"].as_i64().unwrap()
+}
+
+/// The first error of the document that was refused last.
+fn error(said: &Value) -> &Value {
+    let findings = said["last_refusal"]["findings"].as_array();
+    let mut errors = findings.into_iter().flatten().filter(|it| it["severity"] == "error");
+    errors.next().unwrap_or(&Value::Null)
+}
+
+fn refusal(said: &Value) -> (&str, &str) {
+    (text(&said["last_refusal"], "source"), text(error(said), "code"))
+}
+
+#[tokio::test]
+async fn an_edited_file_goes_live_and_a_broken_one_leaves_what_was() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    edit(&gateway, "kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
+    let said = until_live(client, 2).await;
+    assert_eq!(said["file"], json!({ "path": "providers.toml", "differs": false }));
+    let provider = client.get("/v1/providers/acme-tenancy").await.expect(200).body;
+    assert_eq!((text(&provider, "state"), &provider["config_revision"]), ("disabled", &json!(2)));
+    let good = read(&gateway);
+
+    edit(&gateway, "event_id", "evnt_id");
+    let said = until(client, "it is refused", |said| !said["last_refusal"].is_null()).await;
+    assert_eq!(refusal(&said), ("file", "unknown-member"));
+    assert_eq!(text(error(&said), "suggestion"), "event_id");
+    assert_eq!((&said["live"], &said["file"]["differs"]), (&json!(2), &json!(true)));
+    client.invite(&invites("berlin-summit", [person(1)])).await;
+
+    gateway.binary.write(DOCUMENT, "");
+    until(client, "it is empty", |said| refusal(said).1 == "empty-document").await;
+    fs::remove_file(gateway.binary.path(DOCUMENT)).unwrap();
+    until(client, "it is gone", |said| refusal(said).1 == "unreadable").await;
+
+    gateway.binary.write(DOCUMENT, &good);
+    until(client, "it is good again", |said| said["last_refusal"].is_null()).await;
+    edit(&gateway, "enabled = false", "enabled = true");
+    until_live(client, 3).await;
+    client.invite(&invites("acme-tenancy", [person(2)])).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn sighup_has_a_refused_file_looked_at_again() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    edit(&gateway, "api_key = \"", "# \"");
+    edit(&gateway, "kind = \"securegate\"", "kind = \"securegate\"\napi_key = { file = \"key\" }");
+    let said = until(client, "it is refused", |said| !said["last_refusal"].is_null()).await;
+    assert_eq!(refusal(&said), ("file", "secret-unresolved"));
+    gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
+    gateway.hang_up();
+    until_live(client, 2).await;
+    client.invite(&invites("berlin-summit", [person(1)])).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_change_made_elsewhere_survives_a_restart_and_an_edited_file_is_noticed_at_the_next() {
+    let mut gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    assert_eq!(change_elsewhere(&admin, "# elsewhere\n").await, 2);
+    assert!(gateway.stop().await.success());
+    gateway.start_again().await;
+    let said = until_live(&admin, 2).await;
+    assert_eq!(said["file"]["differs"], true);
+    assert!(admin.get(PATH).await.expect(200).text.ends_with("# elsewhere\n"));
+
+    assert!(gateway.stop().await.success());
+    edit(&gateway, "kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
+    gateway.start_again().await;
+    let said = until_live(&admin, 3).await;
+    assert_eq!(said["file"]["differs"], false);
+
+    assert!(gateway.stop().await.success());
+    edit(&gateway, "enabled = false", "enabled = \"no\"");
+    gateway.start_again().await;
+    let said = until_live(&admin, 3).await;
+    assert_eq!(refusal(&said), ("file", "wrong-type"));
+    assert!(gateway.log().contains("the last good configuration, revision 3, is served"));
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_provider_stays_while_it_has_work_whatever_the_file_says() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    gateway.simulators.break_down("turnkey", json!({ "kind": "rate_limited" })).await;
+    let request = client.request("POST", "/v1/invites").json(&invites("treasury", [person(1)]));
+    let waiting = request.header("prefer", "respond-async").send().await.expect(202).invites();
+    let before = read(&gateway);
+    let (others, _) = before.split_once("[providers.treasury]").unwrap();
+    gateway.binary.write(DOCUMENT, others);
+    let said = until(client, "it is refused", |said| !said["last_refusal"].is_null()).await;
+    assert_eq!(refusal(&said), ("file", "has-work"));
+    let detail = text(error(&said), "detail").to_owned();
+    assert!(detail.contains("`treasury`") && detail.contains(" 1 of its invites"), "{detail}");
+    gateway.simulators.recover("turnkey").await;
+    client.read_once(&waiting[0], &["pending"]).await;
+    gateway.hang_up();
+    until_live(client, 2).await;
+    client.get("/v1/providers/treasury").await.expect(404);
+    let metrics = client.get("/metrics").await.expect(200).text;
+    let shown = metrics.lines().filter(|line| line.starts_with("invite_lane_state{"));
+    let treasury = shown.filter(|line| line.contains("\"treasury\"") && !line.ends_with(" 0"));
+    assert_eq!(treasury.collect::<Vec<_>>(), Vec::<&str>::new());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn replicas_converge_on_the_newest_revision_and_say_which_they_serve() {
+    let gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let (mut process, url) = gateway.start_replica().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let other = Client::connect(&url, &admin.key()).await;
+    assert_eq!(change_elsewhere(&other, "# one\n").await, 2, "neither start made a second one");
+    until_live(&admin, 2).await;
+    let all = eventually("both say so", async || {
+        let provider = admin.get("/v1/providers/treasury").await.expect(200).body;
+        let replicas = provider["replicas"].as_array().unwrap().clone();
+        (replicas.len() == 2 && replicas.iter().all(|it| it["config_revision"] == 2))
+            .then_some(replicas)
+    })
+    .await;
+    assert!(all.iter().all(|replica| replica["refusal"].is_null()), "{all:?}");
+    let batch = admin.invite(&invites("treasury", [person(1)])).await;
+    let attempts = format!("/v1/invites/{}/attempts", text(&batch[0], "id"));
+    let attempts = admin.get(&attempts).await.expect(200).list("attempts");
+    assert!(attempts.iter().all(|attempt| attempt["config_revision"] == 2), "{attempts:?}");
+
+    edit(&gateway, "kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
+    gateway.hang_up();
+    eventually("it is told why not", async || {
+        gateway.log().contains("SIGHUP changes nothing").then_some(())
+    })
+    .await;
+    assert_eq!(change_elsewhere(&admin, "# two\n").await, 3, "the file changed nothing");
+    until_live(&other, 3).await;
+    assert!(terminate(&mut process).await.success());
+    let provider = admin.get("/v1/providers/treasury").await.expect(200).body;
+    assert_eq!(provider["replicas"].as_array().unwrap().len(), 1, "{provider}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_deployment_applies_a_document_from_the_command_line() {
+    let mut gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let url = gateway.url();
+    let document = read(&gateway).replace("kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
+    gateway.binary.write("next.toml", &document);
+    gateway.binary.write("broken.toml", &document.replace("event_id", "evnt_id"));
+    let apply = ["config", "apply", "next.toml", "--note", "off & away", "--url", &url];
+
+    let output = gateway.command(&apply).await;
+    assert_eq!(output.status.code(), Some(2), "no key");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("INVITE_GATEWAY_KEY"));
+    gateway.binary.set_variable("INVITE_GATEWAY_KEY", &admin.key());
+    gateway.binary.set_variable("WRONG_KEY", "igk_wrong");
+
+    let output = gateway.command(&[&apply[..], &["--key-env", "WRONG_KEY"]].concat()).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("401"));
+    let output = gateway.command(&["config", "apply", "broken.toml", "--url", &url]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let line = document.lines().position(|line| line.starts_with("event_id")).unwrap() + 1;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with(&format!("broken.toml: line {line}, column 1: error at ")), "{said}");
+
+    let output = gateway.command(&apply).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("\n+enabled = false\n"), "{said}");
+    assert!(said.ends_with("next.toml: live as revision 2\n"), "{said}");
+    until_live(&admin, 2).await;
+    let revisions = admin.get("/v1/admin/config/revisions").await.expect(200).list("revisions");
+    assert_eq!((text(&revisions[0], "note"), text(&revisions[0], "source")), ("off & away", "api"));
+    let output = gateway.command(&apply).await;
+    assert!(output.status.success());
+    assert_eq!(until_live(&admin, 2).await["live"], 2, "the same again is no other revision");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_made_on_the_command_line_may_have_a_limit_of_its_own() {
+    let gateway = Gateway::start().await;
+    let client = gateway.caller("providers:read", &["--requests-per-second", "2.5"]).await;
+    let answer = client.get("/v1/providers").await.expect(200);
+    assert!(answer.header("ratelimit-policy").is_some(), "{:?}", answer.headers);
+    let create = ["keys", "create", "--name", "x", "--scopes", "admin", "--requests-per-second"];
+    let output = gateway.command(&[&create[..], &["0"]].concat()).await;
+    assert_eq!(output.status.code(), Some(2));
+    let admin = gateway.caller("admin", &[]).await;
+    let entries = admin.get("/v1/admin/audit").await.expect(200).list("entries");
+    assert!(entries.iter().any(|entry| text(entry, "actor") == "command line"), "{entries:?}");
+    gateway.finish().await;
+}
