@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use invite_tests::{PATIENCE, eventually};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::common::log::LoggingPrefsLogLevel;
@@ -143,7 +144,7 @@ impl Browser {
         let script = "const [field, text] = arguments; field.focus(); field.value = text; \
                       field.dispatchEvent(new Event('input', { bubbles: true })); \
                       field.dispatchEvent(new Event('change', { bubbles: true }));";
-        let field = serde_json::to_value(&field).unwrap();
+        let field = field.to_json().unwrap();
         self.driver.execute(script, vec![field, json!(text)]).await.unwrap();
     }
 
@@ -187,7 +188,7 @@ impl Browser {
 
     /// Closes it, and fails if the page complained or asked anybody but its own host. A status of
     /// 400 and above is a complaint, unless the test expects that one.
-    pub async fn close(mut self, expected: &[u16]) {
+    pub async fn close(self, expected: &[u16]) {
         let own = self.own.clone();
         let complaints: Vec<String> = self
             .driver
@@ -210,8 +211,18 @@ impl Browser {
             .filter(|url| !url.starts_with(&format!("{own}/")) && !is_of_the_browser(url))
             .collect();
         assert!(strange.is_empty(), "other hosts were asked: {strange:?}");
-        self.driver.clone().quit().await.unwrap();
-        self.process.kill().await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    /// Ends the driver and the browser that it started, also when a test has failed.
+    fn drop(&mut self) {
+        // It would wait for a driver that is gone.
+        let _ = self.driver.clone().leak();
+        if let Some(id) = self.process.id() {
+            let group = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -254,7 +265,7 @@ fn axe() -> PathBuf {
 /// ChromeDriver on a port of its own choice.
 async fn start_driver() -> (Child, u16) {
     let mut command = Command::new("chromedriver");
-    command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut process =
         command.spawn().expect("chromedriver is missing: run tests/run, which installs it");
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -75,7 +75,9 @@ async fn document(browser: &Browser) -> String {
 
 #[tokio::test]
 async fn a_turnkey_provider_is_added_to_an_empty_document_by_following_the_findings() {
-    let gateway = Gateway::builder().document("# Nothing yet.\n").start().await;
+    // The lease is as by default, and so fits the default time-out.
+    let gateway = Gateway::builder().document("# Nothing yet.\n").setting("delivery.lease", "60s");
+    let gateway = gateway.start().await;
     let admin = gateway.caller("admin", &[]).await;
     let mut browser = sign_in("beginning", &gateway, &admin, "configuration").await;
     browser.reads("The document is empty").await;

@@ -239,8 +239,10 @@ fn next(url: &str, key: &str, simulated: &[(&str, String)]) -> String {
         "\nThe gateway serves on until Ctrl-C:\n  \
          API        {url}/v1/invites\n  \
          docs       {url}/docs\n  \
+         console    {url}/console (sign in with the key below)\n  \
          metrics    {url}/metrics\n\n\
          What the simulators hold:\n{}\n\
+         The key, which may do everything here:\n  {key}\n\n\
          Try it:\n  \
          curl -s {url}/v1/invites -H 'Authorization: Bearer {key}' \\\n    \
          -H 'Content-Type: application/json' \\\n    \

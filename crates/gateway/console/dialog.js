@@ -23,7 +23,10 @@ export function ask({ title, text, fields = [], submit, danger = false, run, can
         done = await attempt(trouble, () => run(new FormData(form), event));
         go.disabled = false;
         if (done) dialog.close();
-        else trouble.scrollIntoView({ block: "nearest" });
+        else {
+          trouble.scrollIntoView({ block: "nearest" });
+          go.focus({ preventScroll: true });
+        }
       },
     },
     h("h2", { id: "dialog-title" }, title),
@@ -52,9 +55,10 @@ export function show(title, content, { close = "Close" } = {}) {
 
 function open(content, label, closed) {
   const dialog = h("dialog", { "aria-labelledby": label }, content);
-  // The element that opened it has the focus again when it closes; the browser sees to that.
   dialog.addEventListener("close", () => {
     dialog.remove();
+    // The browser gives the focus back to what opened it, which what was done may have replaced.
+    if (document.activeElement === document.body) document.querySelector("main h1")?.focus({ preventScroll: true });
     closed();
   });
   document.body.append(dialog);

@@ -26,29 +26,31 @@ export async function open({ root, argument: id, signal }) {
   put(head, h("h1", { tabindex: "-1" }, id));
   let capabilities;
   let seen = "";
+  let turns = 0;
+  let isSettled = false;
   const draw = async () => {
     const invite = await get(path, {}, signal);
     capabilities ??= await capabilitiesOf(invite, signal);
     put(trouble);
+    isSettled = !UNSETTLED.includes(invite.status);
     // Only what changed is drawn again: a reader may have opened or selected something.
     const now = JSON.stringify(invite);
-    if (now === seen) return invite;
+    if (now === seen) return;
     const { attempts } = await get(`${path}/attempts`, {}, signal);
     const isFirst = seen === "";
     seen = now;
     drawHead(head, invite, isFirst);
+    const hadFocus = doable.contains(document.activeElement);
     put(doable, actions(invite, capabilities, draw));
+    if (hadFocus) (doable.querySelector("button") ?? head.querySelector("h1")).focus({ preventScroll: true });
     put(body, invite.error ? reasonView(invite.error, invite.status === "failed" ? "bad" : "warn") : null, details(invite));
     put(timeline, h("h2", { id: "timeline" }, "Calls"), callsOf(invite, attempts));
-    return invite;
   };
   // What is settled changes rarely; what is under way is followed.
-  let turns = 0;
-  let isSettled = false;
   await poll(async () => {
     if (isSettled && ++turns % 5) return;
     try {
-      isSettled = !UNSETTLED.includes((await draw()).status);
+      await draw();
     } catch (error) {
       if (signal.aborted) return;
       put(trouble, problemView(error));

@@ -4,8 +4,8 @@ import { code, h, prose } from "./dom.js";
 import { ago } from "./time.js";
 
 const REFUSED = {
-  file: "The file was changed and refused", api: "A document was to be applied and was refused",
-  restore: "A revision was to be restored and was refused", store: "A revision cannot be served here",
+  file: "The file was changed and refused", api: "A document sent through the API was refused",
+  restore: "A revision that was to be restored was refused", store: "A revision cannot be served here",
 };
 
 /** Notices from the `configuration` member of the list of providers. */
