@@ -190,3 +190,37 @@ async fn failed_invites_are_queued_again_and_that_is_recorded() {
     assert_eq!(newest["after"], json!({ "matched": 1, "queued": 1, "duplicates": 0, "left": 0 }));
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn what_an_administrator_does_to_an_invite_by_hand_is_recorded_and_what_others_do_is_not() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let refuse = json!({ "operation": "create", "kind": "status_before", "status": 400 });
+    gateway.simulators.break_down("rkvst", refuse).await;
+    let failed = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
+    gateway.simulators.recover("rkvst").await;
+    let set = gateway.client().invite(&invites("berlin-summit", [person(2)])).await.remove(0);
+    let path = |invite: &Value| format!("/v1/invites/{}", text(invite, "id"));
+    let before = entries(&admin).await.len();
+
+    let status = |status: &str| json!({ "status": status });
+    gateway.client().patch(&path(&set), &status("sent")).await.expect(200);
+    admin.patch(&path(&set), &status("accepted")).await.expect(200);
+    let retry = format!("{}/retry", path(&failed));
+    admin.post(&retry, &json!({ "accept_duplicate_risk": true })).await.expect(200);
+    gateway.client().read_once(&failed, &["pending"]).await;
+    let revoked = admin.delete(&format!("{}?force=true", path(&failed))).await.expect(200).body;
+
+    let all = entries(&admin).await;
+    let made_here = &all[..all.len() - before];
+    assert_eq!(texts(made_here, "action"), ["invite.revoke", "invite.retry", "invite.status"]);
+    let [revoke, retried, changed] = made_here else { unreachable!() };
+    let ids = [text(&failed, "id"), text(&failed, "id"), text(&set, "id")];
+    assert_eq!(texts(made_here, "target"), ids);
+    assert_eq!((&changed["before"], &changed["after"]), (&status("sent"), &status("accepted")));
+    assert_eq!(retried["before"], status("failed"));
+    let queued = json!({ "status": "queued", "accept_duplicate_risk": true });
+    assert_eq!(retried["after"], queued);
+    assert_eq!(revoke["after"], json!({ "status": text(&revoked, "status"), "force": true }));
+    gateway.finish().await;
+}

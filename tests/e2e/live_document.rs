@@ -129,6 +129,48 @@ async fn a_change_made_elsewhere_survives_a_restart_and_an_edited_file_is_notice
 }
 
 #[tokio::test]
+async fn a_start_at_which_the_newest_revision_does_not_pass_serves_the_one_before() {
+    let mut gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
+    let live = admin.get(PATH).await.expect(200).text;
+    let (start, rest) = live.split_once("api_key = ").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    let put = async |text: &str, basis: &str| {
+        let request = admin.request("PUT", PATH).bytes(text.to_owned());
+        let request = request.header("content-type", "application/toml");
+        request.header("if-match", basis).send().await
+    };
+    put(&format!("{start}api_key = {{ file = \"key\" }}\n{rest}"), "\"1\"").await.expect(200);
+    assert!(gateway.stop().await.success());
+    fs::remove_file(gateway.binary.path("key")).unwrap();
+    gateway.start_again().await;
+    let said = until_live(&admin, 1).await;
+    assert_eq!(refusal(&said), ("store", "secret-unresolved"));
+    gateway.client().invite(&invites("berlin-summit", [person(1)])).await;
+
+    let outdated = put(&format!("{live}# more\n"), "\"1\"").await;
+    assert!(outdated.text.contains("revision 2 does not pass here"), "{}", outdated.text);
+    outdated.problem(412, "precondition-failed");
+    put(&format!("{live}# more\n"), "\"2\"").await.expect(200);
+    assert_eq!(until_live(&admin, 3).await["last_refusal"], Value::Null);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_shared_store_is_not_seeded_from_a_file_that_is_not_there() {
+    let gateway = Gateway::builder().database(Database::Postgres);
+    let gateway = gateway.setting("providers.file", "no.toml").start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    assert!(admin.get("/v1/admin/config/revisions").await.expect(200).list("revisions").is_empty());
+    let live = admin.get(PATH).await.expect(200);
+    assert_eq!((&*live.text, live.header("etag")), ("", Some("\"0\"")));
+    assert_eq!(change_elsewhere(&admin, &read(&gateway)).await, 1);
+    gateway.client().invite(&invites("berlin-summit", [person(1)])).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_provider_stays_while_it_has_work_whatever_the_file_says() {
     let gateway = Gateway::start().await;
     let client = gateway.client();

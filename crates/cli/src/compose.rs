@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use invite_config::{Configuration, Finding, Gate, Live, Rules, Severity};
 use invite_core::{Clock, ProviderKind, SystemClock};
-use invite_delivery::{Engine, LiveDocument, ReviseError, Revised};
+use invite_delivery::{Engine, LiveDocument, ReviseError};
 use invite_store::Store;
 
 use crate::{failure::Failure, settings::Settings};
@@ -57,73 +57,77 @@ fn refused(origin: &str, findings: &[Finding]) -> Failure {
     Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
 }
 
-/// The document to start with. The newest revision stays in force, wherever it was made, unless the
-/// file differs from the last revision that came from a file: then it becomes the next one. One that
-/// does not pass leaves the last good one in force. With PostgreSQL the file only seeds an empty
-/// store.
+/// The document to start with. The newest revision that passes stays in force, wherever it was made,
+/// unless the file differs from the last revision that came from a file: then it becomes the next
+/// one. One that does not pass leaves the last good one in force. With PostgreSQL the file only seeds
+/// an empty store.
 pub async fn document(
     settings: &Settings,
     gate: Arc<Gate>,
     store: &Store,
 ) -> Result<LiveDocument, Failure> {
     let path = &settings.providers.file;
-    let latest = store.latest_revision().await.map_err(Failure::store)?;
-    let takes_file = latest.is_none() || !store.is_shared();
-    let (number, good) = match latest {
-        Some(latest) => (latest.revision, stored(&gate, latest)),
-        None => (0, Err(Failure::wrong("there is no provider document"))),
-    };
-    let (first, failure) = match good {
-        Ok(good) => (good, None),
-        Err(failure) => (empty(&gate)?.with_revision(number), Some(failure)),
-    };
-    let document = LiveDocument::new(store.clone(), gate, Live::new(first), clock());
-    if !takes_file {
-        return failure.map_or(Ok(document), Err);
-    }
-    let taken = match read_document(path) {
-        Ok(None) if number > 0 => Ok(None),
-        Ok(Some(text)) => take(&document, path, &text).await,
-        Ok(None) => {
-            tracing::warn!(
-                providers.file = %path.display(),
-                "there is no provider document, so the gateway starts without providers"
-            );
-            take(&document, path, "").await
+    let nothing = Live::new(empty(&gate)?);
+    let document = LiveDocument::new(store.clone(), gate, nothing, clock());
+    document.resume().await.map_err(Failure::store)?;
+    let is_new = store.latest_revision_number().await.map_err(Failure::store)? == 0;
+    let taken = if store.is_shared() && !is_new {
+        Ok(())
+    } else {
+        match read_document(path) {
+            Ok(Some(text)) => take(&document, path, &text).await,
+            Ok(None) if !is_new => Ok(()),
+            Ok(None) => {
+                tracing::warn!(
+                    providers.file = %path.display(),
+                    "there is no provider document, so the gateway starts without providers"
+                );
+                // What is shared is not this machine's to fill with nothing.
+                if store.is_shared() {
+                    return Ok(document);
+                }
+                take(&document, path, "").await
+            }
+            Err(unreadable) => Err(unreadable),
         }
-        Err(unreadable) => Err(unreadable),
     };
-    match (taken, failure) {
-        (Ok(Some(_)), _) | (Ok(None), None) => Ok(document),
-        (Ok(None), Some(failure)) => Err(failure),
-        (Err(refused), None) => {
+    let number = document.live().current().revision();
+    match taken {
+        Ok(()) if number > 0 => Ok(document),
+        Ok(()) => Err(unserved(&document)),
+        Err(refused) if number > 0 => {
             tracing::error!("the last good configuration, revision {number}, is served: {refused}");
             Ok(document)
         }
-        (Err(refused), Some(_)) => Err(refused),
+        Err(refused) => Err(refused),
     }
 }
 
 /// Takes the file as the document to start with.
-async fn take(
-    document: &LiveDocument,
-    path: &Path,
-    text: &str,
-) -> Result<Option<Revised>, Failure> {
-    let taken = document.take_file(path, text).await.map_err(|error| match error {
-        ReviseError::Refused(review) => refused(&path.display().to_string(), &review.findings),
-        ReviseError::Store(error) => Failure::store(error),
-        error @ ReviseError::Conflict { .. } => Failure::failed(error.to_string()),
-    })?;
+async fn take(document: &LiveDocument, path: &Path, text: &str) -> Result<(), Failure> {
+    let taken = match document.take_file(path, text).await {
+        Ok(taken) => taken,
+        // Another replica seeded the store first.
+        Err(ReviseError::Conflict { .. }) => None,
+        Err(ReviseError::Refused(review)) => {
+            return Err(refused(&path.display().to_string(), &review.findings));
+        }
+        Err(ReviseError::Store(error)) => return Err(Failure::store(error)),
+    };
     for finding in taken.iter().flat_map(|revised| &revised.findings) {
         tracing::warn!(document = %path.display(), "{finding}");
     }
-    Ok(taken)
+    Ok(())
 }
 
-fn stored(gate: &Gate, revision: invite_store::Revision) -> Result<Configuration, Failure> {
-    let origin = format!("the stored configuration revision {}", revision.revision);
-    Ok(check(gate, &origin, &revision.document)?.with_revision(revision.revision))
+/// Nothing that is stored can be served.
+fn unserved(document: &LiveDocument) -> Failure {
+    let Some(refusal) = document.status().last_refusal else {
+        return Failure::wrong("there is no provider document");
+    };
+    let revision = refusal.revision.unwrap_or_default();
+    let origin = format!("the stored configuration revision {revision}");
+    refused(&origin, &refusal.findings)
 }
 
 /// What is in force before anything is.

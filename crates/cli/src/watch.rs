@@ -62,14 +62,16 @@ impl DocumentWatch {
 
     async fn look(&mut self, engine: &Engine, is_told: bool) {
         let found = read(&self.path).await;
-        if !is_told {
-            if self.seen.as_ref() == Some(&found) {
-                return;
+        if !is_told && self.seen.as_ref() == Some(&found) {
+            return;
+        }
+        tokio::time::sleep(STILL).await;
+        if read(&self.path).await != found {
+            if is_told {
+                // Whatever it becomes, it is to be looked into.
+                self.seen = None;
             }
-            tokio::time::sleep(STILL).await;
-            if read(&self.path).await != found {
-                return;
-            }
+            return;
         }
         self.seen = Some(found.clone());
         let taken = match &found {

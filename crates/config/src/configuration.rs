@@ -10,8 +10,8 @@ use invite_core::{Address, Fault, InviteProvider, Limits, ProviderKind, schema::
 use serde_json::Value;
 
 use crate::{
-    Finding, SecretChange, Severity, document::Document, routes::Route, schema::settings_of,
-    secret::SecretFile,
+    Accounts, Finding, SecretChange, Severity, document::Document, routes::Route,
+    schema::settings_of, secret::SecretFile,
 };
 
 /// A configured provider, as one document has it.
@@ -106,10 +106,11 @@ impl Configuration {
     /// settings are what they were keeps its adapter, and with it the tokens it holds, the counters
     /// of its credential and the secrets that are read again. Others are new.
     pub fn adopting(mut self, live: &Self) -> Self {
+        let (accounts, before) = (self.accounts(), live.accounts());
         for provider in &mut self.providers {
             let Some(kept) = live.provider(&provider.name) else { continue };
             let provider = Arc::make_mut(provider);
-            if is_same_account(&self.document, &live.document, provider) {
+            if accounts.share(&before, &provider.name) {
                 provider.account_since = kept.account_since;
             }
             if !is_same_adapter(&self.document, &live.document, &provider.name) {
@@ -124,13 +125,10 @@ impl Configuration {
         self
     }
 
-    /// The providers that `next` does not have any more: those that are gone, and those that are
-    /// another account there.
-    pub fn removed_by(&self, next: &Self) -> Vec<String> {
-        let is_kept =
-            |provider: &&Arc<Provider>| is_same_account(&self.document, &next.document, provider);
-        let removed = self.providers.iter().filter(|provider| !is_kept(provider));
-        removed.map(|provider| provider.name.clone()).collect()
+    /// Which account each provider is.
+    pub fn accounts(&self) -> Accounts {
+        let kinds: Vec<_> = self.providers.iter().map(|provider| provider.kind.clone()).collect();
+        Accounts::of(&self.document, &kinds)
     }
 
     /// The providers that are not what they are in `live` in every respect, added ones and removed
@@ -247,15 +245,6 @@ fn is_same_adapter(a: &Value, b: &Value, name: &str) -> bool {
     };
     let (a, b) = (built_from(a), built_from(b));
     a.is_some() && a == b
-}
-
-/// Whether a provider's name stands for the same account in two documents, and in both.
-fn is_same_account(a: &Value, b: &Value, provider: &Provider) -> bool {
-    let (Some(a), Some(b)) = (part_of(a, &provider.name), part_of(b, &provider.name)) else {
-        return false;
-    };
-    let own = provider.kind.account_settings().iter().copied();
-    own.chain(["kind"]).all(|setting| a.get(setting) == b.get(setting))
 }
 
 impl fmt::Debug for Configuration {
@@ -415,6 +404,10 @@ mod tests {
         (provider.revision, provider.adapter_since, provider.account_since)
     }
 
+    fn removed(live: &Configuration, next: &Configuration) -> Vec<String> {
+        live.accounts().removed_by(&next.accounts())
+    }
+
     fn shares_adapter(a: &Configuration, b: &Configuration, name: &str) -> bool {
         let adapter = |it: &Configuration| it.provider(name).unwrap().adapter.clone();
         Arc::ptr_eq(&adapter(a), &adapter(b))
@@ -429,7 +422,7 @@ mod tests {
         let bob = next.provider("bob").unwrap();
         assert_eq!((bob.enabled, bob.limits.max_in_flight), (false, 1));
         assert_eq!(next.changed_since(&live), ["bob"]);
-        assert!(live.removed_by(&next).is_empty());
+        assert!(removed(&live, &next).is_empty());
     }
 
     #[test]
@@ -438,27 +431,27 @@ mod tests {
         assert!(!shares_adapter(&live, &next, "ada") && shares_adapter(&live, &next, "bob"));
         assert_eq!((since(&next, "ada"), since(&next, "bob")), ((2, 2, 1), (2, 1, 1)));
         assert_eq!(next.changed_since(&live), ["ada"]);
-        assert!(live.removed_by(&next).is_empty());
+        assert!(removed(&live, &next).is_empty());
     }
 
     #[test]
     fn another_account_under_the_same_name_counts_as_removed() {
         let (live, next) = successor("loft = \"a\"", "loft = \"z\"");
         assert_eq!(since(&next, "ada"), (2, 2, 2));
-        assert_eq!(live.removed_by(&next), ["ada"]);
+        assert_eq!(removed(&live, &next), ["ada"]);
         let without = successor("loft = \"a\"", "").1;
-        assert_eq!(live.removed_by(&without), ["ada"]);
-        assert_eq!(without.removed_by(&live), ["ada"], "and to name it where it was not");
+        assert_eq!(removed(&live, &without), ["ada"]);
+        assert_eq!(removed(&without, &live), ["ada"], "and to name it where it was not");
     }
 
     #[test]
     fn providers_that_are_gone_or_added_are_named() {
         let (live, next) = successor("ada", "eve");
-        assert_eq!(live.removed_by(&next), ["ada"]);
+        assert_eq!(removed(&live, &next), ["ada"]);
         assert_eq!(next.changed_since(&live), ["eve", "ada"]);
         assert_eq!(since(&next, "eve"), (2, 2, 2));
         let none = passed("").adopting(&live).with_revision(3);
-        assert_eq!(live.removed_by(&none), ["ada", "bob"]);
+        assert_eq!(removed(&live, &none), ["ada", "bob"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    Configuration, Environment, Finding, Provider, Severity, base_url,
+    Accounts, Configuration, Environment, Finding, Provider, Severity, base_url,
     document::{Document, sorted},
     limits::LimitsPart,
     process_environment,
@@ -110,6 +110,13 @@ impl Gate {
             Configuration::new(text, document.value().clone(), providers, routes, files)
         });
         Checked { findings, configuration }
+    }
+
+    /// Which account each provider of a document is, whether the document passes or not; none if it
+    /// cannot even be parsed.
+    pub fn accounts(&self, text: &str) -> Accounts {
+        let document = Document::parse(text);
+        Accounts::of(document.as_ref().map_or(&Value::Null, Document::value), &self.kinds)
     }
 
     /// Builds one provider; none if something is wrong that the report then says.

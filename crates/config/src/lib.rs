@@ -6,6 +6,7 @@
 //! own settings (`config/gateway.toml`) are not here but in the command line, and what is particular
 //! to a kind of provider is in that provider's crate.
 
+mod accounts;
 mod base_url;
 mod configuration;
 mod diff;
@@ -20,6 +21,7 @@ mod routes;
 mod schema;
 mod secret;
 
+pub use accounts::Accounts;
 pub use configuration::{Configuration, Provider, RouteError};
 pub use diff::diff;
 pub use finding::{Finding, Severity};

@@ -75,7 +75,9 @@ impl Call {
                     return Ok(());
                 }
                 // Somebody withdrew one of them, or one came into doubt elsewhere: gather again.
-                Changed::Aborted | Changed::ProviderRefTaken { .. } => return Ok(()),
+                Changed::Aborted
+                | Changed::PersonInDoubt { .. }
+                | Changed::ProviderRefTaken { .. } => return Ok(()),
             }
         }
     }
@@ -193,10 +195,11 @@ pub(crate) async fn record(
     context: &CallContext,
 ) {
     let mut settlements = judged.settlements.clone();
-    let mut crowded = false;
+    let mut crowded = BTreeSet::new();
     let mut pause = Duration::from_millis(50);
     loop {
-        let change = record_change(engine, claimed, judged, context, settlements.clone(), crowded);
+        let (settled, failing) = (settlements.clone(), crowded.clone());
+        let change = record_change(engine, claimed, judged, context, settled, failing);
         match engine.store.change(change).await {
             Ok(Changed::ProviderRefTaken { invite }) => {
                 let place = claimed.invites.iter().position(|record| record.id == invite);
@@ -210,11 +213,8 @@ pub(crate) async fn record(
                 tell_of_second_effects(provider.unwrap_or_default(), &claimed.invites, &after);
                 break;
             }
-            // One of them would return to doubt while another invite to the same person is in doubt.
-            Ok(Changed::Aborted) if !crowded => {
-                crowded = true;
-                continue;
-            }
+            // It would return to doubt while another invite to the same person is in doubt.
+            Ok(Changed::PersonInDoubt { invite }) if crowded.insert(invite) => continue,
             Ok(other) => {
                 tracing::error!(attempt.id = %claimed.attempt, ?other, "an attempt's outcome was not recorded");
                 break;
@@ -268,7 +268,7 @@ fn record_change(
     judged: &Judged,
     context: &CallContext,
     settlements: Vec<Settlement>,
-    crowded: bool,
+    crowded: BTreeSet<InviteId>,
 ) -> Change {
     let attempt = claimed.attempt;
     let exchange = context.exchanges().pop();
@@ -287,7 +287,7 @@ fn record_change(
             claimed.invites.iter().map(|invite| invite.id).collect(),
             move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {
                 let decision = transition::settle(state, attempt, &settlements[i], now);
-                match crowded {
+                match crowded.contains(&invite.id) {
                     true => transition::keep_out_of_doubt(&invite.state, state, decision),
                     false => decision,
                 }

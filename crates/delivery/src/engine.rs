@@ -164,9 +164,10 @@ impl Engine {
         origin: Origin,
         expected: Option<i64>,
     ) -> Result<Revised, ReviseError> {
-        let revised = self.0.document.revise(text, origin, expected).await?;
+        let revised = self.0.document.revise(text, origin, expected).await;
+        // Also without it: what another replica had put in force may have been taken first.
         self.0.follow_document();
-        Ok(revised)
+        revised
     }
 
     /// Takes what the file holds; see [`LiveDocument::take_file`].
@@ -174,9 +175,9 @@ impl Engine {
     /// # Errors
     /// See [`ReviseError`].
     pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
-        let revised = self.0.document.take_file(path, text).await?;
+        let taken = self.0.document.take_file(path, text).await;
         self.0.follow_document();
-        Ok(revised)
+        taken
     }
 
     /// There is nothing to take in the file; see [`LiveDocument::miss_file`].
@@ -187,6 +188,11 @@ impl Engine {
     /// Which document is in force, and what was in the way of others.
     pub fn configuration_status(&self) -> ConfigurationStatus {
         self.0.document.status()
+    }
+
+    /// Why this replica does not serve the newest revision, in one line, if it does not.
+    pub fn lag(&self) -> Option<String> {
+        self.0.document.lag()
     }
 
     /// Stores a batch durably and wakes the lanes of its providers.

@@ -52,6 +52,13 @@ pub fn sender_lost() -> Value {
     own("outcome-unknown", Outcome::Unknown, detail.to_owned())
 }
 
+/// The provider took a call to work on it, and what became of that is not heard of.
+pub fn not_heard_of() -> Value {
+    let detail = "the provider took the call to work on it and does not say what came of that; \
+                  whether it took effect is not known";
+    own("outcome-unknown", Outcome::Unknown, detail.to_owned())
+}
+
 /// The provider works on a call that seemed to have had no effect.
 pub fn still_working() -> Value {
     let detail = "the provider is still working on an earlier call for it; whether that takes effect \

@@ -15,20 +15,40 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call, Claimed},
-    judge, reconcile, transition,
+    fault, judge, reconcile, recovery,
+    transition::{self, LOOK_FOR},
 };
 
 const FIRST: Duration = Duration::from_millis(500);
+/// How long a call is followed that nothing is heard of: the lane pauses, or the provider refuses to
+/// say, or does not show it.
+const UNHEARD: Duration = Duration::from_secs(10 * 60);
 
-/// Asks until every invite of the call is settled, or shutdown begins.
+/// What one look at a call showed.
+enum Looked {
+    /// What became of it.
+    Settled(Vec<Result<Observed, ProviderError>>, CallContext),
+    /// The provider is still working on it.
+    Working,
+    /// Nothing.
+    Nothing,
+}
+
+/// Asks until every invite of the call is settled, or shutdown begins. A call that nothing is heard of
+/// for long, or that takes a day, is left to look-ups.
 pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: PreparedCall) {
     let mut pause = FIRST;
+    let began = Instant::now();
+    let mut heard = began;
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = call.engine.stopping.cancelled() => return,
         }
         pause = next_pause(pause, call.engine.settings.lease);
+        if heard.elapsed() >= UNHEARD || began.elapsed() >= LOOK_FOR {
+            return let_go(call, &claimed).await;
+        }
         match renew(call, &mut claimed).await {
             Ok(true) => {}
             Ok(false) => return,
@@ -38,12 +58,23 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
             }
         }
         crash_point("follow-after-renewal");
+        let now = call.engine.clock.now();
+        if call.lane.with_state(|state| state.wait(now, 0)).is_some() {
+            continue;
+        }
         let looked = tokio::select! {
             looked = look(call, &claimed, &prepared) => looked,
             // Questions may be left unanswered.
             () = call.engine.stopping.cancelled() => return,
         };
-        let Some((reply, context)) = looked else { continue };
+        let (reply, context) = match looked {
+            Looked::Settled(reply, context) => (reply, context),
+            Looked::Working => {
+                heard = Instant::now();
+                continue;
+            }
+            Looked::Nothing => continue,
+        };
         let reply = as_one(reply);
         let now = call.engine.clock.now();
         let judged = judge::judge(&call.provider, &call.lane, &claimed, &reply, now);
@@ -51,6 +82,16 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         call.lane.wake.notify_one();
         call.lane.doubt.notify_one();
         return;
+    }
+}
+
+/// Whether it took effect is not known: look-ups find it out, for as long as they do.
+async fn let_go(call: &Call, claimed: &Claimed) {
+    let (attempt, error) = (claimed.attempt, fault::not_heard_of());
+    tracing::warn!(attempt.id = %attempt, "a call that its provider works on is no longer followed");
+    let lost = recovery::lose_sender(&call.engine, Some(attempt), &claimed.invites, error).await;
+    if let Err(error) = lost {
+        tracing::error!(attempt.id = %attempt, %error, "cannot leave a followed call to look-ups; that is done when its lease is over");
     }
 }
 
@@ -79,19 +120,15 @@ fn next_pause(pause: Duration, lease: Duration) -> Duration {
     (pause * 2).min(lease / 3)
 }
 
-/// Looks once; `None` while the provider is still working, or could not be asked.
-async fn look(
-    call: &Call,
-    claimed: &Claimed,
-    prepared: &PreparedCall,
-) -> Option<(Vec<Result<Observed, ProviderError>>, CallContext)> {
+/// Looks once.
+async fn look(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Looked {
     let doubt = Doubt {
         call: prepared.clone(),
         recipients: claimed.recipients.clone(),
         // No later than their first attempts.
         first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
         started_at: call.engine.clock.now(),
-        data: claimed.invites.first()?.state.provider_data.clone(),
+        data: claimed.invites.first().map(|i| i.state.provider_data.clone()).unwrap_or_default(),
     };
     let lookup = Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] };
     let (engine, lane) = (&call.engine, &call.lane);
@@ -113,19 +150,27 @@ async fn look(
     if let Err(error) = heeded {
         tracing::error!(provider.name = lane.name, %error, "cannot read the store");
     }
-    let seen = seen
-        .inspect_err(|error| {
+    match seen {
+        Ok(seen) => read(seen.into_iter().next().unwrap_or_default(), context),
+        Err(error) => {
             tracing::warn!(provider.name = lane.name, %error, "cannot follow a call");
-        })
-        .ok()?;
-    let sightings = seen.into_iter().next()?;
-    let settled = |sighting: &Sighting| {
-        sighting.exact.first().is_some_and(|seen| seen.status != Status::Sending)
-    };
-    sightings.iter().all(settled).then(|| {
-        let seen = sightings.into_iter().filter_map(|s| s.exact.into_iter().next());
-        (seen.map(conclude).collect(), context)
-    })
+            Looked::Nothing
+        }
+    }
+}
+
+/// What is shown of the call's invites.
+fn read(sightings: Vec<Sighting>, context: CallContext) -> Looked {
+    let n = sightings.len();
+    let seen: Vec<Observed> =
+        sightings.into_iter().filter_map(|sighting| sighting.exact.into_iter().next()).collect();
+    if seen.is_empty() || seen.len() < n {
+        Looked::Nothing
+    } else if seen.iter().any(|seen| seen.status == Status::Sending) {
+        Looked::Working
+    } else {
+        Looked::Settled(seen.into_iter().map(conclude).collect(), context)
+    }
 }
 
 /// A refusal of all of them is one of the call: those that it names are at fault, or any of them may

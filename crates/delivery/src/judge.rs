@@ -1,7 +1,7 @@
 //! What a create call's reply means: the table of docs/delivery.md, for each invite, for the lane and
 //! for the record. Nothing is stored here.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
@@ -64,6 +64,7 @@ fn judge_items(
     results: &[Result<Observed, ProviderError>],
 ) -> Judged {
     let mut error = None;
+    let shared = shared_refusals(results);
     let again =
         |i: usize| Settlement::Again { at: None, group: claimed.invites[i].state.group_id.clone() };
     let settle = |i: usize| match results.get(i) {
@@ -75,7 +76,10 @@ fn judge_items(
                 Outcome::Rejected => match blame(provider, refused, i, claimed.invites.len()) {
                     Verdict::Faultless => again(i),
                     Verdict::AtFault(fault) => Settlement::Failed(fault),
-                    _ => Settlement::Failed(fault),
+                    _ => match shared.get(&i) {
+                        Some(group) => Settlement::Again { at: None, group: group.clone() },
+                        None => Settlement::Failed(fault),
+                    },
                 },
                 Outcome::NotSent | Outcome::Throttled => again(i),
                 Outcome::Unknown => Settlement::Unknown(fault),
@@ -98,6 +102,26 @@ fn judge_items(
         (false, false) => Outcome::Rejected.as_str(),
     };
     Judged { settlements, outcome, error, event: Event::Success }
+}
+
+/// The places of several that one refusal shares without naming any, each with the group of its
+/// half: one of them may be at fault for all.
+fn shared_refusals(results: &[Result<Observed, ProviderError>]) -> BTreeMap<usize, Option<String>> {
+    let unnamed = |result: &Result<_, ProviderError>| {
+        result.as_ref().err().is_some_and(|error| {
+            error.outcome == Outcome::Rejected
+                && error.cause != Cause::Quota
+                && !names_items(error, results.len())
+        })
+    };
+    let mut shared = BTreeMap::new();
+    for (i, result) in results.iter().enumerate().filter(|(_, result)| unnamed(result)) {
+        let places: Vec<_> = (0..results.len()).filter(|j| results[*j] == *result).collect();
+        if places.len() > 1 && places[0] == i {
+            shared.extend(places.iter().copied().zip(halves(places.len())));
+        }
+    }
+    shared
 }
 
 /// `proven`: this credential has created something under this revision, so a refusal of rights is
@@ -129,6 +153,10 @@ fn judge_refusal(
             // A lane that goes on needs each invite to wait by itself.
             let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
             (keep_group(now + wait), event)
+        }
+        // Our own rate budget, and nobody's wish.
+        (Outcome::Throttled, _) if error.http_status.is_none() && error.retry_after.is_none() => {
+            (keep_group(now + provider.limits.retry.first), Event::Unasked)
         }
         (Outcome::Throttled, _) => {
             let wait = error.retry_after.unwrap_or_default().min(provider.limits.retry.max);

@@ -98,9 +98,18 @@ impl Lane {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Sets the count right.
-    pub fn set_queued(&self, queued: u64) {
-        self.queued.store(queued, Ordering::Relaxed);
+    /// About how many invites wait here.
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Sets the count, which was `before`, right by one read since: what changed meanwhile stays.
+    pub fn correct_queued(&self, before: u64, read: u64) {
+        if read >= before {
+            self.queued.fetch_add(read - before, Ordering::Relaxed);
+        } else {
+            self.queue_shrank(usize::try_from(before - read).unwrap_or(usize::MAX));
+        }
     }
 
     /// Counts so many more, if then no more than `most` wait.
@@ -264,9 +273,9 @@ async fn step(
         return Ok(Some(idle));
     }
     lane.creates_wait.send_replace(true);
-    tokio::select! {
-        () = lane.take_token(&provider.limits) => {}
-        () = engine.stopping.cancelled() => return Ok(None),
+    let is_live = || engine.live.current().revision() == document.revision();
+    if !wait_for_token(engine, lane, &provider.limits, is_live).await {
+        return Ok(None);
     }
     // A call under way may have ended badly while this one waited its turn.
     if let Some(wait) = lane.with_state(|state| state.wait(engine.clock.now(), lane.in_flight())) {
@@ -277,10 +286,33 @@ async fn step(
         // Due, but all of it waits for an invite in doubt: look again when something changes.
         return Ok(Some(idle.min(Duration::from_secs(1))));
     }
+    if !is_live() {
+        // What was gathered may have been accepted for another document than this one.
+        return Ok(None);
+    }
     let slot = lane.take_slot();
     let call = attempt::Call { engine: engine.clone(), lane: lane.clone(), provider };
     call.claim_and_send(group, document.revision(), epoch, slot).await?;
     Ok(None)
+}
+
+/// Waits for the rate budget; false if first shutdown begins or another document goes live.
+async fn wait_for_token(
+    engine: &Inner,
+    lane: &Lane,
+    limits: &Limits,
+    is_live: impl Fn() -> bool,
+) -> bool {
+    let token = lane.take_token(limits);
+    tokio::pin!(token);
+    while is_live() {
+        tokio::select! {
+            () = &mut token => return is_live(),
+            () = lane.wake.notified() => {}
+            () = engine.stopping.cancelled() => break,
+        }
+    }
+    false
 }
 
 /// The time from one moment to another; none if that is past.
@@ -371,6 +403,18 @@ mod tests {
     use invite_core::ManualClock;
 
     use super::*;
+
+    #[test]
+    fn a_count_that_is_set_right_keeps_what_was_reserved_meanwhile() {
+        for (before, read, after) in [(5, 3, 4), (5, 5, 6), (5, 9, 10), (0, 2, 3)] {
+            let lane = Lane::new("fake");
+            lane.queue_grew(before);
+            let known = lane.queued();
+            assert!(lane.reserve(1, 100));
+            lane.correct_queued(known, read);
+            assert_eq!(lane.queued(), after);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_can_wait_lets_creates_pass_but_not_for_ever() {

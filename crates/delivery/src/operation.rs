@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, InviteId, Observed, ProviderError, Remote, Status,
+    AttemptId, Cause, InviteId, Observed, Outcome, ProviderError, Remote, Status,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt};
+use invite_store::{
+    AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt,
+};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -35,12 +37,18 @@ pub enum OperationError {
         /// The present status.
         status: Status,
     },
-    /// Only failed invites are retried; unknown ones at a person's risk.
+    /// Only failed invites are retried; those that may have taken effect at a person's risk.
     #[error("the invite is {status}, and only a failed one can be retried")]
     NotRetryable {
         /// The present status.
         status: Status,
     },
+    /// It failed while nobody knew whether it took effect.
+    #[error(
+        "the invite is failed, but may exist at the provider (see its error); look there, then retry \
+         with accept_duplicate_risk"
+    )]
+    Risky,
     /// It was refused before it was bound to a provider, so there is nothing to send.
     #[error("the invite was refused as invalid; post a corrected one")]
     NeverBound,
@@ -92,6 +100,9 @@ pub enum OperationError {
     Store(#[from] invite_store::Error),
 }
 
+/// Takes back what was recorded before a call.
+type Undo = fn(&mut InviteState) -> Decision;
+
 pub(crate) type Result<T, E = OperationError> = std::result::Result<T, E>;
 
 impl Engine {
@@ -125,7 +136,7 @@ impl Engine {
         let provider = self.provider_of(&invite)?;
         let remote = remote(&invite, self.index_in_call(&invite).await?)?;
         take_token(&self.0.lane(&provider.name), &provider, patience).await?;
-        self.operate(&invite, &provider, "get", transition::observe, async |context| {
+        self.operate(&invite, &provider, "get", transition::observe, None, async |context| {
             provider.adapter.get(context, &remote).await
         })
         .await
@@ -176,6 +187,7 @@ impl Engine {
             &provider,
             "update_status",
             transition::override_status,
+            None,
             async |context| provider.adapter.update_status(context, &remote, to).await,
         )
         .await
@@ -205,10 +217,13 @@ impl Engine {
             return Err(OperationError::PairingUnproven);
         }
         take_token(&self.0.lane(&provider.name), &provider, PATIENCE).await?;
+        let is_first = !invite.state.revoke_sent;
+        let forget: Undo = transition::forget_withdrawal;
+        let forget = is_first.then_some(forget);
         let invite = self.decide(&invite, |state, _| transition::expect_withdrawal(state)).await?;
         let remote = remote(&invite, self.index_in_call(&invite).await?)?;
         let invite = self
-            .operate(&invite, &provider, "revoke", transition::observe, async |context| {
+            .operate(&invite, &provider, "revoke", transition::observe, forget, async |context| {
                 provider.adapter.revoke(context, &remote, force).await
             })
             .await?;
@@ -233,10 +248,13 @@ impl Engine {
         provider.filter(same).ok_or_else(gone)
     }
 
-    /// The invite's place in the call that created it.
+    /// The invite's place in the call that created it: the one whose bytes the provider showed, else
+    /// the last.
     async fn index_in_call(&self, invite: &InviteRecord) -> Result<usize> {
         let creates = self.0.store.creates(invite.id).await?;
-        Ok(creates.last().map_or(0, |attempt| attempt.position))
+        let shown = creates.iter().find(|attempt| is_shown(invite, attempt));
+        let attempt = shown.or(creates.last());
+        Ok(attempt.map_or(0, |attempt| attempt.position))
     }
 
     /// Changes one invite without a call.
@@ -269,13 +287,14 @@ impl Engine {
     }
 
     /// Makes one call about one invite, for which a rate token was taken, as an attempt of its own, and
-    /// applies what it showed.
+    /// applies what it showed, or what is to be `undone` where it was not made or was refused.
     async fn operate(
         &self,
         invite: &InviteRecord,
         provider: &Arc<Provider>,
         operation: &'static str,
         apply: fn(&mut InviteState, &Observed, Timestamp) -> Decision,
+        undo: Option<Undo>,
         call: impl AsyncFnOnce(&CallContext) -> Result<Observed, ProviderError>,
     ) -> Result<InviteRecord> {
         let lane = self.0.lane(&provider.name);
@@ -288,26 +307,24 @@ impl Engine {
         lane.ease(&context, &provider.limits.retry, self.0.clock.now());
         let exchange = context.exchanges().pop().unwrap_or_default();
         let error = result.as_ref().err();
-        let (begin, end) = ended(self, provider, operation, started_at, error, exchange);
+        let undo = undo.filter(|_| error.is_some_and(|error| error.outcome != Outcome::Unknown));
+        let attempt = ended(self, provider, operation, started_at, error, exchange);
         let seen = result.as_ref().ok().cloned();
-        let change = Change {
-            begin: Some(begin),
-            end: Some(end),
-            ..Change::of(
-                vec![invite.id],
-                move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-                    match &seen {
-                        // A status that the invite does not admit any more is kept on the attempt.
-                        Some(seen) => match apply(state, seen, now) {
-                            Decision::Abort => Decision::Keep,
-                            decision => decision,
-                        },
-                        None => Decision::Keep,
-                    }
-                },
-            )
+        let decide = move |state: &mut InviteState, now| match (&seen, undo) {
+            // A status that the invite does not admit any more is kept on the attempt.
+            (Some(seen), _) => match apply(state, seen, now) {
+                Decision::Abort => Decision::Keep,
+                decision => decision,
+            },
+            (None, Some(undo)) => undo(state),
+            (None, None) => Decision::Keep,
         };
-        let changed = self.0.store.change(change).await?;
+        let mut changed = self.0.store.change(conclude(invite, attempt.clone(), decide)).await?;
+        if let Changed::ProviderRefTaken { .. } = changed {
+            // What it showed is another invite's; the next question comes after the others'.
+            let later = conclude(invite, attempt, transition::ask_later);
+            changed = self.0.store.change(later).await?;
+        }
         reconcile::heed(&self.0, &lane, provider, result.as_ref().err()).await?;
         result.map_err(|error| provider_error(provider, error))?;
         match changed {
@@ -315,6 +332,23 @@ impl Engine {
             _ => self.find(invite.id).await,
         }
     }
+}
+
+/// Ends the attempt of one call about one invite.
+fn conclude(
+    invite: &InviteRecord,
+    (begin, end): (NewAttempt, AttemptEnd),
+    decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
+) -> Change {
+    let decide = move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now);
+    Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], decide) }
+}
+
+/// Whether the bytes of this call are those that the provider showed as what created the invite.
+pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
+    let shown = invite.state.provider_data.get("fingerprint").and_then(|shown| shown.as_str());
+    let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
+    shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
 }
 
 /// The attempt of one call about one invite, which has ended.

@@ -9,12 +9,16 @@ mod case;
 mod search;
 mod second_effects;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, Destination, Doubt, Outcome, PreparedCall, ProviderError,
+    AttemptId, Cause, Destination, Doubt, InviteId, Outcome, PreparedCall, ProviderError,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
@@ -289,9 +293,9 @@ async fn record(
     case: &Case,
     mut answer: Answer,
 ) -> Result<(), invite_store::Error> {
-    let mut crowded = false;
+    let mut crowded = BTreeSet::new();
     loop {
-        let change = record_change(engine, provider, revision, case, &answer, crowded);
+        let change = record_change(engine, provider, revision, case, &answer, crowded.clone());
         match engine.store.change(change).await? {
             // Another invite came to hold it since the look-up: it is not this one's.
             Changed::ProviderRefTaken { invite } => {
@@ -304,8 +308,8 @@ async fn record(
                 attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
                 break;
             }
-            // One of them would return to doubt while another invite to the same person is in doubt.
-            Changed::Aborted if !crowded => crowded = true,
+            // It would return to doubt while another invite to the same person is in doubt.
+            Changed::PersonInDoubt { invite } if crowded.insert(invite) => {}
             other => {
                 tracing::error!(attempt.id = %case.attempt, ?other, "what a look-up learnt was not recorded");
                 break;
@@ -324,7 +328,7 @@ fn record_change(
     revision: i64,
     case: &Case,
     answer: &Answer,
-    crowded: bool,
+    crowded: BTreeSet<InviteId>,
 ) -> Change {
     let id = AttemptId::generate();
     let exchange = answer.exchange.clone().unwrap_or_default();
@@ -361,7 +365,7 @@ fn record_change(
                 let began = now.saturating_sub(started.elapsed()).unwrap_or(now);
                 let lookup = Lookup { began, ..lookups[i].clone() };
                 let decision = transition::look(state, &lookup, &verdicts[i], now);
-                match crowded {
+                match crowded.contains(&invite.id) {
                     true => transition::keep_out_of_doubt(&invite.state, state, decision),
                     false => decision,
                 }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use invite_core::{AttemptId, Outcome, Status};
 use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{LaneState, engine::Inner, fault, lane, transition};
 
@@ -52,17 +53,18 @@ pub(crate) async fn recover(engine: &Arc<Inner>, all: bool) -> Result<(), invite
                 invites = invites.len(),
                 "the sender of these invites is gone: whether its call took effect is not known"
             );
-            lose_sender(engine, holder, &invites).await?;
+            lose_sender(engine, holder, &invites, fault::sender_lost()).await?;
         }
     }
 }
 
-async fn lose_sender(
+/// Makes what an attempt holds `unknown` for this reason.
+pub(crate) async fn lose_sender(
     engine: &Arc<Inner>,
     holder: Option<AttemptId>,
     invites: &[InviteRecord],
+    error: Value,
 ) -> Result<(), invite_store::Error> {
-    let error = fault::sender_lost();
     let end = holder.map(|id| AttemptEnd {
         id,
         finished_at: engine.clock.now(),
@@ -107,13 +109,21 @@ async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
 
 /// Sets the lanes' counts of waiting invites right, and shows every lane in the metrics.
 pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
+    let document = engine.live.current();
+    let counted: Vec<_> = document
+        .providers()
+        .map(|provider| {
+            let lane = engine.lane(&provider.name);
+            let before = lane.queued();
+            (provider, lane, before)
+        })
+        .collect();
     let counts = engine.store.provider_counts().await?;
     let now = engine.clock.now();
-    for provider in engine.live.current().providers() {
-        let lane = engine.lane(&provider.name);
+    for (provider, lane, before) in counted {
         let by_status = counts.get(&provider.name);
         let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);
-        lane.set_queued(count(Status::Queued));
+        lane.correct_queued(before, count(Status::Queued));
         let state = lane.with_state(|state| state.describe(provider.enabled, now).0);
         for shown in LaneState::ALL {
             metrics::gauge!("invite_lane_state", "provider" => provider.name.clone(),

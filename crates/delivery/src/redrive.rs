@@ -28,13 +28,13 @@ pub struct Redriven {
     /// Left alone: the person has a live invite there by now.
     pub duplicates: u64,
     /// Left alone: their provider is no longer configured or its backlog or quota is full, or they
-    /// are not `failed` any more, or known to exist there.
+    /// are not `failed` any more, or known to exist there, or may exist there.
     pub left: u64,
 }
 
 impl Engine {
-    /// Puts a failed invite back in the queue; an unknown one if the risk of a second effect is
-    /// accepted.
+    /// Puts a failed invite back in the queue; an unknown one, or one that may have taken effect, if
+    /// the risk of a second effect is accepted.
     ///
     /// # Errors
     /// See [`OperationError`].
@@ -45,6 +45,9 @@ impl Engine {
         }
         let status = invite.status_at(self.0.clock.now()).0;
         match status {
+            Status::Failed if transition::is_risky(&invite.state) && !accept_duplicate_risk => {
+                return Err(OperationError::Risky);
+            }
             Status::Failed => {}
             Status::Unknown if accept_duplicate_risk => {}
             Status::Queued | Status::Sending | Status::Unknown => {
@@ -209,8 +212,9 @@ impl Trial {
             let person = (&invite.tenant, &invite.destination, &invite.address);
             let person = BuildHasherDefault::<DefaultHasher>::default().hash_one(person);
             let room = invite.provider.as_ref().and_then(|name| self.room.get_mut(name));
-            let Some(room) = room.filter(|room| **room > 0 && invite.state.provider_ref.is_none())
-            else {
+            let is_sent =
+                invite.state.provider_ref.is_none() && !transition::is_risky(&invite.state);
+            let Some(room) = room.filter(|room| **room > 0 && is_sent) else {
                 redriven.left += 1;
                 continue;
             };

@@ -4,6 +4,7 @@
 //! What a document must be like is the gate's to say (invite-config); what depends on the one in
 //! force, and on the work that its providers have, is added here.
 
+mod resume;
 mod review;
 
 use std::{
@@ -154,7 +155,9 @@ impl LiveDocument {
     /// The database cannot be used.
     pub async fn review(&self, text: &str, probe: bool) -> Result<Review, invite_store::Error> {
         let checked = self.check(text).await;
-        let mut review = Review::of(text, checked, &self.live.current(), &self.store).await?;
+        let live = self.live.current();
+        let before = self.accounts(&live).await?;
+        let mut review = Review::of(text, checked, &live, &before, &self.store).await?;
         if probe && review.passes() {
             review.probe().await;
         }
@@ -210,7 +213,8 @@ impl LiveDocument {
                 let (findings, diff, changed) = (checked.findings, String::new(), Vec::new());
                 return Ok(Revised { revision: newest, findings, diff, changed });
             }
-            let mut review = Review::of(text, checked, &live, &self.store).await?;
+            let before = self.accounts(&live).await?;
+            let mut review = Review::of(text, checked, &live, &before, &self.store).await?;
             if !review.passes() {
                 return Err(ReviseError::Refused(Box::new(review)));
             }
@@ -227,10 +231,11 @@ impl LiveDocument {
     }
 
     /// Takes what the file holds, if that is not what it held when it was last taken: then whatever
-    /// was put in force since, by whomever, stays. `None` if there is nothing to take.
+    /// was put in force since, by whomever, stays. `None` if there is nothing to take. A store that
+    /// replicas share takes a file only while it is empty.
     ///
     /// # Errors
-    /// See [`ReviseError`]. An empty file is refused while there are providers: somebody may be
+    /// See [`ReviseError`]; `Conflict` if a shared store is not empty. An empty file is refused while there are providers: somebody may be
     /// writing it.
     pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
         if !self.store.is_shared() {
@@ -240,8 +245,8 @@ impl LiveDocument {
             self.notes().refusals.remove(FILE);
             return Ok(None);
         }
-        let live = self.live.current();
-        if text.trim().is_empty() && live.providers().next().is_some() {
+        let is_empty = text.trim().is_empty();
+        if is_empty && !self.accounts(&self.live.current()).await?.is_empty() {
             let detail = "the file is empty; to remove every provider, leave a comment in it";
             let fault = Fault::new("", "empty-document", detail);
             let review = Review::refused(Finding::unplaced(Severity::Error, fault));
@@ -249,7 +254,8 @@ impl LiveDocument {
             return Err(ReviseError::Refused(Box::new(review)));
         }
         let origin = Origin { source: FILE, actor: FILE.to_owned(), note: None };
-        self.revise(text, origin, None).await.map(Some)
+        let expected = self.store.is_shared().then_some(0);
+        self.revise(text, origin, expected).await.map(Some)
     }
 
     /// The file cannot be read, for this reason: the document in force stays.
@@ -287,13 +293,11 @@ impl LiveDocument {
             return Ok(false);
         }
         let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None };
-        let removed = live.removed_by(&configuration);
+        let removed = live.accounts().removed_by(&configuration.accounts());
         let next = configuration.adopting(&live);
         self.swap(next.with_revision(newest.revision), &origin);
-        {
-            let mut notes = self.notes();
-            notes.refused = None;
-            notes.refusals.remove(STORE);
+        for finding in findings {
+            tracing::warn!(config.revision = newest.revision, "{finding}");
         }
         // Accepted here after the other replica saw that there were none.
         for (name, invites) in self.store.unfinished(&removed).await? {
@@ -325,7 +329,7 @@ impl LiveDocument {
     }
 
     /// Why this replica does not serve the newest revision, in one line, if it does not.
-    pub(crate) fn lag(&self) -> Option<String> {
+    pub fn lag(&self) -> Option<String> {
         let notes = self.notes();
         let refusal = notes.refusals.get(STORE)?;
         let revision = refusal.revision.unwrap_or_default();
@@ -352,6 +356,12 @@ impl LiveDocument {
             providers.changed = changed.join(","),
             "another provider document is live"
         );
+        let mut notes = self.notes();
+        // It may be newer than what could not be served here, whoever brought it.
+        if notes.refused.is_some_and(|(refused, _)| refused <= configuration.revision()) {
+            notes.refused = None;
+            notes.refusals.remove(STORE);
+        }
         self.live.swap(configuration);
     }
 

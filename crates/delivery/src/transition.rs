@@ -5,7 +5,7 @@
 
 mod lookup;
 
-use invite_core::{AttemptId, Observed, Status, StatusSource};
+use invite_core::{AttemptId, Observed, Outcome, Status, StatusSource};
 use invite_store::{Decision, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -77,6 +77,13 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
         Settlement::Exists(observed) if observed.status == Status::Sending => {
             describe(state, observed, now);
             return Decision::Write;
+        }
+        // An earlier call's effect is known, and this one's is none yet: what becomes of it later is
+        // found by looking for second effects.
+        Settlement::Exists(observed)
+            if observed.provider_ref.is_none() && state.provider_ref.is_some() =>
+        {
+            return stand_for_known_effect(state, now);
         }
         Settlement::Exists(observed) => {
             let known = state.provider_ref.as_ref();
@@ -284,6 +291,12 @@ pub fn expect_withdrawal(state: &mut InviteState) -> Decision {
     Decision::Write
 }
 
+/// That call was not made, or was refused: should the invite be gone later, this is not why.
+pub fn forget_withdrawal(state: &mut InviteState) -> Decision {
+    state.revoke_sent = false;
+    Decision::Write
+}
+
 /// The provider was asked and did not say: the others come first now.
 pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
     state.checked_at = Some(now);
@@ -329,11 +342,19 @@ pub fn decide_unknown(state: &mut InviteState, to: Status, error: Option<Value>)
     Decision::Write
 }
 
-/// Puts a failed invite back in the queue; an unknown one too, if a person accepted the risk of a
-/// second effect. One of which an effect is known is not sent again: it stands for that.
+/// Whether sending a failed invite again risks a second effect: it failed while nobody knew whether
+/// its call took effect, and none is known since.
+pub fn is_risky(state: &InviteState) -> bool {
+    let outcome = state.error.as_ref().and_then(|error| error["outcome"].as_str());
+    outcome == Some(Outcome::Unknown.as_str()) && state.provider_ref.is_none()
+}
+
+/// Puts a failed invite back in the queue; an unknown one, or one that may have taken effect, only
+/// if a person accepted the risk of a second effect. One of which an effect is known is not sent
+/// again: it stands for that.
 pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timestamp) -> Decision {
     let allowed = match state.status {
-        Status::Failed => true,
+        Status::Failed => accept_duplicate_risk || !is_risky(state),
         Status::Unknown => accept_duplicate_risk,
         _ => false,
     };
@@ -528,6 +549,28 @@ mod tests {
         assert_eq!((state.status, state.duplicate_effect), (Status::Unknown, false));
         assert_eq!(settle(&mut state, second, &exists("i2"), now()), Decision::Write);
         assert_eq!((state.status, state.duplicate_effect), (Status::Pending, true));
+    }
+
+    #[test]
+    fn a_call_that_waits_for_approval_is_no_second_effect_yet() {
+        let (mut state, first) = queued_at_risk();
+        let second = AttemptId::generate();
+        claim(&mut state, second, now());
+        settle(&mut state, first, &exists("i1"), now());
+        let waiting = Observed::new(None, Status::AwaitingApproval);
+        let waiting = Settlement::Exists(Box::new(waiting));
+        assert_eq!(settle(&mut state, second, &waiting, now()), Decision::Write);
+        assert_eq!((state.status, state.duplicate_effect), (Status::Pending, false));
+        assert_eq!((state.provider_ref.as_deref(), state.holder), (Some("i1"), None));
+    }
+
+    #[test]
+    fn what_failed_and_may_have_taken_effect_is_queued_again_only_at_a_persons_risk() {
+        let (mut state, _) = queued_at_risk();
+        give_up(&mut state, &fault::crowded_out());
+        assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
+        assert_eq!(requeue(&mut state, true, now()), Decision::Write);
+        assert_eq!(state.status, Status::Queued);
     }
 
     #[test]

@@ -138,7 +138,7 @@ class Desk {
     this.#drawHint();
   }
 
-  /** Asks the gate about the text; a question that is overtaken is dropped. */
+  /** Asks the gate about the text; a question that is overtaken is dropped. Returns what it said. */
   async check({ probe = false } = {}) {
     clearTimeout(this.#timer);
     this.#checking.abort();
@@ -150,10 +150,12 @@ class Desk {
       const query = probe ? { probe: "true" } : {};
       const { data } = await call("POST", `${PATH}/check`, { toml: this.editor.text, query, signal });
       this.#drawCheck(data, probe);
+      return data;
     } catch (error) {
-      if (isAbort(error)) return;
+      if (isAbort(error)) return undefined;
       put(this.verdict, badge("not checked", "warn"));
       put(this.trouble, problemView(error, "The document could not be checked"));
+      return undefined;
     }
   }
 
@@ -194,17 +196,20 @@ class Desk {
     await this.check();
   }
 
-  #confirmApply() {
-    return ask({
+  async #confirmApply() {
+    const text = this.editor.text;
+    const review = await this.check();
+    // What is applied is what was shown: neither a text that was checked before, nor one typed since.
+    if (!review?.passes || this.editor.text !== text) return;
+    await ask({
       title: "Apply this document?",
       text: "It goes live at once, as a new revision. Calls under way finish with the document that they started with.",
-      fields: [this.diff.firstElementChild.cloneNode(true)], submit: "Apply",
-      run: () => this.#put(),
+      fields: [diffView(review.diff, "None: the text is the live document.")], submit: "Apply",
+      run: () => this.#put(text),
     });
   }
 
-  async #put() {
-    const text = this.editor.text;
+  async #put(text) {
     try {
       await call("PUT", PATH, { toml: text, query: { note: this.note.value.trim() }, headers: { "If-Match": this.#live.etag } });
     } catch (error) {

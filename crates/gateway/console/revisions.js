@@ -47,6 +47,8 @@ export function revisions({ signal, isChanged, restored, seen }) {
 
   const restore = (one) => attempt(trouble, async () => {
     const { document: toml } = await get(`${PATH}/${one.revision}`, {}, signal);
+    // Before the review, so that nothing goes unseen between the two.
+    const { headers } = await call("GET", "admin/config", { signal });
     const { data: review } = await call("POST", "admin/config/check", { toml, signal });
     const note = h("input", { name: "note", maxlength: "256", autocomplete: "off" });
     await ask({
@@ -56,7 +58,7 @@ export function revisions({ signal, isChanged, restored, seen }) {
       fields: [diffView(review.diff, "It equals the live document: nothing changes."), field("Note", note)],
       submit: "Restore", danger: isChanged(),
       run: async (form) => {
-        await call("POST", `${PATH}/${one.revision}/restore`, { query: { note: form.get("note").trim() } });
+        await call("POST", `${PATH}/${one.revision}/restore`, { query: { note: form.get("note").trim() }, headers: { "If-Match": headers.get("ETag") } });
         say(`Revision ${one.revision} is restored.`, "good");
         await restored();
       },

@@ -2,7 +2,7 @@
 //! keys, queueing failed invites again, and the record of all that. What each means is the engine's
 //! and the store's.
 
-mod audit;
+pub(crate) mod audit;
 mod config;
 mod keys;
 mod probe;

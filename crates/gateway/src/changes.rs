@@ -10,11 +10,12 @@ use axum::{
 };
 use invite_core::{Fault, InviteId, Status};
 use invite_delivery::{Engine, OperationError};
-use invite_store::InviteRecord;
-use serde_json::{Map, Value};
+use invite_store::{InviteRecord, NewAudit};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Gateway,
+    admin::audit,
     auth::{Caller, Scope},
     body::{read_json, read_optional_json},
     invites::find_invite,
@@ -69,8 +70,11 @@ pub(crate) async fn update_invite(
     let (Some(to), true) = (status, faults.is_empty()) else {
         return Err(Problem::invalid(faults));
     };
-    change(&gateway, &caller, invite.id, async move |engine, id| engine.set_status(id, to).await)
-        .await
+    let noted = note(&gateway, &caller, "invite.status", &invite, None);
+    change(&gateway, &caller, invite.id, noted, async move |engine, id| {
+        engine.set_status(id, to).await
+    })
+    .await
 }
 
 fn read_members(body: Value, faults: &mut Vec<Fault>) -> Map<String, Value> {
@@ -139,8 +143,11 @@ pub(crate) async fn revoke_invite(
     let mut parameters = Parameters::read(&uri, &["force"]);
     let force = parameters.flag("force");
     parameters.finish()?;
-    change(&gateway, &caller, invite.id, async move |engine, id| engine.revoke(id, force).await)
-        .await
+    let noted = note(&gateway, &caller, "invite.revoke", &invite, force.then_some("force"));
+    change(&gateway, &caller, invite.id, noted, async move |engine, id| {
+        engine.revoke(id, force).await
+    })
+    .await
 }
 
 /// Ask the provider about an invite now
@@ -166,7 +173,8 @@ pub(crate) async fn refresh_invite(
     caller.require(Scope::InvitesWrite)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_parameters(&uri)?;
-    change(&gateway, &caller, invite.id, async move |engine, id| engine.refresh(id).await).await
+    change(&gateway, &caller, invite.id, None, async move |engine, id| engine.refresh(id).await)
+        .await
 }
 
 /// Put an invite back in the queue
@@ -218,16 +226,41 @@ pub(crate) async fn retry_invite(
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
     }
-    change(&gateway, &caller, invite.id, async move |engine, id| {
+    let flag = accept_risk.then_some("accept_duplicate_risk");
+    let noted = note(&gateway, &caller, "invite.retry", &invite, flag);
+    change(&gateway, &caller, invite.id, noted, async move |engine, id| {
         engine.retry(id, accept_risk).await
     })
     .await
 }
 
+/// An administrator's change, but for what comes of it; others' are not recorded. `flag` is the one
+/// that was set.
+fn note(
+    gateway: &Gateway,
+    caller: &Caller,
+    action: &str,
+    invite: &InviteRecord,
+    flag: Option<&str>,
+) -> Option<NewAudit> {
+    let status = invite.status_at(gateway.clock().now()).0;
+    let after = flag.map(|flag| json!({ flag: true }));
+    caller.is_admin().then(|| NewAudit {
+        actor: caller.actor(),
+        action: action.to_owned(),
+        target: invite.id.to_string(),
+        before: Some(json!({ "status": status.as_str() })),
+        after: Some(after.unwrap_or_else(|| json!({}))),
+        note: None,
+    })
+}
+
+/// Makes a change, and records it as `noted`.
 async fn change<C, F>(
     gateway: &Gateway,
     caller: &Caller,
     id: InviteId,
+    noted: Option<NewAudit>,
     call: C,
 ) -> Result<Json<InviteView>, Problem>
 where
@@ -235,7 +268,18 @@ where
     F: Future<Output = Result<InviteRecord, OperationError>> + Send + 'static,
 {
     let engine = gateway.engine().traced(caller.traceparent());
-    let invite = crate::to_the_end(call(engine, id)).await??;
+    let (made, now) = (call(engine.clone(), id), gateway.clock().now());
+    let invite = crate::to_the_end(async move {
+        let invite = made.await?;
+        if let Some(mut noted) = noted {
+            if let Some(after) = &mut noted.after {
+                after["status"] = json!(invite.status_at(now).0.as_str());
+            }
+            audit::record(&engine, noted).await;
+        }
+        Ok::<_, OperationError>(invite)
+    });
+    let invite = invite.await??;
     Ok(Json(InviteView::new(invite, gateway.clock().now(), caller.is_admin())))
 }
 

@@ -35,11 +35,12 @@ impl Basis {
         }))
     }
 
-    /// The revision that has to be live for the request to be done; none: any.
+    /// The revision that has to be live for the request to be done; none: any. `lag` is why this
+    /// replica does not serve the newest, if it does not.
     ///
     /// # Errors
     /// 412 if it is certain already that another one is.
-    pub fn expected(&self, live: i64) -> Result<Option<i64>, Problem> {
+    pub fn expected(&self, live: i64, lag: Option<String>) -> Result<Option<i64>, Problem> {
         let Self::Revisions(given) = self else { return Ok(None) };
         if given.contains(&live) {
             return Ok(Some(live));
@@ -48,16 +49,21 @@ impl Basis {
         given.iter().copied().max().filter(|newest| *newest > live).map(Some).ok_or_else(|| {
             let given: Vec<String> = given.iter().map(ToString::to_string).collect();
             let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
-            outdated(&format!("the request is based on {given}"), live)
+            outdated(&format!("the request is based on {given}"), live, lag)
         })
     }
 }
 
-/// Somebody else was first.
-pub(crate) fn outdated(basis: &str, live: i64) -> Problem {
-    let detail = format!(
+/// Somebody else was first. Reading again helps only where the newest document is served: `lag` is why
+/// this replica does not, if it does not.
+pub(crate) fn outdated(basis: &str, live: i64, lag: Option<String>) -> Problem {
+    let mut detail = format!(
         "the live document is revision {live}, {basis}: read it again and make the change to that"
     );
+    if let Some(why) = lag {
+        detail.push_str("; this replica serves an older one, because ");
+        detail.push_str(&why);
+    }
     Problem::new(&codes::PRECONDITION_FAILED, detail)
 }
 
@@ -167,14 +173,20 @@ mod tests {
     #[test]
     fn an_older_document_is_outdated_and_a_newer_one_is_for_the_store_to_tell() {
         let expected = |given: &[i64]| {
-            let expected = Basis::Revisions(given.to_vec()).expected(7);
+            let expected = Basis::Revisions(given.to_vec()).expected(7, None);
             expected.map_err(|problem| problem.code())
         };
         assert_eq!(expected(&[6, 7, 9]), Ok(Some(7)));
         assert_eq!(expected(&[6, 8]), Ok(Some(8)));
         assert_eq!(expected(&[6]), Err("precondition-failed"));
         assert_eq!(expected(&[]), Err("precondition-failed"));
-        assert_eq!(Basis::Any.expected(7).unwrap(), None);
+        let lag = Some("revision 8 does not pass here: no secret".to_owned());
+        let said = Basis::Revisions(vec![6]).expected(7, lag).unwrap_err();
+        assert!(
+            format!("{said:?}").contains("revision 8 does not pass here: no secret"),
+            "{said:?}"
+        );
+        assert_eq!(Basis::Any.expected(7, None).unwrap(), None);
     }
 
     #[test]

@@ -253,9 +253,9 @@ impl From<OperationError> for Problem {
             OperationError::NotFound => &codes::NOT_FOUND,
             OperationError::AlreadyFinal { .. } => &codes::ALREADY_FINAL,
             OperationError::NotSettled { .. } => &codes::NOT_SETTLED,
-            OperationError::NotRetryable { .. } | OperationError::NeverBound => {
-                &codes::NOT_RETRYABLE
-            }
+            OperationError::NotRetryable { .. }
+            | OperationError::Risky
+            | OperationError::NeverBound => &codes::NOT_RETRYABLE,
             OperationError::Unsupported { .. } => &codes::UNSUPPORTED_OPERATION,
             OperationError::PairingUnproven => &codes::PAIRING_UNPROVEN,
             OperationError::Duplicate { .. } => &codes::DUPLICATE,

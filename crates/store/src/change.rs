@@ -83,9 +83,14 @@ pub enum Changed {
     /// It is written. The invites as they are now, in the order asked for; ids that do not exist
     /// are left out.
     Written(Vec<InviteRecord>),
-    /// Nothing was written: it was decided so, or another invite to the same person at the same
-    /// destination is `sending` or `unknown`.
+    /// Nothing was written: it was decided so.
     Aborted,
+    /// Nothing was written: another invite to the same person at the same destination is `sending`
+    /// or `unknown`.
+    PersonInDoubt {
+        /// The invite of this change that was to become so too.
+        invite: InviteId,
+    },
     /// Nothing was written: another attempt has the call's fingerprint.
     FingerprintTaken,
     /// Nothing was written: the lane has another epoch.
@@ -131,8 +136,8 @@ async fn apply(mut tx: Tx<'_>, change: &Change) -> Result<Changed, Error> {
     let lock = tx.dialect.for_update();
     let mut invites = read_invites(tx.connection, &change.invites, lock).await?;
     let Some(states) = decide(change, &invites, tx.now) else { return Ok(Changed::Aborted) };
-    if is_person_in_doubt(tx.connection, &invites, &states).await? {
-        return Ok(Changed::Aborted);
+    if let Some(invite) = find_crowded(tx.connection, &invites, &states).await? {
+        return Ok(Changed::PersonInDoubt { invite });
     }
     if let Some(invite) = find_taken(tx.connection, &invites, &states).await? {
         return Ok(Changed::ProviderRefTaken { invite });
@@ -184,12 +189,12 @@ fn decide(
 /// An invite and what it is about to have alone: a destination and another text.
 type Key<'a> = (InviteId, String, &'a str);
 
-/// Another invite to one of the people who newly come into doubt is in doubt already.
-async fn is_person_in_doubt(
+/// An invite of the change that newly comes into doubt, while another one to the person is.
+async fn find_crowded(
     connection: &mut AnyConnection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
-) -> Result<bool, Error> {
+) -> Result<Option<InviteId>, Error> {
     let entering: Vec<Key<'_>> = invites
         .iter()
         .filter(|invite| !invite.state.is_in_doubt())
@@ -199,7 +204,7 @@ async fn is_person_in_doubt(
             Some((invite.id, invite.destination.as_ref()?.to_string(), address))
         })
         .collect();
-    Ok(find_clash(connection, &entering, "address", IN_DOUBT).await?.is_some())
+    find_clash(connection, &entering, "address", IN_DOUBT).await
 }
 
 /// An invite of the change whose new provider id another one holds.

@@ -157,10 +157,13 @@ impl Turnkey {
 
     /// Refuses what is not at this provider, before anything is sent there.
     fn check_place(&self, destination: &Destination, task: &Task) -> Result<(), ProviderError> {
-        if destination.kind == KIND && destination.base_url == self.client.base_url() {
+        let is_here = destination.kind == KIND
+            && destination.base_url == self.client.base_url()
+            && destination.scope == self.settings.organization_id;
+        if is_here {
             return Ok(());
         }
-        Err(task.not_here("it belongs to another base_url than the one configured"))
+        Err(task.not_here("it belongs to another base_url or organization_id than is configured"))
     }
 }
 

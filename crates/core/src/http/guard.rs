@@ -52,6 +52,10 @@ impl Resolve for AddressGuard {
 
 /// Translates into IPv4, so any private address hides behind it (RFC 6052).
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+/// The same within one network (RFC 8215).
+const LOCAL_NAT64: [u16; 3] = [0x64, 0xff9b, 1];
+/// 6to4 (RFC 3056), which carries an IPv4 address as well.
+const SIX_TO_FOUR: u16 = 0x2002;
 /// Public by its number, but answers for the machine's own cloud platform.
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
@@ -66,9 +70,19 @@ pub fn is_private(address: IpAddr) -> bool {
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
                 || v6.is_multicast()
-                || v6.segments()[..6] == NAT64
+                || is_reserved_v6(v6.segments())
         }
     }
+}
+
+fn is_reserved_v6(segments: [u16; 8]) -> bool {
+    segments[..6] == NAT64
+        || segments[..3] == LOCAL_NAT64
+        || segments[0] == SIX_TO_FOUR
+        // IPv4-compatible (RFC 4291, deprecated).
+        || segments[..6] == [0; 6]
+        // Site-local (RFC 3879, deprecated).
+        || segments[0] & 0xffc0 == 0xfec0
 }
 
 fn is_private_v4(v4: Ipv4Addr) -> bool {
@@ -77,10 +91,13 @@ fn is_private_v4(v4: Ipv4Addr) -> bool {
         || v4.is_private()
         || v4.is_link_local()
         || v4.is_multicast()
-        || v4.is_broadcast()
         || a == 0
         || (a == 100 && (64..128).contains(&b))
         || [a, b, c] == [192, 0, 0]
+        // Benchmarks (RFC 2544).
+        || (a == 198 && (b == 18 || b == 19))
+        // Reserved (RFC 1112), broadcast among it.
+        || a >= 240
         || v4 == AZURE_PLATFORM
 }
 
@@ -105,10 +122,31 @@ mod tests {
             "192.0.0.192",
             "168.63.129.16",
             "64:ff9b::a00:1",
+            "64:ff9b:1::a00:1",
+            "64:ff9b:1:ffff::1",
+            "2002:a00:1::1",
+            "::10.0.0.1",
+            "::93.184.216.34",
+            "fec0::1",
+            "feff::1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
         ] {
             assert!(is_private(text.parse().unwrap()), "{text}");
         }
-        for text in ["93.184.216.34", "100.128.0.1", "2606:4700::1"] {
+        for text in [
+            "93.184.216.34",
+            "100.128.0.1",
+            "198.17.255.255",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2606:4700::1",
+            "64:ff9b:2::1",
+            "2001::1",
+            "2003::1",
+        ] {
             assert!(!is_private(text.parse().unwrap()), "{text}");
         }
     }

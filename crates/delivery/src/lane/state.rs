@@ -17,6 +17,8 @@ const SPEED_UP: Duration = Duration::from_secs(1);
 const FULL_SPEED: u32 = 32;
 /// The longest a lane waits before it tries a refused credential again.
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
+/// Between the look-ups that are tried after a pause, unless one of them begins or ends a pause.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// How a provider is doing, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -123,6 +125,8 @@ pub(crate) enum Event {
     Credentials,
     /// A refusal that says nothing of the provider's health.
     Neutral,
+    /// The provider was not asked: our own rate budget left no time for it.
+    Unasked,
 }
 
 /// What a lane remembers between calls.
@@ -153,8 +157,8 @@ pub(crate) struct State {
 struct Pause {
     until: Timestamp,
     credentials: bool,
-    /// The look-up that follows it was made.
-    looked: bool,
+    /// The earliest time of the next look-up that may be tried after it.
+    look_at: Timestamp,
     reason: String,
 }
 
@@ -184,17 +188,21 @@ impl State {
         2u32.checked_shl(doublings).filter(|most| (1..FULL_SPEED).contains(most))
     }
 
-    /// Whether look-ups may be made now, and only one of them: there is one after each pause until a
-    /// success ends what it was for. Else how long to wait.
+    /// Whether look-ups may be made now, and only one of them: after each pause one is tried, and
+    /// another a while later should it have said nothing, until a success ends what the pause was for.
+    /// Else how long to wait.
     pub fn may_look(&mut self, now: Timestamp) -> Result<bool, Duration> {
         if let Some(left) = self.wait(now, 0) {
             return Err(left);
         }
         match &mut self.pause {
             None => Ok(false),
-            Some(pause) => match std::mem::replace(&mut pause.looked, true) {
-                true => Err(CREDENTIAL_PAUSE),
-                false => Ok(true),
+            Some(pause) => match left(now, pause.look_at) {
+                Some(left) => Err(left),
+                None => {
+                    pause.look_at = now.saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
+                    Ok(true)
+                }
             },
         }
     }
@@ -233,8 +241,10 @@ impl State {
         retry: &Retry,
         now: Timestamp,
     ) {
-        let failed = matches!(event, Event::Failing { .. });
-        self.unknown = (self.unknown << 1) | u32::from(failed);
+        if *event != Event::Unasked {
+            let failed = matches!(event, Event::Failing { .. });
+            self.unknown = (self.unknown << 1) | u32::from(failed);
+        }
         // Calls that were under way when a pause began say nothing of what it is for: a success does
         // not end it, and several failures of the same moment are one. Only a wait that is asked for,
         // or a refused credential, is news.
@@ -244,6 +254,7 @@ impl State {
             Event::Success | Event::Neutral | Event::Failing { .. } if pausing.is_some() => return,
             Event::Credentials if known_refusal => return,
             Event::Success => return self.speed_up(now),
+            Event::Unasked => return,
             Event::Neutral => {
                 // It answered: whatever it was paused for is over.
                 self.pause = None;
@@ -274,7 +285,7 @@ impl State {
         self.pause = Some(Pause {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
             credentials: *event == Event::Credentials,
-            looked: false,
+            look_at: now,
             reason: error.map(|error| error.message.clone()).unwrap_or_default(),
         });
     }
@@ -298,6 +309,7 @@ impl State {
         self.created_under = None;
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(now);
+            pause.look_at = now;
         }
     }
 
@@ -458,6 +470,32 @@ mod tests {
         assert!(state.may_look(later).is_err());
         state.take(&Event::Success, None, &Retry::default(), later);
         assert_eq!(state.may_look(later), Ok(false));
+    }
+
+    #[test]
+    fn a_look_up_that_said_nothing_is_tried_again_later_or_at_once_on_a_change() {
+        let mut state = State::default();
+        state.take(&failing(true), None, &Retry::default(), now());
+        let later = now() + Duration::from_secs(1);
+        assert_eq!(state.may_look(later), Ok(true));
+        assert_eq!(state.may_look(later), Err(LOOK_EVERY));
+        assert_eq!(state.may_look(later + LOOK_EVERY), Ok(true));
+        assert!(state.may_look(later + LOOK_EVERY).is_err());
+        state.resume(later + LOOK_EVERY);
+        assert_eq!(state.may_look(later + LOOK_EVERY), Ok(true));
+    }
+
+    #[test]
+    fn what_the_provider_was_not_asked_changes_nothing() {
+        let mut state = State::default();
+        for _ in 0..40 {
+            state.take(&Event::Unasked, None, &Retry::default(), now());
+        }
+        assert_eq!((state.wait(now(), 1000), state.failures), (None, 0));
+        state.take(&failing(true), None, &Retry::default(), now());
+        let later = now() + Duration::from_secs(1);
+        state.take(&Event::Unasked, None, &Retry::default(), later);
+        assert!(state.is_paused());
     }
 
     #[test]

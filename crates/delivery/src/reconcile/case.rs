@@ -115,6 +115,7 @@ impl Case {
             began,
             disturbed,
             group: groups.get(i).cloned().flatten(),
+            told_by_bytes: provider.adapter.capabilities().create.idempotent,
             settle: engine.settings.settle,
             timeout: provider.limits.timeout,
             retry: provider.limits.retry,

@@ -1,17 +1,26 @@
 //! Looking for second effects of invites that were sent again: there should be none.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use invite_config::Provider;
-use invite_core::{Destination, InviteId, Observed};
+use invite_core::{AttemptId, Destination, Doubt, InviteId, Observed};
 use invite_store::{AttemptView, Change, Changed, InviteRecord};
 use jiff::Timestamp;
 
-use super::{Case, SUCCEEDED, UNKNOWN, heed, refs, search};
+use super::{SUCCEEDED, UNKNOWN, heed, refs, search};
 use crate::{
     attempt::{self, recipient},
     engine::Inner,
     lane::{self, Lane},
+    operation::is_shown,
     transition,
 };
+
+/// An earlier call, and those of its invites that are asked about, each with its place in `doubt`.
+struct Earlier {
+    doubt: Doubt,
+    invites: Vec<(usize, InviteRecord)>,
+}
 
 /// Looks for effects of earlier calls of invites that were sent again: there should be none.
 pub(crate) async fn find_second_effects(
@@ -22,63 +31,90 @@ pub(crate) async fn find_second_effects(
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
     let is_idempotent = provider.adapter.capabilities().create.idempotent;
-    let mut cases = Vec::new();
-    for invite in invites.iter().filter(|i| i.state.attempt_count > 1 && !i.state.duplicate_effect)
-    {
-        let creates = engine.store.creates(invite.id).await?;
-        let Some(recipient) = recipient(invite) else { continue };
-        let first_attempts: Vec<_> =
-            creates.iter().map(|view| view.started_at).min().into_iter().collect();
-        for view in doubtful(&creates, is_idempotent) {
-            cases.push(Case {
-                attempt: view.id,
-                call: view.call.clone(),
-                started_at: view.started_at,
-                first_attempts: first_attempts.clone(),
-                invites: vec![invite.clone()],
-                recipients: vec![recipient.clone()],
-            });
-        }
-    }
-    if cases.is_empty() {
+    let again = invites.iter().filter(|i| i.state.attempt_count > 1 && !i.state.duplicate_effect);
+    let calls = gather(engine, again, is_idempotent).await?;
+    if calls.is_empty() {
         return Ok(());
     }
-    let doubts = cases.iter().filter_map(Case::doubt).collect();
+    let doubts = calls.iter().map(|call| call.doubt.clone()).collect();
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
     let (seen, _) = search(engine, lane, provider, lookup).await;
     heed(engine, lane, provider, seen.as_ref().err()).await?;
     let Ok(seen) = seen else { return Ok(()) };
-    let mut awaited = Vec::with_capacity(cases.len());
-    for invite in cases.iter().flat_map(|case| &case.invites) {
-        awaited.push(lane::in_doubt_to(engine, invite, None).await?.is_some());
+    let mut settled = Vec::new();
+    for (call, sightings) in calls.iter().zip(&seen) {
+        for (place, invite) in &call.invites {
+            if lane::in_doubt_to(engine, invite, None).await?.is_none() {
+                settled.extend(sightings.get(*place).map(|sighting| (invite, sighting)));
+            }
+        }
     }
     // In this order, so that what is not awaited any more is held.
     let held = engine.store.find_held(destination, &refs(&seen)).await?;
-    for ((case, sightings), awaited) in cases.iter().zip(&seen).zip(awaited) {
-        let free =
-            |seen: &Observed| seen.provider_ref.as_ref().is_some_and(|id| !held.contains_key(id));
-        if awaited || !sightings.iter().any(|sighting| sighting.exact.iter().any(free)) {
+    let is_free =
+        |seen: &Observed| seen.provider_ref.as_ref().is_some_and(|id| !held.contains_key(id));
+    for (invite, sighting) in settled {
+        if !sighting.exact.iter().any(is_free) {
             continue;
         }
-        let ids: Vec<InviteId> = case.invites.iter().map(|invite| invite.id).collect();
-        let change = Change::of(ids, |_, _: &InviteRecord, state: &mut _, _: Timestamp| {
+        let change = Change::of(vec![invite.id], |_, _, state, _: Timestamp| {
             transition::report_duplicate(state)
         });
         if let Changed::Written(after) = engine.store.change(change).await? {
-            attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
+            attempt::tell_of_second_effects(&lane.name, std::slice::from_ref(invite), &after);
         }
     }
     Ok(())
 }
 
+/// The earlier calls of these invites. Where a call is told by its bytes, it is read as the whole that
+/// it was; else only those asked about are looked for.
+async fn gather(
+    engine: &Inner,
+    invites: impl Iterator<Item = &InviteRecord>,
+    is_idempotent: bool,
+) -> Result<Vec<Earlier>, invite_store::Error> {
+    let mut calls: BTreeMap<(AttemptId, Option<InviteId>), Earlier> = BTreeMap::new();
+    for invite in invites {
+        let creates = engine.store.creates(invite.id).await?;
+        let first = creates.iter().map(|view| view.started_at).min().unwrap_or(invite.created_at);
+        for view in doubtful(invite, &creates, is_idempotent) {
+            let Some(call) = view.call.clone() else { continue };
+            let key = (view.id, (!is_idempotent).then_some(invite.id));
+            let earlier = match calls.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    // No later than their first attempts.
+                    let (recipients, first_attempts) = if is_idempotent {
+                        let members = engine.store.attempt_invites(view.id).await?;
+                        members.iter().filter_map(|i| Some((recipient(i)?, i.created_at))).unzip()
+                    } else {
+                        recipient(invite).map(|recipient| (recipient, first)).into_iter().unzip()
+                    };
+                    // What is known of an invite is of the call that it stands for, not of this one.
+                    let (started_at, data) = (view.started_at, Default::default());
+                    let doubt = Doubt { call, recipients, first_attempts, started_at, data };
+                    place.insert(Earlier { doubt, invites: Vec::new() })
+                }
+            };
+            let place = earlier.doubt.recipients.iter().position(|r| r.id == invite.id);
+            earlier.invites.extend(place.map(|place| (place, invite.clone())));
+        }
+    }
+    Ok(calls.into_values().collect())
+}
+
 /// The calls of an invite that may have an effect beside the one that it stands for. Where calls are
 /// told by their contents, one look shows what all of them did. Where each is told by its bytes, the
 /// provider may also have gone on with an earlier one of which it said that it was working on it.
-fn doubtful(creates: &[AttemptView], is_idempotent: bool) -> impl Iterator<Item = &AttemptView> {
-    let last = creates.last().map(|view| view.id);
+fn doubtful<'a>(
+    invite: &InviteRecord,
+    creates: &'a [AttemptView],
+    is_idempotent: bool,
+) -> impl Iterator<Item = &'a AttemptView> {
     let may_have_effect = move |view: &&AttemptView| match view.outcome.as_deref() {
         Some(UNKNOWN) => true,
-        Some(SUCCEEDED) => is_idempotent && Some(view.id) != last,
+        Some(SUCCEEDED) => is_idempotent && !is_shown(invite, view),
         _ => false,
     };
     let calls = creates.iter().filter(|view| view.call.is_some()).filter(may_have_effect);

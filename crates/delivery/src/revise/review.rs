@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use futures::future::join_all;
-use invite_config::{Checked, Configuration, Finding, Provider, Severity, diff};
+use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severity, diff};
 use invite_core::{Fault, http::CallContext, schema::escape};
 use invite_store::Store;
 
@@ -24,11 +24,12 @@ pub struct Review {
 }
 
 impl Review {
-    /// Of a document that the gate has checked.
+    /// Of a document that the gate has checked; `before` are the accounts that may have work.
     pub(super) async fn of(
         text: &str,
         checked: Checked,
         live: &Configuration,
+        before: &Accounts,
         store: &Store,
     ) -> Result<Self, invite_store::Error> {
         let Checked { findings, configuration } = checked;
@@ -38,13 +39,12 @@ impl Review {
             return Ok(Self { findings, diff, changed: Vec::new(), configuration: None });
         };
         let changed = configuration.changed_since(live);
-        let removed = live.removed_by(&configuration);
+        let removed = before.removed_by(&configuration.accounts());
         let unfinished = store.unfinished(&removed).await?;
         let configuration = configuration.adopting(live);
         let work: Vec<Finding> = unfinished
             .iter()
-            .filter_map(|(name, count)| Some((live.provider(name)?, *count)))
-            .map(|(provider, count)| has_work(&configuration, provider, count))
+            .map(|(name, count)| has_work(&configuration, before, name, *count))
             .collect();
         let mut review = Self { findings, diff, changed, configuration: Some(configuration) };
         review.add(work);
@@ -106,12 +106,11 @@ fn is_error(finding: &Finding) -> bool {
 }
 
 /// A provider still has work that the document takes away from it.
-fn has_work(next: &Configuration, provider: &Provider, count: u64) -> Finding {
-    let name = &provider.name;
+fn has_work(next: &Configuration, before: &Accounts, name: &str, count: u64) -> Finding {
     let what = match next.provider(name) {
         Some(_) => {
-            let settings = provider.kind.account_settings().join(", ");
-            format!("`{name}` would be another account (kind, {settings})")
+            let settings = [&["kind"], &before.settings(name)[..]].concat().join(", ");
+            format!("`{name}` would be another account ({settings})")
         }
         None => format!("`{name}` would be removed"),
     };

@@ -42,6 +42,9 @@ pub struct Lookup {
     /// The group that the invite's next calls are confined to, should it be absent or refused; none
     /// for an invite that was alone in its call.
     pub group: Option<String>,
+    /// The provider tells calls apart by their bytes, so that what it shows of one is no other
+    /// invite's.
+    pub told_by_bytes: bool,
     /// Between two look-ups that find it absent, and before the first that counts.
     pub settle: Duration,
     /// The longest that the call may have been under way.
@@ -70,7 +73,9 @@ pub fn look(
         return match verdict {
             // It may be that other attempt's effect, which will be told of.
             Verdict::Exists(_) if held_by_another => Decision::Keep,
-            Verdict::Exists(observed) => {
+            // Since it is not in doubt any more, another invite to the person may have been sent,
+            // and this may be that one's effect.
+            Verdict::Exists(observed) if lookup.told_by_bytes => {
                 settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
             }
             _ => Decision::Keep,
@@ -163,22 +168,51 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn of_several_only_those_that_a_refusal_names_fail_and_the_others_are_not_halved() {
-        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let holder = AttemptId::generate();
-        let lookup = Lookup {
+    fn lookup(holder: AttemptId, now: Timestamp) -> Lookup {
+        Lookup {
             holder,
             began: now,
             disturbed: false,
             group: Some("half".into()),
+            told_by_bytes: false,
             settle: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             retry: Retry::default(),
             fraction: 0.5,
             unsolved: json!({}),
             exhausted: json!({}),
-        };
+        }
+    }
+
+    #[test]
+    fn a_look_up_that_outlives_its_doubt_counts_only_where_calls_are_told_by_their_bytes() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let holder = AttemptId::generate();
+        let seen = Observed::new(Some("i1".into()), Status::Pending);
+        let seen = Verdict::Exists(Box::new(seen));
+        for (told_by_bytes, decision) in [(false, Decision::Keep), (true, Decision::Write)] {
+            let lookup = Lookup { told_by_bytes, ..lookup(holder, now) };
+            for is_retried in [false, true] {
+                let mut state = InviteState::queued(now);
+                super::super::claim(&mut state, holder, now);
+                super::super::lose_sender(&mut state, Some(holder), &json!({}), now);
+                match is_retried {
+                    true => super::super::requeue(&mut state, true, now),
+                    false => {
+                        super::super::decide_unknown(&mut state, Status::Failed, Some(json!({})))
+                    }
+                };
+                assert_eq!(look(&mut state, &lookup, &seen, now), decision);
+                assert_eq!(state.provider_ref.is_some(), told_by_bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_only_those_that_a_refusal_names_fail_and_the_others_are_not_halved() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let holder = AttemptId::generate();
+        let lookup = lookup(holder, now);
         for (verdict, status, group) in [
             (Verdict::AtFault(json!({})), Status::Failed, None),
             (Verdict::Faultless, Status::Queued, Some("own")),

@@ -86,3 +86,42 @@ async fn a_queued_invite_says_for_which_other_one_it_waits_to_whoever_may_see_th
     assert_eq!(told(Some("other")).await, None);
     assert_eq!(bench.engine.waits_for(&first, None).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_withdrawal_that_was_surely_not_made_is_not_why_an_invite_is_gone() {
+    let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
+    for (outcome, sent) in [
+        (Outcome::NotSent, false),
+        (Outcome::Throttled, false),
+        (Outcome::Rejected, false),
+        (Outcome::Unknown, true),
+        // The one before may still have been made.
+        (Outcome::Rejected, true),
+    ] {
+        let batch = bench.post_at("here", "ada").await;
+        bench.until(batch, &[Status::Pending]).await;
+        let first = bench.one(batch).await.id;
+        if (outcome, sent) == (Outcome::Rejected, true) {
+            let mark =
+                Change::of(vec![first], |_, _, state, _| transition::expect_withdrawal(state));
+            bench.store.change(mark).await.unwrap();
+        }
+        bench.world.lock().refusal = Some(error(outcome));
+        assert!(bench.engine.revoke(first, false).await.is_err());
+        assert_eq!(bench.one(batch).await.state.revoke_sent, sent, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn an_invite_that_is_shown_under_anothers_id_is_asked_about_after_the_others() {
+    let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
+    let batch = bench.post("ada grace").await;
+    bench.until(batch, &[Status::Pending]).await;
+    let [ada, grace] = [0, 1].map(async |i| bench.invites(batch).await.remove(i));
+    let (ada, grace) = (ada.await, grace.await);
+    let held = |invite: &InviteRecord| invite.state.provider_ref.clone().unwrap();
+    bench.world.lock().shown_for.insert(held(&ada), held(&grace));
+    let asked = bench.engine.refresh(ada.id).await.unwrap();
+    assert_eq!(asked.state.provider_ref, ada.state.provider_ref);
+    assert!(asked.state.checked_at > ada.state.checked_at);
+}

@@ -24,6 +24,8 @@ pub enum Answer {
     Takes,
     /// It is still being worked on.
     Works,
+    /// It takes effect but for those at these places, which it refuses alike.
+    TakesBut(Vec<usize>, ProviderError),
     /// It has no effect.
     Fails(ProviderError),
     /// It takes effect, but does not say so.
@@ -56,8 +58,16 @@ pub struct Inner {
     pub lookups: usize,
     /// How the provider ended calls that had no effect, as look-ups see it.
     pub ended: Option<ProviderError>,
+    /// Look-ups show calls that had no effect as still being worked on.
+    pub is_working: bool,
     pub lists: usize,
     pub is_blind: bool,
+    /// Equal bytes are one call.
+    pub is_idempotent: bool,
+    /// The id that `get` shows in the place of another.
+    pub shown_for: BTreeMap<String, String>,
+    /// Why nothing is withdrawn.
+    pub refusal: Option<ProviderError>,
     pub panics_in_prepare: usize,
 }
 
@@ -84,8 +94,12 @@ impl World {
             silence: None,
             lookups: 0,
             ended: None,
+            is_working: false,
             lists: 0,
             is_blind: false,
+            is_idempotent: false,
+            shown_for: BTreeMap::new(),
+            refusal: None,
             panics_in_prepare: 0,
         })))
     }
@@ -137,14 +151,14 @@ impl ProviderKind for FakeKind {
             create: CreateCapability {
                 native_batch: true,
                 max_batch: 100,
-                idempotent: false,
+                idempotent: self.0.lock().is_idempotent,
                 required_fields: Vec::new(),
                 fields: Vec::new(),
             },
             get: true,
             list: true,
             update_status: Vec::new(),
-            revoke: false,
+            revoke: true,
             reconcile: "by address".into(),
             approval: false,
         }
@@ -242,7 +256,13 @@ impl InviteProvider for Fake {
         }
         let mut world = self.world.lock();
         let mut results = Vec::new();
-        for address in to {
+        for (place, address) in to.into_iter().enumerate() {
+            if let Answer::TakesBut(places, error) = &answer
+                && places.contains(&place)
+            {
+                results.push(Err(error.clone()));
+                continue;
+            }
             let id = format!("id-{}", world.effects.len());
             results.push(Ok(observed(&id, &address, Status::Pending)));
             world.effects.push((address, id));
@@ -260,7 +280,8 @@ impl InviteProvider for Fake {
         }
         let id = remote.provider_ref.clone().ok_or_else(|| error(Outcome::Rejected))?;
         let status = world.states.get(&id).map_or(Status::Pending, |states| states[0]);
-        Ok(observed(&id, remote.address.as_str(), status))
+        let id = world.shown_for.get(&id).unwrap_or(&id);
+        Ok(observed(id, remote.address.as_str(), status))
     }
 
     async fn list(&self, _: &CallContext, _: &ListQuery) -> Result<Page, ProviderError> {
@@ -291,7 +312,7 @@ impl InviteProvider for Fake {
         _: &Remote,
         _: bool,
     ) -> Result<Observed, ProviderError> {
-        Err(ProviderError::unsupported("fake", "withdraw an invite"))
+        Err(self.world.lock().refusal.clone().unwrap_or_else(|| error(Outcome::Unknown)))
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
@@ -317,6 +338,9 @@ impl Reconciliation for ByAddress {
     async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
         let mut world = self.0.lock();
         world.lookups += 1;
+        if let Some(error) = &world.silence {
+            return Err(error.clone());
+        }
         for doubt in &self.1.doubts {
             world.first_attempts.push(doubt.first_attempts.clone());
         }
@@ -328,6 +352,9 @@ impl Reconciliation for ByAddress {
             if let (Some(error), true) = (&world.ended, exact.is_empty()) {
                 let failure = Some(error.clone());
                 exact.push(Observed { failure, ..Observed::new(None, Status::Failed) });
+            }
+            if world.is_working && exact.is_empty() {
+                exact.push(Observed::new(None, Status::Sending));
             }
             Sighting { exact, near: Vec::new(), complete: !world.is_blind }
         };

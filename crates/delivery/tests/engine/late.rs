@@ -104,6 +104,86 @@ async fn what_turns_out_to_be_worked_on_fails_beside_another_invite_that_is_in_d
 }
 
 #[tokio::test]
+async fn of_a_call_that_is_worked_on_only_the_invite_whose_person_is_in_doubt_fails() {
+    let gate = Arc::new(Notify::new());
+    let limits = format!("max_batch = 2\nmax_in_flight = 1\n{QUICK}");
+    let bench = start(&limits, first_after(&gate, Answer::Works)).await;
+    let batch = bench.post("ada grace").await;
+    bench.until(batch, &[Status::Sending]).await;
+    let ids: Vec<_> = bench.invites(batch).await.iter().map(|invite| invite.id).collect();
+    let lose = Change::of(ids.clone(), |_, _, state, now| {
+        transition::lose_sender(state, state.holder, &Value::Null, now)
+    });
+    bench.store.change(lose).await.unwrap();
+    for id in &ids {
+        bench.engine.retry(*id, true).await.unwrap();
+    }
+    let other = bench.post("ada").await;
+    let second = bench.one(other).await.id;
+    let claim = Change::of(vec![second], |_, _, state, now| {
+        let holder = "att_00000000000000000000000000000001".parse().unwrap();
+        transition::claim(state, holder, now + Duration::from_secs(60))
+    });
+    bench.store.change(claim).await.unwrap();
+    gate.notify_one();
+    let ends = bench.until(batch, &[Status::Failed, Status::Unknown]).await;
+    assert_eq!(ends, [Status::Failed, Status::Unknown]);
+    // It may have taken effect.
+    let refused = bench.engine.retry(ids[0], false).await.unwrap_err();
+    assert!(matches!(refused, invite_delivery::OperationError::Risky), "{refused}");
+    for dry_run in [true, false] {
+        let redriven = bench.engine.redrive(Default::default(), dry_run).await.unwrap();
+        assert_eq!((redriven.matched, redriven.left), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_call_that_is_told_by_its_bytes_is_read_as_a_whole() {
+    let world = World::new(|to| match to.len() {
+        1 => Answer::Takes,
+        _ => Answer::Fails(error(Outcome::Unknown)),
+    });
+    world.lock().is_blind = true;
+    world.lock().is_idempotent = true;
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    let bench = start_with(refreshed, "max_batch = 2", world).await;
+    let batch = bench.post("ada grace").await;
+    bench.until(batch, &[Status::Unknown]).await;
+    let [ada, grace] = [0, 1].map(async |i| bench.invites(batch).await.remove(i).id);
+    let (ada, grace) = (ada.await, grace.await);
+    bench.engine.retry(ada, true).await.unwrap();
+    let state = async |id| bench.store.invite(id).await.unwrap().unwrap().state;
+    bench
+        .eventually("ada to be sent again", async || {
+            (state(ada).await.status == Status::Pending).then_some(())
+        })
+        .await;
+    bench.engine.set_status(grace, Status::Failed).await.unwrap();
+    bench.world.lock().first_attempts.clear();
+    let both = bench
+        .eventually("a look for a second effect", async || {
+            bench.world.lock().first_attempts.first().map(Vec::len)
+        })
+        .await;
+    assert_eq!(both, 2);
+    // What is there of the other one's is not hers.
+    let mut effects = vec![("grace@example.org".to_owned(), "id-7".to_owned())];
+    bench.world.lock().effects.append(&mut effects);
+    let looks = bench.world.lock().lookups;
+    bench
+        .eventually("more looks", async || (bench.world.lock().lookups > looks + 1).then_some(()))
+        .await;
+    assert!(!state(ada).await.duplicate_effect);
+    let mut effects = vec![("ada@example.org".to_owned(), "id-8".to_owned())];
+    bench.world.lock().effects.append(&mut effects);
+    bench
+        .eventually("the second effect to be reported", async || {
+            state(ada).await.duplicate_effect.then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn an_effect_after_a_person_found_none_is_kept_and_a_retry_sends_nothing() {
     let gate = Arc::new(Notify::new());
     let bench = start(ALONE, first_after(&gate, Answer::Takes)).await;

@@ -5,6 +5,7 @@
 
 mod asking;
 mod fake;
+mod following;
 mod late;
 mod pauses;
 mod refusals;
@@ -143,6 +144,12 @@ impl Bench {
 
     async fn one(&self, batch: BatchId) -> InviteRecord {
         self.invites(batch).await.remove(0)
+    }
+
+    /// The revisions that the calls for a request's only invite were made under.
+    async fn revisions(&self, batch: BatchId) -> Vec<i64> {
+        let calls = self.store.creates(self.one(batch).await.id).await.unwrap();
+        calls.iter().map(|call| call.config_revision).collect()
     }
 
     /// The statuses of a request's invites, once all of them have one of these.
@@ -287,7 +294,7 @@ async fn a_look_up_is_told_when_each_invite_was_first_tried() {
     let world = World::new(move |_| {
         calls += 1;
         match calls {
-            1 => Answer::Fails(error(Outcome::Throttled)),
+            1 => Answer::Fails(error(Outcome::Throttled).with_status(429)),
             _ => Answer::TakesButFails(error(Outcome::Unknown)),
         }
     });

@@ -232,3 +232,65 @@ async fn replicas_follow_the_newest_revision_unless_it_does_not_pass_there() {
     let revised = document.revise("# mine\n", api(), None).await.unwrap();
     assert_eq!(revised.revision, 3, "it can still be mended from there");
 }
+
+impl Bench {
+    /// The document that a process would start with.
+    async fn resumed(&self) -> (LiveDocument, bool) {
+        let gate = gate(&self.world);
+        let nothing = Live::new(gate.check("").configuration.unwrap());
+        let clock = Arc::new(SystemClock);
+        let document = LiveDocument::new(self.store.clone(), Arc::new(gate), nothing, clock);
+        let is_served = document.resume().await.unwrap();
+        (document, is_served)
+    }
+
+    async fn store_revision(&self, text: &str) {
+        let actor = Actor { name: "key_1".into(), source: "api".into() };
+        self.store.add_revision(text, &actor, None, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_start_serves_the_newest_revision_that_passes_and_guards_the_work_of_the_newest() {
+    let never = Arc::new(Notify::new());
+    let world = World::new(move |_| Answer::After(never.clone(), Box::new(Answer::Takes)));
+    let bench = start_stored(world).await;
+    bench.post("ada grace").await;
+    let broken = bench.text().replace("50ms", "never");
+    bench.store_revision("[[[").await;
+    bench.store_revision(&broken).await;
+    let (document, is_served) = bench.resumed().await;
+    assert!(is_served);
+    let status = document.status();
+    assert_eq!((status.revision, status.last_refusal.unwrap().revision), (1, Some(3)));
+    assert!(document.lag().unwrap().starts_with("revision 3 does not pass here"));
+    let path = Path::new("providers.toml");
+    for (text, code) in [("", "empty-document"), ("# nothing\n", "has-work")] {
+        let refused = document.take_file(path, text).await.err().unwrap();
+        assert_eq!(codes(&refusal(refused)), [code]);
+    }
+    let good = bench.text() + "# good\n";
+    assert_eq!(document.take_file(path, &good).await.unwrap().unwrap().revision, 4);
+    assert!(document.lag().is_none() && document.status().last_refusal.is_none());
+    bench.engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_start_serves_no_revision_by_which_unfinished_invites_would_go_to_another_account() {
+    let never = Arc::new(Notify::new());
+    let world = World::new(move |_| Answer::After(never.clone(), Box::new(Answer::Takes)));
+    let bench = start_stored(world).await;
+    let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
+    bench.store_revision(&moved.replace("50ms", "never")).await;
+    let (_, is_served) = bench.resumed().await;
+    assert!(is_served, "there is no work");
+    bench.post("ada").await;
+    let (document, is_served) = bench.resumed().await;
+    assert!(!is_served);
+    let path = Path::new("providers.toml");
+    for (text, code) in [("\n", "empty-document"), ("# nothing\n", "has-work")] {
+        let refused = document.take_file(path, text).await.err().unwrap();
+        assert_eq!(codes(&refusal(refused)), [code], "nothing is live, and there is work");
+    }
+    bench.engine.shutdown().await;
+}

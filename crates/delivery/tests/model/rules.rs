@@ -5,7 +5,7 @@ use invite_delivery::transition::LOOK_FOR;
 
 use crate::{
     steps::After,
-    world::{Case, Deed, Invite, Step, World, now, provider_ref},
+    world::{Case, Deed, Invite, Kind, Step, World, now, provider_ref},
 };
 
 pub const DOUBLED: &str = "an invite took effect twice";
@@ -64,11 +64,13 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
 }
 
 /// What a step breaks.
-pub fn check_step(before: &World, step: &Step, after: &After) -> Option<&'static str> {
+pub fn check_step(before: &World, case: &Case, step: &Step, after: &After) -> Option<&'static str> {
     let unreported = after.shown.iter().any(|(invite, shown)| {
         let state = &after.world.invites[*invite].state;
-        // What a look-up sees may be the effect of the call that holds it now.
-        let awaited = matches!(step, Step::RecordLook { .. }) && state.holder.is_some();
+        // What a look-up sees may be the effect of the call that holds it now or, by its contents, of
+        // another invite to the person.
+        let awaited = matches!(step, Step::RecordLook { .. })
+            && (state.holder.is_some() || case.kind == Kind::Plain);
         state.provider_ref.as_ref() != Some(shown) && !state.duplicate_effect && !awaited
     });
     let retried = |at| matches!(step, Step::Person { invite, deed: Deed::Retry } if *invite == at);

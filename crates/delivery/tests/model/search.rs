@@ -82,7 +82,7 @@ impl Search<'_> {
                 if is_by_itself(&step, &world, self.case) && at != from {
                     self.back.push((at, from));
                 }
-                let broken = check_step(&world, &step, &after);
+                let broken = check_step(&world, self.case, &step, &after);
                 if let Some(broken) = broken {
                     // Told by the step, though its world may have been known already.
                     self.origins[at as usize] = (from, nth as u16);

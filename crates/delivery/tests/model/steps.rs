@@ -293,6 +293,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             began,
             disturbed,
             group: half(look.call, place, invites.len()),
+            told_by_bytes: case.kind == Kind::Idempotent,
             settle: TICK * u32::from(case.settle) * u32::from(waits),
             timeout: TICK * u32::from(case.timeout) * u32::from(waits),
             retry: Retry {

@@ -1,7 +1,9 @@
-//! The record of what administrators changed. Entries are made where the change is made.
+//! The record of what administrators changed. What is in an entry is said where the change is made.
 
 use axum::{Json, extract::State, http::Uri};
 use invite_core::AuditId;
+use invite_delivery::Engine;
+use invite_store::NewAudit;
 
 use crate::{
     Gateway,
@@ -11,6 +13,18 @@ use crate::{
     query::{Parameters, cursor},
     views::audit::{AuditEntryView, AuditList},
 };
+
+/// Records a change that has been made: that it could not be recorded does not undo it, and is logged.
+pub(crate) async fn record(engine: &Engine, change: NewAudit) {
+    let (actor, action) = (change.actor.name.clone(), change.action.clone());
+    let target = change.target.clone();
+    if let Err(error) = engine.store().record_audit(change).await {
+        tracing::error!(
+            audit.actor = actor, audit.action = action, audit.target = target, %error,
+            "a change was made and cannot be recorded"
+        );
+    }
+}
 
 /// List what administrators changed
 ///

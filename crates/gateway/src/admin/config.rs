@@ -140,7 +140,7 @@ pub(crate) async fn replace_configuration(
                       GET /v1/admin/config, or * for whatever is live";
         Problem::new(&codes::PRECONDITION_REQUIRED, detail)
     })?;
-    let expected = basis.expected(gateway.live().current().revision())?;
+    let expected = basis.expected(gateway.live().current().revision(), gateway.engine().lag())?;
     let origin = Origin { source: "api", actor: caller.name(), note };
     revise(&gateway, text, origin, expected).await
 }
@@ -169,7 +169,9 @@ pub(super) async fn revise(
         crate::to_the_end(async move { engine.revise(&text, origin, expected).await }).await?;
     let revised = revised.map_err(|error| match error {
         ReviseError::Refused(review) => Problem::refused_document(review.findings),
-        ReviseError::Conflict { live } => outdated("and the request is based on another", live),
+        ReviseError::Conflict { live } => {
+            outdated("and the request is based on another", live, gateway.engine().lag())
+        }
         ReviseError::Store(error) => error.into(),
     })?;
     let tag = [(header::ETAG, etag(revised.revision))];

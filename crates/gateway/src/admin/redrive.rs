@@ -61,13 +61,18 @@ pub(crate) async fn redrive_invites(
     parameters.finish()?;
     let (engine, actor) = (gateway.engine().clone(), caller.actor());
     let done = crate::to_the_end(async move {
-        let done = engine.redrive(filter, is_dry_run).await?;
+        let done = engine.redrive(filter, is_dry_run).await;
         if !is_dry_run {
-            let (action, after) = ("invites.redrive".to_owned(), Some(json!(done)));
+            let after = match &done {
+                Ok(done) => json!(done),
+                // What was queued until then stays queued.
+                Err(error) => json!({ "failed": error.to_string() }),
+            };
+            let (action, after) = ("invites.redrive".to_owned(), Some(after));
             let change = NewAudit { actor, action, target, before: None, after, note: None };
-            engine.store().record_audit(change).await?;
+            super::audit::record(&engine, change).await;
         }
-        Ok::<_, invite_store::Error>(done)
+        done
     });
     let done = done.await??;
     let invite_delivery::Redriven { matched, queued, duplicates, left } = done;

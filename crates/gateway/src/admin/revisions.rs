@@ -130,7 +130,8 @@ pub(crate) async fn restore_revision(
     let revision = find_revision(&gateway, &number).await?;
     let note = read_note(&uri)?;
     let live = gateway.live().current().revision();
-    let expected = basis.map_or(Ok(None), |basis| basis.expected(live))?;
+    let lag = gateway.engine().lag();
+    let expected = basis.map_or(Ok(None), |basis| basis.expected(live, lag))?;
     let origin = Origin { source: "restore", actor: caller.name(), note };
     revise(&gateway, revision.document, origin, expected).await
 }

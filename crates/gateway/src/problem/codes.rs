@@ -157,8 +157,8 @@ codes! {
         "A live invite to the same address at the same destination exists; the detail names it.";
     NOT_RETRYABLE = "not-retryable" Some(StatusCode::CONFLICT), Caller, Rejected,
         "The invite cannot be retried",
-        "Only a failed invite is retried, or an unknown one at your own risk \
-         (`accept_duplicate_risk`). One that was refused as invalid has nothing to send: post a \
+        "Only a failed invite is retried, or at your own risk (`accept_duplicate_risk`) an unknown one \
+         or one that failed while nobody knew whether it took effect. One that was refused as invalid has nothing to send: post a \
          corrected one.";
     PROVIDER_GONE = "provider-gone" Some(StatusCode::CONFLICT), Gateway, NotSent,
         "The invite's provider is no longer configured",

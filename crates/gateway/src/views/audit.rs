@@ -21,9 +21,10 @@ pub(crate) struct AuditEntryView {
     actor: String,
     /// By which way: `api`, `restore`, `file` or `cli`.
     source: String,
-    /// What: `config.revise`, `key.create`, `key.revoke` or `invites.redrive`.
+    /// What: `config.revise`, `key.create`, `key.revoke`, `invites.redrive`, `invite.status`,
+    /// `invite.revoke` or `invite.retry`.
     action: String,
-    /// To what: the number of a revision, the id of a key, the filter of a redrive.
+    /// To what: the number of a revision, the id of a key or an invite, the filter of a redrive.
     target: String,
     /// What there was; references to secrets, never their values.
     #[schema(value_type = Option<Object>)]

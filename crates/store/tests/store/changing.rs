@@ -229,7 +229,8 @@ async fn at_most_one_invite_per_person_and_destination_is_in_doubt(db: &Db) {
     let [first, second] = two_to_ada(&store).await;
     for in_doubt in [Status::Sending, Status::Unknown] {
         set_status(&store, first, in_doubt).await;
-        assert_eq!(claim(&store, second).await.1, Changed::Aborted, "{in_doubt}");
+        let crowded = Changed::PersonInDoubt { invite: second };
+        assert_eq!(claim(&store, second).await.1, crowded, "{in_doubt}");
         assert_eq!(status(&store, second).await, Status::Queued);
     }
     set_status(&store, first, Status::Pending).await;
@@ -243,7 +244,8 @@ async fn at_most_one_invite_per_person_and_destination_is_in_doubt(db: &Db) {
         state.status = Status::Sending;
         Decision::Write
     });
-    assert_eq!(store.change(both).await.unwrap(), Changed::Aborted);
+    let crowded = Changed::PersonInDoubt { invite: ids[1] };
+    assert_eq!(store.change(both).await.unwrap(), crowded);
     assert_eq!(status(&store, ids[0]).await, Status::Queued);
 }
 
