@@ -90,6 +90,8 @@ groups! {
         options::resolving_is_pure ["resolve"]
         options::a_configuration_is_checked_as_a_whole_and_shows_no_secret
             ["kind.build", "kind.config_schema"]
+        options::the_settings_that_name_an_account_are_settings_of_the_kind
+            ["kind.account_settings"]
         options::a_kind_says_of_itself_what_its_providers_do
             ["capabilities", "kind.capabilities", "kind.default_limits", "capabilities.reconcile"]
         read::an_invite_that_exists_is_read_as_it_was_made ["get", "capabilities.get"]

@@ -134,3 +134,14 @@ pub async fn a_kind_says_of_itself_what_its_providers_do(bench: &Bench) {
     assert_eq!(kind.config_schema()["additionalProperties"], false);
     assert!(configured.reconcile.len() > 20 && !configured.reconcile.contains('\n'));
 }
+
+/// What the gate compares to tell another account from the same one.
+pub async fn the_settings_that_name_an_account_are_settings_of_the_kind(bench: &Bench) {
+    let kind = &bench.subject.kind;
+    let names = kind.account_settings();
+    assert!(names.contains(&"base_url"), "{names:?}");
+    let known = &kind.config_schema()["properties"];
+    for name in names {
+        assert!(known[*name].is_object(), "{name} is no setting: {known}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What a person or service asks of one invite, outside the lanes.
 
+mod error;
+
 use std::{sync::Arc, time::Duration};
 
 use invite_config::Provider;
@@ -14,91 +16,12 @@ use invite_store::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{AcceptError, Engine, inspection::note, lane::Lane, reconcile, transition};
+use crate::{Engine, inspection::note, lane::Lane, reconcile, transition};
+
+pub use error::OperationError;
 
 /// How long a person is kept waiting for a provider's rate budget.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why something asked of an invite or a provider was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum OperationError {
-    /// There is no such invite, or no such provider.
-    #[error("not found")]
-    NotFound,
-    /// Its status is final.
-    #[error("the invite is {status}, which is final")]
-    AlreadyFinal {
-        /// The final status.
-        status: Status,
-    },
-    /// Its status does not admit this yet.
-    #[error("the invite is {status}; try again when it is settled")]
-    NotSettled {
-        /// The present status.
-        status: Status,
-    },
-    /// Only failed invites are retried; those that may have taken effect at a person's risk.
-    #[error("the invite is {status}, and only a failed one can be retried")]
-    NotRetryable {
-        /// The present status.
-        status: Status,
-    },
-    /// It failed while nobody knew whether it took effect.
-    #[error(
-        "the invite is failed, but may exist at the provider (see its error); look there, then retry \
-         with accept_duplicate_risk"
-    )]
-    Risky,
-    /// It was refused before it was bound to a provider, so there is nothing to send.
-    #[error("the invite was refused as invalid; post a corrected one")]
-    NeverBound,
-    /// The provider offers no such operation.
-    #[error("{kind} offers no way to {operation}")]
-    Unsupported {
-        /// The provider's kind.
-        kind: String,
-        /// What was asked.
-        operation: &'static str,
-    },
-    /// The provider id may be another invite's.
-    #[error("which invite carries this provider id is not proven; `force` skips the proof")]
-    PairingUnproven,
-    /// A live invite to the same person at the same place exists.
-    #[error("{existing} is a live invite to the same person at the same place")]
-    Duplicate {
-        /// The live one.
-        existing: InviteId,
-    },
-    /// Its provider's backlog or quota is full.
-    #[error(transparent)]
-    NoRoom(#[from] AcceptError),
-    /// The provider's rate budget is taken by other calls for longer than a person is kept waiting.
-    #[error(
-        "the rate budget of provider `{provider}` (limits.requests_per_second) is taken by other \
-         calls; it was not asked, try again later"
-    )]
-    Busy {
-        /// Its name.
-        provider: String,
-    },
-    /// The invite's provider is no longer configured.
-    #[error("provider `{name}` is no longer configured")]
-    ProviderGone {
-        /// Its name.
-        name: String,
-    },
-    /// The provider refused, or did not answer.
-    #[error("{error}")]
-    Provider {
-        /// Its name.
-        provider: String,
-        /// What it said.
-        error: ProviderError,
-    },
-    /// The database said no, or nothing.
-    #[error(transparent)]
-    Store(#[from] invite_store::Error),
-}
 
 /// Takes back what was recorded before a call.
 type Undo = fn(&mut InviteState) -> Decision;
