@@ -197,6 +197,16 @@ impl Load {
                 let to = json!({ "status": seed.pick(&["accepted", "declined", "sent"]) });
                 self.ask(gateway, Method::PATCH, &path, Some(&to)).await;
             }
+            ("queued", "securegate") => {
+                // It may be sent by now, and cannot be withdrawn there: that is said with a 422.
+                match gateway.ask(Method::DELETE, &path, &[], None).await {
+                    Ok((200..=202 | 409 | 422 | 502..=504, _)) | Err(_) => {}
+                    Ok((status, body)) => {
+                        let finding = format!("DELETE {path}: {status} {body}");
+                        self.known.lock().unwrap().findings.push(finding);
+                    }
+                }
+            }
             ("pending" | "sent" | "queued", _) => {
                 self.ask(gateway, Method::DELETE, &path, None).await;
             }
