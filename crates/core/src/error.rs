@@ -105,6 +105,13 @@ impl ProviderError {
         Self { code: Some(code.into()), ..self }
     }
 
+    /// Whether a request waited for our own rate budget in vain: no provider asked for a wait.
+    pub fn is_of_own_budget(&self) -> bool {
+        self.outcome == Outcome::Throttled
+            && self.http_status.is_none()
+            && self.retry_after.is_none()
+    }
+
     /// With the HTTP status it answered with.
     pub fn with_status(self, status: u16) -> Self {
         Self { http_status: Some(status), ..self }

@@ -154,8 +154,7 @@ fn judge_refusal(
             let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
             (keep_group(now + wait), event)
         }
-        // Our own rate budget, and nobody's wish.
-        (Outcome::Throttled, _) if error.http_status.is_none() && error.retry_after.is_none() => {
+        (Outcome::Throttled, _) if error.is_of_own_budget() => {
             (keep_group(now + provider.limits.retry.first), Event::Unasked)
         }
         (Outcome::Throttled, _) => {

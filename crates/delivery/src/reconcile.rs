@@ -88,7 +88,8 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
     }
     let Some(next) = engine.store.next_lookup(&lane.name).await? else { return Ok(idle) };
     let now = engine.clock.now();
-    if let Some(left) = Duration::try_from(next.duration_since(now)).ok().filter(|l| !l.is_zero()) {
+    let left = until(now, next);
+    if !left.is_zero() {
         return Ok(left.min(idle));
     }
     // Asked before anything is loaded: meanwhile the lane's own trial may begin the next pause.
@@ -133,8 +134,7 @@ pub(crate) async fn heed(
 ) -> Result<(), invite_store::Error> {
     let event = match error.map(|error| (error.outcome, error.cause)) {
         None => Event::Success,
-        // Our own rate budget, and nobody's wish.
-        Some((Outcome::Throttled, _)) if error.is_some_and(|e| e.http_status.is_none()) => {
+        Some((Outcome::Throttled, _)) if error.is_some_and(ProviderError::is_of_own_budget) => {
             return Ok(());
         }
         Some((Outcome::Throttled, _)) => Event::Throttled(error.and_then(|e| e.retry_after)),
