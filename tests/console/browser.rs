@@ -81,6 +81,11 @@ impl Browser {
         .await
     }
 
+    /// Whether a CSS selector finds anything now, seen or not.
+    pub async fn has(&self, css: &str) -> bool {
+        self.driver.find_all(By::Css(css)).await.is_ok_and(|found| !found.is_empty())
+    }
+
     /// The first element within those of `css` whose text has these words, once there is one.
     pub async fn find_with_text(&self, css: &str, words: &str) -> WebElement {
         eventually(&format!("the page shows {css} with `{words}`"), async || {

@@ -1,6 +1,6 @@
 //! How every page looks: to a checker of accessibility, on a phone, in the dark.
 
-use invite_tests::{Gateway, invites, person};
+use invite_tests::{Gateway, eventually, invites, person};
 use serde_json::json;
 
 use crate::sign_in;
@@ -55,6 +55,34 @@ async fn every_page_is_accessible_and_fits_a_phone_in_light_and_dark() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+    browser.close(&[]).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_overview_draws_what_each_provider_takes_and_says_why_one_takes_nothing() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let refused = json!({ "operation": "create", "kind": "status_before", "status": 401 });
+    gateway.simulators.break_down("rkvst", refused).await;
+    let mut browser = sign_in("watching", &gateway, &admin, "overview").await;
+    let paused = invites("acme-tenancy", [person(0)]);
+    let request = gateway.client().request("POST", "/v1/invites").json(&paused);
+    request.header("prefer", "respond-async").send().await.expect(202);
+    let line = r#"section[aria-label="treasury"] .chart-line[d^="M"]"#;
+    let mut number = 0;
+    eventually("the chart has a line", async || {
+        number += 1;
+        gateway.client().invite(&invites("treasury", [person(number)])).await;
+        browser.has(line).await.then_some(())
+    })
+    .await;
+    browser.reads("misconfigured").await;
+    let chart = browser.find(r#"section[aria-label="treasury"] .chart svg"#).await;
+    let said = chart.attr("aria-label").await.unwrap().unwrap_or_default();
+    assert!(said.starts_with("Invites per minute at treasury: "), "{said}");
+    assert!(!said.contains(": 0 now, at most 0 "), "{said}");
+    browser.shoot("traffic").await;
     browser.close(&[]).await;
     gateway.finish().await;
 }

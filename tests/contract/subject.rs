@@ -96,7 +96,7 @@ pub fn rkvst() -> Subject {
         good: accounts::RKVST_CLIENT_SECRET,
         wrong: "wrong+client/secret=00000000",
         url: Sandbox::rkvst_url,
-        data: &["identity"],
+        data: &["identity", "jit_tenant_id"],
         arrived: |recipient| {
             json!({
                 "email": recipient.invitee.email, "message": recipient.invitee.message,
@@ -115,6 +115,8 @@ pub fn rkvst_token() -> Subject {
         secret: "bearer_token",
         good: accounts::RKVST_BEARER_TOKEN,
         wrong: "eyJhbGciOiJSUzI1NiJ9.wrong-token.c2FuZGJveA",
+        // The token does not show its tenancy.
+        data: &["identity"],
         ..rkvst()
     }
 }

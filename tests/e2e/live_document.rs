@@ -232,6 +232,47 @@ async fn replicas_converge_on_the_newest_revision_and_say_which_they_serve() {
 }
 
 #[tokio::test]
+async fn a_replica_that_cannot_serve_the_newest_revision_leaves_the_work_to_those_that_can() {
+    let mut gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let admin = gateway.caller("admin,invites:write", &[]).await;
+    // The first one's lanes are its own by now.
+    gateway.client().invite(&invites("treasury", [person(1)])).await;
+    let key = gateway.simulators.fill_in("{TURNKEY_API_PRIVATE_KEY}");
+    gateway.binary.set_variable("NEW_TURNKEY_KEY", &key);
+    let (mut process, url) = gateway.start_replica().await;
+    let other = Client::connect(&url, &admin.key()).await;
+
+    let live = other.get(PATH).await.expect(200);
+    let changed = live.text.replace(&format!("\"{key}\""), "{ env = \"NEW_TURNKEY_KEY\" }");
+    let request = other.request("PUT", PATH).bytes(changed);
+    let request = request.header("content-type", "application/toml");
+    let tag = live.header("etag").unwrap();
+    assert_eq!(request.header("if-match", tag).send().await.expect(200).body["revision"], 2);
+
+    let problem = eventually("the first one says that it is behind", async || {
+        let ready = admin.get("/readyz").await;
+        (ready.status == 503).then_some(ready.body)
+    })
+    .await;
+    let detail = text(&problem, "detail");
+    assert!(detail.contains("NEW_TURNKEY_KEY") && detail.contains("revision 2"), "{detail}");
+    let request = admin.request("POST", "/v1/invites").json(&invites("treasury", [person(2)]));
+    assert_eq!(text(&request.send().await.expect(503).body, "code"), "not-ready");
+    let invite = other.invite(&invites("treasury", [person(2)])).await.remove(0);
+    assert_eq!(invite["status"], "pending", "{invite}");
+    let attempts = format!("/v1/invites/{}/attempts", text(&invite, "id"));
+    let attempts = gateway.client().get(&attempts).await.expect(200).list("attempts");
+    assert!(attempts.iter().all(|attempt| attempt["config_revision"] == 2), "{attempts:?}");
+
+    // Nobody else serves it any more: what this one has is better than nothing.
+    assert!(terminate(&mut process).await.success());
+    let invite = admin.invite(&invites("treasury", [person(3)])).await.remove(0);
+    assert_eq!(invite["status"], "pending", "{invite}");
+    admin.get("/readyz").await.expect(200);
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_deployment_applies_a_document_from_the_command_line() {
     let mut gateway = Gateway::start().await;
     let admin = gateway.caller("admin", &[]).await;

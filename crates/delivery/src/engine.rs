@@ -66,12 +66,15 @@ pub enum AcceptError {
         /// How many more it takes.
         room: u64,
     },
-    /// A provider was removed, or became another account, after the batch was bound to it; binding
-    /// it again, to the document that is live now, tells what becomes of it.
-    #[error("provider `{provider}` was removed from the configuration meanwhile")]
-    ProviderGone {
-        /// Its name.
-        provider: String,
+    /// Another document went live after the batch was bound to one; binding it again, to the one
+    /// that is live now, tells what becomes of it.
+    #[error("the provider document was changed meanwhile")]
+    Outdated,
+    /// Another replica serves a newer document, which this one cannot.
+    #[error("this replica does not serve the newest provider document: {why}")]
+    Behind {
+        /// Why it cannot.
+        why: String,
     },
     /// The database said no, or nothing.
     #[error(transparent)]
@@ -195,6 +198,14 @@ impl Engine {
         self.0.document.lag()
     }
 
+    /// The same, if another replica does.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn behind(&self) -> Result<Option<String>, invite_store::Error> {
+        self.0.document.behind().await
+    }
+
     /// Stores a batch durably and wakes the lanes of its providers.
     ///
     /// # Errors
@@ -209,13 +220,19 @@ impl Engine {
                 *new.entry(provider.clone()).or_default() += 1;
             }
         }
-        let _document_stays = self.0.document.hold().await;
+        if let Some(why) = self.behind().await? {
+            return Err(AcceptError::Behind { why });
+        }
+        let document_stays = self.0.document.hold().await;
         self.check_providers(&new, batch.config_revision)?;
         let quotas = self.quotas(new.keys().map(String::as_str));
         self.reserve(&new)?;
         crash_point("accept-before-commit");
-        let acceptance = self.0.store.accept(batch, quotas.clone(), crate::fault::duplicate).await;
+        let newest = self.0.document.newest_known();
+        let store = &self.0.store;
+        let acceptance = store.accept(batch, newest, quotas.clone(), crate::fault::duplicate).await;
         crash_point("accept-after-commit");
+        drop(document_stays);
         let nothing = BTreeMap::new();
         let queued = match &acceptance {
             Ok(Ok(Acceptance::Accepted { queued, .. })) => queued,
@@ -227,6 +244,10 @@ impl Engine {
             // Duplicates took room and did not need it.
             lane.queue_shrank(reserved.saturating_sub(queued));
             lane.wake.notify_one();
+        }
+        if let Err(invite_store::Error::Outdated) = acceptance {
+            self.0.catch_up().await?;
+            return Err(AcceptError::Outdated);
         }
         acceptance?.map_err(|QuotaExceeded { provider, room }| {
             let quota = quotas.get(&provider).copied().unwrap_or_default();
@@ -244,10 +265,7 @@ impl Engine {
         let is_same = |name: &&String| {
             document.provider(name).is_some_and(|provider| provider.account_since <= bound_under)
         };
-        match new.keys().find(|name| !is_same(name)) {
-            Some(gone) => Err(AcceptError::ProviderGone { provider: gone.clone() }),
-            None => Ok(()),
-        }
+        if new.keys().all(|name| is_same(&name)) { Ok(()) } else { Err(AcceptError::Outdated) }
     }
 
     /// `limits.quota` of those of these providers that have one.
@@ -333,6 +351,14 @@ impl Engine {
 }
 
 impl Inner {
+    /// Puts the newest stored revision in force, if it can be served here.
+    pub async fn catch_up(self: &Arc<Self>) -> Result<(), invite_store::Error> {
+        if self.document.catch_up().await? {
+            self.follow_document();
+        }
+        Ok(())
+    }
+
     /// Starts the lanes of providers that are new, and has all others look at the document. The lane
     /// of one that is gone rests.
     pub fn follow_document(self: &Arc<Self>) {

@@ -189,16 +189,25 @@ impl Lane {
     }
 
     /// The epoch under which this replica holds the lane, if it does.
-    pub async fn hold(&self, engine: &Inner) -> Result<Option<i64>, invite_store::Error> {
+    pub async fn hold(&self, engine: &Arc<Inner>) -> Result<Option<i64>, invite_store::Error> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let ttl = engine.settings.lease;
-        if let Some(held) = held.filter(|held| held.renewed.elapsed() < ttl / 3) {
+        let is_shared = engine.store.is_shared();
+        // Another replica may begin at any time to serve what this one cannot.
+        let may_lose = is_shared && engine.document.lag().is_some();
+        if let Some(held) = held.filter(|held| held.renewed.elapsed() < ttl / 3 && !may_lose) {
             return Ok(Some(held.epoch));
         }
+        if is_shared {
+            // It may have been lost to another document.
+            engine.catch_up().await?;
+        }
         let renewed = Instant::now();
+        let revision = engine.live.current().revision();
         // On SQLite there is no other replica: a lease found there is that of a process long gone.
-        let force = held.is_none() && !engine.store.is_shared();
-        let epoch = engine.store.acquire_lane(&self.name, &engine.owner, ttl, force).await?;
+        let force = held.is_none() && !is_shared;
+        let store = &engine.store;
+        let epoch = store.acquire_lane(&self.name, &engine.owner, ttl, revision, force).await?;
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
             epoch.map(|epoch| Held { epoch, renewed });
         Ok(epoch)

@@ -37,9 +37,7 @@ pub(crate) async fn run(engine: Arc<Inner>) {
 }
 
 async fn step(engine: &Arc<Inner>, told: &mut Option<Told>) -> Result<(), invite_store::Error> {
-    if engine.document.catch_up().await? {
-        engine.follow_document();
-    }
+    engine.catch_up().await?;
     let revision = engine.live.current().revision();
     metrics::gauge!("invite_config_revision").set(revision as f64);
     let refusal = engine.document.lag();

@@ -219,8 +219,9 @@ impl LiveDocument {
                 return Err(ReviseError::Refused(Box::new(review)));
             }
             let actor = Actor { name: origin.actor.clone(), source: origin.source.to_owned() };
-            let note = origin.note.as_deref();
-            let added = self.store.add_revision(text, &actor, note, Some(stored)).await?;
+            let (note, removed) = (origin.note.as_deref(), &review.removed);
+            let added = self.store.add_revision(text, &actor, note, Some(stored), removed).await?;
+            // Else another replica added one, or accepted work, since.
             if let (Added::Revision(added), Some(next)) = (added, review.configuration.take()) {
                 let revision = added.revision;
                 self.swap(next.with_revision(revision), &origin);
@@ -293,22 +294,28 @@ impl LiveDocument {
             return Ok(false);
         }
         let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None };
-        let removed = live.accounts().removed_by(&configuration.accounts());
-        let next = configuration.adopting(&live);
-        self.swap(next.with_revision(newest.revision), &origin);
+        self.swap(configuration.adopting(&live).with_revision(newest.revision), &origin);
         for finding in findings {
             tracing::warn!(config.revision = newest.revision, "{finding}");
         }
-        // Accepted here after the other replica saw that there were none.
-        for (name, invites) in self.store.unfinished(&removed).await? {
-            tracing::error!(
-                provider.name = name,
-                invites,
-                "a provider was removed while invites for it were accepted here; they wait until it \
-                 is configured again"
-            );
-        }
         Ok(true)
+    }
+
+    /// The newest revision that this replica knows of, whether or not it can serve it.
+    pub(crate) fn newest_known(&self) -> i64 {
+        let refused = self.notes().refused.map_or(0, |(revision, _)| revision);
+        refused.max(self.live.current().revision())
+    }
+
+    /// Why this replica does not serve the newest revision, if another one does.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn behind(&self) -> Result<Option<String>, invite_store::Error> {
+        let Some(lag) = self.lag() else { return Ok(None) };
+        let live = self.live.current().revision();
+        let replicas = self.store.replicas().await?;
+        Ok(replicas.iter().any(|replica| replica.revision > live).then_some(lag))
     }
 
     /// Keeps the document as it is until the guard is dropped.

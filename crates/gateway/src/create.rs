@@ -120,7 +120,7 @@ pub(crate) async fn create_invites(
         let engine = gateway.engine().clone();
         match crate::to_the_end(async move { engine.accept(batch).await }).await? {
             // The document changed in between: the one that is live now decides.
-            Err(AcceptError::ProviderGone { .. }) => body = parse(&bytes)?,
+            Err(AcceptError::Outdated) => body = parse(&bytes)?,
             accepted => return answer(&gateway, &caller, accepted?, preferences).await,
         }
     }

@@ -216,6 +216,11 @@ impl From<invite_store::Error> for Problem {
                 "the database did not say whether it stored the change; send the request again \
                  with the same Idempotency-Key, or look first",
             ),
+            invite_store::Error::Outdated => {
+                let detail =
+                    "another provider document went live in between; send the request again";
+                Self::new(&codes::NOT_READY, detail)
+            }
             invite_store::Error::Corrupt { .. } => {
                 tracing::error!(%error, "a row of the database cannot be read");
                 Self::new(&codes::INTERNAL, "a row of the database cannot be read")
@@ -232,8 +237,9 @@ impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         let detail = error.to_string();
         match error {
-            AcceptError::ShuttingDown => Self::new(&codes::NOT_READY, detail),
-            AcceptError::ProviderGone { .. } => Self::new(&codes::PROVIDER_GONE, detail),
+            AcceptError::ShuttingDown | AcceptError::Outdated | AcceptError::Behind { .. } => {
+                Self::new(&codes::NOT_READY, detail)
+            }
             AcceptError::BacklogFull { retry_after, .. } => {
                 Self::new(&codes::BACKLOG_FULL, detail).with_retry_after(retry_after)
             }

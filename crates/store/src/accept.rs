@@ -15,8 +15,9 @@ use sqlx::AnyConnection;
 use crate::{
     Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
     admission::{Person, address_locks, find_live, find_room, number, quota_locks},
-    dialect::{ADDRESS_LOCKS, KEY_LOCKS},
+    dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
     idempotency::{find_key, remember_key},
+    revisions::is_newest,
     rows::{COLUMNS, invite_values, json},
     statement::{Statement, chunks},
     writer::Tx,
@@ -143,14 +144,17 @@ pub struct QuotaExceeded {
 
 impl Store {
     /// Stores a request, durably, unless its key is known or a provider would have more live invites
-    /// than its quota allows. `duplicate_error` makes the problem of a rejected duplicate of the
-    /// invite it is given.
+    /// than its quota allows. `newest` is the newest revision of the provider document that the
+    /// caller knows of. `duplicate_error` makes the problem of a rejected duplicate of the invite it
+    /// is given.
     ///
     /// # Errors
-    /// After [`Error::CommitUnknown`] asking again with the same key tells.
+    /// [`Error::Outdated`] if there is a newer revision by now. After [`Error::CommitUnknown`] asking
+    /// again with the same key tells.
     pub async fn accept(
         &self,
         batch: NewBatch,
+        newest: i64,
         quotas: Quotas,
         duplicate_error: fn(&InviteId) -> Json,
     ) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
@@ -158,14 +162,16 @@ impl Store {
         let request = Arc::new((batch, quotas));
         self.write(locks, move |tx| {
             let request = Arc::clone(&request);
-            Box::pin(async move { accept(tx, &request.0, &request.1, duplicate_error).await })
+            Box::pin(
+                async move { accept(tx, &request.0, newest, &request.1, duplicate_error).await },
+            )
         })
         .await
     }
 }
 
 /// What no other replica may write meanwhile: invites to the same people, invites at the same
-/// providers with a quota, and the same key.
+/// providers with a quota, the same key, and another provider document.
 fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
     let people = address_locks(batch.items.iter().filter_map(|item| item.address.as_ref()));
     let providers = batch.items.iter().filter_map(|item| match &item.placement {
@@ -176,21 +182,25 @@ fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
         .idempotency
         .iter()
         .map(|key| ADDRESS_LOCKS + number(&[&batch.tenant, &key.key]) % KEY_LOCKS);
-    people.chain(quota_locks(providers, quotas)).chain(key).collect()
+    people.chain(quota_locks(providers, quotas)).chain(key).chain([NO_REVISION_LOCK]).collect()
 }
 
 async fn accept(
-    tx: Tx<'_>,
+    mut tx: Tx<'_>,
     batch: &NewBatch,
+    newest: i64,
     quotas: &Quotas,
     duplicate_error: fn(&InviteId) -> Json,
 ) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
-    let Tx { connection, now, .. } = tx;
     if let Some(key) = &batch.idempotency
-        && let Some(known) = find_key(connection, now, &batch.tenant, key).await?
+        && let Some(known) = find_key(tx.connection, tx.now, &batch.tenant, key).await?
     {
         return Ok(Ok(known));
     }
+    if !is_newest(&mut tx, newest).await? {
+        return Err(Error::Outdated);
+    }
+    let Tx { connection, now, .. } = tx;
     let (invites, duplicates) = settle_duplicates(connection, now, batch, duplicate_error).await?;
     let mut queued: BTreeMap<String, usize> = BTreeMap::new();
     for invite in invites.iter().filter(|invite| invite.state.status == Status::Queued) {

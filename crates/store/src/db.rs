@@ -42,6 +42,10 @@ pub enum Error {
     /// Another process wrote the same thing in between. Nothing was written.
     #[error("storing the change: another process stored the same in between: {0}")]
     Conflict(String),
+    /// Another replica put another provider document in force, which this one has not seen. Nothing
+    /// was written.
+    #[error("storing the change: another provider document went live in between; ask again")]
+    Outdated,
     /// A row holds what this version of the program never writes.
     #[error(
         "reading the database: the column {what:?} holds something unreadable; was it written by a newer version?"

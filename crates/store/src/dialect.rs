@@ -12,12 +12,17 @@ use crate::{Error, statement::Statement};
 pub(crate) const ADDRESS_LOCKS: u32 = 1024;
 /// From [`ADDRESS_LOCKS`] up to the sum of both: idempotency keys.
 pub(crate) const KEY_LOCKS: u32 = 1024;
-/// Adding a configuration revision.
-pub(crate) const REVISION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
 /// Bringing the tables up to date.
-pub(crate) const MIGRATION_LOCK: u32 = REVISION_LOCK + 1;
+pub(crate) const MIGRATION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
 /// Providers with a quota.
 pub(crate) const QUOTA_LOCKS: Range<u32> = 4096..4352;
+/// Adding a revision of the provider document.
+pub(crate) const REVISION_LOCK: u32 = QUOTA_LOCKS.end;
+/// No revision is added meanwhile. Any number of writers have it at once; it comes behind all that
+/// only one can have.
+pub(crate) const NO_REVISION_LOCK: u32 = SHARED + REVISION_LOCK;
+/// From here up: the same locks, for any number of writers at once.
+const SHARED: u32 = 1 << 16;
 /// Keeps our advisory locks apart from those of others in the same database.
 const LOCK_CLASS: i32 = 0x1417;
 
@@ -98,7 +103,7 @@ impl Dialect {
     }
 
     /// Keeps other writers away from what the numbers stand for until the transaction
-    /// ends. SQLite has one writer at a time anyway.
+    /// ends, in the order of the numbers. SQLite has one writer at a time anyway.
     pub(crate) async fn lock(
         self,
         connection: &mut AnyConnection,
@@ -108,9 +113,16 @@ impl Dialect {
             return Ok(());
         }
         let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
-        Statement::new("SELECT count(pg_advisory_xact_lock(")
-            .text(&LOCK_CLASS.to_string())
-            .text(", number)) FROM (SELECT CAST(unnest(string_to_array(")
+        let (class, shared) = (LOCK_CLASS.to_string(), SHARED.to_string());
+        Statement::new("SELECT count(CASE WHEN number < ")
+            .text(&shared)
+            .text(" THEN pg_advisory_xact_lock(")
+            .text(&class)
+            .text(", number) ELSE pg_advisory_xact_lock_shared(")
+            .text(&class)
+            .text(", number - ")
+            .text(&shared)
+            .text(") END) FROM (SELECT CAST(unnest(string_to_array(")
             .bind(locks.join(","))
             .text(", ',')) AS integer) AS number) AS numbers")
             .first(connection, |_| Ok(()))

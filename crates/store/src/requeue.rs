@@ -9,7 +9,9 @@ use crate::{
     Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
     admission::{Person, address_locks, find_live, find_room, quota_locks},
     change::write_states,
+    dialect::NO_REVISION_LOCK,
     query::read_invites,
+    revisions::is_newest,
     writer::Tx,
 };
 
@@ -29,20 +31,24 @@ pub enum Requeued {
 
 struct Requeue {
     invites: Vec<InviteRecord>,
+    newest: i64,
     quotas: Quotas,
     decide: Box<Decide>,
 }
 
 impl Store {
     /// Queues these invites again, in one transaction, each that `decide` is for, to whose person
-    /// there is no other live invite and for which there is room at its provider. What became of
-    /// each, in their order.
+    /// there is no other live invite and for which there is room at its provider. `newest` is the
+    /// newest revision of the provider document that the caller knows of. What became of each, in
+    /// their order.
     ///
     /// # Errors
-    /// The database cannot be used. After [`Error::CommitUnknown`] they may be queued.
+    /// [`Error::Outdated`] if there is a newer revision by now, or the database cannot be used. After
+    /// [`Error::CommitUnknown`] they may be queued.
     pub async fn requeue(
         &self,
         invites: Vec<InviteRecord>,
+        newest: i64,
         quotas: Quotas,
         decide: impl Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision
         + Send
@@ -51,8 +57,9 @@ impl Store {
     ) -> Result<Vec<Requeued>, Error> {
         let people = address_locks(invites.iter().filter_map(|invite| invite.address.as_ref()));
         let providers = invites.iter().filter_map(|invite| invite.provider.as_deref());
-        let locks = people.chain(quota_locks(providers, &quotas)).collect();
-        let requeue = Arc::new(Requeue { invites, quotas, decide: Box::new(decide) });
+        let locks =
+            people.chain(quota_locks(providers, &quotas)).chain([NO_REVISION_LOCK]).collect();
+        let requeue = Arc::new(Requeue { invites, newest, quotas, decide: Box::new(decide) });
         self.write(locks, move |tx| {
             let requeue = Arc::clone(&requeue);
             Box::pin(async move { apply(tx, &requeue).await })
@@ -61,7 +68,10 @@ impl Store {
     }
 }
 
-async fn apply(tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error> {
+async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error> {
+    if !is_newest(&mut tx, requeue.newest).await? {
+        return Err(Error::Outdated);
+    }
     let Tx { connection, now, dialect } = tx;
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;

@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::json;
+use sqlx::AnyConnection;
 
 use crate::{
     Actor, Error, Store,
     audit::{self, NewAudit},
-    dialect::REVISION_LOCK,
+    dialect::{Dialect, REVISION_LOCK},
+    lanes::raise_epochs,
     rows::LIVE,
     statement::{Fields, Statement, Value},
+    writer::Tx,
 };
 
 /// One version of the provider document.
@@ -49,6 +52,8 @@ pub enum Added {
         /// The newest one; 0 if there is none.
         latest: i64,
     },
+    /// One of the providers that it takes away still has work, and nothing was stored.
+    Unfinished,
 }
 
 impl Store {
@@ -67,7 +72,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn latest_revision_number(&self) -> Result<i64, Error> {
         let mut connection = self.reader().await?;
-        Ok(latest().first(&mut connection, |row| row.number()).await?.unwrap_or(0))
+        find_latest(&mut connection).await
     }
 
     /// The newest revision that came from `source`.
@@ -117,7 +122,9 @@ impl Store {
     }
 
     /// Stores a document as the next revision, with its entry in the audit; the numbers have no gaps.
-    /// `expected` is the newest revision that whoever made the document knew.
+    /// `expected` is the newest revision that whoever made the document knew, `removed` are the
+    /// providers that it takes away, which must have no [`unfinished`](Self::unfinished) invites. No
+    /// call is claimed for an older revision afterwards without asking for the lane again.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -127,14 +134,19 @@ impl Store {
         actor: &Actor,
         note: Option<&str>,
         expected: Option<i64>,
+        removed: &[String],
     ) -> Result<Added, Error> {
         let draft = Arc::new((document.to_owned(), actor.clone(), note.map(str::to_owned)));
+        let removed: Arc<[String]> = removed.into();
         self.write(vec![REVISION_LOCK], move |mut tx| {
-            let draft = Arc::clone(&draft);
+            let (draft, removed) = (Arc::clone(&draft), Arc::clone(&removed));
             Box::pin(async move {
-                let latest = latest().first(tx.connection, |row| row.number()).await?.unwrap_or(0);
+                let latest = find_latest(tx.connection).await?;
                 if expected.is_some_and(|expected| expected != latest) {
                     return Ok(Added::Outdated { latest });
+                }
+                if !count_unfinished(tx.connection, &removed).await?.is_empty() {
+                    return Ok(Added::Unfinished);
                 }
                 let (document, actor, note) = Arc::unwrap_or_clone(draft);
                 let revision = Revision {
@@ -146,6 +158,7 @@ impl Store {
                     created_at: tx.now,
                 };
                 insert(tx.connection, &revision).await?;
+                raise_epochs(tx.connection).await?;
                 let number = |number: i64| (number > 0).then(|| json!({ "revision": number }));
                 let change = NewAudit {
                     actor,
@@ -168,26 +181,32 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn unfinished(&self, providers: &[String]) -> Result<BTreeMap<String, u64>, Error> {
-        if providers.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let statement = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
-            // Follows from what comes next, and lets the index `invites_live` serve.
-            .text(LIVE)
-            .text(
-                " AND (status IN ('queued', 'sending', 'awaiting_approval') \
-                 OR (status = 'unknown' AND next_attempt_at IS NOT NULL)) AND provider IN (",
-            )
-            .values(providers.iter().map(Value::from))
-            .text(") GROUP BY provider");
         let mut connection = self.reader().await?;
-        let counts =
-            statement.all(&mut connection, |row| Ok((row.string()?, row.count()?))).await?;
-        Ok(counts.into_iter().collect())
+        count_unfinished(&mut connection, providers).await
     }
 }
 
-async fn insert(connection: &mut sqlx::AnyConnection, revision: &Revision) -> Result<(), Error> {
+async fn count_unfinished(
+    connection: &mut AnyConnection,
+    providers: &[String],
+) -> Result<BTreeMap<String, u64>, Error> {
+    if providers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let statement = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
+        // Follows from what comes next, and lets the index `invites_live` serve.
+        .text(LIVE)
+        .text(
+            " AND (status IN ('queued', 'sending', 'awaiting_approval') \
+             OR (status = 'unknown' AND next_attempt_at IS NOT NULL)) AND provider IN (",
+        )
+        .values(providers.iter().map(Value::from))
+        .text(") GROUP BY provider");
+    let counts = statement.all(connection, |row| Ok((row.string()?, row.count()?))).await?;
+    Ok(counts.into_iter().collect())
+}
+
+async fn insert(connection: &mut AnyConnection, revision: &Revision) -> Result<(), Error> {
     Statement::new(
         "INSERT INTO config_revisions (revision, document, source, actor, note, created_at) VALUES (",
     )
@@ -205,8 +224,15 @@ async fn insert(connection: &mut sqlx::AnyConnection, revision: &Revision) -> Re
     Ok(())
 }
 
-fn latest() -> Statement<'static> {
-    Statement::new("SELECT coalesce(max(revision), 0) FROM config_revisions")
+/// Whether nobody has added a revision that the writer does not know. A SQLite database has one
+/// process, which knows what it adds; on PostgreSQL the writer holds [`NO_REVISION_LOCK`].
+pub(crate) async fn is_newest(tx: &mut Tx<'_>, known: i64) -> Result<bool, Error> {
+    Ok(tx.dialect == Dialect::Sqlite || find_latest(tx.connection).await? <= known)
+}
+
+async fn find_latest(connection: &mut AnyConnection) -> Result<i64, Error> {
+    let latest = Statement::new("SELECT coalesce(max(revision), 0) FROM config_revisions");
+    Ok(latest.first(connection, |row| row.number()).await?.unwrap_or(0))
 }
 
 fn select() -> Statement<'static> {

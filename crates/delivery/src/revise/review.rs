@@ -19,6 +19,8 @@ pub struct Review {
     pub diff: String,
     /// The providers that it adds, removes or changes; none if it does not pass the gate.
     pub changed: Vec<String>,
+    /// The providers that it takes away: those that are gone, and those that are another account.
+    pub(super) removed: Vec<String>,
     /// What would go live, if the gate let it through.
     pub(super) configuration: Option<Configuration>,
 }
@@ -36,7 +38,8 @@ impl Review {
         let shown = format!("revision {}", live.revision());
         let diff = diff((&shown, live.text()), ("candidate", text));
         let Some(configuration) = configuration else {
-            return Ok(Self { findings, diff, changed: Vec::new(), configuration: None });
+            let (changed, removed) = (Vec::new(), Vec::new());
+            return Ok(Self { findings, diff, changed, removed, configuration: None });
         };
         let changed = configuration.changed_since(live);
         let removed = before.removed_by(&configuration.accounts());
@@ -46,15 +49,16 @@ impl Review {
             .iter()
             .map(|(name, count)| has_work(&configuration, before, name, *count))
             .collect();
-        let mut review = Self { findings, diff, changed, configuration: Some(configuration) };
+        let configuration = Some(configuration);
+        let mut review = Self { findings, diff, changed, removed, configuration };
         review.add(work);
         Ok(review)
     }
 
     /// Of what is no document.
     pub(super) fn refused(finding: Finding) -> Self {
-        let (diff, changed, configuration) = (String::new(), Vec::new(), None);
-        Self { findings: vec![finding], diff, changed, configuration }
+        let (diff, changed, removed) = (String::new(), Vec::new(), Vec::new());
+        Self { findings: vec![finding], diff, changed, removed, configuration: None }
     }
 
     /// Whether it could go live.

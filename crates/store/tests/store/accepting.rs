@@ -214,7 +214,7 @@ async fn the_same_key_and_body_are_answered_with_the_same_batch(db: &Db) {
     let again = keyed("a", DAY);
     let replayed = Acceptance::Replayed(first);
     assert_eq!(
-        store.accept(again.clone(), Quotas::new(), duplicate_error).await.unwrap().unwrap(),
+        store.accept(again.clone(), 0, Quotas::new(), duplicate_error).await.unwrap().unwrap(),
         replayed
     );
     assert_eq!(store.batch(again.id).await.unwrap(), None);
@@ -226,7 +226,7 @@ async fn the_same_key_and_body_are_answered_with_the_same_batch(db: &Db) {
     store.close().await;
     let store = db.open().await;
     assert_eq!(
-        store.accept(keyed("a", DAY), Quotas::new(), duplicate_error).await.unwrap().unwrap(),
+        store.accept(keyed("a", DAY), 0, Quotas::new(), duplicate_error).await.unwrap().unwrap(),
         replayed
     );
 }
@@ -236,7 +236,7 @@ async fn another_body_under_the_same_key_is_refused(db: &Db) {
     accept(&store, keyed("a", DAY)).await;
     let other = keyed("b", DAY);
     let answer =
-        store.accept(other.clone(), Quotas::new(), duplicate_error).await.unwrap().unwrap();
+        store.accept(other.clone(), 0, Quotas::new(), duplicate_error).await.unwrap().unwrap();
     assert_eq!(answer, Acceptance::KeyReused);
     assert_eq!(store.batch(other.id).await.unwrap(), None);
     assert!(store.invite(other.items[0].id).await.unwrap().is_none());
@@ -258,7 +258,7 @@ async fn a_key_is_forgotten_after_its_retention_once_its_batch_has_settled(db: &
     let first = keyed("a", Duration::ZERO);
     accept(&store, first.clone()).await;
     let again = store
-        .accept(keyed("a", Duration::ZERO), Quotas::new(), duplicate_error)
+        .accept(keyed("a", Duration::ZERO), 0, Quotas::new(), duplicate_error)
         .await
         .unwrap()
         .unwrap();
@@ -281,7 +281,7 @@ async fn racing_stores_accept_one_request_per_key(db: &Db) {
         request.items = vec![item(0, &format!("person-{n}@example.org"))];
         let store = store.clone();
         tokio::spawn(async move {
-            store.accept(request, Quotas::new(), duplicate_error).await.unwrap().unwrap()
+            store.accept(request, 0, Quotas::new(), duplicate_error).await.unwrap().unwrap()
         })
     });
     let answers: Vec<Acceptance> =

@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
-use invite_core::{KeyId, Status};
-use invite_store::{Added, ApiKey, NewAudit, Placement};
+use invite_core::{InviteId, KeyId, Status};
+use invite_store::{
+    Acceptance, Added, ApiKey, Decision, Error, NewAudit, Placement, Quotas, Store,
+};
 use serde_json::json;
 
-use crate::fixture::{Db, accept, added, api, batch, item, now, on_both, queue, seconds, set};
+use crate::fixture::{
+    Db, accept, added, api, batch, duplicate_error, item, now, on_both, queue, seconds, set,
+    set_status,
+};
 
 on_both!(
     every_change_leaves_an_entry_that_names_who_made_it,
@@ -17,6 +22,11 @@ on_both!(
     of_racing_revisions_for_the_same_basis_one_is_stored,
     replicas_say_what_they_serve_until_they_are_not_heard_of,
     what_a_provider_has_left_to_do_is_counted,
+    a_revision_does_not_take_away_a_provider_that_has_work,
+    nothing_is_accepted_by_a_document_that_another_replica_replaced,
+    of_a_removal_and_work_that_race_one_is_stored,
+    who_serves_an_older_revision_than_another_replica_gets_no_lane,
+    a_new_revision_has_every_lane_asked_for_again,
 );
 
 fn redrive(target: &str) -> NewAudit {
@@ -33,8 +43,8 @@ fn redrive(target: &str) -> NewAudit {
 async fn every_change_leaves_an_entry_that_names_who_made_it(db: &Db) {
     let store = db.open().await;
     let document = "# a document\n";
-    added(store.add_revision(document, &api(), None, None).await);
-    added(store.add_revision("", &api(), Some("because"), None).await);
+    added(store.add_revision(document, &api(), None, None, &[]).await);
+    added(store.add_revision("", &api(), Some("because"), None, &[]).await);
     store.record_audit(redrive("provider=a")).await.unwrap();
     let page = store.audit(None, 50).await.unwrap();
     assert_eq!(page.next, None);
@@ -108,10 +118,10 @@ async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
 
 async fn a_revision_is_refused_if_another_one_was_first(db: &Db) {
     let store = db.open().await;
-    let refused = store.add_revision("a", &api(), None, Some(1)).await.unwrap();
+    let refused = store.add_revision("a", &api(), None, Some(1), &[]).await.unwrap();
     assert_eq!(refused, Added::Outdated { latest: 0 });
-    added(store.add_revision("a", &api(), None, Some(0)).await);
-    let refused = store.add_revision("b", &api(), None, Some(0)).await.unwrap();
+    added(store.add_revision("a", &api(), None, Some(0), &[]).await);
+    let refused = store.add_revision("b", &api(), None, Some(0), &[]).await.unwrap();
     assert_eq!(refused, Added::Outdated { latest: 1 });
     assert_eq!(store.latest_revision_number().await.unwrap(), 1);
     assert_eq!(store.audit(None, 50).await.unwrap().entries.len(), 1, "none of a refused one");
@@ -121,7 +131,7 @@ async fn of_racing_revisions_for_the_same_basis_one_is_stored(db: &Db) {
     let stores = [db.open().await, db.open().await];
     let adding = (0..10).map(|n| {
         let store = stores[n % 2].clone();
-        async move { store.add_revision(&n.to_string(), &api(), None, Some(0)).await.unwrap() }
+        async move { store.add_revision(&n.to_string(), &api(), None, Some(0), &[]).await.unwrap() }
     });
     let results = futures::future::join_all(adding).await;
     let stored = results.iter().filter(|result| matches!(result, Added::Revision(_)));
@@ -182,4 +192,102 @@ async fn what_a_provider_has_left_to_do_is_counted(db: &Db) {
         .await;
         assert_eq!(count().await, 3 + u64::from(is_unfinished), "{status}");
     }
+}
+
+async fn a_revision_does_not_take_away_a_provider_that_has_work(db: &Db) {
+    let store = db.open().await;
+    let add = async |removed: &[&str]| {
+        let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
+        store.add_revision("a", &api(), None, None, &removed).await
+    };
+    let [id] = queue(&store, ["a@x.example"]).await;
+    assert_eq!(add(&["elsewhere", "summit"]).await.unwrap(), Added::Unfinished);
+    assert_eq!(store.latest_revision_number().await.unwrap(), 0);
+    assert!(store.audit(None, 50).await.unwrap().entries.is_empty());
+    added(add(&["elsewhere"]).await);
+    set_status(&store, id, Status::Pending).await;
+    added(add(&["summit"]).await);
+}
+
+async fn nothing_is_accepted_by_a_document_that_another_replica_replaced(db: &Db) {
+    let store = db.open().await;
+    added(store.add_revision("a", &api(), None, None, &[]).await);
+    let [id] = queue_at(&store, 1, "a@x.example").await.unwrap();
+    set_status(&store, id, Status::Failed).await;
+    let failed = store.invite(id).await.unwrap().unwrap();
+    added(store.add_revision("b", &api(), None, None, &[]).await);
+    let again = || {
+        store.requeue(vec![failed.clone()], 1, Quotas::new(), |_, _, state, _| {
+            state.status = Status::Queued;
+            Decision::Write
+        })
+    };
+    if db.is_postgres() {
+        let refused = queue_at(&store, 1, "b@x.example").await;
+        assert!(matches!(refused, Err(Error::Outdated)), "{refused:?}");
+        let refused = again().await;
+        assert!(matches!(refused, Err(Error::Outdated)), "{refused:?}");
+        queue_at(&store, 2, "b@x.example").await.unwrap();
+    } else {
+        queue_at(&store, 1, "b@x.example").await.expect("its one process knows what it does");
+        again().await.unwrap();
+    }
+}
+
+async fn of_a_removal_and_work_that_race_one_is_stored(db: &Db) {
+    if !db.is_postgres() {
+        // One process, which keeps them apart itself.
+        return;
+    }
+    let stores = [db.open().await, db.open().await];
+    for round in 0..40 {
+        let newest = stores[0].latest_revision_number().await.unwrap();
+        let email = format!("a{round}@x.example");
+        let (actor, removed) = (api(), ["summit".to_owned()]);
+        let (accepted, revised) = tokio::join!(
+            queue_at(&stores[0], newest, &email),
+            stores[1].add_revision("a", &actor, None, Some(newest), &removed)
+        );
+        match (&accepted, revised.unwrap()) {
+            (Ok([id]), Added::Unfinished) => {
+                set_status(&stores[0], *id, Status::Failed).await;
+            }
+            (Err(Error::Outdated), Added::Revision(_)) => {}
+            both => panic!("{both:?}"),
+        }
+    }
+}
+
+async fn who_serves_an_older_revision_than_another_replica_gets_no_lane(db: &Db) {
+    let store = db.open().await;
+    let ask = |owner, revision| store.acquire_lane("summit", owner, MINUTE, revision, false);
+    store.report_replica("rep_a", 1, None).await.unwrap();
+    assert_eq!(ask("rep_a", 1).await.unwrap(), Some(1));
+    store.report_replica("rep_b", 2, None).await.unwrap();
+    assert_eq!(ask("rep_b", 2).await.unwrap(), None, "it is not given back yet");
+    assert_eq!(ask("rep_a", 1).await.unwrap(), None);
+    assert_eq!(ask("rep_b", 2).await.unwrap(), Some(2), "now it is");
+    store.release_lane("summit", "rep_b").await.unwrap();
+    store.retire_replica("rep_b").await.unwrap();
+    assert_eq!(ask("rep_a", 1).await.unwrap(), Some(3), "nobody serves a newer one any more");
+}
+
+async fn a_new_revision_has_every_lane_asked_for_again(db: &Db) {
+    let store = db.open().await;
+    let ask = |owner| store.acquire_lane("summit", owner, MINUTE, 0, false);
+    assert_eq!(ask("a").await.unwrap(), Some(1));
+    added(store.add_revision("a", &api(), None, None, &[]).await);
+    assert_eq!(ask("b").await.unwrap(), None, "whose it is does not change");
+    assert_eq!(ask("a").await.unwrap(), Some(2));
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Accepts an invite by whom this revision is the newest that he knows of.
+async fn queue_at(store: &Store, newest: i64, email: &str) -> Result<[InviteId; 1], Error> {
+    let batch = batch(vec![item(0, email)]);
+    let id = batch.items[0].id;
+    let accepted = store.accept(batch, newest, Quotas::new(), duplicate_error).await?.unwrap();
+    assert!(matches!(accepted, Acceptance::Accepted { .. }), "{accepted:?}");
+    Ok([id])
 }

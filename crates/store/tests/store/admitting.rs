@@ -36,7 +36,7 @@ async fn try_accept(
     request: NewBatch,
     most: u64,
 ) -> Result<Acceptance, QuotaExceeded> {
-    store.accept(request, quota(most), duplicate_error).await.unwrap()
+    store.accept(request, 0, quota(most), duplicate_error).await.unwrap()
 }
 
 fn people(names: &[&str]) -> NewBatch {
@@ -135,7 +135,7 @@ async fn requeue_records(
         state.status = Status::Queued;
         Decision::Write
     };
-    store.requeue(invites, quotas, decide).await.unwrap()
+    store.requeue(invites, 0, quotas, decide).await.unwrap()
 }
 
 async fn failed<const N: usize>(store: &Store, emails: [&str; N]) -> [InviteId; N] {
@@ -217,7 +217,7 @@ async fn racing_stores_never_make_two_live_invites_by_requeueing(db: &Db) {
         let again = [before];
         let (requeued, _) = tokio::join!(
             requeue(&stores[1], &again, Quotas::new()),
-            stores[0].accept(request.clone(), Quotas::new(), duplicate_error)
+            stores[0].accept(request.clone(), 0, Quotas::new(), duplicate_error)
         );
         let is_queued = matches!(requeued[..], [Requeued::Written(_)]);
         let is_new = stores[0].invite(request.items[0].id).await.unwrap().is_some();

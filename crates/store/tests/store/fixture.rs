@@ -166,7 +166,7 @@ pub fn duplicate_error(existing: &InviteId) -> Value {
 /// Accepts a batch that nothing speaks against.
 pub async fn accept(store: &Store, batch: NewBatch) -> BatchId {
     let id = batch.id;
-    let accepted = store.accept(batch, Quotas::new(), duplicate_error).await.unwrap().unwrap();
+    let accepted = store.accept(batch, 0, Quotas::new(), duplicate_error).await.unwrap().unwrap();
     assert!(matches!(accepted, Acceptance::Accepted { batch, .. } if batch == id), "{accepted:?}");
     id
 }

@@ -209,7 +209,7 @@ async fn a_batch_lists_its_invites_in_the_order_of_the_request(db: &Db) {
     let wanted = [both[0].id, both[1].id, second.id, third.id];
     let [first, also_first] = both;
     let request = batch(vec![third, first, also_first, second]);
-    assert!(store.accept(request.clone(), Quotas::new(), duplicate_error).await.is_ok());
+    assert!(store.accept(request.clone(), 0, Quotas::new(), duplicate_error).await.is_ok());
     let invites = store.batch_invites(request.id).await.unwrap();
     assert_eq!(invites.iter().map(|invite| invite.id).collect::<Vec<_>>(), wanted);
 }

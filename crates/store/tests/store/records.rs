@@ -88,7 +88,7 @@ async fn revisions_are_numbered_without_gaps_also_by_racing_stores(db: &Db) {
         .map(|n| {
             let store = stores[n % 2].clone();
             tokio::spawn(async move {
-                added(store.add_revision(&format!("# {n}"), &api(), None, None).await)
+                added(store.add_revision(&format!("# {n}"), &api(), None, None, &[]).await)
             })
         })
         .collect();
@@ -112,8 +112,8 @@ async fn the_latest_revision_is_known_per_source(db: &Db) {
     let store = db.open().await;
     let document = "# comment\r\n[providers]\n";
     let actor = Actor { name: "file".into(), source: "file".into() };
-    let file = added(store.add_revision(document, &actor, None, None).await);
-    let api = added(store.add_revision("b", &api(), Some("why"), Some(1)).await);
+    let file = added(store.add_revision(document, &actor, None, None, &[]).await);
+    let api = added(store.add_revision("b", &api(), Some("why"), Some(1), &[]).await);
     assert_eq!((file.revision, api.revision), (1, 2));
     assert_eq!(file.document, document);
     assert_eq!(file.created_at, millis(file.created_at));
@@ -167,7 +167,9 @@ async fn debug_output_shows_no_personal_data(db: &Db) {
     let mut again = batch(vec![item(0, "third@example.org"), secret]);
     again.items[1].id = other;
     again.on_duplicate = invite_store::OnDuplicate::Send;
-    let error =
-        store.accept(again, Default::default(), crate::fixture::duplicate_error).await.unwrap_err();
+    let error = store
+        .accept(again, 0, Default::default(), crate::fixture::duplicate_error)
+        .await
+        .unwrap_err();
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }

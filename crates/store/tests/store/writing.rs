@@ -44,7 +44,7 @@ async fn a_write_that_fails_does_not_fail_its_company(db: &Db) {
         if n == 4 {
             request.items[0].id = taken;
         }
-        store.accept(request, Quotas::new(), duplicate_error)
+        store.accept(request, 0, Quotas::new(), duplicate_error)
     });
     let answers = join_all(requests).await;
     for (n, answer) in answers.iter().enumerate() {
@@ -60,7 +60,7 @@ async fn a_write_lands_although_its_caller_has_gone(db: &Db) {
     let request = batch(vec![item(0, "ada@example.org")]);
     let id = request.items[0].id;
     {
-        let mut caller = Box::pin(store.accept(request, Quotas::new(), duplicate_error));
+        let mut caller = Box::pin(store.accept(request, 0, Quotas::new(), duplicate_error));
         assert!(futures::poll!(&mut caller).is_pending());
     }
     // A later write is done after it.
@@ -84,7 +84,7 @@ async fn closing_finishes_the_writes_that_wait_and_refuses_later_ones(db: &Db) {
     let request = batch(vec![item(0, "ada@example.org")]);
     let id = request.items[0].id;
     tokio::join!(accept(&store, request), store.close());
-    let late = store.accept(batch(Vec::new()), Quotas::new(), duplicate_error).await;
+    let late = store.accept(batch(Vec::new()), 0, Quotas::new(), duplicate_error).await;
     assert!(matches!(late, Err(Error::Unavailable(_))));
     assert!(store.invite(id).await.is_err());
     assert!(store.ping().await.is_err());
@@ -206,7 +206,7 @@ async fn a_lost_commit_result_is_told_to_every_caller_of_the_group() {
         if n == 1 {
             request.tenant = "cut".into();
         }
-        store.accept(request, Quotas::new(), duplicate_error)
+        store.accept(request, 0, Quotas::new(), duplicate_error)
     }))
     .await;
     for answer in answers {
