@@ -111,7 +111,7 @@ pub struct Remote {
     pub status: Status,
     /// When it lapses, where the provider said so.
     pub expires_at: Option<Timestamp>,
-    /// A call to withdraw it was sent.
+    /// A call to withdraw it was sent; to a withdrawal: an earlier one was.
     pub revoke_sent: bool,
 }
 

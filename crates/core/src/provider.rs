@@ -114,10 +114,13 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
     ) -> Result<Observed, ProviderError>;
 
     /// Withdraws the invite. Reads the present state first where that makes repeating it safe.
-    /// `force` skips the proof that the provider id is this invite's.
+    /// `force` skips the proof that the provider id is this invite's. One that is gone counts as
+    /// withdrawn, whoever withdrew it, if its id is certain or an earlier withdrawal was sent
+    /// ([`Remote::revoke_sent`]).
     ///
     /// # Errors
-    /// Cause `PairingUnproven` if the provider shows another address under the id, or none.
+    /// Cause `PairingUnproven` if the provider shows another address under the id, or none;
+    /// `NotFound` if there is nothing under an id that is not certain.
     async fn revoke(
         &self,
         context: &CallContext,

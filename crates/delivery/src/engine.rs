@@ -224,19 +224,19 @@ impl Engine {
             return Err(AcceptError::Behind { why });
         }
         let document_stays = self.0.document.hold().await;
-        self.check_providers(&new, batch.config_revision)?;
+        if !self.are_unchanged(new.keys(), batch.config_revision) {
+            return Err(AcceptError::Outdated);
+        }
         let quotas = self.quotas(new.keys().map(String::as_str));
         self.reserve(&new)?;
         crash_point("accept-before-commit");
-        let newest = self.0.document.newest_known();
-        let store = &self.0.store;
+        let (store, newest) = (&self.0.store, self.0.document.newest_known());
         let acceptance = store.accept(batch, newest, quotas.clone(), crate::fault::duplicate).await;
         crash_point("accept-after-commit");
         drop(document_stays);
-        let nothing = BTreeMap::new();
         let queued = match &acceptance {
             Ok(Ok(Acceptance::Accepted { queued, .. })) => queued,
-            _ => &nothing,
+            _ => &BTreeMap::new(),
         };
         for (provider, reserved) in new {
             let lane = self.0.lane(&provider);
@@ -255,17 +255,14 @@ impl Engine {
         })
     }
 
-    /// Whether every provider is still what it was when the batch was bound to it.
-    fn check_providers(
+    /// Whether all of these are still the accounts that they were under this revision.
+    fn are_unchanged<'a>(
         &self,
-        new: &BTreeMap<String, usize>,
-        bound_under: i64,
-    ) -> Result<(), AcceptError> {
+        mut names: impl Iterator<Item = &'a String>,
+        revision: i64,
+    ) -> bool {
         let document = self.0.live.current();
-        let is_same = |name: &&String| {
-            document.provider(name).is_some_and(|provider| provider.account_since <= bound_under)
-        };
-        if new.keys().all(|name| is_same(&name)) { Ok(()) } else { Err(AcceptError::Outdated) }
+        names.all(|name| document.provider(name).is_some_and(|it| it.account_since <= revision))
     }
 
     /// `limits.quota` of those of these providers that have one.

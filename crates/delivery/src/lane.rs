@@ -14,8 +14,8 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use invite_config::Provider;
-use invite_core::{Clock, InviteId, Limits, Retry, Status, http::CallContext};
-use invite_store::{InviteFilter, InviteRecord, InviteState};
+use invite_core::{Clock, Limits, Retry, http::CallContext};
+use invite_store::InviteRecord;
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
@@ -28,7 +28,7 @@ pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
 use crate::{
     attempt,
     engine::{Inner, SHARED_POLL, contain},
-    fault, transition,
+    waiting::give_up,
 };
 
 /// The longest a lane sleeps without looking for work.
@@ -367,44 +367,6 @@ async fn gather(
         }
     }
     Ok(group)
-}
-
-/// Fails queued invites that could not be sent in time. One that waited for another invite to the
-/// same person names it, if it is of the same tenant.
-pub(crate) async fn give_up(
-    engine: &Inner,
-    late: Vec<InviteRecord>,
-) -> Result<(), invite_store::Error> {
-    let mut errors = Vec::with_capacity(late.len());
-    for invite in &late {
-        let waited_for = in_doubt_to(engine, invite, Some(&invite.tenant)).await?;
-        errors.push(fault::given_up(waited_for));
-    }
-    let batches: Vec<_> = late.iter().map(|invite| invite.batch_id).collect();
-    let invites = late.iter().map(|invite| invite.id).collect();
-    let decide = move |place: usize, _: &InviteRecord, state: &mut InviteState, _| {
-        transition::give_up(state, &errors[place])
-    };
-    engine.store.change(invite_store::Change::of(invites, decide)).await?;
-    engine.waiters.wake(batches.into_iter());
-    Ok(())
-}
-
-/// An invite to the same person at the same place that is `sending` or `unknown`; of this tenant, if
-/// one is given.
-pub(crate) async fn in_doubt_to(
-    engine: &Inner,
-    invite: &InviteRecord,
-    tenant: Option<&str>,
-) -> Result<Option<InviteId>, invite_store::Error> {
-    let filter = InviteFilter {
-        tenant: tenant.map(str::to_owned),
-        address: invite.address.clone(),
-        statuses: vec![Status::Sending, Status::Unknown],
-        ..InviteFilter::default()
-    };
-    let in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
-    Ok(in_doubt.iter().find(|other| other.destination == invite.destination).map(|other| other.id))
 }
 
 #[cfg(test)]

@@ -2,7 +2,13 @@
 
 mod error;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use invite_config::Provider;
 use invite_core::{
@@ -140,11 +146,14 @@ impl Engine {
             return Err(OperationError::PairingUnproven);
         }
         take_token(&self.0.lane(&provider.name), &provider, PATIENCE).await?;
-        let is_first = !invite.state.revoke_sent;
+        let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
+        // What it finds done can only come from a call before this one.
+        let remote = Remote {
+            revoke_sent: was_sent,
+            ..remote(&invite, self.index_in_call(&invite).await?)?
+        };
         let forget: Undo = transition::forget_withdrawal;
-        let forget = is_first.then_some(forget);
-        let invite = self.decide(&invite, |state, _| transition::expect_withdrawal(state)).await?;
-        let remote = remote(&invite, self.index_in_call(&invite).await?)?;
+        let forget = (!was_sent).then_some(forget);
         let invite = self
             .operate(&invite, &provider, "revoke", transition::observe, forget, async |context| {
                 provider.adapter.revoke(context, &remote, force).await
@@ -156,6 +165,18 @@ impl Engine {
             }
             _ => Ok(invite),
         }
+    }
+
+    /// Records that a call to withdraw it is about to be made; says whether one was before.
+    async fn expect_withdrawal(&self, invite: &InviteRecord) -> Result<(InviteRecord, bool)> {
+        let was_sent = Arc::new(AtomicBool::new(false));
+        let told = was_sent.clone();
+        let expect = move |state: &mut InviteState, _| {
+            told.store(state.revoke_sent, Ordering::Relaxed);
+            transition::expect_withdrawal(state)
+        };
+        let invite = self.decide(invite, expect).await?;
+        Ok((invite, was_sent.load(Ordering::Relaxed)))
     }
 
     pub(crate) async fn find(&self, id: InviteId) -> Result<InviteRecord> {

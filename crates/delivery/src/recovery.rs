@@ -9,7 +9,7 @@ use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{LaneState, engine::Inner, fault, lane, transition};
+use crate::{LaneState, engine::Inner, fault, transition, waiting};
 
 /// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
@@ -101,7 +101,7 @@ async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
         let Ok(before) = now.checked_sub(age) else { continue };
         let late = engine.store.queued_before(&provider.name, before, AT_ONCE).await?;
         if !late.is_empty() {
-            lane::give_up(engine, late).await?;
+            waiting::give_up(engine, late).await?;
         }
     }
     Ok(())

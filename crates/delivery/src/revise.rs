@@ -313,8 +313,7 @@ impl LiveDocument {
     /// The database cannot be used.
     pub async fn behind(&self) -> Result<Option<String>, invite_store::Error> {
         let Some(lag) = self.lag() else { return Ok(None) };
-        let live = self.live.current().revision();
-        let replicas = self.store.replicas().await?;
+        let (live, replicas) = (self.live.current().revision(), self.store.replicas().await?);
         Ok(replicas.iter().any(|replica| replica.revision > live).then_some(lag))
     }
 

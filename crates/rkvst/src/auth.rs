@@ -24,6 +24,9 @@ use crate::{client::TokenEndpoint, error::Task, wire::TokenReply};
 
 /// A token is renewed this long before it lapses, or a tenth of its life if that is less.
 const MARGIN: Duration = Duration::from_secs(60);
+/// The claim of a JWT that names its tenancy. What a token shows is kept under the same name in an
+/// invite's data.
+pub const TENANCY: &str = "jit_tenant_id";
 /// The documented life of a token, for replies that do not state it.
 const USUAL_LIFE: Duration = Duration::from_secs(3600);
 
@@ -65,13 +68,13 @@ impl Access {
         self.token.header.expose_secret()
     }
 
-    /// The tenancy that the token is for, if it shows one: the claim `jit_tenant_id` of a JWT.
+    /// The tenancy that the token is for, if it shows one: the claim [`TENANCY`] of a JWT.
     /// Not verified; that is the service's.
     pub fn account(&self) -> Option<String> {
         let payload = self.header().strip_prefix("Bearer ")?.split('.').nth(1)?;
         let claims = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
         let claims: Value = serde_json::from_slice(&claims).ok()?;
-        Some(claims.get("jit_tenant_id")?.as_str()?.to_owned())
+        Some(claims.get(TENANCY)?.as_str()?.to_owned())
     }
 }
 

@@ -59,12 +59,26 @@ struct Reply {
     access: Access,
 }
 
-/// A page of a list, and the tenancy whose token got it, if the token shows one.
-pub struct Listed<T> {
-    /// The page.
-    pub page: T,
+/// What a request showed, and the tenancy whose token it was made with, if the token shows one.
+pub struct Shown<T> {
+    /// What was asked for.
+    pub what: T,
     /// The tenancy.
     pub account: Option<String>,
+}
+
+/// The tenancy whose tokens alone will do for a request.
+struct Only<'a> {
+    account: &'a str,
+    /// What a token of another one means: no request is made with it.
+    otherwise: Outcome,
+}
+
+impl<'a> Only<'a> {
+    /// For a request about what is in the tenancy `account`, if that is known.
+    fn there(account: Option<&'a str>) -> Option<Self> {
+        account.map(|account| Self { account, otherwise: Outcome::Rejected })
+    }
 }
 
 impl Client {
@@ -117,51 +131,58 @@ impl Client {
         context: &CallContext,
         call: &PreparedCall,
         people: &[&Invitee],
-    ) -> Result<Invite, ProviderError> {
+    ) -> Result<Shown<Invite>, ProviderError> {
         let task = self.task("creating an invite", people);
         let url = below(&self.base_url, &call.path);
         let build = || Request::new(Method::POST, url.clone()).json(call.body.clone());
-        let response = self.call(context, &task, call.account.as_deref(), build).await?.response;
+        // It can still be sent once the provider has a token of that tenancy again.
+        let only = call.account.as_deref();
+        let only = only.map(|account| Only { account, otherwise: Outcome::NotSent });
+        let Reply { response, access } = self.call(context, &task, only, build).await?;
         self.require_success(&task, &response)?;
-        Invite::read(&response.body)
-            .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))
+        let what = Invite::read(&response.body)
+            .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))?;
+        Ok(Shown { what, account: access.account() })
     }
 
-    /// `GET …/invites/{uuid}`; none if there is no such invite any more.
+    /// `GET …/invites/{uuid}`; none if there is no such invite any more. With `account`, it is asked
+    /// in that tenancy only: in another one it is missing whatever became of it.
     pub async fn get_invite(
         &self,
         context: &CallContext,
+        task: &Task<'_>,
         identity: &str,
-        people: &[&Invitee],
-    ) -> Result<Option<Invite>, ProviderError> {
-        let task = self.task("reading an invite", people);
-        let url = self.invite_url(&task, identity)?;
+        account: Option<&str>,
+    ) -> Result<Shown<Option<Invite>>, ProviderError> {
+        let url = self.invite_url(task, identity)?;
         let build = || Request::new(Method::GET, url.clone());
-        let response = self.call(context, &task, None, build).await?.response;
+        let reply = self.call(context, task, Only::there(account), build).await?;
+        let (response, account) = (reply.response, reply.access.account());
         if response.status == StatusCode::NOT_FOUND {
-            return Ok(None);
+            return Ok(Shown { what: None, account });
         }
-        self.require_success(&task, &response)?;
+        self.require_success(task, &response)?;
         let invite = Invite::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))?;
-        Ok(Some(invite))
+        Ok(Shown { what: Some(invite), account })
     }
 
-    /// `DELETE …/invites/{uuid}`; false if there was no such invite any more.
+    /// `DELETE …/invites/{uuid}`, in the tenancy `account` only, if one is given; false if there was no
+    /// such invite any more.
     pub async fn delete_invite(
         &self,
         context: &CallContext,
+        task: &Task<'_>,
         identity: &str,
-        people: &[&Invitee],
+        account: Option<&str>,
     ) -> Result<bool, ProviderError> {
-        let task = self.task("withdrawing an invite", people);
-        let url = self.invite_url(&task, identity)?;
+        let url = self.invite_url(task, identity)?;
         let build = || Request::new(Method::DELETE, url.clone());
-        let response = self.call(context, &task, None, build).await?.response;
+        let response = self.call(context, task, Only::there(account), build).await?.response;
         if response.status == StatusCode::NOT_FOUND {
             return Ok(false);
         }
-        self.require_success(&task, &response)?;
+        self.require_success(task, &response)?;
         // Swagger and prose disagree on the body (`{}` or nothing), but it is nothing else.
         let body = response.body.trim_ascii();
         if !body.is_empty() && serde_json::from_slice::<serde_json::Value>(body).is_err() {
@@ -178,28 +199,31 @@ impl Client {
         email: Option<&str>,
         position: Option<&Position>,
         people: &[&Invitee],
-    ) -> Result<Listed<InvitePage>, ProviderError> {
+    ) -> Result<Shown<InvitePage>, ProviderError> {
         let task = self.task("listing invites", people);
         let url = self.list_url(&self.invites_path(), PAGE_SIZE, email, position);
-        let Reply { response, access } = self.list(context, &task, url).await?;
-        let page = InvitePage::read(&response.body)
+        let Reply { response, access } = self.list(context, &task, None, url).await?;
+        let what = InvitePage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
-        Ok(Listed { page, account: access.account() })
+        Ok(Shown { what, account: access.account() })
     }
 
-    /// `GET …/members`, likewise; there is no filter by address.
+    /// `GET …/members`, likewise; there is no filter by address. With `account`, the members of that
+    /// tenancy only.
     pub async fn list_members(
         &self,
         context: &CallContext,
         position: Option<&Position>,
+        account: Option<&str>,
         people: &[&Invitee],
-    ) -> Result<Listed<MemberPage>, ProviderError> {
+    ) -> Result<Shown<MemberPage>, ProviderError> {
         let task = self.task("listing members", people);
         let url = self.list_url(&format!("{}/members", self.path), PAGE_SIZE, None, position);
-        let Reply { response, access } = self.list(context, &task, url).await?;
-        let page = MemberPage::read(&response.body)
+        let only = Only::there(account);
+        let Reply { response, access } = self.list(context, &task, only, url).await?;
+        let what = MemberPage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of members"))?;
-        Ok(Listed { page, account: access.account() })
+        Ok(Shown { what, account: access.account() })
     }
 
     /// `GET …/invites?page_size=1`, which changes nothing and needs the right to invite; the
@@ -207,7 +231,7 @@ impl Client {
     pub async fn probe(&self, context: &CallContext) -> Result<Option<String>, ProviderError> {
         let task = self.task("checking the credential", &[]);
         let url = self.list_url(&self.invites_path(), "1", None, None);
-        let Reply { response, access } = self.list(context, &task, url).await?;
+        let Reply { response, access } = self.list(context, &task, None, url).await?;
         InvitePage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
         Ok(access.account())
@@ -217,29 +241,29 @@ impl Client {
         &self,
         context: &CallContext,
         task: &Task<'_>,
+        only: Option<Only<'_>>,
         url: Url,
     ) -> Result<Reply, ProviderError> {
         let build =
             || Request { body_cap: LIST_BODY_CAP, ..Request::new(Method::GET, url.clone()) };
-        let reply = self.call(context, task, None, build).await?;
+        let reply = self.call(context, task, only, build).await?;
         self.require_success(task, &reply.response)?;
         Ok(reply)
     }
 
     /// Makes a request with today's token, and again with another one while it is answered by 401.
-    /// With `account`, only tokens of that tenancy will do.
+    /// With `only`, tokens that do not show that tenancy are not used.
     async fn call(
         &self,
         context: &CallContext,
         task: &Task<'_>,
-        account: Option<&str>,
+        only: Option<Only<'_>>,
         build: impl Fn() -> Request,
     ) -> Result<Reply, ProviderError> {
         let mut access = self.auth.access(context, task).await?;
         loop {
-            if account.is_some() && access.account().as_deref() != account {
-                let why = "the credential now belongs to another tenancy than when it was prepared";
-                return Err(task.failed(Outcome::NotSent, why));
+            if let Some(only) = &only {
+                require_tenancy(task, only, access.account().as_deref())?;
             }
             let request = build()
                 .credential("authorization", access.header())
@@ -342,6 +366,29 @@ impl Position {
     pub fn from_cursor(cursor: &str) -> Option<Self> {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
     }
+}
+
+/// Lets a token of the tenancy `account` be used.
+fn require_tenancy(
+    task: &Task<'_>,
+    only: &Only<'_>,
+    account: Option<&str>,
+) -> Result<(), ProviderError> {
+    let wanted = only.account;
+    let whose = match account {
+        Some(account) if account == wanted => return Ok(()),
+        Some(account) => format!("now belongs to tenancy {account}"),
+        None => "does not show its tenancy any more".into(),
+    };
+    let why = format!(
+        "it belongs to tenancy {wanted}, but the credential {whose}, so nothing was sent; give the \
+         provider a credential of {wanted} again"
+    );
+    let error = task.failed(only.otherwise, &why);
+    Err(match only.otherwise {
+        Outcome::Rejected => error.caused_by(Cause::NotFound),
+        _ => error,
+    })
 }
 
 /// A path below a base URL, whose own path is kept.

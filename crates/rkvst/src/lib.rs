@@ -7,24 +7,26 @@ mod client;
 mod config;
 mod error;
 mod reconcile;
+mod state;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use invite_core::{
-    Address, BuildContext, Capabilities, Cause, Clock, CreateCapability, Destination, Fault,
-    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Status, StatusSource, http::CallContext, schema::Schema, secret::Credential,
+    BuildContext, Capabilities, Cause, Clock, CreateCapability, Destination, Fault, InviteProvider,
+    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    StatusSource, http::CallContext, schema::Schema, secret::Credential,
 };
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
-    client::{Client, Position},
+    client::{Client, Position, Shown},
     config::{Config, Options, Params, Settings},
     reconcile::{InviteLookup, explain_absence},
+    state::{is_same_person, is_to, observe, tenancy_of},
     wire::{CreateInvite, Invite},
 };
 
@@ -203,20 +205,25 @@ impl InviteProvider for Rkvst {
         let recipient = self.only_one(doing, recipients)?;
         self.check_place(doing, &call.destination)?;
         let people = [&recipient.invitee];
-        let invite = self.client.create_invite(context, call, &people).await?;
+        let Shown { what: invite, account } =
+            self.client.create_invite(context, call, &people).await?;
         if invite.email.as_deref().is_some_and(|email| !is_to(email, &recipient.address)) {
             let why = "the reply shows an invite to another address";
             let error = self.client.task(doing, &people).failed(Outcome::Unknown, why);
             return Ok(vec![Err(error.caused_by(Cause::Transport))]);
         }
-        Ok(vec![Ok(observe(&invite, self.clock.now()))])
+        Ok(vec![Ok(observe(&invite, account.as_deref(), self.clock.now()))])
     }
 
     async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
-        let identity = self.identity("reading an invite", remote)?;
-        match self.client.get_invite(context, identity, &[&remote.invitee]).await? {
-            Some(invite) => Ok(observe(&invite, self.clock.now())),
-            None => explain_absence(&self.client, context, remote, self.clock.now()).await,
+        let people = [&remote.invitee];
+        let task = self.client.task("reading an invite", &people);
+        let identity = self.identity(task.doing, remote)?;
+        let shown = self.client.get_invite(context, &task, identity, tenancy_of(remote)).await?;
+        let (account, now) = (shown.account.as_deref(), self.clock.now());
+        match &shown.what {
+            Some(invite) => Ok(observe(invite, account, now)),
+            None => explain_absence(&self.client, context, remote, account, now).await,
         }
     }
 
@@ -234,7 +241,7 @@ impl InviteProvider for Rkvst {
         let email = query.email.as_deref();
         let listed = self.client.list_invites(context, email, position.as_ref(), &[]).await?;
         let next = listed
-            .page
+            .what
             .next
             .map(|token| Position::after(position.as_ref(), token).ok_or_else(|| task.endless()));
         let next_cursor = next.transpose()?.map(|next| next.to_cursor());
@@ -243,9 +250,10 @@ impl InviteProvider for Rkvst {
             let shown = invite.email.as_deref().unwrap_or_default();
             email.is_none_or(|wanted| is_same_person(shown, wanted))
         };
-        let now = self.clock.now();
-        let invites = listed.page.invites.iter().filter(is_wanted);
-        Ok(Page { invites: invites.map(|invite| observe(invite, now)).collect(), next_cursor })
+        let (account, now) = (listed.account.as_deref(), self.clock.now());
+        let invites = listed.what.invites.iter().filter(is_wanted);
+        let invites = invites.map(|invite| observe(invite, account, now)).collect();
+        Ok(Page { invites, next_cursor })
     }
 
     async fn update_status(
@@ -263,29 +271,30 @@ impl InviteProvider for Rkvst {
         remote: &Remote,
         force: bool,
     ) -> Result<Observed, ProviderError> {
-        let doing = "withdrawing an invite";
-        let identity = self.identity(doing, remote)?;
         let people = [&remote.invitee];
-        let read = self.client.get_invite(context, identity, &people).await;
-        let Some(invite) = read.map_err(without_effect)? else {
-            // What was to be withdrawn is gone; a repeat of a withdrawal ends here too.
-            let remote = Remote { revoke_sent: true, ..remote.clone() };
-            return explain_absence(&self.client, context, &remote, self.clock.now()).await;
+        let task = self.client.task("withdrawing an invite", &people);
+        let identity = self.identity(task.doing, remote)?;
+        let read = self.client.get_invite(context, &task, identity, tenancy_of(remote)).await;
+        let Shown { what: invite, account } = read.map_err(without_effect)?;
+        // Whatever follows is about the tenancy that this was read in.
+        let account = account.as_deref();
+        let Some(invite) = invite else {
+            let gone = self.already_gone(context, remote, account).await;
+            return gone.map_err(without_effect);
         };
         let shown = invite.email.as_deref();
         if !force && shown.is_none_or(|email| !is_to(email, &remote.address)) {
             let why = "it shows another address under this invite's id, or none";
-            let error = self.client.task(doing, &people).failed(Outcome::Rejected, why);
+            let error = task.failed(Outcome::Rejected, why);
             return Err(error.caused_by(Cause::PairingUnproven));
         }
-        if !self.client.delete_invite(context, identity, &people).await? {
-            let remote = Remote { revoke_sent: true, ..remote.clone() };
-            return explain_absence(&self.client, context, &remote, self.clock.now()).await;
+        if !self.client.delete_invite(context, &task, identity, account).await? {
+            return self.already_gone(context, remote, account).await;
         }
         Ok(Observed {
             status: Status::Revoked,
             source: StatusSource::Provider,
-            ..observe(&invite, self.clock.now())
+            ..observe(&invite, account, self.clock.now())
         })
     }
 
@@ -339,6 +348,18 @@ impl Rkvst {
         Err(error.caused_by(Cause::NotFound))
     }
 
+    /// What became of an invite that was to be withdrawn and is not there any more: whoever deleted
+    /// it, there is nothing left to withdraw.
+    async fn already_gone(
+        &self,
+        context: &CallContext,
+        remote: &Remote,
+        account: Option<&str>,
+    ) -> Result<Observed, ProviderError> {
+        let remote = Remote { revoke_sent: true, ..remote.clone() };
+        explain_absence(&self.client, context, &remote, account, self.clock.now()).await
+    }
+
     fn identity<'a>(
         &self,
         doing: &'static str,
@@ -361,47 +382,13 @@ fn without_effect(error: ProviderError) -> ProviderError {
     }
 }
 
-/// An invite that is there: pending, or lapsed by the clock. RKVST has no word for either.
-fn observe(invite: &Invite, now: Timestamp) -> Observed {
-    let lapsed = invite.expiry_time.is_some_and(|at| at <= now);
-    let (status, source) = match lapsed {
-        true => (Status::Expired, StatusSource::Inferred),
-        false => (Status::Pending, StatusSource::Provider),
-    };
-    let identity = Value::from(invite.identity.as_str());
-    Observed {
-        source,
-        expires_at: invite.expiry_time,
-        data: Map::from_iter([("identity".to_owned(), identity)]),
-        invitee: invite.email.clone().map(|email| Invitee {
-            email,
-            message: invite.message.clone(),
-            ..Invitee::default()
-        }),
-        ..Observed::new(Some(invite.identity.clone()), status)
-    }
-}
-
-fn canonical(email: &str) -> Option<Address> {
-    email.trim().parse().ok()
-}
-
-fn is_to(email: &str, address: &Address) -> bool {
-    canonical(email).as_ref() == Some(address)
-}
-
-fn is_same_person(email: &str, other: &str) -> bool {
-    match (canonical(email), canonical(other)) {
-        (Some(email), Some(other)) => email == other,
-        _ => email.eq_ignore_ascii_case(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use invite_core::secret::Secret;
     use serde_json::json;
 
     use super::*;
+    use crate::auth::TENANCY;
     use crate::client::peer::{
         Asked, Bench, EMAIL, INVITES, NOW, Peer, at, bench, context, invite, invitee, jwt,
         recipient, remote, with_token,
@@ -695,6 +682,13 @@ mod tests {
             assert_eq!((seen.status, seen.source), (status, StatusSource::Inferred));
             assert_eq!(peer.count("DELETE "), 0);
         }
+        let bench = with_token(&service(None, Err(500)).await);
+        let result = bench.provider.revoke(&context(), &remote(&bench), false).await;
+        assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn what_goes_while_it_is_being_withdrawn_counts_as_withdrawn() {
         let there = invite("1", EMAIL, "Hi").to_string();
         let (bench, _peer) = revoke(move |asked| match asked {
             asked if asked.is("DELETE ") => (404, String::new()),
@@ -704,6 +698,117 @@ mod tests {
         .await;
         let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
         assert_eq!((seen.status, seen.source), (Status::Revoked, StatusSource::Inferred));
+    }
+
+    /// A bench with a token of tenancy 1, which is where the invite is.
+    async fn in_tenancy_1(peer: &Peer) -> (Bench, Remote) {
+        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &[&jwt("tenant/1", 1)]);
+        let mut known = remote(&bench);
+        known.data.insert(TENANCY.into(), "tenant/1".into());
+        (bench, known)
+    }
+
+    fn assert_of_another_tenancy(error: &ProviderError) {
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        for part in ["at acme: ", "tenancy tenant/1", "nothing was sent", "give the provider"] {
+            assert!(error.message.contains(part), "{error}");
+        }
+        assert!(!error.message.contains('\n'));
+    }
+
+    #[tokio::test]
+    async fn an_invite_remembers_the_tenancy_that_it_is_in_wherever_it_is_shown() {
+        let there = invite("1", EMAIL, "Hi");
+        let peer = Peer::start(move |asked| match asked.line.contains("page_size") {
+            true => (200, json!({"invites": [there]}).to_string()),
+            false => (200, there.to_string()),
+        })
+        .await;
+        let (bench, known) = in_tenancy_1(&peer).await;
+        let to_ada = [recipient(&bench, Some("Hi"))];
+        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        let created = bench.provider.create(&context(), &call, &to_ada).await.unwrap().remove(0);
+        let listed = bench.provider.list(&context(), &ListQuery::default()).await.unwrap();
+        // One that was recorded before tenancies were learns its own when it is next seen.
+        let without = remote(&bench);
+        assert_eq!(tenancy_of(&without), None);
+        for seen in [
+            created.unwrap(),
+            listed.invites[0].clone(),
+            bench.provider.get(&context(), &known).await.unwrap(),
+            bench.provider.get(&context(), &without).await.unwrap(),
+            bench.provider.revoke(&context(), &known, false).await.unwrap(),
+        ] {
+            assert_eq!(Value::from(seen.data), Value::from(known.data.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_or_concluded_under_the_token_of_another_tenancy() {
+        // There the address is a member's, and the invite is nowhere.
+        let peer = service(None, Ok(&[EMAIL])).await;
+        let (bench, known) = in_tenancy_1(&peer).await;
+        for token in [jwt("tenant/2", 1), "opaque".into()] {
+            bench.secrets[0].replace(token.into());
+            for revoke_sent in [false, true] {
+                let past = Some(at("2026-11-20T10:00:00Z"));
+                let known = Remote { revoke_sent, expires_at: past, ..known.clone() };
+                let get = bench.provider.get(&context(), &known).await;
+                assert_of_another_tenancy(&get.unwrap_err());
+                for force in [false, true] {
+                    let revoke = bench.provider.revoke(&context(), &known, force).await;
+                    assert_of_another_tenancy(&revoke.unwrap_err());
+                }
+            }
+        }
+        assert!(peer.asked().is_empty());
+        bench.secrets[0].replace(jwt("tenant/1", 2).into());
+        let seen = bench.provider.get(&context(), &known).await.unwrap();
+        assert_eq!(seen.status, Status::Accepted);
+        // Of one that was recorded without its tenancy, what is seen today is all there is.
+        bench.secrets[0].replace(jwt("tenant/2", 1).into());
+        let seen = bench.provider.get(&context(), &remote(&bench)).await.unwrap();
+        assert_eq!(seen.status, Status::Accepted);
+    }
+
+    /// A service at which the token comes to be of tenancy 2 once `until` was asked.
+    async fn changing_hands(until: &'static str, there: Option<Value>) -> (Bench, Remote, Peer) {
+        let held: Arc<std::sync::Mutex<Option<Arc<Secret>>>> = Arc::default();
+        let secret = held.clone();
+        let peer = Peer::start(move |asked| {
+            if asked.is(until) {
+                let token = jwt("tenant/2", 1).into();
+                secret.lock().unwrap().as_ref().unwrap().replace(token);
+            }
+            match &there {
+                Some(there) => (200, there.to_string()),
+                None if asked.is("GET /archivist/iam/v1/members") => {
+                    (200, json!({"members": [{"email": EMAIL}]}).to_string())
+                }
+                None => (404, String::new()),
+            }
+        })
+        .await;
+        let (bench, known) = in_tenancy_1(&peer).await;
+        *held.lock().unwrap() = Some(bench.secrets[0].clone());
+        (bench, known, peer)
+    }
+
+    #[tokio::test]
+    async fn a_token_that_changes_hands_between_two_requests_is_not_used_for_the_second() {
+        let read = "GET /archivist/iam/v1/invites/1";
+        let (bench, known, peer) = changing_hands(read, None).await;
+        // Pinned by what was read, also where nothing was recorded.
+        let unrecorded = Remote { data: remote(&bench).data, ..known };
+        let error = bench.provider.get(&context(), &unrecorded).await.unwrap_err();
+        assert_of_another_tenancy(&error);
+        assert_eq!(peer.asked().len(), 1);
+        let there = Some(invite("1", EMAIL, "Hi"));
+        let (bench, known, peer) = changing_hands(read, there).await;
+        let unrecorded = Remote { data: remote(&bench).data, ..known };
+        let error = bench.provider.revoke(&context(), &unrecorded, false).await.unwrap_err();
+        assert_of_another_tenancy(&error);
+        assert_eq!(peer.count("DELETE "), 0);
     }
 
     #[tokio::test]

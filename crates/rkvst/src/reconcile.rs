@@ -16,10 +16,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    canonical,
     client::{Client, Position},
     config::Params,
-    is_to, observe,
+    state::{canonical, is_to, observe},
     wire::Invite,
 };
 
@@ -39,11 +38,18 @@ pub struct InviteLookup {
     /// Whom to look for, each once; with the address as it was sent.
     addresses: BTreeMap<Address, String>,
     /// Invites to one of the addresses, by identity.
-    found: BTreeMap<String, (Address, Invite)>,
+    found: BTreeMap<String, Found>,
     /// Which of the addresses are members'.
     members: HashSet<Address>,
     all_invites_seen: bool,
     all_members_seen: bool,
+}
+
+/// An invite to one of the addresses, and the tenancy that it was found in, if the token shows it.
+struct Found {
+    address: Address,
+    invite: Invite,
+    account: Option<String>,
 }
 
 /// What is read next.
@@ -88,31 +94,32 @@ impl InviteLookup {
         let listed =
             self.client.list_invites(context, email, self.position.as_ref(), &people).await?;
         self.bar(listed.account.as_deref());
-        self.all_invites_seen &= !listed.page.unreadable;
-        for invite in listed.page.invites {
+        self.all_invites_seen &= !listed.what.unreadable;
+        for invite in listed.what.invites {
             let address = invite.email.as_deref().and_then(canonical);
             if let Some(address) = address.filter(|address| self.addresses.contains_key(address)) {
-                self.found.insert(invite.identity.clone(), (address, invite));
+                let account = listed.account.clone();
+                self.found.insert(invite.identity.clone(), Found { address, invite, account });
             }
         }
-        self.all_invites_seen &= self.turn(listed.page.next);
+        self.all_invites_seen &= self.turn(listed.what.next);
         Ok(())
     }
 
     /// Members who cannot be read leave absence open; what was seen of invites still counts.
     async fn read_members(&mut self, context: &CallContext) {
         let people = people(&self.doubts);
-        let listed = self.client.list_members(context, self.position.as_ref(), &people).await;
+        let listed = self.client.list_members(context, self.position.as_ref(), None, &people).await;
         let Ok(listed) = listed else {
             self.all_members_seen = false;
             self.stage = Stage::Done;
             return;
         };
         self.bar(listed.account.as_deref());
-        self.all_members_seen &= !listed.page.unreadable;
-        let addresses = listed.page.emails.iter().filter_map(|email| canonical(email));
+        self.all_members_seen &= !listed.what.unreadable;
+        let addresses = listed.what.emails.iter().filter_map(|email| canonical(email));
         self.members.extend(addresses.filter(|address| self.addresses.contains_key(address)));
-        self.all_members_seen &= self.turn(listed.page.next);
+        self.all_members_seen &= self.turn(listed.what.next);
     }
 
     /// Sets aside the doubts whose calls were made in another tenancy than `account`.
@@ -149,7 +156,7 @@ impl InviteLookup {
             && self.doubts.iter().flat_map(|doubt| &doubt.recipients).all(|recipient| {
                 let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
                 let mut found = self.found.values();
-                reference.is_some_and(|r| found.any(|(_, invite)| carries(invite, &r)))
+                reference.is_some_and(|r| found.any(|found| carries(&found.invite, &r)))
             })
     }
 
@@ -172,15 +179,14 @@ impl InviteLookup {
             Some(reference) => carries(invite, reference),
             None => sent.is_some() && invite.message.as_deref().map(str::trim) == sent.as_deref(),
         };
-        let invites = self.found.values().filter(|(address, _)| *address == recipient.address);
-        let (exact, near): (Vec<_>, Vec<_>) =
-            invites.map(|(_, invite)| invite).partition(|invite| is_exact(invite));
-        let mut exact: Vec<_> = exact.into_iter().map(|invite| observe(invite, now)).collect();
-        let mut near: Vec<_> = near.into_iter().collect();
+        let found = self.found.values().filter(|found| found.address == recipient.address);
+        let (exact, mut near): (Vec<_>, Vec<_>) = found.partition(|found| is_exact(&found.invite));
+        let observe = |found: &Found| observe(&found.invite, found.account.as_deref(), now);
+        let mut exact: Vec<_> = exact.into_iter().map(observe).collect();
         // Without references, the only invite to the address is taken for this one.
         if let ([], [lone], None, true) = (&exact[..], &near[..], &reference, self.all_invites_seen)
         {
-            exact.push(Observed { source: StatusSource::Inferred, ..observe(lone, now) });
+            exact.push(Observed { source: StatusSource::Inferred, ..observe(lone) });
             near.clear();
         }
         let complete = self.stage == Stage::Done
@@ -188,7 +194,7 @@ impl InviteLookup {
             && self.all_members_seen
             && !self.members.contains(&recipient.address)
             && now.duration_since(doubt.started_at) < ABSENCE_SHOWS_FOR;
-        let near = near.into_iter().map(|invite| invite.identity.clone()).collect();
+        let near = near.into_iter().map(|found| found.invite.identity.clone()).collect();
         Sighting { exact, near, complete }
     }
 }
@@ -218,8 +224,8 @@ impl Reconciliation for InviteLookup {
     }
 }
 
-/// What it means that an invite which was there is not any more: docs/delivery.md, *After it
-/// exists*.
+/// What it means that an invite which was there is not any more, as a token of the tenancy `account`
+/// showed: docs/delivery.md, *After it exists*.
 ///
 /// # Errors
 /// It cannot be told for now whether the person is a member.
@@ -227,9 +233,10 @@ pub async fn explain_absence(
     client: &Client,
     context: &CallContext,
     remote: &Remote,
+    account: Option<&str>,
     now: Timestamp,
 ) -> Result<Observed, ProviderError> {
-    let (status, word) = if is_member(client, context, remote).await? {
+    let (status, word) = if is_member(client, context, remote, account).await? {
         (Status::Accepted, None)
     } else if remote.revoke_sent {
         (Status::Revoked, None)
@@ -247,19 +254,22 @@ pub async fn explain_absence(
     })
 }
 
-/// Whether the person is seen among the members. A refusal to show them is a no; a failure to is
-/// an error, because asking again may help.
+/// Whether the person is seen among the members. The service's refusal to show them is a no; anything
+/// else that keeps them from being read is an error, because asking again may help.
 async fn is_member(
     client: &Client,
     context: &CallContext,
     remote: &Remote,
+    account: Option<&str>,
 ) -> Result<bool, ProviderError> {
     let people = [&remote.invitee];
     let mut position: Option<Position> = None;
     loop {
-        let page = match client.list_members(context, position.as_ref(), &people).await {
-            Ok(listed) => listed.page,
-            Err(error) if error.outcome == Outcome::Rejected => return Ok(false),
+        let page = match client.list_members(context, position.as_ref(), account, &people).await {
+            Ok(listed) => listed.what,
+            Err(ProviderError { outcome: Outcome::Rejected, http_status: Some(_), .. }) => {
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         };
         if page.emails.iter().any(|email| is_to(email, &remote.address)) {
@@ -500,6 +510,7 @@ mod tests {
         let (seen, _) = look_up(&bench, vec![ours.clone(), theirs, opaque]).await.unwrap();
         let nothing = Sighting { exact: Vec::new(), near: Vec::new(), complete: false };
         assert_eq!((refs(&seen[0][0].exact), seen[0][0].complete), (vec!["invites/1"], true));
+        assert_eq!(seen[0][0].exact[0].data["jit_tenant_id"], "tenant/1");
         assert_eq!(seen[1][0], nothing);
         assert_eq!(refs(&seen[2][0].exact), ["invites/1"]);
         bench.secrets[0].replace(jwt("tenant/3", 1).into());

@@ -344,9 +344,11 @@ impl InviteProvider for Securegate {
             return Err(error.caused_by(Cause::PairingUnproven));
         }
         match present.status {
-            Status::Declined => Ok(withdrawn(present, StatusSource::Inferred)),
-            // An acceptance is not overridden by a withdrawal that did not know of it.
-            Status::Accepted => Ok(present),
+            Status::Declined if remote.revoke_sent => {
+                Ok(withdrawn(present, StatusSource::Inferred))
+            }
+            // An answer of the person is not overridden by a withdrawal that did not know of it.
+            Status::Accepted | Status::Declined => Ok(present),
             _ => {
                 let doing = "withdrawing an invite";
                 let observed = self.set_status(context, doing, remote, "rejected").await?;

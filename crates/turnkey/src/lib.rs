@@ -917,11 +917,23 @@ mod tests {
         pairing: &str,
         force: bool,
     ) -> (Result<Observed, ProviderError>, bool) {
+        withdraw_once_more(false, shown, deleted, pairing, force).await
+    }
+
+    /// The same where a delete of ours went out before this one, or did not.
+    async fn withdraw_once_more(
+        revoke_sent: bool,
+        shown: (u16, Value),
+        deleted: (u16, Value),
+        pairing: &str,
+        force: bool,
+    ) -> (Result<Observed, ProviderError>, bool) {
         let server = Canned::start(move |asked| {
             if asked.path.ends_with("get_organization") { shown.clone() } else { deleted.clone() }
         });
         let server = server.await;
         let invite = remote(&server.url, Some("one"), json!({"pairing": pairing}));
+        let invite = Remote { revoke_sent, ..invite };
         let result = server.provider(json!({})).revoke(&context(), &invite, force).await;
         (result, server.steps().contains(&"delete_invitation".to_owned()))
     }
@@ -983,10 +995,31 @@ mod tests {
         for (shown, status) in [
             (showing("ada@example.org", "INVITATION_STATUS_REVOKED"), Status::Revoked),
             (showing("ada@example.org", "INVITATION_STATUS_ACCEPTED"), Status::Accepted),
-            (organization(json!([])), Status::Revoked),
         ] {
             let (result, sent) = withdraw(shown, deletion(STATUS_COMPLETED), "proven", false).await;
             assert_eq!((result.unwrap().status, sent), (status, false));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_organization_does_not_show_any_more_is_revoked_unless_its_id_may_be_wrong() {
+        let gone = || organization(json!([]));
+        let not_found = || (404, json!({"code": 5, "message": "no such invitation"}));
+        // Turnkey may be asked to delete the id all the same; it then does not know it.
+        let (result, sent) = withdraw(gone(), not_found(), "unproven", true).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        assert!(sent, "{error}");
+        for (revoke_sent, pairing, force) in
+            [(false, "proven", false), (false, "proven", true), (true, "unproven", true)]
+        {
+            let (result, sent) =
+                withdraw_once_more(revoke_sent, gone(), not_found(), pairing, force).await;
+            let observed = result.unwrap();
+            assert_eq!(
+                (observed.status, observed.source, sent),
+                (Status::Revoked, StatusSource::Inferred, false)
+            );
         }
     }
 

@@ -114,7 +114,7 @@ async fn answered(
 }
 
 /// Whether the invitation is this invite's and still there to be deleted; `Some` answers the
-/// whole request.
+/// whole request. Of an id that is not proven only an earlier delete of ours tells that it is gone.
 pub async fn before_deleting(
     client: &Client,
     context: &CallContext,
@@ -141,8 +141,14 @@ pub async fn before_deleting(
             Ok(observed.status.is_final().then_some(observed))
         }
         Some(_) => unproven("Turnkey shows another address under the id"),
-        None if is_proven || force => Ok(Some(inferred(remote, id, Status::Revoked, Some("gone")))),
-        None => unproven("Turnkey does not show the id, so it is not proven"),
+        None if !is_proven && !force => {
+            unproven("Turnkey does not show the id, so it is not proven")
+        }
+        // Whoever deleted it: there is nothing left to withdraw.
+        None if is_proven || remote.revoke_sent => {
+            Ok(Some(inferred(remote, id, Status::Revoked, Some("gone"))))
+        }
+        None => Ok(None),
     }
 }
 

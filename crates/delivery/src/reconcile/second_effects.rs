@@ -11,9 +11,9 @@ use super::{SUCCEEDED, UNKNOWN, heed, refs, search};
 use crate::{
     attempt::{self, recipient},
     engine::Inner,
-    lane::{self, Lane},
+    lane::Lane,
     operation::is_shown,
-    transition,
+    transition, waiting,
 };
 
 /// An earlier call, and those of its invites that are asked about, each with its place in `doubt`.
@@ -44,7 +44,7 @@ pub(crate) async fn find_second_effects(
     let mut settled = Vec::new();
     for (call, sightings) in calls.iter().zip(&seen) {
         for (place, invite) in &call.invites {
-            if lane::in_doubt_to(engine, invite, None).await?.is_none() {
+            if waiting::in_doubt_to(engine, invite, None).await?.is_none() {
                 settled.extend(sightings.get(*place).map(|sighting| (invite, sighting)));
             }
         }

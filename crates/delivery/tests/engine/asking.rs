@@ -113,6 +113,41 @@ async fn a_withdrawal_that_was_surely_not_made_is_not_why_an_invite_is_gone() {
 }
 
 #[tokio::test]
+async fn a_withdrawal_is_told_of_an_earlier_one_but_not_of_itself() {
+    let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Pending]).await;
+    let id = bench.one(batch).await.id;
+    // The first is surely not made, and nobody knows of the second.
+    for outcome in [Outcome::NotSent, Outcome::Unknown, Outcome::Rejected] {
+        bench.world.lock().refusal = Some(error(outcome));
+        assert!(bench.engine.revoke(id, false).await.is_err());
+    }
+    assert_eq!(bench.world.lock().withdrawals, [false, false, true]);
+}
+
+#[tokio::test]
+async fn that_a_withdrawal_is_being_made_is_known_before_it_leaves_and_to_another_one() {
+    let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Pending]).await;
+    let id = bench.one(batch).await.id;
+    let gate = Arc::new(Notify::new());
+    bench.world.lock().withdrawal_waits_for = Some(gate.clone());
+    let first = bench.engine.revoke(id, false);
+    let meanwhile = async {
+        let asked = async || (bench.world.lock().withdrawals.len() == 1).then_some(());
+        bench.eventually("the call to withdraw it", asked).await;
+        // A sender that were lost now would leave this behind.
+        assert!(bench.one(batch).await.state.revoke_sent);
+        assert!(bench.engine.revoke(id, false).await.is_err());
+        gate.notify_one();
+    };
+    assert!(futures::future::join(first, meanwhile).await.0.is_err());
+    assert_eq!(bench.world.lock().withdrawals, [false, true]);
+}
+
+#[tokio::test]
 async fn an_invite_that_is_shown_under_anothers_id_is_asked_about_after_the_others() {
     let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
     let batch = bench.post("ada grace").await;

@@ -68,6 +68,10 @@ pub struct Inner {
     pub shown_for: BTreeMap<String, String>,
     /// Why nothing is withdrawn.
     pub refusal: Option<ProviderError>,
+    /// Withdrawals wait for this.
+    pub withdrawal_waits_for: Option<Arc<Notify>>,
+    /// Of each withdrawal asked for: whether one was said to have been sent before.
+    pub withdrawals: Vec<bool>,
     pub panics_in_prepare: usize,
 }
 
@@ -100,6 +104,8 @@ impl World {
             is_idempotent: false,
             shown_for: BTreeMap::new(),
             refusal: None,
+            withdrawal_waits_for: None,
+            withdrawals: Vec::new(),
             panics_in_prepare: 0,
         })))
     }
@@ -309,9 +315,17 @@ impl InviteProvider for Fake {
     async fn revoke(
         &self,
         _: &CallContext,
-        _: &Remote,
+        remote: &Remote,
         _: bool,
     ) -> Result<Observed, ProviderError> {
+        let gate = {
+            let mut world = self.world.lock();
+            world.withdrawals.push(remote.revoke_sent);
+            world.withdrawal_waits_for.take()
+        };
+        if let Some(gate) = gate {
+            gate.notified().await;
+        }
         Err(self.world.lock().refusal.clone().unwrap_or_else(|| error(Outcome::Unknown)))
     }
 

@@ -1,0 +1,53 @@
+//! An invite as the gateway sees it: its state, the tenancy that it is in, and whose it is. Why one
+//! is missing is not told here.
+
+use invite_core::{Address, Invitee, Observed, Remote, Status, StatusSource};
+use jiff::Timestamp;
+
+use crate::{auth::TENANCY, wire::Invite};
+
+/// The tenancy that an invite is in, if the token that last showed it said so.
+pub fn tenancy_of(remote: &Remote) -> Option<&str> {
+    remote.data.get(TENANCY)?.as_str()
+}
+
+/// An invite that is there, in the tenancy `account`: pending, or lapsed by the clock. RKVST has no word
+/// for either.
+pub fn observe(invite: &Invite, account: Option<&str>, now: Timestamp) -> Observed {
+    let lapsed = invite.expiry_time.is_some_and(|at| at <= now);
+    let (status, source) = match lapsed {
+        true => (Status::Expired, StatusSource::Inferred),
+        false => (Status::Pending, StatusSource::Provider),
+    };
+    let identity = std::iter::once(("identity", invite.identity.as_str()));
+    let data = identity.chain(account.map(|account| (TENANCY, account)));
+    Observed {
+        source,
+        expires_at: invite.expiry_time,
+        data: data.map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        invitee: invite.email.clone().map(|email| Invitee {
+            email,
+            message: invite.message.clone(),
+            ..Invitee::default()
+        }),
+        ..Observed::new(Some(invite.identity.clone()), status)
+    }
+}
+
+/// The address in the form that is compared; none if it is not one.
+pub fn canonical(email: &str) -> Option<Address> {
+    email.trim().parse().ok()
+}
+
+/// Whether `email` is this address.
+pub fn is_to(email: &str, address: &Address) -> bool {
+    canonical(email).as_ref() == Some(address)
+}
+
+/// Whether both are one address, or at least spelled alike.
+pub fn is_same_person(email: &str, other: &str) -> bool {
+    match (canonical(email), canonical(other)) {
+        (Some(email), Some(other)) => email == other,
+        _ => email.eq_ignore_ascii_case(other),
+    }
+}
