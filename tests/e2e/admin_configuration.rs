@@ -129,6 +129,8 @@ async fn a_document_is_put_in_force_by_who_knows_what_it_replaces() {
     for other in ["\"0\"", "\"9\"", "W/\"1\"", "\"x\""] {
         let problem = put(&admin, &next, other).await.problem(412, "precondition-failed");
         assert!(text(&problem, "detail").contains("revision 1,"), "{problem}");
+        let is_weak = other.starts_with("W/");
+        assert_eq!(text(&problem, "detail").contains("without W/"), is_weak, "{problem}");
     }
     let long = format!("{PATH}?note={}", "x".repeat(257));
     let request = admin.request("PUT", &long).bytes(next.clone()).header("if-match", &tag);

@@ -62,6 +62,51 @@ async fn an_unknown_parameter_is_refused_and_another_method_not_offered() {
     gateway.finish().await;
 }
 
+/// A call that would drop its body would do what the caller asked it not to do, such as a dry run
+/// for good.
+#[tokio::test]
+async fn a_body_is_refused_where_none_is_taken_and_nothing_is_done() {
+    let gateway = Gateway::builder().setting("server.max_body_bytes", "4000").start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let failed = gateway.client().invite(&invites("treasury", [person(1)])).await.remove(0);
+    let invite = format!("/v1/invites/{}", text(&failed, "id"));
+    let key = json!({ "name": "hr", "scopes": ["providers:read"] });
+    let key = admin.post("/v1/admin/keys", &key).await.expect(201).body;
+    let key = format!("/v1/admin/keys/{}", text(&key, "id"));
+    for (method, path, parameter) in [
+        ("POST", "/v1/admin/redrive", Some("dry_run")),
+        ("POST", "/v1/admin/config/revisions/1/restore", Some("note")),
+        ("POST", "/v1/admin/providers/treasury/probe", None),
+        ("DELETE", &key, None),
+        ("POST", &format!("{invite}/refresh"), None),
+        ("DELETE", &invite, Some("force")),
+    ] {
+        let member = parameter.unwrap_or("wait");
+        let send = async |body: String| admin.request(method, path).bytes(body).send().await;
+        let refused = send(json!({ member: true }).to_string()).await.expect(422);
+        assert_eq!(text(&refused.body, "code"), "validation-failed", "{path}");
+        assert_eq!(refused.pointers(), [format!("#/{member}")], "{path}");
+        let fault = refused.list("errors").remove(0);
+        assert_eq!(text(&fault, "code"), "unknown-member", "{path}");
+        assert_eq!(text(&fault, "detail").contains("query parameters"), parameter.is_some());
+        assert_eq!(send("wait=1".to_owned()).await.expect(422).pointers(), ["#"], "{path}");
+        send(" ".repeat(4001)).await.problem(413, "too-large");
+    }
+    let answer = gateway.client().get(&invite).await.expect(200);
+    assert_eq!(
+        (&answer.body["status"], &answer.body["checked_at"]),
+        (&failed["status"], &failed["checked_at"])
+    );
+    let keys = admin.get("/v1/admin/keys").await.expect(200).list("keys");
+    assert!(keys.iter().all(|key| key["revoked_at"].is_null()), "{keys:?}");
+    for (method, path) in
+        [("POST", format!("{invite}/refresh")), ("DELETE", invite), ("DELETE", key)]
+    {
+        admin.request(method, &path).bytes(" {} ").send().await.expect(200);
+    }
+    gateway.finish().await;
+}
+
 #[tokio::test]
 async fn a_probe_says_whether_the_provider_takes_the_credential() {
     let wrong = "api_key = \"sg-wrong-key-000000\"";
@@ -178,6 +223,13 @@ async fn failed_invites_are_queued_again_and_that_is_recorded() {
     let failed = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
     assert_eq!(text(&failed, "status"), "failed");
     gateway.simulators.recover("rkvst").await;
+    let body = json!({ "dry_run": true, "provider": "treasury" });
+    let refused = admin.post("/v1/admin/redrive", &body).await.expect(422);
+    assert_eq!(refused.pointers(), ["#/dry_run", "#/provider"]);
+    assert_eq!(
+        gateway.client().get(&format!("/v1/invites/{}", text(&failed, "id"))).await.body["status"],
+        "failed"
+    );
     let path = "/v1/admin/redrive?provider=acme-tenancy";
     let done = admin.request("POST", path).send().await.expect(200).body;
     assert_eq!(done["queued"], 1);

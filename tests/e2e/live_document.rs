@@ -129,7 +129,7 @@ async fn a_change_made_elsewhere_survives_a_restart_and_an_edited_file_is_notice
 }
 
 #[tokio::test]
-async fn a_start_at_which_the_newest_revision_does_not_pass_serves_the_one_before() {
+async fn a_start_at_which_the_newest_revision_does_not_pass_sends_nothing_by_the_one_before() {
     let mut gateway = Gateway::start().await;
     let admin = gateway.caller("admin", &[]).await;
     gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
@@ -142,18 +142,36 @@ async fn a_start_at_which_the_newest_revision_does_not_pass_serves_the_one_befor
         request.header("if-match", basis).send().await
     };
     put(&format!("{start}api_key = {{ file = \"key\" }}\n{rest}"), "\"1\"").await.expect(200);
+    let refused = json!({ "operation": "create", "kind": "status_before", "status": 401 });
+    gateway.simulators.break_down("turnkey", refused).await;
+    let request = gateway.client().request("POST", "/v1/invites").header("prefer", "respond-async");
+    let request = request.json(&invites("treasury", [person(2)]));
+    let waiting = request.send().await.expect(202).body["invites"][0].clone();
     assert!(gateway.stop().await.success());
     fs::remove_file(gateway.binary.path("key")).unwrap();
     gateway.start_again().await;
     let said = until_live(&admin, 1).await;
     assert_eq!(refusal(&said), ("store", "secret-unresolved"));
-    gateway.client().invite(&invites("berlin-summit", [person(1)])).await;
+    let why = "revision 2 does not pass here";
+    let ready = admin.get("/readyz").await;
+    assert!(text(&ready.problem(503, "not-ready"), "detail").contains(why));
+    let refused = gateway.client().post("/v1/invites", &invites("treasury", [person(1)])).await;
+    assert!(text(&refused.problem(503, "not-ready"), "detail").contains(why));
+    let provider = admin.get("/v1/providers/treasury").await.expect(200).body;
+    assert_eq!(provider["state"], "paused", "{provider}");
+    assert!(text(&provider, "state_reason").contains(why), "{provider}");
+    let queued = gateway.client().read(&waiting).await;
+    assert_eq!(queued["status"], "queued", "{queued}");
 
     let outdated = put(&format!("{live}# more\n"), "\"1\"").await;
     assert!(outdated.text.contains("revision 2 does not pass here"), "{}", outdated.text);
     outdated.problem(412, "precondition-failed");
     put(&format!("{live}# more\n"), "\"2\"").await.expect(200);
     assert_eq!(until_live(&admin, 3).await["last_refusal"], Value::Null);
+    admin.get("/readyz").await.expect(200);
+    gateway.simulators.recover("turnkey").await;
+    gateway.client().read_once(&waiting, &["pending"]).await;
+    gateway.client().invite(&invites("treasury", [person(1)])).await;
     gateway.finish().await;
 }
 
@@ -264,11 +282,14 @@ async fn a_replica_that_cannot_serve_the_newest_revision_leaves_the_work_to_thos
     let attempts = gateway.client().get(&attempts).await.expect(200).list("attempts");
     assert!(attempts.iter().all(|attempt| attempt["config_revision"] == 2), "{attempts:?}");
 
-    // Nobody else serves it any more: what this one has is better than nothing.
+    // Nobody else serves it any more: still nothing goes where an older one says. It can be mended.
     assert!(terminate(&mut process).await.success());
+    let request = admin.request("POST", "/v1/invites").json(&invites("treasury", [person(3)]));
+    request.send().await.problem(503, "not-ready");
+    admin.post("/v1/admin/config/revisions/1/restore", &json!({})).await.expect(200);
+    admin.get("/readyz").await.expect(200);
     let invite = admin.invite(&invites("treasury", [person(3)])).await.remove(0);
     assert_eq!(invite["status"], "pending", "{invite}");
-    admin.get("/readyz").await.expect(200);
     gateway.finish().await;
 }
 

@@ -2,13 +2,14 @@
 
 use comfy_table::Table;
 use invite_core::KeyId;
+use invite_http::{MAX_KEY_NAME, SCOPES};
 use invite_store::{Actor, ApiKey};
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings};
 
-/// The longest name of a key or a tenant, in characters.
+/// The longest name of a tenant or a provider, in characters.
 const MAX_WORD: usize = 200;
 /// How many requests per second a key can be limited to.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
@@ -60,10 +61,10 @@ pub async fn create(
     new: NewKey,
     now: Timestamp,
 ) -> Result<String, Failure> {
-    check_word("--name", &new.name)?;
-    check_word("--tenant", &new.tenant)?;
+    check_word("--name", &new.name, MAX_KEY_NAME)?;
+    check_word("--tenant", &new.tenant, MAX_WORD)?;
     for provider in new.providers.iter().flatten() {
-        check_word("--providers", provider)?;
+        check_word("--providers", provider, MAX_WORD)?;
     }
     if new.expires_at.is_some_and(|at| at <= now) {
         return Err(Failure::wrong("--expires would end the key at once: give a time such as 90d"));
@@ -74,18 +75,20 @@ pub async fn create(
         return Err(Failure::wrong(message));
     }
     for scope in &new.scopes {
-        if !invite_http::SCOPES.contains(&scope.as_str()) {
-            let known = invite_http::SCOPES.join(", ");
+        if !SCOPES.contains(&scope.as_str()) {
+            let known = SCOPES.join(", ");
             return Err(Failure::wrong(format!("`{scope}` is no scope; the scopes are {known}")));
         }
     }
+    // Each once, in one order.
+    let scopes = SCOPES.iter().filter(|known| new.scopes.iter().any(|scope| scope == *known));
     let secret = invite_http::generate_key();
     let key = ApiKey {
         id: KeyId::generate(),
         hash: invite_http::hash_key(&secret),
         name: new.name,
         tenant: new.tenant,
-        scopes: new.scopes,
+        scopes: scopes.map(ToString::to_string).collect(),
         providers: new.providers,
         requests_per_second: new.requests_per_second,
         created_at: now,
@@ -103,15 +106,15 @@ fn actor() -> Actor {
 }
 
 /// What stands in a column of `keys list`, and in the log.
-fn check_word(argument: &str, word: &str) -> Result<(), Failure> {
-    let is_word = (1..=MAX_WORD).contains(&word.chars().count())
+fn check_word(argument: &str, word: &str, max: usize) -> Result<(), Failure> {
+    let is_word = (1..=max).contains(&word.chars().count())
         && !word.chars().any(char::is_control)
         && word.trim() == word;
     if is_word {
         return Ok(());
     }
     Err(Failure::wrong(format!(
-        "{argument} takes 1 to {MAX_WORD} characters without line breaks, not starting or ending \
+        "{argument} takes 1 to {max} characters without line breaks, not starting or ending \
          with a space"
     )))
 }
@@ -170,11 +173,11 @@ mod tests {
 
     #[test]
     fn a_name_is_one_line_of_some_characters() {
-        for word in ["hr", "Human resources", &"é".repeat(MAX_WORD)] {
-            assert!(check_word("--name", word).is_ok(), "{word}");
+        for word in ["hr", "Human resources", &"é".repeat(100)] {
+            assert!(check_word("--name", word, MAX_KEY_NAME).is_ok(), "{word}");
         }
-        for word in ["", " ", " hr", "a\nb", "a\tb", "\u{85}", &"x".repeat(MAX_WORD + 1)] {
-            assert!(check_word("--name", word).is_err(), "{word}");
+        for word in ["", " ", " hr", "a\nb", "a\tb", "\u{85}", &"x".repeat(101)] {
+            assert!(check_word("--name", word, MAX_KEY_NAME).is_err(), "{word}");
         }
     }
 }

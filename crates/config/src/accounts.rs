@@ -25,7 +25,8 @@ impl Accounts {
             let kind = part.get("kind").and_then(Value::as_str).unwrap_or_default();
             let known = kinds.iter().find(|known| known.name() == kind);
             let settings = known.map_or(&[][..], |known| known.account_settings());
-            let settings = settings.iter().map(|name| (*name, part.get(*name).cloned())).collect();
+            let settings =
+                settings.iter().map(|name| (*name, part.get(*name).map(plain))).collect();
             (name.clone(), Account { kind: kind.to_owned(), settings })
         });
         Self(accounts.collect())
@@ -63,6 +64,11 @@ impl Accounts {
     }
 }
 
+/// A slash at the end of an address makes no other account of it.
+fn plain(value: &Value) -> Value {
+    value.as_str().map_or_else(|| value.clone(), |text| text.trim_end_matches('/').into())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::made_up;
@@ -81,6 +87,11 @@ mod tests {
         assert_eq!(next("[providers.a]\nkind = \"pigeon\"\nenabled = false\n"), ["b"]);
         assert_eq!(next(""), ["a", "b"]);
         assert_eq!(next(&text.replace("pigeon", "raven")), ["a"]);
+        let at = |url: &str| {
+            gate.accounts(&format!("[providers.a]\nkind = \"pigeon\"\nbase_url = \"{url}\"\n"))
+        };
+        assert!(at("https://a.example").removed_by(&at("https://a.example/")).is_empty());
+        assert_eq!(at("https://a.example").removed_by(&at("https://b.example")), ["a"]);
         let both = gate.accounts(text).and(gate.accounts("[providers.a]\n[providers.c]\n"));
         assert_eq!(both.removed_by(&gate.accounts(text)), ["c"]);
     }

@@ -147,7 +147,7 @@ impl Configuration {
     pub fn find(&self, severity: Severity, fault: Fault) -> Finding {
         // Every configuration was made from a text that could be parsed.
         match Document::parse(&self.text) {
-            Ok(document) => document.locate(severity, fault),
+            Ok(document) => document.find(severity, fault),
             Err(_) => Finding::unplaced(severity, fault),
         }
     }

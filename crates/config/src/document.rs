@@ -35,16 +35,17 @@ impl<'a> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             // The parser's own `Display` would quote the line, and with it perhaps a secret.
-            let findings = errors.iter().map(|error| {
+            let found = errors.iter().map(|error| {
                 let offset = error.span().map_or(text.len(), |span| span.start);
-                finding(text, offset, Severity::Error, Fault::new("", "syntax", error.message()))
+                let fault = Fault::new("", "syntax", error.message());
+                Located { severity: Severity::Error, offset, fault }
             });
-            return Err(sorted(findings.collect()));
+            return Err(tell(text, found.collect()));
         }
-        let mut reading = Reading { text, places: HashMap::new(), findings: Vec::new() };
+        let mut reading = Reading { places: HashMap::new(), found: Vec::new() };
         let value = reading.table(root.get_ref(), "");
-        if !reading.findings.is_empty() {
-            return Err(sorted(reading.findings));
+        if !reading.found.is_empty() {
+            return Err(tell(text, reading.found));
         }
         Ok(Self { text, value, places: reading.places })
     }
@@ -65,13 +66,23 @@ impl<'a> Document<'a> {
     }
 
     /// A fault, with the place where it stands: that of the nearest part there is.
-    pub fn locate(&self, severity: Severity, fault: Fault) -> Finding {
+    pub fn locate(&self, severity: Severity, fault: Fault) -> Located {
         let offset = match self.places.get(&fault.pointer) {
             Some(place) if fault.code == "unknown-member" => place.key,
             Some(place) => place.value,
             None => self.enclosing(&fault.pointer).value,
         };
-        finding(self.text, offset, severity, fault)
+        Located { severity, offset, fault }
+    }
+
+    /// A fault as it is told.
+    pub fn find(&self, severity: Severity, fault: Fault) -> Finding {
+        finding(self.text, self.locate(severity, fault))
+    }
+
+    /// What was found in the document, as it is told.
+    pub fn tell(&self, found: Vec<Located>) -> Vec<Finding> {
+        tell(self.text, found)
     }
 
     fn enclosing(&self, pointer: &str) -> Place {
@@ -86,13 +97,33 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Findings in the order of the text.
-pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by_key(|finding| (finding.line, finding.column));
-    findings
+/// A fault and where it stands, in bytes from the start of the text.
+pub(crate) struct Located {
+    pub severity: Severity,
+    offset: usize,
+    pub fault: Fault,
 }
 
-fn finding(text: &str, offset: usize, severity: Severity, fault: Fault) -> Finding {
+/// How many findings of one document are told: nobody mends more at once, and to tell each takes a
+/// look at all of the text before it.
+const MAX_TOLD: usize = 100;
+
+/// Findings in the order of the text. If there are too many, errors are told rather than warnings,
+/// and the last finding says how many are left; it is an error if one of those is.
+fn tell(text: &str, mut found: Vec<Located>) -> Vec<Finding> {
+    found.sort_by_key(|found| (found.severity == Severity::Warning, found.offset));
+    let left = found.split_off(found.len().min(MAX_TOLD));
+    found.sort_by_key(|found| found.offset);
+    if let (Some(first), Some(last)) = (left.first(), found.last()) {
+        let offset = first.offset.max(last.offset);
+        let detail = format!("{} more findings are not listed; mend these to see them", left.len());
+        let fault = Fault::new("", "more-findings", detail);
+        found.push(Located { severity: first.severity, offset, fault });
+    }
+    found.into_iter().map(|found| finding(text, found)).collect()
+}
+
+fn finding(text: &str, Located { severity, offset, fault }: Located) -> Finding {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let in_line = before[line_start..].trim_start_matches('\u{feff}');
@@ -107,13 +138,12 @@ fn finding(text: &str, offset: usize, severity: Severity, fault: Fault) -> Findi
     }
 }
 
-struct Reading<'a> {
-    text: &'a str,
+struct Reading {
     places: HashMap<String, Place>,
-    findings: Vec<Finding>,
+    found: Vec<Located>,
 }
 
-impl Reading<'_> {
+impl Reading {
     fn table(&mut self, table: &DeTable<'_>, at: &str) -> Value {
         let mut members = Map::new();
         for (key, value) in table.iter() {
@@ -152,7 +182,7 @@ impl Reading<'_> {
                 _ => "no setting is a number like this; it must be finite and below 2^63",
             };
             let fault = Fault::new(at, "wrong-type", detail);
-            self.findings.push(finding(self.text, offset, Severity::Error, fault));
+            self.found.push(Located { severity: Severity::Error, offset, fault });
             Value::Null
         })
     }
@@ -178,7 +208,7 @@ mod tests {
     }
 
     fn at(document: &Document<'_>, pointer: &str, code: &str) -> (usize, usize) {
-        let found = document.locate(Severity::Error, Fault::new(pointer, code, ""));
+        let found = document.find(Severity::Error, Fault::new(pointer, code, ""));
         (found.line, found.column)
     }
 
@@ -229,6 +259,38 @@ mod tests {
                 (4, 5, "/e".into(), "wrong-type".into()),
             ]
         );
+    }
+
+    #[test]
+    fn of_too_many_findings_the_first_errors_are_told_and_how_many_are_left() {
+        let text = "x = 1\n".repeat(3 * MAX_TOLD);
+        let located = |severity, line: usize| Located {
+            severity,
+            offset: 6 * line,
+            fault: Fault::new(format!("/{line}"), "x", ""),
+        };
+        let told = |warnings: usize, errors: usize| {
+            let warnings = (0..warnings).map(|line| located(Severity::Warning, line));
+            let errors = (0..errors).map(|line| located(Severity::Error, MAX_TOLD + line));
+            tell(&text, warnings.chain(errors).collect())
+        };
+        let count = |told: &[Finding], severity| {
+            told[..MAX_TOLD].iter().filter(|found| found.severity == severity).count()
+        };
+        assert_eq!(told(50, 50).len(), MAX_TOLD);
+        assert!(told(50, 50).iter().all(|found| found.code == "x"));
+        for (warnings, errors, severity) in
+            [(50, 60, Severity::Warning), (50, 150, Severity::Error), (110, 0, Severity::Warning)]
+        {
+            let told = told(warnings, errors);
+            assert_eq!(told.len(), MAX_TOLD + 1);
+            assert!(told.is_sorted_by_key(|found| (found.line, found.column)));
+            assert_eq!(count(&told, Severity::Error), errors.min(MAX_TOLD));
+            let last = &told[MAX_TOLD];
+            assert_eq!((&*last.code, last.severity), ("more-findings", severity));
+            let left = format!("{} more findings", warnings + errors - MAX_TOLD);
+            assert!(last.detail.starts_with(&left), "{last}");
+        }
     }
 
     #[test]

@@ -3,12 +3,16 @@
 //! It depends on nothing but the text, the rules, and what the secret references lead to at that
 //! moment; what depends on the document in force (removing a provider that has invites) is not here.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use invite_core::{
     BuildContext, Clock, Destination, Fault, InviteProvider, Invitee, Limits, NewInvite,
     ProviderKind,
-    http::{AddressGuard, HttpClient},
+    http::{AddressGuard, HttpClient, TlsRoots},
     schema::{Schema, escape},
 };
 use serde::de::DeserializeOwned;
@@ -16,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     Accounts, Configuration, Environment, Finding, Provider, Severity, base_url,
-    document::{Document, sorted},
+    document::{Document, Located},
     limits::LimitsPart,
     process_environment,
     routes::{self, Route},
@@ -86,11 +90,15 @@ impl Gate {
             Ok(document) => document,
             Err(findings) => return Checked { findings, configuration: None },
         };
-        let mut report = Report { document: &document, findings: Vec::new() };
+        let mut report = Report::new(&document);
         report.errors(self.schema.check(document.value()));
         let parts = document.members("/providers");
-        let built: Vec<_> =
-            parts.iter().filter_map(|(name, part)| self.build(name, part, &mut report)).collect();
+        // Once for all of them: what the system trusts is read anew for each document.
+        let roots = TlsRoots::read();
+        let built: Vec<_> = parts
+            .iter()
+            .filter_map(|(name, part)| self.build(name, part, &roots, &mut report))
+            .collect();
         let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
         let routes = check_routes(&names, &mut report);
         report.warnings(check_destinations(built.iter().map(|(provider, _)| provider)));
@@ -98,8 +106,8 @@ impl Gate {
             let detail = "there is no provider yet, so no invite can be accepted";
             report.warnings([Fault::new("/providers", "no-providers", detail)]);
         }
-        let findings = sorted(report.findings);
-        let passes = findings.iter().all(|finding| finding.severity != Severity::Error);
+        let passes = report.found.iter().all(|found| found.severity != Severity::Error);
+        let findings = document.tell(report.found);
         let configuration = passes.then(|| {
             let (providers, files): (Vec<_>, Vec<_>) = built.into_iter().unzip();
             let names = providers.iter().map(|provider| provider.name.clone());
@@ -124,6 +132,7 @@ impl Gate {
         &self,
         name: &str,
         part: &Value,
+        roots: &Result<TlsRoots, String>,
         report: &mut Report<'_>,
     ) -> Option<(Arc<Provider>, Vec<SecretFile>)> {
         let at = format!("/providers/{}", escape(name));
@@ -135,7 +144,10 @@ impl Gate {
         let enabled = part.get("enabled").and_then(Value::as_bool).unwrap_or(true);
         let settings = schema::settings_of(part);
         let is_loopback = self.check_base_url(&settings, &at, report);
-        let http = HttpClient::new(AddressGuard::new(&self.rules.allow_private_hosts))
+        let guard = AddressGuard::new(&self.rules.allow_private_hosts);
+        let http = roots
+            .clone()
+            .and_then(|roots| HttpClient::with_roots(guard, &roots))
             .map_err(|error| report.errors([Fault::new(&at, "http-client", error)]))
             .ok()?;
         let resolver = Resolver::new(&self.rules.environment, is_loopback);
@@ -266,23 +278,31 @@ fn check_destinations<'a>(providers: impl Iterator<Item = &'a Arc<Provider>>) ->
 /// The findings so far.
 struct Report<'a> {
     document: &'a Document<'a>,
-    findings: Vec<Finding>,
+    found: Vec<Located>,
+    /// The pointers of the errors among them.
+    errors_at: BTreeSet<String>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    fn new(document: &'a Document<'a>) -> Self {
+        Self { document, found: Vec::new(), errors_at: BTreeSet::new() }
+    }
+
     fn errors(&mut self, faults: impl IntoIterator<Item = Fault>) {
-        let located = faults.into_iter().map(|f| self.document.locate(Severity::Error, f));
-        self.findings.extend(located);
+        for fault in faults {
+            self.errors_at.insert(fault.pointer.clone());
+            self.found.push(self.document.locate(Severity::Error, fault));
+        }
     }
 
     fn warnings(&mut self, faults: impl IntoIterator<Item = Fault>) {
         let located = faults.into_iter().map(|f| self.document.locate(Severity::Warning, f));
-        self.findings.extend(located);
+        self.found.extend(located);
     }
 
     /// Errors except at places where there is one already: adapters check their schema as well.
     fn further_errors(&mut self, faults: impl IntoIterator<Item = Fault>) {
-        let is_known = |fault: &Fault| self.has_error(&fault.pointer);
+        let is_known = |fault: &Fault| self.errors_at.contains(&fault.pointer);
         let further: Vec<_> = faults.into_iter().filter(|fault| !is_known(fault)).collect();
         self.errors(further);
     }
@@ -299,19 +319,13 @@ impl Report<'_> {
     /// Makes sure that a part of which nothing was made does not pass without an error.
     fn need_error(&mut self, at: &str) {
         let within = format!("{at}/");
-        if !self.has_error(at) && !self.errors_at().any(|pointer| pointer.starts_with(&within)) {
+        let first_within = self.errors_at.range(within.clone()..).next();
+        let has_error = self.errors_at.contains(at)
+            || first_within.is_some_and(|pointer| pointer.starts_with(&within));
+        if !has_error {
             let detail = "this cannot be read; `config schema` shows what may stand here";
             self.errors([Fault::new(at, "invalid", detail)]);
         }
-    }
-
-    fn has_error(&self, at: &str) -> bool {
-        self.errors_at().any(|pointer| pointer == at)
-    }
-
-    fn errors_at(&self) -> impl Iterator<Item = &str> {
-        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
-        errors.map(|finding| finding.pointer.as_str())
     }
 }
 
@@ -390,6 +404,24 @@ to = ["south"]
         assert_eq!(south.limits.timeout, Duration::from_secs(5), "the kind's own default");
         assert_eq!(south.limits.max_batch, 1, "what a pigeon takes in one call");
         assert!(!format!("{configuration:?}").contains("literal"));
+    }
+
+    #[test]
+    fn a_document_of_nothing_but_mistakes_is_refused_with_the_first_of_them() {
+        let unknown: String = (0..2000).map(|number| format!("k{number} = 1\n")).collect();
+        for (text, line) in [
+            (format!("[providers.a]\nkind = \"pigeon\"\n{unknown}"), 3),
+            (unknown.clone(), 1),
+            (unknown.replace('1', "1979-05-27"), 1),
+            (unknown.replace("= 1", "= ="), 1),
+        ] {
+            let checked = made_up::gate(&[]).check(&text);
+            assert!(checked.configuration.is_none());
+            assert_eq!(checked.findings.len(), 101);
+            assert_eq!(checked.findings[0].line, line);
+            let last = &checked.findings[100];
+            assert_eq!((&*last.code, last.severity), ("more-findings", Severity::Error));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::Deserialize;
 /// One text or several.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(extend("x-forms" = "a string, or an array of at least one"))]
 pub(crate) enum OneOrMore {
     /// One.
     One(String),

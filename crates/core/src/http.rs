@@ -7,6 +7,7 @@
 mod body;
 mod guard;
 mod pace;
+mod roots;
 mod scrub;
 mod wait;
 
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use url::Url;
 
 pub use guard::{AddressGuard, is_private};
+pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::{RateHint, retry_after};
 
@@ -218,12 +220,19 @@ impl HttpClient {
     /// A client that connects only where `guard` allows.
     ///
     /// # Errors
-    /// If the system's TLS roots cannot be loaded.
-    #[expect(clippy::disallowed_methods, reason = "this is where the client is made")]
+    /// If the system's TLS roots cannot be read.
     pub fn new(guard: AddressGuard) -> Result<Self, String> {
-        // Several clients may be made; whoever comes first installs the one provider there is.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::with_roots(guard, &TlsRoots::read()?)
+    }
+
+    /// The same with roots that were read before: for those who make several clients.
+    ///
+    /// # Errors
+    /// If the client cannot be set up.
+    #[expect(clippy::disallowed_methods, reason = "this is where the client is made")]
+    pub fn with_roots(guard: AddressGuard, roots: &TlsRoots) -> Result<Self, String> {
         reqwest::Client::builder()
+            .tls_backend_preconfigured(roots.client_config())
             .user_agent(concat!("invite-gateway/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

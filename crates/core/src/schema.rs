@@ -3,11 +3,17 @@
 //! Provider configuration and the `options` of an invite go through it, so all faults are found at
 //! once, each with its pointer, and the published schema is the one that is enforced.
 
-use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{
+    JsonType, ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use crate::Fault;
+
+/// A keyword of ours beside `anyOf`: the forms in words, after "has to be". Validators ignore it.
+const FORMS: &str = "x-forms";
 
 /// The JSON Schema (2020-12) of a type, compiled.
 pub struct Schema {
@@ -63,6 +69,10 @@ impl Schema {
             }
             ValidationErrorKind::AnyOf { context }
             | ValidationErrorKind::OneOfNotValid { context } => self.explain_forms(error, context),
+            ValidationErrorKind::Type { kind } => {
+                let detail = format!("the value has to be {}", type_name(kind));
+                vec![Fault::new(at, "wrong-type", detail)]
+            }
             kind => {
                 let detail = error.masked_with("the value").to_string();
                 vec![Fault::new(at, code(kind), detail)]
@@ -70,8 +80,24 @@ impl Schema {
         }
     }
 
-    /// Why a value fits none of several forms: by the form that was most likely meant.
+    /// Why a value fits none of several forms: by the form that was most likely meant. What is
+    /// wrong with the value as a whole is told by naming the forms, where the schema has words.
     fn explain_forms(
+        &self,
+        error: &ValidationError<'_>,
+        forms: &[Vec<ValidationError<'_>>],
+    ) -> Vec<Fault> {
+        let at = error.instance_path().as_str();
+        let mut faults = self.explain_likely_form(error, forms);
+        if let Some(words) = self.containing(error).and_then(words_for_forms) {
+            for fault in faults.iter_mut().filter(|fault| fault.pointer == at) {
+                fault.detail = format!("the value has to be {words}");
+            }
+        }
+        faults
+    }
+
+    fn explain_likely_form(
         &self,
         error: &ValidationError<'_>,
         forms: &[Vec<ValidationError<'_>>],
@@ -110,9 +136,20 @@ impl Schema {
 
     /// The members that the schema names where `error` found others.
     fn known_members(&self, error: &ValidationError<'_>) -> Option<&Map<String, Value>> {
-        let (object, _) = error.schema_path().as_str().rsplit_once('/')?;
-        self.document.pointer(object)?.get("properties")?.as_object()
+        self.containing(error)?.get("properties")?.as_object()
     }
+
+    /// The schema with the keyword that `error` failed.
+    fn containing(&self, error: &ValidationError<'_>) -> Option<&Value> {
+        let (schema, _) = error.schema_path().as_str().rsplit_once('/')?;
+        self.document.pointer(schema)
+    }
+}
+
+/// The words of a schema for its forms; of one that may be left out, those of what may be there.
+fn words_for_forms(schema: &Value) -> Option<&str> {
+    let forms = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    std::iter::once(schema).chain(forms).find_map(|schema| schema.get(FORMS)?.as_str())
 }
 
 /// Whether a form asks for a value of another type than the one at `at`.
@@ -179,12 +216,29 @@ pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
+/// What a value has to be, as those call it who write it: `null` is for none of them to write.
+fn type_name(kind: &TypeKind) -> String {
+    let types: Vec<_> = match kind {
+        TypeKind::Single(one) => vec![*one],
+        TypeKind::Multiple(several) => several.iter().collect(),
+    };
+    let names = types.into_iter().filter_map(|kind| match kind {
+        JsonType::Null => None,
+        JsonType::Boolean => Some("true or false"),
+        JsonType::Integer => Some("a whole number"),
+        JsonType::Number => Some("a number"),
+        JsonType::String => Some("a string"),
+        JsonType::Array => Some("an array"),
+        JsonType::Object => Some("a table (in JSON an object)"),
+    });
+    names.collect::<Vec<_>>().join(" or ")
+}
+
 fn code(kind: &ValidationErrorKind) -> &'static str {
     match kind {
         ValidationErrorKind::MaxLength { .. } => "too-long",
         ValidationErrorKind::MinLength { .. } => "too-short",
         ValidationErrorKind::MaxItems { .. } => "too-many",
-        ValidationErrorKind::Type { .. } => "wrong-type",
         ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => "not-allowed",
         _ => "invalid",
     }
@@ -253,6 +307,32 @@ mod tests {
         ] {
             let expected = (pointer.into(), code.into(), suggestion.map(str::to_owned));
             assert_eq!(nested(json!({"secret": value})), [expected], "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_value_has_to_be_is_said_in_the_words_of_who_writes_it() {
+        let one = "the value has to be a reference, { env = \"NAME\" } or { file = \"PATH\" }";
+        let two = "the value has to be one reference, { env = \"NAME\" } or { file = \"PATH\" }, or an array of two of them";
+        for (value, detail) in [
+            (json!({"inner": {"event_id": 1}}), "the value has to be a string"),
+            (
+                json!({"inner": {"event_id": "e", "notify": "x"}}),
+                "the value has to be a whole number",
+            ),
+            (json!({"inner": 1}), "the value has to be a table (in JSON an object)"),
+            (json!({"secret": {"env": "A", "file": "x"}}), two),
+            (json!({"secret": []}), two),
+            (json!({"secret": [{"env": "A"}]}), two),
+            (json!({"secret": [{"env": "A"}, {"env": "A"}, {"env": "A"}]}), two),
+            (json!({"secret": 1}), two),
+            (json!({"secret": {}}), two),
+            (json!({"secret": [{"env": "A"}, {"env": "A", "file": "x"}]}), one),
+            (json!({"secret": {"env": 1}}), "the value has to be a string"),
+        ] {
+            let found = Schema::of::<Nested>().check(&value);
+            let found: Vec<_> = found.into_iter().map(|fault| fault.detail).collect();
+            assert_eq!(found, [detail], "{value}");
         }
     }
 

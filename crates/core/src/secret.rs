@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Where a secret is to be found.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(extend("x-forms" = "a reference, { env = \"NAME\" } or { file = \"PATH\" }"))]
 pub enum SecretRef {
     /// An environment variable.
     Env(EnvRef),
@@ -64,6 +65,8 @@ impl fmt::Debug for SecretRef {
 /// One reference, or two of which the second takes over when the provider refuses the first.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(extend("x-forms" = "one reference, { env = \"NAME\" } or { file = \"PATH\" }, or an \
+                               array of two of them"))]
 pub enum SecretRefs {
     /// One secret.
     One(SecretRef),

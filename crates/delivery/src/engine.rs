@@ -70,8 +70,8 @@ pub enum AcceptError {
     /// that is live now, tells what becomes of it.
     #[error("the provider document was changed meanwhile")]
     Outdated,
-    /// Another replica serves a newer document, which this one cannot.
-    #[error("this replica does not serve the newest provider document: {why}")]
+    /// The newest document cannot be served here.
+    #[error("the newest provider document cannot be served here: {why}")]
     Behind {
         /// Why it cannot.
         why: String,
@@ -193,17 +193,9 @@ impl Engine {
         self.0.document.status()
     }
 
-    /// Why this replica does not serve the newest revision, in one line, if it does not.
+    /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::lag`].
     pub fn lag(&self) -> Option<String> {
         self.0.document.lag()
-    }
-
-    /// The same, if another replica does.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn behind(&self) -> Result<Option<String>, invite_store::Error> {
-        self.0.document.behind().await
     }
 
     /// Stores a batch durably and wakes the lanes of its providers.
@@ -220,7 +212,7 @@ impl Engine {
                 *new.entry(provider.clone()).or_default() += 1;
             }
         }
-        if let Some(why) = self.behind().await? {
+        if let Some(why) = self.lag() {
             return Err(AcceptError::Behind { why });
         }
         let document_stays = self.0.document.hold().await;
@@ -230,7 +222,7 @@ impl Engine {
         let quotas = self.quotas(new.keys().map(String::as_str));
         self.reserve(&new)?;
         crash_point("accept-before-commit");
-        let (store, newest) = (&self.0.store, self.0.document.newest_known());
+        let (store, newest) = (&self.0.store, self.0.live.current().revision());
         let acceptance = store.accept(batch, newest, quotas.clone(), crate::fault::duplicate).await;
         crash_point("accept-after-commit");
         drop(document_stays);

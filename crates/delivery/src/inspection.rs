@@ -61,22 +61,19 @@ impl Engine {
         };
         let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
         let lane = self.0.lane(name);
-        let now = self.0.clock.now();
-        Ok(Some(lane.with_state(|state| {
-            let (lane_state, reason, until) = state.describe(provider.enabled, now);
-            ProviderStatus {
-                state: lane_state,
-                reason,
-                until,
-                queued: counts.get(&Status::Queued).copied().unwrap_or(0),
-                in_flight: lane.in_flight(),
-                live: counts.values().sum(),
-                last_error: state.last_error.clone(),
-                outcomes: state.outcomes.clone(),
-                invites: state.invites,
-                credentials: provider.adapter.credential().usage(),
-                last_probe: state.last_probe.clone(),
-            }
+        let (state, reason, until) = lane.describe(&self.0, &provider);
+        Ok(Some(lane.with_state(|known| ProviderStatus {
+            state,
+            reason,
+            until,
+            queued: counts.get(&Status::Queued).copied().unwrap_or(0),
+            in_flight: lane.in_flight(),
+            live: counts.values().sum(),
+            last_error: known.last_error.clone(),
+            outcomes: known.outcomes.clone(),
+            invites: known.invites,
+            credentials: provider.adapter.credential().usage(),
+            last_probe: known.last_probe.clone(),
         })))
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Lane {
 struct Held {
     epoch: i64,
     renewed: Instant,
+    /// A claim was refused: it has to be asked for again.
+    is_lost: bool,
 }
 
 /// A call's place among those under way; given back when dropped.
@@ -91,6 +93,21 @@ impl Lane {
     /// Reads or changes the lane's state.
     pub fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What it shows of itself: its state, the reason, and the end of a pause.
+    pub fn describe(
+        &self,
+        engine: &Inner,
+        provider: &Provider,
+    ) -> (LaneState, Option<String>, Option<Timestamp>) {
+        match engine.document.lag() {
+            Some(why) if provider.enabled => {
+                let reason = format!("the newest provider document cannot be served here: {why}");
+                (LaneState::Paused, Some(reason), None)
+            }
+            _ => self.with_state(|it| it.describe(provider.enabled, engine.clock.now())),
+        }
     }
 
     /// Calls under way.
@@ -188,29 +205,36 @@ impl Lane {
         }
     }
 
-    /// The epoch under which this replica holds the lane, if it does.
+    /// The epoch under which this replica holds the lane, if it does. One that cannot serve the newest
+    /// document holds none.
     pub async fn hold(&self, engine: &Arc<Inner>) -> Result<Option<i64>, invite_store::Error> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let ttl = engine.settings.lease;
-        let is_shared = engine.store.is_shared();
-        // Another replica may begin at any time to serve what this one cannot.
-        let may_lose = is_shared && engine.document.lag().is_some();
-        if let Some(held) = held.filter(|held| held.renewed.elapsed() < ttl / 3 && !may_lose) {
+        let is_fresh = |held: &Held| !held.is_lost && held.renewed.elapsed() < ttl / 3;
+        if let Some(held) = held.filter(is_fresh)
+            && engine.document.lag().is_none()
+        {
             return Ok(Some(held.epoch));
         }
+        let (store, is_shared) = (&engine.store, engine.store.is_shared());
         if is_shared {
             // It may have been lost to another document.
             engine.catch_up().await?;
         }
-        let renewed = Instant::now();
-        let revision = engine.live.current().revision();
-        // On SQLite there is no other replica: a lease found there is that of a process long gone.
-        let force = held.is_none() && !is_shared;
-        let store = &engine.store;
-        let epoch = store.acquire_lane(&self.name, &engine.owner, ttl, revision, force).await?;
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
-            epoch.map(|epoch| Held { epoch, renewed });
-        Ok(epoch)
+        let epoch = if engine.document.lag().is_none() {
+            let renewed = Instant::now();
+            // On SQLite there is no other replica: a lease found there is that of a process long gone.
+            let force = held.is_none() && !is_shared;
+            let epoch = store.acquire_lane(&self.name, &engine.owner, ttl, force).await?;
+            epoch.map(|epoch| Held { epoch, renewed, is_lost: false })
+        } else {
+            if held.is_some() {
+                store.release_lane(&self.name, &engine.owner).await?;
+            }
+            None
+        };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
+        Ok(epoch.map(|held| held.epoch))
     }
 
     /// How long to sleep when nothing is due.
@@ -218,9 +242,11 @@ impl Lane {
         if engine.store.is_shared() { SHARED_POLL } else { IDLE }
     }
 
-    /// Forgets the hold, so that the next step asks for it again.
+    /// Has the next step ask for the lane again.
     pub fn lose(&self) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(held) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            held.is_lost = true;
+        }
     }
 }
 

@@ -119,12 +119,11 @@ pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store
         })
         .collect();
     let counts = engine.store.provider_counts().await?;
-    let now = engine.clock.now();
     for (provider, lane, before) in counted {
         let by_status = counts.get(&provider.name);
         let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);
         lane.correct_queued(before, count(Status::Queued));
-        let state = lane.with_state(|state| state.describe(provider.enabled, now).0);
+        let state = lane.describe(engine, provider).0;
         for shown in LaneState::ALL {
             metrics::gauge!("invite_lane_state", "provider" => provider.name.clone(),
                 "state" => shown.as_str())

@@ -156,7 +156,7 @@ impl Engine {
         let decide = move |_, _: &InviteRecord, state: &mut InviteState, now: Timestamp| {
             transition::requeue(state, accept_duplicate_risk, now)
         };
-        let newest = self.0.document.newest_known();
+        let newest = self.0.live.current().revision();
         let requeued = self.0.store.requeue(invites, newest, quotas, decide).await;
         let written = requeued.iter().flatten().filter_map(|requeued| match requeued {
             Requeued::Written(invite) => Some(invite),

@@ -236,8 +236,7 @@ impl LiveDocument {
     /// replicas share takes a file only while it is empty.
     ///
     /// # Errors
-    /// See [`ReviseError`]; `Conflict` if a shared store is not empty. An empty file is refused while there are providers: somebody may be
-    /// writing it.
+    /// See [`ReviseError`]; `Conflict` if a shared store is not empty.
     pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
         if !self.store.is_shared() {
             self.notes().file = Some((path.to_owned(), text.to_owned()));
@@ -245,14 +244,6 @@ impl LiveDocument {
         if self.is_last_of_file(text).await? {
             self.notes().refusals.remove(FILE);
             return Ok(None);
-        }
-        let is_empty = text.trim().is_empty();
-        if is_empty && !self.accounts(&self.live.current()).await?.is_empty() {
-            let detail = "the file is empty; to remove every provider, leave a comment in it";
-            let fault = Fault::new("", "empty-document", detail);
-            let review = Review::refused(Finding::unplaced(Severity::Error, fault));
-            self.refused(FILE, None, &review.findings);
-            return Err(ReviseError::Refused(Box::new(review)));
         }
         let origin = Origin { source: FILE, actor: FILE.to_owned(), note: None };
         let expected = self.store.is_shared().then_some(0);
@@ -301,22 +292,6 @@ impl LiveDocument {
         Ok(true)
     }
 
-    /// The newest revision that this replica knows of, whether or not it can serve it.
-    pub(crate) fn newest_known(&self) -> i64 {
-        let refused = self.notes().refused.map_or(0, |(revision, _)| revision);
-        refused.max(self.live.current().revision())
-    }
-
-    /// Why this replica does not serve the newest revision, if another one does.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn behind(&self) -> Result<Option<String>, invite_store::Error> {
-        let Some(lag) = self.lag() else { return Ok(None) };
-        let (live, replicas) = (self.live.current().revision(), self.store.replicas().await?);
-        Ok(replicas.iter().any(|replica| replica.revision > live).then_some(lag))
-    }
-
     /// Keeps the document as it is until the guard is dropped.
     pub(crate) async fn hold(&self) -> RwLockReadGuard<'_, ()> {
         self.changing.read().await
@@ -334,7 +309,8 @@ impl LiveDocument {
         ConfigurationStatus { revision: live.revision(), file, last_refusal }
     }
 
-    /// Why this replica does not serve the newest revision, in one line, if it does not.
+    /// Why the newest revision cannot be served here, in one line, if it cannot. Then nothing is
+    /// accepted and no call is claimed here: by an older one an invite might go to the wrong place.
     pub fn lag(&self) -> Option<String> {
         let notes = self.notes();
         let refusal = notes.refusals.get(STORE)?;

@@ -32,6 +32,9 @@ const PREFIX: &str = "igk_";
 /// How long uses of keys are gathered before they are written.
 const FLUSH_AFTER: Duration = Duration::from_secs(3);
 
+/// The longest name of a key, in characters.
+pub const MAX_KEY_NAME: usize = 100;
+
 /// The secret of a new key: shown once, and stored only as its hash.
 pub fn generate_key() -> String {
     format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()))

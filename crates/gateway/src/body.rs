@@ -9,10 +9,12 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
+use invite_core::{Fault, schema::nearest};
 use serde_json::Value;
 
 use crate::{
     problem::{Problem, codes},
+    submission::refuse_unknown,
     unambiguous::Unambiguous,
 };
 
@@ -84,6 +86,46 @@ pub(crate) async fn read_optional_json(
     }
     require_kind(headers, JSON)?;
     parse(&bytes).map(|value| Some(value).filter(|value| !value.is_null()))
+}
+
+/// Refuses a body where none is taken, so that nobody believes it was heeded. White space, an
+/// empty object and `null` say no more than none. `parameters` are what the call takes instead, in its query.
+///
+/// # Errors
+/// In this order: 413, 400, 422.
+pub(crate) async fn refuse_body(
+    body: Body,
+    max_bytes: usize,
+    parameters: &[&str],
+) -> Result<(), Problem> {
+    let bytes = read(body, max_bytes, "this call takes none").await?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let instead = match parameters {
+        [] => "this call takes no body".to_owned(),
+        _ => format!(
+            "this call takes no body; what it takes are query parameters: {}",
+            parameters.join(", ")
+        ),
+    };
+    let mut faults = Vec::new();
+    match parse(&bytes) {
+        Ok(Value::Null) => {}
+        Ok(Value::Object(members)) => refuse_unknown(&members, &[], &mut faults),
+        _ => faults.push(Fault::new("", "wrong-type", "nothing may stand here")),
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let told = |fault: Fault| {
+        let suggestion = fault.pointer.strip_prefix('/').and_then(|name| {
+            nearest(name, parameters.iter().copied()).map(|parameter| format!("?{parameter}"))
+        });
+        let detail = format!("{}: {instead}", fault.detail);
+        Fault { suggestion, detail, ..fault }.under("#")
+    };
+    Err(Problem::invalid(faults.into_iter().map(told).collect()))
 }
 
 fn require_kind(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
@@ -202,6 +244,41 @@ mod tests {
         assert_eq!(read("application/json", b"a").await, Err("unsupported-media-type"));
         assert_eq!(read("application/toml", b"01234567890").await, Err("too-large"));
         assert_eq!(read("application/toml", b"a\xff").await, Err("not-utf-8"));
+    }
+
+    #[tokio::test]
+    async fn where_no_body_is_taken_only_one_that_says_nothing_is() {
+        let refused = async |body: &'static str| {
+            let refused = refuse_body(Body::from(body), 40, &["dry_run", "label"]).await;
+            refused.err().map(|problem| serde_json::from_slice(&problem.to_body("")).unwrap())
+        };
+        for body in ["", " \r\n\t", "{}", " { } \n", "null"] {
+            assert_eq!(refused(body).await, None::<Value>, "{body:?}");
+        }
+        let problem = refused(r#"{"dryrun":true,"a/b":null}"#).await.unwrap();
+        assert_eq!(
+            (&problem["code"], &problem["status"]),
+            (&"validation-failed".into(), &422.into())
+        );
+        let places: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|fault| {
+            assert_eq!(fault["code"], "unknown-member");
+            let detail = "this member is not known here: this call takes no body; what it takes \
+                          are query parameters: dry_run, label";
+            assert_eq!(fault["detail"], detail);
+            (fault["pointer"].as_str().unwrap(), fault["suggestion"].as_str())
+        }).collect();
+        assert_eq!(places, [("#/a~1b", None), ("#/dryrun", Some("?dry_run"))]);
+        for body in ["[]", "dry_run=true", "{", "\"x\""] {
+            let problem = refused(body).await.unwrap();
+            assert_eq!(problem["errors"][0]["pointer"], "#", "{body}");
+            assert_eq!(problem["code"], "validation-failed", "{body}");
+        }
+        assert_eq!(
+            refused(concat!("{\"x\":\"", "0123456789012345678901234567890123456789\"}"))
+                .await
+                .unwrap()["code"],
+            "too-large"
+        );
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
     Gateway,
     admin::audit,
     auth::{Caller, Scope},
-    body::{read_json, read_optional_json},
+    body::{read_json, read_optional_json, refuse_body},
     invites::find_invite,
     openapi,
     problem::Problem,
@@ -127,6 +127,7 @@ fn read_status(value: Option<Value>, faults: &mut Vec<Fault>) -> Option<Status> 
     responses(
         (status = 200, description = "The invite as it is now", body = InviteView),
         openapi::AnyCall,
+        openapi::WithoutBody,
         openapi::NotFound,
         openapi::Unprocessable,
         openapi::OneChange,
@@ -137,9 +138,11 @@ pub(crate) async fn revoke_invite(
     caller: Caller,
     Segment(id): Segment,
     uri: Uri,
+    body: Body,
 ) -> Result<Json<InviteView>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
+    refuse_body(body, gateway.limits().max_body_bytes, &["force"]).await?;
     let mut parameters = Parameters::read(&uri, &["force"]);
     let force = parameters.flag("force");
     parameters.finish()?;
@@ -159,6 +162,7 @@ pub(crate) async fn revoke_invite(
     responses(
         (status = 200, description = "The invite as it is now", body = InviteView),
         openapi::AnyCall,
+        openapi::WithoutBody,
         openapi::NotFound,
         openapi::Unprocessable,
         openapi::OneChange,
@@ -169,9 +173,11 @@ pub(crate) async fn refresh_invite(
     caller: Caller,
     Segment(id): Segment,
     uri: Uri,
+    body: Body,
 ) -> Result<Json<InviteView>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
+    refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;
     change(&gateway, &caller, invite.id, None, async move |engine, id| engine.refresh(id).await)
         .await

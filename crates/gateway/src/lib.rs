@@ -43,7 +43,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use auth::{SCOPES, generate_key, hash_key};
+pub use auth::{MAX_KEY_NAME, SCOPES, generate_key, hash_key};
 pub use metrics::MetricsUnavailable;
 
 use problem::{Problem, codes};

@@ -15,9 +15,10 @@ pub(crate) fn etag(revision: i64) -> HeaderValue {
 pub(crate) enum Basis {
     /// `*`: whatever is live.
     Any,
-    /// One of these revisions. Other tags stand for no document and are left out, as are weak ones,
-    /// which `If-Match` never matches.
+    /// One of these revisions. Other tags stand for no document and are left out.
     Revisions(Vec<i64>),
+    /// Weak tags of revisions and nothing better, which `If-Match` never matches.
+    Weak,
 }
 
 impl Basis {
@@ -30,7 +31,9 @@ impl Basis {
             Tags::Any => Self::Any,
             Tags::List(tags) => {
                 let strong = tags.iter().filter(|tag| !tag.is_weak);
-                Self::Revisions(strong.filter_map(Tag::revision).collect())
+                let revisions: Vec<i64> = strong.filter_map(Tag::revision).collect();
+                let is_weak = revisions.is_empty() && tags.iter().any(|tag| tag.is_weak);
+                if is_weak { Self::Weak } else { Self::Revisions(revisions) }
             }
         }))
     }
@@ -41,7 +44,17 @@ impl Basis {
     /// # Errors
     /// 412 if it is certain already that another one is.
     pub fn expected(&self, live: i64, lag: Option<String>) -> Result<Option<i64>, Problem> {
-        let Self::Revisions(given) = self else { return Ok(None) };
+        let given = match self {
+            Self::Any => return Ok(None),
+            Self::Weak => {
+                let detail = format!(
+                    "the live document is revision {live}, and a weak tag never matches: give the \
+                     ETag in If-Match as it was answered, in quotes and without W/"
+                );
+                return Err(Problem::new(&codes::PRECONDITION_FAILED, detail));
+            }
+            Self::Revisions(given) => given,
+        };
         if given.contains(&live) {
             return Ok(Some(live));
         }
@@ -160,6 +173,8 @@ mod tests {
         assert_eq!(basis(&[" * "]), Ok(Some(Basis::Any)));
         let revisions = |numbers: &[i64]| Ok(Some(Basis::Revisions(numbers.to_vec())));
         assert_eq!(basis(&["\"7\""]), revisions(&[7]));
+        assert_eq!(basis(&["W/\"7\""]), Ok(Some(Basis::Weak)));
+        assert_eq!(basis(&["\"none\""]), revisions(&[]));
         assert_eq!(basis(&["\"7\", W/\"8\" ,\"a,b\"", "\"+9\",\"10\""]), revisions(&[7, 10]));
     }
 
@@ -180,6 +195,9 @@ mod tests {
         assert_eq!(expected(&[6, 8]), Ok(Some(8)));
         assert_eq!(expected(&[6]), Err("precondition-failed"));
         assert_eq!(expected(&[]), Err("precondition-failed"));
+        let weak = Basis::Weak.expected(7, None).unwrap_err();
+        assert_eq!(weak.code(), "precondition-failed");
+        assert!(format!("{weak:?}").contains("without W/"), "{weak:?}");
         let lag = Some("revision 8 does not pass here: no secret".to_owned());
         let said = Basis::Revisions(vec![6]).expected(7, lag).unwrap_err();
         assert!(

@@ -217,8 +217,9 @@ impl From<invite_store::Error> for Problem {
                  with the same Idempotency-Key, or look first",
             ),
             invite_store::Error::Outdated => {
-                let detail =
-                    "another provider document went live in between; send the request again";
+                let detail = "another provider document went live in between; send the request \
+                              again, or see `configuration` in GET /v1/providers for what keeps this \
+                              replica from serving it";
                 Self::new(&codes::NOT_READY, detail)
             }
             invite_store::Error::Corrupt { .. } => {

@@ -5,6 +5,7 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
+use invite_delivery::AcceptError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,8 +39,8 @@ pub(crate) async fn get_liveness() -> Json<Health> {
 
 /// Whether the gateway can do its work
 ///
-/// The database can be written to, no other replica serves a newer provider document that this one
-/// cannot, and it is not shutting down.
+/// The database can be written to, the newest provider document can be served here, and it is not
+/// shutting down.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -54,17 +55,12 @@ pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json
     if gateway.engine().is_shutting_down() {
         return Err(Problem::new(&codes::NOT_READY, "the gateway is shutting down"));
     }
-    let behind = async {
-        gateway.store().ping().await?;
-        gateway.engine().behind().await
-    };
-    let behind = behind.await.map_err(|error| {
+    gateway.store().ping().await.map_err(|error| {
         tracing::warn!(%error, "not ready: the database does not answer");
         Problem::new(&codes::NOT_READY, "the database does not answer")
     })?;
-    if let Some(why) = behind {
-        let detail = format!("this replica does not serve the newest provider document: {why}");
-        return Err(Problem::new(&codes::NOT_READY, detail));
+    if let Some(why) = gateway.engine().lag() {
+        return Err(AcceptError::Behind { why }.into());
     }
     Ok(Json(Health { status: "ok" }))
 }

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
-use crate::{
-    Error, Store, dialect::Dialect, replicas::is_newer_served, statement::Statement, writer::Tx,
-};
+use crate::{Error, Store, dialect::Dialect, statement::Statement, writer::Tx};
 
 impl Store {
     /// Takes or renews a provider's lane until `ttl` from now; the lane's epoch, or none while
     /// another owner has it. A change of owner raises the epoch, renewing keeps it. `force` takes
-    /// it over from whoever has it. `revision` is that of the provider document that the owner
-    /// serves: while another replica serves a newer one, it gets no lane and gives this one back.
+    /// it over from whoever has it.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -21,17 +18,12 @@ impl Store {
         provider: &str,
         owner: &str,
         ttl: Duration,
-        revision: i64,
         force: bool,
     ) -> Result<Option<i64>, Error> {
         let (provider, owner) = (provider.to_owned(), owner.to_owned());
         self.write(Vec::new(), move |tx| {
             let (provider, owner) = (provider.clone(), owner.clone());
             Box::pin(async move {
-                if is_newer_served(tx.connection, tx.now, &owner, revision).await? {
-                    release(tx.connection, &provider, &owner).await?;
-                    return Ok(None);
-                }
                 let until = tx.now.saturating_add(ttl).unwrap_or(tx.now);
                 Statement::new("INSERT INTO lanes (provider, owner, epoch, lease_until) VALUES (")
                     .bind(&provider)
@@ -64,21 +56,19 @@ impl Store {
         let (provider, owner) = (provider.to_owned(), owner.to_owned());
         self.write(Vec::new(), move |tx| {
             let (provider, owner) = (provider.clone(), owner.clone());
-            Box::pin(async move { release(tx.connection, &provider, &owner).await })
+            Box::pin(async move {
+                // The row stays, so that the epoch goes on rising.
+                Statement::new("UPDATE lanes SET lease_until = 0 WHERE provider = ")
+                    .bind(&provider)
+                    .text(" AND owner = ")
+                    .bind(&owner)
+                    .execute(tx.connection)
+                    .await?;
+                Ok(())
+            })
         })
         .await
     }
-}
-
-async fn release(connection: &mut AnyConnection, provider: &str, owner: &str) -> Result<(), Error> {
-    // The row stays, so that the epoch goes on rising.
-    Statement::new("UPDATE lanes SET lease_until = 0 WHERE provider = ")
-        .bind(provider)
-        .text(" AND owner = ")
-        .bind(owner)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// No claim that was begun before is written after; owners keep their lanes, and have to ask for them

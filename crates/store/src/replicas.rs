@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{Error, Store, statement::Statement};
 
@@ -40,10 +39,11 @@ impl Store {
         self.write(Vec::new(), move |tx| {
             let (id, refusal) = (id.clone(), refusal.clone());
             Box::pin(async move {
+                let gone = tx.now.saturating_sub(KNOWN_FOR).unwrap_or(tx.now);
                 Statement::new("DELETE FROM config_replicas WHERE replica <> ")
                     .bind(&id)
                     .text(" AND (seen_at < ")
-                    .bind(known_since(tx.now))
+                    .bind(gone)
                     .text(" OR 1 = ")
                     .bind(is_only_one)
                     .text(")")
@@ -74,7 +74,7 @@ impl Store {
         let now = self.lease_now(&mut connection).await?;
         Statement::new("SELECT replica, revision, refusal, seen_at FROM config_replicas")
             .text(" WHERE seen_at >= ")
-            .bind(known_since(now))
+            .bind(now.saturating_sub(KNOWN_FOR).unwrap_or(now))
             .text(" ORDER BY replica")
             .all(&mut connection, |row| {
                 Ok(Replica {
@@ -105,27 +105,4 @@ impl Store {
         })
         .await
     }
-}
-
-/// Whether another replica than `own` serves a newer revision than this.
-pub(crate) async fn is_newer_served(
-    connection: &mut AnyConnection,
-    now: Timestamp,
-    own: &str,
-    revision: i64,
-) -> Result<bool, Error> {
-    let newer = Statement::new("SELECT 1 FROM config_replicas WHERE revision > ")
-        .bind(revision)
-        .text(" AND replica <> ")
-        .bind(own)
-        .text(" AND seen_at >= ")
-        .bind(known_since(now))
-        .text(" LIMIT 1")
-        .first(connection, |_| Ok(()))
-        .await?;
-    Ok(newer.is_some())
-}
-
-fn known_since(now: Timestamp) -> Timestamp {
-    now.saturating_sub(KNOWN_FOR).unwrap_or(now)
 }

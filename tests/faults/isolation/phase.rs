@@ -20,7 +20,7 @@ use crate::providers::Providers;
 use crate::seed::Seed;
 
 /// Requests each second to each of the two providers without a fault.
-const RATE: f64 = 30.0;
+const RATE: f64 = 60.0;
 /// To the third.
 const RATE_OF_THIRD: f64 = RATE / 2.0;
 /// In rounds the waits are short, so that all is over soon; here they are those of real use, which

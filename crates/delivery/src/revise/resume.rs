@@ -11,7 +11,8 @@ const PAGE: u32 = 20;
 
 impl LiveDocument {
     /// Puts the newest stored revision in force that passes here; false if none does. Newer ones
-    /// stay, and the newest is kept as a refusal, as by [`catch_up`](Self::catch_up).
+    /// stay, and the newest is kept as a refusal, as by [`catch_up`](Self::catch_up): an older one
+    /// serves to read invites, not to send any.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -28,7 +29,8 @@ impl LiveDocument {
                     tracing::error!(
                         config.revision = revision.revision,
                         config.newest = newest,
-                        "the newest provider document does not pass here, so an older one is served"
+                        "the newest provider document does not pass here: until it does, nothing is \
+                         sent, and invites are read with an older one"
                     );
                     return Ok(true);
                 }

@@ -37,9 +37,15 @@ impl Review {
         let Checked { findings, configuration } = checked;
         let shown = format!("revision {}", live.revision());
         let diff = diff((&shown, live.text()), ("candidate", text));
+        if text.trim().is_empty() && !before.is_empty() {
+            // A file that somebody is writing, or a template that nobody filled in.
+            let detail = "the document is empty; to remove every provider, leave a comment in it";
+            let fault = Fault::new("", "empty-document", detail);
+            let findings = vec![Finding::unplaced(Severity::Error, fault)];
+            return Ok(Self::refused(findings, diff));
+        }
         let Some(configuration) = configuration else {
-            let (changed, removed) = (Vec::new(), Vec::new());
-            return Ok(Self { findings, diff, changed, removed, configuration: None });
+            return Ok(Self::refused(findings, diff));
         };
         let changed = configuration.changed_since(live);
         let removed = before.removed_by(&configuration.accounts());
@@ -55,10 +61,10 @@ impl Review {
         Ok(review)
     }
 
-    /// Of what is no document.
-    pub(super) fn refused(finding: Finding) -> Self {
-        let (diff, changed, removed) = (String::new(), Vec::new(), Vec::new());
-        Self { findings: vec![finding], diff, changed, removed, configuration: None }
+    /// Of what cannot be used at all.
+    fn refused(findings: Vec<Finding>, diff: String) -> Self {
+        let (changed, removed) = (Vec::new(), Vec::new());
+        Self { findings, diff, changed, removed, configuration: None }
     }
 
     /// Whether it could go live.

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     Gateway,
-    auth::{Caller, SCOPES, generate_key, hash_key},
-    body::read_json,
+    auth::{Caller, MAX_KEY_NAME, SCOPES, generate_key, hash_key},
+    body::{read_json, refuse_body},
     openapi,
     problem::Problem,
     query::{Parameters, refuse_parameters},
@@ -24,8 +24,6 @@ use crate::{
     views::keys::{KeyList, KeyView},
 };
 
-/// The longest name of a key, in characters.
-const MAX_NAME: usize = 100;
 /// The longest name of a tenant, in characters.
 const MAX_TENANT: usize = 200;
 /// Whose invites a key sees that names no tenant.
@@ -111,6 +109,7 @@ pub(crate) async fn list_keys(
     responses(
         (status = 200, description = "The key, also when it was revoked before", body = KeyView),
         openapi::AnyCall,
+        openapi::WithoutBody,
         openapi::NotFound,
         openapi::Unprocessable,
     )
@@ -120,9 +119,11 @@ pub(crate) async fn revoke_key(
     caller: Caller,
     Segment(id): Segment,
     uri: Uri,
+    body: Body,
 ) -> Result<Json<KeyView>, Problem> {
     caller.require_administrator()?;
     let Ok(id) = id.parse::<KeyId>() else { return Err(Problem::not_found("key")) };
+    refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;
     let (store, actor) = (gateway.store().clone(), caller.actor());
     let key = crate::to_the_end(async move { store.revoke_key(id, &actor).await }).await??;
@@ -139,7 +140,7 @@ fn read_key(body: Value, providers: &[&str], now: Timestamp, faults: &mut Vec<Fa
         _ => Map::new(),
     };
     let mut found = Vec::new();
-    let name = read_word(&mut members, "name", MAX_NAME, &mut found);
+    let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
     let scopes = read_names(&mut members, "scopes", SCOPES, "not-allowed", &mut found);
     let tenant = read_word(&mut members, "tenant", MAX_TENANT, &mut found);
     let providers =
@@ -200,6 +201,7 @@ fn read_word(
 }
 
 /// An array of names out of those that are `known`, at least one; `unknown` is the code for others.
+/// Each is taken once, in the order in which they are known.
 fn read_names(
     members: &mut Map<String, Value>,
     name: &str,
@@ -234,7 +236,8 @@ fn read_names(
             _ => faults.push(Fault::new(pointer, "wrong-type", "a name must be a string")),
         }
     }
-    (faults.len() == before).then_some(names)
+    let taken = known.iter().filter(|name| names.iter().any(|given| given == *name));
+    (faults.len() == before).then(|| taken.map(ToString::to_string).collect())
 }
 
 fn read_rate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<f64> {
@@ -260,7 +263,9 @@ fn read_expiry(
         Some(at) if at > now => return Some(at),
         Some(_) => ("out-of-range", "`expires_at` must be a time to come"),
         None if value.is_string() => {
-            ("invalid", "`expires_at` must be a time such as 2026-01-31T12:00:00Z")
+            let detail = "`expires_at` must be a time such as 2026-01-31T12:00:00Z, and not after \
+                          9999-12-30T22:00:00Z; without it the key never lapses";
+            ("invalid", detail)
         }
         None => ("wrong-type", "`expires_at` must be a string"),
     };
@@ -289,6 +294,25 @@ mod tests {
         assert_eq!((key.tenant.as_str(), key.providers, key.expires_at), ("default", None, None));
         let missing = [("#/name", "required"), ("#/scopes", "required")];
         assert_eq!(read(json!({})), Err(missing.map(|(p, c)| (p.into(), c.into())).to_vec()));
+    }
+
+    #[test]
+    fn a_scope_that_is_named_twice_is_had_once() {
+        let key = read(json!({ "name": "hr", "scopes": ["admin", "invites:read", "admin"] }));
+        assert_eq!(key.unwrap().scopes, ["invites:read", "admin"]);
+    }
+
+    #[test]
+    fn the_last_moment_that_a_key_may_lapse_at_is_named() {
+        let expiring = |at: &str| {
+            let (mut faults, body) = (Vec::new(), json!({ "expires_at": at }));
+            let Value::Object(mut members) = body else { unreachable!() };
+            let read = read_expiry(&mut members, Timestamp::UNIX_EPOCH, &mut faults);
+            (read.is_some(), faults.pop().map(|fault| fault.detail).unwrap_or_default())
+        };
+        assert_eq!(expiring("9999-12-30T22:00:00Z"), (true, String::new()));
+        let (is_taken, detail) = expiring("9999-12-31T23:59:59Z");
+        assert!(!is_taken && detail.contains("9999-12-30T22:00:00Z"), "{detail}");
     }
 
     #[test]

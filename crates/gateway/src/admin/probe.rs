@@ -1,11 +1,12 @@
 //! Checking a provider's credential without side effects.
 
-use axum::{Json, extract::State, http::Uri};
+use axum::{Json, body::Body, extract::State, http::Uri};
 use invite_delivery::LastProbe;
 
 use crate::{
     Gateway,
     auth::{Caller, Scope},
+    body::refuse_body,
     openapi,
     problem::Problem,
     providers::find_provider,
@@ -26,6 +27,7 @@ use crate::{
     responses(
         (status = 200, description = "It was accepted", body = LastProbeSchema),
         openapi::AnyCall,
+        openapi::WithoutBody,
         openapi::NotFound,
         openapi::Unprocessable,
         openapi::AtProvider,
@@ -36,9 +38,11 @@ pub(crate) async fn probe_provider(
     caller: Caller,
     Segment(name): Segment,
     uri: Uri,
+    body: Body,
 ) -> Result<Json<LastProbe>, Problem> {
     caller.require(Scope::Admin)?;
     find_provider(&gateway.live().current(), &caller, &name)?;
+    refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;
     let engine = gateway.engine().clone();
     let report = crate::to_the_end(async move { engine.probe(&name).await }).await??;

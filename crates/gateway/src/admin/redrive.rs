@@ -1,6 +1,6 @@
 //! Putting failed invites back in the queue, by filter.
 
-use axum::{Json, extract::State, http::Uri};
+use axum::{Json, body::Body, extract::State, http::Uri};
 use invite_store::NewAudit;
 use serde::Serialize;
 use serde_json::json;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     Gateway,
     auth::{Caller, Scope},
+    body::refuse_body,
     invites::{FILTERS, read_filter},
     openapi,
     problem::Problem,
@@ -44,6 +45,7 @@ pub(crate) struct Redriven {
     responses(
         (status = 200, description = "What became of them", body = Redriven),
         openapi::AnyCall,
+        openapi::WithoutBody,
         openapi::Unprocessable,
     )
 )]
@@ -51,9 +53,11 @@ pub(crate) async fn redrive_invites(
     State(gateway): State<Gateway>,
     caller: Caller,
     uri: Uri,
+    body: Body,
 ) -> Result<Json<Redriven>, Problem> {
     caller.require(Scope::Admin)?;
     let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run"]).collect();
+    refuse_body(body, gateway.limits().max_body_bytes, &known).await?;
     let mut parameters = Parameters::read(&uri, &known);
     let target = describe(&parameters);
     let filter = read_filter(&mut parameters, &caller)?;

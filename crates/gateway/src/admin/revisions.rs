@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     http::{HeaderMap, Uri},
     response::Response,
@@ -13,6 +14,7 @@ use super::config::{read_note, revise};
 use crate::{
     Gateway,
     auth::Caller,
+    body::refuse_body,
     openapi,
     precondition::Basis,
     problem::Problem,
@@ -112,6 +114,7 @@ pub(crate) async fn get_revision(
         (status = 200, description = "It is live", body = AppliedView,
             headers(("ETag" = String, description = "Its revision, quoted"))),
         openapi::AnyCall,
+        openapi::WithoutBody,
         openapi::MalformedHeader,
         openapi::NotFound,
         openapi::Unprocessable,
@@ -124,10 +127,12 @@ pub(crate) async fn restore_revision(
     Segment(number): Segment,
     uri: Uri,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     caller.require_administrator()?;
     let basis = Basis::read(&headers)?;
     let revision = find_revision(&gateway, &number).await?;
+    refuse_body(body, gateway.limits().max_body_bytes, &["note"]).await?;
     let note = read_note(&uri)?;
     let live = gateway.live().current().revision();
     let lag = gateway.engine().lag();

@@ -25,7 +25,6 @@ on_both!(
     a_revision_does_not_take_away_a_provider_that_has_work,
     nothing_is_accepted_by_a_document_that_another_replica_replaced,
     of_a_removal_and_work_that_race_one_is_stored,
-    who_serves_an_older_revision_than_another_replica_gets_no_lane,
     a_new_revision_has_every_lane_asked_for_again,
 );
 
@@ -258,23 +257,9 @@ async fn of_a_removal_and_work_that_race_one_is_stored(db: &Db) {
     }
 }
 
-async fn who_serves_an_older_revision_than_another_replica_gets_no_lane(db: &Db) {
-    let store = db.open().await;
-    let ask = |owner, revision| store.acquire_lane("summit", owner, MINUTE, revision, false);
-    store.report_replica("rep_a", 1, None).await.unwrap();
-    assert_eq!(ask("rep_a", 1).await.unwrap(), Some(1));
-    store.report_replica("rep_b", 2, None).await.unwrap();
-    assert_eq!(ask("rep_b", 2).await.unwrap(), None, "it is not given back yet");
-    assert_eq!(ask("rep_a", 1).await.unwrap(), None);
-    assert_eq!(ask("rep_b", 2).await.unwrap(), Some(2), "now it is");
-    store.release_lane("summit", "rep_b").await.unwrap();
-    store.retire_replica("rep_b").await.unwrap();
-    assert_eq!(ask("rep_a", 1).await.unwrap(), Some(3), "nobody serves a newer one any more");
-}
-
 async fn a_new_revision_has_every_lane_asked_for_again(db: &Db) {
     let store = db.open().await;
-    let ask = |owner| store.acquire_lane("summit", owner, MINUTE, 0, false);
+    let ask = |owner| store.acquire_lane("summit", owner, MINUTE, false);
     assert_eq!(ask("a").await.unwrap(), Some(1));
     added(store.add_revision("a", &api(), None, None, &[]).await);
     assert_eq!(ask("b").await.unwrap(), None, "whose it is does not change");
