@@ -255,7 +255,7 @@ mod tests {
         for body in ["", " \r\n\t", "{}", " { } \n", "null"] {
             assert_eq!(refused(body).await, None::<Value>, "{body:?}");
         }
-        let problem = refused(r#"{"dryrun":true,"a/b":null}"#).await.unwrap();
+        let problem = refused(r#"{"a/b":null,"dryrun":true}"#).await.unwrap();
         assert_eq!(
             (&problem["code"], &problem["status"]),
             (&"validation-failed".into(), &422.into())
