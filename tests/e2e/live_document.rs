@@ -124,7 +124,7 @@ async fn a_change_made_elsewhere_survives_a_restart_and_an_edited_file_is_notice
     gateway.start_again().await;
     let said = until_live(&admin, 3).await;
     assert_eq!(refusal(&said), ("file", "wrong-type"));
-    assert!(gateway.log().contains("the last good configuration, revision 3, is served"));
+    assert!(gateway.log().contains("and revision 3 is live"));
     gateway.finish().await;
 }
 
@@ -147,12 +147,17 @@ async fn a_start_at_which_the_newest_revision_does_not_pass_sends_nothing_by_the
     let request = gateway.client().request("POST", "/v1/invites").header("prefer", "respond-async");
     let request = request.json(&invites("treasury", [person(2)]));
     let waiting = request.send().await.expect(202).body["invites"][0].clone();
+    let refused = json!({ "operation": "create", "kind": "status_before", "status": 400 });
+    gateway.simulators.break_down("rkvst", refused).await;
+    let failed = gateway.client().invite(&invites("acme-tenancy", [person(3)])).await.remove(0);
     assert!(gateway.stop().await.success());
     fs::remove_file(gateway.binary.path("key")).unwrap();
     gateway.start_again().await;
     let said = until_live(&admin, 1).await;
     assert_eq!(refusal(&said), ("store", "secret-unresolved"));
-    let why = "revision 2 does not pass here";
+    let why = "revision 2 of the provider document cannot be served here";
+    let retry = format!("/v1/invites/{}/retry", text(&failed, "id"));
+    gateway.client().post(&retry, &json!({})).await.problem(503, "not-ready");
     let ready = admin.get("/readyz").await;
     assert!(text(&ready.problem(503, "not-ready"), "detail").contains(why));
     let refused = gateway.client().post("/v1/invites", &invites("treasury", [person(1)])).await;
@@ -273,7 +278,10 @@ async fn a_replica_that_cannot_serve_the_newest_revision_leaves_the_work_to_thos
     })
     .await;
     let detail = text(&problem, "detail");
-    assert!(detail.contains("NEW_TURNKEY_KEY") && detail.contains("revision 2"), "{detail}");
+    assert!(detail.contains("revision 2"), "{detail}");
+    assert!(!detail.contains("NEW_TURNKEY_KEY"), "whoever asks is told: {detail}");
+    let said = admin.get("/v1/providers").await.expect(200).body["configuration"].clone();
+    assert!(error(&said)["detail"].to_string().contains("NEW_TURNKEY_KEY"), "{said}");
     let request = admin.request("POST", "/v1/invites").json(&invites("treasury", [person(2)]));
     assert_eq!(text(&request.send().await.expect(503).body, "code"), "not-ready");
     let invite = other.invite(&invites("treasury", [person(2)])).await.remove(0);

@@ -57,10 +57,10 @@ fn refused(origin: &str, findings: &[Finding]) -> Failure {
     Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
 }
 
-/// The document to start with. The newest revision that passes stays in force, wherever it was made,
-/// unless the file differs from the last revision that came from a file: then it becomes the next
-/// one. One that does not pass leaves the last good one in force. With PostgreSQL the file only seeds
-/// an empty store.
+/// The document to start with. The newest revision stays in force, wherever it was made, unless the
+/// file differs from the last revision that came from a file: then it becomes the next one, if it
+/// passes. If the newest does not pass any more, an older one serves to read invites by. With
+/// PostgreSQL the file only seeds an empty store.
 pub async fn document(
     settings: &Settings,
     gate: Arc<Gate>,
@@ -96,7 +96,9 @@ pub async fn document(
         Ok(()) if number > 0 => Ok(document),
         Ok(()) => Err(unserved(&document)),
         Err(refused) if number > 0 => {
-            tracing::error!("the last good configuration, revision {number}, is served: {refused}");
+            tracing::error!(
+                "the provider document in the file is not taken, and revision {number} is live: {refused}"
+            );
             Ok(document)
         }
         Err(refused) => Err(refused),

@@ -71,10 +71,10 @@ pub enum AcceptError {
     #[error("the provider document was changed meanwhile")]
     Outdated,
     /// The newest document cannot be served here.
-    #[error("the newest provider document cannot be served here: {why}")]
+    #[error("{}", crate::fault::behind(*.newest))]
     Behind {
-        /// Why it cannot.
-        why: String,
+        /// Its revision.
+        newest: i64,
     },
     /// The database said no, or nothing.
     #[error(transparent)]
@@ -198,6 +198,14 @@ impl Engine {
         self.0.document.lag()
     }
 
+    /// Fails if the newest revision cannot be served here; see [`LiveDocument::behind`].
+    ///
+    /// # Errors
+    /// [`AcceptError::Behind`].
+    pub fn check_serving(&self) -> Result<(), AcceptError> {
+        self.0.document.behind().map_or(Ok(()), |newest| Err(AcceptError::Behind { newest }))
+    }
+
     /// Stores a batch durably and wakes the lanes of its providers.
     ///
     /// # Errors
@@ -212,9 +220,7 @@ impl Engine {
                 *new.entry(provider.clone()).or_default() += 1;
             }
         }
-        if let Some(why) = self.lag() {
-            return Err(AcceptError::Behind { why });
-        }
+        self.check_serving()?;
         let document_stays = self.0.document.hold().await;
         if !self.are_unchanged(new.keys(), batch.config_revision) {
             return Err(AcceptError::Outdated);

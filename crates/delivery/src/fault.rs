@@ -34,6 +34,14 @@ fn own(code: &str, outcome: Outcome, detail: String) -> Value {
     json!({ "code": code, "detail": detail, "origin": "gateway", "outcome": outcome.as_str() })
 }
 
+/// Why nothing is sent while the newest document cannot be served here.
+pub(crate) fn behind(newest: i64) -> String {
+    format!(
+        "revision {newest} of the provider document cannot be served here, and nothing is sent by an \
+         older one; `configuration` in GET /v1/providers says why"
+    )
+}
+
 /// It was in the queue for longer than `retry.give_up_after`.
 pub fn given_up(waited_for: Option<InviteId>) -> Value {
     let detail = match waited_for {

@@ -28,6 +28,7 @@ pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
 use crate::{
     attempt,
     engine::{Inner, SHARED_POLL, contain},
+    fault,
     waiting::give_up,
 };
 
@@ -101,10 +102,9 @@ impl Lane {
         engine: &Inner,
         provider: &Provider,
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match engine.document.lag() {
-            Some(why) if provider.enabled => {
-                let reason = format!("the newest provider document cannot be served here: {why}");
-                (LaneState::Paused, Some(reason), None)
+        match engine.document.behind() {
+            Some(newest) if provider.enabled => {
+                (LaneState::Paused, Some(fault::behind(newest)), None)
             }
             _ => self.with_state(|it| it.describe(provider.enabled, engine.clock.now())),
         }
@@ -212,7 +212,7 @@ impl Lane {
         let ttl = engine.settings.lease;
         let is_fresh = |held: &Held| !held.is_lost && held.renewed.elapsed() < ttl / 3;
         if let Some(held) = held.filter(is_fresh)
-            && engine.document.lag().is_none()
+            && engine.document.behind().is_none()
         {
             return Ok(Some(held.epoch));
         }
@@ -221,11 +221,11 @@ impl Lane {
             // It may have been lost to another document.
             engine.catch_up().await?;
         }
-        let epoch = if engine.document.lag().is_none() {
-            let renewed = Instant::now();
+        let epoch = if engine.document.behind().is_none() {
+            let (renewed, newest) = (Instant::now(), engine.live.current().revision());
             // On SQLite there is no other replica: a lease found there is that of a process long gone.
             let force = held.is_none() && !is_shared;
-            let epoch = store.acquire_lane(&self.name, &engine.owner, ttl, force).await?;
+            let epoch = store.acquire_lane(&self.name, &engine.owner, ttl, newest, force).await?;
             epoch.map(|epoch| Held { epoch, renewed, is_lost: false })
         } else {
             if held.is_some() {

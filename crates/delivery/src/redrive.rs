@@ -157,7 +157,10 @@ impl Engine {
             transition::requeue(state, accept_duplicate_risk, now)
         };
         let newest = self.0.live.current().revision();
-        let requeued = self.0.store.requeue(invites, newest, quotas, decide).await;
+        let requeued = match self.check_serving() {
+            Ok(()) => self.0.store.requeue(invites, newest, quotas, decide).await,
+            Err(_) => Err(invite_store::Error::Outdated),
+        };
         let written = requeued.iter().flatten().filter_map(|requeued| match requeued {
             Requeued::Written(invite) => Some(invite),
             _ => None,

@@ -119,6 +119,8 @@ pub struct LiveDocument {
     /// Written to by a change of document; whoever gives a provider work reads it, so that none gets
     /// any between the check that it has none and its removal.
     changing: RwLock<()>,
+    /// Held by whoever checks a stored revision: one is enough.
+    catching_up: tokio::sync::Mutex<()>,
     notes: Mutex<Notes>,
 }
 
@@ -134,8 +136,8 @@ struct Notes {
 impl LiveDocument {
     /// The document in force is `live`'s; others have to pass `gate`.
     pub fn new(store: Store, gate: Arc<Gate>, live: Live, clock: Arc<dyn Clock>) -> Self {
-        let (changing, notes) = (RwLock::default(), Mutex::default());
-        Self { store, gate, live, clock, changing, notes }
+        let (changing, catching_up) = (RwLock::default(), tokio::sync::Mutex::default());
+        Self { store, gate, live, clock, changing, catching_up, notes: Mutex::default() }
     }
 
     /// The store.
@@ -263,6 +265,7 @@ impl LiveDocument {
     /// # Errors
     /// The database cannot be used.
     pub async fn catch_up(&self) -> Result<bool, invite_store::Error> {
+        let _only_one = self.catching_up.lock().await;
         let number = self.store.latest_revision_number().await?;
         let live = self.live.current().revision();
         let is_too_early =
@@ -309,13 +312,20 @@ impl LiveDocument {
         ConfigurationStatus { revision: live.revision(), file, last_refusal }
     }
 
-    /// Why the newest revision cannot be served here, in one line, if it cannot. Then nothing is
-    /// accepted and no call is claimed here: by an older one an invite might go to the wrong place.
+    /// The newest revision if it cannot be served here. Then nothing is accepted and no call is
+    /// claimed here: by an older one an invite might go to the wrong place.
+    pub fn behind(&self) -> Option<i64> {
+        let refused = self.notes().refusals.get(STORE)?.revision?;
+        (refused > self.live.current().revision()).then_some(refused)
+    }
+
+    /// Why the newest revision cannot be served here, in one line, if it cannot. For administrators
+    /// alone: it tells of all providers.
     pub fn lag(&self) -> Option<String> {
+        let revision = self.behind()?;
         let notes = self.notes();
-        let refusal = notes.refusals.get(STORE)?;
-        let revision = refusal.revision.unwrap_or_default();
-        Some(format!("revision {revision} does not pass here: {}", errors(&refusal.findings)))
+        let findings = &notes.refusals.get(STORE)?.findings;
+        Some(format!("revision {revision} does not pass here: {}", errors(findings)))
     }
 
     /// Runs the gate, which reads secrets, aside.

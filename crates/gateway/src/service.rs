@@ -5,7 +5,6 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
-use invite_delivery::AcceptError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,9 +58,7 @@ pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json
         tracing::warn!(%error, "not ready: the database does not answer");
         Problem::new(&codes::NOT_READY, "the database does not answer")
     })?;
-    if let Some(why) = gateway.engine().lag() {
-        return Err(AcceptError::Behind { why }.into());
-    }
+    gateway.engine().check_serving()?;
     Ok(Json(Health { status: "ok" }))
 }
 

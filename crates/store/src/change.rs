@@ -13,6 +13,7 @@ use sqlx::AnyConnection;
 use crate::{
     AttemptEnd, Error, InviteRecord, InviteState, NewAttempt, Store,
     attempts::{begin_attempt, end_attempt},
+    dialect::NO_REVISION_LOCK,
     lanes::is_lane_held,
     query::read_invites,
     rows::{IN_DOUBT, SET_STATE, state_values},
@@ -119,7 +120,8 @@ impl Store {
 
     async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
         let change = Arc::clone(change);
-        self.write(Vec::new(), move |tx| {
+        let locks = change.lane.iter().map(|_| NO_REVISION_LOCK).collect();
+        self.write(locks, move |tx| {
             let change = Arc::clone(&change);
             Box::pin(async move { apply(tx, &change).await })
         })

@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
-use crate::{Error, Store, dialect::Dialect, statement::Statement, writer::Tx};
+use crate::{
+    Error, Store,
+    dialect::{Dialect, NO_REVISION_LOCK},
+    revisions::is_newest,
+    statement::Statement,
+    writer::Tx,
+};
 
 impl Store {
     /// Takes or renews a provider's lane until `ttl` from now; the lane's epoch, or none while
     /// another owner has it. A change of owner raises the epoch, renewing keeps it. `force` takes
-    /// it over from whoever has it.
+    /// it over from whoever has it. `newest` is the newest revision of the provider document that
+    /// the owner knows of: none also if there is a newer one by now.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -18,12 +25,16 @@ impl Store {
         provider: &str,
         owner: &str,
         ttl: Duration,
+        newest: i64,
         force: bool,
     ) -> Result<Option<i64>, Error> {
         let (provider, owner) = (provider.to_owned(), owner.to_owned());
-        self.write(Vec::new(), move |tx| {
+        self.write(vec![NO_REVISION_LOCK], move |mut tx| {
             let (provider, owner) = (provider.clone(), owner.clone());
             Box::pin(async move {
+                if !is_newest(&mut tx, newest).await? {
+                    return Ok(None);
+                }
                 let until = tx.now.saturating_add(ttl).unwrap_or(tx.now);
                 Statement::new("INSERT INTO lanes (provider, owner, epoch, lease_until) VALUES (")
                     .bind(&provider)
@@ -54,7 +65,7 @@ impl Store {
     /// The database cannot be used; the lane is then free when its lease ends.
     pub async fn release_lane(&self, provider: &str, owner: &str) -> Result<(), Error> {
         let (provider, owner) = (provider.to_owned(), owner.to_owned());
-        self.write(Vec::new(), move |tx| {
+        self.write(vec![NO_REVISION_LOCK], move |tx| {
             let (provider, owner) = (provider.clone(), owner.clone());
             Box::pin(async move {
                 // The row stays, so that the epoch goes on rising.
@@ -72,7 +83,8 @@ impl Store {
 }
 
 /// No claim that was begun before is written after; owners keep their lanes, and have to ask for them
-/// again.
+/// again. Whoever writes to lanes or claims holds [`NO_REVISION_LOCK`], so that this is apart from all
+/// of it.
 pub(crate) async fn raise_epochs(connection: &mut AnyConnection) -> Result<(), Error> {
     Statement::new("UPDATE lanes SET epoch = epoch + 1").execute(connection).await?;
     Ok(())

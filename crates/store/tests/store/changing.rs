@@ -176,14 +176,14 @@ async fn a_claim_needs_the_lanes_present_epoch(db: &Db) {
     let store = db.open().await;
     let minute = Duration::from_secs(60);
     let [ada] = queue(&store, ["ada@example.org"]).await;
-    let epoch = store.acquire_lane("summit", "a", minute, false).await.unwrap().unwrap();
+    let epoch = store.acquire_lane("summit", "a", minute, 0, false).await.unwrap().unwrap();
     let claim = |epoch| {
         let mut change = Change::of(vec![ada], |_, _, _, _| Decision::Write);
         change.lane = Some(("summit".into(), epoch));
         change
     };
     assert!(matches!(store.change(claim(epoch)).await.unwrap(), Changed::Written(_)));
-    let taken = store.acquire_lane("summit", "b", minute, true).await.unwrap().unwrap();
+    let taken = store.acquire_lane("summit", "b", minute, 0, true).await.unwrap().unwrap();
     assert_eq!(store.change(claim(epoch)).await.unwrap(), Changed::LaneLost);
     assert!(matches!(store.change(claim(taken)).await.unwrap(), Changed::Written(_)));
 }

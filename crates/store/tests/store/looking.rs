@@ -157,22 +157,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 async fn a_lane_has_one_owner_until_its_lease_ends(db: &Db) {
     let store = db.open().await;
-    let take = |owner, ttl, force| store.acquire_lane("summit", owner, ttl, force);
+    let take = |owner, ttl, force| store.acquire_lane("summit", owner, ttl, 0, force);
     assert_eq!(take("a", MINUTE, false).await.unwrap(), Some(1));
     assert_eq!(take("b", MINUTE, false).await.unwrap(), None);
     assert_eq!(take("a", Duration::ZERO, false).await.unwrap(), Some(1));
     assert_eq!(take("b", MINUTE, false).await.unwrap(), Some(2));
     assert_eq!(take("a", MINUTE, true).await.unwrap(), Some(3));
-    assert_eq!(store.acquire_lane("tenancy", "b", MINUTE, false).await.unwrap(), Some(1));
+    assert_eq!(store.acquire_lane("tenancy", "b", MINUTE, 0, false).await.unwrap(), Some(1));
 }
 
 async fn a_released_lane_is_free_and_its_epoch_goes_on_rising(db: &Db) {
     let store = db.open().await;
-    store.acquire_lane("summit", "a", MINUTE, false).await.unwrap();
+    store.acquire_lane("summit", "a", MINUTE, 0, false).await.unwrap();
     store.release_lane("summit", "b").await.unwrap();
-    assert_eq!(store.acquire_lane("summit", "b", MINUTE, false).await.unwrap(), None);
+    assert_eq!(store.acquire_lane("summit", "b", MINUTE, 0, false).await.unwrap(), None);
     store.release_lane("summit", "a").await.unwrap();
-    assert_eq!(store.acquire_lane("summit", "b", MINUTE, false).await.unwrap(), Some(2));
+    assert_eq!(store.acquire_lane("summit", "b", MINUTE, 0, false).await.unwrap(), Some(2));
 }
 
 async fn racing_stores_give_a_lane_to_one_owner(db: &Db) {
@@ -180,8 +180,8 @@ async fn racing_stores_give_a_lane_to_one_owner(db: &Db) {
     for round in 0..20 {
         let lane = format!("lane-{round}");
         let (a, b) = tokio::join!(
-            stores[0].acquire_lane(&lane, "a", MINUTE, false),
-            stores[1].acquire_lane(&lane, "b", MINUTE, false)
+            stores[0].acquire_lane(&lane, "a", MINUTE, 0, false),
+            stores[1].acquire_lane(&lane, "b", MINUTE, 0, false)
         );
         let (a, b) = (a.unwrap(), b.unwrap());
         assert!(a.is_some() != b.is_some(), "{a:?} {b:?}");
