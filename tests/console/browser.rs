@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::common::log::LoggingPrefsLogLevel;
 use thirtyfour::{
-    By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WebElement,
+    By, ChromiumLikeCapabilities, DesiredCapabilities, Key, WebDriver, WebElement,
     error::WebDriverResult,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -112,6 +112,31 @@ impl Browser {
             first_visible(fitting).await?.click().await.ok()
         })
         .await;
+    }
+
+    /// Goes on with the Tab key until what has these words on it has the focus, and uses it.
+    pub async fn tab_to(&self, words: &str) {
+        self.tab_until(words, async |at| at.text().await.is_ok_and(|text| text.trim() == words))
+            .await
+            .send_keys(Key::Enter + "")
+            .await
+            .unwrap();
+    }
+
+    /// Goes on with the Tab key until what has the focus is as wanted.
+    pub async fn tab_until(
+        &self,
+        what: &str,
+        is_wanted: impl AsyncFn(&WebElement) -> bool,
+    ) -> WebElement {
+        for _ in 0..60 {
+            let at = self.driver.active_element().await.unwrap();
+            if is_wanted(&at).await {
+                return at;
+            }
+            at.send_keys(Key::Tab + "").await.unwrap();
+        }
+        panic!("the Tab key never comes to {what}");
     }
 
     /// Waits until the page says so.

@@ -2,6 +2,7 @@
 
 use invite_tests::{Gateway, eventually, invites, person};
 use serde_json::Value;
+use thirtyfour::WebElement;
 
 use crate::browser::Browser;
 use crate::sign_in;
@@ -51,6 +52,29 @@ async fn an_administrator_breaks_the_document_sees_why_mends_it_applies_and_rest
     let third = live(&gateway, &admin).await;
     assert_eq!(third, second + 1);
     assert_eq!(invited_to(&gateway, 2).await, ("berlin-summit".to_owned(), third));
+    browser.close(&[]).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_is_changed_and_applied_without_a_mouse() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let mut browser = sign_in("keyboard", &gateway, &admin, "overview").await;
+    browser.tab_to("Configuration").await;
+    browser.reads("this is the live document").await;
+    let is_editor =
+        async |at: &WebElement| at.attr("id").await.unwrap().as_deref() == Some("document");
+    let editor = browser.tab_until("the editor", is_editor).await;
+    editor.send_keys("# by hand\n").await.unwrap();
+    browser.reads("can be applied").await;
+    browser.tab_to("Apply…").await;
+    browser.find("dialog[open]").await;
+    browser.tab_to("Apply").await;
+    browser.reads("Applied: the document is live.").await;
+    browser.shoot("applied").await;
+    let text = admin.get("/v1/admin/config").await.expect(200).text;
+    assert!(text.contains("# by hand"), "{text}");
     browser.close(&[]).await;
     gateway.finish().await;
 }
