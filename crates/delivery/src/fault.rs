@@ -29,8 +29,8 @@ pub fn refused(provider: Option<&str>, error: &ProviderError) -> Value {
     fault
 }
 
-/// The gateway itself ended it.
-fn own(code: &str, outcome: Outcome, detail: String) -> Value {
+/// A reason of the gateway's own.
+pub(crate) fn own(code: &str, outcome: Outcome, detail: String) -> Value {
     json!({ "code": code, "detail": detail, "origin": "gateway", "outcome": outcome.as_str() })
 }
 

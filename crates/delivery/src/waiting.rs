@@ -1,9 +1,9 @@
 //! What a queued invite waits for, where neither the invite nor its provider's state shows it; and
 //! what becomes of it if it waits for too long.
 
-use invite_core::{InviteId, Status};
+use invite_core::{InviteId, Outcome, Status};
 use invite_store::{Change, InviteFilter, InviteRecord, InviteState};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Engine, engine::Inner, fault, transition};
 
@@ -31,9 +31,7 @@ impl Engine {
         } else {
             return Ok(None);
         };
-        Ok(Some(
-            json!({ "code": code, "detail": detail, "origin": "gateway", "outcome": "not_sent" }),
-        ))
+        Ok(Some(fault::own(code, Outcome::NotSent, detail)))
     }
 }
 

@@ -82,6 +82,19 @@ async fn what_turns_out_to_be_worked_on_is_not_sent_again() {
     assert_eq!(bench.world.calls(), ["ada", "grace"]);
 }
 
+impl Bench {
+    /// Has another invite to this person be `sending`, by a call that is nowhere.
+    async fn bring_another_into_doubt(&self, person: &str) {
+        let batch = self.post(person).await;
+        let id = self.one(batch).await.id;
+        let claim = Change::of(vec![id], |_, _, state, now| {
+            let holder = "att_00000000000000000000000000000001".parse().unwrap();
+            transition::claim(state, holder, now + Duration::from_secs(60))
+        });
+        self.store.change(claim).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_turns_out_to_be_worked_on_fails_beside_another_invite_that_is_in_doubt() {
     let gate = Arc::new(Notify::new());
@@ -89,13 +102,7 @@ async fn what_turns_out_to_be_worked_on_fails_beside_another_invite_that_is_in_d
     let batch = bench.post("ada").await;
     let invite = bench.lose_sender_of(batch).await;
     bench.engine.retry(invite.id, true).await.unwrap();
-    let other = bench.post("ada").await;
-    let second = bench.one(other).await.id;
-    let claim = Change::of(vec![second], |_, _, state, now| {
-        let holder = "att_00000000000000000000000000000001".parse().unwrap();
-        transition::claim(state, holder, now + Duration::from_secs(60))
-    });
-    bench.store.change(claim).await.unwrap();
+    bench.bring_another_into_doubt("ada").await;
     gate.notify_one();
     bench.until(batch, &[Status::Failed]).await;
     let detail = bench.one(batch).await.state.error.unwrap()["detail"].to_string();
@@ -118,13 +125,7 @@ async fn of_a_call_that_is_worked_on_only_the_invite_whose_person_is_in_doubt_fa
     for id in &ids {
         bench.engine.retry(*id, true).await.unwrap();
     }
-    let other = bench.post("ada").await;
-    let second = bench.one(other).await.id;
-    let claim = Change::of(vec![second], |_, _, state, now| {
-        let holder = "att_00000000000000000000000000000001".parse().unwrap();
-        transition::claim(state, holder, now + Duration::from_secs(60))
-    });
-    bench.store.change(claim).await.unwrap();
+    bench.bring_another_into_doubt("ada").await;
     gate.notify_one();
     let ends = bench.until(batch, &[Status::Failed, Status::Unknown]).await;
     assert_eq!(ends, [Status::Failed, Status::Unknown]);
