@@ -57,6 +57,7 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         &["keys", "create", "--name", "x", "--scopes", "everything"],
         &["keys", "revoke", "nothing"],
         &["--config", "missing.toml", "serve"],
+        &["--config", "gateway.toml", "sandbox", "--exit"],
     ] {
         let output = binary.run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
@@ -154,6 +155,23 @@ async fn a_key_is_printed_alone_and_listed_without_its_secret() {
     let unknown = id.replace(|c: char| c.is_ascii_digit(), "0");
     let output = binary.run(&["keys", "revoke", &unknown]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_key_is_made_only_for_providers_that_there_are() {
+    let gateway = Gateway::start().await;
+    let make = ["keys", "create", "--name", "ci", "--scopes", "invites:read", "--providers"];
+    let output = gateway.command(&[&make[..], &["treasury,tresury"]].concat()).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("`tresury`") && said.contains("berlin-summit"), "{said}");
+    let output = gateway.command(&[&make[..], &["treasury"]].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    gateway.finish().await;
+
+    // Nobody knows yet which there will be.
+    let binary = Binary::in_empty_folder();
+    binary.print(&[&make[..], &["treasury"]].concat()).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use comfy_table::Table;
 use invite_core::KeyId;
 use invite_http::{MAX_KEY_NAME, SCOPES};
-use invite_store::{Actor, ApiKey};
+use invite_store::{Actor, ApiKey, Store};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -17,7 +17,13 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 /// Runs one of the `keys` commands.
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let store = compose::store(settings).await?;
-    let done = match command {
+    let done = run_on(&store, settings, command).await;
+    store.close().await;
+    done
+}
+
+async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
+    match command {
         KeysCommand::Create { name, scopes, tenant, providers, requests_per_second, expires } => {
             let now = compose::clock().now();
             let expires_at = match expires {
@@ -26,17 +32,36 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failur
                 })?),
                 None => None,
             };
+            check_providers(store, settings, providers.as_deref().unwrap_or_default()).await?;
             let new = NewKey { name, scopes, tenant, providers, requests_per_second, expires_at };
-            match create(&store, new, now).await {
-                Ok(secret) => print(&format!("{secret}\n")),
-                Err(failure) => Err(failure),
-            }
+            let secret = create(store, new, now).await?;
+            print(&format!("{secret}\n"))
         }
-        KeysCommand::List { json } => list(&store, json).await,
-        KeysCommand::Revoke { id } => revoke(&store, &id).await,
+        KeysCommand::List { json } => list(store, json).await,
+        KeysCommand::Revoke { id } => revoke(store, &id).await,
+    }
+}
+
+/// A key is for providers that there are. Before the first start it cannot be known which those
+/// will be.
+async fn check_providers(
+    store: &Store,
+    settings: &Settings,
+    providers: &[String],
+) -> Result<(), Failure> {
+    let Some(newest) = store.latest_revision().await.map_err(Failure::store)? else {
+        return Ok(());
     };
-    store.close().await;
-    done
+    let accounts = compose::gate(settings).accounts(&newest.document);
+    let known: Vec<&str> = accounts.names().collect();
+    match providers.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure::wrong(format!(
+            "--providers: `{unknown}` is no provider of configuration revision {}; there are: {}",
+            newest.revision,
+            known.join(", ")
+        ))),
+    }
 }
 
 /// A key to be made.
@@ -56,11 +81,7 @@ pub struct NewKey {
 }
 
 /// Makes a key and returns its secret, which is not kept.
-pub async fn create(
-    store: &invite_store::Store,
-    new: NewKey,
-    now: Timestamp,
-) -> Result<String, Failure> {
+pub async fn create(store: &Store, new: NewKey, now: Timestamp) -> Result<String, Failure> {
     check_word("--name", &new.name, MAX_KEY_NAME)?;
     check_word("--tenant", &new.tenant, MAX_WORD)?;
     for provider in new.providers.iter().flatten() {
@@ -119,7 +140,7 @@ fn check_word(argument: &str, word: &str, max: usize) -> Result<(), Failure> {
     )))
 }
 
-async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
+async fn list(store: &Store, json: bool) -> Result<(), Failure> {
     let keys = store.keys().await.map_err(Failure::store)?;
     if json {
         let keys: Vec<_> = keys
@@ -158,7 +179,7 @@ async fn list(store: &invite_store::Store, json: bool) -> Result<(), Failure> {
     print(&format!("{table}\n"))
 }
 
-async fn revoke(store: &invite_store::Store, id: &str) -> Result<(), Failure> {
+async fn revoke(store: &Store, id: &str) -> Result<(), Failure> {
     let parsed: KeyId =
         id.parse().map_err(|error| Failure::wrong(format!("`{id}` is no key id: {error}")))?;
     match store.revoke_key(parsed, &actor()).await.map_err(Failure::store)? {

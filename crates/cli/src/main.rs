@@ -39,6 +39,9 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let settings = || settings::Loaded::read(&cli.config).map_err(Failure::wrong);
     match cli.command {
+        Command::Sandbox(_) if !cli.config.is_empty() => {
+            Err(Failure::wrong("sandbox has settings of its own: leave --config out, or use serve"))
+        }
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Serve(args) => serve::run(&settings()?.settings, args).await,
         Command::Simulate(args) => simulate::run(args).await,

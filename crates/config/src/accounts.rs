@@ -37,6 +37,11 @@ impl Accounts {
         self.0.is_empty()
     }
 
+    /// The providers' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The settings by which the account of this provider is told from another.
     pub fn settings(&self, provider: &str) -> Vec<&'static str> {
         let account = self.0.get(provider);
