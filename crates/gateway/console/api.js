@@ -8,11 +8,26 @@ const SLOT = "invite-gateway.key";
 /** Fired on `window` when the gateway no longer takes the key. */
 export const SIGNED_OUT = "gateway:signed-out";
 
+/** Fired on `window` when the gateway said that the key lacks a scope. */
+export const REFUSED = "gateway:refused";
+
+/** How long a read and a change may take, in milliseconds; a gateway that hangs does not answer. */
+const READ = 10_000;
+const CHANGE = 120_000;
+
+/** The scopes that the key was refused for: the API does not tell a key what it may do. */
+const missing = new Set();
+
+export function lacks(scope) {
+  return missing.has(scope);
+}
+
 export function key() {
   return sessionStorage.getItem(SLOT);
 }
 
 export function keepKey(secret) {
+  missing.clear();
   sessionStorage.setItem(SLOT, secret);
 }
 
@@ -54,32 +69,46 @@ function address(path, query) {
  * @param {string} method
  * @param {string} path
  * @param {{ query?: any, body?: unknown, toml?: string, headers?: Record<string, string>,
- *   secret?: string, signal?: AbortSignal }} [how]
+ *   secret?: string, signal?: AbortSignal, patience?: number }} [how] `patience` in milliseconds:
+ *   longer than for other reads where the gateway asks a provider first
  * @returns {Promise<{ data: any, headers: Headers }>}
  */
-export async function call(method, path, { query, body, toml, headers, secret, signal } = {}) {
+export async function call(method, path, { query, body, toml, headers, secret, signal, patience } = {}) {
+  const late = AbortSignal.timeout(patience ?? (method === "GET" ? READ : CHANGE));
   const send = new Headers({ Authorization: `Bearer ${secret ?? key()}`, ...headers });
   if (body !== undefined) send.set("Content-Type", "application/json");
   if (toml !== undefined) send.set("Content-Type", "application/toml");
   let response, text;
   try {
     response = await fetch(address(path, query), {
-      method, headers: send, signal, body: toml ?? (body === undefined ? undefined : JSON.stringify(body)),
+      method, headers: send, signal: signal ? AbortSignal.any([signal, late]) : late, body: toml ?? (body === undefined ? undefined : JSON.stringify(body)),
       cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer",
     });
     text = await response.text();
   } catch (error) {
     if (isAbort(error)) throw error;
+    const isChange = method !== "GET" && !/\/(check|probe)$/.test(path);
     throw new Problem({
-      code: "unreachable", title: "The gateway did not answer",
-      detail: "It cannot be reached from this browser just now. If this was a change, it may have been made: look before you repeat it.",
+      code: "unreachable", title: "The gateway does not answer",
+      detail: `It cannot be reached from this browser just now.${isChange ? " The change may have been made: look before you repeat it." : ""}`,
     });
   }
   if (!response.ok) {
-    if (response.status === 401 && secret === undefined) window.dispatchEvent(new Event(SIGNED_OUT));
-    throw new Problem(problemOf(response, text));
+    const details = problemOf(response, text);
+    if (secret === undefined) notice(details);
+    throw new Problem(details);
   }
   return { data: read(response, text), headers: response.headers };
+}
+
+/** What a refusal says of the key itself. */
+function notice({ status, code, detail }) {
+  if (status === 401) window.dispatchEvent(new Event(SIGNED_OUT));
+  if (code !== "insufficient-scope") return;
+  const scope = detail.split(" ").at(-1);
+  if (missing.has(scope)) return;
+  missing.add(scope);
+  window.dispatchEvent(new Event(REFUSED));
 }
 
 function read(response, text) {
@@ -101,6 +130,15 @@ function problemOf(response, text) {
 }
 
 /** Reads JSON. */
-export async function get(path, query, signal) {
-  return (await call("GET", path, { query, signal })).data;
+export async function get(path, query, signal, patience) {
+  return (await call("GET", path, { query, signal, patience })).data;
+}
+
+/** Finds out what the key may not read; an administrator's may read everything. */
+export async function learn() {
+  try {
+    await get("admin/keys");
+  } catch {
+    await Promise.allSettled([get("providers"), get("invites", { limit: 1 })]);
+  }
 }

@@ -1,9 +1,9 @@
 /** The frame: which page is open, signing in and out, and where the focus goes. */
 
-import { dropKey, key, SIGNED_OUT } from "./api.js";
+import { dropKey, key, lacks, learn, REFUSED, SIGNED_OUT } from "./api.js";
 import { h, put, say } from "./dom.js";
-import { confirm } from "./dialog.js";
-import { problemView } from "./problem.js";
+import { closeDialogs, confirm, isHeld } from "./dialog.js";
+import { reading } from "./reading.js";
 import { askForKey } from "./signin.js";
 import * as audit from "./audit.js";
 import * as configuration from "./configuration.js";
@@ -15,9 +15,10 @@ import * as provider from "./provider.js";
 import * as providers from "./providers.js";
 
 /**
- * What a page gets. It may set `unsaved`, which says whether leaving would lose something.
+ * What a page gets. It may set `unsaved`, which says whether leaving would lose something, and
+ * `keyLost`, which is called before it is closed because the key has ended.
  * @typedef {{ root: HTMLElement, argument: string | null, query: URLSearchParams, signal: AbortSignal,
- *   unsaved: () => boolean }} Page
+ *   unsaved: () => boolean, keyLost: () => void }} Page
  */
 
 /** By the first part of the route: the page, and the page of one thing. */
@@ -31,6 +32,8 @@ const main = document.getElementById("main");
 let shown = null;
 let leaving = new AbortController();
 let page = null;
+/** How far each entry of the tab's history was scrolled. */
+const scrolled = new Map();
 
 function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -47,6 +50,8 @@ function decode(text) {
 }
 
 function close() {
+  if (shown) scrolled.set(shown.entry, window.scrollY);
+  closeDialogs();
   leaving.abort();
   leaving = new AbortController();
   page = null;
@@ -57,7 +62,19 @@ function showSignIn(reason) {
   shown = null;
   top.hidden = true;
   document.title = "Sign in · Invite gateway";
-  askForKey(main, reason, open);
+  askForKey(main, reason, begin);
+}
+
+/** Opens the page with a key that is new here. */
+function begin() {
+  drawTabs();
+  learn();
+  open();
+}
+
+/** A tab is there as long as the key is not known to be refused there. */
+function drawTabs() {
+  for (const link of document.querySelectorAll("#nav a[data-scope]")) link.hidden = lacks(link.dataset.scope);
 }
 
 function open() {
@@ -66,7 +83,8 @@ function open() {
   const module = argument === null ? list : one;
   const samePage = shown?.name === name && shown?.argument === argument;
   close();
-  shown = { name, argument, hash: location.hash };
+  const { entry } = history.state ?? {};
+  shown = { name, argument, hash: location.hash, entry: entry ?? newEntry() };
   top.hidden = false;
   for (const link of document.querySelectorAll("#nav a")) {
     if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
@@ -76,10 +94,10 @@ function open() {
   const title = module.title(argument);
   document.title = `${title} · Invite gateway`;
   const root = h("div", { class: `page ${name}` });
-  page = { root, argument, query, signal: leaving.signal, unsaved: () => false };
-  Promise.resolve(module.open(page)).catch((error) => {
-    if (error?.name === "AbortError") return;
-    put(root, h("h1", { tabindex: "-1" }, title), problemView(error));
+  page = { root, argument, query, signal: leaving.signal, unsaved: () => false, keyLost: () => {} };
+  show(module, title).then(() => {
+    // Where the reader was, once what was there is drawn again.
+    if (entry && shown?.entry === entry && window.scrollY === 0) window.scrollTo(0, scrolled.get(entry) ?? 0);
   });
   main.replaceChildren(root);
   // A filter or another page of the same list leaves the focus where the reader put it, as far as
@@ -88,6 +106,34 @@ function open() {
     window.scrollTo(0, 0);
     (root.querySelector("h1") ?? main).focus({ preventScroll: true });
   }
+}
+
+/** Opens the page; one that cannot begin is tried again until it can. */
+async function show(module, title) {
+  const { root, signal } = page;
+  const opened = page;
+  try {
+    await module.open(opened);
+  } catch (error) {
+    if (signal.aborted) return;
+    let failed = error;
+    const state = reading({ root, signal, read: async () => {
+      if (failed) {
+        const reason = failed;
+        failed = null;
+        throw reason;
+      }
+      await module.open(opened);
+    } });
+    put(root, h("h1", { tabindex: "-1" }, title), state.element);
+  }
+}
+
+/** A name for the history's entry that was just made, by which to know it again. */
+function newEntry() {
+  const entry = `${Date.now()}-${history.length}`;
+  history.replaceState({ entry }, "");
+  return entry;
 }
 
 function showMissing() {
@@ -104,11 +150,13 @@ const LOSING = {
 
 async function follow() {
   if (!key()) return showSignIn(null);
+  // What is under way or shown once is not left by Back either.
+  if (isHeld()) return history.replaceState({ entry: shown.entry }, "", shown.hash);
   // The skip link, and other places within the page.
   if (location.hash !== "" && !location.hash.startsWith("#/")) return;
   if (page?.unsaved() && location.hash !== shown.hash) {
     const wanted = location.hash;
-    history.replaceState(null, "", shown.hash);
+    history.replaceState({ entry: shown.entry }, "", shown.hash);
     if (!await confirm(LOSING)) return;
     page.unsaved = () => false;
     location.hash = wanted;
@@ -118,7 +166,8 @@ async function follow() {
 }
 
 async function signOut() {
-  if (page?.unsaved() && !await confirm(LOSING)) return;
+  if ((page?.unsaved() || configuration.hasDraft()) && !await confirm(LOSING)) return;
+  configuration.dropDraft();
   dropKey();
   showSignIn(null);
   say("Signed out: this tab has forgotten the key.");
@@ -131,12 +180,17 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 document.getElementById("sign-out").addEventListener("click", signOut);
 window.addEventListener("hashchange", follow);
 window.addEventListener("beforeunload", (event) => {
-  if (page?.unsaved()) event.preventDefault();
+  if (page?.unsaved() || configuration.hasDraft() || isHeld()) event.preventDefault();
 });
+window.addEventListener(REFUSED, drawTabs);
 window.addEventListener(SIGNED_OUT, () => {
   if (!key()) return;
+  page?.keyLost();
   dropKey();
-  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
-  showSignIn("The gateway no longer takes the key: it was revoked or has expired. Sign in again to go on where you were.");
+  closeDialogs({ all: true });
+  showSignIn("The gateway no longer takes the key: it was revoked or has expired. Sign in again to go on where you were."
+    + (configuration.hasDraft() ? " What you changed in the configuration is kept in this tab until then." : ""));
 });
+history.scrollRestoration = "manual";
+if (key()) learn();
 follow();

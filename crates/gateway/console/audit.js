@@ -1,35 +1,48 @@
 /** Every change that an administrator made. */
 
 import { get } from "./api.js";
-import { code, empty, h, put, words } from "./dom.js";
-import { attempt } from "./problem.js";
+import { code, empty, h, put, redraw, words } from "./dom.js";
+import { older, reading } from "./reading.js";
+import { laterDiff, wayOf } from "./revisions.js";
 import { moment } from "./time.js";
 
 export const title = () => "Audit";
 
 export async function open({ root, signal }) {
-  const trouble = h("div", {});
   const list = h("ol", { class: "timeline" });
-  const more = h("div", { class: "pager" });
-  const read = (cursor) => attempt(trouble, async () => {
+  const entry = (one) => h("li", { class: "event" }, headOf(one), one.note ? h("p", {}, one.note) : null,
+    one.action === "config.revise" ? laterDiff(one.target, signal) : change(one.before, one.after));
+  const more = older("Older entries", async (cursor) => {
+    const newest = list.firstChild;
     const page = await get("admin/audit", { cursor }, signal);
-    put(trouble);
+    // Unless the list was begun anew meanwhile.
+    if (list.firstChild !== newest) return following;
     list.append(...page.entries.map(entry));
-    if (!list.hasChildNodes()) put(more, empty("No administrator has changed anything yet.", "Changes of the configuration, of keys, and of invites by hand are written down here."));
-    else put(more, page.next_cursor ? h("button", { type: "button", onclick: () => read(page.next_cursor) }, "Older entries") : h("span", { class: "muted" }, "That is all."));
+    return page.next_cursor;
   });
-  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Audit"), h("p", { class: "muted" }, "Newest first; nothing here can be changed.")),
-    trouble, list, more);
-  await read(undefined);
+  let following = null;
+  const state = reading({ root, signal, read: async () => {
+    const page = await get("admin/audit", {}, signal);
+    if (!redraw(list, page.entries, (entries) => entries.map(entry))) return;
+    following = page.next_cursor;
+    if (page.entries.length) more.show(following);
+    else put(list, h("li", {}, empty("No administrator has changed anything yet.", "Changes of the configuration, of keys, and of invites by hand are written down here.")));
+  } });
+  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Audit"), h("p", { class: "muted" }, "Newest first; nothing here can be changed."), state.element),
+    list, more.element);
+  await state.first;
 }
 
-const SOURCES = { api: "through the API", restore: "as a restore", file: "from the file", cli: "in the database itself" };
+function headOf(one) {
+  return h("div", { class: "event-head" }, h("strong", {}, words(one.action)), one.target ? targetOf(one) : null,
+    h("span", { class: "muted" }, one.actor !== one.source ? `by ${one.actor}, ` : null, wayOf(one.source, one.after?.restored)), h("span", { class: "muted" }, moment(one.at)));
+}
 
-function entry(one) {
-  return h("li", { class: "event" },
-    h("div", { class: "event-head" }, h("strong", {}, words(one.action)), one.target ? code(one.target) : null,
-      h("span", { class: "muted" }, one.actor !== one.source ? `by ${one.actor}, ` : null, SOURCES[one.source] ?? one.source), h("span", { class: "muted" }, moment(one.at))),
-    one.note ? h("p", {}, one.note) : null, change(one.before, one.after));
+/** What was changed, as a way to it where the console has a page for it. */
+function targetOf({ action, target }) {
+  if (action === "config.revise") return `revision ${target}`;
+  if (target.startsWith("inv_")) return h("a", { href: `#/invites/${encodeURIComponent(target)}` }, code(target));
+  return code(target);
 }
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);

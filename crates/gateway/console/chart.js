@@ -1,13 +1,13 @@
 /** Invites per minute, from the counters that successive polls of this tab saw. */
 
-import { h, put, svg, write } from "./dom.js";
+import { h, svg, write } from "./dom.js";
 
 /** How many points a chart keeps. */
 const POINTS = 60;
 /** Each point is the mean over this long, so that single batches do not draw a fence. */
 const MEAN_OVER = 10_000;
-/** Polls further apart than this leave a gap: nothing is known of the time between. */
-const GAP = 7_000;
+/** Points further apart than so many polls leave a gap: nothing is known of the time between. */
+const GAP = 3.5;
 const WIDTH = 240;
 const HEIGHT = 44;
 
@@ -16,10 +16,13 @@ export class Rate {
   /** @type {{ at: number, total: number, perMinute: number | null }[]} */
   points = [];
 
-  /** Takes a poll's counter. A counter that fell belongs to another process: it starts anew. */
-  add(at, total) {
+  /**
+   * Takes a poll's counter; polls are `every` milliseconds apart. A counter that fell belongs to
+   * another process: it starts anew.
+   */
+  add(at, total, every) {
     const last = this.points.at(-1);
-    const goesOn = last && at - last.at <= GAP && total >= last.total;
+    const goesOn = last && at - last.at <= GAP * every && total >= last.total;
     this.points.push({ at, total, perMinute: goesOn ? this.#mean(at, total) : null });
     if (this.points.length > POINTS) this.points.shift();
   }
@@ -85,7 +88,8 @@ export function chart(name) {
   return { element, draw };
 }
 
-/** A legend for all charts of a page. */
-export function explain(place) {
-  put(place, "Charts: invites per minute that the provider took, counted by the process that answers and read by this tab every 2 seconds; each point is the mean of up to 10 seconds before it.");
+/** A legend for all charts of a page that are read every so many milliseconds. */
+export function explain(place, every) {
+  const seconds = (time) => `${(time / 1000).toLocaleString(undefined, { maximumFractionDigits: 1 })} seconds`;
+  write(place, `Charts: invites per minute that the provider took, counted by the process that answers and read by this tab every ${seconds(every)}; each point is the mean of up to ${seconds(Math.max(MEAN_OVER, every))} before it.`);
 }

@@ -1,7 +1,7 @@
 /** Editing the live provider document: what the gate finds, what would change, and applying it. */
 
-import { call, get, isAbort } from "./api.js";
-import { badge, field, h, prose, put, say } from "./dom.js";
+import { call, get, isAbort, Problem } from "./api.js";
+import { badge, busy, field, h, prose, put, say } from "./dom.js";
 import { ask, confirm } from "./dialog.js";
 import { diffView } from "./diff.js";
 import { Editor } from "./editor.js";
@@ -16,6 +16,19 @@ const PATH = "admin/config";
 const REST = 400;
 /** How often it is looked whether something else went live, in milliseconds. */
 const WATCH = 5000;
+
+/**
+ * What was typed and not applied when the key was lost, and the live document that it began from.
+ * It waits for the next sign-in in this module alone: neither a reload nor another tab has it.
+ * @type {{ text: string, note: string, live: { text: string, etag: string } } | null}
+ */
+let draft = null;
+
+export const hasDraft = () => draft !== null;
+
+export function dropDraft() {
+  draft = null;
+}
 
 export const title = () => "Configuration";
 
@@ -36,13 +49,20 @@ class Desk {
   #live = { text: "", etag: "" };
   #checking = new AbortController();
   #timer = 0;
+  /** Whether the last question failed in a way that passes, so that asking again may help. */
+  #isCutOff = false;
 
   constructor(page) {
     this.signal = page.signal;
     page.unsaved = () => this.isChanged;
+    page.keyLost = () => {
+      if (this.isChanged) draft = { text: this.editor.text, note: this.note.value, live: this.#live };
+    };
+    this.kept = h("div", {});
     this.notices = h("div", {});
     this.hint = h("div", {});
     this.trouble = h("div", {});
+    this.unchecked = h("div", {});
     this.editor = new Editor(() => this.#typed());
     this.verdict = h("p", { id: "verdict", class: "verdict", role: "status" });
     this.findings = h("div", {});
@@ -65,29 +85,44 @@ class Desk {
   }
 
   #layout() {
-    this.probe = h("button", { type: "button", onclick: () => this.check({ probe: true }) }, "Probe changed providers");
+    this.probe = h("button", { type: "button", onclick: () => busy(this.probe, () => this.check({ probe: true }), "Probing…") }, "Probe changed providers");
     this.revert = h("button", { type: "button", onclick: () => this.#revert() }, "Discard changes");
     this.apply = h("button", { type: "submit", class: "primary" }, "Apply…");
     const bar = h("form", { class: "apply", onsubmit: (event) => {
       event.preventDefault();
       this.#confirmApply();
     } }, field("Note", this.note), h("div", { class: "actions" }, this.apply, this.probe, this.revert));
-    return h("div", { class: "document" }, this.notices, this.hint,
+    return h("div", { class: "document" }, this.kept, this.notices, this.hint,
       h("div", { class: "desk" },
-        h("div", { class: "desk-editor" }, this.editor.element,
+        h("div", { class: "desk-editor" }, this.editor.element, this.editor.here,
           h("p", { class: "small muted", id: "editor-help" }, "Checked as you type; nothing is live before you apply it. Secrets are references: ",
             h("code", {}, "{ env = \"NAME\" }"), " or ", h("code", {}, "{ file = \"PATH\" }"), ".")),
         h("aside", { class: "desk-side", "aria-label": "What the gate says" },
-          h("h2", { class: "unseen" }, "What the gate says"), this.verdict, this.findings, this.trouble, bar)),
+          h("h2", { class: "unseen" }, "What the gate says"), this.verdict, this.unchecked, this.trouble, bar, this.findings)),
       h("section", { "aria-labelledby": "diff" }, h("h2", { id: "diff" }, "Change against the live document"), this.changed, this.diff),
       this.revisions.element);
   }
 
-  /** Reads the live document into the editor. */
+  /** Reads the live document into the editor, unless somebody types before it is here. Returns whether it did. */
   async load() {
-    this.#live = await this.#readLive();
-    this.editor.text = this.#live.text;
+    const before = this.editor.text;
+    const live = await this.#readLive();
+    const isFree = this.editor.text === before;
+    if (isFree) this.#take(live);
     await Promise.all([this.revisions.load(), this.#drawHint()]);
+    return isFree;
+  }
+
+  /** Shows the live document, or, once after a lost key, what was typed before. */
+  #take(live) {
+    const back = draft?.text === live.text ? null : draft;
+    draft = null;
+    this.#live = back?.live ?? live;
+    this.editor.text = back?.text ?? live.text;
+    if (back) this.note.value = back.note;
+    put(this.kept, back && h("div", { class: "notice warn" },
+      h("p", { class: "notice-title" }, "Changes that were typed before the key ended are here again"),
+      h("p", {}, "They are not live. Go on with them, or discard them to see the live document.")));
   }
 
   async #readLive() {
@@ -105,9 +140,10 @@ class Desk {
       return;
     }
     if (configuration.live !== this.#base && !this.isChanged && !document.querySelector("dialog")) {
-      await this.#again();
-      say(`Revision ${configuration.live} went live meanwhile and is shown.`);
+      if (await this.#again()) say(`Revision ${configuration.live} went live meanwhile and is shown.`);
     } else this.#seen(configuration);
+    if (!this.revisions.isRead()) await this.revisions.load();
+    if (this.#isCutOff) await this.check();
   }
 
   #seen(configuration) {
@@ -126,10 +162,19 @@ class Desk {
     return Number(this.#live.etag.replaceAll('"', ""));
   }
 
+  get #isEmpty() {
+    return !/^\s*[^#\s]/m.test(this.editor.text);
+  }
+
   async #drawHint() {
-    const isEmpty = !/^\s*[^#\s]/m.test(this.editor.text);
-    if (isEmpty === this.hint.hasChildNodes()) return;
-    put(this.hint, isEmpty ? await startingHint(this.editor, this.signal) : null);
+    if (this.#isEmpty === this.hint.hasChildNodes()) return;
+    try {
+      const hint = this.#isEmpty ? await startingHint(this.editor, this.signal) : null;
+      put(this.hint, this.#isEmpty ? hint : null);
+    } catch (error) {
+      // The check, which is asked at the same time, says what is wrong; after it the hint is tried again.
+      if (!(error instanceof Problem) && !isAbort(error)) throw error;
+    }
   }
 
   #typed() {
@@ -145,16 +190,19 @@ class Desk {
     this.#checking = new AbortController();
     const { signal } = this.#checking;
     if (probe) put(this.verdict, "Probing the changed providers…");
-    put(this.trouble);
     try {
       const query = probe ? { probe: "true" } : {};
       const { data } = await call("POST", `${PATH}/check`, { toml: this.editor.text, query, signal });
+      this.#isCutOff = false;
+      put(this.unchecked);
       this.#drawCheck(data, probe);
+      this.#drawHint();
       return data;
     } catch (error) {
       if (isAbort(error)) return undefined;
-      put(this.verdict, badge("not checked", "warn"));
-      put(this.trouble, problemView(error, "The document could not be checked"));
+      this.#isCutOff = !(error.status < 500) || error.status === 429;
+      put(this.verdict, badge("not checked", "warn"), this.#isCutOff ? " It is checked again as soon as the gateway answers." : null);
+      put(this.unchecked, problemView(error, "The document could not be checked"));
       return undefined;
     }
   }
@@ -186,19 +234,27 @@ class Desk {
 
   async #revert() {
     const sure = await confirm({ title: "Discard the changes?", text: "The editor shows the live document again.", submit: "Discard", danger: true });
-    if (sure) await this.#again();
+    if (!sure) return;
+    this.editor.text = this.#live.text;
+    this.note.value = "";
+    await this.#again();
   }
 
-  /** Begins again from what is live now. */
+  /** Begins again from what is live now. Returns whether that is shown. */
   async #again() {
+    let isShown = false;
     put(this.trouble);
-    await attempt(this.trouble, () => this.load(), "Reading the live document");
+    await attempt(this.trouble, async () => {
+      isShown = await this.load();
+    }, "Reading the live document");
     await this.check();
+    return isShown;
   }
 
   async #confirmApply() {
     const text = this.editor.text;
-    const review = await this.check();
+    put(this.trouble);
+    const review = await busy(this.apply, () => this.check(), "Checking…");
     // What is applied is what was shown: neither a text that was checked before, nor one typed since.
     if (!review?.passes || this.editor.text !== text) return;
     await ask({
@@ -211,7 +267,8 @@ class Desk {
 
   async #put(text) {
     try {
-      await call("PUT", PATH, { toml: text, query: { note: this.note.value.trim() }, headers: { "If-Match": this.#live.etag } });
+      const { headers } = await call("PUT", PATH, { toml: text, query: { note: this.note.value.trim() }, headers: { "If-Match": this.#live.etag } });
+      this.#live = { text, etag: headers.get("ETag") };
     } catch (error) {
       if (error.status !== 412) throw error;
       // The question closes first; the next one is about what happened meanwhile.
@@ -226,19 +283,18 @@ class Desk {
   /** Somebody else was first: shows what they did, and asks what to do with this text. */
   async #meet() {
     const [live, { revisions: newest }] = await Promise.all([this.#readLive(), get(`${PATH}/revisions`, {}, this.signal)]);
-    const mine = this.editor.text;
     const base = this.#base;
     const reload = await ask({
       title: "Somebody else was first",
       text: ["The live document has changed since you began, so nothing was applied. This is what changed:"],
       fields: [
-        ...newest.filter((one) => one.revision > base).reverse().map(changeOf),
+        ...newest.filter((one) => one.revision > base).reverse().map((one) => changeOf(one, this.signal)),
         h("p", {}, "Keep your text to go on from theirs: the editor keeps what you wrote, and the difference then shows what applying it would change in their document."),
       ],
       submit: "Load theirs, drop mine", danger: true, cancel: "Keep my text", run: async () => {},
     });
     this.#live = live;
-    this.editor.text = reload ? live.text : mine;
+    if (reload) this.editor.text = live.text;
     this.revisions.load();
     await this.check();
     this.editor.input.focus();

@@ -51,6 +51,56 @@ export function put(element, ...children) {
   append(element, children);
 }
 
+const drawn = new WeakMap();
+
+/**
+ * Draws data into a place again and again. Data that is shown already touches nothing; the focus stays
+ * on what it was on, and a button whose work is under way stays itself. It is known again by its
+ * `aria-label`, since what it says changes meanwhile.
+ * @param {Element} place
+ * @param {any} data
+ * @param {(data: any) => Child} draw
+ * @returns {boolean} whether it was drawn
+ */
+export function redraw(place, data, draw) {
+  const text = JSON.stringify(data);
+  if (drawn.get(place) === text) return false;
+  const focused = place.contains(document.activeElement) ? document.activeElement : null;
+  const underWay = [...place.querySelectorAll('[aria-busy="true"]')];
+  put(place, draw(data));
+  drawn.set(place, text);
+  const same = (old) => [...place.querySelectorAll(old.tagName)].find((one) => signature(one) === signature(old));
+  for (const button of underWay) same(button)?.replaceWith(button);
+  if (focused) (same(focused) ?? document.querySelector("main h1"))?.focus({ preventScroll: true });
+  return true;
+}
+
+const signature = (element) => element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.textContent;
+
+/**
+ * Does `work` while its button says that it is being done; another press meanwhile does nothing. The
+ * button keeps the focus, which one that is disabled would lose.
+ * @template T
+ * @param {HTMLElement} button
+ * @param {() => Promise<T>} work
+ * @param {string} [doing] what the button says meanwhile, such as "Asking…"
+ * @returns {Promise<T | undefined>} what `work` returned
+ */
+export async function busy(button, work, doing) {
+  if (button.getAttribute("aria-busy") === "true") return undefined;
+  const words = [...button.childNodes];
+  button.setAttribute("aria-busy", "true");
+  button.setAttribute("aria-disabled", "true");
+  if (doing) put(button, doing);
+  try {
+    return await work();
+  } finally {
+    if (doing) put(button, words);
+    button.removeAttribute("aria-busy");
+    button.removeAttribute("aria-disabled");
+  }
+}
+
 /** Sets an element's text if it differs, so that a poll that brings nothing new touches nothing. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -131,8 +181,10 @@ export function check(label, properties = {}, kind = "check") {
   return h("label", { class: kind }, h("input", { type: "checkbox", ...properties }), h("span", {}, label));
 }
 
-/** Says something that happened, to eyes and screen readers alike. */
+/** Says something that happened, to eyes and screen readers alike; after a dialog, which hides it. */
 export function say(text, tone = "plain") {
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog) return dialog.addEventListener("close", () => say(text, tone), { once: true });
   const toast = h("p", { class: `toast ${tone}` }, text);
   put(document.getElementById("status"), toast);
   setTimeout(() => toast.remove(), 7000);

@@ -1,47 +1,68 @@
 /**
  * A textarea with line numbers, and the gate's findings beside their lines. Behind the textarea lies
  * a copy of its text, which draws what a textarea cannot: the marked lines and the notes after them.
+ * Only the lines in view are drawn, so that a long document is typed into as fast as a short one.
  */
 
-import { h, put } from "./dom.js";
+import { badge, h, prose, put } from "./dom.js";
 
 export class Editor {
-  /** @type {any[]} */
-  #findings = [];
+  /** The gate's findings by the number of their line. @type {Map<number, any[]>} */
+  #findings = new Map();
+  #lines = [""];
+  /** The text as it was given, as the textarea shows it, and how its lines end. */
+  #given = "";
+  #shown = "";
+  #lineEnd = "\n";
 
-  /** @param {(text: string) => void} changed called as the reader types */
+  /** @param {() => void} changed called as the reader types */
   constructor(changed) {
     this.input = h("textarea", {
       id: "document", name: "document", spellcheck: "false", autocomplete: "off", autocapitalize: "off", wrap: "off",
       "aria-label": "Provider document, TOML", "aria-describedby": "editor-help verdict",
       oninput: () => {
-        this.#draw();
-        changed(this.text);
+        this.#read();
+        changed();
       },
-      onscroll: () => this.#follow(),
+      onscroll: () => this.#draw(),
+      onselectionchange: () => this.#tell(),
       onkeydown: (event) => this.#indent(event),
     });
-    this.gutter = h("div", { class: "gutter", "aria-hidden": "true" });
-    this.back = h("div", { class: "back", "aria-hidden": "true" });
-    this.element = h("div", { class: "editor" }, this.gutter, h("div", { class: "sheet" }, this.back, this.input));
-    this.#draw();
+    this.numbers = h("div", { class: "numbers" });
+    this.lines = h("div", { class: "lines" });
+    this.gutter = h("div", { class: "gutter", "aria-hidden": "true" }, this.numbers);
+    this.element = h("div", { class: "editor" }, this.gutter,
+      h("div", { class: "sheet" }, h("div", { class: "back", "aria-hidden": "true" }, this.lines), this.input));
+    /** What the gate finds in the line of the cursor, in full. */
+    this.here = h("div", { class: "here", role: "status" });
+    new ResizeObserver(() => this.#draw()).observe(this.input);
+    this.#read();
   }
 
+  /** A textarea turns every line end into LF: they are put back here, and what is untouched is as it was given. */
   get text() {
-    return this.input.value;
+    const { value } = this.input;
+    if (value === this.#shown) return this.#given;
+    return this.#lineEnd === "\n" ? value : value.replaceAll("\n", this.#lineEnd);
   }
 
   /** Another text, such as a document that was loaded: the findings of the old one go. */
   set text(text) {
+    if (text === this.text) return;
+    this.#given = text;
     this.input.value = text;
-    this.#findings = [];
-    this.#draw();
+    this.#shown = this.input.value;
+    const isCrlf = text.split("\r\n").length * 2 > text.split("\n").length;
+    this.#lineEnd = isCrlf && text.includes("\r\n") ? "\r\n" : "\n";
+    this.#findings = new Map();
+    this.#read();
   }
 
   set findings(findings) {
-    this.#findings = findings;
+    this.#findings = Map.groupBy(findings, ({ line }) => line);
     this.input.setAttribute("aria-invalid", String(findings.some((one) => one.severity === "error")));
     this.#draw();
+    this.#tell();
   }
 
   /** Puts the cursor where a finding is, and that line into view. */
@@ -49,8 +70,7 @@ export class Editor {
     const at = this.#offset(line, column);
     this.input.focus();
     this.input.setSelectionRange(at, at);
-    const height = this.back.firstElementChild?.offsetHeight ?? 20;
-    this.input.scrollTop = Math.max(0, (line - 1) * height - this.input.clientHeight / 2);
+    this.input.scrollTop = Math.max(0, (line - 1) * this.#height() - this.input.clientHeight / 2);
     this.input.scrollLeft = 0;
   }
 
@@ -60,7 +80,7 @@ export class Editor {
    */
   target({ line, column }) {
     const at = this.#offset(line, column);
-    const rest = this.text.slice(at).split("\n", 1)[0];
+    const rest = this.input.value.slice(at).split("\n", 1)[0];
     const quoted = /^(["'])(.*?)\1/.exec(rest);
     if (quoted) return { from: at + 1, to: at + 1 + quoted[2].length };
     const bare = /^[A-Za-z0-9_-]+/.exec(rest);
@@ -79,44 +99,69 @@ export class Editor {
 
   /** The gate counts characters, JavaScript counts UTF-16 units. */
   #offset(line, column) {
-    const lines = this.text.split("\n");
-    const before = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
-    return before + [...(lines[line - 1] ?? "")].slice(0, column - 1).join("").length;
+    const before = this.#lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+    return before + [...(this.#lines[line - 1] ?? "")].slice(0, column - 1).join("").length;
   }
 
   /** Tab goes on to the next control, as everywhere; a new line keeps the indentation. */
   #indent(event) {
     if (event.key !== "Enter" || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const { selectionStart: at, selectionEnd: end } = this.input;
-    const line = this.text.slice(this.text.lastIndexOf("\n", at - 1) + 1, at);
+    const { value, selectionStart: at, selectionEnd: end } = this.input;
+    const line = value.slice(value.lastIndexOf("\n", at - 1) + 1, at);
     const indentation = /^[ \t]*/.exec(line)[0];
     if (!indentation) return;
     event.preventDefault();
     this.replace({ from: at, to: end }, `\n${indentation}`);
   }
 
-  #draw() {
-    const byLine = new Map();
-    for (const finding of this.#findings) byLine.set(finding.line, [...(byLine.get(finding.line) ?? []), finding]);
-    const lines = this.text.split("\n");
-    const grade = (found) => (found.some((one) => one.severity === "error") ? "error" : "warning");
-    put(this.gutter, lines.map((_, index) => {
-      const found = byLine.get(index + 1);
-      return h("div", { class: found ? `marked ${grade(found)}` : null }, found ? h("span", { class: "mark" }, grade(found) === "error" ? "✕" : "!") : null, index + 1);
-    }), h("div", { class: "tail" }));
-    put(this.back, lines.map((line, index) => {
-      const found = byLine.get(index + 1);
-      return h("div", { class: found ? `line ${grade(found)}` : "line" }, painted(line),
-        found ? h("span", { class: "note" }, found.map((one) => one.detail).join(" · ")) : null, "\n");
-    }), h("div", { class: "tail" }));
-    this.#follow();
+  #read() {
+    this.#lines = this.input.value.split("\n");
+    this.gutter.style.setProperty("--digits", String(this.#lines.length).length);
+    this.#draw();
   }
 
-  #follow() {
-    this.gutter.scrollTop = this.back.scrollTop = this.input.scrollTop;
-    this.back.scrollLeft = this.input.scrollLeft;
+  /** Of one line, in pixels. */
+  #height() {
+    return this.lines.firstElementChild?.getBoundingClientRect().height || 20;
+  }
+
+  /** Draws the lines in view, and one more at either end, where the textarea shows them. */
+  #draw() {
+    const { scrollTop, scrollLeft, clientWidth, clientHeight } = this.input;
+    const height = this.#height();
+    const first = Math.max(0, Math.floor(scrollTop / height) - 1);
+    const inView = this.#lines.slice(first, first + Math.ceil(clientHeight / height) + 3);
+    put(this.numbers, inView.map((_, index) => this.#number(first + index + 1)));
+    put(this.lines, inView.map((line, index) => this.#line(line, this.#findings.get(first + index + 1))));
+    const down = first * height - scrollTop;
+    this.numbers.style.transform = `translateY(${down}px)`;
+    this.lines.style.transform = `translate(${-scrollLeft}px, ${down}px)`;
+    // As far as can be seen: there a note ends.
+    this.lines.style.width = `${scrollLeft + clientWidth}px`;
+  }
+
+  #number(number) {
+    const found = this.#findings.get(number);
+    const mark = found && h("span", { class: "mark" }, grade(found) === "error" ? "✕" : "!");
+    return h("div", { class: found ? `marked ${grade(found)}` : null }, mark, number);
+  }
+
+  #line(text, found) {
+    const note = found && h("span", { class: "note" }, found.map((one, place) => [place ? " · " : null, prose(one.detail)]));
+    return h("div", { class: found ? `line ${grade(found)}` : "line" }, h("span", {}, painted(text)), note);
+  }
+
+  /** Says in full what was found in the line where the cursor is. */
+  #tell() {
+    const { value, selectionStart: at } = this.input;
+    const line = this.#findings.size && value.slice(0, at).split("\n").length;
+    const told = h("div", {}, (this.#findings.get(line) ?? []).map((one) =>
+      h("p", { class: "small" }, badge(one.severity), ` line ${line}: `, prose(one.detail))));
+    if (told.textContent !== this.here.textContent) put(this.here, ...told.childNodes);
   }
 }
+
+const grade = (found) => (found.some((one) => one.severity === "error") ? "error" : "warning");
 
 const PARTS = /(#.*$)|("""|'''|"(?:[^"\\]|\\.)*"|'[^']*')|(^\s*\[\[?[^\]]*\]\]?)|(^\s*[A-Za-z0-9_.\-"]+)(?=\s*=)|[^#"'[]+|./g;
 

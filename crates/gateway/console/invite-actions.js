@@ -3,7 +3,7 @@
  * the rest is named with the reason.
  */
 
-import { call } from "./api.js";
+import { call, lacks } from "./api.js";
 import { check, field, h, put, say, words } from "./dom.js";
 import { ask } from "./dialog.js";
 
@@ -13,9 +13,9 @@ const ASKABLE = [...EXISTING, "awaiting_approval", "expired"];
 /**
  * @param {any} invite
  * @param {any | null} capabilities the provider's; null where they are not known
- * @param {() => Promise<unknown>} redraw called after a change
+ * @param {() => Promise<unknown>} again reads and shows the invite anew, after a change
  */
-export function actions(invite, capabilities, redraw) {
+export function actions(invite, capabilities, again) {
   const path = `invites/${encodeURIComponent(invite.id)}`;
   const kind = invite.provider_kind;
   const offered = [];
@@ -23,14 +23,16 @@ export function actions(invite, capabilities, redraw) {
   const offer = (label, open, danger) => offered.push(h("button", { type: "button", class: danger ? "danger-quiet" : null, onclick: open }, label));
   const done = async (answer, what) => {
     say(`${what}: ${invite.email} is ${words(answer.data.status)}.`);
-    await redraw();
+    await again();
   };
 
   const { status } = invite;
   if (!invite.provider) return h("p", { class: "muted" }, "It was refused as invalid: send a corrected one; this one stays as it is.");
 
+  if (lacks("invites:write")) return h("p", { class: "muted" }, "The key may not change invites.");
+
   if (status === "failed") offer("Retry…", () => retry(invite, path, done));
-  if (ASKABLE.includes(status) && (invite.provider_ref || invite.provider_data.activity_id)) offer("Refresh…", () => refresh(invite, path, done));
+  if (ASKABLE.includes(status) && (invite.provider_ref || invite.provider_data.activity_id)) offer("Ask the provider…", () => refresh(invite, path, done));
   if (status === "unknown") offer("Look now…", () => refresh(invite, path, done));
 
   const settable = capabilities?.update_status ?? EXISTING;
@@ -56,7 +58,7 @@ function retry(invite, path, done) {
     title: "Retry this invite?",
     text: [`It goes back into the queue of ${invite.provider} and is sent to ${invite.email} when its turn comes.`,
       "If this person has a live invite there by now, the gateway refuses the retry."],
-    submit: "Retry", run: async () => done(await call("POST", `${path}/retry`), "Retried"),
+    submit: "Retry", doing: "Retrying…", run: async () => done(await call("POST", `${path}/retry`), "Retried"),
   });
 }
 
@@ -66,7 +68,7 @@ function retryUnknown(invite, path, done) {
     text: ["A call for this invite may have taken effect. The gateway is finding out and would not send again before it knows.",
       `Retrying now can invite ${invite.email} twice at ${invite.provider}.`],
     fields: [check("I accept that the person may be invited twice", { name: "risk", required: true })],
-    submit: "Retry at this risk", danger: true,
+    submit: "Retry at this risk", doing: "Retrying…", danger: true,
     run: async () => done(await call("POST", `${path}/retry`, { body: { accept_duplicate_risk: true } }), "Retried"),
   });
 }
@@ -75,7 +77,7 @@ function refresh(invite, path, done) {
   return ask({
     title: invite.status === "unknown" ? "Look for it now?" : "Ask the provider now?",
     text: `${invite.provider} is asked about this invite. Nothing is changed there.`,
-    submit: "Ask", run: async () => done(await call("POST", `${path}/refresh`), "Asked"),
+    submit: "Ask", doing: "Asking…", run: async () => done(await call("POST", `${path}/refresh`), "Asked"),
   });
 }
 
@@ -95,7 +97,7 @@ function setStatus(invite, path, words_, done) {
       ? `Look at ${invite.provider} for ${invite.email} first: the gateway takes your word for it and stops looking.`
       : `${invite.provider} is told the new status of ${invite.email}.`,
     fields: [h("fieldset", {}, h("legend", { class: "unseen" }, "Status"), options)],
-    submit: isUnknown ? "Record" : "Set",
+    submit: isUnknown ? "Record" : "Set", doing: isUnknown ? "Recording…" : "Setting…",
     run: async (form) => done(await call("PATCH", path, { body: { status: form.get("status") } }), "Set"),
   });
 }
@@ -109,7 +111,7 @@ function revoke(invite, path, done) {
     title: "Revoke this invite?",
     text: isHere ? `It has not been sent to ${invite.provider}; it never will be.`
       : `It is withdrawn at ${invite.provider}. ${invite.email} can no longer accept it. This cannot be taken back.`,
-    fields: [force], submit: "Revoke", danger: true,
+    fields: [force], submit: "Revoke", doing: "Revoking…", danger: true,
     run: async (form) => {
       try {
         const query = form.get("force") ? { force: "true" } : {};

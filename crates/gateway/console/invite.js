@@ -1,10 +1,15 @@
 /** One invite: everything known of it, every call made for it, and what can be done with it. */
 
-import { get } from "./api.js";
-import { badge, code, empty, facts, h, json, put, words } from "./dom.js";
+import { get, lacks, REFUSED } from "./api.js";
+import { badge, code, empty, facts, h, json, put, redraw, words, write } from "./dom.js";
 import { actions } from "./invite-actions.js";
-import { problemView, reasonView } from "./problem.js";
-import { ago, moment, poll, took } from "./time.js";
+import { reasonView } from "./problem.js";
+import { reading } from "./reading.js";
+import { ago, moment, took } from "./time.js";
+
+/** How often one that is under way is read, and one that has settled, in milliseconds. */
+const SOON = 3000;
+const LATER = 15_000;
 
 const UNSETTLED = ["queued", "sending", "unknown", "awaiting_approval"];
 const SOURCES = {
@@ -16,67 +21,48 @@ export const title = (id) => `Invite ${id}`;
 
 export async function open({ root, argument: id, signal }) {
   const path = `invites/${encodeURIComponent(id)}`;
-  const head = h("div", {});
-  const trouble = h("div", {});
-  const body = h("div", {});
-  const doable = h("div", { class: "actions" });
+  const heading = h("h1", { tabindex: "-1" }, id);
+  const about = h("div", { class: "about" });
+  const [reason, doable, body] = [h("div", {}), h("div", { class: "actions" }), h("div", {})];
   const timeline = h("section", { "aria-labelledby": "timeline" });
-  put(root, h("p", { class: "crumb" }, h("a", { href: "#/invites" }, "Invites")),
-    head, trouble, doable, body, timeline);
-  put(head, h("h1", { tabindex: "-1" }, id));
   let capabilities;
-  let seen = "";
-  let turns = 0;
   let isSettled = false;
-  const draw = async () => {
+  const read = async () => {
     const invite = await get(path, {}, signal);
-    capabilities ??= await capabilitiesOf(invite, signal);
-    put(trouble);
-    isSettled = !UNSETTLED.includes(invite.status);
-    // Only what changed is drawn again: a reader may have opened or selected something.
-    const now = JSON.stringify(invite);
-    if (now === seen) return;
+    if (capabilities === undefined) capabilities = await capabilitiesOf(invite, signal);
     const { attempts } = await get(`${path}/attempts`, {}, signal);
-    const isFirst = seen === "";
-    seen = now;
-    drawHead(head, invite, isFirst);
-    const hadFocus = doable.contains(document.activeElement);
-    put(doable, actions(invite, capabilities, draw));
-    if (hadFocus) (doable.querySelector("button") ?? head.querySelector("h1")).focus({ preventScroll: true });
-    put(body, invite.error ? reasonView(invite.error, invite.status === "failed" ? "bad" : "warn") : null, details(invite));
-    put(timeline, h("h2", { id: "timeline" }, "Calls"), callsOf(invite, attempts));
+    isSettled = !UNSETTLED.includes(invite.status);
+    write(heading, invite.email);
+    // Only what changed is drawn again: a reader may have opened or selected something.
+    redraw(about, invite, headOf);
+    redraw(reason, invite.error, (error) => (error ? reasonView(error, invite.status === "failed" ? "bad" : "warn") : null));
+    redraw(doable, [invite, lacks("invites:write")], () => actions(invite, capabilities, state.again));
+    redraw(body, invite, details);
+    redraw(timeline, [invite.status, attempts], () => [h("h2", { id: "timeline" }, "Calls"), callsOf(invite, attempts)]);
   };
-  // What is settled changes rarely; what is under way is followed.
-  await poll(async () => {
-    if (isSettled && ++turns % 5) return;
-    try {
-      await draw();
-    } catch (error) {
-      if (signal.aborted) return;
-      put(trouble, problemView(error));
-      isSettled = true;
-    }
-  }, 3000, signal);
+  const state = reading({ root, signal, read, every: () => (isSettled ? LATER : SOON) });
+  // What the key was refused is not offered again.
+  window.addEventListener(REFUSED, state.again, { signal });
+  put(root, h("p", { class: "crumb" }, h("a", { href: "#/invites" }, "Invites")),
+    h("div", { class: "head" }, heading, about, state.element), reason, doable, body, timeline);
+  await state.first;
 }
 
 async function capabilitiesOf(invite, signal) {
-  if (!invite.provider) return null;
+  if (!invite.provider || lacks("providers:read")) return null;
   try {
     return (await get(`providers/${encodeURIComponent(invite.provider)}`, {}, signal)).capabilities;
   } catch (error) {
-    // The provider may be gone, or the key may not read it: then the gateway says what can be done.
+    // The provider may be gone, or the key may not read it: then the gateway says what can be done,
+    // when it is asked to.
     if (error.status === 403 || error.status === 404) return null;
     throw error;
   }
 }
 
-function drawHead(head, invite, isFirst) {
-  const hadFocus = isFirst && document.activeElement === head.querySelector("h1");
-  put(head, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, invite.email), badge(invite.status),
-    h("span", { class: "muted" }, SOURCES[invite.status_source] ?? invite.status_source,
-      invite.checked_at ? [", asked ", ago(invite.checked_at)] : null)));
-  if (hadFocus) head.querySelector("h1").focus({ preventScroll: true });
-}
+const headOf = (invite) => [badge(invite.status),
+  h("span", { class: "muted" }, SOURCES[invite.status_source] ?? invite.status_source,
+    invite.checked_at ? [", asked ", ago(invite.checked_at)] : null)];
 
 function details(invite) {
   const name = [invite.first_name, invite.last_name].filter(Boolean).join(" ");
@@ -107,7 +93,9 @@ function details(invite) {
 
 function callsOf(invite, attempts) {
   if (!attempts.length) {
-    return empty("No call has been made for it yet.", invite.status === "queued" ? "It waits in its provider's queue." : null);
+    return UNSETTLED.includes(invite.status)
+      ? empty("No call has been made for it yet.", invite.status === "queued" ? "It waits in its provider's queue." : null)
+      : empty("No call was made for it.");
   }
   return h("ol", { class: "timeline" }, attempts.map((one) => h("li", { class: `event ${one.outcome ?? "running"}` },
     h("div", { class: "event-head" }, h("strong", {}, words(one.operation)), badge(one.outcome ?? "under way", one.outcome ? undefined : "info"),

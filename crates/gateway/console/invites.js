@@ -1,9 +1,9 @@
 /** Searching invites. The filters and the page stand in the address, so that a search can be kept. */
 
-import { get } from "./api.js";
-import { badge, check, empty, field, h, put, table, words } from "./dom.js";
-import { problemView } from "./problem.js";
-import { ago } from "./time.js";
+import { get, lacks } from "./api.js";
+import { badge, busy, check, empty, field, h, put, redraw, table, words, write } from "./dom.js";
+import { reading } from "./reading.js";
+import { stamp, ZONE } from "./time.js";
 
 const STATUSES = ["queued", "sending", "unknown", "awaiting_approval", "pending", "sent", "accepted", "declined",
   "expired", "revoked", "failed"];
@@ -15,32 +15,37 @@ const PAGE = 50;
 export const title = () => "Invites";
 
 export async function open({ root, query, signal }) {
-  const results = h("section", { "aria-label": "Found invites", "aria-busy": "true" }, h("p", { class: "muted" }, "Searching…"));
-  const form = filters(query);
+  const results = h("section", { "aria-label": "Found invites" });
   const count = h("p", { class: "muted", role: "status" });
-  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Invites"), count), form, results);
-  offerProviders(form, query, signal);
-  try {
-    const asked = new URLSearchParams(query);
-    asked.set("limit", PAGE);
+  const asked = new URLSearchParams(query);
+  asked.set("limit", PAGE);
+  const state = reading({ root, signal, waiting: "Searching…", read: async () => {
     const page = await get("invites", asked, signal);
-    put(results, found(page, query));
-    put(count, counted(page, query));
-  } catch (error) {
-    if (signal.aborted) return;
-    put(results, problemView(error));
-  }
-  results.setAttribute("aria-busy", "false");
+    redraw(results, page, () => found(page, query));
+    write(count, counted(page, query));
+  } });
+  const form = filters(query, state.again);
+  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Invites"), count, state.element), form, results);
+  offerProviders(form, query, signal);
+  await state.first;
 }
 
-function filters(query) {
+/** A search for what is shown already is a wish to read it anew: `again`. */
+function filters(query, again) {
   const text = (name, more = {}) => h("input", { name, value: query.get(name) ?? "", autocomplete: "off", spellcheck: "false", ...more });
-  const time = (name) => h("input", { name, type: "datetime-local", value: local(query.get(name)) });
+  const time = (label, name) => field(label, h("input", { name, type: "datetime-local", value: local(query.get(name)) }), `Your time (${ZONE}).`);
+  const go = h("button", { type: "submit", class: "primary" }, "Search");
+  const submit = (event) => {
+    event.preventDefault();
+    const wanted = addressOf(new FormData(event.target));
+    if (wanted === (location.hash || "#/invites")) return busy(go, again, "Searching…");
+    location.hash = wanted;
+  };
   const chosen = query.getAll("status");
   const isRare = RARE.some((name) => query.has(name));
-  return h("form", { class: "filters", role: "search", onsubmit: search },
+  return h("form", { class: "filters", role: "search", onsubmit: submit },
     h("div", { class: "filter-row" },
-      field("Email", text("email", { type: "email", inputmode: "email" })),
+      field("Email", text("email", { inputmode: "email", autocapitalize: "off" })),
       field("External id", text("external_id")),
       field("Provider", h("select", { name: "provider" }, h("option", { value: "" }, "any"),
         query.get("provider") ? h("option", { value: query.get("provider"), selected: true }, query.get("provider")) : null))),
@@ -49,14 +54,15 @@ function filters(query) {
     h("details", { open: isRare }, h("summary", {}, "More filters"),
       h("div", { class: "filter-row" },
         field("Label", text("label", { placeholder: "key:value", pattern: "[^:]+:.*" })), field("Batch", text("batch_id", { placeholder: "bat_…" })),
-        field("Tenant", text("tenant")), field("Created after", time("created_after")),
-        field("Created before", time("created_before")), field("Updated after", time("updated_after")))),
-    h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Search"),
+        field("Tenant", text("tenant")), time("Created after", "created_after"),
+        time("Created before", "created_before"), time("Updated after", "updated_after"))),
+    h("div", { class: "actions" }, go,
       query.size ? h("a", { class: "button", href: "#/invites" }, "Clear") : null));
 }
 
 /** The providers' names, once they are known; a key that may not read them can still search. */
 async function offerProviders(form, query, signal) {
+  if (lacks("providers:read")) return;
   try {
     const { providers } = await get("providers", {}, signal);
     const select = form.elements.provider;
@@ -64,13 +70,12 @@ async function offerProviders(form, query, signal) {
       if (name !== query.get("provider")) select.append(h("option", { value: name }, name));
     }
   } catch {
-    // The list of invites says what is wrong.
+    // The name in the address is enough, and the list of invites says what is wrong.
   }
 }
 
-function search(event) {
-  event.preventDefault();
-  const given = new FormData(event.target);
+/** The address of a search. */
+function addressOf(given) {
   const query = new URLSearchParams();
   for (const name of TEXTS) {
     const value = given.get(name).trim();
@@ -78,7 +83,7 @@ function search(event) {
   }
   for (const name of TIMES) if (given.get(name)) query.set(name, new Date(given.get(name)).toISOString());
   for (const status of given.getAll("status")) query.append("status", status);
-  location.hash = query.size ? `#/invites?${query}` : "#/invites";
+  return query.size ? `#/invites?${query}` : "#/invites";
 }
 
 /** A time in UTC as the reader's clock shows it, for an input. */
@@ -99,12 +104,13 @@ const COLUMNS = [
     h("a", { class: "row-link", href: `#/invites/${encodeURIComponent(one.id)}` }, one.email),
     [one.first_name, one.last_name].some(Boolean)
       ? h("span", { class: "sub" }, [one.first_name, one.last_name].filter(Boolean).join(" ")) : null] },
-  { label: "Provider", cell: (one) => one.provider ?? h("span", { class: "muted" }, "none") },
+  { label: "Provider", class: "name", cell: (one) => one.provider ?? h("span", { class: "muted" }, "none") },
   { label: "Status", cell: (one) => [badge(one.status), one.error ? h("span", { class: "sub" }, one.error.title) : null] },
-  { label: "External id", cell: (one) => one.external_id ?? h("span", { class: "muted" }, "–") },
+  { label: "External id", class: "wide", cell: (one) => (one.external_id ? h("span", { class: "clamp", title: one.external_id }, one.external_id)
+    : h("span", { class: "muted" }, "–")) },
   { label: "Calls", class: "number", cell: (one) => one.attempt_count },
-  { label: "Updated", cell: (one) => ago(one.updated_at) },
-  { label: "Created", cell: (one) => ago(one.created_at) },
+  { label: "Updated", class: "time", cell: (one) => stamp(one.updated_at) },
+  { label: "Created", class: "time", cell: (one) => stamp(one.created_at) },
 ];
 
 function found({ invites, next_cursor: next }, query) {

@@ -1,10 +1,10 @@
 /** API keys: who may do what. */
 
 import { call, get } from "./api.js";
-import { badge, check, code, empty, field, h, put, say, table } from "./dom.js";
+import { badge, busy, check, code, empty, field, h, put, redraw, say, table } from "./dom.js";
 import { ask, show } from "./dialog.js";
-import { attempt } from "./problem.js";
-import { ago } from "./time.js";
+import { reading } from "./reading.js";
+import { ago, stamp, ZONE } from "./time.js";
 
 const SCOPES = [
   ["invites:write", "create and change invites"], ["invites:read", "read invites and batches"],
@@ -12,62 +12,75 @@ const SCOPES = [
   ["admin", "everything, over all tenants"],
 ];
 
+/** From how many providers on they are searched. */
+const MANY = 20;
+
 export const title = () => "Keys";
 
 export async function open({ root, signal }) {
-  const trouble = h("div", {});
-  const list = h("div", {}, h("p", { class: "muted" }, "Asking the gateway…"));
-  const create = h("button", { type: "button", class: "primary", onclick: () => createKey(load, signal) }, "Create a key…");
-  const load = async () => {
-    await attempt(trouble, async () => {
-      const { keys } = await get("admin/keys", {}, signal);
-      put(trouble);
-      put(list, keys.length ? table({ caption: "API keys", columns: columns(load), rows: keys })
-        : empty("There are no keys.", "Create one for each program that calls the gateway."));
-    });
-  };
-  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Keys"), create), trouble, list);
-  await load();
+  const list = h("div", {});
+  const state = reading({ root, signal, read: async () => {
+    const { keys } = await get("admin/keys", {}, signal);
+    create.hidden = false;
+    redraw(list, keys, () => (keys.length ? table({ caption: "API keys", columns: columns(keys, state.again), rows: keys })
+      : empty("There are no keys.", "Create one for each program that calls the gateway.")));
+  } });
+  const create = h("button", {
+    type: "button", class: "primary", hidden: true, onclick: async () => {
+      const names = await busy(create, () => providerNames(signal));
+      if (names && !signal.aborted) await createKey(names, state.again);
+    },
+  }, "Create a key…");
+  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Keys"), state.element, create), list);
+  await state.first;
 }
 
-const columns = (load) => [
+const columns = (keys, again) => [
   { label: "Name", class: "grow", cell: (one) => [one.name, h("span", { class: "sub" }, code(one.id))] },
   { label: "State", cell: (one) => badge(one.state) },
   { label: "Scopes", cell: (one) => one.scopes.map((scope) => h("span", { class: "tag" }, scope)) },
-  { label: "Tenant", cell: (one) => one.tenant },
-  { label: "Providers", cell: (one) => (one.providers ? one.providers.map((name) => h("span", { class: "tag" }, name)) : h("span", { class: "muted" }, "all")) },
+  { label: "Tenant", class: "name", cell: (one) => one.tenant },
+  { label: "Providers", class: "wide", cell: (one) => (one.providers ? one.providers.map((name) => h("span", { class: "tag" }, name)) : h("span", { class: "muted" }, "all")) },
   { label: "Per second", class: "number", cell: (one) => one.requests_per_second ?? h("span", { class: "muted" }, "no limit") },
-  { label: "Last use", cell: (one) => ago(one.last_used_at) ?? h("span", { class: "muted" }, "never") },
-  { label: "Expires", cell: (one) => ago(one.expires_at) ?? h("span", { class: "muted" }, "never") },
+  { label: "Last use", class: "time", cell: (one) => stamp(one.last_used_at) ?? h("span", { class: "muted" }, "never") },
+  { label: "Expires", class: "time", cell: (one) => stamp(one.expires_at) ?? h("span", { class: "muted" }, "never") },
   { label: "Action", class: "end", cell: (one) => (one.state === "revoked" ? null
-    : h("button", { type: "button", class: "small-button danger-quiet", "aria-label": `Revoke ${one.name}`, onclick: () => revokeKey(one, load) }, "Revoke…")) },
+    : h("button", { type: "button", class: "small-button danger-quiet", "aria-label": `Revoke ${one.name}`, onclick: () => revokeKey(one, keys, again) }, "Revoke…")) },
 ];
 
-function revokeKey(one, load) {
+function revokeKey(one, keys, again) {
+  const isAdmin = (key) => key.state === "active" && key.scopes.includes("admin");
+  const isOwn = isAdmin(one) && keys.filter(isAdmin).length === 1;
   return ask({
     title: `Revoke the key “${one.name}”?`,
     text: ["Calls with it are refused from now on. A revoked key cannot be used again.",
-      one.last_used_at ? ["It was used ", ago(one.last_used_at), "."] : "It was never used."],
-    submit: "Revoke", danger: true,
+      one.last_used_at ? ["It was used ", ago(one.last_used_at), "."] : "It was never used.",
+      isOwn ? h("strong", {}, "It is the key of this tab, and the last one with the scope admin: you are signed out, and only the command line makes another.")
+        : isAdmin(one) ? "If it is the key of this tab, you are signed out." : null],
+    submit: "Revoke", doing: "Revoking…", danger: true,
     run: async () => {
       await call("DELETE", `admin/keys/${encodeURIComponent(one.id)}`);
       say(`The key ${one.name} is revoked.`);
-      await load();
+      await again();
     },
   });
 }
 
-async function createKey(load, signal) {
+/** None if they cannot be read: a key without a choice may use all. */
+function providerNames(signal) {
+  return get("providers", {}, signal).then(({ providers }) => providers.map((one) => one.name), () => []);
+}
+
+async function createKey(names, again) {
   let made = null;
-  const names = await get("providers", {}, signal).then(({ providers }) => providers.map((one) => one.name), () => []);
   await ask({
-    title: "Create a key", submit: "Create", fields: form(names),
+    title: "Create a key", submit: "Create", doing: "Creating…", fields: form(names),
     run: async (given) => {
       made = (await call("POST", "admin/keys", { body: request(given) })).data;
     },
   });
   if (!made) return;
-  await Promise.all([load(), showSecret(made)]);
+  await Promise.all([again(), showSecret(made)]);
 }
 
 function form(names) {
@@ -76,12 +89,24 @@ function form(names) {
     h("fieldset", { class: "stack" }, h("legend", {}, "Scopes"), SCOPES.map(([scope, meaning]) =>
       check([code(scope), h("span", { class: "hint" }, meaning)], { name: "scopes", value: scope }))),
     field("Tenant", h("input", { name: "tenant", autocomplete: "off", placeholder: "default" }), "It sees only the invites of its tenant."),
-    names.length ? h("fieldset", { class: "chips" }, h("legend", {}, "Providers, all if none is chosen"),
-      names.map((name) => check(name, { name: "providers", value: name }, "chip"))) : null,
+    names.length ? providerChips(names) : null,
     h("div", { class: "filter-row" },
       field("Requests per second", h("input", { name: "requests_per_second", type: "number", min: "0", step: "any", inputmode: "decimal" }), "Empty: no limit."),
-      field("Expires", h("input", { name: "expires_at", type: "datetime-local" }), "Your time; empty: never.")),
+      field("Expires", h("input", { name: "expires_at", type: "datetime-local" }), `Your time (${ZONE}); empty: never.`)),
   ];
+}
+
+/** A choice of providers; among many, those whose name has what is typed, and those that are chosen. */
+function providerChips(names) {
+  const chips = names.map((name) => check(name, { name: "providers", value: name }, "chip"));
+  const find = h("input", { type: "search", autocomplete: "off", spellcheck: "false", "aria-label": "Find a provider", placeholder: "Find a provider", oninput: () => {
+    const wanted = find.value.trim().toLowerCase();
+    names.forEach((name, place) => {
+      chips[place].hidden = !name.includes(wanted) && !chips[place].querySelector("input").checked;
+    });
+  } });
+  return h("fieldset", { class: "chips" }, h("legend", {}, "Providers, all if none is chosen"),
+    names.length > MANY ? find : null, h("div", { class: "chips scroll" }, chips));
 }
 
 /** Members without a value are left out: the gateway's defaults hold. */
@@ -108,5 +133,5 @@ function showSecret({ name, key }) {
   } }, "Copy");
   return show(`The key “${name}”`, h("div", {},
     h("div", { class: "notice warn" }, h("p", {}, "It is shown this once and kept only as a hash. Put it where its program reads it before you close this.")),
-    h("div", { class: "secret-row" }, secret, copy), copied), { close: "I have stored it" });
+    h("div", { class: "secret-row" }, secret, copy), copied), "I have stored it");
 }

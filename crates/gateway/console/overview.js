@@ -1,51 +1,70 @@
 /** How every provider is doing, live. */
 
-import { get } from "./api.js";
+import { get, lacks } from "./api.js";
 import { chart, explain, perMinute, Rate } from "./chart.js";
-import { badge, empty, h, put, write } from "./dom.js";
+import { badge, empty, h, put, redraw, write } from "./dom.js";
 import { configurationNotices } from "./notices.js";
-import { problemView } from "./problem.js";
-import { ago, poll } from "./time.js";
+import { reading } from "./reading.js";
+import { ago } from "./time.js";
 
+/** How often it is read, in milliseconds, and what each provider adds to that. */
 const EVERY = 2000;
+const EACH = 10;
+/** How many providers are drawn; those in trouble come first. */
+const DRAWN = 24;
+const RANKS = ["misconfigured", "paused", "slowed", "ready", "disabled"];
+/** How many invites are named. */
+const NAMED = 6;
+/** How many failed invites are asked for at once, and how many are looked through for one to name. */
+const PAGE = 50;
+const SEARCHED = 200;
 /** What was seen, by provider; it outlives the page, not the tab. */
 const rates = new Map();
 
 export const title = () => "Overview";
 
 export async function open({ root, signal }) {
-  const summary = h("p", { class: "muted", id: "summary" }, "Asking the gateway…");
-  const trouble = h("div", {});
+  const summary = h("p", { class: "muted", id: "summary" });
+  const refused = h("p", { class: "muted" });
   const notices = h("div", {});
   const lanes = h("div", { class: "lanes" });
+  const rest = h("p", { class: "small muted" });
   const legend = h("p", { class: "small muted" });
   const attention = h("section", { "aria-labelledby": "attention" });
-  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Overview"), summary),
-    trouble, notices, lanes, legend, attention);
   const cards = new Map();
+  let count = 0;
   let turns = 0;
-  await poll(async () => {
-    try {
-      const { providers, configuration } = await get("providers", {}, signal);
-      const at = Date.now();
-      put(trouble);
-      putIfChanged(notices, configurationNotices(configuration));
-      drawSummary(summary, providers, configuration);
-      drawLanes(lanes, cards, providers, at);
-      if (providers.length) explain(legend);
-      if (turns++ % 5 === 0) await drawAttention(attention, signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error.status === 403) put(trouble, problemView(error));
-      else put(trouble, h("p", { class: "notice quiet-notice" }, `The last poll failed (${error.message}). What is shown is older; asking again every 2 seconds.`));
-    }
-  }, EVERY, signal);
+  const readProviders = async () => {
+    const { providers, configuration } = await get("providers", {}, signal);
+    const at = Date.now();
+    count = providers.length;
+    redraw(notices, configuration, configurationNotices);
+    drawSummary(summary, providers, configuration);
+    drawLanes(lanes, cards, providers, at, every());
+    redraw(rest, Math.max(0, count - DRAWN), (more) => (more
+      ? [`${more.toLocaleString()} more, no worse off, are under `, h("a", { href: "#/providers" }, "Providers"), "."] : null));
+    if (count) explain(legend, every());
+  };
+  const every = () => Math.max(EVERY, count * EACH);
+  const state = reading({ root, signal, every, read: async () => {
+    await unlessRefused("providers:read", readProviders);
+    if (turns++ % 5 === 0) await unlessRefused("invites:read", () => drawAttention(attention, signal));
+    const unread = ["providers", "invites"].filter((what) => lacks(`${what}:read`));
+    write(refused, unread.length ? `The key may not read ${unread.join(" or ")}.` : "");
+  } });
+  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Overview"), summary, state.element),
+    refused, notices, lanes, rest, legend, attention);
+  await state.first;
 }
 
-/** A poll that brings the same leaves the elements, and with them the focus, in place. */
-function putIfChanged(place, content) {
-  const holder = h("div", {}, content);
-  if (holder.textContent !== place.textContent) put(place, ...holder.childNodes);
+/** Does `work` if the key may; a key that may not has an overview without it. */
+async function unlessRefused(scope, work) {
+  if (lacks(scope)) return;
+  try {
+    await work();
+  } catch (error) {
+    if (!lacks(scope)) throw error;
+  }
 }
 
 function drawSummary(summary, providers, configuration) {
@@ -57,9 +76,11 @@ function drawSummary(summary, providers, configuration) {
   ].filter(Boolean).join(" · "));
 }
 
-function drawLanes(lanes, cards, providers, at) {
+function drawLanes(lanes, cards, providers, at, every) {
+  const rank = ({ state }) => RANKS.indexOf(state);
+  const shown = [...providers].sort((one, other) => rank(one) - rank(other)).slice(0, DRAWN);
   for (const [name, card] of cards) {
-    if (providers.some((one) => one.name === name)) continue;
+    if (shown.some((one) => one.name === name)) continue;
     card.element.remove();
     cards.delete(name);
   }
@@ -70,13 +91,17 @@ function drawLanes(lanes, cards, providers, at) {
   if (!cards.size) put(lanes);
   for (const one of providers) {
     if (!rates.has(one.name)) rates.set(one.name, new Rate());
-    if (!cards.has(one.name)) {
-      cards.set(one.name, lane(one));
-      lanes.append(cards.get(one.name).element);
-    }
-    rates.get(one.name).add(at, one.counters.invites);
-    cards.get(one.name).update(one, rates.get(one.name));
+    rates.get(one.name).add(at, one.counters.invites, every);
   }
+  const focused = document.activeElement;
+  shown.forEach((one, place) => {
+    if (!cards.has(one.name)) cards.set(one.name, lane(one));
+    const { element, update } = cards.get(one.name);
+    if (lanes.children[place] !== element) lanes.insertBefore(element, lanes.children[place] ?? null);
+    update(one, rates.get(one.name));
+  });
+  // What is moved loses the focus.
+  if (focused !== document.activeElement && lanes.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 function lane({ name, kind }) {
@@ -118,26 +143,45 @@ export function lastError(error) {
     error.http_status ? h("span", { class: "muted" }, ` (status ${error.http_status})`) : null];
 }
 
-/** Invites that wait for a person. */
+/**
+ * Invites that wait for a person: first those of which nobody knows whether they were sent, then those
+ * that wait for a word of somebody's, then those that failed.
+ */
 async function drawAttention(place, signal) {
-  let found;
-  try {
-    const query = new URLSearchParams([["status", "unknown"], ["status", "failed"], ["status", "awaiting_approval"], ["limit", "6"]]);
-    found = await get("invites", query, signal);
-  } catch (error) {
-    // A key that may not read invites has an overview without them.
-    if (error.status === 403) return put(place);
-    throw error;
-  }
-  const rows = found.invites.map((one) => h("li", {},
-    badge(one.status), h("a", { href: `#/invites/${encodeURIComponent(one.id)}` }, one.email),
-    h("span", { class: "muted" }, one.provider ?? "no provider"), h("span", { class: "muted" }, ago(one.updated_at)),
-    h("span", { class: "grow muted" }, one.error?.title ?? "")));
-  putIfChanged(place, [
-    h("h2", { id: "attention" }, "Waiting for somebody"),
-    rows.length
-      ? [h("ul", { class: "rows" }, rows), found.next_cursor
-        ? h("p", {}, h("a", { href: "#/invites?status=unknown&status=failed&status=awaiting_approval" }, "All of them")) : null]
-      : h("p", { class: "muted" }, "No invite failed, is in doubt or waits for an approval."),
+  const [waiting, failed] = await Promise.all([
+    get("invites", new URLSearchParams([["status", "unknown"], ["status", "awaiting_approval"], ["limit", NAMED]]), signal),
+    failedAtProviders(signal),
   ]);
+  const first = [...waiting.invites].sort((one, other) => (other.status === "unknown") - (one.status === "unknown"));
+  const all = [...first, ...failed.found];
+  const isMore = all.length > NAMED || waiting.next_cursor !== null || !failed.isWhole;
+  redraw(place, { named: all.slice(0, NAMED), isMore, searched: failed.isWhole ? null : failed.searched }, attentionView);
+}
+
+/**
+ * The newest that failed at their provider: nothing can be done about those that were refused as
+ * invalid, of which there may be many.
+ * @returns {Promise<{ found: any[], searched: number, isWhole: boolean }>} none may be found among the
+ *   first `searched` that failed, and `isWhole` if those are all
+ */
+async function failedAtProviders(signal, cursor = null, before = 0) {
+  const { invites, next_cursor: next } = await get("invites", { status: "failed", limit: PAGE, cursor }, signal);
+  const found = invites.filter((one) => one.provider);
+  const searched = before + invites.length;
+  if (found.length || next === null || searched >= SEARCHED) return { found, searched, isWhole: next === null };
+  return failedAtProviders(signal, next, searched);
+}
+
+function attentionView({ named, isMore, searched }) {
+  const none = searched === null ? "No invite is in doubt, waits for an approval or failed at its provider."
+    : `No invite is in doubt or waits for an approval, and none of the newest ${searched} that failed had come to a provider.`;
+  const rows = named.map((one) => h("li", {},
+    badge(one.status), h("a", { href: `#/invites/${encodeURIComponent(one.id)}` }, one.email),
+    h("span", { class: "muted" }, one.provider), h("span", { class: "muted" }, ago(one.updated_at)),
+    h("span", { class: "grow muted" }, one.error?.title ?? "")));
+  return [
+    h("h2", { id: "attention" }, "Waiting for somebody"),
+    rows.length ? h("ul", { class: "rows" }, rows) : h("p", { class: "muted" }, none),
+    isMore ? h("p", {}, h("a", { href: "#/invites?status=unknown&status=failed&status=awaiting_approval" }, "All of them")) : null,
+  ];
 }

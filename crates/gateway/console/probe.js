@@ -1,25 +1,23 @@
 /** Checking a provider's credential. */
 
 import { call } from "./api.js";
-import { h, put, say } from "./dom.js";
+import { busy, h, put, say } from "./dom.js";
 import { attempt } from "./problem.js";
 
 /**
  * @param {string} name the provider
  * @param {HTMLElement} place where a problem is shown
- * @param {(report: { ok: boolean, detail: string, at: string }) => void} done
+ * @param {() => Promise<unknown>} done called after a check
  */
 export function probeButton(name, place, done) {
-  const button = h("button", { type: "button", class: "small-button", onclick: async () => {
-    button.disabled = true;
+  const probe = () => attempt(place, async () => {
     put(place);
-    await attempt(place, async () => {
-      const { data } = await call("POST", `admin/providers/${encodeURIComponent(name)}/probe`);
-      done(data);
-      say(`${name}: ${data.detail}`, data.ok ? "good" : "bad");
-    }, `Probing ${name}`);
-    button.disabled = false;
-    button.focus();
+    const { data } = await call("POST", `admin/providers/${encodeURIComponent(name)}/probe`);
+    say(`${name}: ${data.detail}`, data.ok ? "good" : "bad");
+  }, `Probing ${name}`);
+  const button = h("button", { type: "button", class: "small-button", onclick: async () => {
+    await busy(button, probe, "Probing…");
+    await done();
   } }, "Probe");
   button.setAttribute("aria-label", `Probe ${name}: check its credential without side effects`);
   return button;

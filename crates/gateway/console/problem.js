@@ -12,26 +12,28 @@ const ADVICE = {
 
 /**
  * @param {unknown} error
- * @param {string} [lead] what was being done
+ * @param {string | null} [lead] what was being done
+ * @param {...import("./dom.js").Child} more what follows, such as a way on
  */
-export function problemView(error, lead) {
+export function problemView(error, lead, ...more) {
   const details = error instanceof Problem ? error.details : { title: "The console failed", detail: String(error) };
   return h("div", { class: "notice bad", role: "alert" },
     h("p", { class: "notice-title" }, lead ? `${lead}: ${details.title}` : details.title),
-    details.detail ? h("p", {}, prose(details.detail)) : null,
-    faults(details.errors),
-    details.outcome && ADVICE[details.outcome] ? h("p", {}, ADVICE[details.outcome]) : null,
-    small(details));
+    explanation(details), more, small(details));
 }
 
 /** The same for the `error` of an invite. */
 export function reasonView(reason, tone) {
   return h("div", { class: `notice ${tone}` },
     h("p", { class: "notice-title" }, reason.title ?? reason.code),
-    reason.detail ? h("p", {}, prose(reason.detail)) : null,
-    faults(reason.errors),
-    reason.outcome && ADVICE[reason.outcome] ? h("p", {}, ADVICE[reason.outcome]) : null,
-    small(reason));
+    explanation(reason), small(reason));
+}
+
+/** The detail, unless it only repeats or announces the faults that follow it, the faults, and what to do. */
+function explanation({ detail, errors, outcome }) {
+  const isRepeated = errors?.length && (detail?.includes("`errors`") || errors.length === 1 && detail?.includes(errors[0].detail));
+  return [detail && !isRepeated ? h("p", {}, prose(detail)) : null, faults(errors),
+    ADVICE[outcome] ? h("p", {}, ADVICE[outcome]) : null];
 }
 
 function faults(errors) {

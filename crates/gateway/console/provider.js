@@ -1,29 +1,48 @@
 /** One provider: what it can do, how it is limited, how it fared, and what it lists itself. */
 
-import { get } from "./api.js";
-import { badge, code, empty, facts, field, h, prose, put, table, words } from "./dom.js";
+import { get, lacks } from "./api.js";
+import { badge, busy, code, empty, facts, field, h, prose, put, redraw, table, words } from "./dom.js";
 import { lastError } from "./overview.js";
 import { probeButton } from "./probe.js";
 import { attempt } from "./problem.js";
-import { drawProbe, quota } from "./providers.js";
-import { ago } from "./time.js";
+import { lastProbe, quota } from "./providers.js";
+import { reading } from "./reading.js";
+import { ago, stamp } from "./time.js";
+
+/** How often it is read, in milliseconds. */
+const EVERY = 5000;
+/** How long its own list may take, in milliseconds: each page is a call to the provider. */
+const PATIENCE = 120_000;
 
 export const title = (name) => `Provider ${name}`;
 
 export async function open({ root, argument: name, signal }) {
   const crumb = h("p", { class: "crumb" }, h("a", { href: "#/providers" }, "Providers"));
-  const body = h("div", {}, h("p", { class: "muted" }, "Asking the gateway…"));
-  put(root, crumb, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, name)), body);
-  const one = await get(`providers/${encodeURIComponent(name)}`, {}, signal);
-  root.querySelector(".head").append(h("span", { class: "muted" }, one.kind), badge(one.state),
-    h("a", { href: `#/invites?${new URLSearchParams({ provider: name })}` }, "its invites"));
-  put(body,
-    one.state_reason || one.state_until ? h("div", { class: "notice warn" }, h("p", {}, one.state_reason,
-      one.state_until ? [one.state_reason ? "; tried again " : "Tried again ", ago(one.state_until)] : null)) : null,
-    h("div", { class: "columns" }, capabilities(one), limits(one),
-      h("div", { class: "stacked" }, calls(one), credential(one))),
-    one.capabilities.list ? remote(one, signal)
-      : h("section", {}, h("h2", {}, "What the provider lists"), h("p", { class: "muted" }, `A ${one.kind} provider offers no list.`)));
+  const about = h("div", { class: "about" });
+  const [notice, can, load, made, secrets, trouble] = Array.from({ length: 6 }, () => h("div", {}));
+  const listed = h("section", {});
+  const state = reading({ root, signal, every: EVERY, read: async () => {
+    const one = await get(`providers/${encodeURIComponent(name)}`, {}, signal);
+    redraw(about, [one.kind, one.state], () => headOf(one));
+    redraw(notice, [one.state_reason, one.state_until], () => noticeOf(one));
+    redraw(can, one.capabilities, () => capabilities(one));
+    redraw(load, [one.limits, one.queued, one.in_flight, one.quota, one.replicas], () => limits(one));
+    redraw(made, [one.counters, one.last_error], () => calls(one));
+    redraw(secrets, [one.counters.credentials, one.last_probe], () => credential(one, trouble, state.again));
+    if (!listed.hasChildNodes()) put(listed, one.capabilities.list ? remote(one, signal) : unlisted(one));
+  } });
+  put(root, crumb, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, name), about, state.element),
+    notice, h("div", { class: "columns" }, can, load, h("div", { class: "stacked" }, made, secrets)), listed);
+  await state.first;
+}
+
+const headOf = (one) => [h("span", { class: "muted" }, one.kind), badge(one.state),
+  h("a", { href: `#/invites?${new URLSearchParams({ provider: one.name })}` }, "its invites")];
+
+function noticeOf({ state_reason: reason, state_until: until }) {
+  if (!reason && !until) return null;
+  return h("div", { class: "notice warn" }, h("p", {}, reason,
+    until ? [reason ? "; tried again " : "Tried again ", ago(until)] : null));
 }
 
 const list = (names) => names.map((name) => h("span", { class: "tag" }, name.replaceAll("|", " or ")));
@@ -33,7 +52,7 @@ function capabilities({ capabilities: can }) {
   const yes = (flag) => (flag ? "yes" : "no");
   return h("section", { class: "card" }, h("h2", {}, "What it can do"), facts([
     ["Invites in one call", create.native_batch ? `up to ${create.max_batch.toLocaleString()}` : "one"],
-    ["Same bytes twice", create.idempotent ? "one effect" : "two effects"],
+    ["The same call twice", create.idempotent ? "invites once" : "invites twice"],
     ["Needs, beyond email", create.required_fields.length ? list(create.required_fields) : "nothing"],
     ["Takes", list(create.fields)],
     ["Read one", yes(can.get)], ["List", yes(can.list)], ["Withdraw", yes(can.revoke)],
@@ -49,13 +68,16 @@ function limits({ limits: may, queued, in_flight: inFlight, quota: live, replica
     ["Calls in flight", `${inFlight} of ${may.max_in_flight}`],
     ["Live invites", live.limit === null ? `${live.live.toLocaleString()}, no quota` : quota(live)],
     ["Requests per second", may.requests_per_second.toLocaleString()],
-    ["Batch", `${may.max_batch.toLocaleString()}, lingers ${may.linger}`],
-    ["Timeout", may.timeout],
-    ["Retries", `after ${may.retry.first}, at most ${may.retry.max} apart`],
-    ["Gives up", `after ${may.retry.give_up_after}, or ${may.retry.max_attempts} calls that came to nothing`],
+    ["Batch", `${may.max_batch.toLocaleString()}, lingers ${spaced(may.linger)}`],
+    ["Timeout", spaced(may.timeout)],
+    ["Retries", `after ${spaced(may.retry.first)}, at most ${spaced(may.retry.max)} apart`],
+    ["Gives up", `after ${spaced(may.retry.give_up_after)}, or ${may.retry.max_attempts} calls that came to nothing`],
     ["Served by", replicas.map(replica)],
   ]));
 }
+
+/** `1day` as a person writes it. */
+const spaced = (duration) => duration.replace(/(\d)([a-z])/gi, "$1 $2");
 
 function replica({ id, config_revision: revision, refusal, seen_at: at }) {
   return h("div", {}, code(id), ` revision ${revision}, heard of `, ago(at), refusal ? h("span", { class: "sub" }, prose(refusal)) : null);
@@ -71,18 +93,15 @@ function calls({ counters, last_error: error }) {
     h("p", { class: "last-error" }, lastError(error)));
 }
 
-function credential({ name, counters, last_probe: last }) {
-  const place = h("div", {});
-  const shown = h("p", {});
-  drawProbe(shown, last);
+function credential({ name, counters, last_probe: last }, trouble, again) {
   return h("section", { class: "card" }, h("h2", {}, "Credential"),
     counters.credentials.length ? table({ caption: "Calls by secret", rows: counters.credentials, columns: [
       { label: "Secret", class: "grow", cell: (one) => code(one.reference) },
       { label: "Used", class: "number", cell: (one) => one.used.toLocaleString() },
       { label: "Refused", class: "number", cell: (one) => one.refused.toLocaleString() },
     ] }) : h("p", { class: "muted" }, "No secret has been used yet."),
-    h("h3", {}, "Last check"), shown, place,
-    h("div", { class: "actions" }, probeButton(name, place, (report) => drawProbe(shown, report))));
+    h("h3", {}, "Last check"), h("p", {}, lastProbe(last)), trouble,
+    lacks("admin") ? null : h("div", { class: "actions" }, probeButton(name, trouble, again)));
 }
 
 const REMOTE = [
@@ -90,35 +109,43 @@ const REMOTE = [
     h("span", { class: "sub" }, [one.first_name, one.last_name].filter(Boolean).join(" "))] },
   { label: "Status", cell: (one) => [badge(one.status), one.provider_status ? h("span", { class: "sub" }, words(one.provider_status.toLowerCase())) : null] },
   { label: "Its id", class: "wide", cell: (one) => (one.provider_ref ? code(one.provider_ref) : "–") },
-  { label: "Created", cell: (one) => ago(one.created_at) ?? "–" },
-  { label: "Lapses", cell: (one) => ago(one.expires_at) ?? "–" },
+  { label: "Created", class: "time", cell: (one) => stamp(one.created_at) ?? "–" },
+  { label: "Lapses", class: "time", cell: (one) => stamp(one.expires_at) ?? "–" },
 ];
+
+const unlisted = ({ kind }) => [h("h2", {}, "What the provider lists"), h("p", { class: "muted" }, `A ${kind} provider offers no list.`)];
 
 /** Each page is a call to the provider, so nothing is asked before somebody wants it. */
 function remote({ name }, signal) {
   const trouble = h("div", {});
   const found = h("div", {});
-  const email = h("input", { type: "email", name: "email", autocomplete: "off", spellcheck: "false" });
-  const read = async (query) => {
+  const email = h("input", { type: "text", inputmode: "email", name: "email", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
+  let shown = {};
+  const read = (query) => attempt(trouble, async () => {
     put(trouble);
-    found.setAttribute("aria-busy", "true");
-    await attempt(trouble, async () => {
-      const page = await get(`providers/${encodeURIComponent(name)}/invites`, query, signal);
-      const isFirst = !query.cursor;
-      put(found, page.invites.length ? table({ caption: `Invites that ${name} lists`, columns: REMOTE, rows: page.invites })
-        : empty(query.email ? "It lists nothing for this address." : "It lists nothing."),
-      h("nav", { class: "pager", "aria-label": "Pages of the provider's list" },
-        isFirst ? null : h("button", { type: "button", onclick: () => read({ email: query.email }) }, "First page"),
-        page.next_cursor ? h("button", { type: "button", onclick: () => read({ ...query, cursor: page.next_cursor }) }, "Next page") : null));
-    }, "Reading the list");
-    found.setAttribute("aria-busy", "false");
+    const page = await get(`providers/${encodeURIComponent(name)}/invites`, query, signal, PATIENCE);
+    shown = { email: query.email, cursor: page.next_cursor };
+    put(found, page.invites.length ? table({ caption: `Invites that ${name} lists`, columns: REMOTE, rows: page.invites })
+      : empty(query.email ? "It lists nothing for this address." : "It lists nothing."));
+    const focused = document.activeElement;
+    first.hidden = !query.cursor;
+    next.hidden = !page.next_cursor;
+    // A button that goes takes the focus with it.
+    if (focused?.hidden) ask.focus({ preventScroll: true });
+  }, "Reading the list");
+  const pages = (label, query) => {
+    const one = h("button", { type: "button", hidden: true, onclick: () => busy(one, () => read(query()), "Asking…") }, label);
+    return one;
   };
+  const first = pages("First page", () => ({ email: shown.email }));
+  const next = pages("Next page", () => shown);
+  const ask = h("button", { type: "submit" }, "Ask");
   const submit = (event) => {
     event.preventDefault();
-    return read({ email: email.value.trim() });
+    return busy(ask, () => read({ email: email.value.trim() }), "Asking…");
   };
-  return h("section", {}, h("h2", {}, "What the provider lists"),
+  return [h("h2", {}, "What the provider lists"),
     h("p", { class: "muted" }, "Whoever made it, also outside this gateway. Each page is one call to the provider."),
-    h("form", { class: "filters inline", onsubmit: submit }, field("Email", email), h("button", { type: "submit" }, "Ask")),
-    trouble, found);
+    h("form", { class: "filters inline", onsubmit: submit }, field("Email", email), ask),
+    trouble, found, h("nav", { class: "pager", "aria-label": "Pages of the provider's list" }, first, next)];
 }

@@ -1,36 +1,39 @@
 /** The configured providers. */
 
-import { get } from "./api.js";
-import { badge, empty, h, put, table } from "./dom.js";
+import { get, lacks } from "./api.js";
+import { badge, empty, h, put, redraw, table } from "./dom.js";
 import { probeButton } from "./probe.js";
+import { reading } from "./reading.js";
 import { ago } from "./time.js";
+
+/** How often they are read, in milliseconds. */
+const EVERY = 5000;
 
 export const title = () => "Providers";
 
 export async function open({ root, signal }) {
-  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Providers")), h("p", { class: "muted" }, "Asking the gateway…"));
-  const { providers } = await get("providers", {}, signal);
-  root.lastChild.replaceWith(providers.length ? list(providers)
-    : empty("No provider is configured.", ["Describe the first one under ", h("a", { href: "#/configuration" }, "Configuration"), "."]));
+  const trouble = h("div", {});
+  const place = h("div", {});
+  const state = reading({ root, signal, every: EVERY, read: async () => {
+    const { providers } = await get("providers", {}, signal);
+    redraw(place, providers, () => (providers.length
+      ? table({ caption: "Configured providers", columns: columns(trouble, state.again), rows: providers })
+      : empty("No provider is configured.", ["Describe the first one under ", h("a", { href: "#/configuration" }, "Configuration"), "."])));
+  } });
+  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Providers"), state.element), trouble, place);
+  await state.first;
 }
 
-function list(providers) {
-  const place = h("div", {});
-  const columns = [
-    { label: "Name", class: "grow", cell: (one) => [h("a", { href: `#/providers/${encodeURIComponent(one.name)}` }, one.name), h("span", { class: "sub" }, one.kind)] },
-    { label: "State", cell: (one) => [badge(one.state), one.state_reason ? h("span", { class: "sub" }, one.state_reason) : null] },
-    { label: "Queued", class: "number", cell: (one) => one.queued.toLocaleString() },
-    { label: "In flight", class: "number", cell: (one) => one.in_flight.toLocaleString() },
-    { label: "Live", class: "number", cell: (one) => quota(one.quota) },
-    { label: "Calls", class: "number", cell: (one) => Object.values(one.counters.outcomes).reduce((a, b) => a + b, 0).toLocaleString() },
-    { label: "Credential", cell: (one) => {
-      const last = h("span", { class: "sub" });
-      drawProbe(last, one.last_probe);
-      return [last, probeButton(one.name, place, (report) => drawProbe(last, report))];
-    } },
-  ];
-  return h("div", {}, place, table({ caption: "Configured providers", columns, rows: providers }));
-}
+const columns = (trouble, again) => [
+  { label: "Name", class: "grow", cell: (one) => [h("a", { href: `#/providers/${encodeURIComponent(one.name)}` }, one.name), h("span", { class: "sub" }, one.kind)] },
+  { label: "State", cell: (one) => [badge(one.state), one.state_reason ? h("span", { class: "sub" }, one.state_reason) : null] },
+  { label: "Queued", class: "number", cell: (one) => one.queued.toLocaleString() },
+  { label: "In flight", class: "number", cell: (one) => one.in_flight.toLocaleString() },
+  { label: "Live", class: "number", cell: (one) => quota(one.quota) },
+  { label: "Calls", class: "number", cell: (one) => Object.values(one.counters.outcomes).reduce((a, b) => a + b, 0).toLocaleString() },
+  { label: "Credential", class: "wide", cell: (one) => [h("span", { class: "sub" }, lastProbe(one.last_probe)),
+    lacks("admin") ? null : probeButton(one.name, trouble, again)] },
+];
 
 /** Live invites and how many there may be. */
 export function quota({ live, limit }) {
@@ -38,6 +41,6 @@ export function quota({ live, limit }) {
 }
 
 /** The last credential check, in a line. */
-export function drawProbe(place, probe) {
-  put(place, probe ? [badge(probe.ok ? "ok" : "refused"), " ", ago(probe.at), " · ", probe.detail] : "not checked yet");
+export function lastProbe(probe) {
+  return probe ? [badge(probe.ok ? "ok" : "refused"), " ", ago(probe.at), " · ", probe.detail] : "not checked yet";
 }

@@ -1,7 +1,7 @@
 /** Asking for an API key. */
 
 import { call, keepKey, Problem } from "./api.js";
-import { field, h, put } from "./dom.js";
+import { busy, field, h, put } from "./dom.js";
 import { problemView } from "./problem.js";
 
 /**
@@ -16,10 +16,11 @@ export function askForKey(root, reason, signedIn) {
   });
   const trouble = h("div", {});
   const go = h("button", { type: "submit", class: "primary" }, "Sign in");
-  const submit = async (event) => {
+  const submit = (event) => {
     event.preventDefault();
-    const secret = input.value.trim();
-    go.disabled = true;
+    busy(go, () => enter(input.value.trim()), "Signing in…");
+  };
+  const enter = async (secret) => {
     put(trouble);
     try {
       await tryKey(secret);
@@ -30,8 +31,6 @@ export function askForKey(root, reason, signedIn) {
         ? h("div", { class: "notice bad", role: "alert" }, h("p", {}, "The gateway does not know this key, or it was revoked or has expired."))
         : problemView(error));
       input.focus();
-    } finally {
-      go.disabled = false;
     }
   };
   put(root, h("section", { class: "sign-in" },

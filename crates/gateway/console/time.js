@@ -25,6 +25,14 @@ export function ago(text) {
   return h("time", { datetime: text, title, "data-relative": at }, relative(at));
 }
 
+/** A moment told by its distance, and below by the clock. */
+export function stamp(text) {
+  return text ? [ago(text), h("span", { class: "sub" }, LONG.format(Date.parse(text)))] : null;
+}
+
+/** The reader's time zone, for fields that take a time. */
+export const ZONE = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 /** A moment by the clock, followed by its distance. */
 export function moment(text) {
   if (!text) return null;
@@ -50,6 +58,8 @@ setInterval(() => {
  * Calls `work` now and again `every` milliseconds after it ended, while the page is open and the
  * tab is to be seen.
  * @param {(signal: AbortSignal) => Promise<unknown>} work
+ * @param {number | (() => number)} every
+ * @param {AbortSignal} signal
  */
 export function poll(work, every, signal) {
   let timer = 0;
@@ -62,7 +72,7 @@ export function poll(work, every, signal) {
       await work(signal);
     } finally {
       running = false;
-      if (!signal.aborted) timer = setTimeout(turn, every);
+      if (!signal.aborted) timer = setTimeout(turn, typeof every === "function" ? every() : every);
     }
   };
   document.addEventListener("visibilitychange", turn, { signal });

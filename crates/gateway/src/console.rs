@@ -39,7 +39,7 @@ const FILES: &[File] = files! {
     IMAGE: "icon.svg";
     SCRIPT: "api.js" "app.js" "audit.js" "chart.js" "configuration.js" "dialog.js" "diff.js" "dom.js" "editor.js"
         "invite-actions.js" "invite.js" "invites.js" "keys.js" "notices.js" "overview.js" "probe.js" "problem.js"
-        "provider.js" "providers.js" "revisions.js" "signin.js" "starting.js" "time.js";
+        "provider.js" "providers.js" "reading.js" "revisions.js" "signin.js" "starting.js" "time.js";
 };
 
 /// Files are relative to the folder, so the page needs its slash.
