@@ -27,7 +27,7 @@ pub async fn a_refused_credential_is_named_as_the_cause_by_every_question(bench:
     // What a lookup learnt with a refused credential must not pass for absence.
     match refused.look(&[bench.doubt(&call, &[recipient])]).await {
         Err(error) => assert_refused(&error),
-        Ok(seen) => assert!(!seen[0][0].complete),
+        Ok(seen) => assert!(seen[0][0].gap.is_some()),
     }
     assert!(refused.usage()[0].refused > 0);
 }

@@ -100,7 +100,7 @@ groups! {
         read::an_invite_without_an_id_cannot_be_asked_about ["get"]
         read::an_id_that_would_lead_elsewhere_is_not_followed ["get"]
         read::a_list_shows_every_invite_once_to_its_last_page ["list", "capabilities.list"]
-        read::a_list_of_one_address_shows_no_other ["list"]
+        read::a_list_of_one_address_shows_all_to_it_and_no_other ["list"]
         read::an_empty_list_is_no_error ["list"]
         read::a_cursor_that_was_never_given_is_refused_without_a_request ["list"]
         change::a_status_that_is_not_listed_is_unsupported_and_sends_nothing

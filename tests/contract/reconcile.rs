@@ -50,14 +50,14 @@ pub async fn what_never_took_effect_is_absent_once_that_can_be_told(bench: &Benc
     let doubt = bench.doubt(&call, &[recipient]);
     let seen = bench.provider.look(std::slice::from_ref(&doubt)).await.unwrap();
     assert!(saw_nothing(&seen[0][0]));
-    assert_eq!(seen[0][0].complete, tells_absence_at_once(bench), "at once");
+    assert_eq!(seen[0][0].gap.is_none(), tells_absence_at_once(bench), "at once");
     bench.advance(DEAD - Duration::from_secs(60)).await;
     let seen = bench.provider.look(std::slice::from_ref(&doubt)).await.unwrap();
-    assert_eq!(seen[0][0].complete, tells_absence_at_once(bench), "just before the end");
+    assert_eq!(seen[0][0].gap.is_none(), tells_absence_at_once(bench), "just before the end");
     bench.advance(Duration::from_secs(61)).await;
     let seen = bench.provider.look(&[doubt]).await.unwrap();
     assert!(saw_nothing(&seen[0][0]));
-    assert!(seen[0][0].complete, "from then on for every provider");
+    assert!(seen[0][0].gap.is_none(), "from then on for every provider");
 }
 
 pub async fn a_call_that_is_found_is_found_at_any_age(bench: &Bench) {
@@ -111,7 +111,7 @@ pub async fn a_lookup_that_is_cut_off_proves_no_absence(bench: &Bench) {
     let doubt = bench.doubt(&call, &[recipient]);
     bench.advance(DEAD).await;
     let clean = bench.provider.look(std::slice::from_ref(&doubt)).await.unwrap();
-    assert!(clean[0][0].complete);
+    assert!(clean[0][0].gap.is_none());
     let questions = [
         "list",
         "lookup",
@@ -128,7 +128,7 @@ pub async fn a_lookup_that_is_cut_off_proves_no_absence(bench: &Bench) {
             let seen = bench.provider.look(std::slice::from_ref(&doubt)).await;
             bench.simulator.clear_faults().await;
             if bench.simulator.count(operation).await > asked {
-                let told = seen.is_ok_and(|seen| seen[0][0].complete);
+                let told = seen.is_ok_and(|seen| seen[0][0].gap.is_none());
                 assert!(!told, "absence was concluded although {operation} was {kind}");
             }
         }

@@ -91,7 +91,7 @@ pub async fn an_accepted_invite_is_not_absent(bench: &Bench) {
     let effects = bench.simulator.effects().await;
     bench.simulator.move_invite(effects[0]["id"].as_str().unwrap(), "accepted").await;
     let seen = bench.provider.look(&[bench.doubt(&call, &[recipient])]).await.unwrap();
-    assert!(seen[0][0].exact.is_empty() && !seen[0][0].complete);
+    assert!(seen[0][0].exact.is_empty() && seen[0][0].gap.is_some());
 }
 
 pub async fn absence_cannot_be_told_a_day_later(bench: &Bench) {
@@ -99,10 +99,10 @@ pub async fn absence_cannot_be_told_a_day_later(bench: &Bench) {
     let doubt = bench.doubt(&bench.call(&recipients).await, &recipients);
     bench.advance(23 * HOUR).await;
     let seen = bench.provider.look(std::slice::from_ref(&doubt)).await.unwrap();
-    assert!(seen[0][0].complete);
+    assert!(seen[0][0].gap.is_none());
     bench.advance(2 * HOUR).await;
     let seen = bench.provider.look(&[doubt]).await.unwrap();
-    assert!(!seen[0][0].complete);
+    assert!(seen[0][0].gap.is_some());
 }
 
 pub async fn a_call_made_in_another_tenancy_is_not_judged_in_this_one(bench: &Bench) {
@@ -113,7 +113,7 @@ pub async fn a_call_made_in_another_tenancy_is_not_judged_in_this_one(bench: &Be
     let recipients = [recipient];
     let doubts = [bench.doubt(&other, &recipients), bench.doubt(&call, &recipients)];
     let seen = bench.provider.look(&doubts).await.unwrap();
-    assert!(!seen[0][0].complete && seen[0][0].exact.is_empty());
+    assert!(seen[0][0].gap.is_some() && seen[0][0].exact.is_empty());
     assert_eq!(seen[1][0].exact.len(), 1);
     let error = refusal(bench.provider.create(&other, &recipients).await);
     assert_eq!(error.outcome, Outcome::NotSent, "nor is it made in this one");

@@ -185,7 +185,7 @@ pub async fn absence_means_nothing_in_an_event_that_does_not_exist(bench: &Bench
     ] {
         bench.simulator.fault(rule).await;
         let seen = bench.provider.look(&[bench.doubt(&call, &recipients)]).await;
-        assert!(seen.is_err() || !seen.unwrap()[0][0].complete);
+        assert!(seen.is_err() || seen.unwrap()[0][0].gap.is_some());
         bench.simulator.clear_faults().await;
     }
 }

@@ -229,7 +229,8 @@ pub struct Sighting {
     pub exact: Vec<Observed>,
     /// Provider ids of invites to the same person that differ from it.
     pub near: Vec<String>,
-    /// Everything that could show it was seen: if nothing unheld is in `exact` and `near`, it is
-    /// absent. False: absence cannot be told.
-    pub complete: bool,
+    /// Why absence cannot be told, as a clause such as "the members list cannot be read: …"; no
+    /// secret, no personal data. None: everything that could show it was seen, so that it is absent
+    /// if nothing unheld is in `exact` and `near`.
+    pub gap: Option<String>,
 }

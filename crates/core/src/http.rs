@@ -7,6 +7,7 @@
 mod body;
 mod guard;
 mod pace;
+mod request;
 mod roots;
 mod scrub;
 mod wait;
@@ -21,12 +22,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use tokio::time::Instant;
-use url::Url;
 
 pub use guard::{AddressGuard, is_private};
+pub use request::{Request, check_header};
 pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::{RateHint, retry_after};
@@ -45,10 +46,14 @@ pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct CallContext {
     deadline: Instant,
+    /// Until when a request may wait for its turn: later there is too little time for its answer.
+    turn_by: Instant,
     offline: bool,
     pace: Pace,
     exchanges: Mutex<Vec<Exchange>>,
     rate_hint: Mutex<Option<RateHint>>,
+    /// Of the last reply, if it was a 429.
+    throttling: Mutex<Option<HeaderMap>>,
 }
 
 /// One request and what came back, for the record of an attempt. Headers are not part of it, so
@@ -70,16 +75,20 @@ pub struct Exchange {
 impl CallContext {
     /// An attempt that ends after `timeout`, whatever it is doing then.
     pub fn new(timeout: Duration) -> Self {
+        let now = Instant::now();
         Self {
-            deadline: Instant::now() + timeout,
+            deadline: now + timeout,
+            turn_by: now + timeout / 4 * 3,
             offline: false,
             pace: Pace::default(),
             exchanges: Mutex::default(),
             rate_hint: Mutex::default(),
+            throttling: Mutex::default(),
         }
     }
 
-    /// With a rate budget: each request after the first waits for `next`.
+    /// With a rate budget: each request after the first waits for `next`, but no longer than until
+    /// three quarters of the timeout are over, so that none is sent too late to be answered.
     pub fn paced<F>(self, next: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -97,6 +106,11 @@ impl CallContext {
         self.offline
     }
 
+    /// What `future` gives, unless the attempt's time is over before; none then.
+    pub async fn within<F: Future>(&self, future: F) -> Option<F::Output> {
+        tokio::time::timeout_at(self.deadline, future).await.ok()
+    }
+
     /// What was exchanged so far, in order.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -107,70 +121,24 @@ impl CallContext {
         *self.rate_hint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long the last reply asked to wait, if it was a 429. A lookup may have seen enough by then
+    /// that it ends well all the same.
+    pub fn told_to_wait(&self, now: Timestamp) -> Option<Duration> {
+        let throttling = self.throttling.lock().unwrap_or_else(PoisonError::into_inner);
+        retry_after(throttling.as_ref()?, now)
+    }
+
+    fn heed(&self, reply: &Response) {
+        if let Some(hint) = RateHint::read(&reply.headers) {
+            *self.rate_hint.lock().unwrap_or_else(PoisonError::into_inner) = Some(hint);
+        }
+        let is_throttled = reply.status == StatusCode::TOO_MANY_REQUESTS;
+        *self.throttling.lock().unwrap_or_else(PoisonError::into_inner) =
+            is_throttled.then(|| reply.headers.clone());
+    }
+
     fn record(&self, exchange: Exchange) {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
-    }
-}
-
-/// A request to a provider.
-pub struct Request {
-    /// The method.
-    pub method: Method,
-    /// The full address.
-    pub url: Url,
-    /// Headers; may hold credentials, so they are never printed.
-    pub headers: HeaderMap,
-    /// The exact bytes to send; empty means no body.
-    pub body: Bytes,
-    /// The longest reply to read.
-    pub body_cap: usize,
-    /// Whether the exchange belongs into the attempt's record; false for token requests, whose
-    /// bodies are secrets.
-    pub recorded: bool,
-}
-
-impl Request {
-    /// A request without headers and body.
-    pub fn new(method: Method, url: Url) -> Self {
-        Self {
-            method,
-            url,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            body_cap: BODY_CAP,
-            recorded: true,
-        }
-    }
-
-    /// With a JSON body, exactly these bytes.
-    pub fn json(mut self, body: impl Into<Bytes>) -> Self {
-        let json = header::HeaderValue::from_static("application/json");
-        self.headers.insert(header::CONTENT_TYPE, json);
-        self.body = body.into();
-        self
-    }
-
-    /// With a header whose value is a credential.
-    ///
-    /// # Errors
-    /// If the value cannot be a header's; the message does not show it.
-    pub fn credential(mut self, name: &'static str, value: &str) -> Result<Self, ProviderError> {
-        let mut value = header::HeaderValue::from_str(value).map_err(|_| {
-            ProviderError::new(
-                Outcome::NotSent,
-                format!("the credential for {name} holds characters that no header may hold"),
-            )
-            .caused_by(Cause::Credentials)
-        })?;
-        value.set_sensitive(true);
-        self.headers.insert(header::HeaderName::from_static(name), value);
-        Ok(self)
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url.path())
     }
 }
 
@@ -246,7 +214,8 @@ impl HttpClient {
     /// Makes one request, when the context's pace admits it, and reads the reply to its end.
     ///
     /// # Errors
-    /// [`Outcome::Throttled`] if its turn did not come in time, [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
+    /// [`Outcome::Throttled`] if its turn did not come in time to be answered,
+    /// [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
     /// have been: then also for a reply that could not be read to its end, or was too long.
     pub async fn send(
         &self,
@@ -256,14 +225,19 @@ impl HttpClient {
         if context.offline {
             return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
         }
-        if tokio::time::timeout_at(context.deadline, context.pace.turn()).await.is_err() {
-            let why = "not sent: its turn within the rate limit did not come in time";
+        if tokio::time::timeout_at(context.turn_by, context.pace.turn()).await.is_err() {
+            let target = request.target();
+            let path = target.split('?').next().unwrap_or_default();
+            let why = format!(
+                "{path}: not sent, because the provider's rate budget (limits.requests_per_second) \
+                 left it no turn early enough within limits.timeout; try again later, or raise either"
+            );
             return Err(ProviderError::new(Outcome::Throttled, why));
         }
         let phase = if request.body.is_empty() { LEFT } else { WAITING };
         let phase = Arc::new(AtomicU8::new(phase));
         let mut exchange = Exchange {
-            target: target(&request),
+            target: request.target(),
             request: text(&request.body),
             ..Exchange::default()
         };
@@ -273,8 +247,8 @@ impl HttpClient {
             Ok(result) => result,
             Err(_) => Err(Failure { connecting: false, text: "no answer in time".into() }),
         };
-        if let Some(hint) = result.as_ref().ok().and_then(|reply| RateHint::read(&reply.headers)) {
-            *context.rate_hint.lock().unwrap_or_else(PoisonError::into_inner) = Some(hint);
+        if let Ok(reply) = &result {
+            context.heed(reply);
         }
         let result = result.map_err(|failure| {
             // A body that was never asked for means that no byte was written: the connection asks
@@ -371,15 +345,6 @@ impl Exchange {
     }
 }
 
-fn target(request: &Request) -> String {
-    let mut target = format!("{} {}", request.method, request.url.path());
-    if let Some(query) = request.url.query() {
-        target.push('?');
-        target.push_str(query);
-    }
-    target
-}
-
 fn text(body: &Bytes) -> Option<String> {
     (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned())
 }
@@ -398,10 +363,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
     };
+    use url::Url;
 
     use super::*;
 
@@ -429,6 +396,16 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn only_a_429_tells_to_wait() {
+        for (status, told) in [("429 Too Many", Some(SECOND * 7)), ("503 Busy", None)] {
+            let reply = format!("HTTP/1.1 {status}\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n");
+            let url = peer(|stream| async move { answer(stream, &reply).await }).await;
+            let (_, context) = post(url, SECOND * 60, 9).await;
+            assert_eq!(context.told_to_wait(Timestamp::UNIX_EPOCH), told, "{status}");
+        }
+    }
 
     #[tokio::test]
     async fn a_refused_connection_means_that_nothing_was_sent() {
@@ -532,8 +509,24 @@ mod tests {
     async fn a_request_whose_turn_does_not_come_in_time_is_not_sent() {
         let (send, permits) = in_turn(SECOND / 2, 1).await;
         send().await.unwrap();
-        assert_eq!(send().await.unwrap_err().outcome, Outcome::Throttled);
+        let error = send().await.unwrap_err();
+        assert!(error.outcome == Outcome::Throttled && error.is_of_own_budget());
+        assert!(error.message.contains("POST /: not sent"), "{error}");
+        assert!(error.message.contains("limits.requests_per_second"), "{error}");
         assert_eq!(permits.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_leaves_no_time_for_the_answer_is_not_waited_for() {
+        let (send, permits) = in_turn(SECOND * 2, 2).await;
+        send().await.unwrap();
+        let late = async {
+            tokio::time::sleep(SECOND * 19 / 10).await;
+            permits.add_permits(1);
+        };
+        let (sent, ()) = tokio::join!(send(), late);
+        assert_eq!(sent.unwrap_err().outcome, Outcome::Throttled);
+        assert_eq!(permits.available_permits(), 1);
     }
 
     #[test]

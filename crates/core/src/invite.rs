@@ -163,8 +163,8 @@ impl Status {
 
     /// Whether an invite in this status, known by `from`, may become `to` because `by` says so.
     ///
-    /// - The engine (`Gateway`) moves an invite along its path, and puts a failed one back in the
-    ///   queue when a person asks.
+    /// - The engine (`Gateway`) moves an invite along its path, puts a failed one back in the queue
+    ///   when a person asks, and one of several whose call was refused after it waited for approval.
     /// - A provider's word (`Provider`, or `Inferred` from it) settles what is not final. The one
     ///   final status it may still change is an `expired` that was read off the clock alone, which
     ///   may turn out `accepted`.
@@ -179,6 +179,7 @@ impl Status {
                 Queued => matches!(to, Sending | Failed | Revoked),
                 Sending => matches!(to, Queued | Unknown | Failed),
                 Unknown => matches!(to, Queued | Sending | Failed),
+                AwaitingApproval => matches!(to, Queued | Failed),
                 Failed => to == Queued,
                 _ => false,
             },
@@ -231,7 +232,13 @@ mod tests {
         ) {
             if from.can_become(known_by, Status::Queued, by) {
                 let engine = by == StatusSource::Gateway
-                    && matches!(from, Status::Sending | Status::Unknown | Status::Failed);
+                    && matches!(
+                        from,
+                        Status::Sending
+                            | Status::Unknown
+                            | Status::AwaitingApproval
+                            | Status::Failed
+                    );
                 let person = by == StatusSource::Caller && from == Status::Unknown;
                 prop_assert!(engine || person);
             }

@@ -16,6 +16,7 @@ pub mod random;
 pub mod sabotage;
 pub mod schema;
 pub mod secret;
+pub mod text;
 
 pub use address::Address;
 pub use call::{

@@ -7,7 +7,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,6 +15,8 @@ use std::{
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+
+use crate::Fault;
 
 /// Where a secret is to be found.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -84,9 +86,14 @@ impl SecretRefs {
     }
 }
 
+/// Whether a value can be used at all, else what is wrong with it, as the end of a sentence such as
+/// "the key is zero"; the text shows nothing of the value.
+pub type Check = fn(&str) -> Result<(), String>;
+
 /// A secret that is in use: its present value, and how it fared.
 pub struct Secret {
     reference: String,
+    check: OnceLock<Check>,
     value: RwLock<(u64, Arc<SecretString>)>,
     used: AtomicU64,
     refused: AtomicU64,
@@ -97,6 +104,7 @@ impl Secret {
     pub fn new(reference: &SecretRef, value: SecretString) -> Self {
         Self {
             reference: reference.to_string(),
+            check: OnceLock::new(),
             value: RwLock::new((0, Arc::new(value))),
             used: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -108,7 +116,16 @@ impl Secret {
         self.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the value; true if it is another one.
+    /// Whether its provider could use this value ([`Credential::checked`]).
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, value: &SecretString) -> Result<(), String> {
+        self.check.get().map_or(Ok(()), |check| check(value.expose_secret()))
+    }
+
+    /// Replaces the value; true if it is another one. Whether it can be used is for the caller to
+    /// [`check`](Self::check) first.
     pub fn replace(&self, value: SecretString) -> bool {
         let mut held = self.value.write().unwrap_or_else(PoisonError::into_inner);
         if held.1.expose_secret() == value.expose_secret() {
@@ -156,6 +173,24 @@ impl Credential {
         Self(secrets.into())
     }
 
+    /// Holds each secret to `check`, now and whenever it is rotated.
+    ///
+    /// # Errors
+    /// A fault for each that cannot be used, at `pointer`, or at its place below that where there are
+    /// two.
+    pub fn checked(self, pointer: &str, check: Check) -> Result<Self, Vec<Fault>> {
+        let several = self.0.len() > 1;
+        let fault = |(place, secret): (usize, &Arc<Secret>)| {
+            // The same check whichever revision of the document it is built for.
+            let check = secret.check.get_or_init(|| check);
+            let why = check(secret.current().1.expose_secret()).err()?;
+            let at = if several { format!("{pointer}/{place}") } else { pointer.to_owned() };
+            Some(Fault::new(at, "invalid", why))
+        };
+        let faults: Vec<Fault> = self.0.iter().enumerate().filter_map(fault).collect();
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
+    }
+
     /// The secrets in the order in which to try them.
     pub fn secrets(&self) -> &[Arc<Secret>] {
         &self.0
@@ -190,5 +225,28 @@ mod tests {
         assert!(secret.replace(SecretString::from("b")));
         let (version, value) = secret.current();
         assert_eq!((version, value.expose_secret()), (1, "b"));
+    }
+
+    #[test]
+    fn a_checked_credential_names_each_value_that_cannot_be_used_and_judges_later_ones() {
+        let check: Check = |value| match value {
+            "bad" => Err("the key is bad".into()),
+            _ => Ok(()),
+        };
+        let secret = |value: &str| {
+            let reference = SecretRef::Literal(value.into());
+            Arc::new(Secret::new(&reference, SecretString::from(value)))
+        };
+        let pointers = |values: &[&str]| {
+            let secrets = values.iter().map(|value| secret(value)).collect();
+            let faults = Credential::new(secrets).checked("/key", check).unwrap_err();
+            faults.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(pointers(&["bad"]), ["/key"]);
+        assert_eq!(pointers(&["good", "bad"]), ["/key/1"]);
+        let good = secret("good");
+        assert_eq!(good.check(&SecretString::from("bad")), Ok(()));
+        Credential::new(vec![good.clone()]).checked("/key", check).unwrap();
+        assert_eq!(good.check(&SecretString::from("bad")), Err("the key is bad".into()));
     }
 }

@@ -182,7 +182,11 @@ impl Authenticator {
         let Form::ClientCredentials { endpoint, held } = &self.form else {
             return Err(no_secret(task));
         };
-        let mut held = held.lock().await;
+        // Whoever holds it may be waiting for a token endpoint that does not answer.
+        let mut held = context.within(held.lock()).await.ok_or_else(|| {
+            let why = "no token was issued: the token endpoint did not answer in time";
+            task.failed(Outcome::NotSent, why).caused_by(Cause::Transport)
+        })?;
         let first = only.unwrap_or_else(|| self.first());
         if let Some(token) = held.as_ref()
             && token.secret == first
@@ -295,6 +299,33 @@ fn bare_token(text: &str) -> &str {
     strip_word(value, "bearer ").unwrap_or(value).trim()
 }
 
+/// Whether a secret holds a bearer token, by the form that RFC 6750 gives tokens.
+///
+/// # Errors
+/// If not; the text does not show it.
+pub fn check_bearer_token(text: &str) -> Result<(), String> {
+    let token = bare_token(text).trim_end_matches('=');
+    let may_stand = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    if !token.is_empty() && token.chars().all(may_stand) {
+        return Ok(());
+    }
+    let why = "the secret is no bearer token: expected the token alone, or curl's header line \
+               `Authorization: Bearer …`";
+    Err(why.to_owned())
+}
+
+/// Whether a secret can be a client secret, which goes in a form.
+///
+/// # Errors
+/// If not; the text does not show it.
+pub fn check_client_secret(text: &str) -> Result<(), String> {
+    let text = text.trim();
+    if !text.is_empty() && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err("the secret is no client secret: it is blank, or holds a control character".to_owned())
+}
+
 fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let (head, tail) = text.split_at_checked(word.len())?;
     head.eq_ignore_ascii_case(word).then_some(tail)
@@ -339,6 +370,25 @@ mod tests {
             assert_eq!(bare_token(text), "abc.def", "{text:?}");
         }
         assert_eq!(bare_token(""), "");
+    }
+
+    #[test]
+    fn what_can_be_no_token_or_client_secret_is_told_without_showing_it() {
+        for token in ["a", "eyJh.e30.s-i_g~+/==", "Authorization: Bearer abc.def\n"] {
+            assert_eq!(check_bearer_token(token), Ok(()), "{token}");
+        }
+        let passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1\n";
+        for other in ["", " \n", "==", "s3cret token", "s3cret\0PATH=/bin", passwd] {
+            let why = check_bearer_token(other).unwrap_err();
+            assert!(!why.contains("s3cret") && !why.contains("root"), "{why}");
+        }
+        for secret in ["s", "a b&c=ä", " s\n"] {
+            assert_eq!(check_client_secret(secret), Ok(()), "{secret}");
+        }
+        for other in ["", " \n", "s3cret\nline", "s3cret\0"] {
+            let why = check_client_secret(other).unwrap_err();
+            assert!(!why.contains("s3cret"), "{why}");
+        }
     }
 
     #[test]
@@ -543,6 +593,28 @@ mod tests {
         let hurried = CallContext::new(Duration::from_millis(100));
         let error = bench.provider.probe(&hurried).await.unwrap_err();
         assert_eq!(error.outcome, Outcome::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_another_ones_token_no_longer_than_its_own_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", silent.local_addr().unwrap());
+        let bench = bench(&base_url, json!({"client_id": "app", "client_secret": "s"}), &["a"]);
+        let patient = context();
+        let asking = bench.provider.probe(&patient);
+        let hurried = async {
+            // The other one holds the lock once its token request has arrived.
+            let _connection = silent.accept().await.unwrap();
+            let hurried = CallContext::new(Duration::from_millis(100));
+            bench.provider.probe(&hurried).await.unwrap_err()
+        };
+        tokio::select! {
+            _ = asking => panic!("the token endpoint does not answer"),
+            error = hurried => {
+                assert_eq!((error.outcome, error.cause), (Outcome::NotSent, Cause::Transport));
+                assert!(error.message.contains("token"), "{error}");
+            }
+        }
     }
 
     #[tokio::test]

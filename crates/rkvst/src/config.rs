@@ -5,12 +5,15 @@
 use invite_core::{
     Fault, InviteId, NewInvite, Recipient,
     schema::Schema,
-    secret::{Credential, SecretRefs},
+    secret::{Check, Credential, SecretRefs},
+    text::{check_id, check_text},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
+
+use crate::auth::{check_bearer_token, check_client_secret};
 
 /// The longest address, in characters (`v1CreateInviteRequest` of the Invites API's swagger).
 const MAX_EMAIL: usize = 128;
@@ -120,9 +123,11 @@ impl Config {
         let mut faults = schema.check(settings);
         faults.extend(check_form(settings));
         faults.extend(check_message(settings));
+        faults.extend(check_client_id(settings));
         let base_url = kept(&mut faults, read_base_url(settings)).flatten();
         let path = kept(&mut faults, read_path(settings));
-        let credential = kept(&mut faults, read_credential(settings, resolve_secret)).flatten();
+        let credential = read_credential(settings, resolve_secret);
+        let credential = credential.map_err(|found| faults.extend(found)).ok().flatten();
         let parsed = Settings::deserialize(settings);
         match (parsed, base_url, path, credential) {
             (Ok(parsed), Some(base_url), Some(path), Some(credential)) if faults.is_empty() => {
@@ -202,6 +207,9 @@ fn check_message(settings: &Value) -> Option<Fault> {
     if !message.is_empty() && message.trim().is_empty() {
         return Some(Fault::new("/message", "invalid", "`message` must not be blank"));
     }
+    if let Err((code @ "invalid", why)) = check_text(message, MAX_MESSAGE, true) {
+        return Some(Fault::new("/message", code, format!("`message` {why}")));
+    }
     let length = message.chars().count();
     let referenced = settings.get("message_reference")?.as_bool()?;
     let limit = MAX_MESSAGE - REFERENCE_LENGTH;
@@ -209,6 +217,13 @@ fn check_message(settings: &Value) -> Option<Fault> {
         let detail = format!("with `message_reference` a message has at most {limit} characters");
         Fault::new("/message", "too-long", detail)
     })
+}
+
+/// The schema asks for a client id that is not empty.
+fn check_client_id(settings: &Value) -> Option<Fault> {
+    let client_id = settings.get("client_id")?.as_str().filter(|text| !text.is_empty())?;
+    let (code, why) = check_id(client_id).err()?;
+    Some(Fault::new("/client_id", code, format!("`client_id` {why}")))
 }
 
 /// None where the schema's faults already say what is wrong.
@@ -249,14 +264,15 @@ fn read_path(settings: &Value) -> Result<String, Fault> {
 fn read_credential(
     settings: &Value,
     resolve_secret: &dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
-) -> Result<Option<Credential>, Fault> {
-    for key in ["bearer_token", "client_secret"] {
+) -> Result<Option<Credential>, Vec<Fault>> {
+    let forms: [(&str, Check); 2] =
+        [("bearer_token", check_bearer_token), ("client_secret", check_client_secret)];
+    for (key, check) in forms {
         let Some(value) = settings.get(key) else { continue };
         let Ok(references) = SecretRefs::deserialize(value) else { continue };
-        return match resolve_secret(&references) {
-            Ok(credential) => Ok(Some(credential)),
-            Err(fault) => Err(fault.under(&format!("/{key}"))),
-        };
+        let at = format!("/{key}");
+        let credential = resolve_secret(&references).map_err(|fault| vec![fault.under(&at)])?;
+        return credential.checked(&at, check).map(Some);
     }
     Ok(None)
 }
@@ -375,6 +391,49 @@ mod tests {
             });
             assert_eq!(check(settings).unwrap_err(), [fault("/message", code)]);
         }
+    }
+
+    #[test]
+    fn a_configured_message_and_client_id_obey_the_rules_for_an_invites_texts() {
+        let with = |name: &str, value: &str| {
+            let mut settings = json!({
+                "base_url": "https://app.rkvst.io", "client_id": "app", "client_secret": {"env": "X"},
+            });
+            settings[name] = json!(value);
+            check(settings).map(|_| ())
+        };
+        assert_eq!(with("message", "Hello\nAda"), Ok(()));
+        for message in ["a\0b", "a\u{7}\n"] {
+            assert_eq!(with("message", message).unwrap_err(), [fault("/message", "invalid")]);
+        }
+        assert_eq!(with("client_id", "app 1"), Ok(()));
+        for id in ["a\nb", "../a", "a?b", "a#b", "."] {
+            assert_eq!(with("client_id", id).unwrap_err(), [fault("/client_id", "invalid")]);
+        }
+        let long = with("client_id", &"x".repeat(256)).unwrap_err();
+        assert_eq!(long, [fault("/client_id", "too-long")]);
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_sent_is_a_fault_where_it_is_configured() {
+        let found = |settings: Value, values: &'static [&'static str]| {
+            let resolve = |_: &SecretRefs| {
+                let secret = |v: &&str| {
+                    let reference = invite_core::secret::SecretRef::Literal((*v).into());
+                    Arc::new(Secret::new(&reference, (*v).into()))
+                };
+                Ok(Credential::new(values.iter().map(secret).collect()))
+            };
+            let found = Config::check(&Schema::of::<Settings>(), &settings, &resolve).unwrap_err();
+            found.into_iter().map(|f| (f.pointer, f.code)).collect::<Vec<_>>()
+        };
+        let base_url = "https://app.rkvst.io";
+        let token = json!({"base_url": base_url, "bearer_token": [{"env": "A"}, {"env": "B"}]});
+        assert_eq!(found(token, &["good", "b ad"]), [fault("/bearer_token/1", "invalid")]);
+        let client = json!({
+            "base_url": base_url, "client_id": "app", "client_secret": {"env": "X"},
+        });
+        assert_eq!(found(client, &["b\nad"]), [fault("/client_secret", "invalid")]);
     }
 
     #[test]

@@ -25,6 +25,13 @@ use crate::{
 /// Beyond this age an invite may have been accepted, and the membership ended, unseen.
 const ABSENCE_SHOWS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
+/// Failed requests in a row after which a lookup ends with what it has.
+const PATIENCE: u32 = 3;
+
+/// Why nothing is told of a call that was made in another tenancy.
+const OTHER_TENANCY: &str =
+    "today's credential belongs to another tenancy than the one that the call was made in";
+
 /// A lookup under way at one tenancy.
 pub struct InviteLookup {
     client: Arc<Client>,
@@ -41,8 +48,11 @@ pub struct InviteLookup {
     found: BTreeMap<String, Found>,
     /// Which of the addresses are members'.
     members: HashSet<Address>,
-    all_invites_seen: bool,
-    all_members_seen: bool,
+    /// Why not all invites, not all to one of the addresses, or not all members were seen.
+    invites_gap: Option<String>,
+    address_gaps: BTreeMap<Address, String>,
+    members_gap: Option<String>,
+    failures: u32,
 }
 
 /// An invite to one of the addresses, and the tenancy that it was found in, if the token shows it.
@@ -80,8 +90,10 @@ impl InviteLookup {
             addresses,
             found: BTreeMap::new(),
             members: HashSet::new(),
-            all_invites_seen: true,
-            all_members_seen: true,
+            invites_gap: None,
+            address_gaps: BTreeMap::new(),
+            members_gap: None,
+            failures: 0,
         }
     }
 
@@ -94,7 +106,9 @@ impl InviteLookup {
         let listed =
             self.client.list_invites(context, email, self.position.as_ref(), &people).await?;
         self.bar(listed.account.as_deref());
-        self.all_invites_seen &= !listed.what.unreadable;
+        if listed.what.unreadable {
+            note(&mut self.invites_gap, "an entry of the invite list cannot be read");
+        }
         for invite in listed.what.invites {
             let address = invite.email.as_deref().and_then(canonical);
             if let Some(address) = address.filter(|address| self.addresses.contains_key(address)) {
@@ -102,24 +116,26 @@ impl InviteLookup {
                 self.found.insert(invite.identity.clone(), Found { address, invite, account });
             }
         }
-        self.all_invites_seen &= self.turn(listed.what.next);
+        if !self.turn(listed.what.next) {
+            note(&mut self.invites_gap, "the pages of the invite list run in a circle");
+        }
         Ok(())
     }
 
-    /// Members who cannot be read leave absence open; what was seen of invites still counts.
-    async fn read_members(&mut self, context: &CallContext) {
+    async fn read_members(&mut self, context: &CallContext) -> Result<(), ProviderError> {
         let people = people(&self.doubts);
-        let listed = self.client.list_members(context, self.position.as_ref(), None, &people).await;
-        let Ok(listed) = listed else {
-            self.all_members_seen = false;
-            self.stage = Stage::Done;
-            return;
-        };
+        let listed =
+            self.client.list_members(context, self.position.as_ref(), None, &people).await?;
         self.bar(listed.account.as_deref());
-        self.all_members_seen &= !listed.what.unreadable;
+        if listed.what.unreadable {
+            note(&mut self.members_gap, "an entry of the members list cannot be read");
+        }
         let addresses = listed.what.emails.iter().filter_map(|email| canonical(email));
         self.members.extend(addresses.filter(|address| self.addresses.contains_key(address)));
-        self.all_members_seen &= self.turn(listed.what.next);
+        if !self.turn(listed.what.next) {
+            note(&mut self.members_gap, "the pages of the members list run in a circle");
+        }
+        Ok(())
     }
 
     /// Sets aside the doubts whose calls were made in another tenancy than `account`.
@@ -134,16 +150,60 @@ impl InviteLookup {
     fn turn(&mut self, next: Option<String>) -> bool {
         let ends = next.is_none();
         self.position = next.and_then(|token| Position::after(self.position.as_ref(), token));
-        if self.position.is_none() {
-            self.stage = match self.stage {
-                Stage::InvitesTo(i) if i + 1 < self.addresses.len() => Stage::InvitesTo(i + 1),
-                Stage::InvitesTo(_) => Stage::AllInvites,
-                Stage::AllInvites => Stage::Members,
-                Stage::Members | Stage::Done => Stage::Done,
-            };
-            return ends;
+        if self.position.is_some() {
+            return true;
         }
-        true
+        self.begin_next();
+        ends
+    }
+
+    /// Goes on to the next list.
+    fn begin_next(&mut self) {
+        self.position = None;
+        self.stage = match self.stage {
+            Stage::InvitesTo(i) if i + 1 < self.addresses.len() => Stage::InvitesTo(i + 1),
+            Stage::InvitesTo(_) => Stage::AllInvites,
+            Stage::AllInvites => Stage::Members,
+            Stage::Members | Stage::Done => Stage::Done,
+        };
+    }
+
+    /// Does without a list that cannot be read: what was seen still counts.
+    ///
+    /// # Errors
+    /// The error, if the lookup ends with it and nothing was seen that it could tell.
+    fn skip(&mut self, error: ProviderError) -> Result<(), ProviderError> {
+        self.failures += 1;
+        let is_told_to_stop = error.cause == Cause::Credentials
+            || error.outcome == Outcome::Throttled
+            || self.failures == PATIENCE;
+        match self.stage {
+            Stage::InvitesTo(place) if !is_told_to_stop => {
+                let gap = format!("the invites to the address cannot be listed: {error}");
+                if let Some(address) = self.addresses.keys().nth(place) {
+                    self.address_gaps.insert(address.clone(), gap);
+                }
+                self.begin_next();
+                return Ok(());
+            }
+            Stage::Members => {
+                let why = format!(
+                    "the members list, where an accepted invite shows, cannot be read: {error}"
+                );
+                note(&mut self.members_gap, &why);
+                self.stage = Stage::Done;
+                // Many an app registration may not read members; the rest was read all the same.
+                if error.outcome == Outcome::Rejected {
+                    return Ok(());
+                }
+            }
+            _ => {
+                note(&mut self.invites_gap, &format!("the invites cannot be listed: {error}"));
+                self.stage = Stage::Done;
+            }
+        }
+        let is_exact = |sighting: &Sighting| !sighting.exact.is_empty();
+        if self.sightings().iter().flatten().any(is_exact) { Ok(()) } else { Err(error) }
     }
 
     /// Nothing that is still to be read can change what is known.
@@ -164,7 +224,11 @@ impl InviteLookup {
         let now = self.clock.now();
         let of_doubt = |(doubt, barred): (&Doubt, &bool)| {
             let sight = |recipient| match barred {
-                true => Sighting { exact: Vec::new(), near: Vec::new(), complete: false },
+                true => Sighting {
+                    exact: Vec::new(),
+                    near: Vec::new(),
+                    gap: Some(OTHER_TENANCY.to_owned()),
+                },
                 false => self.sighting(doubt, recipient, now),
             };
             doubt.recipients.iter().map(sight).collect()
@@ -183,19 +247,33 @@ impl InviteLookup {
         let (exact, mut near): (Vec<_>, Vec<_>) = found.partition(|found| is_exact(&found.invite));
         let observe = |found: &Found| observe(&found.invite, found.account.as_deref(), now);
         let mut exact: Vec<_> = exact.into_iter().map(observe).collect();
+        let invites_gap = self.invites_gap.as_ref();
+        let invites_gap = invites_gap.or_else(|| self.address_gaps.get(&recipient.address));
         // Without references, the only invite to the address is taken for this one.
-        if let ([], [lone], None, true) = (&exact[..], &near[..], &reference, self.all_invites_seen)
-        {
+        if let ([], [lone], None, None) = (&exact[..], &near[..], &reference, invites_gap) {
             exact.push(Observed { source: StatusSource::Inferred, ..observe(lone) });
             near.clear();
         }
-        let complete = self.stage == Stage::Done
-            && self.all_invites_seen
-            && self.all_members_seen
-            && !self.members.contains(&recipient.address)
-            && now.duration_since(doubt.started_at) < ABSENCE_SHOWS_FOR;
+        let unread = invites_gap.or(self.members_gap.as_ref()).cloned();
+        let gap = unread.or_else(|| self.gap(doubt, recipient, now).map(str::to_owned));
         let near = near.into_iter().map(|found| found.invite.identity.clone()).collect();
-        Sighting { exact, near, complete }
+        Sighting { exact, near, gap }
+    }
+
+    /// Why absence cannot be told of this one, although everything could be read.
+    fn gap(&self, doubt: &Doubt, recipient: &Recipient, now: Timestamp) -> Option<&'static str> {
+        if self.members.contains(&recipient.address) {
+            Some("the address is a member's, so the invite may have been accepted")
+        } else if now.duration_since(doubt.started_at) >= ABSENCE_SHOWS_FOR {
+            Some(
+                "the call is over 24 hours old, so the invite may have been accepted and the \
+                 membership ended since",
+            )
+        } else if self.stage != Stage::Done {
+            Some("what was looked for was found before everything was read")
+        } else {
+            None
+        }
     }
 }
 
@@ -210,14 +288,18 @@ impl Reconciliation for InviteLookup {
             let why = "they went to another base URL or tenancy than is configured now";
             return Err(task.failed(Outcome::Rejected, why).caused_by(Cause::NotFound));
         }
-        match self.stage {
+        let read = match self.stage {
             Stage::InvitesTo(i) => {
                 let email = self.addresses.values().nth(i).cloned();
-                self.read_invites(context, email.as_deref()).await?;
+                self.read_invites(context, email.as_deref()).await
             }
-            Stage::AllInvites => self.read_invites(context, None).await?,
+            Stage::AllInvites => self.read_invites(context, None).await,
             Stage::Members => self.read_members(context).await,
-            Stage::Done => {}
+            Stage::Done => Ok(()),
+        };
+        match read {
+            Ok(()) => self.failures = 0,
+            Err(error) => self.skip(error)?,
         }
         let ends = self.stage == Stage::Done || self.is_settled();
         Ok(ends.then(|| self.sightings()))
@@ -281,6 +363,11 @@ async fn is_member(
             return Err(client.task("listing members", &people).endless());
         }
     }
+}
+
+/// What kept something from being seen first stays the reason.
+fn note(gap: &mut Option<String>, why: &str) {
+    gap.get_or_insert_with(|| why.to_owned());
 }
 
 fn people(doubts: &[Doubt]) -> Vec<&Invitee> {
@@ -369,7 +456,7 @@ mod tests {
             (vec!["invites/1"], &["invites/2".into()][..])
         );
         assert_eq!(seen.exact[0].source, StatusSource::Provider);
-        assert!(seen.complete);
+        assert!(seen.gap.is_none());
     }
 
     #[tokio::test]
@@ -395,7 +482,7 @@ mod tests {
     async fn nobody_anywhere_is_absence() {
         let peer =
             service(vec![invite("3", "grace@example.org", "Hi")], &["eve@example.org"]).await;
-        let expected = Sighting { exact: Vec::new(), near: Vec::new(), complete: true };
+        let expected = Sighting { exact: Vec::new(), near: Vec::new(), gap: None };
         assert_eq!(sight(&with_token(&peer)).await, expected);
     }
 
@@ -414,7 +501,8 @@ mod tests {
     #[tokio::test]
     async fn a_member_or_a_refusal_to_show_members_leaves_absence_open() {
         let peer = service(Vec::new(), &["ADA@example.org"]).await;
-        assert!(!sight(&with_token(&peer)).await.complete);
+        let gap = sight(&with_token(&peer)).await.gap.unwrap();
+        assert!(gap.contains("a member's"), "{gap}");
         for status in [403, 500] {
             let peer = Peer::start(move |asked| match asked.is(&format!("GET {MEMBERS}")) {
                 true => (status, String::new()),
@@ -422,8 +510,60 @@ mod tests {
             })
             .await;
             let seen = sight(&with_token(&peer)).await;
-            assert_eq!((refs(&seen.exact), seen.complete), (vec!["invites/1"], false));
+            assert_eq!(refs(&seen.exact), ["invites/1"]);
+            let gap = seen.gap.unwrap();
+            assert!(gap.starts_with("the members list, "), "{gap}");
+            assert!(gap.contains(&status.to_string()), "{gap}");
         }
+    }
+
+    /// Two calls, to Ada, whose invite is listed, and to Grace; `fails` says which requests do.
+    async fn look_for_two(
+        fails: fn(&Asked) -> Option<u16>,
+    ) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Vec<String>) {
+        let peer = Peer::start(move |asked| match fails(asked) {
+            Some(status) => (status, String::new()),
+            None => answer(asked, &[invite("1", EMAIL, "Hi")], &[]),
+        });
+        let peer = peer.await;
+        let bench = with_token(&peer);
+        let to_ada = recipient(&bench, Some("Hi"));
+        let mut to_grace = to_ada.clone();
+        to_grace.invitee.email = "grace@example.org".into();
+        to_grace.address = to_grace.invitee.email.parse().unwrap();
+        let doubts = vec![doubt(&bench, &to_ada).await, doubt(&bench, &to_grace).await];
+        let seen = look_up(&bench, doubts).await.map(|(seen, _)| seen);
+        (seen, peer.asked().into_iter().map(|asked| asked.line).collect())
+    }
+
+    #[tokio::test]
+    async fn one_address_that_cannot_be_listed_costs_its_own_answer_only() {
+        let (seen, asked) =
+            look_for_two(|asked| asked.line.contains("email=Ada").then_some(400)).await;
+        let seen = seen.unwrap();
+        assert_eq!((refs(&seen[0][0].exact), asked.len()), (vec!["invites/1"], 4));
+        assert!(seen[0][0].gap.as_deref().unwrap().contains("HTTP 400"), "{:?}", seen[0][0].gap);
+        assert_eq!(seen[1][0], Sighting { exact: Vec::new(), near: Vec::new(), gap: None });
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_cannot_go_on_keeps_what_it_saw() {
+        let stops: [fn(&Asked) -> Option<u16>; 3] = [
+            |asked| asked.line.contains("email=grace").then_some(429),
+            |asked| asked.line.contains("email=grace").then_some(403),
+            |asked| asked.line.ends_with("/invites?page_size=100").then_some(500),
+        ];
+        for fails in stops {
+            let (seen, asked) = look_for_two(fails).await;
+            let seen = seen.unwrap();
+            assert_eq!(refs(&seen[0][0].exact), ["invites/1"], "{asked:?}");
+            let gap = seen[1][0].gap.as_deref().unwrap();
+            assert!(gap.starts_with("the invites cannot be listed: "), "{gap}");
+            assert!(asked.len() <= 3, "it asked on: {asked:?}");
+        }
+        let (nothing, _) =
+            look_for_two(|asked| asked.line.contains("email=Ada").then_some(429)).await;
+        assert_eq!(nothing.unwrap_err().outcome, Outcome::Throttled);
     }
 
     #[tokio::test]
@@ -434,7 +574,7 @@ mod tests {
             let mut doubt = doubt(&bench, &recipient(&bench, None)).await;
             doubt.started_at -= Duration::from_secs(age);
             let (seen, _) = look_up(&bench, vec![doubt]).await.unwrap();
-            assert_eq!(seen[0][0].complete, complete, "{age}");
+            assert_eq!(seen[0][0].gap.is_none(), complete, "{age}");
         }
     }
 
@@ -448,9 +588,9 @@ mod tests {
         };
         let seen = sight(&with_token(&Peer::start(circle).await)).await;
         // With a part of the list unseen, a lone invite to the address may not be the only one.
-        assert_eq!((seen.exact.len(), seen.near.len(), seen.complete), (0, 1, false));
+        assert_eq!((seen.exact.len(), seen.near.len(), seen.gap.is_none()), (0, 1, false));
         let odd = vec![json!({"identity": "invites/9"})];
-        assert!(!sight(&with_token(&service(odd, &[]).await)).await.complete);
+        assert!(sight(&with_token(&service(odd, &[]).await)).await.gap.is_some());
         let no_list = Peer::start(|_| (200, "{}".into())).await;
         let bench = with_token(&no_list);
         let doubt = doubt(&bench, &recipient(&bench, None)).await;
@@ -471,7 +611,7 @@ mod tests {
         })
         .await;
         let seen = sight(&with_token(&peer)).await;
-        assert_eq!((refs(&seen.exact), seen.complete), (vec!["invites/1"], true));
+        assert_eq!((refs(&seen.exact), seen.gap.is_none()), (vec!["invites/1"], true));
         assert_eq!(peer.count(&format!("GET {INVITES}?page_size=100&page_token=2")), 2);
     }
 
@@ -488,7 +628,7 @@ mod tests {
         assert_eq!((refs(&seen[0][0].exact), steps), (vec!["invites/1"], 1));
         // Another call to the same person, with a reference of its own.
         let seen = sight(&bench).await;
-        assert_eq!((seen.exact.len(), seen.near.len(), seen.complete), (0, 2, true));
+        assert_eq!((seen.exact.len(), seen.near.len(), seen.gap.is_none()), (0, 2, true));
         // A lone invite without the reference is somebody else's.
         let lone = service(vec![invite("2", EMAIL, "Hi")], &[]).await;
         let settings = json!({"bearer_token": "t", "message_reference": true});
@@ -508,8 +648,9 @@ mod tests {
         let mut opaque = ours.clone();
         opaque.call.account = None;
         let (seen, _) = look_up(&bench, vec![ours.clone(), theirs, opaque]).await.unwrap();
-        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), complete: false };
-        assert_eq!((refs(&seen[0][0].exact), seen[0][0].complete), (vec!["invites/1"], true));
+        let gap = Some(OTHER_TENANCY.to_owned());
+        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap };
+        assert_eq!((refs(&seen[0][0].exact), seen[0][0].gap.is_none()), (vec!["invites/1"], true));
         assert_eq!(seen[0][0].exact[0].data["jit_tenant_id"], "tenant/1");
         assert_eq!(seen[1][0], nothing);
         assert_eq!(refs(&seen[2][0].exact), ["invites/1"]);

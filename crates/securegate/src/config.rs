@@ -2,7 +2,7 @@
 //! `options.securegate`. Whether `base_url` may be reached at all is the configuration crate's to
 //! judge.
 
-use invite_core::{Fault, schema::Schema, secret::SecretRefs};
+use invite_core::{Fault, schema::Schema, secret::SecretRefs, text::check_id};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -213,14 +213,8 @@ fn decode<T: DeserializeOwned>(schema: &Schema, value: &Value) -> Result<T, Vec<
 
 /// An event id becomes a step of a path: what cannot be one would name another place.
 fn check_event_id(event_id: &str) -> Option<Fault> {
-    let detail = if event_id.trim().is_empty() {
-        "is empty"
-    } else if matches!(event_id, "." | "..") || event_id.chars().any(char::is_control) {
-        "is no event id: it cannot stand in a path"
-    } else {
-        return None;
-    };
-    Some(Fault::new("/event_id", "invalid", detail))
+    let (code, detail) = check_id(event_id).err()?;
+    Some(Fault::new("/event_id", code, detail))
 }
 
 fn parse_base_url(text: &str) -> Result<Url, &'static str> {
@@ -304,9 +298,14 @@ mod tests {
 
     #[test]
     fn an_event_id_that_would_name_another_place_is_refused() {
-        for event_id in ["", " ", ".", "..", "a\nb"] {
+        for event_id in ["", " ", ".", "..", "a\nb", "../../admin", "a/b?c#d", &"e".repeat(5000)] {
             let faults = options(json!({"event_id": event_id})).unwrap_err();
             assert_eq!(faults[0].pointer, "/event_id", "{event_id:?}");
+            let part = json!({
+                "base_url": "https://api.securegate.ai", "api_key": {"env": "KEY"},
+                "event_id": event_id,
+            });
+            assert_eq!(config(part).unwrap_err()[0].0, "/event_id", "{event_id:?}");
         }
     }
 

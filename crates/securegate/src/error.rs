@@ -17,7 +17,7 @@ use crate::wire::{ErrorBody, Step, ValidationError};
 /// What is being done, where and for whom: what an error has to say, and what it must not.
 #[derive(Debug)]
 pub struct Operation<'a> {
-    /// Such as "creating 3 invites to event event-456".
+    /// Such as "creating invites at event event-456".
     pub doing: String,
     /// The provider's configured name.
     pub provider: &'a str,

@@ -67,8 +67,10 @@ impl EventLookup {
             places.entry(recipient.address.as_str()).or_default().push(place);
         }
         // An entry that shows no address may be to anybody.
-        let complete = invites.iter().all(|invite| invite.email.is_some());
-        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), complete };
+        let is_whole = invites.iter().all(|invite| invite.email.is_some());
+        let gap =
+            (!is_whole).then(|| "the event's list has an invite that shows no address".to_owned());
+        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap };
         self.seen =
             lookup.doubts.iter().map(|d| vec![nothing.clone(); d.recipients.len()]).collect();
         for invite in invites {
@@ -101,7 +103,7 @@ impl EventLookup {
         let found = self.client.find_invite(context, operation, email, event_id).await;
         let sighting = &mut self.seen[place.0][place.1];
         let Some(Reply { body: invite, date }) =
-            found.inspect_err(|_| sighting.complete = false)?
+            found.inspect_err(|error| leave_open(sighting, &unread(error)))?
         else {
             return Ok(());
         };
@@ -112,7 +114,7 @@ impl EventLookup {
             search.note(&invite.observed(), &mut self.seen[place.0][place.1]);
         } else {
             // It answered about something else, so it did not say that there is nothing.
-            sighting.complete = false;
+            leave_open(sighting, "GET /invites answered with another invite than was asked for");
         }
         Ok(())
     }
@@ -140,7 +142,8 @@ impl EventLookup {
         if seen.iter().flatten().all(|sighting| sighting.exact.is_empty()) {
             return Err(error);
         }
-        seen.iter_mut().flatten().for_each(|sighting| sighting.complete = false);
+        let gap = format!("the look-up did not come to its end: {error}");
+        seen.iter_mut().flatten().for_each(|sighting| leave_open(sighting, &gap));
         Ok(seen)
     }
 
@@ -193,6 +196,15 @@ impl Reconciliation for EventLookup {
     }
 }
 
+/// Absence can no longer be told; what kept it from being told first stays the reason.
+fn leave_open(sighting: &mut Sighting, gap: &str) {
+    sighting.gap.get_or_insert_with(|| gap.to_owned());
+}
+
+fn unread(error: &ProviderError) -> String {
+    format!("the invite to the address cannot be asked for: {error}")
+}
+
 fn recipients(lookup: &Lookup) -> impl Iterator<Item = (Place, &Recipient)> {
     lookup.doubts.iter().enumerate().flat_map(|(doubt, d)| {
         d.recipients.iter().enumerate().map(move |(index, r)| ((doubt, index), r))
@@ -205,6 +217,8 @@ struct Search<'a> {
     event_id: &'a str,
     /// When the first attempt began, by Securegate's clock.
     began: Timestamp,
+    /// When this call began, by the same clock.
+    call_began: Timestamp,
 }
 
 impl<'a> Search<'a> {
@@ -212,10 +226,12 @@ impl<'a> Search<'a> {
         let doubt = &lookup.doubts[doubt];
         // Should there be none, what is older than the call is near at most.
         let began = doubt.first_attempts.get(index).copied().unwrap_or(doubt.started_at);
+        let by_its_clock = |at: Timestamp| at.checked_add(clock_difference).unwrap_or(at);
         Self {
             invitee: &doubt.recipients[index].invitee,
             event_id: &lookup.destination.scope,
-            began: began.checked_add(clock_difference).unwrap_or(began),
+            began: by_its_clock(began),
+            call_began: by_its_clock(doubt.started_at),
         }
     }
 
@@ -223,7 +239,7 @@ impl<'a> Search<'a> {
     fn note(&self, observed: &Observed, sighting: &mut Sighting) {
         let Some(id) = &observed.provider_ref else {
             // It exists, but nobody could say of whom it is.
-            sighting.complete = false;
+            leave_open(sighting, "an invite to the same address shows no id");
             return;
         };
         let is_known = sighting.exact.iter().any(|known| known.provider_ref.as_ref() == Some(id))
@@ -251,10 +267,11 @@ impl<'a> Search<'a> {
             && observed.created_at.is_some_and(|at| at >= earliest)
     }
 
-    /// An exact match made since the attempt began can be no earlier Invite's, so that the address
-    /// need not be asked for.
+    /// An exact match made since this call began can be no earlier Invite's, so that the address need
+    /// not be asked for. Between the first attempt and this call there may have been another Invite
+    /// to the same person.
     fn is_settled(&self, sighting: &Sighting) -> bool {
-        sighting.exact.iter().any(|exact| exact.created_at >= Some(self.began))
+        sighting.exact.iter().any(|exact| exact.created_at >= Some(self.call_began))
     }
 }
 
@@ -358,7 +375,7 @@ mod tests {
         let seen = run(&peer, &[&["ada"], &["grace"]]).await.unwrap();
         assert_eq!(ids(&seen[0][0]), ["invite-1"]);
         assert_eq!(ids(&seen[1][0]), ["invite-2"]);
-        assert!(seen.iter().flatten().all(|s| s.complete && s.near.is_empty()));
+        assert!(seen.iter().flatten().all(|s| s.gap.is_none() && s.near.is_empty()));
         assert!(peer.requests()[1].starts_with("GET /events/event-456 "));
     }
 
@@ -366,10 +383,23 @@ mod tests {
     async fn absence_takes_the_list_the_address_and_the_event() {
         let peer = Peer::new(vec![(200, json!([])), nothing(), nothing(), event()]).await;
         let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
-        let absent = Sighting { exact: vec![], near: vec![], complete: true };
+        let absent = Sighting { exact: vec![], near: vec![], gap: None };
         assert_eq!(seen, [[absent.clone(), absent]]);
         let asked = "GET /invites?email=grace%40example.org&event_id=event-456 [k]";
         assert_eq!(peer.requests()[2], asked);
+    }
+
+    #[tokio::test]
+    async fn a_match_from_between_the_first_attempt_and_this_call_may_be_another_invites() {
+        let between = shown("invite-1", "ada@example.org", "ada", EFFECT);
+        let own = (200, shown("invite-2", "ada@example.org", "ada", "2026-11-21T09:59:40Z"));
+        let peer = Peer::new(vec![(200, json!([between])), own, event()]).await;
+        let mut lookup = lookup(&peer, &[&["ada"]]);
+        let doubts = &mut Arc::get_mut(&mut lookup.lookup).unwrap().doubts;
+        // 09:59:30 by the peer's clock; the first attempt, at 09:58, was told to wait.
+        doubts[0].started_at = "2026-11-21T08:59:30Z".parse().unwrap();
+        let seen = finish(&peer, lookup).await.unwrap();
+        assert_eq!(ids(&seen[0][0]), ["invite-1", "invite-2"]);
     }
 
     #[tokio::test]
@@ -416,7 +446,7 @@ mod tests {
         let peer = Peer::new(vec![(200, list), again, event()]).await;
         let seen = run(&peer, &[&["ada"]]).await.unwrap();
         assert_eq!(seen[0][0].near, ["name", "phone", "event", "early", "undated"]);
-        assert!(seen[0][0].exact.is_empty() && seen[0][0].complete);
+        assert!(seen[0][0].exact.is_empty() && seen[0][0].gap.is_none());
     }
 
     #[tokio::test]
@@ -462,7 +492,7 @@ mod tests {
         ] {
             let peer = Peer::new(vec![(200, list), found.clone(), event()]).await;
             let seen = run(&peer, &[&["ada"]]).await.unwrap();
-            assert_eq!((ids(&seen[0][0]).len(), seen[0][0].complete), (0, false), "{found:?}");
+            assert_eq!((ids(&seen[0][0]).len(), seen[0][0].gap.is_none()), (0, false), "{found:?}");
         }
     }
 
@@ -481,7 +511,7 @@ mod tests {
         let replies = [vec![(200, json!([]))], pattern.to_vec(), vec![event()]].concat();
         let peer = Peer::new(replies).await;
         let seen = run(&peer, &[&["a", "b", "c", "d", "e", "f"]]).await.unwrap();
-        let complete: Vec<_> = seen[0].iter().map(|sighting| sighting.complete).collect();
+        let complete: Vec<_> = seen[0].iter().map(|sighting| sighting.gap.is_none()).collect();
         assert_eq!(complete, [false, false, true, false, false, true]);
     }
 
@@ -501,7 +531,7 @@ mod tests {
                 Ok(seen) => {
                     assert!(exact);
                     assert_eq!(ids(&seen[0][0]), ["invite-1"]);
-                    assert!(seen[0].iter().all(|sighting| !sighting.complete));
+                    assert!(seen[0].iter().all(|sighting| sighting.gap.is_some()));
                 }
                 Err(error) => assert!(!exact && error.outcome == Outcome::Throttled),
             }

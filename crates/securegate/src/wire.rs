@@ -347,7 +347,11 @@ pub fn excerpt(
         .flat_map(|(_, invite)| PERSONAL.map(|member| invite[member].as_str()))
         .flatten()
         .collect();
-    let own = sent.get(index).map_or(Value::Null, |invite| json!({ "invites": [invite] }));
+    let own = match request.get("invites") {
+        Some(_) => sent.get(index).map_or(Value::Null, |invite| json!({ "invites": [invite] })),
+        // A request about one invite, which names nobody.
+        None => request.clone(),
+    };
     let reply = reply.map_or(Value::Null, |text| excerpt_reply(text, index, recipient, &others));
     (own, reply)
 }
@@ -358,14 +362,11 @@ fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str])
         // Whatever it is, it may hold other people's data and codes.
         None => "[not JSON]".into(),
         Some(Value::Array(invites)) => {
-            let address = canonical(&recipient.email);
-            let is_own =
-                |invite: &Value| invite["email"].as_str().is_some_and(|e| canonical(e) == address);
-            let Some(mut own) = invites.into_iter().find(is_own) else { return Value::Null };
-            if let Some(code) = own.get_mut("session_code") {
-                *code = "[redacted]".into();
-            }
-            json!([own])
+            own_invite(invites, recipient).map_or(Value::Null, |own| json!([own]))
+        }
+        // The reply to a request about one invite.
+        Some(Value::Object(one)) if one.contains_key("id") || one.contains_key("email") => {
+            own_invite(vec![one.into()], recipient).unwrap_or_default()
         }
         Some(_) => {
             let body = ErrorBody::read(text.as_bytes());
@@ -379,6 +380,17 @@ fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str])
             json!({ "detail": own.collect::<Vec<_>>() })
         }
     }
+}
+
+/// The invite to a recipient, without the code that lets them in.
+fn own_invite(invites: Vec<Value>, recipient: &Invitee) -> Option<Value> {
+    let address = canonical(&recipient.email);
+    let is_own = |invite: &Value| invite["email"].as_str().is_some_and(|e| canonical(e) == address);
+    let mut own = invites.into_iter().find(is_own)?;
+    if let Some(code) = own.get_mut("session_code") {
+        *code = "[redacted]".into();
+    }
+    Some(own)
 }
 
 fn parse(text: &str) -> Option<Value> {
@@ -554,6 +566,23 @@ mod tests {
         assert_eq!(received[0]["session_code"], "[redacted]");
         let both = format!("{sent}{received}");
         assert!(!both.to_lowercase().contains("grace") && !both.contains("ABC123"), "{both}");
+    }
+
+    #[test]
+    fn an_excerpt_of_an_exchange_about_one_invite_shows_it_without_its_session_code() {
+        let (_, ada) = two_people();
+        let reply = shown("invite-1", "ADA@example.org", "Ada", "2023-02-28T12:00:00Z").to_string();
+        let update = json!(InviteStatusUpdate { status: "rejected" }).to_string();
+        let (sent, received) = excerpt(Some(&update), Some(&reply), 0, &ada);
+        assert_eq!(sent, json!({"status": "rejected"}));
+        assert_eq!(
+            (&received["id"], &received["session_code"]),
+            (&json!("invite-1"), &json!("[redacted]"))
+        );
+        assert!(!received.to_string().contains("ABC123"));
+        // What an id leads to may be another person's.
+        let (_, grace) = excerpt(None, Some(&reply.replace("ADA", "grace")), 0, &ada);
+        assert_eq!(grace, Value::Null);
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub fn observe(
         STATUS_FAILED => return Err(task.ended(word, activity.failure.as_ref())),
         STATUS_REJECTED => {
             let error = task.ended(word, activity.failure.as_ref());
-            return Err(error::rejected_by_people(error, count.unwrap_or_default()));
+            return Err(error::rejected_by_people(error, count.unwrap_or(task.invitations())));
         }
         "ACTIVITY_STATUS_CONSENSUS_NEEDED" | "ACTIVITY_STATUS_AUTHENTICATORS_NEEDED" => {
             Status::AwaitingApproval
@@ -289,6 +289,11 @@ pub fn answer(activity: &Activity) -> Option<(&str, Status)> {
     accepted.or_else(|| activity.deleted().map(|id| (id, Status::Revoked)))
 }
 
+/// The canonical form of an address that somebody wrote; lower case if it is none.
+pub fn canonical(email: &str) -> String {
+    email.parse::<Address>().map_or_else(|_| email.to_lowercase(), |a| a.as_str().to_owned())
+}
+
 impl Invitation {
     /// Whether it is for this person.
     pub fn is_to(&self, address: &Address) -> bool {
@@ -296,7 +301,7 @@ impl Invitation {
         email.parse::<Address>().is_ok_and(|parsed| parsed == *address)
     }
 
-    /// What it shows of an invite whose id is proven; `data` is what is known already.
+    /// What it shows of an invite, whose id its address proves; `data` is what is known already.
     pub fn observe(&self, organization_id: &str, mut data: Map<String, Value>) -> Observed {
         let status = match self.status.as_deref() {
             Some("INVITATION_STATUS_ACCEPTED") => Status::Accepted,
@@ -305,7 +310,9 @@ impl Invitation {
             _ => Status::Pending,
         };
         data.insert("organization_id".into(), organization_id.into());
-        data.insert("pairing".into(), "proven".into());
+        if self.receiver_email.is_some() {
+            data.insert("pairing".into(), "proven".into());
+        }
         Observed {
             provider_status: self.status.clone(),
             created_at: self.created_at.0,

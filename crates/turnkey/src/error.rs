@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::wire::RpcStatus;
 
 /// What is being done, for messages, and what must not get into them.
+#[derive(Clone)]
 pub struct Task {
     what: String,
     provider: String,
@@ -39,6 +40,16 @@ impl Task {
         let personal = recipients.iter().flat_map(|r| r.invitee.personal_data());
         let all: Vec<&str> = personal.chain(named).collect();
         Self { invitations: recipients.len(), ..self.about(all.into_iter()) }
+    }
+
+    /// The same task, about a call of so many invitations, any of which errors may name by its place.
+    pub fn of_call(self, invitations: usize) -> Self {
+        Self { invitations, ..self }
+    }
+
+    /// How many invitations errors may name.
+    pub fn invitations(&self) -> usize {
+        self.invitations
     }
 
     /// An error of this task.

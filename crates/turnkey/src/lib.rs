@@ -22,7 +22,6 @@ use invite_core::{
     http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use activity::Subject;
@@ -31,8 +30,7 @@ use config::{KIND, Params, Settings};
 use error::{Task, of_the_account, without_effect};
 use stamp::{Stamper, fingerprint};
 use wire::{
-    CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_COMPLETED, STATUS_FAILED,
-    STATUS_REJECTED, Submission, TYPE_CREATE,
+    CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_FAILED, Submission, TYPE_CREATE,
 };
 
 /// Invitations in one activity by default; Turnkey documents no figure, but 100 per organization.
@@ -127,14 +125,7 @@ fn usable_credential(
     let at = "/api_private_key";
     let credential =
         (part.resolve_secret)(&settings.api_private_key).map_err(|fault| vec![fault.under(at)])?;
-    let several = credential.secrets().len() > 1;
-    let fault = |(i, secret): (usize, &Arc<invite_core::secret::Secret>)| {
-        let why = Stamper::parse(secret.current().1.expose_secret()).err()?;
-        let pointer = if several { format!("{at}/{i}") } else { at.to_owned() };
-        Some(Fault::new(pointer, "invalid", why))
-    };
-    let faults: Vec<Fault> = credential.secrets().iter().enumerate().filter_map(fault).collect();
-    if faults.is_empty() { Ok(credential) } else { Err(faults) }
+    credential.checked(at, |key| Stamper::parse(key).map(drop).map_err(str::to_owned))
 }
 
 /// One configured Turnkey organization.
@@ -302,10 +293,9 @@ impl InviteProvider for Turnkey {
                 None => activity::fold(&self.client, context, &task, organization_id).await?,
             };
         if let Some(email) = &query.email {
-            let is_to = |observed: &Observed| {
-                observed.invitee.as_ref().is_some_and(|i| i.email.eq_ignore_ascii_case(email))
-            };
-            invites.retain(is_to);
+            let wanted = activity::canonical(email);
+            let is_to = |invitee: &Invitee| activity::canonical(&invitee.email) == wanted;
+            invites.retain(|observed| observed.invitee.as_ref().is_some_and(is_to));
         }
         Ok(Page { invites, next_cursor: None })
     }
@@ -330,6 +320,16 @@ impl InviteProvider for Turnkey {
         let Some(id) = remote.provider_ref.as_deref() else {
             return Err(task.not_here("its id is not known yet"));
         };
+        let earlier = state::earlier_deletion(&self.client, context, &task, remote).await;
+        let mut remote = remote.clone();
+        if let Some(activity) = earlier.map_err(without_effect)? {
+            match state::deleted_by(&activity, &task, &remote, id) {
+                Ok(observed) => return Ok(observed),
+                // It was refused, so whatever is gone was not deleted by it.
+                Err(_) => remote.revoke_sent = false,
+            }
+        }
+        let remote = &remote;
         let answer = state::before_deleting(&self.client, context, &task, remote, id, force).await;
         if let Some(answer) = answer.map_err(without_effect)? {
             return Ok(answer);
@@ -343,20 +343,7 @@ impl InviteProvider for Turnkey {
             }
             other => other?,
         };
-        let word = activity.status.as_deref().unwrap_or_default();
-        let status = match word {
-            STATUS_COMPLETED => Status::Revoked,
-            STATUS_FAILED | STATUS_REJECTED => {
-                return Err(task.ended(word, activity.failure.as_ref()));
-            }
-            // It waits for approval, or is still under way: the invitation is as it was.
-            _ => remote.status,
-        };
-        Ok(Observed {
-            provider_status: activity.status.clone(),
-            data: remote.data.clone(),
-            ..Observed::new(Some(id.to_owned()), status)
-        })
+        state::deleted_by(&activity, &task, remote, id)
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
@@ -396,6 +383,7 @@ mod tests {
         AT, Asked, Canned, KEY, ORGANIZATION, OTHER_KEY, Provider, SENDER, completed, context,
         remote, with_status,
     };
+    use crate::wire::STATUS_COMPLETED;
 
     const ADA: (&str, &str) = ("Ada Lovelace", "ada@example.org");
     const GRACE: (&str, &str) = ("Grace", "grace@example.org");
@@ -902,6 +890,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_followed_activity_that_failed_names_those_that_are_at_fault() {
+        let mut activity = with_status(STATUS_FAILED);
+        activity["intent"] = json!({"createInvitationsIntent": {"invitations": [{}, {}, {}]}});
+        let violation =
+            json!({"field": "invitations[2].receiverUserEmail", "description": "no MX"});
+        activity["failure"] =
+            json!({"code": 3, "message": "bad", "details": [{"fieldViolations": [violation]}]});
+        let server = Canned::with_activity(activity).await;
+        let invite = remote(&server.url, None, json!({"activity_id": "a"}));
+        let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+        let items = observed.failure.unwrap().items;
+        assert_eq!(items.iter().map(|item| item.index).collect::<Vec<_>>(), [2]);
+    }
+
+    #[tokio::test]
+    async fn an_invite_of_a_rejected_activity_is_named_also_where_its_intent_is_not_shown() {
+        let server = Canned::with_activity(with_status("ACTIVITY_STATUS_REJECTED")).await;
+        let invite = Remote { index: 1, ..remote(&server.url, None, json!({"activity_id": "a"})) };
+        let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+        assert!(observed.failure.unwrap().items.iter().any(|item| item.index == 1));
+    }
+
+    #[tokio::test]
     async fn an_invite_with_neither_id_is_not_asked_about() {
         let server = Canned::with_activity(completed(&["one"])).await;
         let invite = remote(&server.url, None, json!({}));
@@ -1061,6 +1072,97 @@ mod tests {
         assert_eq!((observed.status, observed.source), (Status::Revoked, StatusSource::Inferred));
     }
 
+    /// A server at which a delete waits for approval; its activity is then as `word` says. The
+    /// organization shows `shown`.
+    async fn awaiting_deletion(
+        word: &'static str,
+        shown: fn() -> (u16, Value),
+    ) -> (Canned, Remote) {
+        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
+            Some("get_organization") => shown(),
+            Some("get_activity") if word.is_empty() => (404, json!({"code": 5})),
+            Some("get_activity") => deletion(word),
+            _ => deletion("ACTIVITY_STATUS_CONSENSUS_NEEDED"),
+        });
+        let server = server.await;
+        let invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
+        let first = server.provider(json!({})).revoke(&context(), &invite, false).await.unwrap();
+        assert_eq!(first.status, Status::Pending);
+        assert_eq!(first.data["delete_activity_id"], "0196b0f7-801d-75d8-a40e-e4f69944b711");
+        assert_eq!(first.data["pairing"], "proven");
+        (server, Remote { revoke_sent: true, data: first.data, ..invite })
+    }
+
+    fn deletions(server: &Canned) -> usize {
+        server.steps().iter().filter(|step| *step == "delete_invitation").count()
+    }
+
+    #[tokio::test]
+    async fn a_repeated_deletion_follows_the_one_under_way_instead_of_submitting_another() {
+        for (word, status) in [
+            ("ACTIVITY_STATUS_CONSENSUS_NEEDED", Status::Pending),
+            (STATUS_COMPLETED, Status::Revoked),
+        ] {
+            let (server, invite) = awaiting_deletion(word, hidden).await;
+            let observed =
+                server.provider(json!({})).revoke(&context(), &invite, false).await.unwrap();
+            assert_eq!(
+                (observed.status, observed.provider_status.as_deref()),
+                (status, Some(word))
+            );
+            assert_eq!(deletions(&server), 1, "{word}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_was_refused_or_is_not_known_any_more_is_submitted_anew() {
+        for word in ["ACTIVITY_STATUS_REJECTED", STATUS_FAILED, ""] {
+            let (server, invite) = awaiting_deletion(word, hidden).await;
+            server.provider(json!({})).revoke(&context(), &invite, false).await.unwrap();
+            assert_eq!(deletions(&server), 2, "{word}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_after_its_deletion_was_refused_was_not_revoked_by_us() {
+        for (word, status) in [
+            ("ACTIVITY_STATUS_REJECTED", Status::Pending),
+            (STATUS_COMPLETED, Status::Revoked),
+            ("ACTIVITY_STATUS_CONSENSUS_NEEDED", Status::Revoked),
+        ] {
+            let gone = || organization(json!([]));
+            let own = || showing("ada@example.org", "INVITATION_STATUS_CREATED");
+            let (first, invite) = awaiting_deletion(word, own).await;
+            let server = Canned::start(move |asked| match asked.path.ends_with("get_activity") {
+                true => deletion(word),
+                false => gone(),
+            });
+            let server = server.await;
+            let mut invite = invite;
+            invite.destination.base_url = server.url.clone();
+            let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+            assert_eq!((observed.status, deletions(&first)), (status, 1), "{word}");
+            assert_eq!(observed.provider_status.as_deref(), Some("gone"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_shown_after_its_deletion_was_refused_does_not_count_as_revoked() {
+        let server = Canned::start(|asked| match asked.path.rsplit('/').next() {
+            Some("get_organization") => organization(json!([])),
+            Some("get_activity") => deletion("ACTIVITY_STATUS_REJECTED"),
+            _ => deletion("ACTIVITY_STATUS_CONSENSUS_NEEDED"),
+        });
+        let server = server.await;
+        let mut invite = remote(&server.url, Some("one"), json!({"pairing": "unproven"}));
+        for count in 1..3 {
+            let observed =
+                server.provider(json!({})).revoke(&context(), &invite, true).await.unwrap();
+            assert_eq!((observed.status, deletions(&server)), (Status::Pending, count));
+            invite = Remote { revoke_sent: true, data: observed.data, ..invite };
+        }
+    }
+
     async fn listing(server: &Canned, email: Option<&str>) -> Vec<(String, Status, String)> {
         let query = ListQuery { email: email.map(str::to_owned), ..ListQuery::default() };
         let page = server.provider(json!({})).list(&context(), &query).await.unwrap();
@@ -1073,14 +1175,27 @@ mod tests {
     async fn invitations_are_listed_from_the_organization() {
         let shown = json!([
             invitation("one", "ada@example.org", "INVITATION_STATUS_ACCEPTED"),
+            invitation("two", "grace@bücher.example", "INVITATION_STATUS_CREATED"),
+            invitation("three", "Grace@xn--bcher-kva.example", "INVITATION_STATUS_CREATED"),
+        ]);
+        let server = Canned::start(move |_| organization(shown.clone())).await;
+        assert_eq!(listing(&server, None).await.len(), 3);
+        let to_grace = listing(&server, Some("GRACE@Bücher.example")).await;
+        let ids: Vec<_> = to_grace.into_iter().map(|(id, ..)| id).collect();
+        assert_eq!(ids, ["two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn an_invitation_listed_without_its_address_proves_nothing() {
+        let shown = json!([
+            {"invitationId": "one", "status": "INVITATION_STATUS_ACCEPTED"},
             invitation("two", "grace@example.org", "INVITATION_STATUS_CREATED"),
         ]);
         let server = Canned::start(move |_| organization(shown.clone())).await;
-        assert_eq!(listing(&server, None).await.len(), 2);
-        assert_eq!(
-            listing(&server, Some("GRACE@example.org")).await,
-            [("two".into(), Status::Pending, "grace@example.org".into())]
-        );
+        let page = server.provider(json!({})).list(&context(), &ListQuery::default()).await;
+        let listed = page.unwrap().invites;
+        assert_eq!((listed[0].data.get("pairing"), &listed[0].invitee), (None, &None));
+        assert_eq!(listed[1].data["pairing"], "proven");
     }
 
     #[tokio::test]

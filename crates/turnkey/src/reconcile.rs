@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    Doubt, Lookup, Observed, Outcome, ProviderError, Reconciliation, Sighting, http::CallContext,
+    Cause, Doubt, Lookup, Observed, Outcome, ProviderError, Reconciliation, Sighting,
+    http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -26,6 +27,12 @@ const DEAD: SignedDuration = SignedDuration::from_mins(70);
 /// How far before the oldest `timestampMs` the listing goes back.
 const MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
+/// Failed requests in a row after which a lookup ends with what it has.
+const PATIENCE: u32 = 3;
+
+/// Why nothing more is told of an activity whose ids do not match its invitations.
+const UNPAIRED: &str = "the activity took effect, but which invitation id is whose cannot be told";
+
 /// A lookup of calls to one organization.
 pub struct ByFingerprint {
     client: Arc<Client>,
@@ -39,6 +46,9 @@ pub struct ByFingerprint {
     listed_all: Option<bool>,
     /// What `get_organization` showed, once asked because an activity failed.
     invitations: Option<Option<Vec<Invitation>>>,
+    /// Why not everything was asked that there was to ask.
+    gap: Option<String>,
+    failures: u32,
     /// Why nothing can be asked.
     misplaced: Option<ProviderError>,
 }
@@ -51,6 +61,8 @@ struct Search {
     /// The activity's id, while it was not asked for.
     activity_id: Option<String>,
     found: Option<Activity>,
+    /// Why the activity could not be read.
+    gap: Option<String>,
 }
 
 impl ByFingerprint {
@@ -73,6 +85,8 @@ impl ByFingerprint {
             listed_at: None,
             listed_all: None,
             invitations: None,
+            gap: None,
+            failures: 0,
             misplaced,
         }
     }
@@ -83,9 +97,42 @@ impl ByFingerprint {
 
     fn asks_about_failed(&self) -> bool {
         let failed = |s: &Search| s.found.as_ref().is_some_and(has_failed);
-        self.invitations.is_none()
-            && self.client.reads_organization()
-            && self.searches.iter().any(failed)
+        self.may_ask_organization() && self.searches.iter().any(failed)
+    }
+
+    fn may_ask_organization(&self) -> bool {
+        self.invitations.is_none() && self.client.reads_organization()
+    }
+
+    /// The end, although not everything could be asked: what was seen still counts.
+    ///
+    /// # Errors
+    /// The error, if nothing was seen.
+    fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
+        self.gap = Some(format!("the look-up did not come to its end: {error}"));
+        let seen = self.sightings();
+        let has_seen = seen.iter().flatten().any(|sighting| !sighting.exact.is_empty());
+        if has_seen { Ok(seen) } else { Err(error) }
+    }
+
+    /// Does without an activity that cannot be read.
+    ///
+    /// # Errors
+    /// The error, if there is no going on after it.
+    fn skip(&mut self, place: usize, error: ProviderError) -> Result<(), ProviderError> {
+        self.failures += 1;
+        // Alone, the look-up is of nothing else, and its failure is to be told.
+        if self.searches.len() == 1
+            || error.cause == Cause::Credentials
+            || error.outcome == Outcome::Throttled
+            || self.failures == PATIENCE
+        {
+            return Err(error);
+        }
+        let search = &mut self.searches[place];
+        search.gap = Some(format!("its activity cannot be read: {error}"));
+        search.activity_id = None;
+        Ok(())
     }
 
     async fn ask_activity(
@@ -100,9 +147,10 @@ impl ByFingerprint {
             Ok(activity) => search.take(&activity, true),
             // Not known by that id: the listing decides.
             Err(error) if error.http_status == Some(404) => {}
-            Err(error) => return Err(error),
+            Err(error) => return self.skip(place, error),
         }
         search.activity_id = None;
+        self.failures = 0;
         Ok(())
     }
 
@@ -131,25 +179,24 @@ impl ByFingerprint {
     fn sightings_of(&self, search: &Search) -> Vec<Sighting> {
         let recipients = &search.doubt.recipients;
         let Some(activity) = &search.found else {
-            let is_dead = |at: Timestamp| at.duration_since(search.submitted_at) >= DEAD;
-            let complete = self.listed_all == Some(true) && self.listed_at.is_some_and(is_dead);
-            return vec![
-                Sighting { exact: Vec::new(), near: Vec::new(), complete };
-                recipients.len()
-            ];
+            let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap: self.gap(search) };
+            return vec![nothing; recipients.len()];
         };
         let subject = Subject {
             organization_id: &self.organization_id,
             fingerprint: Some(&search.fingerprint),
             count: Some(recipients.len()),
         };
-        let exactly = |observed: Observed| Sighting {
-            exact: vec![observed],
-            near: Vec::new(),
-            complete: true,
-        };
+        let exactly =
+            |observed: Observed| Sighting { exact: vec![observed], near: Vec::new(), gap: None };
         match activity::observe(activity, &subject, &self.task) {
             Ok(observed) => observed.into_iter().map(exactly).collect(),
+            // What a failed activity left behind, the organization would have to say first.
+            Err(_) if has_failed(activity) && self.gap.is_some() && self.may_ask_organization() => {
+                let unasked =
+                    Sighting { exact: Vec::new(), near: Vec::new(), gap: self.gap.clone() };
+                vec![unasked; recipients.len()]
+            }
             Err(error) if error.outcome == Outcome::Rejected => {
                 let shown = self.invitations.iter().flatten().flatten();
                 let shown: Vec<Invitation> =
@@ -161,8 +208,27 @@ impl ByFingerprint {
             // It took effect, but which id is whose cannot be told.
             Err(_) => {
                 let near = activity.invitation_ids().unwrap_or_default().to_vec();
-                vec![Sighting { exact: Vec::new(), near, complete: false }; recipients.len()]
+                let gap = search.gap.clone().or_else(|| Some(UNPAIRED.to_owned()));
+                vec![Sighting { exact: Vec::new(), near, gap }; recipients.len()]
             }
+        }
+    }
+
+    /// Why absence cannot be told of a call whose activity was not found.
+    fn gap(&self, search: &Search) -> Option<String> {
+        let is_dead = |at: Timestamp| at.duration_since(search.submitted_at) >= DEAD;
+        if let Some(gap) = search.gap.as_ref().or(self.gap.as_ref()) {
+            Some(gap.clone())
+        } else if self.listed_all != Some(true) {
+            Some("list_activities could not be read to its end".to_owned())
+        } else if !self.listed_at.is_some_and(is_dead) {
+            let tells = search.submitted_at.saturating_add(DEAD).unwrap_or(Timestamp::MAX);
+            Some(format!(
+                "a copy of the call could still create its activity; list_activities tells \
+                 absence from {tells:.0} on"
+            ))
+        } else {
+            None
         }
     }
 }
@@ -178,14 +244,19 @@ impl Reconciliation for ByFingerprint {
         }
         let named = self.searches.iter().enumerate();
         let named = named.filter_map(|(i, s)| Some((i, s.activity_id.clone()?))).next();
-        if let Some((place, id)) = named {
-            self.ask_activity(context, place, &id).await?;
+        let asked = if let Some((place, id)) = named {
+            self.ask_activity(context, place, &id).await
         } else if self.is_searching() && self.listed_all.is_none() {
-            self.ask_page(context).await?;
+            self.ask_page(context).await
         } else if self.asks_about_failed() {
             let (client, organization_id) = (&self.client, &self.organization_id);
-            let shown = client.invitations(context, &self.task, organization_id, true).await?;
-            self.invitations = Some(shown);
+            let shown = client.invitations(context, &self.task, organization_id, true).await;
+            shown.map(|shown| self.invitations = Some(shown))
+        } else {
+            Ok(())
+        };
+        if let Err(error) = asked {
+            return self.end_early(error).map(Some);
         }
         let has_more = self.searches.iter().any(|search| search.activity_id.is_some())
             || (self.is_searching() && self.listed_all.is_none())
@@ -204,6 +275,7 @@ impl Search {
             submitted_at: submitted_at.unwrap_or(doubt.started_at),
             activity_id: doubt.data.get("activity_id").and_then(Value::as_str).map(str::to_owned),
             found: None,
+            gap: None,
             doubt,
         }
     }
@@ -309,7 +381,7 @@ mod tests {
             (Some("two"), Status::Pending)
         );
         assert_eq!(exact(1, 0).status, Status::AwaitingApproval);
-        assert!(seen[2][0].exact.is_empty() && !seen[2][0].complete);
+        assert!(seen[2][0].exact.is_empty() && seen[2][0].gap.is_some());
         assert_eq!(
             server.asked()[0].json(),
             json!({
@@ -323,13 +395,15 @@ mod tests {
     #[tokio::test]
     async fn absence_is_told_only_once_no_copy_can_take_effect_any_more() {
         let server = listing(|| activities(3)).await;
-        for (age, complete) in [(OLD - Duration::from_millis(1), false), (OLD, true)] {
+        for (age, shows) in [(OLD - Duration::from_millis(1), false), (OLD, true)] {
             let provider = server.provider(json!({}));
             let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
             provider.clock.advance(age);
             let (seen, _) = look(&provider, vec![doubt]).await;
-            let absent = Sighting { exact: vec![], near: vec![], complete };
-            assert_eq!(seen, [[absent.clone(), absent]]);
+            for sighting in &seen[0] {
+                assert!(sighting.exact.is_empty() && sighting.near.is_empty());
+                assert_eq!(sighting.gap.is_none(), shows, "{:?}", sighting.gap);
+            }
         }
     }
 
@@ -342,7 +416,7 @@ mod tests {
         let older = doubt(&provider, ago(180), &[ADA], json!({})).await;
         let (seen, steps) = look(&provider, vec![old, older]).await;
         // The second page, of one activity per minute, ends at 198 minutes.
-        assert_eq!((steps, seen[0][0].complete, seen[1][0].complete), (2, true, true));
+        assert_eq!((steps, seen[0][0].gap.is_none(), seen[1][0].gap.is_none()), (2, true, true));
     }
 
     #[tokio::test]
@@ -352,7 +426,7 @@ mod tests {
         let provider = server.provider(json!({}));
         let old = doubt(&provider, AT - 180 * 60_000, &[ADA], json!({})).await;
         let (seen, _) = look(&provider, vec![old]).await;
-        assert!(!seen[0][0].complete);
+        assert!(seen[0][0].gap.is_some());
     }
 
     #[tokio::test]
@@ -375,6 +449,68 @@ mod tests {
         assert_eq!(server.steps(), ["get_activity", "get_activity", "list_activities"]);
         assert_eq!(seen[0][0].exact[0].provider_ref.as_deref(), Some("one"));
         assert_eq!(seen[1][0].exact[0].provider_ref.as_deref(), Some("two"));
+    }
+
+    #[tokio::test]
+    async fn an_activity_that_cannot_be_read_costs_its_own_answer_only() {
+        let (all, shown) = shared();
+        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
+            Some("get_activity") if asked.json()["activityId"] == "known" => {
+                (200, json!({"activity": shown()[0]}))
+            }
+            Some("get_activity") => (500, json!("x")),
+            _ => (200, json!({"activities": []})),
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let spoilt = doubt(&provider, AT, &[ADA], json!({"activity_id": "spoilt"})).await;
+        let known = doubt(&provider, AT + 1, &[ADA], json!({"activity_id": "known"})).await;
+        let never = doubt(&provider, AT + 2, &[ADA], json!({})).await;
+        *all.lock().unwrap() = vec![of(&known, completed(&["one"]))];
+        provider.clock.advance(OLD + Duration::from_secs(1));
+        let (seen, _) = look(&provider, vec![spoilt, known, never]).await;
+        assert_eq!(server.steps(), ["get_activity", "get_activity", "list_activities"]);
+        assert!(seen[0][0].exact.is_empty());
+        let gap = seen[0][0].gap.as_deref().unwrap();
+        assert!(gap.starts_with("its activity cannot be read: ") && gap.contains("500"), "{gap}");
+        assert_eq!(seen[1][0].exact[0].provider_ref.as_deref(), Some("one"));
+        assert_eq!(seen[2][0].gap, None);
+    }
+
+    #[tokio::test]
+    async fn that_the_only_activity_cannot_be_read_is_told() {
+        let server = Canned::start(|_| (500, json!("x"))).await;
+        let provider = server.provider(json!({}));
+        let doubt = doubt(&provider, AT, &[ADA], json!({"activity_id": "a"})).await;
+        let destination = doubt.call.destination.clone();
+        let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![doubt] });
+        assert_eq!(lookup.step(&context()).await.unwrap_err().http_status, Some(500));
+        assert_eq!(server.steps(), ["get_activity"]);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_cannot_go_on_keeps_what_it_saw() {
+        let (all, shown) = shared();
+        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
+            Some("get_activity") => (200, json!({"activity": shown()[0]})),
+            _ => (500, json!("x")),
+        });
+        let server = server.await;
+        let provider = server.provider(json!({}));
+        let known = doubt(&provider, AT, &[ADA], json!({"activity_id": "known"})).await;
+        let lost = doubt(&provider, AT + 1, &[ADA], json!({})).await;
+        *all.lock().unwrap() = vec![of(&known, completed(&["one"]))];
+        let (seen, steps) = look(&provider, vec![known.clone(), lost]).await;
+        assert_eq!((steps, seen[0][0].exact.len()), (2, 1));
+        let gap = seen[1][0].gap.as_deref().unwrap();
+        assert!(gap.starts_with("the look-up did not come to its end: "), "{gap}");
+        // What failed is not told before the organization was asked, which it could not be.
+        let failed = doubt(&provider, AT + 2, &[GRACE], json!({"activity_id": "failed"})).await;
+        *all.lock().unwrap() = vec![of(&failed, with_status(STATUS_FAILED))];
+        let destination = failed.call.destination.clone();
+        let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![failed] });
+        assert!(lookup.step(&context()).await.unwrap().is_none());
+        assert_eq!(lookup.step(&context()).await.unwrap_err().http_status, Some(500));
     }
 
     #[tokio::test]
@@ -405,7 +541,8 @@ mod tests {
         *all.lock().unwrap() = vec![of(&doubt, completed(&["one"]))];
         provider.clock.advance(OLD);
         let (seen, _) = look(&provider, vec![doubt]).await;
-        let unpaired = Sighting { exact: vec![], near: vec!["one".into()], complete: false };
+        let unpaired =
+            Sighting { exact: vec![], near: vec!["one".into()], gap: Some(UNPAIRED.into()) };
         assert_eq!(seen, [[unpaired.clone(), unpaired]]);
     }
 

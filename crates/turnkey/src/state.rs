@@ -11,8 +11,11 @@ use crate::{
     activity::{self, Pages, Subject},
     client::Client,
     error::Task,
-    wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED},
+    wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, STATUS_REJECTED},
 };
+
+/// Under this name an invite's data holds the id of the activity that is to delete it.
+const DELETION: &str = "delete_activity_id";
 
 /// What became of the recipients of an activity that failed: without effect, unless the
 /// organization shows otherwise. Where that may not be asked it is assumed; where it does not answer,
@@ -60,6 +63,9 @@ pub async fn follow(
     let organization_id = remote.destination.scope.as_str();
     let activity = client.get_activity(context, task, organization_id, activity_id).await?;
     let subject = Subject { organization_id, fingerprint: text("fingerprint"), count: None };
+    // Where it does not show what it was to create, it was to create this one at least.
+    let invitations = activity.intended().map_or(remote.index + 1, <[_]>::len);
+    let task = &task.clone().of_call(invitations);
     match activity::observe(&activity, &subject, task) {
         Ok(mut all) => {
             // While it is under way all of its invites are in the same state.
@@ -88,10 +94,63 @@ pub async fn read(
     remote: &Remote,
     id: &str,
 ) -> Result<Observed, ProviderError> {
-    match client.invitations(context, task, &remote.destination.scope, true).await? {
-        Some(shown) => Ok(shown_in_organization(&shown, remote, id)),
-        None => answered(client, context, task, remote, id).await,
+    let Some(shown) = client.invitations(context, task, &remote.destination.scope, true).await?
+    else {
+        return answered(client, context, task, remote, id).await;
+    };
+    let mut observed = shown_in_organization(&shown, remote, id);
+    if observed.status == Status::Revoked && observed.source == StatusSource::Inferred {
+        let deletion = earlier_deletion(client, context, task, remote).await?;
+        if deletion.is_some_and(|activity| deleted_by(&activity, task, remote, id).is_err()) {
+            // Its approvers refused: whoever deleted it, it was not that delete of ours.
+            observed.status = Status::Pending;
+        }
     }
+    Ok(observed)
+}
+
+/// The activity of the last delete that was submitted for the invite, if its id is known and Turnkey
+/// knows it.
+pub async fn earlier_deletion(
+    client: &Client,
+    context: &CallContext,
+    task: &Task,
+    remote: &Remote,
+) -> Result<Option<Activity>, ProviderError> {
+    let Some(id) = remote.data.get(DELETION).and_then(Value::as_str) else { return Ok(None) };
+    match client.get_activity(context, task, &remote.destination.scope, id).await {
+        Ok(activity) => Ok(Some(activity)),
+        Err(error) if error.http_status == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What an activity that deletes invitation `id` makes of the invite. One that waits for approval, or
+/// is still under way, leaves it as it was; its id is kept, so that a repeat submits no other.
+///
+/// # Errors
+/// `Rejected` if it failed or its approvers refused it.
+pub fn deleted_by(
+    activity: &Activity,
+    task: &Task,
+    remote: &Remote,
+    id: &str,
+) -> Result<Observed, ProviderError> {
+    let word = activity.status.as_deref().unwrap_or_default();
+    let status = match word {
+        STATUS_COMPLETED => Status::Revoked,
+        STATUS_FAILED | STATUS_REJECTED => return Err(task.ended(word, activity.failure.as_ref())),
+        _ => remote.status,
+    };
+    let mut data = remote.data.clone();
+    if let Some(id) = &activity.id {
+        data.insert(DELETION.into(), id.as_str().into());
+    }
+    Ok(Observed {
+        provider_status: activity.status.clone(),
+        data,
+        ..Observed::new(Some(id.to_owned()), status)
+    })
 }
 
 /// What became of an invitation, by the activities that accept and delete.

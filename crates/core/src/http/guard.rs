@@ -56,6 +56,10 @@ const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 const LOCAL_NAT64: [u16; 3] = [0x64, 0xff9b, 1];
 /// 6to4 (RFC 3056), which carries an IPv4 address as well.
 const SIX_TO_FOUR: u16 = 0x2002;
+/// IPv4-translated (RFC 2765), which carries an IPv4 address at its end.
+const TRANSLATED: [u16; 6] = [0, 0, 0, 0, 0xffff, 0];
+/// Teredo (RFC 4380), which carries two: the server's as it is, the client's inverted.
+const TEREDO: [u16; 2] = [0x2001, 0];
 /// Public by its number, but answers for the machine's own cloud platform.
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
@@ -81,8 +85,16 @@ fn is_reserved_v6(segments: [u16; 8]) -> bool {
         || segments[0] == SIX_TO_FOUR
         // IPv4-compatible (RFC 4291, deprecated).
         || segments[..6] == [0; 6]
+        || (segments[..6] == TRANSLATED && is_private_v4(embedded(segments[6], segments[7])))
+        || (segments[..2] == TEREDO
+            && (is_private_v4(embedded(segments[2], segments[3]))
+                || is_private_v4(embedded(!segments[6], !segments[7]))))
         // Site-local (RFC 3879, deprecated).
         || segments[0] & 0xffc0 == 0xfec0
+}
+
+fn embedded(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }
 
 fn is_private_v4(v4: Ipv4Addr) -> bool {
@@ -133,6 +145,11 @@ mod tests {
             "198.19.255.255",
             "240.0.0.1",
             "255.255.255.255",
+            "::ffff:0:169.254.169.254",
+            "::ffff:0:10.0.0.1",
+            // The server is private, or the client is (10.0.0.1 inverted).
+            "2001:0:a9fe:a9fe::a2a2:a1dd",
+            "2001:0:5db8:d822::f5ff:fffe",
         ] {
             assert!(is_private(text.parse().unwrap()), "{text}");
         }
@@ -144,7 +161,9 @@ mod tests {
             "223.255.255.255",
             "2606:4700::1",
             "64:ff9b:2::1",
-            "2001::1",
+            "::ffff:0:93.184.216.34",
+            "2001:0:5db8:d822::a247:27dd",
+            "2001:1::1",
             "2003::1",
         ] {
             assert!(!is_private(text.parse().unwrap()), "{text}");

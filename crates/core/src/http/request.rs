@@ -1,0 +1,107 @@
+//! A request to a provider, as an adapter makes it. How it is sent is not here.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header};
+use url::Url;
+
+use super::BODY_CAP;
+use crate::{Cause, Outcome, ProviderError};
+
+/// A request to a provider.
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The full address.
+    pub url: Url,
+    /// Headers; may hold credentials, so they are never printed.
+    pub headers: HeaderMap,
+    /// The exact bytes to send; empty means no body.
+    pub body: Bytes,
+    /// The longest reply to read.
+    pub body_cap: usize,
+    /// Whether the exchange belongs into the attempt's record; false for token requests, whose
+    /// bodies are secrets.
+    pub recorded: bool,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            body_cap: BODY_CAP,
+            recorded: true,
+        }
+    }
+
+    /// With a JSON body, exactly these bytes.
+    pub fn json(mut self, body: impl Into<Bytes>) -> Self {
+        let json = header::HeaderValue::from_static("application/json");
+        self.headers.insert(header::CONTENT_TYPE, json);
+        self.body = body.into();
+        self
+    }
+
+    /// With a header whose value is a credential.
+    ///
+    /// # Errors
+    /// If the value cannot be a header's; the message does not show it.
+    pub fn credential(mut self, name: &'static str, value: &str) -> Result<Self, ProviderError> {
+        let mut value = header::HeaderValue::from_str(value).map_err(|_| {
+            let why = format!("the credential for {name} {NO_HEADER}");
+            ProviderError::new(Outcome::NotSent, why).caused_by(Cause::Credentials)
+        })?;
+        value.set_sensitive(true);
+        self.headers.insert(header::HeaderName::from_static(name), value);
+        Ok(self)
+    }
+
+    /// Method, path and query, for the record.
+    pub(super) fn target(&self) -> String {
+        let mut target = format!("{} {}", self.method, self.url.path());
+        if let Some(query) = self.url.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        target
+    }
+}
+
+/// What is wrong with a value that cannot be a header's.
+const NO_HEADER: &str = "holds characters that no header may hold";
+
+/// Whether a secret can be a header's value, for [`Credential::checked`](crate::secret::Credential).
+///
+/// # Errors
+/// If not; the text does not show it.
+pub fn check_header(value: &str) -> Result<(), String> {
+    let fits = header::HeaderValue::from_str(value).is_ok();
+    fits.then_some(()).ok_or_else(|| format!("the secret {NO_HEADER}"))
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_header_may_hold_is_told_without_showing_it() {
+        for good in ["abc", "a b", "Bearer x=="] {
+            assert_eq!(check_header(good), Ok(()));
+        }
+        for bad in ["s3cret\n", "s3cret\0", "s3crét\u{7f}"] {
+            let why = check_header(bad).unwrap_err();
+            assert!(!why.contains("s3cr"), "{why}");
+        }
+    }
+}
