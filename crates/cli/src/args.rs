@@ -11,7 +11,7 @@ use crate::client::KEY_VARIABLE;
 #[command(name = "invite-gateway", version, propagate_version = true)]
 pub struct Cli {
     /// Settings file; may be repeated, later ones win. Without it config/gateway.toml if present,
-    /// else the embedded defaults.
+    /// else the embedded defaults. `sandbox` has settings of its own and refuses it.
     #[arg(long = "config", value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
     /// What to do.
@@ -167,4 +167,20 @@ pub struct ProbeArgs {
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_sandbox_says_that_it_takes_no_settings_file() {
+        let mut cli = Cli::command();
+        cli.build();
+        let help = cli.find_subcommand_mut("sandbox").unwrap().render_help().to_string();
+        assert!(help.contains("--config <FILE>"), "{help}");
+        assert!(help.contains("`sandbox` has settings of its own and refuses it"), "{help}");
+    }
 }

@@ -1,13 +1,21 @@
 //! The composition root: the one place that names every crate and puts the gateway together.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use invite_config::{Configuration, Finding, Gate, Live, Rules, Severity};
 use invite_core::{Clock, ProviderKind, SystemClock};
-use invite_delivery::{Engine, LiveDocument, ReviseError};
+use invite_delivery::{Engine, LiveDocument, ReviseError, Taken};
 use invite_store::Store;
 
 use crate::{failure::Failure, settings::Settings};
+
+/// The longest provider document that is read, in bytes.
+const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
 
 /// Every kind of provider there is. Adding one is a line here.
 pub fn kinds() -> Vec<Arc<dyn ProviderKind>> {
@@ -74,7 +82,7 @@ pub async fn document(
     let taken = if store.is_shared() && !is_new {
         Ok(())
     } else {
-        match read_document(path) {
+        match found(read_own_document(path), path) {
             Ok(Some(text)) => take(&document, path, &text).await,
             Ok(None) if !is_new => Ok(()),
             Ok(None) => {
@@ -107,16 +115,20 @@ pub async fn document(
 
 /// Takes the file as the document to start with.
 async fn take(document: &LiveDocument, path: &Path, text: &str) -> Result<(), Failure> {
-    let taken = match document.take_file(path, text).await {
-        Ok(taken) => taken,
+    let findings = match document.take_file(path, text, false).await {
+        Ok(Taken::Revised(revised)) => revised.findings,
+        Ok(Taken::Overtaken { refused, newest }) => {
+            warn_of_overtaken(path, refused, newest);
+            return Ok(());
+        }
         // Another replica seeded the store first.
-        Err(ReviseError::Conflict { .. }) => None,
+        Ok(Taken::Unchanged) | Err(ReviseError::Conflict { .. }) => return Ok(()),
         Err(ReviseError::Refused(review)) => {
             return Err(refused(&path.display().to_string(), &review.findings));
         }
         Err(ReviseError::Store(error)) => return Err(Failure::store(error)),
     };
-    for finding in taken.iter().flat_map(|revised| &revised.findings) {
+    for finding in findings {
         tracing::warn!(document = %path.display(), "{finding}");
     }
     Ok(())
@@ -137,11 +149,42 @@ fn empty(gate: &Gate) -> Result<Configuration, Failure> {
     gate.check("").configuration.ok_or_else(|| Failure::failed("an empty document does not pass"))
 }
 
+/// Says that the file is left as it is, and what to do.
+pub fn warn_of_overtaken(path: &Path, refused: i64, newest: i64) {
+    tracing::warn!(
+        providers.file = %path.display(),
+        "the file holds what was refused when revision {refused} was the newest; revision {newest} was \
+         made since and stays: edit the file, or send SIGHUP, to have it taken"
+    );
+}
+
 /// The text of a provider document; none if there is no such file.
 pub fn read_document(path: &Path) -> Result<Option<String>, Failure> {
-    match std::fs::read_to_string(path) {
+    found(read_limited(path), path)
+}
+
+/// What the gateway's own file holds. Unlike what is named on a command line it is no pipe, which
+/// might have nothing to say for ever.
+pub fn read_own_document(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    read_limited(path)
+}
+
+fn read_limited(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(io::Error::other(format!("it is longer than {MAX_DOCUMENT} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn found(read: io::Result<String>, path: &Path) -> Result<Option<String>, Failure> {
+    match read {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::wrong(format!(
             "cannot read the provider document {}: {error}",
             path.display()

@@ -4,17 +4,16 @@
 //! What becomes of a document is not decided here.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use invite_config::SecretOutcome;
-use invite_delivery::{Engine, ReviseError};
+use invite_delivery::{Engine, ReviseError, Taken};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::Failure;
+use crate::{compose, failure::Failure};
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -62,7 +61,7 @@ impl DocumentWatch {
 
     async fn look(&mut self, engine: &Engine, is_told: bool) {
         let found = read(&self.path).await;
-        if !is_told && self.seen.as_ref() == Some(&found) {
+        if !is_told && self.seen.as_ref() == Some(&found) && !engine.is_file_due() {
             return;
         }
         tokio::time::sleep(STILL).await;
@@ -75,17 +74,20 @@ impl DocumentWatch {
         }
         self.seen = Some(found.clone());
         let taken = match &found {
-            Ok(text) => engine.take_file(&self.path, text).await,
+            Ok(text) => engine.take_file(&self.path, text, is_told).await,
             Err(why) => return engine.miss_file(&self.path, why),
         };
         let path = self.path.display();
         match taken {
-            Ok(Some(revised)) => {
+            Ok(Taken::Revised(revised)) => {
                 for finding in revised.findings {
                     tracing::warn!(file = %path, "{finding}");
                 }
             }
-            Ok(None) => tracing::info!(
+            Ok(Taken::Overtaken { refused, newest }) => {
+                compose::warn_of_overtaken(&self.path, refused, newest);
+            }
+            Ok(Taken::Unchanged) => tracing::info!(
                 file = %path,
                 "the file holds the document that was last taken from it; nothing changes"
             ),
@@ -100,10 +102,12 @@ impl DocumentWatch {
 }
 
 async fn read(path: &Path) -> Found {
-    tokio::fs::read_to_string(path).await.map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        _ => error.to_string(),
-    })
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || compose::read_own_document(&path)).await;
+    match read {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("it could not be read, which is a defect of the gateway".to_owned()),
+    }
 }
 
 /// Reads secret files again when they change, so that a mounted secret rotates without a restart.

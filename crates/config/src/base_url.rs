@@ -24,6 +24,16 @@ pub(crate) fn check(text: &str, allow_private_hosts: &[String]) -> Result<bool, 
     if url.query().is_some() || url.fragment().is_some() {
         return Err(fault("invalid", "a base URL has no query and no fragment"));
     }
+    if !is_plain(text, &url) {
+        let suggestion = Some(plain(&url));
+        let detail = "write it plainly: https://host, with a port and a path if any, without \
+                      backslashes, white space or a dot at the end of the host, and the host as \
+                      it is asked for, in ASCII";
+        return Err(Fault { suggestion, ..fault("invalid", detail) });
+    }
+    if url.port() == Some(0) {
+        return Err(fault("invalid", "nothing can be reached at port 0"));
+    }
     let address = match url.host() {
         Some(Host::Ipv4(address)) => Some(IpAddr::from(address)),
         Some(Host::Ipv6(address)) => Some(IpAddr::from(address)),
@@ -35,7 +45,7 @@ pub(crate) fn check(text: &str, allow_private_hosts: &[String]) -> Result<bool, 
         "https" => {}
         "http" if is_loopback => return Ok(true),
         "http" => {
-            let https = format!("https{}", text.trim_start().get(4..).unwrap_or_default());
+            let https = format!("https{}", text.get(4..).unwrap_or_default());
             let detail = "must be https, because credentials and personal data go there; http is \
                           for loopback alone";
             return Err(Fault { suggestion: Some(https), ..fault("not-https", detail) });
@@ -54,6 +64,40 @@ pub(crate) fn check(text: &str, allow_private_hosts: &[String]) -> Result<bool, 
         return Err(fault("private-host", &detail));
     }
     Ok(is_loopback)
+}
+
+/// Whether a URL is written as what it was parsed as. Parsers mend what is not, each in its own way,
+/// and two ways to write one host would look like two destinations.
+fn is_plain(text: &str, url: &Url) -> bool {
+    let is_odd = |c: char| c == '\\' || c.is_whitespace() || c.is_control();
+    let authority = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
+    !text.contains(is_odd)
+        && authority.is_some_and(|authority| is_plain_host(authority, url))
+        && !url.host_str().is_some_and(|host| host.ends_with('.'))
+}
+
+/// Whether the host that a URL's text has behind its `//` is the one that is asked for: a letter of
+/// another script, or one that is not shown, would lead to another than the reader sees.
+fn is_plain_host(rest: &str, url: &Url) -> bool {
+    let authority = rest.split('/').next().unwrap_or_default();
+    match url.host() {
+        Some(Host::Domain(host)) => {
+            let written = authority.split(':').next().unwrap_or_default();
+            written.eq_ignore_ascii_case(host)
+        }
+        // An address may be written in several ways, all of which are checked as what they mean.
+        _ => !authority.is_empty() && authority.is_ascii(),
+    }
+}
+
+/// How a URL is written plainly.
+fn plain(url: &Url) -> String {
+    let mut url = url.clone();
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
+        // One that cannot be without its dot stays as it is.
+        let _ = url.set_host(Some(&host));
+    }
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]
@@ -101,6 +145,41 @@ mod tests {
     }
 
     #[test]
+    fn what_a_parser_would_mend_is_to_be_written_plainly() {
+        for (text, plain) in [
+            ("https:///api.example.org", "https://api.example.org"),
+            ("https:api.example.org/v1", "https://api.example.org/v1"),
+            ("https:/api.example.org", "https://api.example.org"),
+            ("https:\\\\api.example.org", "https://api.example.org"),
+            ("https://api.example.org\\v1", "https://api.example.org/v1"),
+            ("https://api.exa\tmple.org", "https://api.example.org"),
+            ("https://api.exam\nple.org", "https://api.example.org"),
+            (" https://api.example.org ", "https://api.example.org"),
+            ("https://api.example.org/a b", "https://api.example.org/a%20b"),
+            ("https://api.example.org.", "https://api.example.org"),
+            ("https://api.example.org.:8443/v1", "https://api.example.org:8443/v1"),
+            ("http://localhost.:1", "http://localhost:1"),
+            ("https://api.exa\u{200b}mple.org/v1", "https://api.example.org/v1"),
+            ("https://\u{430}pi.example.org:8443", "https://xn--pi-6kc.example.org:8443"),
+            ("https://api\u{3002}example.org", "https://api.example.org"),
+            ("https://api.ex%61mple.org", "https://api.example.org"),
+            ("https://@api.example.org", "https://api.example.org"),
+            ("https://93\u{3002}184.216.34", "https://93.184.216.34"),
+        ] {
+            let fault = check(text, &[]).unwrap_err();
+            assert_eq!(
+                (&*fault.code, fault.suggestion.as_deref()),
+                ("invalid", Some(plain)),
+                "{text}"
+            );
+            assert!(fault.detail.contains("plainly"), "{fault:?}");
+        }
+        assert_eq!(code("https://api.example.org:0"), Err("invalid".into()));
+        assert_eq!(code("HTTPS://API.example.org:443/v1"), Ok(false));
+        assert_eq!(code("https://xn--pi-6kc.example.org/\u{430}"), Ok(false));
+    }
+
+    #[test]
     fn private_and_metadata_addresses_are_refused_unless_listed() {
         for text in [
             "https://10.0.0.8",
@@ -109,6 +188,8 @@ mod tests {
             "https://2852039166",
             "https://[fe80::1]",
             "https://[::ffff:10.0.0.8]",
+            "https://[::ffff:0:169.254.169.254]",
+            "https://[2001:0:a9fe:a9fe::]",
             "https://0.0.0.0",
         ] {
             assert_eq!(code(text), Err("private-host".into()), "{text}");

@@ -13,7 +13,7 @@ use invite_core::{
     BuildContext, Clock, Destination, Fault, InviteProvider, Invitee, Limits, NewInvite,
     ProviderKind,
     http::{AddressGuard, HttpClient, TlsRoots},
-    schema::{Schema, escape},
+    schema::{Schema, escape, nearest},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -93,6 +93,7 @@ impl Gate {
         let mut report = Report::new(&document);
         report.errors(self.schema.check(document.value()));
         let parts = document.members("/providers");
+        report.errors(parts.iter().filter_map(|(name, part)| misspelt_kind(name, part)));
         // Once for all of them: what the system trusts is read anew for each document.
         let roots = TlsRoots::read();
         let built: Vec<_> = parts
@@ -206,6 +207,18 @@ impl Gate {
         report.errors(faults.into_iter().map(|fault| fault.under(&at)));
         Some(limits)
     }
+}
+
+/// A member that probably was to be `kind`, where that is missing: what the others are to be is known
+/// by the kind alone.
+fn misspelt_kind(provider: &str, part: &Value) -> Option<Fault> {
+    let members = part.as_object().filter(|part| !part.contains_key("kind"))?;
+    let known = |name: &&String| schema::COMMON.contains(&name.as_str());
+    let is_near = |name: &&String| nearest(name, schema::COMMON) == Some("kind");
+    let name = members.keys().filter(|name| !known(name)).find(is_near)?;
+    let at = format!("/providers/{}/{}", escape(provider), escape(name));
+    let fault = Fault::new(at, "unknown-member", format!("`{name}` is not known here"));
+    Some(Fault { suggestion: Some("kind".to_owned()), ..fault })
 }
 
 /// Lowers `max_batch` for a provider that takes one invite at a time; a warning if more was asked.
@@ -439,7 +452,7 @@ kind = "pigeon"
 enabeld = true
 lofts = "a"
 token = { envv = "TOKEN" }
-limits = { time_out = "5s", retry = { frist = "1s" } }
+limits = { time_out = "5s", retry = { frist = "1s" }, MAX_BACKLOG = 1 }
 [[routes]]
 too = "a"
 to = "a"
@@ -454,6 +467,7 @@ when = { label = {} }
                 "error 7:11 unknown-member /providers/a/token/envv env",
                 "error 8:12 unknown-member /providers/a/limits/time_out timeout",
                 "error 8:39 unknown-member /providers/a/limits/retry/frist first",
+                "error 8:55 unknown-member /providers/a/limits/MAX_BACKLOG max_backlog",
                 "error 10:1 unknown-member /routes/0/too to",
                 "error 12:10 unknown-member /routes/0/when/label labels",
             ]
@@ -481,6 +495,18 @@ kind = "pigeon"
                 "warning 6:1 unrouted-provider /providers/c~1d -",
             ]
         );
+    }
+
+    #[test]
+    fn a_misspelt_kind_is_told_as_such() {
+        for name in ["knd", "Kind", "KIND", "kinds"] {
+            let text = format!(
+                "routes = [{{ to = \"a\" }}]\n[providers.a]\nloft = \"x\"\n{name} = \"pigeon\"\n"
+            );
+            let found = findings(&text);
+            let told = format!("error 4:1 unknown-member /providers/a/{name} kind");
+            assert_eq!(found, ["error 2:1 required /providers/a/kind -", &told]);
+        }
     }
 
     #[test]
@@ -646,6 +672,35 @@ to = ["bob"]
                 "error 27:1 unreachable-route /routes/7 -",
             ]
         );
+    }
+
+    #[test]
+    fn a_route_for_labels_that_no_invite_can_have_is_refused() {
+        let (key, value) = ("k".repeat(65), "v".repeat(257));
+        let text = format!(
+            "[providers.ada]\nkind = \"pigeon\"\n[[routes]]\nto = \"ada\"\n\
+             [routes.when.labels]\n\"a:b\" = \"x\"\n\"\" = \"x\"\n{key} = \"x\"\n\
+             long = [\"x\", \"{value}\"]\n\"a\\u0000b\" = \"x\"\n"
+        );
+        assert_eq!(
+            findings(&text),
+            [
+                "error 6:9 invalid /routes/0/when/labels/a:b -".to_owned(),
+                "error 7:6 invalid /routes/0/when/labels/ -".to_owned(),
+                format!("error 8:69 too-long /routes/0/when/labels/{key} -"),
+                "error 9:14 too-long /routes/0/when/labels/long/1 -".to_owned(),
+                "error 10:14 invalid /routes/0/when/labels/a\0b -".to_owned(),
+            ]
+        );
+        let labels = |count: u32| {
+            let labels: String = (0..count).map(|n| format!("l{n} = \"x\"\n")).collect();
+            findings(&format!(
+                "[providers.ada]\nkind = \"pigeon\"\n[[routes]]\nto = \"ada\"\n\
+                 [routes.when.labels]\n{labels}"
+            ))
+        };
+        assert_eq!(labels(16), Vec::<String>::new());
+        assert_eq!(labels(17), ["error 5:1 too-many /routes/0/when/labels -"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use invite_core::{
     Address, Fault,
     schema::{escape, nearest},
+    text::{MAX_LABELS, check_label_key, check_label_value},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -108,6 +109,7 @@ impl WhenPart {
             values.entries("").into_iter().map(|(_, value)| value.to_owned()).collect()
         };
         let labels = self.labels.unwrap_or_default();
+        faults.extend(check_labels(&labels, &format!("{at}/labels")));
         let email_domain = self.email_domain.map(|domains| {
             let mut canonical = BTreeSet::new();
             for (at, domain) in domains.entries(&format!("{at}/email_domain")) {
@@ -128,6 +130,25 @@ impl WhenPart {
         let labels = labels.iter().map(|(name, value)| (name.clone(), values(value))).collect();
         if faults.is_empty() { Ok(When { labels, email_domain }) } else { Err(faults) }
     }
+}
+
+/// What no invite can have: its labels are checked likewise.
+fn check_labels(labels: &BTreeMap<String, OneOrMore>, at: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if labels.len() > MAX_LABELS {
+        let detail = format!("an invite has at most {MAX_LABELS} labels, so none has all of these");
+        faults.push(Fault::new(at, "too-many", detail));
+    }
+    let fault =
+        |at: &str, (code, detail)| Fault::new(at, code, format!("no invite has it: {detail}"));
+    for (key, values) in labels {
+        let at = format!("{at}/{}", escape(key));
+        faults.extend(check_label_key(key).map_err(|why| fault(&at, why)).err());
+        for (at, value) in values.entries(&at) {
+            faults.extend(check_label_value(value).map_err(|why| fault(&at, why)).err());
+        }
+    }
+    faults
 }
 
 /// A domain as canonical addresses write it.

@@ -48,7 +48,7 @@ pub struct SecretChange {
 pub enum SecretOutcome {
     /// It holds another secret, which is in use from now on.
     Replaced,
-    /// It cannot be read or holds no secret, for this reason; the last good value stays in use.
+    /// It cannot be read or holds nothing usable, for this reason; the last good value stays in use.
     /// Reported once, not again until the reason changes.
     Unreadable(String),
     /// It can be read again, and holds the secret that is in use.
@@ -214,7 +214,9 @@ impl SecretFile {
         if present.is_some() && present == seen.version {
             return None;
         }
-        let outcome = match read_file(&self.path) {
+        let read = read_file(&self.path)
+            .and_then(|(value, version)| self.secret.check(&value).map(|()| (value, version)));
+        let outcome = match read {
             Ok((value, version)) => {
                 seen.version = Some(version);
                 let failed = seen.failure.take().is_some();
@@ -391,6 +393,21 @@ mod tests {
         rotate(&path, "new\n");
         assert_eq!(file.refresh(), Some((&*path, SecretOutcome::Replaced)));
         assert_eq!((value(&secret), file.refresh()), ("new".into(), None));
+    }
+
+    #[test]
+    fn a_value_that_its_provider_could_not_use_leaves_the_last_good_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let (file, secret) = watched(&path, "good");
+        let held = Credential::new(vec![secret.clone()]);
+        held.checked("/key", invite_core::http::check_header).unwrap();
+        rotate(&path, "b\nad");
+        let Some((_, SecretOutcome::Unreadable(why))) = file.refresh() else { panic!() };
+        assert!(why.contains("no header may hold"), "{why}");
+        assert_eq!((file.refresh(), value(&secret)), (None, "good".into()));
+        rotate(&path, "better");
+        assert_eq!(file.refresh(), Some((&*path, SecretOutcome::Replaced)));
     }
 
     #[test]

@@ -4,34 +4,36 @@
 //! What a document must be like is the gate's to say (invite-config); what depends on the one in
 //! force, and on the work that its providers have, is added here.
 
+mod file;
 mod resume;
 mod review;
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use invite_config::{Checked, Configuration, Finding, Gate, Live, Severity};
 use invite_core::{Clock, Fault};
-use invite_store::{Actor, Added, Store};
+use invite_store::{Actor, Added, NewRevision, Store};
 use jiff::Timestamp;
 use tokio::{
     sync::{RwLock, RwLockReadGuard},
     time::Instant,
 };
 
+pub use file::Taken;
 pub use review::Review;
-use review::errors;
+use review::{Candidate, errors};
 
 /// The source of documents that come from the file.
 pub(crate) const FILE: &str = "file";
 /// The source of documents that another replica put in force.
 const STORE: &str = "store";
-/// After how long a stored revision that was refused here is tried again: what it refers to may have
-/// come since.
+/// After how long a stored revision, or the file, that was refused here is tried again: what it refers
+/// to may have come since.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where a document comes from.
@@ -43,6 +45,8 @@ pub struct Origin {
     pub actor: String,
     /// Why.
     pub note: Option<String>,
+    /// The revision whose document it is again, if it is a restore.
+    pub restored: Option<i64>,
 }
 
 /// A document that went live, or that was live already.
@@ -131,6 +135,8 @@ struct Notes {
     refused: Option<(i64, Instant)>,
     /// Where the file is, and what it held.
     file: Option<(PathBuf, String)>,
+    /// When what it holds was last tried, if that was refused.
+    file_tried: Option<Instant>,
 }
 
 impl LiveDocument {
@@ -158,8 +164,10 @@ impl LiveDocument {
     pub async fn review(&self, text: &str, probe: bool) -> Result<Review, invite_store::Error> {
         let checked = self.check(text).await;
         let live = self.live.current();
+        let diff = review::difference(&live, text).await;
         let before = self.accounts(&live).await?;
-        let mut review = Review::of(text, checked, &live, &before, &self.store).await?;
+        let candidate = Candidate { text, checked, diff, is_file: false };
+        let mut review = Review::of(candidate, &live, &before, &self.store).await?;
         if probe && review.passes() {
             review.probe().await;
         }
@@ -199,11 +207,14 @@ impl LiveDocument {
         loop {
             self.catch_up().await?;
             let checked = self.check(text).await;
-            let _changing = self.changing.write().await;
             let live = self.live.current();
+            // Before whoever accepts invites has to wait.
+            let diff = review::difference(&live, text).await;
+            let _changing = self.changing.write().await;
             let stored = self.store.latest_revision_number().await?;
-            if stored > live.revision() && !self.is_refused(stored) {
-                // Another replica was faster.
+            let is_behind = stored > live.revision() && !self.is_refused(stored);
+            if is_behind || self.live.current().revision() != live.revision() {
+                // Somebody else was faster.
                 continue;
             }
             let newest = stored.max(live.revision());
@@ -211,18 +222,23 @@ impl LiveDocument {
                 return Err(ReviseError::Conflict { live: newest });
             }
             let is_new = text != live.text() || newest != live.revision();
-            if !is_new && (origin.source != FILE || self.is_last_of_file(text).await?) {
+            if !is_new && origin.source != FILE {
                 let (findings, diff, changed) = (checked.findings, String::new(), Vec::new());
                 return Ok(Revised { revision: newest, findings, diff, changed });
             }
             let before = self.accounts(&live).await?;
-            let mut review = Review::of(text, checked, &live, &before, &self.store).await?;
+            let candidate = Candidate { text, checked, diff, is_file: origin.source == FILE };
+            let mut review = Review::of(candidate, &live, &before, &self.store).await?;
             if !review.passes() {
                 return Err(ReviseError::Refused(Box::new(review)));
             }
-            let actor = Actor { name: origin.actor.clone(), source: origin.source.to_owned() };
-            let (note, removed) = (origin.note.as_deref(), &review.removed);
-            let added = self.store.add_revision(text, &actor, note, Some(stored), removed).await?;
+            let new = NewRevision {
+                document: text.to_owned(),
+                actor: Actor { name: origin.actor.clone(), source: origin.source.to_owned() },
+                note: origin.note.clone(),
+                restored: origin.restored,
+            };
+            let added = self.store.add_revision(new, Some(stored), &review.removed).await?;
             // Else another replica added one, or accepted work, since.
             if let (Added::Revision(added), Some(next)) = (added, review.configuration.take()) {
                 let revision = added.revision;
@@ -231,32 +247,6 @@ impl LiveDocument {
                 return Ok(Revised { revision, findings, diff, changed });
             }
         }
-    }
-
-    /// Takes what the file holds, if that is not what it held when it was last taken: then whatever
-    /// was put in force since, by whomever, stays. `None` if there is nothing to take. A store that
-    /// replicas share takes a file only while it is empty.
-    ///
-    /// # Errors
-    /// See [`ReviseError`]; `Conflict` if a shared store is not empty.
-    pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
-        if !self.store.is_shared() {
-            self.notes().file = Some((path.to_owned(), text.to_owned()));
-        }
-        if self.is_last_of_file(text).await? {
-            self.notes().refusals.remove(FILE);
-            return Ok(None);
-        }
-        let origin = Origin { source: FILE, actor: FILE.to_owned(), note: None };
-        let expected = self.store.is_shared().then_some(0);
-        self.revise(text, origin, expected).await.map(Some)
-    }
-
-    /// The file cannot be read, for this reason: the document in force stays.
-    pub fn miss_file(&self, path: &Path, why: &str) {
-        let detail = format!("{} cannot be read: {why}", path.display());
-        let fault = Fault::new("", "unreadable", detail);
-        self.refused(FILE, None, &[Finding::unplaced(Severity::Error, fault)]);
     }
 
     /// Puts the newest stored revision in force if it is newer than the one that is; true if it was.
@@ -287,7 +277,7 @@ impl LiveDocument {
         if newest.revision <= live.revision() {
             return Ok(false);
         }
-        let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None };
+        let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None, restored: None };
         self.swap(configuration.adopting(&live).with_revision(newest.revision), &origin);
         for finding in findings {
             tracing::warn!(config.revision = newest.revision, "{finding}");
@@ -369,11 +359,6 @@ impl LiveDocument {
         let findings = findings.to_vec();
         let refusal = Refusal { at: self.clock.now(), source, revision, findings };
         self.notes().refusals.insert(source, refusal);
-    }
-
-    async fn is_last_of_file(&self, text: &str) -> Result<bool, invite_store::Error> {
-        let last = self.store.latest_revision_from(FILE).await?;
-        Ok(last.is_some_and(|revision| revision.document == text))
     }
 
     fn is_refused(&self, revision: i64) -> bool {

@@ -14,7 +14,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
-    admission::{Person, address_locks, find_live, find_room, number, quota_locks},
+    admission::{address_locks, find_duplicates, find_room, number, quota_locks},
     dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
     idempotency::{find_key, remember_key},
     revisions::is_newest,
@@ -226,28 +226,23 @@ async fn settle_duplicates(
     batch: &NewBatch,
     duplicate_error: fn(&InviteId) -> Json,
 ) -> Result<(Vec<InviteRecord>, Vec<(usize, InviteId)>), Error> {
-    let mut invites: Vec<InviteRecord> =
-        batch.items.iter().map(|item| new_invite(batch, item, now)).collect();
-    let mut duplicates = Vec::new();
-    if batch.on_duplicate == OnDuplicate::Send {
-        return Ok((invites, duplicates));
-    }
-    let live = find_live(connection, now, &invites).await?;
-    let mut taken: HashMap<Person, InviteId> = HashMap::new();
-    invites.retain_mut(|invite| {
-        let Some(person) = Person::of(invite) else { return true };
-        let Some(existing) = live.get(&invite.id).or(taken.get(&person)) else {
-            taken.insert(person, invite.id);
-            return true;
-        };
-        if batch.on_duplicate == OnDuplicate::Reject {
+    let found = match batch.on_duplicate {
+        OnDuplicate::Send => HashMap::new(),
+        _ => find_duplicates(connection, now, &batch.tenant, &batch.items).await?,
+    };
+    let (mut invites, mut duplicates) = (Vec::new(), Vec::new());
+    for item in &batch.items {
+        let mut invite = new_invite(batch, item, now);
+        if let Some(existing) = found.get(&item.id) {
+            if batch.on_duplicate == OnDuplicate::ReturnExisting {
+                duplicates.push((item.index, *existing));
+                continue;
+            }
             invite.state.status = Status::Failed;
             invite.state.error = Some(duplicate_error(existing));
-            return true;
         }
-        duplicates.push((invite.index, *existing));
-        false
-    });
+        invites.push(invite);
+    }
     Ok((invites, duplicates))
 }
 

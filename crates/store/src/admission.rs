@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 
 use crate::{
-    Error, InviteRecord, Store,
+    Error, InviteRecord, NewItem, Placement, Store,
     dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
     rows::{LIVE, UNSETTLED},
     statement::{Statement, Value, chunks},
@@ -35,6 +35,15 @@ impl Person {
             address: invite.address.as_ref()?.as_str().to_owned(),
         })
     }
+
+    fn of_new(tenant: &str, item: &NewItem) -> Option<Self> {
+        let Placement::Bound { destination, .. } = &item.placement else { return None };
+        Some(Self {
+            tenant: tenant.to_owned(),
+            destination: destination.to_string(),
+            address: item.address.as_ref()?.as_str().to_owned(),
+        })
+    }
 }
 
 impl Store {
@@ -48,8 +57,22 @@ impl Store {
         invites: &[InviteRecord],
     ) -> Result<Vec<Option<InviteId>>, Error> {
         let mut connection = self.reader().await?;
-        let live = find_live(&mut connection, self.clock_now(), invites).await?;
+        let live = find_live(&mut connection, self.clock_now(), &people(invites)).await?;
         Ok(invites.iter().map(|invite| live.get(&invite.id).copied()).collect())
+    }
+
+    /// Which of these items would be duplicates if a request of this tenant were accepted now, each
+    /// with the invite that there is: a live one, or an earlier one among the items.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn new_duplicates(
+        &self,
+        tenant: &str,
+        items: &[NewItem],
+    ) -> Result<HashMap<InviteId, InviteId>, Error> {
+        let mut connection = self.reader().await?;
+        find_duplicates(&mut connection, self.clock_now(), tenant, items).await
     }
 }
 
@@ -76,16 +99,42 @@ pub(crate) fn number(texts: &[&str]) -> u32 {
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
+/// The people that these invites are to.
+pub(crate) fn people(invites: &[InviteRecord]) -> Vec<(InviteId, Person)> {
+    invites.iter().filter_map(|invite| Some((invite.id, Person::of(invite)?))).collect()
+}
+
+/// See [`Store::new_duplicates`].
+pub(crate) async fn find_duplicates(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    tenant: &str,
+    items: &[NewItem],
+) -> Result<HashMap<InviteId, InviteId>, Error> {
+    let people: Vec<_> =
+        items.iter().filter_map(|item| Some((item.id, Person::of_new(tenant, item)?))).collect();
+    let mut duplicates = find_live(connection, now, &people).await?;
+    let mut first: HashMap<&Person, InviteId> = HashMap::new();
+    for (id, person) in &people {
+        if duplicates.contains_key(id) {
+            continue;
+        }
+        let first = *first.entry(person).or_insert(*id);
+        if first != *id {
+            duplicates.insert(*id, first);
+        }
+    }
+    Ok(duplicates)
+}
+
 /// Of each of these invites whose person has another live one, the newest of those.
 pub(crate) async fn find_live(
     connection: &mut AnyConnection,
     now: Timestamp,
-    invites: &[InviteRecord],
+    people: &[(InviteId, Person)],
 ) -> Result<HashMap<InviteId, InviteId>, Error> {
-    let wanted: Vec<(InviteId, Person)> =
-        invites.iter().filter_map(|invite| Some((invite.id, Person::of(invite)?))).collect();
     let mut live = HashMap::new();
-    for chunk in chunks(&wanted) {
+    for chunk in chunks(people) {
         // A subquery for each person: no planner can take it for a reason to walk all invites.
         let rows = Statement::new(
             "SELECT column1, (SELECT id FROM invites WHERE address = column2 AND destination = \

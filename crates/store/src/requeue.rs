@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
-    admission::{Person, address_locks, find_live, find_room, quota_locks},
+    admission::{Person, address_locks, find_live, find_room, people, quota_locks},
     change::write_states,
     dialect::NO_REVISION_LOCK,
     query::read_invites,
@@ -75,7 +75,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     let Tx { connection, now, dialect } = tx;
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;
-    let live = find_live(connection, now, &found).await?;
+    let live = find_live(connection, now, &people(&found)).await?;
     let providers = found.iter().filter_map(|invite| invite.provider.as_deref());
     let mut room = find_room(connection, now, &requeue.quotas, providers).await?;
 

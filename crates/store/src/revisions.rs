@@ -29,8 +29,23 @@ pub struct Revision {
     pub actor: Option<String>,
     /// Why.
     pub note: Option<String>,
+    /// The revision whose document it is again, if it came from a restore.
+    pub restored: Option<i64>,
     /// When it was stored.
     pub created_at: Timestamp,
+}
+
+/// A document that is to be the next revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRevision {
+    /// The document, byte for byte.
+    pub document: String,
+    /// Who brings it, and from where.
+    pub actor: Actor,
+    /// Why.
+    pub note: Option<String>,
+    /// The revision that is restored by it.
+    pub restored: Option<i64>,
 }
 
 /// Some revisions.
@@ -130,16 +145,14 @@ impl Store {
     /// The database cannot be used.
     pub async fn add_revision(
         &self,
-        document: &str,
-        actor: &Actor,
-        note: Option<&str>,
+        new: NewRevision,
         expected: Option<i64>,
         removed: &[String],
     ) -> Result<Added, Error> {
-        let draft = Arc::new((document.to_owned(), actor.clone(), note.map(str::to_owned)));
+        let new = Arc::new(new);
         let removed: Arc<[String]> = removed.into();
         self.write(vec![REVISION_LOCK], move |mut tx| {
-            let (draft, removed) = (Arc::clone(&draft), Arc::clone(&removed));
+            let (new, removed) = (Arc::clone(&new), Arc::clone(&removed));
             Box::pin(async move {
                 let latest = find_latest(tx.connection).await?;
                 if expected.is_some_and(|expected| expected != latest) {
@@ -148,24 +161,29 @@ impl Store {
                 if !count_unfinished(tx.connection, &removed).await?.is_empty() {
                     return Ok(Added::Unfinished);
                 }
-                let (document, actor, note) = Arc::unwrap_or_clone(draft);
+                let NewRevision { document, actor, note, restored } = Arc::unwrap_or_clone(new);
                 let revision = Revision {
                     revision: latest + 1,
                     document,
                     source: actor.source.clone(),
                     actor: Some(actor.name.clone()),
                     note: note.clone(),
+                    restored,
                     created_at: tx.now,
                 };
                 insert(tx.connection, &revision).await?;
                 raise_epochs(tx.connection).await?;
-                let number = |number: i64| (number > 0).then(|| json!({ "revision": number }));
+                let number = revision.revision;
+                let after = match restored {
+                    Some(restored) => json!({ "revision": number, "restored": restored }),
+                    None => json!({ "revision": number }),
+                };
                 let change = NewAudit {
                     actor,
                     action: "config.revise".into(),
-                    target: revision.revision.to_string(),
-                    before: number(latest),
-                    after: number(revision.revision),
+                    target: number.to_string(),
+                    before: (latest > 0).then(|| json!({ "revision": latest })),
+                    after: Some(after),
                     note,
                 };
                 audit::record(&mut tx, &change).await?;
@@ -208,7 +226,8 @@ async fn count_unfinished(
 
 async fn insert(connection: &mut AnyConnection, revision: &Revision) -> Result<(), Error> {
     Statement::new(
-        "INSERT INTO config_revisions (revision, document, source, actor, note, created_at) VALUES (",
+        "INSERT INTO config_revisions \
+         (revision, document, source, actor, note, restored, created_at) VALUES (",
     )
     .values([
         revision.revision.into(),
@@ -216,6 +235,7 @@ async fn insert(connection: &mut AnyConnection, revision: &Revision) -> Result<(
         (&revision.source).into(),
         revision.actor.as_deref().into(),
         revision.note.as_deref().into(),
+        revision.restored.into(),
         revision.created_at.into(),
     ])
     .text(")")
@@ -237,7 +257,7 @@ async fn find_latest(connection: &mut AnyConnection) -> Result<i64, Error> {
 
 fn select() -> Statement<'static> {
     Statement::new(
-        "SELECT revision, document, source, actor, note, created_at FROM config_revisions",
+        "SELECT revision, document, source, actor, note, restored, created_at FROM config_revisions",
     )
 }
 
@@ -248,6 +268,7 @@ fn read_revision(row: &mut Fields<'_>) -> Result<Revision, Error> {
         source: row.string()?,
         actor: row.optional_string()?,
         note: row.optional_string()?,
+        restored: row.optional_count()?,
         created_at: row.time()?,
     })
 }

@@ -53,7 +53,7 @@ impl LiveDocument {
         if !self.store.unfinished(&moved).await?.is_empty() {
             return Ok(false);
         }
-        let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None };
+        let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None, restored: None };
         self.swap(next.adopting(&live).with_revision(revision.revision), &origin);
         Ok(true)
     }

@@ -1,7 +1,11 @@
 //! What would become of a document if it went live now: what the gate said, what it changes, and what
 //! the live document and the work of its providers make of it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severity, diff};
@@ -10,6 +14,20 @@ use invite_store::Store;
 
 /// Errors of a refused document that are told in one line.
 const TOLD: usize = 5;
+
+/// How long the shortest difference of two documents is looked for.
+const DIFF_TIME: Duration = Duration::from_millis(500);
+
+/// A document that is to go live.
+pub(super) struct Candidate<'a> {
+    pub text: &'a str,
+    /// What the gate says to it.
+    pub checked: Checked,
+    /// What it changes in the live document.
+    pub diff: String,
+    /// Whether it comes from the file.
+    pub is_file: bool,
+}
 
 /// What would become of a document if it went live now.
 pub struct Review {
@@ -26,21 +44,19 @@ pub struct Review {
 }
 
 impl Review {
-    /// Of a document that the gate has checked; `before` are the accounts that may have work.
+    /// `before` are the accounts that may have work.
     pub(super) async fn of(
-        text: &str,
-        checked: Checked,
+        candidate: Candidate<'_>,
         live: &Configuration,
         before: &Accounts,
         store: &Store,
     ) -> Result<Self, invite_store::Error> {
+        let Candidate { text, checked, diff, is_file } = candidate;
         let Checked { findings, configuration } = checked;
-        let shown = format!("revision {}", live.revision());
-        let diff = diff((&shown, live.text()), ("candidate", text));
-        if text.trim().is_empty() && !before.is_empty() {
-            // A file that somebody is writing, or a template that nobody filled in.
-            let detail = "the document is empty; to remove every provider, leave a comment in it";
-            let fault = Fault::new("", "empty-document", detail);
+        let is_without_providers =
+            configuration.as_ref().is_some_and(|next| next.providers().next().is_none());
+        if !before.is_empty() && is_without_providers && (is_file || text.trim().is_empty()) {
+            let fault = Fault::new("", "empty-document", empty(is_file));
             let findings = vec![Finding::unplaced(Severity::Error, fault)];
             return Ok(Self::refused(findings, diff));
         }
@@ -100,6 +116,28 @@ impl fmt::Debug for Review {
             .field("changed", &self.changed)
             .finish_non_exhaustive()
     }
+}
+
+/// Why a document without providers is refused. One may be a file that somebody is still writing, or a
+/// template that nobody filled in.
+fn empty(is_file: bool) -> &'static str {
+    if is_file {
+        "the file declares no provider while there are some, as a file does that is still being \
+         written; to remove every provider, put a comment in force through the API or the console, \
+         or set enabled = false in each"
+    } else {
+        "the document is empty; to remove every provider, leave a comment in it"
+    }
+}
+
+/// What a text changes in the live document, told aside: of long texts that takes a while.
+pub(super) async fn difference(live: &Arc<Configuration>, text: &str) -> String {
+    let (live, text) = (live.clone(), text.to_owned());
+    let told = tokio::task::spawn_blocking(move || {
+        let shown = format!("revision {}", live.revision());
+        diff((&shown, live.text()), ("candidate", &text), Instant::now() + DIFF_TIME)
+    });
+    told.await.unwrap_or_else(|_| "the difference could not be told".to_owned())
 }
 
 /// The errors among findings in one line, which is not too long.

@@ -5,30 +5,33 @@ use std::path::Path;
 
 use invite_config::{Finding, Severity};
 use invite_delivery::{Origin, ReviseError};
-use invite_store::{Actor, Added};
+use invite_store::{Actor, Added, NewRevision, Quotas};
 
-use super::*;
+use super::{filed::Outcomes as _, *};
 
 /// A bench whose document is stored as revision 1.
-async fn start_stored(world: World) -> Bench {
+pub async fn start_stored(world: World) -> Bench {
     let bench = start(QUICK, world).await;
-    let actor = Actor { name: "file".into(), source: "file".into() };
-    let text = bench.live.current().text().to_owned();
-    let added = bench.store.add_revision(&text, &actor, None, None, &[]).await.unwrap();
+    let added = bench.store.add_revision(draft(&bench.text(), "file"), None, &[]).await.unwrap();
     assert!(matches!(added, Added::Revision(_)), "{added:?}");
     bench
 }
 
-fn api() -> Origin {
-    Origin { source: "api", actor: "key_1".into(), note: Some("why".into()) }
+fn draft(text: &str, source: &str) -> NewRevision {
+    let actor = Actor { name: source.into(), source: source.into() };
+    NewRevision { document: text.into(), actor, note: None, restored: None }
 }
 
-fn codes(findings: &[Finding]) -> Vec<&str> {
+fn api() -> Origin {
+    Origin { source: "api", actor: "key_1".into(), note: Some("why".into()), restored: None }
+}
+
+pub fn codes(findings: &[Finding]) -> Vec<&str> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
     errors.map(|finding| &*finding.code).collect()
 }
 
-fn refusal(error: ReviseError) -> Vec<Finding> {
+pub fn refusal(error: ReviseError) -> Vec<Finding> {
     match error {
         ReviseError::Refused(review) => review.findings,
         other => panic!("{other:?}"),
@@ -36,11 +39,11 @@ fn refusal(error: ReviseError) -> Vec<Finding> {
 }
 
 impl Bench {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.live.current().text().to_owned()
     }
 
-    async fn revise(&self, text: &str) -> Result<i64, ReviseError> {
+    pub async fn revise(&self, text: &str) -> Result<i64, ReviseError> {
         self.engine.revise(text, api(), None).await.map(|revised| revised.revision)
     }
 }
@@ -161,46 +164,33 @@ async fn a_probe_that_fails_is_a_finding_of_the_review_that_asked_for_it() {
 }
 
 #[tokio::test]
-async fn the_file_wins_when_it_changes_and_a_change_elsewhere_stays_while_it_does_not() {
+async fn nobody_waits_while_two_long_documents_are_compared() {
     let bench = start_stored(World::new(|_| Answer::Takes)).await;
-    let path = Path::new("providers.toml");
-    let (file, engine) = (bench.text(), &bench.engine);
-    let take = async |text: &str| {
-        let taken = engine.take_file(path, text).await;
-        taken.map(|revised| revised.map(|revised| revised.revision))
+    let long = |seed: u64| -> String {
+        let lines = (0..250_000).map(|n: u64| format!("# {}\n", (n * seed) % 997));
+        bench.text().lines().take(8).map(|line| format!("{line}\n")).chain(lines).collect()
     };
-    let differs = || engine.configuration_status().file.unwrap().differs;
-    assert_eq!(take(&file).await.unwrap(), None);
-    assert!(!differs());
-    let console = file.clone() + "# console\n";
-    assert_eq!(bench.revise(&console).await.unwrap(), 2);
-    assert!(differs());
-    assert_eq!(take(&file).await.unwrap(), None, "it is what it was");
-    assert_eq!(bench.text(), console);
-    // Once the file says the same it is known to: else the next start would take it for news.
-    assert_eq!(take(&console).await.unwrap(), Some(3));
-    assert!(!differs());
-    assert_eq!(take(&console).await.unwrap(), None);
-    assert_eq!(bench.revise(&file).await.unwrap(), 4);
-    assert_eq!(take(&console).await.unwrap(), None);
-    assert_eq!(take(&file).await.unwrap(), Some(5));
-}
-
-#[tokio::test]
-async fn an_empty_file_is_refused_while_there_are_providers() {
-    let bench = start_stored(World::new(|_| Answer::Takes)).await;
-    let path = Path::new("providers.toml");
-    let refused = bench.engine.take_file(path, "\n").await.err().unwrap();
-    assert_eq!(codes(&refusal(refused)), ["empty-document"]);
-    bench.engine.miss_file(path, "no such file");
-    let status = bench.engine.configuration_status();
-    let known = status.last_refusal.unwrap();
-    assert_eq!((known.source, codes(&known.findings)), ("file", vec!["unreadable"]));
-    let text = bench.text();
-    assert!(bench.engine.take_file(path, &text).await.unwrap().is_none());
-    assert!(bench.engine.configuration_status().last_refusal.is_none(), "it is good again");
-    assert!(bench.engine.take_file(path, "# none\n").await.unwrap().is_some());
-    assert!(bench.engine.take_file(path, "").await.unwrap().is_some());
+    let (first, second) = (long(7_919), long(104_729));
+    assert_eq!(bench.revise(&first).await.unwrap(), 2);
+    let compared = async {
+        assert!(bench.engine.review(&second, false).await.unwrap().passes());
+        bench.revise(&second).await.unwrap()
+    };
+    let mut longest = Duration::ZERO;
+    let mut number = 0;
+    let accepting = async {
+        loop {
+            let began = Instant::now();
+            number += 1;
+            bench.post(&format!("ada{number}")).await;
+            longest = longest.max(began.elapsed());
+        }
+    };
+    tokio::select! {
+        revision = compared => assert_eq!(revision, 3),
+        () = accepting => {}
+    }
+    assert!(number > 1 && longest < Duration::from_secs(5), "{number} invites, {longest:?}");
 }
 
 #[tokio::test]
@@ -233,7 +223,7 @@ async fn replicas_follow_the_newest_revision_unless_it_does_not_pass_there() {
 
 impl Bench {
     /// The document that a process would start with.
-    async fn resumed(&self) -> (LiveDocument, bool) {
+    pub async fn resumed(&self) -> (LiveDocument, bool) {
         let gate = gate(&self.world);
         let nothing = Live::new(gate.check("").configuration.unwrap());
         let clock = Arc::new(SystemClock);
@@ -243,8 +233,7 @@ impl Bench {
     }
 
     async fn store_revision(&self, text: &str) {
-        let actor = Actor { name: "key_1".into(), source: "api".into() };
-        self.store.add_revision(text, &actor, None, None, &[]).await.unwrap();
+        self.store.add_revision(draft(text, "api"), None, &[]).await.unwrap();
     }
 }
 
@@ -263,32 +252,36 @@ async fn a_start_serves_the_newest_revision_that_passes_and_guards_the_work_of_t
     assert_eq!((status.revision, status.last_refusal.unwrap().revision), (1, Some(3)));
     assert!(document.lag().unwrap().starts_with("revision 3 does not pass here"));
     let path = Path::new("providers.toml");
-    for (text, code) in [("", "empty-document"), ("# nothing\n", "has-work")] {
-        let refused = document.take_file(path, text).await.err().unwrap();
+    let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
+    for (text, code) in [("", "empty-document"), (&*moved, "has-work")] {
+        let refused = document.take_file(path, text, false).await.err().unwrap();
         assert_eq!(codes(&refusal(refused)), [code]);
     }
     let good = bench.text() + "# good\n";
-    assert_eq!(document.take_file(path, &good).await.unwrap().unwrap().revision, 4);
+    assert_eq!(document.take_file(path, &good, false).await.unwrap().revision(), Some(4));
     assert!(document.lag().is_none() && document.status().last_refusal.is_none());
-    bench.engine.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_start_serves_no_revision_by_which_unfinished_invites_would_go_to_another_account() {
-    let never = Arc::new(Notify::new());
-    let world = World::new(move |_| Answer::After(never.clone(), Box::new(Answer::Takes)));
-    let bench = start_stored(world).await;
+    let bench = start_stored(World::new(|_| Answer::Takes)).await;
+    // Once it noticed the next revision, which it cannot serve, it would take no invite.
+    bench.engine.shutdown().await;
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
     bench.store_revision(&moved.replace("50ms", "never")).await;
     let (_, is_served) = bench.resumed().await;
     assert!(is_served, "there is no work");
-    bench.post("ada").await;
+    let new = NewBatch { config_revision: 2, ..batch(vec![item("ada", "here", 0)]) };
+    let accepted = bench.store.accept(new, 2, Quotas::new(), |_| Value::Null).await.unwrap();
+    assert!(matches!(accepted, Ok(Acceptance::Accepted { .. })), "{accepted:?}");
     let (document, is_served) = bench.resumed().await;
     assert!(!is_served);
     let path = Path::new("providers.toml");
-    for (text, code) in [("\n", "empty-document"), ("# nothing\n", "has-work")] {
-        let refused = document.take_file(path, text).await.err().unwrap();
+    let edited = format!("{}# edited\n", bench.text());
+    for (text, code) in [("\n", "empty-document"), (&*edited, "has-work")] {
+        let refused = document.take_file(path, text, true).await.err().unwrap();
         assert_eq!(codes(&refusal(refused)), [code], "nothing is live, and there is work");
     }
-    bench.engine.shutdown().await;
+    let refused = document.revise("# nothing\n", api(), None).await.err().unwrap();
+    assert_eq!(codes(&refusal(refused)), ["has-work"]);
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use invite_core::{InviteId, KeyId, Status};
 use invite_store::{
-    Acceptance, Added, ApiKey, Decision, Error, NewAudit, Placement, Quotas, Store,
+    Acceptance, Added, ApiKey, Decision, Error, NewAudit, NewRevision, Placement, Quotas, Store,
 };
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, added, api, batch, duplicate_error, item, now, on_both, queue, seconds, set,
+    Db, accept, added, api, batch, draft, duplicate_error, item, now, on_both, queue, seconds, set,
     set_status,
 };
 
@@ -42,12 +42,17 @@ fn redrive(target: &str) -> NewAudit {
 async fn every_change_leaves_an_entry_that_names_who_made_it(db: &Db) {
     let store = db.open().await;
     let document = "# a document\n";
-    added(store.add_revision(document, &api(), None, None, &[]).await);
-    added(store.add_revision("", &api(), Some("because"), None, &[]).await);
+    let because = |draft| NewRevision { note: Some("because".into()), ..draft };
+    added(store.add_revision(draft(document), None, &[]).await);
+    added(store.add_revision(because(draft("")), None, &[]).await);
+    added(
+        store.add_revision(NewRevision { restored: Some(1), ..draft(document) }, None, &[]).await,
+    );
     store.record_audit(redrive("provider=a")).await.unwrap();
     let page = store.audit(None, 50).await.unwrap();
     assert_eq!(page.next, None);
-    let [recorded, second, first] = &page.entries[..] else { panic!("{page:?}") };
+    let [recorded, restored, second, first] = &page.entries[..] else { panic!("{page:?}") };
+    assert_eq!(restored.change.after, Some(json!({ "revision": 3, "restored": 1 })));
     assert_eq!(recorded.change, redrive("provider=a"));
     assert!(now().duration_since(recorded.at).abs() < jiff::SignedDuration::from_secs(60));
     let expected = NewAudit {
@@ -117,10 +122,10 @@ async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
 
 async fn a_revision_is_refused_if_another_one_was_first(db: &Db) {
     let store = db.open().await;
-    let refused = store.add_revision("a", &api(), None, Some(1), &[]).await.unwrap();
+    let refused = store.add_revision(draft("a"), Some(1), &[]).await.unwrap();
     assert_eq!(refused, Added::Outdated { latest: 0 });
-    added(store.add_revision("a", &api(), None, Some(0), &[]).await);
-    let refused = store.add_revision("b", &api(), None, Some(0), &[]).await.unwrap();
+    added(store.add_revision(draft("a"), Some(0), &[]).await);
+    let refused = store.add_revision(draft("b"), Some(0), &[]).await.unwrap();
     assert_eq!(refused, Added::Outdated { latest: 1 });
     assert_eq!(store.latest_revision_number().await.unwrap(), 1);
     assert_eq!(store.audit(None, 50).await.unwrap().entries.len(), 1, "none of a refused one");
@@ -130,7 +135,7 @@ async fn of_racing_revisions_for_the_same_basis_one_is_stored(db: &Db) {
     let stores = [db.open().await, db.open().await];
     let adding = (0..10).map(|n| {
         let store = stores[n % 2].clone();
-        async move { store.add_revision(&n.to_string(), &api(), None, Some(0), &[]).await.unwrap() }
+        async move { store.add_revision(draft(&n.to_string()), Some(0), &[]).await.unwrap() }
     });
     let results = futures::future::join_all(adding).await;
     let stored = results.iter().filter(|result| matches!(result, Added::Revision(_)));
@@ -197,7 +202,7 @@ async fn a_revision_does_not_take_away_a_provider_that_has_work(db: &Db) {
     let store = db.open().await;
     let add = async |removed: &[&str]| {
         let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
-        store.add_revision("a", &api(), None, None, &removed).await
+        store.add_revision(draft("a"), None, &removed).await
     };
     let [id] = queue(&store, ["a@x.example"]).await;
     assert_eq!(add(&["elsewhere", "summit"]).await.unwrap(), Added::Unfinished);
@@ -210,11 +215,11 @@ async fn a_revision_does_not_take_away_a_provider_that_has_work(db: &Db) {
 
 async fn nothing_is_accepted_by_a_document_that_another_replica_replaced(db: &Db) {
     let store = db.open().await;
-    added(store.add_revision("a", &api(), None, None, &[]).await);
+    added(store.add_revision(draft("a"), None, &[]).await);
     let [id] = queue_at(&store, 1, "a@x.example").await.unwrap();
     set_status(&store, id, Status::Failed).await;
     let failed = store.invite(id).await.unwrap().unwrap();
-    added(store.add_revision("b", &api(), None, None, &[]).await);
+    added(store.add_revision(draft("b"), None, &[]).await);
     let again = || {
         store.requeue(vec![failed.clone()], 1, Quotas::new(), |_, _, state, _| {
             state.status = Status::Queued;
@@ -242,10 +247,10 @@ async fn of_a_removal_and_work_that_race_one_is_stored(db: &Db) {
     for round in 0..40 {
         let newest = stores[0].latest_revision_number().await.unwrap();
         let email = format!("a{round}@x.example");
-        let (actor, removed) = (api(), ["summit".to_owned()]);
+        let removed = ["summit".to_owned()];
         let (accepted, revised) = tokio::join!(
             queue_at(&stores[0], newest, &email),
-            stores[1].add_revision("a", &actor, None, Some(newest), &removed)
+            stores[1].add_revision(draft("a"), Some(newest), &removed)
         );
         match (&accepted, revised.unwrap()) {
             (Ok([id]), Added::Unfinished) => {
@@ -261,7 +266,7 @@ async fn a_new_revision_has_every_lane_asked_for_again(db: &Db) {
     let store = db.open().await;
     let ask = |owner, newest| store.acquire_lane("summit", owner, MINUTE, newest, false);
     assert_eq!(ask("a", 0).await.unwrap(), Some(1));
-    added(store.add_revision("a", &api(), None, None, &[]).await);
+    added(store.add_revision(draft("a"), None, &[]).await);
     if db.is_postgres() {
         assert_eq!(ask("a", 0).await.unwrap(), None, "it has to catch up first");
     }

@@ -14,7 +14,8 @@ use invite_core::{
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
-    InviteState, NewAttempt, NewBatch, NewItem, OnDuplicate, Placement, Quotas, Revision, Store,
+    InviteState, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate, Placement, Quotas,
+    Revision, Store,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -276,6 +277,11 @@ pub fn seconds(from_now: i64) -> Timestamp {
 /// Who makes changes in these checks.
 pub fn api() -> Actor {
     Actor { name: "key_1".into(), source: "api".into() }
+}
+
+/// A document from the API.
+pub fn draft(document: &str) -> NewRevision {
+    NewRevision { document: document.into(), actor: api(), note: None, restored: None }
 }
 
 /// The revision that a document became.

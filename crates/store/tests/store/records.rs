@@ -1,12 +1,12 @@
 //! API keys, revisions of the provider document, and what Debug output shows.
 
 use invite_core::{KeyId, Status};
-use invite_store::{Actor, ApiKey, InviteFilter};
+use invite_store::{Actor, ApiKey, InviteFilter, NewRevision};
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, added, api, attempt, attempts, batch, claim, end, item, millis, now, on_both,
-    queue, seconds, set,
+    Db, accept, added, api, attempt, attempts, batch, claim, draft, end, item, millis, now,
+    on_both, queue, seconds, set,
 };
 
 on_both!(
@@ -15,6 +15,7 @@ on_both!(
     uses_of_keys_only_move_forward,
     revisions_are_numbered_without_gaps_also_by_racing_stores,
     the_latest_revision_is_known_per_source,
+    the_file_that_was_refused_last_is_known_by_its_text,
     debug_output_shows_no_personal_data,
 );
 
@@ -88,7 +89,7 @@ async fn revisions_are_numbered_without_gaps_also_by_racing_stores(db: &Db) {
         .map(|n| {
             let store = stores[n % 2].clone();
             tokio::spawn(async move {
-                added(store.add_revision(&format!("# {n}"), &api(), None, None, &[]).await)
+                added(store.add_revision(draft(&format!("# {n}")), None, &[]).await)
             })
         })
         .collect();
@@ -112,15 +113,32 @@ async fn the_latest_revision_is_known_per_source(db: &Db) {
     let store = db.open().await;
     let document = "# comment\r\n[providers]\n";
     let actor = Actor { name: "file".into(), source: "file".into() };
-    let file = added(store.add_revision(document, &actor, None, None, &[]).await);
-    let api = added(store.add_revision("b", &api(), Some("why"), Some(1), &[]).await);
+    let from_file = NewRevision { actor, ..draft(document) };
+    let file = added(store.add_revision(from_file, None, &[]).await);
+    let noted = NewRevision { note: Some("why".into()), restored: Some(1), ..draft("b") };
+    let api = added(store.add_revision(noted, Some(1), &[]).await);
     assert_eq!((file.revision, api.revision), (1, 2));
+    assert_eq!((file.restored, api.restored), (None, Some(1)));
     assert_eq!(file.document, document);
     assert_eq!(file.created_at, millis(file.created_at));
     assert_eq!(store.latest_revision().await.unwrap(), Some(api.clone()));
     assert_eq!(store.latest_revision_from("file").await.unwrap(), Some(file));
     assert_eq!(store.latest_revision_from("api").await.unwrap(), Some(api));
     assert_eq!(store.latest_revision_from("restore").await.unwrap(), None);
+}
+
+async fn the_file_that_was_refused_last_is_known_by_its_text(db: &Db) {
+    let store = db.open().await;
+    let known = async |text| store.refused_file(text).await.unwrap();
+    assert_eq!(known("a").await, None);
+    store.keep_refused_file("a", 3).await.unwrap();
+    store.keep_refused_file("a", 4).await.unwrap();
+    assert_eq!((known("a").await, known("a ").await), (Some(4), None));
+    store.keep_refused_file("b", 0).await.unwrap();
+    assert_eq!((known("a").await, known("b").await), (None, Some(0)));
+    assert_eq!(db.open().await.refused_file("b").await.unwrap(), Some(0), "over a restart");
+    store.forget_refused_file().await.unwrap();
+    assert_eq!(known("b").await, None);
 }
 
 async fn debug_output_shows_no_personal_data(db: &Db) {

@@ -1,0 +1,63 @@
+//! The document in the file that was refused last. What is made of it is the delivery engine's to
+//! say.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Store, statement::Statement};
+
+impl Store {
+    /// The newest revision when this text of the file was refused; `None` if the one that was refused
+    /// last is another.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn refused_file(&self, text: &str) -> Result<Option<i64>, Error> {
+        let mut connection = self.reader().await?;
+        Statement::new("SELECT revision FROM refused_file WHERE text_hash = ")
+            .bind(hash(text))
+            .first(&mut connection, |row| row.number())
+            .await
+    }
+
+    /// Keeps that this text of the file was refused while `revision` was the newest, and no other.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn keep_refused_file(&self, text: &str, revision: i64) -> Result<(), Error> {
+        self.replace_refused_file(Some((hash(text), revision))).await
+    }
+
+    /// Keeps of no text of the file that it was refused.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn forget_refused_file(&self) -> Result<(), Error> {
+        self.replace_refused_file(None).await
+    }
+
+    async fn replace_refused_file(&self, refused: Option<(String, i64)>) -> Result<(), Error> {
+        let refused = Arc::new(refused);
+        self.write(Vec::new(), move |tx| {
+            let refused = Arc::clone(&refused);
+            Box::pin(async move {
+                Statement::new("DELETE FROM refused_file").execute(tx.connection).await?;
+                if let Some((hash, revision)) = &*refused {
+                    Statement::new("INSERT INTO refused_file (text_hash, revision) VALUES (")
+                        .values([hash.into(), (*revision).into()])
+                        .text(")")
+                        .execute(tx.connection)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+/// Not the text itself: a document that was refused may hold a secret.
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
