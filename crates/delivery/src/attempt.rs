@@ -256,7 +256,9 @@ pub(crate) fn tell_of_second_effects(
     }
     let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
     for invite in new {
-        tracing::error!(provider.name = provider, invite.id = %invite.id, "a second effect was found");
+        let ids = transition::second_effects(&invite.state).collect::<Vec<_>>().join(", ");
+        let held = invite.state.provider_ref.as_deref();
+        tracing::error!(provider.name = provider, invite.id = %invite.id, invite.provider_ref = held, invite.second_effects = ids, "a second effect was found");
         metrics::counter!("invite_duplicate_effects_total", "provider" => provider.to_owned())
             .increment(1);
     }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -171,21 +170,6 @@ impl Engine {
         // Also without it: what another replica had put in force may have been taken first.
         self.0.follow_document();
         revised
-    }
-
-    /// Takes what the file holds; see [`LiveDocument::take_file`].
-    ///
-    /// # Errors
-    /// See [`ReviseError`].
-    pub async fn take_file(&self, path: &Path, text: &str) -> Result<Option<Revised>, ReviseError> {
-        let taken = self.0.document.take_file(path, text).await;
-        self.0.follow_document();
-        taken
-    }
-
-    /// There is nothing to take in the file; see [`LiveDocument::miss_file`].
-    pub fn miss_file(&self, path: &Path, why: &str) {
-        self.0.document.miss_file(path, why);
     }
 
     /// Which document is in force, and what was in the way of others.

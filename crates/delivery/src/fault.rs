@@ -42,15 +42,47 @@ pub(crate) fn behind(newest: i64) -> String {
     )
 }
 
-/// It was in the queue for longer than `retry.give_up_after`.
-pub fn given_up(waited_for: Option<InviteId>) -> Value {
-    let detail = match waited_for {
-        Some(other) => format!(
-            "could not be sent in time: {other}, to the same person at the same place, is not settled"
-        ),
-        None => "could not be sent in time (limits.retry.give_up_after)".to_owned(),
-    };
+/// It was in the queue of this provider for longer than `retry.give_up_after`; `hindrance` is why, if
+/// its lane knows.
+pub(crate) fn given_up(provider: &str, hindrance: Option<&str>) -> Value {
+    let why = hindrance.map(|why| format!("; of provider `{provider}`: {why}")).unwrap_or_default();
+    let detail = format!("could not be sent in time (limits.retry.give_up_after){why}");
+    let mut fault = own("given-up", Outcome::NotSent, detail);
+    fault["provider"] = provider.into();
+    fault
+}
+
+/// The same, waiting for another invite, which is named if whose this one is may see it.
+pub(crate) fn given_up_behind(other: Option<InviteId>) -> Value {
+    let detail = format!("could not be sent in time: {} is not settled", another(other));
     own("given-up", Outcome::NotSent, detail)
+}
+
+/// It waits in the queue for another invite, which is named if whoever asks may see it.
+pub(crate) fn waiting(other: Option<InviteId>) -> Value {
+    own("waiting", Outcome::NotSent, format!("waits for {} to settle", another(other)))
+}
+
+fn another(invite: Option<InviteId>) -> String {
+    let invite = invite.map_or("another invite".to_owned(), |id| format!("{id},"));
+    format!("{invite} to the same person at the same place")
+}
+
+/// What ails a provider, as the kind of what its last call came to: in words that hold for any call.
+pub(crate) fn ailment(error: &ProviderError) -> String {
+    let what = match (error.outcome, error.cause) {
+        (_, Cause::Credentials | Cause::NotAuthorized) => "it refused the credential",
+        (Outcome::NotSent, Cause::Transport) => "it could not be reached",
+        (Outcome::NotSent, _) => "it could not be asked",
+        (Outcome::Throttled, _) => "it told us to wait",
+        (Outcome::Rejected | Outcome::Unknown, _) => "it did not answer as it should",
+    };
+    let status = error.http_status.map(|status| format!("HTTP {status}"));
+    let details: Vec<_> = status.into_iter().chain(error.code.clone()).collect();
+    match details.is_empty() {
+        true => what.to_owned(),
+        false => format!("{what} ({})", details.join(", ")),
+    }
 }
 
 /// Its sender went away during the call.
@@ -113,10 +145,11 @@ pub fn found_absent() -> Value {
     own("found-absent", Outcome::Rejected, detail)
 }
 
-/// Look-ups went on for a day and came to nothing.
-pub fn unsolved(provider: &str) -> Value {
+/// Look-ups went on for a day and came to nothing, the last of them for this reason.
+pub fn unsolved(provider: &str, why: Option<String>) -> Value {
+    let why = why.map(|why| format!(" (the last look-up: {why})")).unwrap_or_default();
     let detail = format!(
-        "whether the call to {provider} took effect could not be found out in 24 hours; look there \
+        "whether the call to {provider} took effect could not be found out in 24 hours{why}; look there \
          for an invite to this person made at the time that the attempts show, then set the status \
          to `pending` (it is there) or `failed` (it is not)"
     );

@@ -9,14 +9,17 @@ use invite_core::{
     Doubt, Lookup, Observed, Outcome, PreparedCall, ProviderError, Sighting, Status,
     http::CallContext, sabotage::crash_point,
 };
-use invite_store::{Change, Changed, InviteRecord};
+use invite_store::{AttemptEnd, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt};
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call, Claimed},
-    fault, judge, reconcile, recovery,
-    transition::{self, LOOK_FOR},
+    fault, judge,
+    operation::outcome,
+    reconcile, recovery,
+    transition::{self, LOOK_FOR, Verdict},
 };
 
 const FIRST: Duration = Duration::from_millis(500);
@@ -24,12 +27,19 @@ const FIRST: Duration = Duration::from_millis(500);
 /// say, or does not show it.
 const UNHEARD: Duration = Duration::from_secs(10 * 60);
 
-/// What one look at a call showed.
-enum Looked {
-    /// What became of it.
-    Settled(Vec<Result<Observed, ProviderError>>, CallContext),
+/// One look at a call.
+struct Look {
+    began: Timestamp,
+    seen: Result<Vec<Sighting>, ProviderError>,
+    context: CallContext,
+}
+
+/// What it showed.
+enum Showed {
+    /// What became of the call.
+    End(Vec<Result<Observed, ProviderError>>),
     /// The provider is still working on it.
-    Working,
+    Work,
     /// Nothing.
     Nothing,
 }
@@ -41,48 +51,41 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
     let began = Instant::now();
     let mut heard = began;
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = call.engine.stopping.cancelled() => return,
+        if holding(call, &mut claimed, tokio::time::sleep(pause)).await.is_none() {
+            return;
         }
         pause = next_pause(pause, call.engine.settings.lease);
         if heard.elapsed() >= UNHEARD || began.elapsed() >= LOOK_FOR {
             return let_go(call, &claimed).await;
         }
-        match renew(call, &mut claimed).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                tracing::error!(attempt.id = %claimed.attempt, %error, "cannot renew the lease of a followed call");
-                continue;
-            }
-        }
-        crash_point("follow-after-renewal");
         let now = call.engine.clock.now();
         if call.lane.with_state(|state| state.wait(now, 0)).is_some() {
             continue;
         }
-        let looked = tokio::select! {
-            looked = look(call, &claimed, &prepared) => looked,
-            // Questions may be left unanswered.
-            () = call.engine.stopping.cancelled() => return,
-        };
-        let (reply, context) = match looked {
-            Looked::Settled(reply, context) => (reply, context),
-            Looked::Working => {
-                heard = Instant::now();
-                continue;
-            }
-            Looked::Nothing => continue,
-        };
-        let reply = as_one(reply);
-        let now = call.engine.clock.now();
-        let judged = judge::judge(&call.provider, &call.lane, &claimed, &reply, now);
-        attempt::record(&call.engine, &claimed, &judged, &context).await;
-        call.lane.wake.notify_one();
-        call.lane.doubt.notify_one();
-        return;
+        let lookup = lookup(call, &claimed, &prepared);
+        let Some(look) = holding(call, &mut claimed, look(call, lookup)).await else { return };
+        let is_held = record(call, &mut claimed, &look, pause).await;
+        match look.seen.map_or(Showed::Nothing, read) {
+            Showed::End(reply) => return settle(call, &claimed, reply, &look.context).await,
+            _ if !is_held => return,
+            Showed::Work => heard = Instant::now(),
+            Showed::Nothing => {}
+        }
     }
+}
+
+/// What became of the call is recorded with the call itself.
+async fn settle(
+    call: &Call,
+    claimed: &Claimed,
+    reply: Vec<Result<Observed, ProviderError>>,
+    context: &CallContext,
+) {
+    let (reply, now) = (as_one(reply), call.engine.clock.now());
+    let judged = judge::judge(&call.provider, &call.lane, claimed, &reply, now);
+    attempt::record(&call.engine, claimed, &judged, context).await;
+    call.lane.wake.notify_one();
+    call.lane.doubt.notify_one();
 }
 
 /// Whether it took effect is not known: look-ups find it out, for as long as they do.
@@ -95,19 +98,86 @@ async fn let_go(call: &Call, claimed: &Claimed) {
     }
 }
 
-/// Extends the lease; false if the invites are no longer this call's.
-async fn renew(call: &Call, claimed: &mut Claimed) -> Result<bool, invite_store::Error> {
+/// Does this, which may have to wait long for its turn, while the lease is renewed before it ends. None
+/// if shutdown begins (questions may be left unanswered), or the invites are no longer this call's.
+async fn holding<T>(
+    call: &Call,
+    claimed: &mut Claimed,
+    doing: impl Future<Output = T>,
+) -> Option<T> {
     let lease = call.engine.settings.lease;
-    let lease_end = Instant::now() + lease;
-    let attempt = claimed.attempt;
+    let mut due = claimed.lease_end - lease / 2;
+    tokio::pin!(doing);
+    loop {
+        tokio::select! {
+            done = &mut doing => return Some(done),
+            () = call.engine.stopping.cancelled() => return None,
+            () = tokio::time::sleep_until(due) => {}
+        }
+        let attempt = claimed.attempt;
+        let renew = move |state: &mut InviteState, now: Timestamp| {
+            transition::renew(state, attempt, now + lease)
+        };
+        match extend(call, claimed, None, renew).await {
+            Ok(true) => due = claimed.lease_end - lease / 2,
+            Ok(false) => return None,
+            Err(error) => {
+                tracing::error!(attempt.id = %attempt, %error, "cannot renew the lease of a followed call");
+                due = Instant::now() + lease / 10;
+            }
+        }
+    }
+}
+
+/// Stores that it was asked about, as an attempt of its own, and when it is next; that renews the lease,
+/// too. False if the invites are no longer this call's.
+async fn record(call: &Call, claimed: &mut Claimed, look: &Look, pause: Duration) -> bool {
+    let (lease, attempt) = (call.engine.settings.lease, claimed.attempt);
+    let (outcome, detail) = match &look.seen {
+        Ok(sightings) => {
+            let verdicts: Vec<Verdict> = sightings.iter().map(verdict).collect();
+            (outcome(None), reconcile::describe(&claimed.invites, &verdicts))
+        }
+        Err(error) => (outcome(Some(error)), error.message.clone()),
+    };
+    let revision = call.engine.live.current().revision();
+    let exchange = look.context.exchanges().pop();
+    let asked = reconcile::question(
+        &call.engine,
+        &call.provider,
+        revision,
+        look.began,
+        outcome,
+        detail,
+        exchange.as_ref(),
+    );
+    let follow = move |state: &mut InviteState, now: Timestamp| {
+        transition::follow(state, attempt, now + lease, now + pause, now)
+    };
+    extend(call, claimed, Some(asked), follow).await.unwrap_or_else(|error| {
+        tracing::error!(attempt.id = %attempt, %error, "cannot record that a followed call was asked about");
+        // The lease says so before it ends.
+        true
+    })
+}
+
+/// Extends the lease; false if the invites are no longer this call's.
+async fn extend(
+    call: &Call,
+    claimed: &mut Claimed,
+    asked: Option<(NewAttempt, AttemptEnd)>,
+    decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
+) -> Result<bool, invite_store::Error> {
+    let lease_end = Instant::now() + call.engine.settings.lease;
     let ids = claimed.invites.iter().map(|invite| invite.id).collect();
-    let change = Change::of(ids, move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-        transition::renew(state, attempt, now + lease)
-    });
+    let (begin, end) = asked.unzip();
+    let decide = move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now);
+    let change = Change { begin, end, ..Change::of(ids, decide) };
     match call.engine.store.change(change).await? {
         Changed::Written(invites) => {
             claimed.invites = invites;
             claimed.lease_end = lease_end;
+            crash_point("follow-after-renewal");
             Ok(true)
         }
         _ => Ok(false),
@@ -115,61 +185,80 @@ async fn renew(call: &Call, claimed: &mut Claimed) -> Result<bool, invite_store:
 }
 
 /// The pause after this one: ever longer, because all that is followed takes from one rate budget, but
-/// not so long that the lease ends before it is renewed.
+/// not so long that the lease has to be renewed between two looks that wait for nothing.
 fn next_pause(pause: Duration, lease: Duration) -> Duration {
     (pause * 2).min(lease / 3)
 }
 
-/// Looks once.
-async fn look(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Looked {
+fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
+    let said = claimed.invites.first().map(|invite| transition::replies(&invite.state));
     let doubt = Doubt {
         call: prepared.clone(),
         recipients: claimed.recipients.clone(),
         // No later than their first attempts.
         first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
         started_at: call.engine.clock.now(),
-        data: claimed.invites.first().map(|i| i.state.provider_data.clone()).unwrap_or_default(),
+        data: said.unwrap_or_default(),
     };
-    let lookup = Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] };
+    Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] }
+}
+
+/// Looks once.
+async fn look(call: &Call, lookup: Lookup) -> Look {
     let (engine, lane) = (&call.engine, &call.lane);
     // The credential may have been replaced since the call was made.
     let document = engine.live.current();
     let provider = document.provider(&lane.name).unwrap_or(&call.provider);
     let mut reconciliation = provider.adapter.reconcile(lookup);
     let limits = &provider.limits;
+    lane.take_turn(limits, &*engine.clock).await;
+    let (began, started) = (engine.clock.now(), Instant::now());
     let (seen, context) = loop {
-        lane.take_turn(limits, &*engine.clock).await;
         let context = CallContext::new(limits.timeout);
         let step = reconciliation.step(&context).await;
         lane.ease(&context, &limits.retry, engine.clock.now());
         if let Some(seen) = step.transpose() {
             break (seen, context);
         }
+        lane.take_turn(limits, &*engine.clock).await;
     };
-    let heeded = reconcile::heed(engine, lane, provider, seen.as_ref().err()).await;
-    if let Err(error) = heeded {
+    let error = seen.as_ref().err();
+    let outcome = outcome(error);
+    attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
+    lane.with_state(|state| state.count("reconcile", outcome, error, engine.clock.now()));
+    if let Some(error) = error {
+        tracing::warn!(provider.name = lane.name, %error, "cannot follow a call");
+    }
+    if let Err(error) = reconcile::heed(engine, lane, provider, error).await {
         tracing::error!(provider.name = lane.name, %error, "cannot read the store");
     }
-    match seen {
-        Ok(seen) => read(seen.into_iter().next().unwrap_or_default(), context),
-        Err(error) => {
-            tracing::warn!(provider.name = lane.name, %error, "cannot follow a call");
-            Looked::Nothing
-        }
-    }
+    let seen = seen.map(|seen| seen.into_iter().next().unwrap_or_default());
+    Look { began, seen, context }
 }
 
 /// What is shown of the call's invites.
-fn read(sightings: Vec<Sighting>, context: CallContext) -> Looked {
+fn read(sightings: Vec<Sighting>) -> Showed {
     let n = sightings.len();
     let seen: Vec<Observed> =
         sightings.into_iter().filter_map(|sighting| sighting.exact.into_iter().next()).collect();
     if seen.is_empty() || seen.len() < n {
-        Looked::Nothing
+        Showed::Nothing
     } else if seen.iter().any(|seen| seen.status == Status::Sending) {
-        Looked::Working
+        Showed::Work
     } else {
-        Looked::Settled(seen.into_iter().map(conclude).collect(), context)
+        Showed::End(seen.into_iter().map(conclude).collect())
+    }
+}
+
+/// The same of one of them, for the record.
+fn verdict(sighting: &Sighting) -> Verdict {
+    match sighting.exact.first() {
+        Some(seen) if seen.status == Status::Failed => Verdict::Refused(Value::Null),
+        Some(seen) => Verdict::Exists(Box::new(seen.clone())),
+        None => {
+            let gap = sighting.gap.as_deref().unwrap_or("the provider does not show it");
+            Verdict::CannotTell(gap.to_owned())
+        }
     }
 }
 

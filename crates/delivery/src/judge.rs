@@ -161,7 +161,7 @@ fn judge_refusal(
             let wait = error.retry_after.unwrap_or_default().min(provider.limits.retry.max);
             (keep_group(now + wait), Event::Throttled(error.retry_after))
         }
-        (Outcome::Unknown, _) if resends_blindly() => (again(None), Event::Neutral),
+        (Outcome::Unknown, _) if resends_blindly() => (again(None), Event::Success),
         (Outcome::Unknown, _) => {
             (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
         }
@@ -169,12 +169,12 @@ fn judge_refusal(
         (Outcome::Rejected, Cause::NotAuthorized) if !proven => {
             (keep_group(now), Event::Credentials)
         }
-        (Outcome::Rejected, Cause::Quota) => (vec![Settlement::Failed(fault()); n], Event::Neutral),
+        (Outcome::Rejected, Cause::Quota) => (vec![Settlement::Failed(fault()); n], Event::Success),
         (Outcome::Rejected, _) if names_items(error, n) => {
-            (fail_named(provider, error, within_group(None)), Event::Neutral)
+            (fail_named(provider, error, within_group(None)), Event::Success)
         }
-        (Outcome::Rejected, _) if n == 1 => (vec![Settlement::Failed(fault())], Event::Neutral),
-        (Outcome::Rejected, _) => (halve(n), Event::Neutral),
+        (Outcome::Rejected, _) if n == 1 => (vec![Settlement::Failed(fault())], Event::Success),
+        (Outcome::Rejected, _) => (halve(n), Event::Success),
     }
 }
 
@@ -215,6 +215,26 @@ pub(crate) fn blame(provider: &Provider, error: &ProviderError, index: usize, n:
         return Verdict::Refused(fault::refused(Some(&provider.name), error));
     }
     named_fault(provider, error, index).map_or(Verdict::Faultless, Verdict::AtFault)
+}
+
+/// What the end of a call that waited for approval means for the one of its `n` invites at this place,
+/// of which this is shown; `group` is that of its half. None if it says nothing.
+pub(crate) fn judge_approval(
+    provider: &Provider,
+    seen: &Observed,
+    index: usize,
+    n: usize,
+    group: Option<String>,
+) -> Option<Settlement> {
+    let error = seen.failure.as_ref().filter(|_| seen.status == Status::Failed)?;
+    Some(match blame(provider, error, index, n) {
+        Verdict::AtFault(fault) => Settlement::Failed(fault),
+        Verdict::Refused(fault) if n < 2 || error.cause == Cause::Quota => {
+            Settlement::Failed(fault)
+        }
+        Verdict::Refused(_) => Settlement::Again { at: None, group },
+        _ => Settlement::Again { at: None, group: None },
+    })
 }
 
 /// One of them is at fault and nobody says which: each half goes by itself.

@@ -358,11 +358,11 @@ pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
 /// What goes into the next call: due invites of one destination, call key and group, each person
 /// once.
 async fn gather(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     lane: &Lane,
     provider: &Provider,
 ) -> Result<Vec<InviteRecord>, invite_store::Error> {
-    let max_batch = provider.limits.max_batch;
+    let max_batch = lane.with_state(|state| state.most_in_call(provider.limits.max_batch));
     let read = || engine.store.due(&lane.name, engine.clock.now(), max_batch.saturating_mul(2));
     let mut due = read().await?;
     if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {

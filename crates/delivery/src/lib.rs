@@ -31,4 +31,5 @@ pub use plan::PlannedCall;
 pub use redrive::Redriven;
 pub use revise::{
     ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,
+    Taken,
 };

@@ -63,12 +63,30 @@ impl Engine {
             return Ok(invite);
         }
         let provider = self.provider_of(&invite)?;
-        let remote = remote(&invite, self.index_in_call(&invite).await?)?;
-        take_token(&self.0.lane(&provider.name), &provider, patience).await?;
-        self.operate(&invite, &provider, "get", transition::observe, None, async |context| {
-            provider.adapter.get(context, &remote).await
-        })
-        .await
+        let call = self.call_of(&invite).await?;
+        let remote = remote(&invite, position(call.as_ref()))?;
+        let lane = self.0.lane(&provider.name);
+        take_token(&lane, &provider, patience).await?;
+        let call = call.filter(|_| invite.state.status == Status::AwaitingApproval);
+        let mut refused = None;
+        let get = async |context: &CallContext| {
+            let seen = provider.adapter.get(context, &remote).await?;
+            refused = Some(seen.clone()).filter(|seen| seen.failure.is_some());
+            Ok(seen)
+        };
+        let is_waiting = call.is_some();
+        let apply = move |state: &mut InviteState, seen: &Observed, now| match &seen.failure {
+            // The others of its call are, too: what becomes of them is decided together.
+            Some(_) if is_waiting => transition::ask_later(state, now),
+            _ => transition::observe(state, seen, now),
+        };
+        let invite = self.operate(&invite, &provider, "get", apply, None, get).await?;
+        match call.zip(refused) {
+            Some((call, seen)) => {
+                self.settle_refused(&invite, &provider, &call, seen, patience).await
+            }
+            None => Ok(invite),
+        }
     }
 
     /// Has the look-up of an unknown invite made now instead of when it is due.
@@ -91,7 +109,12 @@ impl Engine {
             if !matches!(to, Status::Pending | Status::Failed) {
                 return Err(OperationError::NotSettled { status });
             }
-            return self.take_word(&invite, to).await;
+            let invite = self.take_word(&invite, to).await?;
+            if let Some(provider) = &invite.provider {
+                // Another invite to the person may have waited for this.
+                self.0.lane(provider).wake.notify_one();
+            }
+            return Ok(invite);
         }
         if invite.provider.is_none() {
             return Err(OperationError::AlreadyFinal { status });
@@ -150,7 +173,7 @@ impl Engine {
         // What it finds done can only come from a call before this one.
         let remote = Remote {
             revoke_sent: was_sent,
-            ..remote(&invite, self.index_in_call(&invite).await?)?
+            ..remote(&invite, position(self.call_of(&invite).await?.as_ref()))?
         };
         let forget: Undo = transition::forget_withdrawal;
         let forget = (!was_sent).then_some(forget);
@@ -192,13 +215,14 @@ impl Engine {
         provider.filter(same).ok_or_else(gone)
     }
 
-    /// The invite's place in the call that created it: the one whose bytes the provider showed, else
-    /// the last.
-    async fn index_in_call(&self, invite: &InviteRecord) -> Result<usize> {
-        let creates = self.0.store.creates(invite.id).await?;
-        let shown = creates.iter().find(|attempt| is_shown(invite, attempt));
-        let attempt = shown.or(creates.last());
-        Ok(attempt.map_or(0, |attempt| attempt.position))
+    /// The call that created the invite: the one whose bytes the provider showed, else the last.
+    pub(crate) async fn call_of(&self, invite: &InviteRecord) -> Result<Option<AttemptView>> {
+        let mut creates = self.0.store.creates(invite.id).await?;
+        let shown = creates.iter().position(|attempt| is_shown(invite, attempt));
+        Ok(match shown {
+            Some(place) => Some(creates.swap_remove(place)),
+            None => creates.pop(),
+        })
     }
 
     /// Changes one invite without a call.
@@ -237,7 +261,7 @@ impl Engine {
         invite: &InviteRecord,
         provider: &Arc<Provider>,
         operation: &'static str,
-        apply: fn(&mut InviteState, &Observed, Timestamp) -> Decision,
+        apply: impl Fn(&mut InviteState, &Observed, Timestamp) -> Decision + Send + Sync + 'static,
         undo: Option<Undo>,
         call: impl AsyncFnOnce(&CallContext) -> Result<Observed, ProviderError>,
     ) -> Result<InviteRecord> {
@@ -338,6 +362,11 @@ pub(crate) async fn take_token(lane: &Lane, provider: &Provider, patience: Durat
 /// that a person found there has none here.
 pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
     invite.state.provider_ref.is_some() || invite.state.status == Status::AwaitingApproval
+}
+
+/// The invite's place in the call that created it.
+fn position(call: Option<&AttemptView>) -> usize {
+    call.map_or(0, |attempt| attempt.position)
 }
 
 fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {

@@ -4,6 +4,7 @@
 //! time, or repeats the frozen bytes where the provider takes equal bytes as one call. What an answer
 //! means for an invite is decided in [`crate::transition::look`].
 
+mod approval;
 mod by_word;
 mod case;
 mod search;
@@ -18,11 +19,11 @@ use std::{
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, Destination, Doubt, InviteId, Outcome, PreparedCall, ProviderError,
+    Cause, Destination, Doubt, InviteId, Outcome, PreparedCall, ProviderError,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
+use invite_store::{Change, Changed, InviteRecord};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -38,7 +39,9 @@ use crate::{
 pub(crate) use second_effects::find_second_effects;
 
 use case::{Case, gather};
-use search::{describe, refs, search, verdicts};
+use search::{refs, search, unsaid, verdicts};
+
+pub(crate) use search::{describe, question};
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
@@ -109,14 +112,25 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         tracing::error!(provider.name = lane.name, "invites are unknown without an attempt");
         return Ok(idle);
     }
+    let is_repeatable = |case: &Case| is_repeatable(&provider, case, now);
+    let repeats_first = cases.first().is_some_and(is_repeatable);
     let (mut repeats, mut lookups): (Vec<Case>, Vec<Case>) =
-        cases.into_iter().partition(|case| is_repeatable(&provider, case, engine.clock.now()));
-    if only_one && !repeats.is_empty() {
-        repeats.truncate(1);
-        lookups.clear();
+        cases.into_iter().partition(is_repeatable);
+    match only_one {
+        // Whichever is due longest: else one kind would wait for all of the other.
+        true if repeats_first => {
+            repeats.truncate(1);
+            lookups.clear();
+        }
+        true => repeats.clear(),
+        false => {}
     }
     for case in repeats {
         repeat(engine, lane, &provider, document.revision(), case).await?;
+        if lane.with_state(|state| state.is_paused()) {
+            // From here on one a step.
+            return Ok(Duration::ZERO);
+        }
     }
     if !lookups.is_empty() {
         look_up(engine, lane, &provider, document.revision(), destination, lookups).await?;
@@ -159,7 +173,7 @@ pub(crate) async fn heed(
 /// Equal bytes are one call there, and still will be when they arrive.
 fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
     let age = until(case.started_at, now);
-    let known = case.invites.iter().any(|invite| !invite.state.provider_data.is_empty());
+    let known = case.invites.iter().any(|invite| !transition::replies(&invite.state).is_empty());
     provider.adapter.capabilities().create.idempotent
         && case.call.is_some()
         && !known
@@ -197,7 +211,8 @@ async fn repeat(
                 Some(Err(error)) if error.outcome == Outcome::Rejected => {
                     judge::blame(provider, error, i, n)
                 }
-                _ => Verdict::CannotTell,
+                Some(Err(error)) => Verdict::CannotTell(error.message.clone()),
+                None => unsaid(),
             };
             ((0..n).map(verdict).collect(), None)
         }
@@ -206,7 +221,7 @@ async fn repeat(
             let blame = |i| judge::blame(provider, &error, i, n);
             ((0..n).map(blame).collect(), Some(error))
         }
-        Err(error) => (vec![Verdict::CannotTell; n], Some(error)),
+        Err(error) => (vec![Verdict::CannotTell(error.message.clone()); n], Some(error)),
     };
     let outcome = outcome(error.as_ref());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
@@ -270,9 +285,9 @@ async fn look_up(
         let verdicts = match &seen {
             Ok(seen) => {
                 let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
-                verdicts(provider, case, sightings, &held)
+                verdicts(provider, &case.invites, sightings, &held)
             }
-            Err(_) => vec![Verdict::CannotTell; case.invites.len()],
+            Err(error) => vec![Verdict::CannotTell(error.message.clone()); case.invites.len()],
         };
         let error = seen.as_ref().err().cloned();
         let exchange = exchange.clone();
@@ -302,7 +317,7 @@ async fn record(
                 let place = case.invites.iter().position(|record| record.id == invite);
                 let verdict = place.and_then(|i| answer.verdicts.get_mut(i));
                 let Some(verdict) = verdict else { break };
-                *verdict = Verdict::CannotTell;
+                *verdict = Verdict::CannotTell("it is another Invite's by now".to_owned());
             }
             Changed::Written(after) => {
                 attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
@@ -330,34 +345,18 @@ fn record_change(
     answer: &Answer,
     crowded: BTreeSet<InviteId>,
 ) -> Change {
-    let id = AttemptId::generate();
-    let exchange = answer.exchange.clone().unwrap_or_default();
+    let detail = match &answer.error {
+        Some(error) => error.message.clone(),
+        None => describe(&case.invites, &answer.verdicts),
+    };
+    let (outcome, exchange) = (answer.outcome, answer.exchange.as_ref());
+    let (begin, end) =
+        question(engine, provider, revision, answer.began, outcome, detail, exchange);
     let lookups = case.lookups(engine, provider, answer.began, &answer.verdicts);
     let (verdicts, started) = (answer.verdicts.clone(), answer.started);
     Change {
-        begin: Some(NewAttempt {
-            id,
-            provider: provider.name.clone(),
-            operation: "reconcile",
-            call: None,
-            config_revision: revision,
-            traceparent: None,
-            started_at: answer.began,
-        }),
-        end: Some(AttemptEnd {
-            id,
-            finished_at: engine.clock.now(),
-            outcome: answer.outcome.to_owned(),
-            http_status: exchange.status,
-            detail: Some(match &answer.error {
-                Some(error) => error.message.clone(),
-                None => describe(&answer.verdicts),
-            }),
-            target: Some(exchange.target),
-            // A list shows everybody; what concerns this invite is in its state.
-            request: None,
-            reply: None,
-        }),
+        begin: Some(begin),
+        end: Some(end),
         ..Change::of(
             case.invites.iter().map(|invite| invite.id).collect(),
             move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {

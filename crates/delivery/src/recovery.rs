@@ -94,7 +94,7 @@ pub(crate) async fn lose_sender(
 
 /// Lanes give up what they come across; this finds what they never do, because it waits for an
 /// invite in doubt.
-async fn give_up(engine: &Inner) -> Result<(), invite_store::Error> {
+async fn give_up(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
     let now = engine.clock.now();
     for provider in engine.live.current().providers() {
         let age = provider.limits.retry.give_up_after;

@@ -179,10 +179,11 @@ async fn by_list(
     Ok(asked.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
 }
 
-/// Whose invite an id stands for may be unproven: another person's says nothing of this one.
+/// Whose invite an id stands for may be unproven: another person's says nothing of this one, and one
+/// that shows no address may be another person's, so that it is asked about by itself.
 fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
-    let shown = seen.invitee.as_ref().map(|invitee| invitee.email.parse::<Address>().ok());
-    shown.is_none_or(|shown| shown == invite.address)
+    let shown = seen.invitee.as_ref().and_then(|invitee| invitee.email.parse::<Address>().ok());
+    shown.is_some() && shown == invite.address
 }
 
 /// What the list shows of the wanted ids.

@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod lookup;
+mod second_effect;
 
 use invite_core::{AttemptId, Observed, Status, StatusSource};
 use invite_store::{Decision, InviteState};
@@ -14,7 +15,10 @@ use serde_json::Value;
 use crate::fault;
 
 pub use by_hand::{decide_unknown, is_risky, override_status, requeue, withdraw};
-pub use lookup::{LOOK_FOR, Lookup, Verdict, look};
+pub use lookup::{LOOK_FOR, Lookup, Verdict, follow, look};
+pub use second_effect::{SECOND_EFFECTS, replies, second_effects};
+
+use second_effect::{forget_replies, note_second, take_reply};
 
 /// What an attempt came to for one invite.
 #[derive(Clone, Debug)]
@@ -47,7 +51,7 @@ pub fn claim(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp)
     state.next_attempt_at = None;
     state.error = None;
     // What replies to an earlier call said (an activity's id) is not of this one.
-    state.provider_data.clear();
+    forget_replies(state);
     Decision::Write
 }
 
@@ -88,8 +92,11 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
             return stand_for_known_effect(state, now);
         }
         Settlement::Exists(observed) => {
-            let known = state.provider_ref.as_ref();
-            state.duplicate_effect |= known.is_some() && known != observed.provider_ref.as_ref();
+            let known = state.provider_ref.clone();
+            if let Some(known) = known.filter(|known| observed.provider_ref.as_ref() != Some(known))
+            {
+                note_second(state, &known);
+            }
             state.status = observed.status;
             state.source = observed.source;
             state.sent_at = state.sent_at.or(Some(now));
@@ -151,12 +158,11 @@ fn leave_doubt(state: &mut InviteState) {
 /// A reply came for an invite that is no longer its attempt's. The first effect that is known is the
 /// invite's; any other is a second one.
 fn note_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
-    if observed.provider_ref.is_none() || observed.provider_ref == state.provider_ref {
-        return Decision::Keep;
-    }
-    if state.provider_ref.is_some() {
-        let is_known = std::mem::replace(&mut state.duplicate_effect, true);
-        return if is_known { Decision::Keep } else { Decision::Write };
+    let Some(id) = observed.provider_ref.as_ref() else { return Decision::Keep };
+    match &state.provider_ref {
+        Some(known) if known == id => return Decision::Keep,
+        Some(_) => return note_second(state, id),
+        None => {}
     }
     match state.status {
         // Whether the call under way takes effect as well is still to be found out, by what the
@@ -186,7 +192,7 @@ fn return_to_doubt(
 ) -> Decision {
     doubt(state, &fault::still_working(), now);
     state.holder = Some(attempt);
-    state.provider_data.clear();
+    forget_replies(state);
     describe(state, observed, now);
     Decision::Write
 }
@@ -209,7 +215,7 @@ pub fn keep_out_of_doubt(
 fn stand_for_known_effect(state: &mut InviteState, now: Timestamp) -> Decision {
     if !state.status.is_settled() {
         // What replies to the later call said is not of this effect.
-        state.provider_data.clear();
+        forget_replies(state);
         state.provider_status = None;
     }
     state.status = Status::Pending;
@@ -278,6 +284,29 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
     Decision::Write
 }
 
+/// The provider ended the call of an invite that waited for approval without effect, the last of its
+/// `attempts` so far: it is refused as if that had been the first reply, with what was `observed`.
+pub fn refuse_approval(
+    state: &mut InviteState,
+    attempts: u32,
+    observed: &Observed,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Decision {
+    if state.status != Status::AwaitingApproval || state.attempt_count != attempts {
+        return Decision::Keep;
+    }
+    describe(state, observed, now);
+    let decision = apply(state, settlement, now);
+    if state.status == Status::Queued {
+        state.provider_status = None;
+        state.sent_at = None;
+        // People took their time, and `give_up_after` limits how long it waits to be sent.
+        state.queued_at = now;
+    }
+    decision
+}
+
 /// Has the look-up of an unknown invite made now instead of when it is due.
 pub fn look_now(state: &mut InviteState, now: Timestamp) -> Decision {
     if state.status != Status::Unknown {
@@ -305,14 +334,14 @@ pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
     Decision::Write
 }
 
-/// An invite that none of ours holds was found at the provider beside the one that this stands for.
-/// One that exists by a person's word, without a provider id, may be just the one found.
-pub fn report_duplicate(state: &mut InviteState) -> Decision {
-    if state.duplicate_effect || state.provider_ref.is_none() {
-        return Decision::Keep;
-    }
-    state.duplicate_effect = true;
-    Decision::Write
+/// Invites that none of ours holds were found at the provider beside the one that this stands for.
+/// Nothing is to be recorded where none is new; nor for one without a provider id, which may be just
+/// the one found.
+pub fn report_duplicates(state: &mut InviteState, ids: &[String]) -> Decision {
+    let Some(known) = state.provider_ref.clone() else { return Decision::Abort };
+    let others = ids.iter().filter(|id| **id != known);
+    let noted = others.map(|id| note_second(state, id)).collect::<Vec<_>>();
+    if noted.contains(&Decision::Write) { Decision::Write } else { Decision::Abort }
 }
 
 /// Gives up a queued invite that could not be sent in time.
@@ -332,7 +361,7 @@ fn describe(state: &mut InviteState, observed: &Observed, now: Timestamp) {
         state.provider_ref.clone_from(&observed.provider_ref);
     }
     state.provider_status.clone_from(&observed.provider_status);
-    state.provider_data.extend(observed.data.clone());
+    take_reply(state, &observed.data);
     if observed.expires_at.is_some() {
         state.expires_at = observed.expires_at;
     }
@@ -397,6 +426,7 @@ mod tests {
         );
         assert!(state.duplicate_effect);
         assert_eq!(state.provider_ref.as_deref(), Some("i1"));
+        assert_eq!(second_effects(&state).collect::<Vec<_>>(), ["i2"]);
     }
 
     fn again() -> Settlement {
@@ -478,6 +508,8 @@ mod tests {
         assert_eq!((state.status, state.duplicate_effect), (Status::Unknown, false));
         assert_eq!(settle(&mut state, second, &exists("i2"), now()), Decision::Write);
         assert_eq!((state.status, state.duplicate_effect), (Status::Pending, true));
+        assert_eq!(state.provider_ref.as_deref(), Some("i2"));
+        assert_eq!(second_effects(&state).collect::<Vec<_>>(), ["i1"]);
     }
 
     #[test]
@@ -509,6 +541,52 @@ mod tests {
         observe(&mut state, &Observed::new(Some("i1".into()), Status::Accepted), now());
         observe(&mut state, &Observed::new(Some("i1".into()), Status::Pending), now());
         assert_eq!(state.status, Status::Accepted);
+    }
+
+    fn awaiting_approval() -> InviteState {
+        let (mut state, holder) = sending();
+        let waiting = Observed::new(None, Status::AwaitingApproval);
+        let waiting = Observed { provider_status: Some("NEEDED".into()), ..waiting };
+        settle(&mut state, holder, &Settlement::Exists(Box::new(waiting)), now());
+        state
+    }
+
+    fn ended() -> Observed {
+        let provider_status = Some("ENDED".to_owned());
+        Observed { provider_status, ..Observed::new(None, Status::Failed) }
+    }
+
+    #[test]
+    fn what_is_refused_after_it_waited_for_approval_fails_or_goes_again() {
+        let later = now() + std::time::Duration::from_secs(3600);
+        let mut state = awaiting_approval();
+        let failed = Settlement::Failed(json!({ "code": "provider-rejected" }));
+        assert_eq!(refuse_approval(&mut state, 1, &ended(), &failed, later), Decision::Write);
+        assert_eq!((state.status, state.error.is_some()), (Status::Failed, true));
+        assert_eq!(state.provider_status.as_deref(), Some("ENDED"));
+
+        let mut state = awaiting_approval();
+        let group = Some("half".to_owned());
+        let again = Settlement::Again { at: None, group: group.clone() };
+        assert_eq!(refuse_approval(&mut state, 1, &ended(), &again, later), Decision::Write);
+        assert_eq!((state.status, &state.group_id), (Status::Queued, &group));
+        assert_eq!((state.sent_at, state.queued_at), (None, later));
+        assert_eq!(state.provider_status, None);
+    }
+
+    #[test]
+    fn a_refusal_of_an_earlier_call_does_not_send_one_that_waits_for_approval_again() {
+        let mut state = awaiting_approval();
+        refuse_approval(&mut state, 1, &ended(), &again(), now());
+        let second = AttemptId::generate();
+        claim(&mut state, second, now());
+        let before = state.clone();
+        assert_eq!(refuse_approval(&mut state, 1, &ended(), &again(), now()), Decision::Keep);
+        assert!(state == before);
+        let waiting = Observed::new(None, Status::AwaitingApproval);
+        settle(&mut state, second, &Settlement::Exists(Box::new(waiting)), now());
+        assert_eq!(refuse_approval(&mut state, 1, &ended(), &again(), now()), Decision::Keep);
+        assert_eq!(state.status, Status::AwaitingApproval);
     }
 
     #[test]

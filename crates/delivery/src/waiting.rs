@@ -1,8 +1,11 @@
-//! What a queued invite waits for, where neither the invite nor its provider's state shows it; and
-//! what becomes of it if it waits for too long.
+//! What a queued invite waits for, where neither the invite nor its provider's state shows it, and
+//! until when; and what becomes of it if it waits for too long.
+
+use std::sync::Arc;
 
 use invite_core::{InviteId, Outcome, Status};
 use invite_store::{Change, InviteFilter, InviteRecord, InviteState};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{Engine, engine::Inner, fault, transition};
@@ -10,7 +13,7 @@ use crate::{Engine, engine::Inner, fault, transition};
 impl Engine {
     /// What holds up a queued invite as a problem: its provider is no longer configured, or the
     /// outcome of another invite to the same person at the same place is awaited. That one is named
-    /// if it is of this tenant, or of any where none is given; else nothing is told of it.
+    /// if it is of this tenant, or of any where none is given.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -22,29 +25,47 @@ impl Engine {
         if invite.state.status != Status::Queued {
             return Ok(None);
         }
-        let (code, detail) = if let Err(gone) = self.provider_of(invite) {
-            ("provider-gone", format!("{gone}; it waits until the provider is there again"))
-        } else if let Some(other) = in_doubt_to(&self.0, invite, tenant).await? {
-            let detail =
-                format!("waits for {other}, to the same person at the same place, to settle");
-            ("waiting", detail)
-        } else {
-            return Ok(None);
+        if let Err(gone) = self.provider_of(invite) {
+            let detail = format!("{gone}; it waits until the provider is there again");
+            return Ok(Some(fault::own("provider-gone", Outcome::NotSent, detail)));
+        }
+        let other = in_doubt_to(&self.0, invite).await?;
+        Ok(other.map(|other| fault::waiting(other.named_to(tenant))))
+    }
+
+    /// When the next call for an invite is due: not before what holds up its provider's lane is over,
+    /// as far as this process knows; none if nothing is to be done or nothing holds it up.
+    pub fn next_attempt_at(&self, invite: &InviteRecord) -> Option<Timestamp> {
+        let own = invite.state.next_attempt_at;
+        let for_looks = match invite.state.status {
+            Status::Queued => false,
+            // Its call is followed, and not asked about while the lane is paused.
+            Status::Sending if own.is_some() => false,
+            Status::Unknown if own.is_some() => true,
+            _ => return own,
         };
-        Ok(Some(fault::own(code, Outcome::NotSent, detail)))
+        let Ok(provider) = self.provider_of(invite) else { return own };
+        let now = self.0.clock.now();
+        let lane = self.0.lane(&provider.name);
+        own.max(lane.with_state(|state| state.opens_at(now, for_looks)))
     }
 }
 
-/// Fails queued invites that could not be sent in time. One that waited for another invite to the
-/// same person names it, if it is of the same tenant.
+/// Fails queued invites that could not be sent in time: because of another invite to the same
+/// person, which is named if it is of the same tenant, or of what hinders their provider's lane.
 pub(crate) async fn give_up(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     late: Vec<InviteRecord>,
 ) -> Result<(), invite_store::Error> {
     let mut errors = Vec::with_capacity(late.len());
     for invite in &late {
-        let waited_for = in_doubt_to(engine, invite, Some(&invite.tenant)).await?;
-        errors.push(fault::given_up(waited_for));
+        errors.push(match in_doubt_to(engine, invite).await? {
+            Some(other) => fault::given_up_behind(other.named_to(Some(&invite.tenant))),
+            None => {
+                let provider = invite.provider.as_deref().unwrap_or_default();
+                fault::given_up(provider, hindrance(engine, provider).as_deref())
+            }
+        });
     }
     let batches: Vec<_> = late.iter().map(|invite| invite.batch_id).collect();
     let invites = late.iter().map(|invite| invite.id).collect();
@@ -56,19 +77,39 @@ pub(crate) async fn give_up(
     Ok(())
 }
 
-/// An invite to the same person at the same place that is `sending` or `unknown`; of this tenant, if
-/// one is given.
+/// What keeps a provider's calls from being made, for anybody to read.
+fn hindrance(engine: &Arc<Inner>, provider: &str) -> Option<String> {
+    match engine.document.behind() {
+        Some(newest) => Some(fault::behind(newest)),
+        None => engine.lane(provider).with_state(|state| state.hindrance(engine.clock.now())),
+    }
+}
+
+/// An invite whose outcome another one waits for.
+pub(crate) struct InDoubt {
+    id: InviteId,
+    tenant: String,
+}
+
+impl InDoubt {
+    /// Its id, for its own tenant or where none is given.
+    fn named_to(self, tenant: Option<&str>) -> Option<InviteId> {
+        tenant.is_none_or(|tenant| tenant == self.tenant).then_some(self.id)
+    }
+}
+
+/// Another invite to the same person at the same place that is `sending` or `unknown`.
 pub(crate) async fn in_doubt_to(
     engine: &Inner,
     invite: &InviteRecord,
-    tenant: Option<&str>,
-) -> Result<Option<InviteId>, invite_store::Error> {
+) -> Result<Option<InDoubt>, invite_store::Error> {
     let filter = InviteFilter {
-        tenant: tenant.map(str::to_owned),
         address: invite.address.clone(),
         statuses: vec![Status::Sending, Status::Unknown],
         ..InviteFilter::default()
     };
-    let in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
-    Ok(in_doubt.iter().find(|other| other.destination == invite.destination).map(|other| other.id))
+    let mut in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
+    // The invite itself may have been claimed since it was read.
+    in_doubt.retain(|other| other.destination == invite.destination && other.id != invite.id);
+    Ok(in_doubt.pop().map(|InviteRecord { id, tenant, .. }| InDoubt { id, tenant }))
 }

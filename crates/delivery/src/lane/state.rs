@@ -7,6 +7,8 @@ use invite_core::{Outcome, ProviderError, Retry, random, secret::CredentialUse};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::fault;
+
 /// Calls in a row that may end unknown before the lane pauses.
 const TOLERATED_UNKNOWN: u32 = 5;
 /// Of the last 32 calls, those that may end unknown before the lane pauses.
@@ -19,6 +21,7 @@ const FULL_SPEED: u32 = 32;
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
 /// Between the look-ups that are tried after a pause, unless one of them begins or ends a pause.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
 
 /// How a provider is doing, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -112,7 +115,7 @@ pub struct ProviderStatus {
 /// What a call's end means to its lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The provider answered as it should.
+    /// The provider answered: it is well, also if it refused invites.
     Success,
     /// It could not be reached, or its answer could not be read.
     Failing {
@@ -123,8 +126,6 @@ pub(crate) enum Event {
     Throttled(Option<Duration>),
     /// It refused the credential.
     Credentials,
-    /// A refusal that says nothing of the provider's health.
-    Neutral,
     /// The provider was not asked: our own rate budget left no time for it.
     Unasked,
 }
@@ -159,7 +160,8 @@ struct Pause {
     credentials: bool,
     /// The earliest time of the next look-up that may be tried after it.
     look_at: Timestamp,
-    reason: String,
+    /// What began it.
+    error: Option<ProviderError>,
 }
 
 impl State {
@@ -173,6 +175,32 @@ impl State {
         match self.pause {
             Some(_) => (in_flight > 0).then_some(Duration::from_secs(60)),
             None => self.at_once(now).filter(|most| in_flight >= *most).map(|_| SPEED_UP),
+        }
+    }
+
+    /// Until when no create is made, or no look-up; none if one may be made now.
+    pub fn opens_at(&self, now: Timestamp, for_looks: bool) -> Option<Timestamp> {
+        let opens = |pause: &Pause| match for_looks {
+            true => pause.until.max(pause.look_at),
+            false => pause.until,
+        };
+        self.pause.as_ref().map(opens).max(self.eased).filter(|at| *at > now)
+    }
+
+    /// How many invites the next call may hold, of the `most` that one may. While the credential
+    /// counts as refused only one: the refusal may be about a single invite (a provider's policy), and
+    /// whatever shared a call with that one would never show that the credential is good.
+    pub fn most_in_call(&self, most: u32) -> u32 {
+        let is_refused = self.pause.as_ref().is_some_and(|pause| pause.credentials);
+        if is_refused { 1 } else { most }
+    }
+
+    /// What keeps calls from being made, for anybody to read: it says nothing of the call that showed
+    /// it, which may have held other tenants' invites.
+    pub fn hindrance(&self, now: Timestamp) -> Option<String> {
+        match &self.pause {
+            Some(pause) => pause.error.as_ref().map(fault::ailment),
+            None => self.eased(now).map(|_| NEARLY_USED_UP.to_owned()),
         }
     }
 
@@ -251,15 +279,10 @@ impl State {
         let pausing = self.pause.as_ref().filter(|pause| pause.until > now);
         let known_refusal = pausing.is_some_and(|pause| pause.credentials);
         let wait = match event {
-            Event::Success | Event::Neutral | Event::Failing { .. } if pausing.is_some() => return,
+            Event::Success | Event::Failing { .. } if pausing.is_some() => return,
             Event::Credentials if known_refusal => return,
             Event::Success => return self.speed_up(now),
             Event::Unasked => return,
-            Event::Neutral => {
-                // It answered: whatever it was paused for is over.
-                self.pause = None;
-                return;
-            }
             Event::Failing { unreachable } => {
                 self.failures += 1;
                 let is_tolerated = self.failures < TOLERATED_UNKNOWN
@@ -286,7 +309,7 @@ impl State {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
             credentials: *event == Event::Credentials,
             look_at: now,
-            reason: error.map(|error| error.message.clone()).unwrap_or_default(),
+            error: error.cloned(),
         });
     }
 
@@ -325,7 +348,7 @@ impl State {
         }
     }
 
-    /// State, reason and end of the pause.
+    /// State, reason, and the end of the pause if that is still to come.
     pub fn describe(
         &self,
         enabled: bool,
@@ -334,10 +357,7 @@ impl State {
         match &self.pause {
             _ if !enabled => (LaneState::Disabled, Some("enabled = false".to_owned()), None),
             None => match self.eased.filter(|until| *until > now) {
-                Some(until) => {
-                    let reason = "the provider's rate limit is nearly used up".to_owned();
-                    (LaneState::Slowed, Some(reason), Some(until))
-                }
+                Some(until) => (LaneState::Slowed, Some(NEARLY_USED_UP.to_owned()), Some(until)),
                 None if self.at_once(now).is_some() => {
                     let reason = "after a pause it comes back to full speed step by step";
                     (LaneState::Slowed, Some(reason.to_owned()), None)
@@ -350,7 +370,9 @@ impl State {
                     Pause { until, .. } if *until > now => LaneState::Paused,
                     _ => LaneState::Slowed,
                 };
-                (state, Some(pause.reason.clone()), Some(pause.until))
+                let reason = pause.error.as_ref().map(|error| error.message.clone());
+                let until = Some(pause.until).filter(|until| *until > now);
+                (state, Some(reason.unwrap_or_default()), until)
             }
         }
     }
@@ -496,6 +518,59 @@ mod tests {
         let later = now() + Duration::from_secs(1);
         state.take(&Event::Unasked, None, &Retry::default(), later);
         assert!(state.is_paused());
+    }
+
+    #[test]
+    fn any_answer_ends_a_pause_gradually_and_is_no_failure() {
+        let retry = Retry::default();
+        let mut state = State::default();
+        for n in 0..3u64 {
+            state.take(&failing(true), None, &retry, now() + Duration::from_secs(60 * n));
+        }
+        let later = now() + Duration::from_secs(600);
+        state.take(&Event::Success, None, &retry, later);
+        assert!(!state.is_paused());
+        assert!(state.wait(later, 2).is_some(), "not at full speed yet");
+        state.take(&failing(true), None, &retry, later);
+        assert!(state.wait(later, 0).unwrap() <= retry.first, "it fails for the first time again");
+    }
+
+    #[test]
+    fn while_a_credential_counts_as_refused_a_call_holds_one_invite() {
+        let mut state = State::default();
+        assert_eq!(state.most_in_call(8), 8);
+        state.take(&failing(true), None, &Retry::default(), now());
+        assert_eq!(state.most_in_call(8), 8);
+        state.take(&Event::Credentials, None, &Retry::default(), now());
+        assert_eq!(state.most_in_call(8), 1);
+        let later = now() + CREDENTIAL_PAUSE;
+        state.take(&Event::Success, None, &Retry::default(), later);
+        assert_eq!(state.most_in_call(8), 8);
+    }
+
+    #[test]
+    fn the_end_of_a_pause_is_told_until_it_is_over_and_look_ups_have_their_own() {
+        let mut state = State::default();
+        assert_eq!(state.opens_at(now(), false), None);
+        let wait = Event::Throttled(Some(Duration::from_secs(7)));
+        state.take(&wait, None, &Retry::default(), now());
+        let later = now() + Duration::from_secs(7);
+        assert_eq!(state.describe(true, now()).2, Some(later));
+        assert_eq!([false, true].map(|it| state.opens_at(now(), it)), [Some(later); 2]);
+        assert_eq!(state.describe(true, later).2, None);
+        assert_eq!(state.may_look(later), Ok(true));
+        let next = Some(later + LOOK_EVERY);
+        assert_eq!([false, true].map(|it| state.opens_at(later, it)), [None, next]);
+    }
+
+    #[test]
+    fn what_hinders_calls_says_nothing_of_the_one_that_showed_it() {
+        let error = ProviderError::new(Outcome::Throttled, "creating 3 invites to event e-7: 429");
+        let mut state = State::default();
+        assert_eq!(state.hindrance(now()), None);
+        let error = ProviderError { http_status: Some(429), ..error };
+        state.take(&Event::Throttled(None), Some(&error), &Retry::default(), now());
+        assert_eq!(state.hindrance(now()).unwrap(), "it told us to wait (HTTP 429)");
     }
 
     #[test]

@@ -8,7 +8,10 @@ use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{gather, refs, search};
+use super::{
+    gather, refs, search,
+    search::{is_mixed, name},
+};
 use crate::{
     Engine, fault,
     inspection::note,
@@ -79,25 +82,46 @@ impl Engine {
         note(self, &lane, "reconcile", started, error);
         // A list shows everybody: of the exchange no more is kept than where it went.
         let exchange = Exchange { request: None, reply: None, ..exchange.unwrap_or_default() };
-        let attempt = ended(self, provider, "reconcile", started_at, error, exchange);
+        let (begin, mut end) = ended(self, provider, "reconcile", started_at, error, exchange);
         let seen = seen.unwrap_or_default();
         let held = self.0.store.find_held(destination, &refs(&seen)).await?;
         let sightings = case.invites.iter().zip(seen.first().into_iter().flatten());
         let sighting =
             sightings.filter(|(other, _)| other.id == invite.id).map(|(_, it)| it).next();
-        let found = sighting.and_then(|sighting| only(sighting, |id| !held.contains_key(id)));
-        Ok((found, Some(attempt)))
+        let mut found = None;
+        if let Some(sighting) = sighting {
+            let free = free(sighting, |id| !held.contains_key(id));
+            end.detail = Some(describe(sighting, &free, is_mixed(&case.invites)));
+            found = only(sighting, &free);
+        }
+        Ok((found, Some((begin, end))))
+    }
+}
+
+/// The ids of those that may be it and that none of ours holds.
+fn free(sighting: &Sighting, is_free: impl Fn(&str) -> bool) -> BTreeSet<&str> {
+    let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.as_deref());
+    let near = sighting.near.iter().map(String::as_str);
+    exact.chain(near).filter(|id| is_free(id)).collect()
+}
+
+/// What was found, in one line, for the record; of a call for several tenants it names no ids that may
+/// be others'.
+fn describe(sighting: &Sighting, free: &BTreeSet<&str>, is_mixed: bool) -> String {
+    let ids: Vec<&str> = free.iter().copied().collect();
+    match (ids.len(), &sighting.gap) {
+        (1, _) => format!("taken for the one that a person found: {}", ids[0]),
+        (0, Some(gap)) => format!("cannot tell which one a person found: {gap}"),
+        (0, None) => "none is there that no other Invite holds".to_owned(),
+        _ if is_mixed => "cannot tell which of several a person found".to_owned(),
+        _ => format!("cannot tell which of these a person found: {}", name(&ids)),
     }
 }
 
 /// The one that is free, if only one is.
-fn only(sighting: &Sighting, is_free: impl Fn(&str) -> bool) -> Option<Observed> {
-    let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.as_deref());
-    let near = sighting.near.iter().map(String::as_str);
-    let free: BTreeSet<&str> = exact.chain(near).filter(|id| is_free(id)).collect();
-    let mut free = free.into_iter();
-    let (Some(id), None) = (free.next(), free.next()) else { return None };
-    let seen = sighting.exact.iter().find(|seen| seen.provider_ref.as_deref() == Some(id));
-    let unseen = || Observed::new(Some(id.to_owned()), Status::Pending);
+fn only(sighting: &Sighting, free: &BTreeSet<&str>) -> Option<Observed> {
+    let id = free.first().filter(|_| free.len() == 1)?;
+    let seen = sighting.exact.iter().find(|seen| seen.provider_ref.as_deref() == Some(*id));
+    let unseen = || Observed::new(Some((*id).to_owned()), Status::Pending);
     Some(seen.cloned().unwrap_or_else(unseen))
 }

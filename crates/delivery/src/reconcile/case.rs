@@ -1,17 +1,18 @@
 //! A call in doubt, with all that is known of it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use invite_config::Provider;
 use invite_core::{AttemptId, Destination, Doubt, PreparedCall, Recipient, Status, random};
 use invite_store::InviteRecord;
 use jiff::Timestamp;
 
+use super::search::{is_mixed, why_unsolved};
 use crate::{
     attempt::recipient,
     engine::Inner,
     fault, judge,
-    transition::{Lookup, Verdict},
+    transition::{self, Lookup, Verdict},
 };
 
 /// One call in doubt, with all of its invites.
@@ -26,16 +27,17 @@ pub(super) struct Case {
     pub recipients: Vec<Recipient>,
 }
 
+/// The calls at a destination that hold any of these, in their order.
 pub(super) async fn gather(
     engine: &Inner,
     destination: &Destination,
     due: Vec<InviteRecord>,
 ) -> Result<Vec<Case>, invite_store::Error> {
-    let mut cases: BTreeMap<AttemptId, Case> = BTreeMap::new();
+    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
     for invite in due.into_iter().filter(|invite| invite.destination.as_ref() == Some(destination))
     {
         let Some(attempt) = invite.state.holder else { continue };
-        if cases.contains_key(&attempt) {
+        if !known.insert(attempt) {
             continue;
         }
         let creates = engine.store.creates(invite.id).await?;
@@ -43,19 +45,16 @@ pub(super) async fn gather(
         let invites = engine.store.attempt_invites(attempt).await?;
         let (invites, recipients): (Vec<_>, Vec<_>) =
             invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
-        cases.insert(
+        cases.push(Case {
             attempt,
-            Case {
-                attempt,
-                call: view.call.clone(),
-                started_at: view.started_at,
-                first_attempts: first_attempts(engine, &invites, view.started_at).await?,
-                invites,
-                recipients,
-            },
-        );
+            call: view.call.clone(),
+            started_at: view.started_at,
+            first_attempts: first_attempts(engine, &invites, view.started_at).await?,
+            invites,
+            recipients,
+        });
     }
-    Ok(cases.into_values().collect())
+    Ok(cases)
 }
 
 /// When the first attempt of each of these invites began, all of which are of one that began at
@@ -80,13 +79,13 @@ async fn first_attempts(
 
 impl Case {
     pub fn doubt(&self) -> Option<Doubt> {
-        let known = self.invites.iter().find(|i| !i.state.provider_data.is_empty());
+        let mut known = self.invites.iter().map(|i| transition::replies(&i.state));
         Some(Doubt {
             call: self.call.clone()?,
             recipients: self.recipients.clone(),
             first_attempts: self.first_attempts.clone(),
             started_at: self.started_at,
-            data: known.map(|invite| invite.state.provider_data.clone()).unwrap_or_default(),
+            data: known.find(|said| !said.is_empty()).unwrap_or_default(),
         })
     }
 
@@ -110,6 +109,8 @@ impl Case {
             .any(|(invite, verdict)| in_doubt(invite) && appeared(verdict));
         let n = self.invites.len();
         let groups = judge::halves(n);
+        let is_mixed = is_mixed(&self.invites);
+        let why = |verdict| why_unsolved(verdict, is_mixed);
         let lookup = |i: usize| Lookup {
             holder: self.attempt,
             began,
@@ -120,7 +121,7 @@ impl Case {
             timeout: provider.limits.timeout,
             retry: provider.limits.retry,
             fraction: random::fraction(),
-            unsolved: fault::unsolved(&provider.name),
+            unsolved: fault::unsolved(&provider.name, verdicts.get(i).and_then(why)),
             exhausted: fault::exhausted(),
         };
         (0..n).map(lookup).collect()

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use invite_config::Provider;
 use invite_core::{
-    InviteId, Observed, Outcome, ProviderError, Sighting, Status,
+    AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
 
-use super::Case;
+use invite_store::{AttemptEnd, InviteRecord, NewAttempt};
+use jiff::Timestamp;
+
 use crate::{engine::Inner, judge, lane::Lane, transition::Verdict};
-use invite_store::InviteRecord;
+
+const SIMILAR: &str = "a similar one is there";
+/// So many ids are named at most; a call may have created a hundred.
+const NAMED: usize = 5;
 
 /// Asks page by page; each request has its own time-out and takes its own token.
 pub(super) async fn search(
@@ -27,7 +32,12 @@ pub(super) async fn search(
         crash_point("reconcile-before-request");
         let step = reconciliation.step(&context).await;
         crash_point("reconcile-after-reply");
-        lane.ease(&context, &provider.limits.retry, engine.clock.now());
+        let now = engine.clock.now();
+        lane.ease(&context, &provider.limits.retry, now);
+        // Else the error says so.
+        if let (Ok(_), Some(wait)) = (&step, context.told_to_wait(now)) {
+            lane.with_state(|state| state.ease(now, wait, &provider.limits.retry));
+        }
         let exchange = context.exchanges().pop();
         match step {
             Ok(None) => {}
@@ -35,6 +45,40 @@ pub(super) async fn search(
             Err(error) => return (Err(error), exchange),
         }
     }
+}
+
+/// The attempt that a question was, which has ended.
+pub(crate) fn question(
+    engine: &Inner,
+    provider: &Provider,
+    revision: i64,
+    began: Timestamp,
+    outcome: &str,
+    detail: String,
+    exchange: Option<&Exchange>,
+) -> (NewAttempt, AttemptEnd) {
+    let id = AttemptId::generate();
+    let begin = NewAttempt {
+        id,
+        provider: provider.name.clone(),
+        operation: "reconcile",
+        call: None,
+        config_revision: revision,
+        traceparent: None,
+        started_at: began,
+    };
+    let end = AttemptEnd {
+        id,
+        finished_at: engine.clock.now(),
+        outcome: outcome.to_owned(),
+        http_status: exchange.and_then(|exchange| exchange.status),
+        detail: Some(detail),
+        target: exchange.map(|exchange| exchange.target.clone()),
+        // A list shows everybody; what concerns an invite is in its state.
+        request: None,
+        reply: None,
+    };
+    (begin, end)
 }
 
 pub(super) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
@@ -45,56 +89,113 @@ pub(super) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
     seen.iter().flatten().flat_map(of).collect()
 }
 
-/// What a look-up showed, in one line, for the record.
-pub(super) fn describe(verdicts: &[Verdict]) -> String {
-    let count = |is: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| is(verdict)).count();
-    let shown = [
-        (count(|it| matches!(it, Verdict::Exists(_))), "exists"),
-        (count(|it| matches!(it, Verdict::Absent)), "absent"),
-        (
-            count(|it| {
-                matches!(it, Verdict::Refused(_) | Verdict::AtFault(_) | Verdict::Faultless)
-            }),
-            "ended without effect",
-        ),
-        (
-            count(|it| matches!(it, Verdict::CannotTell)),
-            "cannot tell: a similar one is there, or not all could be seen",
-        ),
-    ];
-    let shown = shown.iter().filter(|(count, _)| *count > 0);
-    let words = shown.map(|(count, word)| match verdicts.len() {
-        1 => (*word).to_owned(),
-        all => format!("{count} of {all} {word}"),
+/// Whether these invites of one call are of several tenants, none of whom is told anything of the
+/// others' invites: not how many there are, nor ids that may be theirs.
+pub(super) fn is_mixed(invites: &[InviteRecord]) -> bool {
+    invites.iter().any(|invite| invite.tenant != invites[0].tenant)
+}
+
+/// What a look-up showed of these invites, in one line, for the record that all of them share.
+pub(crate) fn describe(invites: &[InviteRecord], verdicts: &[Verdict]) -> String {
+    let is_mixed = is_mixed(invites);
+    let mut shown: Vec<(String, usize)> = Vec::new();
+    for verdict in verdicts {
+        let words = words(verdict, is_mixed);
+        match shown.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, count)) => *count += 1,
+            None => shown.push((words, 1)),
+        }
+    }
+    let all = verdicts.len();
+    let words = shown.into_iter().map(|(words, count)| match all {
+        _ if is_mixed => words,
+        1 => words,
+        _ => format!("{count} of {all} {words}"),
     });
     words.collect::<Vec<_>>().join("; ")
+}
+
+fn words(verdict: &Verdict, is_mixed: bool) -> String {
+    match verdict {
+        Verdict::Exists(seen) if seen.status == Status::Sending => "still being worked on".into(),
+        Verdict::Exists(_) => "exists".into(),
+        Verdict::Absent => "absent".into(),
+        Verdict::Refused(_) | Verdict::AtFault(_) | Verdict::Faultless => {
+            "ended without effect".into()
+        }
+        Verdict::Similar(_) | Verdict::CannotTell(_) => {
+            format!("cannot tell: {}", why_unsolved(verdict, is_mixed).unwrap_or_default())
+        }
+    }
+}
+
+/// Why a look-up did not settle an invite, where it says so: a clause for whoever has to.
+pub(super) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> {
+    match verdict {
+        Verdict::Similar(_) if is_mixed => Some(SIMILAR.to_owned()),
+        Verdict::Similar(ids) => Some(format!("{SIMILAR}: {}", name(ids))),
+        Verdict::CannotTell(why) => Some(why.clone()),
+        Verdict::Exists(_) => Some("the provider is still working on it".to_owned()),
+        _ => None,
+    }
+}
+
+/// Ids to look at, in one line of bearable length.
+pub(super) fn name(ids: &[impl AsRef<str>]) -> String {
+    let named: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
+    match ids.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// The answer leaves an invite out.
+pub(super) fn unsaid() -> Verdict {
+    Verdict::CannotTell("the provider's answer says nothing of it".to_owned())
 }
 
 /// What ours do not hold decides.
 pub(super) fn verdicts(
     provider: &Provider,
-    case: &Case,
+    invites: &[InviteRecord],
     sightings: &[Sighting],
     held: &BTreeMap<String, InviteId>,
 ) -> Vec<Verdict> {
     let verdict = |(i, invite): (usize, &InviteRecord)| {
-        let Some(sighting) = sightings.get(i) else { return Verdict::CannotTell };
-        let is_free = |id: &str| held.get(id).is_none_or(|holder| *holder == invite.id);
-        let free = |seen: &&Observed| seen.provider_ref.as_deref().is_none_or(is_free);
-        let mut exact: Vec<&Observed> = sighting.exact.iter().filter(free).collect();
-        exact.sort_by_key(|seen| seen.created_at);
-        match exact.first() {
+        let Some(sighting) = sightings.get(i) else { return unsaid() };
+        let is_free = |id: &str| is_free(id, invite, held);
+        match shown(sighting, invite, held) {
             Some(seen) if seen.status == Status::Failed => {
                 let refused =
                     ProviderError::new(Outcome::Rejected, "the provider ended it without effect");
                 let error = seen.failure.as_ref().unwrap_or(&refused);
-                judge::blame(provider, error, i, case.invites.len())
+                judge::blame(provider, error, i, invites.len())
             }
             Some(seen) => Verdict::Exists(Box::new((*seen).clone())),
-            None if sighting.near.iter().any(|id| is_free(id)) => Verdict::CannotTell,
-            None if sighting.complete => Verdict::Absent,
-            None => Verdict::CannotTell,
+            None => {
+                let near: Vec<_> = sighting.near.iter().filter(|id| is_free(id)).cloned().collect();
+                match &sighting.gap {
+                    _ if !near.is_empty() => Verdict::Similar(near),
+                    Some(gap) => Verdict::CannotTell(gap.clone()),
+                    None => Verdict::Absent,
+                }
+            }
         }
     };
-    case.invites.iter().enumerate().map(verdict).collect()
+    invites.iter().enumerate().map(verdict).collect()
+}
+
+/// The oldest that is this invite as far as its contents tell, and that no other of ours holds.
+pub(super) fn shown<'a>(
+    sighting: &'a Sighting,
+    invite: &InviteRecord,
+    held: &BTreeMap<String, InviteId>,
+) -> Option<&'a Observed> {
+    let is_free = |id: &str| is_free(id, invite, held);
+    let free = |seen: &&Observed| seen.provider_ref.as_deref().is_none_or(is_free);
+    sighting.exact.iter().filter(free).min_by_key(|seen| seen.created_at)
+}
+
+fn is_free(id: &str, invite: &InviteRecord, held: &BTreeMap<String, InviteId>) -> bool {
+    held.get(id).is_none_or(|holder| *holder == invite.id)
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use invite_config::Provider;
-use invite_core::{AttemptId, Destination, Doubt, InviteId, Observed};
-use invite_store::{AttemptView, Change, Changed, InviteRecord};
+use invite_core::{AttemptId, Destination, Doubt, InviteId};
+use invite_store::{AttemptView, Change, Changed, InviteRecord, InviteState};
 use jiff::Timestamp;
 
-use super::{SUCCEEDED, UNKNOWN, heed, refs, search};
+use super::{SUCCEEDED, UNKNOWN, heed, question, refs, search};
 use crate::{
     attempt::{self, recipient},
     engine::Inner,
@@ -31,35 +31,44 @@ pub(crate) async fn find_second_effects(
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
     let is_idempotent = provider.adapter.capabilities().create.idempotent;
-    let again = invites.iter().filter(|i| i.state.attempt_count > 1 && !i.state.duplicate_effect);
+    // Of one that exists by a person's word, without an id, any that is found may be just that one.
+    let has_one = |state: &InviteState| state.provider_ref.is_some() && !state.duplicate_effect;
+    let again = invites.iter().filter(|i| i.state.attempt_count > 1 && has_one(&i.state));
     let calls = gather(engine, again, is_idempotent).await?;
     if calls.is_empty() {
         return Ok(());
     }
     let doubts = calls.iter().map(|call| call.doubt.clone()).collect();
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
-    let (seen, _) = search(engine, lane, provider, lookup).await;
+    let began = engine.clock.now();
+    let (seen, exchange) = search(engine, lane, provider, lookup).await;
     heed(engine, lane, provider, seen.as_ref().err()).await?;
     let Ok(seen) = seen else { return Ok(()) };
     let mut settled = Vec::new();
     for (call, sightings) in calls.iter().zip(&seen) {
         for (place, invite) in &call.invites {
-            if waiting::in_doubt_to(engine, invite, None).await?.is_none() {
+            if waiting::in_doubt_to(engine, invite).await?.is_none() {
                 settled.extend(sightings.get(*place).map(|sighting| (invite, sighting)));
             }
         }
     }
     // In this order, so that what is not awaited any more is held.
     let held = engine.store.find_held(destination, &refs(&seen)).await?;
-    let is_free =
-        |seen: &Observed| seen.provider_ref.as_ref().is_some_and(|id| !held.contains_key(id));
     for (invite, sighting) in settled {
-        if !sighting.exact.iter().any(is_free) {
+        let ids = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
+        let free: Vec<String> = ids.filter(|id| !held.contains_key(id)).collect();
+        if free.is_empty() {
             continue;
         }
-        let change = Change::of(vec![invite.id], |_, _, state, _: Timestamp| {
-            transition::report_duplicate(state)
-        });
+        let detail = format!("a second effect is there: {}", free.join(", "));
+        let revision = provider.revision;
+        let (begin, end) =
+            question(engine, provider, revision, began, SUCCEEDED, detail, exchange.as_ref());
+        let report = move |_, _: &InviteRecord, state: &mut InviteState, _: Timestamp| {
+            transition::report_duplicates(state, &free)
+        };
+        let change =
+            Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], report) };
         if let Changed::Written(after) = engine.store.change(change).await? {
             attempt::tell_of_second_effects(&lane.name, std::slice::from_ref(invite), &after);
         }

@@ -7,7 +7,7 @@ use invite_store::{Decision, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Settlement, apply, describe, settle};
+use super::{Settlement, apply, describe, renew, settle};
 
 /// How long look-ups go on before a person has to look.
 pub const LOOK_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -26,8 +26,10 @@ pub enum Verdict {
     Faultless,
     /// Everything that could show it was seen, and it is not there.
     Absent,
-    /// Nothing was learnt.
-    CannotTell,
+    /// Invites that may be it are there, by these provider ids, and none of ours holds them.
+    Similar(Vec<String>),
+    /// Nothing was learnt, for this reason, a clause.
+    CannotTell(String),
 }
 
 /// What a look-up goes by.
@@ -81,6 +83,7 @@ pub fn look(
             _ => Decision::Keep,
         };
     }
+    state.checked_at = Some(now);
     match verdict {
         Verdict::Exists(observed) if observed.status == Status::Sending => {
             describe(state, observed, now);
@@ -116,7 +119,7 @@ pub fn look(
             };
             return apply(state, &settlement, now);
         }
-        Verdict::Absent | Verdict::CannotTell => {
+        Verdict::Absent | Verdict::Similar(_) | Verdict::CannotTell(_) => {
             if lookup.disturbed {
                 state.ended_at = Some(now);
                 state.absent_since = None;
@@ -128,6 +131,22 @@ pub fn look(
         }
     }
     Decision::Write
+}
+
+/// The provider was asked about a call that it is still working on, and is asked again at `next`.
+pub fn follow(
+    state: &mut InviteState,
+    holder: AttemptId,
+    lease_until: Timestamp,
+    next: Timestamp,
+    now: Timestamp,
+) -> Decision {
+    let decision = renew(state, holder, lease_until);
+    if decision == Decision::Write {
+        state.checked_at = Some(now);
+        state.next_attempt_at = Some(next);
+    }
+    decision
 }
 
 /// The earliest beginning of a look-up that counts.

@@ -43,8 +43,11 @@ async fn what_a_person_found_is_held_where_the_provider_shows_one_that_nobody_ho
     let page = bench.store.attempts(invite.id, None, 10, false).await.unwrap();
     let asked: Vec<_> = page.attempts.iter().map(|attempt| attempt.operation.as_str()).collect();
     assert_eq!(asked, ["create", "reconcile", "reconcile"]);
-    let first = page.attempts[1].detail.as_deref().unwrap_or_default();
-    assert!(first.starts_with("cannot tell"), "it says what it showed: {first}");
+    let said: Vec<_> = page.attempts[1..].iter().map(|a| a.detail.as_deref().unwrap()).collect();
+    assert_eq!(
+        said,
+        ["cannot tell: the fake shows nothing", "taken for the one that a person found: id-7"]
+    );
 }
 
 #[tokio::test]
@@ -53,6 +56,8 @@ async fn what_a_person_found_stays_without_an_id_where_the_provider_shows_severa
         let (bench, invite) = unknown(effects).await;
         let found = bench.engine.set_status(invite.id, Status::Pending).await.unwrap();
         assert_eq!((found.state.status, found.state.provider_ref), (Status::Pending, None));
+        let said = bench.looks(invite.id).await.pop().unwrap().1;
+        assert!(effects.iter().all(|id| said.contains(id)), "{said}");
     }
 }
 
@@ -83,8 +88,30 @@ async fn a_queued_invite_says_for_which_other_one_it_waits_to_whoever_may_see_th
         let detail = told(tenant).await.unwrap();
         assert!(detail.contains(&first.id.to_string()), "{detail}");
     }
-    assert_eq!(told(Some("other")).await, None);
+    let detail = told(Some("other")).await.unwrap();
+    assert!(detail.contains("another invite") && !detail.contains("inv_"), "{detail}");
     assert_eq!(bench.engine.waits_for(&first, None).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_invite_that_was_claimed_since_it_was_read_does_not_wait_for_itself() {
+    let (bench, invite) = unknown(&[]).await;
+    let mut as_read = invite.clone();
+    as_read.state.status = Status::Queued;
+    assert_eq!(bench.engine.waits_for(&as_read, None).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_persons_word_lets_another_invite_to_the_person_go_at_once() {
+    let (bench, first) = unknown(&[]).await;
+    let waiting = bench.post("ada").await;
+    bench.world.lock().rule_is(|_| Answer::Takes);
+    // The lane has found nothing to send, and rests.
+    bench.engine.wait_settled(waiting, Duration::from_millis(100)).await;
+    let began = Instant::now();
+    bench.engine.set_status(first.id, Status::Failed).await.unwrap();
+    assert_eq!(bench.until(waiting, ENDS).await, [Status::Pending]);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub enum Answer {
     Takes,
     /// It is still being worked on.
     Works,
+    /// People have to approve it first.
+    AwaitsApproval,
     /// It takes effect but for those at these places, which it refuses alike.
     TakesBut(Vec<usize>, ProviderError),
     /// It has no effect.
@@ -47,7 +49,7 @@ pub struct Inner {
     pub asked: Vec<Asked>,
     /// Ids in the order in which they came about.
     pub effects: Vec<(String, String)>,
-    /// The address that a list shows under an id, where it is not the true one.
+    /// The address that a list shows under an id, where it is not the true one; empty: none.
     pub shown_as: BTreeMap<String, String>,
     /// What `get` and `list` say of an id, `Pending` where it is not in here.
     pub states: BTreeMap<String, [Status; 2]>,
@@ -56,12 +58,16 @@ pub struct Inner {
     /// Why nothing can be asked.
     pub silence: Option<ProviderError>,
     pub lookups: usize,
-    /// How the provider ended calls that had no effect, as look-ups see it.
+    /// Why no look-up comes to an end.
+    pub lookups_fail: Option<ProviderError>,
+    /// How the provider ended calls that had no effect, as whoever asks about them sees it.
     pub ended: Option<ProviderError>,
     /// Look-ups show calls that had no effect as still being worked on.
     pub is_working: bool,
     pub lists: usize,
     pub is_blind: bool,
+    /// Ids of invites to anybody that look-ups show as similar.
+    pub similar: Vec<String>,
     /// Equal bytes are one call.
     pub is_idempotent: bool,
     /// The id that `get` shows in the place of another.
@@ -97,10 +103,12 @@ impl World {
             first_attempts: Vec::new(),
             silence: None,
             lookups: 0,
+            lookups_fail: None,
             ended: None,
             is_working: false,
             lists: 0,
             is_blind: false,
+            similar: Vec::new(),
             is_idempotent: false,
             shown_for: BTreeMap::new(),
             refusal: None,
@@ -257,8 +265,11 @@ impl InviteProvider for Fake {
         if let Answer::Fails(error) = answer {
             return Err(error);
         }
-        if let Answer::Works = answer {
-            return Ok(vec![Ok(Observed::new(None, Status::Sending)); to.len()]);
+        let all = |status| Ok(vec![Ok(Observed::new(None, status)); to.len()]);
+        match answer {
+            Answer::Works => return all(Status::Sending),
+            Answer::AwaitsApproval => return all(Status::AwaitingApproval),
+            _ => {}
         }
         let mut world = self.world.lock();
         let mut results = Vec::new();
@@ -284,6 +295,10 @@ impl InviteProvider for Fake {
         if let Some(error) = &world.silence {
             return Err(error.clone());
         }
+        if let (Status::AwaitingApproval, Some(error)) = (remote.status, &world.ended) {
+            let failure = Some(error.clone());
+            return Ok(Observed { failure, ..Observed::new(None, Status::Failed) });
+        }
         let id = remote.provider_ref.clone().ok_or_else(|| error(Outcome::Rejected))?;
         let status = world.states.get(&id).map_or(Status::Pending, |states| states[0]);
         let id = world.shown_for.get(&id).unwrap_or(&id);
@@ -298,7 +313,9 @@ impl InviteProvider for Fake {
         }
         let show = |(to, id): &(String, String)| {
             let status = world.states.get(id).map_or(Status::Pending, |states| states[1]);
-            observed(id, world.shown_as.get(id).unwrap_or(to), status)
+            let shown = world.shown_as.get(id).unwrap_or(to);
+            let seen = observed(id, shown, status);
+            Observed { invitee: seen.invitee.filter(|_| !shown.is_empty()), ..seen }
         };
         Ok(Page { invites: world.effects.iter().map(show).collect(), next_cursor: None })
     }
@@ -352,7 +369,7 @@ impl Reconciliation for ByAddress {
     async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
         let mut world = self.0.lock();
         world.lookups += 1;
-        if let Some(error) = &world.silence {
+        if let Some(error) = world.lookups_fail.as_ref().or(world.silence.as_ref()) {
             return Err(error.clone());
         }
         for doubt in &self.1.doubts {
@@ -370,7 +387,8 @@ impl Reconciliation for ByAddress {
             if world.is_working && exact.is_empty() {
                 exact.push(Observed::new(None, Status::Sending));
             }
-            Sighting { exact, near: Vec::new(), complete: !world.is_blind }
+            let gap = world.is_blind.then(|| "the fake shows nothing".to_owned());
+            Sighting { exact, near: world.similar.clone(), gap }
         };
         let doubts = self.1.doubts.iter();
         Ok(Some(doubts.map(|d| d.recipients.iter().map(sight).collect()).collect()))

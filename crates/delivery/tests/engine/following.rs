@@ -28,6 +28,64 @@ async fn wait(bench: &Bench, minutes: u64) {
 }
 
 #[tokio::test]
+async fn each_look_at_a_followed_call_is_an_attempt_and_says_when_the_next_is_due() {
+    let (bench, batch) = followed(true).await;
+    let invite = bench
+        .eventually("the first look to be stored", async || {
+            let invite = bench.one(batch).await;
+            invite.state.next_attempt_at.is_some().then_some(invite)
+        })
+        .await;
+    let asked = bench.store.creates(invite.id).await.unwrap()[0].finished_at.unwrap();
+    let (checked, next) = (invite.state.checked_at.unwrap(), invite.state.next_attempt_at.unwrap());
+    assert!(asked < checked && checked < next, "{asked} {checked} {next}");
+    assert_eq!(invite.state.status, Status::Sending);
+    wait(&bench, 1).await;
+    let looks = bench
+        .eventually("the next look to be stored", async || {
+            Some(bench.looks(invite.id).await).filter(|looks| looks.len() > 1)
+        })
+        .await;
+    let working = ("succeeded".to_owned(), "still being worked on".to_owned());
+    assert!(looks.iter().all(|look| *look == working), "{looks:?}");
+}
+
+#[tokio::test]
+async fn a_look_that_fails_is_told_of_on_its_attempt_and_by_the_provider() {
+    let world = World::new(|_| Answer::Works);
+    world.lock().silence = Some(error(Outcome::Unknown).with_status(500));
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Sending]).await;
+    let id = bench.one(batch).await.id;
+    let looks = bench
+        .eventually("a look", async || Some(bench.looks(id).await).filter(|it| !it.is_empty()))
+        .await;
+    assert_eq!(looks[0], ("unknown".to_owned(), "made up: unknown".to_owned()));
+    let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let last = status.last_error.unwrap();
+    assert_eq!((last.operation.as_str(), last.http_status), ("reconcile", Some(500)));
+}
+
+#[tokio::test]
+async fn a_followed_call_keeps_its_lease_while_it_waits_for_its_turn() {
+    let world = World::new(|_| Answer::Works);
+    let short = Settings { lease: Duration::from_millis(400), ..settings() };
+    let bench = start_with(short, "max_batch = 1\nrequests_per_second = 0.01", world).await;
+    let batch = bench.post("ada").await;
+    let lease = async || {
+        let state = bench.one(batch).await.state;
+        state.lease_until.filter(|_| state.status == Status::Sending)
+    };
+    let mut known = bench.eventually("the call", lease).await;
+    for _ in 0..5 {
+        let renewed = async || lease().await.filter(|until| *until > known);
+        known = bench.eventually("the lease to be renewed", renewed).await;
+    }
+    assert_eq!(bench.world.lock().lookups, 0);
+}
+
+#[tokio::test]
 async fn a_followed_call_that_nothing_is_heard_of_is_left_to_look_ups() {
     let (bench, batch) = followed(false).await;
     assert_eq!(bench.one(batch).await.state.status, Status::Sending);
@@ -59,14 +117,19 @@ async fn a_followed_call_is_not_asked_about_while_its_lane_pauses() {
     });
     let bench = start("max_batch = 1", world).await;
     let followed = bench.post("ada").await;
-    bench.until(followed, &[Status::Sending]).await;
-    bench.post("grace").await;
     bench
-        .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
-            (status.state == LaneState::Paused).then_some(())
+        .eventually("the first look to be stored", async || {
+            bench.one(followed).await.state.next_attempt_at
         })
         .await;
+    bench.post("grace").await;
+    let until = bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            status.until.filter(|_| status.state == LaneState::Paused)
+        })
+        .await;
+    assert_eq!(bench.engine.next_attempt_at(&bench.one(followed).await), Some(until));
     let looks = bench.world.lock().lookups;
     bench.engine.wait_settled(followed, Duration::from_millis(1800)).await;
     assert_eq!(bench.world.lock().lookups, looks);

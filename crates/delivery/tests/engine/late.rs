@@ -58,11 +58,16 @@ async fn a_second_effect_after_a_retry_at_a_persons_risk_is_reported() {
     bench.engine.retry(invite.id, true).await.unwrap();
     bench.until(batch, &[Status::Pending]).await;
     slow.notify_one();
-    bench
+    let state = bench
         .eventually("the second effect to be reported", async || {
-            bench.one(batch).await.state.duplicate_effect.then_some(())
+            let state = bench.one(batch).await.state;
+            state.duplicate_effect.then_some(state)
         })
         .await;
+    assert_eq!(state.provider_ref.as_deref(), Some("id-0"));
+    assert_eq!(transition::second_effects(&state).collect::<Vec<_>>(), ["id-1"]);
+    let told = "a second effect is there: id-1".to_owned();
+    assert!(bench.looks(invite.id).await.contains(&("succeeded".to_owned(), told)));
 }
 
 #[tokio::test]
@@ -221,4 +226,41 @@ async fn a_reply_that_was_recorded_stays_when_the_follower_is_gone() {
     serve(&store, &live, &world, settings()).await;
     assert_eq!(store.invite(id).await.unwrap().unwrap().state.status, Status::Unknown);
     assert_eq!(outcome().await.as_deref(), Some("succeeded"));
+}
+
+#[tokio::test]
+async fn what_may_be_the_one_that_a_person_found_is_no_second_effect() {
+    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
+    world.lock().is_blind = true;
+    let hour = Duration::from_secs(3600);
+    let patient = Settings { refresh: Duration::from_millis(50), settle: hour, ..settings() };
+    let limits = "max_batch = 1\nretry = { first = \"1h\", max = \"1h\" }";
+    let bench = start_with(patient, limits, world).await;
+    let batch = bench.post("ada").await;
+    bench
+        .eventually("the first look-up", async || {
+            (bench.one(batch).await.state.lookups == 1).then_some(())
+        })
+        .await;
+    let id = bench.one(batch).await.id;
+    let shown = ["id-7", "id-8"].map(|id| ("ada@example.org".to_owned(), id.to_owned()));
+    bench.world.lock().effects.extend(shown);
+    let again = Change::of(vec![id], |_, _, state, _| {
+        state.attempt_count = 2;
+        Decision::Write
+    });
+    bench.store.change(again).await.unwrap();
+    bench.engine.set_status(id, Status::Pending).await.unwrap();
+    for _ in 0..2 {
+        let checked = bench.one(batch).await.state.checked_at;
+        bench
+            .eventually("a round of questions", async || {
+                (bench.one(batch).await.state.checked_at > checked).then_some(())
+            })
+            .await;
+    }
+    let state = bench.one(batch).await.state;
+    assert_eq!((state.provider_ref, state.duplicate_effect), (None, false));
+    let looks = bench.looks(id).await;
+    assert!(looks.iter().all(|(_, told)| !told.contains("second effect")), "{looks:?}");
 }

@@ -18,6 +18,150 @@ async fn what_is_given_up_names_the_invite_that_it_waited_for() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_behind_another_tenants_invite_does_not_name_it() {
+    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
+    world.lock().is_blind = true;
+    let retry = "retry = { first = \"20ms\", max = \"40ms\", give_up_after = \"1s\" }";
+    let bench = start(&format!("max_batch = 1\n{retry}"), world).await;
+    let first = bench.post("ada").await;
+    bench.until(first, &[Status::Unknown]).await;
+    let others = NewBatch { tenant: "other".into(), ..batch(vec![item("ada", "here", 0)]) };
+    let waiting = others.id;
+    bench.engine.accept(others).await.unwrap();
+    bench.until(waiting, &[Status::Failed]).await;
+    let detail = bench.one(waiting).await.state.error.unwrap()["detail"].to_string();
+    assert!(detail.contains("another invite") && !detail.contains("inv_"), "{detail}");
+}
+
+#[tokio::test]
+async fn what_is_given_up_says_what_ailed_its_provider_but_nothing_of_others_calls() {
+    let down = error(Outcome::NotSent).caused_by(Cause::Transport);
+    let world = World::new(move |_| Answer::Fails(down.clone()));
+    let retry = "retry = { first = \"20ms\", max = \"40ms\", give_up_after = \"1s\" }";
+    let bench = start(&format!("max_batch = 1\n{retry}"), world).await;
+    let batch = bench.post("ada grace").await;
+    bench.until(batch, &[Status::Failed]).await;
+    for invite in bench.invites(batch).await {
+        let fault = invite.state.error.unwrap();
+        assert_eq!((&fault["code"], &fault["provider"]), (&"given-up".into(), &"fake".into()));
+        let detail = fault["detail"].as_str().unwrap();
+        assert!(detail.contains("could not be reached") && !detail.contains("made up"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_attempt_is_not_before_the_pause_of_the_lane_is_over() {
+    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
+    world.lock().is_blind = true;
+    let bench = start("max_batch = 1\nretry = { first = \"1h\", max = \"1h\" }", world).await;
+    let unknown = bench.post("a b c d e").await;
+    bench.until(unknown, &[Status::Unknown]).await;
+    let until = bench
+        .eventually("the lane to pause", async || {
+            bench.engine.provider_status("fake").await.unwrap().unwrap().until
+        })
+        .await;
+    let queued = bench.one(bench.post("f").await).await;
+    assert_eq!(bench.engine.next_attempt_at(&queued), Some(until));
+    for mut invite in bench.invites(unknown).await {
+        assert!(bench.engine.next_attempt_at(&invite) >= Some(until));
+        // It is left to a person: nothing is due.
+        invite.state.next_attempt_at = None;
+        assert_eq!(bench.engine.next_attempt_at(&invite), None);
+    }
+}
+
+/// Invites whose calls, and the repeats of their bytes, have come to nothing that is known so far.
+async fn repeatable(names: &str) -> (Bench, Vec<InviteRecord>) {
+    let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
+    world.lock().is_idempotent = true;
+    let patient = Settings { settle: Duration::from_secs(3600), ..settings() };
+    let limits = "max_batch = 1\nretry = { first = \"1h\", max = \"1h\" }";
+    let bench = start_with(patient, limits, world).await;
+    let batch = bench.post(names).await;
+    bench.until(batch, &[Status::Unknown]).await;
+    let invites = bench.invites(batch).await;
+    (bench, invites)
+}
+
+/// Makes their look-ups due, for so many seconds.
+async fn make_due(bench: &Bench, invites: &[InviteRecord], seconds: &[i64]) {
+    let seconds = seconds.to_vec();
+    let due = Change::of(invites.iter().map(|i| i.id).collect(), move |i, _, state, now| {
+        state.next_attempt_at = Some(now - jiff::SignedDuration::from_secs(seconds[i]));
+        Decision::Write
+    });
+    bench.store.change(due).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_several_look_ups_the_one_after_a_pause_is_that_which_is_due_longest() {
+    let (bench, invites) = repeatable("a b c d e").await;
+    bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Paused).then_some(())
+        })
+        .await;
+    let before = bench.world.calls().len();
+    make_due(&bench, &invites, &[10, 30, 20, 20, 20]).await;
+    bench.engine.secret_changed("fake");
+    let next =
+        bench.eventually("a repeat", async || bench.world.calls().get(before).cloned()).await;
+    assert_eq!(next, "b");
+}
+
+#[tokio::test]
+async fn after_a_pause_a_look_up_that_is_due_longest_comes_before_repeats() {
+    let (bench, invites) = repeatable("a b c d e").await;
+    bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Paused).then_some(())
+        })
+        .await;
+    let before = bench.world.calls().len();
+    bench.world.lock().silence = Some(error(Outcome::Rejected));
+    // What a reply told of is looked up.
+    let told = Change::of(vec![invites[1].id], |_, _, state, _| {
+        state.provider_data.insert("told".into(), true.into());
+        Decision::Write
+    });
+    bench.store.change(told).await.unwrap();
+    make_due(&bench, &invites, &[10, 30, 20, 20, 20]).await;
+    bench.engine.secret_changed("fake");
+    bench
+        .eventually("the look-up", async || {
+            (bench.looks(invites[1].id).await.last()?.1 == "made up: rejected").then_some(())
+        })
+        .await;
+    assert_eq!(bench.world.lock().lookups, 1);
+    assert_eq!(bench.world.calls().len(), before);
+}
+
+#[tokio::test]
+async fn repeats_that_are_due_do_not_go_on_through_a_pause() {
+    let (bench, invites) = repeatable("a b c").await;
+    bench
+        .eventually("the first repeats", async || (bench.world.calls().len() == 6).then_some(()))
+        .await;
+    let wait = Some(Duration::from_secs(60));
+    let throttled = ProviderError { retry_after: wait, ..error(Outcome::Throttled) };
+    let throttled = throttled.with_status(429);
+    bench.world.lock().rule_is(move |_| Answer::Fails(throttled.clone()));
+    make_due(&bench, &invites, &[20, 20, 20]).await;
+    bench.engine.refresh(invites[0].id).await.unwrap();
+    bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Paused).then_some(())
+        })
+        .await;
+    bench.engine.wait_settled(invites[0].batch_id, Duration::from_millis(200)).await;
+    assert_eq!(bench.world.calls().len(), 7);
+}
+
+#[tokio::test]
 async fn shutdown_does_not_wait_for_look_ups_that_wait_for_their_turn() {
     let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
     let bench = start("max_batch = 1\nrequests_per_second = 0.01", world).await;
@@ -56,6 +200,18 @@ async fn a_look_up_ends_a_pause_where_no_create_is_waiting_to() {
         })
         .await;
     assert_eq!(bench.world.calls().len(), 5);
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_too_and_ends_a_pause_step_by_step() {
+    let mut answers = vec![error(Outcome::Rejected), error(Outcome::NotSent)];
+    answers[1].cause = Cause::Transport;
+    let world = World::new(move |_| answers.pop().map_or(Answer::Takes, Answer::Fails));
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    assert_eq!(bench.until(batch, ENDS).await, [Status::Failed]);
+    let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+    assert_eq!((status.state, status.until), (LaneState::Slowed, None));
 }
 
 #[tokio::test]

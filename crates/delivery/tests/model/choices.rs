@@ -1,6 +1,7 @@
 //! Which steps a world admits.
 
 use invite_core::Status;
+use invite_delivery::transition;
 use invite_store::InviteState;
 
 use crate::world::{
@@ -93,7 +94,7 @@ fn of_call(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
     } else if world.looks.len() < case.looks
         && call.invites.iter().any(|invite| held(invite) && world.is_due(*invite))
     {
-        let known = |invite: &usize| !world.invites[*invite].state.provider_data.is_empty();
+        let known = |invite: &usize| !transition::replies(&world.invites[*invite].state).is_empty();
         let repeat = match case.kind {
             Kind::Plain => case.fault == Fault::RepeatsAnywhere,
             Kind::Idempotent => call.age <= REPEAT_FOR && !call.invites.iter().any(known),

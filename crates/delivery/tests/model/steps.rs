@@ -89,7 +89,8 @@ fn happen(world: &mut World, step: &Step) {
     match step {
         Step::CrashLook { look } => drop(world.looks.remove(*look)),
         Step::FindSecond { invite } => {
-            transition::report_duplicate(&mut world.invites[*invite].state);
+            let ids = ["second".to_owned()];
+            transition::report_duplicates(&mut world.invites[*invite].state, &ids);
         }
         Step::GiveUp { invite } => {
             transition::give_up(&mut world.invites[*invite].state, &error());
@@ -242,7 +243,8 @@ fn renew(world: &mut World, case: &Case, call: usize) {
     let members = world.calls[call].invites.clone();
     let mut states: Vec<InviteState> =
         members.iter().map(|invite| world.invites[*invite].state.clone()).collect();
-    let renew = |state| transition::renew(state, attempt(call), until) == Decision::Write;
+    let renew =
+        |state| transition::follow(state, attempt(call), until, now(), now()) == Decision::Write;
     // All of it or nothing, as in the store.
     if states.iter_mut().all(renew) {
         for (invite, state) in members.into_iter().zip(states) {
@@ -282,7 +284,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             }
             Sight::Refused => Verdict::Refused(error()),
             Sight::Absent => Verdict::Absent,
-            Sight::CannotTell => Verdict::CannotTell,
+            Sight::CannotTell => Verdict::CannotTell(String::new()),
         };
         if forgets(case, state, seen[place] == Sight::Processing) {
             continue;

@@ -1,0 +1,169 @@
+//! What became of a call that waited for approval, once one of its invites is found refused.
+
+use std::{slice, time::Duration};
+
+use invite_config::Provider;
+use invite_core::{
+    Doubt, Observed, Outcome, PreparedCall, ProviderError, Recipient, Sighting, Status,
+};
+use invite_store::{
+    AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{describe, heed, question, refs, search, search::shown, verdicts};
+use crate::{
+    Engine,
+    attempt::{recipient, tell_of_second_effects},
+    inspection::note,
+    judge,
+    operation::{Result, outcome},
+    transition::{self, Settlement},
+};
+
+/// What is shown of an invite that waits for approval, the last of its `attempts` so far being the call.
+struct Ending {
+    attempts: u32,
+    seen: Observed,
+    /// None unless it was refused.
+    settlement: Option<Settlement>,
+}
+
+/// A look-up that has ended, for the record.
+type Asked = (NewAttempt, AttemptEnd);
+
+impl Engine {
+    /// Settles all invites of a call that waited for approval and ended without effect for this one, as
+    /// `seen`: in one change, so that those who go again share calls, each of which people have to
+    /// approve. Others may exist for all that, so one look-up shows what became of each. Where it shows
+    /// nothing in time they wait for the next question.
+    pub(crate) async fn settle_refused(
+        &self,
+        invite: &InviteRecord,
+        provider: &Provider,
+        call: &AttemptView,
+        seen: Observed,
+        patience: Duration,
+    ) -> Result<InviteRecord> {
+        let members = self.0.store.attempt_invites(call.id).await?;
+        let waits = |member: &InviteRecord| member.state.status == Status::AwaitingApproval;
+        let still_waits = members.iter().any(|member| member.id == invite.id && waits(member));
+        let Some(prepared) = call.call.as_ref().filter(|_| still_waits) else {
+            // It was settled meanwhile, with another one of its call.
+            return self.find(invite.id).await;
+        };
+        let (sightings, asked) = match members.len() {
+            1 => (vec![Sighting { exact: vec![seen], near: Vec::new(), gap: None }], None),
+            _ => self.look_at(&members, provider, prepared, invite, patience).await?,
+        };
+        let held = self
+            .0
+            .store
+            .find_held(&prepared.destination, &refs(slice::from_ref(&sightings)))
+            .await?;
+        let (begin, mut end) = asked.unzip();
+        if let Some(end) = end.as_mut().filter(|end: &&mut AttemptEnd| end.detail.is_none()) {
+            let verdicts = verdicts(provider, &members, &sightings, &held);
+            end.detail = Some(describe(&members, &verdicts));
+        }
+        let (n, mut groups) = (members.len(), judge::halves(members.len()).into_iter());
+        let mut endings = Vec::with_capacity(n);
+        for (i, member) in members.iter().enumerate() {
+            let group = groups.next().flatten();
+            let sighting = sightings.get(i).filter(|_| waits(member));
+            let seen = sighting.and_then(|sighting| shown(sighting, member, &held));
+            let last = self.call_of(member).await?.filter(|last| last.id == call.id);
+            endings.push(seen.zip(last).map(|(seen, _)| Ending {
+                attempts: member.state.attempt_count,
+                seen: seen.clone(),
+                settlement: judge::judge_approval(provider, seen, i, n, group),
+            }));
+        }
+        let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+            endings[i].as_ref().map_or(Decision::Keep, |ending| ending.apply(state, now))
+        };
+        let ids = members.iter().map(|member| member.id).collect();
+        let changed = self.0.store.change(Change { begin, end, ..Change::of(ids, decide) }).await?;
+        if let Changed::Written(after) = changed {
+            self.tell_of_approval(provider, &members, &after);
+        }
+        self.find(invite.id).await
+    }
+
+    /// Looks once at what became of the call, for hardly longer than somebody waits: what is shown of
+    /// each invite, and the attempt that it was.
+    async fn look_at(
+        &self,
+        members: &[InviteRecord],
+        provider: &Provider,
+        call: &PreparedCall,
+        invite: &InviteRecord,
+        patience: Duration,
+    ) -> Result<(Vec<Sighting>, Option<Asked>)> {
+        let recipients: Vec<Recipient> = members.iter().filter_map(recipient).collect();
+        let doubt = Doubt {
+            call: call.clone(),
+            recipients,
+            // No later than their first attempts.
+            first_attempts: members.iter().map(|member| member.created_at).collect(),
+            started_at: invite.state.sent_at.unwrap_or(invite.created_at),
+            data: transition::replies(&invite.state),
+        };
+        let destination = call.destination.clone();
+        let lookup = invite_core::Lookup { destination, doubts: vec![doubt] };
+        let lane = self.0.lane(&provider.name);
+        let (started, began) = (Instant::now(), self.0.clock.now());
+        let searching = search(&self.0, &lane, provider, lookup);
+        let patience = patience.saturating_add(provider.limits.timeout);
+        let searched = tokio::time::timeout(patience, searching).await;
+        let (seen, exchange) = searched.unwrap_or_else(|_| {
+            (Err(ProviderError::new(Outcome::Unknown, "the look-up took too long")), None)
+        });
+        let error = seen.as_ref().err();
+        note(self, &lane, "reconcile", started, error);
+        heed(&self.0, &lane, provider, error).await?;
+        let (begin, mut end) = question(
+            &self.0,
+            provider,
+            provider.revision,
+            began,
+            outcome(error),
+            String::new(),
+            exchange.as_ref(),
+        );
+        end.detail = error.map(|error| error.message.clone());
+        let seen = seen.unwrap_or_default().into_iter().next().unwrap_or_default();
+        Ok((seen, Some((begin, end))))
+    }
+
+    fn tell_of_approval(
+        &self,
+        provider: &Provider,
+        before: &[InviteRecord],
+        after: &[InviteRecord],
+    ) {
+        tell_of_second_effects(&provider.name, before, after);
+        let is_queued = |invite: &InviteRecord| invite.state.status == Status::Queued;
+        let again = before.iter().zip(after).filter(|(was, is)| !is_queued(was) && is_queued(is));
+        let lane = self.0.lane(&provider.name);
+        lane.queue_grew(again.count());
+        lane.wake.notify_one();
+        self.0.waiters.wake(after.iter().map(|invite| invite.batch_id));
+    }
+}
+
+impl Ending {
+    fn apply(&self, state: &mut InviteState, now: Timestamp) -> Decision {
+        let Self { attempts, seen, settlement } = self;
+        let still_waits =
+            state.status == Status::AwaitingApproval && state.attempt_count == *attempts;
+        match settlement {
+            Some(settlement) => {
+                transition::refuse_approval(state, *attempts, seen, settlement, now)
+            }
+            None if still_waits => transition::observe(state, seen, now),
+            None => Decision::Keep,
+        }
+    }
+}
