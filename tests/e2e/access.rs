@@ -52,8 +52,14 @@ async fn nothing_is_done_without_a_valid_key() {
     }
     for value in ["Basic dXNlcjpwYXNz", "Bearer", "Bearer  ", "bearer"] {
         let request = nobody.request("GET", "/v1/invites").header("authorization", value);
-        request.send().await.expect(401);
+        let refused = request.send().await.problem(401, "unauthorized");
+        assert!(text(&refused, "detail").starts_with("no API key was given"), "{refused}");
     }
+    let twice = gateway.client().request("GET", "/v1/invites");
+    let twice = twice.header("authorization", &format!("Bearer {}", gateway.client().key()));
+    let refused = twice.send().await.problem(401, "unauthorized");
+    let why = "several `Authorization` headers were given";
+    assert!(text(&refused, "detail").starts_with(why), "{refused}");
     gateway.finish().await;
 }
 

@@ -276,3 +276,32 @@ async fn what_an_administrator_does_to_an_invite_by_hand_is_recorded_and_what_ot
     assert_eq!(revoke["after"], json!({ "status": text(&revoked, "status"), "force": true }));
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_change_by_an_administrator_is_recorded_although_nobody_knows_whether_it_was_made() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let invite = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
+    let path = format!("/v1/invites/{}", text(&invite, "id"));
+    let before = entries(&admin).await.len();
+
+    let refuse = json!({ "operation": "delete", "kind": "status_before", "status": 400 });
+    gateway.simulators.break_down("rkvst", refuse).await;
+    admin.delete(&path).await.problem(502, "provider-rejected");
+    assert_eq!(entries(&admin).await.len(), before, "what was refused changed nothing");
+    gateway.simulators.recover("rkvst").await;
+    let cut = json!({ "operation": "delete", "kind": "cut_after" });
+    gateway.simulators.break_down("rkvst", cut).await;
+    let problem = admin.delete(&path).await.problem(504, "provider-timeout");
+    assert_eq!(problem["outcome"], "unknown");
+
+    let all = entries(&admin).await;
+    let made_here = &all[..all.len() - before];
+    assert_eq!(texts(made_here, "action"), ["invite.revoke"]);
+    assert_eq!(text(&made_here[0], "target"), text(&invite, "id"));
+    assert_eq!(made_here[0]["before"], json!({ "status": "pending" }));
+    assert_eq!(made_here[0]["after"], json!({ "failed": problem["detail"] }));
+    let refreshed = admin.request("POST", &format!("{path}/refresh")).send().await.expect(200);
+    assert_eq!(refreshed.body["status"], "revoked");
+    gateway.finish().await;
+}

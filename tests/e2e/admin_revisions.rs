@@ -3,7 +3,7 @@
 use invite_tests::Gateway;
 use serde_json::json;
 
-use crate::admin_configuration::{REVISIONS, edit, live, revisions, secret_of};
+use crate::admin_configuration::{REVISIONS, edit, live, put, revisions, secret_of};
 use crate::{text, texts};
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn revisions_are_listed_with_their_differences_and_restored() {
 
     let one = admin.get(&format!("{REVISIONS}/1")).await.expect(200).body;
     assert_eq!(text(&one, "document"), first);
-    for nothing in ["4", "0", "x", "99999999999999999999"] {
+    for nothing in ["4", "0", "x", "99999999999999999999", "+1", "01", "-1", "%201"] {
         admin.get(&format!("{REVISIONS}/{nothing}")).await.problem(404, "not-found");
         let restore = format!("{REVISIONS}/{nothing}/restore");
         admin.request("POST", &restore).send().await.problem(404, "not-found");
@@ -47,11 +47,38 @@ async fn revisions_are_listed_with_their_differences_and_restored() {
     outdated.problem(412, "precondition-failed");
     let restored = admin.request("POST", &restore).header("if-match", "\"3\"").send().await;
     let restored = restored.expect(200);
+    let turned = format!("{REVISIONS}/1/restore?note=%E2%80%AEevent");
+    let refused = admin.request("POST", &turned).send().await;
+    assert_eq!(refused.pointers(), ["?note"]);
+    refused.problem(422, "validation-failed");
     assert_eq!((restored.header("etag"), &restored.body["revision"]), (Some("\"4\""), &json!(4)));
     assert_eq!(live(&admin).await, (first, "\"4\"".to_owned()));
     let newest = revisions(&admin).await.remove(0);
     assert_eq!((text(&newest, "source"), text(&newest, "note")), ("restore", "wrong event"));
+    assert_eq!((&newest["restored"], &listed[0]["restored"]), (&json!(1), &json!(null)));
+    let entry = admin.get("/v1/admin/audit").await.expect(200).list("entries").remove(0);
+    assert_eq!(entry["after"], json!({ "revision": 4, "restored": 1 }));
+    let one = admin.get(&format!("{REVISIONS}/4")).await.expect(200).body;
+    assert_eq!(one["restored"], 1);
     assert_eq!(admin.get(REVISIONS).await.body["file"]["differs"], false);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_difference_that_takes_long_to_tell_is_left_to_the_revision_itself() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let (document, _) = live(&admin).await;
+    // The same lines in another order throughout.
+    for seed in [7_919, 104_729] {
+        let lines = (0..60_000_u64).map(|n| format!("# {}\n", (n * seed) % 997));
+        let long: String = std::iter::once(document.clone()).chain(lines).collect();
+        put(&admin, &long, "*").await.expect(200);
+    }
+    let listed = revisions(&admin).await;
+    assert_eq!((&listed[0]["revision"], &listed[0]["diff"]), (&json!(3), &json!(null)));
+    let one = admin.get(&format!("{REVISIONS}/3")).await.expect(200).body;
+    assert!(text(&one, "diff").starts_with("--- revision 2\n+++ revision 3\n"));
     gateway.finish().await;
 }
 

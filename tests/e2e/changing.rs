@@ -126,7 +126,8 @@ async fn an_approval_is_waited_for() {
     gateway.simulators.set("turnkey", json!({ "activity_mode": "consensus" })).await;
     let created = invite(&gateway, "treasury", 1).await;
     assert_eq!(text(&created, "status"), "awaiting_approval", "{created}");
-    gateway.client().delete(&path(&created)).await.problem(409, "not-settled");
+    let refused = gateway.client().delete(&path(&created)).await.problem(409, "not-settled");
+    assert!(text(&refused, "detail").contains("approve or refuse it at the provider"), "{refused}");
     gateway.simulators.approve(text(&created["provider_data"], "activity_id")).await;
     let refreshed = call(&gateway, &created, "refresh", &Value::Null).await.expect(200).body;
     assert_eq!(text(&refreshed, "status"), "pending", "{refreshed}");
@@ -344,8 +345,18 @@ async fn a_person_may_settle_what_is_unknown() {
     assert_eq!(text(&absent, "status_source"), "caller");
     let found = set_status(&gateway, &unknown[1], "pending").await.expect(200).body;
     assert_eq!(text(&found, "status"), "pending");
-    gateway.client().delete(&path(&unknown[2])).await.problem(409, "not-settled");
-    call(&gateway, &unknown[2], "retry", &json!({})).await.expect(409);
+    let title = text(&unknown[2]["error"], "title");
+    assert!(title.contains("is looked up at the provider"), "{title}");
+    for refused in [
+        gateway.client().delete(&path(&unknown[2])).await,
+        set_status(&gateway, &unknown[2], "accepted").await,
+        call(&gateway, &unknown[2], "retry", &json!({})).await,
+    ] {
+        let refused = refused.problem(409, "not-settled");
+        for way in ["`pending`", "`failed`", "accept_duplicate_risk"] {
+            assert!(text(&refused, "detail").contains(way), "{refused}");
+        }
+    }
     let risk = json!({ "accept_duplicate_risk": true });
     call(&gateway, &unknown[2], "retry", &risk).await.expect(200);
     gateway.client().read_once(&unknown[2], &["pending"]).await;

@@ -1,5 +1,7 @@
 //! The commands of the program: what they print, where, and how they end.
 
+use std::fs;
+
 use invite_tests::{Binary, Gateway, eventually, person, terminate};
 use serde_json::Value;
 
@@ -26,7 +28,7 @@ async fn the_sandbox_needs_nothing_but_the_program() {
     kinds.dedup();
     assert_eq!(kinds, ["rkvst", "securegate", "turnkey"]);
     assert!(texts(found, "status").iter().all(|status| *status == "pending"), "{found:?}");
-    let left: Vec<_> = std::fs::read_dir(binary.path("")).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(binary.path("")).unwrap().collect();
     assert!(left.is_empty(), "nothing is left behind: {left:?}");
 }
 
@@ -138,6 +140,45 @@ async fn a_provider_document_is_checked_with_line_and_column() {
 }
 
 #[tokio::test]
+async fn a_deployment_applies_a_document_from_the_command_line() {
+    let mut gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let url = gateway.url();
+    let document = fs::read_to_string(gateway.binary.path("providers.toml")).unwrap();
+    let document = document.replace("kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
+    gateway.binary.write("next.toml", &document);
+    gateway.binary.write("broken.toml", &document.replace("event_id", "evnt_id"));
+    let apply = ["config", "apply", "next.toml", "--note", "off & away", "--url", &url];
+
+    let output = gateway.command(&apply).await;
+    assert_eq!(output.status.code(), Some(2), "no key");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("INVITE_GATEWAY_KEY"));
+    gateway.binary.set_variable("INVITE_GATEWAY_KEY", &admin.key());
+    gateway.binary.set_variable("WRONG_KEY", "igk_wrong");
+
+    let output = gateway.command(&[&apply[..], &["--key-env", "WRONG_KEY"]].concat()).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("401"));
+    let output = gateway.command(&["config", "apply", "broken.toml", "--url", &url]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let line = document.lines().position(|line| line.starts_with("event_id")).unwrap() + 1;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with(&format!("broken.toml: line {line}, column 1: error at ")), "{said}");
+
+    let output = gateway.command(&apply).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("\n+enabled = false\n"), "{said}");
+    assert!(said.ends_with("next.toml: live as revision 2\n"), "{said}");
+    let revisions = admin.get("/v1/admin/config/revisions").await.expect(200).list("revisions");
+    assert_eq!((text(&revisions[0], "note"), text(&revisions[0], "source")), ("off & away", "api"));
+    let output = gateway.command(&apply).await;
+    assert!(output.status.success());
+    let again = admin.get("/v1/admin/config/revisions").await.expect(200).list("revisions");
+    assert_eq!(again.len(), revisions.len(), "the same again is no other revision");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_is_printed_alone_and_listed_without_its_secret() {
     let binary = Binary::in_empty_folder();
     let create = ["keys", "create", "--name", "ci", "--scopes", "invites:read,providers:read"];
@@ -155,6 +196,21 @@ async fn a_key_is_printed_alone_and_listed_without_its_secret() {
     let unknown = id.replace(|c: char| c.is_ascii_digit(), "0");
     let output = binary.run(&["keys", "revoke", &unknown]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_key_made_on_the_command_line_may_have_a_limit_of_its_own() {
+    let gateway = Gateway::start().await;
+    let client = gateway.caller("providers:read", &["--requests-per-second", "2.5"]).await;
+    let answer = client.get("/v1/providers").await.expect(200);
+    assert!(answer.header("ratelimit-policy").is_some(), "{:?}", answer.headers);
+    let create = ["keys", "create", "--name", "x", "--scopes", "admin", "--requests-per-second"];
+    let output = gateway.command(&[&create[..], &["0"]].concat()).await;
+    assert_eq!(output.status.code(), Some(2));
+    let admin = gateway.caller("admin", &[]).await;
+    let entries = admin.get("/v1/admin/audit").await.expect(200).list("entries");
+    assert!(entries.iter().any(|entry| text(entry, "actor") == "command line"), "{entries:?}");
+    gateway.finish().await;
 }
 
 #[tokio::test]
@@ -203,7 +259,7 @@ async fn the_simulators_run_alone_and_say_where_they_are() {
     let binary = Binary::in_empty_folder();
     let mut simulators = binary.spawn(&["simulate", "--json"], "simulate");
     let accounts = eventually("the simulators start", async || {
-        let printed = std::fs::read(binary.path("simulate.out")).ok()?;
+        let printed = fs::read(binary.path("simulate.out")).ok()?;
         serde_json::from_slice::<Value>(&printed).ok()
     })
     .await;

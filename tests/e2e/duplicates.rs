@@ -13,6 +13,7 @@ on_both_databases! {
     a_duplicate_can_be_refused
     a_duplicate_can_be_sent_on_purpose
     a_queued_invite_names_the_one_that_it_waits_for
+    a_dry_run_marks_whom_it_would_not_send_to
 }
 
 fn with_rule(rule: &str, people: Vec<Value>) -> Value {
@@ -88,6 +89,41 @@ async fn a_duplicate_can_be_sent_on_purpose(database: Database) {
     let second = gateway.client().invite(&with_rule("send", vec![person(1)])).await;
     assert_ne!(first[0]["id"], second[0]["id"]);
     assert_eq!(gateway.simulators.effects("rkvst").await.len(), 2);
+    gateway.finish().await;
+}
+
+async fn a_dry_run_marks_whom_it_would_not_send_to(database: Database) {
+    let gateway = Gateway::builder().database(database).start().await;
+    let live = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
+    let people = vec![written_differently(), person(2), person(3), person(2)];
+    let plan = async |rule| {
+        let mut body = with_rule(rule, people.clone());
+        body["to"] = json!(["acme-tenancy", "treasury"]);
+        let answer = gateway.client().post("/v1/invites?dry_run=true", &body).await.expect(200);
+        let calls = answer.list("plan");
+        let items = |provider: &str| -> Vec<Value> {
+            let of_it = calls.iter().filter(|call| text(call, "provider") == provider);
+            of_it.flat_map(|call| call["indices"].as_array().unwrap().clone()).collect()
+        };
+        (items("acme-tenancy"), items("treasury"), answer.list("duplicates"))
+    };
+    let expected = [
+        json!({ "index": 0, "provider": "acme-tenancy", "invite_id": live["id"] }),
+        json!({ "index": 3, "provider": "acme-tenancy", "earlier_index": 1 }),
+        json!({ "index": 3, "provider": "treasury", "earlier_index": 1 }),
+    ];
+    for rule in ["return_existing", "reject"] {
+        let (at_rkvst, at_turnkey, duplicates) = plan(rule).await;
+        assert_eq!(
+            (at_rkvst, at_turnkey),
+            (vec![json!(1), json!(2)], vec![json!(0), json!(1), json!(2)])
+        );
+        assert_eq!(duplicates, expected, "{rule}");
+    }
+    let (at_rkvst, _, duplicates) = plan("send").await;
+    assert_eq!((at_rkvst.len(), duplicates), (4, Vec::new()));
+    let stored = gateway.client().get("/v1/invites").await.expect(200).invites();
+    assert_eq!(texts(&stored, "id"), [text(&live, "id")]);
     gateway.finish().await;
 }
 

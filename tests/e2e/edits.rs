@@ -16,7 +16,7 @@ const EDITS: usize = 100;
 const PLACES: [&str; 3] = ["berlin-summit", "acme-tenancy", "treasury"];
 const CALLERS: usize = 4;
 /// How long a caller waits before its next invite.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How a document is broken (what is replaced, and by what), and what the gate says to it.
 const BREAKAGES: [(&str, &str, &str); 12] = [

@@ -154,3 +154,40 @@ async fn a_replay_of_what_is_not_settled_says_so() {
     post("wait=20").await.expect(200);
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn the_documented_form_of_a_key_is_the_one_that_is_taken() {
+    let gateway = Gateway::start().await;
+    let document = gateway.client().get("/openapi.json").await.expect(200).body;
+    let parameters = &document["paths"]["/v1/invites"]["post"]["parameters"];
+    let header = |it: &&Value| text(it, "name") == "Idempotency-Key";
+    let schema = parameters.as_array().unwrap().iter().find(header).unwrap()["schema"].clone();
+    let documented = jsonschema::validator_for(&schema).unwrap();
+    let longest = "x".repeat(255);
+    let escaped = format!("\"{}\"", r#"\""#.repeat(255));
+    let too_long = "x".repeat(256);
+    for key in [
+        "order-1",
+        "\"order-1\"",
+        r#""a\"b""#,
+        r#""a\\b""#,
+        r"a\b",
+        "'",
+        &longest,
+        &escaped,
+        &too_long,
+        &format!("\"{too_long}\""),
+        r#""a\b""#,
+        r#""a"b""#,
+        r#""a"#,
+        r#"a""#,
+        r#"a"b"#,
+        r#""""#,
+        "a b",
+    ] {
+        let answer = post(gateway.client(), key, &json!({ "invites": [] })).await;
+        let is_taken = answer.status != 400;
+        assert_eq!(documented.is_valid(&json!(key)), is_taken, "{key}: {}", answer.text);
+    }
+    gateway.finish().await;
+}

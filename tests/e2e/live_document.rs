@@ -1,5 +1,5 @@
-//! The provider document while the gateway runs: its file, SIGHUP, starts after a change, and the
-//! command that a deployment calls. What the API does with it is in `admin_configuration`.
+//! The provider document while the gateway runs: its file, SIGHUP, and starts after a change. What the API
+//! does with it is in `admin_configuration`.
 
 use std::fs;
 
@@ -74,8 +74,12 @@ async fn an_edited_file_goes_live_and_a_broken_one_leaves_what_was() {
     assert_eq!((&said["live"], &said["file"]["differs"]), (&json!(2), &json!(true)));
     client.invite(&invites("berlin-summit", [person(1)])).await;
 
+    gateway.binary.write(DOCUMENT, "# the first line of several\n");
+    let said =
+        until(client, "it is without providers", |said| refusal(said).1 == "empty-document").await;
+    assert!(text(error(&said), "detail").contains("enabled = false"), "{said}");
+    assert_eq!(said["live"], 2);
     gateway.binary.write(DOCUMENT, "");
-    until(client, "it is empty", |said| refusal(said).1 == "empty-document").await;
     fs::remove_file(gateway.binary.path(DOCUMENT)).unwrap();
     until(client, "it is gone", |said| refusal(said).1 == "unreadable").await;
 
@@ -99,6 +103,79 @@ async fn sighup_has_a_refused_file_looked_at_again() {
     gateway.hang_up();
     until_live(client, 2).await;
     client.invite(&invites("berlin-summit", [person(1)])).await;
+    gateway.finish().await;
+}
+
+/// The file with Securegate's key in a file, which is not there yet.
+fn refer_to_missing_key(gateway: &Gateway) {
+    let key = read(gateway).lines().find(|line| line.starts_with("api_key")).unwrap().to_owned();
+    edit(gateway, &key, "api_key = { file = \"key\" }");
+}
+
+#[tokio::test]
+async fn a_file_refused_for_what_is_missing_is_taken_by_itself_once_that_is_there() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    refer_to_missing_key(&gateway);
+    let said = until(client, "it is refused", |said| !said["last_refusal"].is_null()).await;
+    assert_eq!(refusal(&said), ("file", "secret-unresolved"));
+    gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
+    let said = until_live(client, 2).await;
+    assert_eq!(said["last_refusal"], Value::Null);
+    assert_eq!(gateway.log().matches("a provider document is refused").count(), 1);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_file_does_not_replace_a_later_change_at_the_next_start() {
+    let mut gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    refer_to_missing_key(&gateway);
+    until(&admin, "it is refused", |said| !said["last_refusal"].is_null()).await;
+    assert_eq!(change_elsewhere(&admin, "# elsewhere\n").await, 2);
+    assert!(gateway.stop().await.success());
+    gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
+    gateway.start_again().await;
+    let said = until_live(&admin, 2).await;
+    assert_eq!(said["file"]["differs"], true);
+    let why = "refused when revision 1 was the newest; revision 2 was made since and stays";
+    assert!(gateway.log().contains(why), "{}", gateway.log());
+
+    assert!(gateway.stop().await.success());
+    edit(&gateway, "kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
+    gateway.start_again().await;
+    until_live(&admin, 3).await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_file_is_taken_over_a_later_change_when_told_to() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    refer_to_missing_key(&gateway);
+    until(&admin, "it is refused", |said| !said["last_refusal"].is_null()).await;
+    assert_eq!(change_elsewhere(&admin, "# elsewhere\n").await, 2);
+    gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
+    gateway.hang_up();
+    until_live(&admin, 3).await;
+    assert!(!admin.get(PATH).await.expect(200).text.ends_with("# elsewhere\n"));
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_not_waited_for() {
+    let mut gateway = Gateway::start().await;
+    let path = gateway.binary.path(DOCUMENT);
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let said = until(gateway.client(), "it is refused", |said| {
+        text(error(said), "detail").contains("not a regular file")
+    })
+    .await;
+    assert_eq!(refusal(&said), ("file", "unreadable"));
+    assert!(gateway.stop().await.success());
+    gateway.start_again().await;
+    until_live(gateway.client(), 1).await;
     gateway.finish().await;
 }
 
@@ -298,58 +375,5 @@ async fn a_replica_that_cannot_serve_the_newest_revision_leaves_the_work_to_thos
     admin.get("/readyz").await.expect(200);
     let invite = admin.invite(&invites("treasury", [person(3)])).await.remove(0);
     assert_eq!(invite["status"], "pending", "{invite}");
-    gateway.finish().await;
-}
-
-#[tokio::test]
-async fn a_deployment_applies_a_document_from_the_command_line() {
-    let mut gateway = Gateway::start().await;
-    let admin = gateway.caller("admin", &[]).await;
-    let url = gateway.url();
-    let document = read(&gateway).replace("kind = \"rkvst\"", "kind = \"rkvst\"\nenabled = false");
-    gateway.binary.write("next.toml", &document);
-    gateway.binary.write("broken.toml", &document.replace("event_id", "evnt_id"));
-    let apply = ["config", "apply", "next.toml", "--note", "off & away", "--url", &url];
-
-    let output = gateway.command(&apply).await;
-    assert_eq!(output.status.code(), Some(2), "no key");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("INVITE_GATEWAY_KEY"));
-    gateway.binary.set_variable("INVITE_GATEWAY_KEY", &admin.key());
-    gateway.binary.set_variable("WRONG_KEY", "igk_wrong");
-
-    let output = gateway.command(&[&apply[..], &["--key-env", "WRONG_KEY"]].concat()).await;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("401"));
-    let output = gateway.command(&["config", "apply", "broken.toml", "--url", &url]).await;
-    assert_eq!(output.status.code(), Some(2));
-    let line = document.lines().position(|line| line.starts_with("event_id")).unwrap() + 1;
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with(&format!("broken.toml: line {line}, column 1: error at ")), "{said}");
-
-    let output = gateway.command(&apply).await;
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.contains("\n+enabled = false\n"), "{said}");
-    assert!(said.ends_with("next.toml: live as revision 2\n"), "{said}");
-    until_live(&admin, 2).await;
-    let revisions = admin.get("/v1/admin/config/revisions").await.expect(200).list("revisions");
-    assert_eq!((text(&revisions[0], "note"), text(&revisions[0], "source")), ("off & away", "api"));
-    let output = gateway.command(&apply).await;
-    assert!(output.status.success());
-    assert_eq!(until_live(&admin, 2).await["live"], 2, "the same again is no other revision");
-    gateway.finish().await;
-}
-
-#[tokio::test]
-async fn a_key_made_on_the_command_line_may_have_a_limit_of_its_own() {
-    let gateway = Gateway::start().await;
-    let client = gateway.caller("providers:read", &["--requests-per-second", "2.5"]).await;
-    let answer = client.get("/v1/providers").await.expect(200);
-    assert!(answer.header("ratelimit-policy").is_some(), "{:?}", answer.headers);
-    let create = ["keys", "create", "--name", "x", "--scopes", "admin", "--requests-per-second"];
-    let output = gateway.command(&[&create[..], &["0"]].concat()).await;
-    assert_eq!(output.status.code(), Some(2));
-    let admin = gateway.caller("admin", &[]).await;
-    let entries = admin.get("/v1/admin/audit").await.expect(200).list("entries");
-    assert!(entries.iter().any(|entry| text(entry, "actor") == "command line"), "{entries:?}");
     gateway.finish().await;
 }

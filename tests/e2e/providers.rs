@@ -1,6 +1,6 @@
 //! What the gateway says about its providers and about the kinds that it knows.
 
-use invite_tests::{Gateway, eventually, invites, person};
+use invite_tests::{Client, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 
 use crate::{text, texts};
@@ -94,6 +94,55 @@ async fn refused_credentials_are_the_providers_fault_and_no_invite_fails() {
     gateway.client().read_once(&answer.invites()[0], &["queued"]).await;
     let other = gateway.client().invite(&invites("treasury", [person(2)])).await;
     assert_eq!(text(&other[0], "status"), "pending", "one provider never holds up another");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_call_was_and_how_it_failed_is_told_to_administrators_only() {
+    let gateway = Gateway::start().await;
+    let refuse = json!({ "operation": "create", "kind": "rate_limited", "retry_after": "60s" });
+    gateway.simulators.break_down("securegate", refuse).await;
+    let request = gateway.client().request("POST", "/v1/invites");
+    let request = request.json(&invites("berlin-summit", (1..22).map(person)));
+    request.header("prefer", "respond-async").send().await.expect(202);
+    let read = async |client: &Client| {
+        let read = client.get("/v1/providers/berlin-summit").await.expect(200).body;
+        (text(&read, "state") == "paused").then_some(read)
+    };
+    let admin = gateway.caller("admin", &[]).await;
+    let all = eventually("the provider is paused", async || read(&admin).await).await;
+    for message in [&all["state_reason"], &all["last_error"]["message"]] {
+        assert!(message.as_str().unwrap().contains("creating invites at event event-456"), "{all}");
+    }
+    // The call may hold others' invites: what is told of it to all of them does not say how many.
+    let listed = gateway.client().get("/v1/invites?limit=200").await.expect(200).invites();
+    let of = async |invite: &Value| {
+        let path = format!("/v1/invites/{}/attempts", text(invite, "id"));
+        gateway.client().get(&path).await.expect(200).list("attempts")
+    };
+    let tried = eventually("the refused call among the attempts", async || {
+        let mut tried = Vec::new();
+        for invite in &listed {
+            let ended = of(invite).await.into_iter().filter(|it| it["detail"].is_string());
+            tried.extend(ended);
+        }
+        (tried.len() > 1).then_some(tried)
+    })
+    .await;
+    for attempt in tried {
+        let told = "creating invites at event event-456 at berlin-summit: HTTP 429";
+        assert!(text(&attempt, "detail").starts_with(told), "{attempt}");
+    }
+    let others = gateway.caller("providers:read", &["--tenant", "other"]).await;
+    let seen = read(&others).await.unwrap();
+    assert_eq!(text(&seen, "state_reason"), "no calls are made for now");
+    let error = &seen["last_error"];
+    assert_eq!(text(error, "message"), "the provider asked to wait");
+    for member in ["at", "operation", "outcome", "http_status"] {
+        assert_eq!(error[member], all["last_error"][member], "{member}");
+    }
+    let listed = others.get("/v1/providers").await.expect(200).text;
+    assert!(!listed.contains("event event-456"), "{listed}");
     gateway.finish().await;
 }
 

@@ -39,12 +39,19 @@ async fn each_filter_finds_what_it_names() {
         format!("created_after={}", text(&first, "created_at")),
         format!("updated_after={}", text(&first, "updated_at")),
         "email=guest2@example.org&provider=treasury".to_owned(),
+        "email=guest2@example.org&created_before=9999-12-31T23:59:59Z".to_owned(),
+        "email=guest2@example.org&updated_after=0000-01-01T00:00:00Z".to_owned(),
     ];
     for query in &second_only {
         let found = list(&gateway, query).await;
         assert_eq!(texts(&found, "id"), [text(&second, "id")], "{query}");
     }
-    for query in ["label=team:south", "label=team:north&label=floor:3", "provider=berlin-summit"] {
+    for query in [
+        "label=team:south",
+        "label=team:north&label=floor:3",
+        "provider=berlin-summit",
+        "created_after=9999-12-31T23:59:59Z",
+    ] {
         assert!(list(&gateway, query).await.is_empty(), "{query}");
     }
     let both = list(&gateway, "status=pending&status=revoked").await;

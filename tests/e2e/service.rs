@@ -67,6 +67,17 @@ async fn metrics_want_a_key_and_name_no_invite() {
 }
 
 #[tokio::test]
+async fn metrics_of_all_providers_are_not_for_a_key_that_is_limited_to_some() {
+    let gateway = Gateway::start().await;
+    for scope in ["providers:read", "admin"] {
+        let limited = gateway.caller(scope, &["--providers", "treasury"]).await;
+        limited.get("/metrics").await.problem(403, "provider-not-allowed");
+        limited.get("/v1/providers/treasury").await.expect(200);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn metrics_on_an_address_of_their_own_want_no_key() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let gateway = Gateway::builder().setting("server.metrics_listen", &free).start().await;
@@ -93,6 +104,8 @@ async fn every_problem_has_a_page() {
         assert!(page.header("content-type").unwrap().starts_with("text/html"));
     }
     nobody.get("/problems/no-such-problem").await.expect(404);
+    let page = nobody.get("/problems/outcome-unknown").await.expect(200).text;
+    assert!(page.contains("an `unknown` invite is looked up"), "{page}");
     gateway.finish().await;
 }
 
@@ -108,6 +121,10 @@ async fn a_request_keeps_its_own_id_if_it_is_sane() {
         let id = replaced.header("x-request-id").unwrap();
         assert!(!id.is_empty() && id != strange);
     }
+    // That the key is not in the log either, `finish` sees.
+    let key = gateway.client().key();
+    let replaced = get(&key).await.expect(200);
+    assert!(!replaced.header("x-request-id").unwrap().contains(&key));
     gateway.finish().await;
 }
 

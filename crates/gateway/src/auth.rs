@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -28,7 +28,8 @@ use crate::{
 };
 
 /// What every key starts with, so that scanners for leaked secrets can tell one.
-const PREFIX: &str = "igk_";
+pub(crate) const PREFIX: &str = "igk_";
+const NO_KEY: &str = "no API key was given: send it as `Authorization: Bearer <api key>`";
 /// How long uses of keys are gathered before they are written.
 const FLUSH_AFTER: Duration = Duration::from_secs(3);
 
@@ -173,6 +174,11 @@ impl Caller {
     /// some could lift its own limit with a new key or another document.
     pub fn require_administrator(&self) -> Result<(), Problem> {
         self.require(Scope::Admin)?;
+        self.require_every_provider()
+    }
+
+    /// Refuses a key that is limited to some providers.
+    pub fn require_every_provider(&self) -> Result<(), Problem> {
         if self.providers().is_none() {
             return Ok(());
         }
@@ -232,9 +238,7 @@ pub(crate) async fn authenticate(
 
 async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Problem> {
     let refused = |detail: &str| Problem::new(&codes::UNAUTHORIZED, detail);
-    let secret = bearer(headers).ok_or_else(|| {
-        refused("no API key was given: send it as `Authorization: Bearer <api key>`")
-    })?;
+    let secret = bearer(headers).map_err(refused)?;
     let hash = hash_key(secret);
     let key = gateway.store().key_by_hash(&hash).await?;
     let key = key
@@ -249,9 +253,17 @@ async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Prob
     Ok(key)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The key of a request, or why it has none.
+fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
+    let value = values.next();
+    if values.next().is_some() {
+        return Err("several `Authorization` headers were given: send one, with the API key");
+    }
+    value.and_then(token).ok_or(NO_KEY)
+}
+
+fn token(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
@@ -284,8 +296,6 @@ impl KeyUses {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn key(scopes: &[&str], providers: Option<&[&str]>) -> Caller {
@@ -353,12 +363,12 @@ mod tests {
     #[test]
     fn the_authorization_header_is_read_in_any_case_and_only_once() {
         let mut headers = HeaderMap::new();
-        assert_eq!(bearer(&headers), None);
+        assert_eq!(bearer(&headers), Err(NO_KEY));
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("bEARER  igk_x"));
-        assert_eq!(bearer(&headers), Some("igk_x"));
+        assert_eq!(bearer(&headers), Ok("igk_x"));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer igk_y"));
-        assert_eq!(bearer(&headers), None);
+        assert!(bearer(&headers).unwrap_err().starts_with("several `Authorization` headers"));
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic igk_x"));
-        assert_eq!(bearer(&headers), None);
+        assert_eq!(bearer(&headers), Err(NO_KEY));
     }
 }

@@ -64,7 +64,7 @@ async fn read_accepted(
     let own = store.batch_invites(id).await?;
     let existing = read_duplicates(gateway, &batch).await?;
     let now = gateway.clock().now();
-    let view = |record| InviteView::new(record, now, caller.is_admin());
+    let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
     let mut invites: Vec<_> = own.into_iter().map(view).collect();
     if !existing.is_empty() {
         let again = existing.into_iter().map(|(index, record)| view(record).into_duplicate(index));

@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Uri},
 };
-use invite_core::{Fault, InviteId, Status};
+use invite_core::{Fault, InviteId, Outcome, Status};
 use invite_delivery::{Engine, OperationError};
 use invite_store::{InviteRecord, NewAudit};
 use serde_json::{Map, Value, json};
@@ -261,7 +261,7 @@ fn note(
     })
 }
 
-/// Makes a change, and records it as `noted`.
+/// Makes a change, and records it as `noted`: also one that may have been made.
 async fn change<C, F>(
     gateway: &Gateway,
     caller: &Caller,
@@ -276,17 +276,31 @@ where
     let engine = gateway.engine().traced(caller.traceparent());
     let (made, now) = (call(engine.clone(), id), gateway.clock().now());
     let invite = crate::to_the_end(async move {
-        let invite = made.await?;
-        if let Some(mut noted) = noted {
+        let made = made.await;
+        let (member, came_to) = match &made {
+            Ok(invite) => ("status", invite.status_at(now).0.to_string()),
+            Err(error) => ("failed", error.to_string()),
+        };
+        if let Some(mut noted) = noted.filter(|_| made.as_ref().err().is_none_or(is_open)) {
             if let Some(after) = &mut noted.after {
-                after["status"] = json!(invite.status_at(now).0.as_str());
+                after[member] = json!(came_to);
             }
             audit::record(&engine, noted).await;
         }
-        Ok::<_, OperationError>(invite)
+        made
     });
     let invite = invite.await??;
-    Ok(Json(InviteView::new(invite, gateway.clock().now(), caller.is_admin())))
+    let now = gateway.clock().now();
+    Ok(Json(InviteView::new(invite, gateway.engine(), now, caller.is_admin())))
+}
+
+/// Whether the change may have been made although it failed.
+fn is_open(error: &OperationError) -> bool {
+    match error {
+        OperationError::Provider { error, .. } => error.outcome == Outcome::Unknown,
+        OperationError::Store(_) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

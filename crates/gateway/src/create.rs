@@ -21,6 +21,7 @@ use crate::{
     prefer::{DEFAULT_WAIT, Handling, Preferences},
     problem::{Problem, codes},
     query::Parameters,
+    rehearsal::rehearse,
     requests::NewInvites,
     submission,
     views::{Accepted, BatchState, InviteView, Plan},
@@ -47,10 +48,11 @@ pub(crate) enum AcceptedOrPlan {
     tag = "invites",
     params(
         ("dry_run" = Option<bool>, Query, description = "Validate, route and render the calls; \
-            accept and send nothing"),
+            accept and send nothing. What `on_duplicate` would not send is in `duplicates`; whether \
+            there is room in queue and quota is not looked at"),
         ("Idempotency-Key" = Option<String>, Header, description = "Names the request: the same \
             key and body are answered with the same batch, and nothing is sent again",
-            pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-~]{1,255})$"#),
+            pattern = r#"^("([!#-\[\]-~]|\\["\\]){1,255}"|[!#-~]{1,255})$"#),
         ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds), \
             `respond-async`, `handling=strict` or `handling=lenient` (RFC 7240)"),
     ),
@@ -103,8 +105,9 @@ pub(crate) async fn create_invites(
         binding.request_faults.extend(parameter_faults.iter().cloned());
         let (items, item_faults) = accept_faults(binding, &preferences)?;
         if is_dry_run {
-            let plan = gateway.engine().plan(&items).await;
-            let mut response = Json(Plan { plan, errors: item_faults }).into_response();
+            let plan =
+                rehearse(&gateway, caller.tenant(), on_duplicate, items, item_faults).await?;
+            let mut response = Json(plan).into_response();
             preferences.without_waiting().write_applied(response.headers_mut(), true);
             return Ok(response);
         }

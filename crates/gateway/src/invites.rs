@@ -3,7 +3,6 @@
 use axum::{Json, extract::State, http::Uri};
 use invite_core::{Address, AttemptId, BatchId, InviteId, Status};
 use invite_store::{AttemptView as Attempt, InviteFilter, InviteRecord};
-use jiff::Timestamp;
 
 use crate::{
     Gateway,
@@ -62,7 +61,7 @@ pub(crate) async fn list_invites(
     parameters.finish()?;
     let page = gateway.store().invites(&filter, before, limit).await?;
     let now = gateway.clock().now();
-    let view = |record| InviteView::new(record, now, caller.is_admin());
+    let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
     Ok(Json(InviteList {
         invites: page.invites.into_iter().map(view).collect(),
         next_cursor: page.next.map(cursor),
@@ -90,7 +89,6 @@ pub(crate) fn read_filter(
         let detail = "this key may use no provider";
         return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
     }
-    let moment = "a time such as 2026-01-31T12:00:00Z";
     Ok(InviteFilter {
         tenant: if caller.is_admin() { tenant } else { Some(caller.tenant().to_owned()) },
         batch_id: parameters.parsed::<BatchId>("batch_id", "the id of a batch"),
@@ -99,9 +97,9 @@ pub(crate) fn read_filter(
         address: parameters.parsed::<Address>("email", "an email address"),
         external_id: parameters.one("external_id"),
         labels: read_labels(parameters),
-        created_after: parameters.parsed::<Timestamp>("created_after", moment),
-        created_before: parameters.parsed::<Timestamp>("created_before", moment),
-        updated_after: parameters.parsed::<Timestamp>("updated_after", moment),
+        created_after: parameters.moment("created_after"),
+        created_before: parameters.moment("created_before"),
+        updated_after: parameters.moment("updated_after"),
     })
 }
 
@@ -161,7 +159,8 @@ pub(crate) async fn get_invite(
     refuse_parameters(&uri)?;
     let tenant = Some(caller.tenant()).filter(|_| !caller.is_admin());
     let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
-    let view = InviteView::new(invite, gateway.clock().now(), caller.is_admin());
+    let now = gateway.clock().now();
+    let view = InviteView::new(invite, gateway.engine(), now, caller.is_admin());
     Ok(Json(view.waiting_for(waits_for)))
 }
 

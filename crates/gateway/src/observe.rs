@@ -14,7 +14,7 @@ use axum::{
 use invite_core::random;
 
 use crate::{
-    auth::Caller,
+    auth::{self, Caller},
     problem::{MEDIA_TYPE, Problem, codes},
 };
 
@@ -52,11 +52,13 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
-/// The caller's own id if it is sane, else a new one.
+/// The caller's own id if it is sane, else a new one. What holds an API key is not: the id is logged
+/// and answered.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && !id.contains(auth::PREFIX)
     });
     given.map_or_else(|| crate::hex(&random::bytes::<16>()), str::to_owned)
 }
@@ -147,7 +149,9 @@ mod tests {
     fn the_callers_request_id_is_kept_if_it_is_sane() {
         assert_eq!(request_id(&headers("x-request-id", "a.B_9-")), "a.B_9-");
         let long = "x".repeat(65);
-        for insane in ["", "a b", "a,b", "ä", &long] {
+        let key = auth::generate_key();
+        let holds_a_key = format!("order-{key}");
+        for insane in ["", "a b", "a,b", "ä", &long, &key, &holds_a_key] {
             let id = request_id(&headers("x-request-id", insane));
             assert_ne!(id, insane);
             assert_eq!(id.len(), 32);

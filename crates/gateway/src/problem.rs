@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_config::{Finding, Severity};
-use invite_core::{Fault, Outcome, ProviderError};
+use invite_core::{Fault, Outcome, ProviderError, Status};
 use invite_delivery::{AcceptError, OperationError};
 use serde::Serialize;
 use serde_json::Value;
@@ -109,6 +109,9 @@ impl Problem {
 
     /// A problem at a provider, or with what it answered.
     pub fn of_provider(provider: &str, error: &ProviderError) -> Self {
+        if error.is_of_own_budget() {
+            return Self::new(&codes::BACKLOG_FULL, error.message.clone());
+        }
         let stored = invite_delivery::refused(Some(provider), error);
         let word = stored.get("code").and_then(Value::as_str).unwrap_or_default();
         let code = match codes::find(word) {
@@ -259,7 +262,10 @@ impl From<OperationError> for Problem {
         let code = match error {
             OperationError::NotFound => &codes::NOT_FOUND,
             OperationError::AlreadyFinal { .. } => &codes::ALREADY_FINAL,
-            OperationError::NotSettled { .. } => &codes::NOT_SETTLED,
+            OperationError::NotSettled { status } => {
+                let detail = format!("the invite is {status}; {}", what_settles(status));
+                return Self::new(&codes::NOT_SETTLED, detail);
+            }
             OperationError::NotRetryable { .. }
             | OperationError::Risky
             | OperationError::NeverBound => &codes::NOT_RETRYABLE,
@@ -280,6 +286,22 @@ impl From<OperationError> for Problem {
             OperationError::Store(error) => return error.into(),
         };
         Self::new(code, detail)
+    }
+}
+
+/// What a caller can do about an invite of this status that is not settled.
+fn what_settles(status: Status) -> &'static str {
+    match status {
+        Status::Unknown => {
+            "wait until the gateway knows more, PATCH it to `pending` (found at the provider) or \
+             `failed` (found absent), or POST …/retry with {\"accept_duplicate_risk\": true}"
+        }
+        Status::AwaitingApproval => {
+            "somebody has to approve or refuse it at the provider first (see provider_data)"
+        }
+        Status::Queued => "it is sent by itself; DELETE withdraws it before that",
+        Status::Sending => "try again when it is settled",
+        _ => "it changed at the same moment; read it and try again",
     }
 }
 
@@ -414,6 +436,15 @@ mod tests {
         let problem = Problem::from(OperationError::Busy { provider: "p".to_owned() });
         assert_eq!((problem.code(), problem.0.outcome), ("backlog-full", Outcome::NotSent));
         assert!(problem.into_response().headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
+    fn a_request_that_our_own_budget_left_no_turn_is_not_blamed_on_the_provider() {
+        let no_turn = ProviderError::new(Outcome::Throttled, "not sent");
+        let problem = Problem::of_provider("p", &no_turn);
+        assert_eq!((problem.code(), problem.0.outcome), ("backlog-full", Outcome::NotSent));
+        let told = Problem::of_provider("p", &no_turn.with_status(429));
+        assert_eq!(told.code(), "provider-throttled");
     }
 
     #[test]

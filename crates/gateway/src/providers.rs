@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
-use invite_core::{Address, ListQuery};
+use invite_core::{Address, ListQuery, Outcome};
+use invite_delivery::{LaneState, ProviderStatus};
 
 use crate::{
     Gateway,
@@ -32,15 +33,44 @@ async fn find_replicas(gateway: &Gateway, caller: &Caller) -> Result<Vec<Replica
 /// None if the document was swapped in between, and the provider is gone.
 async fn view(
     gateway: &Gateway,
+    caller: &Caller,
     configuration: &Configuration,
     provider: &Provider,
     replicas: &[ReplicaView],
 ) -> Result<Option<ProviderView>, Problem> {
     let status = gateway.engine().provider_status(&provider.name).await?;
+    let status = status.map(|status| if caller.is_admin() { status } else { for_tenant(status) });
     Ok(status.map(|status| ProviderView::new(configuration, provider, status, replicas)))
 }
 
+/// What went wrong in words of the gateway's own: the provider's may tell of other tenants' invites.
+fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
+    let in_general = match status.state {
+        LaneState::Paused => Some("no calls are made for now"),
+        LaneState::Misconfigured => Some("the provider refused the gateway's credential"),
+        LaneState::Slowed => Some("fewer calls than usual are made for a while"),
+        LaneState::Ready | LaneState::Disabled => None,
+    };
+    status.reason = in_general.map(str::to_owned).or(status.reason);
+    if let Some(error) = &mut status.last_error {
+        error.message = what_failed(error.outcome).to_owned();
+    }
+    status
+}
+
+fn what_failed(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotSent => "the provider could not be reached",
+        Outcome::Throttled => "the provider asked to wait",
+        Outcome::Rejected => "the provider refused a call",
+        Outcome::Unknown => "the provider did not answer as it should",
+    }
+}
+
 /// List the configured providers
+///
+/// To a tenant's key `state_reason` and the message of `last_error` say in general what is wrong; an
+/// administrator's reads which call failed, and how.
 #[utoipa::path(
     get,
     path = "/v1/providers",
@@ -62,7 +92,7 @@ pub(crate) async fn list_providers(
     let replicas = find_replicas(&gateway, &caller).await?;
     let mut providers = Vec::new();
     for provider in configuration.providers().filter(|provider| caller.may_use(&provider.name)) {
-        providers.extend(view(&gateway, &configuration, provider, &replicas).await?);
+        providers.extend(view(&gateway, &caller, &configuration, provider, &replicas).await?);
     }
     let status = gateway.engine().configuration_status();
     let configuration = ConfigurationView::new(status, caller.providers().is_none());
@@ -82,6 +112,9 @@ pub(crate) fn find_provider(
 }
 
 /// Read a configured provider
+///
+/// To a tenant's key `state_reason` and the message of `last_error` say in general what is wrong; an
+/// administrator's reads which call failed, and how.
 #[utoipa::path(
     get,
     path = "/v1/providers/{name}",
@@ -105,7 +138,7 @@ pub(crate) async fn get_provider(
     let provider = find_provider(&configuration, &caller, &name)?;
     refuse_parameters(&uri)?;
     let replicas = find_replicas(&gateway, &caller).await?;
-    let view = view(&gateway, &configuration, &provider, &replicas).await?;
+    let view = view(&gateway, &caller, &configuration, &provider, &replicas).await?;
     view.map(Json).ok_or_else(|| Problem::not_found("provider"))
 }
 

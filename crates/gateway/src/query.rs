@@ -5,8 +5,9 @@ use std::str::FromStr;
 use axum::http::Uri;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{Fault, schema::nearest};
+use jiff::Timestamp;
 
-use crate::problem::Problem;
+use crate::{moment, problem::Problem};
 
 /// Entries on a page unless the caller says otherwise.
 const DEFAULT_PAGE: u32 = 50;
@@ -75,6 +76,16 @@ impl Parameters {
             self.fault(name, "invalid", format!("expected {wanted}"));
         }
         parsed
+    }
+
+    /// A time.
+    pub fn moment(&mut self, name: &str) -> Option<Timestamp> {
+        let value = self.one(name)?;
+        let at = moment::read(&value);
+        if at.is_none() {
+            self.fault(name, "invalid", "expected a time such as 2026-01-31T12:00:00Z");
+        }
+        at
     }
 
     /// `true` or `false`; absent is false.

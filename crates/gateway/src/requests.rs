@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use invite_core::text::{MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use utoipa::{
@@ -15,9 +16,7 @@ use utoipa::{
 };
 
 use crate::auth::SCOPES;
-use crate::submission::{
-    MAX_EXTERNAL_ID, MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS, MAX_MESSAGE, MAX_NAME,
-};
+use crate::submission::{MAX_EXTERNAL_ID, MAX_MESSAGE, MAX_NAME};
 
 const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f]*$";
 const NO_CONTROLS_BUT_LINES: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$";

@@ -63,6 +63,8 @@ pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json
 }
 
 /// Metrics, in the text format of Prometheus
+///
+/// They are about all providers: a key that is limited to some is refused.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -77,6 +79,7 @@ pub(crate) async fn get_metrics(
     caller: Caller,
 ) -> Result<Metrics, Problem> {
     caller.require(Scope::ProvidersRead)?;
+    caller.require_every_provider()?;
     Ok(get_open_metrics(State(gateway)).await)
 }
 

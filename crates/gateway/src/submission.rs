@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use invite_core::{
     Address, Fault, Invitee, NewInvite,
     schema::{escape, nearest},
+    text::{MAX_LABELS, check_label_key, check_label_value, check_text},
 };
 use invite_store::OnDuplicate;
 use serde_json::{Map, Value};
@@ -16,12 +17,6 @@ pub(crate) const MAX_NAME: usize = 200;
 pub(crate) const MAX_EXTERNAL_ID: usize = 255;
 /// The longest message.
 pub(crate) const MAX_MESSAGE: usize = 256;
-/// Labels of one invite at most.
-pub(crate) const MAX_LABELS: usize = 16;
-/// The longest key of a label.
-pub(crate) const MAX_LABEL_KEY: usize = 64;
-/// The longest value of a label.
-pub(crate) const MAX_LABEL_VALUE: usize = 256;
 
 const REQUEST_MEMBERS: [&str; 3] = ["to", "invites", "on_duplicate"];
 const INVITE_MEMBERS: [&str; 9] = [
@@ -203,24 +198,6 @@ fn read_text(
     }
 }
 
-/// Control characters have no place in a name or an id, and PostgreSQL stores no NUL; a message may
-/// have several lines.
-pub(crate) fn check_text(
-    text: &str,
-    max: usize,
-    lines: bool,
-) -> Result<(), (&'static str, String)> {
-    // As many bytes as characters are allowed can be no more characters than that.
-    if text.len() > max && text.chars().count() > max {
-        return Err(("too-long", format!("is longer than {max} characters")));
-    }
-    let refused = |c: char| c.is_ascii_control() && !(lines && matches!(c, '\n' | '\r' | '\t'));
-    if text.chars().any(refused) {
-        return Err(("invalid", "holds a control character".to_owned()));
-    }
-    Ok(())
-}
-
 fn read_phone(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<String> {
     let value = take(members, "phone")?;
     let Value::String(phone) = value else {
@@ -273,16 +250,11 @@ fn read_labels(
 }
 
 fn check_label<'a>(key: &str, value: &'a Value) -> Result<&'a str, (&'static str, String)> {
-    check_text(key, MAX_LABEL_KEY, false)
-        .map_err(|(code, detail)| (code, format!("the label's key {detail}")))?;
-    if key.is_empty() || key.contains(':') {
-        return Err(("invalid", "a label's key is not empty and has no `:`".to_owned()));
-    }
+    check_label_key(key)?;
     let text = value
         .as_str()
         .ok_or_else(|| ("wrong-type", "a label's value must be a string".to_owned()))?;
-    check_text(text, MAX_LABEL_VALUE, false)
-        .map_err(|(code, detail)| (code, format!("the label's value {detail}")))?;
+    check_label_value(text)?;
     Ok(text)
 }
 

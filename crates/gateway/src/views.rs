@@ -9,6 +9,7 @@ pub(crate) mod schemas;
 use std::collections::BTreeMap;
 
 use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
+use invite_delivery::Engine;
 use invite_store::InviteRecord;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -115,7 +116,7 @@ pub(crate) struct InviteView {
     expires_at: Option<Timestamp>,
     /// Calls made for it.
     attempt_count: u32,
-    /// When the next is due.
+    /// When the next is due; not before its provider's `state_until`.
     next_attempt_at: Option<Timestamp>,
     /// Why it failed, or why its effect is not known. Of a queued one, read alone: what it waits for
     /// that neither `next_attempt_at` nor its provider's `state_reason` shows.
@@ -123,7 +124,8 @@ pub(crate) struct InviteView {
     error: Option<Value>,
     /// `on_duplicate` answered with this existing Invite.
     duplicate: bool,
-    /// A second effect at the provider was found.
+    /// A second effect at the provider was found: `provider_data.second_effects` holds its id, and
+    /// `GET /v1/providers/{name}/invites?email=` lists all that the provider shows for the address.
     duplicate_effect: bool,
     /// When it was accepted.
     created_at: Timestamp,
@@ -135,8 +137,9 @@ pub(crate) struct InviteView {
 
 impl InviteView {
     /// The invite as it reads at `now`; with its tenant for an administrator.
-    pub fn new(record: InviteRecord, now: Timestamp, with_tenant: bool) -> Self {
+    pub fn new(record: InviteRecord, engine: &Engine, now: Timestamp, with_tenant: bool) -> Self {
         let (status, status_source) = record.status_at(now);
+        let next_attempt_at = engine.next_attempt_at(&record);
         let InviteRecord { invitee, state, .. } = record;
         Self {
             id: record.id,
@@ -160,7 +163,7 @@ impl InviteView {
             provider_data: state.provider_data,
             expires_at: state.expires_at,
             attempt_count: state.attempt_count,
-            next_attempt_at: state.next_attempt_at.filter(|_| !status.is_final()),
+            next_attempt_at: next_attempt_at.filter(|_| !status.is_final()),
             error: state.error.map(with_title),
             duplicate: false,
             duplicate_effect: state.duplicate_effect,
@@ -286,16 +289,37 @@ pub(crate) struct Accepted {
     pub invites: Vec<InviteView>,
 }
 
-/// One batch.
+/// What would be sent.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Plan {
     /// The calls that would be made.
     #[schema(value_type = Vec<PlannedCallView>)]
     pub plan: Vec<invite_delivery::PlannedCall>,
+    /// What would not be sent: the person has a live invite there, or an earlier item is the same.
+    /// None where `on_duplicate` is `send`.
+    pub duplicates: Vec<DuplicateView>,
     /// What is wrong with items that `handling=lenient` would report as failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<crate::problem::FaultView>>, nullable = false)]
     pub errors: Vec<invite_core::Fault>,
+}
+
+/// An item that would be a duplicate at a provider.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PlannedDuplicate)]
+pub(crate) struct DuplicateView {
+    /// The request's item.
+    pub index: usize,
+    /// The configured provider.
+    pub provider: String,
+    /// The person's live invite there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub invite_id: Option<InviteId>,
+    /// The earlier item of this request that is to the same person there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub earlier_index: Option<usize>,
 }
 
 /// A call that would be made; it holds no credential.

@@ -41,7 +41,7 @@ impl Reconciliation for CardLookup {
             let is_exact = |card: &Card| card.reference.as_ref() == Some(&reference);
             let exact = cards.into_iter().filter(is_exact).map(Card::observed).collect();
             // A card with another reference is another invite's beyond doubt.
-            seen.push(Sighting { exact, near: Vec::new(), complete: true });
+            seen.push(Sighting { exact, near: Vec::new(), gap: None });
         }
         let counts = self.lookup.doubts.iter().zip(&self.seen);
         let ends = counts.into_iter().all(|(doubt, seen)| seen.len() == doubt.recipients.len());

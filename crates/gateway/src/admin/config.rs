@@ -24,6 +24,20 @@ use crate::{
 /// The longest note, in characters.
 const MAX_NOTE: usize = 256;
 
+/// Why a document is put in force.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a parameter")]
+pub(super) struct NoteParameter {
+    /// Why; kept with the revision. Without control characters, those that change the direction of
+    /// text among them.
+    #[param(
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
+    )]
+    note: Option<String>,
+}
+
 /// Read the live provider document
 ///
 /// Byte for byte as it was written. Its `ETag` is what `If-Match` takes.
@@ -107,8 +121,7 @@ pub(crate) async fn check_configuration(
     path = "/v1/admin/config",
     tag = "administration",
     params(
-        ("note" = Option<String>, Query, description = "Why; kept with the revision",
-            max_length = 256, pattern = r"^[^\u0000-\u001f\u007f]*$"),
+        NoteParameter,
         ("If-Match" = Option<String>, Header, description = "The ETag of the document that the \
             change was made to, or `*`; without it the answer is 428", example = "\"7\""),
     ),
@@ -141,7 +154,7 @@ pub(crate) async fn replace_configuration(
         Problem::new(&codes::PRECONDITION_REQUIRED, detail)
     })?;
     let expected = basis.expected(gateway.live().current().revision(), gateway.engine().lag())?;
-    let origin = Origin { source: "api", actor: caller.name(), note };
+    let origin = Origin { source: "api", actor: caller.name(), note, restored: None };
     revise(&gateway, text, origin, expected).await
 }
 
@@ -149,12 +162,20 @@ pub(crate) async fn replace_configuration(
 pub(super) fn read_note(uri: &Uri) -> Result<Option<String>, Problem> {
     let mut parameters = Parameters::read(uri, &["note"]);
     let note = parameters.one("note").filter(|note| !note.is_empty());
-    if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
+    if note.as_ref().is_some_and(|note| note.contains(turns_text)) {
+        let detail = "characters that change the direction of text are not allowed";
+        parameters.fault("note", "invalid", detail);
+    } else if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
         let detail = format!("a note is at most {MAX_NOTE} characters long");
         parameters.fault("note", "too-long", detail);
     }
     parameters.finish()?;
     Ok(note)
+}
+
+/// The bidirectional control characters (Unicode, `Bidi_Control`), by which a text can look like another.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Puts a document in force, if revision `expected` is still the live one.

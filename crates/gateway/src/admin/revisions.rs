@@ -1,5 +1,7 @@
 //! Revisions of the provider document: which there were, and putting one of them in force again.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     Json,
     body::Body,
@@ -7,25 +9,33 @@ use axum::{
     http::{HeaderMap, Uri},
     response::Response,
 };
+use invite_config::diff;
 use invite_delivery::Origin;
 use invite_store::Revision;
 
-use super::config::{read_note, revise};
+use super::config::{NoteParameter, read_note, revise};
 use crate::{
     Gateway,
     auth::Caller,
     body::refuse_body,
     openapi,
     precondition::Basis,
-    problem::Problem,
+    problem::{Problem, codes},
     query::{Parameters, cursor, refuse_parameters},
     segment::Segment,
     views::configuration::{AppliedView, ConfigurationView, RevisionList, RevisionView},
 };
 
+/// How long the differences of a page may take, and the shortest one of a revision that is read alone
+/// is looked for.
+const TIME: Duration = Duration::from_millis(500);
+
+/// How long one difference of a page may take.
+const SHARE: Duration = Duration::from_millis(100);
+
 /// List the revisions of the provider document
 ///
-/// Newest first, each with what it changed. What is live, whether the file says something else, and
+/// Newest first, each with what it changed, unless telling that takes long. What is live, whether the file says something else, and
 /// the last document that was refused stand beside them.
 #[utoipa::path(
     get,
@@ -50,19 +60,52 @@ pub(crate) async fn list_revisions(
     parameters.finish()?;
     // One more: the last of the page is compared with it.
     let found = gateway.store().revisions(before, limit + 1).await?.revisions;
-    let views = found.iter().zip(1..).take(limit as usize);
-    let revisions: Vec<_> =
-        views.map(|(revision, next)| RevisionView::new(revision, found.get(next))).collect();
     let next = found.get(limit as usize).and(found.get(limit as usize - 1));
+    let next_cursor = next.map(|last| cursor(last.revision));
+    let revisions = aside(move || show_page(&found, limit as usize)).await?;
     Ok(Json(RevisionList {
         revisions,
         configuration: ConfigurationView::new(gateway.engine().configuration_status(), true),
-        next_cursor: next.map(|last| cursor(last.revision)),
+        next_cursor,
     }))
 }
 
+/// The views of the first `limit` revisions, newest first, each compared with the one behind it.
+fn show_page(revisions: &[Revision], limit: usize) -> Vec<RevisionView> {
+    let end = Instant::now() + TIME;
+    let views = revisions.iter().zip(1..).take(limit);
+    views
+        .map(|(revision, next)| {
+            let now = Instant::now();
+            let deadline = end.min(now + SHARE);
+            let told = (now < end).then(|| difference(revision, revisions.get(next), deadline));
+            // One that is told late is told at length: the page could be many times the documents.
+            RevisionView::new(revision, told.filter(|_| Instant::now() < deadline))
+        })
+        .collect()
+}
+
+/// What a revision changed in the one before it, if there is one. From `deadline` on it is told more
+/// coarsely.
+fn difference(revision: &Revision, before: Option<&Revision>, deadline: Instant) -> String {
+    let name = |revision: &Revision| format!("revision {}", revision.revision);
+    let (own, old) = (name(revision), before.map_or("nothing".to_owned(), name));
+    let old_text = before.map_or("", |before| before.document.as_str());
+    diff((&old, old_text), (&own, &revision.document), deadline)
+}
+
+/// Compares documents aside: of long ones that takes a while.
+async fn aside<T: Send + 'static>(
+    compare: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    // It does not panic unless it has a defect.
+    let failed = |_| Problem::new(&codes::INTERNAL, "the gateway failed; its log says more");
+    tokio::task::spawn_blocking(compare).await.map_err(failed)
+}
+
 async fn find_revision(gateway: &Gateway, number: &str) -> Result<Revision, Problem> {
-    let number: Option<i64> = number.parse().ok();
+    let is_plain = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
+    let number: Option<i64> = number.parse().ok().filter(|_| is_plain);
     let revision = match number {
         Some(number) => gateway.store().revision(number).await?,
         None => None,
@@ -93,7 +136,11 @@ pub(crate) async fn get_revision(
     let revision = find_revision(&gateway, &number).await?;
     refuse_parameters(&uri)?;
     let before = gateway.store().revisions(Some(revision.revision), 1).await?.revisions;
-    Ok(Json(RevisionView::new(&revision, before.first()).with_document(revision.document)))
+    let view = aside(move || {
+        let told = difference(&revision, before.first(), Instant::now() + TIME);
+        RevisionView::new(&revision, Some(told)).with_document(revision.document)
+    });
+    Ok(Json(view.await?))
 }
 
 /// Put a revision in force again
@@ -105,8 +152,7 @@ pub(crate) async fn get_revision(
     tag = "administration",
     params(
         openapi::RevisionParameter,
-        ("note" = Option<String>, Query, description = "Why; kept with the revision",
-            max_length = 256, pattern = r"^[^\u0000-\u001f\u007f]*$"),
+        NoteParameter,
         ("If-Match" = Option<String>, Header, description = "The ETag of the document that is \
             to be replaced; without it whatever is live", example = "\"7\""),
     ),
@@ -137,6 +183,7 @@ pub(crate) async fn restore_revision(
     let live = gateway.live().current().revision();
     let lag = gateway.engine().lag();
     let expected = basis.map_or(Ok(None), |basis| basis.expected(live, lag))?;
-    let origin = Origin { source: "restore", actor: caller.name(), note };
+    let restored = Some(revision.revision);
+    let origin = Origin { source: "restore", actor: caller.name(), note, restored };
     revise(&gateway, revision.document, origin, expected).await
 }

@@ -146,8 +146,8 @@ codes! {
         "Its status is final and does not change any more.";
     NOT_SETTLED = "not-settled" Some(StatusCode::CONFLICT), Caller, Rejected,
         "The invite is not settled yet",
-        "A call is under way, its outcome is being found out, or an approval is awaited. Ask again \
-         when the status has changed.";
+        "It is queued, a call is under way, its outcome is being found out, or an approval is \
+         awaited. The detail says what to do about it.";
     PAIRING_UNPROVEN = "pairing-unproven" Some(StatusCode::CONFLICT), Caller, Rejected,
         "Which invite carries the provider's id is not proven",
         "Withdrawing could hit another person's invite. Look it up at the provider; `?force=true` \
@@ -196,9 +196,11 @@ codes! {
         "The provider cannot be reached",
         "No byte of the request was sent to it; asking again is safe.";
     OUTCOME_UNKNOWN = "outcome-unknown" Some(StatusCode::BAD_GATEWAY), Provider, Unknown,
-        "What the call to the provider did is not known",
-        "The provider's answer could not be read as one, so the call may have taken effect. \
-         `POST /v1/invites/{id}/refresh` tells.";
+        "What the call did is not known; an `unknown` invite is looked up at the provider for a day",
+        "No answer came, or one that could not be read, so the call may have taken effect. The gateway \
+         is finding out what became of an invite that is `unknown`: it looks there for 24 hours \
+         (`next_attempt_at` says when next) and sends nothing again before it knows; after that its `detail` says what a person \
+         should look at. After another change `POST /v1/invites/{id}/refresh` tells.";
     PROVIDER_TIMEOUT = "provider-timeout" Some(StatusCode::GATEWAY_TIMEOUT), Provider, Unknown,
         "The provider did not answer in time",
         "The change may have happened. `POST /v1/invites/{id}/refresh` tells.";

@@ -1,6 +1,6 @@
 //! What the API shows of the provider document, its revisions, and what the gate says.
 
-use invite_config::{Finding, diff};
+use invite_config::Finding;
 use invite_delivery::{ConfigurationStatus, Refusal, Review, Revised};
 use invite_store::{Replica, Revision};
 use jiff::Timestamp;
@@ -56,8 +56,11 @@ pub(crate) struct RevisionView {
     source: String,
     /// Why.
     note: Option<String>,
-    /// Against the revision before, unified.
-    diff: String,
+    /// The revision that was put in force again by it; null if it is no restore.
+    restored: Option<i64>,
+    /// Against the revision before, unified. Null in a list if telling it takes long, as it does
+    /// between long documents that have little in common; where one revision is read it is there.
+    diff: Option<String>,
     /// The document itself; only where one revision is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -147,18 +150,16 @@ impl AppliedView {
 }
 
 impl RevisionView {
-    /// A revision and what it changed in the one before it, if there is one.
-    pub fn new(revision: &Revision, before: Option<&Revision>) -> Self {
-        let name = |revision: &Revision| format!("revision {}", revision.revision);
-        let (own, old) = (name(revision), before.map_or("nothing".to_owned(), name));
-        let old_text = before.map_or("", |before| before.document.as_str());
+    /// A revision, with its difference if that was told.
+    pub fn new(revision: &Revision, diff: Option<String>) -> Self {
         Self {
             revision: revision.revision,
             created_at: revision.created_at,
             actor: revision.actor.clone(),
             source: revision.source.clone(),
             note: revision.note.clone(),
-            diff: diff((&old, old_text), (&own, &revision.document)),
+            restored: revision.restored,
+            diff,
             document: None,
         }
     }

@@ -35,7 +35,7 @@ enabled = false
 [providers.full]
 kind = "pigeon"
 base_url = "https://full.example"
-limits = { max_backlog = 1, quota = 2 }
+limits = { max_backlog = 1, quota = 2, retry = { first = "1h", max = "1h" } }
 
 [[routes]]
 name = "both"

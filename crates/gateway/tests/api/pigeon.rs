@@ -1,14 +1,15 @@
 //! A made-up kind of provider that lives in the process: it takes every invite, except that one with
-//! the message `refuse` is refused and one with the message `silence` is never answered.
+//! the message `refuse` is refused, one with the message `silence` is never answered, and with one
+//! with the message `storm` no pigeon flies.
 
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider, Invitee,
-    Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
-    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Sighting, Status,
-    http::CallContext, secret::Credential,
+    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
+    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved,
+    Sighting, Status, http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -139,6 +140,10 @@ impl InviteProvider for Loft {
         _: &PreparedCall,
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
+        if recipients.iter().any(|r| r.invitee.message.as_deref() == Some("storm")) {
+            let error = ProviderError::new(Outcome::NotSent, "no pigeon flies in a storm");
+            return Err(error.caused_by(Cause::Transport));
+        }
         let fly = |recipient: &Recipient| match recipient.invitee.message.as_deref() {
             Some("refuse") => Err(refused()),
             Some("silence") => Err(ProviderError::new(Outcome::Unknown, "no answer")),

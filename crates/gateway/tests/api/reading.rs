@@ -182,3 +182,30 @@ async fn what_a_provider_lists_is_for_administrators_and_paged_by_its_own_cursor
     let elsewhere = admin.get(&format!("/v1/providers/south/invites?cursor={cursor}")).await;
     assert_eq!(elsewhere.errors(), [("?cursor", "invalid")]);
 }
+
+#[tokio::test]
+async fn what_waits_is_due_no_earlier_than_its_provider_is_tried_again() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let mut ada = person("ada@example.org");
+    ada["message"] = json!("storm");
+    let body = json!({ "to": "full", "invites": [ada] });
+    let headers = [("prefer", "respond-async")];
+    let answer = caller.call("POST", "/v1/invites", &headers, Some(body)).await;
+    let id = answer.body["invites"][0]["id"].as_str().unwrap();
+    let batch = answer.body["batch"]["id"].as_str().unwrap();
+    let paused = async {
+        loop {
+            let provider = caller.get("/v1/providers/full").await.body;
+            let one = caller.get(&format!("/v1/invites/{id}")).await.body;
+            if provider["state"] == "paused" && one["status"] == "queued" {
+                return (provider["state_until"].clone(), one);
+            }
+        }
+    };
+    let paused = tokio::time::timeout(std::time::Duration::from_secs(20), paused).await;
+    let (until, one) = paused.unwrap();
+    assert_eq!(one["next_attempt_at"], until);
+    let list = caller.get(&format!("/v1/invites?batch_id={batch}")).await.body;
+    assert_eq!(list["invites"][0]["next_attempt_at"], until);
+}
