@@ -29,6 +29,10 @@ pub enum Cause {
     Request,
     /// The credential was refused: the provider's configuration is at fault, not the invite.
     Credentials,
+    /// The call as such was refused for what no invite in it decides: the clock, the organization, the
+    /// kind of activity, the version of the API. The provider's configuration, or this machine, is at
+    /// fault.
+    Configuration,
     /// The credential is good but lacks the right, or a policy refused this very request
     /// (Turnkey's `REQUEST_NOT_AUTHORIZED`): nobody can tell which from one answer.
     NotAuthorized,

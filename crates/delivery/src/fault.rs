@@ -9,7 +9,9 @@ pub fn refused(provider: Option<&str>, error: &ProviderError) -> Value {
     let code = match (error.outcome, error.cause) {
         (Outcome::Unknown, _) => "outcome-unknown",
         (_, Cause::Quota) => "provider-quota",
-        (_, Cause::Credentials | Cause::NotAuthorized) => "provider-credentials",
+        (_, Cause::Credentials | Cause::Configuration | Cause::NotAuthorized) => {
+            "provider-credentials"
+        }
         (Outcome::Rejected, _) => "provider-rejected",
         (Outcome::Throttled, _) => "provider-throttled",
         (Outcome::NotSent, _) => "provider-unreachable",
@@ -72,6 +74,7 @@ fn another(invite: Option<InviteId>) -> String {
 pub(crate) fn ailment(error: &ProviderError) -> String {
     let what = match (error.outcome, error.cause) {
         (_, Cause::Credentials | Cause::NotAuthorized) => "it refused the credential",
+        (_, Cause::Configuration) => "it refused how it is configured here",
         (Outcome::NotSent, Cause::Transport) => "it could not be reached",
         (Outcome::NotSent, _) => "it could not be asked",
         (Outcome::Throttled, _) => "it told us to wait",

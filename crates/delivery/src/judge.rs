@@ -147,7 +147,7 @@ fn judge_refusal(
         (Outcome::NotSent, cause) => {
             let unreachable = cause == Cause::Transport;
             let event = match cause {
-                Cause::Credentials => Event::Credentials,
+                Cause::Credentials | Cause::Configuration => Event::Credentials,
                 _ => Event::Failing { unreachable },
             };
             // A lane that goes on needs each invite to wait by itself.
@@ -165,7 +165,9 @@ fn judge_refusal(
         (Outcome::Unknown, _) => {
             (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
         }
-        (Outcome::Rejected, Cause::Credentials) => (keep_group(now), Event::Credentials),
+        (Outcome::Rejected, Cause::Credentials | Cause::Configuration) => {
+            (keep_group(now), Event::Credentials)
+        }
         (Outcome::Rejected, Cause::NotAuthorized) if !proven => {
             (keep_group(now), Event::Credentials)
         }
