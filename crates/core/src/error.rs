@@ -68,6 +68,9 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// The items of the call that the provider named as at fault; empty where it named none.
     pub items: Vec<ItemFault>,
+    /// Provider ids of new invites that a successful reply named without showing whose they are: some
+    /// of the call's invites exist, so that it must not be taken for one without effect.
+    pub unpaired: Vec<String>,
 }
 
 /// An item of a call that the provider refused by name.
@@ -90,6 +93,7 @@ impl ProviderError {
             http_status: None,
             retry_after: None,
             items: Vec::new(),
+            unpaired: Vec::new(),
         }
     }
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient, Status,
-    StatusSource, http::CallContext, sabotage::crash_point,
+    AttemptId, Destination, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
+    Status, StatusSource, http::CallContext, sabotage::crash_point,
 };
 use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
 use jiff::Timestamp;
@@ -36,6 +36,13 @@ pub(crate) struct Claimed {
     pub recipients: Vec<Recipient>,
     /// When the lease is over at the latest, by this process's own measure.
     pub lease_end: Instant,
+}
+
+impl Claimed {
+    /// Where the call goes; none if it has no invites.
+    pub fn destination(&self) -> Option<&Destination> {
+        self.recipients.first().map(|recipient| &recipient.destination)
+    }
 }
 
 impl Call {
@@ -135,7 +142,9 @@ impl Call {
         };
         crash_point("create-after-reply");
         let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.engine.clock.now());
-        self.note(&judged, &context, started.elapsed());
+        if let Some(destination) = claimed.destination() {
+            self.note(destination, &judged, &context, started.elapsed());
+        }
         record(&self.engine, &claimed, &judged, &context).await;
         crash_point("create-after-record");
         drop(slot);
@@ -148,14 +157,20 @@ impl Call {
     }
 
     /// Tells lane, metrics and log how it went.
-    fn note(&self, judged: &Judged, context: &CallContext, took: Duration) {
+    fn note(
+        &self,
+        destination: &Destination,
+        judged: &Judged,
+        context: &CallContext,
+        took: Duration,
+    ) {
         let now = self.engine.clock.now();
         let taken = |settlement: &&Settlement| matches!(settlement, Settlement::Exists(_));
         self.lane.with_state(|state| {
             state.invites += judged.settlements.iter().filter(taken).count() as u64;
             state.count("create", judged.outcome, judged.error.as_ref(), now);
             let retry = &self.provider.limits.retry;
-            state.take(&judged.event, judged.error.as_ref(), retry, now);
+            state.take(destination, &judged.event, judged.error.as_ref(), retry, now);
         });
         self.lane.ease(context, &self.provider.limits.retry, now);
         count(&self.lane.name, "create", judged.outcome, took);
@@ -279,11 +294,15 @@ fn record_change(
             id: attempt,
             finished_at: engine.clock.now(),
             outcome: judged.outcome.to_owned(),
-            http_status: exchange.as_ref().and_then(|exchange| exchange.status),
+            http_status: exchange
+                .as_ref()
+                .and_then(|exchange| exchange.status)
+                .or(judged.error.as_ref().and_then(|error| error.http_status)),
             detail: judged.error.as_ref().map(|error| error.message.clone()),
             target: exchange.as_ref().map(|exchange| exchange.target.clone()),
             request: None,
             reply: exchange.and_then(|exchange| exchange.reply),
+            unpaired: judged.unpaired.clone(),
         }),
         ..Change::of(
             claimed.invites.iter().map(|invite| invite.id).collect(),

@@ -159,9 +159,20 @@ pub fn unsolved(provider: &str, why: Option<String>) -> Value {
     own("outcome-unknown", Outcome::Unknown, detail)
 }
 
-/// Its calls were unknown and then found absent, again and again.
-pub fn exhausted() -> Value {
-    let detail = "every call ended without an answer and was then found to have had no effect \
-                  (limits.retry.max_attempts)";
-    own("given-up", Outcome::NotSent, detail.to_owned())
+/// Its calls were unknown and then found absent, again and again. One that `was_answered` with success
+/// may have had an effect that the provider does not show.
+pub fn exhausted(was_answered: bool) -> Value {
+    let (outcome, detail) = match was_answered {
+        true => (
+            Outcome::Unknown,
+            "a call was answered with success, but no look-up ever showed an effect \
+             (limits.retry.max_attempts); look there before you send it again",
+        ),
+        false => (
+            Outcome::NotSent,
+            "every call ended without an answer and was then found to have had no effect \
+             (limits.retry.max_attempts)",
+        ),
+    };
+    own("given-up", outcome, detail.to_owned())
 }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     attempt::{self, Call, Claimed},
     fault, judge,
+    lane::Event,
     operation::outcome,
     reconcile, recovery,
     transition::{self, LOOK_FOR, Verdict},
@@ -59,7 +60,8 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
             return let_go(call, &claimed).await;
         }
         let now = call.engine.clock.now();
-        if call.lane.with_state(|state| state.wait(now, 0)).is_some() {
+        let destination = &prepared.destination;
+        if call.lane.with_state(|state| state.wait_at(destination, now)).is_some() {
             continue;
         }
         let lookup = lookup(call, &claimed, &prepared);
@@ -83,6 +85,12 @@ async fn settle(
 ) {
     let (reply, now) = (as_one(reply), call.engine.clock.now());
     let judged = judge::judge(&call.provider, &call.lane, claimed, &reply, now);
+    if judged.event == Event::Refused
+        && let Some(destination) = claimed.destination()
+    {
+        let (error, retry) = (judged.error.as_ref(), &call.provider.limits.retry);
+        call.lane.with_state(|state| state.take(destination, &judged.event, error, retry, now));
+    }
     attempt::record(&call.engine, claimed, &judged, context).await;
     call.lane.wake.notify_one();
     call.lane.doubt.notify_one();
@@ -209,6 +217,7 @@ async fn look(call: &Call, lookup: Lookup) -> Look {
     // The credential may have been replaced since the call was made.
     let document = engine.live.current();
     let provider = document.provider(&lane.name).unwrap_or(&call.provider);
+    let destination = lookup.destination.clone();
     let mut reconciliation = provider.adapter.reconcile(lookup);
     let limits = &provider.limits;
     lane.take_turn(limits, &*engine.clock).await;
@@ -229,7 +238,8 @@ async fn look(call: &Call, lookup: Lookup) -> Look {
     if let Some(error) = error {
         tracing::warn!(provider.name = lane.name, %error, "cannot follow a call");
     }
-    if let Err(error) = reconcile::heed(engine, lane, provider, error).await {
+    let heeded = reconcile::heed(engine, lane, provider, &destination, error).await;
+    if let Err(error) = heeded {
         tracing::error!(provider.name = lane.name, %error, "cannot read the store");
     }
     let seen = seen.map(|seen| seen.into_iter().next().unwrap_or_default());

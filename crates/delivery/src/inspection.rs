@@ -72,6 +72,7 @@ impl Engine {
             last_error: known.last_error.clone(),
             outcomes: known.outcomes.clone(),
             invites: known.invites,
+            destinations: known.describe_places(self.0.clock.now()),
             credentials: provider.adapter.credential().usage(),
             last_probe: known.last_probe.clone(),
         })))

@@ -1,7 +1,10 @@
 //! What a create call's reply means: the table of docs/delivery.md, for each invite, for the lane and
 //! for the record. Nothing is stored here.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use invite_config::Provider;
 use invite_core::{
@@ -13,7 +16,7 @@ use serde_json::Value;
 use crate::{
     attempt::{Claimed, Reply},
     fault,
-    lane::{Event, Lane},
+    lane::{About, Event, Lane, Place},
     transition::{Settlement, Verdict},
 };
 
@@ -22,6 +25,8 @@ pub(crate) struct Judged {
     pub settlements: Vec<Settlement>,
     pub outcome: &'static str,
     pub error: Option<ProviderError>,
+    /// Ids of new invites that the reply named without showing whose they are.
+    pub unpaired: Vec<String>,
     pub event: Event,
 }
 
@@ -41,32 +46,49 @@ pub(crate) fn judge(
     reply: &Reply,
     now: Timestamp,
 ) -> Judged {
-    match reply {
-        Ok(results) => judge_items(provider, lane, claimed, results),
-        Err(error) => {
-            let proven =
-                lane.with_state(|state| state.created_under == Some(provider.adapter_since));
-            let (settlements, event) = judge_refusal(provider, claimed, error, proven, now);
-            Judged {
-                settlements,
-                outcome: error.outcome.as_str(),
-                error: Some(error.clone()),
-                event,
+    let refusal = match reply {
+        Ok(results) => refusal_of_all(results),
+        Err(error) => Some(error),
+    };
+    let Some(destination) = claimed.destination() else {
+        let (settlements, unpaired) = (Vec::new(), Vec::new());
+        let (outcome, event) = ("succeeded", Event::Unasked);
+        return Judged { settlements, outcome, error: None, unpaired, event };
+    };
+    lane.with_state(|state| {
+        let place = state.place(destination);
+        match (refusal, reply) {
+            (None, Ok(results)) => judge_items(provider, place, claimed, results, now),
+            (Some(error), _) | (None, Err(error)) => {
+                let (settlements, event) = judge_refusal(provider, place, claimed, error, now);
+                let (outcome, error) = (error.outcome.as_str(), Some(error.clone()));
+                Judged { settlements, outcome, error, unpaired: unpaired(reply), event }
             }
         }
-    }
+    })
+}
+
+/// What refuses all invites of a call in the same words and names none is a refusal of the call.
+fn refusal_of_all(results: &[Result<Observed, ProviderError>]) -> Option<&ProviderError> {
+    let error = results.first()?.as_ref().err()?;
+    let is_alike = results.iter().all(|result| result.as_ref() == Err(error));
+    let is_of_call = error.outcome == Outcome::Rejected && !names_items(error, results.len());
+    (is_alike && is_of_call).then_some(error)
 }
 
 fn judge_items(
     provider: &Provider,
-    lane: &Lane,
+    place: &mut Place,
     claimed: &Claimed,
     results: &[Result<Observed, ProviderError>],
+    now: Timestamp,
 ) -> Judged {
     let mut error = None;
     let shared = shared_refusals(results);
-    let again =
-        |i: usize| Settlement::Again { at: None, group: claimed.invites[i].state.group_id.clone() };
+    let again = |i: usize| Settlement::Again {
+        at: Some(now),
+        group: claimed.invites[i].state.group_id.clone(),
+    };
     let settle = |i: usize| match results.get(i) {
         Some(Ok(observed)) => Settlement::Exists(Box::new(observed.clone())),
         Some(Err(refused)) => {
@@ -77,7 +99,7 @@ fn judge_items(
                     Verdict::Faultless => again(i),
                     Verdict::AtFault(fault) => Settlement::Failed(fault),
                     _ => match shared.get(&i) {
-                        Some(group) => Settlement::Again { at: None, group: group.clone() },
+                        Some(group) => Settlement::Again { at: Some(now), group: group.clone() },
                         None => Settlement::Failed(fault),
                     },
                 },
@@ -91,8 +113,9 @@ fn judge_items(
         )),
     };
     let settlements: Vec<_> = (0..claimed.invites.len()).map(settle).collect();
-    if results.iter().any(Result::is_ok) {
-        lane.with_state(|state| state.created_under = Some(provider.adapter_since));
+    let created = results.iter().filter(|result| result.is_ok()).count();
+    if created > 0 {
+        place.succeed(provider.adapter_since, created, now);
     }
     let unknown = settlements.iter().any(|s| matches!(s, Settlement::Unknown(_)));
     let exists = settlements.iter().any(|s| matches!(s, Settlement::Exists(_)));
@@ -101,7 +124,21 @@ fn judge_items(
         (false, true) => "succeeded",
         (false, false) => Outcome::Rejected.as_str(),
     };
-    Judged { settlements, outcome, error, event: Event::Success }
+    let unpaired = unpaired_of(results);
+    Judged { settlements, outcome, error, unpaired, event: Event::Success }
+}
+
+fn unpaired(reply: &Reply) -> Vec<String> {
+    match reply {
+        Ok(results) => unpaired_of(results),
+        Err(error) => error.unpaired.clone(),
+    }
+}
+
+fn unpaired_of(results: &[Result<Observed, ProviderError>]) -> Vec<String> {
+    let errors = results.iter().filter_map(|result| result.as_ref().err());
+    let ids: BTreeSet<&String> = errors.flat_map(|error| &error.unpaired).collect();
+    ids.into_iter().cloned().collect()
 }
 
 /// The places of several that one refusal shares without naming any, each with the group of its
@@ -109,9 +146,7 @@ fn judge_items(
 fn shared_refusals(results: &[Result<Observed, ProviderError>]) -> BTreeMap<usize, Option<String>> {
     let unnamed = |result: &Result<_, ProviderError>| {
         result.as_ref().err().is_some_and(|error| {
-            error.outcome == Outcome::Rejected
-                && error.cause != Cause::Quota
-                && !names_items(error, results.len())
+            error.outcome == Outcome::Rejected && !names_items(error, results.len())
         })
     };
     let mut shared = BTreeMap::new();
@@ -124,59 +159,77 @@ fn shared_refusals(results: &[Result<Observed, ProviderError>]) -> BTreeMap<usiz
     shared
 }
 
-/// `proven`: this credential has created something under this revision, so a refusal of rights is
-/// about the invites and not about the configuration.
 fn judge_refusal(
     provider: &Provider,
+    place: &mut Place,
     claimed: &Claimed,
     error: &ProviderError,
-    proven: bool,
     now: Timestamp,
 ) -> (Vec<Settlement>, Event) {
     let n = claimed.invites.len();
-    let again = |at| vec![Settlement::Again { at, group: None }; n];
-    let within_group = |at| -> Vec<Settlement> {
+    // Whoever goes again goes behind the others, so that no invite and no destination holds up the lane.
+    let again = |at| -> Vec<Settlement> {
         let group = claimed.invites.iter().map(|invite| invite.state.group_id.clone());
-        group.map(|group| Settlement::Again { at, group }).collect()
+        group.map(|group| Settlement::Again { at: Some(at), group }).collect()
     };
-    let keep_group = |at| within_group(Some(at));
     let fault = || fault::refused(Some(&provider.name), error);
+    let fail = || vec![Settlement::Failed(fault()); n];
     match (error.outcome, error.cause) {
-        // Whoever goes again once a pause is over goes behind the others, so that no invite and no
-        // destination holds up the lane.
         (Outcome::NotSent, cause) => {
             let unreachable = cause == Cause::Transport;
             let event = match cause {
-                Cause::Credentials | Cause::Configuration => Event::Credentials,
+                Cause::Credentials | Cause::Configuration => Event::Refused,
                 _ => Event::Failing { unreachable },
             };
             // A lane that goes on needs each invite to wait by itself.
             let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
-            (keep_group(now + wait), event)
+            (again(now + wait), event)
         }
         (Outcome::Throttled, _) if error.is_of_own_budget() => {
-            (keep_group(now + provider.limits.retry.first), Event::Unasked)
+            (again(now + provider.limits.retry.first), Event::Unasked)
         }
         (Outcome::Throttled, _) => {
             let wait = error.retry_after.unwrap_or_default().min(provider.limits.retry.max);
-            (keep_group(now + wait), Event::Throttled(error.retry_after))
+            (again(now + wait), Event::Throttled(error.retry_after))
         }
-        (Outcome::Unknown, _) if resends_blindly() => (again(None), Event::Success),
+        (Outcome::Unknown, _) if resends_blindly() => {
+            (vec![Settlement::Again { at: None, group: None }; n], Event::Success)
+        }
         (Outcome::Unknown, _) => {
             (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
         }
         (Outcome::Rejected, Cause::Credentials | Cause::Configuration) => {
-            (keep_group(now), Event::Credentials)
+            (again(now), Event::Refused)
         }
-        (Outcome::Rejected, Cause::NotAuthorized) if !proven => {
-            (keep_group(now), Event::Credentials)
+        // Unless this credential has created something under this revision, so that a refusal of rights
+        // is about the invites and not about the configuration.
+        (Outcome::Rejected, Cause::NotAuthorized)
+            if place.created_under != Some(provider.adapter_since) =>
+        {
+            (again(now), Event::Refused)
         }
-        (Outcome::Rejected, Cause::Quota) => (vec![Settlement::Failed(fault()); n], Event::Success),
         (Outcome::Rejected, _) if names_items(error, n) => {
-            (fail_named(provider, error, within_group(None)), Event::Success)
+            (fail_named(provider, error, again(now)), Event::Success)
         }
-        (Outcome::Rejected, _) if n == 1 => (vec![Settlement::Failed(fault())], Event::Success),
-        (Outcome::Rejected, _) => (halve(n), Event::Success),
+        // What is not there takes none of them.
+        (Outcome::Rejected, Cause::NotFound) => (fail(), Event::Success),
+        // So many do not fit, but fewer may.
+        (Outcome::Rejected, Cause::Quota) => {
+            place.lacks_room_for(n, now);
+            (if n == 1 { fail() } else { halve(n, now) }, Event::Success)
+        }
+        (Outcome::Rejected, _) if n == 1 => {
+            match place.refusals.hear_one(&error.message, claimed.invites[0].id, now) {
+                About::Invite => (fail(), Event::Success),
+                About::Open => (again(now + provider.limits.retry.first), Event::Success),
+                About::Call => (again(now), Event::Refused),
+            }
+        }
+        (Outcome::Rejected, _) => {
+            let invites: BTreeSet<_> = claimed.invites.iter().map(|invite| invite.id).collect();
+            place.refusals.hear(&error.message, invites, now);
+            (halve(n, now), Event::Success)
+        }
     }
 }
 
@@ -213,6 +266,9 @@ fn named_fault(provider: &Provider, error: &ProviderError, index: usize) -> Opti
 
 /// What a refusal that was learnt of later means for one of the call's `n` invites.
 pub(crate) fn blame(provider: &Provider, error: &ProviderError, index: usize, n: usize) -> Verdict {
+    if matches!(error.cause, Cause::Credentials | Cause::Configuration) {
+        return Verdict::Faultless;
+    }
     if !names_items(error, n) {
         return Verdict::Refused(fault::refused(Some(&provider.name), error));
     }
@@ -227,21 +283,20 @@ pub(crate) fn judge_approval(
     index: usize,
     n: usize,
     group: Option<String>,
+    now: Timestamp,
 ) -> Option<Settlement> {
     let error = seen.failure.as_ref().filter(|_| seen.status == Status::Failed)?;
     Some(match blame(provider, error, index, n) {
         Verdict::AtFault(fault) => Settlement::Failed(fault),
-        Verdict::Refused(fault) if n < 2 || error.cause == Cause::Quota => {
-            Settlement::Failed(fault)
-        }
-        Verdict::Refused(_) => Settlement::Again { at: None, group },
-        _ => Settlement::Again { at: None, group: None },
+        Verdict::Refused(fault) if n < 2 => Settlement::Failed(fault),
+        Verdict::Refused(_) => Settlement::Again { at: Some(now), group },
+        _ => Settlement::Again { at: Some(now), group: None },
     })
 }
 
 /// One of them is at fault and nobody says which: each half goes by itself.
-fn halve(n: usize) -> Vec<Settlement> {
-    halves(n).into_iter().map(|group| Settlement::Again { at: None, group }).collect()
+fn halve(n: usize, now: Timestamp) -> Vec<Settlement> {
+    halves(n).into_iter().map(|group| Settlement::Again { at: Some(now), group }).collect()
 }
 
 /// The group of each of `n` invites whose next calls are to hold half of them; none for one alone.
@@ -251,4 +306,10 @@ pub(crate) fn halves(n: usize) -> Vec<Option<String>> {
     }
     let groups = [AttemptId::generate().to_string(), AttemptId::generate().to_string()];
     (0..n).map(|i| Some(groups[usize::from(i >= n.div_ceil(2))].clone())).collect()
+}
+
+/// The group of each of `n` invites whose next calls are to hold one of them each; none for one alone.
+pub(crate) fn singles(n: usize) -> Vec<Option<String>> {
+    let single = |_| (n > 1).then(|| AttemptId::generate().to_string());
+    (0..n).map(single).collect()
 }

@@ -1,10 +1,13 @@
 //! One lane per provider: gathers what is queued for one destination into one call, as fast as the
 //! provider's limits and its present state allow.
 
+mod health;
+mod refusals;
 mod state;
+mod status;
+mod turns;
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -14,22 +17,22 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use invite_config::Provider;
-use invite_core::{Clock, Limits, Retry, http::CallContext};
-use invite_store::InviteRecord;
+use invite_core::{Clock, Destination, Limits, Retry, http::CallContext};
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
-pub(crate) use state::{Event, State};
-pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
+pub(crate) use health::Event;
+pub(crate) use refusals::About;
+pub(crate) use state::{Place, State};
+pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
 
 use crate::{
     attempt,
     engine::{Inner, SHARED_POLL, contain},
     fault,
-    waiting::give_up,
 };
 
 /// The longest a lane sleeps without looking for work.
@@ -66,12 +69,16 @@ struct Held {
 }
 
 /// A call's place among those under way; given back when dropped.
-pub(crate) struct Slot(Arc<Lane>);
+pub(crate) struct Slot {
+    lane: Arc<Lane>,
+    destination: Destination,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.wake.notify_one();
+        self.lane.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.lane.with_state(|state| state.end(&self.destination));
+        self.lane.wake.notify_one();
     }
 }
 
@@ -147,9 +154,10 @@ impl Lane {
         let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink);
     }
 
-    fn take_slot(self: &Arc<Self>) -> Slot {
+    fn take_slot(self: &Arc<Self>, destination: &Destination) -> Slot {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Slot(self.clone())
+        self.with_state(|state| state.begin(destination));
+        Slot { lane: self.clone(), destination: destination.clone() }
     }
 
     /// Waits for the next request that the rate budget allows.
@@ -296,36 +304,39 @@ async fn step(
     lane.with_state(|state| {
         state.follow(provider.adapter_since, provider.account_since, now);
     });
-    match engine.store.next_due(&lane.name).await? {
-        None => return Ok(Some(idle)),
-        Some(due) if due > now => return Ok(Some(until(now, due).min(idle))),
-        Some(_) => {}
-    }
     if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
         return Ok(Some(wait.min(idle)));
     }
     if lane.in_flight() >= provider.limits.max_in_flight {
         return Ok(Some(idle));
     }
+    let turn = match turns::next(engine, lane, now).await? {
+        Ok(turn) => turn,
+        Err(wait) => return Ok(Some(wait.map_or(idle, |wait| wait.min(idle)))),
+    };
     lane.creates_wait.send_replace(true);
     let is_live = || engine.live.current().revision() == document.revision();
     if !wait_for_token(engine, lane, &provider.limits, is_live).await {
         return Ok(None);
     }
     // A call under way may have ended badly while this one waited its turn.
-    if let Some(wait) = lane.with_state(|state| state.wait(engine.clock.now(), lane.in_flight())) {
+    let now = engine.clock.now();
+    let destination = turn.destination.clone();
+    if let Some(wait) = lane.with_state(|state| {
+        state.wait(now, lane.in_flight()).max(state.place_wait(&destination, now))
+    }) {
         return Ok(Some(wait.min(idle)));
     }
-    let group = gather(engine, lane, &provider).await?;
+    let group = turns::gather(engine, lane, &provider, turn).await?;
     if group.is_empty() {
-        // Due, but all of it waits for an invite in doubt: look again when something changes.
-        return Ok(Some(idle.min(Duration::from_secs(1))));
+        // What was due is given up, withdrawn, or waits for an invite in doubt by now.
+        return Ok(Some(Duration::from_millis(50)));
     }
     if !is_live() {
         // What was gathered may have been accepted for another document than this one.
         return Ok(None);
     }
-    let slot = lane.take_slot();
+    let slot = lane.take_slot(&destination);
     let call = attempt::Call { engine: engine.clone(), lane: lane.clone(), provider };
     call.claim_and_send(group, document.revision(), epoch, slot).await?;
     Ok(None)
@@ -353,46 +364,6 @@ async fn wait_for_token(
 /// The time from one moment to another; none if that is past.
 pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
-}
-
-/// What goes into the next call: due invites of one destination, call key and group, each person
-/// once.
-async fn gather(
-    engine: &Arc<Inner>,
-    lane: &Lane,
-    provider: &Provider,
-) -> Result<Vec<InviteRecord>, invite_store::Error> {
-    let max_batch = lane.with_state(|state| state.most_in_call(provider.limits.max_batch));
-    let read = || engine.store.due(&lane.name, engine.clock.now(), max_batch.saturating_mul(2));
-    let mut due = read().await?;
-    if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
-        // The first of them waits for company.
-        tokio::time::sleep(provider.limits.linger).await;
-        due = read().await?;
-    }
-    let give_up_after = provider.limits.retry.give_up_after;
-    let now = engine.clock.now();
-    let (late, due): (Vec<_>, Vec<_>) =
-        due.into_iter().partition(|invite| until(invite.state.queued_at, now) > give_up_after);
-    if !late.is_empty() {
-        give_up(engine, late).await?;
-    }
-    let mut group: Vec<InviteRecord> = Vec::new();
-    let mut people = BTreeSet::new();
-    for invite in due {
-        if group.len() == max_batch as usize {
-            break;
-        }
-        let fits = group.first().is_none_or(|first| {
-            first.destination == invite.destination
-                && first.call_key == invite.call_key
-                && first.state.group_id == invite.state.group_id
-        });
-        if fits && people.insert(invite.address.clone()) {
-            group.push(invite);
-        }
-    }
-    Ok(group)
 }
 
 #[cfg(test)]

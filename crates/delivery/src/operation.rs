@@ -293,7 +293,10 @@ impl Engine {
             let later = conclude(invite, attempt, transition::ask_later);
             changed = self.0.store.change(later).await?;
         }
-        reconcile::heed(&self.0, &lane, provider, result.as_ref().err()).await?;
+        if let Some(destination) = &invite.destination {
+            let error = result.as_ref().err();
+            reconcile::heed(&self.0, &lane, provider, destination, error).await?;
+        }
         result.map_err(|error| provider_error(provider, error))?;
         match changed {
             Changed::Written(records) => records.into_iter().next().ok_or(OperationError::NotFound),
@@ -347,6 +350,7 @@ pub(crate) fn ended(
         target: Some(exchange.target),
         request: exchange.request,
         reply: exchange.reply,
+        unpaired: Vec::new(),
     };
     (begin, end)
 }

@@ -89,23 +89,28 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
     if lane.hold(engine).await?.is_none() {
         return Ok(idle);
     }
-    let Some(next) = engine.store.next_lookup(&lane.name).await? else { return Ok(idle) };
     let now = engine.clock.now();
-    let left = until(now, next);
-    if !left.is_zero() {
-        return Ok(left.min(idle));
-    }
-    // Asked before anything is loaded: meanwhile the lane's own trial may begin the next pause.
-    let only_one = match lane.with_state(|state| {
+    let (wait, closed) = lane.with_state(|state| {
         state.follow(provider.adapter_since, provider.account_since, now);
-        state.may_look(now)
-    }) {
+        (state.look_wait(now), state.closed(now, true))
+    });
+    let opens = closed.values().min().copied().unwrap_or(idle).min(idle);
+    let closed: Vec<Destination> = closed.into_keys().collect();
+    let Some(next) = engine.store.next_lookup(&lane.name, &closed).await? else {
+        return Ok(opens);
+    };
+    let left = until(now, next).max(wait.unwrap_or_default());
+    if !left.is_zero() {
+        return Ok(left.min(opens));
+    }
+    let due = engine.store.doubtful(&lane.name, &closed, now, AT_ONCE).await?;
+    let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
+        return Ok(opens);
+    };
+    // A trial of the lane's own may have begun the next pause meanwhile.
+    let only_one = match lane.with_state(|state| state.may_look(&destination, now)) {
         Ok(only_one) => only_one,
         Err(left) => return Ok(left.min(idle)),
-    };
-    let due = engine.store.doubtful(&lane.name, now, AT_ONCE).await?;
-    let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
-        return Ok(idle);
     };
     let cases = gather(engine, &destination, due).await?;
     if cases.is_empty() {
@@ -127,7 +132,7 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
     }
     for case in repeats {
         repeat(engine, lane, &provider, document.revision(), case).await?;
-        if lane.with_state(|state| state.is_paused()) {
+        if lane.with_state(|state| state.is_paused(&destination)) {
             // From here on one a step.
             return Ok(Duration::ZERO);
         }
@@ -144,6 +149,7 @@ pub(crate) async fn heed(
     engine: &Inner,
     lane: &Lane,
     provider: &Provider,
+    destination: &Destination,
     error: Option<&ProviderError>,
 ) -> Result<(), invite_store::Error> {
     let event = match error.map(|error| (error.outcome, error.cause)) {
@@ -158,15 +164,15 @@ pub(crate) async fn heed(
         }
     };
     let now = engine.clock.now();
-    if lane.with_state(|state| state.is_paused()) {
-        let due = engine.store.next_due(&lane.name).await?;
-        if due.is_some_and(|due| due <= now) {
+    if lane.with_state(|state| state.is_paused(destination)) {
+        if engine.store.is_any_due(&lane.name, destination, now).await? {
             return Ok(());
         }
     } else if !matches!(event, Event::Throttled(_)) {
         return Ok(());
     }
-    lane.with_state(|state| state.take(&event, error, &provider.limits.retry, now));
+    let retry = &provider.limits.retry;
+    lane.with_state(|state| state.take(destination, &event, error, retry, now));
     Ok(())
 }
 
@@ -225,7 +231,7 @@ async fn repeat(
     };
     let outcome = outcome(error.as_ref());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
-    heed(engine, lane, provider, error.as_ref()).await?;
+    heed(engine, lane, provider, &call.destination, error.as_ref()).await?;
     let answer = Answer {
         began,
         started,
@@ -273,7 +279,7 @@ async fn look_up(
     };
     let outcome = outcome(seen.as_ref().err());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
-    heed(engine, lane, provider, seen.as_ref().err()).await?;
+    heed(engine, lane, provider, &destination, seen.as_ref().err()).await?;
     if let Err(error) = &seen {
         tracing::warn!(provider.name = lane.name, %error, "a look-up did not come to an end");
     }
@@ -285,7 +291,7 @@ async fn look_up(
         let verdicts = match &seen {
             Ok(seen) => {
                 let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
-                verdicts(provider, &case.invites, sightings, &held)
+                case.verdicts(provider, sightings, &held)
             }
             Err(error) => vec![Verdict::CannotTell(error.message.clone()); case.invites.len()],
         };

@@ -74,6 +74,7 @@ pub(crate) async fn lose_sender(
         target: None,
         request: None,
         reply: None,
+        unpaired: Vec::new(),
     });
     let ids = invites.iter().map(|invite| invite.id).collect();
     let change = Change {

@@ -83,7 +83,9 @@ async fn round(
         return Ok(false);
     }
     let Ok(before) = now.checked_sub(every) else { return Ok(false) };
-    let stale = inner.store.stale(&lane.name, before, AT_ONCE).await?;
+    let closed: Vec<Destination> =
+        lane.with_state(|state| state.closed(now, false)).into_keys().collect();
+    let stale = inner.store.stale(&lane.name, &closed, before, AT_ONCE).await?;
     let has_more = stale.len() == AT_ONCE as usize;
     let mut places: BTreeMap<Destination, Vec<InviteRecord>> = BTreeMap::new();
     for invite in stale {
@@ -151,7 +153,7 @@ async fn by_list(
     let wanted: HashSet<&str> =
         listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
     let listed = list(engine, lane, provider, destination, &wanted).await;
-    reconcile::heed(engine, lane, provider, listed.as_ref().err()).await?;
+    reconcile::heed(engine, lane, provider, destination, listed.as_ref().err()).await?;
     let listed = match listed {
         Ok(listed) => listed,
         Err(error) => {

@@ -46,8 +46,9 @@ impl Engine {
         };
         let Ok(provider) = self.provider_of(invite) else { return own };
         let now = self.0.clock.now();
+        let Some(destination) = &invite.destination else { return own };
         let lane = self.0.lane(&provider.name);
-        own.max(lane.with_state(|state| state.opens_at(now, for_looks)))
+        own.max(lane.with_state(|state| state.opens_at(destination, now, for_looks)))
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) async fn give_up(
             Some(other) => fault::given_up_behind(other.named_to(Some(&invite.tenant))),
             None => {
                 let provider = invite.provider.as_deref().unwrap_or_default();
-                fault::given_up(provider, hindrance(engine, provider).as_deref())
+                fault::given_up(provider, hindrance(engine, provider, invite).as_deref())
             }
         });
     }
@@ -77,12 +78,13 @@ pub(crate) async fn give_up(
     Ok(())
 }
 
-/// What keeps a provider's calls from being made, for anybody to read.
-fn hindrance(engine: &Arc<Inner>, provider: &str) -> Option<String> {
-    match engine.document.behind() {
-        Some(newest) => Some(fault::behind(newest)),
-        None => engine.lane(provider).with_state(|state| state.hindrance(engine.clock.now())),
+/// What keeps a provider's call for this invite from being made, for anybody to read.
+fn hindrance(engine: &Arc<Inner>, provider: &str, invite: &InviteRecord) -> Option<String> {
+    if let Some(newest) = engine.document.behind() {
+        return Some(fault::behind(newest));
     }
+    let destination = invite.destination.as_ref()?;
+    engine.lane(provider).with_state(|state| state.hindrance(destination, engine.clock.now()))
 }
 
 /// An invite whose outcome another one waits for.

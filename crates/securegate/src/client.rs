@@ -268,38 +268,66 @@ impl Client {
     }
 }
 
-/// Gives each recipient the invite of the reply that is to its address.
+/// Gives each recipient the invite of the reply that is to its address. Securegate may show an address
+/// in its own spelling: what is left over belongs together where the rest of what it shows says so, or
+/// where one is left on either side. Every invite of a success exists, so that ids whose invites nobody
+/// can be given are named.
 fn pair(
     operation: &Operation<'_>,
     invites: Vec<Invite>,
     recipients: &[Recipient],
 ) -> Vec<Result<Observed, ProviderError>> {
     let mut by_address: HashMap<String, VecDeque<Invite>> = HashMap::new();
+    let mut left = Vec::new();
     for invite in invites {
-        if let Some(address) = invite.address() {
-            by_address.entry(address).or_default().push_back(invite);
+        match invite.address() {
+            Some(address) => by_address.entry(address).or_default().push_back(invite),
+            None => left.push(invite),
         }
     }
-    let results = recipients
+    let mut results: Vec<Option<Invite>> = recipients
         .iter()
-        .map(|recipient| {
-            let found = by_address.get_mut(recipient.address.as_str());
-            match found.and_then(VecDeque::pop_front) {
-                Some(invite) if invite.id.is_some() => Ok(invite.observed()),
-                Some(_) => Err(operation.failed(Outcome::Unknown, "the reply shows no id for it")),
-                None => Err(operation.failed(Outcome::Unknown, "the reply does not hold it")),
-            }
-        })
+        .map(|recipient| by_address.get_mut(recipient.address.as_str())?.pop_front())
         .collect();
-    let surplus: usize = by_address.values().map(VecDeque::len).sum();
-    if surplus > 0 {
+    left.extend(by_address.into_values().flatten());
+    pair_left(&mut left, &mut results, recipients);
+    let unpaired: Vec<String> = left.iter().filter_map(|invite| invite.id.clone()).collect();
+    if !unpaired.is_empty() {
         tracing::warn!(
             provider.name = operation.provider,
-            count = surplus,
-            "the reply to a create call holds invites that nobody asked for"
+            count = unpaired.len(),
+            "the reply to a create call holds invites that cannot be told to be anybody's"
         );
     }
-    results
+    let unknown = |why| ProviderError {
+        unpaired: unpaired.clone(),
+        ..operation.failed(Outcome::Unknown, why)
+    };
+    let result = |invite: Option<Invite>| match invite {
+        Some(invite) if invite.id.is_some() => Ok(invite.observed()),
+        Some(_) => Err(unknown("the reply shows no id for it")),
+        None => Err(unknown("the reply does not hold it")),
+    };
+    results.into_iter().map(result).collect()
+}
+
+/// Pairs what shows the same names and number with the only recipient of whom it can be, then the last
+/// one with the last.
+fn pair_left(left: &mut Vec<Invite>, results: &mut [Option<Invite>], recipients: &[Recipient]) {
+    let open = |results: &[Option<Invite>]| -> Vec<usize> {
+        (0..results.len()).filter(|place| results[*place].is_none()).collect()
+    };
+    let is_of = |invite: &Invite, place: usize| invite.shows(&recipients[place].invitee);
+    for place in open(results) {
+        let mut of_place = (0..left.len()).filter(|i| is_of(&left[*i], place));
+        let (Some(i), None) = (of_place.next(), of_place.next()) else { continue };
+        if open(results).into_iter().all(|other| other == place || !is_of(&left[i], other)) {
+            results[place] = Some(left.remove(i));
+        }
+    }
+    if let ([place], 1) = (open(results).as_slice(), left.len()) {
+        results[*place] = left.pop();
+    }
 }
 
 fn decode<T: DeserializeOwned>(

@@ -119,6 +119,15 @@ impl Invite {
         self.email.as_deref().map(canonical)
     }
 
+    /// Whether it shows this person's names and number.
+    pub fn shows(&self, invitee: &Invitee) -> bool {
+        let phone = self.country_code.as_deref().zip(self.mobile_number.as_deref());
+        self.first_name.is_some()
+            && self.first_name == invitee.first_name
+            && self.last_name == invitee.last_name
+            && phone.map(|(code, number)| join_phone(code, number)) == invitee.phone
+    }
+
     /// In the gateway's terms.
     pub fn observed(self) -> Observed {
         let mut data = Map::new();

@@ -65,6 +65,8 @@ pub struct AttemptEnd {
     pub request: Option<String>,
     /// The reply's body, redacted; none leaves what is stored.
     pub reply: Option<String>,
+    /// Provider ids of new invites that the reply named without showing whose they are.
+    pub unpaired: Vec<String>,
 }
 
 impl fmt::Debug for AttemptEnd {
@@ -109,6 +111,8 @@ pub struct AttemptView {
     pub request: Option<String>,
     /// The reply's body, redacted.
     pub reply: Option<String>,
+    /// Provider ids of new invites that the reply named without showing whose they are.
+    pub unpaired: Vec<String>,
     /// The place in the call of the invite asked about.
     pub position: usize,
 }
@@ -207,7 +211,7 @@ fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
         // A create may be shared: each invite's belongs to the trace that it came with.
         "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
          http_status, attempts.config_revision, detail, \
-         coalesce(attempts.traceparent, batches.traceparent), target, position, ",
+         coalesce(attempts.traceparent, batches.traceparent), target, unpaired, position, ",
     )
     .text(exchange)
     .text(" FROM attempt_invites JOIN attempts ON attempts.id = attempt_id ")
@@ -229,6 +233,7 @@ fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
         detail: row.optional_string()?,
         traceparent: row.optional_string()?,
         target: row.optional_string()?,
+        unpaired: row.optional_json()?.unwrap_or_default(),
         position: row.count()?,
         call: row.optional_json()?,
         request: row.optional_string()?,
@@ -334,7 +339,12 @@ pub(crate) async fn end_attempt(
         .bind(end.request.as_deref())
         .text(", request), reply = coalesce(")
         .bind(end.reply.as_deref())
-        .text(", reply) WHERE id = ")
+        .text(", reply), unpaired = ")
+        .bind(match end.unpaired.is_empty() {
+            true => Value::Text(None),
+            false => json(&end.unpaired),
+        })
+        .text(" WHERE id = ")
         .bind(end.id.to_string())
         .text(if only_once { " AND finished_at IS NULL" } else { "" })
         .execute(connection)

@@ -32,6 +32,7 @@ pub use db::{Error, Lock, Store};
 pub use idempotency::IdempotencyKey;
 pub use keys::ApiKey;
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
+pub use queue::Queue;
 pub use replicas::Replica;
 pub use requeue::Requeued;
 pub use revisions::{Added, NewRevision, Revision, RevisionPage};

@@ -12,66 +12,113 @@ use crate::{
     statement::{Statement, Value, chunks},
 };
 
-/// Queued at the provider whose name comes next, and nobody waits for news of an earlier call to
-/// the same person.
+/// What a tenant has queued at a provider for one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Whose.
+    pub tenant: String,
+    /// Where to.
+    pub destination: Destination,
+    /// When the first of them is due: 1970 for one that never waited.
+    pub due: Timestamp,
+}
+
+/// Queued invites that nobody waits for news of an earlier call to the same person about, from a list
+/// that goes on with conditions.
 const FREE: &str = " FROM invites WHERE status = 'queued' AND NOT EXISTS (SELECT 1 FROM invites \
      AS other WHERE other.destination = invites.destination AND \
-     other.address = invites.address AND other.status IN ('sending', 'unknown')) AND provider = ";
+     other.address = invites.address AND other.status IN ('sending', 'unknown')) AND ";
 
 impl Store {
-    /// Queued invites of a provider whose time has come, longest due first. Left out are those to
-    /// people of whom another invite at the same destination is `sending` or `unknown`.
+    /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
+    /// another invite at the same destination is `sending` or `unknown`.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn queues(&self, provider: &str) -> Result<Vec<Queue>, Error> {
+        let mut connection = self.reader().await?;
+        // From each queue one step along the index to the next, however much each holds.
+        let first = "SELECT id FROM invites WHERE status = 'queued' AND provider = ";
+        let in_order = " ORDER BY tenant, destination LIMIT 1)";
+        let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
+                        invites.destination = queues.destination AND next_attempt_at IS ";
+        Statement::new("WITH RECURSIVE queues (provider, tenant, destination) AS (")
+            .text("SELECT provider, tenant, destination FROM invites WHERE id = (")
+            .text(first)
+            .bind(provider)
+            .text(in_order)
+            .text(" UNION ALL SELECT next.provider, next.tenant, next.destination FROM queues ")
+            .text("JOIN invites AS next ON next.id = (")
+            .text(first)
+            .text("queues.provider AND (tenant, destination) > (queues.tenant, queues.destination)")
+            .text(in_order)
+            .text(") SELECT tenant, destination, due FROM (SELECT tenant, destination, coalesce(")
+            .text("(SELECT 0")
+            .text(FREE)
+            .text(of_queue)
+            .text("NULL LIMIT 1), (SELECT next_attempt_at")
+            .text(FREE)
+            .text(of_queue)
+            .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due FROM queues) AS dues ")
+            .text("WHERE due IS NOT NULL")
+            .all(&mut connection, |row| {
+                Ok(Queue { tenant: row.string()?, destination: row.parsed()?, due: row.time()? })
+            })
+            .await
+    }
+
+    /// What a tenant has queued at a provider for a destination and is due, longest due first. Left out
+    /// are invites to people of whom another invite there is `sending` or `unknown`.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn due(
         &self,
         provider: &str,
+        tenant: &str,
+        destination: &Destination,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
-        let limit = i64::from(limit);
-        let mut connection = self.reader().await?;
+        let (limit, destination) = (i64::from(limit), destination.to_string());
+        let of_queue = |statement: Statement<'static>| {
+            let statement = statement.text(FREE).text("provider = ").bind(provider.to_owned());
+            let statement = statement.text(" AND tenant = ").bind(tenant.to_owned());
+            statement.text(" AND destination = ").bind(destination.clone())
+        };
         // Two walks along one index: those that never waited, and those that have waited.
-        Statement::new("SELECT ")
+        let fresh = Statement::new("SELECT ")
             .text(COLUMNS)
-            .text(" FROM invites WHERE id IN (SELECT id FROM (SELECT id")
-            .text(FREE)
-            .bind(provider)
-            .text(" AND next_attempt_at IS NULL ORDER BY id LIMIT ")
+            .text(" FROM invites WHERE id IN (SELECT id FROM (SELECT id");
+        let waited = of_queue(fresh)
+            .text(" AND next_attempt_at IS NULL ORDER BY next_attempt_at, id LIMIT ")
             .bind(limit)
-            .text(") AS fresh UNION ALL SELECT id FROM (SELECT id")
-            .text(FREE)
-            .bind(provider)
+            .text(") AS fresh UNION ALL SELECT id FROM (SELECT id");
+        let mut connection = self.reader().await?;
+        of_queue(waited)
             .text(" AND next_attempt_at <= ")
             .bind(now)
             .text(" ORDER BY next_attempt_at, id LIMIT ")
             .bind(limit)
-            .text(") AS waited) ORDER BY coalesce(next_attempt_at, created_at), id LIMIT ")
+            .text(") AS waited) ORDER BY coalesce(next_attempt_at, queued_at), ")
+            .text("coalesce(next_attempt_at, 0), id LIMIT ")
             .bind(limit)
             .all(&mut connection, read_invite)
             .await
     }
 
-    /// When the next invite that [`due`](Self::due) would return is due, if there is one: 1970 for
-    /// one that never waited.
+    /// Whether something that a provider has queued for a destination is due.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn next_due(&self, provider: &str) -> Result<Option<Timestamp>, Error> {
-        let mut connection = self.reader().await?;
-        let next = Statement::new("SELECT min(at) FROM (SELECT at FROM (SELECT 0 AS at")
-            .text(FREE)
-            .bind(provider)
-            .text(" AND next_attempt_at IS NULL LIMIT 1) AS fresh UNION ALL SELECT at FROM (")
-            .text("SELECT next_attempt_at AS at")
-            .text(FREE)
-            .bind(provider)
-            .text(" AND next_attempt_at IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1) AS waits")
-            .text(") AS dues")
-            .first(&mut connection, |row| row.optional_time())
-            .await?;
-        Ok(next.flatten())
+    pub async fn is_any_due(
+        &self,
+        provider: &str,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let queues = self.queues(provider).await?;
+        Ok(queues.iter().any(|queue| queue.destination == *destination && queue.due <= now))
     }
 
     /// Queued invites of a provider that entered the queue before a time, longest ago first.
@@ -117,52 +164,59 @@ impl Store {
     }
 
     /// Invites of a provider whose effect is not known and that are to be looked up by `now`,
-    /// longest due first.
+    /// longest due first, but for those at the destinations `except`.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn doubtful(
         &self,
         provider: &str,
+        except: &[Destination],
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
         let mut connection = self.reader().await?;
-        select_invites()
-            .text(" WHERE status = 'unknown' AND provider = ")
-            .bind(provider)
-            .text(" AND next_attempt_at <= ")
-            .bind(now)
-            .text(" ORDER BY next_attempt_at, id LIMIT ")
-            .bind(i64::from(limit))
-            .all(&mut connection, read_invite)
-            .await
+        elsewhere(
+            select_invites().text(" WHERE status = 'unknown' AND provider = ").bind(provider),
+            except,
+        )
+        .text(" AND next_attempt_at <= ")
+        .bind(now)
+        .text(" ORDER BY next_attempt_at, id LIMIT ")
+        .bind(i64::from(limit))
+        .all(&mut connection, read_invite)
+        .await
     }
 
-    /// When the next look-up of this provider is due, if any is.
+    /// When the next look-up of this provider is due, if any is, but for those at the destinations
+    /// `except`.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn next_lookup(&self, provider: &str) -> Result<Option<Timestamp>, Error> {
+    pub async fn next_lookup(
+        &self,
+        provider: &str,
+        except: &[Destination],
+    ) -> Result<Option<Timestamp>, Error> {
         let mut connection = self.reader().await?;
-        let next = Statement::new(
-            "SELECT min(next_attempt_at) FROM invites WHERE status = 'unknown' AND provider = ",
-        )
-        .bind(provider)
-        .text(" AND next_attempt_at IS NOT NULL")
-        .first(&mut connection, |row| row.optional_time())
-        .await?;
+        let all =
+            "SELECT min(next_attempt_at) FROM invites WHERE status = 'unknown' AND provider = ";
+        let next = elsewhere(Statement::new(all).bind(provider), except)
+            .text(" AND next_attempt_at IS NOT NULL")
+            .first(&mut connection, |row| row.optional_time())
+            .await?;
         Ok(next.flatten())
     }
 
     /// Invites of a provider that are open there, also past their `expires_at`, and that it was not
-    /// asked about since `before`; longest ago first.
+    /// asked about since `before`, but for those at the destinations `except`; longest ago first.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn stale(
         &self,
         provider: &str,
+        except: &[Destination],
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
@@ -180,7 +234,8 @@ impl Store {
                 .text(" AND status = ")
                 .bind(status.as_str())
                 .text(" AND coalesce(checked_at, 0) < ")
-                .bind(before)
+                .bind(before);
+            statement = elsewhere(statement, except)
                 .text(" ORDER BY coalesce(checked_at, 0) LIMIT ")
                 .bind(limit)
                 .text(") AS ")
@@ -241,4 +296,13 @@ impl Store {
         }
         Ok(held)
     }
+}
+
+/// Leaves out what is at these destinations.
+fn elsewhere<'a>(statement: Statement<'a>, except: &[Destination]) -> Statement<'a> {
+    if except.is_empty() {
+        return statement;
+    }
+    let except = except.iter().map(|destination| Value::from(destination.to_string()));
+    statement.text(" AND destination NOT IN (").values(except).text(")")
 }

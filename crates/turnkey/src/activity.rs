@@ -164,7 +164,10 @@ pub fn observe(
         STATUS_COMPLETED => {
             let ids = distinct(activity.invitation_ids().unwrap_or_default());
             if ids.is_empty() || count.is_some_and(|count| count != ids.len()) {
-                return Err(task.unreadable("it completed, but not with one id per invitation"));
+                let error = task.unreadable("it completed, but not with one id per invitation");
+                let named = activity.invitation_ids().unwrap_or_default().iter();
+                let unpaired = named.filter(|id| !id.is_empty()).cloned().collect();
+                return Err(ProviderError { unpaired, ..error });
             }
             let pairing = if ids.len() == 1 { "proven" } else { "unproven" };
             let one = |id: &String| {

@@ -1,207 +1,181 @@
-//! The state of a lane: one mechanism for a provider that fails, refuses the credential, or told us
-//! to wait.
+//! What a lane remembers: how the provider is doing as a whole, and at each destination.
+//!
+//! What concerns the provider (it cannot be reached, or told us to wait) pauses the lane. What may
+//! concern a single destination (refusals, answers that say nothing) pauses that one, and the lane only
+//! when several destinations fail alike.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use invite_core::{Outcome, ProviderError, Retry, random, secret::CredentialUse};
+use invite_core::{Destination, ProviderError, Retry};
 use jiff::Timestamp;
-use serde::Serialize;
 
-use crate::fault;
+use super::{
+    health::{Event, Health},
+    refusals::Refusals,
+    status::{DestinationStatus, LaneState, LastError, LastProbe},
+};
 
-/// Calls in a row that may end unknown before the lane pauses.
-const TOLERATED_UNKNOWN: u32 = 5;
-/// Of the last 32 calls, those that may end unknown before the lane pauses.
-const TOLERATED_OF_32: u32 = 15;
-/// How often the calls that may be under way double after a pause, from two on.
-const SPEED_UP: Duration = Duration::from_secs(1);
-/// So many at once are full speed: `max_in_flight` says what that is.
-const FULL_SPEED: u32 = 32;
-/// The longest a lane waits before it tries a refused credential again.
-const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
-/// Between the look-ups that are tried after a pause, unless one of them begins or ends a pause.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
 const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
-
-/// How a provider is doing, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LaneState {
-    /// Calls are made as limits allow.
-    Ready,
-    /// One call at a time until one succeeds after a pause, then gradually more; or few, because the
-    /// provider's rate limit is nearly used up.
-    Slowed,
-    /// No calls until a time.
-    Paused,
-    /// The credential was refused; invites wait.
-    Misconfigured,
-    /// Switched off by its configuration; takes no new invites.
-    Disabled,
-}
-
-impl LaneState {
-    /// All of them.
-    pub const ALL: &[Self] =
-        &[Self::Ready, Self::Slowed, Self::Paused, Self::Misconfigured, Self::Disabled];
-
-    /// The word used in JSON and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Slowed => "slowed",
-            Self::Paused => "paused",
-            Self::Misconfigured => "misconfigured",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// The last call that did not succeed.
-#[derive(Clone, Debug, Serialize)]
-pub struct LastError {
-    /// When.
-    pub at: Timestamp,
-    /// Which operation.
-    pub operation: String,
-    /// What is known of its effect.
-    pub outcome: Outcome,
-    /// One line, without secrets and personal data.
-    pub message: String,
-    /// The provider's own code.
-    pub code: Option<String>,
-    /// The HTTP status it answered with.
-    pub http_status: Option<u16>,
-}
-
-/// The last credential check.
-#[derive(Clone, Debug, Serialize)]
-pub struct LastProbe {
-    /// When.
-    pub at: Timestamp,
-    /// Whether the credential was accepted.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-}
-
-/// All that can be said of one provider now.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProviderStatus {
-    /// In a word.
-    pub state: LaneState,
-    /// Why, unless it is ready.
-    pub reason: Option<String>,
-    /// When it is tried again.
-    pub until: Option<Timestamp>,
-    /// Invites in the queue.
-    pub queued: u64,
-    /// Calls under way in this process.
-    pub in_flight: u32,
-    /// Invites that count as live (queued to sent).
-    pub live: u64,
-    /// The last call that did not succeed.
-    pub last_error: Option<LastError>,
-    /// Attempts of this process by outcome.
-    pub outcomes: BTreeMap<&'static str, u64>,
-    /// Invites that the provider took from this process: those of one call are several.
-    pub invites: u64,
-    /// How each secret fared.
-    pub credentials: Vec<CredentialUse>,
-    /// The last credential check.
-    pub last_probe: Option<LastProbe>,
-}
-
-/// What a call's end means to its lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The provider answered: it is well, also if it refused invites.
-    Success,
-    /// It could not be reached, or its answer could not be read.
-    Failing {
-        /// No byte was sent: the next call would fare alike.
-        unreachable: bool,
-    },
-    /// It told us to wait.
-    Throttled(Option<Duration>),
-    /// It refused the credential.
-    Credentials,
-    /// The provider was not asked: our own rate budget left no time for it.
-    Unasked,
-}
+/// So many destinations are remembered; those that are well and rested longest are forgotten first.
+const MOST_PLACES: usize = 1000;
+/// So many destinations that calls wait for are told of.
+const TOLD: usize = 20;
+/// So many destinations that fail one after the other, and none that succeeds between them, are failures
+/// of the provider, although none of them failed often enough to pause by itself.
+const FAIL_ALIKE: usize = 5;
+/// How long the room counts that a refusal for want of it has shown: others withdraw, quotas are raised.
+const ROOM_COUNTS_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// What a lane remembers between calls.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pause: Option<Pause>,
+    /// Of the provider as a whole.
+    whole: Health,
+    places: BTreeMap<Destination, Place>,
     /// Until when the provider is left alone so that its rate limit is not run into.
     eased: Option<Timestamp>,
-    failures: u32,
-    /// The last 32 calls, the latest lowest; a one for each that ended unknown.
-    unknown: u32,
-    /// When the last pause ended, from when on it gradually comes back to full speed.
-    resumed: Option<Timestamp>,
+    /// Failures since the last success at any destination, by whether they were refusals.
+    failing: [BTreeSet<Destination>; 2],
+    /// Turns so far.
+    turns: u64,
+    /// Whose turn it was last.
+    pub last_tenant: Option<String>,
     /// The revision since which the adapter of the last call is the same; another one may have mended
     /// what was wrong.
     adapter_since: i64,
     /// The revision since which it is the same account; 0 before a call.
     account_since: i64,
-    /// The `adapter_since` with which the credential has created something.
-    pub created_under: Option<i64>,
     pub last_error: Option<LastError>,
     pub last_probe: Option<LastProbe>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub invites: u64,
 }
 
-#[derive(Debug)]
-struct Pause {
-    until: Timestamp,
-    credentials: bool,
-    /// The earliest time of the next look-up that may be tried after it.
-    look_at: Timestamp,
-    /// What began it.
-    error: Option<ProviderError>,
+/// What a lane remembers of a destination.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    health: Health,
+    pub refusals: Refusals,
+    /// Calls under way.
+    under_way: u32,
+    /// Which turn of all was its last.
+    last_turn: u64,
+    /// The `adapter_since` with which the credential has created something.
+    pub created_under: Option<i64>,
+    /// How many more invites it takes at most, as a refusal for want of room has shown, and when.
+    room: Option<(u32, Timestamp)>,
+}
+
+impl Place {
+    /// A call of so many was refused for want of room.
+    pub fn lacks_room_for(&mut self, count: usize, now: Timestamp) {
+        let most = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.room = Some((self.room(now).map_or(most, |room| room.min(most)), now));
+    }
+
+    /// So many were created, by an adapter that is the same since this revision.
+    pub fn succeed(&mut self, adapter_since: i64, count: usize, now: Timestamp) {
+        self.created_under = Some(adapter_since);
+        self.refusals = Refusals::default();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        // More than was thought possible: nothing is known any more.
+        self.room = self.room(now).and_then(|room| Some((room.checked_sub(count)?, now)));
+    }
+
+    fn room(&self, now: Timestamp) -> Option<u32> {
+        let (room, at) = self.room?;
+        (now.duration_since(at).unsigned_abs() < ROOM_COUNTS_FOR).then_some(room)
+    }
 }
 
 impl State {
-    /// How long no call may be made; `None` if one may be made now. After a pause only one call is
-    /// under way until one succeeds.
+    /// What is remembered of a destination.
+    pub fn place(&mut self, destination: &Destination) -> &mut Place {
+        if !self.places.contains_key(destination) && self.places.len() >= MOST_PLACES {
+            let idle = |place: &Place| place.under_way == 0 && !place.health.is_paused();
+            let idle = self.places.iter().filter(|(_, place)| idle(place));
+            let rested =
+                idle.min_by_key(|(_, place)| place.last_turn).map(|(name, _)| name.clone());
+            // Where all of them fail, the lane as a whole does soon.
+            let gone = rested.or_else(|| self.places.keys().next().cloned());
+            gone.and_then(|gone| self.places.remove(&gone));
+        }
+        self.places.entry(destination.clone()).or_default()
+    }
+
+    /// How long no call may be made anywhere; none if one may be made now.
     pub fn wait(&self, now: Timestamp, in_flight: u32) -> Option<Duration> {
-        let paused = self.pause.as_ref().and_then(|pause| left(now, pause.until));
-        if let Some(left) = paused.max(self.eased(now)) {
-            return Some(left);
-        }
-        match self.pause {
-            Some(_) => (in_flight > 0).then_some(Duration::from_secs(60)),
-            None => self.at_once(now).filter(|most| in_flight >= *most).map(|_| SPEED_UP),
+        self.whole.wait(now, in_flight).max(self.eased(now))
+    }
+
+    /// How long no call may be made to a destination; none if one may be made now.
+    pub fn wait_at(&self, destination: &Destination, now: Timestamp) -> Option<Duration> {
+        self.place_wait(destination, now).max(self.wait(now, 0))
+    }
+
+    /// The same, of what is the destination's own.
+    pub fn place_wait(&self, destination: &Destination, now: Timestamp) -> Option<Duration> {
+        self.places.get(destination).and_then(|place| place.health.wait(now, place.under_way))
+    }
+
+    /// Which turn of all was a destination's last; 0 if none is known of.
+    pub fn last_turn(&self, destination: &Destination) -> u64 {
+        self.places.get(destination).map_or(0, |place| place.last_turn)
+    }
+
+    /// It is a destination's turn.
+    pub fn choose(&mut self, destination: &Destination) {
+        self.turns += 1;
+        let turn = self.turns;
+        self.place(destination).last_turn = turn;
+    }
+
+    /// A call to a destination begins.
+    pub fn begin(&mut self, destination: &Destination) {
+        self.place(destination).under_way += 1;
+    }
+
+    /// A call to a destination is over.
+    pub fn end(&mut self, destination: &Destination) {
+        if let Some(place) = self.places.get_mut(destination) {
+            place.under_way = place.under_way.saturating_sub(1);
         }
     }
 
-    /// Until when no create is made, or no look-up; none if one may be made now.
-    pub fn opens_at(&self, now: Timestamp, for_looks: bool) -> Option<Timestamp> {
-        let opens = |pause: &Pause| match for_looks {
-            true => pause.until.max(pause.look_at),
-            false => pause.until,
+    /// Until when no create is made to a destination, or no look-up there; none if one may be made now.
+    pub fn opens_at(
+        &self,
+        destination: &Destination,
+        now: Timestamp,
+        for_looks: bool,
+    ) -> Option<Timestamp> {
+        let place = self.places.get(destination).and_then(|it| it.health.opens_at(now, for_looks));
+        let eased = self.eased.filter(|until| *until > now);
+        self.whole.opens_at(now, for_looks).max(eased).max(place)
+    }
+
+    /// How many invites the next call to a destination may hold, of the `most` that one may. Only one
+    /// while what is refused may be about a single invite (a provider's policy): whatever shared a call
+    /// with that one would never show that all is well. And no more than there is room for.
+    pub fn most_in_call(&self, destination: &Destination, most: u32, now: Timestamp) -> u32 {
+        let Some(place) = self.places.get(destination) else {
+            return if self.whole.is_refused() { 1 } else { most };
         };
-        self.pause.as_ref().map(opens).max(self.eased).filter(|at| *at > now)
-    }
-
-    /// How many invites the next call may hold, of the `most` that one may. While the credential
-    /// counts as refused only one: the refusal may be about a single invite (a provider's policy), and
-    /// whatever shared a call with that one would never show that the credential is good.
-    pub fn most_in_call(&self, most: u32) -> u32 {
-        let is_refused = self.pause.as_ref().is_some_and(|pause| pause.credentials);
-        if is_refused { 1 } else { most }
-    }
-
-    /// What keeps calls from being made, for anybody to read: it says nothing of the call that showed
-    /// it, which may have held other tenants' invites.
-    pub fn hindrance(&self, now: Timestamp) -> Option<String> {
-        match &self.pause {
-            Some(pause) => pause.error.as_ref().map(fault::ailment),
-            None => self.eased(now).map(|_| NEARLY_USED_UP.to_owned()),
+        let is_trial = place.health.is_refused() || place.refusals.are_suspicious();
+        if self.whole.is_refused() || is_trial {
+            return 1;
         }
+        place.room(now).map_or(most, |room| most.min(room.max(1)))
+    }
+
+    /// What keeps calls to a destination from being made, for anybody to read.
+    pub fn hindrance(&self, destination: &Destination, now: Timestamp) -> Option<String> {
+        let place = self.places.get(destination).and_then(|place| place.health.hindrance());
+        let eased = || self.eased(now).map(|_| NEARLY_USED_UP.to_owned());
+        self.whole.hindrance().or(place).or_else(eased)
     }
 
     /// How long the provider is left alone so that its rate limit is not run into.
@@ -209,35 +183,43 @@ impl State {
         left(now, self.eased?)
     }
 
-    /// Calls that may be under way since the last pause; none for full speed.
-    fn at_once(&self, now: Timestamp) -> Option<u32> {
-        let since = Duration::try_from(now.duration_since(self.resumed?)).unwrap_or_default();
-        let doublings = u32::try_from(since.as_secs() / SPEED_UP.as_secs()).unwrap_or(u32::MAX);
-        2u32.checked_shl(doublings).filter(|most| (1..FULL_SPEED).contains(most))
+    /// How long no look-up may be made anywhere; none if one may be made now.
+    pub fn look_wait(&self, now: Timestamp) -> Option<Duration> {
+        self.whole.look_wait(now).max(self.eased(now))
     }
 
-    /// Whether look-ups may be made now, and only one of them: after each pause one is tried, and
-    /// another a while later should it have said nothing, until a success ends what the pause was for.
-    /// Else how long to wait.
-    pub fn may_look(&mut self, now: Timestamp) -> Result<bool, Duration> {
-        if let Some(left) = self.wait(now, 0) {
-            return Err(left);
+    /// Whether look-ups may be made at a destination now, and only one of them, as a trial; else how long
+    /// to wait.
+    pub fn may_look(
+        &mut self,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Result<bool, Duration> {
+        let mut place = self.places.get_mut(destination).map(|place| &mut place.health);
+        let wait = place.as_ref().and_then(|place| place.look_wait(now));
+        let whole = self.whole.look_wait(now).max(self.eased.and_then(|until| left(now, until)));
+        if let Some(wait) = wait.max(whole) {
+            return Err(wait);
         }
-        match &mut self.pause {
-            None => Ok(false),
-            Some(pause) => match left(now, pause.look_at) {
-                Some(left) => Err(left),
-                None => {
-                    pause.look_at = now.saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
-                    Ok(true)
-                }
-            },
-        }
+        let is_trial = place.as_mut().is_some_and(|place| place.try_look(now));
+        Ok(self.whole.try_look(now) || is_trial)
     }
 
-    /// A pause is under way or has not been ended by a success yet.
-    pub fn is_paused(&self) -> bool {
-        self.pause.is_some()
+    /// The destinations that are closed to creates, or to look-ups, by themselves, and when the first of
+    /// them opens.
+    pub fn closed(&self, now: Timestamp, for_looks: bool) -> BTreeMap<Destination, Duration> {
+        let wait = |place: &Place| match for_looks {
+            true => place.health.look_wait(now),
+            false => place.health.wait(now, place.under_way),
+        };
+        let closed = self.places.iter().filter_map(|(name, it)| Some((name.clone(), wait(it)?)));
+        closed.collect()
+    }
+
+    /// A pause of the lane, or of this destination, is under way or has not been ended by a success yet.
+    pub fn is_paused(&self, destination: &Destination) -> bool {
+        let place = self.places.get(destination).is_some_and(|place| place.health.is_paused());
+        self.whole.is_paused() || place
     }
 
     /// Counts a call by its outcome, and keeps why it did not succeed.
@@ -261,63 +243,43 @@ impl State {
         }
     }
 
-    /// Takes in a call's end.
+    /// Takes in the end of a call to a destination.
     pub fn take(
         &mut self,
+        destination: &Destination,
         event: &Event,
         error: Option<&ProviderError>,
         retry: &Retry,
         now: Timestamp,
     ) {
-        if *event != Event::Unasked {
-            let failed = matches!(event, Event::Failing { .. });
-            self.unknown = (self.unknown << 1) | u32::from(failed);
-        }
-        // Calls that were under way when a pause began say nothing of what it is for: a success does
-        // not end it, and several failures of the same moment are one. Only a wait that is asked for,
-        // or a refused credential, is news.
-        let pausing = self.pause.as_ref().filter(|pause| pause.until > now);
-        let known_refusal = pausing.is_some_and(|pause| pause.credentials);
-        let wait = match event {
-            Event::Success | Event::Failing { .. } if pausing.is_some() => return,
-            Event::Credentials if known_refusal => return,
-            Event::Success => return self.speed_up(now),
-            Event::Unasked => return,
-            Event::Failing { unreachable } => {
-                self.failures += 1;
-                let is_tolerated = self.failures < TOLERATED_UNKNOWN
-                    && self.unknown.count_ones() <= TOLERATED_OF_32;
-                if !unreachable && is_tolerated && self.pause.is_none() {
-                    return;
+        match event {
+            Event::Unasked => {}
+            Event::Throttled(_) | Event::Failing { unreachable: true } => {
+                self.whole.take(event, error, retry, now);
+            }
+            Event::Success => {
+                self.failing = Default::default();
+                self.whole.take(event, error, retry, now);
+                self.place(destination).health.take(event, error, retry, now);
+            }
+            Event::Failing { unreachable: false } | Event::Refused => {
+                let place = self.place(destination);
+                place.health.take(event, error, retry, now);
+                let is_refusal = *event == Event::Refused;
+                let failing = &mut self.failing[usize::from(is_refusal)];
+                failing.insert(destination.clone());
+                let fail = |name: &&Destination| {
+                    self.places.get(*name).is_some_and(|place| place.health.is_paused())
+                };
+                let paused = failing.iter().filter(fail).count();
+                if paused > 1 || failing.len() >= FAIL_ALIKE || self.whole.is_paused() {
+                    let event = match event {
+                        Event::Refused => Event::Refused,
+                        _ => Event::Failing { unreachable: true },
+                    };
+                    self.whole.take(&event, error, retry, now);
                 }
-                retry.backoff(self.failures, random::fraction())
             }
-            Event::Throttled(asked) => {
-                self.failures += u32::from(pausing.is_none());
-                // Asked for no wait at all it waits all the same.
-                let asked = asked.map(|asked| asked.max(retry.first));
-                asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
-            }
-            Event::Credentials => {
-                self.failures += u32::from(pausing.is_none());
-                retry.backoff(self.failures, random::fraction()).min(CREDENTIAL_PAUSE)
-            }
-        };
-        let until = now.saturating_add(wait.min(retry.max)).unwrap_or(Timestamp::MAX);
-        self.unknown = 0;
-        self.pause = Some(Pause {
-            until: pausing.map_or(until, |pause| pause.until.max(until)),
-            credentials: *event == Event::Credentials,
-            look_at: now,
-            error: error.cloned(),
-        });
-    }
-
-    /// A call succeeded that began after the pause, if there was one.
-    fn speed_up(&mut self, now: Timestamp) {
-        self.failures = 0;
-        if self.pause.take().is_some() {
-            self.resumed = Some(now);
         }
     }
 
@@ -326,13 +288,14 @@ impl State {
         self.eased = now.saturating_add(by.min(retry.max)).ok();
     }
 
-    /// The document or a secret changed: what it was paused for may be over, and what the credential
-    /// could do says nothing any more.
+    /// The document or a secret changed: what it was paused for may be over, and what was refused, or
+    /// what the credential could do, says nothing any more.
     pub fn resume(&mut self, now: Timestamp) {
-        self.created_under = None;
-        if let Some(pause) = &mut self.pause {
-            pause.until = pause.until.min(now);
-            pause.look_at = now;
+        self.whole.resume(now);
+        for place in self.places.values_mut() {
+            place.created_under = None;
+            place.refusals = Refusals::default();
+            place.health.resume(now);
         }
     }
 
@@ -348,33 +311,46 @@ impl State {
         }
     }
 
-    /// State, reason, and the end of the pause if that is still to come.
+    /// State, reason, and the end of the pause if that is still to come. The provider does as its
+    /// destinations do if all of them do alike; where some are well, it is slowed.
     pub fn describe(
         &self,
         enabled: bool,
         now: Timestamp,
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match &self.pause {
-            _ if !enabled => (LaneState::Disabled, Some("enabled = false".to_owned()), None),
-            None => match self.eased.filter(|until| *until > now) {
-                Some(until) => (LaneState::Slowed, Some(NEARLY_USED_UP.to_owned()), Some(until)),
-                None if self.at_once(now).is_some() => {
-                    let reason = "after a pause it comes back to full speed step by step";
-                    (LaneState::Slowed, Some(reason.to_owned()), None)
-                }
-                None => (LaneState::Ready, None, None),
-            },
-            Some(pause) => {
-                let state = match pause {
-                    Pause { credentials: true, .. } => LaneState::Misconfigured,
-                    Pause { until, .. } if *until > now => LaneState::Paused,
-                    _ => LaneState::Slowed,
-                };
-                let reason = pause.error.as_ref().map(|error| error.message.clone());
-                let until = Some(pause.until).filter(|until| *until > now);
-                (state, Some(reason.unwrap_or_default()), until)
+        if !enabled {
+            return (LaneState::Disabled, Some("enabled = false".to_owned()), None);
+        }
+        let whole = self.whole.describe(now);
+        if whole.0 != LaneState::Ready {
+            return whole;
+        }
+        if let Some(until) = self.eased.filter(|until| *until > now) {
+            return (LaneState::Slowed, Some(NEARLY_USED_UP.to_owned()), Some(until));
+        }
+        let unwell = self.places.values().map(|place| place.health.describe(now));
+        let unwell: Vec<_> = unwell.filter(|(state, ..)| *state != LaneState::Ready).collect();
+        let (some, all) = (unwell.len(), self.places.len());
+        match unwell.into_iter().min_by_key(|(_, _, until)| *until) {
+            None => whole,
+            Some(unwell) if some == all => unwell,
+            Some((_, reason, until)) => {
+                let reason = reason.unwrap_or_default();
+                let reason = format!("{some} of {all} destinations: {reason}");
+                (LaneState::Slowed, Some(reason), until)
             }
         }
+    }
+
+    /// The destinations that calls wait for, some of them if they are many.
+    pub fn describe_places(&self, now: Timestamp) -> Vec<DestinationStatus> {
+        let describe = |(destination, place): (&Destination, &Place)| {
+            let (state, reason, until) = place.health.describe(now);
+            let scope = destination.scope.clone();
+            let is_told = state != LaneState::Ready;
+            is_told.then_some(DestinationStatus { scope, state, reason, until })
+        };
+        self.places.iter().filter_map(describe).take(TOLD).collect()
     }
 }
 
@@ -384,212 +360,194 @@ fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use invite_core::Outcome;
+
     use super::*;
+    use crate::lane::health::LOOK_EVERY;
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn at(scope: &str) -> Destination {
+        Destination { kind: "fake".into(), base_url: "http://fake".into(), scope: scope.into() }
+    }
+
+    fn here() -> Destination {
+        at("here")
     }
 
     fn failing(unreachable: bool) -> Event {
         Event::Failing { unreachable }
     }
 
-    #[test]
-    fn an_unreachable_provider_pauses_its_lane_at_once_and_one_success_ends_it() {
+    /// The states of destinations after so many calls to each came to this, and of the provider.
+    fn after(calls: &[(&str, usize, Event)]) -> (State, Vec<LaneState>) {
         let mut state = State::default();
-        state.take(&failing(true), None, &Retry::default(), now());
-        assert!(state.wait(now(), 0).is_some());
-        assert_eq!(state.describe(true, now()).0, LaneState::Paused);
-        let later = now() + Duration::from_secs(1);
-        state.take(&Event::Success, None, &Retry::default(), later);
-        assert_eq!(state.wait(later, 0), None);
+        for (scope, times, event) in calls {
+            for _ in 0..*times {
+                state.take(&at(scope), event, None, &Retry::default(), now());
+            }
+        }
+        let of = |scope: &str| match state.wait_at(&at(scope), now()) {
+            None => LaneState::Ready,
+            Some(_) => LaneState::Paused,
+        };
+        let all = calls.iter().map(|(scope, ..)| of(scope)).collect();
+        (state, all)
     }
 
     #[test]
-    fn after_a_pause_one_call_is_tried_alone() {
-        let mut state = State::default();
-        state.take(&Event::Throttled(Some(Duration::from_secs(7))), None, &Retry::default(), now());
-        let later = now() + Duration::from_secs(7);
-        assert_eq!(state.wait(later, 0), None);
-        assert!(state.wait(later, 1).is_some());
-        assert_eq!(state.describe(true, later).0, LaneState::Slowed);
+    fn a_destination_that_fails_or_refuses_pauses_alone() {
+        use LaneState::{Paused, Ready};
+        for event in [Event::Refused, failing(false)] {
+            let calls = [("bad", 5, event), ("good", 1, Event::Success)];
+            let (state, all) = after(&calls);
+            assert_eq!(all, [Paused, Ready]);
+            assert_eq!(state.wait(now(), 1), None);
+            assert_eq!(state.describe(true, now()).0, LaneState::Slowed);
+            assert_eq!(state.describe_places(now())[0].scope, "bad");
+        }
     }
 
     #[test]
-    fn single_unknown_outcomes_pause_nothing_but_a_row_of_them_does() {
-        let mut state = State::default();
-        for _ in 1..TOLERATED_UNKNOWN {
-            state.take(&failing(false), None, &Retry::default(), now());
+    fn what_concerns_the_provider_pauses_all_of_it() {
+        for event in [Event::Throttled(None), failing(true)] {
+            let (state, _) = after(&[("one", 1, event)]);
+            assert!(state.wait_at(&at("other"), now()).is_some());
+            assert_eq!(state.describe(true, now()).0, LaneState::Paused);
+        }
+    }
+
+    #[test]
+    fn several_destinations_that_fail_alike_pause_the_lane() {
+        for (event, one) in [(Event::Refused, 1), (failing(false), 5)] {
+            let (state, _) = after(&[("a", one, event.clone()), ("b", one, event.clone())]);
+            assert!(state.wait(now(), 0).is_some(), "{event:?}");
+            let success = ("good", 1, Event::Success);
+            let (state, _) = after(&[("a", one, event.clone()), success, ("b", one, event)]);
             assert_eq!(state.wait(now(), 0), None);
         }
-        state.take(&failing(false), None, &Retry::default(), now());
-        assert!(state.wait(now(), 0).is_some());
+        let many: Vec<_> = ["a", "b", "c", "d", "e"].map(|it| (it, 1, failing(false))).into();
+        assert!(after(&many).0.wait(now(), 0).is_some());
+        assert_eq!(after(&many[..4]).0.wait(now(), 0), None);
     }
 
     #[test]
-    fn calls_that_fail_together_are_one_failure_and_a_success_among_them_ends_no_pause() {
-        let retry = Retry::default();
-        let mut state = State::default();
-        for _ in 0..8 {
-            state.take(&failing(true), None, &retry, now());
-        }
-        assert!(state.wait(now(), 0).unwrap() <= retry.first);
-        state.take(&Event::Success, None, &retry, now());
-        assert!(state.wait(now(), 0).is_some());
+    fn a_lone_destination_that_is_refused_shows_as_the_state_of_its_provider() {
+        let (state, _) = after(&[("only", 1, Event::Refused)]);
+        assert_eq!(state.describe(true, now()).0, LaneState::Misconfigured);
     }
 
     #[test]
-    fn half_of_the_last_calls_unknown_pauses_although_never_many_in_a_row() {
+    fn a_call_holds_no_more_than_the_room_that_a_refusal_has_shown() {
         let mut state = State::default();
-        for n in 0..31 {
-            let event = if n % 2 == 0 { failing(false) } else { Event::Success };
-            assert_eq!(state.wait(now(), 0), None, "{n}");
-            state.take(&event, None, &Retry::default(), now());
-        }
-        assert!(state.wait(now(), 0).is_some());
+        let most = |state: &State| state.most_in_call(&here(), 8, now());
+        state.place(&here()).lacks_room_for(8, now());
+        assert_eq!(most(&state), 7);
+        state.place(&here()).succeed(1, 5, now());
+        assert_eq!(most(&state), 2);
+        state.place(&here()).lacks_room_for(1, now());
+        assert_eq!(most(&state), 1);
+        assert_eq!(state.most_in_call(&here(), 8, now() + ROOM_COUNTS_FOR), 8);
+        // There was room after all.
+        state.place(&here()).succeed(1, 1, now());
+        assert_eq!(most(&state), 8);
     }
 
     #[test]
-    fn after_a_pause_what_may_be_under_way_doubles_every_second() {
+    fn destinations_beyond_what_is_remembered_push_out_those_that_rested_longest() {
         let mut state = State::default();
-        state.take(&failing(true), None, &Retry::default(), now());
-        let after = |seconds| now() + Duration::from_secs(seconds);
-        state.take(&Event::Success, None, &Retry::default(), after(1));
-        for (seconds, most) in [(1, 2), (2, 4), (3, 8), (4, 16)] {
-            assert_eq!(state.wait(after(seconds), most - 1), None);
-            assert!(state.wait(after(seconds), most).is_some());
-            assert_eq!(state.describe(true, after(seconds)).0, LaneState::Slowed);
+        for n in 0..MOST_PLACES + 5 {
+            let place = at(&n.to_string());
+            state.choose(&place);
         }
-        for seconds in [5, 6, 40, 4000] {
-            assert_eq!(state.wait(after(seconds), 1000), None, "{seconds}");
-            assert_eq!(state.describe(true, after(seconds)).0, LaneState::Ready);
-        }
+        assert_eq!(state.places.len(), MOST_PLACES);
+        assert_eq!(state.last_turn(&at("0")), 0);
     }
 
     #[test]
     fn another_document_ends_a_pause_and_what_was_known_of_the_credential() {
         let mut state = State::default();
         state.follow(1, 1, now());
-        state.created_under = Some(1);
-        state.take(&Event::Credentials, None, &Retry::default(), now());
+        state.place(&here()).created_under = Some(1);
+        state.take(&here(), &Event::Refused, None, &Retry::default(), now());
         state.follow(1, 1, now());
-        assert!(state.wait(now(), 0).is_some() && state.created_under.is_some());
+        assert!(
+            state.wait_at(&here(), now()).is_some() && state.place(&here()).created_under.is_some()
+        );
         state.follow(2, 1, now());
-        assert_eq!((state.wait(now(), 0), state.created_under), (None, None));
-        assert!(state.is_paused());
+        assert_eq!(
+            (state.wait_at(&here(), now()), state.place(&here()).created_under),
+            (None, None)
+        );
+        assert!(state.is_paused(&here()));
         state.follow(3, 3, now());
-        assert!(!state.is_paused(), "of another account nothing is known");
+        assert!(!state.is_paused(&here()), "of another account nothing is known");
     }
 
     #[test]
     fn after_a_pause_one_look_up_is_made_until_a_success() {
         let mut state = State::default();
-        assert_eq!(state.may_look(now()), Ok(false));
-        state.take(&failing(true), None, &Retry::default(), now());
+        assert_eq!(state.may_look(&here(), now()), Ok(false));
+        state.take(&here(), &failing(true), None, &Retry::default(), now());
         let later = now() + Duration::from_secs(1);
-        assert!(state.may_look(now()).is_err());
-        assert_eq!(state.may_look(later), Ok(true));
-        assert!(state.may_look(later).is_err());
-        state.take(&Event::Success, None, &Retry::default(), later);
-        assert_eq!(state.may_look(later), Ok(false));
+        assert!(state.may_look(&here(), now()).is_err());
+        assert_eq!(state.may_look(&here(), later), Ok(true));
+        assert!(state.may_look(&here(), later).is_err());
+        state.take(&here(), &Event::Success, None, &Retry::default(), later);
+        assert_eq!(state.may_look(&here(), later), Ok(false));
     }
 
     #[test]
     fn a_look_up_that_said_nothing_is_tried_again_later_or_at_once_on_a_change() {
         let mut state = State::default();
-        state.take(&failing(true), None, &Retry::default(), now());
+        state.take(&here(), &failing(true), None, &Retry::default(), now());
         let later = now() + Duration::from_secs(1);
-        assert_eq!(state.may_look(later), Ok(true));
-        assert_eq!(state.may_look(later), Err(LOOK_EVERY));
-        assert_eq!(state.may_look(later + LOOK_EVERY), Ok(true));
-        assert!(state.may_look(later + LOOK_EVERY).is_err());
+        assert_eq!(state.may_look(&here(), later), Ok(true));
+        assert_eq!(state.may_look(&here(), later), Err(LOOK_EVERY));
+        assert_eq!(state.may_look(&here(), later + LOOK_EVERY), Ok(true));
+        assert!(state.may_look(&here(), later + LOOK_EVERY).is_err());
         state.resume(later + LOOK_EVERY);
-        assert_eq!(state.may_look(later + LOOK_EVERY), Ok(true));
-    }
-
-    #[test]
-    fn what_the_provider_was_not_asked_changes_nothing() {
-        let mut state = State::default();
-        for _ in 0..40 {
-            state.take(&Event::Unasked, None, &Retry::default(), now());
-        }
-        assert_eq!((state.wait(now(), 1000), state.failures), (None, 0));
-        state.take(&failing(true), None, &Retry::default(), now());
-        let later = now() + Duration::from_secs(1);
-        state.take(&Event::Unasked, None, &Retry::default(), later);
-        assert!(state.is_paused());
-    }
-
-    #[test]
-    fn any_answer_ends_a_pause_gradually_and_is_no_failure() {
-        let retry = Retry::default();
-        let mut state = State::default();
-        for n in 0..3u64 {
-            state.take(&failing(true), None, &retry, now() + Duration::from_secs(60 * n));
-        }
-        let later = now() + Duration::from_secs(600);
-        state.take(&Event::Success, None, &retry, later);
-        assert!(!state.is_paused());
-        assert!(state.wait(later, 2).is_some(), "not at full speed yet");
-        state.take(&failing(true), None, &retry, later);
-        assert!(state.wait(later, 0).unwrap() <= retry.first, "it fails for the first time again");
+        assert_eq!(state.may_look(&here(), later + LOOK_EVERY), Ok(true));
     }
 
     #[test]
     fn while_a_credential_counts_as_refused_a_call_holds_one_invite() {
         let mut state = State::default();
-        assert_eq!(state.most_in_call(8), 8);
-        state.take(&failing(true), None, &Retry::default(), now());
-        assert_eq!(state.most_in_call(8), 8);
-        state.take(&Event::Credentials, None, &Retry::default(), now());
-        assert_eq!(state.most_in_call(8), 1);
-        let later = now() + CREDENTIAL_PAUSE;
-        state.take(&Event::Success, None, &Retry::default(), later);
-        assert_eq!(state.most_in_call(8), 8);
+        assert_eq!(state.most_in_call(&here(), 8, now()), 8);
+        state.take(&here(), &failing(true), None, &Retry::default(), now());
+        assert_eq!(state.most_in_call(&here(), 8, now()), 8);
+        state.take(&here(), &Event::Refused, None, &Retry::default(), now());
+        assert_eq!(state.most_in_call(&here(), 8, now()), 1);
+        let later = now() + Duration::from_secs(15);
+        state.take(&here(), &Event::Success, None, &Retry::default(), later);
+        assert_eq!(state.most_in_call(&here(), 8, now()), 8);
     }
 
     #[test]
     fn the_end_of_a_pause_is_told_until_it_is_over_and_look_ups_have_their_own() {
         let mut state = State::default();
-        assert_eq!(state.opens_at(now(), false), None);
+        assert_eq!(state.opens_at(&here(), now(), false), None);
         let wait = Event::Throttled(Some(Duration::from_secs(7)));
-        state.take(&wait, None, &Retry::default(), now());
+        state.take(&here(), &wait, None, &Retry::default(), now());
         let later = now() + Duration::from_secs(7);
         assert_eq!(state.describe(true, now()).2, Some(later));
-        assert_eq!([false, true].map(|it| state.opens_at(now(), it)), [Some(later); 2]);
+        assert_eq!([false, true].map(|it| state.opens_at(&here(), now(), it)), [Some(later); 2]);
         assert_eq!(state.describe(true, later).2, None);
-        assert_eq!(state.may_look(later), Ok(true));
+        assert_eq!(state.may_look(&here(), later), Ok(true));
         let next = Some(later + LOOK_EVERY);
-        assert_eq!([false, true].map(|it| state.opens_at(later, it)), [None, next]);
+        assert_eq!([false, true].map(|it| state.opens_at(&here(), later, it)), [None, next]);
     }
 
     #[test]
     fn what_hinders_calls_says_nothing_of_the_one_that_showed_it() {
         let error = ProviderError::new(Outcome::Throttled, "creating 3 invites to event e-7: 429");
         let mut state = State::default();
-        assert_eq!(state.hindrance(now()), None);
+        assert_eq!(state.hindrance(&here(), now()), None);
         let error = ProviderError { http_status: Some(429), ..error };
-        state.take(&Event::Throttled(None), Some(&error), &Retry::default(), now());
-        assert_eq!(state.hindrance(now()).unwrap(), "it told us to wait (HTTP 429)");
-    }
-
-    #[test]
-    fn a_wait_of_no_length_is_none_of_ours() {
-        let mut state = State::default();
-        state.take(&Event::Throttled(Some(Duration::ZERO)), None, &Retry::default(), now());
-        assert_eq!(state.wait(now(), 0), Some(Retry::default().first));
-    }
-
-    #[test]
-    fn a_refused_credential_is_tried_again_within_fifteen_seconds_or_at_once_on_a_change() {
-        let mut state = State::default();
-        for _ in 0..20 {
-            state.take(&Event::Credentials, None, &Retry::default(), now());
-        }
-        assert!(state.wait(now(), 0).unwrap() <= CREDENTIAL_PAUSE);
-        assert_eq!(state.describe(true, now()).0, LaneState::Misconfigured);
-        state.resume(now());
-        assert_eq!(state.wait(now(), 0), None);
+        state.take(&here(), &Event::Throttled(None), Some(&error), &Retry::default(), now());
+        assert_eq!(state.hindrance(&here(), now()).unwrap(), "it told us to wait (HTTP 429)");
     }
 
     #[test]
@@ -599,12 +557,5 @@ mod tests {
         assert_eq!(state.wait(now(), 0), Some(Duration::from_secs(2)));
         assert_eq!(state.describe(true, now()).0, LaneState::Slowed);
         assert_eq!(state.wait(now() + Duration::from_secs(2), 0), None);
-    }
-
-    #[test]
-    fn a_wait_that_the_provider_asks_for_is_capped() {
-        let mut state = State::default();
-        state.take(&Event::Throttled(Some(Duration::MAX)), None, &Retry::default(), now());
-        assert_eq!(state.wait(now(), 0), Some(Retry::default().max));
     }
 }

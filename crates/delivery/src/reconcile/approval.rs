@@ -77,7 +77,7 @@ impl Engine {
             endings.push(seen.zip(last).map(|(seen, _)| Ending {
                 attempts: member.state.attempt_count,
                 seen: seen.clone(),
-                settlement: judge::judge_approval(provider, seen, i, n, group),
+                settlement: judge::judge_approval(provider, seen, i, n, group, self.0.clock.now()),
             }));
         }
         let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
@@ -122,7 +122,7 @@ impl Engine {
         });
         let error = seen.as_ref().err();
         note(self, &lane, "reconcile", started, error);
-        heed(&self.0, &lane, provider, error).await?;
+        heed(&self.0, &lane, provider, &call.destination, error).await?;
         let (begin, mut end) = question(
             &self.0,
             provider,

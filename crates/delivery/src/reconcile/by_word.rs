@@ -90,7 +90,8 @@ impl Engine {
             sightings.filter(|(other, _)| other.id == invite.id).map(|(_, it)| it).next();
         let mut found = None;
         if let Some(sighting) = sighting {
-            let free = free(sighting, |id| !held.contains_key(id));
+            let mut free = free(sighting, |id| !held.contains_key(id));
+            free.extend(case.unpaired.iter().map(String::as_str));
             end.detail = Some(describe(sighting, &free, is_mixed(&case.invites)));
             found = only(sighting, &free);
         }

@@ -1,13 +1,16 @@
 //! A call in doubt, with all that is known of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use invite_config::Provider;
-use invite_core::{AttemptId, Destination, Doubt, PreparedCall, Recipient, Status, random};
-use invite_store::InviteRecord;
+use invite_core::{
+    AttemptId, Destination, Doubt, InviteId, Observed, PreparedCall, Recipient, Sighting, Status,
+    random,
+};
+use invite_store::{AttemptView, InviteRecord};
 use jiff::Timestamp;
 
-use super::search::{is_mixed, why_unsolved};
+use super::search::{is_mixed, name, verdicts, why_unsolved};
 use crate::{
     attempt::recipient,
     engine::Inner,
@@ -20,8 +23,15 @@ pub(super) struct Case {
     pub attempt: AttemptId,
     pub call: Option<PreparedCall>,
     pub started_at: Timestamp,
+    /// The provider refused it, although some of it may have taken effect: it is not on its way any more.
+    pub is_refused: bool,
+    /// Ids of new invites that its reply named without showing whose they are, and that no Invite held
+    /// when this was read.
+    pub unpaired: Vec<String>,
     /// When the first attempt of each of its invites began.
     pub first_attempts: Vec<Timestamp>,
+    /// A call for the invite that was due was answered with success, whatever became of it.
+    pub was_answered: bool,
     /// In the order of the call.
     pub invites: Vec<InviteRecord>,
     pub recipients: Vec<Recipient>,
@@ -45,8 +55,13 @@ pub(super) async fn gather(
         let invites = engine.store.attempt_invites(attempt).await?;
         let (invites, recipients): (Vec<_>, Vec<_>) =
             invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
+        let held = engine.store.find_held(destination, &view.unpaired).await?;
+        let is_free = |id: &&String| !held.contains_key(*id);
         cases.push(Case {
             attempt,
+            is_refused: view.http_status.is_some_and(is_refusal),
+            unpaired: view.unpaired.iter().filter(is_free).cloned().collect(),
+            was_answered: creates.iter().any(is_success),
             call: view.call.clone(),
             started_at: view.started_at,
             first_attempts: first_attempts(engine, &invites, view.started_at).await?,
@@ -77,6 +92,15 @@ async fn first_attempts(
     Ok(first_attempts)
 }
 
+/// An answer that ends the call, of which nothing is on its way any more.
+fn is_refusal(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 425 | 499)
+}
+
+fn is_success(view: &AttemptView) -> bool {
+    view.http_status.is_some_and(|status| (200..300).contains(&status))
+}
+
 impl Case {
     pub fn doubt(&self) -> Option<Doubt> {
         let mut known = self.invites.iter().map(|i| transition::replies(&i.state));
@@ -87,6 +111,49 @@ impl Case {
             started_at: self.started_at,
             data: known.find(|said| !said.is_empty()).unwrap_or_default(),
         })
+    }
+
+    /// What a look-up says of each invite. None is absent while the call's own reply named ids that
+    /// nobody holds; where one invite and one id are left, they belong together.
+    pub fn verdicts(
+        &self,
+        provider: &Provider,
+        sightings: &[Sighting],
+        held: &BTreeMap<String, InviteId>,
+    ) -> Vec<Verdict> {
+        let mut verdicts = verdicts(provider, &self.invites, sightings, held);
+        let shown = |verdict: &Verdict| match verdict {
+            Verdict::Exists(seen) => seen.provider_ref.clone(),
+            _ => None,
+        };
+        let taken: BTreeSet<String> = verdicts.iter().filter_map(shown).collect();
+        let left: Vec<&String> = self.unpaired.iter().filter(|id| !taken.contains(*id)).collect();
+        if left.is_empty() {
+            return verdicts;
+        }
+        let has_none = |(i, invite): (usize, &InviteRecord)| {
+            (invite.state.provider_ref.is_none() && shown(&verdicts[i]).is_none()).then_some(i)
+        };
+        let open: Vec<usize> = self.invites.iter().enumerate().filter_map(has_none).collect();
+        match (open.as_slice(), left.as_slice()) {
+            ([i], [id]) => {
+                let seen = Observed::new(Some((*id).clone()), Status::Pending);
+                verdicts[*i] = Verdict::Exists(Box::new(seen));
+            }
+            _ => {
+                let named = match is_mixed(&self.invites) {
+                    true => "ids".to_owned(),
+                    false => name(&left),
+                };
+                let why = format!("the reply to its call named {named} that no Invite stands for");
+                for i in open {
+                    if matches!(verdicts[i], Verdict::Absent) {
+                        verdicts[i] = Verdict::CannotTell(why.clone());
+                    }
+                }
+            }
+        }
+        verdicts
     }
 
     /// What each invite's look-up goes by. A call of several that turns out absent or refused is
@@ -108,7 +175,10 @@ impl Case {
             .zip(verdicts)
             .any(|(invite, verdict)| in_doubt(invite) && appeared(verdict));
         let n = self.invites.len();
-        let groups = judge::halves(n);
+        let is_idempotent = provider.adapter.capabilities().create.idempotent;
+        let is_refused = self.is_refused && !is_idempotent;
+        // A refusal means that some of them are at fault: each tried alone, all others are well.
+        let groups = if is_refused { judge::singles(n) } else { judge::halves(n) };
         let is_mixed = is_mixed(&self.invites);
         let why = |verdict| why_unsolved(verdict, is_mixed);
         let lookup = |i: usize| Lookup {
@@ -116,13 +186,14 @@ impl Case {
             began,
             disturbed,
             group: groups.get(i).cloned().flatten(),
-            told_by_bytes: provider.adapter.capabilities().create.idempotent,
+            told_by_bytes: is_idempotent,
+            is_refused,
             settle: engine.settings.settle,
             timeout: provider.limits.timeout,
             retry: provider.limits.retry,
             fraction: random::fraction(),
             unsolved: fault::unsolved(&provider.name, verdicts.get(i).and_then(why)),
-            exhausted: fault::exhausted(),
+            exhausted: fault::exhausted(self.was_answered),
         };
         (0..n).map(lookup).collect()
     }

@@ -77,6 +77,7 @@ pub(crate) fn question(
         // A list shows everybody; what concerns an invite is in its state.
         request: None,
         reply: None,
+        unpaired: Vec::new(),
     };
     (begin, end)
 }

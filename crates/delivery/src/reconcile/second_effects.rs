@@ -42,7 +42,7 @@ pub(crate) async fn find_second_effects(
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
     let began = engine.clock.now();
     let (seen, exchange) = search(engine, lane, provider, lookup).await;
-    heed(engine, lane, provider, seen.as_ref().err()).await?;
+    heed(engine, lane, provider, destination, seen.as_ref().err()).await?;
     let Ok(seen) = seen else { return Ok(()) };
     let mut settled = Vec::new();
     for (call, sightings) in calls.iter().zip(&seen) {

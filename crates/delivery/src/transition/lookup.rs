@@ -47,6 +47,9 @@ pub struct Lookup {
     /// The provider tells calls apart by their bytes, so that what it shows of one is no other
     /// invite's.
     pub told_by_bytes: bool,
+    /// The provider refused the call, of which some may have taken effect: none of it is on its way any
+    /// more.
+    pub is_refused: bool,
     /// Between two look-ups that find it absent, and before the first that counts.
     pub settle: Duration,
     /// The longest that the call may have been under way.
@@ -63,7 +66,7 @@ pub struct Lookup {
 
 /// Applies what a look-up says. *Exists* is believed when seen; *absent* only when two look-ups say
 /// so, at least `settle` apart, the first of them begun at least `settle` and the time-out after the
-/// call ended.
+/// call ended; if the provider refused the call, the first may begin as soon as that was heard.
 pub fn look(
     state: &mut InviteState,
     lookup: &Lookup,
@@ -95,7 +98,7 @@ pub fn look(
         // One of several may be at fault for all of them.
         Verdict::Refused(error) => {
             let settlement = match &lookup.group {
-                Some(_) => Settlement::Again { at: None, group: lookup.group.clone() },
+                Some(_) => Settlement::Again { at: Some(now), group: lookup.group.clone() },
                 None => Settlement::Failed(error.clone()),
             };
             return apply(state, &settlement, now);
@@ -105,7 +108,7 @@ pub fn look(
         }
         Verdict::Faultless => {
             let group = state.group_id.clone();
-            return apply(state, &Settlement::Again { at: None, group }, now);
+            return apply(state, &Settlement::Again { at: Some(now), group }, now);
         }
         Verdict::Absent if is_believable(state, lookup) => {
             // What a call of several came to is no attempt of each of them: it is halved.
@@ -115,12 +118,14 @@ pub fn look(
             let settlement = if is_exhausted {
                 Settlement::Failed(lookup.exhausted.clone())
             } else {
-                Settlement::Again { at: None, group: lookup.group.clone() }
+                Settlement::Again { at: Some(now), group: lookup.group.clone() }
             };
             return apply(state, &settlement, now);
         }
         Verdict::Absent | Verdict::Similar(_) | Verdict::CannotTell(_) => {
-            if lookup.disturbed {
+            // What shows at the first look after a refusal was made before that, not since.
+            let is_since = !lookup.is_refused || state.absent_since.is_some();
+            if lookup.disturbed && is_since {
                 state.ended_at = Some(now);
                 state.absent_since = None;
             } else if matches!(verdict, Verdict::Absent) && lookup.began >= countable(state, lookup)
@@ -151,12 +156,20 @@ pub fn follow(
 
 /// The earliest beginning of a look-up that counts.
 fn countable(state: &InviteState, lookup: &Lookup) -> Timestamp {
-    later(state.ended_at.unwrap_or(lookup.began), lookup.settle + lookup.timeout)
+    let on_its_way =
+        if lookup.is_refused { Duration::ZERO } else { lookup.settle + lookup.timeout };
+    later(state.ended_at.unwrap_or(lookup.began), on_its_way)
 }
 
 fn is_believable(state: &InviteState, lookup: &Lookup) -> bool {
     !lookup.disturbed
-        && state.absent_since.is_some_and(|since| lookup.began >= later(since, lookup.settle))
+        && state.absent_since.is_some_and(|since| lookup.began >= confirms(since, lookup))
+}
+
+/// The earliest beginning of a look-up that confirms an absence since a moment. What a refused call
+/// still makes may come up to `settle` after that moment; else the first look-up was that much later.
+fn confirms(since: Timestamp, lookup: &Lookup) -> Timestamp {
+    later(since, lookup.settle + Duration::from_millis(lookup.is_refused.into()))
 }
 
 fn later(at: Timestamp, by: Duration) -> Timestamp {
@@ -168,7 +181,7 @@ fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
     state.lookups += 1;
     let backoff = later(now, lookup.retry.backoff(state.lookups, lookup.fraction));
     let decisive = match state.absent_since {
-        Some(since) => later(since, lookup.settle),
+        Some(since) => confirms(since, lookup),
         None => countable(state, lookup),
     };
     let next = if decisive > now { backoff.min(decisive) } else { backoff };
@@ -194,6 +207,7 @@ mod tests {
             disturbed: false,
             group: Some("half".into()),
             told_by_bytes: false,
+            is_refused: false,
             settle: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             retry: Retry::default(),

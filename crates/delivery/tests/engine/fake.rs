@@ -30,6 +30,8 @@ pub enum Answer {
     TakesBut(Vec<usize>, ProviderError),
     /// It has no effect.
     Fails(ProviderError),
+    /// It takes effect, and names the ids but not whose they are; look-ups recognize nobody.
+    Names,
     /// It takes effect, but does not say so.
     TakesButFails(ProviderError),
     /// Not before it is let go on.
@@ -66,6 +68,8 @@ pub struct Inner {
     pub is_working: bool,
     pub lists: usize,
     pub is_blind: bool,
+    /// Look-ups show invites in a spelling that nobody recognizes.
+    pub is_respelling: bool,
     /// Ids of invites to anybody that look-ups show as similar.
     pub similar: Vec<String>,
     /// Equal bytes are one call.
@@ -108,6 +112,7 @@ impl World {
             is_working: false,
             lists: 0,
             is_blind: false,
+            is_respelling: false,
             similar: Vec::new(),
             is_idempotent: false,
             shown_for: BTreeMap::new(),
@@ -286,6 +291,12 @@ impl InviteProvider for Fake {
         }
         match answer {
             Answer::TakesButFails(error) => Err(error),
+            Answer::Names => {
+                world.is_respelling = true;
+                let ids = results.iter().flatten().filter_map(|seen| seen.provider_ref.clone());
+                let error = ProviderError { unpaired: ids.collect(), ..error(Outcome::Unknown) };
+                Ok(vec![Err(error); results.len()])
+            }
             _ => Ok(results),
         }
     }
@@ -377,7 +388,8 @@ impl Reconciliation for ByAddress {
         }
         let sight = |recipient: &Recipient| {
             let to = recipient.address.as_str();
-            let found = world.effects.iter().filter(|(address, _)| address == to);
+            let is_shown = |address: &str| address == to && !world.is_respelling;
+            let found = world.effects.iter().filter(|(address, _)| is_shown(address));
             let mut exact: Vec<_> =
                 found.map(|(_, id)| observed(id, to, Status::Pending)).collect();
             if let (Some(error), true) = (&world.ended, exact.is_empty()) {

@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
 
 mod asking;
+mod blame;
+mod evidence;
+mod fairness;
 mod fake;
 mod filed;
 mod following;

@@ -140,6 +140,8 @@ async fn a_refusal_after_approval_that_names_nobody_is_halved() {
     assert_eq!(bench.until(batch, ENDS).await, [pending, pending, failed, pending]);
     let mut again = bench.world.calls().split_off(1);
     again.sort();
+    // Once more, unless whom it shared a refused call with was heard of before it.
+    again.dedup();
     assert_eq!(again, ["ada grace", "bad", "bad joan", "joan"]);
 }
 

@@ -30,6 +30,9 @@ pub fn enabled(world: &World, case: &Case) -> Vec<Step> {
 /// Not before what cannot wait has happened: a call's time-out, a look-up's end.
 fn may_tick(world: &World, case: &Case) -> bool {
     let waits = |call: &Call| match call.sender {
+        // What a reply named is evidence once it is recorded.
+        Sender::Holding(_) if case.respells => false,
+        Sender::Calling(_) if case.respells && call.request == Request::Open => false,
         Sender::Calling(age) => age < case.timeout + case.freeze,
         _ => true,
     };
@@ -68,7 +71,7 @@ fn of_call(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
             if call.request == Request::Unwritten {
                 steps.push(Step::Write { call: at });
             }
-            let endings = endings(call).into_iter();
+            let endings = endings(call, case).into_iter();
             steps.extend(endings.map(|endings| Step::End { call: at, endings }));
         }
         Sender::Holding(_) => steps.push(Step::Record { call: at }),
@@ -80,7 +83,7 @@ fn of_call(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
         }
         Sender::Gone => {}
     }
-    if call.sender != Sender::Gone {
+    if call.sender != Sender::Gone && !case.respells {
         steps.push(Step::Crash { call: at });
     }
     if is_recoverable(world, case, at) {
@@ -109,10 +112,15 @@ pub fn is_doubtful(world: &World, call: usize, invite: usize) -> bool {
 }
 
 /// How a call may end now.
-fn endings(call: &Call) -> Vec<Vec<Ending>> {
+fn endings(call: &Call, case: &Case) -> Vec<Vec<Ending>> {
     let n = call.invites.len();
     if call.request == Request::Unwritten {
         return vec![vec![Ending::Again; n]];
+    }
+    if case.respells {
+        // Without the reply nothing could ever be known of it.
+        let all = call.made.iter().all(|made| *made == Made::Effect);
+        return if all { vec![vec![Ending::Named; n]] } else { Vec::new() };
     }
     let mut endings = vec![vec![Ending::Unknown; n]];
     let told = |made: &Made| match made {
@@ -121,6 +129,9 @@ fn endings(call: &Call) -> Vec<Vec<Ending>> {
         Made::Effect => Ending::Exists,
         Made::Refused => Ending::Failed,
     };
+    if case.refuses_in_part && n > 1 {
+        endings.push(vec![Ending::RefusedInPart; n]);
+    }
     if call.made.iter().any(|made| *made != Made::Nothing) {
         endings.push(call.made.iter().map(told).collect());
     }
@@ -144,7 +155,7 @@ fn of_provider(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
                 let place = Some(place);
                 steps.push(Step::Make { call: at, place, made: Made::Effect });
                 // Nobody hears of a later refusal.
-                if call.request == Request::Open {
+                if call.request == Request::Open && !case.respells {
                     steps.push(Step::Make { call: at, place, made: Made::Refused });
                 }
             }
@@ -236,6 +247,8 @@ fn second_effect(world: &World, invite: usize) -> bool {
 pub fn see(world: &World, case: &Case, look: &Look) -> Vec<Sight> {
     let call = &world.calls[look.call];
     let sight = |(place, invite): (usize, &usize)| match case.kind {
+        // Whoever is there is not recognized.
+        Kind::Plain if case.respells => Sight::Absent,
         // By its contents, whichever call made it.
         Kind::Plain => world.effects(*invite).next().map_or(Sight::Absent, Sight::Effect),
         Kind::Idempotent => match call.made[place] {

@@ -56,6 +56,8 @@ const ONE: Case = Case {
     timeout: 1,
     lease: 2,
     freeze: 0,
+    refuses_in_part: false,
+    respells: false,
     overdue: 0,
     fault: Fault::None,
 };
@@ -69,6 +71,23 @@ fn one_invite_is_neither_lost_nor_doubled() {
 #[test]
 fn two_invites_of_one_call_are_neither_lost_nor_doubled() {
     assert_eq!(assert_holds(&Case { name: "two invites of one call", invites: 2, ..SHORT }), 0);
+}
+
+/// What was made of a refused call was made before its answer, or within `settle` after it.
+#[test]
+fn what_a_refused_call_made_of_some_is_neither_lost_nor_doubled() {
+    let case = Case { name: "refused in part", invites: 2, refuses_in_part: true, ..SHORT };
+    assert_eq!(assert_holds(&case), 0);
+    assert_finds(case, Fault::BelievesRefusals, rules::FAILED_WITH_EFFECT);
+}
+
+/// A call whose reply named ids that nobody holds is not taken for one without effect, although no
+/// look-up shows any.
+#[test]
+fn an_absence_does_not_overrule_what_the_call_itself_was_answered() {
+    let case = Case { name: "another spelling", invites: 2, respells: true, ..SHORT };
+    assert_eq!(assert_holds(&case), 0);
+    assert_finds(case, Fault::IgnoresEvidence, rules::FAILED_WITH_EFFECT);
 }
 
 #[test]

@@ -193,6 +193,7 @@ fn hash_world(world: &World, hasher: &mut impl Hasher) {
     for call in &world.calls {
         (&call.invites, call.prepared, &call.sender, call.age, call.request, &call.made)
             .hash(hasher);
+        (call.is_refused, call.is_named).hash(hasher);
     }
     (world.calls.len(), &world.looks, world.persons).hash(hasher);
 }

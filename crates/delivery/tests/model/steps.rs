@@ -162,6 +162,8 @@ fn claim(world: &mut World, case: &Case, invites: &[usize], prepared: bool) {
         age: 0,
         request: Request::Unwritten,
         made: vec![Made::Nothing; invites.len()],
+        is_refused: false,
+        is_named: false,
     });
 }
 
@@ -204,6 +206,8 @@ fn record(after: &mut After, case: &Case, at: usize) {
     if endings.contains(&Ending::Processing) {
         call.sender = Sender::Following;
     }
+    call.is_refused = endings.contains(&Ending::RefusedInPart);
+    call.is_named = endings.contains(&Ending::Named);
     let invites = call.invites.clone();
     for (place, invite) in invites.iter().enumerate() {
         let state = &mut after.world.invites[*invite].state;
@@ -217,6 +221,7 @@ fn record(after: &mut After, case: &Case, at: usize) {
                 Settlement::Exists(processing(at))
             }
             Ending::Failed => Settlement::Failed(error()),
+            Ending::RefusedInPart | Ending::Named => Settlement::Unknown(error()),
             Ending::Unknown if case.fault != Fault::ResendsBlindly => Settlement::Unknown(error()),
             Ending::Again | Ending::Unknown => {
                 Settlement::Again { at: None, group: state.group_id.clone() }
@@ -271,6 +276,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
     let disturbed = look.in_doubt.iter().zip(&seen).any(|(doubt, s)| *doubt && appeared(s));
     let invites = after.world.calls[look.call].invites.clone();
     let began = crate::world::at(-i32::from(look.age));
+    let Call { is_refused, is_named, .. } = after.world.calls[look.call];
     for (place, invite) in invites.iter().enumerate() {
         let state = &mut after.world.invites[*invite].state;
         let verdict = match seen[place] {
@@ -283,6 +289,9 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
                 Verdict::Exists(processing(look.call))
             }
             Sight::Refused => Verdict::Refused(error()),
+            Sight::Absent if is_named && case.fault != Fault::IgnoresEvidence => {
+                Verdict::CannotTell(String::new())
+            }
             Sight::Absent => Verdict::Absent,
             Sight::CannotTell => Verdict::CannotTell(String::new()),
         };
@@ -296,6 +305,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             disturbed,
             group: half(look.call, place, invites.len()),
             told_by_bytes: case.kind == Kind::Idempotent,
+            is_refused,
             settle: TICK * u32::from(case.settle) * u32::from(waits),
             timeout: TICK * u32::from(case.timeout) * u32::from(waits),
             retry: Retry {
@@ -320,6 +330,7 @@ fn believe_early(state: &mut InviteState, lookup: &Lookup, fault: Fault) {
     let early = match fault {
         Fault::BelievesAnyAbsence => true,
         Fault::BelievesFirstAbsence => counts,
+        Fault::BelievesRefusals => lookup.is_refused,
         _ => false,
     };
     if early && state.status == Status::Unknown {

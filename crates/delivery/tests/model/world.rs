@@ -56,6 +56,10 @@ pub enum Fault {
     ForgetsWork,
     /// The sender does not look at its lease before it sends.
     IgnoresLease,
+    /// A call that was refused in part is looked up as if nothing of it were still to come.
+    BelievesRefusals,
+    /// An absence is believed although the call's own reply named an id that nobody holds.
+    IgnoresEvidence,
     /// Bytes are repeated whatever the provider does with equal bytes.
     RepeatsAnywhere,
 }
@@ -78,6 +82,11 @@ pub struct Case {
     pub lease: u8,
     /// For how long beyond `timeout` a sender may be frozen before it writes its request.
     pub freeze: u8,
+    /// The provider refuses calls of which it made some invites.
+    pub refuses_in_part: bool,
+    /// The provider shows addresses in its own spelling: a success names ids and not whose they are, and
+    /// look-ups recognize nobody.
+    pub respells: bool,
     /// How much later than within the promised `settle` a cut-off request may take effect.
     pub overdue: u8,
     pub fault: Fault,
@@ -110,6 +119,9 @@ pub struct Call {
     pub request: Request,
     /// In the order of `invites`.
     pub made: Vec<Made>,
+    /// How it ended is recorded: it was refused, or named ids of which nobody knows whose they are.
+    pub is_refused: bool,
+    pub is_named: bool,
 }
 
 /// The process that makes a call.
@@ -156,6 +168,10 @@ pub enum Ending {
     Again,
     Halved,
     Unknown,
+    /// Refused, although others of the call may exist.
+    RefusedInPart,
+    /// It succeeded, and the reply shows ids, but not whose they are.
+    Named,
 }
 
 /// A look-up, or a repeat of the bytes, under way.

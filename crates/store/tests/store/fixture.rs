@@ -235,6 +235,7 @@ pub fn end(id: AttemptId, outcome: &str) -> AttemptEnd {
         target: Some("POST https://provider.example/invites".into()),
         request: None,
         reply: Some("{}".into()),
+        unpaired: Vec::new(),
     }
 }
 

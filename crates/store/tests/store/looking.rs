@@ -12,6 +12,9 @@ use crate::fixture::{
 
 on_both!(
     due_invites_come_longest_due_first,
+    what_goes_again_comes_behind_what_is_due_already,
+    each_tenant_has_a_queue_for_each_destination,
+    look_ups_leave_out_destinations,
     what_was_queued_before_a_time_comes_longest_ago_first,
     an_invite_waits_while_another_to_the_same_person_is_in_doubt,
     leases_are_over_by_the_clock_they_were_written_with,
@@ -31,9 +34,20 @@ async fn wait_until(store: &Store, id: InviteId, at: Timestamp) {
     set(store, id, move |state, _| state.next_attempt_at = Some(at)).await;
 }
 
+/// What is due of the fixture's tenant at its place.
+async fn due(store: &Store, at: Timestamp, limit: u32) -> Vec<InviteId> {
+    ids(store.due("summit", "default", &destination(), at, limit).await.unwrap())
+}
+
+/// When the first invite of each queue of a provider is due, by tenant and scope.
+async fn queues(store: &Store, provider: &str) -> Vec<(String, String, Timestamp)> {
+    let queues = store.queues(provider).await.unwrap().into_iter();
+    queues.map(|queue| (queue.tenant, queue.destination.scope, queue.due)).collect()
+}
+
 async fn due_invites_come_longest_due_first(db: &Db) {
     let store = db.open().await;
-    assert_eq!(store.next_due("summit").await.unwrap(), None);
+    assert_eq!(queues(&store, "summit").await, []);
     let emails = ["a@example.org", "b@example.org", "c@example.org", "d@example.org"];
     let [fresh, waited, waits, sent] = queue(&store, emails).await;
     let mut elsewhere = item(0, "e@example.org");
@@ -45,16 +59,44 @@ async fn due_invites_come_longest_due_first(db: &Db) {
     wait_until(&store, waited, past).await;
     wait_until(&store, waits, future).await;
 
-    let due = |limit| store.due("summit", now(), limit);
-    assert_eq!(ids(due(10).await.unwrap()), [waited, fresh]);
-    assert_eq!(ids(due(1).await.unwrap()), [waited]);
-    assert_eq!(ids(store.due("summit", future, 10).await.unwrap()), [waited, fresh, waits]);
-    assert_eq!(ids(store.due("tenancy", now(), 10).await.unwrap()), [elsewhere.id]);
-    assert!(store.next_due("summit").await.unwrap().unwrap() <= now());
+    assert_eq!(due(&store, now(), 10).await, [waited, fresh]);
+    assert_eq!(due(&store, now(), 1).await, [waited]);
+    assert_eq!(due(&store, future, 10).await, [waited, fresh, waits]);
+    let own = store.due("tenancy", "default", &destination(), now(), 10).await.unwrap();
+    assert_eq!(ids(own), [elsewhere.id]);
+    let of_summit = |at| vec![("default".to_owned(), destination().scope, at)];
+    assert_eq!(queues(&store, "summit").await, of_summit(Timestamp::UNIX_EPOCH));
     set_status(&store, fresh, Status::Failed).await;
-    assert_eq!(store.next_due("summit").await.unwrap(), Some(past));
+    assert_eq!(queues(&store, "summit").await, of_summit(past));
     set_status(&store, waited, Status::Failed).await;
-    assert_eq!(store.next_due("summit").await.unwrap(), Some(future));
+    assert_eq!(queues(&store, "summit").await, of_summit(future));
+}
+
+async fn what_goes_again_comes_behind_what_is_due_already(db: &Db) {
+    let store = db.open().await;
+    let [first, second] = queue(&store, ["a@example.org", "b@example.org"]).await;
+    set(&store, first, |state, now| state.next_attempt_at = Some(now)).await;
+    assert_eq!(due(&store, seconds(60), 10).await, [second, first]);
+}
+
+async fn each_tenant_has_a_queue_for_each_destination(db: &Db) {
+    let store = db.open().await;
+    let mut wanted = Vec::new();
+    for (tenant, scope) in [("a", "x"), ("b", "x"), ("b", "y"), ("b y", "x"), ("c", "z")] {
+        for n in 0..3 {
+            let mut new = item(0, &format!("p{n}@example.org"));
+            let Placement::Bound { destination, .. } = &mut new.placement else { unreachable!() };
+            destination.scope = scope.into();
+            let mut batch = batch(vec![new]);
+            batch.tenant = tenant.into();
+            accept(&store, batch).await;
+        }
+        wanted.push((tenant.to_owned(), scope.to_owned(), Timestamp::UNIX_EPOCH));
+    }
+    let mut found = queues(&store, "summit").await;
+    found.sort();
+    assert_eq!(found, wanted);
+    assert!(queues(&store, "tenancy").await.is_empty());
 }
 
 async fn what_was_queued_before_a_time_comes_longest_ago_first(db: &Db) {
@@ -82,11 +124,33 @@ async fn an_invite_waits_while_another_to_the_same_person_is_in_doubt(db: &Db) {
     accept(&store, other).await;
     for in_doubt in [Status::Sending, Status::Unknown] {
         set_status(&store, first, in_doubt).await;
-        assert!(store.due("summit", now(), 10).await.unwrap().is_empty(), "{in_doubt}");
-        assert_eq!(store.next_due("summit").await.unwrap(), None);
+        let own = store.due("summit", "other", &destination(), now(), 10).await.unwrap();
+        assert!(own.is_empty(), "{in_doubt}");
+        assert_eq!(queues(&store, "summit").await, []);
     }
     set_status(&store, first, Status::Failed).await;
-    assert_eq!(ids(store.due("summit", now(), 10).await.unwrap()), [second]);
+    let own = store.due("summit", "other", &destination(), now(), 10).await.unwrap();
+    assert_eq!(ids(own), [second]);
+}
+
+async fn look_ups_leave_out_destinations(db: &Db) {
+    let store = db.open().await;
+    let [ada] = queue(&store, ["ada@example.org"]).await;
+    set_status(&store, ada, Status::Unknown).await;
+    wait_until(&store, ada, seconds(-60)).await;
+    let mut elsewhere = destination();
+    elsewhere.scope = "event-457".into();
+    for (except, wanted) in [(elsewhere, vec![ada]), (destination(), Vec::new())] {
+        let except = [except];
+        let next = store.next_lookup("summit", &except).await.unwrap();
+        assert_eq!(next.is_some(), !wanted.is_empty());
+        let found = store.doubtful("summit", &except, now(), 10).await.unwrap();
+        assert_eq!(ids(found), wanted);
+        set_status(&store, ada, Status::Pending).await;
+        let stale = store.stale("summit", &except, seconds(0), 10).await.unwrap();
+        assert_eq!(ids(stale), wanted);
+        set_status(&store, ada, Status::Unknown).await;
+    }
 }
 
 async fn leases_are_over_by_the_clock_they_were_written_with(db: &Db) {
@@ -118,11 +182,11 @@ async fn open_invites_that_were_not_asked_about_are_stale(db: &Db) {
         (state.status, state.checked_at) = (Status::AwaitingApproval, Some(after));
     })
     .await;
-    let stale = |before, limit| store.stale("summit", before, limit);
+    let stale = |before, limit| store.stale("summit", &[], before, limit);
     assert_eq!(ids(stale(seconds(-3600), 10).await.unwrap()), [never, long_ago]);
     assert_eq!(ids(stale(seconds(0), 10).await.unwrap()), [never, long_ago, lately]);
     assert_eq!(ids(stale(seconds(0), 1).await.unwrap()), [never]);
-    assert!(store.stale("tenancy", seconds(0), 10).await.unwrap().is_empty());
+    assert!(store.stale("tenancy", &[], seconds(0), 10).await.unwrap().is_empty());
 }
 
 async fn invites_are_counted_per_provider_and_status_until_they_are_final(db: &Db) {

@@ -1,0 +1,166 @@
+//! Whether a refusal that names nobody is about invites or about the call as such: what is remembered
+//! of such refusals at one destination until something is created there.
+//!
+//! A call of several that is refused is halved. Where one invite is at fault, some call without it
+//! succeeds. Where calls that have no invite in common are refused in the same words down to a single
+//! one, no invite is.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use invite_core::InviteId;
+use jiff::Timestamp;
+
+/// How long a refusal counts that is not heard again: the invites of its call may be gone.
+const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+/// So many calls are remembered at most, the newest.
+const MOST: usize = 64;
+
+/// The refusals in the same words since the last success.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    words: String,
+    /// The invites of each refused call, none of them in two.
+    calls: Vec<(Timestamp, BTreeSet<InviteId>)>,
+    /// Invites of refused calls that were not asked about by themselves or with fewer yet.
+    rest: BTreeSet<InviteId>,
+}
+
+/// What the refusal of a single invite is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The invite.
+    Invite,
+    /// Nobody knows before those that it shared a refused call with were tried without it.
+    Open,
+    /// The call as such: whatever it holds would be refused.
+    Call,
+}
+
+impl Refusals {
+    /// A call of several was refused.
+    pub fn hear(&mut self, words: &str, invites: BTreeSet<InviteId>, now: Timestamp) {
+        let words = essence(words);
+        if self.words != words {
+            *self = Self { words, ..Self::default() };
+        }
+        self.calls.retain(|(at, _)| until(*at, now) < REMEMBERED);
+        for (_, call) in &mut self.calls {
+            if !call.is_disjoint(&invites) {
+                self.rest.append(call);
+            }
+        }
+        self.calls.retain(|(_, call)| !call.is_empty());
+        self.rest.retain(|invite| !invites.contains(invite));
+        self.calls.push((now, invites));
+        if self.calls.len() > MOST {
+            self.calls.remove(0);
+        }
+        if self.calls.len() == 1 && self.rest.len() > MOST * MOST {
+            self.rest.clear();
+        }
+    }
+
+    /// A single invite was refused.
+    pub fn hear_one(&mut self, words: &str, invite: InviteId, now: Timestamp) -> About {
+        let was_alone = self.words == essence(words)
+            && self.calls.iter().any(|(_, call)| is_only(call, invite));
+        self.hear(words, BTreeSet::from([invite]), now);
+        if self.calls.len() > 1 {
+            return About::Call;
+        }
+        if !self.rest.is_empty() && !was_alone {
+            return About::Open;
+        }
+        *self = Self::default();
+        About::Invite
+    }
+
+    /// Calls without a common invite were refused alike, so that one of a single invite will tell.
+    pub fn are_suspicious(&self) -> bool {
+        self.calls.len() > 1
+    }
+}
+
+/// The words without those that differ from call to call: times, counts and ids hold digits.
+fn essence(words: &str) -> String {
+    let fixed = |word: &&str| !word.contains(|c: char| c.is_ascii_digit());
+    words.split_whitespace().filter(fixed).collect::<Vec<_>>().join(" ")
+}
+
+fn is_only(call: &BTreeSet<InviteId>, invite: InviteId) -> bool {
+    call.len() == 1 && call.contains(&invite)
+}
+
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(at)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn ids(count: usize) -> Vec<InviteId> {
+        (0..count).map(|_| InviteId::generate()).collect()
+    }
+
+    fn set(invites: &[InviteId]) -> BTreeSet<InviteId> {
+        invites.iter().copied().collect()
+    }
+
+    #[test]
+    fn an_invite_that_is_refused_alone_is_at_fault() {
+        let mut refusals = Refusals::default();
+        for invite in ids(3) {
+            assert_eq!(refusals.hear_one("no", invite, now()), About::Invite);
+        }
+    }
+
+    #[test]
+    fn one_that_was_refused_with_another_waits_for_what_becomes_of_that_one() {
+        let people = ids(2);
+        let mut refusals = Refusals::default();
+        refusals.hear("no", set(&people), now());
+        assert_eq!(refusals.hear_one("no", people[0], now()), About::Open);
+        let mut alike = refusals;
+        assert_eq!(alike.hear_one("no", people[1], now()), About::Call);
+        // The other one succeeded, which forgets everything.
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.hear_one("no", people[0], now()), About::Invite);
+    }
+
+    #[test]
+    fn one_whose_company_is_never_heard_of_again_does_not_wait_for_ever() {
+        let people = ids(2);
+        let mut refusals = Refusals::default();
+        refusals.hear("no", set(&people), now());
+        assert_eq!(refusals.hear_one("no", people[0], now()), About::Open);
+        assert_eq!(refusals.hear_one("no", people[0], now()), About::Invite);
+    }
+
+    #[test]
+    fn what_refuses_calls_without_a_common_invite_down_to_a_single_one_is_about_the_call() {
+        let people = ids(8);
+        let mut refusals = Refusals::default();
+        refusals.hear("no", set(&people), now());
+        refusals.hear("no", set(&people[..4]), now());
+        assert!(!refusals.are_suspicious());
+        refusals.hear("no", set(&people[4..]), now());
+        assert!(refusals.are_suspicious());
+        assert_eq!(refusals.hear_one("no", people[0], now()), About::Call);
+        assert_eq!(refusals.hear_one("no", people[0], now()), About::Call);
+    }
+
+    #[test]
+    fn other_words_and_old_ones_prove_nothing() {
+        let people = ids(4);
+        let mut refusals = Refusals::default();
+        refusals.hear("no", set(&people[..2]), now());
+        assert_eq!(refusals.hear_one("never", people[3], now()), About::Invite);
+        refusals.hear("no", set(&people[..2]), now());
+        assert_eq!(refusals.hear_one("no", people[3], now() + REMEMBERED), About::Invite);
+    }
+}

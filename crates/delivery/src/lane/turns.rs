@@ -1,0 +1,217 @@
+//! Whose turn it is: which invites go into the next call of a lane.
+//!
+//! Tenants take turns, whatever each has queued; of a tenant's destinations the one comes next to which
+//! no call was made for longest. Destinations do not take turns beside tenants, because a tenant chooses
+//! them and could have as many turns as it names. A call is filled up with other tenants' invites to
+//! the same destination, one of each in turn.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use invite_config::Provider;
+use invite_core::Destination;
+use invite_store::{InviteRecord, Queue};
+use jiff::Timestamp;
+
+use super::{Lane, State, until};
+use crate::{engine::Inner, waiting::give_up};
+
+/// So many tenants share a call at most; the others come next.
+const TENANTS: usize = 16;
+
+/// Whose turn it is.
+pub(super) struct Turn {
+    pub destination: Destination,
+    /// Those who have something due there, the one whose turn it is first.
+    tenants: Vec<String>,
+}
+
+impl Turn {
+    /// Takes in who else has something due there by now.
+    fn refresh(&mut self, mut queues: Vec<Queue>, now: Timestamp) {
+        queues.retain(|queue| queue.destination == self.destination && queue.due <= now);
+        let first = self.tenants.first().cloned();
+        queues.sort_by_key(|queue| (Some(&queue.tenant) < first.as_ref(), queue.tenant.clone()));
+        self.tenants = queues.into_iter().map(|queue| queue.tenant).take(TENANTS).collect();
+    }
+}
+
+/// The next turn; else how long until there is one, if that is known.
+pub(super) async fn next(
+    engine: &Inner,
+    lane: &Lane,
+    now: Timestamp,
+) -> Result<Result<Turn, Option<Duration>>, invite_store::Error> {
+    let queues = engine.store.queues(&lane.name).await?;
+    Ok(lane.with_state(|state| choose(state, queues, now)))
+}
+
+fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn, Option<Duration>> {
+    let closed = state.closed(now, false);
+    let wait = |queue: &Queue| {
+        let due = until(now, queue.due);
+        closed.get(&queue.destination).map_or(due, |closed| due.max(*closed))
+    };
+    let first = queues.iter().map(wait).min();
+    let mut open: Vec<Queue> = queues.into_iter().filter(|it| wait(it).is_zero()).collect();
+    // In the order of the tenants' names, from the one behind the last on and then from the start.
+    let last = state.last_tenant.take();
+    open.sort_by_key(|queue| (Some(&queue.tenant) <= last.as_ref(), queue.tenant.clone()));
+    let Some(tenant) = open.first().map(|queue| queue.tenant.clone()) else {
+        state.last_tenant = last;
+        return Err(first);
+    };
+    let own = open.iter().filter(|queue| queue.tenant == tenant).map(|queue| &queue.destination);
+    let destination = own.min_by_key(|destination| state.last_turn(destination)).cloned();
+    let destination = destination.ok_or(None)?;
+    let there = open.into_iter().filter(|queue| queue.destination == destination);
+    let tenants = there.map(|queue| queue.tenant).take(TENANTS).collect();
+    state.last_tenant = Some(tenant);
+    state.choose(&destination);
+    Ok(Turn { destination, tenants })
+}
+
+/// What goes into the call: due invites of equal call key and group, each person once.
+pub(super) async fn gather(
+    engine: &Arc<Inner>,
+    lane: &Lane,
+    provider: &Provider,
+    mut turn: Turn,
+) -> Result<Vec<InviteRecord>, invite_store::Error> {
+    let most = provider.limits.max_batch;
+    let now = engine.clock.now();
+    let max_batch = lane.with_state(|state| state.most_in_call(&turn.destination, most, now));
+    let mut due = read(engine, lane, &turn, max_batch).await?;
+    if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
+        // The first of them waits for company, which may be other tenants'.
+        tokio::time::sleep(provider.limits.linger).await;
+        turn.refresh(engine.store.queues(&lane.name).await?, engine.clock.now());
+        due = read(engine, lane, &turn, max_batch).await?;
+    }
+    let give_up_after = provider.limits.retry.give_up_after;
+    let now = engine.clock.now();
+    let (late, due): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|invite| until(invite.state.queued_at, now) > give_up_after);
+    if !late.is_empty() {
+        give_up(engine, late).await?;
+    }
+    let mut group: Vec<InviteRecord> = Vec::new();
+    let mut people = BTreeSet::new();
+    for invite in due {
+        if group.len() == max_batch as usize {
+            break;
+        }
+        let fits = group.first().is_none_or(|first| {
+            first.call_key == invite.call_key && first.state.group_id == invite.state.group_id
+        });
+        if fits && people.insert(invite.address.clone()) {
+            group.push(invite);
+        }
+    }
+    Ok(group)
+}
+
+/// What is due at the turn's destination, one invite of each tenant in turn.
+async fn read(
+    engine: &Inner,
+    lane: &Lane,
+    turn: &Turn,
+    max_batch: u32,
+) -> Result<Vec<InviteRecord>, invite_store::Error> {
+    // Some of them may not fit with the others.
+    let tenants = u32::try_from(turn.tenants.len()).unwrap_or(u32::MAX).max(1);
+    let each = max_batch.saturating_mul(2).div_ceil(tenants);
+    let now = engine.clock.now();
+    let mut due = Vec::new();
+    for tenant in &turn.tenants {
+        let own = engine.store.due(&lane.name, tenant, &turn.destination, now, each).await?;
+        due.extend(own.into_iter().enumerate());
+    }
+    // Keeps the order of the tenants among those of equal place.
+    due.sort_by_key(|(place, _)| *place);
+    Ok(due.into_iter().map(|(_, invite)| invite).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use invite_core::Retry;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lane::Event;
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn at(scope: usize) -> Destination {
+        let (kind, base_url) = ("fake".to_owned(), "http://fake".to_owned());
+        Destination { kind, base_url, scope: scope.to_string() }
+    }
+
+    fn queue(tenant: usize, scope: usize) -> Queue {
+        let due = Timestamp::UNIX_EPOCH;
+        Queue { tenant: format!("tenant-{tenant}"), destination: at(scope), due }
+    }
+
+    #[test]
+    fn a_tenant_with_many_destinations_has_no_more_turns_than_one_with_few() {
+        let mut state = State::default();
+        let queues: Vec<_> = (0..40).map(|n| queue(0, n)).chain([queue(1, 99)]).collect();
+        let turns: Vec<_> = (0..4)
+            .map(|_| choose(&mut state, queues.clone(), now()).ok().unwrap().tenants[0].clone())
+            .collect();
+        assert_eq!(turns, ["tenant-0", "tenant-1", "tenant-0", "tenant-1"]);
+    }
+
+    #[test]
+    fn nothing_due_says_when_something_will_be() {
+        let mut state = State::default();
+        let mut later = queue(0, 0);
+        later.due = now() + Duration::from_secs(7);
+        let waits = choose(&mut state, vec![later], now()).err().unwrap();
+        assert_eq!(waits, Some(Duration::from_secs(7)));
+        assert_eq!(choose(&mut state, Vec::new(), now()).err().unwrap(), None);
+    }
+
+    proptest! {
+        /// Whatever the destinations answer, a queue whose destination is well has its turn among as
+        /// many calls as there are queues, at most for each of its tenant's destinations.
+        #[test]
+        fn whatever_other_destinations_answer_each_healthy_queue_has_its_turn(
+            pairs in prop::collection::btree_set((0usize..4, 0usize..6), 1..16),
+            bad in prop::collection::btree_map(0usize..6, 0u8..3, 0..4),
+        ) {
+            let healthy = |scope: usize| !bad.contains_key(&scope);
+            let mut state = State::default();
+            let queues: Vec<_> = pairs.iter().map(|(tenant, scope)| queue(*tenant, *scope)).collect();
+            let mut served: BTreeMap<(String, Destination), usize> = BTreeMap::new();
+            let (mut time, rounds) = (now(), 4 * 6 * pairs.len());
+            for _ in 0..rounds {
+                time += Duration::from_millis(10);
+                if state.wait(time, 0).is_some() {
+                    // What several of them failed alike for is over sooner or later.
+                    time += Duration::from_secs(3600);
+                }
+                let Ok(turn) = choose(&mut state, queues.clone(), time) else { continue };
+                let scope: usize = turn.destination.scope.parse().unwrap();
+                let event = match bad.get(&scope) {
+                    None => Event::Success,
+                    Some(0) => Event::Refused,
+                    Some(_) => Event::Failing { unreachable: false },
+                };
+                state.begin(&turn.destination);
+                state.end(&turn.destination);
+                state.take(&turn.destination, &event, None, &Retry::default(), time);
+                for tenant in turn.tenants {
+                    *served.entry((tenant, turn.destination.clone())).or_default() += 1;
+                }
+            }
+            for (tenant, scope) in pairs.iter().filter(|(_, scope)| healthy(*scope)) {
+                let key = (format!("tenant-{tenant}"), at(*scope));
+                prop_assert!(served.get(&key).is_some(), "{key:?} was never served: {served:?}");
+            }
+        }
+    }
+}
