@@ -141,6 +141,7 @@ fn judge_refusal(
     };
     let keep_group = |at| within_group(Some(at));
     let fault = || fault::refused(Some(&provider.name), error);
+    let told = error.retry_after.map(|wait| wait.min(provider.limits.retry.max_retry_after));
     match (error.outcome, error.cause) {
         // Whoever goes again once a pause is over goes behind the others, so that no invite and no
         // destination holds up the lane.
@@ -148,22 +149,25 @@ fn judge_refusal(
             let unreachable = cause == Cause::Transport;
             let event = match cause {
                 Cause::Credentials | Cause::Configuration => Event::Credentials,
+                _ if told.is_some() => Event::Throttled(told),
                 _ => Event::Failing { unreachable },
             };
             // A lane that goes on needs each invite to wait by itself.
             let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
-            (keep_group(now + wait), event)
+            (keep_group(now + told.unwrap_or(wait)), event)
         }
         (Outcome::Throttled, _) if error.is_of_own_budget() => {
             (keep_group(now + provider.limits.retry.first), Event::Unasked)
         }
         (Outcome::Throttled, _) => {
-            let wait = error.retry_after.unwrap_or_default().min(provider.limits.retry.max);
-            (keep_group(now + wait), Event::Throttled(error.retry_after))
+            (keep_group(now + told.unwrap_or_default()), Event::Throttled(told))
         }
         (Outcome::Unknown, _) if resends_blindly() => (again(None), Event::Success),
         (Outcome::Unknown, _) => {
-            (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
+            // Told to wait (503 is what that is used with most), the lane does, and look-ups with it.
+            let failing = Event::Failing { unreachable: false };
+            let event = told.map_or(failing, |wait| Event::Throttled(Some(wait)));
+            (vec![Settlement::Unknown(fault()); n], event)
         }
         (Outcome::Rejected, Cause::Credentials | Cause::Configuration) => {
             (keep_group(now), Event::Credentials)

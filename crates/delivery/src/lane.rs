@@ -198,11 +198,18 @@ impl Lane {
         let _ = tokio::time::timeout(PATIENCE, creates_wait.wait_for(|wait| !wait)).await;
     }
 
-    /// Heeds what a reply said of the provider's rate limit.
+    /// Heeds what a reply said of the provider's rate limit, and the wait that it asked for, whatever
+    /// the reply was to and whatever its status.
     pub fn ease(&self, context: &CallContext, retry: &Retry, now: Timestamp) {
-        if let Some(by) = context.rate_hint().and_then(|hint| hint.ease()) {
-            self.with_state(|state| state.ease(now, by, retry));
-        }
+        let scarce = context.rate_hint().and_then(|hint| hint.ease());
+        let told = context.told_to_wait(now);
+        self.with_state(|state| {
+            for (by, why) in [(scarce, state::NEARLY_USED_UP), (told, state::TOLD_TO_WAIT)] {
+                if let Some(by) = by {
+                    state.ease(now, by, why, retry);
+                }
+            }
+        });
     }
 
     /// The epoch under which this replica holds the lane, if it does. One that cannot serve the newest
@@ -435,7 +442,7 @@ mod tests {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let (lane, clock) = (Lane::new("fake"), ManualClock::new(now));
         let wait = Duration::from_secs(7);
-        lane.with_state(|state| state.ease(now, wait, &Retry::default()));
+        lane.with_state(|state| state.ease(now, wait, state::NEARLY_USED_UP, &Retry::default()));
         let began = Instant::now();
         lane.take_turn(&Limits::default(), &clock).await;
         assert!(began.elapsed() >= wait);
@@ -445,7 +452,9 @@ mod tests {
     async fn of_many_questions_only_one_at_a_time_waits_beside_a_create() {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let (lane, clock) = (Lane::new("fake"), ManualClock::new(now));
-        lane.with_state(|state| state.ease(now, Duration::from_secs(7), &Retry::default()));
+        lane.with_state(|state| {
+            state.ease(now, Duration::from_secs(7), state::NEARLY_USED_UP, &Retry::default())
+        });
         let limits = Limits::default();
         let first = lane.take_turn(&limits, &clock);
         tokio::pin!(first);

@@ -146,13 +146,16 @@ pub(crate) async fn heed(
     provider: &Provider,
     error: Option<&ProviderError>,
 ) -> Result<(), invite_store::Error> {
+    let told = error.and_then(|error| error.retry_after);
     let event = match error.map(|error| (error.outcome, error.cause)) {
         None => Event::Success,
         Some((Outcome::Throttled, _)) if error.is_some_and(ProviderError::is_of_own_budget) => {
             return Ok(());
         }
-        Some((Outcome::Throttled, _)) => Event::Throttled(error.and_then(|e| e.retry_after)),
         Some((Outcome::Rejected, _) | (_, Cause::Credentials)) => return Ok(()),
+        Some((outcome, _)) if outcome == Outcome::Throttled || told.is_some() => {
+            Event::Throttled(told)
+        }
         Some((outcome, cause)) => {
             Event::Failing { unreachable: outcome == Outcome::NotSent && cause == Cause::Transport }
         }

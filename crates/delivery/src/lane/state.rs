@@ -21,7 +21,9 @@ const FULL_SPEED: u32 = 32;
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
 /// Between the look-ups that are tried after a pause, unless one of them begins or ends a pause.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
+/// Why a provider is left alone for a while, though no call failed.
+pub(super) const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
+pub(super) const TOLD_TO_WAIT: &str = "the provider asked to be left alone for a while";
 
 /// How a provider is doing, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -134,8 +136,8 @@ pub(crate) enum Event {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pause: Option<Pause>,
-    /// Until when the provider is left alone so that its rate limit is not run into.
-    eased: Option<Timestamp>,
+    /// Until when the provider is left alone because a reply said so, and what it said.
+    eased: Option<(Timestamp, &'static str)>,
     failures: u32,
     /// The last 32 calls, the latest lowest; a one for each that ended unknown.
     unknown: u32,
@@ -184,7 +186,8 @@ impl State {
             true => pause.until.max(pause.look_at),
             false => pause.until,
         };
-        self.pause.as_ref().map(opens).max(self.eased).filter(|at| *at > now)
+        let eased = self.eased.map(|(until, _)| until);
+        self.pause.as_ref().map(opens).max(eased).filter(|at| *at > now)
     }
 
     /// How many invites the next call may hold, of the `most` that one may. While the credential
@@ -200,13 +203,13 @@ impl State {
     pub fn hindrance(&self, now: Timestamp) -> Option<String> {
         match &self.pause {
             Some(pause) => pause.error.as_ref().map(fault::ailment),
-            None => self.eased(now).map(|_| NEARLY_USED_UP.to_owned()),
+            None => self.eased(now).and(self.eased).map(|(_, why)| why.to_owned()),
         }
     }
 
-    /// How long the provider is left alone so that its rate limit is not run into.
+    /// How long the provider is left alone because a reply said so.
     pub fn eased(&self, now: Timestamp) -> Option<Duration> {
-        left(now, self.eased?)
+        left(now, self.eased?.0)
     }
 
     /// Calls that may be under way since the last pause; none for full speed.
@@ -295,7 +298,7 @@ impl State {
             Event::Throttled(asked) => {
                 self.failures += u32::from(pausing.is_none());
                 // Asked for no wait at all it waits all the same.
-                let asked = asked.map(|asked| asked.max(retry.first));
+                let asked = asked.map(|asked| asked.max(retry.first).min(retry.max_retry_after));
                 asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
             Event::Credentials => {
@@ -303,7 +306,7 @@ impl State {
                 retry.backoff(self.failures, random::fraction()).min(CREDENTIAL_PAUSE)
             }
         };
-        let until = now.saturating_add(wait.min(retry.max)).unwrap_or(Timestamp::MAX);
+        let until = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         self.unknown = 0;
         self.pause = Some(Pause {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
@@ -321,15 +324,18 @@ impl State {
         }
     }
 
-    /// The provider's rate budget runs out: it is left alone for a while.
-    pub fn ease(&mut self, now: Timestamp, by: Duration, retry: &Retry) {
-        self.eased = now.saturating_add(by.min(retry.max)).ok();
+    /// A reply asked for a wait, or said that the rate limit runs out: the provider is left alone for a
+    /// while. What another reply asked for before is not shortened.
+    pub fn ease(&mut self, now: Timestamp, by: Duration, why: &'static str, retry: &Retry) {
+        let until = now.saturating_add(by.min(retry.max_retry_after)).unwrap_or(Timestamp::MAX);
+        self.eased = self.eased.max(Some((until, why)));
     }
 
     /// The document or a secret changed: what it was paused for may be over, and what the credential
     /// could do says nothing any more.
     pub fn resume(&mut self, now: Timestamp) {
         self.created_under = None;
+        self.eased = None;
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(now);
             pause.look_at = now;
@@ -356,8 +362,8 @@ impl State {
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
         match &self.pause {
             _ if !enabled => (LaneState::Disabled, Some("enabled = false".to_owned()), None),
-            None => match self.eased.filter(|until| *until > now) {
-                Some(until) => (LaneState::Slowed, Some(NEARLY_USED_UP.to_owned()), Some(until)),
+            None => match self.eased.filter(|(until, _)| *until > now) {
+                Some((until, why)) => (LaneState::Slowed, Some(why.to_owned()), Some(until)),
                 None if self.at_once(now).is_some() => {
                     let reason = "after a pause it comes back to full speed step by step";
                     (LaneState::Slowed, Some(reason.to_owned()), None)
@@ -595,16 +601,36 @@ mod tests {
     #[test]
     fn a_rate_limit_nearly_used_up_slows_the_lane_for_a_while() {
         let mut state = State::default();
-        state.ease(now(), Duration::from_secs(2), &Retry::default());
+        state.ease(now(), Duration::from_secs(2), NEARLY_USED_UP, &Retry::default());
         assert_eq!(state.wait(now(), 0), Some(Duration::from_secs(2)));
         assert_eq!(state.describe(true, now()).0, LaneState::Slowed);
         assert_eq!(state.wait(now() + Duration::from_secs(2), 0), None);
     }
 
     #[test]
-    fn a_wait_that_the_provider_asks_for_is_capped() {
-        let mut state = State::default();
-        state.take(&Event::Throttled(Some(Duration::MAX)), None, &Retry::default(), now());
-        assert_eq!(state.wait(now(), 0), Some(Retry::default().max));
+    fn a_wait_that_the_provider_asks_for_has_a_bound_of_its_own() {
+        let retry = Retry { max: Duration::from_secs(2), ..Retry::default() };
+        for (asked, waits) in [
+            (Duration::from_secs(10), Duration::from_secs(10)),
+            (Duration::MAX, retry.max_retry_after),
+        ] {
+            let mut state = State::default();
+            state.take(&Event::Throttled(Some(asked)), None, &retry, now());
+            assert_eq!(state.wait(now(), 0), Some(waits));
+            let mut state = State::default();
+            state.ease(now(), asked, TOLD_TO_WAIT, &retry);
+            assert_eq!(state.wait(now(), 0), Some(waits));
+        }
+    }
+
+    #[test]
+    fn no_later_reply_shortens_a_wait_that_was_asked_for_but_another_document_ends_it() {
+        let (mut state, retry) = (State::default(), Retry::default());
+        state.ease(now(), Duration::from_secs(60), TOLD_TO_WAIT, &retry);
+        state.ease(now(), Duration::from_secs(1), NEARLY_USED_UP, &retry);
+        assert_eq!(state.wait(now(), 0), Some(Duration::from_secs(60)));
+        assert_eq!(state.hindrance(now()).as_deref(), Some(TOLD_TO_WAIT));
+        state.resume(now());
+        assert_eq!(state.wait(now(), 0), None);
     }
 }

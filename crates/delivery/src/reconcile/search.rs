@@ -34,10 +34,6 @@ pub(super) async fn search(
         crash_point("reconcile-after-reply");
         let now = engine.clock.now();
         lane.ease(&context, &provider.limits.retry, now);
-        // Else the error says so.
-        if let (Ok(_), Some(wait)) = (&step, context.told_to_wait(now)) {
-            lane.with_state(|state| state.ease(now, wait, &provider.limits.retry));
-        }
         let exchange = context.exchanges().pop();
         match step {
             Ok(None) => {}
