@@ -6,8 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use url::Url;
 
-use super::BODY_CAP;
+use super::{BODY_CAP, LIST_BODY_CAP};
 use crate::{Cause, Outcome, ProviderError};
+
+/// What a reply says of one invite at most: two names of 200 characters and an address of 254, each
+/// character written as an escape, come to less than 6 KiB; the rest is for ids, times, and what a
+/// refusal quotes.
+const OF_ONE_INVITE: usize = 8 * 1024;
 
 /// A request to a provider.
 pub struct Request {
@@ -44,6 +49,14 @@ impl Request {
         let json = header::HeaderValue::from_static("application/json");
         self.headers.insert(header::CONTENT_TYPE, json);
         self.body = body.into();
+        self
+    }
+
+    /// With room in the reply for what it says of each of so many invites, which go in one call: a reply
+    /// that is not read to its end leaves all of them unknown.
+    pub fn of_invites(mut self, count: usize) -> Self {
+        let room = count.saturating_mul(OF_ONE_INVITE);
+        self.body_cap = BODY_CAP.saturating_add(room).min(LIST_BODY_CAP);
         self
     }
 

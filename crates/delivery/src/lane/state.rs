@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use invite_core::{Outcome, ProviderError, Retry, random, secret::CredentialUse};
-use jiff::Timestamp;
+use invite_core::{
+    Outcome, ProviderError, Retry, http::ClockDifference, random, secret::CredentialUse,
+};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::fault;
@@ -21,6 +23,8 @@ const FULL_SPEED: u32 = 32;
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
 /// Between the look-ups that are tried after a pause, unless one of them begins or ends a pause.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// By how much a provider's clock may differ from ours without anybody being told.
+const CLOCKS_MAY_DIFFER: SignedDuration = SignedDuration::from_secs(30);
 /// Why a provider is left alone for a while, though no call failed.
 pub(super) const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
 pub(super) const TOLD_TO_WAIT: &str = "the provider asked to be left alone for a while";
@@ -85,6 +89,8 @@ pub struct LastProbe {
     pub ok: bool,
     /// What was found.
     pub detail: String,
+    /// By how much the provider's clock is ahead of this machine's, if its reply told.
+    pub clock_difference_seconds: Option<f64>,
 }
 
 /// All that can be said of one provider now.
@@ -112,6 +118,8 @@ pub struct ProviderStatus {
     pub credentials: Vec<CredentialUse>,
     /// The last credential check.
     pub last_probe: Option<LastProbe>,
+    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it.
+    pub clock_difference_seconds: Option<f64>,
 }
 
 /// What a call's end means to its lane.
@@ -152,6 +160,8 @@ pub(crate) struct State {
     pub created_under: Option<i64>,
     pub last_error: Option<LastError>,
     pub last_probe: Option<LastProbe>,
+    /// By how much the provider's clock is ahead of this machine's.
+    pub clock_difference: Option<ClockDifference>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub invites: u64,
 }
@@ -329,6 +339,21 @@ impl State {
     pub fn ease(&mut self, now: Timestamp, by: Duration, why: &'static str, retry: &Retry) {
         let until = now.saturating_add(by.min(retry.max_retry_after)).unwrap_or(Timestamp::MAX);
         self.eased = self.eased.max(Some((until, why)));
+    }
+
+    /// The provider's clock was measured; whether it differs from ours by more than it may, where that
+    /// is news.
+    pub fn measure(&mut self, difference: ClockDifference) -> Option<bool> {
+        let was_off = self.is_clock_off();
+        self.clock_difference = Some(difference);
+        let is_off = self.is_clock_off();
+        (is_off != was_off).then_some(is_off)
+    }
+
+    /// Whether the provider's clock differs from ours by more than it may.
+    pub fn is_clock_off(&self) -> bool {
+        let proven = self.clock_difference.map(|difference| difference.proven().abs());
+        proven.is_some_and(|difference| difference > CLOCKS_MAY_DIFFER)
     }
 
     /// The document or a secret changed: what it was paused for may be over, and what the credential

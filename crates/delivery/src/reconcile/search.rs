@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use invite_config::Provider;
 use invite_core::{
     AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status,
-    http::{CallContext, Exchange},
+    http::Exchange,
     sabotage::crash_point,
 };
 
@@ -28,7 +28,7 @@ pub(super) async fn search(
     let mut reconciliation = provider.adapter.reconcile(lookup);
     loop {
         lane.take_turn(&provider.limits, &*engine.clock).await;
-        let context = CallContext::new(provider.limits.timeout);
+        let context = lane.context(&provider.limits);
         crash_point("reconcile-before-request");
         let step = reconciliation.step(&context).await;
         crash_point("reconcile-after-reply");
