@@ -17,7 +17,7 @@ pub(crate) struct LimitsPart {
     max_in_flight: Option<i64>,
     /// Requests started per second, from 0.001 to 10000.
     requests_per_second: Option<f64>,
-    /// Invites in one call, from 1 to 10000; 1 where the provider takes no more.
+    /// Invites in one call, from 1 to as many as the kind takes (capabilities.create.max_batch).
     max_batch: Option<i64>,
     /// How long a first invite waits for company, from "0s" to "1s".
     linger: Option<String>,

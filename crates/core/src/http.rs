@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 pub use difference::ClockDifference;
 pub use guard::{AddressGuard, is_private};
-pub use request::{Request, check_header};
+pub use request::{Request, check_header, reply_cap};
 pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::RateHint;
@@ -341,14 +341,20 @@ impl HttpClient {
             text: chain(&error.without_url()),
         })?;
         exchange.status = Some(reply.status().as_u16());
+        let too_long = || {
+            let text = format!("the reply is longer than the {cap} bytes that are read of it");
+            Failure { too_long: true, ..Failure::while_reading(text) }
+        };
+        if reply.content_length().is_some_and(|length| length > cap as u64) {
+            return Err(too_long());
+        }
         let mut body = Vec::new();
         while let Some(chunk) = reply.chunk().await.map_err(|error| {
             let why = format!("the reply broke off: {}", chain(&error.without_url()));
             Failure::while_reading(why)
         })? {
             if body.len() + chunk.len() > cap {
-                let why = format!("the reply is longer than the {cap} bytes that are read of it");
-                return Err(Failure { too_long: true, ..Failure::while_reading(why) });
+                return Err(too_long());
             }
             body.extend_from_slice(&chunk);
         }
@@ -621,9 +627,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_over_the_cap_leaves_the_outcome_unknown() {
-        let url = peer(|stream| answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"));
-        let error = post(url.await, SECOND, 2).await.0.unwrap_err();
-        assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
-        assert_eq!(error.code.as_deref(), Some(TOO_LONG));
+        for rest in ["content-length: 3\r\n\r\n", "connection: close\r\n\r\nabc"] {
+            let reply = format!("HTTP/1.1 200 OK\r\n{rest}");
+            let url = peer(move |stream| async move { answer(stream, &reply).await });
+            let error = post(url.await, SECOND * 60, 2).await.0.unwrap_err();
+            assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
+            assert_eq!(error.code.as_deref(), Some(TOO_LONG));
+        }
     }
 }

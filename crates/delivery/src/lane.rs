@@ -215,7 +215,10 @@ impl Lane {
                  ahead); set the one that is wrong, since signed requests and times are judged by it"
             ),
             Some(false) => {
-                tracing::info!(provider.name = name, "the provider's clock is that of this machine again");
+                tracing::info!(
+                    provider.name = name,
+                    "the provider's clock is that of this machine again"
+                );
             }
             None => {}
         }

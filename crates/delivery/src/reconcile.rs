@@ -228,6 +228,7 @@ async fn repeat(
     };
     let outcome = outcome(error.as_ref());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
+    lane.with_state(|state| state.keep("reconcile", error.as_ref(), engine.clock.now()));
     heed(engine, lane, provider, error.as_ref()).await?;
     let answer = Answer {
         began,
@@ -276,6 +277,7 @@ async fn look_up(
     };
     let outcome = outcome(seen.as_ref().err());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
+    lane.with_state(|state| state.keep("reconcile", seen.as_ref().err(), engine.clock.now()));
     heed(engine, lane, provider, seen.as_ref().err()).await?;
     if let Err(error) = &seen {
         tracing::warn!(provider.name = lane.name, %error, "a look-up did not come to an end");

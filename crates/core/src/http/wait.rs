@@ -33,7 +33,8 @@ pub(super) fn told_to_wait(
     if status != StatusCode::TOO_MANY_REQUESTS {
         return retry_after();
     }
-    let resets = || FAMILIES.iter().find_map(|family| wait(headers, &format!("{family}reset"), now));
+    let resets =
+        || FAMILIES.iter().find_map(|family| wait(headers, &format!("{family}reset"), now));
     wait(headers, OWN_RESET, now).or_else(retry_after).or_else(resets)
 }
 
@@ -78,9 +79,8 @@ impl RateHint {
     /// The hint in these headers, if there is a readable one; `now` as above.
     pub(super) fn read(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
         FAMILIES.iter().find_map(|family| {
-            let said = |what: &str| {
-                headers.get(format!("{family}{what}"))?.to_str().ok().and_then(number)
-            };
+            let said =
+                |what: &str| headers.get(format!("{family}{what}"))?.to_str().ok().and_then(number);
             Some(Self {
                 remaining: said("remaining")?,
                 limit: said("limit"),

@@ -28,8 +28,11 @@ const AT_ONCE: Duration = Duration::from_millis(50);
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
 /// Takes so many starts, spaced so: how long until the first of them.
-type Take =
-    Arc<dyn Fn(Duration, u32) -> BoxFuture<'static, Result<Duration, invite_store::Error>> + Send + Sync>;
+type Take = Arc<
+    dyn Fn(Duration, u32) -> BoxFuture<'static, Result<Duration, invite_store::Error>>
+        + Send
+        + Sync,
+>;
 
 /// The rate budget of one provider.
 pub(crate) struct Budget {
@@ -68,9 +71,10 @@ impl Budget {
     /// or done otherwise.
     pub async fn grant(&self, limits: &Limits) {
         let mut granted = self.granted.lock().await;
-        let last = self.last().max(*granted);
-        tokio::time::sleep_until(self.next(last, period(limits))).await;
-        *granted = Some(Instant::now());
+        let next = self.next(self.last().max(*granted), period(limits));
+        // A little early: until the request starts there is something to do.
+        tokio::time::sleep_until(next.checked_sub(LATE).unwrap_or(next)).await;
+        *granted = Some(next.max(Instant::now()));
     }
 
     /// Waits until the next request may start, and counts it.

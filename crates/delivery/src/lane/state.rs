@@ -262,6 +262,11 @@ impl State {
         at: Timestamp,
     ) {
         *self.outcomes.entry(outcome).or_default() += 1;
+        self.keep(operation, error, at);
+    }
+
+    /// Keeps why a call did not succeed.
+    pub fn keep(&mut self, operation: &'static str, error: Option<&ProviderError>, at: Timestamp) {
         if let Some(error) = error {
             self.last_error = Some(LastError {
                 at,

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status,
-    http::Exchange,
+    AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status, http::Exchange,
     sabotage::crash_point,
 };
 
