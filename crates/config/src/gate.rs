@@ -167,6 +167,7 @@ impl Gate {
         let limits = self.check_limits(part, &at, kind.default_limits(), report);
         let (mut limits, adapter) = (limits?, adapter.ok()?);
         report.warnings(cap_batch(&mut limits, part, &*adapter).map(|fault| fault.under(&at)));
+        report.errors(check_batch(&limits, &*adapter).map(|fault| fault.under(&at)));
         let (name, kind) = (name.to_owned(), kind.clone());
         let (revision, adapter_since, account_since) = (0, 0, 0);
         let provider = Provider {
@@ -223,14 +224,29 @@ fn misspelt_kind(provider: &str, part: &Value) -> Option<Fault> {
 
 /// Lowers `max_batch` for a provider that takes one invite at a time; a warning if more was asked.
 fn cap_batch(limits: &mut Limits, part: &Value, adapter: &dyn InviteProvider) -> Option<Fault> {
-    if adapter.capabilities().create.native_batch || limits.max_batch <= 1 {
+    let create = &adapter.capabilities().create;
+    let is_set = part.pointer("/limits/max_batch").is_some();
+    if !is_set {
+        limits.max_batch = limits.max_batch.min(create.max_batch);
+    }
+    if create.native_batch || limits.max_batch <= 1 {
         return None;
     }
     limits.max_batch = 1;
-    part.pointer("/limits/max_batch")?;
     let detail = "the provider takes one invite in one call, so 1 is used; max_in_flight is what \
                   sets how many are sent side by side";
     Some(Fault::new("/limits/max_batch", "out-of-range", detail))
+}
+
+/// A call of more invites than the adapter can read the answer to would leave all of them unknown.
+fn check_batch(limits: &Limits, adapter: &dyn InviteProvider) -> Option<Fault> {
+    let most = adapter.capabilities().create.max_batch;
+    let detail = format!(
+        "`max_batch` of {} is more than {most}, which is as many invites as a call to this kind may \
+         hold for its answer to be read to the end",
+        limits.max_batch
+    );
+    (limits.max_batch > most).then(|| Fault::new("/limits/max_batch", "out-of-range", detail))
 }
 
 fn check_routes(providers: &[&str], report: &mut Report<'_>) -> Vec<Route> {
@@ -595,6 +611,20 @@ max_in_flight = 8.5
                 "error 5:11 out-of-range /providers/a/limits/timeout -",
                 "warning 6:13 out-of-range /providers/a/limits/max_batch -",
             ]
+        );
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_the_adapter_can_read_the_answer_to() {
+        let text = "[providers.a]\nkind = \"pigeon\"\nbase_url = \"http://127.0.0.1:8081\"";
+        let checked = made_up::gate(&[]).check(text);
+        let adapter = checked.configuration.unwrap().provider("a").unwrap().adapter.clone();
+        let limits = |max_batch| Limits { max_batch, ..Limits::default() };
+        assert!(check_batch(&limits(1), &*adapter).is_none());
+        let fault = check_batch(&limits(2), &*adapter).unwrap();
+        assert_eq!(
+            (fault.pointer.as_str(), fault.code.as_str()),
+            ("/limits/max_batch", "out-of-range")
         );
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct LimitsPart {
     max_in_flight: Option<i64>,
     /// Requests started per second, from 0.001 to 10000.
     requests_per_second: Option<f64>,
-    /// Invites in one call, from 1 to 10000; 1 where the provider takes no more.
+    /// Invites in one call, from 1 to as many as the kind takes (capabilities.create.max_batch).
     max_batch: Option<i64>,
     /// How long a first invite waits for company, from "0s" to "1s".
     linger: Option<String>,
@@ -37,6 +37,9 @@ struct RetryPart {
     first: Option<String>,
     /// The longest wait, from `first` to "1d".
     max: Option<String>,
+    /// The longest wait that a provider may ask for (by Retry-After, or by the reset of its rate
+    /// limit), from `first` to "30d".
+    max_retry_after: Option<String>,
     /// Calls that were unknown and then found absent, beyond which an invite fails; from 1 to 1000.
     max_attempts: Option<i64>,
     /// The age at which an invite that could not be sent fails, from `first` to "30d".
@@ -121,6 +124,14 @@ impl Check {
                 defaults.max.max(first),
                 first..=DAY,
                 "waits grow from retry.first",
+            ),
+            max_retry_after: self.duration(
+                "retry/max_retry_after",
+                given.max_retry_after,
+                defaults.max_retry_after,
+                first..=30 * DAY,
+                "a provider that asks for no wait at all is given retry.first, and somebody should \
+                 look after a month",
             ),
             max_attempts: self.count(
                 "retry/max_attempts",
@@ -231,7 +242,10 @@ mod tests {
             json!({
                 "timeout": "30s", "max_in_flight": 1, "requests_per_second": 0.5, "max_batch": 7,
                 "linger": "0s", "max_backlog": 5_000_000, "quota": 100,
-                "retry": {"first": "2s", "max": "1m", "max_attempts": 3, "give_up_after": "1h 30m"},
+                "retry": {
+                    "first": "2s", "max": "1m", "max_retry_after": "2d", "max_attempts": 3,
+                    "give_up_after": "1h 30m",
+                },
             }),
             MINUTE,
         );
@@ -247,6 +261,7 @@ mod tests {
             retry: Retry {
                 first: Duration::from_secs(2),
                 max: MINUTE,
+                max_retry_after: 2 * DAY,
                 max_attempts: 3,
                 give_up_after: Duration::from_secs(5400),
             },
@@ -270,6 +285,8 @@ mod tests {
             (json!({"quota": 0}), "/quota"),
             (json!({"retry": {"first": "0s"}}), "/retry/first"),
             (json!({"retry": {"first": "1m", "max": "59s"}}), "/retry/max"),
+            (json!({"retry": {"max_retry_after": "999ms"}}), "/retry/max_retry_after"),
+            (json!({"retry": {"max_retry_after": "31d"}}), "/retry/max_retry_after"),
             (json!({"retry": {"max_attempts": 0}}), "/retry/max_attempts"),
             (json!({"retry": {"give_up_after": "31d"}}), "/retry/give_up_after"),
         ] {

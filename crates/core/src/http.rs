@@ -5,6 +5,7 @@
 //! answer means is the adapters' business.
 
 mod body;
+mod difference;
 mod guard;
 mod pace;
 mod request;
@@ -26,34 +27,45 @@ use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+pub use difference::ClockDifference;
 pub use guard::{AddressGuard, is_private};
-pub use request::{Request, check_header};
+pub use request::{Request, check_header, reply_cap};
 pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
-pub use wait::{RateHint, retry_after};
+pub use wait::RateHint;
 
 use body::{ABANDONED, LEFT, WAITING, WatchedBody};
 use pace::Pace;
 
-use crate::{Cause, Outcome, ProviderError};
+use crate::{Cause, Clock, Outcome, ProviderError, SystemClock};
 
-/// The longest reply that is read, except for lists.
+/// The longest reply that is read, except for lists and to a call of several invites.
 pub const BODY_CAP: usize = 1024 * 1024;
 /// The longest reply to a list request that is read.
 pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
+/// The `code` of the error of a reply that is longer than what is read of it.
+pub const TOO_LONG: &str = "reply-too-long";
 
 /// What one attempt may take, and the record of what it exchanged.
-#[derive(Debug)]
 pub struct CallContext {
     deadline: Instant,
     /// Until when a request may wait for its turn: later there is too little time for its answer.
     turn_by: Instant,
     offline: bool,
     pace: Pace,
+    /// The machine's clock, by which the provider's is measured.
+    clock: Arc<dyn Clock>,
     exchanges: Mutex<Vec<Exchange>>,
-    rate_hint: Mutex<Option<RateHint>>,
-    /// Of the last reply, if it was a 429.
-    throttling: Mutex<Option<HeaderMap>>,
+    heard: Mutex<Heard>,
+}
+
+/// What the replies of an attempt said beside what they were asked.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    rate_hint: Option<RateHint>,
+    /// The longest wait that was asked for, and when.
+    told_to_wait: Option<(Duration, Instant)>,
+    clock_difference: Option<ClockDifference>,
 }
 
 /// One request and what came back, for the record of an attempt. Headers are not part of it, so
@@ -81,14 +93,19 @@ impl CallContext {
             turn_by: now + timeout / 4 * 3,
             offline: false,
             pace: Pace::default(),
+            clock: Arc::new(SystemClock),
             exchanges: Mutex::default(),
-            rate_hint: Mutex::default(),
-            throttling: Mutex::default(),
+            heard: Mutex::default(),
         }
     }
 
-    /// With a rate budget: each request after the first waits for `next`, but no longer than until
-    /// three quarters of the timeout are over, so that none is sent too late to be answered.
+    /// With another clock than the machine's to measure the provider's by.
+    pub fn measured_by(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// With a rate budget: each request waits for `next`, but no longer than until three quarters of
+    /// the timeout are over, so that none is sent too late to be answered.
     pub fn paced<F>(self, next: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -116,29 +133,59 @@ impl CallContext {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the last reply said of the provider's rate limit.
+    /// Waits until the attempt's next request may start; false if that would be too late for an answer.
+    /// [`HttpClient::send`] does so by itself.
+    pub async fn turn(&self) -> bool {
+        tokio::time::timeout_at(self.turn_by, self.pace.turn()).await.is_ok()
+    }
+
+    /// What the last reply that told of it said of the provider's rate limit.
     pub fn rate_hint(&self) -> Option<RateHint> {
-        *self.rate_hint.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard().rate_hint
     }
 
-    /// How long the last reply asked to wait, if it was a 429. A lookup may have seen enough by then
-    /// that it ends well all the same.
-    pub fn told_to_wait(&self, now: Timestamp) -> Option<Duration> {
-        let throttling = self.throttling.lock().unwrap_or_else(PoisonError::into_inner);
-        retry_after(throttling.as_ref()?, now)
+    /// What is left of the longest wait that a reply asked for, whatever its status was: a call may
+    /// have ended well all the same.
+    pub fn told_to_wait(&self) -> Option<Duration> {
+        let (wait, at) = self.heard().told_to_wait?;
+        Some(wait.saturating_sub(at.elapsed()))
     }
 
-    fn heed(&self, reply: &Response) {
-        if let Some(hint) = RateHint::read(&reply.headers) {
-            *self.rate_hint.lock().unwrap_or_else(PoisonError::into_inner) = Some(hint);
+    /// How far the provider's clock is ahead of ours by the last reply that showed it.
+    pub fn clock_difference(&self) -> Option<ClockDifference> {
+        self.heard().clock_difference
+    }
+
+    fn heard(&self) -> Heard {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what a reply to a request that was `sent` then says beside its body.
+    fn heed(&self, reply: &Response, sent: Timestamp) {
+        let received = self.clock.now();
+        let (hint, told) = (RateHint::read(&reply.headers, received), reply.told_to_wait(received));
+        let difference = ClockDifference::read(&reply.headers, sent, received);
+        let left = self.told_to_wait();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.rate_hint = hint.or(heard.rate_hint);
+        heard.clock_difference = difference.or(heard.clock_difference);
+        if let Some(told) = told.filter(|told| left.is_none_or(|left| left < *told)) {
+            heard.told_to_wait = Some((told, Instant::now()));
         }
-        let is_throttled = reply.status == StatusCode::TOO_MANY_REQUESTS;
-        *self.throttling.lock().unwrap_or_else(PoisonError::into_inner) =
-            is_throttled.then(|| reply.headers.clone());
     }
 
     fn record(&self, exchange: Exchange) {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+    }
+}
+
+impl fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallContext")
+            .field("deadline", &self.deadline)
+            .field("offline", &self.offline)
+            .field("pace", &self.pace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,8 +208,13 @@ impl fmt::Debug for Response {
 impl Response {
     /// The provider's clock when it answered.
     pub fn date(&self) -> Option<Timestamp> {
-        let date = self.headers.get(header::DATE)?.to_str().ok()?;
-        Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
+        date(&self.headers)
+    }
+
+    /// How long it asks to wait. An absolute time is read by its own `Date`, and by `now`, which is our
+    /// clock, only where it has none.
+    pub fn told_to_wait(&self, now: Timestamp) -> Option<Duration> {
+        wait::told_to_wait(self.status, &self.headers, now)
     }
 
     /// The outcome that the status alone stands for, by the table in docs/delivery.md; none for
@@ -225,7 +277,7 @@ impl HttpClient {
         if context.offline {
             return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
         }
-        if tokio::time::timeout_at(context.turn_by, context.pace.turn()).await.is_err() {
+        if !context.turn().await {
             let target = request.target();
             let path = target.split('?').next().unwrap_or_default();
             let why = format!(
@@ -242,13 +294,14 @@ impl HttpClient {
             ..Exchange::default()
         };
         let recorded = request.recorded;
+        let sent = context.clock.now();
         let attempt = self.attempt(request, phase.clone(), &mut exchange);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
-            Err(_) => Err(Failure { connecting: false, text: "no answer in time".into() }),
+            Err(_) => Err(Failure::while_reading("no answer in time".into())),
         };
         if let Ok(reply) = &result {
-            context.heed(reply);
+            context.heed(reply, sent);
         }
         let result = result.map_err(|failure| {
             // A body that was never asked for means that no byte was written: the connection asks
@@ -258,7 +311,9 @@ impl HttpClient {
             let not_sent = failure.connecting || abandoned;
             let outcome = if not_sent { Outcome::NotSent } else { Outcome::Unknown };
             let message = format!("{}: {}", exchange.target_path(), failure.text);
-            ProviderError { http_status: exchange.status, ..ProviderError::new(outcome, message) }
+            let code = failure.too_long.then(|| TOO_LONG.to_owned());
+            let http_status = exchange.status;
+            ProviderError { code, http_status, ..ProviderError::new(outcome, message) }
                 .caused_by(Cause::Transport)
         });
         if recorded {
@@ -282,16 +337,24 @@ impl HttpClient {
         }
         let mut reply = builder.send().await.map_err(|error| Failure {
             connecting: error.is_connect() || error.is_builder(),
+            too_long: false,
             text: chain(&error.without_url()),
         })?;
         exchange.status = Some(reply.status().as_u16());
+        let too_long = || {
+            let text = format!("the reply is longer than the {cap} bytes that are read of it");
+            Failure { too_long: true, ..Failure::while_reading(text) }
+        };
+        if reply.content_length().is_some_and(|length| length > cap as u64) {
+            return Err(too_long());
+        }
         let mut body = Vec::new();
-        let after = |text| Failure { connecting: false, text };
         while let Some(chunk) = reply.chunk().await.map_err(|error| {
-            after(format!("the reply broke off: {}", chain(&error.without_url())))
+            let why = format!("the reply broke off: {}", chain(&error.without_url()));
+            Failure::while_reading(why)
         })? {
             if body.len() + chunk.len() > cap {
-                return Err(after(format!("the reply is longer than {cap} bytes")));
+                return Err(too_long());
             }
             body.extend_from_slice(&chunk);
         }
@@ -335,7 +398,14 @@ fn conceal(mut body: Vec<u8>, credentials: &[Vec<u8>]) -> Vec<u8> {
 
 struct Failure {
     connecting: bool,
+    too_long: bool,
     text: String,
+}
+
+impl Failure {
+    fn while_reading(text: String) -> Self {
+        Self { connecting: false, too_long: false, text }
+    }
 }
 
 impl Exchange {
@@ -343,6 +413,12 @@ impl Exchange {
     fn target_path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
+}
+
+/// The clock of whoever made a reply.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
 }
 
 fn text(body: &Bytes) -> Option<String> {
@@ -398,13 +474,27 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test]
-    async fn only_a_429_tells_to_wait() {
-        for (status, told) in [("429 Too Many", Some(SECOND * 7)), ("503 Busy", None)] {
+    async fn whatever_the_status_a_reply_may_tell_to_wait() {
+        for status in ["200 OK", "403 Forbidden", "429 Too Many", "503 Busy"] {
             let reply = format!("HTTP/1.1 {status}\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n");
             let url = peer(|stream| async move { answer(stream, &reply).await }).await;
             let (_, context) = post(url, SECOND * 60, 9).await;
-            assert_eq!(context.told_to_wait(Timestamp::UNIX_EPOCH), told, "{status}");
+            let told = context.told_to_wait().unwrap();
+            assert!((SECOND * 6..=SECOND * 7).contains(&told), "{status}: {told:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_reply_shows_how_far_the_providers_clock_is_ahead() {
+        let now: Timestamp = "2026-11-21T09:50:00Z".parse().unwrap();
+        let reply = "HTTP/1.1 204 No\r\ndate: Sat, 21 Nov 2026 10:00:00 GMT\r\n\r\n";
+        let url = peer(move |stream| async move { answer(stream, reply).await }).await;
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let clock = Arc::new(crate::ManualClock::new(now));
+        let context = CallContext::new(SECOND * 60).measured_by(clock);
+        client.send(&context, Request::new(Method::POST, url).json("{}")).await.unwrap();
+        let difference = context.clock_difference().unwrap().proven();
+        assert_eq!(difference, jiff::SignedDuration::from_mins(10));
     }
 
     #[tokio::test]
@@ -465,8 +555,7 @@ mod tests {
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
     }
 
-    /// A peer that answers each of so many requests, and a context whose further requests wait for
-    /// permits.
+    /// A peer that answers each of so many requests, and a context whose requests wait for permits.
     async fn in_turn(
         timeout: Duration,
         count: usize,
@@ -494,10 +583,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_further_request_of_an_attempt_waits_for_its_turn() {
+    async fn each_request_of_an_attempt_waits_for_its_turn() {
         let (send, permits) = in_turn(SECOND * 60, 3).await;
-        send().await.unwrap();
-        for _ in 0..2 {
+        for _ in 0..3 {
             let mut next = std::pin::pin!(send());
             assert!(tokio::time::timeout(SECOND / 10, &mut next).await.is_err());
             permits.add_permits(1);
@@ -508,7 +596,6 @@ mod tests {
     #[tokio::test]
     async fn a_request_whose_turn_does_not_come_in_time_is_not_sent() {
         let (send, permits) = in_turn(SECOND / 2, 1).await;
-        send().await.unwrap();
         let error = send().await.unwrap_err();
         assert!(error.outcome == Outcome::Throttled && error.is_of_own_budget());
         assert!(error.message.contains("POST /: not sent"), "{error}");
@@ -519,7 +606,6 @@ mod tests {
     #[tokio::test]
     async fn a_turn_that_leaves_no_time_for_the_answer_is_not_waited_for() {
         let (send, permits) = in_turn(SECOND * 2, 2).await;
-        send().await.unwrap();
         let late = async {
             tokio::time::sleep(SECOND * 19 / 10).await;
             permits.add_permits(1);
@@ -541,8 +627,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_over_the_cap_leaves_the_outcome_unknown() {
-        let url = peer(|stream| answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"));
-        let error = post(url.await, SECOND, 2).await.0.unwrap_err();
-        assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
+        for rest in ["content-length: 3\r\n\r\n", "connection: close\r\n\r\nabc"] {
+            let reply = format!("HTTP/1.1 200 OK\r\n{rest}");
+            let url = peer(move |stream| async move { answer(stream, &reply).await });
+            let error = post(url.await, SECOND * 60, 2).await.0.unwrap_err();
+            assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
+            assert_eq!(error.code.as_deref(), Some(TOO_LONG));
+        }
     }
 }

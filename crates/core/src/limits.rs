@@ -32,6 +32,8 @@ pub struct Retry {
     pub first: Duration,
     /// The longest wait.
     pub max: Duration,
+    /// The longest wait that is taken on the provider's word.
+    pub max_retry_after: Duration,
     /// Calls that were unknown and then found absent, beyond which an invite fails.
     pub max_attempts: u32,
     /// The age at which an invite that could not be sent fails.
@@ -67,6 +69,7 @@ impl Default for Retry {
         Self {
             first: Duration::from_secs(1),
             max: Duration::from_secs(600),
+            max_retry_after: Duration::from_secs(24 * 3600),
             max_attempts: 8,
             give_up_after: Duration::from_secs(24 * 3600),
         }

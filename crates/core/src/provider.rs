@@ -20,8 +20,8 @@ use crate::{
 /// # The contract
 ///
 /// **One attempt.** Every asynchronous method makes the requests of one attempt, within the
-/// context's deadline, through [`HttpClient`]. The engine takes a rate token before the first of
-/// them, the client one before each further. A method never sleeps and never retries, with one
+/// context's deadline, through [`HttpClient`], which has each wait for its turn in the rate budget
+/// ([`CallContext::turn`]). A method never sleeps and never retries, with one
 /// exception: after a refused credential the request may be made once more with a fresh token or
 /// with the second secret. Retrying is the engine's.
 ///
@@ -143,7 +143,7 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
     fn credential(&self) -> &Credential;
 }
 
-/// A lookup under way. The engine takes a rate token before each step.
+/// A lookup under way. The engine waits for the rate budget before each step.
 #[async_trait]
 pub trait Reconciliation: Send {
     /// Makes the next request. `None`: there is more to ask. `Some`: what was seen, for each doubt
@@ -234,7 +234,8 @@ pub struct Capabilities {
 pub struct CreateCapability {
     /// One call takes several invites.
     pub native_batch: bool,
-    /// Invites in one call at most, as configured.
+    /// Invites in one call at most: the reply to more, or a list that shows such calls, might be longer
+    /// than what is read of it.
     pub max_batch: u32,
     /// Sending the same bytes twice within an hour has one effect: the engine repeats an unknown call
     /// for 50 minutes instead of looking it up.

@@ -58,10 +58,11 @@ impl Call {
             .into_iter()
             .filter_map(|invite| recipient(&invite).map(|recipient| (invite, recipient)))
             .unzip();
-        let context = CallContext::new(self.provider.limits.timeout);
+        let context = self.lane.context(&self.provider.limits);
         let mut at = self.engine.clock.now();
         loop {
             let prepared = self.provider.adapter.prepare(&context, &recipients, at).await;
+            self.lane.ease(&context, &self.provider.limits.retry, self.engine.clock.now());
             let lease_end = Instant::now() + self.engine.settings.lease;
             let attempt = AttemptId::generate();
             crash_point("claim-before-commit");

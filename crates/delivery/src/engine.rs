@@ -360,7 +360,7 @@ impl Inner {
         if let Some(lane) = lanes.get(provider) {
             return lane.clone();
         }
-        let lane = Arc::new(Lane::new(provider));
+        let lane = Arc::new(Lane::new(provider, self.document.budget(provider)));
         lanes.insert(provider.to_owned(), lane.clone());
         if !self.stopping.is_cancelled() {
             self.tasks.spawn(lane::run(self.clone(), lane.clone()));

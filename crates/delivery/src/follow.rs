@@ -223,7 +223,7 @@ async fn look(call: &Call, lookup: Lookup) -> Look {
     lane.take_turn(limits, &*engine.clock).await;
     let (began, started) = (engine.clock.now(), Instant::now());
     let (seen, context) = loop {
-        let context = CallContext::new(limits.timeout);
+        let context = lane.context(limits);
         let step = reconciliation.step(&context).await;
         lane.ease(&context, &limits.retry, engine.clock.now());
         if let Some(seen) = step.transpose() {

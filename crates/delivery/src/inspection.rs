@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use invite_config::Provider;
-use invite_core::{ListQuery, Outcome, Page, ProbeReport, ProviderError, Status};
+use invite_core::{ListQuery, Outcome, Page, ProviderError, Status, http::ClockDifference};
 use tokio::time::Instant;
 
 use crate::{
@@ -21,10 +21,11 @@ impl Engine {
     pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
         let provider = self.provider(provider)?;
         let lane = self.0.lane(&provider.name);
-        take_token(&lane, &provider, PATIENCE).await?;
+        take_token(&self.0, &lane, &provider, PATIENCE).await?;
         let context = lane.context(&provider.limits);
         let started = Instant::now();
         let page = provider.adapter.list(&context, query).await;
+        lane.ease(&context, &provider.limits.retry, self.0.clock.now());
         note(self, &lane, "list", started, page.as_ref().err());
         page.map_err(|error| provider_error(&provider, error))
     }
@@ -33,10 +34,10 @@ impl Engine {
     ///
     /// # Errors
     /// The provider is not configured, refused or did not answer.
-    pub async fn probe(&self, provider: &str) -> Result<ProbeReport> {
+    pub async fn probe(&self, provider: &str) -> Result<LastProbe> {
         let provider = self.provider(provider)?;
         let lane = self.0.lane(&provider.name);
-        take_token(&lane, &provider, PATIENCE).await?;
+        take_token(&self.0, &lane, &provider, PATIENCE).await?;
         let context = lane.context(&provider.limits);
         let report = provider.adapter.probe(&context).await;
         let (ok, detail) = match &report {
@@ -44,8 +45,11 @@ impl Engine {
             Err(error) => (false, error.message.clone()),
         };
         let at = self.0.clock.now();
-        lane.with_state(|state| state.last_probe = Some(LastProbe { at, ok, detail }));
-        report.map_err(|error| provider_error(&provider, error))
+        lane.ease(&context, &provider.limits.retry, at);
+        let clock_difference_seconds = seconds(context.clock_difference());
+        let probe = LastProbe { at, ok, detail, clock_difference_seconds };
+        lane.with_state(|state| state.last_probe = Some(probe.clone()));
+        report.map(|_| probe).map_err(|error| provider_error(&provider, error))
     }
 
     /// How a provider is doing; `None` if it is not configured.
@@ -75,12 +79,17 @@ impl Engine {
             destinations: known.describe_places(self.0.clock.now()),
             credentials: provider.adapter.credential().usage(),
             last_probe: known.last_probe.clone(),
+            clock_difference_seconds: seconds(known.clock_difference),
         })))
     }
 
     fn provider(&self, name: &str) -> Result<Arc<Provider>> {
         self.0.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
     }
+}
+
+fn seconds(difference: Option<ClockDifference>) -> Option<f64> {
+    difference.map(|difference| difference.proven().as_secs_f64())
 }
 
 /// Tells lane, metrics and log how a call went.

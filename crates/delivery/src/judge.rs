@@ -174,29 +174,31 @@ fn judge_refusal(
     };
     let fault = || fault::refused(Some(&provider.name), error);
     let fail = || vec![Settlement::Failed(fault()); n];
+    let told = error.retry_after.map(|wait| wait.min(provider.limits.retry.max_retry_after));
     match (error.outcome, error.cause) {
         (Outcome::NotSent, cause) => {
             let unreachable = cause == Cause::Transport;
             let event = match cause {
                 Cause::Credentials | Cause::Configuration => Event::Refused,
+                _ if told.is_some() => Event::Throttled(told),
                 _ => Event::Failing { unreachable },
             };
             // A lane that goes on needs each invite to wait by itself.
             let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
-            (again(now + wait), event)
+            (again(now + told.unwrap_or(wait)), event)
         }
         (Outcome::Throttled, _) if error.is_of_own_budget() => {
             (again(now + provider.limits.retry.first), Event::Unasked)
         }
-        (Outcome::Throttled, _) => {
-            let wait = error.retry_after.unwrap_or_default().min(provider.limits.retry.max);
-            (again(now + wait), Event::Throttled(error.retry_after))
-        }
+        (Outcome::Throttled, _) => (again(now + told.unwrap_or_default()), Event::Throttled(told)),
         (Outcome::Unknown, _) if resends_blindly() => {
             (vec![Settlement::Again { at: None, group: None }; n], Event::Success)
         }
         (Outcome::Unknown, _) => {
-            (vec![Settlement::Unknown(fault()); n], Event::Failing { unreachable: false })
+            // Told to wait (503 is what that is used with most), the lane does, and look-ups with it.
+            let failing = Event::Failing { unreachable: false };
+            let event = told.map_or(failing, |wait| Event::Throttled(Some(wait)));
+            (vec![Settlement::Unknown(fault()); n], event)
         }
         (Outcome::Rejected, Cause::Credentials | Cause::Configuration) => {
             (again(now), Event::Refused)

@@ -1,6 +1,7 @@
 //! One lane per provider: gathers what is queued for one destination into one call, as fast as the
 //! provider's limits and its present state allow.
 
+mod budget;
 mod health;
 mod refusals;
 mod state;
@@ -15,15 +16,15 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use invite_config::Provider;
 use invite_core::{Clock, Destination, Limits, Retry, http::CallContext};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
+pub(crate) use budget::Budget;
 pub(crate) use health::Event;
 pub(crate) use refusals::About;
 pub(crate) use state::{Place, State};
@@ -51,7 +52,7 @@ pub(crate) struct Lane {
     in_flight: AtomicU32,
     /// About how many invites wait here; counted along, and set right from the store now and then.
     queued: AtomicU64,
-    budget: Mutex<Option<(f64, Arc<DefaultDirectRateLimiter>)>>,
+    budget: Arc<Budget>,
     /// Held by the one question that waits for the budget.
     turn: tokio::sync::Mutex<()>,
     /// Creates are due and wait for nothing but the budget.
@@ -83,7 +84,7 @@ impl Drop for Slot {
 }
 
 impl Lane {
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &str, budget: Arc<Budget>) -> Self {
         Self {
             name: name.to_owned(),
             wake: Notify::new(),
@@ -91,7 +92,7 @@ impl Lane {
             state: Mutex::default(),
             in_flight: AtomicU32::new(0),
             queued: AtomicU64::new(0),
-            budget: Mutex::default(),
+            budget,
             turn: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
@@ -160,9 +161,9 @@ impl Lane {
         Slot { lane: self.clone(), destination: destination.clone() }
     }
 
-    /// Waits for the next request that the rate budget allows.
+    /// Waits until the rate budget allows work to begin for which a request will start.
     pub async fn take_token(&self, limits: &Limits) {
-        self.limiter(limits).until_ready().await;
+        self.budget.grant(limits).await;
     }
 
     /// The same for a question that the engine asks by itself. However many there are, only one at a
@@ -170,33 +171,16 @@ impl Lane {
     /// up.
     pub async fn take_turn(&self, limits: &Limits, clock: &dyn Clock) {
         let _turn = self.turn.lock().await;
-        if let Some(left) = self.with_state(|state| state.eased(clock.now())) {
-            tokio::time::sleep(left).await;
+        // Another document ends the wait, too.
+        while let Some(left) = self.with_state(|state| state.eased(clock.now())) {
+            tokio::time::sleep(left.min(IDLE)).await;
         }
         self.take_token(limits).await;
     }
 
-    /// The context of an attempt that a token was taken for: should it make more requests than one,
-    /// each further one takes its own.
+    /// The context of an attempt: each of its requests starts when the rate budget allows it.
     pub fn context(&self, limits: &Limits) -> CallContext {
-        let limiter = self.limiter(limits);
-        CallContext::new(limits.timeout).paced(move || {
-            let limiter = limiter.clone();
-            async move { limiter.until_ready().await }
-        })
-    }
-
-    fn limiter(&self, limits: &Limits) -> Arc<DefaultDirectRateLimiter> {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let rate = limits.requests_per_second;
-        match &*budget {
-            Some((known, limiter)) if *known == rate => limiter.clone(),
-            _ => {
-                let limiter = Arc::new(RateLimiter::direct(quota(rate)));
-                *budget = Some((rate, limiter.clone()));
-                limiter
-            }
-        }
+        self.budget.context(limits)
     }
 
     /// Lets creates that are due pass, though not for ever.
@@ -206,10 +190,45 @@ impl Lane {
         let _ = tokio::time::timeout(PATIENCE, creates_wait.wait_for(|wait| !wait)).await;
     }
 
-    /// Heeds what a reply said of the provider's rate limit.
+    /// Heeds what a reply said of the provider's rate limit, and the wait that it asked for, whatever
+    /// the reply was to and whatever its status.
     pub fn ease(&self, context: &CallContext, retry: &Retry, now: Timestamp) {
-        if let Some(by) = context.rate_hint().and_then(|hint| hint.ease()) {
-            self.with_state(|state| state.ease(now, by, retry));
+        let hint = context.rate_hint();
+        // While something is left, how long to do without it is for us to say.
+        let most = |left| if left < 1.0 { Duration::MAX } else { retry.max };
+        let scarce = hint.and_then(|hint| Some(hint.ease()?.min(most(hint.remaining))));
+        let waits =
+            [(scarce, state::NEARLY_USED_UP), (context.told_to_wait(), state::TOLD_TO_WAIT)];
+        let changed = self.with_state(|state| {
+            for (by, why) in waits.into_iter().filter_map(|(by, why)| Some((by?, why))) {
+                state.ease(now, by, why, retry);
+            }
+            context.clock_difference().and_then(|difference| state.measure(difference))
+        });
+        if let Some(difference) = context.clock_difference() {
+            self.tell_of_clock(difference.proven(), changed);
+        }
+    }
+
+    /// `is_off`: whether it came to be so, or no longer is.
+    fn tell_of_clock(&self, difference: SignedDuration, is_off: Option<bool>) {
+        let (name, seconds) = (&self.name, difference.as_secs_f64());
+        metrics::gauge!("invite_provider_clock_difference_seconds", "provider" => name.clone())
+            .set(seconds);
+        match is_off {
+            Some(true) => tracing::warn!(
+                provider.name = name,
+                clock.difference_seconds = seconds,
+                "the provider's clock differs from this machine's by more than 30 s (positive: it is \
+                 ahead); set the one that is wrong, since signed requests and times are judged by it"
+            ),
+            Some(false) => {
+                tracing::info!(
+                    provider.name = name,
+                    "the provider's clock is that of this machine again"
+                );
+            }
+            None => {}
         }
     }
 
@@ -256,14 +275,6 @@ impl Lane {
             held.is_lost = true;
         }
     }
-}
-
-fn quota(rate: f64) -> Quota {
-    let period = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(IDLE);
-    let burst = std::num::NonZeroU32::new(rate as u32).unwrap_or(std::num::NonZeroU32::MIN);
-    Quota::with_period(period)
-        .unwrap_or_else(|| Quota::per_second(std::num::NonZeroU32::MAX))
-        .allow_burst(burst)
 }
 
 /// Runs until shutdown.
@@ -368,14 +379,18 @@ pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use invite_core::ManualClock;
+    use invite_core::{ManualClock, SystemClock};
 
     use super::*;
 
-    #[test]
-    fn a_count_that_is_set_right_keeps_what_was_reserved_meanwhile() {
+    fn lane() -> Lane {
+        Lane::new("fake", Arc::new(Budget::of(None, Arc::new(SystemClock))))
+    }
+
+    #[tokio::test]
+    async fn a_count_that_is_set_right_keeps_what_was_reserved_meanwhile() {
         for (before, read, after) in [(5, 3, 4), (5, 5, 6), (5, 9, 10), (0, 2, 3)] {
-            let lane = Lane::new("fake");
+            let lane = lane();
             lane.queue_grew(before);
             let known = lane.queued();
             assert!(lane.reserve(1, 100));
@@ -386,7 +401,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_can_wait_lets_creates_pass_but_not_for_ever() {
-        let lane = Lane::new("fake");
+        let lane = lane();
         let took = async || {
             let began = Instant::now();
             lane.leave_to_creates().await;
@@ -404,9 +419,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn questions_wait_while_the_rate_limit_is_nearly_used_up() {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
-        let (lane, clock) = (Lane::new("fake"), ManualClock::new(now));
+        let (lane, clock) = (lane(), ManualClock::new(now));
         let wait = Duration::from_secs(7);
-        lane.with_state(|state| state.ease(now, wait, &Retry::default()));
+        lane.with_state(|state| state.ease(now, wait, state::NEARLY_USED_UP, &Retry::default()));
         let began = Instant::now();
         lane.take_turn(&Limits::default(), &clock).await;
         assert!(began.elapsed() >= wait);
@@ -415,8 +430,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn of_many_questions_only_one_at_a_time_waits_beside_a_create() {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
-        let (lane, clock) = (Lane::new("fake"), ManualClock::new(now));
-        lane.with_state(|state| state.ease(now, Duration::from_secs(7), &Retry::default()));
+        let (lane, clock) = (lane(), ManualClock::new(now));
+        lane.with_state(|state| {
+            state.ease(now, Duration::from_secs(7), state::NEARLY_USED_UP, &Retry::default())
+        });
         let limits = Limits::default();
         let first = lane.take_turn(&limits, &clock);
         tokio::pin!(first);

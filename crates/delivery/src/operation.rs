@@ -22,7 +22,7 @@ use invite_store::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, inspection::note, lane::Lane, reconcile, transition};
+use crate::{Engine, engine::Inner, inspection::note, lane::Lane, reconcile, transition};
 
 pub use error::OperationError;
 
@@ -66,7 +66,7 @@ impl Engine {
         let call = self.call_of(&invite).await?;
         let remote = remote(&invite, position(call.as_ref()))?;
         let lane = self.0.lane(&provider.name);
-        take_token(&lane, &provider, patience).await?;
+        take_token(&self.0, &lane, &provider, patience).await?;
         let call = call.filter(|_| invite.state.status == Status::AwaitingApproval);
         let mut refused = None;
         let get = async |context: &CallContext| {
@@ -133,7 +133,7 @@ impl Engine {
             _ => {}
         }
         let remote = remote(&invite, 0)?;
-        take_token(&self.0.lane(&provider.name), &provider, PATIENCE).await?;
+        take_token(&self.0, &self.0.lane(&provider.name), &provider, PATIENCE).await?;
         self.operate(
             &invite,
             &provider,
@@ -168,7 +168,7 @@ impl Engine {
         if !is_known_there(&invite) {
             return Err(OperationError::PairingUnproven);
         }
-        take_token(&self.0.lane(&provider.name), &provider, PATIENCE).await?;
+        take_token(&self.0, &self.0.lane(&provider.name), &provider, PATIENCE).await?;
         let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
         // What it finds done can only come from a call before this one.
         let remote = Remote {
@@ -356,10 +356,23 @@ pub(crate) fn ended(
 }
 
 /// Waits for the next request that the provider's rate budget allows, but not for longer than
-/// `patience`.
-pub(crate) async fn take_token(lane: &Lane, provider: &Provider, patience: Duration) -> Result<()> {
-    let waiting = tokio::time::timeout(patience, lane.take_token(&provider.limits));
-    waiting.await.map_err(|_| OperationError::Busy { provider: provider.name.clone() })
+/// `patience`; and for nothing while the provider asked to be left alone for longer than that.
+pub(crate) async fn take_token(
+    engine: &Inner,
+    lane: &Lane,
+    provider: &Provider,
+    patience: Duration,
+) -> Result<()> {
+    let busy = || OperationError::Busy { provider: provider.name.clone() };
+    let left = lane.with_state(|state| state.eased(engine.clock.now())).unwrap_or_default();
+    if left >= patience {
+        return Err(busy());
+    }
+    let waiting = async {
+        tokio::time::sleep(left).await;
+        lane.take_token(&provider.limits).await;
+    };
+    tokio::time::timeout(patience, waiting).await.map_err(|_| busy())
 }
 
 /// The provider can be asked about it: it has an id there, or will have one once it is approved. One

@@ -152,13 +152,16 @@ pub(crate) async fn heed(
     destination: &Destination,
     error: Option<&ProviderError>,
 ) -> Result<(), invite_store::Error> {
+    let told = error.and_then(|error| error.retry_after);
     let event = match error.map(|error| (error.outcome, error.cause)) {
         None => Event::Success,
         Some((Outcome::Throttled, _)) if error.is_some_and(ProviderError::is_of_own_budget) => {
             return Ok(());
         }
-        Some((Outcome::Throttled, _)) => Event::Throttled(error.and_then(|e| e.retry_after)),
         Some((Outcome::Rejected, _) | (_, Cause::Credentials)) => return Ok(()),
+        Some((outcome, _)) if outcome == Outcome::Throttled || told.is_some() => {
+            Event::Throttled(told)
+        }
         Some((outcome, cause)) => {
             Event::Failing { unreachable: outcome == Outcome::NotSent && cause == Cause::Transport }
         }
@@ -231,6 +234,7 @@ async fn repeat(
     };
     let outcome = outcome(error.as_ref());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
+    lane.with_state(|state| state.keep("reconcile", error.as_ref(), engine.clock.now()));
     heed(engine, lane, provider, &call.destination, error.as_ref()).await?;
     let answer = Answer {
         began,
@@ -279,6 +283,7 @@ async fn look_up(
     };
     let outcome = outcome(seen.as_ref().err());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
+    lane.with_state(|state| state.keep("reconcile", seen.as_ref().err(), engine.clock.now()));
     heed(engine, lane, provider, &destination, seen.as_ref().err()).await?;
     if let Err(error) = &seen {
         tracing::warn!(provider.name = lane.name, %error, "a look-up did not come to an end");

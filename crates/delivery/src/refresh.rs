@@ -207,6 +207,7 @@ async fn list(
         let outcome = operation::outcome(page.as_ref().err());
         attempt::count(&lane.name, "list", outcome, started.elapsed());
         lane.ease(&context, &provider.limits.retry, engine.clock.now());
+        lane.with_state(|state| state.keep("list", page.as_ref().err(), engine.clock.now()));
         let page = page?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
         let is_wanted = |(id, _): &(String, Observed)| wanted.contains(id.as_str());

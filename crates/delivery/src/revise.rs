@@ -24,6 +24,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::lane::Budget;
+
 pub use file::Taken;
 pub use review::Review;
 use review::{Candidate, errors};
@@ -126,6 +128,8 @@ pub struct LiveDocument {
     /// Held by whoever checks a stored revision: one is enough.
     catching_up: tokio::sync::Mutex<()>,
     notes: Mutex<Notes>,
+    /// By provider: what is asked of one before it goes live counts, too.
+    budgets: Mutex<BTreeMap<String, Arc<Budget>>>,
 }
 
 #[derive(Default)]
@@ -143,7 +147,8 @@ impl LiveDocument {
     /// The document in force is `live`'s; others have to pass `gate`.
     pub fn new(store: Store, gate: Arc<Gate>, live: Live, clock: Arc<dyn Clock>) -> Self {
         let (changing, catching_up) = (RwLock::default(), tokio::sync::Mutex::default());
-        Self { store, gate, live, clock, changing, catching_up, notes: Mutex::default() }
+        let (notes, budgets) = (Mutex::default(), Mutex::default());
+        Self { store, gate, live, clock, changing, catching_up, notes, budgets }
     }
 
     /// The store.
@@ -169,7 +174,7 @@ impl LiveDocument {
         let candidate = Candidate { text, checked, diff, is_file: false };
         let mut review = Review::of(candidate, &live, &before, &self.store).await?;
         if probe && review.passes() {
-            review.probe().await;
+            review.probe(|provider| self.budget(provider)).await;
         }
         Ok(review)
     }
@@ -363,6 +368,13 @@ impl LiveDocument {
 
     fn is_refused(&self, revision: i64) -> bool {
         self.notes().refused.is_some_and(|(refused, _)| refused == revision)
+    }
+
+    /// The rate budget of the provider of this name.
+    pub(crate) fn budget(&self, provider: &str) -> Arc<Budget> {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Budget::new(provider, &self.store, self.clock.clone()));
+        budgets.entry(provider.to_owned()).or_insert_with(new).clone()
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

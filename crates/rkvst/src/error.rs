@@ -3,12 +3,9 @@
 //! The bodies of errors are not documented any more; three shapes are attested (gRPC status,
 //! `error` with or without `description`, OAuth), and everything else is taken as text.
 
-use std::time::Duration;
-
-use http::HeaderMap;
 use invite_core::{
     Cause, Invitee, Outcome, ProviderError,
-    http::{Response, retry_after, scrub_of},
+    http::{Response, scrub_of},
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -108,19 +105,9 @@ impl Task<'_> {
         if let Some(text) = body.text.as_deref().map(conceal) {
             why.push_str(&format!(" ({text})"));
         }
-        let retry_after = wait_asked(&response.headers, now);
+        let retry_after = response.told_to_wait(now);
         ProviderError { code, retry_after, ..self.failed(outcome, &why).with_status(status) }
     }
-}
-
-/// The wait that the service asks for: its own header first, which the vendor's Python client reads
-/// as seconds with a fraction (`archivist/retry429.py` of `datatrails/datatrails-python`).
-fn wait_asked(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let reset = headers.get("archivist-rate-limit-reset").and_then(|value| {
-        let seconds: f64 = value.to_str().ok()?.trim().parse().ok()?;
-        Duration::try_from_secs_f64(seconds).ok()
-    });
-    reset.or_else(|| retry_after(headers, now))
 }
 
 /// What an error's body says, in whichever shape.
@@ -165,7 +152,9 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use std::time::Duration;
+
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
 

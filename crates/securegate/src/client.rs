@@ -9,7 +9,7 @@ use std::{
 use http::Method;
 use invite_core::{
     Cause, Clock, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response},
+    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response, reply_cap},
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -99,7 +99,11 @@ impl Client {
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
         let url = Url::parse(&format!("{}{}", self.base(), call.path));
         let url = url.map_err(|_| operation.failed(Outcome::Rejected, "its path is no path"))?;
-        let make = || Request::new(Method::POST, url.clone()).json(call.body.clone());
+        let body_cap = reply_cap(recipients.len());
+        let make = || {
+            let request = Request::new(Method::POST, url.clone()).json(call.body.clone());
+            Request { body_cap, ..request }
+        };
         let response = self.send(context, operation, make).await?;
         if !response.status.is_success() {
             return Err(operation.create_refused(&response, recipients, self.clock.now()));
@@ -369,7 +373,8 @@ pub mod canned {
     }
 
     impl Peer {
-        /// A peer with these replies, status and body. Status 0 cuts the connection.
+        /// A peer with these replies, status and body. Status 0 cuts the connection; a number is a body
+        /// that is said to be so long.
         pub async fn new(replies: Vec<(u16, Value)>) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
@@ -385,7 +390,7 @@ pub mod canned {
                         let head = format!(
                             "HTTP/1.1 {status} x\r\ndate: {DATE}\r\nconnection: close\r\n\
                              content-length: {}\r\n\r\n",
-                            body.len()
+                            body.parse().unwrap_or(body.len())
                         );
                         stream.write_all((head + &body).as_bytes()).await.unwrap();
                     }

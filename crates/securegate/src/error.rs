@@ -3,12 +3,9 @@
 //!
 //! Only 200 and 422 are documented; the rest follows the table in docs/delivery.md.
 
-use std::time::Duration;
-
-use http::HeaderMap;
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
-    http::{Response, retry_after, scrub_of},
+    http::{Response, scrub_of},
 };
 use jiff::Timestamp;
 
@@ -70,7 +67,7 @@ impl Operation<'_> {
         let code = body.validation().and_then(|errors| errors.iter().find_map(code));
         ProviderError {
             code,
-            retry_after: wait(&response.headers, now),
+            retry_after: response.told_to_wait(now),
             ..self.failed(outcome, &why).caused_by(cause).with_status(status)
         }
     }
@@ -172,16 +169,10 @@ fn names_quota(text: &str) -> bool {
     ["quota", "resource limit", "resource_limit"].iter().any(|words| text.contains(words))
 }
 
-/// How long it asks to wait: `Retry-After`, else the seconds of `RateLimit-Reset`.
-fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    retry_after(headers, now).or_else(|| {
-        let seconds = headers.get("ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;
-        Duration::try_from_secs_f64(seconds).ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::{HeaderName, StatusCode};
     use serde_json::{Value, json};
 

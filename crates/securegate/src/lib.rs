@@ -111,12 +111,16 @@ impl ProviderKind for SecuregateKind {
     }
 }
 
+/// Invites in one call. Securegate documents no figure; this many are answered in less than 9 MiB
+/// ([`reply_cap`](invite_core::http::reply_cap)).
+const MAX_BATCH: u32 = 1000;
+
 fn capabilities(revoke_as: Option<RevokeAs>) -> Capabilities {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     Capabilities {
         create: CreateCapability {
             native_batch: true,
-            max_batch: Limits::default().max_batch,
+            max_batch: MAX_BATCH,
             idempotent: false,
             required_fields: words(&["first_name", "last_name", "phone"]),
             fields: words(&["email", "first_name", "last_name", "phone"]),

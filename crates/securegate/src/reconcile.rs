@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use invite_core::{
     Cause, Invitee, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
-    http::CallContext,
+    http::{CallContext, TOO_LONG},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,6 +34,8 @@ pub struct EventLookup {
     seen: Vec<Vec<Sighting>>,
     stage: Stage,
     failures: u32,
+    /// Why the event's list was not read, without which nothing is absent.
+    unread_list: Option<ProviderError>,
 }
 
 enum Stage {
@@ -49,7 +51,8 @@ impl EventLookup {
     /// A lookup that has asked nothing yet.
     pub fn new(client: Arc<Client>, lookup: Lookup) -> Self {
         let lookup = Arc::new(lookup);
-        Self { client, lookup, seen: Vec::new(), stage: Stage::List, failures: 0 }
+        let (stage, failures, unread_list) = (Stage::List, 0, None);
+        Self { client, lookup, seen: Vec::new(), stage, failures, unread_list }
     }
 
     async fn read_list(
@@ -91,6 +94,20 @@ impl EventLookup {
         Ok(())
     }
 
+    /// The list is longer than what is read of it: each address is asked for, which may show an invite,
+    /// but not that there is none.
+    fn do_without_list(&mut self, lookup: &Lookup, error: ProviderError) {
+        let why =
+            "the event's list is too long to be read, so that no absence can be told in this event";
+        let error = ProviderError { message: format!("{why}: {}", error.message), ..error };
+        let unread =
+            Sighting { exact: Vec::new(), near: Vec::new(), gap: Some(error.message.clone()) };
+        self.seen =
+            lookup.doubts.iter().map(|d| vec![unread.clone(); d.recipients.len()]).collect();
+        self.stage = Stage::Addresses(recipients(lookup).map(|(place, _)| place).collect());
+        self.unread_list = Some(error);
+    }
+
     async fn ask_for(
         &mut self,
         context: &CallContext,
@@ -127,7 +144,10 @@ impl EventLookup {
         event_id: &str,
     ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         match self.client.get_event(context, operation, event_id).await {
-            Ok(event) if event.is_live(event_id) => Ok(std::mem::take(&mut self.seen)),
+            Ok(event) if event.is_live(event_id) => match self.unread_list.take() {
+                Some(error) => self.end_early(error),
+                None => Ok(std::mem::take(&mut self.seen)),
+            },
             Ok(_) => {
                 let why = "the event does not show itself as existing, so absence means nothing";
                 self.end_early(operation.failed(Outcome::Rejected, why).caused_by(Cause::NotFound))
@@ -167,7 +187,12 @@ impl Reconciliation for EventLookup {
         client.check_place(&operation, &lookup.destination)?;
         let next = match &mut self.stage {
             Stage::List => {
-                self.read_list(context, &operation, &lookup).await?;
+                match self.read_list(context, &operation, &lookup).await {
+                    Err(error) if error.code.as_deref() == Some(TOO_LONG) => {
+                        self.do_without_list(&lookup, error);
+                    }
+                    read => read?,
+                }
                 None
             }
             Stage::Addresses(unsettled) => unsettled.pop_front(),
@@ -281,7 +306,7 @@ mod tests {
 
     use invite_core::{
         Doubt, ManualClock, PreparedCall,
-        http::{AddressGuard, HttpClient},
+        http::{AddressGuard, HttpClient, LIST_BODY_CAP},
         secret::{Credential, Secret, SecretRef},
     };
     use secrecy::SecretString;
@@ -400,6 +425,20 @@ mod tests {
         doubts[0].started_at = "2026-11-21T08:59:30Z".parse().unwrap();
         let seen = finish(&peer, lookup).await.unwrap();
         assert_eq!(ids(&seen[0][0]), ["invite-1", "invite-2"]);
+    }
+
+    #[tokio::test]
+    async fn in_an_event_whose_list_is_too_long_an_invite_is_found_but_none_is_absent() {
+        let list = (200, json!(LIST_BODY_CAP + 1));
+        let found = (200, shown("invite-1", "ada@example.org", "ada", EFFECT));
+        let peer = Peer::new(vec![list.clone(), found, nothing(), event()]).await;
+        let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
+        assert_eq!(ids(&seen[0][0]), ["invite-1"]);
+        let gap = seen[0][1].gap.as_deref().unwrap();
+        assert!(gap.contains("list is too long to be read"), "{gap}");
+        let peer = Peer::new(vec![list, nothing(), event()]).await;
+        let error = run(&peer, &[&["ada"]]).await.unwrap_err();
+        assert!(error.message.contains("list is too long to be read"), "{error}");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Which replica runs a provider's lane.
+//! Which replica runs a provider's lane, and when which may start a request.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, Store,
-    dialect::{Dialect, NO_REVISION_LOCK},
+    admission::number,
+    dialect::{Dialect, NO_REVISION_LOCK, RATE_LOCKS},
     revisions::is_newest,
     statement::Statement,
     writer::Tx,
@@ -76,6 +77,49 @@ impl Store {
                     .execute(tx.connection)
                     .await?;
                 Ok(())
+            })
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Takes the next `count` starts of requests to a provider, each `period` after the one before; how
+    /// long until the first of them. Whoever shares the database takes others.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn take_starts(
+        &self,
+        provider: &str,
+        period: Duration,
+        count: u32,
+    ) -> Result<Duration, Error> {
+        let provider = provider.to_owned();
+        let lock = RATE_LOCKS.start + number(&[&provider]) % (RATE_LOCKS.end - RATE_LOCKS.start);
+        // In whole milliseconds no start comes too early.
+        let milliseconds = |span: Duration| (span.as_secs_f64() * 1000.0).ceil() as i64;
+        let (after, all) = (milliseconds(period), milliseconds(period * (count.max(1) - 1)));
+        self.write(vec![lock], move |tx| {
+            let provider = provider.clone();
+            Box::pin(async move {
+                let now = tx.now.as_millisecond();
+                let last = Statement::new("SELECT last_start FROM rate_budgets WHERE provider = ")
+                    .bind(&provider)
+                    .first(&mut *tx.connection, |row| row.number())
+                    .await?;
+                // Replicas that wait for starts are few. A last one that is further ahead is from before
+                // the clock was set back.
+                let is_sane = |last: &i64| last - now <= 100 * (after + all);
+                let first = last.filter(is_sane).map_or(now, |last| now.max(last + after));
+                Statement::new("INSERT INTO rate_budgets (provider, last_start) VALUES (")
+                    .bind(&provider)
+                    .text(", ")
+                    .bind(first + all)
+                    .text(") ON CONFLICT (provider) DO UPDATE SET last_start = excluded.last_start")
+                    .execute(tx.connection)
+                    .await?;
+                Ok(Duration::from_millis(u64::try_from(first - now).unwrap_or_default()))
             })
         })
         .await

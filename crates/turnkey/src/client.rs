@@ -10,7 +10,7 @@ use std::{
 use http::Method;
 use invite_core::{
     Cause, Clock, Outcome, ProviderError,
-    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response},
+    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response, reply_cap},
     secret::Credential,
 };
 use jiff::Timestamp;
@@ -92,7 +92,8 @@ impl Client {
         path: &str,
         body: &str,
     ) -> Result<Activity, ProviderError> {
-        let post = Post { path, body: body.to_owned(), body_cap: BODY_CAP, recorded: true };
+        let body_cap = reply_cap(task.invitations());
+        let post = Post { path, body: body.to_owned(), body_cap, recorded: true };
         let (_, response) = self.post(context, task, post).await?;
         activity(task, &response)
     }
@@ -125,7 +126,10 @@ impl Client {
         activity_id: &str,
     ) -> Result<Activity, ProviderError> {
         let query = ActivityQuery { organization_id, activity_id };
-        let response = self.query(context, task, "/public/v1/query/get_activity", &query).await?;
+        let mut post = Post::new("/public/v1/query/get_activity", task, &query)?;
+        // It shows all the invitations of its call.
+        post.body_cap = LIST_BODY_CAP;
+        let (_, response) = self.post(context, task, post).await?;
         activity(task, &response)
     }
 

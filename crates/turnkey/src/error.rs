@@ -1,12 +1,9 @@
 //! Turnkey's errors -> [`ProviderError`]. The codes and their meaning:
 //! <https://docs.turnkey.com/api-reference/overview/errors>.
 
-use std::time::Duration;
-
-use http::HeaderMap;
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
-    http::{Response, retry_after, scrub_of},
+    http::{Response, scrub_of},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -90,7 +87,7 @@ impl Task {
         ProviderError {
             code: status.any_code(),
             http_status: Some(http),
-            retry_after: wait(&response.headers, now),
+            retry_after: response.told_to_wait(now),
             items: if cause == Cause::Request { self.items(status) } else { Vec::new() },
             ..self.error(outcome, &why).caused_by(cause)
         }
@@ -251,16 +248,6 @@ pub fn of_the_account(error: ProviderError) -> ProviderError {
     ProviderError { outcome, cause, ..error }
 }
 
-/// `Retry-After`, else a `ratelimit-reset` in seconds or as a moment. Turnkey documents neither; its
-/// `ratelimit-limit` and `ratelimit-remaining` do not say when.
-fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    retry_after(headers, now).or_else(|| {
-        let reset: f64 = headers.get("ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;
-        let now = now.as_second() as f64;
-        Duration::try_from_secs_f64(if reset > now / 2.0 { reset - now } else { reset }).ok()
-    })
-}
-
 /// The invitation and its member that a field path such as
 /// `parameters.invitations[3].receiverUserEmail` names.
 fn invitation_member(field: &str) -> Option<(usize, &str)> {
@@ -308,6 +295,8 @@ fn grpc_name(code: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::{HeaderMap, StatusCode};
     use serde_json::json;
 

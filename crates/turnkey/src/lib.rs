@@ -33,7 +33,8 @@ use wire::{
     CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_FAILED, Submission, TYPE_CREATE,
 };
 
-/// Invitations in one activity by default; Turnkey documents no figure, but 100 per organization.
+/// Invitations in one activity. Turnkey documents no figure, but 100 per organization; and a page of
+/// 100 such activities, by which calls are looked up, is still read to its end.
 const MAX_BATCH: u32 = 100;
 
 /// The kind `turnkey`.

@@ -2,7 +2,7 @@
 
 use invite_core::{
     Cause, Invitee, Outcome, ProviderError,
-    http::{Response, retry_after, scrub_of},
+    http::{Response, scrub_of},
 };
 use jiff::Timestamp;
 
@@ -55,7 +55,7 @@ impl Operation<'_> {
         let hint = if cause == Cause::Credentials { "check token: " } else { "" };
         ProviderError {
             code: body.error.code,
-            retry_after: retry_after(&response.headers, now),
+            retry_after: response.told_to_wait(now),
             ..self.failed(outcome, &format!("HTTP {status}: {hint}{text}"))
         }
         .caused_by(cause)

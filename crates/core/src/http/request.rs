@@ -6,8 +6,19 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use url::Url;
 
-use super::BODY_CAP;
+use super::{BODY_CAP, LIST_BODY_CAP};
 use crate::{Cause, Outcome, ProviderError};
+
+/// What a reply says of one invite at most: two names of 200 characters and an address of 254, each
+/// character written as an escape, come to less than 6 KiB; the rest is for ids, times, and what a
+/// refusal quotes.
+const OF_ONE_INVITE: usize = 8 * 1024;
+
+/// The longest reply that is read to a call of so many invites: with room for each of them, since one
+/// that is not read to its end leaves all of them unknown.
+pub fn reply_cap(invites: usize) -> usize {
+    BODY_CAP.saturating_add(invites.saturating_mul(OF_ONE_INVITE)).min(LIST_BODY_CAP)
+}
 
 /// A request to a provider.
 pub struct Request {
@@ -93,6 +104,16 @@ impl fmt::Debug for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reply_to_a_call_has_room_for_each_of_its_invites() {
+        let person = "\\ud83d\\ude00".repeat(2 * 200) + &"\\u00e9".repeat(254);
+        let id = "0f0e8f9e-2f6c-4c3e-9a38-9f2f3f1f5a01".repeat(8);
+        for count in [1, 100, 1000, 8000] {
+            assert!(count * (person.len() + id.len()) < reply_cap(count), "{count}");
+        }
+        assert_eq!(reply_cap(usize::MAX), LIST_BODY_CAP);
+    }
 
     #[test]
     fn what_no_header_may_hold_is_told_without_showing_it() {

@@ -1,29 +1,74 @@
-//! How long a provider asks to wait.
+//! The waits that replies ask for: the one reader of every header that says when.
+//!
+//! What is made of a wait, and the longest that is believed, is the engine's business.
 
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 
-/// The wait that `Retry-After` asks for, in either of its forms (RFC 9110, section 10.2.3): seconds,
-/// or a date, which is read against the reply's own `Date` where it has one and `now` where not.
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+use super::date;
+
+/// When a rate limit that a reply ran into is over. RKVST's own header comes first: the vendor's
+/// client goes by that (`archivist/retry429.py` of `datatrails/datatrails-python`).
+const OWN_RESET: &str = "archivist-rate-limit-reset";
+/// The families of headers that tell of a rate limit: the IETF draft's in its older form, which
+/// Turnkey and many others send, and its forerunners.
+const FAMILIES: [&str; 3] = ["ratelimit-", "x-ratelimit-", "x-rate-limit-"];
+/// From so many seconds on a number is a moment (September 2001 and later): no wait takes 30 years.
+const MOMENT: f64 = 1e9;
+/// From here on it is one in thousandths of a second, and so on: as seconds it would be in the year
+/// 5138.
+const FINER_MOMENT: f64 = 1e11;
+
+/// How long the reply asks to wait: `Retry-After` whatever the status, and where that is a 429 also the
+/// reset of the rate limit, which other replies tell just so. `now` is our own clock, which an absolute
+/// time is read against only where the reply has no `Date`.
+pub(super) fn told_to_wait(
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Option<Duration> {
+    let retry_after = || wait(headers, header::RETRY_AFTER.as_str(), now);
+    if status != StatusCode::TOO_MANY_REQUESTS {
+        return retry_after();
     }
-    let date = |text: &str| Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok();
-    let then = date(value)?;
-    let sent = headers.get(header::DATE).and_then(|d| date(d.to_str().ok()?)).unwrap_or(now);
-    Some(Duration::try_from(then.duration_since(sent)).unwrap_or(Duration::ZERO))
+    let resets =
+        || FAMILIES.iter().find_map(|family| wait(headers, &format!("{family}reset"), now));
+    wait(headers, OWN_RESET, now).or_else(retry_after).or_else(resets)
 }
 
-/// What a reply says of the provider's rate limit (`ratelimit-limit`, `ratelimit-remaining` and
-/// `ratelimit-reset`, as Turnkey and many others send them).
+/// The wait in a header, in any of the forms that are in use: seconds, also with a fraction; an HTTP
+/// date; a moment in seconds, or in thousandths of them, since 1970. One that is over is no wait.
+fn wait(headers: &HeaderMap, name: &str, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    let by = date(headers).unwrap_or(now);
+    if let Ok(moment) = httpdate::parse_http_date(text) {
+        let moment = Timestamp::try_from(moment).ok()?;
+        return Some(Duration::try_from(moment.duration_since(by)).unwrap_or(Duration::ZERO));
+    }
+    let mut seconds = number(text)?;
+    while seconds >= FINER_MOMENT {
+        seconds /= 1000.0;
+    }
+    if seconds >= MOMENT {
+        seconds = (seconds - by.as_millisecond() as f64 / 1000.0).max(0.0);
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The first number of a text; what follows it are parameters, or the same of another policy.
+fn number(text: &str) -> Option<f64> {
+    let first = text.split([',', ';']).next()?.trim();
+    let is_plain = first.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    first.parse().ok().filter(|number: &f64| is_plain && number.is_finite())
+}
+
+/// What a reply says of the provider's rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateHint {
-    /// Requests in the provider's window.
-    pub limit: f64,
+    /// Requests in the provider's window, if it says so.
+    pub limit: Option<f64>,
     /// Requests left in it.
     pub remaining: f64,
     /// When there are more again.
@@ -31,17 +76,16 @@ pub struct RateHint {
 }
 
 impl RateHint {
-    /// The hint in these headers, if there is a readable one.
-    pub fn read(headers: &HeaderMap) -> Option<Self> {
-        let number = |name: &str| {
-            let text = headers.get(name)?.to_str().ok()?.split(',').next()?.trim();
-            text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
-        };
-        let reset = number("ratelimit-reset").and_then(|s| Duration::try_from_secs_f64(s).ok());
-        Some(Self {
-            limit: number("ratelimit-limit")?,
-            remaining: number("ratelimit-remaining")?,
-            reset,
+    /// The hint in these headers, if there is a readable one; `now` as above.
+    pub(super) fn read(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
+        FAMILIES.iter().find_map(|family| {
+            let said =
+                |what: &str| headers.get(format!("{family}{what}"))?.to_str().ok().and_then(number);
+            Some(Self {
+                remaining: said("remaining")?,
+                limit: said("limit"),
+                reset: wait(headers, &format!("{family}reset"), now),
+            })
         })
     }
 
@@ -49,7 +93,10 @@ impl RateHint {
     /// than a tenth is left, then what is left is spread over the time to the reset (a second where
     /// the provider does not say).
     pub fn ease(&self) -> Option<Duration> {
-        let scarce = self.remaining * 10.0 <= self.limit;
+        let scarce = match self.limit {
+            Some(limit) => self.remaining * 10.0 <= limit,
+            None => self.remaining < 1.0,
+        };
         let reset = self.reset.unwrap_or(Duration::from_secs(1));
         scarce.then(|| reset.div_f64(self.remaining + 1.0))
     }
@@ -57,43 +104,136 @@ impl RateHint {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn wait(pairs: &[(header::HeaderName, &str)]) -> Option<Duration> {
-        let headers = pairs.iter().map(|(n, v)| (n.clone(), v.parse().unwrap())).collect();
-        retry_after(&headers, "2026-11-21T10:00:00Z".parse().unwrap())
+    const NOW: &str = "2026-11-21T10:00:00Z";
+    const RESETS: [&str; 4] =
+        [OWN_RESET, "ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
+
+    fn told(status: u16, pairs: &[(&'static str, &str)]) -> Option<Duration> {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (header::HeaderName::from_static(name), value.parse().unwrap())
+        };
+        let headers = pairs.iter().map(pair).collect();
+        told_to_wait(StatusCode::from_u16(status).unwrap(), &headers, NOW.parse().unwrap())
+    }
+
+    fn seconds(seconds: f64) -> Option<Duration> {
+        Some(Duration::from_secs_f64(seconds))
     }
 
     #[test]
-    fn both_forms_are_read() {
-        assert_eq!(wait(&[(header::RETRY_AFTER, "7")]), Some(Duration::from_secs(7)));
-        let date = (header::RETRY_AFTER, "Sat, 21 Nov 2026 10:00:30 GMT");
-        assert_eq!(wait(std::slice::from_ref(&date)), Some(Duration::from_secs(30)));
-        let sent = (header::DATE, "Sat, 21 Nov 2026 10:00:10 GMT");
-        assert_eq!(wait(&[date, sent]), Some(Duration::from_secs(20)));
+    fn every_form_is_read_in_every_header() {
+        for (text, wait) in [
+            ("7", seconds(7.0)),
+            (" 1.5 ", seconds(1.5)),
+            ("0", seconds(0.0)),
+            ("86401", seconds(86401.0)),
+            ("30, 30;w=60", seconds(30.0)),
+            ("Sat, 21 Nov 2026 10:00:30 GMT", seconds(30.0)),
+            ("Saturday, 21-Nov-26 10:00:30 GMT", seconds(30.0)),
+            ("Sat Nov 21 10:00:30 2026", seconds(30.0)),
+            ("Sat, 21 Nov 2026 09:00:00 GMT", seconds(0.0)),
+            ("1795255230", seconds(30.0)),
+            ("1795255230.5", seconds(30.5)),
+            ("1795255230500", seconds(30.5)),
+            ("1795255230500000", seconds(30.5)),
+            ("1795255200", seconds(0.0)),
+            ("1600000000", seconds(0.0)),
+            ("1600000000000", seconds(0.0)),
+            ("soon", None),
+            ("-5", None),
+            ("inf", None),
+            ("1e3", None),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(told(429, &[("retry-after", text)]), wait, "{text}");
+            for reset in RESETS {
+                assert_eq!(told(429, &[(reset, text)]), wait, "{reset}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_moment_is_by_the_clock_that_the_reply_shows() {
+        let date = ("date", "Sat, 21 Nov 2026 11:00:10 GMT");
+        for moment in ["Sat, 21 Nov 2026 11:00:30 GMT", "1795258830", "1795258830000"] {
+            assert_eq!(told(503, &[("retry-after", moment), date]), seconds(20.0), "{moment}");
+        }
+        assert_eq!(told(503, &[("retry-after", "7"), date]), seconds(7.0));
+    }
+
+    #[test]
+    fn retry_after_counts_with_any_status_and_a_reset_only_where_the_limit_was_run_into() {
+        let both = [("ratelimit-reset", "30"), ("retry-after", "7")];
+        for status in [200, 202, 301, 403, 429, 500, 503] {
+            assert_eq!(told(status, &both), seconds(7.0), "{status}");
+            let reset = told(status, &both[..1]);
+            assert_eq!(reset, if status == 429 { seconds(30.0) } else { None }, "{status}");
+        }
+        assert_eq!(told(429, &[(OWN_RESET, "1.5"), both[1]]), seconds(1.5));
+        assert_eq!(told(429, &[(OWN_RESET, "-1"), both[1]]), seconds(7.0));
+        assert_eq!(told(429, &[both[0], ("retry-after", "soon")]), seconds(30.0));
+    }
+
+    fn hint(pairs: &[(&'static str, &str)]) -> Option<RateHint> {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (header::HeaderName::from_static(name), value.parse().unwrap())
+        };
+        RateHint::read(&pairs.iter().map(pair).collect(), NOW.parse().unwrap())
     }
 
     #[test]
     fn what_is_left_of_a_scarce_budget_is_spread_out() {
-        let hint = |limit: &str, remaining: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("ratelimit-limit", limit.parse().unwrap());
-            headers.insert("ratelimit-remaining", remaining.parse().unwrap());
-            headers.insert("ratelimit-reset", "10".parse().unwrap());
-            RateHint::read(&headers)
+        let left = |limit, remaining, reset| {
+            let reset = ("ratelimit-reset", reset);
+            hint(&[("ratelimit-limit", limit), ("ratelimit-remaining", remaining), reset])
         };
-        assert_eq!(hint("60", "30").unwrap().ease(), None);
-        assert_eq!(hint("60", "4").unwrap().ease(), Some(Duration::from_secs(2)));
-        assert_eq!(hint("60", "0").unwrap().ease(), Some(Duration::from_secs(10)));
-        assert_eq!(hint("60", "many"), None);
+        assert_eq!(left("60", "30", "10").unwrap().ease(), None);
+        assert_eq!(left("60", "4", "10").unwrap().ease(), seconds(2.0));
+        assert_eq!(left("60", "0", "10").unwrap().ease(), seconds(10.0));
+        assert_eq!(left("60", "0", "1795255210").unwrap().ease(), seconds(10.0));
+        assert_eq!(left("60", "0", "1795255210000").unwrap().ease(), seconds(10.0));
+        assert_eq!(left("60", "0", "1600000000").unwrap().ease(), seconds(0.0));
+        assert_eq!(left("60", "0", "soon").unwrap().ease(), seconds(1.0));
+        assert_eq!(left("60", "many", "10"), None);
     }
 
     #[test]
-    fn a_past_date_is_no_wait_and_nonsense_is_none() {
-        let past = (header::RETRY_AFTER, "Sat, 21 Nov 2026 09:00:00 GMT");
-        assert_eq!(wait(&[past]), Some(Duration::ZERO));
-        assert_eq!(wait(&[(header::RETRY_AFTER, "soon")]), None);
-        assert_eq!(wait(&[(header::RETRY_AFTER, "-5")]), None);
-        assert_eq!(wait(&[]), None);
+    fn the_older_names_are_read_too_and_a_limit_need_not_be_told() {
+        let left = |remaining| {
+            hint(&[("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", "1795255210")])
+        };
+        assert_eq!(left("0").unwrap().ease(), seconds(10.0));
+        assert_eq!(left("1").unwrap().ease(), None);
+    }
+
+    proptest! {
+        /// However the headers are filled there is no panic, and no wait beyond the last moment that
+        /// can be told.
+        #[test]
+        fn any_text_is_read_without_harm(
+            status in 100u16..600,
+            texts in proptest::collection::vec("[ -~]{0,24}|[0-9]{1,30}(\\.[0-9]{0,9})?", 8),
+        ) {
+            let names = ["retry-after", "date", "ratelimit-limit", "ratelimit-remaining"];
+            let names = names.into_iter().chain(RESETS);
+            let value = |text: &String| text.trim().parse::<header::HeaderValue>().unwrap();
+            let headers: HeaderMap = names
+                .map(header::HeaderName::from_static)
+                .zip(texts.iter().map(value))
+                .collect();
+            let now = NOW.parse().unwrap();
+            // The end of the year 9999, from 1970 on.
+            let most = Duration::from_secs(253_402_300_800);
+            let told = told_to_wait(StatusCode::from_u16(status).unwrap(), &headers, now);
+            let eased = RateHint::read(&headers, now).and_then(|hint| hint.ease());
+            for wait in [told, eased].into_iter().flatten() {
+                prop_assert!(wait <= most, "{wait:?}");
+            }
+        }
     }
 }

@@ -154,7 +154,7 @@ impl Health {
             Event::Throttled(asked) => {
                 self.failures += u32::from(pausing.is_none());
                 // Asked for no wait at all it waits all the same.
-                let asked = asked.map(|asked| asked.max(retry.first));
+                let asked = asked.map(|asked| asked.max(retry.first).min(retry.max_retry_after));
                 asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
             Event::Refused => {
@@ -162,7 +162,7 @@ impl Health {
                 retry.backoff(self.failures, random::fraction()).min(CREDENTIAL_PAUSE)
             }
         };
-        let until = now.saturating_add(wait.min(retry.max)).unwrap_or(Timestamp::MAX);
+        let until = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         self.unknown = 0;
         self.pause = Some(Pause {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
@@ -346,9 +346,15 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_the_provider_asks_for_is_capped() {
-        let mut state = Health::default();
-        state.take(&Event::Throttled(Some(Duration::MAX)), None, &Retry::default(), now());
-        assert_eq!(state.wait(now(), 0), Some(Retry::default().max));
+    fn a_wait_that_the_provider_asks_for_has_a_bound_of_its_own() {
+        let retry = Retry { max: Duration::from_secs(2), ..Retry::default() };
+        for (asked, waits) in [
+            (Duration::from_secs(10), Duration::from_secs(10)),
+            (Duration::MAX, retry.max_retry_after),
+        ] {
+            let mut state = Health::default();
+            state.take(&Event::Throttled(Some(asked)), None, &retry, now());
+            assert_eq!(state.wait(now(), 0), Some(waits));
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use invite_core::{Destination, ProviderError, Retry};
-use jiff::Timestamp;
+use invite_core::{Destination, ProviderError, Retry, http::ClockDifference};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     health::{Event, Health},
@@ -18,7 +18,11 @@ use super::{
     status::{DestinationStatus, LaneState, LastError, LastProbe},
 };
 
-const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
+/// By how much a provider's clock may differ from ours without anybody being told.
+const CLOCKS_MAY_DIFFER: SignedDuration = SignedDuration::from_secs(30);
+/// Why a provider is left alone for a while, though no call failed.
+pub(super) const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
+pub(super) const TOLD_TO_WAIT: &str = "the provider asked to be left alone for a while";
 /// So many destinations are remembered; those that are well and rested longest are forgotten first.
 const MOST_PLACES: usize = 1000;
 /// So many destinations that calls wait for are told of.
@@ -35,8 +39,8 @@ pub(crate) struct State {
     /// Of the provider as a whole.
     whole: Health,
     places: BTreeMap<Destination, Place>,
-    /// Until when the provider is left alone so that its rate limit is not run into.
-    eased: Option<Timestamp>,
+    /// Until when the provider is left alone because a reply said so, and what it said.
+    eased: Option<(Timestamp, &'static str)>,
     /// Failures since the last success at any destination, by whether they were refusals.
     failing: [BTreeSet<Destination>; 2],
     /// Turns so far.
@@ -50,6 +54,8 @@ pub(crate) struct State {
     account_since: i64,
     pub last_error: Option<LastError>,
     pub last_probe: Option<LastProbe>,
+    /// By how much the provider's clock is ahead of this machine's.
+    pub clock_difference: Option<ClockDifference>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub invites: u64,
 }
@@ -153,7 +159,7 @@ impl State {
         for_looks: bool,
     ) -> Option<Timestamp> {
         let place = self.places.get(destination).and_then(|it| it.health.opens_at(now, for_looks));
-        let eased = self.eased.filter(|until| *until > now);
+        let eased = self.eased.map(|(until, _)| until).filter(|until| *until > now);
         self.whole.opens_at(now, for_looks).max(eased).max(place)
     }
 
@@ -174,13 +180,13 @@ impl State {
     /// What keeps calls to a destination from being made, for anybody to read.
     pub fn hindrance(&self, destination: &Destination, now: Timestamp) -> Option<String> {
         let place = self.places.get(destination).and_then(|place| place.health.hindrance());
-        let eased = || self.eased(now).map(|_| NEARLY_USED_UP.to_owned());
+        let eased = || self.eased(now).and(self.eased).map(|(_, why)| why.to_owned());
         self.whole.hindrance().or(place).or_else(eased)
     }
 
-    /// How long the provider is left alone so that its rate limit is not run into.
+    /// How long the provider is left alone because a reply said so.
     pub fn eased(&self, now: Timestamp) -> Option<Duration> {
-        left(now, self.eased?)
+        left(now, self.eased?.0)
     }
 
     /// How long no look-up may be made anywhere; none if one may be made now.
@@ -197,7 +203,8 @@ impl State {
     ) -> Result<bool, Duration> {
         let mut place = self.places.get_mut(destination).map(|place| &mut place.health);
         let wait = place.as_ref().and_then(|place| place.look_wait(now));
-        let whole = self.whole.look_wait(now).max(self.eased.and_then(|until| left(now, until)));
+        let eased = self.eased.and_then(|(until, _)| left(now, until));
+        let whole = self.whole.look_wait(now).max(eased);
         if let Some(wait) = wait.max(whole) {
             return Err(wait);
         }
@@ -231,6 +238,11 @@ impl State {
         at: Timestamp,
     ) {
         *self.outcomes.entry(outcome).or_default() += 1;
+        self.keep(operation, error, at);
+    }
+
+    /// Keeps why a call did not succeed.
+    pub fn keep(&mut self, operation: &'static str, error: Option<&ProviderError>, at: Timestamp) {
         if let Some(error) = error {
             self.last_error = Some(LastError {
                 at,
@@ -283,14 +295,32 @@ impl State {
         }
     }
 
-    /// The provider's rate budget runs out: it is left alone for a while.
-    pub fn ease(&mut self, now: Timestamp, by: Duration, retry: &Retry) {
-        self.eased = now.saturating_add(by.min(retry.max)).ok();
+    /// A reply asked for a wait, or said that the rate limit runs out: the provider is left alone for a
+    /// while. What another reply asked for before is not shortened.
+    pub fn ease(&mut self, now: Timestamp, by: Duration, why: &'static str, retry: &Retry) {
+        let until = now.saturating_add(by.min(retry.max_retry_after)).unwrap_or(Timestamp::MAX);
+        self.eased = self.eased.max(Some((until, why)));
+    }
+
+    /// The provider's clock was measured; whether it differs from ours by more than it may, where that
+    /// is news.
+    pub fn measure(&mut self, difference: ClockDifference) -> Option<bool> {
+        let was_off = self.is_clock_off();
+        self.clock_difference = Some(difference);
+        let is_off = self.is_clock_off();
+        (is_off != was_off).then_some(is_off)
+    }
+
+    /// Whether the provider's clock differs from ours by more than it may.
+    pub fn is_clock_off(&self) -> bool {
+        let proven = self.clock_difference.map(|difference| difference.proven().abs());
+        proven.is_some_and(|difference| difference > CLOCKS_MAY_DIFFER)
     }
 
     /// The document or a secret changed: what it was paused for may be over, and what was refused, or
     /// what the credential could do, says nothing any more.
     pub fn resume(&mut self, now: Timestamp) {
+        self.eased = None;
         self.whole.resume(now);
         for place in self.places.values_mut() {
             place.created_under = None;
@@ -325,8 +355,8 @@ impl State {
         if whole.0 != LaneState::Ready {
             return whole;
         }
-        if let Some(until) = self.eased.filter(|until| *until > now) {
-            return (LaneState::Slowed, Some(NEARLY_USED_UP.to_owned()), Some(until));
+        if let Some((until, why)) = self.eased.filter(|(until, _)| *until > now) {
+            return (LaneState::Slowed, Some(why.to_owned()), Some(until));
         }
         let unwell = self.places.values().map(|place| place.health.describe(now));
         let unwell: Vec<_> = unwell.filter(|(state, ..)| *state != LaneState::Ready).collect();
@@ -553,9 +583,22 @@ mod tests {
     #[test]
     fn a_rate_limit_nearly_used_up_slows_the_lane_for_a_while() {
         let mut state = State::default();
-        state.ease(now(), Duration::from_secs(2), &Retry::default());
+        state.ease(now(), Duration::from_secs(2), NEARLY_USED_UP, &Retry::default());
         assert_eq!(state.wait(now(), 0), Some(Duration::from_secs(2)));
         assert_eq!(state.describe(true, now()).0, LaneState::Slowed);
         assert_eq!(state.wait(now() + Duration::from_secs(2), 0), None);
+    }
+
+    #[test]
+    fn no_later_reply_shortens_a_wait_that_was_asked_for_but_another_document_ends_it() {
+        let (mut state, retry) = (State::default(), Retry::default());
+        state.ease(now(), Duration::from_secs(60), TOLD_TO_WAIT, &retry);
+        state.ease(now(), Duration::from_secs(1), NEARLY_USED_UP, &retry);
+        assert_eq!(state.wait(now(), 0), Some(Duration::from_secs(60)));
+        assert_eq!(state.hindrance(&here(), now()).as_deref(), Some(TOLD_TO_WAIT));
+        state.resume(now());
+        assert_eq!(state.wait(now(), 0), None);
+        state.ease(now(), Duration::MAX, TOLD_TO_WAIT, &retry);
+        assert_eq!(state.wait(now(), 0), Some(retry.max_retry_after));
     }
 }

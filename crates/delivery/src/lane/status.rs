@@ -79,6 +79,8 @@ pub struct LastProbe {
     pub ok: bool,
     /// What was found.
     pub detail: String,
+    /// By how much the provider's clock is ahead of this machine's, if its reply told.
+    pub clock_difference_seconds: Option<f64>,
 }
 
 /// All that can be said of one provider now.
@@ -108,4 +110,6 @@ pub struct ProviderStatus {
     pub credentials: Vec<CredentialUse>,
     /// The last credential check.
     pub last_probe: Option<LastProbe>,
+    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it.
+    pub clock_difference_seconds: Option<f64>,
 }

@@ -57,10 +57,11 @@ pub enum OperationError {
     /// Its provider's backlog or quota is full.
     #[error(transparent)]
     NoRoom(#[from] AcceptError),
-    /// The provider's rate budget is taken by other calls for longer than a person is kept waiting.
+    /// The provider's rate budget is taken by other calls, or the provider asked to be left alone, for
+    /// longer than a person is kept waiting.
     #[error(
         "the rate budget of provider `{provider}` (limits.requests_per_second) is taken by other \
-         calls; it was not asked, try again later"
+         calls, or the provider asked to be left alone for a while; it was not asked, try again later"
     )]
     Busy {
         /// Its name.

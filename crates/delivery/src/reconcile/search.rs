@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status,
-    http::{CallContext, Exchange},
+    AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status, http::Exchange,
     sabotage::crash_point,
 };
 
@@ -28,16 +27,12 @@ pub(super) async fn search(
     let mut reconciliation = provider.adapter.reconcile(lookup);
     loop {
         lane.take_turn(&provider.limits, &*engine.clock).await;
-        let context = CallContext::new(provider.limits.timeout);
+        let context = lane.context(&provider.limits);
         crash_point("reconcile-before-request");
         let step = reconciliation.step(&context).await;
         crash_point("reconcile-after-reply");
         let now = engine.clock.now();
         lane.ease(&context, &provider.limits.retry, now);
-        // Else the error says so.
-        if let (Ok(_), Some(wait)) = (&step, context.told_to_wait(now)) {
-            lane.with_state(|state| state.ease(now, wait, &provider.limits.retry));
-        }
         let exchange = context.exchanges().pop();
         match step {
             Ok(None) => {}

@@ -9,8 +9,10 @@ use std::{
 
 use futures::future::join_all;
 use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severity, diff};
-use invite_core::{Fault, http::CallContext, schema::escape};
+use invite_core::{Fault, schema::escape};
 use invite_store::Store;
+
+use crate::lane::Budget;
 
 /// Errors of a refused document that are told in one line.
 const TOLD: usize = 5;
@@ -89,11 +91,11 @@ impl Review {
     }
 
     /// Checks the credentials of the adapters that would be new, all at once.
-    pub(super) async fn probe(&mut self) {
+    pub(super) async fn probe(&mut self, budget: impl Fn(&str) -> Arc<Budget>) {
         let Some(configuration) = &self.configuration else { return };
         let is_new = |provider: &&Arc<Provider>| provider.adapter_since == 0;
         let probes = configuration.providers().filter(is_new).map(async |provider| {
-            let context = CallContext::new(provider.limits.timeout);
+            let context = budget(&provider.name).context(&provider.limits);
             let error = provider.adapter.probe(&context).await.err()?;
             let detail = format!("the credential check of `{}` failed: {error}", provider.name);
             Some(configuration.find(Severity::Error, fault(&provider.name, "probe-failed", detail)))

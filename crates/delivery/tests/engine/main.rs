@@ -16,6 +16,7 @@ mod refusals;
 mod requeueing;
 mod revising;
 mod telling;
+mod waits;
 
 use std::{
     collections::BTreeMap,

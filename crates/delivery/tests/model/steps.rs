@@ -311,6 +311,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             retry: Retry {
                 first: TICK,
                 max: TICK,
+                max_retry_after: TICK,
                 max_attempts: MAX_ATTEMPTS,
                 give_up_after: Duration::ZERO,
             },

@@ -45,6 +45,6 @@ pub(crate) async fn probe_provider(
     refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;
     let engine = gateway.engine().clone();
-    let report = crate::to_the_end(async move { engine.probe(&name).await }).await??;
-    Ok(Json(LastProbe { at: gateway.clock().now(), ok: true, detail: report.detail }))
+    let probe = crate::to_the_end(async move { engine.probe(&name).await }).await??;
+    Ok(Json(probe))
 }

@@ -56,6 +56,9 @@ pub(crate) struct ProviderView {
     /// The last credential check.
     #[schema(value_type = Option<LastProbeSchema>)]
     last_probe: Option<LastProbe>,
+    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it
+    /// (0 while both may show the same); null before one. More than 30 s either way is logged.
+    clock_difference_seconds: Option<f64>,
     /// The revision of the provider document that this replica serves.
     config_revision: i64,
     /// The replicas of this gateway, and the revision that each serves.
@@ -91,6 +94,8 @@ struct RetryView {
     first: String,
     /// The longest wait.
     max: String,
+    /// The longest wait that is taken on the provider's word.
+    max_retry_after: String,
     /// Calls that were unknown and then found absent, beyond which an invite fails.
     max_attempts: u32,
     /// The age at which an invite that could not be sent fails.
@@ -225,6 +230,7 @@ impl ProviderView {
                 credentials: status.credentials,
             },
             last_probe: status.last_probe,
+            clock_difference_seconds: status.clock_difference_seconds,
             config_revision: configuration.revision(),
             replicas: replicas.to_vec(),
         }
@@ -257,6 +263,7 @@ impl LimitsView {
             retry: RetryView {
                 first: duration(retry.first),
                 max: duration(retry.max),
+                max_retry_after: duration(retry.max_retry_after),
                 max_attempts: retry.max_attempts,
                 give_up_after: duration(retry.give_up_after),
             },

@@ -119,6 +119,9 @@ pub(crate) struct LastProbeSchema {
     ok: bool,
     /// What was found.
     detail: String,
+    /// By how much the provider's clock is ahead of this machine's, as far as its reply proves it; null
+    /// if it does not show its time.
+    clock_difference_seconds: Option<f64>,
 }
 
 /// How one secret of a credential fared.

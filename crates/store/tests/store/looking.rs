@@ -1,6 +1,9 @@
 //! What the delivery engine looks for: due invites, leases, lanes, held ids.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use invite_core::{InviteId, Status};
 use invite_store::{InviteRecord, Placement, Store};
@@ -24,6 +27,7 @@ on_both!(
     a_lane_has_one_owner_until_its_lease_ends,
     a_released_lane_is_free_and_its_epoch_goes_on_rising,
     racing_stores_give_a_lane_to_one_owner,
+    starts_are_given_out_once_and_apart,
 );
 
 fn ids(invites: Vec<InviteRecord>) -> Vec<InviteId> {
@@ -217,6 +221,7 @@ async fn held_provider_ids_are_found_at_their_destination(db: &Db) {
     assert!(store.find_held(&destination(), &[]).await.unwrap().is_empty());
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn a_lane_has_one_owner_until_its_lease_ends(db: &Db) {
@@ -250,4 +255,30 @@ async fn racing_stores_give_a_lane_to_one_owner(db: &Db) {
         let (a, b) = (a.unwrap(), b.unwrap());
         assert!(a.is_some() != b.is_some(), "{a:?} {b:?}");
     }
+}
+
+async fn starts_are_given_out_once_and_apart(db: &Db) {
+    let stores = [db.open().await, db.open().await];
+    let began = Instant::now();
+    let mut starts = Vec::new();
+    for round in 0..10 {
+        let period = if round < 5 { SECOND } else { SECOND / 2 };
+        let taken = tokio::join!(
+            stores[0].take_starts("summit", period, 1),
+            stores[1].take_starts("summit", period, 3)
+        );
+        let at = |wait: Duration| began.elapsed() + wait;
+        starts.push((at(taken.0.unwrap()), 1, period));
+        starts.push((at(taken.1.unwrap()), 3, period));
+    }
+    starts.sort();
+    assert!(starts[0].0 < SECOND, "the first start need not wait");
+    // What passes until an answer is here makes it look later than it is.
+    let passed = began.elapsed();
+    for pair in starts.windows(2) {
+        let ((at, count, before), (next, _, period)) = (pair[0], pair[1]);
+        let least = before * (count - 1) + period;
+        assert!(next + passed >= at + least, "{pair:?}");
+    }
+    assert!(stores[0].take_starts("tenancy", SECOND, 1).await.unwrap() < SECOND);
 }

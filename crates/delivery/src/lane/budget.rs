@@ -1,0 +1,295 @@
+//! When requests to a provider may start: never more of them in a second than its
+//! `requests_per_second`, whoever makes them and on whichever replica.
+//!
+//! They are spaced evenly, so that there is no burst to begin with, and none when the rate changes or
+//! another process goes on. Where replicas share a database they share the budget, too: each takes its
+//! starts from there.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use invite_core::{Clock, Limits, http::CallContext};
+use invite_store::Store;
+use tokio::time::Instant;
+
+/// A second as it is counted here. What it is longer is for requests that leave later than they may, by
+/// a busy machine or database: then, too, no second at the provider holds more than it should.
+const SECOND: Duration = Duration::from_millis(1050);
+/// Of that, how late a start may be without those after it being put off: timers are no finer.
+const LATE: Duration = Duration::from_millis(10);
+/// Starts are taken from the database for so long at once, so that a high rate is no load for it.
+const AT_ONCE: Duration = Duration::from_millis(50);
+/// Between two tries to take starts from a database that cannot be used.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+
+/// Takes so many starts, spaced so: how long until the first of them.
+type Take = Arc<
+    dyn Fn(Duration, u32) -> BoxFuture<'static, Result<Duration, invite_store::Error>>
+        + Send
+        + Sync,
+>;
+
+/// The rate budget of one provider.
+pub(crate) struct Budget {
+    clock: Arc<dyn Clock>,
+    /// Where other replicas take starts as well.
+    shared: Option<Take>,
+    /// A process that ran here before may have spent what was left then.
+    born: Instant,
+    /// The last start.
+    last: Mutex<Option<Instant>>,
+    /// When work was last begun for which a request will start; held by whoever is next to begin some.
+    granted: tokio::sync::Mutex<Option<Instant>>,
+    /// Starts that were taken and not made yet; held by whose start is next.
+    taken: tokio::sync::Mutex<VecDeque<Instant>>,
+}
+
+impl Budget {
+    /// The budget of the provider of this name.
+    pub fn new(provider: &str, store: &Store, clock: Arc<dyn Clock>) -> Self {
+        let shared = store.is_shared().then(|| -> Take {
+            let (provider, store) = (provider.to_owned(), store.clone());
+            Arc::new(move |period, count| {
+                let (provider, store) = (provider.clone(), store.clone());
+                Box::pin(async move { store.take_starts(&provider, period, count).await })
+            })
+        });
+        Self::of(shared, clock)
+    }
+
+    pub(super) fn of(shared: Option<Take>, clock: Arc<dyn Clock>) -> Self {
+        let (last, granted, taken) = (Mutex::default(), Default::default(), Default::default());
+        Self { clock, shared, born: Instant::now(), last, granted, taken }
+    }
+
+    /// Waits until work may begin for which a request will start: what waits here can still be given up
+    /// or done otherwise.
+    pub async fn grant(&self, limits: &Limits) {
+        let mut granted = self.granted.lock().await;
+        let next = self.next(self.last().max(*granted), period(limits));
+        // A little early: until the request starts there is something to do.
+        tokio::time::sleep_until(next.checked_sub(LATE).unwrap_or(next)).await;
+        *granted = Some(next.max(Instant::now()));
+    }
+
+    /// Waits until the next request may start, and counts it.
+    async fn start(&self, period: Duration) {
+        let mut taken = self.taken.lock().await;
+        let at = loop {
+            while taken.front().is_some_and(|at| *at + LATE < Instant::now()) {
+                taken.pop_front();
+            }
+            match (taken.front(), &self.shared) {
+                (Some(at), _) => break *at,
+                (None, None) => {
+                    let (next, now) = (self.next(self.last(), period), Instant::now());
+                    taken.push_back(if next + LATE < now { now } else { next });
+                }
+                (None, Some(take)) => match self.take(take, period).await {
+                    Ok(starts) => taken.extend(starts),
+                    // A start that nobody else would know of is not made.
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot take from a provider's rate budget; trying again");
+                        tokio::time::sleep(TRY_AGAIN).await;
+                    }
+                },
+            }
+        };
+        tokio::time::sleep_until(at).await;
+        taken.pop_front();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    async fn take(
+        &self,
+        take: &Take,
+        period: Duration,
+    ) -> Result<impl Iterator<Item = Instant> + use<>, invite_store::Error> {
+        let count = (AT_ONCE.as_secs_f64() / period.as_secs_f64()).ceil() as u32;
+        let wait = take(period, count).await?;
+        let first = Instant::now() + wait;
+        Ok((0..count).map(move |n| first + period * n))
+    }
+
+    fn last(&self) -> Option<Instant> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The earliest start after the `last`. Without one, an earlier process may have made some until a
+    /// moment ago, but other replicas' are known.
+    fn next(&self, last: Option<Instant>, period: Duration) -> Instant {
+        match last {
+            Some(last) => last + period,
+            None if self.shared.is_some() => self.born,
+            None => self.born + period.min(SECOND),
+        }
+    }
+
+    /// The context of one attempt, all of whose requests start by this budget.
+    pub fn context(self: &Arc<Self>, limits: &Limits) -> CallContext {
+        let (budget, period) = (self.clone(), period(limits));
+        CallContext::new(limits.timeout).measured_by(self.clock.clone()).paced(move || {
+            let budget = budget.clone();
+            async move { budget.start(period).await }
+        })
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("last", &self.last()).finish_non_exhaustive()
+    }
+}
+
+/// Between two starts.
+fn period(limits: &Limits) -> Duration {
+    SECOND.div_f64(limits.requests_per_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use invite_core::SystemClock;
+
+    use super::*;
+
+    /// When requests started.
+    type Starts = Arc<Mutex<Vec<Instant>>>;
+
+    fn limits(requests_per_second: f64) -> Limits {
+        let timeout = Duration::from_secs(3600);
+        Limits { requests_per_second, timeout, ..Limits::default() }
+    }
+
+    fn alone() -> Arc<Budget> {
+        Arc::new(Budget::of(None, Arc::new(SystemClock)))
+    }
+
+    /// Budgets that take from the same place, as the store has it, which answers after a while.
+    fn sharing(replicas: usize) -> Vec<Arc<Budget>> {
+        let last: Arc<Mutex<Option<Instant>>> = Arc::default();
+        let take: Take = Arc::new(move |period, count| {
+            let last = last.clone();
+            Box::pin(async move {
+                let now = Instant::now();
+                let first = {
+                    let mut last = last.lock().unwrap();
+                    let first = last.map_or(now, |last| now.max(last + period));
+                    *last = Some(first + period * (count - 1));
+                    first
+                };
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                Ok(first - now)
+            })
+        });
+        let budget = |_| Arc::new(Budget::of(Some(take.clone()), Arc::new(SystemClock)));
+        (0..replicas).map(budget).collect()
+    }
+
+    /// Work that begins as often as it may, each of which takes a while until its first request and makes
+    /// `requests` of them.
+    async fn work(budget: &Arc<Budget>, limits: &Limits, requests: usize, starts: &Starts) {
+        budget.grant(limits).await;
+        let (context, starts) = (budget.context(limits), starts.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(7 * requests as u64)).await;
+            for _ in 0..requests {
+                assert!(context.turn().await);
+                starts.lock().unwrap().push(Instant::now());
+            }
+        });
+    }
+
+    /// The most starts in any second.
+    fn most_in_a_second(starts: &Starts) -> usize {
+        let mut starts = starts.lock().unwrap().clone();
+        starts.sort();
+        let until = |first: &Instant| {
+            let end = *first + Duration::from_secs(1);
+            starts.iter().filter(|at| (first..&end).contains(at)).count()
+        };
+        starts.iter().map(until).max().unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_no_second_more_requests_start_than_may_not_in_the_first_either() {
+        for (rate, most) in [(0.5, 1), (1.0, 1), (1.5, 2), (2.5, 3), (10.0, 10), (300.0, 300)] {
+            let (budget, starts, limits) = (alone(), Starts::default(), limits(rate));
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(20) {
+                for requests in [1, 3, 2] {
+                    work(&budget, &limits, requests, &starts).await;
+                }
+            }
+            assert!(most_in_a_second(&starts) <= most, "{rate}: {}", most_in_a_second(&starts));
+            let reached = starts.lock().unwrap().len() as f64 / began.elapsed().as_secs_f64();
+            assert!(reached > 0.85 * rate, "{rate}: {reached}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_rate_and_another_process_give_no_fresh_burst() {
+        let starts = Starts::default();
+        let mut budget = alone();
+        for n in 0..60 {
+            // Each process does a little, at one of two rates.
+            let limits = limits(if n % 2 == 0 { 10.0 } else { 8.0 });
+            for _ in 0..3 {
+                work(&budget, &limits, 1, &starts).await;
+            }
+            tokio::time::sleep(Duration::from_millis(8)).await;
+            if n % 3 == 0 {
+                budget = alone();
+            }
+        }
+        assert!(most_in_a_second(&starts) <= 10, "{}", most_in_a_second(&starts));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_raised_rate_is_not_put_off_by_the_old_one() {
+        let (budget, starts) = (alone(), Starts::default());
+        work(&budget, &limits(0.001), 1, &starts).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        work(&budget, &limits(10.0), 1, &starts).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_that_work_at_once_and_a_lane_that_moves_keep_to_one_budget() {
+        for (rate, most) in [(0.5, 1), (2.5, 3), (10.0, 10), (200.0, 200)] {
+            let (replicas, starts, limits) = (sharing(3), Starts::default(), limits(rate));
+            let began = Instant::now();
+            let all = async |replica: &Arc<Budget>, seconds: u64| {
+                while began.elapsed() < Duration::from_secs(seconds) {
+                    work(replica, &limits, 1, &starts).await;
+                }
+            };
+            join_all(replicas.iter().map(|replica| all(replica, 8))).await;
+            for (replica, until) in replicas.iter().zip([16, 24, 32]) {
+                all(replica, until).await;
+            }
+            assert!(most_in_a_second(&starts) <= most, "{rate}: {}", most_in_a_second(&starts));
+            let reached = starts.lock().unwrap().len() as f64 / began.elapsed().as_secs_f64();
+            assert!(reached > 0.8 * rate, "{rate}: {reached}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_takes_nothing_from_the_budget() {
+        let (budget, limits) = (alone(), limits(1.0));
+        budget.grant(&limits).await;
+        for _ in 0..100 {
+            let waiting = tokio::time::timeout(Duration::from_millis(1), budget.grant(&limits));
+            assert!(waiting.await.is_err());
+        }
+        let began = Instant::now();
+        budget.grant(&limits).await;
+        assert!(began.elapsed() <= SECOND, "{:?}", began.elapsed());
+    }
+}
