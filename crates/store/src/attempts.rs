@@ -141,18 +141,18 @@ pub struct AttemptPage {
 const KEPT: i64 = 20;
 
 impl Store {
-    /// The create attempts of an invite that can be read, oldest first, each with its frozen call;
-    /// `request` and `reply` are none.
+    /// The create attempts of an invite, oldest first, each with its frozen call; `request` and
+    /// `reply` are none.
     ///
     /// # Errors
-    /// The database cannot be used.
+    /// The database cannot be used, or [`Error::Corrupt`]: what all of them tell cannot be told from
+    /// some.
     pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
         let mut connection = self.reader().await?;
-        let rows = select_attempts("call, NULL, NULL", invite)
+        select_attempts("call, NULL, NULL", invite)
             .text(" AND operation = 'create' ORDER BY attempt_id")
-            .all(&mut connection, apart(read_attempt))
-            .await?;
-        Ok(rows.into_iter().flatten().collect())
+            .all(&mut connection, read_attempt)
+            .await
     }
 
     /// A page of at most `limit` (at least 1) attempts made for an invite, oldest first, those after
@@ -218,7 +218,7 @@ fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
     )
     .text(exchange)
     .text(" FROM attempt_invites JOIN attempts ON attempts.id = attempt_id ")
-    .text("JOIN invites ON invites.id = invite_id JOIN batches ON batches.id = batch_id ")
+    .text("JOIN invites ON invites.id = invite_id LEFT JOIN batches ON batches.id = batch_id ")
     .text("WHERE invite_id = ")
     .bind(invite.to_string())
 }

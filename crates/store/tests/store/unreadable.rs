@@ -282,8 +282,8 @@ async fn damaged_records_are_listed_apart(db: &Db) {
     assert_eq!((page.unreadable[0].column.as_str(), page.attempts.len()), ("call", 0));
     let page = store.attempts(ada, page.next, 1, true).await.unwrap();
     assert_eq!(page.attempts[0].id, second);
-    let creates = store.creates(ada).await.unwrap();
-    assert_eq!(creates.iter().map(|view| view.id).collect::<Vec<_>>(), [second]);
+    // What became of its calls is not concluded from some of them.
+    assert!(store.creates(ada).await.is_err());
     assert!(attempts(&store, ada).await.len() == 1);
 
     for document in ["one", "two"] {
