@@ -111,7 +111,7 @@ impl Store {
                     tracing::error!(
                         invite.id = id,
                         column,
-                        "an invite cannot be read from the database and is set aside; see \"An unreadable row\" in docs/operations.md"
+                        "an invite cannot be read from the database and is set aside: nothing is done about it until it can be read or an administrator ends it"
                     );
                 }
                 None => tracing::info!(invite.id = id, "an invite can be read again"),

@@ -13,6 +13,7 @@ mod refusals;
 mod requeueing;
 mod revising;
 mod telling;
+mod unrecorded;
 
 use std::{
     collections::BTreeMap,
