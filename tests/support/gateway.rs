@@ -6,12 +6,13 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use rustix::process::Signal;
+use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 use tokio::process::Child;
 
 use crate::binary::{Binary, send, send_term, terminate};
 use crate::client::{Client, Shared};
 use crate::openapi::Document;
-use crate::postgres::PostgresDatabase;
+use crate::postgres::{PostgresDatabase, execute};
 use crate::simulators::Simulators;
 use crate::{PATIENCE, eventually};
 
@@ -177,6 +178,19 @@ impl Gateway {
     /// Runs another command of the program with the gateway's settings.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
         self.binary.run(&[&["--config", "gateway.toml"], arguments].concat()).await
+    }
+
+    /// Changes the database behind its back.
+    pub async fn execute(&self, statement: &str) {
+        match &self.postgres {
+            Some(database) => execute(&database.url(), statement).await,
+            None => {
+                let url = format!("sqlite://{}", self.binary.path("invites.db").display());
+                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                connection.execute(AssertSqlSafe(statement)).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
     }
 
     /// Where it listens.

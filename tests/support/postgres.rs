@@ -32,10 +32,15 @@ impl PostgresDatabase {
     }
 
     async fn execute(&self, statement: &str) {
-        let mut connection = PgConnection::connect(&self.server).await.unwrap();
-        connection.execute(AssertSqlSafe(statement)).await.unwrap();
-        connection.close().await.unwrap();
+        execute(&self.server, statement).await;
     }
+}
+
+/// Runs SQL on a connection of its own.
+pub(crate) async fn execute(url: &str, statement: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    connection.execute(AssertSqlSafe(statement)).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests/run says where its server is")]

@@ -141,7 +141,14 @@ fn check_word(argument: &str, word: &str, max: usize) -> Result<(), Failure> {
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Failure> {
-    let keys = store.keys().await.map_err(Failure::store)?;
+    let (keys, unreadable) = store.keys().await.map_err(Failure::store)?;
+    for key in unreadable {
+        tracing::error!(
+            key.id = key.id,
+            column = key.column,
+            "an API key cannot be read from the database; it is refused"
+        );
+    }
     if json {
         let keys: Vec<_> = keys
             .iter()

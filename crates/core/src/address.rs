@@ -2,25 +2,43 @@
 
 use std::{fmt, str::FromStr};
 
-use email_address::{EmailAddress, Options};
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// The longest address that is taken, in bytes (RFC 5321, as corrected by erratum 1690).
 pub const MAX_LENGTH: usize = 254;
+/// The longest local part, in bytes (RFC 5321, 4.5.3.1.1).
+pub const MAX_LOCAL: usize = 64;
 
-/// A canonical address: local part and domain lower-cased, the domain as ASCII, nothing removed.
+/// A canonical address: the local part in NFC, in lower case where that loses nothing, and without
+/// quotes that it does not need; the domain as ASCII. Nothing is removed. Reading a canonical address
+/// as one that somebody wrote gives the same again.
 ///
 /// Two invites with equal canonical addresses are for the same person. What is sent to a provider
 /// is the address as the caller wrote it.
 ///
 /// ```
 /// use invite_core::Address;
-/// let a: Address = "Ada+Work@Bücher.example".parse().unwrap();
+/// let a: Address = "\"Ada+Work\"@Bücher.example".parse().unwrap();
 /// assert_eq!(a.as_str(), "ada+work@xn--bcher-kva.example");
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(String);
 
 impl Address {
+    /// A canonical text that was stored. It is not judged again: the rules may be others by now than
+    /// when it was accepted.
+    pub fn stored(canonical: String) -> Self {
+        Self(canonical)
+    }
+
+    /// The address that a provider shows, to compare with ours. Providers show what they stored, which
+    /// may lack quotes that mail would need.
+    pub fn shown(text: &str) -> Option<Self> {
+        let (local, domain) = text.trim().rsplit_once('@')?;
+        let name = read_local(local).unwrap_or_else(|| local.to_owned());
+        Some(Self(format!("{}@{}", write_local(&fold(&name)), read_domain(domain).ok()?)))
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,10 +60,14 @@ impl fmt::Debug for Address {
 /// Why a text is no address that can be invited; never quotes the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Longer than [`MAX_LENGTH`].
-    #[error("longer than {MAX_LENGTH} bytes")]
+    /// Longer than [`MAX_LENGTH`], or its local part than [`MAX_LOCAL`]: as it is written, or in its
+    /// canonical form, which may be longer.
+    #[error(
+        "longer than {MAX_LENGTH} bytes, or than {MAX_LOCAL} before the @ (as written, or in lower case \
+         and Unicode's form NFC)"
+    )]
     TooLong,
-    /// Not `local@domain` by RFC 5321.
+    /// Not `local@domain` by RFC 5321 and RFC 6531.
     #[error("not an email address: expected local-part@domain")]
     Malformed,
     /// A domain that cannot be written as ASCII by IDNA (UTS 46).
@@ -60,40 +82,153 @@ impl FromStr for Address {
         if text.len() > MAX_LENGTH {
             return Err(InvalidAddress::TooLong);
         }
-        let options =
-            Options::default().with_required_tld().without_display_text().without_domain_literal();
-        let parsed = EmailAddress::parse_with_options(text, options)
-            .map_err(|_| InvalidAddress::Malformed)?;
-        let domain =
-            idna::domain_to_ascii_strict(parsed.domain()).map_err(|_| InvalidAddress::Domain)?;
-        if domain.is_empty() || domain.ends_with('.') {
-            return Err(InvalidAddress::Domain);
-        }
-        let canonical = format!("{}@{domain}", parsed.local_part().to_lowercase());
-        if canonical.len() > MAX_LENGTH {
+        let (local, domain) = text.rsplit_once('@').ok_or(InvalidAddress::Malformed)?;
+        let canonical_local =
+            write_local(&fold(&read_local(local).ok_or(InvalidAddress::Malformed)?));
+        let canonical = format!("{canonical_local}@{}", read_domain(domain)?);
+        // What is written goes to the provider; what is canonical must be an address as well.
+        if local.len().max(canonical_local.len()) > MAX_LOCAL || canonical.len() > MAX_LENGTH {
             return Err(InvalidAddress::TooLong);
         }
         Ok(Self(canonical))
     }
 }
 
+/// What a local part stands for, without quotes and backslashes; none if it is neither a dot-string
+/// nor a quoted string (RFC 5321, 4.1.2; RFC 6531, 3.3).
+fn read_local(local: &str) -> Option<String> {
+    if is_dot_string(local) {
+        return Some(local.to_owned());
+    }
+    let mut quoted = local.strip_prefix('"')?.strip_suffix('"')?.chars();
+    let mut name = String::with_capacity(local.len());
+    while let Some(c) = quoted.next() {
+        name.push(match c {
+            '\\' => quoted.next().filter(|c| matches!(c, ' '..='~'))?,
+            '"' => return None,
+            ' '..='~' => c,
+            c if is_international(c) => c,
+            _ => return None,
+        });
+    }
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// The local part that stands for this, with quotes and backslashes only where it needs them.
+fn write_local(name: &str) -> String {
+    if is_dot_string(name) {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('\\', r"\\").replace('"', "\\\""))
+}
+
+fn is_dot_string(text: &str) -> bool {
+    let is_atext = |c: char| {
+        c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_international(c)
+    };
+    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+}
+
+/// Any character beyond ASCII is allowed, but for those that nobody sees on a line: RFC 6532 leaves
+/// it to the receiver to refuse them.
+fn is_international(c: char) -> bool {
+    !c.is_ascii() && !c.is_control() && !c.is_whitespace()
+}
+
+/// NFC, then lower case, but only for letters that are the upper case of what they become: others
+/// (`İ`, `ẞ`) are letters of their own. What is lower case may compose where upper case does not.
+fn fold(name: &str) -> String {
+    let lower = |c: char| {
+        let mut lower = c.to_lowercase();
+        let first =
+            lower.next().filter(|first| lower.next().is_none() && first.to_uppercase().eq([c]));
+        first.unwrap_or(c)
+    };
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    let folded: String = nfc.normalize(name).chars().map(lower).collect();
+    nfc.normalize(&folded).into_owned()
+}
+
+/// The domain as ASCII: two labels or more, without a dot at the end.
+fn read_domain(domain: &str) -> Result<String, InvalidAddress> {
+    if domain.is_empty() {
+        return Err(InvalidAddress::Malformed);
+    }
+    let ascii = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidAddress::Domain)?;
+    match ascii.split_once('.') {
+        Some(_) if !ascii.ends_with('.') => Ok(ascii),
+        Some(_) => Err(InvalidAddress::Domain),
+        None => Err(InvalidAddress::Malformed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn canonical(text: &str) -> Result<String, InvalidAddress> {
         text.parse::<Address>().map(|a| a.0)
     }
 
+    /// A canonical address is one, and its own canonical form; so is what a provider shows of it.
+    fn assert_closed(text: &str) {
+        let Ok(address) = text.parse::<Address>() else { return };
+        assert_eq!(address.as_str().parse(), Ok(address.clone()), "{text:?}");
+        assert_eq!(Address::shown(address.as_str()), Some(address.clone()), "{text:?}");
+        assert_eq!(Address::shown(text), Some(address), "{text:?}");
+    }
+
     #[test]
     fn case_and_domain_spelling_do_not_make_another_person() {
         assert_eq!(canonical("Ada@Example.ORG").unwrap(), "ada@example.org");
         assert_eq!(canonical("ada@BÜCHER.example").unwrap(), "ada@xn--bcher-kva.example");
+        assert_eq!(canonical("ada@example。org").unwrap(), "ada@example.org");
+        assert_eq!(canonical("ΆΔΑ@example.org").unwrap(), "άδα@example.org");
+        assert_eq!(canonical("E\u{301}@example.org").unwrap(), "\u{e9}@example.org");
+    }
+
+    #[test]
+    fn only_letters_that_turn_back_into_each_other_are_folded() {
+        for letter in ["\u{130}", "\u{17f}", "\u{1e9e}", "ß", "ς", "\u{1c5}", "ı"] {
+            let address = format!("{letter}nfo@example.org");
+            assert_eq!(canonical(&address), Ok(address));
+        }
+        // Only NFC makes the sign for kelvin a letter.
+        assert_eq!(canonical("\u{212a}@example.org").unwrap(), "k@example.org");
     }
 
     #[test]
     fn nothing_is_removed() {
         assert_eq!(canonical("a.d.a+x@example.org").unwrap(), "a.d.a+x@example.org");
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_dropped_where_they_are_not_needed() {
+        for (written, expected) in [
+            (r#""ada"@x.org"#, "ada@x.org"),
+            (r#""A\d\a"@x.org"#, "ada@x.org"),
+            (r#""ada.b"@x.org"#, "ada.b@x.org"),
+            (r#""ada..b"@x.org"#, r#""ada..b"@x.org"#),
+            (r#"".ada"@x.org"#, r#"".ada"@x.org"#),
+            (r#""a\ b@c"@x.org"#, r#""a b@c"@x.org"#),
+            (r#""a\"\\\;"@x.org"#, r#""a\"\\;"@x.org"#),
+            // NFC of the Greek question mark is a semicolon, which needs quotes.
+            ("a\u{37e}b@x.org", r#""a;b"@x.org"#),
+        ] {
+            assert_eq!(canonical(written).unwrap(), expected, "{written}");
+            assert_closed(written);
+        }
+    }
+
+    #[test]
+    fn local_parts_are_in_every_script() {
+        for local in ["विक्रम", "น้ำ", "e\u{301}", "ada👩\u{200d}🚀", "用户", "δοκιμή", "🙂"]
+        {
+            assert!(canonical(&format!("{local}@example.org")).is_ok(), "{local}");
+            assert!(canonical(&format!("\"{local} x\"@example.org")).is_ok(), "{local}");
+        }
     }
 
     #[test]
@@ -109,11 +244,89 @@ mod tests {
             "Ada <ada@example.org>",
             "ada@[127.0.0.1]",
             "ada@example..org",
+            "ada@example.org.",
             "ada@-x-.org",
+            ".ada@example.org",
+            "ada.@example.org",
+            "a..b@example.org",
+            "a@b@example.org",
+            "a<\u{338}b@example.org",
+            "ada\u{85}@example.org",
+            "ada\u{a0}@example.org",
+            "ada\u{2028}@example.org",
+            "\"\"@example.org",
+            "\"@example.org",
+            r#""a"b"@example.org"#,
+            r#""a\"@example.org"#,
+            "\"a\u{0}\"@example.org",
+            "\"a\\\u{e9}\"@example.org",
         ] {
-            assert!(canonical(text).is_err(), "{text}");
+            assert!(canonical(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn neither_what_is_written_nor_its_canonical_form_is_too_long() {
         assert_eq!(canonical(&format!("a@{}.org", "x".repeat(260))), Err(InvalidAddress::TooLong));
+        let local = |text: &str, times| canonical(&format!("{}@x.org", text.repeat(times)));
+        assert!(local("a", 64).is_ok());
+        assert_eq!(local("a", 65), Err(InvalidAddress::TooLong));
+        // Two bytes, and three in lower case; three bytes, and six in NFC; three, and two.
+        assert!(local("\u{23a}", 21).is_ok());
+        assert_eq!(local("\u{23a}", 22), Err(InvalidAddress::TooLong));
+        assert_eq!(local("\u{958}", 11), Err(InvalidAddress::TooLong));
+        assert_eq!(local("e\u{301}", 22), Err(InvalidAddress::TooLong));
+        for (text, most) in [("\u{23a}", 40), ("\u{958}", 30), ("e\u{301}", 30), ("\u{2c65}", 30)] {
+            (1..most).for_each(|times| assert_closed(&format!("{}@x.org", text.repeat(times))));
+        }
+    }
+
+    #[test]
+    fn a_provider_may_show_an_address_without_the_quotes_that_it_needs() {
+        let address = canonical(r#""A b"@x.org"#).unwrap();
+        assert_eq!(Address::shown(" a B@X.org ").unwrap().as_str(), address);
+        assert_eq!(Address::shown("a***@x.org").unwrap().as_str(), "a***@x.org");
+        assert_eq!(Address::shown("a…"), None);
+    }
+
+    #[test]
+    fn every_character_is_closed_alone_and_in_quotes() {
+        let local = |written: &str| Some(write_local(&fold(&read_local(written)?)));
+        // Beyond these nothing has another case or another form.
+        for c in ('\0'..'\u{20000}').chain('\u{2f800}'..'\u{2fa20}') {
+            for text in [format!("{c}"), format!("\"{c} a\""), format!("t{c}T")] {
+                let Some(canonical) = local(&text) else { continue };
+                assert_eq!(local(&canonical), Some(canonical), "{text:?}");
+            }
+        }
+        ('\0'..'\u{3400}').for_each(|c| assert_closed(&format!("a@{c}a.org")));
+    }
+
+    /// Texts in which letters, marks that compose with them, and signs that need quotes are frequent.
+    fn names() -> impl Strategy<Value = String> {
+        let letters = prop::sample::select(
+            "TtHhWwYyJjAaΑαΩωΣςσİıſKÅßẞǅᾼᾳÉé\"\\.@ ;<>=".chars().collect::<Vec<_>>(),
+        );
+        let marks = prop::char::ranges(vec!['\u{300}'..='\u{345}', '\u{5b0}'..='\u{5c7}'].into());
+        let one = prop_oneof![4 => letters, 2 => marks, 1 => any::<char>()];
+        prop::collection::vec(one, 1..40).prop_map(String::from_iter)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_canonical_address_is_its_own(name in names(), quoted in any::<bool>()) {
+            assert_closed(&match quoted {
+                true => format!("{}@x.org", write_local(&name)),
+                false => format!("{name}@x.org"),
+            });
+        }
+
+        #[test]
+        fn whatever_is_taken_is_closed(text in "\\PC{1,12}@\\PC{1,8}\\.org") {
+            assert_closed(&text);
+        }
     }
 
     #[test]

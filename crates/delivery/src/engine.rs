@@ -123,6 +123,7 @@ impl Engine {
             }),
             None,
         );
+        engine.0.store.reexamine().await?;
         // Only one process serves a SQLite database, so whatever is `sending` there has no sender.
         recovery::recover(&engine.0, !engine.0.store.is_shared()).await?;
         // Starts the lanes, too.
@@ -277,15 +278,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns when every invite of the batch has left `queued`, `sending` and `unknown`, when
-    /// `limit` is over, or when shutdown begins. The caller then reads the batch.
+    /// Returns when every invite of the batch that can be read has left `queued`, `sending` and
+    /// `unknown`, when `limit` is over, or when shutdown begins. The caller then reads the batch.
     pub async fn wait_settled(&self, batch: BatchId, limit: Duration) {
         let deadline = Instant::now() + limit;
         let waiting = self.0.waiters.wait_for(batch);
         loop {
             let changed = waiting.changed();
             match self.0.store.batch_counts(batch).await {
-                Ok(counts) if counts.keys().all(|status| status.is_settled()) => return,
+                Ok(counts) if counts.by_status.keys().all(|status| status.is_settled()) => return,
                 Ok(_) => {}
                 // The caller reads the batch next and reports what is wrong.
                 Err(_) => return,

@@ -159,6 +159,16 @@ pub fn unsolved(provider: &str, why: Option<String>) -> Value {
     own("outcome-unknown", Outcome::Unknown, detail)
 }
 
+/// What was sent for it is recorded nowhere that can be read.
+pub fn unrecorded(provider: &str) -> Value {
+    let detail = format!(
+        "whether the call to {provider} took effect cannot be found out: its record in the database cannot \
+         be read; look there for an invite to this person, then set the status to `pending` (it is \
+         there) or `failed` (it is not)"
+    );
+    own("outcome-unknown", Outcome::Unknown, detail)
+}
+
 /// Its calls were unknown and then found absent, again and again. One that `was_answered` with success
 /// may have had an effect that the provider does not show.
 pub fn exhausted(was_answered: bool) -> Value {

@@ -183,7 +183,12 @@ async fn extend(
     let change = Change { begin, end, ..Change::of(ids, decide) };
     match call.engine.store.change(change).await? {
         Changed::Written(invites) => {
-            claimed.invites = invites;
+            // One that cannot be read any more keeps its place, which its recipient has.
+            for invite in invites {
+                if let Some(known) = claimed.invites.iter_mut().find(|it| it.id == invite.id) {
+                    *known = invite;
+                }
+            }
             claimed.lease_end = lease_end;
             crash_point("follow-after-renewal");
             Ok(true)

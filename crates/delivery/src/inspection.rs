@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use invite_config::Provider;
 use invite_core::{ListQuery, Outcome, Page, ProviderError, Status, http::ClockDifference};
+use invite_store::{Actor, Ended};
 use tokio::time::Instant;
 
 use crate::{
@@ -64,6 +65,7 @@ impl Engine {
             return Ok(None);
         };
         let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
+        let unreadable = self.0.store.unreadable_counts().await?.remove(name).unwrap_or_default();
         let lane = self.0.lane(name);
         let (state, reason, until) = lane.describe(&self.0, &provider);
         Ok(Some(lane.with_state(|known| ProviderStatus {
@@ -72,7 +74,8 @@ impl Engine {
             until,
             queued: counts.get(&Status::Queued).copied().unwrap_or(0),
             in_flight: lane.in_flight(),
-            live: counts.values().sum(),
+            live: counts.values().sum::<u64>() + unreadable,
+            unreadable,
             last_error: known.last_error.clone(),
             outcomes: known.outcomes.clone(),
             invites: known.invites,
@@ -81,6 +84,25 @@ impl Engine {
             last_probe: known.last_probe.clone(),
             clock_difference_seconds: seconds(known.clock_difference),
         })))
+    }
+
+    /// Ends an invite that cannot be read; see [`Store::end_unreadable`](invite_store::Store). Whoever
+    /// waits for it is told.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub async fn end_unreadable(
+        &self,
+        id: &str,
+        actor: &Actor,
+    ) -> std::result::Result<Ended, invite_store::Error> {
+        let ended = self.0.store.end_unreadable(id, actor).await?;
+        if let Ended::Now(invite) = &ended {
+            self.0.waiters.wake(invite.batch_id.into_iter());
+            // Another invite to the person may have waited for this, at any provider.
+            self.0.follow_document();
+        }
+        Ok(ended)
     }
 
     fn provider(&self, name: &str) -> Result<Arc<Provider>> {

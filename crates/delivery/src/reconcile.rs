@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use crate::{
     attempt,
     engine::{Inner, contain},
-    judge,
+    fault, judge,
     lane::{Event, Lane, until},
     operation::outcome,
     transition::{self, Lookup, Verdict},
@@ -112,10 +112,12 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         Ok(only_one) => only_one,
         Err(left) => return Ok(left.min(idle)),
     };
-    let cases = gather(engine, &destination, due).await?;
+    let (cases, lost) = gather(engine, &destination, due).await?;
+    if !lost.is_empty() {
+        leave_to_people(engine, lane, lost).await?;
+    }
     if cases.is_empty() {
-        tracing::error!(provider.name = lane.name, "invites are unknown without an attempt");
-        return Ok(idle);
+        return Ok(Duration::ZERO);
     }
     let is_repeatable = |case: &Case| is_repeatable(&provider, case, now);
     let repeats_first = cases.first().is_some_and(is_repeatable);
@@ -382,6 +384,25 @@ fn record_change(
             },
         )
     }
+}
+
+/// Ends the look-ups for invites of whose call there is no record that can be read: there is nothing to
+/// compare with what is there.
+async fn leave_to_people(
+    engine: &Arc<Inner>,
+    lane: &Lane,
+    lost: Vec<InviteRecord>,
+) -> Result<(), invite_store::Error> {
+    for invite in &lost {
+        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "no record of the call for an unknown invite can be read; a person has to look at its provider");
+    }
+    let error = fault::unrecorded(&lane.name);
+    let ids = lost.iter().map(|invite| invite.id).collect();
+    let decide =
+        move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
+    engine.store.change(Change::of(ids, decide)).await?;
+    engine.waiters.wake(lost.iter().map(|invite| invite.batch_id));
+    Ok(())
 }
 
 /// Queues invites again whose attempt never had a call to send.

@@ -1,6 +1,6 @@
 //! What a sender that went away leaves behind: invites found `sending` under a lease that is over
 //! become `unknown`, queued ones that nobody could send in time are given up, and idempotency keys
-//! past their retention are forgotten.
+//! past their retention are forgotten. Invites that could not be read are tried again.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::{LaneState, engine::Inner, fault, transition, waiting};
 
 /// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
-/// Rounds between two looks for idempotency keys to forget, each of which is a commit.
-const FORGET_EVERY: u32 = 60;
+/// Rounds between two looks for what changes seldom, each of which may be a commit.
+const SELDOM: u32 = 60;
 const AT_ONCE: u32 = 1000;
 
 /// Runs until shutdown.
@@ -28,7 +28,11 @@ pub(crate) async fn run(engine: Arc<Inner>) {
             recover(&engine, false).await?;
             give_up(&engine).await?;
             count_queues(&engine).await?;
-            if round.is_multiple_of(FORGET_EVERY) { forget_keys(&engine).await } else { Ok(()) }
+            if !round.is_multiple_of(SELDOM) {
+                return Ok(());
+            }
+            engine.store.reexamine().await?;
+            forget_keys(&engine).await
         };
         if let Err(error) = done.await {
             tracing::error!(%error, "cannot recover invites whose sender is gone; trying again");
@@ -120,6 +124,8 @@ pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store
         })
         .collect();
     let counts = engine.store.provider_counts().await?;
+    let unreadable: u64 = engine.store.unreadable_counts().await?.values().sum();
+    metrics::gauge!("invites_unreadable").set(unreadable as f64);
     for (provider, lane, before) in counted {
         let by_status = counts.get(&provider.name);
         let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);

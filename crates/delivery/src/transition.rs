@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::fault;
 
 pub use by_hand::{decide_unknown, is_risky, override_status, requeue, withdraw};
-pub use lookup::{LOOK_FOR, Lookup, Verdict, follow, look};
+pub use lookup::{LOOK_FOR, Lookup, Verdict, follow, leave_to_person, look};
 pub use second_effect::{SECOND_EFFECTS, replies, second_effects};
 
 use second_effect::{forget_replies, note_second, take_reply};

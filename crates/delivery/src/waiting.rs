@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use invite_core::{InviteId, Outcome, Status};
-use invite_store::{Change, InviteFilter, InviteRecord, InviteState};
+use invite_store::{Change, InviteRecord, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -89,29 +89,23 @@ fn hindrance(engine: &Arc<Inner>, provider: &str, invite: &InviteRecord) -> Opti
 
 /// An invite whose outcome another one waits for.
 pub(crate) struct InDoubt {
-    id: InviteId,
+    id: String,
     tenant: String,
 }
 
 impl InDoubt {
     /// Its id, for its own tenant or where none is given.
     fn named_to(self, tenant: Option<&str>) -> Option<InviteId> {
-        tenant.is_none_or(|tenant| tenant == self.tenant).then_some(self.id)
+        let is_told = tenant.is_none_or(|tenant| tenant == self.tenant);
+        self.id.parse().ok().filter(|_| is_told)
     }
 }
 
-/// Another invite to the same person at the same place that is `sending` or `unknown`.
+/// Another invite to the same person at the same place that is `sending` or `unknown`, or may be.
 pub(crate) async fn in_doubt_to(
     engine: &Inner,
     invite: &InviteRecord,
 ) -> Result<Option<InDoubt>, invite_store::Error> {
-    let filter = InviteFilter {
-        address: invite.address.clone(),
-        statuses: vec![Status::Sending, Status::Unknown],
-        ..InviteFilter::default()
-    };
-    let mut in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
-    // The invite itself may have been claimed since it was read.
-    in_doubt.retain(|other| other.destination == invite.destination && other.id != invite.id);
-    Ok(in_doubt.pop().map(|InviteRecord { id, tenant, .. }| InDoubt { id, tenant }))
+    let other = engine.store.in_doubt_to(invite).await?;
+    Ok(other.map(|(id, tenant)| InDoubt { id, tenant }))
 }

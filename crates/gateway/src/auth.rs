@@ -17,7 +17,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{KeyId, random};
-use invite_store::{Actor, ApiKey, InviteRecord, Store};
+use invite_store::{Actor, ApiKey, Row, Store};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -186,15 +186,21 @@ impl Caller {
         Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail))
     }
 
-    /// Hides another tenant's invite, and refuses one of a provider that the key may not use.
-    pub fn require_invite(&self, invite: Option<InviteRecord>) -> Result<InviteRecord, Problem> {
-        let invite = invite
-            .filter(|invite| self.sees(&invite.tenant))
-            .ok_or_else(|| Problem::not_found("invite"))?;
-        if let Some(provider) = &invite.provider {
+    /// Hides another tenant's invite, and refuses one of a provider that the key may not use. An
+    /// administrator sees also what cannot be told whose it is.
+    pub fn require_invite(&self, row: Option<Row>) -> Result<Row, Problem> {
+        let row = row.ok_or_else(|| Problem::not_found("invite"))?;
+        let (tenant, provider) = match &row {
+            Ok(invite) => (Some(&invite.tenant), &invite.provider),
+            Err(unreadable) => (unreadable.tenant.as_ref(), &unreadable.provider),
+        };
+        if !tenant.map_or(self.is_admin(), |tenant| self.sees(tenant)) {
+            return Err(Problem::not_found("invite"));
+        }
+        if let Some(provider) = provider {
             self.require_provider(provider)?;
         }
-        Ok(invite)
+        Ok(row)
     }
 }
 
@@ -240,7 +246,13 @@ async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Prob
     let refused = |detail: &str| Problem::new(&codes::UNAUTHORIZED, detail);
     let secret = bearer(headers).map_err(refused)?;
     let hash = hash_key(secret);
-    let key = gateway.store().key_by_hash(&hash).await?;
+    let key = match gateway.store().key_by_hash(&hash).await {
+        Err(error @ invite_store::Error::Corrupt { .. }) => {
+            tracing::error!(%error, "an API key cannot be read and is refused");
+            return Err(refused("the API key's record cannot be read; ask for a new key"));
+        }
+        key => key?,
+    };
     let key = key
         .filter(|key| bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())))
         .ok_or_else(|| refused("the API key is not known here"))?;

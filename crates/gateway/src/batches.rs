@@ -1,7 +1,7 @@
 //! The batch that a request to create invites becomes: what it shows, and waiting for it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_core::{BatchId, InviteId};
-use invite_store::InviteRecord;
+use invite_store::{BatchCounts, InviteRecord, UnreadableInvite};
 use tokio::time::Instant;
 
 use crate::{
@@ -23,7 +23,9 @@ use crate::{
     problem::Problem,
     query::refuse_parameters,
     segment::Segment,
-    views::{Accepted, BatchState, BatchView, CountsView, InviteView},
+    views::{
+        Accepted, BatchState, BatchView, CountsView, InviteView, unreadable::UnreadableInviteView,
+    },
 };
 
 /// Waits until every item has settled or `wait` is over, and reads what they became.
@@ -62,21 +64,25 @@ async fn read_accepted(
     let store = gateway.store();
     let batch = find_batch(gateway, caller, id).await?;
     let own = store.batch_invites(id).await?;
-    let existing = read_duplicates(gateway, &batch).await?;
+    let (existing, mut unreadable) = read_duplicates(gateway, &batch).await?;
+    unreadable.extend(own.unreadable);
+    unreadable.retain(|it| it.provider.as_ref().is_none_or(|name| caller.may_use(name)));
     let now = gateway.clock().now();
     let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
-    let mut invites: Vec<_> = own.into_iter().map(view).collect();
+    let mut invites: Vec<_> = own.invites.into_iter().map(view).collect();
     if !existing.is_empty() {
         let again = existing.into_iter().map(|(index, record)| view(record).into_duplicate(index));
         invites.extend(again);
         // Stable: invites of one item stay in the order in which they were routed.
         invites.sort_by_key(InviteView::index);
     }
-    let mut counts = BTreeMap::new();
+    let mut counts = BatchCounts { unreadable: unreadable.len() as u64, ..BatchCounts::default() };
     for invite in &invites {
-        *counts.entry(invite.status()).or_default() += 1;
+        *counts.by_status.entry(invite.status()).or_default() += 1;
     }
-    Ok(Accepted { batch: view_batch(batch, counts), invites })
+    let view = |it| UnreadableInviteView::new(it, caller.is_admin());
+    let unreadable = unreadable.into_iter().map(view).collect();
+    Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }
 
 async fn find_batch(
@@ -88,29 +94,27 @@ async fn find_batch(
     batch.filter(|batch| caller.sees(&batch.tenant)).ok_or_else(|| Problem::not_found("batch"))
 }
 
-/// The invites of other requests that answer items of this one, with the items' places.
+/// The invites of other requests that answer items of this one: with the items' places, and those that
+/// cannot be read.
 async fn read_duplicates(
     gateway: &Gateway,
     batch: &invite_store::BatchView,
-) -> Result<Vec<(usize, InviteRecord)>, Problem> {
+) -> Result<(Vec<(usize, InviteRecord)>, Vec<UnreadableInvite>), Problem> {
     if batch.duplicates.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let ids: Vec<InviteId> = batch.duplicates.iter().map(|(_, id)| *id).collect();
-    let records = gateway.store().invites_by_id(&ids).await?;
+    let page = gateway.store().invites_by_id(&ids).await?;
     let by_id: HashMap<InviteId, InviteRecord> =
-        records.into_iter().map(|record| (record.id, record)).collect();
+        page.invites.into_iter().map(|record| (record.id, record)).collect();
     let find = |(index, id): &(usize, InviteId)| Some((*index, by_id.get(id)?.clone()));
-    Ok(batch.duplicates.iter().filter_map(find).collect())
+    Ok((batch.duplicates.iter().filter_map(find).collect(), page.unreadable))
 }
 
-fn view_batch(
-    batch: invite_store::BatchView,
-    counts: BTreeMap<invite_core::Status, u64>,
-) -> BatchView {
+fn view_batch(batch: invite_store::BatchView, counts: BatchCounts) -> BatchView {
     BatchView {
         id: batch.id,
-        state: BatchState::of(counts.keys().copied()),
+        state: BatchState::of(counts.by_status.keys().copied()),
         created_at: batch.created_at,
         config_revision: batch.config_revision,
         counts: CountsView::new(counts, batch.duplicates.len()),
@@ -154,8 +158,10 @@ pub(crate) async fn get_batch(
     }
     let mut counts = gateway.store().batch_counts(id).await?;
     let now = gateway.clock().now();
-    for (_, duplicate) in read_duplicates(&gateway, &batch).await? {
-        *counts.entry(duplicate.status_at(now).0).or_default() += 1;
+    let (duplicates, unreadable) = read_duplicates(&gateway, &batch).await?;
+    counts.unreadable += unreadable.len() as u64;
+    for (_, duplicate) in duplicates {
+        *counts.by_status.entry(duplicate.status_at(now).0).or_default() += 1;
     }
     let mut response = Json(view_batch(batch, counts)).into_response();
     preferences.write_applied(response.headers_mut(), false);

@@ -10,22 +10,24 @@ use axum::{
 };
 use invite_core::{Fault, InviteId, Outcome, Status};
 use invite_delivery::{Engine, OperationError};
-use invite_store::{InviteRecord, NewAudit};
+use invite_store::{Ended, InviteRecord, NewAudit};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     Gateway,
     admin::audit,
     auth::{Caller, Scope},
     body::{read_json, read_optional_json, refuse_body},
-    invites::find_invite,
+    invites::{find_invite, find_row},
     openapi,
-    problem::Problem,
+    problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
     requests::{InviteChange, RetryRequest},
     segment::Segment,
     submission::{refuse_unknown, take},
-    views::InviteView,
+    views::{InviteView, unreadable::UnreadableInviteView},
 };
 
 /// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
@@ -114,7 +116,8 @@ fn read_status(value: Option<Value>, faults: &mut Vec<Fault>) -> Option<Status> 
 
 /// Withdraw an invite
 ///
-/// A queued one here, an existing one at a provider that can.
+/// A queued one here, an existing one at a provider that can. One that cannot be read is ended here by an
+/// administrator, whatever there is of it at its provider.
 #[utoipa::path(
     delete,
     path = "/v1/invites/{id}",
@@ -125,7 +128,7 @@ fn read_status(value: Option<Value>, faults: &mut Vec<Fault>) -> Option<Status> 
             provider's id is this invite's"),
     ),
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = Revoked),
         openapi::AnyCall,
         openapi::WithoutBody,
         openapi::NotFound,
@@ -139,18 +142,54 @@ pub(crate) async fn revoke_invite(
     Segment(id): Segment,
     uri: Uri,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<Revoked>, Problem> {
     caller.require(Scope::InvitesWrite)?;
-    let invite = find_invite(&gateway, &caller, &id).await?;
+    let row = find_row(&gateway, &caller, &id).await?;
     refuse_body(body, gateway.limits().max_body_bytes, &["force"]).await?;
     let mut parameters = Parameters::read(&uri, &["force"]);
     let force = parameters.flag("force");
     parameters.finish()?;
+    if row.is_err() && caller.is_admin() {
+        return end_unreadable(&gateway, &caller, id).await;
+    }
+    let invite = find_invite(&gateway, &caller, &id).await?;
     let noted = note(&gateway, &caller, "invite.revoke", &invite, force.then_some("force"));
     change(&gateway, &caller, invite.id, noted, async move |engine, id| {
         engine.revoke(id, force).await
     })
     .await
+    .map(|Json(invite)| Json(Revoked::Invite(Box::new(invite))))
+}
+
+/// What is left of an invite that was withdrawn.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Revoked {
+    /// It.
+    Invite(Box<InviteView>),
+    /// What can be told of one that cannot be read.
+    Unreadable(UnreadableInviteView),
+}
+
+async fn end_unreadable(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: String,
+) -> Result<Json<Revoked>, Problem> {
+    let (engine, actor) = (gateway.engine().clone(), caller.actor());
+    let ended = crate::to_the_end(async move { engine.end_unreadable(&id, &actor).await });
+    match ended.await?? {
+        Ended::Now(invite) => {
+            Ok(Json(Revoked::Unreadable(UnreadableInviteView::new(invite, true))))
+        }
+        Ended::Before(_) => {
+            Err(Problem::new(&codes::ALREADY_FINAL, "the invite has ended, which is final"))
+        }
+        Ended::NotSetAside => {
+            let detail = "the invite could be read again meanwhile; send the request again";
+            Err(Problem::new(&codes::NOT_SETTLED, detail))
+        }
+    }
 }
 
 /// Ask the provider about an invite now

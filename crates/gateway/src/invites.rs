@@ -1,8 +1,8 @@
 //! Reading invites and the calls that were made for them.
 
 use axum::{Json, extract::State, http::Uri};
-use invite_core::{Address, AttemptId, BatchId, InviteId, Status};
-use invite_store::{AttemptView as Attempt, InviteFilter, InviteRecord};
+use invite_core::{Address, BatchId, Status};
+use invite_store::{AttemptView as Attempt, InviteFilter, InviteRecord, Row, UnreadableInvite};
 
 use crate::{
     Gateway,
@@ -11,7 +11,10 @@ use crate::{
     problem::{Problem, codes},
     query::{Parameters, cursor, refuse_parameters},
     segment::Segment,
-    views::{AttemptList, AttemptView, InviteList, InviteView},
+    views::{
+        AttemptList, AttemptView, InviteList, InviteView,
+        unreadable::{UnreadableInviteView, UnreadableView},
+    },
 };
 
 /// What invites are filtered by, but for their status.
@@ -37,6 +40,8 @@ pub(crate) const FILTERS: &[&str] = &[
     params(
         openapi::StatusFilter,
         openapi::Filters,
+        ("unreadable" = Option<bool>, Query, description = "Only those that are set aside because \
+            they cannot be read"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Default 50"),
         ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$",
             description = "The `next_cursor` of the page before"),
@@ -53,19 +58,25 @@ pub(crate) async fn list_invites(
     uri: Uri,
 ) -> Result<Json<InviteList>, Problem> {
     caller.require(Scope::InvitesRead)?;
-    let known: Vec<&str> = FILTERS.iter().copied().chain(["status", "limit", "cursor"]).collect();
-    let mut parameters = Parameters::read(&uri, &known);
-    let filter = read_filter(&mut parameters, &caller)?;
+    let known = FILTERS.iter().copied().chain(["status", "unreadable", "limit", "cursor"]);
+    let mut parameters = Parameters::read(&uri, &known.collect::<Vec<_>>());
+    let unreadable = parameters.flag("unreadable");
+    let filter = InviteFilter { unreadable, ..read_filter(&mut parameters, &caller)? };
     let limit = parameters.limit();
-    let before = parameters.cursor::<InviteId>();
+    let before = parameters.cursor::<String>();
     parameters.finish()?;
     let page = gateway.store().invites(&filter, before, limit).await?;
     let now = gateway.clock().now();
     let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
     Ok(Json(InviteList {
         invites: page.invites.into_iter().map(view).collect(),
+        unreadable: page.unreadable.into_iter().map(|it| show(it, &caller)).collect(),
         next_cursor: page.next.map(cursor),
     }))
+}
+
+fn show(unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInviteView {
+    UnreadableInviteView::new(unreadable, caller.is_admin())
 }
 
 /// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
@@ -100,6 +111,7 @@ pub(crate) fn read_filter(
         created_after: parameters.moment("created_after"),
         created_before: parameters.moment("created_before"),
         updated_after: parameters.moment("updated_after"),
+        unreadable: false,
     })
 }
 
@@ -125,14 +137,28 @@ fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
     labels
 }
 
-/// The invite of this id, if the caller may see it.
+/// The invite of this id, if the caller may see it and it can be read.
 pub(crate) async fn find_invite(
     gateway: &Gateway,
     caller: &Caller,
     id: &str,
 ) -> Result<InviteRecord, Problem> {
-    let Ok(id) = id.parse::<InviteId>() else { return Err(Problem::not_found("invite")) };
-    caller.require_invite(gateway.store().invite(id).await?)
+    find_row(gateway, caller, id).await?.map_err(|unreadable| {
+        let status = unreadable.status.map(|word| format!(" Its status is `{word}`."));
+        let detail = format!(
+            "the invite's row in the database cannot be read: its column `{}` is damaged, or of another \
+             version.{} Until it can be read nothing is done about it; DELETE by an administrator ends \
+             it",
+            unreadable.column,
+            status.unwrap_or_default()
+        );
+        Problem::new(&codes::UNREADABLE, detail)
+    })
+}
+
+/// The invite of this id, if the caller may see it, or what can be told of it.
+pub(crate) async fn find_row(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Row, Problem> {
+    caller.require_invite(gateway.store().invite_row(id).await?)
 }
 
 /// Read an invite
@@ -196,13 +222,14 @@ pub(crate) async fn list_attempts(
     let invite = find_invite(&gateway, &caller, &id).await?;
     let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let limit = parameters.limit();
-    let after = parameters.cursor::<AttemptId>();
+    let after = parameters.cursor::<String>();
     parameters.finish()?;
     let is_raw = caller.has(Scope::InvitesRaw);
     let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
     let view = |attempt| view_attempt(&gateway, &invite, attempt, is_raw);
     Ok(Json(AttemptList {
         attempts: page.attempts.into_iter().map(view).collect(),
+        unreadable: UnreadableView::all(page.unreadable),
         next_cursor: page.next.map(cursor),
     }))
 }

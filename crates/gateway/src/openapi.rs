@@ -89,9 +89,10 @@ macro_rules! problem_sets {
 }
 
 problem_sets! {
-    /// What any call with a key can be answered with.
+    /// What any call with a key can be answered with; 409 if what it concerns cannot be read.
     AnyCall = [
-        UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS, INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
+        UNAUTHORIZED, FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, INTERNAL_SERVER_ERROR,
+        SERVICE_UNAVAILABLE
     ];
     /// What a call with a JSON body can be answered with.
     WithBody = [BAD_REQUEST, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];

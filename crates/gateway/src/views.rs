@@ -5,12 +5,13 @@ pub(crate) mod configuration;
 pub(crate) mod keys;
 pub(crate) mod providers;
 pub(crate) mod schemas;
+pub(crate) mod unreadable;
 
 use std::collections::BTreeMap;
 
 use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
 use invite_delivery::Engine;
-use invite_store::InviteRecord;
+use invite_store::{BatchCounts, InviteRecord};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -20,6 +21,8 @@ use utoipa::{
 };
 
 use crate::problem::with_title;
+
+use unreadable::{UnreadableInviteView, UnreadableView};
 
 fn words(description: &str, words: impl Iterator<Item = &'static str>) -> Object {
     ObjectBuilder::new()
@@ -214,6 +217,9 @@ impl InviteView {
 pub(crate) struct InviteList {
     /// Newest first.
     pub invites: Vec<InviteView>,
+    /// Those that cannot be read, newest first; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableInviteView>,
     /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }
@@ -267,7 +273,11 @@ pub(crate) struct CountsView {
     total: u64,
     /// Those that existed before.
     duplicates: u64,
-    /// By status; together they are the total.
+    /// Those that cannot be read, which are in no status; left out if there is none.
+    #[serde(skip_serializing_if = "is_none")]
+    #[schema(required = false)]
+    unreadable: u64,
+    /// By status; together with `unreadable` they are the total.
     #[serde(flatten)]
     #[schema(value_type = BTreeMap<String, u64>)]
     by_status: BTreeMap<Status, u64>,
@@ -275,9 +285,15 @@ pub(crate) struct CountsView {
 
 impl CountsView {
     /// Invites by their statuses, `duplicates` of them from before.
-    pub fn new(by_status: BTreeMap<Status, u64>, duplicates: usize) -> Self {
-        Self { total: by_status.values().sum(), duplicates: duplicates as u64, by_status }
+    pub fn new(counts: BatchCounts, duplicates: usize) -> Self {
+        let BatchCounts { by_status, unreadable } = counts;
+        let total = by_status.values().sum::<u64>() + unreadable;
+        Self { total, duplicates: duplicates as u64, unreadable, by_status }
     }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The answer to a request to create invites.
@@ -287,6 +303,9 @@ pub(crate) struct Accepted {
     pub batch: BatchView,
     /// In the order of the request; several per item that went to several providers.
     pub invites: Vec<InviteView>,
+    /// Those that cannot be read; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableInviteView>,
 }
 
 /// What would be sent.
@@ -383,6 +402,9 @@ pub(crate) struct AttemptView {
 pub(crate) struct AttemptList {
     /// Oldest first.
     pub attempts: Vec<AttemptView>,
+    /// Those that cannot be read; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
     /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }
@@ -402,8 +424,15 @@ mod tests {
 
     #[test]
     fn counts_show_only_statuses_that_occur() {
-        let counts = CountsView::new(BTreeMap::from([(Status::Pending, 2)]), 1);
-        let json = serde_json::to_value(counts).unwrap();
-        assert_eq!(json, serde_json::json!({ "total": 2, "duplicates": 1, "pending": 2 }));
+        let counts = |unreadable| {
+            let by_status = BTreeMap::from([(Status::Pending, 2)]);
+            let counts = CountsView::new(BatchCounts { by_status, unreadable }, 1);
+            serde_json::to_value(counts).unwrap()
+        };
+        let json = serde_json::json!({ "total": 2, "duplicates": 1, "pending": 2 });
+        assert_eq!(counts(0), json);
+        let json =
+            serde_json::json!({ "total": 3, "duplicates": 1, "unreadable": 1, "pending": 2 });
+        assert_eq!(counts(1), json);
     }
 }

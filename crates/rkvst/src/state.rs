@@ -36,7 +36,7 @@ pub fn observe(invite: &Invite, account: Option<&str>, now: Timestamp) -> Observ
 
 /// The address in the form that is compared; none if it is not one.
 pub fn canonical(email: &str) -> Option<Address> {
-    email.trim().parse().ok()
+    Address::shown(email)
 }
 
 /// Whether `email` is this address.

@@ -332,8 +332,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 
 /// The canonical form of an address that a provider shows; lower case if it is none.
 pub fn canonical(email: &str) -> String {
-    let email = email.trim();
-    email.parse::<Address>().map_or_else(|_| email.to_lowercase(), |a| a.as_str().to_owned())
+    Address::shown(email).map_or_else(|| email.trim().to_lowercase(), |a| a.as_str().to_owned())
 }
 
 /// The members of a create call's invite that are personal data.

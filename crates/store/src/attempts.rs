@@ -11,9 +11,9 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
-    query::read_invites,
-    rows::{json, place},
+    rows::{COLUMNS, json, place},
     statement::{Fields, Statement, Value, chunks},
+    unreadable::{Unreadable, apart, cut, fill, separate},
 };
 
 /// An attempt before its call.
@@ -135,8 +135,10 @@ impl fmt::Debug for AttemptView {
 pub struct AttemptPage {
     /// Oldest first.
     pub attempts: Vec<AttemptView>,
+    /// Those that cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page goes on; none on the last.
-    pub next: Option<AttemptId>,
+    pub next: Option<String>,
 }
 
 /// How many attempts of each operation that only asks are kept for an invite: the newest.
@@ -147,7 +149,8 @@ impl Store {
     /// `reply` are none.
     ///
     /// # Errors
-    /// The database cannot be used.
+    /// The database cannot be used, or [`Error::Corrupt`]: what all of them tell cannot be told from
+    /// some.
     pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
         let mut connection = self.reader().await?;
         select_attempts("call, NULL, NULL", invite)
@@ -165,7 +168,7 @@ impl Store {
     pub async fn attempts(
         &self,
         invite: InviteId,
-        after: Option<AttemptId>,
+        after: Option<String>,
         limit: u32,
         with_exchange: bool,
     ) -> Result<AttemptPage, Error> {
@@ -173,34 +176,38 @@ impl Store {
         let exchange = if with_exchange { "call, request, reply" } else { "NULL, NULL, NULL" };
         let mut statement = select_attempts(exchange, invite);
         if let Some(after) = after {
-            statement = statement.text(" AND attempt_id > ").bind(after.to_string());
+            statement = statement.text(" AND attempt_id > ").bind(after);
         }
         let mut connection = self.reader().await?;
         // One more than asked for tells whether there is a next page.
-        let mut attempts = statement
+        let rows = statement
             .text(" ORDER BY attempt_id LIMIT ")
             .bind(i64::from(limit) + 1)
-            .all(&mut connection, read_attempt)
+            .all(&mut connection, apart(read_attempt))
             .await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = (attempts.len() > limit).then(|| attempts[limit - 1].id);
-        attempts.truncate(limit);
-        Ok(AttemptPage { attempts, next })
+        let (rows, next) = cut(rows, limit, |row| match row {
+            Ok(attempt) => attempt.id.to_string(),
+            Err(unreadable) => unreadable.id.clone(),
+        });
+        let (attempts, unreadable) = separate(rows);
+        Ok(AttemptPage { attempts, unreadable, next })
     }
 
-    /// An attempt's invites, by their place in its call.
+    /// An attempt's invites, by their place in its call. In the place of one that cannot be read stands
+    /// one that has ended, so that the others keep theirs; of that one nothing is ever written.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn attempt_invites(&self, attempt: AttemptId) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        let ids: Vec<InviteId> =
-            Statement::new("SELECT invite_id FROM attempt_invites WHERE attempt_id = ")
-                .bind(attempt.to_string())
-                .text(" ORDER BY position")
-                .all(&mut connection, |row| row.parsed())
-                .await?;
-        read_invites(&mut connection, &ids, "").await
+        let statement = Statement::new("SELECT ")
+            .text(COLUMNS)
+            .text(
+                ", unreadable FROM attempt_invites LEFT JOIN invites ON invites.id = invite_id \
+                 WHERE attempt_id = ",
+            )
+            .bind(attempt.to_string())
+            .text(" ORDER BY position");
+        Ok(fill(self.rows(statement).await?))
     }
 }
 
@@ -215,7 +222,7 @@ fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
     )
     .text(exchange)
     .text(" FROM attempt_invites JOIN attempts ON attempts.id = attempt_id ")
-    .text("JOIN invites ON invites.id = invite_id JOIN batches ON batches.id = batch_id ")
+    .text("JOIN invites ON invites.id = invite_id LEFT JOIN batches ON batches.id = batch_id ")
     .text("WHERE invite_id = ")
     .bind(invite.to_string())
 }

@@ -10,6 +10,7 @@ use crate::{
     Error, Store,
     rows::json,
     statement::{Fields, Statement, Value},
+    unreadable::{Unreadable, apart, cut, separate},
     writer::Tx,
 };
 
@@ -56,30 +57,35 @@ pub struct AuditEntry {
 pub struct AuditPage {
     /// Newest first.
     pub entries: Vec<AuditEntry>,
-    /// Where the next page goes on; none on the last.
-    pub next: Option<AuditId>,
+    /// Those that cannot be read.
+    pub unreadable: Vec<Unreadable>,
+    /// Where the next page goes on: behind the entry of this id; none on the last.
+    pub next: Option<String>,
 }
 
 impl Store {
-    /// A page of at most `limit` (at least 1) entries, newest first, those before `before`.
+    /// A page of at most `limit` (at least 1) entries, newest first, those before the one whose id is
+    /// `before`.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn audit(&self, before: Option<AuditId>, limit: u32) -> Result<AuditPage, Error> {
+    pub async fn audit(&self, before: Option<String>, limit: u32) -> Result<AuditPage, Error> {
         let limit = limit.max(1);
         let mut statement = Statement::new(
             "SELECT id, at, actor, source, action, target, before, after, note FROM audit_entries",
         );
         if let Some(before) = before {
-            statement = statement.text(" WHERE id < ").bind(before.to_string());
+            statement = statement.text(" WHERE id < ").bind(before);
         }
         // One more than asked for tells whether there is a next page.
         let statement = statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit) + 1);
-        let mut entries = statement.all(&mut *self.reader().await?, read_entry).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = (entries.len() > limit).then(|| entries[limit - 1].id);
-        entries.truncate(limit);
-        Ok(AuditPage { entries, next })
+        let rows = statement.all(&mut *self.reader().await?, apart(read_entry)).await?;
+        let (rows, next) = cut(rows, limit, |row| match row {
+            Ok(entry) => entry.id.to_string(),
+            Err(unreadable) => unreadable.id.clone(),
+        });
+        let (entries, unreadable) = separate(rows);
+        Ok(AuditPage { entries, unreadable, next })
     }
 
     /// Records a change that is not one of the store's own.

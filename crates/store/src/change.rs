@@ -16,7 +16,7 @@ use crate::{
     dialect::NO_REVISION_LOCK,
     lanes::is_lane_held,
     query::read_invites,
-    rows::{IN_DOUBT, SET_STATE, state_values},
+    rows::{MAY_BE_IN_DOUBT, SET_STATE, state_values},
     statement::{Statement, Value, chunks},
     writer::Tx,
 };
@@ -81,8 +81,8 @@ pub enum Decision {
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Changed {
-    /// It is written. The invites as they are now, in the order asked for; ids that do not exist
-    /// are left out.
+    /// It is written. The invites as they are now, in the order asked for; those that do not exist
+    /// or cannot be read are left out, and nothing is written of them.
     Written(Vec<InviteRecord>),
     /// Nothing was written: it was decided so.
     Aborted,
@@ -137,6 +137,10 @@ async fn apply(mut tx: Tx<'_>, change: &Change) -> Result<Changed, Error> {
     }
     let lock = tx.dialect.for_update();
     let mut invites = read_invites(tx.connection, &change.invites, lock).await?;
+    if change.lane.is_some() && invites.len() < change.invites.len() {
+        // A call is claimed with all of its invites, or not made.
+        return Ok(Changed::Aborted);
+    }
     let Some(states) = decide(change, &invites, tx.now) else { return Ok(Changed::Aborted) };
     if let Some(invite) = find_crowded(tx.connection, &invites, &states).await? {
         return Ok(Changed::PersonInDoubt { invite });
@@ -206,7 +210,7 @@ async fn find_crowded(
             Some((invite.id, invite.destination.as_ref()?.to_string(), address))
         })
         .collect();
-    find_clash(connection, &entering, "address", IN_DOUBT).await
+    find_clash(connection, &entering, "address", MAY_BE_IN_DOUBT).await
 }
 
 /// An invite of the change whose new provider id another one holds.

@@ -10,6 +10,7 @@ use crate::{
     audit::{self, NewAudit},
     rows::json,
     statement::{Fields, Statement, Value, chunks},
+    unreadable::{Unreadable, apart, separate},
 };
 
 const COLUMNS: &str = "id, hash, name, tenant, scopes, providers, \
@@ -83,13 +84,13 @@ impl Store {
         .await
     }
 
-    /// All keys, newest first.
+    /// All keys, newest first: those that can be read, and the others, which are refused.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
-        let mut connection = self.reader().await?;
-        select().text(" ORDER BY id DESC").all(&mut connection, read_key).await
+    pub async fn keys(&self) -> Result<(Vec<ApiKey>, Vec<Unreadable>), Error> {
+        let statement = select().text(" ORDER BY id DESC");
+        Ok(separate(statement.all(&mut *self.reader().await?, apart(read_key)).await?))
     }
 
     /// The key whose secret has this hash, also when it is revoked or has expired.

@@ -21,6 +21,7 @@ mod requeue;
 mod revisions;
 mod rows;
 mod statement;
+mod unreadable;
 mod writer;
 
 pub use accept::{Acceptance, NewBatch, NewItem, OnDuplicate, Placement, QuotaExceeded};
@@ -37,3 +38,4 @@ pub use replicas::Replica;
 pub use requeue::Requeued;
 pub use revisions::{Added, NewRevision, Revision, RevisionPage};
 pub use rows::{InviteRecord, InviteState};
+pub use unreadable::{Ended, Row, Unreadable, UnreadableInvite};

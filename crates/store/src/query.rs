@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 
 use crate::{
-    Error, InviteRecord, Store,
-    rows::{COLUMNS, IN_DOUBT, OPEN, read_invite},
+    Error, InviteRecord, Row, Store, UnreadableInvite,
+    rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite},
     statement::{Statement, Value, chunks},
+    unreadable::{cut, id_of, separate},
 };
 
 /// Which invites to list; every given member must hold.
@@ -38,6 +39,8 @@ pub struct InviteFilter {
     pub created_before: Option<Timestamp>,
     /// Written later than this.
     pub updated_after: Option<Timestamp>,
+    /// Set aside because they could not be read.
+    pub unreadable: bool,
 }
 
 impl InviteFilter {
@@ -63,8 +66,17 @@ impl fmt::Debug for InviteFilter {
 pub struct InvitePage {
     /// Newest first.
     pub invites: Vec<InviteRecord>,
-    /// Where the next page goes on; none on the last.
-    pub next: Option<InviteId>,
+    /// Those that cannot be read, newest first.
+    pub unreadable: Vec<UnreadableInvite>,
+    /// Where the next page goes on: behind the invite of this id; none on the last.
+    pub next: Option<String>,
+}
+
+impl InvitePage {
+    pub(crate) fn of(rows: Vec<Row>) -> Self {
+        let (invites, unreadable) = separate(rows);
+        Self { invites, unreadable, next: None }
+    }
 }
 
 /// One accepted request.
@@ -82,16 +94,32 @@ pub struct BatchView {
     pub duplicates: Vec<(usize, InviteId)>,
 }
 
-/// How many invites are in which status; no entry for none.
-pub type BatchCounts = BTreeMap<Status, u64>;
+/// How far the invites of a batch have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchCounts {
+    /// How many are in which status; no entry for none.
+    pub by_status: BTreeMap<Status, u64>,
+    /// How many are set aside because they could not be read; they are in no status.
+    pub unreadable: u64,
+}
 
 impl Store {
     /// One invite.
     ///
     /// # Errors
-    /// The database cannot be used.
+    /// The database cannot be used, or [`Error::Corrupt`].
     pub async fn invite(&self, id: InviteId) -> Result<Option<InviteRecord>, Error> {
-        Ok(self.invites_by_id(&[id]).await?.pop())
+        let row = self.invite_row(&id.to_string()).await?.transpose();
+        row.map_err(|unreadable| Error::Corrupt { what: unreadable.column })
+    }
+
+    /// One invite, or what can be told of it if it cannot be read; `id` as it is stored.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn invite_row(&self, id: &str) -> Result<Option<Row>, Error> {
+        let rows = self.rows(select_invites().text(" WHERE id = ").bind(id)).await?;
+        Ok(rows.into_iter().next())
     }
 
     /// These invites, in the order asked for; ids that do not exist are left out, and one that is
@@ -99,31 +127,33 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn invites_by_id(&self, ids: &[InviteId]) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        read_invites(&mut connection, ids, "").await
+    pub async fn invites_by_id(&self, ids: &[InviteId]) -> Result<InvitePage, Error> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for chunk in chunks(ids) {
+            let ids = chunk.iter().map(|id| Value::from(id.to_string()));
+            let statement = select_invites().text(" WHERE id IN (").values(ids).text(")");
+            found.extend(self.rows(statement).await?.into_iter().map(|row| (id_of(&row), row)));
+        }
+        let rows = ids.iter().filter_map(|id| found.remove(&id.to_string()));
+        Ok(InvitePage::of(rows.collect()))
     }
 
-    /// A page of at most `limit` (at least 1) invites, newest first, those before the invite
-    /// `before`. Invites that are accepted meanwhile do not shift the pages.
+    /// A page of at most `limit` (at least 1) invites, newest first, those before the invite whose id
+    /// is `before`. Invites that are accepted meanwhile do not shift the pages.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn invites(
         &self,
         filter: &InviteFilter,
-        before: Option<InviteId>,
+        before: Option<String>,
         limit: u32,
     ) -> Result<InvitePage, Error> {
         let limit = limit.max(1);
         // One more than asked for tells whether there is a next page.
         let statement = list(filter, before, i64::from(limit) + 1, self.clock_now());
-        let mut connection = self.reader().await?;
-        let mut invites = statement.all(&mut connection, read_invite).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = (invites.len() > limit).then(|| invites[limit - 1].id);
-        invites.truncate(limit);
-        Ok(InvitePage { invites, next })
+        let (rows, next) = cut(self.rows(statement).await?, limit, id_of);
+        Ok(InvitePage { next, ..InvitePage::of(rows) })
     }
 
     /// One batch.
@@ -152,14 +182,9 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn batch_invites(&self, id: BatchId) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        select_invites()
-            .text(" WHERE batch_id = ")
-            .bind(id.to_string())
-            .text(" ORDER BY item_index, id")
-            .all(&mut connection, read_invite)
-            .await
+    pub async fn batch_invites(&self, id: BatchId) -> Result<InvitePage, Error> {
+        let statement = select_invites().text(" WHERE batch_id = ").bind(id.to_string());
+        Ok(InvitePage::of(self.rows(statement.text(" ORDER BY item_index, id")).await?))
     }
 
     /// How many of the invites that were stored with a batch are in which status, as it reads now.
@@ -167,23 +192,32 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn batch_counts(&self, id: BatchId) -> Result<BatchCounts, Error> {
-        let statement = status_now(Statement::new("SELECT "), self.clock_now())
-            .text(" AS status_now, count(*) FROM invites WHERE batch_id = ")
+        let statement = Statement::new("SELECT CASE WHEN ").text(SET_ASIDE).text(" THEN '' ELSE ");
+        let statement = status_now(statement, self.clock_now())
+            .text(" END AS status_now, count(*) FROM invites WHERE batch_id = ")
             .bind(id.to_string())
             .text(" GROUP BY status_now");
         let mut connection = self.reader().await?;
-        let counts =
-            statement.all(&mut connection, |row| Ok((row.parsed()?, row.count()?))).await?;
-        Ok(counts.into_iter().collect())
+        let mut counts = BatchCounts::default();
+        for (word, count) in
+            statement.all(&mut connection, |row| Ok((row.string()?, row.count()?))).await?
+        {
+            match word.parse() {
+                Ok(status) => _ = counts.by_status.insert(status, count),
+                Err(_) => counts.unreadable += count,
+            }
+        }
+        Ok(counts)
     }
 }
 
 /// `SELECT … FROM invites`, to go on from.
 pub(crate) fn select_invites() -> Statement<'static> {
-    Statement::new("SELECT ").text(COLUMNS).text(" FROM invites")
+    Statement::new("SELECT ").text(COLUMNS).text(", unreadable FROM invites")
 }
 
-/// These invites in the order asked for, without those that do not exist; `lock` ends the SELECT.
+/// These invites in the order asked for, without those that do not exist or cannot be read; `lock` ends
+/// the SELECT.
 pub(crate) async fn read_invites(
     connection: &mut AnyConnection,
     ids: &[InviteId],
@@ -199,9 +233,9 @@ pub(crate) async fn read_invites(
             .values(chunk.iter().map(|id| Value::from(id.to_string())))
             .text(") ORDER BY id")
             .text(lock)
-            .all(connection, read_invite)
+            .all(connection, |fields| Ok(read_invite(fields).ok()))
             .await?;
-        found.extend(invites.into_iter().map(|invite| (invite.id, invite)));
+        found.extend(invites.into_iter().flatten().map(|invite| (invite.id, invite)));
     }
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
@@ -221,7 +255,7 @@ fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
 /// without one of those what failed leads, or else a label.
 fn list(
     filter: &InviteFilter,
-    before: Option<InviteId>,
+    before: Option<String>,
     limit: i64,
     now: Timestamp,
 ) -> Statement<'_> {
@@ -235,7 +269,7 @@ fn list(
         (true, Some((name, value))) => (
             Statement::new("SELECT ")
                 .text(COLUMNS)
-                .text(" FROM invite_labels AS label CROSS JOIN invites WHERE id = label.invite_id")
+                .text(", unreadable FROM invite_labels AS label CROSS JOIN invites WHERE id = label.invite_id")
                 .text(" AND label.name = ")
                 .bind(name)
                 .text(" AND label.value = ")
@@ -245,7 +279,7 @@ fn list(
         ),
         _ => (select_invites().text(" WHERE true"), "id", &filter.labels[..]),
     };
-    let mut page = before.map(|before| before.to_string());
+    let mut page = before;
     for (condition, value) in narrow {
         statement = statement.text(" AND id IN (SELECT id FROM invites WHERE ").text(condition);
         if let Some(value) = value {
@@ -286,6 +320,9 @@ fn narrow_conditions(filter: &InviteFilter) -> Vec<(&'static str, Option<String>
     }
     if let Some(id) = &filter.external_id {
         conditions.push(("external_id = ", Some(id.clone())));
+    }
+    if filter.unreadable {
+        conditions.push((SET_ASIDE, None));
     }
     if filter.is_only(&[Status::Sending, Status::Unknown]) {
         conditions.push((IN_DOUBT, None));

@@ -1,6 +1,6 @@
 //! What the delivery engine looks for: invites that something is due for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use invite_core::{Destination, InviteId, Status};
 use jiff::Timestamp;
@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::{
     Error, InviteRecord, Store,
     query::select_invites,
-    rows::{COLUMNS, LIVE, UNSETTLED, read_invite},
-    statement::{Statement, Value, chunks},
+    rows::{AMONG_SET_ASIDE, LIVE, MAY_BE_IN_DOUBT, UNSETTLED},
+    statement::{Fields, Statement, Value, chunks},
 };
 
 /// What a tenant has queued at a provider for one destination.
@@ -23,11 +23,12 @@ pub struct Queue {
     pub due: Timestamp,
 }
 
-/// Queued invites that nobody waits for news of an earlier call to the same person about, from a list
-/// that goes on with conditions.
-const FREE: &str = " FROM invites WHERE status = 'queued' AND NOT EXISTS (SELECT 1 FROM invites \
-     AS other WHERE other.destination = invites.destination AND \
-     other.address = invites.address AND other.status IN ('sending', 'unknown')) AND ";
+/// Queued, and nobody waits for news of an earlier call to the same person: see
+/// [`MAY_BE_IN_DOUBT`](crate::rows::MAY_BE_IN_DOUBT). More conditions come next.
+const FREE: &str = " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS \
+     (SELECT 1 FROM invites AS other WHERE other.destination = invites.destination AND \
+     other.address = invites.address AND other.status NOT IN ('queued', 'awaiting_approval', \
+     'pending', 'sent', 'accepted', 'declined', 'expired', 'revoked', 'failed')) AND ";
 
 impl Store {
     /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
@@ -36,35 +37,56 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn queues(&self, provider: &str) -> Result<Vec<Queue>, Error> {
-        let mut connection = self.reader().await?;
         // From each queue one step along the index to the next, however much each holds.
-        let first = "SELECT id FROM invites WHERE status = 'queued' AND provider = ";
+        let first = "SELECT id FROM invites WHERE status = 'queued' AND destination IS NOT NULL AND \
+                     provider = ";
         let in_order = " ORDER BY tenant, destination LIMIT 1)";
         let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
                         invites.destination = queues.destination AND next_attempt_at IS ";
-        Statement::new("WITH RECURSIVE queues (provider, tenant, destination) AS (")
-            .text("SELECT provider, tenant, destination FROM invites WHERE id = (")
-            .text(first)
-            .bind(provider)
-            .text(in_order)
-            .text(" UNION ALL SELECT next.provider, next.tenant, next.destination FROM queues ")
-            .text("JOIN invites AS next ON next.id = (")
-            .text(first)
-            .text("queues.provider AND (tenant, destination) > (queues.tenant, queues.destination)")
-            .text(in_order)
-            .text(") SELECT tenant, destination, due FROM (SELECT tenant, destination, coalesce(")
-            .text("(SELECT 0")
-            .text(FREE)
-            .text(of_queue)
-            .text("NULL LIMIT 1), (SELECT next_attempt_at")
-            .text(FREE)
-            .text(of_queue)
-            .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due FROM queues) AS dues ")
-            .text("WHERE due IS NOT NULL")
-            .all(&mut connection, |row| {
-                Ok(Queue { tenant: row.string()?, destination: row.parsed()?, due: row.time()? })
-            })
-            .await
+        let found = Statement::new(
+            "WITH RECURSIVE queues (id, provider, tenant, destination) AS (",
+        )
+        .text("SELECT id, provider, tenant, destination FROM invites WHERE id = (")
+        .text(first)
+        .bind(provider)
+        .text(in_order)
+        .text(
+            " UNION ALL SELECT next.id, next.provider, next.tenant, next.destination FROM queues ",
+        )
+        .text("JOIN invites AS next ON next.id = (")
+        .text(first)
+        .text("queues.provider AND (tenant, destination) > (queues.tenant, queues.destination)")
+        .text(in_order)
+        .text(
+            ") SELECT id, tenant, destination, due FROM (SELECT id, tenant, destination, coalesce(",
+        )
+        .text("(SELECT 0")
+        .text(FREE)
+        .text(of_queue)
+        .text("NULL LIMIT 1), (SELECT next_attempt_at")
+        .text(FREE)
+        .text(of_queue)
+        .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due FROM queues) AS dues ")
+        .text("WHERE due IS NOT NULL")
+        .all(&mut *self.reader().await?, |row| {
+            let text = |place| row.text_at(place).map(str::to_owned);
+            // What is no time never comes.
+            let due = row.moment_at(3).unwrap_or(Timestamp::MAX);
+            let destination = text(2).and_then(|destination| destination.parse().ok());
+            let queue = text(1).zip(destination);
+            let id = text(0).unwrap_or_default();
+            Ok(queue.map(|(tenant, destination)| Queue { tenant, destination, due }).ok_or(id))
+        })
+        .await?;
+        let mut queues = Vec::with_capacity(found.len());
+        for queue in found {
+            match queue {
+                Ok(queue) => queues.push(queue),
+                // Reading an invite that cannot be read sets it aside.
+                Err(id) => drop(self.ready(select_invites().text(" WHERE id = ").bind(id)).await?),
+            }
+        }
+        Ok(queues)
     }
 
     /// What a tenant has queued at a provider for a destination and is due, longest due first. Left out
@@ -87,24 +109,20 @@ impl Store {
             statement.text(" AND destination = ").bind(destination.clone())
         };
         // Two walks along one index: those that never waited, and those that have waited.
-        let fresh = Statement::new("SELECT ")
-            .text(COLUMNS)
-            .text(" FROM invites WHERE id IN (SELECT id FROM (SELECT id");
+        let fresh = select_invites().text(" WHERE id IN (SELECT id FROM (SELECT id");
         let waited = of_queue(fresh)
             .text(" AND next_attempt_at IS NULL ORDER BY next_attempt_at, id LIMIT ")
             .bind(limit)
             .text(") AS fresh UNION ALL SELECT id FROM (SELECT id");
-        let mut connection = self.reader().await?;
-        of_queue(waited)
+        let statement = of_queue(waited)
             .text(" AND next_attempt_at <= ")
             .bind(now)
             .text(" ORDER BY next_attempt_at, id LIMIT ")
             .bind(limit)
             .text(") AS waited) ORDER BY coalesce(next_attempt_at, queued_at), ")
             .text("coalesce(next_attempt_at, 0), id LIMIT ")
-            .bind(limit)
-            .all(&mut connection, read_invite)
-            .await
+            .bind(limit);
+        self.ready(statement).await
     }
 
     /// Whether something that a provider has queued for a destination is due.
@@ -131,16 +149,14 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        select_invites()
-            .text(" WHERE status = 'queued' AND provider = ")
+        let statement = select_invites()
+            .text(" WHERE status = 'queued' AND unreadable IS NULL AND provider = ")
             .bind(provider)
             .text(" AND queued_at < ")
             .bind(before)
             .text(" ORDER BY queued_at, id LIMIT ")
-            .bind(i64::from(limit))
-            .all(&mut connection, read_invite)
-            .await
+            .bind(i64::from(limit));
+        self.ready(statement).await
     }
 
     /// Invites that are `sending` although their lease is over by the clock it was written with
@@ -149,18 +165,15 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn leases_over(&self, all: bool, limit: u32) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        let now = self.lease_now(&mut connection).await?;
-        let mut statement = select_invites().text(" WHERE status = 'sending'");
+        let now = self.lease_now(&mut *self.reader().await?).await?;
+        let mut statement =
+            select_invites().text(" WHERE status = 'sending' AND unreadable IS NULL");
         if !all {
             statement =
                 statement.text(" AND (lease_until IS NULL OR lease_until <= ").bind(now).text(")");
         }
-        statement
-            .text(" ORDER BY coalesce(lease_until, 0), id LIMIT ")
-            .bind(i64::from(limit))
-            .all(&mut connection, read_invite)
-            .await
+        statement = statement.text(" ORDER BY coalesce(lease_until, 0), id LIMIT ");
+        self.ready(statement.bind(i64::from(limit))).await
     }
 
     /// Invites of a provider whose effect is not known and that are to be looked up by `now`,
@@ -175,17 +188,15 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
-        let mut connection = self.reader().await?;
-        elsewhere(
-            select_invites().text(" WHERE status = 'unknown' AND provider = ").bind(provider),
-            except,
-        )
-        .text(" AND next_attempt_at <= ")
-        .bind(now)
-        .text(" ORDER BY next_attempt_at, id LIMIT ")
-        .bind(i64::from(limit))
-        .all(&mut connection, read_invite)
-        .await
+        let statement = select_invites()
+            .text(" WHERE status = 'unknown' AND unreadable IS NULL AND provider = ")
+            .bind(provider);
+        let statement = elsewhere(statement, except)
+            .text(" AND next_attempt_at <= ")
+            .bind(now)
+            .text(" ORDER BY next_attempt_at, id LIMIT ")
+            .bind(i64::from(limit));
+        self.ready(statement).await
     }
 
     /// When the next look-up of this provider is due, if any is, but for those at the destinations
@@ -199,11 +210,13 @@ impl Store {
         except: &[Destination],
     ) -> Result<Option<Timestamp>, Error> {
         let mut connection = self.reader().await?;
-        let all =
-            "SELECT min(next_attempt_at) FROM invites WHERE status = 'unknown' AND provider = ";
-        let next = elsewhere(Statement::new(all).bind(provider), except)
+        let all = Statement::new(
+            "SELECT min(next_attempt_at) FROM invites WHERE status = 'unknown' AND unreadable IS NULL \
+             AND provider = ",
+        );
+        let next = elsewhere(all.bind(provider), except)
             .text(" AND next_attempt_at IS NOT NULL")
-            .first(&mut connection, |row| row.optional_time())
+            .first(&mut connection, |row| Ok(row.moment()))
             .await?;
         Ok(next.flatten())
     }
@@ -229,7 +242,7 @@ impl Store {
                 .text("SELECT id FROM (SELECT id FROM invites WHERE ")
                 // Follows from what comes next, and lets the index `invites_live` serve.
                 .text(LIVE)
-                .text(" AND provider = ")
+                .text(" AND unreadable IS NULL AND provider = ")
                 .bind(provider)
                 .text(" AND status = ")
                 .bind(status.as_str())
@@ -241,33 +254,72 @@ impl Store {
                 .text(") AS ")
                 .text(status.as_str());
         }
-        let mut connection = self.reader().await?;
-        statement
-            .text(") ORDER BY coalesce(checked_at, 0), id LIMIT ")
-            .bind(limit)
-            .all(&mut connection, read_invite)
+        self.ready(statement.text(") ORDER BY coalesce(checked_at, 0), id LIMIT ").bind(limit))
             .await
     }
 
-    /// How many invites of each provider are in which status that is not final, as it reads now.
+    /// The id and tenant of another invite to the same person at the same destination that is `sending`
+    /// or `unknown`, or may be: it need not be one that can be read.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn in_doubt_to(
+        &self,
+        invite: &InviteRecord,
+    ) -> Result<Option<(String, String)>, Error> {
+        let (Some(destination), Some(address)) = (&invite.destination, &invite.address) else {
+            return Ok(None);
+        };
+        Statement::new("SELECT id, tenant FROM invites WHERE destination = ")
+            .bind(destination.to_string())
+            .text(" AND address = ")
+            .bind(address.as_str())
+            .text(" AND ")
+            .text(MAY_BE_IN_DOUBT)
+            // The invite itself may have been claimed since it was read.
+            .text(" AND id <> ")
+            .bind(invite.id.to_string())
+            .text(" LIMIT 1")
+            .first(&mut *self.reader().await?, |row| {
+                let text = |place| row.text_at(place).unwrap_or_default().to_owned();
+                Ok((text(0), text(1)))
+            })
+            .await
+    }
+
+    /// How many invites of each provider are in which status that is not final, as it reads now, without
+    /// those that are set aside.
     ///
     /// # Errors
     /// The database cannot be used.
     pub async fn provider_counts(&self) -> Result<BTreeMap<String, BTreeMap<Status, u64>>, Error> {
-        let statement = Statement::new("SELECT provider, status, count(*) FROM invites WHERE ")
-            .text(LIVE)
-            .text(" AND (expires_at IS NULL OR expires_at > ")
-            .bind(self.clock_now())
-            .text(" OR ")
-            .text(UNSETTLED)
-            .text(") GROUP BY provider, status");
+        let count = |set_aside: &str| {
+            Statement::new("SELECT provider, status, count(*) FROM invites WHERE ")
+                .text(LIVE)
+                .text(set_aside)
+                .text(" AND (expires_at IS NULL OR expires_at > ")
+                .bind(self.clock_now())
+                .text(" OR ")
+                .text(UNSETTLED)
+                .text(") GROUP BY provider, status")
+        };
+        let read = |row: &mut Fields<'_>| {
+            let provider = row.text_at(0).unwrap_or_default().to_owned();
+            let status = row.text_at(1).and_then(|word| word.parse::<Status>().ok());
+            Ok(((provider, status), row.number_at(2).unwrap_or_default().unsigned_abs()))
+        };
         let mut connection = self.reader().await?;
-        let rows = statement
-            .all(&mut connection, |row| Ok((row.string()?, row.parsed()?, row.count()?)))
-            .await?;
+        // The first reads nothing but an index of all, the second one of few.
+        let all = count("").all(&mut connection, read).await?;
+        let aside = count(&format!(" AND {AMONG_SET_ASIDE}")).all(&mut connection, read).await?;
+        let aside: HashMap<_, u64> = aside.into_iter().collect();
         let mut counts = BTreeMap::<String, BTreeMap<Status, u64>>::new();
-        for (provider, status, count) in rows {
-            counts.entry(provider).or_default().insert(status, count);
+        for ((provider, status), all) in all {
+            let Some(known) = status else { continue };
+            let aside = aside.get(&(provider.clone(), status)).copied().unwrap_or(0);
+            if all > aside {
+                counts.entry(provider).or_default().insert(known, all - aside);
+            }
         }
         Ok(counts)
     }
@@ -290,7 +342,10 @@ impl Store {
                 .text(" AND provider_ref IS NOT NULL AND provider_ref IN (")
                 .values(chunk.iter().map(|text| Value::from(text.as_str())))
                 .text(")")
-                .all(&mut connection, |row| Ok((row.string()?, row.parsed()?)))
+                .all(&mut connection, |row| {
+                    // One whose id cannot be read is another than any that can.
+                    Ok((row.string()?, row.parsed().unwrap_or_else(|_| InviteId::generate())))
+                })
                 .await?;
             held.extend(rows);
         }

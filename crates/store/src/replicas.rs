@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{Error, Store, statement::Statement};
+use crate::{Error, Store, statement::Statement, unreadable::apart};
 
 /// How long a replica that is not heard of counts as one.
 const KNOWN_FOR: Duration = Duration::from_secs(15);
@@ -76,15 +76,20 @@ impl Store {
             .text(" WHERE seen_at >= ")
             .bind(now.saturating_sub(KNOWN_FOR).unwrap_or(now))
             .text(" ORDER BY replica")
-            .all(&mut connection, |row| {
-                Ok(Replica {
-                    id: row.string()?,
-                    revision: row.number()?,
-                    refusal: row.optional_string()?,
-                    seen_at: row.time()?,
-                })
-            })
+            .all(
+                &mut connection,
+                apart(|row| {
+                    Ok(Replica {
+                        id: row.string()?,
+                        revision: row.number()?,
+                        refusal: row.optional_string()?,
+                        seen_at: row.time()?,
+                    })
+                }),
+            )
             .await
+            // One that cannot be read is written anew by its replica, or forgotten.
+            .map(|replicas| replicas.into_iter().flatten().collect())
     }
 
     /// Forgets a replica that ends.

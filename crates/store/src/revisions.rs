@@ -16,6 +16,9 @@ use crate::{
     writer::Tx,
 };
 
+/// In the place of a document that cannot be read; the gate refuses it as no TOML.
+const UNREADABLE: &str = "(this document cannot be read from the database)";
+
 /// One version of the provider document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
@@ -261,14 +264,16 @@ fn select() -> Statement<'static> {
     )
 }
 
+/// A revision of which something cannot be read is there all the same, so that the gateway starts and
+/// the others are listed. Its number alone decides which is the newest.
 fn read_revision(row: &mut Fields<'_>) -> Result<Revision, Error> {
     Ok(Revision {
         revision: row.number()?,
-        document: row.string()?,
-        source: row.string()?,
-        actor: row.optional_string()?,
-        note: row.optional_string()?,
-        restored: row.optional_count()?,
-        created_at: row.time()?,
+        document: row.string().unwrap_or_else(|_| UNREADABLE.to_owned()),
+        source: row.string().unwrap_or_default(),
+        actor: row.optional_string().unwrap_or_default(),
+        note: row.optional_string().unwrap_or_default(),
+        restored: row.optional_count().unwrap_or_default(),
+        created_at: row.moment().unwrap_or_default(),
     })
 }

@@ -4,6 +4,7 @@
 
 use std::{borrow::Cow, str::FromStr};
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sqlx::{
@@ -30,6 +31,7 @@ pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// A value on its way into a statement.
+#[derive(Clone)]
 pub(crate) enum Value<'a> {
     Text(Option<Cow<'a, str>>),
     Number(Option<i64>),
@@ -69,6 +71,7 @@ fn storable(text: &str) -> Cow<'_, str> {
 }
 
 /// A statement under construction.
+#[derive(Clone)]
 pub(crate) struct Statement<'a> {
     text: String,
     values: Vec<Value<'a>>,
@@ -140,38 +143,57 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.query(Dialect::of(connection)).fetch_all(connection).await?;
-        rows.iter().map(|row| read(&mut Fields { row, next: 0 })).collect()
+        let mut stream = self.query(Dialect::of(connection)).fetch(connection);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.next().await {
+            rows.push(match row {
+                Ok(row) => Some(row),
+                // SQLite keeps what is no text in a column of texts.
+                Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => None,
+                Err(error) => return Err(error.into()),
+            });
+        }
+        rows.iter().map(|row| read(&mut Fields { row: row.as_ref(), next: 0 })).collect()
     }
 
-    /// Its first row, if it has one.
+    /// The first of its rows, of which there are few, if it has one.
     pub(crate) async fn first<T>(
         self,
         connection: &mut AnyConnection,
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let row = self.query(Dialect::of(connection)).fetch_optional(connection).await?;
-        row.map(|row| read(&mut Fields { row: &row, next: 0 })).transpose()
+        Ok(self.all(connection, read).await?.into_iter().next())
     }
 }
 
 /// The columns of a row, read from the left.
 pub(crate) struct Fields<'r> {
-    row: &'r AnyRow,
+    /// None if the driver cannot tell what is in it.
+    row: Option<&'r AnyRow>,
     next: usize,
 }
 
 impl<'r> Fields<'r> {
     fn next<T: Decode<'r, Any> + Type<Any>>(&mut self) -> Result<T, Error> {
-        let value = self.row.try_get(self.next)?;
         self.next += 1;
-        Ok(value)
+        let value = self.row.and_then(|row| row.try_get(self.next - 1).ok());
+        value.ok_or_else(|| self.corrupt())
     }
 
     /// The error that the column just read holds something that this program never writes.
     fn corrupt(&self) -> Error {
-        let column = self.row.columns().get(self.next.saturating_sub(1));
-        Error::Corrupt { what: column.map_or_else(String::new, |c| c.name().to_owned()) }
+        let column = self.row.and_then(|row| row.columns().get(self.next.saturating_sub(1)));
+        Error::Corrupt { what: column.map_or_else(|| "?".to_owned(), |c| c.name().to_owned()) }
+    }
+
+    /// The text at a place, whatever was read so far; none also if there is no text.
+    pub(crate) fn text_at(&self, place: usize) -> Option<&'r str> {
+        self.row?.try_get::<Option<&str>, _>(place).ok()?
+    }
+
+    /// The number at a place, likewise.
+    pub(crate) fn number_at(&self, place: usize) -> Option<i64> {
+        self.row?.try_get::<Option<i64>, _>(place).ok()?
     }
 
     pub(crate) fn text(&mut self) -> Result<&'r str, Error> {
@@ -219,6 +241,17 @@ impl<'r> Fields<'r> {
         millis.map(Timestamp::from_millisecond).transpose().map_err(|_| self.corrupt())
     }
 
+    /// A time that only says when to look: of one that there is not, the nearest that there is; none if
+    /// it is no number.
+    pub(crate) fn moment(&mut self) -> Option<Timestamp> {
+        nearest(self.next::<Option<i64>>().ok()??)
+    }
+
+    /// The same at a place.
+    pub(crate) fn moment_at(&self, place: usize) -> Option<Timestamp> {
+        nearest(self.number_at(place)?)
+    }
+
     /// An id, a status or whatever else has one spelling.
     pub(crate) fn parsed<T: FromStr>(&mut self) -> Result<T, Error> {
         let text = self.text()?;
@@ -230,11 +263,6 @@ impl<'r> Fields<'r> {
         text.map(str::parse).transpose().map_err(|_| self.corrupt())
     }
 
-    pub(crate) fn parsed_unless_empty<T: FromStr>(&mut self) -> Result<Option<T>, Error> {
-        let text = self.text()?;
-        Some(text).filter(|t| !t.is_empty()).map(str::parse).transpose().map_err(|_| self.corrupt())
-    }
-
     pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         let text = self.text()?;
         serde_json::from_str(text).map_err(|_| self.corrupt())
@@ -244,6 +272,11 @@ impl<'r> Fields<'r> {
         let text: Option<&str> = self.next()?;
         text.map(serde_json::from_str).transpose().map_err(|_| self.corrupt())
     }
+}
+
+fn nearest(millis: i64) -> Option<Timestamp> {
+    let known = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_millisecond();
+    Timestamp::from_millisecond(millis.clamp(*known.start(), *known.end())).ok()
 }
 
 #[cfg(test)]

@@ -294,14 +294,14 @@ pub fn answer(activity: &Activity) -> Option<(&str, Status)> {
 
 /// The canonical form of an address that somebody wrote; lower case if it is none.
 pub fn canonical(email: &str) -> String {
-    email.parse::<Address>().map_or_else(|_| email.to_lowercase(), |a| a.as_str().to_owned())
+    Address::shown(email).map_or_else(|| email.to_lowercase(), |a| a.as_str().to_owned())
 }
 
 impl Invitation {
     /// Whether it is for this person.
     pub fn is_to(&self, address: &Address) -> bool {
         let Some(email) = self.receiver_email.as_deref() else { return false };
-        email.parse::<Address>().is_ok_and(|parsed| parsed == *address)
+        Address::shown(email).as_ref() == Some(address)
     }
 
     /// What it shows of an invite, whose id its address proves; `data` is what is known already.

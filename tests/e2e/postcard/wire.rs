@@ -85,7 +85,7 @@ impl Card {
 
     /// Whether the card shows this address.
     pub fn is_to(&self, address: &Address) -> bool {
-        let shown = self.to.as_ref().and_then(|to| to.parse::<Address>().ok());
+        let shown = self.to.as_deref().and_then(Address::shown);
         shown.as_ref() == Some(address)
     }
 }

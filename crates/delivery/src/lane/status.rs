@@ -96,8 +96,10 @@ pub struct ProviderStatus {
     pub queued: u64,
     /// Calls under way in this process.
     pub in_flight: u32,
-    /// Invites that count as live (queued to sent).
+    /// Invites that count as live (queued to sent, and those that cannot be read).
     pub live: u64,
+    /// Invites that cannot be read and have not been ended.
+    pub unreadable: u64,
     /// The last call that did not succeed.
     pub last_error: Option<LastError>,
     /// Attempts of this process by outcome.

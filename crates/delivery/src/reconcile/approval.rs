@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{describe, heed, question, refs, search, search::shown, verdicts};
 use crate::{
-    Engine,
+    Engine, OperationError,
     attempt::{recipient, tell_of_second_effects},
     inspection::note,
     judge,
@@ -73,7 +73,11 @@ impl Engine {
             let group = groups.next().flatten();
             let sighting = sightings.get(i).filter(|_| waits(member));
             let seen = sighting.and_then(|sighting| shown(sighting, member, &held));
-            let last = self.call_of(member).await?.filter(|last| last.id == call.id);
+            let last = match self.call_of(member).await {
+                // It waits for a person.
+                Err(OperationError::Store(invite_store::Error::Corrupt { .. })) => None,
+                last => last?.filter(|last| last.id == call.id),
+            };
             endings.push(seen.zip(last).map(|(seen, _)| Ending {
                 attempts: member.state.attempt_count,
                 seen: seen.clone(),

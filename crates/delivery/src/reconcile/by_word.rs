@@ -65,7 +65,7 @@ impl Engine {
         invite: &InviteRecord,
     ) -> Result<(Option<Observed>, Option<(NewAttempt, AttemptEnd)>)> {
         let Some(destination) = &invite.destination else { return Ok((None, None)) };
-        let case = gather(&self.0, destination, vec![invite.clone()]).await?.pop();
+        let case = gather(&self.0, destination, vec![invite.clone()]).await?.0.pop();
         let Some((case, doubt)) = case.and_then(|case| case.doubt().map(|doubt| (case, doubt)))
         else {
             return Ok((None, None));

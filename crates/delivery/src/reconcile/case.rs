@@ -37,21 +37,30 @@ pub(super) struct Case {
     pub recipients: Vec<Recipient>,
 }
 
-/// The calls at a destination that hold any of these, in their order.
+/// The calls at a destination that hold any of these, in their order; and those of these of which no
+/// record can be read of the call that holds them.
 pub(super) async fn gather(
     engine: &Inner,
     destination: &Destination,
     due: Vec<InviteRecord>,
-) -> Result<Vec<Case>, invite_store::Error> {
-    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
+) -> Result<(Vec<Case>, Vec<InviteRecord>), invite_store::Error> {
+    let (mut cases, mut lost, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
     for invite in due.into_iter().filter(|invite| invite.destination.as_ref() == Some(destination))
     {
-        let Some(attempt) = invite.state.holder else { continue };
-        if !known.insert(attempt) {
+        if invite.state.holder.is_some_and(|attempt| known.contains(&attempt)) {
             continue;
         }
-        let creates = engine.store.creates(invite.id).await?;
-        let Some(view) = creates.iter().find(|view| view.id == attempt) else { continue };
+        let creates = match engine.store.creates(invite.id).await {
+            Err(invite_store::Error::Corrupt { .. }) => Vec::new(),
+            creates => creates?,
+        };
+        let call = creates.iter().find(|view| invite.state.holder == Some(view.id));
+        let Some(view) = call else {
+            lost.push(invite);
+            continue;
+        };
+        let attempt = view.id;
+        known.insert(attempt);
         let invites = engine.store.attempt_invites(attempt).await?;
         let (invites, recipients): (Vec<_>, Vec<_>) =
             invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
@@ -69,7 +78,7 @@ pub(super) async fn gather(
             recipients,
         });
     }
-    Ok(cases)
+    Ok((cases, lost))
 }
 
 /// When the first attempt of each of these invites began, all of which are of one that began at
@@ -82,11 +91,14 @@ async fn first_attempts(
     let mut first_attempts = Vec::with_capacity(invites.len());
     for invite in invites {
         // Most have been in one call only.
-        let creates = match invite.state.attempt_count {
-            0 | 1 => Vec::new(),
-            _ => engine.store.creates(invite.id).await?,
+        let first = match invite.state.attempt_count {
+            0 | 1 => None,
+            _ => match engine.store.creates(invite.id).await {
+                // It was accepted before them.
+                Err(invite_store::Error::Corrupt { .. }) => Some(invite.created_at),
+                creates => creates?.iter().map(|view| view.started_at).min(),
+            },
         };
-        let first = creates.iter().map(|view| view.started_at).min();
         first_attempts.push(first.unwrap_or(started_at));
     }
     Ok(first_attempts)

@@ -85,7 +85,11 @@ async fn gather(
 ) -> Result<Vec<Earlier>, invite_store::Error> {
     let mut calls: BTreeMap<(AttemptId, Option<InviteId>), Earlier> = BTreeMap::new();
     for invite in invites {
-        let creates = engine.store.creates(invite.id).await?;
+        let creates = match engine.store.creates(invite.id).await {
+            // Nobody can tell which of its calls had an effect.
+            Err(invite_store::Error::Corrupt { .. }) => continue,
+            creates => creates?,
+        };
         let first = creates.iter().map(|view| view.started_at).min().unwrap_or(invite.created_at);
         for view in doubtful(invite, &creates, is_idempotent) {
             let Some(call) = view.call.clone() else { continue };

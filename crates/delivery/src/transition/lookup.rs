@@ -194,6 +194,16 @@ fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
     }
 }
 
+/// Ends the look-ups for an invite in doubt, for this reason: a person has to decide.
+pub fn leave_to_person(state: &mut InviteState, error: &Value) -> Decision {
+    if state.status != Status::Unknown {
+        return Decision::Keep;
+    }
+    state.next_attempt_at = None;
+    state.error = Some(error.clone());
+    Decision::Write
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -16,6 +16,7 @@ mod refusals;
 mod requeueing;
 mod revising;
 mod telling;
+mod unrecorded;
 mod waits;
 
 use std::{
@@ -145,7 +146,7 @@ impl Bench {
     }
 
     async fn invites(&self, batch: BatchId) -> Vec<InviteRecord> {
-        self.store.batch_invites(batch).await.unwrap()
+        self.store.batch_invites(batch).await.unwrap().invites
     }
 
     /// The looks that were made for an invite: how each ended, and what it told.

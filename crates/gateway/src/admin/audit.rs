@@ -1,7 +1,6 @@
 //! The record of what administrators changed. What is in an entry is said where the change is made.
 
 use axum::{Json, extract::State, http::Uri};
-use invite_core::AuditId;
 use invite_delivery::Engine;
 use invite_store::NewAudit;
 
@@ -11,7 +10,10 @@ use crate::{
     openapi,
     problem::Problem,
     query::{Parameters, cursor},
-    views::audit::{AuditEntryView, AuditList},
+    views::{
+        audit::{AuditEntryView, AuditList},
+        unreadable::UnreadableView,
+    },
 };
 
 /// Records a change that has been made: that it could not be recorded does not undo it, and is logged.
@@ -48,11 +50,12 @@ pub(crate) async fn list_audit(
     caller.require_administrator()?;
     let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let limit = parameters.limit();
-    let before = parameters.cursor::<AuditId>();
+    let before = parameters.cursor::<String>();
     parameters.finish()?;
     let page = gateway.store().audit(before, limit).await?;
     Ok(Json(AuditList {
         entries: page.entries.into_iter().map(AuditEntryView::new).collect(),
+        unreadable: UnreadableView::all(page.unreadable),
         next_cursor: page.next.map(cursor),
     }))
 }

@@ -21,7 +21,10 @@ use crate::{
     requests::NewKeySchema,
     segment::Segment,
     submission::{refuse_unknown, take},
-    views::keys::{KeyList, KeyView},
+    views::{
+        keys::{KeyList, KeyView},
+        unreadable::UnreadableView,
+    },
 };
 
 /// The longest name of a tenant, in characters.
@@ -94,8 +97,11 @@ pub(crate) async fn list_keys(
 ) -> Result<Json<KeyList>, Problem> {
     caller.require_administrator()?;
     refuse_parameters(&uri)?;
-    let (keys, now) = (gateway.store().keys().await?, gateway.clock().now());
-    Ok(Json(KeyList { keys: keys.into_iter().map(|key| KeyView::new(key, now)).collect() }))
+    let ((keys, unreadable), now) = (gateway.store().keys().await?, gateway.clock().now());
+    Ok(Json(KeyList {
+        keys: keys.into_iter().map(|key| KeyView::new(key, now)).collect(),
+        unreadable: UnreadableView::all(unreadable),
+    }))
 }
 
 /// Revoke an API key

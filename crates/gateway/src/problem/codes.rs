@@ -160,6 +160,11 @@ codes! {
         "Only a failed invite is retried, or at your own risk (`accept_duplicate_risk`) an unknown one \
          or one that failed while nobody knew whether it took effect. One that was refused as invalid has nothing to send: post a \
          corrected one.";
+    UNREADABLE = "unreadable" Some(StatusCode::CONFLICT), Gateway, Rejected,
+        "A record cannot be read from the database",
+        "It is damaged, or was written by another version of the gateway; the detail names the column. \
+         It costs nothing but itself: other invites go on. An administrator may repair it in the \
+         database, or end an invite with `DELETE`.";
     PROVIDER_GONE = "provider-gone" Some(StatusCode::CONFLICT), Gateway, NotSent,
         "The invite's provider is no longer configured",
         "An administrator removed the provider. It can be asked again once it is configured \

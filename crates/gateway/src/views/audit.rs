@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::unreadable::UnreadableView;
+
 /// A change that an administrator made.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
@@ -41,6 +43,9 @@ pub(crate) struct AuditEntryView {
 pub(crate) struct AuditList {
     /// Newest first.
     pub entries: Vec<AuditEntryView>,
+    /// Those that cannot be read; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
     /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::unreadable::UnreadableView;
+
 /// An API key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Key)]
@@ -56,6 +58,9 @@ enum KeyState {
 pub(crate) struct KeyList {
     /// Newest first, among them revoked and expired ones.
     pub keys: Vec<KeyView>,
+    /// Those that cannot be read, and are refused; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
 }
 
 impl KeyView {

@@ -46,6 +46,8 @@ pub(crate) struct ProviderView {
     quota: QuotaView,
     /// Invites in the queue.
     queued: u64,
+    /// Invites that cannot be read from the database and that no administrator has ended.
+    unreadable: u64,
     /// Calls under way in this process.
     in_flight: u32,
     /// The last call that did not succeed.
@@ -222,6 +224,7 @@ impl ProviderView {
             limits: LimitsView::new(&provider.limits),
             quota: QuotaView { limit: provider.limits.quota, live: status.live },
             queued: status.queued,
+            unreadable: status.unreadable,
             in_flight: status.in_flight,
             last_error: status.last_error,
             counters: CountersView {

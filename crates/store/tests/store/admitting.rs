@@ -119,7 +119,7 @@ async fn racing_stores_never_exceed_a_quota(db: &Db) {
 
 /// Queues what failed again.
 async fn requeue(store: &Store, ids: &[InviteId], quotas: Quotas) -> Vec<Requeued> {
-    let invites = store.invites_by_id(ids).await.unwrap();
+    let invites = store.invites_by_id(ids).await.unwrap().invites;
     requeue_records(store, invites, quotas).await
 }
 
@@ -151,7 +151,7 @@ async fn invites_that_nothing_stands_in_the_way_of_are_queued_again(db: &Db) {
     let [ada, bob] = failed(&store, ["ada@example.org", "bob@example.org"]).await;
     set_status(&store, bob, Status::Unknown).await;
     let requeued = requeue(&store, &[bob, ada], Quotas::new()).await;
-    let now_stored = store.invites_by_id(&[bob, ada]).await.unwrap();
+    let now_stored = store.invites_by_id(&[bob, ada]).await.unwrap().invites;
     let wanted: Vec<_> =
         now_stored.iter().map(|invite| Requeued::Written(Box::new(invite.clone()))).collect();
     assert_eq!(requeued, wanted);
@@ -163,7 +163,7 @@ async fn an_invite_that_is_declined_or_not_there_stays_as_it_was(db: &Db) {
     let store = db.open().await;
     let [ada, bob] = failed(&store, ["ada@example.org", "bob@example.org"]).await;
     set_status(&store, ada, Status::Pending).await;
-    let mut invites = store.invites_by_id(&[ada, bob]).await.unwrap();
+    let mut invites = store.invites_by_id(&[ada, bob]).await.unwrap().invites;
     let before = invites[0].clone();
     invites.insert(0, InviteRecord { id: InviteId::generate(), ..before.clone() });
     let requeued = requeue_records(&store, invites, Quotas::new()).await;
@@ -232,7 +232,7 @@ async fn live_duplicates_are_found_for_each_invite_of_any_tenant(db: &Db) {
     let theirs = other.items[1].id;
     accept(&store, other).await;
     let [live] = queue(&store, ["ada@example.org"]).await;
-    let invites = store.invites_by_id(&[ada, bob, live, theirs]).await.unwrap();
+    let invites = store.invites_by_id(&[ada, bob, live, theirs]).await.unwrap().invites;
     let found = store.live_duplicates(&invites).await.unwrap();
     assert_eq!(found, [Some(live), None, None, None]);
 }

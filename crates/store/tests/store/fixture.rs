@@ -19,7 +19,7 @@ use invite_store::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 /// Makes two tests of each check: `sqlite::…` and `postgres::…`.
@@ -97,9 +97,14 @@ impl Db {
         matches!(self.place, Place::Schema { .. })
     }
 
-    /// Runs SQL on a connection of its own to PostgreSQL.
+    /// Runs SQL on a connection of its own.
     pub async fn execute(&self, sql: &str) {
-        execute_at(&self.url, sql).await;
+        if self.is_postgres() {
+            return execute_at(&self.url, sql).await;
+        }
+        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     /// Cuts every connection of this check's stores to PostgreSQL.

@@ -10,4 +10,5 @@ mod fixture;
 mod listing;
 mod looking;
 mod records;
+mod unreadable;
 mod writing;

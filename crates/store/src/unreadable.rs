@@ -1,0 +1,333 @@
+//! Rows that this version of the program cannot read: damaged ones, and those of another version.
+//!
+//! An invite whose row cannot be read is set aside: marked with the column that stands in the way, so
+//! that no lane takes it. It still counts as live, and as in doubt if it was, until an administrator
+//! ends it. Every reading of a row sets its mark right.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use invite_core::{Address, BatchId, InviteId, Invitee, Status};
+
+use crate::{
+    Actor, Error, InviteRecord, InviteState, NewAudit, Store, audit,
+    query::select_invites,
+    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite},
+    statement::{Fields, Statement, Value, chunks},
+};
+
+/// Rows in one read of [`Store::reexamine`].
+const PAGE: i64 = 500;
+
+/// An invite as stored, or what can be told of one that cannot be read.
+pub type Row = Result<InviteRecord, UnreadableInvite>;
+
+/// A row that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its id, as it is stored; empty if that cannot be read either.
+    pub id: String,
+    /// The column that stands in the way; `?` if the database cannot tell.
+    pub column: String,
+}
+
+/// What can be told of an invite that cannot be read. What is none cannot be told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnreadableInvite {
+    /// Its id, as it is stored; empty if that cannot be read either.
+    pub id: String,
+    /// The column that stands in the way; `?` if the database cannot tell.
+    pub column: String,
+    /// The request that it came with.
+    pub batch_id: Option<BatchId>,
+    /// Its item's place in that request.
+    pub index: Option<usize>,
+    /// Whose it is.
+    pub tenant: Option<String>,
+    /// The configured provider.
+    pub provider: Option<String>,
+    /// The word for its status, which may be of another version.
+    pub status: Option<String>,
+    address: Option<String>,
+    invitee: Option<Invitee>,
+}
+
+impl fmt::Debug for UnreadableInvite {
+    /// Without personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnreadableInvite")
+            .field("id", &self.id)
+            .field("column", &self.column)
+            .field("provider", &self.provider)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of an unreadable invite that an administrator ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It counts no more; as it is now.
+    Now(UnreadableInvite),
+    /// It had ended before; as it is.
+    Before(UnreadableInvite),
+    /// There is no such row, or it can be read.
+    NotSetAside,
+}
+
+impl Store {
+    /// Reads invites. What cannot be read is marked, what can be again is marked no more.
+    pub(crate) async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
+        Ok(self.rows_and_marks(statement).await?.0)
+    }
+
+    /// Reads invites for the engine, of which there are as many as it asks for if there are so many
+    /// that can be read: `statement` finds none that is marked.
+    pub(crate) async fn ready(&self, statement: Statement<'_>) -> Result<Vec<InviteRecord>, Error> {
+        loop {
+            let (rows, marked) = self.rows_and_marks(statement.clone()).await?;
+            if marked == 0 {
+                return Ok(rows.into_iter().flatten().collect());
+            }
+        }
+    }
+
+    async fn rows_and_marks(&self, statement: Statement<'_>) -> Result<(Vec<Row>, u64), Error> {
+        let rows = statement.all(&mut *self.reader().await?, read_row).await?;
+        let wrong = rows.iter().filter_map(|(row, mark)| {
+            let column = row.as_ref().err().map(|unreadable| unreadable.column.clone());
+            let id = id_of(row);
+            (column != *mark && !id.is_empty()).then_some((id, column))
+        });
+        let wrong: Vec<_> = wrong.collect();
+        let marked = if wrong.is_empty() { 0 } else { self.mark(wrong).await };
+        Ok((rows.into_iter().map(|(row, _)| row).collect(), marked))
+    }
+
+    /// How many marks were written. Those that could not be are written when they are met again.
+    async fn mark(&self, marks: Vec<(String, Option<String>)>) -> u64 {
+        for (id, column) in &marks {
+            match column {
+                Some(column) => {
+                    tracing::error!(
+                        invite.id = id,
+                        column,
+                        "an invite cannot be read from the database and is set aside: nothing is done about it until it can be read or an administrator ends it"
+                    );
+                }
+                None => tracing::info!(invite.id = id, "an invite can be read again"),
+            }
+        }
+        let marks = Arc::new(marks);
+        let written = self.write(Vec::new(), move |tx| {
+            let marks = Arc::clone(&marks);
+            Box::pin(async move {
+                let mut written = 0;
+                for chunk in chunks(&marks) {
+                    written +=
+                        Statement::new("UPDATE invites SET unreadable = v.column2 FROM (VALUES ")
+                            .rows(chunk.iter().map(|(id, column)| {
+                                [Value::from(id), Value::from(column.as_deref())]
+                            }))
+                            .text(") AS v WHERE invites.id = v.column1")
+                            .execute(tx.connection)
+                            .await?;
+                }
+                Ok(written)
+            })
+        });
+        written.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "invites that cannot be read could not be set aside");
+            0
+        })
+    }
+
+    /// Tries to read what is set aside: it may have been repaired, or be of this version again.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn reexamine(&self) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let statement =
+                select_invites().text(" WHERE ").text(AMONG_SET_ASIDE).text(" AND id > ");
+            let statement = statement.bind(&after).text(" ORDER BY id LIMIT ").bind(PAGE);
+            let rows = self.rows(statement).await?;
+            match rows.iter().rev().map(id_of).find(|id| !id.is_empty()) {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// How many invites of each provider are set aside and have not been ended. Those whose provider
+    /// cannot be told are under an empty name.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn unreadable_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let mut connection = self.reader().await?;
+        let rows = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
+            .text(AMONG_SET_ASIDE)
+            .text(" AND ")
+            .text(LIVE)
+            .text(" GROUP BY provider")
+            .all(&mut connection, |row| {
+                let provider = row.text_at(0).unwrap_or_default().to_owned();
+                Ok((provider, row.number_at(1).unwrap_or_default().unsigned_abs()))
+            })
+            .await?;
+        let mut counts = BTreeMap::new();
+        for (provider, count) in rows {
+            *counts.entry(provider).or_default() += count;
+        }
+        Ok(counts)
+    }
+
+    /// Ends an invite that is set aside, with an entry in the audit: it is `revoked` here, whatever
+    /// there is of it at its provider. `id` as it is stored.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn end_unreadable(&self, id: &str, actor: &Actor) -> Result<Ended, Error> {
+        let known = match self.invite_row(id).await? {
+            Some(Err(known)) => known,
+            _ => return Ok(Ended::NotSetAside),
+        };
+        let write = Arc::new((known.clone(), actor.clone()));
+        let ended = self.write(Vec::new(), move |mut tx| {
+            let write = Arc::clone(&write);
+            Box::pin(async move {
+                let (known, actor) = &*write;
+                let ended = Statement::new("UPDATE invites SET status = ")
+                    .bind(Status::Revoked.as_str())
+                    .text(", status_source = 'caller', updated_at = ")
+                    .bind(tx.now)
+                    .text(" WHERE id = ")
+                    .bind(&known.id)
+                    .text(" AND ")
+                    .text(SET_ASIDE)
+                    .text(" AND ")
+                    .text(LIVE)
+                    .execute(tx.connection)
+                    .await?;
+                if ended > 0 {
+                    let change = NewAudit {
+                        actor: actor.clone(),
+                        action: "invite.revoke".to_owned(),
+                        target: known.id.clone(),
+                        before: Some(serde_json::json!({
+                            "status": known.status, "unreadable": known.column,
+                        })),
+                        after: Some(serde_json::json!({ "status": Status::Revoked })),
+                        note: None,
+                    };
+                    audit::record(&mut tx, &change).await?;
+                }
+                Ok(ended > 0)
+            })
+        });
+        if !ended.await? {
+            return Ok(Ended::Before(known));
+        }
+        // What stood in the way may have been its status.
+        Ok(Ended::Now(UnreadableInvite { status: Some(Status::Revoked.to_string()), ..known }))
+    }
+}
+
+/// A row as [`select_invites`] selects it, and its mark.
+pub(crate) fn read_row(fields: &mut Fields<'_>) -> Result<(Row, Option<String>), Error> {
+    let row = read_invite(fields).map_err(|error| UnreadableInvite {
+        id: fields.text_at(place("id")).unwrap_or_default().to_owned(),
+        column: column(error),
+        batch_id: fields.text_at(place("batch_id")).and_then(|id| id.parse().ok()),
+        index: fields.number_at(place("item_index")).and_then(|index| index.try_into().ok()),
+        tenant: fields.text_at(place("tenant")).map(str::to_owned),
+        provider: fields.text_at(place("provider")).map(str::to_owned),
+        status: fields.text_at(place("status")).map(str::to_owned),
+        address: fields.text_at(place("address")).map(str::to_owned),
+        invitee: fields.text_at(place("invitee")).and_then(|json| serde_json::from_str(json).ok()),
+    });
+    let mark = fields.text_at(COLUMNS.split(',').count());
+    Ok((row, mark.map(str::to_owned)))
+}
+
+/// Where a column stands among [`COLUMNS`].
+fn place(column: &str) -> usize {
+    COLUMNS.split(',').position(|known| known.trim() == column).unwrap_or(usize::MAX)
+}
+
+/// Reads rows whose first column is their id: those that can be read, and the others.
+pub(crate) fn apart<T>(
+    read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
+) -> impl Fn(&mut Fields<'_>) -> Result<Result<T, Unreadable>, Error> {
+    move |fields| {
+        Ok(read(fields).map_err(|error| Unreadable {
+            id: fields.text_at(0).unwrap_or_default().to_owned(),
+            column: column(error),
+        }))
+    }
+}
+
+/// Those that can be read, and the others.
+pub(crate) fn separate<T, U>(rows: Vec<Result<T, U>>) -> (Vec<T>, Vec<U>) {
+    let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        match row {
+            Ok(row) => readable.push(row),
+            Err(row) => unreadable.push(row),
+        }
+    }
+    (readable, unreadable)
+}
+
+/// A page of rows, of which one more than its `limit` was asked for, and the id to go on behind; none on
+/// the last page. One whose id cannot be read is no place to go on from.
+pub(crate) fn cut<T>(
+    mut rows: Vec<T>,
+    limit: u32,
+    id: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.iter().rev().map(id).find(|id| has_more && !id.is_empty());
+    (rows, next)
+}
+
+fn column(error: Error) -> String {
+    match error {
+        Error::Corrupt { what } => what,
+        _ => "?".to_owned(),
+    }
+}
+
+/// The id of an invite, as it is stored.
+pub(crate) fn id_of(row: &Row) -> String {
+    match row {
+        Ok(invite) => invite.id.to_string(),
+        Err(unreadable) => unreadable.id.clone(),
+    }
+}
+
+/// The invites of a call, in its order. In the place of one that cannot be read stands one that has ended
+/// and that nothing is written of, so that the others keep their places.
+pub(crate) fn fill(rows: Vec<Row>) -> Vec<InviteRecord> {
+    let Some(like) = rows.iter().find_map(|row| row.as_ref().ok()).cloned() else {
+        return Vec::new();
+    };
+    let stand_in = |unreadable: UnreadableInvite| {
+        // An address that nobody has; RFC 2606 keeps it free.
+        let address = unreadable.address.unwrap_or_else(|| "unreadable@unreadable.invalid".into());
+        InviteRecord {
+            id: unreadable.id.parse().unwrap_or_else(|_| InviteId::generate()),
+            tenant: unreadable.tenant.unwrap_or_default(),
+            invitee: unreadable
+                .invitee
+                .unwrap_or(Invitee { email: address.clone(), ..Invitee::default() }),
+            address: Some(Address::stored(address)),
+            state: InviteState { status: Status::Revoked, ..InviteState::queued(like.created_at) },
+            ..like.clone()
+        }
+    };
+    rows.into_iter().map(|row| row.unwrap_or_else(stand_in)).collect()
+}
