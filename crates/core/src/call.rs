@@ -26,7 +26,7 @@ pub struct Destination {
 
 /// What the scope of a provisional destination begins with: no id does (see
 /// [`check_id`](crate::text::check_id)).
-const PROVISIONAL: char = '?';
+const PROVISIONAL: char = '#';
 
 impl Destination {
     /// A place whose account is not known, named after what it is known by here.

@@ -98,7 +98,7 @@ impl InDoubt {
     }
 }
 
-/// Another invite to the same person at the same place that is `sending` or `unknown`.
+/// Another invite to the same person at what may be the same place that is `sending` or `unknown`.
 pub(crate) async fn in_doubt_to(
     engine: &Inner,
     invite: &InviteRecord,
@@ -110,6 +110,10 @@ pub(crate) async fn in_doubt_to(
     };
     let mut in_doubt = engine.store.invites(&filter, None, 100).await?.invites;
     // The invite itself may have been claimed since it was read.
-    in_doubt.retain(|other| other.destination == invite.destination && other.id != invite.id);
+    let may_be_here = |other: &InviteRecord| {
+        let places = other.destination.as_ref().zip(invite.destination.as_ref());
+        places.is_some_and(|(there, here)| there.may_be(here))
+    };
+    in_doubt.retain(|other| other.id != invite.id && may_be_here(other));
     Ok(in_doubt.pop().map(|InviteRecord { id, tenant, .. }| InDoubt { id, tenant }))
 }

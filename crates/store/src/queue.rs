@@ -1,26 +1,31 @@
 //! What the delivery engine looks for: invites that something is due for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use invite_core::{Destination, InviteId, Status};
+use invite_core::Status;
 use jiff::Timestamp;
 
 use crate::{
     Error, InviteRecord, Store,
+    accounts::MAY_BE_OTHERS,
     query::select_invites,
     rows::{COLUMNS, LIVE, UNSETTLED, read_invite},
-    statement::{Statement, Value, chunks},
+    statement::Statement,
 };
 
 /// Queued at the provider whose name comes next, and nobody waits for news of an earlier call to
 /// the same person.
-const FREE: &str = " FROM invites WHERE status = 'queued' AND NOT EXISTS (SELECT 1 FROM invites \
-     AS other WHERE other.destination = invites.destination AND \
-     other.address = invites.address AND other.status IN ('sending', 'unknown')) AND provider = ";
+static FREE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        " FROM invites WHERE status = 'queued' AND NOT EXISTS (SELECT 1 FROM invites AS other \
+         WHERE other.address = invites.address AND other.status IN ('sending', 'unknown') AND \
+         {MAY_BE_OTHERS}) AND provider = "
+    )
+});
 
 impl Store {
     /// Queued invites of a provider whose time has come, longest due first. Left out are those to
-    /// people of whom another invite at the same destination is `sending` or `unknown`.
+    /// people of whom another invite at what may be the same destination is `sending` or `unknown`.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -36,12 +41,12 @@ impl Store {
         Statement::new("SELECT ")
             .text(COLUMNS)
             .text(" FROM invites WHERE id IN (SELECT id FROM (SELECT id")
-            .text(FREE)
+            .text(&FREE)
             .bind(provider)
             .text(" AND next_attempt_at IS NULL ORDER BY id LIMIT ")
             .bind(limit)
             .text(") AS fresh UNION ALL SELECT id FROM (SELECT id")
-            .text(FREE)
+            .text(&FREE)
             .bind(provider)
             .text(" AND next_attempt_at <= ")
             .bind(now)
@@ -61,11 +66,11 @@ impl Store {
     pub async fn next_due(&self, provider: &str) -> Result<Option<Timestamp>, Error> {
         let mut connection = self.reader().await?;
         let next = Statement::new("SELECT min(at) FROM (SELECT at FROM (SELECT 0 AS at")
-            .text(FREE)
+            .text(&FREE)
             .bind(provider)
             .text(" AND next_attempt_at IS NULL LIMIT 1) AS fresh UNION ALL SELECT at FROM (")
             .text("SELECT next_attempt_at AS at")
-            .text(FREE)
+            .text(&FREE)
             .bind(provider)
             .text(" AND next_attempt_at IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1) AS waits")
             .text(") AS dues")
@@ -215,30 +220,5 @@ impl Store {
             counts.entry(provider).or_default().insert(status, count);
         }
         Ok(counts)
-    }
-
-    /// Which of a provider's ids at a destination are held, and by which invites.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn find_held(
-        &self,
-        destination: &Destination,
-        refs: &[String],
-    ) -> Result<BTreeMap<String, InviteId>, Error> {
-        let refs: Vec<&String> = refs.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let mut held = BTreeMap::new();
-        let mut connection = self.reader().await?;
-        for chunk in chunks(&refs) {
-            let rows = Statement::new("SELECT provider_ref, id FROM invites WHERE destination = ")
-                .bind(destination.to_string())
-                .text(" AND provider_ref IS NOT NULL AND provider_ref IN (")
-                .values(chunk.iter().map(|text| Value::from(text.as_str())))
-                .text(")")
-                .all(&mut connection, |row| Ok((row.string()?, row.parsed()?)))
-                .await?;
-            held.extend(rows);
-        }
-        Ok(held)
     }
 }
