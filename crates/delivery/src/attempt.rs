@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
+    accounts,
     engine::Inner,
     fault, follow,
     judge::{Judged, judge},
@@ -102,6 +103,7 @@ impl Call {
                 started_at: self.engine.clock.now(),
             }),
             lane: Some((self.lane.name.clone(), epoch)),
+            people: accounts::overlapping(invites, call),
             ..Change::of(
                 invites.iter().map(|invite| invite.id).collect(),
                 move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {

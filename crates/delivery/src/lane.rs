@@ -26,7 +26,7 @@ pub(crate) use state::{Event, State};
 pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
 
 use crate::{
-    attempt,
+    accounts, attempt,
     engine::{Inner, SHARED_POLL, contain},
     fault,
     waiting::give_up,
@@ -54,6 +54,8 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
+    /// Whether the provider's account was asked for.
+    pub account: accounts::Asked,
 }
 
 /// This replica's hold on the lane.
@@ -88,6 +90,7 @@ impl Lane {
             turn: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
+            account: accounts::Asked::default(),
         }
     }
 
@@ -292,6 +295,7 @@ async fn step(
         return Ok(Some(idle));
     };
     let Some(epoch) = lane.hold(engine).await? else { return Ok(Some(idle)) };
+    accounts::learn(engine, lane, &provider).await?;
     let now = engine.clock.now();
     lane.with_state(|state| {
         state.follow(provider.adapter_since, provider.account_since, now);

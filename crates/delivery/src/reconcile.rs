@@ -207,7 +207,9 @@ async fn repeat(
     let (verdicts, error) = match reply {
         Ok(results) => {
             let verdict = |i: usize| match results.get(i) {
-                Some(Ok(seen)) => Verdict::Exists(Box::new(seen.clone())),
+                Some(Ok(seen)) => {
+                    Verdict::Exists(Box::new(seen.clone().since(case.invites[i].created_at)))
+                }
                 Some(Err(error)) if error.outcome == Outcome::Rejected => {
                     judge::blame(provider, error, i, n)
                 }

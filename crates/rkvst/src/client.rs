@@ -75,6 +75,12 @@ struct Only<'a> {
 }
 
 impl<'a> Only<'a> {
+    /// For an invite to the tenancy `account`, if that is known: it can still be sent once the provider
+    /// has a token of that tenancy.
+    fn to_create(account: Option<&'a str>) -> Option<Self> {
+        account.map(|account| Self { account, otherwise: Outcome::NotSent })
+    }
+
     /// For a request about what is in the tenancy `account`, if that is known.
     fn there(account: Option<&'a str>) -> Option<Self> {
         account.map(|account| Self { account, otherwise: Outcome::Rejected })
@@ -114,14 +120,25 @@ impl Client {
         format!("{}/invites", self.path)
     }
 
-    /// Makes sure that there is a token; the tenancy that it shows.
+    /// The tenancy that the configured token shows, without a request.
+    pub fn configured_account(&self) -> Option<String> {
+        self.auth.configured_account()
+    }
+
+    /// Makes sure that there is a token, one of the tenancy `only` if one is given; the tenancy that it
+    /// shows.
     pub async fn account(
         &self,
         context: &CallContext,
+        only: Option<&str>,
         people: &[&Invitee],
     ) -> Result<Option<String>, ProviderError> {
         let task = self.task("preparing an invite", people);
-        Ok(self.auth.access(context, &task).await?.account())
+        let account = self.auth.access(context, &task).await?.account();
+        if let Some(only) = Only::to_create(only) {
+            require_tenancy(&task, &only, account.as_deref())?;
+        }
+        Ok(account)
     }
 
     /// `POST …/invites`: the call as it was frozen, and only in the tenancy that it was frozen for,
@@ -135,11 +152,11 @@ impl Client {
         let task = self.task("creating an invite", people);
         let url = below(&self.base_url, &call.path);
         let build = || Request::new(Method::POST, url.clone()).json(call.body.clone());
-        // It can still be sent once the provider has a token of that tenancy again.
-        let only = call.account.as_deref();
-        let only = only.map(|account| Only { account, otherwise: Outcome::NotSent });
+        let only = Only::to_create(call.account.as_deref());
         let Reply { response, access } = self.call(context, &task, only, build).await?;
-        self.require_success(&task, &response)?;
+        if !response.status.is_success() {
+            return Err(task.list_refused(&response, self.clock.now()));
+        }
         let what = Invite::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))?;
         Ok(Shown { what, account: access.account() })
@@ -192,17 +209,19 @@ impl Client {
     }
 
     /// `GET …/invites`: the first page, of those to `email` if one is given, or the one at
-    /// `position`, whose token carries the filter.
+    /// `position`, whose token carries the filter. With `account`, those of that tenancy only.
     pub async fn list_invites(
         &self,
         context: &CallContext,
         email: Option<&str>,
         position: Option<&Position>,
+        account: Option<&str>,
         people: &[&Invitee],
     ) -> Result<Shown<InvitePage>, ProviderError> {
         let task = self.task("listing invites", people);
         let url = self.list_url(&self.invites_path(), PAGE_SIZE, email, position);
-        let Reply { response, access } = self.list(context, &task, None, url).await?;
+        let only = Only::there(account);
+        let Reply { response, access } = self.list(context, &task, only, url).await?;
         let what = InvitePage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
         Ok(Shown { what, account: access.account() })
@@ -231,7 +250,11 @@ impl Client {
     pub async fn probe(&self, context: &CallContext) -> Result<Option<String>, ProviderError> {
         let task = self.task("checking the credential", &[]);
         let url = self.list_url(&self.invites_path(), "1", None, None);
-        let Reply { response, access } = self.list(context, &task, None, url).await?;
+        let build = || Request::new(Method::GET, url.clone());
+        let Reply { response, access } = self.call(context, &task, None, build).await?;
+        if !response.status.is_success() {
+            return Err(task.list_refused(&response, self.clock.now()));
+        }
         InvitePage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
         Ok(access.account())
@@ -384,11 +407,10 @@ fn require_tenancy(
         "it belongs to tenancy {wanted}, but the credential {whose}, so nothing was sent; give the \
          provider a credential of {wanted} again"
     );
-    let error = task.failed(only.otherwise, &why);
-    Err(match only.otherwise {
-        Outcome::Rejected => error.caused_by(Cause::NotFound),
-        _ => error,
-    })
+    Err(task.failed(only.otherwise, &why).caused_by(match only.otherwise {
+        Outcome::Rejected => Cause::NotFound,
+        _ => Cause::Configuration,
+    }))
 }
 
 /// A path below a base URL, whose own path is kept.

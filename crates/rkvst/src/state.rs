@@ -1,14 +1,20 @@
 //! An invite as the gateway sees it: its state, the tenancy that it is in, and whose it is. Why one
 //! is missing is not told here.
 
-use invite_core::{Address, Invitee, Observed, Remote, Status, StatusSource};
+use invite_core::{Address, Destination, Invitee, Observed, Remote, Status, StatusSource};
 use jiff::Timestamp;
 
 use crate::{auth::TENANCY, wire::Invite};
 
-/// The tenancy that an invite is in, if the token that last showed it said so.
+/// The tenancy that a destination is, if that is known.
+pub fn tenancy_at(destination: &Destination) -> Option<&str> {
+    (!destination.is_provisional()).then_some(destination.scope.as_str())
+}
+
+/// The tenancy that an invite is in: that of its destination, or the one that the token which last
+/// showed it said.
 pub fn tenancy_of(remote: &Remote) -> Option<&str> {
-    remote.data.get(TENANCY)?.as_str()
+    tenancy_at(&remote.destination).or_else(|| remote.data.get(TENANCY)?.as_str())
 }
 
 /// An invite that is there, in the tenancy `account`: pending, or lapsed by the clock. RKVST has no word

@@ -76,7 +76,7 @@ impl Engine {
             let last = self.call_of(member).await?.filter(|last| last.id == call.id);
             endings.push(seen.zip(last).map(|(seen, _)| Ending {
                 attempts: member.state.attempt_count,
-                seen: seen.clone(),
+                seen: seen.clone().since(member.created_at),
                 settlement: judge::judge_approval(provider, seen, i, n, group),
             }));
         }
