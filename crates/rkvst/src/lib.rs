@@ -831,6 +831,11 @@ mod tests {
         (bench, known)
     }
 
+    /// What its invites were bound to while its token showed no tenancy.
+    fn bench_provisional(bench: &Bench) -> Destination {
+        Destination::provisional(KIND, &recipient(bench, None).destination.base_url, "acme")
+    }
+
     fn assert_of_another_tenancy(error: &ProviderError) {
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
         for part in ["at acme: ", "tenancy tenant/1", "nothing was sent", "give the provider"] {
@@ -853,7 +858,8 @@ mod tests {
         let created = bench.provider.create(&context(), &call, &to_ada).await.unwrap().remove(0);
         let listed = bench.provider.list(&context(), &ListQuery::default()).await.unwrap();
         // One that was recorded before tenancies were learns its own when it is next seen.
-        let without = remote(&bench);
+        let destination = bench_provisional(&bench);
+        let without = Remote { destination, ..remote(&bench) };
         assert_eq!(tenancy_of(&without), None);
         for seen in [
             created.unwrap(),

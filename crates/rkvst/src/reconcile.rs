@@ -658,9 +658,13 @@ mod tests {
         assert_eq!(seen[0][0].exact[0].data["jit_tenant_id"], "tenant/1");
         assert_eq!(seen[1][0], nothing);
         assert_eq!(refs(&seen[2][0].exact), ["invites/1"]);
-        bench.secrets[0].replace(jwt("tenant/3", 1).into());
-        let (seen, steps) = look_up(&bench, vec![ours]).await.unwrap();
-        assert_eq!((&seen[0][0], steps), (&nothing, 1));
+        let asked = peer.asked().len();
+        for token in [jwt("tenant/3", 1), "shows-none".to_owned()] {
+            bench.secrets[0].replace(token.into());
+            let error = look_up(&bench, vec![ours.clone()]).await.unwrap_err();
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        }
+        assert_eq!(peer.asked().len(), asked, "nor is it asked with");
     }
 
     #[tokio::test]
