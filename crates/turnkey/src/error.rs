@@ -133,8 +133,6 @@ impl Task {
             Some(403) | None if status.is_policy_denial() => return Cause::NotAuthorized,
             Some(401 | 403) => return Cause::Credentials,
             Some(402) => return Cause::Quota,
-            // There is no such call here, whoever it is for.
-            Some(405) => return Cause::Configuration,
             _ => {}
         }
         if !self.items(status).is_empty() {
@@ -564,7 +562,6 @@ mod tests {
             (404, "no organization found with ID 1", none.clone(), Cause::Configuration),
             (400, "unsupported activity type", none.clone(), Cause::Configuration),
             (410, "this version of the API has been retired", none.clone(), Cause::Configuration),
-            (405, "", none.clone(), Cause::Configuration),
             (400, "api key expired", none.clone(), Cause::Credentials),
             // These may be about an item.
             (
@@ -595,11 +592,7 @@ mod tests {
             let failure = RpcStatus::read(body.to_string().as_bytes());
             let task = Task { invitations: 4, ..Task::new("creating invitations", "treasury") };
             let ended = task.ended("ACTIVITY_STATUS_FAILED", Some(&failure));
-            // A status of HTTP tells more than there is to tell of an activity.
-            let expected = match (http, message, cause) {
-                (405, "", _) | (_, _, Cause::NotFound) => Cause::Request,
-                _ => cause,
-            };
+            let expected = if cause == Cause::NotFound { Cause::Request } else { cause };
             assert_eq!((ended.outcome, ended.cause), (Outcome::Rejected, expected), "{body}");
         }
         let email = coded(400, 3, "INVALID_EMAIL", "organization is disabled, clock skew");
