@@ -2,7 +2,7 @@
 //! remembered in the store, which then keeps the rules for one place over all names of the account.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -64,11 +64,28 @@ pub(crate) async fn learn(
     Ok(())
 }
 
+/// A call's destination may be one place with others of other names.
+fn overlaps(call: &PreparedCall) -> bool {
+    call.account.is_some() || call.destination.is_provisional()
+}
+
 /// The people of a call whose destination may be one place with another one, so that no index keeps
 /// other replicas from bringing invites to them into doubt at the same moment.
 pub(crate) fn overlapping(invites: &[InviteRecord], call: Option<&PreparedCall>) -> Vec<Address> {
-    let overlaps =
-        |call: &PreparedCall| call.account.is_some() || call.destination.is_provisional();
     let people = || invites.iter().filter_map(|invite| invite.address.clone());
     if call.is_some_and(overlaps) { people().collect() } else { Vec::new() }
+}
+
+/// Has the other providers of its kind look for work, once something was learnt of a call: an invite to
+/// the same person may have waited there for just that.
+pub(crate) fn wake_others(engine: &Arc<Inner>, provider: &Provider, call: Option<&PreparedCall>) {
+    if !call.is_some_and(overlaps) {
+        return;
+    }
+    let document = engine.live.current();
+    let kind = provider.kind.name();
+    let is_other = |it: &&Arc<Provider>| it.kind.name() == kind && it.name != provider.name;
+    for other in document.providers().filter(is_other) {
+        engine.lane(&other.name).wake.notify_one();
+    }
 }

@@ -144,6 +144,7 @@ impl Call {
         let again = |settlement: &&Settlement| matches!(settlement, Settlement::Again { .. });
         self.lane.queue_grew(judged.settlements.iter().filter(again).count());
         self.lane.doubt.notify_one();
+        accounts::wake_others(&self.engine, &self.provider, prepared.as_ref().ok());
         if let (Ok(call), true) = (prepared, judged.is_processing()) {
             follow::follow(&self, claimed, call).await;
         }

@@ -54,7 +54,6 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
-    /// Whether the provider's account was asked for.
     pub account: accounts::Asked,
 }
 

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    attempt,
+    accounts, attempt,
     engine::{Inner, contain},
     judge,
     lane::{Event, Lane, until},
@@ -336,6 +336,7 @@ async fn record(
     crash_point("reconcile-after-record");
     engine.waiters.wake(case.invites.iter().map(|invite| invite.batch_id));
     lane.wake.notify_one();
+    accounts::wake_others(engine, provider, case.call.as_ref());
     Ok(())
 }
 

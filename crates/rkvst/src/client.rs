@@ -21,6 +21,7 @@ use crate::{
     auth::{Access, Authenticator},
     config::Config,
     error::Task,
+    state::Only,
     wire::{Invite, InvitePage, MemberPage},
 };
 
@@ -70,26 +71,6 @@ pub struct Shown<T> {
     pub what: T,
     /// The tenancy.
     pub account: Option<String>,
-}
-
-/// The tenancy whose tokens alone will do for a request.
-struct Only<'a> {
-    account: &'a str,
-    /// What a token of another one means: no request is made with it.
-    otherwise: Outcome,
-}
-
-impl<'a> Only<'a> {
-    /// For an invite to the tenancy `account`, if that is known: it can still be sent once the provider
-    /// has a token of that tenancy.
-    fn to_create(account: Option<&'a str>) -> Option<Self> {
-        account.map(|account| Self { account, otherwise: Outcome::NotSent })
-    }
-
-    /// For a request about what is in the tenancy `account`, if that is known.
-    fn there(account: Option<&'a str>) -> Option<Self> {
-        account.map(|account| Self { account, otherwise: Outcome::Rejected })
-    }
 }
 
 impl Client {
@@ -142,7 +123,7 @@ impl Client {
         let task = self.task("preparing an invite", people);
         let account = self.auth.access(context, &task).await?.account();
         if let Some(only) = Only::to_create(only) {
-            require_tenancy(&task, &only, account.as_deref())?;
+            only.require(&task, account.as_deref())?;
         }
         Ok(account)
     }
@@ -288,7 +269,7 @@ impl Client {
         let mut access = self.auth.access(context, task).await?;
         loop {
             if let Some(only) = &only {
-                require_tenancy(task, only, access.account().as_deref())?;
+                only.require(task, access.account().as_deref())?;
             }
             let request = build()
                 .credential("authorization", access.header())
@@ -401,28 +382,6 @@ impl Position {
     pub fn from_cursor(cursor: &str) -> Option<Self> {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
     }
-}
-
-/// Lets a token of the tenancy `account` be used.
-fn require_tenancy(
-    task: &Task<'_>,
-    only: &Only<'_>,
-    account: Option<&str>,
-) -> Result<(), ProviderError> {
-    let wanted = only.account;
-    let whose = match account {
-        Some(account) if account == wanted => return Ok(()),
-        Some(account) => format!("now belongs to tenancy {account}"),
-        None => "does not show its tenancy any more".into(),
-    };
-    let why = format!(
-        "it belongs to tenancy {wanted}, but the credential {whose}, so nothing was sent; give the \
-         provider a credential of {wanted} again"
-    );
-    Err(task.failed(only.otherwise, &why).caused_by(match only.otherwise {
-        Outcome::Rejected => Cause::NotFound,
-        _ => Cause::Configuration,
-    }))
 }
 
 /// A path below a base URL, whose own path is kept.

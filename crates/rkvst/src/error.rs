@@ -133,6 +133,14 @@ impl Task<'_> {
     }
 }
 
+/// A failure to read before a change: of the change itself nothing was sent.
+pub fn without_effect(error: ProviderError) -> ProviderError {
+    match error.outcome {
+        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
+        _ => error,
+    }
+}
+
 /// The wait that the service asks for: its own header first, which the vendor's Python client reads
 /// as seconds with a fraction (`archivist/retry429.py` of `datatrails/datatrails-python`).
 fn wait_asked(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {

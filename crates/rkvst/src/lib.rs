@@ -25,6 +25,7 @@ use serde_json::Value;
 use crate::{
     client::{Client, Position, Shown},
     config::{Config, Options, Params, Settings},
+    error::without_effect,
     reconcile::{InviteLookup, explain_absence},
     state::{is_same_person, is_to, observe, tenancy_at, tenancy_of},
     wire::{CreateInvite, Invite},
@@ -160,7 +161,7 @@ impl InviteProvider for Rkvst {
             .map_err(|_| vec![Fault::new("", "invalid", "the invite cannot be recorded")])?;
         // A token shows its tenancy by itself; what a registration gets has to be asked for.
         let destination = match self.client.configured_account() {
-            Some(account) => self.tenancy(account),
+            Some(account) => self.place(&account),
             None => self.provisional.clone(),
         };
         Ok(Resolved { destination, call_key: String::new(), params })
@@ -187,8 +188,7 @@ impl InviteProvider for Rkvst {
         let account = match context.is_offline() {
             true => None,
             false => {
-                let only = tenancy_at(&recipient.destination);
-                self.client.account(context, only, &people).await?
+                self.client.account(context, tenancy_at(&recipient.destination), &people).await?
             }
         };
         Ok(PreparedCall {
@@ -234,9 +234,7 @@ impl InviteProvider for Rkvst {
 
     async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
         let task = self.client.task("listing invites", &[]);
-        let place = query.scope.as_ref();
-        let place =
-            place.map(|scope| Destination { scope: scope.clone(), ..self.provisional.clone() });
+        let place = query.scope.as_deref().map(|scope| self.place(scope));
         if let Some(place) = &place {
             self.check_place(task.doing, place)?;
         }
@@ -307,7 +305,7 @@ impl InviteProvider for Rkvst {
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
-        let is_ours = self.is_ours(&lookup.destination);
+        let is_ours = self.check_place("looking up invites", &lookup.destination).is_ok();
         let (client, clock) = (self.client.clone(), self.clock.clone());
         Box::new(InviteLookup::new(client, clock, lookup, is_ours))
     }
@@ -320,7 +318,7 @@ impl InviteProvider for Rkvst {
         let account = self.client.account(context, None, &[]).await?;
         Ok(account.map(|account| Account {
             provisional: self.provisional.clone(),
-            destination: self.tenancy(account),
+            destination: self.place(&account),
         }))
     }
 
@@ -354,25 +352,19 @@ impl Rkvst {
         }
     }
 
-    /// The place that is a tenancy of this service.
-    fn tenancy(&self, account: String) -> Destination {
-        Destination { scope: account, ..self.provisional.clone() }
+    fn place(&self, scope: &str) -> Destination {
+        Destination { scope: scope.to_owned(), ..self.provisional.clone() }
     }
 
-    /// A tenancy of this service, or what stands for this provider's. Whether the credential is one of
-    /// that tenancy shows in its tokens.
-    fn is_ours(&self, destination: &Destination) -> bool {
-        *destination == self.provisional
-            || (!destination.is_provisional() && destination.may_be(&self.provisional))
-    }
-
-    /// A credential goes nowhere but to its own place, and speaks for its own tenancy only.
+    /// A credential goes nowhere but to its own place, and speaks for its own tenancy only: which that is
+    /// shows in its tokens.
     fn check_place(
         &self,
         doing: &'static str,
         destination: &Destination,
     ) -> Result<(), ProviderError> {
-        if self.is_ours(destination) {
+        let is_tenancy = !destination.is_provisional() && destination.may_be(&self.provisional);
+        if is_tenancy || *destination == self.provisional {
             return Ok(());
         }
         let why = "it belongs to another base URL or tenancy than is configured now";
@@ -403,14 +395,6 @@ impl Rkvst {
                 self.client.task(doing, &[]).failed(Outcome::Rejected, "it has no id there");
             error.caused_by(Cause::NotFound)
         })
-    }
-}
-
-/// A failure to read before a change: of the change itself nothing was sent.
-fn without_effect(error: ProviderError) -> ProviderError {
-    match error.outcome {
-        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
-        _ => error,
     }
 }
 
