@@ -292,7 +292,7 @@ pub async fn a_policy_that_denies_is_no_refused_key(bench: &Bench) {
     assert_eq!(expired.probe().await.unwrap_err().cause, Cause::Credentials);
     let other = json!({"organization_id": accounts::TURNKEY_OTHER_ORGANIZATION_ID});
     let misplaced = bench.with(other, &[bench.subject.good]);
-    assert_eq!(misplaced.probe().await.unwrap_err().cause, Cause::Credentials);
+    assert_eq!(misplaced.probe().await.unwrap_err().cause, Cause::Configuration);
 }
 
 pub async fn the_sender_is_asked_for_once_or_configured(bench: &Bench) {

@@ -21,13 +21,14 @@ const OF_AN_ITEM: &[&str] = &[
     "tag",
     "tags",
 ];
-/// What stands between "organization" and what is said of something else there.
+/// What may stand beside "organization" or "version" and is then what is spoken of.
 const INHABITANTS: &[&str] = &[
     "user",
     "users",
     "member",
     "members",
     "person",
+    "guest",
     "invitation",
     "invitations",
     "invite",
@@ -53,6 +54,9 @@ const ORGANIZATION: &[&str] = &[
     "tenancy",
     "tenant",
     "tenantid",
+    "account",
+    "subscription",
+    "workspace",
 ];
 /// What is wrong with a thing.
 const WRONG: &[&str] = &[
@@ -74,6 +78,8 @@ const WRONG: &[&str] = &[
     "missing",
     "obsolete",
     "outdated",
+    "removed",
+    "required",
     "retired",
     "revoked",
     "suspended",
@@ -103,11 +109,21 @@ const NOT: &[&str] = &[
     "verified",
     "verify",
 ];
-/// What is wrong with a time.
-const ILL_TIMED: &[&str] = &[
-    "ahead", "behind", "drift", "early", "expired", "fresh", "future", "hour", "invalid", "late",
-    "liveness", "minutes", "old", "older", "past", "recent", "seconds", "skew", "skewed", "stale",
-    "window",
+/// What is wrong with a clock.
+const OFF: &[&str] = &[
+    "ahead",
+    "behind",
+    "difference",
+    "differs",
+    "drift",
+    "incorrect",
+    "off",
+    "skew",
+    "skewed",
+    "sync",
+    "synchronised",
+    "synchronized",
+    "wrong",
 ];
 
 /// The cause that a refusal's text tells, if it is about the call as such:
@@ -138,25 +154,45 @@ fn holds(words: &[&str], any: &[&str]) -> bool {
     words.iter().any(|word| any.contains(word))
 }
 
-/// Whether these words stand there, one after the other.
-fn says(words: &[&str], phrase: &str) -> bool {
-    let phrase: Vec<&str> = phrase.split(' ').collect();
-    words.windows(phrase.len()).any(|window| window == phrase)
+/// Whether one of these phrases stands there, word by word.
+fn says(words: &[&str], phrases: &[&str]) -> bool {
+    phrases.iter().any(|phrase| {
+        let phrase: Vec<&str> = phrase.split(' ').collect();
+        words.windows(phrase.len()).any(|window| window == phrase)
+    })
 }
 
-fn say_any(words: &[&str], phrases: &[&str]) -> bool {
-    phrases.iter().any(|phrase| says(words, phrase))
+/// The few words that follow each of these, up to one that is then what is spoken of.
+fn said_of<'a>(
+    words: &'a [&'a str],
+    subjects: &[&str],
+) -> impl Iterator<Item = (usize, Vec<&'a str>)> {
+    let places = (0..words.len()).filter(|at| subjects.contains(&words[*at])).collect::<Vec<_>>();
+    places.into_iter().map(|at| {
+        let after = &words[at + 1..words.len().min(at + 8)];
+        (at, after.iter().take_while(|word| !INHABITANTS.contains(word)).copied().collect())
+    })
 }
 
 /// Whether something is said to be wrong.
 fn is_wrong(words: &[&str]) -> bool {
     holds(words, WRONG)
         || words.windows(2).any(|pair| pair[0] == "not" && NOT.contains(&pair[1]))
-        || say_any(words, &["no longer", "could not", "cannot", "not be"])
+        || says(words, &["no longer", "could not", "cannot", "not be"])
 }
 
 fn is_clock(words: &[&str]) -> bool {
-    let stamped = ["timestamp", "timestamps", "timestampms", "clock", "clocks"];
+    // No item has a time of its own.
+    let named = ["timestamp", "timestamps", "timestampms", "requesttimetooskewed", "liveness"];
+    let phrases = [
+        "clock skew",
+        "clock drift",
+        "time skew",
+        "time drift",
+        "too far in the future",
+        "too far in the past",
+        "stale request",
+    ];
     let timed = [
         "request time",
         "request date",
@@ -165,77 +201,47 @@ fn is_clock(words: &[&str]) -> bool {
         "current time",
         "date header",
     ];
-    let expired = [
-        "request expired",
-        "request has expired",
-        "request is expired",
-        "request is too old",
-        "request too old",
-        "request is in the future",
-        "signature expired",
-        "signature has expired",
-        "stamp expired",
-        "stamp has expired",
-        "stale request",
-    ];
-    (holds(words, &stamped) || say_any(words, &timed)) && holds(words, ILL_TIMED)
-        || say_any(words, &expired)
-        || say_any(
-            words,
-            &["clock skew", "time skew", "out of sync", "not synchronized", "not synchronised"],
-        )
-        || holds(words, &["requesttimetooskewed"])
+    let late = ["old", "stale", "expired", "future", "early", "ahead", "behind"];
+    holds(words, &named)
+        || says(words, &phrases)
+        || holds(words, &["clock", "clocks"]) && holds(words, OFF)
+        || says(words, &timed) && (holds(words, &late) || holds(words, OFF))
+        || said_of(words, &["request", "submission", "stamp", "signature"])
+            .any(|(_, said)| holds(&said, &late))
+        // What ends an activity may be that nobody approved it in time.
+        || said_of(words, &["activity"]).any(|(_, said)| says(&said, &["too old", "in the future"]))
 }
 
 /// The organization itself is wrong, and not something that is, or is not, in it.
 fn is_organization(words: &[&str]) -> bool {
-    let is_subject = |at: usize| {
-        let before = words[..at].iter().rev().find(|word| !ARTICLES.contains(word));
-        before.is_none_or(|word| !PLACING.contains(word) && !INHABITANTS.contains(word))
-    };
-    let named = words.iter().enumerate().filter(|(_, word)| ORGANIZATION.contains(word));
-    named.filter(|(at, _)| is_subject(*at)).any(|(at, _)| {
-        let after = &words[at + 1..words.len().min(at + 8)];
-        let said = after.iter().take_while(|word| !INHABITANTS.contains(word));
-        let said: Vec<&str> = said.copied().collect();
+    said_of(words, ORGANIZATION).any(|(at, said)| {
         let before = &words[at.saturating_sub(3)..at];
-        let lacks = before.last().is_some_and(|word| ["no", "find"].contains(word))
-            || say_any(before, &["find the", "find an", "no such"]);
-        is_wrong(&said) || holds(before, WRONG) || lacks
+        let next = before.iter().rev().find(|word| !ARTICLES.contains(word));
+        if next.is_some_and(|word| PLACING.contains(word) || INHABITANTS.contains(word)) {
+            return false;
+        }
+        let lacks = next.is_some_and(|word| ["no", "find", "such"].contains(word));
+        lacks || is_wrong(&said) || holds(before, WRONG)
     })
 }
 
 fn is_activity_type(words: &[&str]) -> bool {
-    let named = says(words, "activity type") || holds(words, &["activitytype"]);
-    let unknown = ["unsupported activity", "unknown activity", "invalid activity"];
-    named && (is_wrong(words) || says(words, "must be")) || say_any(words, &unknown)
+    let named = says(words, &["activity type"]) || holds(words, &["activitytype"]);
+    named && (is_wrong(words) || says(words, &["must be"]))
+        || says(words, &["unsupported activity", "unknown activity", "invalid activity"])
 }
 
 fn is_version(words: &[&str]) -> bool {
-    let named = [
-        "api version",
-        "version of the api",
-        "version of this api",
-        "client version",
-        "version of the client",
-        "version of this endpoint",
-        "version of the endpoint",
-        "apiversion",
-    ];
-    let wrong = [
-        "unsupported version",
-        "deprecated version",
-        "version not supported",
-        "version is not supported",
-        "version is no longer supported",
-        "version unsupported",
-        "version is deprecated",
-        "version has been retired",
-        "version is retired",
-    ];
-    say_any(words, &named) && is_wrong(words)
-        || say_any(words, &["upgrade required"])
-        || say_any(words, &wrong) && !holds(words, INHABITANTS)
+    if holds(words, INHABITANTS) {
+        return false;
+    }
+    let is_of_a_key =
+        |said: &[&str]| said.first().is_some_and(|word| ["key", "token"].contains(word));
+    says(words, &["upgrade required"])
+        || said_of(words, &["version", "apiversion", "api", "endpoint"])
+            .any(|(_, said)| !is_of_a_key(&said) && is_wrong(&said))
+        || said_of(words, &["version", "apiversion"])
+            .any(|(at, _)| holds(&words[at.saturating_sub(2)..at], WRONG))
 }
 
 fn is_credential(words: &[&str]) -> bool {
@@ -245,12 +251,16 @@ fn is_credential(words: &[&str]) -> bool {
         "authentication required",
         "authentication is required",
         "unauthenticated",
+        "unauthorized request",
+        "unauthorised request",
         "invalid client",
         "unauthorized client",
         "token expired",
         "token is expired",
         "token has expired",
         "expired token",
+        "token revoked",
+        "token has been revoked",
     ];
     let wrong = [
         "api key",
@@ -265,7 +275,7 @@ fn is_credential(words: &[&str]) -> bool {
         "jwt",
         "authorization header",
     ];
-    say_any(words, &always) || say_any(words, &wrong) && is_wrong(words)
+    says(words, &always) || says(words, &wrong) && is_wrong(words)
 }
 
 #[cfg(test)]
@@ -291,6 +301,12 @@ mod tests {
         "request is too old",
         "stamp has expired",
         "Invalid timestamp",
+        "timestamp is outside the acceptable range",
+        "the submission is too old",
+        "the activity is too old",
+        "your request is in the future",
+        "time drift detected",
+        "date is too far in the future",
         // The organization.
         "no organization found with ID 89881fc7",
         "malformed organization ID provided in the request",
@@ -306,6 +322,12 @@ mod tests {
         "tenancy is suspended",
         "tenant not found",
         "invalid organizationId",
+        "organization 89881fc7-6ff3-4b43-b962-916698f8ff58 not found",
+        "sub-organization not found",
+        "no such organization",
+        "organization_id: field required",
+        "account suspended",
+        "your subscription has expired",
         // The kind of activity.
         "invalid request: type: must be ACTIVITY_TYPE_CREATE_INVITATIONS",
         "unsupported activity type",
@@ -319,6 +341,11 @@ mod tests {
         "this API version is no longer supported",
         "client version is outdated",
         "Upgrade Required",
+        "version 2 is deprecated",
+        "this API is deprecated",
+        "the endpoint has been removed",
+        "API operations are disabled",
+        "Unsupported version",
     ];
 
     const CREDENTIALS: &[&str] = &[
@@ -334,6 +361,8 @@ mod tests {
         "access token is not valid",
         "token is expired",
         "the credential was revoked",
+        "api key disabled",
+        "this API key is no longer valid",
     ];
 
     const NEITHER: &[&str] = &[
@@ -370,6 +399,18 @@ mod tests {
         "sender is not allowed to invite",
         "mobile number is invalid",
         "the event start time is in the past",
+        "event not found",
+        "the event start date must be in the future",
+        "user account is disabled",
+        "an account with this name exists already",
+        "approval of the activity has expired",
+        "the activity expired before it was approved",
+        "version of the guest's passport is not supported",
+        "user version not supported",
+        "no longer accepting invites",
+        "name is invalid",
+        "Field required",
+        "quota exceeded",
     ];
 
     #[test]
