@@ -8,9 +8,9 @@ use std::{
 };
 
 use invite_core::{
-    Capabilities, Clock, Destination, Doubt, Fault, InviteId, InviteProvider, Invitee, ListQuery,
-    Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport, ProviderError,
-    Recipient, Remote, Resolved, Sighting, Status, SystemClock, http::CallContext,
+    Account, Capabilities, Clock, Destination, Doubt, Fault, InviteId, InviteProvider, Invitee,
+    ListQuery, Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport,
+    ProviderError, Recipient, Remote, Resolved, Sighting, Status, SystemClock, http::CallContext,
     secret::CredentialUse,
 };
 use invite_sandbox::Sandbox;
@@ -321,6 +321,10 @@ impl Provider {
 
     pub async fn probe(&self) -> Result<ProbeReport, ProviderError> {
         self.attempt("probe", async |c| self.adapter.probe(c).await).await
+    }
+
+    pub async fn account(&self) -> Result<Option<Account>, ProviderError> {
+        self.attempt("account", async |c| self.adapter.account(c).await).await
     }
 
     /// Follows a lookup of these calls to its end, one request at a step.

@@ -17,6 +17,23 @@ pub async fn a_good_credential_passes_the_probe_without_an_effect(bench: &Bench)
     assert!(bench.simulator.count("*").await > 0, "a probe asks the provider");
 }
 
+pub async fn an_account_is_what_a_provisional_destination_turns_out_to_be(bench: &Bench) {
+    let bound = bench.recipient(1).destination;
+    let found = bench.provider.account().await.unwrap();
+    match found {
+        Some(account) => {
+            assert_eq!(account.provisional, bound);
+            assert!(bound.is_provisional() && !account.destination.is_provisional());
+            assert!(account.destination.may_be(&bound));
+            assert_eq!(account.destination.to_string().parse(), Ok(account.destination));
+            let refused = bench.with_secrets(&[bench.subject.wrong]);
+            assert_refused(&refused.account().await.unwrap_err());
+        }
+        None => assert_eq!(bench.simulator.count("*").await, 0, "there was nothing to ask"),
+    }
+    assert_eq!(bench.simulator.effects().await.len(), 0);
+}
+
 pub async fn a_refused_credential_is_named_as_the_cause_by_every_question(bench: &Bench) {
     let (recipient, remote) = bench.invited(1).await;
     let call = bench.call(std::slice::from_ref(&recipient)).await;

@@ -106,6 +106,8 @@ groups! {
         change::a_status_that_is_not_listed_is_unsupported_and_sends_nothing
             ["update_status", "capabilities.update_status"]
         credentials::a_good_credential_passes_the_probe_without_an_effect ["probe"]
+        credentials::an_account_is_what_a_provisional_destination_turns_out_to_be
+            ["resolve", "account"]
         credentials::a_refused_credential_is_named_as_the_cause_by_every_question
             ["probe", "get", "list", "reconcile", "step", "credential"]
         credentials::a_peer_that_is_not_there_is_no_refused_credential ["probe"]
@@ -254,6 +256,7 @@ groups! {
         rkvst::an_accepted_invite_is_not_absent ["step"]
         rkvst::absence_cannot_be_told_a_day_later ["step"]
         rkvst::another_message_to_the_address_is_near_and_not_exact ["step"]
+        rkvst::a_path_that_is_not_there_is_the_configurations_until_it_was_found ["create", "probe"]
     }
 
     rkvst_with_client_credentials: [rkvst, rkvst_reference]
@@ -296,6 +299,9 @@ groups! {
         turnkey::the_fingerprint_is_turnkeys_own ["prepare", "create"]
         turnkey::the_same_bytes_again_are_a_look_at_the_activity ["create"]
         turnkey::bytes_that_are_too_old_create_nothing ["create"]
+        turnkey::a_clock_that_is_off_is_no_fault_of_the_invitations ["create", "probe"]
+        turnkey::an_activity_that_fails_for_the_organization_is_no_fault_of_its_invitations
+            ["create"]
         turnkey::more_activities_than_a_page_holds_are_read_in_either_cursor_order ["list", "step"]
         turnkey::an_activity_is_found_by_its_id_although_the_list_lags ["step"]
         turnkey::a_delete_that_needs_approval_leaves_the_invite_as_it_was ["revoke"]

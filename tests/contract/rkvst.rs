@@ -222,3 +222,18 @@ pub async fn curls_whole_header_line_is_a_token(bench: &Bench) {
     let line = format!("Authorization: Bearer {}\n", accounts::RKVST_BEARER_TOKEN);
     bench.with_secrets(&[&line]).probe().await.unwrap();
 }
+
+pub async fn a_path_that_is_not_there_is_the_configurations_until_it_was_found(bench: &Bench) {
+    let gone = json!({"kind": "status_before", "status": 404, "operation": "create"});
+    let (_, _, created) = bench.create_under(gone.clone(), 1).await;
+    let error = refusal(created);
+    assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Configuration));
+    assert!(error.message.contains("`path`"), "{error}");
+    let unlisted = json!({"kind": "status_before", "status": 404, "operation": "list"});
+    bench.simulator.fault(unlisted).await;
+    assert_eq!(bench.provider.probe().await.unwrap_err().cause, Cause::Configuration);
+    bench.simulator.clear_faults().await;
+    bench.invited(2).await;
+    let (_, _, created) = bench.create_under(gone, 3).await;
+    assert_eq!(refusal(created).cause, Cause::NotFound);
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use invite_core::{Cause, ListQuery, Observed, Outcome, Remote, Status};
+use invite_core::{Cause, Clock, ListQuery, Observed, Outcome, Remote, Status, SystemClock};
 use invite_sandbox::accounts;
 use serde_json::{Value, json};
 
@@ -292,7 +292,7 @@ pub async fn a_policy_that_denies_is_no_refused_key(bench: &Bench) {
     assert_eq!(expired.probe().await.unwrap_err().cause, Cause::Credentials);
     let other = json!({"organization_id": accounts::TURNKEY_OTHER_ORGANIZATION_ID});
     let misplaced = bench.with(other, &[bench.subject.good]);
-    assert_eq!(misplaced.probe().await.unwrap_err().cause, Cause::Credentials);
+    assert_eq!(misplaced.probe().await.unwrap_err().cause, Cause::Configuration);
 }
 
 pub async fn the_sender_is_asked_for_once_or_configured(bench: &Bench) {
@@ -320,4 +320,49 @@ pub async fn a_private_key_of_the_wrong_form_is_a_fault_that_does_not_show_it(be
     }
     let command_line = format!("{}:p256", bench.subject.good);
     bench.with_secrets(&[&command_line]).probe().await.unwrap();
+}
+
+pub async fn a_clock_that_is_off_is_no_fault_of_the_invitations(bench: &Bench) {
+    let recipients = bench.recipients(0..2);
+    let minute = 60_000;
+    for (ahead, is_refused) in [
+        (0, false),
+        (4 * minute, false),
+        (10 * minute, true),
+        (-50 * minute, false),
+        (-120 * minute, true),
+    ] {
+        // By as much is the bench's clock ahead of the simulator's.
+        let offset = bench.now().duration_since(SystemClock.now()).as_millis() as i64 - ahead;
+        bench.simulator.set(json!({ "clock_offset_ms": offset })).await;
+        let probed = bench.provider.probe().await;
+        let call = bench.provider.prepare(&recipients, bench.now()).await.unwrap();
+        let created = bench.provider.create(&call, &recipients).await;
+        bench.clock.advance(Duration::from_millis(1));
+        assert_eq!((probed.is_err(), created.is_err()), (is_refused, is_refused), "{ahead}");
+        if is_refused {
+            let refused = refusal(created);
+            for error in [&probed.unwrap_err(), &refused] {
+                let expected = (Outcome::Rejected, Cause::Configuration);
+                assert_eq!((error.outcome, error.cause), expected, "{ahead}");
+            }
+            assert!(refused.items.is_empty(), "{refused:?}");
+        }
+    }
+}
+
+pub async fn an_activity_that_fails_for_the_organization_is_no_fault_of_its_invitations(
+    bench: &Bench,
+) {
+    let failed = json!({"activity": {
+        "id": "0190f0a4-0000-7000-8000-000000000001", "status": "ACTIVITY_STATUS_FAILED",
+        "failure": {"code": 9, "message": "organization is disabled", "details": []},
+    }});
+    let rule = json!({
+        "kind": "status_before", "operation": "create", "status": 200, "body": failed.to_string(),
+    });
+    bench.simulator.set(json!({ "get_organization": "not_found" })).await;
+    let (_, _, created) = bench.create_under(rule, 1).await;
+    let error = refusal(created);
+    assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Configuration));
 }

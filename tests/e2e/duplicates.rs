@@ -155,6 +155,26 @@ async fn an_invite_that_is_no_longer_live_is_no_duplicate() {
     gateway.finish().await;
 }
 
+#[tokio::test]
+async fn an_invite_that_would_have_expired_before_it_was_made_is_live() {
+    let gateway = Gateway::start().await;
+    // A minute, and back to about 1970.
+    for (number, seconds) in [-60, -1_795_000_000_i64].into_iter().enumerate() {
+        let lifetime = json!({ "invite_lifetime_seconds": seconds });
+        gateway.simulators.set("rkvst", lifetime).await;
+        let body = invites("acme-tenancy", [person(number)]);
+        let first = gateway.client().invite(&body).await.remove(0);
+        assert_eq!((text(&first, "status"), &first["expires_at"]), ("pending", &Value::Null));
+        let path = format!("/v1/invites/{}/refresh", text(&first, "id"));
+        let asked = gateway.client().post(&path, &json!({})).await.expect(200).body;
+        assert_eq!((text(&asked, "status"), &asked["expires_at"]), ("pending", &Value::Null));
+        let second = gateway.client().invite(&body).await.remove(0);
+        assert_eq!((&second["id"], &second["duplicate"]), (&first["id"], &json!(true)));
+        assert_eq!(gateway.simulators.effects("rkvst").await.len(), number + 1);
+    }
+    gateway.finish().await;
+}
+
 async fn a_queued_invite_names_the_one_that_it_waits_for(database: Database) {
     let builder = Gateway::builder().database(database).setting("delivery.settle", "1h");
     let gateway = builder.start().await;

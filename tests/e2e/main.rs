@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod access;
+mod accounts;
 mod admin_configuration;
 mod admin_keys;
 mod admin_record;

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use crate::client::plain_client;
 
 /// What must never appear in anything that the gateway writes.
-pub(crate) const SECRETS: [&str; 13] = [
+pub(crate) const SECRETS: [&str; 14] = [
     accounts::SECUREGATE_API_KEY,
     accounts::SECUREGATE_SECOND_API_KEY,
     accounts::RKVST_CLIENT_SECRET,
     accounts::RKVST_SECOND_CLIENT_SECRET,
+    accounts::RKVST_OTHER_CLIENT_SECRET,
     accounts::RKVST_BEARER_TOKEN,
     accounts::RKVST_SECOND_BEARER_TOKEN,
     accounts::RKVST_NON_OWNER_CLIENT_SECRET,
@@ -44,6 +45,8 @@ impl Simulators {
             .replace("{RKVST_URL}", &self.sandbox.rkvst_url())
             .replace("{RKVST_CLIENT_ID}", accounts::RKVST_CLIENT_ID)
             .replace("{RKVST_CLIENT_SECRET}", accounts::RKVST_CLIENT_SECRET)
+            .replace("{RKVST_OTHER_CLIENT_ID}", accounts::RKVST_OTHER_CLIENT_ID)
+            .replace("{RKVST_OTHER_CLIENT_SECRET}", accounts::RKVST_OTHER_CLIENT_SECRET)
             .replace("{RKVST_BEARER_TOKEN}", accounts::RKVST_BEARER_TOKEN)
             .replace("{TURNKEY_URL}", &self.sandbox.turnkey_url())
             .replace("{TURNKEY_ORGANIZATION_ID}", accounts::TURNKEY_ORGANIZATION_ID)

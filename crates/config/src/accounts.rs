@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use invite_core::ProviderKind;
 use serde_json::Value;
+use url::Url;
 
 /// What a provider's kind and settings say of its account.
 #[derive(PartialEq)]
@@ -69,9 +70,12 @@ impl Accounts {
     }
 }
 
-/// A slash at the end of an address makes no other account of it.
+/// The spelling of an address makes no other account of it: neither case nor default port of the host,
+/// nor a slash at the end.
 fn plain(value: &Value) -> Value {
-    value.as_str().map_or_else(|| value.clone(), |text| text.trim_end_matches('/').into())
+    let Some(text) = value.as_str() else { return value.clone() };
+    let url = Url::parse(text).ok().filter(Url::has_host);
+    url.as_ref().map_or(text, Url::as_str).trim_end_matches('/').into()
 }
 
 #[cfg(test)]
@@ -95,7 +99,10 @@ mod tests {
         let at = |url: &str| {
             gate.accounts(&format!("[providers.a]\nkind = \"pigeon\"\nbase_url = \"{url}\"\n"))
         };
-        assert!(at("https://a.example").removed_by(&at("https://a.example/")).is_empty());
+        for same in ["https://a.example/", "HTTPS://A.Example:443", "https://a.EXAMPLE:443//"] {
+            assert!(at("https://a.example").removed_by(&at(same)).is_empty(), "{same}");
+        }
+        assert_eq!(at("https://a.example/v1").removed_by(&at("https://a.example/V1")), ["a"]);
         assert_eq!(at("https://a.example").removed_by(&at("https://b.example")), ["a"]);
         let both = gate.accounts(text).and(gate.accounts("[providers.a]\n[providers.c]\n"));
         assert_eq!(both.removed_by(&gate.accounts(text)), ["c"]);

@@ -4,9 +4,9 @@ use std::{env::VarError, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider, Invitee,
-    Limits, ListQuery, Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport,
-    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
+    Invitee, Limits, ListQuery, Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     http::CallContext,
     schema::Schema,
     secret::{Credential, SecretRefs},
@@ -202,6 +202,10 @@ impl InviteProvider for Loft {
 
     fn reconcile(&self, _: Lookup) -> Box<dyn Reconciliation> {
         Box::new(Nothing)
+    }
+
+    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+        Ok(None)
     }
 
     async fn probe(&self, _: &CallContext) -> Result<ProbeReport, ProviderError> {

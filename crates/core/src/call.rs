@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Address, InviteId, Invitee, ProviderError, Status, StatusSource};
+use crate::{Address, InviteId, Invitee, ProviderError, Status, StatusSource, moment};
 
 /// Where an invite goes: one account and container at one provider.
 ///
-/// Equal destinations are the same place for the duplicate rule, over all configured names.
+/// Equal destinations are the same place for the duplicate rule, over all configured names. A
+/// destination may be provisional, where nothing shows (yet) which account the credential belongs to:
+/// it is then known by a name of ours, and may be the same place as any other at the same service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Destination {
     /// The provider kind.
@@ -20,6 +22,36 @@ pub struct Destination {
     pub base_url: String,
     /// Event, tenancy or organization.
     pub scope: String,
+}
+
+/// What the scope of a provisional destination begins with: no id does (see
+/// [`check_id`](crate::text::check_id)).
+const PROVISIONAL: char = '#';
+
+impl Destination {
+    /// A place whose account is not known, named after what it is known by here.
+    pub fn provisional(kind: &str, base_url: &str, known_by: &str) -> Self {
+        let (kind, base_url) = (kind.to_owned(), base_url.to_owned());
+        Self { kind, base_url, scope: format!("{PROVISIONAL}{known_by}") }
+    }
+
+    /// Its account is not known.
+    pub fn is_provisional(&self) -> bool {
+        self.scope.starts_with(PROVISIONAL)
+    }
+
+    /// The service that it is at: kind and base URL, as its text begins.
+    pub fn service(&self) -> String {
+        format!("{} {}", self.kind, self.base_url)
+    }
+
+    /// Both may be one place, as far as is known.
+    pub fn may_be(&self, other: &Self) -> bool {
+        self == other
+            || (self.kind == other.kind
+                && self.base_url == other.base_url
+                && (self.is_provisional() || other.is_provisional()))
+    }
 }
 
 impl fmt::Display for Destination {
@@ -40,6 +72,15 @@ impl std::str::FromStr for Destination {
             _ => Err("not a destination: expected kind, base URL and scope".into()),
         }
     }
+}
+
+/// Which account a provider's provisional destination turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What invites were bound to before.
+    pub provisional: Destination,
+    /// The same place by its account.
+    pub destination: Destination,
 }
 
 /// What an invite became when it was bound to a provider.
@@ -161,6 +202,18 @@ impl Observed {
             invitee: None,
         }
     }
+
+    /// The same of an invite that was made at `made` or later, by our clock: an expiry that is not
+    /// after its making is none, and neither is a status that was read off such an expiry.
+    pub fn since(mut self, made: Timestamp) -> Self {
+        let expires_at = moment::expiry(self.expires_at, self.created_at.unwrap_or(made));
+        let is_by_clock = self.status == Status::Expired && self.source == StatusSource::Inferred;
+        if is_by_clock && self.expires_at.is_some() && expires_at.is_none() {
+            (self.status, self.source) = (Status::Pending, StatusSource::Provider);
+        }
+        self.expires_at = expires_at;
+        self
+    }
 }
 
 impl fmt::Debug for Observed {
@@ -233,4 +286,64 @@ pub struct Sighting {
     /// secret, no personal data. None: everything that could show it was seen, so that it is absent
     /// if nothing unheld is in `exact` and `near`.
     pub gap: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provisional_destination_may_be_any_other_of_its_service() {
+        let known = |base_url: &str, scope: &str| Destination {
+            kind: "rkvst".into(),
+            base_url: base_url.into(),
+            scope: scope.into(),
+        };
+        let provisional = |by| Destination::provisional("rkvst", "https://a.example", by);
+        let (one, two) = (known("https://a.example", "t1"), known("https://a.example", "t2"));
+        assert!(provisional("acme").is_provisional() && !one.is_provisional());
+        assert!(one.may_be(&one) && !one.may_be(&two));
+        for other in [one, two, provisional("beta")] {
+            assert!(provisional("acme").may_be(&other) && other.may_be(&provisional("acme")));
+            assert!(other.to_string().starts_with(&format!("{} ", other.service())));
+            assert_eq!(other.to_string().parse(), Ok(other));
+        }
+        assert!(!provisional("acme").may_be(&known("https://b.example", "t1")));
+        let elsewhere = Destination { kind: "turnkey".into(), ..provisional("acme") };
+        assert!(!provisional("acme").may_be(&elsewhere));
+    }
+
+    #[test]
+    fn an_invite_has_not_expired_before_it_was_made() {
+        let made: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let by_clock = |expires_at: &str, created_at: Option<Timestamp>| {
+            let seen = Observed {
+                source: StatusSource::Inferred,
+                expires_at: expires_at.parse().ok(),
+                created_at,
+                ..Observed::new(None, Status::Expired)
+            };
+            let seen = seen.since(made);
+            (seen.status, seen.source, seen.expires_at.map(|at| at.to_string()))
+        };
+        let open = (Status::Pending, StatusSource::Provider, None);
+        for sentinel in [
+            "0001-01-01T00:00:00Z",
+            "1970-01-01T00:00:00Z",
+            "2026-11-21T09:59:59Z",
+            "2026-11-21T10:00:00Z",
+        ] {
+            assert_eq!(by_clock(sentinel, None), open, "{sentinel}");
+        }
+        let later = "2026-11-21T10:00:01Z";
+        let lapsed = (Status::Expired, StatusSource::Inferred, Some(later.to_owned()));
+        assert_eq!(by_clock(later, None), lapsed);
+        assert_eq!(by_clock(later, later.parse().ok()), open);
+        // By the provider's own word it has expired, whatever its clock said.
+        let told = Observed {
+            expires_at: Some(Timestamp::UNIX_EPOCH),
+            ..Observed::new(None, Status::Expired)
+        };
+        assert_eq!(told.since(made).status, Status::Expired);
+    }
 }

@@ -11,8 +11,10 @@ pub mod http;
 pub mod id;
 pub mod invite;
 pub mod limits;
+pub mod moment;
 pub mod provider;
 pub mod random;
+pub mod refusal;
 pub mod sabotage;
 pub mod schema;
 pub mod secret;
@@ -20,8 +22,8 @@ pub mod text;
 
 pub use address::Address;
 pub use call::{
-    Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport, Recipient,
-    Remote, Resolved, Sighting,
+    Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport,
+    Recipient, Remote, Resolved, Sighting,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};

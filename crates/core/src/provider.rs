@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    Clock, Fault, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Page, PreparedCall,
-    ProbeReport, ProviderError, Recipient, Remote, Resolved, Sighting, Status,
+    Account, Clock, Fault, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Page,
+    PreparedCall, ProbeReport, ProviderError, Recipient, Remote, Resolved, Sighting, Status,
     http::{CallContext, HttpClient},
     secret::{Credential, SecretRefs},
 };
@@ -132,6 +132,15 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
     /// one destination and share one lookup. Sends nothing yet: each
     /// [`Reconciliation::step`] makes one request.
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation>;
+
+    /// Which account the destination is that [`resolve`](Self::resolve) has to leave provisional
+    /// ([`Destination::provisional`](crate::Destination::provisional)), where the credential alone
+    /// tells it, for good, and may be asked for first. None, without a request, where there is nothing
+    /// to find out.
+    ///
+    /// # Errors
+    /// As any call.
+    async fn account(&self, context: &CallContext) -> Result<Option<Account>, ProviderError>;
 
     /// Checks the credential without side effects.
     ///

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
+    accounts,
     engine::Inner,
     fault, follow,
     judge::{Judged, judge},
@@ -110,6 +111,7 @@ impl Call {
                 started_at: self.engine.clock.now(),
             }),
             lane: Some((self.lane.name.clone(), epoch)),
+            people: accounts::overlapping(invites, call),
             ..Change::of(
                 invites.iter().map(|invite| invite.id).collect(),
                 move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
@@ -152,6 +154,7 @@ impl Call {
         let again = |settlement: &&Settlement| matches!(settlement, Settlement::Again { .. });
         self.lane.queue_grew(judged.settlements.iter().filter(again).count());
         self.lane.doubt.notify_one();
+        accounts::wake_others(&self.engine, &self.provider, prepared.as_ref().ok());
         if let (Ok(call), true) = (prepared, judged.is_processing()) {
             follow::follow(&self, claimed, call).await;
         }

@@ -90,7 +90,9 @@ fn judge_items(
         group: claimed.invites[i].state.group_id.clone(),
     };
     let settle = |i: usize| match results.get(i) {
-        Some(Ok(observed)) => Settlement::Exists(Box::new(observed.clone())),
+        Some(Ok(observed)) => {
+            Settlement::Exists(Box::new(observed.clone().since(claimed.invites[i].created_at)))
+        }
         Some(Err(refused)) => {
             let fault = fault::refused(Some(&provider.name), refused);
             error.get_or_insert_with(|| refused.clone());

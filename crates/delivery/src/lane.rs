@@ -31,7 +31,7 @@ pub(crate) use state::{Place, State};
 pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
 
 use crate::{
-    attempt,
+    accounts, attempt,
     engine::{Inner, SHARED_POLL, contain},
     fault,
 };
@@ -58,6 +58,7 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
+    pub account: accounts::Asked,
 }
 
 /// This replica's hold on the lane.
@@ -96,6 +97,7 @@ impl Lane {
             turn: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
+            account: accounts::Asked::default(),
         }
     }
 
@@ -311,6 +313,7 @@ async fn step(
         return Ok(Some(idle));
     };
     let Some(epoch) = lane.hold(engine).await? else { return Ok(Some(idle)) };
+    accounts::learn(engine, lane, &provider).await?;
     let now = engine.clock.now();
     lane.with_state(|state| {
         state.follow(provider.adapter_since, provider.account_since, now);

@@ -4,6 +4,7 @@
 //! [`transition`], in pure functions that run inside the store's transactions; everything else
 //! here decides when to make which call. No HTTP and no SQL.
 
+mod accounts;
 mod attempt;
 mod engine;
 mod fault;

@@ -277,7 +277,7 @@ impl Engine {
         let error = result.as_ref().err();
         let undo = undo.filter(|_| error.is_some_and(|error| error.outcome != Outcome::Unknown));
         let attempt = ended(self, provider, operation, started_at, error, exchange);
-        let seen = result.as_ref().ok().cloned();
+        let seen = result.as_ref().ok().cloned().map(|seen| seen.since(invite.created_at));
         let decide = move |state: &mut InviteState, now| match (&seen, undo) {
             // A status that the invite does not admit any more is kept on the attempt.
             (Some(seen), _) => match apply(state, seen, now) {

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    attempt,
+    accounts, attempt,
     engine::{Inner, contain},
     fault, judge,
     lane::{Event, Lane, until},
@@ -218,7 +218,9 @@ async fn repeat(
     let (verdicts, error) = match reply {
         Ok(results) => {
             let verdict = |i: usize| match results.get(i) {
-                Some(Ok(seen)) => Verdict::Exists(Box::new(seen.clone())),
+                Some(Ok(seen)) => {
+                    Verdict::Exists(Box::new(seen.clone().since(case.invites[i].created_at)))
+                }
                 Some(Err(error)) if error.outcome == Outcome::Rejected => {
                     judge::blame(provider, error, i, n)
                 }
@@ -347,6 +349,7 @@ async fn record(
     crash_point("reconcile-after-record");
     engine.waiters.wake(case.invites.iter().map(|invite| invite.batch_id));
     lane.wake.notify_one();
+    accounts::wake_others(engine, provider, case.call.as_ref());
     Ok(())
 }
 

@@ -171,7 +171,10 @@ async fn by_list(
         .partition(|(seen, _)| seen.is_some());
     for shown in shown.chunks(IN_A_COMMIT) {
         let ids = shown.iter().map(|(_, invite)| invite.id).collect();
-        let seen: Vec<_> = shown.iter().map(|(seen, _)| seen.clone()).collect();
+        let since = |(seen, invite): &(Option<Observed>, InviteRecord)| {
+            seen.clone().map(|seen| seen.since(invite.created_at))
+        };
+        let seen: Vec<_> = shown.iter().map(since).collect();
         let observe = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
             let seen = seen.get(i).and_then(Option::as_ref);
             seen.map_or(Decision::Keep, |seen| transition::observe(state, seen, now))

@@ -101,7 +101,8 @@ impl InDoubt {
     }
 }
 
-/// Another invite to the same person at the same place that is `sending` or `unknown`, or may be.
+/// Another invite to the same person at what may be the same place that is `sending` or `unknown`, or may
+/// be.
 pub(crate) async fn in_doubt_to(
     engine: &Inner,
     invite: &InviteRecord,

@@ -14,6 +14,7 @@ use invite_core::{
     Cause, Clock, Outcome, ProviderError,
     http::CallContext,
     secret::{Credential, Secret},
+    text::check_text,
 };
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -27,6 +28,8 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// The claim of a JWT that names its tenancy. What a token shows is kept under the same name in an
 /// invite's data.
 pub const TENANCY: &str = "jit_tenant_id";
+/// The longest name of a tenancy, in characters; those known are `tenant/` and a UUID.
+const LONGEST_TENANCY: usize = 255;
 /// The documented life of a token, for replies that do not state it.
 const USUAL_LIFE: Duration = Duration::from_secs(3600);
 
@@ -68,14 +71,23 @@ impl Access {
         self.token.header.expose_secret()
     }
 
-    /// The tenancy that the token is for, if it shows one: the claim [`TENANCY`] of a JWT.
-    /// Not verified; that is the service's.
+    /// The tenancy that the token is for, if it shows one.
     pub fn account(&self) -> Option<String> {
-        let payload = self.header().strip_prefix("Bearer ")?.split('.').nth(1)?;
-        let claims = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-        let claims: Value = serde_json::from_slice(&claims).ok()?;
-        Some(claims.get(TENANCY)?.as_str()?.to_owned())
+        tenancy_of(self.header().strip_prefix("Bearer ")?)
     }
+}
+
+/// The tenancy that a token is for, if it shows one: the claim [`TENANCY`] of a JWT. Not verified; that
+/// is the service's.
+fn tenancy_of(token: &str) -> Option<String> {
+    let claims = token.split('.').nth(1)?.trim_end_matches('=');
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let tenancy = claims.get(TENANCY)?.as_str()?.trim();
+    // It becomes the name of a place, which must not look like one that is not known.
+    let is_name = !tenancy.is_empty()
+        && !tenancy.starts_with('#')
+        && check_text(tenancy, LONGEST_TENANCY, false).is_ok();
+    is_name.then(|| tenancy.to_owned())
 }
 
 impl Authenticator {
@@ -95,6 +107,13 @@ impl Authenticator {
     /// The secrets in use.
     pub fn credential(&self) -> &Credential {
         &self.credential
+    }
+
+    /// The tenancy that the configured token shows; none with client credentials.
+    pub fn configured_account(&self) -> Option<String> {
+        let secret = self.credential.secrets().get(self.first())?;
+        let shown = || tenancy_of(bare_token(secret.current().1.expose_secret()));
+        matches!(self.form, Form::Token).then(shown).flatten()
     }
 
     /// Access for a first request.

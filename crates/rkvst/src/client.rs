@@ -2,7 +2,10 @@
 //! request, but for the repeat after a refused credential; what replies mean for an invite is not
 //! decided here.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, StatusCode, header};
@@ -18,6 +21,7 @@ use crate::{
     auth::{Access, Authenticator},
     config::Config,
     error::Task,
+    state::Only,
     wire::{Invite, InvitePage, MemberPage},
 };
 
@@ -34,6 +38,8 @@ pub struct Client {
     path: String,
     auth: Authenticator,
     clock: Arc<dyn Clock>,
+    /// The list of invites has answered, so its path is right.
+    found: AtomicBool,
 }
 
 /// Asks for tokens with client credentials.
@@ -67,20 +73,6 @@ pub struct Shown<T> {
     pub account: Option<String>,
 }
 
-/// The tenancy whose tokens alone will do for a request.
-struct Only<'a> {
-    account: &'a str,
-    /// What a token of another one means: no request is made with it.
-    otherwise: Outcome,
-}
-
-impl<'a> Only<'a> {
-    /// For a request about what is in the tenancy `account`, if that is known.
-    fn there(account: Option<&'a str>) -> Option<Self> {
-        account.map(|account| Self { account, otherwise: Outcome::Rejected })
-    }
-}
-
 impl Client {
     /// A client for a provider of this name.
     pub fn new(
@@ -96,7 +88,8 @@ impl Client {
             TokenEndpoint { http: http.clone(), url, client_id }
         });
         let auth = Authenticator::new(credential, endpoint, clock.clone());
-        Self { name: name.into(), http, base_url, path, auth, clock }
+        let found = AtomicBool::new(false);
+        Self { name: name.into(), http, base_url, path, auth, clock, found }
     }
 
     /// The secrets in use.
@@ -114,14 +107,25 @@ impl Client {
         format!("{}/invites", self.path)
     }
 
-    /// Makes sure that there is a token; the tenancy that it shows.
+    /// The tenancy that the configured token shows, without a request.
+    pub fn configured_account(&self) -> Option<String> {
+        self.auth.configured_account()
+    }
+
+    /// Makes sure that there is a token, one of the tenancy `only` if one is given; the tenancy that it
+    /// shows.
     pub async fn account(
         &self,
         context: &CallContext,
+        only: Option<&str>,
         people: &[&Invitee],
     ) -> Result<Option<String>, ProviderError> {
         let task = self.task("preparing an invite", people);
-        Ok(self.auth.access(context, &task).await?.account())
+        let account = self.auth.access(context, &task).await?.account();
+        if let Some(only) = Only::to_create(only) {
+            only.require(&task, account.as_deref())?;
+        }
+        Ok(account)
     }
 
     /// `POST …/invites`: the call as it was frozen, and only in the tenancy that it was frozen for,
@@ -135,11 +139,9 @@ impl Client {
         let task = self.task("creating an invite", people);
         let url = below(&self.base_url, &call.path);
         let build = || Request::new(Method::POST, url.clone()).json(call.body.clone());
-        // It can still be sent once the provider has a token of that tenancy again.
-        let only = call.account.as_deref();
-        let only = only.map(|account| Only { account, otherwise: Outcome::NotSent });
+        let only = Only::to_create(call.account.as_deref());
         let Reply { response, access } = self.call(context, &task, only, build).await?;
-        self.require_success(&task, &response)?;
+        self.require_list(&task, &response)?;
         let what = Invite::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))?;
         Ok(Shown { what, account: access.account() })
@@ -192,17 +194,19 @@ impl Client {
     }
 
     /// `GET …/invites`: the first page, of those to `email` if one is given, or the one at
-    /// `position`, whose token carries the filter.
+    /// `position`, whose token carries the filter. With `account`, those of that tenancy only.
     pub async fn list_invites(
         &self,
         context: &CallContext,
         email: Option<&str>,
         position: Option<&Position>,
+        account: Option<&str>,
         people: &[&Invitee],
     ) -> Result<Shown<InvitePage>, ProviderError> {
         let task = self.task("listing invites", people);
         let url = self.list_url(&self.invites_path(), PAGE_SIZE, email, position);
-        let Reply { response, access } = self.list(context, &task, None, url).await?;
+        let only = Only::there(account);
+        let Reply { response, access } = self.list(context, &task, only, url).await?;
         let what = InvitePage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
         Ok(Shown { what, account: access.account() })
@@ -231,7 +235,9 @@ impl Client {
     pub async fn probe(&self, context: &CallContext) -> Result<Option<String>, ProviderError> {
         let task = self.task("checking the credential", &[]);
         let url = self.list_url(&self.invites_path(), "1", None, None);
-        let Reply { response, access } = self.list(context, &task, None, url).await?;
+        let build = || Request::new(Method::GET, url.clone());
+        let Reply { response, access } = self.call(context, &task, None, build).await?;
+        self.require_list(&task, &response)?;
         InvitePage::read(&response.body)
             .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
         Ok(access.account())
@@ -263,7 +269,7 @@ impl Client {
         let mut access = self.auth.access(context, task).await?;
         loop {
             if let Some(only) = &only {
-                require_tenancy(task, only, access.account().as_deref())?;
+                only.require(task, access.account().as_deref())?;
             }
             let request = build()
                 .credential("authorization", access.header())
@@ -280,6 +286,16 @@ impl Client {
                 None => return Ok(Reply { response, access }),
             }
         }
+    }
+
+    /// The same of a request to the list of all invites, which is there for whoever knows its path.
+    fn require_list(&self, task: &Task<'_>, response: &Response) -> Result<(), ProviderError> {
+        if !response.status.is_success() && !self.found.load(Ordering::Relaxed) {
+            return Err(task.list_refused(response, self.clock.now()));
+        }
+        self.require_success(task, response)?;
+        self.found.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn require_success(&self, task: &Task<'_>, response: &Response) -> Result<(), ProviderError> {
@@ -366,29 +382,6 @@ impl Position {
     pub fn from_cursor(cursor: &str) -> Option<Self> {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
     }
-}
-
-/// Lets a token of the tenancy `account` be used.
-fn require_tenancy(
-    task: &Task<'_>,
-    only: &Only<'_>,
-    account: Option<&str>,
-) -> Result<(), ProviderError> {
-    let wanted = only.account;
-    let whose = match account {
-        Some(account) if account == wanted => return Ok(()),
-        Some(account) => format!("now belongs to tenancy {account}"),
-        None => "does not show its tenancy any more".into(),
-    };
-    let why = format!(
-        "it belongs to tenancy {wanted}, but the credential {whose}, so nothing was sent; give the \
-         provider a credential of {wanted} again"
-    );
-    let error = task.failed(only.otherwise, &why);
-    Err(match only.otherwise {
-        Outcome::Rejected => error.caused_by(Cause::NotFound),
-        _ => error,
-    })
 }
 
 /// A path below a base URL, whose own path is kept.

@@ -6,6 +6,7 @@
 use invite_core::{
     Cause, Invitee, Outcome, ProviderError,
     http::{Response, scrub_of},
+    refusal,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -63,9 +64,26 @@ impl Task<'_> {
                 (Outcome::Rejected, Cause::Quota, "a quota of the tenancy is used up")
             }
             404 => (Outcome::Rejected, Cause::NotFound, "it is not known there"),
-            _ => (response.outcome().unwrap_or(Outcome::Unknown), Cause::Request, ""),
+            _ => {
+                let outcome = response.outcome().unwrap_or(Outcome::Unknown);
+                let refused = outcome == Outcome::Rejected;
+                let cause = body.text.as_deref().filter(|_| refused).and_then(refusal::of_the_call);
+                (outcome, cause.unwrap_or(Cause::Request), "")
+            }
         };
         self.told(response, now, body, outcome, hint).caused_by(cause)
+    }
+
+    /// A reply that is no success, of a request to the list of all invites, which is always there: a
+    /// place that is not known is no invite, but the service's path.
+    pub fn list_refused(&self, response: &Response, now: Timestamp) -> ProviderError {
+        let status = response.status.as_u16();
+        if !matches!(status, 404 | 405) {
+            return self.refused(response, now);
+        }
+        let hint = "there is no such call here: check `base_url` and `path`";
+        self.told(response, now, ErrorBody::read(&response.body), Outcome::Rejected, hint)
+            .caused_by(Cause::Configuration)
     }
 
     /// A reply of the token endpoint that is no success. The call that needed the token was not
@@ -80,6 +98,8 @@ impl Task<'_> {
             401 | 403 => (Outcome::Rejected, Cause::Credentials),
             400 if oauth_refusal => (Outcome::Rejected, Cause::Credentials),
             429 => (Outcome::Throttled, Cause::Request),
+            // The endpoint, or what is asked of it: another token request would be refused, too.
+            400 | 404 | 405 => (Outcome::NotSent, Cause::Configuration),
             _ => (Outcome::NotSent, Cause::Request),
         };
         self.told(response, now, body, outcome, "no token was issued").caused_by(cause)
@@ -107,6 +127,14 @@ impl Task<'_> {
         }
         let retry_after = response.told_to_wait(now);
         ProviderError { code, retry_after, ..self.failed(outcome, &why).with_status(status) }
+    }
+}
+
+/// A failure to read before a change: of the change itself nothing was sent.
+pub fn without_effect(error: ProviderError) -> ProviderError {
+    match error.outcome {
+        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
+        _ => error,
     }
 }
 
@@ -254,6 +282,42 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_the_call_is_told_from_one_of_the_invite() {
+        for (status, text, cause) in [
+            (400, "token is expired", Cause::Credentials),
+            (400, "tenancy is suspended", Cause::Configuration),
+            (400, "unsupported API version", Cause::Configuration),
+            (426, "upgrade required", Cause::Configuration),
+            (400, "request timestamp is too far in the future", Cause::Configuration),
+            (400, "email: is required", Cause::Request),
+            (400, "message: longer than 256 characters", Cause::Request),
+            (400, "proto: syntax error: unexpected token", Cause::Request),
+            (400, "user is already a member of this tenancy", Cause::Request),
+        ] {
+            for body in [text.to_owned(), serde_json::json!({ "error": text }).to_string()] {
+                let error = refused(status, &body);
+                assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{body}");
+            }
+        }
+        // What may have had an effect is not known to be a refusal, whatever it says.
+        assert_eq!(refused(500, "tenancy is suspended").cause, Cause::Request);
+    }
+
+    #[test]
+    fn a_path_that_is_not_known_is_the_configurations() {
+        let task = Task { doing: "creating an invite", provider: "acme", people: &[] };
+        for (status, cause) in [
+            (404, Cause::Configuration),
+            (405, Cause::Configuration),
+            (400, Cause::Request),
+            (401, Cause::Credentials),
+        ] {
+            let error = task.list_refused(&reply(status, &[], ""), Timestamp::UNIX_EPOCH);
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{status}");
+        }
+    }
+
+    #[test]
     fn no_message_and_no_code_shows_the_person() {
         let error =
             refused(400, r#"{"code":"Ada@example.org","message":"ADA@EXAMPLE.ORG is bad"}"#);
@@ -273,8 +337,13 @@ mod tests {
         let quota = r#"{"error":"Entity QuotaReached","description":"is 10"}"#;
         assert_eq!(token_refused(429, quota).0, Throttled);
         assert_eq!(token_refused(402, quota).0, NotSent);
-        for status in [302, 400, 402, 404, 409, 500, 503] {
+        for status in [302, 402, 409, 500, 503] {
             assert_eq!(token_refused(status, "").0, NotSent, "{status}");
+        }
+        for (status, body) in [(400, r#"{"error":"unsupported_grant_type"}"#), (404, ""), (405, "")]
+        {
+            let (outcome, cause, _) = token_refused(status, body);
+            assert_eq!((outcome, cause), (NotSent, Cause::Configuration), "{status}");
         }
     }
 }

@@ -14,10 +14,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, Cause, Clock, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
-    StatusSource, http::CallContext, schema::Schema, secret::Credential,
+    Account, BuildContext, Capabilities, Cause, Clock, CreateCapability, Destination, Fault,
+    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
+    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
+    Resolved, Status, StatusSource, http::CallContext, schema::Schema, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,8 +25,9 @@ use serde_json::Value;
 use crate::{
     client::{Client, Position, Shown},
     config::{Config, Options, Params, Settings},
+    error::without_effect,
     reconcile::{InviteLookup, explain_absence},
-    state::{is_same_person, is_to, observe, tenancy_of},
+    state::{is_same_person, is_to, observe, tenancy_at, tenancy_of},
     wire::{CreateInvite, Invite},
 };
 
@@ -82,16 +83,13 @@ impl ProviderKind for RkvstKind {
             Config::check(&self.settings, part.settings, part.resolve_secret)?;
         let clock = part.clock.clone();
         let client = Client::new(part.name, part.http.clone(), &config, credential, clock.clone());
-        let destination = Destination {
-            kind: KIND.into(),
-            base_url: config.place().into(),
-            scope: config.client_id.clone().unwrap_or_else(|| part.name.into()),
-        };
+        let known_by = config.client_id.as_deref().unwrap_or(part.name);
+        let provisional = Destination::provisional(KIND, config.place(), known_by);
         Ok(Arc::new(Rkvst {
             client: Arc::new(client),
             capabilities: capabilities(),
             config,
-            destination,
+            provisional,
             options: self.options.clone(),
             clock,
         }))
@@ -139,14 +137,15 @@ struct Rkvst {
     client: Arc<Client>,
     capabilities: Capabilities,
     config: Config,
-    destination: Destination,
+    /// What stands for the tenancy where nothing shows which it is.
+    provisional: Destination,
     options: Arc<Schema>,
     clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Rkvst {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rkvst({})", self.destination)
+        write!(f, "Rkvst({})", self.provisional)
     }
 }
 
@@ -160,7 +159,11 @@ impl InviteProvider for Rkvst {
         let params = self.config.resolve(&self.options, invite)?;
         let params = serde_json::to_value(params)
             .map_err(|_| vec![Fault::new("", "invalid", "the invite cannot be recorded")])?;
-        let destination = self.destination.clone();
+        // A token shows its tenancy by itself; what a registration gets has to be asked for.
+        let destination = match self.client.configured_account() {
+            Some(account) => self.place(&account),
+            None => self.provisional.clone(),
+        };
         Ok(Resolved { destination, call_key: String::new(), params })
     }
 
@@ -184,7 +187,9 @@ impl InviteProvider for Rkvst {
         // A dry run asks for no token, so whose it would be stays open.
         let account = match context.is_offline() {
             true => None,
-            false => self.client.account(context, &people).await?,
+            false => {
+                self.client.account(context, tenancy_at(&recipient.destination), &people).await?
+            }
         };
         Ok(PreparedCall {
             destination: recipient.destination.clone(),
@@ -225,17 +230,18 @@ impl InviteProvider for Rkvst {
 
     async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
         let task = self.client.task("listing invites", &[]);
-        if query.scope.as_ref().is_some_and(|scope| *scope != self.destination.scope) {
-            let why = "the tenancy asked for is not the configured one";
-            return Err(task.failed(Outcome::Rejected, why).caused_by(Cause::NotFound));
+        let place = query.scope.as_deref().map(|scope| self.place(scope));
+        if let Some(place) = &place {
+            self.check_place(task.doing, place)?;
         }
+        let only = place.as_ref().and_then(tenancy_at);
         let position = query.cursor.as_deref().map(|cursor| {
             let why = "the cursor is not from one of its lists";
             Position::from_cursor(cursor).ok_or_else(|| task.failed(Outcome::Rejected, why))
         });
         let position = position.transpose()?;
         let email = query.email.as_deref();
-        let listed = self.client.list_invites(context, email, position.as_ref(), &[]).await?;
+        let listed = self.client.list_invites(context, email, position.as_ref(), only, &[]).await?;
         let next = listed
             .what
             .next
@@ -295,9 +301,21 @@ impl InviteProvider for Rkvst {
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
-        let is_ours = lookup.destination == self.destination;
+        let is_ours = self.check_place("looking up invites", &lookup.destination).is_ok();
         let (client, clock) = (self.client.clone(), self.clock.clone());
         Box::new(InviteLookup::new(client, clock, lookup, is_ours))
+    }
+
+    async fn account(&self, context: &CallContext) -> Result<Option<Account>, ProviderError> {
+        if self.config.client_id.is_none() {
+            // Another token may be another tenancy's.
+            return Ok(None);
+        }
+        let account = self.client.account(context, None, &[]).await?;
+        Ok(account.map(|account| Account {
+            provisional: self.provisional.clone(),
+            destination: self.place(&account),
+        }))
     }
 
     async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
@@ -330,13 +348,19 @@ impl Rkvst {
         }
     }
 
-    /// A credential goes nowhere but to its own place, and speaks for its own tenancy only.
+    fn place(&self, scope: &str) -> Destination {
+        Destination { scope: scope.to_owned(), ..self.provisional.clone() }
+    }
+
+    /// A credential goes nowhere but to its own place, and speaks for its own tenancy only: which that is
+    /// shows in its tokens.
     fn check_place(
         &self,
         doing: &'static str,
         destination: &Destination,
     ) -> Result<(), ProviderError> {
-        if *destination == self.destination {
+        let is_tenancy = !destination.is_provisional() && destination.may_be(&self.provisional);
+        if is_tenancy || *destination == self.provisional {
             return Ok(());
         }
         let why = "it belongs to another base URL or tenancy than is configured now";
@@ -367,14 +391,6 @@ impl Rkvst {
                 self.client.task(doing, &[]).failed(Outcome::Rejected, "it has no id there");
             error.caused_by(Cause::NotFound)
         })
-    }
-}
-
-/// A failure to read before a change: of the change itself nothing was sent.
-fn without_effect(error: ProviderError) -> ProviderError {
-    match error.outcome {
-        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
-        _ => error,
     }
 }
 
@@ -409,11 +425,102 @@ mod tests {
     }
 
     #[test]
-    fn the_destination_is_the_client_or_without_one_the_providers_name() {
-        let place = |settings| recipient(&nowhere(settings), None).destination.to_string();
+    fn the_destination_is_the_tenancy_that_the_token_shows_and_else_provisional() {
+        let place = |bench: &Bench| recipient(bench, None).destination.to_string();
         let client = json!({"client_id": "app-1", "client_secret": "s"});
-        assert_eq!(place(client), "rkvst http://127.0.0.1:9 app-1");
-        assert_eq!(place(json!({"bearer_token": "t"})), "rkvst http://127.0.0.1:9 acme");
+        assert_eq!(place(&nowhere(client)), "rkvst http://127.0.0.1:9 #app-1");
+        let bench = nowhere(json!({"bearer_token": "t"}));
+        assert_eq!(place(&bench), "rkvst http://127.0.0.1:9 #acme");
+        for (token, scope) in [
+            (jwt("tenant/1", 1), "tenant/1"),
+            (format!("Authorization: Bearer {}\n", jwt("tenant/2", 1)), "tenant/2"),
+            // What would look like a place that is not known, or like none.
+            (jwt("#acme", 1), "#acme"),
+            (jwt("#other", 1), "#acme"),
+            (jwt(" ", 1), "#acme"),
+            (jwt("a\nb", 1), "#acme"),
+            ("e30.W10.sig".to_owned(), "#acme"),
+        ] {
+            bench.secrets[0].replace(token.clone().into());
+            assert_eq!(place(&bench), format!("rkvst http://127.0.0.1:9 {scope}"), "{token}");
+        }
+    }
+
+    #[test]
+    fn spelling_makes_no_other_place_of_a_base_url() {
+        let base = "https://app.rkvst.example";
+        for spelled in [
+            "https://APP.rkvst.example",
+            "https://app.rkvst.example/",
+            "https://app.rkvst.example:443",
+            "HTTPS://app.rkvst.example:443/",
+        ] {
+            let place = |url| {
+                let bench = bench(url, json!({"bearer_token": "t"}), &["token-1"]);
+                recipient(&bench, None).destination
+            };
+            assert_eq!(place(spelled), place(base), "{spelled}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registrations_tenancy_is_asked_for_and_a_tokens_is_not() {
+        let token = json!({"access_token": jwt("tenant/1", 1), "expires_in": 3600}).to_string();
+        let peer = Peer::start(move |_| (200, token.clone())).await;
+        let client = json!({"client_id": "app-1", "client_secret": "s"});
+        let bench = bench(&peer.base_url, client, &["secret-1"]);
+        let account = bench.provider.account(&context()).await.unwrap().unwrap();
+        assert_eq!(account.provisional, recipient(&bench, None).destination);
+        assert_eq!(account.destination.scope, "tenant/1");
+        assert_eq!(account.destination.service(), account.provisional.service());
+        assert_eq!(peer.asked().len(), 1);
+        assert_eq!(with_token(&peer).provider.account(&context()).await, Ok(None));
+        assert_eq!(peer.asked().len(), 1, "nothing was asked");
+        // Bound to either, it is this provider's; the call is made in that tenancy.
+        let mut to_ada = recipient(&bench, None);
+        for destination in [account.provisional, account.destination] {
+            to_ada.destination = destination;
+            let to_ada = std::slice::from_ref(&to_ada);
+            let call = bench.provider.prepare(&context(), to_ada, at(NOW)).await.unwrap();
+            assert_eq!(call.account.as_deref(), Some("tenant/1"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_bound_to_a_tenancy_waits_for_a_token_of_it() {
+        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let bench = with_token(&peer);
+        bench.secrets[0].replace(jwt("tenant/1", 1).into());
+        let to_ada = [recipient(&bench, None)];
+        for token in [jwt("tenant/2", 1), "shows-none".to_owned()] {
+            bench.secrets[0].replace(token.into());
+            let error = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap_err();
+            let expected = (Outcome::NotSent, Cause::Configuration);
+            assert_eq!((error.outcome, error.cause), expected);
+            assert!(error.message.contains("tenant/1"), "{error}");
+        }
+        bench.secrets[0].replace(jwt("tenant/1", 2).into());
+        assert!(bench.provider.prepare(&context(), &to_ada, at(NOW)).await.is_ok());
+        assert!(peer.asked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_expiry_that_is_none_leaves_an_invite_pending() {
+        for none in
+            ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "", "never"]
+        {
+            let invite = json!({"identity": "invites/1", "email": EMAIL, "expiry_time": none});
+            let peer = Peer::start(move |_| (200, invite.to_string())).await;
+            let bench = with_token(&peer);
+            let to_ada = [recipient(&bench, None)];
+            let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+            let made = bench.provider.create(&context(), &call, &to_ada).await.unwrap().remove(0);
+            let read = bench.provider.get(&context(), &remote(&bench)).await;
+            for seen in [made.unwrap(), read.unwrap()] {
+                let expected = (Status::Pending, StatusSource::Provider, None);
+                assert_eq!((seen.status, seen.source, seen.expires_at), expected, "{none}");
+            }
+        }
     }
 
     #[test]
@@ -714,6 +821,11 @@ mod tests {
         (bench, known)
     }
 
+    /// What its invites were bound to while its token showed no tenancy.
+    fn bench_provisional(bench: &Bench) -> Destination {
+        Destination::provisional(KIND, &recipient(bench, None).destination.base_url, "acme")
+    }
+
     fn assert_of_another_tenancy(error: &ProviderError) {
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
         for part in ["at acme: ", "tenancy tenant/1", "nothing was sent", "give the provider"] {
@@ -736,7 +848,8 @@ mod tests {
         let created = bench.provider.create(&context(), &call, &to_ada).await.unwrap().remove(0);
         let listed = bench.provider.list(&context(), &ListQuery::default()).await.unwrap();
         // One that was recorded before tenancies were learns its own when it is next seen.
-        let without = remote(&bench);
+        let destination = bench_provisional(&bench);
+        let without = Remote { destination, ..remote(&bench) };
         assert_eq!(tenancy_of(&without), None);
         for seen in [
             created.unwrap(),

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     client::{Client, Position},
     config::Params,
-    state::{canonical, is_to, observe},
+    state::{canonical, is_to, observe, tenancy_at},
     wire::Invite,
 };
 
@@ -37,6 +37,8 @@ pub struct InviteLookup {
     client: Arc<Client>,
     clock: Arc<dyn Clock>,
     is_ours: bool,
+    /// The tenancy whose tokens alone will do, where it is known.
+    tenancy: Option<String>,
     doubts: Vec<Doubt>,
     /// Per doubt: something was read with the token of another tenancy than its call was made with.
     barred: Vec<bool>,
@@ -75,6 +77,7 @@ enum Stage {
 impl InviteLookup {
     /// A lookup at the client's tenancy, which must be the one that `lookup` names: `is_ours`.
     pub fn new(client: Arc<Client>, clock: Arc<dyn Clock>, lookup: Lookup, is_ours: bool) -> Self {
+        let tenancy = tenancy_at(&lookup.destination).map(str::to_owned);
         let doubts = lookup.doubts;
         let recipients = doubts.iter().flat_map(|doubt| &doubt.recipients);
         let addresses: BTreeMap<_, _> =
@@ -83,6 +86,7 @@ impl InviteLookup {
             client,
             clock,
             is_ours,
+            tenancy,
             barred: vec![false; doubts.len()],
             stage: if addresses.is_empty() { Stage::Done } else { Stage::InvitesTo(0) },
             doubts,
@@ -103,8 +107,8 @@ impl InviteLookup {
         email: Option<&str>,
     ) -> Result<(), ProviderError> {
         let people = people(&self.doubts);
-        let listed =
-            self.client.list_invites(context, email, self.position.as_ref(), &people).await?;
+        let (position, only) = (self.position.as_ref(), self.tenancy.as_deref());
+        let listed = self.client.list_invites(context, email, position, only, &people).await?;
         self.bar(listed.account.as_deref());
         if listed.what.unreadable {
             note(&mut self.invites_gap, "an entry of the invite list cannot be read");
@@ -124,8 +128,8 @@ impl InviteLookup {
 
     async fn read_members(&mut self, context: &CallContext) -> Result<(), ProviderError> {
         let people = people(&self.doubts);
-        let listed =
-            self.client.list_members(context, self.position.as_ref(), None, &people).await?;
+        let (position, only) = (self.position.as_ref(), self.tenancy.as_deref());
+        let listed = self.client.list_members(context, position, only, &people).await?;
         self.bar(listed.account.as_deref());
         if listed.what.unreadable {
             note(&mut self.members_gap, "an entry of the members list cannot be read");
@@ -654,9 +658,13 @@ mod tests {
         assert_eq!(seen[0][0].exact[0].data["jit_tenant_id"], "tenant/1");
         assert_eq!(seen[1][0], nothing);
         assert_eq!(refs(&seen[2][0].exact), ["invites/1"]);
-        bench.secrets[0].replace(jwt("tenant/3", 1).into());
-        let (seen, steps) = look_up(&bench, vec![ours]).await.unwrap();
-        assert_eq!((&seen[0][0], steps), (&nothing, 1));
+        let asked = peer.asked().len();
+        for token in [jwt("tenant/3", 1), "shows-none".to_owned()] {
+            bench.secrets[0].replace(token.into());
+            let error = look_up(&bench, vec![ours.clone()]).await.unwrap_err();
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
+        }
+        assert_eq!(peer.asked().len(), asked, "nor is it asked with");
     }
 
     #[tokio::test]

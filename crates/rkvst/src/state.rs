@@ -1,14 +1,64 @@
-//! An invite as the gateway sees it: its state, the tenancy that it is in, and whose it is. Why one
-//! is missing is not told here.
+//! An invite as the gateway sees it: its state, the tenancy that it is in and that alone may be asked
+//! about it, and whose it is. Why one is missing is not told here.
 
-use invite_core::{Address, Invitee, Observed, Remote, Status, StatusSource};
+use invite_core::{
+    Address, Cause, Destination, Invitee, Observed, Outcome, ProviderError, Remote, Status,
+    StatusSource,
+};
 use jiff::Timestamp;
 
-use crate::{auth::TENANCY, wire::Invite};
+use crate::{auth::TENANCY, error::Task, wire::Invite};
 
-/// The tenancy that an invite is in, if the token that last showed it said so.
+/// The tenancy that a destination is, if that is known.
+pub fn tenancy_at(destination: &Destination) -> Option<&str> {
+    (!destination.is_provisional()).then_some(destination.scope.as_str())
+}
+
+/// The tenancy that an invite is in: that of its destination, or the one that the token which last
+/// showed it said.
 pub fn tenancy_of(remote: &Remote) -> Option<&str> {
-    remote.data.get(TENANCY)?.as_str()
+    tenancy_at(&remote.destination).or_else(|| remote.data.get(TENANCY)?.as_str())
+}
+
+/// The tenancy whose tokens alone will do for a request.
+pub struct Only<'a> {
+    account: &'a str,
+    /// What a token of another one means: no request is made with it.
+    otherwise: (Outcome, Cause),
+}
+
+impl<'a> Only<'a> {
+    /// For an invite to the tenancy `account`, if that is known: it can still be sent once the provider
+    /// has a token of that tenancy.
+    pub fn to_create(account: Option<&'a str>) -> Option<Self> {
+        let otherwise = (Outcome::NotSent, Cause::Configuration);
+        account.map(|account| Self { account, otherwise })
+    }
+
+    /// For a request about what is in the tenancy `account`, if that is known.
+    pub fn there(account: Option<&'a str>) -> Option<Self> {
+        let otherwise = (Outcome::Rejected, Cause::NotFound);
+        account.map(|account| Self { account, otherwise })
+    }
+
+    /// Lets a token that shows this tenancy be used.
+    ///
+    /// # Errors
+    /// It shows another one, or none.
+    pub fn require(&self, task: &Task<'_>, shown: Option<&str>) -> Result<(), ProviderError> {
+        let wanted = self.account;
+        let whose = match shown {
+            Some(shown) if shown == wanted => return Ok(()),
+            Some(shown) => format!("now belongs to tenancy {shown}"),
+            None => "does not show its tenancy any more".into(),
+        };
+        let why = format!(
+            "it belongs to tenancy {wanted}, but the credential {whose}, so nothing was sent; give \
+             the provider a credential of {wanted} again"
+        );
+        let (outcome, cause) = self.otherwise;
+        Err(task.failed(outcome, &why).caused_by(cause))
+    }
 }
 
 /// An invite that is there, in the tenancy `account`: pending, or lapsed by the clock. RKVST has no word

@@ -5,7 +5,8 @@
 //! Sources: the Invites API reference, <https://docs.rkvst.com/docs/api-reference/invites-api/>, and
 //! `doc/invitesv1.swagger.json` and `doc/membersv1.swagger.json` of `datatrails/datatrails-openapi`.
 
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use invite_core::moment;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -73,7 +74,7 @@ impl Invite {
             identity: text(value, "identity").filter(|identity| !identity.is_empty())?.to_owned(),
             email: text(value, "email").map(str::to_owned),
             message: text(value, "message").map(str::to_owned),
-            expiry_time: text(value, "expiry_time").and_then(read_time),
+            expiry_time: text(value, "expiry_time").and_then(moment::read),
         })
     }
 }
@@ -129,14 +130,6 @@ fn read_page(body: &[u8], key: &str) -> Option<(Vec<Value>, Option<String>)> {
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
-}
-
-/// RFC 3339; a time without a zone is taken as UTC.
-fn read_time(text: &str) -> Option<Timestamp> {
-    text.parse().ok().or_else(|| {
-        let civil: DateTime = text.parse().ok()?;
-        Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
-    })
 }
 
 #[cfg(test)]

@@ -22,13 +22,17 @@ pub const RKVST_SECOND_CLIENT_SECRET: &str = "sandbox+client/secret=e07c92d4";
 pub const RKVST_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2FuZGJveA";
 /// A second such token of the same registration, equally good: for rotation.
 pub const RKVST_SECOND_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2Vjb25k";
+/// The client id of another app registration with the Owner role.
+pub const RKVST_OTHER_CLIENT_ID: &str = "6c1a0f5e-93b7-4f0d-8f1c-2f6f4b7d9e31";
+/// Its secret.
+pub const RKVST_OTHER_CLIENT_SECRET: &str = "sandbox+other/secret=4d1e88c0";
 /// The client id of an app registration without the Owner role, as registrations are by default.
 pub const RKVST_NON_OWNER_CLIENT_ID: &str = "0e7fa1f6-30f2-4b0c-9d21-1a5a2dd2a3ee";
 /// Its secret.
 pub const RKVST_NON_OWNER_CLIENT_SECRET: &str = "sandbox-non-owner-secret-07d1";
 /// A bearer token of the registration without the Owner role that never expires.
 pub const RKVST_NON_OWNER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-non-owner.c2FuZGJveA";
-/// The tenancy of both registrations.
+/// The tenancy of all registrations.
 pub const RKVST_TENANT_ID: &str = "tenant/7dd2e36b-3a3e-4a1c-a9f4-2a6c7f0e8b11";
 /// The address of the tenancy's one member at the start.
 pub const RKVST_OWNER_EMAIL: &str = "owner@example.org";

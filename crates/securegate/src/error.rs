@@ -6,6 +6,7 @@
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
     http::{Response, scrub_of},
+    refusal,
 };
 use jiff::Timestamp;
 
@@ -52,12 +53,17 @@ impl Operation<'_> {
             402 => (Outcome::Rejected, Cause::Quota),
             404 => (Outcome::Rejected, Cause::NotFound),
             429 if names_quota(&text) => (Outcome::Rejected, Cause::Quota),
-            _ => (response.outcome().unwrap_or(Outcome::Unknown), Cause::Request),
+            _ => {
+                let outcome = response.outcome().unwrap_or(Outcome::Unknown);
+                let refused = outcome == Outcome::Rejected;
+                (outcome, body.of_the_call().filter(|_| refused).unwrap_or(Cause::Request))
+            }
         };
         let mut why = match cause {
             Cause::Credentials => format!("the API key was refused, check api_key (HTTP {status})"),
             Cause::NotFound => format!("there is no such thing (HTTP {status})"),
             Cause::Quota => format!("a quota is used up (HTTP {status})"),
+            Cause::Configuration => format!("the call as such was refused (HTTP {status})"),
             _ => format!("HTTP {status}"),
         };
         if !text.is_empty() {
@@ -82,11 +88,12 @@ impl Operation<'_> {
     ) -> ProviderError {
         let mut error = self.refused(response, now);
         let body = ErrorBody::read(&response.body);
-        // Only validation and what stands before the API's own code refuse a call as a whole.
+        // Only validation and what stands before the API's own code refuse a call as a whole; and what
+        // is said of the key or the version was found before any invite was looked at.
         let refused_whole = match response.status.as_u16() {
             401 | 403 | 413 | 429 => true,
-            422 => body.validation().is_some(),
-            _ => false,
+            422 if body.validation().is_some() => true,
+            _ => matches!(error.cause, Cause::Credentials | Cause::Configuration),
         };
         if error.outcome == Outcome::Rejected && !refused_whole && recipients.len() > 1 {
             error.outcome = Outcome::Unknown;
@@ -162,6 +169,20 @@ fn code(error: &ValidationError) -> Option<String> {
         && error.kind.len() <= 64
         && error.kind.bytes().all(|b| b.is_ascii_lowercase() || b"_.".contains(&b));
     is_word.then(|| error.kind.clone())
+}
+
+impl ErrorBody {
+    /// The cause, if it is about the call as such: validation of a header, which all calls have, or
+    /// words about key, clock or version.
+    fn of_the_call(&self) -> Option<Cause> {
+        let Some(errors) = self.validation() else { return refusal::of_the_call(&self.text()) };
+        let header = errors.iter().find_map(|error| match error.loc.as_slice() {
+            [Step::Name(part), Step::Name(name), ..] if part == "header" => Some(name.as_str()),
+            _ => None,
+        })?;
+        let is_key = header.to_ascii_lowercase().contains("key") || header == "authorization";
+        Some(if is_key { Cause::Credentials } else { Cause::Configuration })
+    }
 }
 
 fn names_quota(text: &str) -> bool {
@@ -298,6 +319,50 @@ mod tests {
             }
         }
         assert_eq!(refuse(1, 404, "", &[]).cause, Cause::NotFound);
+    }
+
+    #[test]
+    fn a_refusal_of_the_call_is_told_from_one_of_its_invites() {
+        let header = |name: &str| {
+            validation(
+                json!([{"type": "missing", "loc": ["header", name], "msg": "Field required"}]),
+            )
+        };
+        let text = |text: &str| json!({ "detail": text }).to_string();
+        for (status, body, cause) in [
+            (422, header("x-api-key"), Cause::Credentials),
+            (422, header("x-api-version"), Cause::Configuration),
+            (400, text("API version not supported"), Cause::Configuration),
+            (410, text("This version of the API has been retired"), Cause::Configuration),
+            (400, text("Invalid API key"), Cause::Credentials),
+            (400, text("Request timestamp is too old"), Cause::Configuration),
+            (
+                400,
+                json!({ "message": "organization is suspended" }).to_string(),
+                Cause::Configuration,
+            ),
+        ] {
+            for count in [1, 2] {
+                let error = refuse(count, status, &body, &[]);
+                assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{body}");
+                assert!(error.items.is_empty(), "{body}");
+            }
+        }
+        for (status, body) in [
+            (400, text("tag \"API version\" is not supported")),
+            (400, text("authentication_method: not supported for this person")),
+            (400, text("the guest belongs to an organization that is disabled")),
+            (
+                422,
+                validation(
+                    json!([{"type": "enum", "loc": ["body", "invites", 0, "authentication_method"],
+                "msg": "API key invalid"}]),
+                ),
+            ),
+        ] {
+            assert_eq!(refuse(1, status, &body, &[]).cause, Cause::Request, "{body}");
+        }
+        assert_eq!(refuse(1, 503, &text("API version not supported"), &[]).cause, Cause::Request);
     }
 
     #[test]

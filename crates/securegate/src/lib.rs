@@ -11,10 +11,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, ItemFault, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Status, StatusSource,
+    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
+    InviteProvider, Invitee, ItemFault, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome,
+    Page, PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation,
+    Remote, Resolved, Status, StatusSource,
     http::{CallContext, check_header},
     schema::Schema,
     secret::Credential,
@@ -361,6 +361,10 @@ impl InviteProvider for Securegate {
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         Box::new(EventLookup::new(self.client.clone(), lookup))
+    }
+
+    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+        Ok(None)
     }
 
     async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {

@@ -3,8 +3,7 @@
 //!
 //! <https://docs.securegate.ai/api-reference/endpoint/create-invites>
 
-use invite_core::{Address, Fault, Invitee, Observed, Recipient, Status, http::scrub_of};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use invite_core::{Address, Fault, Invitee, Observed, Recipient, Status, http::scrub_of, moment};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -151,7 +150,7 @@ impl Invite {
         });
         Observed {
             provider_status: self.status.clone(),
-            created_at: self.created_at.as_deref().and_then(parse_time),
+            created_at: self.created_at.as_deref().and_then(moment::read),
             data,
             invitee,
             ..Observed::new(self.id, read_status(self.status.as_deref()))
@@ -324,12 +323,6 @@ fn read_status(word: Option<&str>) -> Status {
     }
 }
 
-/// A time with a zone, or without one, which then is UTC.
-fn parse_time(text: &str) -> Option<Timestamp> {
-    let zoned = text.parse::<Timestamp>().ok();
-    zoned.or_else(|| TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok())
-}
-
 /// The canonical form of an address that a provider shows; lower case if it is none.
 pub fn canonical(email: &str) -> String {
     Address::shown(email).map_or_else(|| email.trim().to_lowercase(), |a| a.as_str().to_owned())
@@ -461,10 +454,14 @@ mod tests {
             ("2023-01-15T10:30:00.000000", Some("2023-01-15T10:30:00Z")),
             ("2023-01-15T10:30:00", Some("2023-01-15T10:30:00Z")),
             ("2023-01-15T10:30:00.5+02:00", Some("2023-01-15T08:30:00.5Z")),
+            ("0001-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00", None),
+            ("9999-12-31T23:59:59Z", None),
             ("yesterday", None),
             ("", None),
         ] {
-            assert_eq!(parse_time(text).map(|t| t.to_string()).as_deref(), read, "{text}");
+            let at = observe(&[("created_at", json!(text))]).created_at;
+            assert_eq!(at.map(|t| t.to_string()).as_deref(), read, "{text}");
         }
         assert_eq!(observe(&[("created_at", json!(1677609600))]).created_at, None);
     }

@@ -14,6 +14,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
+    accounts::Accounts,
     admission::{address_locks, find_duplicates, find_room, number, quota_locks},
     dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
     idempotency::{find_key, remember_key},
@@ -226,13 +227,14 @@ async fn settle_duplicates(
     batch: &NewBatch,
     duplicate_error: fn(&InviteId) -> Json,
 ) -> Result<(Vec<InviteRecord>, Vec<(usize, InviteId)>), Error> {
+    let accounts = Accounts::of(connection, &batch.items).await?;
     let found = match batch.on_duplicate {
         OnDuplicate::Send => HashMap::new(),
-        _ => find_duplicates(connection, now, &batch.tenant, &batch.items).await?,
+        _ => find_duplicates(connection, now, &batch.tenant, &batch.items, &accounts).await?,
     };
     let (mut invites, mut duplicates) = (Vec::new(), Vec::new());
     for item in &batch.items {
-        let mut invite = new_invite(batch, item, now);
+        let mut invite = new_invite(batch, item, &accounts, now);
         if let Some(existing) = found.get(&item.id) {
             if batch.on_duplicate == OnDuplicate::ReturnExisting {
                 duplicates.push((item.index, *existing));
@@ -246,7 +248,12 @@ async fn settle_duplicates(
     Ok((invites, duplicates))
 }
 
-fn new_invite(batch: &NewBatch, item: &NewItem, now: Timestamp) -> InviteRecord {
+fn new_invite(
+    batch: &NewBatch,
+    item: &NewItem,
+    accounts: &Accounts,
+    now: Timestamp,
+) -> InviteRecord {
     let mut invite = InviteRecord {
         id: item.id,
         batch_id: batch.id,
@@ -268,7 +275,7 @@ fn new_invite(batch: &NewBatch, item: &NewItem, now: Timestamp) -> InviteRecord 
         Placement::Bound { provider, kind, destination, call_key, params } => {
             invite.provider = Some(provider.clone());
             invite.kind = Some(kind.clone());
-            invite.destination = Some(destination.clone());
+            invite.destination = Some(accounts.settle(destination).clone());
             invite.call_key = Some(call_key.clone());
             invite.params = params.clone();
         }
@@ -314,8 +321,11 @@ async fn insert_invites(
     for chunk in chunks(invites) {
         Statement::new("INSERT INTO invites (")
             .text(COLUMNS)
-            .text(") VALUES ")
-            .rows(chunk.iter().map(invite_values))
+            .text(", service) VALUES ")
+            .rows(chunk.iter().map(|invite| {
+                let service = invite.destination.as_ref().map(Destination::service);
+                invite_values(invite).chain([service.into()])
+            }))
             .execute(connection)
             .await?;
     }

@@ -10,6 +10,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, NewItem, Placement, Store,
+    accounts::Accounts,
     dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
     rows::{LIVE, UNSETTLED},
     statement::{Statement, Value, chunks},
@@ -36,11 +37,11 @@ impl Person {
         })
     }
 
-    fn of_new(tenant: &str, item: &NewItem) -> Option<Self> {
+    fn of_new(tenant: &str, item: &NewItem, accounts: &Accounts) -> Option<Self> {
         let Placement::Bound { destination, .. } = &item.placement else { return None };
         Some(Self {
             tenant: tenant.to_owned(),
-            destination: destination.to_string(),
+            destination: accounts.settle(destination).to_string(),
             address: item.address.as_ref()?.as_str().to_owned(),
         })
     }
@@ -72,7 +73,8 @@ impl Store {
         items: &[NewItem],
     ) -> Result<HashMap<InviteId, InviteId>, Error> {
         let mut connection = self.reader().await?;
-        find_duplicates(&mut connection, self.clock_now(), tenant, items).await
+        let accounts = Accounts::of(&mut connection, items).await?;
+        find_duplicates(&mut connection, self.clock_now(), tenant, items, &accounts).await
     }
 }
 
@@ -110,9 +112,10 @@ pub(crate) async fn find_duplicates(
     now: Timestamp,
     tenant: &str,
     items: &[NewItem],
+    accounts: &Accounts,
 ) -> Result<HashMap<InviteId, InviteId>, Error> {
-    let people: Vec<_> =
-        items.iter().filter_map(|item| Some((item.id, Person::of_new(tenant, item)?))).collect();
+    let person = |item: &NewItem| Some((item.id, Person::of_new(tenant, item, accounts)?));
+    let people: Vec<_> = items.iter().filter_map(person).collect();
     let mut duplicates = find_live(connection, now, &people).await?;
     let mut first: HashMap<&Person, InviteId> = HashMap::new();
     for (id, person) in &people {

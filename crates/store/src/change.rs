@@ -12,6 +12,8 @@ use sqlx::AnyConnection;
 
 use crate::{
     AttemptEnd, Error, InviteRecord, InviteState, NewAttempt, Store,
+    accounts::MAY_BE_COLUMN1,
+    admission::address_locks,
     attempts::{begin_attempt, end_attempt},
     dialect::NO_REVISION_LOCK,
     lanes::is_lane_held,
@@ -38,6 +40,9 @@ pub struct Change {
     pub keeps_end: bool,
     /// Only while the lane of this provider has this epoch.
     pub lane: Option<(String, i64)>,
+    /// People of whom no other replica may bring an invite into doubt meanwhile: no index keeps apart
+    /// two invites at destinations that only may be one place.
+    pub people: Vec<Address>,
     /// What becomes of each invite.
     pub decide: Box<Decide>,
 }
@@ -52,7 +57,8 @@ impl Change {
         + 'static,
     ) -> Self {
         let decide = Box::new(decide);
-        Self { invites, begin: None, end: None, keeps_end: false, lane: None, decide }
+        let (lane, people) = (None, Vec::new());
+        Self { invites, begin: None, end: None, keeps_end: false, lane, people, decide }
     }
 }
 
@@ -120,7 +126,8 @@ impl Store {
 
     async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
         let change = Arc::clone(change);
-        let locks = change.lane.iter().map(|_| NO_REVISION_LOCK).collect();
+        let no_revision = change.lane.iter().map(|_| NO_REVISION_LOCK);
+        let locks = address_locks(change.people.iter()).chain(no_revision).collect();
         self.write(locks, move |tx| {
             let change = Arc::clone(&change);
             Box::pin(async move { apply(tx, &change).await })
@@ -193,7 +200,7 @@ fn decide(
 }
 
 /// An invite and what it is about to have alone: a destination and another text.
-type Key<'a> = (InviteId, String, &'a str);
+type Key<'a> = (InviteId, &'a Destination, &'a str);
 
 /// An invite of the change that newly comes into doubt, while another one to the person is.
 async fn find_crowded(
@@ -207,7 +214,7 @@ async fn find_crowded(
         .filter(|invite| states.get(&invite.id).is_some_and(InviteState::is_in_doubt))
         .filter_map(|invite| {
             let address = invite.address.as_ref().map_or("", Address::as_str);
-            Some((invite.id, invite.destination.as_ref()?.to_string(), address))
+            Some((invite.id, invite.destination.as_ref()?, address))
         })
         .collect();
     find_clash(connection, &entering, "address", MAY_BE_IN_DOUBT).await
@@ -223,7 +230,7 @@ async fn find_taken(
         .iter()
         .filter_map(|invite| {
             let new = states.get(&invite.id)?.provider_ref.as_deref()?;
-            let destination = invite.destination.as_ref().map(Destination::to_string)?;
+            let destination = invite.destination.as_ref()?;
             let is_new = invite.state.provider_ref.as_deref() != Some(new);
             is_new.then_some((invite.id, destination, new))
         })
@@ -242,16 +249,15 @@ async fn find_clash(
     let mut taken: HashSet<(String, String)> = HashSet::new();
     for chunk in chunks(entering) {
         // A subquery for each key: no planner can take it for a reason to walk all invites.
-        let rows =
-            Statement::new(
-                "SELECT column1, column2, (SELECT 1 FROM invites WHERE destination = column1 AND ",
-            )
+        let rows = Statement::new("SELECT column1, column3, (SELECT 1 FROM invites WHERE ")
             .text(column)
-            .text(" = column2 AND ")
+            .text(" = column3 AND ")
             .text(condition)
+            .text(" AND ")
+            .text(MAY_BE_COLUMN1)
             .text(" LIMIT 1) FROM (VALUES ")
             .rows(chunk.iter().map(|(_, destination, text)| {
-                [Value::from(destination.as_str()), Value::from(*text)]
+                [destination.to_string().into(), destination.service().into(), (*text).into()]
             }))
             .text(") AS wanted")
             .all(connection, |row| {
@@ -263,7 +269,7 @@ async fn find_clash(
     }
     let clash = entering
         .iter()
-        .find(|(_, destination, text)| !taken.insert((destination.clone(), (*text).to_owned())));
+        .find(|(_, place, text)| !taken.insert((place.to_string(), (*text).to_owned())));
     Ok(clash.map(|(invite, _, _)| *invite))
 }
 

@@ -4,6 +4,7 @@
 //! delivery engine decides it in pure functions that run inside the store's transactions.
 
 mod accept;
+mod accounts;
 mod admission;
 mod attempts;
 mod audit;

@@ -1,15 +1,19 @@
 //! What the delivery engine looks for: invites that something is due for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+};
 
-use invite_core::{Destination, InviteId, Status};
+use invite_core::{Destination, Status};
 use jiff::Timestamp;
 
 use crate::{
     Error, InviteRecord, Store,
+    accounts::MAY_BE_OTHERS,
     query::select_invites,
     rows::{AMONG_SET_ASIDE, LIVE, MAY_BE_IN_DOUBT, UNSETTLED},
-    statement::{Fields, Statement, Value, chunks},
+    statement::{Fields, Statement, Value},
 };
 
 /// What a tenant has queued at a provider for one destination.
@@ -25,14 +29,17 @@ pub struct Queue {
 
 /// Queued, and nobody waits for news of an earlier call to the same person: see
 /// [`MAY_BE_IN_DOUBT`](crate::rows::MAY_BE_IN_DOUBT). More conditions come next.
-const FREE: &str = " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS \
-     (SELECT 1 FROM invites AS other WHERE other.destination = invites.destination AND \
-     other.address = invites.address AND other.status NOT IN ('queued', 'awaiting_approval', \
-     'pending', 'sent', 'accepted', 'declined', 'expired', 'revoked', 'failed')) AND ";
+static FREE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS (SELECT 1 FROM \
+         invites AS other WHERE other.address = invites.address AND other.{MAY_BE_IN_DOUBT} AND \
+         {MAY_BE_OTHERS}) AND "
+    )
+});
 
 impl Store {
     /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
-    /// another invite at the same destination is `sending` or `unknown`.
+    /// another invite at what may be the same destination is `sending` or `unknown`.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -61,10 +68,10 @@ impl Store {
             ") SELECT id, tenant, destination, due FROM (SELECT id, tenant, destination, coalesce(",
         )
         .text("(SELECT 0")
-        .text(FREE)
+        .text(&FREE)
         .text(of_queue)
         .text("NULL LIMIT 1), (SELECT next_attempt_at")
-        .text(FREE)
+        .text(&FREE)
         .text(of_queue)
         .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due FROM queues) AS dues ")
         .text("WHERE due IS NOT NULL")
@@ -90,7 +97,7 @@ impl Store {
     }
 
     /// What a tenant has queued at a provider for a destination and is due, longest due first. Left out
-    /// are invites to people of whom another invite there is `sending` or `unknown`.
+    /// are invites to people of whom another invite there, or at what may be the same place, is `sending` or `unknown`.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -104,7 +111,7 @@ impl Store {
     ) -> Result<Vec<InviteRecord>, Error> {
         let (limit, destination) = (i64::from(limit), destination.to_string());
         let of_queue = |statement: Statement<'static>| {
-            let statement = statement.text(FREE).text("provider = ").bind(provider.to_owned());
+            let statement = statement.text(&FREE).text("provider = ").bind(provider.to_owned());
             let statement = statement.text(" AND tenant = ").bind(tenant.to_owned());
             statement.text(" AND destination = ").bind(destination.clone())
         };
@@ -258,7 +265,7 @@ impl Store {
             .await
     }
 
-    /// The id and tenant of another invite to the same person at the same destination that is `sending`
+    /// The id and tenant of another invite to the same person at what may be the same destination that is `sending`
     /// or `unknown`, or may be: it need not be one that can be read.
     ///
     /// # Errors
@@ -267,17 +274,12 @@ impl Store {
         &self,
         invite: &InviteRecord,
     ) -> Result<Option<(String, String)>, Error> {
-        let (Some(destination), Some(address)) = (&invite.destination, &invite.address) else {
-            return Ok(None);
-        };
-        Statement::new("SELECT id, tenant FROM invites WHERE destination = ")
-            .bind(destination.to_string())
-            .text(" AND address = ")
-            .bind(address.as_str())
-            .text(" AND ")
+        Statement::new("SELECT other.id, other.tenant FROM invites JOIN invites AS other ON ")
+            .text("other.address = invites.address AND other.id <> invites.id AND other.")
             .text(MAY_BE_IN_DOUBT)
-            // The invite itself may have been claimed since it was read.
-            .text(" AND id <> ")
+            .text(" AND ")
+            .text(MAY_BE_OTHERS)
+            .text(" WHERE invites.id = ")
             .bind(invite.id.to_string())
             .text(" LIMIT 1")
             .first(&mut *self.reader().await?, |row| {
@@ -322,34 +324,6 @@ impl Store {
             }
         }
         Ok(counts)
-    }
-
-    /// Which of a provider's ids at a destination are held, and by which invites.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn find_held(
-        &self,
-        destination: &Destination,
-        refs: &[String],
-    ) -> Result<BTreeMap<String, InviteId>, Error> {
-        let refs: Vec<&String> = refs.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let mut held = BTreeMap::new();
-        let mut connection = self.reader().await?;
-        for chunk in chunks(&refs) {
-            let rows = Statement::new("SELECT provider_ref, id FROM invites WHERE destination = ")
-                .bind(destination.to_string())
-                .text(" AND provider_ref IS NOT NULL AND provider_ref IN (")
-                .values(chunk.iter().map(|text| Value::from(text.as_str())))
-                .text(")")
-                .all(&mut connection, |row| {
-                    // One whose id cannot be read is another than any that can.
-                    Ok((row.string()?, row.parsed().unwrap_or_else(|_| InviteId::generate())))
-                })
-                .await?;
-            held.extend(rows);
-        }
-        Ok(held)
     }
 }
 

@@ -68,6 +68,15 @@ pub struct Canned {
 impl Canned {
     /// Answers each request with what `answer` makes of it.
     pub async fn start(answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        Self::with_header("", answer).await
+    }
+
+    /// The same with a header, whose line ends, in each reply.
+    pub async fn with_header(
+        header: &str,
+        answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
+    ) -> Self {
+        let header = header.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -80,7 +89,7 @@ impl Canned {
                 let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
                 let reply = format!(
                     "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n\
-                     connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                     {header}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
                     body.len()
                 );
                 let _ = stream.write_all(reply.as_bytes()).await;

@@ -13,7 +13,7 @@ use invite_core::{
     http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response, reply_cap},
     secret::Credential,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
@@ -149,14 +149,16 @@ impl Client {
         Ok(activities.into_iter().map(Activity::flattened).collect())
     }
 
-    /// `whoami`.
+    /// `whoami`, and how far our clock is ahead of the one that the reply shows.
     pub async fn whoami(
         &self,
         context: &CallContext,
         task: &Task,
         organization_id: &str,
-    ) -> Result<Whoami, ProviderError> {
-        Ok(self.ask_whoami(context, task, organization_id).await?.1)
+    ) -> Result<(Whoami, SignedDuration), ProviderError> {
+        let (_, response) = self.ask_whoami(context, task, organization_id).await?;
+        let ahead = response.date().map(|date| self.now().duration_since(date));
+        Ok((decode(task, &response)?, ahead.unwrap_or_default()))
     }
 
     /// The user whom the key belongs to; asked once per key.
@@ -173,7 +175,8 @@ impl Client {
         {
             return Ok(user.clone());
         }
-        let (key, whoami) = self.ask_whoami(context, task, organization_id).await?;
+        let (key, response) = self.ask_whoami(context, task, organization_id).await?;
+        let whoami: Whoami = decode(task, &response)?;
         let user = whoami.user_id.ok_or_else(|| task.unreadable("whoami names no user"))?;
         *lock(&self.sender) = Some((key, user.clone()));
         Ok(user)
@@ -184,11 +187,9 @@ impl Client {
         context: &CallContext,
         task: &Task,
         organization_id: &str,
-    ) -> Result<(KeyVersion, Whoami), ProviderError> {
+    ) -> Result<(KeyVersion, Response), ProviderError> {
         let query = OrganizationQuery { organization_id };
-        let post = Post::new("/public/v1/query/whoami", task, &query)?;
-        let (key, response) = self.post(context, task, post).await?;
-        Ok((key, decode(task, &response)?))
+        self.post(context, task, Post::new("/public/v1/query/whoami", task, &query)?).await
     }
 
     /// Whether `get_organization` is worth asking.

@@ -4,6 +4,7 @@
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
     http::{Response, scrub_of},
+    refusal,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -77,10 +78,9 @@ impl Task {
         now: Timestamp,
     ) -> ProviderError {
         let http = response.status.as_u16();
-        let code = status.turnkey_code();
         let (outcome, cause) = match response.outcome() {
             Some(Outcome::Throttled) if status.is_quota() => (Outcome::Rejected, Cause::Quota),
-            Some(Outcome::Rejected) => (Outcome::Rejected, cause(http, code, status)),
+            Some(Outcome::Rejected) => (Outcome::Rejected, self.cause(Some(http), status)),
             outcome => (outcome.unwrap_or(Outcome::Unknown), Cause::Request),
         };
         let why = self.why(&format!("Turnkey answered {http}"), status);
@@ -97,13 +97,54 @@ impl Task {
     pub fn ended(&self, word: &str, failure: Option<&RpcStatus>) -> ProviderError {
         let none = RpcStatus::default();
         let status = failure.unwrap_or(&none);
-        let cause = if status.is_quota() { Cause::Quota } else { Cause::Request };
+        let cause = if status.is_quota() { Cause::Quota } else { self.cause(None, status) };
         let why = self.why(&format!("the activity ended as {word}"), status);
         ProviderError {
             code: status.any_code(),
-            items: self.items(status),
+            items: if cause == Cause::Request { self.items(status) } else { Vec::new() },
             ..self.error(Outcome::Rejected, &why).caused_by(cause)
         }
+    }
+
+    /// What lies behind a refusal, or behind the failure of an activity, which has no HTTP status: by
+    /// Turnkey's code, then by the fields that are named, then by its words. Without anything that says
+    /// otherwise it is about what was asked for.
+    fn cause(&self, http: Option<u16>, status: &RpcStatus) -> Cause {
+        let told = match status.turnkey_code() {
+            Some(code) if is_key_code(code) => Some(Cause::Credentials),
+            Some(
+                "ORGANIZATION_MISMATCH"
+                | "INVALID_ORGANIZATION_ID"
+                | "ORGANIZATION_NOT_FOUND"
+                | "INVALID_TIME"
+                | "EMAIL_SENDING_DISABLED",
+            ) => Some(Cause::Configuration),
+            Some("REQUEST_NOT_AUTHORIZED") => Some(Cause::NotAuthorized),
+            Some("INVALID_EMAIL" | "INVALID_FQDN") => Some(Cause::Request),
+            _ => None,
+        };
+        if let Some(told) = told {
+            return told;
+        }
+        match http {
+            Some(403) | None if status.is_policy_denial() => return Cause::NotAuthorized,
+            Some(401 | 403) => return Cause::Credentials,
+            Some(402) => return Cause::Quota,
+            _ => {}
+        }
+        if !self.items(status).is_empty() {
+            return Cause::Request;
+        }
+        let fields = status.field_violations().map(|(field, _)| field);
+        if fields.clone().any(is_of_the_call) {
+            return Cause::Configuration;
+        }
+        let nearest = if http == Some(404) { Cause::NotFound } else { Cause::Request };
+        // A field that is named without its place may be an item's.
+        if fields.count() > 0 {
+            return nearest;
+        }
+        status.message.as_deref().and_then(refusal::of_the_call).unwrap_or(nearest)
     }
 
     fn why(&self, what: &str, status: &RpcStatus) -> String {
@@ -184,7 +225,7 @@ impl RpcStatus {
         kinds.into_iter().any(|kind| kind.ends_with("PolicyEnginePermissionError"))
     }
 
-    fn field_violations(&self) -> impl Iterator<Item = (&str, &str)> {
+    fn field_violations(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.details
             .iter()
             .flatten()
@@ -197,25 +238,18 @@ impl RpcStatus {
     }
 }
 
-fn cause(http: u16, code: Option<&str>, status: &RpcStatus) -> Cause {
-    match (http, code) {
-        (_, Some(code)) if is_key_code(code) => Cause::Credentials,
-        // Which organization is asked is configuration, like the key.
-        (
-            _,
-            Some("ORGANIZATION_MISMATCH" | "INVALID_ORGANIZATION_ID" | "ORGANIZATION_NOT_FOUND"),
-        ) => Cause::Credentials,
-        (_, Some("REQUEST_NOT_AUTHORIZED")) => Cause::NotAuthorized,
-        (403, None) if status.is_policy_denial() => Cause::NotAuthorized,
-        (401 | 403, _) => Cause::Credentials,
-        (402, _) => Cause::Quota,
-        (404, _) => Cause::NotFound,
-        _ => Cause::Request,
-    }
+fn is_key_code(code: &str) -> bool {
+    code.starts_with("SIGNATURE_")
+        || matches!(
+            code,
+            "PUBLIC_KEY_NOT_FOUND" | "API_KEY_EXPIRED" | "CREDENTIAL_NOT_FOUND" | "UNAUTHENTICATED"
+        )
 }
 
-fn is_key_code(code: &str) -> bool {
-    code.starts_with("SIGNATURE_") || matches!(code, "PUBLIC_KEY_NOT_FOUND" | "API_KEY_EXPIRED")
+/// Whether a field is one of the call as such: its time, its organization, its type.
+fn is_of_the_call(field: &str) -> bool {
+    let plain = field.to_ascii_lowercase().replace('_', "");
+    matches!(plain.rsplit('.').next(), Some("timestampms" | "organizationid" | "type"))
 }
 
 /// The same error with each of the activity's invitations named: approvers refused all of them, and
@@ -241,6 +275,7 @@ pub fn of_the_account(error: ProviderError) -> ProviderError {
         (Outcome::Rejected, Cause::Credentials | Cause::NotAuthorized) => {
             (Outcome::Rejected, Cause::Credentials)
         }
+        (Outcome::Rejected, Cause::Configuration) => (Outcome::Rejected, Cause::Configuration),
         (Outcome::Rejected, Cause::Quota) => (Outcome::Throttled, Cause::Quota),
         (Outcome::Throttled, cause) => (Outcome::Throttled, cause),
         (_, cause) => (Outcome::NotSent, cause),
@@ -327,12 +362,16 @@ mod tests {
 
     #[test]
     fn the_documented_codes_have_their_outcome_and_cause() {
-        use Cause::{Credentials, NotAuthorized, Quota, Request};
+        use Cause::{Configuration, Credentials, NotAuthorized, Quota, Request};
         use Outcome::{Rejected, Throttled, Unknown};
         for (http, grpc, code, outcome, cause) in [
-            (400, 3, "INVALID_ORGANIZATION_ID", Rejected, Credentials),
-            (404, 5, "ORGANIZATION_NOT_FOUND", Rejected, Credentials),
-            (400, 3, "ORGANIZATION_MISMATCH", Rejected, Credentials),
+            (400, 3, "INVALID_ORGANIZATION_ID", Rejected, Configuration),
+            (404, 5, "ORGANIZATION_NOT_FOUND", Rejected, Configuration),
+            (400, 3, "ORGANIZATION_MISMATCH", Rejected, Configuration),
+            (400, 3, "INVALID_TIME", Rejected, Configuration),
+            (400, 3, "EMAIL_SENDING_DISABLED", Rejected, Configuration),
+            (400, 3, "CREDENTIAL_NOT_FOUND", Rejected, Credentials),
+            (400, 3, "UNAUTHENTICATED", Rejected, Credentials),
             (400, 3, "REQUEST_INVALID", Rejected, Request),
             (400, 3, "INVALID_EMAIL", Rejected, Request),
             (400, 3, "INVALID_FQDN", Rejected, Request),
@@ -489,6 +528,64 @@ mod tests {
         assert_eq!(wait(&[("ratelimit-reset", "1746736519")]), seconds(10));
         assert_eq!(wait(&[("ratelimit-reset", "soon")]), None);
         assert_eq!(wait(&[("ratelimit-reset", "7"), ("retry-after", "3")]), seconds(3));
+    }
+
+    #[test]
+    fn a_refusal_of_the_call_is_told_from_one_of_its_items() {
+        let violation = |field: &str, description: &str| json!([{"fieldViolations": [{"field": field, "description": description}]}]);
+        let (old, none) = ("must be less than 1 hour old", json!([]));
+        for (http, message, details, cause) in [
+            (400, "no", violation("timestampMs", old), Cause::Configuration),
+            (400, "no", violation("timestamp_ms", old), Cause::Configuration),
+            (400, "no", violation("type", "must be an activity type"), Cause::Configuration),
+            (400, "no", violation("organizationId", "is required"), Cause::Configuration),
+            (
+                400,
+                "no",
+                violation("CreateInvitationsRequest.OrganizationId", ""),
+                Cause::Configuration,
+            ),
+            (400, "timestamp is in the future", none.clone(), Cause::Configuration),
+            (400, "timestamp is too old", none.clone(), Cause::Configuration),
+            (400, "organization is disabled", none.clone(), Cause::Configuration),
+            (404, "no organization found with ID 1", none.clone(), Cause::Configuration),
+            (400, "unsupported activity type", none.clone(), Cause::Configuration),
+            (410, "this version of the API has been retired", none.clone(), Cause::Configuration),
+            (400, "api key expired", none.clone(), Cause::Credentials),
+            // These may be about an item.
+            (
+                400,
+                "invalid request: receiverUserTags: must be UUIDs",
+                violation("receiverUserTags", ""),
+                Cause::Request,
+            ),
+            (
+                400,
+                "timestamp is too old",
+                violation("receiverUserName", "too long"),
+                Cause::Request,
+            ),
+            (
+                400,
+                "timestamp is too old",
+                violation("invitations[0].receiverUserName", ""),
+                Cause::Request,
+            ),
+            (400, "user tag \"version\" not found in organization", none.clone(), Cause::Request),
+            (404, "could not find user in organization", none.clone(), Cause::NotFound),
+            (400, "user is already a member of another organization", none.clone(), Cause::Request),
+        ] {
+            let body = json!({"code": 3, "message": message, "details": details});
+            let error = refuse(http, &body, &[]);
+            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{http} {body}");
+            let failure = RpcStatus::read(body.to_string().as_bytes());
+            let task = Task { invitations: 4, ..Task::new("creating invitations", "treasury") };
+            let ended = task.ended("ACTIVITY_STATUS_FAILED", Some(&failure));
+            let expected = if cause == Cause::NotFound { Cause::Request } else { cause };
+            assert_eq!((ended.outcome, ended.cause), (Outcome::Rejected, expected), "{body}");
+        }
+        let email = coded(400, 3, "INVALID_EMAIL", "organization is disabled, clock skew");
+        assert_eq!(email.cause, Cause::Request);
     }
 
     #[test]

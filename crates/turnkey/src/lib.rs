@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
-    http::CallContext, secret::Credential,
+    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
+    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
+    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
+    Resolved, Status, http::CallContext, secret::Credential,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use activity::Subject;
@@ -36,6 +36,13 @@ use wire::{
 /// Invitations in one activity. Turnkey documents no figure, but 100 per organization; and a page of
 /// 100 such activities, by which calls are looked up, is still read to its end.
 const MAX_BATCH: u32 = 100;
+
+/// How far a submission's time may be ahead of Turnkey's clock, and how far behind it must not be
+/// (<https://docs.turnkey.com/reference/faq>).
+const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
+/// A difference of clocks from which on a probe tells of it.
+const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(30);
 
 /// The kind `turnkey`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +134,12 @@ fn usable_credential(
     let credential =
         (part.resolve_secret)(&settings.api_private_key).map_err(|fault| vec![fault.under(at)])?;
     credential.checked(at, |key| Stamper::parse(key).map(drop).map_err(str::to_owned))
+}
+
+/// How far our clock is ahead of Turnkey's, or behind it, in words.
+fn clock_difference(ahead: SignedDuration) -> String {
+    let way = if ahead.is_negative() { "behind" } else { "ahead of" };
+    format!("this machine's clock is {} s {way} Turnkey's", ahead.abs().as_secs())
 }
 
 /// One configured Turnkey organization.
@@ -356,16 +369,41 @@ impl InviteProvider for Turnkey {
         Box::new(reconcile::ByFingerprint::new(client, task, lookup, misplaced))
     }
 
+    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+        Ok(None)
+    }
+
     async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
         let task = self.task("checking the API key");
-        let whoami = self.client.whoami(context, &task, &self.settings.organization_id).await?;
+        let ours = self.settings.organization_id.as_str();
+        let (whoami, ahead) = self.client.whoami(context, &task, ours).await?;
+        let refuse = |why: &str| task.error(Outcome::Rejected, why).caused_by(Cause::Configuration);
+        if let Some(shown) = &whoami.organization_id
+            && !shown.eq_ignore_ascii_case(ours)
+        {
+            return Err(refuse(&format!(
+                "the key belongs to organization {shown}, not to organization_id {ours}, so that \
+                 invitations would be refused"
+            )));
+        }
+        // Questions carry no time, so that this alone shows what submissions would come to.
+        if ahead > MOST_AHEAD || ahead <= -MOST_BEHIND {
+            let told = clock_difference(ahead);
+            return Err(refuse(&format!(
+                "{told}; Turnkey takes invitations that are at most 5 minutes ahead of its clock or \
+                 less than an hour behind it: set this machine's clock"
+            )));
+        }
         let or_unnamed = |text: Option<String>| text.unwrap_or_else(|| "(unnamed)".into());
-        let detail = format!(
+        let mut detail = format!(
             "whoami: the key belongs to user {} of organization {} ({})",
             or_unnamed(whoami.user_id),
             or_unnamed(whoami.organization_name),
             or_unnamed(whoami.organization_id),
         );
+        if ahead.abs() > WORTH_TELLING {
+            detail.push_str(&format!("; {}", clock_difference(ahead)));
+        }
         Ok(ProbeReport { detail })
     }
 
@@ -1239,6 +1277,46 @@ mod tests {
         let server = Canned::start(refuses_first_key).await;
         let error = server.provider(json!({})).probe(&context()).await.unwrap_err();
         assert_eq!(error.cause, Cause::Credentials);
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_red_where_submissions_would_be_refused_for_the_clock() {
+        // The provider's clock stands at AT, 2025-05-08T20:35:09Z.
+        for (date, told) in [
+            ("20:35:09", Ok("")),
+            ("20:35:19", Ok("")),
+            ("20:31:00", Ok("249 s ahead of Turnkey's")),
+            ("20:30:00", Err("309 s ahead of Turnkey's")),
+            ("18:35:09", Err("7200 s ahead of Turnkey's")),
+            ("21:30:00", Ok("3290 s behind Turnkey's")),
+            ("21:36:00", Err("3650 s behind Turnkey's")),
+        ] {
+            let header = format!("date: Thu, 08 May 2025 {date} GMT\r\n");
+            let whoami = json!({"userId": SENDER, "organizationId": ORGANIZATION});
+            let server = Canned::with_header(&header, move |_| (200, whoami.clone())).await;
+            match (server.provider(json!({})).probe(&context()).await, told) {
+                (Ok(report), Ok(told)) => {
+                    assert_eq!(report.detail.contains("clock"), !told.is_empty(), "{date}");
+                    assert!(report.detail.contains(told), "{date} {report:?}");
+                }
+                (Err(error), Err(told)) => {
+                    let expected = (Outcome::Rejected, Cause::Configuration);
+                    assert_eq!((error.outcome, error.cause), expected);
+                    assert!(error.message.contains(told), "{date} {error}");
+                }
+                (probed, _) => panic!("{date}: {probed:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_red_where_the_key_is_of_another_organization() {
+        let whoami =
+            json!({"userId": SENDER, "organizationId": "35e5c619-ba95-417c-bb48-b16f1543aea0"});
+        let server = Canned::start(move |_| (200, whoami.clone())).await;
+        let error = server.provider(json!({})).probe(&context()).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Configuration));
+        assert!(error.message.contains(ORGANIZATION), "{error}");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! Source: the public API's swagger,
 //! <https://docs.turnkey.com/api-reference/overview/intro>.
 
+use invite_core::moment;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -301,7 +302,8 @@ pub struct RpcStatus {
 }
 
 /// A moment: `{"seconds": "…", "nanos": "…"}` as recorded, or text as the vendor's page has it.
-/// Unreadable is none.
+/// Unreadable, or none of
+/// an invitation, is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(from = "Value")]
 pub struct Time(pub Option<Timestamp>);
@@ -313,10 +315,10 @@ impl From<Value> for Time {
             other => other.as_i64(),
         };
         Self(match &value {
-            Value::String(text) => text.parse().ok(),
+            Value::String(text) => moment::read(text),
             Value::Object(parts) => parts.get("seconds").and_then(number).and_then(|seconds| {
                 let nanos = parts.get("nanos").and_then(number).unwrap_or(0);
-                Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()
+                moment::plausible(Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()?)
             }),
             _ => None,
         })
@@ -383,12 +385,21 @@ mod tests {
     #[test]
     fn moments_are_read_in_every_form_and_nonsense_is_none() {
         let time = |value| serde_json::from_value::<Time>(value).unwrap().0.map(|t| t.as_second());
-        assert_eq!(time(json!({"seconds": "5", "nanos": "0"})), Some(5));
-        assert_eq!(time(json!({"seconds": 5})), Some(5));
-        assert_eq!(time(json!("1970-01-01T00:00:05Z")), Some(5));
-        for nonsense in
-            [json!("<string>"), json!(5), json!({}), json!({"seconds": "9e99"}), json!(["x"])]
-        {
+        let known = 1_754_952_030;
+        assert_eq!(time(json!({"seconds": known.to_string(), "nanos": "0"})), Some(known));
+        assert_eq!(time(json!({"seconds": known})), Some(known));
+        assert_eq!(time(json!("2025-08-11T22:40:30Z")), Some(known));
+        for nonsense in [
+            json!("<string>"),
+            json!(5),
+            json!({}),
+            json!({"seconds": "9e99"}),
+            json!(["x"]),
+            json!({"seconds": "0", "nanos": "0"}),
+            json!({"seconds": "-62135596800"}),
+            json!({"seconds": "253402300800"}),
+            json!("0001-01-01T00:00:00Z"),
+        ] {
             assert_eq!(time(nonsense), None);
         }
     }

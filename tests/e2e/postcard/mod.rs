@@ -11,10 +11,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
-    http::CallContext, schema::Schema, secret::Credential,
+    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
+    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
+    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
+    Resolved, Status, http::CallContext, schema::Schema, secret::Credential,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -281,6 +281,10 @@ impl InviteProvider for Postcard {
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         Box::new(CardLookup::new(self.client.clone(), lookup))
+    }
+
+    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+        Ok(None)
     }
 
     async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {

@@ -80,7 +80,7 @@ impl Engine {
             };
             endings.push(seen.zip(last).map(|(seen, _)| Ending {
                 attempts: member.state.attempt_count,
-                seen: seen.clone(),
+                seen: seen.clone().since(member.created_at),
                 settlement: judge::judge_approval(provider, seen, i, n, group, self.0.clock.now()),
             }));
         }

@@ -42,7 +42,8 @@ impl Engine {
             let decide = move |_, before: &InviteRecord, state: &mut _, now: Timestamp| {
                 let decision = transition::decide_unknown(state, to, error.clone());
                 if let (Some(seen), Some(holder)) = (&seen, before.state.holder) {
-                    let effect = Settlement::Exists(Box::new(seen.clone()));
+                    let seen = seen.clone().since(before.created_at);
+                    let effect = Settlement::Exists(Box::new(seen));
                     transition::settle(state, holder, &effect, now);
                 }
                 decision

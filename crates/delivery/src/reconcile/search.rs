@@ -167,7 +167,7 @@ pub(super) fn verdicts(
                 let error = seen.failure.as_ref().unwrap_or(&refused);
                 judge::blame(provider, error, i, invites.len())
             }
-            Some(seen) => Verdict::Exists(Box::new((*seen).clone())),
+            Some(seen) => Verdict::Exists(Box::new((*seen).clone().since(invite.created_at))),
             None => {
                 let near: Vec<_> = sighting.near.iter().filter(|id| is_free(id)).cloned().collect();
                 match &sighting.gap {

@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider, Invitee,
-    Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
-    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Sighting, Status,
-    http::CallContext, secret::Credential,
+    Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
+    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved,
+    Sighting, Status, http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -362,6 +362,10 @@ impl InviteProvider for Fake {
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         Box::new(ByAddress(self.world.clone(), lookup))
+    }
+
+    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+        Ok(None)
     }
 
     async fn probe(&self, _: &CallContext) -> Result<ProbeReport, ProviderError> {

@@ -6,10 +6,10 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use invite_core::{
-    BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved,
-    Sighting, Status, http::CallContext, secret::Credential,
+    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
+    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
+    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
+    Resolved, Sighting, Status, http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -185,6 +185,10 @@ impl InviteProvider for Loft {
 
     fn reconcile(&self, _: Lookup) -> Box<dyn Reconciliation> {
         Box::new(Blind)
+    }
+
+    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+        Ok(None)
     }
 
     async fn probe(&self, _: &CallContext) -> Result<ProbeReport, ProviderError> {

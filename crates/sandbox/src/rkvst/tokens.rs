@@ -25,7 +25,7 @@ struct Registered {
     role: Role,
 }
 
-const REGISTERED: [Registered; 3] = [
+const REGISTERED: [Registered; 4] = [
     Registered {
         client_id: accounts::RKVST_CLIENT_ID,
         secret: accounts::RKVST_CLIENT_SECRET,
@@ -34,6 +34,11 @@ const REGISTERED: [Registered; 3] = [
     Registered {
         client_id: accounts::RKVST_CLIENT_ID,
         secret: accounts::RKVST_SECOND_CLIENT_SECRET,
+        role: Role::Owner,
+    },
+    Registered {
+        client_id: accounts::RKVST_OTHER_CLIENT_ID,
+        secret: accounts::RKVST_OTHER_CLIENT_SECRET,
         role: Role::Owner,
     },
     Registered {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod accepting;
+mod accounts;
 mod administration;
 mod admitting;
 mod attempts;

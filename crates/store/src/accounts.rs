@@ -1,0 +1,144 @@
+//! Which account a provisional destination turned out to be, and which rows may be of one place while
+//! that is not known.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use invite_core::{Account, Destination, InviteId};
+use sqlx::AnyConnection;
+
+use crate::{
+    Error, NewItem, Placement, Store,
+    dialect::REVISION_LOCK,
+    statement::{Statement, Value, chunks},
+};
+
+/// Whether two invites, `invites` and `other`, may be at one place, as
+/// [`may_be`](Destination::may_be) says: a provisional scope begins with `#`.
+pub(crate) const MAY_BE_OTHERS: &str = "other.service = invites.service AND (other.destination = \
+     invites.destination OR substr(other.destination, length(other.service) + 2, 1) = '#' OR \
+     substr(invites.destination, length(invites.service) + 2, 1) = '#')";
+/// The same of an invite and the destination `column1` of the service `column2`.
+pub(crate) const MAY_BE_COLUMN1: &str = "service = column2 AND (destination = column1 OR \
+     substr(destination, length(service) + 2, 1) = '#' OR \
+     substr(column1, length(column2) + 2, 1) = '#')";
+
+/// What provisional destinations turned out to be.
+pub(crate) struct Accounts(HashMap<Destination, Destination>);
+
+impl Accounts {
+    /// Those of these items.
+    pub(crate) async fn of(
+        connection: &mut AnyConnection,
+        items: &[NewItem],
+    ) -> Result<Self, Error> {
+        let provisional: BTreeSet<&Destination> = items
+            .iter()
+            .filter_map(|item| match &item.placement {
+                Placement::Bound { destination, .. } => Some(destination),
+                Placement::Refused { .. } => None,
+            })
+            .filter(|destination| destination.is_provisional())
+            .collect();
+        let mut known = HashMap::new();
+        for provisional in provisional {
+            let found = find(connection, provisional).await?;
+            known.extend(found.map(|found| (provisional.clone(), found)));
+        }
+        Ok(Self(known))
+    }
+
+    /// The destination, by its account if that is known.
+    pub(crate) fn settle<'a>(&'a self, destination: &'a Destination) -> &'a Destination {
+        self.0.get(destination).unwrap_or(destination)
+    }
+}
+
+async fn find(
+    connection: &mut AnyConnection,
+    provisional: &Destination,
+) -> Result<Option<Destination>, Error> {
+    Statement::new("SELECT destination FROM accounts WHERE provisional = ")
+        .bind(provisional.to_string())
+        .first(connection, |row| row.parsed())
+        .await
+}
+
+impl Store {
+    /// Remembers which account a provisional destination is, for good, and moves what was accepted for
+    /// it there: from then on the rules for one place hold over all names of that account.
+    ///
+    /// # Errors
+    /// The database cannot be used; asking again is safe.
+    pub async fn settle_account(&self, account: Account) -> Result<(), Error> {
+        let mut connection = self.reader().await?;
+        let known = find(&mut connection, &account.provisional).await?;
+        drop(connection);
+        if known.as_ref() == Some(&account.destination) {
+            return Ok(());
+        }
+        // Nobody accepts or claims meanwhile: each would go by what was known before.
+        self.write(vec![REVISION_LOCK], move |tx| {
+            let account = account.clone();
+            Box::pin(async move {
+                let (provisional, destination) =
+                    (account.provisional.to_string(), account.destination.to_string());
+                Statement::new("INSERT INTO accounts (provisional, destination) VALUES (")
+                    .bind(&provisional)
+                    .text(", ")
+                    .bind(&destination)
+                    .text(
+                        ") ON CONFLICT (provisional) DO UPDATE SET destination = \
+                         excluded.destination",
+                    )
+                    .execute(tx.connection)
+                    .await?;
+                Statement::new("UPDATE invites SET destination = ")
+                    .bind(&destination)
+                    .text(" WHERE destination = ")
+                    .bind(&provisional)
+                    .execute(tx.connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Which of a provider's ids are held at what may be this destination, and by which invites.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn find_held(
+        &self,
+        destination: &Destination,
+        refs: &[String],
+    ) -> Result<BTreeMap<String, InviteId>, Error> {
+        let refs: Vec<&String> = refs.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let mut held = BTreeMap::new();
+        let mut connection = self.reader().await?;
+        for chunk in chunks(&refs) {
+            let rows = Statement::new(
+                "SELECT provider_ref, id, destination FROM invites WHERE provider_ref IS NOT NULL \
+                 AND service = ",
+            )
+            .bind(destination.service())
+            .text(" AND provider_ref IN (")
+            .values(chunk.iter().map(|text| Value::from(text.as_str())))
+            .text(")")
+            .all(&mut connection, |row| {
+                // One whose id cannot be read is another than any that can; one whose place cannot be
+                // may be here.
+                let id = row.string()?;
+                let invite = row.parsed().unwrap_or_else(|_| InviteId::generate());
+                Ok((id, invite, row.parsed::<Destination>().ok()))
+            })
+            .await?;
+            let may_be_here = |place: &Option<Destination>| {
+                place.as_ref().is_none_or(|place| place.may_be(destination))
+            };
+            let here = rows.into_iter().filter(|(_, _, place)| may_be_here(place));
+            held.extend(here.map(|(text, invite, _)| (text, invite)));
+        }
+        Ok(held)
+    }
+}
