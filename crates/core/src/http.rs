@@ -15,7 +15,7 @@ mod wait;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -32,7 +32,7 @@ pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::{RateHint, retry_after};
 
-use body::{ABANDONED, LEFT, WAITING, WatchedBody};
+use body::{ABANDONED, Guard, LEFT, WAITING, WatchedBody};
 use pace::Pace;
 
 use crate::{Cause, Outcome, ProviderError};
@@ -50,6 +50,7 @@ pub struct CallContext {
     turn_by: Instant,
     offline: bool,
     pace: Pace,
+    guard: Option<Guard>,
     exchanges: Mutex<Vec<Exchange>>,
     rate_hint: Mutex<Option<RateHint>>,
     /// Of the last reply, if it was a 429.
@@ -81,6 +82,7 @@ impl CallContext {
             turn_by: now + timeout / 4 * 3,
             offline: false,
             pace: Pace::default(),
+            guard: None,
             exchanges: Mutex::default(),
             rate_hint: Mutex::default(),
             throttling: Mutex::default(),
@@ -94,6 +96,12 @@ impl CallContext {
         F: Future<Output = ()> + Send + 'static,
     {
         Self { pace: Pace::by(next), ..self }
+    }
+
+    /// With a guard that is asked when a connection takes a request's body, the last moment at which it
+    /// can be kept back. If it says why not, the request is not sent.
+    pub fn guarded(self, guard: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { guard: Some(Guard(Arc::new(guard))), ..self }
     }
 
     /// For a dry run: nothing can be sent, so what only the provider can tell stays open.
@@ -215,7 +223,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`Outcome::Throttled`] if its turn did not come in time to be answered,
-    /// [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
+    /// [`Outcome::NotSent`] if no byte of the request's body was written, or its guard kept it back, [`Outcome::Unknown`] if one may
     /// have been: then also for a reply that could not be read to its end, or was too long.
     pub async fn send(
         &self,
@@ -236,13 +244,20 @@ impl HttpClient {
         }
         let phase = if request.body.is_empty() { LEFT } else { WAITING };
         let phase = Arc::new(AtomicU8::new(phase));
+        let kept_back: Arc<OnceLock<String>> = Arc::default();
         let mut exchange = Exchange {
             target: request.target(),
             request: text(&request.body),
             ..Exchange::default()
         };
         let recorded = request.recorded;
-        let attempt = self.attempt(request, phase.clone(), &mut exchange);
+        let watched = |bytes| WatchedBody {
+            bytes: Some(bytes),
+            phase: phase.clone(),
+            guard: context.guard.clone(),
+            kept_back: Arc::clone(&kept_back),
+        };
+        let attempt = self.attempt(request, watched, &mut exchange);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure { connecting: false, text: "no answer in time".into() }),
@@ -255,6 +270,10 @@ impl HttpClient {
             // for it while it writes the head, and from now on gets none. Without a body only a
             // failure to connect is proof.
             let abandoned = phase.swap(ABANDONED, Ordering::AcqRel) == WAITING;
+            if let Some(why) = kept_back.get() {
+                let why = format!("{}: not sent: {why}", exchange.target_path());
+                return ProviderError::new(Outcome::NotSent, why);
+            }
             let not_sent = failure.connecting || abandoned;
             let outcome = if not_sent { Outcome::NotSent } else { Outcome::Unknown };
             let message = format!("{}: {}", exchange.target_path(), failure.text);
@@ -270,15 +289,14 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: Request,
-        phase: Arc<AtomicU8>,
+        watched: impl FnOnce(Bytes) -> WatchedBody,
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
         let cap = request.body_cap;
         let credentials = credentials(&request.headers);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
-            let body = WatchedBody { bytes: Some(request.body), phase };
-            builder = builder.body(reqwest::Body::wrap(body));
+            builder = builder.body(reqwest::Body::wrap(watched(request.body)));
         }
         let mut reply = builder.send().await.map_err(|error| Failure {
             connecting: error.is_connect() || error.is_builder(),
@@ -405,6 +423,46 @@ mod tests {
             let (_, context) = post(url, SECOND * 60, 9).await;
             assert_eq!(context.told_to_wait(Timestamp::UNIX_EPOCH), told, "{status}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_its_guard_keeps_back_when_the_connection_takes_it_is_not_sent() {
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let url = peer(|mut stream| async move {
+            let mut bytes = Vec::new();
+            // Whether it ends or breaks off says nothing of what came.
+            let _ = stream.read_to_end(&mut bytes).await;
+            told.send(bytes).unwrap();
+        });
+        let url = url.await;
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let context = CallContext::new(SECOND * 60).guarded(|| Err("it is too late".to_owned()));
+        let request = Request::new(Method::POST, url).json("a body");
+        let error = client.send(&context, request).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::NotSent, Cause::Request));
+        assert_eq!(error.message, "POST /invites: not sent: it is too late");
+        drop(client);
+        let came = String::from_utf8(heard.await.unwrap()).unwrap();
+        assert!(!came.contains("a body"), "{came}");
+    }
+
+    #[tokio::test]
+    async fn a_guard_is_asked_once_and_at_the_last_moment() {
+        let url = peer(|stream| async move {
+            answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await
+        });
+        let url = url.await;
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let asked = Arc::new(AtomicU8::new(0));
+        let counted = asked.clone();
+        let context = CallContext::new(SECOND * 60).guarded(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let sending = client.send(&context, Request::new(Method::POST, url).json("a body"));
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        assert_eq!(sending.await.unwrap().status, StatusCode::OK);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

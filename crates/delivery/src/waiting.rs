@@ -8,7 +8,7 @@ use invite_store::{Change, InviteFilter, InviteRecord, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Engine, engine::Inner, fault, transition};
+use crate::{Engine, engine::Inner, fault, replica, transition};
 
 impl Engine {
     /// What holds up a queued invite as a problem: its provider is no longer configured, or the
@@ -79,10 +79,8 @@ pub(crate) async fn give_up(
 
 /// What keeps a provider's calls from being made, for anybody to read.
 fn hindrance(engine: &Arc<Inner>, provider: &str) -> Option<String> {
-    match engine.document.behind() {
-        Some(newest) => Some(fault::behind(newest)),
-        None => engine.lane(provider).with_state(|state| state.hindrance(engine.clock.now())),
-    }
+    replica::obstacle(engine)
+        .or_else(|| engine.lane(provider).with_state(|state| state.hindrance(engine.clock.now())))
 }
 
 /// An invite whose outcome another one waits for.

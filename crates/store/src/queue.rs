@@ -96,7 +96,7 @@ impl Store {
             .await
     }
 
-    /// Invites that are `sending` although their lease is over by the clock it was written with
+    /// Invites that are `sending` although their lease is over
     /// (`all`: whatever their lease), longest over first.
     ///
     /// # Errors
