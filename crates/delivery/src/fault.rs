@@ -48,7 +48,7 @@ pub(crate) fn behind(newest: i64) -> String {
 /// Why nothing is sent while this machine's clock is so far ahead of the database's.
 pub(crate) fn clock_off(ahead: SignedDuration) -> String {
     let way = if ahead.is_negative() { "behind" } else { "ahead of" };
-    let by = SignedDuration::from_secs(ahead.as_secs()).abs();
+    let by = SignedDuration::from_secs(ahead.as_secs_f64().abs().round() as i64);
     format!(
         "the clock of this gateway's machine is {by:#} {way} the database's, and nothing is sent from a \
          machine whose clock is wrong: set it, or the database server's; sending goes on by itself"
