@@ -10,6 +10,7 @@ mod admin_keys;
 mod admin_record;
 mod admin_revisions;
 mod changing;
+mod clocks;
 mod command_line;
 mod creating;
 mod delivery;

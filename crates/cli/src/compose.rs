@@ -26,28 +26,30 @@ pub fn kinds() -> Vec<Arc<dyn ProviderKind>> {
     ]
 }
 
-/// Time.
-pub fn clock() -> Arc<dyn Clock> {
+/// This machine's clocks, for what has no store: the store's own clock tells the time to the rest.
+pub fn machine() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// The gate for provider documents under these settings.
-pub fn gate(settings: &Settings) -> Gate {
+/// The gate for provider documents under these settings; providers go by this clock.
+pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Gate {
     let hosts = settings.server.allow_private_hosts.clone();
-    Gate::new(kinds(), Rules::new(settings.delivery.lease, hosts), clock())
+    Gate::new(kinds(), Rules::new(settings.delivery.lease, hosts), clock)
 }
 
 /// Opens and migrates the database.
 pub async fn store(settings: &Settings) -> Result<Store, Failure> {
     let url = &settings.storage.url;
-    Store::open(url, clock()).await.map_err(|error| {
+    let store = Store::open(url, machine()).await.map_err(|error| {
         let shown = crate::settings::without_password(url);
         let message = format!("cannot open the database {shown}: {error}");
         match error {
             invite_store::Error::Url(_) => Failure::wrong(message),
             _ => Failure::failed(message),
         }
-    })
+    })?;
+    invite_core::id::time_by(store.clock());
+    Ok(store)
 }
 
 /// Passes a document through the gate: its configuration, or every error on a line of its own.
@@ -76,7 +78,7 @@ pub async fn document(
 ) -> Result<LiveDocument, Failure> {
     let path = &settings.providers.file;
     let nothing = Live::new(empty(&gate)?);
-    let document = LiveDocument::new(store.clone(), gate, nothing, clock());
+    let document = LiveDocument::new(store.clone(), gate, nothing, store.clock());
     document.resume().await.map_err(Failure::store)?;
     let is_new = store.latest_revision_number().await.map_err(Failure::store)? == 0;
     let taken = if store.is_shared() && !is_new {
@@ -203,5 +205,6 @@ pub async fn engine(settings: &Settings, document: LiveDocument) -> Result<Engin
         shutdown_grace: delivery.shutdown_grace,
         idempotency_retention,
     };
-    Engine::start(document, clock(), settings).await.map_err(Failure::store)
+    let clock = document.store().clock();
+    Engine::start(document, clock, settings).await.map_err(Failure::store)
 }

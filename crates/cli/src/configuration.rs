@@ -31,7 +31,8 @@ async fn check(
             path.display()
         ))
     })?;
-    let Checked { findings, configuration } = compose::gate(&loaded.settings).check(&text);
+    let Checked { findings, configuration } =
+        compose::gate(&loaded.settings, compose::machine()).check(&text);
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     let probes = match (&configuration, probe) {
         (Some(configuration), true) => probe::all(configuration).await,
@@ -76,6 +77,6 @@ fn show(loaded: &Loaded, json: bool) -> Result<(), Failure> {
 fn schema(loaded: &Loaded) -> Result<(), Failure> {
     print_json(&json!({
         "gateway": invite_core::schema::Schema::of::<crate::settings::Settings>().document(),
-        "providers": compose::gate(&loaded.settings).schema(),
+        "providers": compose::gate(&loaded.settings, compose::machine()).schema(),
     }))
 }

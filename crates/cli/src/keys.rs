@@ -1,7 +1,7 @@
 //! `keys create`, `keys list` and `keys revoke`, on the database itself.
 
 use comfy_table::Table;
-use invite_core::KeyId;
+use invite_core::{Clock, KeyId};
 use invite_http::{MAX_KEY_NAME, SCOPES};
 use invite_store::{Actor, ApiKey, Store};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failur
 async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     match command {
         KeysCommand::Create { name, scopes, tenant, providers, requests_per_second, expires } => {
-            let now = compose::clock().now();
+            let now = store.clock().now();
             let expires_at = match expires {
                 Some(after) => Some(now.checked_add(after).map_err(|_| {
                     Failure::wrong("--expires is too far away: give a shorter time, such as 90d")
@@ -52,7 +52,7 @@ async fn check_providers(
     let Some(newest) = store.latest_revision().await.map_err(Failure::store)? else {
         return Ok(());
     };
-    let accounts = compose::gate(settings).accounts(&newest.document);
+    let accounts = compose::gate(settings, store.clock()).accounts(&newest.document);
     let known: Vec<&str> = accounts.names().collect();
     match providers.iter().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
@@ -165,7 +165,7 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["id", "name", "tenant", "scopes", "state", "last used"]);
-    let now = compose::clock().now();
+    let now = store.clock().now();
     for key in keys {
         let state = match (key.revoked_at, key.expires_at) {
             (Some(_), _) => "revoked".to_owned(),

@@ -52,12 +52,16 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// Debug builds let the fault campaign choose where the process dies; release builds do not.
+/// Debug builds let the fault campaign choose where the process dies, and what its clocks show; release
+/// builds do not.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
 fn arm_sabotage() -> Result<(), String> {
     let crash = std::env::var("INVITE_GATEWAY_CRASH_AT").ok();
     let blind_resend = std::env::var_os("INVITE_GATEWAY_BLIND_RESEND").is_some();
+    if let Some(file) = std::env::var_os("INVITE_GATEWAY_CLOCKS") {
+        invite_core::sabotage::arm_clocks(file.into());
+    }
     invite_core::sabotage::arm(crash.as_deref(), blind_resend)
 }
 

@@ -32,7 +32,8 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
     let text = compose::read_document(&settings.providers.file)?.ok_or_else(|| {
         Failure::wrong(format!("there is no provider document {path}: set providers.file"))
     })?;
-    let configuration = compose::check(&compose::gate(settings), &path.to_string(), &text)?;
+    let configuration =
+        compose::check(&compose::gate(settings, compose::machine()), &path.to_string(), &text)?;
     let probes = match &args.name {
         Some(name) => {
             let provider = configuration.provider(name);

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use comfy_table::Table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use indicatif::{ProgressBar, ProgressStyle};
+use invite_core::Clock;
 use invite_sandbox::{Options, accounts};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -12,7 +13,6 @@ use tokio::net::TcpListener;
 use crate::{
     args::SandboxArgs,
     client::Client,
-    compose,
     failure::Failure,
     keys, print, print_json,
     serve::{self, Running},
@@ -99,7 +99,8 @@ async fn make_key(gateway: &Running) -> Result<String, Failure> {
         requests_per_second: None,
         expires_at: None,
     };
-    keys::create(gateway.store(), new, compose::clock().now()).await
+    let store = gateway.store();
+    keys::create(store, new, store.clock().now()).await
 }
 
 /// Posts the example and follows it until it is settled.

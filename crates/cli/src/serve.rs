@@ -50,7 +50,7 @@ impl Running {
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
         let store = compose::store(settings).await?;
         let lock = store.lock().map_err(|error| Failure::failed(error.to_string()))?;
-        let gate = Arc::new(compose::gate(settings));
+        let gate = Arc::new(compose::gate(settings, store.clock()));
         let file = DocumentWatch::new(&settings.providers.file).await?;
         let document = compose::document(settings, gate.clone(), &store).await?;
         let listener = listen("server.listen", &settings.server.listen).await?;
@@ -65,7 +65,7 @@ impl Running {
         let gateway = Gateway::new(
             engine.clone(),
             gate.kinds().to_vec(),
-            compose::clock(),
+            store.clock(),
             invite_http::Limits {
                 max_invites_per_request: settings.server.max_invites_per_request,
                 max_body_bytes: settings.server.max_body_bytes,

@@ -1,50 +1,160 @@
 //! Time as a parameter, so that tests step it instead of sleeping.
 //!
-//! This is the one place that reads the system's clock.
+//! This is the one place that reads the system's clocks. A machine's wall clock may be wrong, and may
+//! be set while the gateway runs; what the gateway goes by is a [`SteadyClock`].
+
+mod steady;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use crate::sabotage::clocks_off_by;
+
+pub use steady::SteadyClock;
 
 /// Where the present time comes from.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment, UTC.
+    /// The present moment, UTC: what is stored, waited for and decided by.
     fn now(&self) -> Timestamp;
+
+    /// What the machine's wall clock shows, which somebody may set at any moment: only for what is
+    /// compared with clocks elsewhere, such as a time that a provider wants in a request.
+    fn wall(&self) -> Timestamp;
+
+    /// The time since some moment in the past, also that during which the machine was suspended.
+    /// Nobody sets it.
+    fn since_boot(&self) -> Duration;
 }
 
-/// The machine's clock.
+/// The machine's clocks; `now` is the wall clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.wall()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+    fn wall(&self) -> Timestamp {
+        let off_by = SignedDuration::from_millis(clocks_off_by().0);
+        let shown = Timestamp::now();
+        shown.saturating_add(off_by).unwrap_or(shown)
+    }
+
+    fn since_boot(&self) -> Duration {
+        let counted = clock_gettime(FROM_BOOT);
+        let counted = SignedDuration::new(counted.tv_sec, counted.tv_nsec as i32);
+        let off_by = SignedDuration::from_millis(clocks_off_by().1);
+        counted.saturating_add(off_by).try_into().unwrap_or_default()
+    }
+}
+
+/// On macOS the monotonic clock goes on while the machine is suspended. Elsewhere, where it may stand
+/// still, the wall clock beside it tells.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FROM_BOOT: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const FROM_BOOT: ClockId = ClockId::Monotonic;
+
+/// Measures how long ago something was at the most: whichever of the machine's clocks says more. The
+/// monotonic one may stand still while the machine is suspended, and nobody but the wall clock may know
+/// of a virtual machine's rest.
+pub struct Stopwatch {
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    since_boot: Duration,
+    wall: Timestamp,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start(clock: Arc<dyn Clock>) -> Self {
+        let (since_boot, wall) = (clock.since_boot(), clock.wall());
+        Self { clock, started: Instant::now(), since_boot, wall }
+    }
+
+    /// The time since, at the most.
+    pub fn elapsed(&self) -> Duration {
+        let by_wall = Duration::try_from(self.clock.wall().duration_since(self.wall));
+        let from_boot = self.clock.since_boot().saturating_sub(self.since_boot);
+        self.started.elapsed().max(from_boot).max(by_wall.unwrap_or_default())
     }
 }
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Mutex<Timestamp>>);
+pub struct ManualClock(Arc<Mutex<Hands>>);
+
+#[derive(Debug)]
+struct Hands {
+    wall: Timestamp,
+    since_boot: Duration,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(start)))
+        Self(Arc::new(Mutex::new(Hands { wall: start, since_boot: Duration::ZERO })))
     }
 
-    /// Moves the clock forward; it stays at the end of time once there.
+    /// Moves the clock forward, as time does; it stays at the end of time once there.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = now.saturating_add(by).unwrap_or(Timestamp::MAX);
+        let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hands.wall = hands.wall.saturating_add(by).unwrap_or(Timestamp::MAX);
+        hands.since_boot += by;
+    }
+
+    /// Sets the wall clock, as a person or a time service does.
+    pub fn set(&self, wall: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).wall = wall;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wall()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).wall
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).since_boot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_counts_from_boot_and_shows_the_time() {
+        let (before, shown) = (SystemClock.since_boot(), SystemClock.wall());
+        assert!(SystemClock.since_boot() >= before && before > Duration::ZERO);
+        assert!(shown > "2026-01-01T00:00:00Z".parse().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopwatch_believes_whichever_clock_says_more() {
+        let clock = ManualClock::new("2026-11-29T12:00:00Z".parse().unwrap());
+        let seconds = Duration::from_secs;
+        let watch = Stopwatch::start(Arc::new(clock.clone()));
+        assert_eq!(watch.elapsed(), seconds(0));
+        tokio::time::advance(seconds(1)).await;
+        assert_eq!(watch.elapsed(), seconds(1), "by the monotonic clock");
+        clock.advance(seconds(2));
+        assert_eq!(watch.elapsed(), seconds(2), "suspended");
+        clock.set(clock.wall() + seconds(3));
+        assert_eq!(watch.elapsed(), seconds(5), "by the wall clock alone");
+        clock.set("2020-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(watch.elapsed(), seconds(2), "set back");
     }
 }

@@ -16,7 +16,7 @@ mod wait;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -34,7 +34,7 @@ pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::RateHint;
 
-use body::{ABANDONED, LEFT, WAITING, WatchedBody};
+use body::{ABANDONED, Guard, LEFT, WAITING, WatchedBody};
 use pace::Pace;
 
 use crate::{Cause, Clock, Outcome, ProviderError, SystemClock};
@@ -55,6 +55,7 @@ pub struct CallContext {
     pace: Pace,
     /// The machine's clock, by which the provider's is measured.
     clock: Arc<dyn Clock>,
+    guard: Option<Guard>,
     exchanges: Mutex<Vec<Exchange>>,
     heard: Mutex<Heard>,
 }
@@ -94,6 +95,7 @@ impl CallContext {
             offline: false,
             pace: Pace::default(),
             clock: Arc::new(SystemClock),
+            guard: None,
             exchanges: Mutex::default(),
             heard: Mutex::default(),
         }
@@ -111,6 +113,12 @@ impl CallContext {
         F: Future<Output = ()> + Send + 'static,
     {
         Self { pace: Pace::by(next), ..self }
+    }
+
+    /// With a guard that is asked when a connection takes a request's body, the last moment at which it
+    /// can be kept back. If it says why not, the request is not sent.
+    pub fn guarded(self, guard: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { guard: Some(Guard(Arc::new(guard))), ..self }
     }
 
     /// For a dry run: nothing can be sent, so what only the provider can tell stays open.
@@ -162,7 +170,7 @@ impl CallContext {
 
     /// Takes note of what a reply to a request that was `sent` then says beside its body.
     fn heed(&self, reply: &Response, sent: Timestamp) {
-        let received = self.clock.now();
+        let received = self.clock.wall();
         let (hint, told) = (RateHint::read(&reply.headers, received), reply.told_to_wait(received));
         let difference = ClockDifference::read(&reply.headers, sent, received);
         let left = self.told_to_wait();
@@ -267,7 +275,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`Outcome::Throttled`] if its turn did not come in time to be answered,
-    /// [`Outcome::NotSent`] if no byte of the request was written, [`Outcome::Unknown`] if one may
+    /// [`Outcome::NotSent`] if no byte of the request's body was written, or its guard kept it back, [`Outcome::Unknown`] if one may
     /// have been: then also for a reply that could not be read to its end, or was too long.
     pub async fn send(
         &self,
@@ -288,14 +296,21 @@ impl HttpClient {
         }
         let phase = if request.body.is_empty() { LEFT } else { WAITING };
         let phase = Arc::new(AtomicU8::new(phase));
+        let kept_back: Arc<OnceLock<String>> = Arc::default();
         let mut exchange = Exchange {
             target: request.target(),
             request: text(&request.body),
             ..Exchange::default()
         };
         let recorded = request.recorded;
-        let sent = context.clock.now();
-        let attempt = self.attempt(request, phase.clone(), &mut exchange);
+        let sent = context.clock.wall();
+        let watched = |bytes| WatchedBody {
+            bytes: Some(bytes),
+            phase: phase.clone(),
+            guard: context.guard.clone(),
+            kept_back: Arc::clone(&kept_back),
+        };
+        let attempt = self.attempt(request, watched, &mut exchange);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure::while_reading("no answer in time".into())),
@@ -308,6 +323,10 @@ impl HttpClient {
             // for it while it writes the head, and from now on gets none. Without a body only a
             // failure to connect is proof.
             let abandoned = phase.swap(ABANDONED, Ordering::AcqRel) == WAITING;
+            if let Some(why) = kept_back.get() {
+                let why = format!("{}: not sent: {why}", exchange.target_path());
+                return ProviderError::new(Outcome::NotSent, why);
+            }
             let not_sent = failure.connecting || abandoned;
             let outcome = if not_sent { Outcome::NotSent } else { Outcome::Unknown };
             let message = format!("{}: {}", exchange.target_path(), failure.text);
@@ -325,15 +344,14 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: Request,
-        phase: Arc<AtomicU8>,
+        watched: impl FnOnce(Bytes) -> WatchedBody,
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
         let cap = request.body_cap;
         let credentials = credentials(&request.headers);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
-            let body = WatchedBody { bytes: Some(request.body), phase };
-            builder = builder.body(reqwest::Body::wrap(body));
+            builder = builder.body(reqwest::Body::wrap(watched(request.body)));
         }
         let mut reply = builder.send().await.map_err(|error| Failure {
             connecting: error.is_connect() || error.is_builder(),
@@ -495,6 +513,46 @@ mod tests {
         client.send(&context, Request::new(Method::POST, url).json("{}")).await.unwrap();
         let difference = context.clock_difference().unwrap().proven();
         assert_eq!(difference, jiff::SignedDuration::from_mins(10));
+    }
+
+    #[tokio::test]
+    async fn what_its_guard_keeps_back_when_the_connection_takes_it_is_not_sent() {
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let url = peer(|mut stream| async move {
+            let mut bytes = Vec::new();
+            // Whether it ends or breaks off says nothing of what came.
+            let _ = stream.read_to_end(&mut bytes).await;
+            told.send(bytes).unwrap();
+        });
+        let url = url.await;
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let context = CallContext::new(SECOND * 60).guarded(|| Err("it is too late".to_owned()));
+        let request = Request::new(Method::POST, url).json("a body");
+        let error = client.send(&context, request).await.unwrap_err();
+        assert_eq!((error.outcome, error.cause), (Outcome::NotSent, Cause::Request));
+        assert_eq!(error.message, "POST /invites: not sent: it is too late");
+        drop(client);
+        let came = String::from_utf8(heard.await.unwrap()).unwrap();
+        assert!(!came.contains("a body"), "{came}");
+    }
+
+    #[tokio::test]
+    async fn a_guard_is_asked_once_and_at_the_last_moment() {
+        let url = peer(|stream| async move {
+            answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await
+        });
+        let url = url.await;
+        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let asked = Arc::new(AtomicU8::new(0));
+        let counted = asked.clone();
+        let context = CallContext::new(SECOND * 60).guarded(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let sending = client.send(&context, Request::new(Method::POST, url).json("a body"));
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        assert_eq!(sending.await.unwrap().status, StatusCode::OK);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

@@ -2,10 +2,36 @@
 //!
 //! This is the one place where ids are made.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
+
+use crate::{Clock, SystemClock};
+
+static CLOCK: OnceLock<Arc<dyn Clock>> = OnceLock::new();
+/// Orders the ids of one moment. Should the clock go back, ids stay at the latest moment.
+static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+/// From now on this process's ids are of the time that this clock shows: what is listed by ids is then
+/// in the order of the stored times, whatever this machine's clock shows. Without it they are of the
+/// machine's.
+pub fn time_by(clock: Arc<dyn Clock>) {
+    // The first wins; there is only one.
+    let _ = CLOCK.set(clock);
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where ids are made")]
+fn time_ordered() -> Uuid {
+    let now = CLOCK.get().map_or_else(|| SystemClock.now(), |clock| clock.now());
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(&SEQUENCE, seconds, nanos))
+}
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -18,9 +44,8 @@ macro_rules! id {
             pub const PREFIX: &'static str = $prefix;
 
             /// A new id, later in order than every earlier one of this process.
-            #[expect(clippy::disallowed_methods, reason = "this is where ids are made")]
             pub fn generate() -> Self {
-                Self(Uuid::now_v7())
+                Self(time_ordered())
             }
         }
 
@@ -111,6 +136,18 @@ mod tests {
     fn ids_are_ordered_by_the_time_they_were_made() {
         let ids: Vec<_> = (0..1000).map(|_| BatchId::generate().to_string()).collect();
         assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn ids_are_of_the_time_that_the_clock_of_the_process_shows() {
+        let clock = crate::ManualClock::new("2040-01-01T00:00:00Z".parse().unwrap());
+        time_by(Arc::new(clock.clone()));
+        let made = || BatchId::generate().0.get_timestamp().unwrap().to_unix().0;
+        assert_eq!(made(), 2_208_988_800);
+        clock.set("2039-12-31T00:00:00Z".parse().unwrap());
+        assert_eq!(made(), 2_208_988_800, "they never go back");
+        clock.advance(std::time::Duration::from_secs(3 * 86_400));
+        assert_eq!(made(), 2_208_988_800 + 2 * 86_400);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Where the fault campaign (`tests/faults`) gets its hands into the process: labelled places at which
-//! it dies or freezes, and a rule of the engine that it breaks to prove that the campaign would notice.
+//! it dies or freezes, a rule of the engine that it breaks to prove that the campaign would notice, and
+//! the clocks of a machine whose time is set, or that is suspended.
 //!
 //! Only debug builds have any of it. In a release build every function here is empty.
 
 #[cfg(debug_assertions)]
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// Every label that [`crash_point`] is called with.
@@ -30,6 +34,8 @@ pub const CRASH_POINTS: &[&str] = &[
 static CRASH: OnceLock<Crash> = OnceLock::new();
 #[cfg(debug_assertions)]
 static BLIND_RESEND: OnceLock<()> = OnceLock::new();
+#[cfg(debug_assertions)]
+static CLOCKS: OnceLock<Clocks> = OnceLock::new();
 
 #[cfg(debug_assertions)]
 struct Crash {
@@ -37,6 +43,13 @@ struct Crash {
     left: AtomicU32,
     /// It freezes instead of dying, until somebody sends it SIGCONT.
     freezes: bool,
+}
+
+/// A file that says by how much the machine's clocks are off, and what it said last.
+#[cfg(debug_assertions)]
+struct Clocks {
+    file: PathBuf,
+    said: Mutex<(i64, i64)>,
 }
 
 /// Arms the process: `crash` is `label:n`, to die when `label` is reached for the `n`th time, or
@@ -87,4 +100,34 @@ pub fn resends_blindly() -> bool {
     #[cfg(not(debug_assertions))]
     let blindly = false;
     blindly
+}
+
+/// From now on the machine's clocks are off by what this file holds, whenever it is read: one whole
+/// number, the milliseconds that are added to the wall clock, or two of them, the second for the clock
+/// that counts from boot on. The file may be written to while the process runs:
+///
+/// - `90000000`: somebody set the clock 25 hours ahead. `-90000000`: behind. `0`: right again.
+/// - `60000 60000`: the machine was suspended for a minute, which the monotonic clock does not count.
+///
+/// A file that is not there, or holds something else, changes nothing. Whoever writes it puts it in its
+/// place whole, by renaming it.
+#[cfg(debug_assertions)]
+pub fn arm_clocks(file: PathBuf) {
+    // The first to arm wins; there is only one.
+    let _ = CLOCKS.set(Clocks { file, said: Mutex::default() });
+}
+
+/// What is to be added to the wall clock, and to the one that counts from boot on, in milliseconds.
+pub fn clocks_off_by() -> (i64, i64) {
+    #[cfg(debug_assertions)]
+    if let Some(clocks) = CLOCKS.get() {
+        let mut said = clocks.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = std::fs::read_to_string(&clocks.file).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(str::parse);
+        if let Some(Ok(wall)) = numbers.next() {
+            *said = (wall, numbers.next().and_then(Result::ok).unwrap_or(0));
+        }
+        return *said;
+    }
+    (0, 0)
 }

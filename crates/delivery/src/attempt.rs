@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Destination, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    Status, StatusSource, http::CallContext, sabotage::crash_point,
+    Status, StatusSource, Stopwatch, http::CallContext, sabotage::crash_point,
 };
 use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use crate::{
     fault, follow,
     judge::{Judged, judge},
     lane::{Lane, Slot},
+    replica,
     transition::{self, Settlement},
 };
 
@@ -35,8 +36,10 @@ pub(crate) struct Claimed {
     pub attempt: AttemptId,
     pub invites: Vec<InviteRecord>,
     pub recipients: Vec<Recipient>,
-    /// When the lease is over at the latest, by this process's own measure.
+    /// When the lease is over at the latest, by this process's own measure: it is renewed before.
     pub lease_end: Instant,
+    /// Since before the claim, by whichever clock says more: nothing is sent once that is the lease.
+    pub held: Arc<Stopwatch>,
 }
 
 impl Claimed {
@@ -60,11 +63,13 @@ impl Call {
             .filter_map(|invite| recipient(&invite).map(|recipient| (invite, recipient)))
             .unzip();
         let context = self.lane.context(&self.provider.limits);
-        let mut at = self.engine.clock.now();
+        // For the provider, which compares it with its own clock.
+        let mut at = self.engine.clock.wall();
         loop {
             let prepared = self.provider.adapter.prepare(&context, &recipients, at).await;
             self.lane.ease(&context, &self.provider.limits.retry, self.engine.clock.now());
             let lease_end = Instant::now() + self.engine.settings.lease;
+            let held = Arc::new(Stopwatch::start(self.engine.clock.clone()));
             let attempt = AttemptId::generate();
             crash_point("claim-before-commit");
             let claim = self.claim(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
@@ -72,7 +77,7 @@ impl Call {
                 Changed::Written(invites) => {
                     crash_point("claim-after-commit");
                     self.lane.queue_shrank(invites.len());
-                    let claimed = Claimed { attempt, invites, recipients, lease_end };
+                    let claimed = Claimed { attempt, invites, recipients, lease_end, held };
                     let tasks = self.engine.tasks.clone();
                     tasks.spawn(self.send(claimed, prepared, slot));
                     return Ok(());
@@ -128,14 +133,13 @@ impl Call {
         prepared: Result<PreparedCall, ProviderError>,
         slot: Slot,
     ) {
-        let timeout = self.provider.limits.timeout;
         let started = Instant::now();
-        let context = self.lane.context(&self.provider.limits);
+        let context = self.lane.context(&self.provider.limits).guarded(self.guard(&claimed));
         let reply = match &prepared {
             Err(error) => Err(error.clone()),
             // A claim that took so long that the call might outlive its lease is not followed by a
             // call: somebody else may hold the invites by then.
-            Ok(_) if claimed.lease_end.saturating_duration_since(started) < timeout => {
+            Ok(_) if !self.has_time(&claimed) => {
                 Err(ProviderError::new(Outcome::NotSent, "the claim took too long to send safely"))
             }
             Ok(call) => {
@@ -157,6 +161,24 @@ impl Call {
         accounts::wake_others(&self.engine, &self.provider, prepared.as_ref().ok());
         if let (Ok(call), true) = (prepared, judged.is_processing()) {
             follow::follow(&self, claimed, call).await;
+        }
+    }
+
+    /// The call can end before the lease does.
+    fn has_time(&self, claimed: &Claimed) -> bool {
+        let left = self.engine.settings.lease.saturating_sub(claimed.held.elapsed());
+        left >= self.provider.limits.timeout
+    }
+
+    /// Asked when the connection takes the bytes: connecting may have taken as long as the call may, and
+    /// the process may have been frozen, or the machine suspended, since.
+    fn guard(&self, claimed: &Claimed) -> impl Fn() -> Result<(), String> + use<> {
+        let (engine, held) = (self.engine.clone(), claimed.held.clone());
+        move || {
+            if held.elapsed() >= engine.settings.lease {
+                return Err("its lease is over, and somebody else may hold its invites".to_owned());
+            }
+            replica::clock_fault(&engine).map_or(Ok(()), Err)
         }
     }
 

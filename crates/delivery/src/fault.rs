@@ -2,6 +2,7 @@
 //! gateway adds `type` and `title` by the code.
 
 use invite_core::{Cause, InviteId, Outcome, ProviderError};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// The provider refused it, or what came back says nothing of its effect.
@@ -41,6 +42,16 @@ pub(crate) fn behind(newest: i64) -> String {
     format!(
         "revision {newest} of the provider document cannot be served here, and nothing is sent by an \
          older one; `configuration` in GET /v1/providers says why"
+    )
+}
+
+/// Why nothing is sent while this machine's clock is so far ahead of the database's.
+pub(crate) fn clock_off(ahead: SignedDuration) -> String {
+    let way = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let by = SignedDuration::from_secs(ahead.as_secs_f64().abs().round() as i64);
+    format!(
+        "the clock of this gateway's machine is {by:#} {way} the database's, and nothing is sent from a \
+         machine whose clock is wrong: set it, or the database server's; sending goes on by itself"
     )
 }
 

@@ -33,7 +33,7 @@ pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProviderSta
 use crate::{
     accounts, attempt,
     engine::{Inner, SHARED_POLL, contain},
-    fault,
+    replica,
 };
 
 /// The longest a lane sleeps without looking for work.
@@ -112,10 +112,8 @@ impl Lane {
         engine: &Inner,
         provider: &Provider,
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match engine.document.behind() {
-            Some(newest) if provider.enabled => {
-                (LaneState::Paused, Some(fault::behind(newest)), None)
-            }
+        match replica::obstacle(engine) {
+            Some(why) if provider.enabled => (LaneState::Paused, Some(why), None),
             _ => self.with_state(|it| it.describe(provider.enabled, engine.clock.now())),
         }
     }
@@ -234,14 +232,14 @@ impl Lane {
         }
     }
 
-    /// The epoch under which this replica holds the lane, if it does. One that cannot serve the newest
-    /// document holds none.
+    /// The epoch under which this replica holds the lane, if it does. One that must not send
+    /// anything holds none.
     pub async fn hold(&self, engine: &Arc<Inner>) -> Result<Option<i64>, invite_store::Error> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let ttl = engine.settings.lease;
         let is_fresh = |held: &Held| !held.is_lost && held.renewed.elapsed() < ttl / 3;
         if let Some(held) = held.filter(is_fresh)
-            && engine.document.behind().is_none()
+            && replica::obstacle(engine).is_none()
         {
             return Ok(Some(held.epoch));
         }
@@ -250,7 +248,7 @@ impl Lane {
             // It may have been lost to another document.
             engine.catch_up().await?;
         }
-        let epoch = if engine.document.behind().is_none() {
+        let epoch = if replica::obstacle(engine).is_none() {
             let (renewed, newest) = (Instant::now(), engine.live.current().revision());
             // On SQLite there is no other replica: a lease found there is that of a process long gone.
             let force = held.is_none() && !is_shared;

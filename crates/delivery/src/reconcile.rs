@@ -19,7 +19,7 @@ use std::{
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    Cause, Destination, Doubt, InviteId, Outcome, PreparedCall, ProviderError,
+    Cause, Destination, Doubt, InviteId, Outcome, PreparedCall, ProviderError, Stopwatch,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
@@ -54,9 +54,9 @@ const AT_ONCE: u32 = 500;
 
 /// What was learnt of a case.
 struct Answer {
-    /// When it began: by our clock, and on one that nobody sets.
+    /// When it began, and how long ago that is at the most: meanwhile the machine may be suspended.
     began: Timestamp,
-    started: Instant,
+    age: Arc<Stopwatch>,
     verdicts: Vec<Verdict>,
     outcome: &'static str,
     error: Option<ProviderError>,
@@ -210,7 +210,12 @@ async fn repeat(
     }
     crash_point("reconcile-before-request");
     let (began, started) = (engine.clock.now(), Instant::now());
-    let context = lane.context(&provider.limits);
+    let age = Arc::new(Stopwatch::start(engine.clock.clone()));
+    let (clock, first_sent) = (engine.clock.clone(), case.started_at);
+    let context = lane.context(&provider.limits).guarded(move || {
+        let is_young = until(first_sent, clock.now()) < REPEAT_FOR;
+        is_young.then_some(()).ok_or("its bytes are too old by now to be repeated".to_owned())
+    });
     let reply = provider.adapter.create(&context, call, &case.recipients).await;
     crash_point("reconcile-after-reply");
     lane.ease(&context, &provider.limits.retry, engine.clock.now());
@@ -242,7 +247,7 @@ async fn repeat(
     heed(engine, lane, provider, &call.destination, error.as_ref()).await?;
     let answer = Answer {
         began,
-        started,
+        age,
         verdicts,
         outcome,
         error,
@@ -279,6 +284,7 @@ async fn look_up(
         return Ok(());
     }
     let (began, started) = (engine.clock.now(), Instant::now());
+    let age = Arc::new(Stopwatch::start(engine.clock.clone()));
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
     let (seen, exchange) = tokio::select! {
         found = search(engine, lane, provider, lookup) => found,
@@ -306,7 +312,7 @@ async fn look_up(
         };
         let error = seen.as_ref().err().cloned();
         let exchange = exchange.clone();
-        let answer = Answer { began, started, verdicts, outcome, error, exchange };
+        let answer = Answer { began, age: age.clone(), verdicts, outcome, error, exchange };
         record(engine, lane, provider, revision, case, answer)
     });
     // Side by side, so that they share commits.
@@ -369,15 +375,16 @@ fn record_change(
     let (begin, end) =
         question(engine, provider, revision, answer.began, outcome, detail, exchange);
     let lookups = case.lookups(engine, provider, answer.began, &answer.verdicts);
-    let (verdicts, started) = (answer.verdicts.clone(), answer.started);
+    let (verdicts, age) = (answer.verdicts.clone(), answer.age.clone());
     Change {
         begin: Some(begin),
         end: Some(end),
         ..Change::of(
             case.invites.iter().map(|invite| invite.id).collect(),
             move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {
-                // By the clock that the state's other times are written with: replicas' clocks differ.
-                let began = now.saturating_sub(started.elapsed()).unwrap_or(now);
+                // By the time that the state's other times are written with. What it saw is no newer than
+                // that, however long the machine was suspended since.
+                let began = now.saturating_sub(age.elapsed()).unwrap_or(now);
                 let lookup = Lookup { began, ..lookups[i].clone() };
                 let decision = transition::look(state, &lookup, &verdicts[i], now);
                 match crowded.contains(&invite.id) {

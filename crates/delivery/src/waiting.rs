@@ -8,7 +8,7 @@ use invite_store::{Change, InviteRecord, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Engine, engine::Inner, fault, transition};
+use crate::{Engine, engine::Inner, fault, replica, transition};
 
 impl Engine {
     /// What holds up a queued invite as a problem: its provider is no longer configured, or the
@@ -80,8 +80,8 @@ pub(crate) async fn give_up(
 
 /// What keeps a provider's call for this invite from being made, for anybody to read.
 fn hindrance(engine: &Arc<Inner>, provider: &str, invite: &InviteRecord) -> Option<String> {
-    if let Some(newest) = engine.document.behind() {
-        return Some(fault::behind(newest));
+    if let Some(obstacle) = replica::obstacle(engine) {
+        return Some(obstacle);
     }
     let destination = invite.destination.as_ref()?;
     engine.lane(provider).with_state(|state| state.hindrance(destination, engine.clock.now()))

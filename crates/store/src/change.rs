@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Decides about the invite at a place: gets its record, the state to change, and the time by the
-/// clock that leases are written with. Pure: it may be asked again for the same change.
+/// store's clock. Pure: it may be asked again for the same change.
 pub type Decide =
     dyn Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision + Send + Sync;
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use invite_core::Clock;
+use invite_core::{Clock, SteadyClock};
 use jiff::Timestamp;
 use sqlx::{
     AnyConnection, AnyPool, ConnectOptions, Connection, Executor,
@@ -18,6 +18,7 @@ use sqlx::{
 };
 
 use crate::{
+    clock,
     dialect::{Dialect, MIGRATION_LOCK},
     statement::Statement,
     writer::{self, Writer},
@@ -98,7 +99,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock>,
     readers: AnyPool,
     writer: Writer,
 }
@@ -116,15 +117,17 @@ pub struct Lock(#[expect(dead_code, reason = "closing the file ends the lock")] 
 
 impl Store {
     /// Opens a database and brings its tables up to date. `url` is `sqlite://PATH`, where file and
-    /// folder are made if need be, or `postgres://…`.
+    /// folder are made if need be, or `postgres://…`. `machine` are this machine's clocks; what to go by
+    /// is the store's own [`clock`](Self::clock).
     ///
     /// # Errors
     /// The URL, the file or the server cannot be used, or the tables belong to a newer version.
-    pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub async fn open(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
         let database = Database::at(url)?;
         let mut connection = database.connect().await?;
         database.migrate(&mut connection).await?;
         let dialect = database.dialect;
+        let clock = Arc::new(clock::start(dialect, &mut connection, machine).await?);
         let readers = AnyPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(CONNECT)
@@ -201,17 +204,23 @@ impl Store {
         &self.0.writer
     }
 
-    /// The time by the gateway's clock, for reading an `expires_at`.
+    /// The time that everything stored is written and read by, steadily: PostgreSQL's, or with SQLite this
+    /// machine's. Whoever compares a time with a stored one goes by this clock.
+    pub fn clock(&self) -> Arc<SteadyClock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    /// The same without asking the database.
     pub(crate) fn clock_now(&self) -> Timestamp {
         self.0.clock.now()
     }
 
-    /// The time by the clock that leases are written with.
+    /// The time at this moment, which the database is asked for.
     pub(crate) async fn lease_now(
         &self,
         connection: &mut AnyConnection,
     ) -> Result<Timestamp, Error> {
-        self.0.database.dialect.now(connection, &*self.0.clock).await
+        clock::now(self.0.database.dialect, connection, &self.0.clock).await
     }
 }
 

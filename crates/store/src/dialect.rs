@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt::Write, ops::Range};
 
-use invite_core::Clock;
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Database, Sqlite};
 
@@ -132,22 +131,20 @@ impl Dialect {
         Ok(())
     }
 
-    /// The time that all replicas agree on, in whole milliseconds.
-    pub(crate) async fn now(
+    /// What the database's own clock shows, in whole milliseconds; none if it has none.
+    pub(crate) async fn shown_time(
         self,
         connection: &mut AnyConnection,
-        clock: &dyn Clock,
-    ) -> Result<Timestamp, Error> {
-        let now =
-            match self {
-                Self::Sqlite => Some(clock.now()),
-                Self::Postgres => Statement::new(
-                    "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
-                )
-                .first(connection, |row| row.time())
-                .await?,
-            };
-        now.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok())
-            .ok_or_else(|| Error::Unavailable("the database told no time".into()))
+    ) -> Result<Option<Timestamp>, Error> {
+        match self {
+            Self::Sqlite => Ok(None),
+            Self::Postgres => Statement::new(
+                "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
+            )
+            .first(connection, |row| row.time())
+            .await?
+            .map(Some)
+            .ok_or_else(|| Error::Unavailable("the database told no time".into())),
+        }
     }
 }

@@ -36,21 +36,22 @@ impl Store {
         find_key(&mut connection, now, tenant, key).await
     }
 
-    /// Forgets the idempotency keys that were accepted before a time and whose batches have settled;
-    /// how many.
+    /// Forgets the idempotency keys that were accepted longer ago than `retention` and whose batches have
+    /// settled; how many.
     ///
     /// # Errors
     /// The database cannot be used; some may be forgotten already.
-    pub async fn purge_idempotency(&self, before: Timestamp) -> Result<u64, Error> {
+    pub async fn purge_idempotency(&self, retention: Duration) -> Result<u64, Error> {
         let mut purged = 0;
         loop {
             let count = self
                 .write(Vec::new(), move |tx| {
                     Box::pin(async move {
+                        let Ok(before) = tx.now.checked_sub(retention) else { return Ok(0) };
                         Statement::new(
                             "DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN \
                              (SELECT tenant, idempotency_key FROM idempotency_keys AS known \
-                             WHERE created_at < ",
+                             WHERE created_at <= ",
                         )
                         .bind(before)
                         .text(

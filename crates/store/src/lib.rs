@@ -9,6 +9,7 @@ mod admission;
 mod attempts;
 mod audit;
 mod change;
+mod clock;
 mod db;
 mod dialect;
 mod idempotency;

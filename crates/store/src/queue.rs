@@ -166,7 +166,7 @@ impl Store {
         self.ready(statement).await
     }
 
-    /// Invites that are `sending` although their lease is over by the clock it was written with
+    /// Invites that are `sending` although their lease is over
     /// (`all`: whatever their lease), longest over first.
     ///
     /// # Errors

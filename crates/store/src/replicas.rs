@@ -1,10 +1,10 @@
 //! Which replicas there are, and which revision of the provider document each serves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{Error, Store, statement::Statement, unreadable::apart};
+use crate::{Error, Store, clock, statement::Statement, unreadable::apart};
 
 /// How long a replica that is not heard of counts as one.
 const KNOWN_FOR: Duration = Duration::from_secs(15);
@@ -16,7 +16,7 @@ pub struct Replica {
     pub id: String,
     /// The revision that it serves.
     pub revision: i64,
-    /// Why it does not serve a newer one that there is, in one line.
+    /// Why it does not serve a newer one that there is, or sends nothing, in one line.
     pub refusal: Option<String>,
     /// When it was last heard of.
     pub seen_at: Timestamp,
@@ -24,7 +24,8 @@ pub struct Replica {
 
 impl Store {
     /// Says that a replica is there and what it serves; forgets those not heard of any more. A SQLite
-    /// database has one process, so there whoever reports is the only one.
+    /// database has one process, so there whoever reports is the only one. With it goes what time it is,
+    /// for whoever starts next.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -35,9 +36,9 @@ impl Store {
         refusal: Option<&str>,
     ) -> Result<(), Error> {
         let (id, refusal) = (id.to_owned(), refusal.map(str::to_owned));
-        let is_only_one = !self.is_shared();
+        let (is_only_one, clock) = (!self.is_shared(), self.clock());
         self.write(Vec::new(), move |tx| {
-            let (id, refusal) = (id.clone(), refusal.clone());
+            let (id, refusal, clock) = (id.clone(), refusal.clone(), Arc::clone(&clock));
             Box::pin(async move {
                 let gone = tx.now.saturating_sub(KNOWN_FOR).unwrap_or(tx.now);
                 Statement::new("DELETE FROM config_replicas WHERE replica <> ")
@@ -47,7 +48,7 @@ impl Store {
                     .text(" OR 1 = ")
                     .bind(is_only_one)
                     .text(")")
-                    .execute(tx.connection)
+                    .execute(&mut *tx.connection)
                     .await?;
                 Statement::new(
                     "INSERT INTO config_replicas (replica, revision, refusal, seen_at) VALUES (",
@@ -57,9 +58,9 @@ impl Store {
                     ") ON CONFLICT (replica) DO UPDATE SET revision = excluded.revision, \
                      refusal = excluded.refusal, seen_at = excluded.seen_at",
                 )
-                .execute(tx.connection)
+                .execute(&mut *tx.connection)
                 .await?;
-                Ok(())
+                clock::leave(tx.connection, &clock).await
             })
         })
         .await

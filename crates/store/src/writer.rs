@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use invite_core::Clock;
+use invite_core::SteadyClock;
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Connection, Executor};
 use tokio::{
@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Error, Store, db::Database, dialect::Dialect};
+use crate::{Error, Store, clock, db::Database, dialect::Dialect};
 
 /// Writes in one transaction at most.
 const GROUP: usize = 128;
@@ -30,7 +30,7 @@ const GROUP: usize = 128;
 /// refuses returns `Ok` and must not have written anything.
 pub(crate) struct Tx<'c> {
     pub(crate) connection: &'c mut AnyConnection,
-    /// When it began, by the clock that leases are written with.
+    /// When it began, by the store's clock.
     pub(crate) now: Timestamp,
     pub(crate) dialect: Dialect,
 }
@@ -128,7 +128,7 @@ impl Store {
 pub(crate) fn start(
     database: Database,
     connection: AnyConnection,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock>,
 ) -> Writer {
     let (sender, jobs) = mpsc::unbounded_channel();
     let commits = Arc::new(AtomicU64::new(0));
@@ -142,7 +142,7 @@ struct Task {
     database: Database,
     /// None after it was lost.
     connection: Option<AnyConnection>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock>,
     commits: Arc<AtomicU64>,
 }
 
@@ -182,7 +182,7 @@ impl Task {
     async fn transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Stopped> {
         let mut connection = self.begin().await.map_err(Stopped::Begin)?;
         if let Err(error) =
-            run_all(self.database.dialect, &*self.clock, &mut connection, group).await
+            run_all(self.database.dialect, &self.clock, &mut connection, group).await
         {
             // A connection that cannot even do this is dropped.
             if connection.execute("ROLLBACK").await.is_ok() {
@@ -215,14 +215,14 @@ impl Task {
 
 async fn run_all(
     dialect: Dialect,
-    clock: &dyn Clock,
+    clock: &SteadyClock,
     connection: &mut AnyConnection,
     group: &mut [Box<dyn Job>],
 ) -> Result<(), Error> {
     // All at once and in one order, so that two replicas never wait for each other.
     let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).copied().collect();
     dialect.lock(connection, &locks).await?;
-    let now = dialect.now(connection, clock).await?;
+    let now = clock::now(dialect, connection, clock).await?;
     for job in group {
         job.run(Tx { connection: &mut *connection, now, dialect }).await?;
     }

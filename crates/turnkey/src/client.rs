@@ -108,7 +108,7 @@ impl Client {
     ) -> Result<Activity, ProviderError> {
         let submission = Submission {
             r#type: TYPE_DELETE,
-            timestamp_ms: self.now().as_millisecond().to_string(),
+            timestamp_ms: self.clock.wall().as_millisecond().to_string(),
             organization_id,
             parameters: InvitationId { invitation_id: invitation_id.to_owned() },
         };

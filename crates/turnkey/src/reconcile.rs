@@ -216,13 +216,16 @@ impl ByFingerprint {
 
     /// Why absence cannot be told of a call whose activity was not found.
     fn gap(&self, search: &Search) -> Option<String> {
-        let is_dead = |at: Timestamp| at.duration_since(search.submitted_at) >= DEAD;
+        // By the gateway's own time, which does not jump, and not by the time in the bytes, which is what
+        // the machine's clock showed.
+        let started_at = search.doubt.started_at;
+        let is_dead = |at: Timestamp| at.duration_since(started_at) >= DEAD;
         if let Some(gap) = search.gap.as_ref().or(self.gap.as_ref()) {
             Some(gap.clone())
         } else if self.listed_all != Some(true) {
             Some("list_activities could not be read to its end".to_owned())
         } else if !self.listed_at.is_some_and(is_dead) {
-            let tells = search.submitted_at.saturating_add(DEAD).unwrap_or(Timestamp::MAX);
+            let tells = started_at.saturating_add(DEAD).unwrap_or(Timestamp::MAX);
             Some(format!(
                 "a copy of the call could still create its activity; list_activities tells \
                  absence from {tells:.0} on"

@@ -1,9 +1,10 @@
-//! A request's body that knows whether a byte of it can have left.
+//! A request's body that knows whether a byte of it can have left, and asks before one does.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
@@ -19,11 +20,24 @@ pub(super) const LEFT: u8 = 1;
 /// The attempt was given up before any byte left: none may leave any more.
 pub(super) const ABANDONED: u8 = 2;
 
+/// Says, when the connection takes a body, why it must not leave, if so.
+#[derive(Clone)]
+pub(super) struct Guard(pub Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
 /// A body that notes when the connection first asks for it, and that gives nothing once the attempt
-/// was given up.
+/// was given up, or if its guard keeps it back.
 pub(super) struct WatchedBody {
     pub bytes: Option<Bytes>,
     pub phase: Arc<AtomicU8>,
+    pub guard: Option<Guard>,
+    /// Why the guard kept it back.
+    pub kept_back: Arc<OnceLock<String>>,
 }
 
 impl Body for WatchedBody {
@@ -35,6 +49,17 @@ impl Body for WatchedBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let phase = &self.phase;
+        // The last moment at which it can still be kept back: after this nothing of ours stands between
+        // the bytes and the network.
+        if phase.load(Ordering::Acquire) == WAITING
+            && let Some(Err(why)) = self.guard.as_ref().map(|guard| (guard.0)())
+        {
+            // Whoever gave it up meanwhile has said so already.
+            let _ = phase.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire);
+            return Poll::Ready(Some(Err(std::io::Error::other(
+                self.kept_back.get_or_init(|| why).clone(),
+            ))));
+        }
         match phase.compare_exchange(WAITING, LEFT, Ordering::AcqRel, Ordering::Acquire) {
             Err(ABANDONED) => {
                 Poll::Ready(Some(Err(std::io::Error::other("the attempt was given up"))))
@@ -59,7 +84,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_of_an_attempt_that_was_given_up_is_never_handed_out() {
         let phase = Arc::new(AtomicU8::new(ABANDONED));
-        let mut body = WatchedBody { bytes: Some(Bytes::from_static(b"{}")), phase };
+        let bytes = Some(Bytes::from_static(b"{}"));
+        let mut body = WatchedBody { bytes, phase, guard: None, kept_back: Arc::default() };
         let polled = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         assert!(polled.unwrap().is_err());
     }

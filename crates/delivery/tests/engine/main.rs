@@ -5,6 +5,7 @@
 
 mod asking;
 mod blame;
+mod clocks;
 mod evidence;
 mod fairness;
 mod fake;
@@ -28,7 +29,8 @@ use std::{
 use futures::future::join_all;
 use invite_config::{Configuration, Gate, Live, Rules};
 use invite_core::{
-    BatchId, Cause, InviteId, Invitee, Outcome, ProviderError, ProviderKind, Status, SystemClock,
+    BatchId, Cause, Clock, InviteId, Invitee, Outcome, ProviderError, ProviderKind, Status,
+    SystemClock,
 };
 use invite_delivery::{AcceptError, Engine, LaneState, LiveDocument, Settings, transition};
 use invite_store::{
@@ -82,9 +84,19 @@ async fn start(limits: &str, world: World) -> Bench {
 }
 
 async fn start_with(settings: Settings, limits: &str, world: World) -> Bench {
+    start_on(Arc::new(SystemClock), settings, limits, world).await
+}
+
+/// On a machine with these clocks.
+async fn start_on(
+    machine: Arc<dyn Clock>,
+    settings: Settings,
+    limits: &str,
+    world: World,
+) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/invites.db", folder.path().display());
-    let store = Store::open(&url, Arc::new(SystemClock)).await.unwrap();
+    let store = Store::open(&url, machine).await.unwrap();
     let live = Live::new(configuration(&world, limits, 1));
     let engine = serve(&store, &live, &world, settings).await;
     Bench { engine, store, world, live, _folder: folder }
@@ -92,7 +104,7 @@ async fn start_with(settings: Settings, limits: &str, world: World) -> Bench {
 
 /// Another process on the store.
 async fn serve(store: &Store, live: &Live, world: &World, settings: Settings) -> Engine {
-    let (gate, clock) = (Arc::new(gate(world)), Arc::new(SystemClock));
+    let (gate, clock) = (Arc::new(gate(world)), store.clock());
     let document = LiveDocument::new(store.clone(), gate, live.clone(), clock.clone());
     Engine::start(document, clock, settings).await.unwrap()
 }

@@ -4,17 +4,21 @@ use invite_core::Status;
 use invite_delivery::transition;
 use invite_store::InviteState;
 
-use crate::world::{
-    Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LONGEST_LOOK, Look, Made, REPEAT_FOR,
-    Request, Sender, Sight, Step, World, attempt, now, provider_ref,
+use crate::{
+    clocks::{self, Asleep},
+    world::{
+        Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LONGEST_LOOK, Look, Made, REPEAT_FOR,
+        Request, Sender, Sight, Step, World, at, attempt, now, provider_ref,
+    },
 };
 
 /// All that may happen next.
 pub fn enabled(world: &World, case: &Case) -> Vec<Step> {
     let mut steps = Vec::new();
-    if may_tick(world, case) {
+    if may_tick_but_for(world, case, None) {
         steps.push(Step::Tick);
     }
+    clocks::suspensions(world, case, &mut steps);
     claims(world, case, &mut steps);
     for at in 0..world.calls.len() {
         of_call(world, case, at, &mut steps);
@@ -27,16 +31,21 @@ pub fn enabled(world: &World, case: &Case) -> Vec<Step> {
     steps
 }
 
-/// Not before what cannot wait has happened: a call's time-out, a look-up's end.
-fn may_tick(world: &World, case: &Case) -> bool {
-    let waits = |call: &Call| match call.sender {
+/// Not before what cannot wait has happened: a call's time-out, a look-up's end. What is suspended can.
+pub fn may_tick_but_for(world: &World, case: &Case, asleep: Option<Asleep>) -> bool {
+    let waits = |(at, call): (usize, &Call)| match call.sender {
         // What a reply named is evidence once it is recorded.
         Sender::Holding(_) if case.respells => false,
         Sender::Calling(_) if case.respells && call.request == Request::Open => false,
-        Sender::Calling(age) => age < case.timeout + case.freeze,
+        Sender::Calling(age) if asleep != Some(Asleep::Sender(at)) => {
+            age < case.timeout + case.freeze
+        }
         _ => true,
     };
-    world.calls.iter().all(waits) && world.looks.iter().all(|look| look.age < LONGEST_LOOK)
+    let lasts = |(at, look): (usize, &Look)| {
+        asleep == Some(Asleep::Look(at)) || look.age - look.asleep < LONGEST_LOOK
+    };
+    world.calls.iter().enumerate().all(waits) && world.looks.iter().enumerate().all(lasts)
 }
 
 fn claims(world: &World, case: &Case, steps: &mut Vec<Step>) {
@@ -219,16 +228,16 @@ fn of_invite(world: &World, invite: usize, steps: &mut Vec<Step>) {
 
 /// The lease of what it holds is over; or its process is known to be gone; or the lease was over
 /// when recovery read it, and was renewed since.
-fn is_recoverable(world: &World, case: &Case, at: usize) -> bool {
-    let call = &world.calls[at];
+fn is_recoverable(world: &World, case: &Case, place: usize) -> bool {
+    let call = &world.calls[place];
     let left = call.invites.iter().map(|invite| &world.invites[*invite].state);
     let gone = matches!(call.sender, Sender::Gone | Sender::Following);
     let over = |state: &InviteState| match case.fault {
         Fault::NeverRecovers => false,
         Fault::RecoversEarly => true,
-        _ => gone || state.lease_until.is_none_or(|until| until <= now()),
+        _ => gone || state.lease_until.is_none_or(|until| until <= at(clocks::ahead(case))),
     };
-    left.filter(|state| is_sending(state, at)).any(over)
+    left.filter(|state| is_sending(state, place)).any(over)
 }
 
 fn is_sending(state: &InviteState, call: usize) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! The engine's real transition functions are searched exhaustively together with a model of what
 //! surrounds them. Here are the cases, and the broken rules that the search has to find. The model is
-//! in [`world`], [`choices`] and [`steps`], what must hold in [`rules`], the search in [`search`].
+//! in [`world`], [`choices`], [`steps`] and [`clocks`], what must hold in [`rules`], the search in [`search`].
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 )]
 
 mod choices;
+mod clocks;
 mod rules;
 mod search;
 mod steps;
@@ -58,6 +59,8 @@ const ONE: Case = Case {
     freeze: 0,
     refuses_in_part: false,
     respells: false,
+    suspensions: 0,
+    skew: 0,
     overdue: 0,
     fault: Fault::None,
 };
@@ -110,6 +113,26 @@ fn where_equal_bytes_are_one_call_they_may_be_repeated() {
 fn an_effect_beyond_what_is_promised_may_double_an_invite_and_can_always_be_found() {
     let case = Case { name: "effects long after `settle`", overdue: 4, ..SHORT };
     assert!(assert_holds(&case) > 0, "no second effect came about");
+}
+
+/// Its lease is checked once more when the connection takes its bytes, however long it slept by then.
+/// Only what then begins is beyond its power, as for one that is frozen.
+#[test]
+fn machines_may_be_suspended_at_any_moment_before_a_request_is_written() {
+    for (kind, suspensions) in [(Kind::Plain, 3), (Kind::Idempotent, 1)] {
+        let case = Case { name: "suspended machines", kind, suspensions, ..SHORT };
+        assert_eq!(assert_holds(&case), 0);
+    }
+    let case = Case { suspensions: 3, ..SHORT };
+    assert_finds(case, Fault::CountsNoSuspension, rules::TWO_CALLS);
+}
+
+/// Whoever judges leases by a clock of his own takes a sender for lost that is at work.
+#[test]
+fn a_replica_whose_clock_is_wrong_does_no_harm_unless_it_goes_by_it() {
+    let case = Case { name: "a replica ahead", skew: 2, ..SHORT };
+    assert_eq!(assert_holds(&case), 0);
+    assert_finds(case, Fault::GoesByItsOwnClock, rules::FAILED_WITH_EFFECT);
 }
 
 /// A sender checks its lease up to `lease` - `timeout` after its claim. What it writes less than

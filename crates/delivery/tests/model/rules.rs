@@ -44,7 +44,7 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
         (is_promised && effects > 1, DOUBLED),
         (is_promised && failed && effects > 0, FAILED_WITH_EFFECT),
         (is_there && !(stands_for || (by_word && (effects > 0 || *vouched))), LOST),
-        (is_promised && world.threats(at) + effects > 1, TWO_CALLS),
+        (is_promised && world.threats(case, at) + effects > 1, TWO_CALLS),
         (state.duplicate_effect && effects < 2, FALSE_ALARM),
         (state.status == Status::Queued && state.provider_ref.is_some(), KNOWN_RESENT),
         (doubtful != state.holder.is_some(), MISSHAPEN),

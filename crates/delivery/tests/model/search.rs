@@ -191,11 +191,11 @@ fn hash_world(world: &World, hasher: &mut impl Hasher) {
         (state.found_absent, invite.vouched).hash(hasher);
     }
     for call in &world.calls {
-        (&call.invites, call.prepared, &call.sender, call.age, call.request, &call.made)
-            .hash(hasher);
+        (&call.invites, call.prepared, &call.sender, call.age, call.asleep).hash(hasher);
+        (call.request, &call.made).hash(hasher);
         (call.is_refused, call.is_named).hash(hasher);
     }
-    (world.calls.len(), &world.looks, world.persons).hash(hasher);
+    (world.calls.len(), &world.looks, world.persons, world.suspensions).hash(hasher);
 }
 
 /// A world in one line.

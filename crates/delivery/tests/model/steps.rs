@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     choices::{is_doubtful, see},
+    clocks,
     world::{
         Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LIVES_FOR, Look, MAX_ATTEMPTS, Made, OLD,
         Request, Sender, Sight, Step, TICK, World, at, attempt, now, provider_ref,
@@ -31,6 +32,7 @@ pub fn take(world: &World, case: &Case, step: &Step) -> After {
     let world = &mut after.world;
     match step {
         Step::Tick => tick(world, case),
+        Step::Suspend { asleep } => clocks::suspend(world, case, *asleep),
         Step::Claim { invites, prepared } => claim(world, case, invites, *prepared),
         Step::CheckLease { call } => check_lease(&mut world.calls[*call], case),
         Step::Write { call } => write(&mut world.calls[*call], case),
@@ -78,14 +80,14 @@ pub fn take(world: &World, case: &Case, step: &Step) -> After {
             world.looks[*look].seen = Some(seen);
         }
         Step::RecordLook { look } => record_look(&mut after, case, *look),
-        step => happen(world, step),
+        step => happen(world, case, step),
     }
     normalize(&mut after.world, case);
     after
 }
 
 /// The steps that concern one invite or one look-up alone.
-fn happen(world: &mut World, step: &Step) {
+fn happen(world: &mut World, case: &Case, step: &Step) {
     match step {
         Step::CrashLook { look } => drop(world.looks.remove(*look)),
         Step::FindSecond { invite } => {
@@ -100,7 +102,7 @@ fn happen(world: &mut World, step: &Step) {
             let seen = Observed::new(state.provider_ref.clone(), Status::Accepted);
             transition::observe(state, &seen, now());
         }
-        Step::Person { invite, deed } => decide(world, *invite, *deed),
+        Step::Person { invite, deed } => decide(world, case, *invite, *deed),
         _ => {}
     }
 }
@@ -109,7 +111,7 @@ fn error() -> Value {
     json!({})
 }
 
-fn tick(world: &mut World, case: &Case) {
+pub fn tick(world: &mut World, case: &Case) {
     for invite in &mut world.invites {
         let state = &mut invite.state;
         for time in [
@@ -160,6 +162,7 @@ fn claim(world: &mut World, case: &Case, invites: &[usize], prepared: bool) {
         prepared,
         sender: Sender::Claimed,
         age: 0,
+        asleep: 0,
         request: Request::Unwritten,
         made: vec![Made::Nothing; invites.len()],
         is_refused: false,
@@ -168,7 +171,8 @@ fn claim(world: &mut World, case: &Case, invites: &[usize], prepared: bool) {
 }
 
 fn check_lease(call: &mut Call, case: &Case) {
-    let in_time = call.age + case.timeout <= case.lease || case.fault == Fault::IgnoresLease;
+    let in_time =
+        clocks::age(call, case) + case.timeout <= case.lease || case.fault == Fault::IgnoresLease;
     call.sender = if call.prepared && in_time {
         Sender::Calling(0)
     } else {
@@ -177,6 +181,10 @@ fn check_lease(call: &mut Call, case: &Case) {
 }
 
 fn write(call: &mut Call, case: &Case) {
+    if clocks::is_kept_back(call, case) {
+        call.sender = Sender::Holding(vec![Ending::Again; call.invites.len()]);
+        return;
+    }
     call.request = Request::Open;
     if matches!(call.sender, Sender::Calling(age) if age > case.timeout) {
         cut_off(call, case);
@@ -262,7 +270,7 @@ fn renew(world: &mut World, case: &Case, call: usize) {
 
 fn begin_look(world: &mut World, call: usize, repeat: bool) {
     let in_doubt = world.calls[call].invites.iter().map(|i| is_doubtful(world, call, *i)).collect();
-    world.looks.push(Look { call, repeat, age: 0, in_doubt, seen: None });
+    world.looks.push(Look { call, repeat, age: 0, asleep: 0, in_doubt, seen: None });
     let call = &mut world.calls[call];
     if repeat && call.age <= LIVES_FOR {
         call.request = Request::Open;
@@ -271,11 +279,11 @@ fn begin_look(world: &mut World, call: usize, repeat: bool) {
 
 fn record_look(after: &mut After, case: &Case, at: usize) {
     let look = after.world.looks.remove(at);
+    let began = crate::world::at(-i32::from(clocks::look_age(&look, case)));
     let seen = look.seen.unwrap_or_default();
     let appeared = |sight: &Sight| matches!(sight, Sight::Effect(_) | Sight::Processing);
     let disturbed = look.in_doubt.iter().zip(&seen).any(|(doubt, s)| *doubt && appeared(s));
     let invites = after.world.calls[look.call].invites.clone();
-    let began = crate::world::at(-i32::from(look.age));
     let Call { is_refused, is_named, .. } = after.world.calls[look.call];
     for (place, invite) in invites.iter().enumerate() {
         let state = &mut after.world.invites[*invite].state;
@@ -339,9 +347,9 @@ fn believe_early(state: &mut InviteState, lookup: &Lookup, fault: Fault) {
     }
 }
 
-fn decide(world: &mut World, invite: usize, deed: Deed) {
+fn decide(world: &mut World, case: &Case, invite: usize, deed: Deed) {
     let is_there = world.effects(invite).next().is_some();
-    let may_come = world.threats(invite) > 0;
+    let may_come = world.threats(case, invite) > 0;
     let Some(place) = world.invites.get_mut(invite) else { return };
     let state = &mut place.state;
     let (decision, vouched) = match deed {
@@ -374,9 +382,17 @@ fn normalize(world: &mut World, case: &Case) {
         }
     }
     for call in &mut world.calls {
-        let ages = case.kind == Kind::Idempotent || call.sender == Sender::Claimed;
-        call.age = if ages { call.age.min(DEAD_FROM.max(case.lease)) } else { 0 };
         let writes = matches!(call.sender, Sender::Claimed | Sender::Calling(_));
+        let is_guarded = case.suspensions > 0 && writes && call.request == Request::Unwritten;
+        let ages = case.kind == Kind::Idempotent || call.sender == Sender::Claimed || is_guarded;
+        let oldest = match case.kind {
+            _ if case.fault == Fault::CountsNoSuspension => u8::MAX,
+            Kind::Plain => case.lease + 1,
+            Kind::Idempotent => DEAD_FROM.max(case.lease + 1),
+        };
+        call.age = if ages { call.age.min(oldest) } else { 0 };
+        let is_counted = is_guarded && case.fault == Fault::CountsNoSuspension;
+        call.asleep = if is_counted { call.asleep } else { 0 };
         let settled = call.made.iter().all(|made| *made != Made::Nothing);
         if (settled && call.request != Request::Unwritten)
             || (call.request == Request::Unwritten && !writes && case.kind == Kind::Plain)

@@ -11,6 +11,8 @@ use invite_delivery::transition::LOOK_FOR;
 use invite_store::InviteState;
 use jiff::Timestamp;
 
+use crate::clocks::{Asleep, is_kept_back};
+
 /// The unit of time: a quarter of what look-ups go on for.
 pub const TICK: Duration = Duration::from_secs(LOOK_FOR.as_secs() / 4);
 /// What is older than this many ticks differs in nothing from what is just this old.
@@ -62,6 +64,10 @@ pub enum Fault {
     IgnoresEvidence,
     /// Bytes are repeated whatever the provider does with equal bytes.
     RepeatsAnywhere,
+    /// Senders and look-ups go by the monotonic clock alone.
+    CountsNoSuspension,
+    /// Whether a lease is over is judged by the clock of the replica that looks.
+    GoesByItsOwnClock,
 }
 
 /// One case to search. Durations are in ticks.
@@ -87,6 +93,10 @@ pub struct Case {
     /// The provider shows addresses in its own spelling: a success names ids and not whose they are, and
     /// look-ups recognize nobody.
     pub respells: bool,
+    /// For how many ticks in all machines may be suspended.
+    pub suspensions: u8,
+    /// How far ahead of the database's the clock of a replica is.
+    pub skew: u8,
     /// How much later than within the promised `settle` a cut-off request may take effect.
     pub overdue: u8,
     pub fault: Fault,
@@ -99,6 +109,8 @@ pub struct World {
     pub looks: Vec<Look>,
     /// What persons may still do.
     pub persons: u8,
+    /// For how many ticks machines may still be suspended.
+    pub suspensions: u8,
 }
 
 #[derive(Clone)]
@@ -114,8 +126,10 @@ pub struct Call {
     /// False: preparing it failed, so there is nothing to send.
     pub prepared: bool,
     pub sender: Sender,
-    /// Since the claim, by the sender's own clock.
+    /// Since the claim.
     pub age: u8,
+    /// For how much of it the sender's machine was suspended.
+    pub asleep: u8,
     pub request: Request,
     /// In the order of `invites`.
     pub made: Vec<Made>,
@@ -180,6 +194,8 @@ pub struct Look {
     pub call: usize,
     pub repeat: bool,
     pub age: u8,
+    /// For how much of it its machine was suspended.
+    pub asleep: u8,
     /// Which invites of the call were in doubt when it began.
     pub in_doubt: Vec<bool>,
     /// What it saw, once it has.
@@ -212,6 +228,9 @@ pub enum Deed {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
     Tick,
+    Suspend {
+        asleep: Asleep,
+    },
     Claim {
         invites: Vec<usize>,
         prepared: bool,
@@ -291,6 +310,7 @@ impl World {
             calls: Vec::new(),
             looks: Vec::new(),
             persons: case.persons,
+            suspensions: case.suspensions,
         }
     }
 
@@ -306,14 +326,15 @@ impl World {
     }
 
     /// Calls that may take effect for an invite from now on.
-    pub fn threats(&self, invite: usize) -> usize {
+    pub fn threats(&self, case: &Case, invite: usize) -> usize {
         let may_come = |(at, made): &(usize, Made)| {
             let call = &self.calls[*at];
             match made {
                 Made::Nothing => {
                     matches!(call.request, Request::Open | Request::CutOff(_))
                         || (call.request == Request::Unwritten
-                            && matches!(call.sender, Sender::Calling(_)))
+                            && matches!(call.sender, Sender::Calling(_))
+                            && !is_kept_back(call, case))
                 }
                 Made::Processing => true,
                 Made::Effect | Made::Refused => false,

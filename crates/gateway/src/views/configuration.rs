@@ -125,7 +125,7 @@ pub(crate) struct ReplicaView {
     id: String,
     /// The revision of the provider document that it serves.
     config_revision: i64,
-    /// Why it does not serve the newest, if it does not; null for a key that is limited to some
+    /// Why it does not serve the newest, or sends nothing, if so; null for a key that is limited to some
     /// providers.
     refusal: Option<String>,
     /// When it was last heard of.

@@ -14,8 +14,8 @@ use invite_core::{
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
-    InviteState, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate, Placement, Quotas,
-    Revision, Store,
+    InviteRecord, InviteState, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate, Placement,
+    Quotas, Revision, Store,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub(crate) use on_both;
 /// An empty database.
 pub struct Db {
     url: String,
-    clock: ManualClock,
+    machine: Arc<dyn Clock>,
     place: Place,
 }
 
@@ -54,18 +54,14 @@ enum Place {
 }
 
 impl Db {
-    fn at(url: String, place: Place) -> Self {
-        // Both databases have one time: that of PostgreSQL's server cannot be set.
-        Self { url, clock: ManualClock::new(SystemClock.now()), place }
-    }
-
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a folder that is not there yet").join("invites.db");
-        Self::at(
-            format!("sqlite://{}", path.display()),
-            Place::Folder { _removed_with_this: folder },
-        )
+        Self {
+            url: format!("sqlite://{}", path.display()),
+            machine: Arc::new(ManualClock::new(SystemClock.now())),
+            place: Place::Folder { _removed_with_this: folder },
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests are told where PostgreSQL is")]
@@ -80,7 +76,8 @@ impl Db {
         execute_at(&server, &schema).await;
         let separator = if server.contains('?') { '&' } else { '?' };
         let url = format!("{server}{separator}options[search_path]={name}&application_name={name}");
-        Self::at(url, Place::Schema { server, name })
+        // Its clock goes on, so the machine's has to.
+        Self { url, machine: Arc::new(SystemClock), place: Place::Schema { server, name } }
     }
 
     pub async fn remove(self) {
@@ -90,7 +87,12 @@ impl Db {
     }
 
     pub async fn open(&self) -> Store {
-        Store::open(&self.url, Arc::new(self.clock.clone())).await.unwrap()
+        self.open_on(Arc::clone(&self.machine)).await
+    }
+
+    /// As a machine with these clocks opens it.
+    pub async fn open_on(&self, machine: Arc<dyn Clock>) -> Store {
+        Store::open(&self.url, machine).await.unwrap()
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -296,4 +298,14 @@ pub fn added(result: Result<Added, Error>) -> Revision {
         Added::Revision(revision) => revision,
         other => panic!("{other:?}"),
     }
+}
+
+/// What is due of `summit` at a time in all queues, each asked for so many.
+pub async fn due_anywhere(store: &Store, at: Timestamp, each: u32) -> Vec<InviteRecord> {
+    let mut due = Vec::new();
+    for queue in store.queues("summit").await.unwrap() {
+        let (tenant, destination) = (&queue.tenant, &queue.destination);
+        due.extend(store.due("summit", tenant, destination, at, each).await.unwrap());
+    }
+    due
 }

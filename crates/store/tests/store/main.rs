@@ -7,6 +7,7 @@ mod administration;
 mod admitting;
 mod attempts;
 mod changing;
+mod clocks;
 mod fixture;
 mod listing;
 mod looking;

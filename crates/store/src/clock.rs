@@ -1,0 +1,52 @@
+//! What time it is: on PostgreSQL by the database's clock, which all replicas share, on SQLite by the
+//! machine's. Neither is taken at its word when it jumps ([`SteadyClock`]), and what time it was is left
+//! in the database to whoever opens it next.
+
+use std::sync::Arc;
+
+use invite_core::{Clock, SteadyClock};
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use crate::{Error, dialect::Dialect, statement::Statement};
+
+/// The clock of a store that is being opened.
+pub(crate) async fn start(
+    dialect: Dialect,
+    connection: &mut AnyConnection,
+    machine: Arc<dyn Clock>,
+) -> Result<SteadyClock, Error> {
+    let left = Statement::new("SELECT at, reference FROM clock")
+        .first(connection, |row| Ok((row.time()?, row.time()?)))
+        .await?;
+    let shown = dialect.shown_time(connection).await?;
+    let reference = shown.unwrap_or_else(|| machine.wall());
+    Ok(SteadyClock::resuming(machine, shown.is_none(), reference, left))
+}
+
+/// The time at this moment, in whole milliseconds. Of replicas that ask PostgreSQL all get the same.
+pub(crate) async fn now(
+    dialect: Dialect,
+    connection: &mut AnyConnection,
+    clock: &SteadyClock,
+) -> Result<Timestamp, Error> {
+    let asked = clock.since_boot();
+    let shown = dialect.shown_time(connection).await?;
+    let now = shown.map_or_else(|| clock.now(), |shown| clock.heed(shown, asked));
+    Timestamp::from_millisecond(now.as_millisecond())
+        .map_err(|_| Error::Unavailable("the clock shows a time that cannot be".into()))
+}
+
+/// Leaves the time to whoever opens the database next.
+pub(crate) async fn leave(
+    connection: &mut AnyConnection,
+    clock: &SteadyClock,
+) -> Result<(), Error> {
+    let (at, reference) = clock.to_leave();
+    Statement::new("INSERT INTO clock (name, at, reference) VALUES ('gateway', ")
+        .values([at.into(), reference.into()])
+        .text(") ON CONFLICT (name) DO UPDATE SET at = excluded.at, reference = excluded.reference")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
