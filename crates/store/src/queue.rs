@@ -96,8 +96,8 @@ impl Store {
             .await
     }
 
-    /// Invites that are `sending` although their lease is over
-    /// (`all`: whatever their lease), longest over first.
+    /// Invites that are `sending` although their lease is over (`all`: whatever their lease), longest
+    /// over first.
     ///
     /// # Errors
     /// The database cannot be used.
