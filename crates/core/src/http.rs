@@ -549,7 +549,7 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             Ok(())
         });
-        let sending = client.send(&context, Request::new(Method::POST, url).json("a body"));
+        let sending = client.send(&context, Request::new(Method::POST, url).json("{}"));
         assert_eq!(asked.load(Ordering::Relaxed), 0);
         assert_eq!(sending.await.unwrap().status, StatusCode::OK);
         assert_eq!(asked.load(Ordering::Relaxed), 1);

@@ -166,8 +166,8 @@ impl Store {
         self.ready(statement).await
     }
 
-    /// Invites that are `sending` although their lease is over
-    /// (`all`: whatever their lease), longest over first.
+    /// Invites that are `sending` although their lease is over (`all`: whatever their lease), longest
+    /// over first.
     ///
     /// # Errors
     /// The database cannot be used.

@@ -79,12 +79,6 @@ fn difference(at: Timestamp, earliest: Timestamp, latest: Timestamp) -> SignedDu
 }
 
 impl SteadyClock {
-    /// A time that follows the machine's wall clock, from what it shows on.
-    pub fn of_machine(machine: Arc<dyn Clock>) -> Self {
-        let wall = machine.wall();
-        Self::resuming(machine, true, wall, None)
-    }
-
     /// A time that follows a reference: the machine's wall clock, or another one, which is `heed`ed
     /// whenever it is read. It begins with what the reference shows, or, if an earlier one left its time
     /// and that of the reference, as far from the reference as that was; but never before the time left.
@@ -173,6 +167,10 @@ mod tests {
         "2026-11-29T12:00:00Z".parse().unwrap()
     }
 
+    fn of_machine(machine: &ManualClock) -> SteadyClock {
+        SteadyClock::resuming(Arc::new(machine.clone()), true, machine.wall(), None)
+    }
+
     fn by(at: Timestamp, hours: i64) -> Timestamp {
         at + SignedDuration::from_hours(hours)
     }
@@ -246,7 +244,7 @@ mod tests {
     fn a_clock_of_the_machine_that_is_set_is_made_up_for_by_six_minutes_an_hour() {
         for hours in [25, -25] {
             let machine = ManualClock::new(start());
-            let steady = SteadyClock::of_machine(Arc::new(machine.clone()));
+            let steady = of_machine(&machine);
             machine.set(by(start(), hours));
             assert_eq!(steady.now(), start());
             assert_eq!(steady.wall(), by(start(), hours));
@@ -260,7 +258,7 @@ mod tests {
     #[test]
     fn a_suspended_machine_was_away_for_as_long_as_it_was() {
         let machine = ManualClock::new(start());
-        let steady = SteadyClock::of_machine(Arc::new(machine.clone()));
+        let steady = of_machine(&machine);
         machine.advance(HOUR * 30);
         assert_eq!(steady.now(), start() + HOUR * 30);
     }
