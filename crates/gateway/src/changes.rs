@@ -179,11 +179,11 @@ async fn end_unreadable(
     let (engine, actor) = (gateway.engine().clone(), caller.actor());
     let ended = crate::to_the_end(async move { engine.end_unreadable(&id, &actor).await });
     match ended.await?? {
-        Ended::Now(invite) => {
-            Ok(Json(Revoked::Unreadable(UnreadableInviteView::new(invite, true))))
-        }
-        Ended::Before(_) => {
+        Ended::Before(invite) if invite.status.as_deref() != Some(Status::Revoked.as_str()) => {
             Err(Problem::new(&codes::ALREADY_FINAL, "the invite has ended, which is final"))
+        }
+        Ended::Now(invite) | Ended::Before(invite) => {
+            Ok(Json(Revoked::Unreadable(UnreadableInviteView::new(invite, true))))
         }
         Ended::NotSetAside => {
             let detail = "the invite could be read again meanwhile; send the request again";
