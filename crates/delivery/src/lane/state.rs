@@ -314,6 +314,9 @@ impl State {
                 self.failures += u32::from(pausing.is_none());
                 // Asked for no wait at all it waits all the same.
                 let asked = asked.map(|asked| asked.max(retry.first).min(retry.max_retry_after));
+                if let Some(asked) = asked {
+                    self.ease(now, asked, TOLD_TO_WAIT, retry);
+                }
                 asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
             Event::Credentials => {
@@ -393,7 +396,11 @@ impl State {
         match &self.pause {
             _ if !enabled => (LaneState::Disabled, Some("enabled = false".to_owned()), None),
             None => match self.eased.filter(|(until, _)| *until > now) {
-                Some((until, why)) => (LaneState::Slowed, Some(why.to_owned()), Some(until)),
+                Some((until, why)) => {
+                    let is_told = why == TOLD_TO_WAIT;
+                    let state = if is_told { LaneState::Paused } else { LaneState::Slowed };
+                    (state, Some(why.to_owned()), Some(until))
+                }
                 None if self.at_once(now).is_some() => {
                     let reason = "after a pause it comes back to full speed step by step";
                     (LaneState::Slowed, Some(reason.to_owned()), None)
@@ -401,13 +408,13 @@ impl State {
                 None => (LaneState::Ready, None, None),
             },
             Some(pause) => {
+                let until = self.opens_at(now, false);
                 let state = match pause {
                     Pause { credentials: true, .. } => LaneState::Misconfigured,
-                    Pause { until, .. } if *until > now => LaneState::Paused,
+                    _ if until.is_some() => LaneState::Paused,
                     _ => LaneState::Slowed,
                 };
                 let reason = pause.error.as_ref().map(|error| error.message.clone());
-                let until = Some(pause.until).filter(|until| *until > now);
                 (state, Some(reason.unwrap_or_default()), until)
             }
         }
