@@ -314,9 +314,6 @@ impl State {
                 self.failures += u32::from(pausing.is_none());
                 // Asked for no wait at all it waits all the same.
                 let asked = asked.map(|asked| asked.max(retry.first).min(retry.max_retry_after));
-                if let Some(asked) = asked {
-                    self.ease(now, asked, TOLD_TO_WAIT, retry);
-                }
                 asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
             Event::Credentials => {
@@ -332,6 +329,9 @@ impl State {
             look_at: now,
             error: error.cloned(),
         });
+        if let Event::Throttled(Some(asked)) = event {
+            self.ease(now, (*asked).max(retry.first), TOLD_TO_WAIT, retry);
+        }
     }
 
     /// A call succeeded that began after the pause, if there was one.
