@@ -117,6 +117,44 @@ async fn an_activity_that_takes_its_time_is_followed() {
 }
 
 #[tokio::test]
+async fn a_503_that_asks_to_wait_gets_its_time_from_look_ups_too() {
+    let gateway = Gateway::start().await;
+    let places =
+        [("berlin-summit", "securegate"), ("acme-tenancy", "rkvst"), ("treasury", "turnkey")];
+    for (number, (provider, kind)) in places.into_iter().enumerate() {
+        let busy = json!({ "operation": "create", "kind": "status_after", "status": 503,
+                           "retry_after": 2, "times": 1 });
+        gateway.simulators.break_down(kind, busy).await;
+        let began = std::time::Instant::now();
+        let invite = gateway.client().invite(&invites(provider, [person(number)])).await;
+        assert_eq!(text(&invite[0], "status"), "pending");
+        assert!(began.elapsed().as_secs() >= 2, "{provider}: {:?}", began.elapsed());
+        assert_eq!(gateway.simulators.effects(kind).await.len(), 1, "{provider}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn how_far_a_providers_clock_is_off_is_shown() {
+    let gateway = Gateway::start().await;
+    gateway.simulators.set("securegate", json!({ "clock_offset_ms": 600_000 })).await;
+    let admin = gateway.caller("admin", &[]).await;
+    let probe = admin.request("POST", "/v1/admin/providers/berlin-summit/probe");
+    let told = probe.send().await.expect(200).body["clock_difference_seconds"].as_f64().unwrap();
+    assert!((570.0..=601.0).contains(&told), "{told}");
+    let read = async |name: &str| {
+        let path = format!("/v1/providers/{name}");
+        gateway.client().get(&path).await.expect(200).body["clock_difference_seconds"].clone()
+    };
+    assert_eq!(read("berlin-summit").await, told);
+    assert!(read("treasury").await.is_null());
+    let invite = gateway.client().invite(&invites("treasury", [person(1)])).await;
+    assert_eq!(text(&invite[0], "status"), "pending");
+    assert_eq!(read("treasury").await, 0.0);
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_provider_that_asks_to_wait_gets_its_time() {
     let gateway = Gateway::start().await;
     let places =

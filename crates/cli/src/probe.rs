@@ -17,12 +17,24 @@ pub struct Probe {
     pub ok: bool,
     /// What was found.
     pub detail: String,
+    /// By how much the provider's clock is ahead of this machine's, if its reply told.
+    pub clock_difference_seconds: Option<f64>,
 }
+
+/// By how much clocks may differ without being told.
+const CLOCKS_MAY_DIFFER: f64 = 30.0;
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.ok { "ok" } else { "FAILED" };
-        write!(f, "{}: {verdict}: {}", self.provider, self.detail)
+        write!(f, "{}: {verdict}: {}", self.provider, self.detail)?;
+        match self.clock_difference_seconds.filter(|seconds| seconds.abs() > CLOCKS_MAY_DIFFER) {
+            Some(seconds) if seconds > 0.0 => {
+                write!(f, " (its clock is {seconds:.0} s ahead of this machine's)")
+            }
+            Some(seconds) => write!(f, " (its clock is {:.0} s behind this machine's)", -seconds),
+            None => Ok(()),
+        }
     }
 }
 
@@ -70,5 +82,7 @@ async fn one(provider: &Provider) -> Probe {
         Ok(report) => (true, report.detail),
         Err(error) => (false, error.to_string()),
     };
-    Probe { provider: provider.name.clone(), ok, detail }
+    let difference = context.clock_difference().map(|it| it.proven().as_secs_f64());
+    let provider = provider.name.clone();
+    Probe { provider, ok, detail, clock_difference_seconds: difference }
 }

@@ -171,9 +171,11 @@ impl Lane {
     /// up.
     pub async fn take_turn(&self, limits: &Limits, clock: &dyn Clock) {
         let _turn = self.turn.lock().await;
+        let eased = || self.with_state(|state| state.eased(clock.now()));
+        let over = Instant::now() + eased().unwrap_or_default();
         // Another document ends the wait, too.
-        while let Some(left) = self.with_state(|state| state.eased(clock.now())) {
-            tokio::time::sleep(left.min(IDLE)).await;
+        while Instant::now() < over && eased().is_some() {
+            tokio::time::sleep_until(over.min(Instant::now() + IDLE)).await;
         }
         self.take_token(limits).await;
     }

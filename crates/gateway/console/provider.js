@@ -26,7 +26,7 @@ export async function open({ root, argument: name, signal }) {
     redraw(about, [one.kind, one.state], () => headOf(one));
     redraw(notice, [one.state_reason, one.state_until], () => noticeOf(one));
     redraw(can, one.capabilities, () => capabilities(one));
-    redraw(load, [one.limits, one.queued, one.in_flight, one.quota, one.replicas], () => limits(one));
+    redraw(load, [one.limits, one.queued, one.in_flight, one.quota, one.replicas, one.clock_difference_seconds], () => limits(one));
     redraw(made, [one.counters, one.last_error], () => calls(one));
     redraw(secrets, [one.counters.credentials, one.last_probe], () => credential(one, trouble, state.again));
     if (!listed.hasChildNodes()) put(listed, one.capabilities.list ? remote(one, signal) : unlisted(one));
@@ -62,18 +62,28 @@ function capabilities({ capabilities: can }) {
   ]));
 }
 
-function limits({ limits: may, queued, in_flight: inFlight, quota: live, replicas }) {
+function limits({ limits: may, queued, in_flight: inFlight, quota: live, replicas, clock_difference_seconds: difference }) {
   return h("section", { class: "card" }, h("h2", {}, "Load and limits"), facts([
     ["Queued", `${queued.toLocaleString()} of ${may.max_backlog.toLocaleString()}`],
     ["Calls in flight", `${inFlight} of ${may.max_in_flight}`],
     ["Live invites", live.limit === null ? `${live.live.toLocaleString()}, no quota` : quota(live)],
     ["Requests per second", may.requests_per_second.toLocaleString()],
+    ["Its clock", clock(difference)],
     ["Batch", `${may.max_batch.toLocaleString()}, lingers ${spaced(may.linger)}`],
     ["Timeout", spaced(may.timeout)],
-    ["Retries", `after ${spaced(may.retry.first)}, at most ${spaced(may.retry.max)} apart`],
+    ["Retries", `after ${spaced(may.retry.first)}, at most ${spaced(may.retry.max)} apart, or when it says, within ${spaced(may.retry.max_retry_after)}`],
     ["Gives up", `after ${spaced(may.retry.give_up_after)}, or ${may.retry.max_attempts} calls that came to nothing`],
     ["Served by", replicas.map(replica)],
   ]));
+}
+
+/** How the provider's clock stands to the gateway's, by its last reply. */
+function clock(seconds) {
+  if (seconds === null) return "not known yet";
+  const off = Math.abs(seconds).toLocaleString(undefined, { maximumFractionDigits: 1 });
+  if (seconds === 0) return "as ours";
+  const said = `${off} s ${seconds > 0 ? "ahead of" : "behind"} ours`;
+  return Math.abs(seconds) > 30 ? h("strong", {}, said) : said;
 }
 
 /** `1day` as a person writes it. */

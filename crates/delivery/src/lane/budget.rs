@@ -73,7 +73,7 @@ impl Budget {
         let mut granted = self.granted.lock().await;
         let next = self.next(self.last().max(*granted), period(limits));
         // A little early: until the request starts there is something to do.
-        tokio::time::sleep_until(next.checked_sub(LATE).unwrap_or(next)).await;
+        wait_until(next.checked_sub(LATE).unwrap_or(next)).await;
         *granted = Some(next.max(Instant::now()));
     }
 
@@ -100,7 +100,7 @@ impl Budget {
                 },
             }
         };
-        tokio::time::sleep_until(at).await;
+        wait_until(at).await;
         taken.pop_front();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
@@ -143,6 +143,13 @@ impl Budget {
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget").field("last", &self.last()).finish_non_exhaustive()
+    }
+}
+
+/// A timer that is due already would still take a millisecond.
+async fn wait_until(at: Instant) {
+    if at > Instant::now() {
+        tokio::time::sleep_until(at).await;
     }
 }
 

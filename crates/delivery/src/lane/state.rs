@@ -266,9 +266,13 @@ impl State {
     ) {
         match event {
             Event::Unasked => {}
-            Event::Throttled(_) | Event::Failing { unreachable: true } => {
+            Event::Throttled(asked) => {
                 self.whole.take(event, error, retry, now);
+                if let Some(asked) = asked {
+                    self.ease(now, (*asked).max(retry.first), TOLD_TO_WAIT, retry);
+                }
             }
+            Event::Failing { unreachable: true } => self.whole.take(event, error, retry, now),
             Event::Success => {
                 self.failing = Default::default();
                 self.whole.take(event, error, retry, now);
@@ -352,11 +356,18 @@ impl State {
             return (LaneState::Disabled, Some("enabled = false".to_owned()), None);
         }
         let whole = self.whole.describe(now);
-        if whole.0 != LaneState::Ready {
-            return whole;
-        }
-        if let Some((until, why)) = self.eased.filter(|(until, _)| *until > now) {
-            return (LaneState::Slowed, Some(why.to_owned()), Some(until));
+        let eased = self.eased.filter(|(until, _)| *until > now);
+        match (whole.0, eased) {
+            (LaneState::Ready, Some((until, why))) => {
+                let is_told = why == TOLD_TO_WAIT;
+                let state = if is_told { LaneState::Paused } else { LaneState::Slowed };
+                return (state, Some(why.to_owned()), Some(until));
+            }
+            (LaneState::Slowed, Some((until, _))) => {
+                return (LaneState::Paused, whole.1, Some(until));
+            }
+            (LaneState::Ready, None) => {}
+            (_, eased) => return (whole.0, whole.1, whole.2.max(eased.map(|(until, _)| until))),
         }
         let unwell = self.places.values().map(|place| place.health.describe(now));
         let unwell: Vec<_> = unwell.filter(|(state, ..)| *state != LaneState::Ready).collect();
