@@ -203,6 +203,12 @@ impl Gateway {
         self.postgres.as_ref().unwrap().execute(sql).await;
     }
 
+    /// The address of its PostgreSQL database, past the proxy.
+    pub fn postgres_url(&self) -> String {
+        let database = self.postgres.as_ref().unwrap();
+        database.url_at(&database.host())
+    }
+
     /// Runs another command of the program with the gateway's settings.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
         self.binary.run(&[&["--config", "gateway.toml"], arguments].concat()).await

@@ -22,7 +22,9 @@ pub enum Error {
     #[error("using the database: {0}; check storage.url and that the database is up")]
     Unavailable(String),
     /// The database has no room. Nothing was written.
-    #[error("storing the change: the database has no room: {0}; make room for it")]
+    #[error(
+        "storing the change: the database has no room or cannot be written: {0}; make room for it"
+    )]
     Full(String),
     /// Another process wrote the same thing in between. Nothing was written.
     #[error("storing the change: another process stored the same in between: {0}")]
@@ -93,11 +95,13 @@ fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
     error.code()?.parse().ok()
 }
 
-/// A disk, a quota or a table of connections is full: PostgreSQL's class 53, SQLite's FULL.
+/// A disk, a quota or a table of connections is full: PostgreSQL's class 53, SQLite's FULL. SQLite
+/// has no code of its own for a quota: it tells of it as of a disk that cannot be written.
 fn is_full(error: &dyn DatabaseError) -> bool {
     match error.try_downcast_ref::<PgDatabaseError>() {
         Some(error) => error.code().starts_with("53"),
-        None => sqlite_code(error).is_some_and(|code| code & 0xff == sqlite::FULL),
+        None => sqlite_code(error)
+            .is_some_and(|code| code == sqlite::IOERR_WRITE || code & 0xff == sqlite::FULL),
     }
 }
 
@@ -124,5 +128,30 @@ pub(crate) fn is_refused_commit(error: &sqlx::Error) -> bool {
             code == sqlite::IOERR_WRITE
                 || [sqlite::BUSY, sqlite::FULL, sqlite::CONSTRAINT].contains(&(code & 0xff))
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Executor, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_without_room_is_full_and_a_commit_that_it_refuses_is_refused() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        connection.execute("CREATE TABLE t (x); PRAGMA max_page_count = 3").await.unwrap();
+        let full = connection.execute("INSERT INTO t VALUES (zeroblob(100000))").await.unwrap_err();
+        assert!(is_refused_commit(&full));
+        assert!(matches!(Error::from(full), Error::Full(_)));
+        let other = connection.execute("COMMIT").await.unwrap_err();
+        assert!(!is_refused_commit(&other), "whatever that is, it says nothing of what is stored");
+    }
+
+    #[test]
+    fn a_connection_that_broke_says_nothing_of_a_commit() {
+        let broken = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert!(!is_refused_commit(&broken));
+        assert!(matches!(Error::from(broken), Error::Away(_)));
     }
 }
