@@ -15,6 +15,7 @@ mod command_line;
 mod creating;
 mod delivery;
 mod duplicates;
+mod durability;
 mod edits;
 mod fourth_kind;
 mod idempotency;
@@ -28,6 +29,7 @@ mod replicas;
 mod restarts;
 mod rotation;
 mod service;
+mod silence;
 mod unreadable;
 mod waiting;
 

@@ -12,7 +12,8 @@ use tokio::process::Child;
 use crate::binary::{Binary, send, send_term, terminate};
 use crate::client::{Client, Shared};
 use crate::openapi::Document;
-use crate::postgres::{PostgresDatabase, execute};
+use crate::postgres::PostgresDatabase;
+use crate::proxy::Proxy;
 use crate::simulators::Simulators;
 use crate::{PATIENCE, eventually};
 
@@ -20,6 +21,10 @@ use crate::{PATIENCE, eventually};
 const SETTINGS: &str = r#"
 [server]
 listen = "127.0.0.1:0"
+
+# The server of the tests is a throwaway.
+[storage]
+allow_unsafe = true
 
 [delivery]
 lease = "6s"
@@ -53,6 +58,7 @@ pub enum Database {
 /// A gateway that is about to be started.
 pub struct Builder {
     database: Database,
+    is_proxied: bool,
     settings: Vec<(String, String)>,
     document: String,
     faults: String,
@@ -64,6 +70,8 @@ pub struct Gateway {
     pub simulators: Simulators,
     /// The program with the gateway's settings, for its other commands.
     pub binary: Binary,
+    /// What stands between it and its database, if the test asked for that.
+    pub proxy: Option<Proxy>,
     client: Client,
     shared: Arc<Shared>,
     postgres: Option<PostgresDatabase>,
@@ -76,6 +84,12 @@ impl Builder {
     pub fn database(mut self, database: Database) -> Self {
         self.database = database;
         self
+    }
+
+    /// A PostgreSQL database behind a [`Proxy`].
+    pub fn behind_proxy(mut self) -> Self {
+        self.is_proxied = true;
+        self.database(Database::Postgres)
     }
 
     /// A setting by its name in `config/gateway.toml`, such as `delivery.settle`.
@@ -122,7 +136,15 @@ impl Builder {
             Database::Sqlite => None,
             Database::Postgres => Some(PostgresDatabase::create(&binary.path("")).await),
         };
-        let url = postgres.as_ref().map_or("sqlite://invites.db".to_owned(), |it| it.url());
+        let proxy = match &postgres {
+            Some(database) if self.is_proxied => Some(Proxy::before(&database.host()).await),
+            _ => None,
+        };
+        let url = match (&postgres, &proxy) {
+            (Some(database), Some(proxy)) => database.url_at(&proxy.address().to_string()),
+            (Some(database), None) => database.url_at(&database.host()),
+            (None, _) => "sqlite://invites.db".to_owned(),
+        };
         binary.set_variable("INVITE_GATEWAY__STORAGE__URL", &url);
         for (name, value) in &self.settings {
             binary.set_variable(name, value);
@@ -130,8 +152,9 @@ impl Builder {
         let shared = Arc::new(Shared::default());
         let client = Client::new(shared.clone(), None);
         let finished = false;
+        let process = None;
         let mut gateway =
-            Gateway { simulators, binary, client, shared, postgres, process: None, finished };
+            Gateway { simulators, binary, proxy, client, shared, postgres, process, finished };
         let key = gateway.make_key(SCOPES, &[]).await;
         gateway.client = gateway.client.with_key(&key);
         gateway.start_again().await;
@@ -151,6 +174,7 @@ impl Gateway {
     pub fn builder() -> Builder {
         Builder {
             database: Database::Sqlite,
+            is_proxied: false,
             settings: Vec::new(),
             document: PROVIDERS.to_owned(),
             faults: String::new(),
@@ -175,22 +199,26 @@ impl Gateway {
         key
     }
 
+    /// Changes the database behind its back.
+    pub async fn execute(&self, sql: &str) {
+        if let Some(database) = &self.postgres {
+            return database.execute(sql).await;
+        }
+        let url = format!("sqlite://{}", self.binary.path("invites.db").display());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// The address of its PostgreSQL database, past the proxy.
+    pub fn postgres_url(&self) -> String {
+        let database = self.postgres.as_ref().unwrap();
+        database.url_at(&database.host())
+    }
+
     /// Runs another command of the program with the gateway's settings.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
         self.binary.run(&[&["--config", "gateway.toml"], arguments].concat()).await
-    }
-
-    /// Changes the database behind its back.
-    pub async fn execute(&self, statement: &str) {
-        match &self.postgres {
-            Some(database) => execute(&database.url(), statement).await,
-            None => {
-                let url = format!("sqlite://{}", self.binary.path("invites.db").display());
-                let mut connection = SqliteConnection::connect(&url).await.unwrap();
-                connection.execute(AssertSqlSafe(statement)).await.unwrap();
-                connection.close().await.unwrap();
-            }
-        }
     }
 
     /// Where it listens.

@@ -90,7 +90,9 @@ impl Store {
             match queue {
                 Ok(queue) => queues.push(queue),
                 // Reading an invite that cannot be read sets it aside.
-                Err(id) => drop(self.ready(select_invites().text(" WHERE id = ").bind(id)).await?),
+                Err(id) => {
+                    drop(self.readable(select_invites().text(" WHERE id = ").bind(id)).await?)
+                }
             }
         }
         Ok(queues)
@@ -129,7 +131,7 @@ impl Store {
             .text(") AS waited) ORDER BY coalesce(next_attempt_at, queued_at), ")
             .text("coalesce(next_attempt_at, 0), id LIMIT ")
             .bind(limit);
-        self.ready(statement).await
+        self.readable(statement).await
     }
 
     /// Whether something that a provider has queued for a destination is due.
@@ -163,7 +165,7 @@ impl Store {
             .bind(before)
             .text(" ORDER BY queued_at, id LIMIT ")
             .bind(i64::from(limit));
-        self.ready(statement).await
+        self.readable(statement).await
     }
 
     /// Invites that are `sending` although their lease is over (`all`: whatever their lease), longest
@@ -180,7 +182,7 @@ impl Store {
                 statement.text(" AND (lease_until IS NULL OR lease_until <= ").bind(now).text(")");
         }
         statement = statement.text(" ORDER BY coalesce(lease_until, 0), id LIMIT ");
-        self.ready(statement.bind(i64::from(limit))).await
+        self.readable(statement.bind(i64::from(limit))).await
     }
 
     /// Invites of a provider whose effect is not known and that are to be looked up by `now`,
@@ -203,7 +205,7 @@ impl Store {
             .bind(now)
             .text(" ORDER BY next_attempt_at, id LIMIT ")
             .bind(i64::from(limit));
-        self.ready(statement).await
+        self.readable(statement).await
     }
 
     /// When the next look-up of this provider is due, if any is, but for those at the destinations
@@ -261,7 +263,7 @@ impl Store {
                 .text(") AS ")
                 .text(status.as_str());
         }
-        self.ready(statement.text(") ORDER BY coalesce(checked_at, 0), id LIMIT ").bind(limit))
+        self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id LIMIT ").bind(limit))
             .await
     }
 

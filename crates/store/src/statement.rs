@@ -13,7 +13,11 @@ use sqlx::{
     query::Query,
 };
 
-use crate::{Error, dialect::Dialect};
+use crate::{
+    Error,
+    deadline::{ANSWER, within},
+    dialect::Dialect,
+};
 
 /// Rows in one statement at most. Rows of up to 60 values stay under SQLite's 32,766 variables with
 /// it, and under PostgreSQL's 65,535.
@@ -134,7 +138,8 @@ impl<'a> Statement<'a> {
 
     /// Runs it; how many rows it wrote.
     pub(crate) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
-        Ok(self.query(Dialect::of(connection)).execute(connection).await?.rows_affected())
+        let query = self.query(Dialect::of(connection));
+        Ok(within(ANSWER, query.execute(connection)).await?.rows_affected())
     }
 
     /// Its rows, each as `read` reads it.
@@ -144,15 +149,19 @@ impl<'a> Statement<'a> {
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let mut stream = self.query(Dialect::of(connection)).fetch(connection);
-        let mut rows = Vec::new();
-        while let Some(row) = stream.next().await {
-            rows.push(match row {
-                Ok(row) => Some(row),
-                // SQLite keeps what is no text in a column of texts.
-                Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => None,
-                Err(error) => return Err(error.into()),
-            });
-        }
+        let fetching = async {
+            let mut rows = Vec::new();
+            while let Some(row) = stream.next().await {
+                rows.push(match row {
+                    Ok(row) => Some(row),
+                    // SQLite keeps what is no text in a column of texts.
+                    Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => None,
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(rows)
+        };
+        let rows = within(ANSWER, fetching).await?;
         rows.iter().map(|row| read(&mut Fields { row: row.as_ref(), next: 0 })).collect()
     }
 

@@ -82,7 +82,10 @@ impl Store {
 
     /// Reads invites for the engine, of which there are as many as it asks for if there are so many
     /// that can be read: `statement` finds none that is marked.
-    pub(crate) async fn ready(&self, statement: Statement<'_>) -> Result<Vec<InviteRecord>, Error> {
+    pub(crate) async fn readable(
+        &self,
+        statement: Statement<'_>,
+    ) -> Result<Vec<InviteRecord>, Error> {
         loop {
             let (rows, marked) = self.rows_and_marks(statement.clone()).await?;
             if marked == 0 {

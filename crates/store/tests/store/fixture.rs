@@ -1,6 +1,7 @@
 //! A fresh database for each check, and short ways to put something into it.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,8 +15,8 @@ use invite_core::{
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
-    InviteRecord, InviteState, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate, Placement,
-    Quotas, Revision, Store,
+    InviteRecord, InviteState, Lock, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate,
+    Placement, Quotas, Revision, Store,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ pub struct Db {
 
 enum Place {
     Folder { _removed_with_this: TempDir },
+    Elsewhere,
     Schema { server: String, name: String },
 }
 
@@ -93,6 +95,29 @@ impl Db {
     /// As a machine with these clocks opens it.
     pub async fn open_on(&self, machine: Arc<dyn Clock>) -> Store {
         Store::open(&self.url, machine).await.unwrap()
+    }
+
+    /// With a setting of PostgreSQL for all its connections.
+    pub async fn open_with(&self, setting: &str) -> Store {
+        let (name, value) = setting.split_once('=').unwrap();
+        let url = format!("{}&options[{name}]={value}", self.url);
+        Store::open(&url, Arc::clone(&self.machine)).await.unwrap()
+    }
+
+    /// As the process that serves it.
+    pub async fn open_to_serve(&self) -> Result<(Store, Option<Lock>), Error> {
+        Store::open_to_serve(&self.url, Arc::clone(&self.machine)).await
+    }
+
+    /// The same file of SQLite by another name.
+    pub fn by_another_name(&self, path: &Path) -> Self {
+        let url = format!("sqlite://{}", path.display());
+        Self { url, machine: Arc::clone(&self.machine), place: Place::Elsewhere }
+    }
+
+    /// The file of SQLite.
+    pub fn file(&self) -> PathBuf {
+        self.url.strip_prefix("sqlite://").unwrap().into()
     }
 
     pub fn is_postgres(&self) -> bool {

@@ -8,6 +8,8 @@ mod admitting;
 mod attempts;
 mod changing;
 mod clocks;
+mod failing;
+mod files;
 mod fixture;
 mod listing;
 mod looking;
