@@ -117,9 +117,8 @@ async fn rotate_files(order: Order) {
         mount(&folder, rotation.provider, rotation.old);
     }
     let reference = |rotation: &Rotation| reference(&folder, rotation.provider);
-    let gateway = start(reference).await;
     // As documented: a client secret that ends leaves its tokens good until they lapse.
-    gateway.simulators.set("rkvst", json!({ "token_lifetime_seconds": 2 })).await;
+    let gateway = start(reference, json!({ "token_lifetime_seconds": 2 })).await;
     let load = Load::open(gateway.client(), &ROTATIONS.map(|own| own.provider), PERIOD);
     load.goes_on(WHILE).await;
     join_all(KINDS.map(|kind| rotate_files_of(kind, order, &gateway, &folder))).await;
@@ -176,7 +175,7 @@ async fn the_second_of_two_credentials_takes_over_when_the_first_ends() {
         let [old, new] = ["old", "new"].map(|ending| reference(&folder, &file(rotation, ending)));
         format!("[{old}, {new}]")
     };
-    let gateway = start(both).await;
+    let gateway = start(both, json!({})).await;
     gateway.simulators.set("rkvst", json!({ "revocation_ends_tokens": true })).await;
     let load = Load::open(gateway.client(), &ROTATIONS.map(|own| own.provider), PERIOD);
     load.goes_on(WHILE).await;
@@ -206,8 +205,8 @@ async fn the_second_of_two_credentials_takes_over_when_the_first_ends() {
 }
 
 /// A gateway whose credentials are what `reference` says, instead of literal ones.
-async fn start(reference: impl Fn(&Rotation) -> String) -> Gateway {
-    let builder = Gateway::builder().append(TOKEN_PROVIDER);
+async fn start(reference: impl Fn(&Rotation) -> String, rkvst: Value) -> Gateway {
+    let builder = Gateway::builder().append(TOKEN_PROVIDER).behaving("rkvst", rkvst);
     let referring = |builder: Builder, rotation: &Rotation| {
         let literal = format!("{} = {}", rotation.member, rotation.literal);
         builder.replace(&literal, &format!("{} = {}", rotation.member, reference(rotation)))

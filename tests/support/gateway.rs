@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 use tokio::process::Child;
 
@@ -62,6 +63,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     document: String,
     faults: String,
+    behaviour: Vec<(String, Value)>,
 }
 
 /// A gateway, running unless the test stopped it.
@@ -126,9 +128,18 @@ impl Builder {
         self
     }
 
+    /// How a simulated provider behaves from the start; settings as in crates/sandbox/README.md.
+    pub fn behaving(mut self, provider: &str, settings: Value) -> Self {
+        self.behaviour.push((provider.to_owned(), settings));
+        self
+    }
+
     /// Starts everything, and returns when the gateway accepts connections.
     pub async fn start(self) -> Gateway {
         let simulators = Simulators::start(&self.faults).await;
+        for (provider, settings) in self.behaviour {
+            simulators.set(&provider, settings).await;
+        }
         let mut binary = Binary::in_empty_folder();
         binary.write("gateway.toml", SETTINGS);
         binary.write("providers.toml", &simulators.fill_in(&self.document));
@@ -178,6 +189,7 @@ impl Gateway {
             settings: Vec::new(),
             document: PROVIDERS.to_owned(),
             faults: String::new(),
+            behaviour: Vec::new(),
         }
     }
 
