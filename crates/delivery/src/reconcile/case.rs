@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use invite_config::Provider;
 use invite_core::{AttemptId, Destination, Doubt, PreparedCall, Recipient, Status, random};
-use invite_store::InviteRecord;
+use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
 
 use super::search::{is_mixed, why_unsolved};
@@ -12,6 +12,7 @@ use crate::{
     attempt::recipient,
     engine::Inner,
     fault, judge,
+    lane::Lane,
     transition::{self, Lookup, Verdict},
 };
 
@@ -87,6 +88,25 @@ async fn first_attempts(
         first_attempts.push(first.unwrap_or(started_at));
     }
     Ok(first_attempts)
+}
+
+/// Ends the look-ups for invites of whose call there is no record that can be read: there is nothing to
+/// compare with what is there.
+pub(super) async fn leave_to_people(
+    engine: &Inner,
+    lane: &Lane,
+    lost: Vec<InviteRecord>,
+) -> Result<(), invite_store::Error> {
+    for invite in &lost {
+        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "no record of the call for an unknown invite can be read; a person has to look at its provider");
+    }
+    let error = fault::unrecorded(&lane.name);
+    let ids = lost.iter().map(|invite| invite.id).collect();
+    let decide =
+        move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
+    engine.store.change(Change::of(ids, decide)).await?;
+    engine.waiters.wake(lost.iter().map(|invite| invite.batch_id));
+    Ok(())
 }
 
 impl Case {
