@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use crate::{
     accounts, attempt,
     engine::{Inner, contain},
-    fault, judge,
+    judge,
     lane::{Event, Lane, until},
     operation::outcome,
     transition::{self, Lookup, Verdict},
@@ -38,7 +38,7 @@ use crate::{
 
 pub(crate) use second_effects::find_second_effects;
 
-use case::{Case, gather};
+use case::{Case, gather, leave_to_people};
 use search::{refs, search, unsaid, verdicts};
 
 pub(crate) use search::{describe, question};
@@ -394,25 +394,6 @@ fn record_change(
             },
         )
     }
-}
-
-/// Ends the look-ups for invites of whose call there is no record that can be read: there is nothing to
-/// compare with what is there.
-async fn leave_to_people(
-    engine: &Arc<Inner>,
-    lane: &Lane,
-    lost: Vec<InviteRecord>,
-) -> Result<(), invite_store::Error> {
-    for invite in &lost {
-        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "no record of the call for an unknown invite can be read; a person has to look at its provider");
-    }
-    let error = fault::unrecorded(&lane.name);
-    let ids = lost.iter().map(|invite| invite.id).collect();
-    let decide =
-        move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
-    engine.store.change(Change::of(ids, decide)).await?;
-    engine.waiters.wake(lost.iter().map(|invite| invite.batch_id));
-    Ok(())
 }
 
 /// Queues invites again whose attempt never had a call to send.

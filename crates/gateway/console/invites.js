@@ -113,8 +113,16 @@ const COLUMNS = [
   { label: "Created", class: "time", cell: (one) => stamp(one.created_at) },
 ];
 
-function found({ invites, next_cursor: next }, query) {
-  if (!invites.length) {
+/** Those that are set aside because their rows cannot be read. */
+function lost(unreadable) {
+  const one = ({ id, column, status }) => h("li", {}, h("code", {}, id), ` (${status ?? "status not known"}): its column `,
+    h("code", {}, column), " cannot be read");
+  return h("div", { class: "notice warn" }, h("p", {}, "Set aside, because the database cannot tell what they are:"),
+    h("ul", {}, unreadable.map(one)));
+}
+
+function found({ invites, unreadable = [], next_cursor: next }, query) {
+  if (!invites.length && !unreadable.length) {
     const isFiltered = [...query.keys()].some((name) => name !== "cursor");
     return isFiltered
       ? empty("No invite matches.", "Addresses match as a whole, whatever their case. Take a filter away to see more.")
@@ -128,6 +136,7 @@ function found({ invites, next_cursor: next }, query) {
     return `#/invites${other.size ? `?${other}` : ""}`;
   };
   return [
+    unreadable.length ? lost(unreadable) : null,
     table({ caption: "Invites, newest first", columns: COLUMNS, rows: invites }),
     h("nav", { class: "pager", "aria-label": "Pages of invites" },
       query.has("cursor") ? h("a", { class: "button", href: to(null) }, "Newest") : null,

@@ -72,7 +72,8 @@ function drawSummary(summary, providers, configuration) {
   const revision = configuration?.live ?? providers[0]?.config_revision;
   write(summary, [
     `${providers.length} ${providers.length === 1 ? "provider" : "providers"}`,
-    `${sum("queued")} queued`, `${sum("in_flight")} in flight`, revision && `revision ${revision}`,
+    `${sum("queued")} queued`, `${sum("in_flight")} in flight`,
+    providers.some((one) => one.unreadable) && `${sum("unreadable")} unreadable`, revision && `revision ${revision}`,
   ].filter(Boolean).join(" · "));
 }
 

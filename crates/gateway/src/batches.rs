@@ -24,7 +24,9 @@ use crate::{
     query::refuse_parameters,
     segment::Segment,
     views::{
-        Accepted, BatchState, BatchView, CountsView, InviteView, unreadable::UnreadableInviteView,
+        InviteView,
+        batches::{Accepted, BatchState, BatchView, CountsView},
+        unreadable::UnreadableInviteView,
     },
 };
 

@@ -24,7 +24,10 @@ use crate::{
     rehearsal::rehearse,
     requests::NewInvites,
     submission,
-    views::{Accepted, BatchState, InviteView, Plan},
+    views::{
+        InviteView, Plan,
+        batches::{Accepted, BatchState},
+    },
 };
 
 /// What a request to create invites is answered with.

@@ -225,13 +225,9 @@ impl From<invite_store::Error> for Problem {
                               replica from serving it";
                 Self::new(&codes::NOT_READY, detail)
             }
-            invite_store::Error::Corrupt { what } => {
-                tracing::error!(column = what, "a row of the database cannot be read");
-                let detail = format!(
-                    "a record that this concerns cannot be read from the database: its column `{what}` \
-                     is damaged, or of another version"
-                );
-                Self::new(&codes::UNREADABLE, detail)
+            invite_store::Error::Corrupt { .. } => {
+                tracing::error!(%error, "a row of the database cannot be read");
+                Self::new(&codes::UNREADABLE, error.to_string())
             }
             error => {
                 tracing::error!(%error, "the database does not do its part");

@@ -7,7 +7,7 @@ use invite_core::{
     AttemptId, Destination, Doubt, InviteId, Observed, PreparedCall, Recipient, Sighting, Status,
     random,
 };
-use invite_store::{AttemptView, InviteRecord};
+use invite_store::{AttemptView, Change, InviteRecord};
 use jiff::Timestamp;
 
 use super::search::{is_mixed, name, verdicts, why_unsolved};
@@ -15,6 +15,7 @@ use crate::{
     attempt::recipient,
     engine::Inner,
     fault, judge,
+    lane::Lane,
     transition::{self, Lookup, Verdict},
 };
 
@@ -111,6 +112,25 @@ fn is_refusal(status: u16) -> bool {
 
 fn is_success(view: &AttemptView) -> bool {
     view.http_status.is_some_and(|status| (200..300).contains(&status))
+}
+
+/// Ends the look-ups for invites of whose call there is no record that can be read: there is nothing to
+/// compare with what is there.
+pub(super) async fn leave_to_people(
+    engine: &Inner,
+    lane: &Lane,
+    lost: Vec<InviteRecord>,
+) -> Result<(), invite_store::Error> {
+    for invite in &lost {
+        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "no record of the call for an unknown invite can be read; a person has to look at its provider");
+    }
+    let error = fault::unrecorded(&lane.name);
+    let ids = lost.iter().map(|invite| invite.id).collect();
+    let decide =
+        move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
+    engine.store.change(Change::of(ids, decide)).await?;
+    engine.waiters.wake(lost.iter().map(|invite| invite.batch_id));
+    Ok(())
 }
 
 impl Case {

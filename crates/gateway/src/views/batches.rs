@@ -1,0 +1,123 @@
+//! What the API shows of batches.
+
+use std::collections::BTreeMap;
+
+use invite_core::{BatchId, Status};
+use invite_store::BatchCounts;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{InviteView, unreadable::UnreadableInviteView};
+
+/// How far a request's invites have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BatchState {
+    /// Some are not settled yet.
+    InProgress,
+    /// All are settled.
+    Completed,
+    /// All are settled, and some failed.
+    CompletedWithFailures,
+}
+
+impl BatchState {
+    /// The state of a batch with invites in these statuses.
+    pub fn of(statuses: impl IntoIterator<Item = Status>) -> Self {
+        statuses.into_iter().fold(Self::Completed, |state, status| match (state, status) {
+            (Self::InProgress, _) => Self::InProgress,
+            (_, status) if !status.is_settled() => Self::InProgress,
+            (_, Status::Failed) => Self::CompletedWithFailures,
+            (state, _) => state,
+        })
+    }
+}
+
+/// What one request to create invites became.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Batch)]
+pub(crate) struct BatchView {
+    /// Prefixed and ordered by time.
+    #[schema(value_type = String, example = "bat_0199c0de0000700080000000000000aa")]
+    pub id: BatchId,
+    /// How far it has come.
+    pub state: BatchState,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The revision of the provider document that it was accepted under.
+    pub config_revision: i64,
+    /// How many Invites are in it, in which statuses.
+    pub counts: CountsView,
+}
+
+/// Invites of a batch, counted; statuses that none is in are left out.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Counts)]
+pub(crate) struct CountsView {
+    /// All of them.
+    total: u64,
+    /// Those that existed before.
+    duplicates: u64,
+    /// Those that cannot be read, which are in no status; left out if there is none.
+    #[serde(skip_serializing_if = "is_none")]
+    #[schema(required = false)]
+    unreadable: u64,
+    /// By status; together with `unreadable` they are the total.
+    #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    by_status: BTreeMap<Status, u64>,
+}
+
+impl CountsView {
+    /// Invites by their statuses, `duplicates` of them from before.
+    pub fn new(counts: BatchCounts, duplicates: usize) -> Self {
+        let BatchCounts { by_status, unreadable } = counts;
+        let total = by_status.values().sum::<u64>() + unreadable;
+        Self { total, duplicates: duplicates as u64, unreadable, by_status }
+    }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The answer to a request to create invites.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// The batch that the request became.
+    pub batch: BatchView,
+    /// In the order of the request; several per item that went to several providers.
+    pub invites: Vec<InviteView>,
+    /// Those that cannot be read; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableInviteView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_in_progress_until_all_are_settled_and_remembers_failures() {
+        use Status::{Failed, Pending, Queued, Unknown};
+        assert_eq!(BatchState::of([Pending, Queued]), BatchState::InProgress);
+        assert_eq!(BatchState::of([Unknown, Failed]), BatchState::InProgress);
+        assert_eq!(BatchState::of([Failed, Pending]), BatchState::CompletedWithFailures);
+        assert_eq!(BatchState::of([Pending]), BatchState::Completed);
+    }
+
+    #[test]
+    fn counts_show_only_statuses_that_occur() {
+        let counts = |unreadable| {
+            let by_status = BTreeMap::from([(Status::Pending, 2)]);
+            let counts = CountsView::new(BatchCounts { by_status, unreadable }, 1);
+            serde_json::to_value(counts).unwrap()
+        };
+        let json = serde_json::json!({ "total": 2, "duplicates": 1, "pending": 2 });
+        assert_eq!(counts(0), json);
+        let json =
+            serde_json::json!({ "total": 3, "duplicates": 1, "unreadable": 1, "pending": 2 });
+        assert_eq!(counts(1), json);
+    }
+}
