@@ -15,6 +15,8 @@ use crate::text;
 const FIRST: Duration = Duration::from_secs(25);
 /// The longest while it is known to be away.
 const KNOWN: Duration = Duration::from_secs(2);
+/// The longest that `/readyz` takes: a second, and what a busy machine adds.
+const READY: Duration = Duration::from_millis(1500);
 
 fn proxy(gateway: &Gateway) -> &Proxy {
     gateway.proxy.as_ref().unwrap()
@@ -30,7 +32,7 @@ async fn post(client: &Client, number: usize) -> Value {
 }
 
 async fn is_ready(client: &Client) -> bool {
-    let asked = timeout(Duration::from_secs(1), client.get("/readyz")).await;
+    let asked = timeout(READY, client.get("/readyz")).await;
     asked.expect("/readyz answers within a second").status == 200
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod codes;
 pub(crate) mod pages;
+pub(crate) mod storage;
 
 use std::time::Duration;
 
@@ -229,25 +230,8 @@ impl From<invite_store::Error> for Problem {
                 tracing::error!(%error, "a row of the database cannot be read");
                 Self::new(&codes::UNREADABLE, error.to_string())
             }
-            error => {
-                tracing::error!(%error, "the database does not do its part");
-                let code = match error {
-                    invite_store::Error::Full(_) => &codes::STORAGE_FULL,
-                    _ => &codes::NOT_READY,
-                };
-                let what = what_the_database_does(&error);
-                Self::new(code, format!("{what}; nothing was stored: ask again later"))
-            }
+            error => storage::problem(&error),
         }
-    }
-}
-
-/// What is wrong with the database, for anybody to read: the log says more.
-pub(crate) fn what_the_database_does(error: &invite_store::Error) -> &'static str {
-    match error {
-        invite_store::Error::Full(_) => "the database has no room",
-        invite_store::Error::File { .. } => "the database's file is not the one that was opened",
-        _ => "the database does not answer",
     }
 }
 

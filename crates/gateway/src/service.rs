@@ -12,7 +12,7 @@ use crate::{
     Gateway,
     auth::{Caller, Scope},
     openapi,
-    problem::{self, Problem, codes},
+    problem::{Problem, codes, storage},
 };
 
 type Metrics = ([(HeaderName, &'static str); 1], String);
@@ -57,7 +57,7 @@ pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json
     }
     gateway.store().ready().await.map_err(|error| {
         tracing::warn!(%error, "not ready: the database does not take a write");
-        Problem::new(&codes::NOT_READY, problem::what_the_database_does(&error))
+        Problem::new(&codes::NOT_READY, storage::describe(&error))
     })?;
     gateway.engine().check_serving()?;
     Ok(Json(Health { status: "ok" }))

@@ -111,13 +111,14 @@ impl Connections {
 
     /// One that lies idle, or else a new one.
     async fn ready(&self) -> Result<AnyConnection, Error> {
+        within(SIGN_OF_LIFE, self.0.database.check_file()).await?;
         let idle = self.idle().pop();
         if let Some(mut connection) = idle {
             let limit = if self.waits_for_locks() { ANSWER } else { SIGN_OF_LIFE };
             match within(limit, self.prepare(&mut connection)).await {
                 Ok(()) => return Ok(connection),
                 // What became of this one became of the others, too.
-                Err(Error::Away(_)) => self.idle().clear(),
+                Err(Error::Away(_)) if !self.waits_for_locks() => self.idle().clear(),
                 Err(error) => return Err(error),
             }
         }

@@ -210,7 +210,7 @@ impl Database {
             Use::Writing => self.dialect.writer_settings(),
         };
         connection.execute(settings).await?;
-        // Now it is known which file that was.
+        // By now it is known which file that was.
         self.check_file().await?;
         if let Some(file) = &self.file {
             let mode = connection.fetch_one("PRAGMA journal_mode").await?;
@@ -223,7 +223,8 @@ impl Database {
         Ok(connection)
     }
 
-    /// The file of SQLite is the one that was opened.
+    /// The file of SQLite is the one that was opened: what a file says that nobody finds again is as
+    /// good as lost.
     pub(crate) async fn check_file(&self) -> Result<(), Error> {
         match &self.file {
             Some(file) => file.check().await,
@@ -236,7 +237,7 @@ impl Database {
         let Some(file) = &self.file else { return Ok(None) };
         let mut anchor = self.connect(Use::Reading).await?;
         anchor.execute("SELECT count(*) FROM sqlite_schema").await?;
-        file.note_log()?;
+        file.note_opened()?;
         Ok(Some(anchor))
     }
 
@@ -250,5 +251,23 @@ impl Database {
         self.dialect.lock(&mut transaction, &BTreeSet::from([MIGRATION_LOCK])).await?;
         migrator.run(&mut *transaction).await.map_err(|e| Error::Migration(e.to_string()))?;
         Ok(transaction.commit().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_writes_to_a_file_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("invites.db").display());
+        let mut connection = Database::at(&url).unwrap().connect(Use::Writing).await.unwrap();
+        for (pragma, effective) in
+            [("synchronous", 3), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
+        {
+            let row = connection.fetch_one(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"))).await;
+            assert_eq!(row.unwrap().get::<i64, _>(0), effective, "{pragma}");
+        }
     }
 }

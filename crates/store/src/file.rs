@@ -22,7 +22,7 @@ type Id = (u64, u64);
 /// The file. It is never opened here once SQLite has: closing it would end SQLite's locks.
 pub(crate) struct DatabaseFile {
     path: PathBuf,
-    /// The files that are in use under their names.
+    /// The files that are in use, by their names.
     used: Mutex<Vec<(PathBuf, Id)>>,
 }
 
@@ -47,8 +47,7 @@ impl DatabaseFile {
                           remove the link, or make it a copy";
             return Err(self::unusable(&path, reason));
         }
-        let used = Mutex::new(vec![(path.clone(), id(&found))]);
-        Ok(Arc::new(Self { path, used }))
+        Ok(Arc::new(Self { path, used: Mutex::default() }))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -75,9 +74,10 @@ impl DatabaseFile {
         Ok(Lock(file))
     }
 
-    /// From now on SQLite's log and its index are those that are there.
-    pub(crate) fn note_log(&self) -> Result<(), Error> {
-        for ending in ["-wal", "-shm"] {
+    /// From now on the database, its log and the log's index are those that are there. SQLite has
+    /// opened them for writing, which on a file system of layers makes another file of one below.
+    pub(crate) fn note_opened(&self) -> Result<(), Error> {
+        for ending in ["", "-wal", "-shm"] {
             let path = self.beside(ending);
             let found = fs::metadata(&path).map_err(|e| unusable(&path, &e.to_string()))?;
             self.note(path, &found);

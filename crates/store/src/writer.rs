@@ -214,10 +214,6 @@ impl Task {
         if let Err(error) = within(TRANSACTION, running).await {
             return Err(self.undo(connection, error).await);
         }
-        if let Err(error) = within(ANSWER, self.database.check_file()).await {
-            self.connections.lose(&error);
-            return Err(Stopped::Away(error));
-        }
         match timeout(ANSWER, connection.execute("COMMIT")).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if is_refused_commit(&error) => {
