@@ -26,6 +26,7 @@ mod replicas;
 mod restarts;
 mod rotation;
 mod service;
+mod silence;
 mod waiting;
 
 /// Runs tests that take a [`invite_tests::Database`] once on each.

@@ -12,6 +12,7 @@ use crate::binary::{Binary, send, send_term, terminate};
 use crate::client::{Client, Shared};
 use crate::openapi::Document;
 use crate::postgres::PostgresDatabase;
+use crate::proxy::Proxy;
 use crate::simulators::Simulators;
 use crate::{PATIENCE, eventually};
 
@@ -52,6 +53,7 @@ pub enum Database {
 /// A gateway that is about to be started.
 pub struct Builder {
     database: Database,
+    is_proxied: bool,
     settings: Vec<(String, String)>,
     document: String,
     faults: String,
@@ -63,6 +65,8 @@ pub struct Gateway {
     pub simulators: Simulators,
     /// The program with the gateway's settings, for its other commands.
     pub binary: Binary,
+    /// What stands between it and its database, if the test asked for that.
+    pub proxy: Option<Proxy>,
     client: Client,
     shared: Arc<Shared>,
     postgres: Option<PostgresDatabase>,
@@ -75,6 +79,12 @@ impl Builder {
     pub fn database(mut self, database: Database) -> Self {
         self.database = database;
         self
+    }
+
+    /// A PostgreSQL database behind a [`Proxy`].
+    pub fn behind_proxy(mut self) -> Self {
+        self.is_proxied = true;
+        self.database(Database::Postgres)
     }
 
     /// A setting by its name in `config/gateway.toml`, such as `delivery.settle`.
@@ -121,7 +131,15 @@ impl Builder {
             Database::Sqlite => None,
             Database::Postgres => Some(PostgresDatabase::create(&binary.path("")).await),
         };
-        let url = postgres.as_ref().map_or("sqlite://invites.db".to_owned(), |it| it.url());
+        let proxy = match &postgres {
+            Some(database) if self.is_proxied => Some(Proxy::before(&database.host()).await),
+            _ => None,
+        };
+        let url = match (&postgres, &proxy) {
+            (Some(database), Some(proxy)) => database.url_at(&proxy.address().to_string()),
+            (Some(database), None) => database.url_at(&database.host()),
+            (None, _) => "sqlite://invites.db".to_owned(),
+        };
         binary.set_variable("INVITE_GATEWAY__STORAGE__URL", &url);
         for (name, value) in &self.settings {
             binary.set_variable(name, value);
@@ -129,8 +147,9 @@ impl Builder {
         let shared = Arc::new(Shared::default());
         let client = Client::new(shared.clone(), None);
         let finished = false;
+        let process = None;
         let mut gateway =
-            Gateway { simulators, binary, client, shared, postgres, process: None, finished };
+            Gateway { simulators, binary, proxy, client, shared, postgres, process, finished };
         let key = gateway.make_key(SCOPES, &[]).await;
         gateway.client = gateway.client.with_key(&key);
         gateway.start_again().await;
@@ -150,6 +169,7 @@ impl Gateway {
     pub fn builder() -> Builder {
         Builder {
             database: Database::Sqlite,
+            is_proxied: false,
             settings: Vec::new(),
             document: PROVIDERS.to_owned(),
             faults: String::new(),
@@ -172,6 +192,11 @@ impl Gateway {
         let key = self.binary.print(&arguments).await.trim().to_owned();
         self.shared.witness.keep_secret(&key);
         key
+    }
+
+    /// Runs SQL on its PostgreSQL database, past the proxy.
+    pub async fn execute(&self, sql: &str) {
+        self.postgres.as_ref().unwrap().execute(sql).await;
     }
 
     /// Runs another command of the program with the gateway's settings.

@@ -12,6 +12,7 @@ mod gateway;
 mod openapi;
 mod people;
 mod postgres;
+mod proxy;
 mod simulators;
 mod witness;
 
@@ -21,6 +22,7 @@ pub use binary::{Binary, terminate};
 pub use client::{Answer, Client, Request};
 pub use gateway::{Builder, Database, Gateway};
 pub use people::{invites, person};
+pub use proxy::Proxy;
 pub use simulators::Simulators;
 
 /// How long anything may take that is waited for.

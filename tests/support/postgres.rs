@@ -16,26 +16,38 @@ impl PostgresDatabase {
         let unique = folder.file_name().unwrap().to_str().unwrap();
         let name = format!("{}_{}", unique.to_lowercase().replace('-', "_"), std::process::id());
         let database = Self { server: server(), name };
-        database.execute(&format!("CREATE DATABASE {}", database.name)).await;
+        execute_at(&database.server, &format!("CREATE DATABASE {}", database.name)).await;
         database
     }
 
-    /// Its address.
-    pub fn url(&self) -> String {
+    /// The server's host and port.
+    pub fn host(&self) -> String {
+        let (_, rest) = self.server.split_once("://").unwrap();
+        let (authority, _) = rest.split_once('/').unwrap();
+        authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
+    }
+
+    /// Its address if its server were at this host and port.
+    pub fn url_at(&self, host: &str) -> String {
         let (server, _) = self.server.rsplit_once('/').unwrap();
-        format!("{server}/{}", self.name)
+        format!("{}/{}", server.replace(&self.host(), host), self.name)
     }
 
     /// Drops it, whoever is still connected.
     pub async fn remove(&self) {
-        self.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        execute_at(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 
-    async fn execute(&self, statement: &str) {
-        let mut connection = PgConnection::connect(&self.server).await.unwrap();
-        connection.execute(AssertSqlSafe(statement)).await.unwrap();
-        connection.close().await.unwrap();
+    /// Runs SQL on it.
+    pub async fn execute(&self, sql: &str) {
+        execute_at(&self.url_at(&self.host()), sql).await;
     }
+}
+
+async fn execute_at(url: &str, sql: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests/run says where its server is")]
