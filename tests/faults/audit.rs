@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
+use crate::load::USUAL_EVENT;
+use crate::plan::Plan;
+use crate::trouble::BAD_EVENT;
+
 /// The comparison of one round.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
@@ -70,6 +74,37 @@ impl Audit {
     pub fn accuse(&mut self, finding: String) {
         self.false_states += 1;
         self.findings.push(finding);
+    }
+
+    /// Accuses failures that nothing in the round explains, and refusals for a quota although there was
+    /// room: `had` is what had taken effect when quotas ended, which is no less than when one refused.
+    pub fn examine_failures(
+        &mut self,
+        plan: &Plan,
+        invites: &[Value],
+        had: &BTreeMap<&'static str, Vec<Value>>,
+    ) {
+        let failed = || invites.iter().filter(|invite| invite["status"] == "failed");
+        for invite in failed().filter(|invite| !plan.explains(invite)) {
+            self.accuse(format!("failed, and nothing in this round explains it: {invite}"));
+        }
+        for (kind, quota) in plan.quotas() {
+            for event in [USUAL_EVENT, BAD_EVENT] {
+                // The others have one destination each, and then no effect names an event.
+                let there =
+                    |effect: &&Value| effect["event_id"].is_null() || effect["event_id"] == event;
+                let count = had[kind].iter().filter(there).count();
+                let refused = failed().find(|invite| {
+                    let code = &invite["error"]["code"];
+                    let at = &invite["labels"]["event"];
+                    code == "provider-quota" && invite["provider_kind"] == kind && at == event
+                });
+                if let Some(invite) = refused.filter(|_| count < quota) {
+                    let left = quota - count;
+                    self.accuse(format!("refused for a quota with {left} places left: {invite}"));
+                }
+            }
+        }
     }
 
     /// An invite that had to wait for what is bad elsewhere.

@@ -182,8 +182,8 @@ async fn play(arguments: Arguments, kept: &Path) -> bool {
     let began = Instant::now();
     println!("campaign: seed {seed}, rounds {rounds:?}");
     let whole = rounds.len() >= WHOLE_DECK;
-    let restarts = postgres.as_ref().is_some_and(|server| server.restart.is_some());
-    let theme = Theme { seed, replicas, restarts };
+    let has_restarts = postgres.as_ref().is_some_and(|server| server.restart.is_some());
+    let theme = Theme { seed, replicas, has_server: postgres.is_some(), has_restarts };
     let play = |number: usize| {
         let folder = kept.join(format!("round-{number}"));
         let setting = Setting { folder, postgres: postgres.clone(), replicas, blind_resend };

@@ -134,10 +134,16 @@ impl Gateway {
 
     async fn make_key(&self, of: &[&str]) -> String {
         let create = ["keys", "create", "--name", "campaign"];
-        let output = self.command(0).args(create).args(of).output().await.unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "keys create: {complaint}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        let began = Instant::now();
+        loop {
+            let output = self.command(0).args(create).args(of).output().await.unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            }
+            // Another round may have the server restarted just now.
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(began.elapsed() < START, "keys create: {complaint}");
+        }
     }
 
     fn command(&self, replica: usize) -> Command {

@@ -22,6 +22,8 @@ const PROVIDERS: [&str; 3] = ["event", "tenancy", "treasury"];
 const POSTS: usize = 7;
 /// Changes of single invites in each life.
 const CHANGES: usize = 6;
+/// Where an invite to Securegate goes that does not say where.
+pub const USUAL_EVENT: &str = "event-456";
 /// Over this time the requests of a life are spread.
 const SPREAD: usize = 1200;
 
@@ -145,6 +147,7 @@ impl Load {
                 invite["email"] = json!(odd_address(number));
                 invite["first_name"] = json!(format!("d\u{fc}MMY  o'nEIL{number}"));
             }
+            invite["labels"] = json!({ "event": event.unwrap_or(USUAL_EVENT) });
             if let Some(event) = event {
                 invite["options"] = json!({ "securegate": { "event_id": event } });
             }

@@ -1,4 +1,4 @@
-//! The machine that a process of the gateway runs on: its clocks, its network to the database, and the
+//! The machine that a process of the gateway runs on: its clocks, its way to the database, and the
 //! process as the system sees it.
 
 use std::fs;
@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use invite_tests::Proxy;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, interval_at};
 
 /// One machine.
 pub struct Machine {
     clocks: PathBuf,
+    /// Before the database's server, unless that is a file.
+    network: Option<Proxy>,
     state: Mutex<State>,
 }
 
@@ -33,6 +36,12 @@ pub enum Mishap {
     Suspended(Duration),
     /// The process does not run for so long.
     Frozen(Duration),
+    /// Nothing passes between it and the database for so long.
+    DatabaseSilent(Duration),
+    /// Its connections to the database stay silent for good; new ones are well.
+    DatabaseStranded,
+    /// Its connections to the database are closed, and for so long new ones, too.
+    DatabaseCut(Duration),
     /// The database's server is killed, and starts again.
     DatabaseRestart,
 }
@@ -46,9 +55,14 @@ pub struct Event {
 }
 
 impl Machine {
-    /// A machine whose clocks are right.
-    pub async fn new(folder: &Path, number: usize, _database: Option<&str>) -> Self {
-        Self { clocks: folder.join(format!("clocks-{number}")), state: Mutex::default() }
+    /// A machine that is well, and its way to the database's server.
+    pub async fn new(folder: &Path, number: usize, server: Option<&str>) -> Self {
+        let network = match server {
+            Some(server) => Some(Proxy::before(host(server)).await),
+            None => None,
+        };
+        let clocks = folder.join(format!("clocks-{number}"));
+        Self { clocks, network, state: Mutex::default() }
     }
 
     /// The file that says by how much its clocks are off.
@@ -58,7 +72,9 @@ impl Machine {
 
     /// The address of a database on a server, as seen from here.
     pub fn database_url(&self, server: &str, database: &str) -> String {
-        format!("{}/{database}", server.rsplit_once('/').unwrap().0)
+        let (server_of, _) = server.rsplit_once('/').unwrap();
+        let own = self.network.as_ref().unwrap().address().to_string();
+        format!("{}/{database}", server_of.replace(host(server), &own))
     }
 
     /// A process runs here from now on, or none.
@@ -90,6 +106,17 @@ impl Machine {
                 pass(rest).await;
                 self.signal(Signal::CONT);
             }
+            Mishap::DatabaseSilent(rest) => {
+                self.network(Proxy::silent);
+                pass(rest).await;
+                self.network(Proxy::restore);
+            }
+            Mishap::DatabaseStranded => self.network(Proxy::strand),
+            Mishap::DatabaseCut(rest) => {
+                self.network(Proxy::cut);
+                pass(rest).await;
+                self.network(Proxy::restore);
+            }
             // That is not done here.
             Mishap::DatabaseRestart => {}
         }
@@ -111,12 +138,23 @@ impl Machine {
         fs::rename(&whole, &self.clocks).unwrap();
     }
 
+    fn network(&self, change: fn(&Proxy)) {
+        self.network.iter().for_each(change);
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(process) = self.state.lock().unwrap().process {
             // It may have ended, and waits for somebody to ask how.
             let _ = kill_process(process, signal);
         }
     }
+}
+
+/// Host and port of a server's address.
+fn host(server: &str) -> &str {
+    let (_, rest) = server.split_once("://").unwrap();
+    let (authority, _) = rest.split_once('/').unwrap();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// A while in which other things happen.

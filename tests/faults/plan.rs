@@ -60,6 +60,8 @@ const STEPS: [(&str, &[&str]); 3] = [
 /// One kind of fault at one step.
 pub type Card = (&'static str, &'static str, &'static str);
 
+/// Refusals of the lane, or none at all.
+const UNCERTAIN: [u64; 7] = [401, 403, 408, 409, 425, 429, 499];
 const FOLLOWING: &str = "follow-after-renewal";
 const PARTIAL_ACTIVITY: Card = ("turnkey", "create", "partial");
 
@@ -79,8 +81,10 @@ pub enum Ending {
 pub struct Theme {
     pub seed: u64,
     pub replicas: usize,
-    /// Whether the database's server may be restarted.
-    pub restarts: bool,
+    /// Whether the database is on a server.
+    pub has_server: bool,
+    /// Whether that may be restarted.
+    pub has_restarts: bool,
 }
 
 /// A round.
@@ -108,12 +112,16 @@ impl Plan {
     pub fn new(theme: Theme, number: usize) -> Self {
         let campaign = theme.seed;
         let mut seed = Seed::new(campaign, number as u64 + 1);
-        let cards = deal(campaign, &deck(), number, FAULTS);
+        let mut cards = deal(campaign, &deck(), number, FAULTS);
         let crashes = deal(campaign, CRASH_POINTS, number, CRASHES);
-        let mut troubles = deal(campaign, &trouble::deck(theme.restarts), number, TROUBLES);
+        let mut troubles = deal(campaign, &trouble::deck(theme), number, TROUBLES);
         // Nothing is followed where nothing is taken.
         if crashes.contains(&FOLLOWING) {
             troubles.retain(|own| !matches!(own, Trouble::ProviderClock | Trouble::Clock));
+        }
+        if troubles.contains(&Trouble::Quota) {
+            // So that what is refused for a quota is refused for that one.
+            cards.retain(|(_, step, kind)| (*step, *kind) != ("create", "quota"));
         }
         let lasting = trouble::rules(&troubles, &mut seed);
         let mut faults: Vec<Value> = lasting.clone();
@@ -133,6 +141,45 @@ impl Plan {
         };
         let phases = phases.into_iter().map(with_events).collect();
         Self { number, seed, faults, settings, troubles, lasting, phases }
+    }
+}
+
+impl Plan {
+    /// Whether an invite that failed did so for something that this round does to it.
+    pub fn explains(&self, failed: &Value) -> bool {
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let kind = word(&failed["provider_kind"]);
+        let (code, detail) = (word(&failed["error"]["code"]), word(&failed["error"]["detail"]));
+        // Nobody's clock is an invite's fault, and no round lasts until anything is given up.
+        if detail.contains("timestampMs") || code == "given-up" {
+            return false;
+        }
+        let refuses = |rule: &Value| {
+            let status = rule["status"].as_u64().unwrap_or(500);
+            let is_refusal = (400..500).contains(&status) && !UNCERTAIN.contains(&status);
+            let concerns = |member: &str, own: &str| rule[member].is_null() || rule[member] == own;
+            let of_call = rule["kind"] == "status_before" && is_refusal;
+            rule["provider"] == kind
+                && concerns("operation", "create")
+                && concerns("destination", &word(&failed["labels"]["event"]))
+                && rule["match_email"]
+                    .as_str()
+                    .is_none_or(|own| word(&failed["email"]).contains(own))
+                && (of_call || rule["kind"] == "quota" || rule["kind"] == "partial")
+        };
+        let disposed = |(own, settings): &(&str, Value)| {
+            let mode = word(&settings["activity_mode"]);
+            let has_quota = settings["quota"].is_u64() && code == "provider-quota";
+            *own == kind && (has_quota || ["failed", "consensus"].contains(&mode.as_str()))
+        };
+        let is_refused = ["provider-rejected", "provider-quota"].contains(&code.as_str());
+        !is_refused || self.faults.iter().any(refuses) || self.settings.iter().any(disposed)
+    }
+
+    /// How many invites each kind of provider has room for at a destination.
+    pub fn quotas(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let quota = |settings: &Value| settings["quota"].as_u64().map(|quota| quota as usize);
+        self.settings.iter().filter_map(move |(kind, settings)| Some((*kind, quota(settings)?)))
     }
 }
 

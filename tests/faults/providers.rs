@@ -88,6 +88,15 @@ impl Providers {
         answer["effects"].as_array().cloned().unwrap_or_default()
     }
 
+    /// The same of each of them.
+    pub async fn all_effects(&self) -> BTreeMap<&'static str, Vec<Value>> {
+        let mut effects = BTreeMap::new();
+        for kind in KINDS {
+            effects.insert(kind, self.effects(kind).await);
+        }
+        effects
+    }
+
     /// Every request that a provider saw.
     pub async fn journal(&self, kind: &str) -> Value {
         self.must(kind, Method::GET, "requests", &Value::Null).await

@@ -100,7 +100,7 @@ impl Report {
     /// Kinds of faults, troubles and crash points that were never met.
     pub fn never_met(&self, theme: Theme) -> Vec<String> {
         let kinds = KINDS.iter().filter(|kind| self.met(kind) == 0).map(|kind| kind.to_string());
-        let troubles = trouble::deck(theme.restarts).into_iter();
+        let troubles = trouble::deck(theme).into_iter();
         let troubles = troubles.filter(|own| !self.troubles.contains_key(own));
         let reached = |label: &&&str| self.crashes.get(**label).is_none_or(|(_, n)| *n == 0);
         // Which of several replicas comes to a crash point is theirs to settle.

@@ -51,6 +51,7 @@ struct Round<'a> {
     gateway: &'a Gateway,
     providers: &'a Providers,
     load: Load,
+    has_server: bool,
     /// By replica.
     children: Vec<Option<Child>>,
     crashes: Vec<(&'static str, bool)>,
@@ -64,12 +65,14 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     let http = plain_client();
     let providers = Providers::start(http.clone()).await;
     let document = providers.document();
+    let has_server = setting.postgres.is_some();
     let gateway = Gateway::prepare(setting, &document, http).await;
     providers.follow(&plan).await;
     let mut round = Round {
         gateway: &gateway,
         providers: &providers,
         load: Load::new(&plan.troubles),
+        has_server,
         children: gateway.machines().iter().map(|_| None).collect(),
         crashes: Vec::new(),
         kills: 0,
@@ -88,6 +91,7 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     let mut troubles: BTreeMap<Trouble, u64> = BTreeMap::new();
     plan.troubles.iter().for_each(|trouble| *troubles.entry(*trouble).or_default() += 1);
     providers.relieve(&trouble::relief(), &plan.lasting).await;
+    let had = providers.all_effects().await;
     let starved = siege::endure(&gateway, &providers, &load, &plan.troubles).await;
     providers.relieve(&trouble::plain(), &[]).await;
     load.repeat_unanswered(&gateway).await;
@@ -99,12 +103,10 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     if panicked > 0 {
         findings.push(format!("the gateway panicked {panicked} times"));
     }
-    let mut effects = BTreeMap::new();
-    for kind in KINDS {
-        effects.insert(kind, providers.effects(kind).await);
-    }
+    let effects = providers.all_effects().await;
     let invites = gateway.invites(&[]).await;
     let mut audit = Audit::new(invites.as_deref().unwrap_or_default(), &effects, &promised);
+    audit.examine_failures(&plan, invites.as_deref().unwrap_or_default(), &had);
     findings.extend(invites.err());
     findings.into_iter().for_each(|finding| audit.accuse(finding));
     starved.into_iter().for_each(|finding| audit.starve(finding));
@@ -185,13 +187,22 @@ impl Round<'_> {
             self.kills += 1;
             kill(child).await;
         }
-        let (child, is_up) = self.gateway.start(replica, ending).await;
-        if is_up {
-            return Some(child);
+        let began = Instant::now();
+        let mut tries = interval(Duration::from_millis(200));
+        loop {
+            tries.tick().await;
+            let (child, is_up) = self.gateway.start(replica, ending).await;
+            if is_up {
+                return Some(child);
+            }
+            self.gateway.machines()[replica].runs(None);
+            let status = kill(child).await;
+            // It may refuse to start while there is no database.
+            if !self.has_server || status.signal().is_some() || began.elapsed() > CALM {
+                self.note_end(ending, status);
+                return None;
+            }
         }
-        self.gateway.machines()[replica].runs(None);
-        self.note_end(ending, kill(child).await);
-        None
     }
 
     fn note_end(&mut self, ending: Ending, status: ExitStatus) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::machine::{Event, Mishap};
+use crate::plan::Theme;
 use crate::seed::Seed;
 
 /// A trouble.
@@ -36,6 +37,8 @@ pub enum Trouble {
     Suspended,
     /// The process does not run for a while.
     Frozen,
+    /// A machine's connections to the database go silent, for a while or for good, or are cut.
+    DatabaseSilent,
     /// The database's server is killed, and starts again.
     DatabaseRestart,
 }
@@ -64,15 +67,16 @@ pub const SPOILT: &str = "spoilt";
 /// Frozen for longer, a sender may outlive what docs/delivery.md promises: twice a provider's `timeout`
 /// plus `settle` after its lease check.
 const LONGEST_FREEZE_MS: usize = 1_800;
+/// More invitations than a round has people.
+const ENDLESS: usize = 10_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// All the troubles of a campaign on SQLite, or on a server that can be restarted or not.
-pub fn deck(restarts: bool) -> Vec<Trouble> {
+/// All the troubles of a campaign: on SQLite, or on a server, which can be restarted or not.
+pub fn deck(theme: Theme) -> Vec<Trouble> {
     let mut deck = EVERYWHERE.to_vec();
-    if restarts {
-        deck.push(T::DatabaseRestart);
-    }
+    deck.extend(theme.has_server.then_some(T::DatabaseSilent));
+    deck.extend(theme.has_restarts.then_some(T::DatabaseRestart));
     deck
 }
 
@@ -146,8 +150,8 @@ fn spelling(seed: &mut Seed) -> Value {
 /// What ends with the storm, because a provider takes little or nothing under it. Only Turnkey judges
 /// by its clock; another provider's clock that is set while invites are in doubt would be a new trouble.
 pub fn relief() -> [(&'static str, Value); 3] {
-    let patient = json!({ "rate_told": null });
-    let timely = json!({ "rate_told": null, "clock_offset_ms": 0 });
+    let patient = json!({ "rate_told": null, "quota": null });
+    let timely = json!({ "rate_told": null, "quota": ENDLESS, "clock_offset_ms": 0 });
     [("securegate", patient.clone()), ("rkvst", patient), ("turnkey", timely)]
 }
 
@@ -178,6 +182,15 @@ pub fn events(troubles: &[Trouble], seed: &mut Seed, machines: usize) -> Vec<Eve
             T::Frozen => {
                 let rest = 300 + seed.below(LONGEST_FREEZE_MS - 300);
                 Mishap::Frozen(Duration::from_millis(rest as u64))
+            }
+            T::DatabaseSilent => {
+                let rest = Duration::from_millis(300 + seed.below(3_700) as u64);
+                *seed.pick(&[
+                    Mishap::DatabaseSilent(rest),
+                    Mishap::DatabaseStranded,
+                    Mishap::DatabaseStranded,
+                    Mishap::DatabaseCut(rest / 2),
+                ])
             }
             T::DatabaseRestart if seed.chance(40) => Mishap::DatabaseRestart,
             _ => continue,
