@@ -103,9 +103,10 @@ impl Load {
             let open = known.keyed.iter().filter(|(_, (_, batch))| batch.is_none());
             open.map(|(key, (body, _))| (key.clone(), body.clone())).collect()
         };
-        for (key, body) in unanswered {
+        let posts = unanswered.into_iter().map(|(key, body)| async move {
             self.send(gateway, Post { key: Some(key), body, wait: "wait=0" }).await;
-        }
+        });
+        join_all(posts).await;
     }
 
     /// Ids of invites that were promised, and what was answered that should not have been.

@@ -192,7 +192,7 @@ pub fn events(troubles: &[Trouble], seed: &mut Seed, machines: usize) -> Vec<Eve
                     Mishap::DatabaseCut(rest / 2),
                 ])
             }
-            T::DatabaseRestart if seed.chance(40) => Mishap::DatabaseRestart,
+            T::DatabaseRestart if seed.chance(60) => Mishap::DatabaseRestart,
             _ => continue,
         };
         let at = Duration::from_millis(seed.below(1_200) as u64);
