@@ -13,6 +13,7 @@ mod command_line;
 mod creating;
 mod delivery;
 mod duplicates;
+mod durability;
 mod edits;
 mod fourth_kind;
 mod idempotency;

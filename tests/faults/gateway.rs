@@ -21,6 +21,10 @@ const SETTINGS: &str = r#"
 [server]
 listen = "127.0.0.1:0"
 
+# The server of the tests is a throwaway.
+[storage]
+allow_unsafe = true
+
 [delivery]
 lease = "2s"
 settle = "750ms"

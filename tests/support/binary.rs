@@ -14,6 +14,7 @@ use crate::PATIENCE;
 pub struct Binary {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    file_limit: Option<u32>,
 }
 
 impl Default for Binary {
@@ -26,12 +27,18 @@ impl Binary {
     /// The program with nothing around it: an empty folder and no environment variables.
     pub fn in_empty_folder() -> Self {
         let folder = tempfile::Builder::new().prefix("invite-e2e-").tempdir().unwrap();
-        Self { folder, environment: Vec::new() }
+        Self { folder, environment: Vec::new(), file_limit: None }
     }
 
     /// Sets an environment variable for every run from now on.
     pub fn set_variable(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From now on no file that it writes can be longer than so many KiB, as on a disk that is full;
+    /// none lifts that.
+    pub fn limit_files(&mut self, most: Option<u32>) {
+        self.file_limit = most;
     }
 
     /// A path in the folder that it runs in.
@@ -75,7 +82,16 @@ impl Binary {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = match self.file_limit {
+            None => Command::new(program()),
+            Some(most) => {
+                let mut command = Command::new("/bin/bash");
+                // What would be written beyond the limit is an error, and no signal.
+                let limited = format!("ulimit -f {most}; trap '' XFSZ; exec \"$0\" \"$@\"");
+                command.arg("-c").arg(limited).arg(program());
+                command
+            }
+        };
         let variables = self.environment.iter().map(|(name, value)| (name, value));
         command.current_dir(self.folder.path()).env_clear().envs(variables);
         command.stdin(Stdio::null()).kill_on_drop(true);

@@ -21,6 +21,10 @@ const SETTINGS: &str = r#"
 [server]
 listen = "127.0.0.1:0"
 
+# The server of the tests is a throwaway.
+[storage]
+allow_unsafe = true
+
 [delivery]
 lease = "6s"
 settle = "300ms"
@@ -197,6 +201,12 @@ impl Gateway {
     /// Runs SQL on its PostgreSQL database, past the proxy.
     pub async fn execute(&self, sql: &str) {
         self.postgres.as_ref().unwrap().execute(sql).await;
+    }
+
+    /// The address of its PostgreSQL database, past the proxy.
+    pub fn postgres_url(&self) -> String {
+        let database = self.postgres.as_ref().unwrap();
+        database.url_at(&database.host())
     }
 
     /// Runs another command of the program with the gateway's settings.

@@ -10,7 +10,7 @@ use std::{
 use invite_config::{Configuration, Finding, Gate, Live, Rules, Severity};
 use invite_core::{Clock, ProviderKind, SystemClock};
 use invite_delivery::{Engine, LiveDocument, ReviseError, Taken};
-use invite_store::Store;
+use invite_store::{Lock, Store};
 
 use crate::{failure::Failure, settings::Settings};
 
@@ -39,15 +39,36 @@ pub fn gate(settings: &Settings) -> Gate {
 
 /// Opens and migrates the database.
 pub async fn store(settings: &Settings) -> Result<Store, Failure> {
-    let url = &settings.storage.url;
-    Store::open(url, clock()).await.map_err(|error| {
-        let shown = crate::settings::without_password(url);
-        let message = format!("cannot open the database {shown}: {error}");
-        match error {
-            invite_store::Error::Url(_) => Failure::wrong(message),
-            _ => Failure::failed(message),
-        }
-    })
+    let opened = Store::open(&settings.storage.url, clock()).await;
+    opened.map_err(|error| cannot_open(settings, &error))
+}
+
+/// The same for the process that serves it, which holds a SQLite database with the lock, and takes
+/// no server that loses what it has committed unless it is told to.
+pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>), Failure> {
+    let opened = Store::open_to_serve(&settings.storage.url, clock()).await;
+    let (store, lock) = opened.map_err(|error| cannot_open(settings, &error))?;
+    let off = store.unsafe_settings().await.map_err(Failure::store)?.join(" and ");
+    if off.is_empty() {
+        return Ok((store, lock));
+    }
+    if !settings.storage.allow_unsafe {
+        return Err(Failure::wrong(format!(
+            "the database's server has {off} off, so that a crash there loses invites that were \
+             accepted: switch that on, or set storage.allow_unsafe if none of them matters"
+        )));
+    }
+    tracing::warn!("the database's server has {off} off: a crash there loses accepted invites");
+    Ok((store, lock))
+}
+
+fn cannot_open(settings: &Settings, error: &invite_store::Error) -> Failure {
+    let shown = crate::settings::without_password(&settings.storage.url);
+    let message = format!("cannot open the database {shown}: {error}");
+    match error {
+        invite_store::Error::Url(_) => Failure::wrong(message),
+        _ => Failure::failed(message),
+    }
 }
 
 /// Passes a document through the gate: its configuration, or every error on a line of its own.

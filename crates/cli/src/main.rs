@@ -33,7 +33,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(Failure::failed(format!("cannot start: {error}")))),
     };
-    end(runtime.block_on(run(cli)))
+    let result = runtime.block_on(run(cli));
+    // Whoever waits for a disk or a name server is not waited for.
+    runtime.shutdown_background();
+    end(result)
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {

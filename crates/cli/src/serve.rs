@@ -42,14 +42,13 @@ pub struct Running {
     closing: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     /// Keeps a second process off the database.
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl Running {
     /// Opens everything and starts to serve.
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
-        let store = compose::store(settings).await?;
-        let lock = store.lock().map_err(|error| Failure::failed(error.to_string()))?;
+        let (store, lock) = compose::store_to_serve(settings).await?;
         let gate = Arc::new(compose::gate(settings));
         let file = DocumentWatch::new(&settings.providers.file).await?;
         let document = compose::document(settings, gate.clone(), &store).await?;
@@ -98,10 +97,13 @@ impl Running {
     pub async fn stop(self) {
         self.closing.cancel();
         self.engine.shutdown().await;
-        for server in self.servers {
-            // What is still open then is a caller that keeps its connection: not worth waiting for.
-            let _ = tokio::time::timeout(CLOSE_WITHIN, server).await;
-        }
+        // What is still open then is a caller that keeps its connection: not worth waiting for.
+        let closed = async {
+            for server in self.servers {
+                let _ = server.await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_WITHIN, closed).await;
         self.store.close().await;
     }
 }

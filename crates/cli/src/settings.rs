@@ -57,6 +57,8 @@ pub struct Server {
 pub struct Storage {
     /// `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub url: String,
+    /// Serves although PostgreSQL's settings let a crash lose what was answered.
+    pub allow_unsafe: bool,
 }
 
 impl std::fmt::Debug for Storage {
@@ -313,7 +315,7 @@ mod tests {
         ] {
             assert_eq!(without_password(url), shown);
         }
-        let storage = Storage { url: "postgres://a:s3cret@h/d".into() };
+        let storage = Storage { url: "postgres://a:s3cret@h/d".into(), allow_unsafe: false };
         assert!(!format!("{storage:?}").contains("s3cret"));
     }
 }

@@ -231,9 +231,23 @@ impl From<invite_store::Error> for Problem {
             }
             error => {
                 tracing::error!(%error, "the database does not do its part");
-                Self::new(&codes::NOT_READY, "the database does not answer; ask again later")
+                let code = match error {
+                    invite_store::Error::Full(_) => &codes::STORAGE_FULL,
+                    _ => &codes::NOT_READY,
+                };
+                let what = what_the_database_does(&error);
+                Self::new(code, format!("{what}; nothing was stored: ask again later"))
             }
         }
+    }
+}
+
+/// What is wrong with the database, for anybody to read: the log says more.
+pub(crate) fn what_the_database_does(error: &invite_store::Error) -> &'static str {
+    match error {
+        invite_store::Error::Full(_) => "the database has no room",
+        invite_store::Error::File { .. } => "the database's file is not the one that was opened",
+        _ => "the database does not answer",
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     Gateway,
     auth::{Caller, Scope},
     openapi,
-    problem::{Problem, codes},
+    problem::{self, Problem, codes},
 };
 
 type Metrics = ([(HeaderName, &'static str); 1], String);
@@ -38,8 +38,9 @@ pub(crate) async fn get_liveness() -> Json<Health> {
 
 /// Whether the gateway can do its work
 ///
-/// The database can be written to, the newest provider document can be served here, and it is not
-/// shutting down.
+/// A row was written to the database, durably, and read within the last second, the newest provider
+/// document can be served here, and it is not shutting down. However many ask, it is written once a
+/// second, and the answer comes within a second.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -54,9 +55,9 @@ pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json
     if gateway.engine().is_shutting_down() {
         return Err(Problem::new(&codes::NOT_READY, "the gateway is shutting down"));
     }
-    gateway.store().ping().await.map_err(|error| {
-        tracing::warn!(%error, "not ready: the database does not answer");
-        Problem::new(&codes::NOT_READY, "the database does not answer")
+    gateway.store().ready().await.map_err(|error| {
+        tracing::warn!(%error, "not ready: the database does not take a write");
+        Problem::new(&codes::NOT_READY, problem::what_the_database_does(&error))
     })?;
     gateway.engine().check_serving()?;
     Ok(Json(Health { status: "ok" }))

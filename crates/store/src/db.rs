@@ -1,96 +1,31 @@
-//! The database: opening it, its connections, and what can go wrong with it.
+//! The database: opening it, its connections, and closing it.
 
 use std::{
     collections::BTreeSet,
-    fs::{File, OpenOptions, TryLockError},
-    path::{Path, PathBuf},
-    sync::{Arc, Once},
-    time::Duration,
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
-use invite_core::Clock;
+use invite_core::{Clock, random};
 use jiff::Timestamp;
 use sqlx::{
-    AnyConnection, AnyPool, ConnectOptions, Connection, Executor,
-    any::{AnyConnectOptions, AnyPoolOptions},
-    pool::PoolConnection,
+    AnyConnection, ConnectOptions, Connection, Executor, Row, any::AnyConnectOptions,
     sqlite::SqliteConnectOptions,
 };
+use tokio::time::timeout;
 
 use crate::{
+    Error, Lock,
+    connections::{Connections, Taken, Use},
+    deadline::{CLOSE, CONNECT, MIGRATION, within},
     dialect::{Dialect, MIGRATION_LOCK},
+    file::DatabaseFile,
+    readiness::{self, Readiness},
     statement::Statement,
     writer::{self, Writer},
 };
 
 /// Connections for reading.
-const READERS: u32 = 4;
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// What went wrong in the store, in one line without personal data.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// Whether the write took place is not known; asking again, or looking, tells.
-    #[error(
-        "storing the change: the database gave no answer to the commit, so it may or may not have been stored"
-    )]
-    CommitUnknown,
-    /// The database cannot be reached, or refused the work. Nothing was written.
-    #[error("using the database: {0}; check storage.url and that the database is up")]
-    Unavailable(String),
-    /// Another process wrote the same thing in between. Nothing was written.
-    #[error("storing the change: another process stored the same in between: {0}")]
-    Conflict(String),
-    /// Another replica put another provider document in force, which this one has not seen. Nothing
-    /// was written.
-    #[error("storing the change: another provider document went live in between; ask again")]
-    Outdated,
-    /// A row holds what this version of the program never writes.
-    #[error(
-        "reading the database: the column {what:?} holds something unreadable; was it written by a newer version?"
-    )]
-    Corrupt {
-        /// The column.
-        what: String,
-    },
-    /// Another process serves this database.
-    #[error("opening the database: {} is locked: another gateway serves this database; stop it first", path.display())]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// `storage.url` names no database.
-    #[error("opening the database: storage.url {0}")]
-    Url(&'static str),
-    /// The database file, its folder or its lock file cannot be used.
-    #[error("opening the database: {}: {reason}", path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What the operating system said.
-        reason: String,
-    },
-    /// The database's tables cannot be brought up to date.
-    #[error("bringing the database's tables up to date: {0}")]
-    Migration(String),
-}
-
-impl From<sqlx::Error> for Error {
-    /// Keeps the message only: a database's further details quote the row.
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(e) if e.is_unique_violation() => {
-                Self::Conflict(e.message().to_owned())
-            }
-            sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
-            sqlx::Error::PoolTimedOut => {
-                Self::Unavailable("no connection became free in time".into())
-            }
-            other => Self::Unavailable(other.to_string()),
-        }
-    }
-}
+const READERS: usize = 4;
 
 /// All that the gateway remembers. Cheap to clone.
 #[derive(Clone)]
@@ -99,8 +34,13 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     database: Database,
     clock: Arc<dyn Clock>,
-    readers: AnyPool,
+    readers: Connections,
     writer: Writer,
+    /// A connection to a file that is open from the start to the end, so that SQLite does not remove
+    /// the log when no other is: it can be told from another by its number.
+    anchor: Mutex<Option<AnyConnection>>,
+    readiness: Readiness,
+    readiness_row: i64,
 }
 
 impl std::fmt::Debug for Store {
@@ -109,11 +49,6 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Holds a SQLite database against a second gateway until it is dropped.
-#[derive(Debug)]
-#[must_use = "the database is locked only as long as this lives"]
-pub struct Lock(#[expect(dead_code, reason = "closing the file ends the lock")] Option<File>);
-
 impl Store {
     /// Opens a database and brings its tables up to date. `url` is `sqlite://PATH`, where file and
     /// folder are made if need be, or `postgres://…`.
@@ -121,50 +56,35 @@ impl Store {
     /// # Errors
     /// The URL, the file or the server cannot be used, or the tables belong to a newer version.
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let database = Database::at(url)?;
-        let mut connection = database.connect().await?;
-        database.migrate(&mut connection).await?;
-        let dialect = database.dialect;
-        let readers = AnyPoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(CONNECT)
-            // A connection of SQLite's does not get lost.
-            .test_before_acquire(dialect == Dialect::Postgres)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    connection.execute(dialect.settings()).await?;
-                    connection.execute(dialect.reader_settings()).await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(database.options.clone());
-        let writer = writer::start(database.clone(), connection, Arc::clone(&clock));
-        Ok(Self(Arc::new(Inner { database, clock, readers, writer })))
+        Self::start(Database::at(url)?, clock).await
     }
 
-    /// Holds a SQLite database against a second gateway, by an exclusive lock on the file
-    /// `<database>.lock` beside it. PostgreSQL is made for several, and nothing is held.
+    /// The same for the process that serves it: a SQLite database is held against a second one from
+    /// before anything in it is touched, by an exclusive lock on the file `<database>.lock` beside it.
+    /// PostgreSQL is made for several, and nothing is held.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another process holds it.
-    pub fn lock(&self) -> Result<Lock, Error> {
-        let Some(database) = &self.0.database.path else { return Ok(Lock(None)) };
-        let mut path = database.clone().into_os_string();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let unusable =
-            |e: std::io::Error| Error::File { path: path.clone(), reason: e.to_string() };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(Some(file))),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked { path }),
-            Err(TryLockError::Error(e)) => Err(unusable(e)),
-        }
+    /// [`Error::Locked`] if another process holds it; and as above.
+    pub async fn open_to_serve(
+        url: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Option<Lock>), Error> {
+        let database = Database::at(url)?;
+        let lock = database.file.as_ref().map(|file| file.lock()).transpose()?;
+        Ok((Self::start(database, clock).await?, lock))
+    }
+
+    async fn start(database: Database, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let mut connection = within(CONNECT, database.connect(Use::Writing)).await?;
+        within(MIGRATION, database.migrate(&mut connection)).await?;
+        let anchor = within(CONNECT, database.anchor()).await?;
+        let readers = Connections::new(database.clone(), Use::Reading, READERS);
+        let writer = writer::start(database.clone(), connection, Arc::clone(&clock));
+        let anchor = Mutex::new(anchor);
+        let readiness_row = i64::from(u32::from_le_bytes(random::bytes()) % readiness::ROWS);
+        let readiness = Readiness::default();
+        let inner = Inner { database, clock, readers, writer, anchor, readiness, readiness_row };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Other replicas may be at work on this database.
@@ -172,20 +92,37 @@ impl Store {
         self.0.database.dialect == Dialect::Postgres
     }
 
-    /// The database can be read and written.
+    /// What of the server's settings lets a crash lose what was answered; nothing of a SQLite file.
     ///
     /// # Errors
-    /// It cannot.
-    pub async fn ping(&self) -> Result<(), Error> {
+    /// The database cannot be used.
+    pub async fn unsafe_settings(&self) -> Result<Vec<String>, Error> {
+        if !self.is_shared() {
+            return Ok(Vec::new());
+        }
         let mut connection = self.reader().await?;
-        Statement::new("SELECT 1").first(&mut connection, |_| Ok(())).await?;
-        self.write(Vec::new(), |_| Box::pin(async { Ok(()) })).await
+        Statement::new("SELECT name FROM pg_settings WHERE setting = 'off' ")
+            .text("AND name IN ('fsync', 'full_page_writes') ORDER BY name")
+            .all(&mut connection, |row| row.string())
+            .await
     }
 
-    /// Finishes the writes that were asked for, then ends every connection.
+    /// Finishes the writes that were asked for, then ends every connection. A database that does not
+    /// answer is not waited for.
     pub async fn close(&self) {
-        self.0.writer.close().await;
-        self.0.readers.close().await;
+        let anchor = self.0.anchor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let closing = async {
+            self.0.writer.close().await;
+            self.0.readers.close().await;
+            // The last one: it moves SQLite's log into the database file.
+            if let Some(anchor) = anchor {
+                let _ = anchor.close().await;
+            }
+        };
+        if timeout(CLOSE, closing).await.is_err() {
+            tracing::warn!("the database does not answer; its connections are given up");
+            self.0.writer.abort();
+        }
     }
 
     /// How many transactions this process has committed.
@@ -193,12 +130,20 @@ impl Store {
         self.0.writer.commits()
     }
 
-    pub(crate) async fn reader(&self) -> Result<PoolConnection<sqlx::Any>, Error> {
-        Ok(self.0.readers.acquire().await?)
+    pub(crate) async fn reader(&self) -> Result<Taken, Error> {
+        self.0.readers.take().await
     }
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.0.writer
+    }
+
+    pub(crate) fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
+    pub(crate) fn readiness_row(&self) -> i64 {
+        self.0.readiness_row
     }
 
     /// The time by the gateway's clock, for reading an `expires_at`.
@@ -220,18 +165,23 @@ impl Store {
 pub(crate) struct Database {
     pub(crate) dialect: Dialect,
     options: AnyConnectOptions,
-    /// The file, of SQLite.
-    path: Option<PathBuf>,
+    /// Of SQLite.
+    pub(crate) file: Option<Arc<DatabaseFile>>,
 }
 
 impl Database {
     fn at(url: &str) -> Result<Self, Error> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let (dialect, options, path) = if let Some(path) = url.strip_prefix("sqlite://") {
-            let path = database_file(path)?;
-            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-            (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(path))
+        let (dialect, options, file) = if let Some(path) = url.strip_prefix("sqlite://") {
+            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            if path.is_empty() || path == ":memory:" {
+                return Err(Error::Url("names no file: expected sqlite://PATH"));
+            }
+            let file = DatabaseFile::at(path)?;
+            // If it goes, no other takes its place.
+            let options = SqliteConnectOptions::new().filename(file.path());
+            (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(file))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             (Dialect::Postgres, url.parse(), None)
         } else {
@@ -239,21 +189,47 @@ impl Database {
         };
         // What the parser says may quote the password.
         let options = options.map_err(|_| Error::Url("is not a valid URL"))?;
-        Ok(Self { dialect, options: options.disable_statement_logging(), path })
+        Ok(Self { dialect, options: options.disable_statement_logging(), file })
     }
 
-    /// A connection for writing.
-    pub(crate) async fn connect(&self) -> Result<AnyConnection, Error> {
-        let connecting = async {
-            let mut connection = AnyConnection::connect_with(&self.options).await?;
-            connection.execute(self.dialect.settings()).await?;
-            connection.execute(self.dialect.writer_settings()).await?;
-            Ok::<_, sqlx::Error>(connection)
+    /// A new connection, however long that takes.
+    pub(crate) async fn connect(&self, purpose: Use) -> Result<AnyConnection, Error> {
+        self.check_file().await?;
+        let mut connection = AnyConnection::connect_with(&self.options).await?;
+        connection.execute(self.dialect.settings()).await?;
+        let settings = match purpose {
+            Use::Reading => self.dialect.reader_settings(),
+            Use::Writing => self.dialect.writer_settings(),
         };
-        match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(connected) => Ok(connected?),
-            Err(_) => Err(Error::Unavailable("no connection came about in time".into())),
+        connection.execute(settings).await?;
+        // Now it is known which file that was.
+        self.check_file().await?;
+        if let Some(file) = &self.file {
+            let mode = connection.fetch_one("PRAGMA journal_mode").await?;
+            if mode.try_get::<&str, _>(0)? != "wal" {
+                let reason =
+                    "its file system does not let SQLite write ahead (WAL): use another one";
+                return Err(Error::File { path: file.path().to_owned(), reason: reason.into() });
+            }
         }
+        Ok(connection)
+    }
+
+    /// The file of SQLite is the one that was opened.
+    pub(crate) async fn check_file(&self) -> Result<(), Error> {
+        match &self.file {
+            Some(file) => file.check().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A connection that has read, which SQLite keeps its log for.
+    async fn anchor(&self) -> Result<Option<AnyConnection>, Error> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let mut anchor = self.connect(Use::Reading).await?;
+        anchor.execute("SELECT count(*) FROM sqlite_schema").await?;
+        file.note_log()?;
+        Ok(Some(anchor))
     }
 
     /// Everything in one transaction that no other process enters, so that several may start at
@@ -262,21 +238,9 @@ impl Database {
         let mut migrator = sqlx::migrate!();
         migrator.set_locking(false);
         let mut transaction = connection.begin_with(self.dialect.begin()).await?;
+        transaction.execute(self.dialect.migration_settings()).await?;
         self.dialect.lock(&mut transaction, &BTreeSet::from([MIGRATION_LOCK])).await?;
         migrator.run(&mut *transaction).await.map_err(|e| Error::Migration(e.to_string()))?;
         Ok(transaction.commit().await?)
     }
-}
-
-/// The file that the URL names, as an absolute path; its folder is made.
-fn database_file(path: &str) -> Result<PathBuf, Error> {
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
-    if path.is_empty() || path == ":memory:" {
-        return Err(Error::Url("names no file: expected sqlite://PATH"));
-    }
-    let unusable =
-        |e: std::io::Error| Error::File { path: PathBuf::from(path), reason: e.to_string() };
-    let path = std::path::absolute(path).map_err(unusable)?;
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).map_err(unusable)?;
-    Ok(path)
 }

@@ -59,8 +59,18 @@ impl Dialect {
     /// it believes to be in a table, would walk through one that it still believes to be small.
     pub(crate) fn settings(self) -> &'static str {
         match self {
-            Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = OFF",
-            Self::Postgres => "SET enable_seqscan = off; SET jit = off",
+            // On macOS a plain fsync leaves what was written in the drive's memory.
+            Self::Sqlite => {
+                "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = OFF; PRAGMA fullfsync = ON; \
+                 PRAGMA checkpoint_fullfsync = ON"
+            }
+            // The server gives up what takes too long before this side does, and notices when this
+            // machine is gone.
+            Self::Postgres => {
+                "SET enable_seqscan = off; SET jit = off; SET statement_timeout = '9s'; \
+                 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+                 SET tcp_keepalives_count = 3; SET tcp_user_timeout = '30s'"
+            }
         }
     }
 
@@ -69,12 +79,16 @@ impl Dialect {
             // A cache of 32 MB, and a checkpoint every 16 MB instead of every 4: the same pages are
             // written over and over.
             Self::Sqlite => {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = EXTRA; PRAGMA temp_store = MEMORY; \
                  PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000"
             }
-            // A replica that is frozen in the middle of a write must not hold up the others.
+            // A replica that is frozen in the middle of a write, or was cut off, must not hold up the
+            // others. A commit is durable when it is answered: `on` waits for the disk, and where
+            // there are synchronous standbys for theirs; only `remote_apply` waits for more.
             Self::Postgres => {
-                "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'"
+                "SET lock_timeout = '8s'; SET idle_in_transaction_session_timeout = '5s'; \
+                 SELECT set_config('synchronous_commit', 'on', false) \
+                 WHERE current_setting('synchronous_commit') <> 'remote_apply'"
             }
         }
     }
@@ -86,11 +100,21 @@ impl Dialect {
         }
     }
 
-    /// SQLite would otherwise find out too late that another process is writing.
+    /// Within the transaction that brings the tables up to date, which may have much to do.
+    pub(crate) fn migration_settings(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "SET LOCAL statement_timeout = 0",
+        }
+    }
+
+    /// SQLite would otherwise find out too late that another process is writing. PostgreSQL's locks are
+    /// of no use to a transaction that sees what there was before it had them, which a database may
+    /// have as its default.
     pub(crate) fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
         }
     }
 

@@ -12,7 +12,11 @@ use sqlx::{
     query::Query,
 };
 
-use crate::{Error, dialect::Dialect};
+use crate::{
+    Error,
+    deadline::{ANSWER, within},
+    dialect::Dialect,
+};
 
 /// Rows in one statement at most. Rows of up to 60 values stay under SQLite's 32,766 variables with
 /// it, and under PostgreSQL's 65,535.
@@ -131,7 +135,8 @@ impl<'a> Statement<'a> {
 
     /// Runs it; how many rows it wrote.
     pub(crate) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
-        Ok(self.query(Dialect::of(connection)).execute(connection).await?.rows_affected())
+        let query = self.query(Dialect::of(connection));
+        Ok(within(ANSWER, query.execute(connection)).await?.rows_affected())
     }
 
     /// Its rows, each as `read` reads it.
@@ -140,7 +145,8 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.query(Dialect::of(connection)).fetch_all(connection).await?;
+        let query = self.query(Dialect::of(connection));
+        let rows = within(ANSWER, query.fetch_all(connection)).await?;
         rows.iter().map(|row| read(&mut Fields { row, next: 0 })).collect()
     }
 
@@ -150,7 +156,8 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let row = self.query(Dialect::of(connection)).fetch_optional(connection).await?;
+        let query = self.query(Dialect::of(connection));
+        let row = within(ANSWER, query.fetch_optional(connection)).await?;
         row.map(|row| read(&mut Fields { row: &row, next: 0 })).transpose()
     }
 }

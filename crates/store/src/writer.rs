@@ -15,13 +15,21 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use invite_core::Clock;
 use jiff::Timestamp;
-use sqlx::{AnyConnection, Connection, Executor};
+use sqlx::{AnyConnection, Executor};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
+    time::{Instant, timeout},
 };
 
-use crate::{Error, Store, db::Database, dialect::Dialect};
+use crate::{
+    Error, Store,
+    connections::{Connections, Taken, Use},
+    db::Database,
+    deadline::{ANSWER, TRANSACTION, silent, within},
+    dialect::Dialect,
+    error::is_refused_commit,
+};
 
 /// Writes in one transaction at most.
 const GROUP: usize = 128;
@@ -79,6 +87,7 @@ pub(crate) struct Writer {
     /// Unbounded: each caller waits for its one write, so callers are the bound.
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
     task: Mutex<Option<JoinHandle<()>>>,
+    abort: AbortHandle,
     commits: Arc<AtomicU64>,
 }
 
@@ -91,6 +100,11 @@ impl Writer {
             // It ends by itself and never panics.
             let _ = task.await;
         }
+    }
+
+    /// Ends the task wherever it is.
+    pub(crate) fn abort(&self) {
+        self.abort.abort();
     }
 
     pub(crate) fn commits(&self) -> u64 {
@@ -124,7 +138,7 @@ impl Store {
     }
 }
 
-/// Starts the task.
+/// Starts the task, which has this connection to begin with.
 pub(crate) fn start(
     database: Database,
     connection: AnyConnection,
@@ -132,84 +146,112 @@ pub(crate) fn start(
 ) -> Writer {
     let (sender, jobs) = mpsc::unbounded_channel();
     let commits = Arc::new(AtomicU64::new(0));
-    let task =
-        Task { database, connection: Some(connection), clock, commits: Arc::clone(&commits) };
+    let connections = Connections::new(database.clone(), Use::Writing, 1);
+    connections.keep(connection);
+    let task = Task { database, connections, clock, commits: Arc::clone(&commits) };
     let task = tokio::spawn(task.run(jobs));
-    Writer { jobs: Mutex::new(Some(sender)), task: Mutex::new(Some(task)), commits }
+    let abort = task.abort_handle();
+    Writer { jobs: Mutex::new(Some(sender)), task: Mutex::new(Some(task)), abort, commits }
 }
 
 struct Task {
     database: Database,
-    /// None after it was lost.
-    connection: Option<AnyConnection>,
+    /// One at most.
+    connections: Connections,
     clock: Arc<dyn Clock>,
     commits: Arc<AtomicU64>,
 }
 
 /// Where a transaction came to its end before it was committed.
 enum Stopped {
-    Begin(Error),
+    /// Nothing can be written at present, whatever it is.
+    Away(Error),
+    /// One of the writes is at fault.
     Write(Error),
     Commit,
 }
 
 impl Task {
-    async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Box<dyn Job>>) {
+    async fn run(self, mut jobs: mpsc::UnboundedReceiver<Box<dyn Job>>) {
         let mut group = Vec::with_capacity(GROUP);
         while jobs.recv_many(&mut group, GROUP).await > 0 {
             self.write(std::mem::take(&mut group)).await;
         }
-        if let Some(connection) = self.connection.take() {
-            // Everything is committed; the database notices a connection that goes.
-            let _ = connection.close().await;
-        }
+        self.connections.close().await;
     }
 
-    async fn write(&mut self, mut group: Vec<Box<dyn Job>>) {
+    async fn write(&self, mut group: Vec<Box<dyn Job>>) {
         match self.transact(&mut group).await {
             // Which of them is at fault is not known: each gets a transaction of its own.
-            Err(Stopped::Write(_)) if group.len() > 1 => {
-                for job in group {
-                    let mut alone = vec![job];
-                    let result = self.transact(&mut alone).await;
-                    answer(alone, result);
-                }
-            }
+            Err(Stopped::Write(_)) if group.len() > 1 => self.write_each(group).await,
             result => answer(group, result),
         }
     }
 
-    async fn transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Stopped> {
-        let mut connection = self.begin().await.map_err(Stopped::Begin)?;
-        if let Err(error) =
-            run_all(self.database.dialect, &*self.clock, &mut connection, group).await
-        {
-            // A connection that cannot even do this is dropped.
-            if connection.execute("ROLLBACK").await.is_ok() {
-                self.connection = Some(connection);
+    async fn write_each(&self, group: Vec<Box<dyn Job>>) {
+        let began = Instant::now();
+        let mut away = None;
+        for job in group {
+            if began.elapsed() > TRANSACTION {
+                let why = "the writes before this one took too long";
+                away.get_or_insert_with(|| Error::Unavailable(why.into()));
             }
-            return Err(Stopped::Write(error));
+            let mut alone = vec![job];
+            let result = match &away {
+                Some(error) => Err(Stopped::Away(error.clone())),
+                None => self.transact(&mut alone).await,
+            };
+            if let Err(Stopped::Away(error)) = &result {
+                away = Some(error.clone());
+            }
+            answer(alone, result);
         }
-        if let Err(error) = connection.execute("COMMIT").await {
-            tracing::error!(error = %Error::from(error), "the result of a commit is lost");
-            return Err(Stopped::Commit);
+    }
+
+    async fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Stopped> {
+        let mut connection = self.connections.take().await.map_err(Stopped::Away)?;
+        let running = run_all(self.database.dialect, &*self.clock, &mut connection, group);
+        if let Err(error) = within(TRANSACTION, running).await {
+            return Err(self.undo(connection, error).await);
+        }
+        if let Err(error) = within(ANSWER, self.database.check_file()).await {
+            self.connections.lose(&error);
+            return Err(Stopped::Away(error));
+        }
+        match timeout(ANSWER, connection.execute("COMMIT")).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if is_refused_commit(&error) => {
+                return Err(self.undo(connection, error.into()).await);
+            }
+            Ok(Err(error)) => return Err(self.lose_commit(&error.into())),
+            Err(_) => return Err(self.lose_commit(&silent(ANSWER))),
+        }
+        // What was stored in a file that has gone meanwhile is lost.
+        if let Err(error) = within(ANSWER, self.database.check_file()).await {
+            return Err(self.lose_commit(&error));
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.connection = Some(connection);
+        connection.keep();
         Ok(())
     }
 
-    /// Begins on the connection at hand, or on a new one if that was lost while it lay idle.
-    async fn begin(&mut self) -> Result<AnyConnection, Error> {
-        let begin = self.database.dialect.begin();
-        if let Some(mut connection) = self.connection.take()
-            && connection.execute(begin).await.is_ok()
-        {
-            return Ok(connection);
+    /// Gives the transaction up. It is never committed: without a connection it is rolled back, too.
+    async fn undo(&self, mut connection: Taken, error: Error) -> Stopped {
+        if let Error::Away(_) = error {
+            self.connections.lose(&error);
+            return Stopped::Away(error);
         }
-        let mut connection = self.database.connect().await?;
-        connection.execute(begin).await?;
-        Ok(connection)
+        // A connection that cannot even do this is dropped.
+        if within(ANSWER, connection.execute("ROLLBACK")).await.is_ok() {
+            connection.keep();
+        }
+        Stopped::Write(error)
+    }
+
+    fn lose_commit(&self, error: &Error) -> Stopped {
+        tracing::error!(%error, "the result of a commit is lost");
+        self.connections.lose(error);
+        Stopped::Commit
     }
 }
 
@@ -231,7 +273,7 @@ async fn run_all(
 
 fn answer(group: Vec<Box<dyn Job>>, result: Result<(), Stopped>) {
     let result = result.map_err(|stopped| match stopped {
-        Stopped::Begin(error) | Stopped::Write(error) => error,
+        Stopped::Away(error) | Stopped::Write(error) => error,
         Stopped::Commit => Error::CommitUnknown,
     });
     for job in group {

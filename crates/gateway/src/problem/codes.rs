@@ -213,6 +213,10 @@ codes! {
         "Its queue is full (`limits.max_backlog`), or other calls take its rate budget \
          (`limits.requests_per_second`) for longer than a caller is kept waiting. Nothing was accepted \
          or sent. Ask again after the time in `Retry-After`.";
+    STORAGE_FULL = "storage-full" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
+        "The database has no room",
+        "Its disk is full, its quota is used up, or a disk cannot be written. Nothing of the request was \
+         stored or sent. An administrator has to make room; then ask again.";
     ACCEPT_UNKNOWN = "accept-unknown" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, Unknown,
         "Whether the request was accepted is not known",
         "The database did not say whether it stored the request. Send it again with the same \

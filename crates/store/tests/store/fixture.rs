@@ -1,6 +1,7 @@
 //! A fresh database for each check, and short ways to put something into it.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,7 +15,7 @@ use invite_core::{
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
-    InviteState, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate, Placement, Quotas,
+    InviteState, Lock, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate, Placement, Quotas,
     Revision, Store,
 };
 use jiff::Timestamp;
@@ -50,6 +51,7 @@ pub struct Db {
 
 enum Place {
     Folder { _removed_with_this: TempDir },
+    Elsewhere,
     Schema { server: String, name: String },
 }
 
@@ -91,6 +93,29 @@ impl Db {
 
     pub async fn open(&self) -> Store {
         Store::open(&self.url, Arc::new(self.clock.clone())).await.unwrap()
+    }
+
+    /// With a setting of PostgreSQL for all its connections.
+    pub async fn open_with(&self, setting: &str) -> Store {
+        let (name, value) = setting.split_once('=').unwrap();
+        let url = format!("{}&options[{name}]={value}", self.url);
+        Store::open(&url, Arc::new(self.clock.clone())).await.unwrap()
+    }
+
+    /// As the process that serves it.
+    pub async fn open_to_serve(&self) -> Result<(Store, Option<Lock>), Error> {
+        Store::open_to_serve(&self.url, Arc::new(self.clock.clone())).await
+    }
+
+    /// The same file of SQLite by another name.
+    pub fn by_another_name(&self, path: &Path) -> Self {
+        let url = format!("sqlite://{}", path.display());
+        Self { url, clock: self.clock.clone(), place: Place::Elsewhere }
+    }
+
+    /// The file of SQLite.
+    pub fn file(&self) -> PathBuf {
+        self.url.strip_prefix("sqlite://").unwrap().into()
     }
 
     pub fn is_postgres(&self) -> bool {

@@ -6,6 +6,8 @@ mod administration;
 mod admitting;
 mod attempts;
 mod changing;
+mod failing;
+mod files;
 mod fixture;
 mod listing;
 mod looking;

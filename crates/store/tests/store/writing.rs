@@ -18,8 +18,6 @@ on_both!(
     closing_finishes_the_writes_that_wait_and_refuses_later_ones,
     what_was_acknowledged_outlives_a_process_that_never_closed,
     several_may_open_an_empty_database_at_once,
-    one_process_at_a_time_serves_a_database_that_is_not_shared,
-    the_database_answers_a_ping,
 );
 
 async fn writes_that_wait_together_are_committed_together(db: &Db) {
@@ -87,7 +85,7 @@ async fn closing_finishes_the_writes_that_wait_and_refuses_later_ones(db: &Db) {
     let late = store.accept(batch(Vec::new()), 0, Quotas::new(), duplicate_error).await;
     assert!(matches!(late, Err(Error::Unavailable(_))));
     assert!(store.invite(id).await.is_err());
-    assert!(store.ping().await.is_err());
+    assert!(store.ready().await.is_err());
     assert!(db.open().await.invite(id).await.unwrap().is_some());
 }
 
@@ -110,26 +108,6 @@ async fn several_may_open_an_empty_database_at_once(db: &Db) {
     assert_eq!(all.invites.len(), 4);
 }
 
-async fn one_process_at_a_time_serves_a_database_that_is_not_shared(db: &Db) {
-    let stores = [db.open().await, db.open().await];
-    assert_eq!(stores[0].is_shared(), db.is_postgres());
-    let held = stores[0].lock().unwrap();
-    let second = stores[1].lock();
-    if db.is_postgres() {
-        assert!(second.is_ok());
-    } else {
-        let error = second.unwrap_err();
-        assert!(matches!(error, Error::Locked { .. }));
-        assert!(error.to_string().contains("invites.db.lock"), "{error}");
-        drop(held);
-        assert!(stores[1].lock().is_ok());
-    }
-}
-
-async fn the_database_answers_a_ping(db: &Db) {
-    db.open().await.ping().await.unwrap();
-}
-
 #[tokio::test]
 async fn a_url_that_names_no_database_is_refused_without_quoting_it() {
     for url in [
@@ -148,7 +126,7 @@ async fn a_url_that_names_no_database_is_refused_without_quoting_it() {
 async fn a_database_that_is_away_is_told_without_its_password() {
     let url = "postgres://user:pass@127.0.0.1:1/db";
     let error = Store::open(url, Arc::new(SystemClock)).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)));
+    assert!(matches!(error, Error::Away(_)));
     assert!(!format!("{error} {error:?}").contains("pass"), "{error:?}");
 }
 

@@ -1,0 +1,157 @@
+//! What can go wrong with the database, and what each of its errors says of what is stored.
+
+use std::path::PathBuf;
+
+use sqlx::{
+    error::DatabaseError,
+    postgres::{PgDatabaseError, PgSeverity},
+};
+
+/// What went wrong in the store, in one line without personal data.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Whether the write took place is not known; asking again, or looking, tells.
+    #[error(
+        "storing the change: the database gave no answer to the commit, so it may or may not have been stored"
+    )]
+    CommitUnknown,
+    /// The database does not answer, or its connection broke. Nothing was written.
+    #[error("reaching the database: {0}; check storage.url and that the database is up")]
+    Away(String),
+    /// The database refused the work. Nothing was written.
+    #[error("using the database: {0}; check storage.url and that the database is up")]
+    Unavailable(String),
+    /// The database has no room. Nothing was written.
+    #[error(
+        "storing the change: the database has no room or cannot be written: {0}; make room for it"
+    )]
+    Full(String),
+    /// Another process wrote the same thing in between. Nothing was written.
+    #[error("storing the change: another process stored the same in between: {0}")]
+    Conflict(String),
+    /// Another replica put another provider document in force, which this one has not seen. Nothing
+    /// was written.
+    #[error("storing the change: another provider document went live in between; ask again")]
+    Outdated,
+    /// A row holds what this version of the program never writes.
+    #[error(
+        "reading the database: the column {what:?} holds something unreadable; was it written by a newer version?"
+    )]
+    Corrupt {
+        /// The column.
+        what: String,
+    },
+    /// Another process serves this database.
+    #[error("opening the database: {} is locked: another gateway serves this database; stop it first", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// `storage.url` names no database.
+    #[error("opening the database: storage.url {0}")]
+    Url(&'static str),
+    /// The database file, its folder or a file beside it cannot be used.
+    #[error("using the database file {}: {reason}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database's tables cannot be brought up to date.
+    #[error("bringing the database's tables up to date: {0}")]
+    Migration(String),
+}
+
+impl From<sqlx::Error> for Error {
+    /// Keeps the message only: a database's further details quote the row.
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(e) if e.is_unique_violation() => {
+                Self::Conflict(e.message().to_owned())
+            }
+            sqlx::Error::Database(e) if is_full(&*e) => Self::Full(e.message().to_owned()),
+            sqlx::Error::Database(e) if is_end_of_connection(&*e) => Self::Away(e.to_string()),
+            sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
+            other @ (sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed) => Self::Away(other.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// SQLite's result codes. The low byte says what it is, the rest more of it.
+/// <https://www.sqlite.org/rescode.html>
+mod sqlite {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const FULL: i32 = 13;
+    pub(super) const CONSTRAINT: i32 = 19;
+    pub(super) const IOERR_WRITE: i32 = 778;
+}
+
+fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
+    error.code()?.parse().ok()
+}
+
+/// A disk, a quota or a table of connections is full: PostgreSQL's class 53, SQLite's FULL. SQLite
+/// has no code of its own for a quota: it tells of it as of a disk that cannot be written.
+fn is_full(error: &dyn DatabaseError) -> bool {
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        Some(error) => error.code().starts_with("53"),
+        None => sqlite_code(error)
+            .is_some_and(|code| code == sqlite::IOERR_WRITE || code & 0xff == sqlite::FULL),
+    }
+}
+
+/// PostgreSQL ends the connection with such an error.
+fn is_end_of_connection(error: &dyn DatabaseError) -> bool {
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|error| error.severity() != PgSeverity::Error)
+}
+
+/// Whether this answer to a COMMIT tells that nothing is stored and, once it is rolled back, never
+/// will be.
+///
+/// PostgreSQL answers with an ERROR only before it commits, but for class 57, with which somebody may
+/// interrupt it later, as a FATAL may. SQLite writes the pages, the last of them with the mark that
+/// makes them a commit, and then syncs: a page that could not be written comes before that mark, while
+/// after an error of the sync (or of the index behind it) pages and mark may be found by a process
+/// that opens the file after a crash.
+pub(crate) fn is_refused_commit(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        Some(error) => error.severity() == PgSeverity::Error && !error.code().starts_with("57"),
+        None => sqlite_code(&**error).is_some_and(|code| {
+            code == sqlite::IOERR_WRITE
+                || [sqlite::BUSY, sqlite::FULL, sqlite::CONSTRAINT].contains(&(code & 0xff))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Executor, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_without_room_is_full_and_a_commit_that_it_refuses_is_refused() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        connection.execute("CREATE TABLE t (x); PRAGMA max_page_count = 3").await.unwrap();
+        let full = connection.execute("INSERT INTO t VALUES (zeroblob(100000))").await.unwrap_err();
+        assert!(is_refused_commit(&full));
+        assert!(matches!(Error::from(full), Error::Full(_)));
+        let other = connection.execute("COMMIT").await.unwrap_err();
+        assert!(!is_refused_commit(&other), "whatever that is, it says nothing of what is stored");
+    }
+
+    #[test]
+    fn a_connection_that_broke_says_nothing_of_a_commit() {
+        let broken = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert!(!is_refused_commit(&broken));
+        assert!(matches!(Error::from(broken), Error::Away(_)));
+    }
+}

@@ -1,0 +1,140 @@
+//! The file of a SQLite database: its one name, the files beside it, and that they stay those that
+//! were opened.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::Error;
+
+/// Holds a SQLite database against a second gateway until it is dropped.
+#[derive(Debug)]
+#[must_use = "the database is locked only as long as this lives"]
+pub struct Lock(#[expect(dead_code, reason = "closing the file ends the lock")] File);
+
+/// A file whatever its name: its device and its number there.
+type Id = (u64, u64);
+
+/// The file. It is never opened here once SQLite has: closing it would end SQLite's locks.
+pub(crate) struct DatabaseFile {
+    path: PathBuf,
+    /// The files that are in use under their names.
+    used: Mutex<Vec<(PathBuf, Id)>>,
+}
+
+impl DatabaseFile {
+    /// The file under its one name, without symbolic links; it and its folder are made if need be,
+    /// durably.
+    pub(crate) fn at(path: &str) -> Result<Arc<Self>, Error> {
+        let named = Path::new(path);
+        let unusable = |e: io::Error| unusable(named, &e.to_string());
+        let path = match fs::canonicalize(named) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(named),
+            found => found,
+        }
+        .map_err(unusable)?;
+        let found = fs::metadata(&path).map_err(unusable)?;
+        if !found.is_file() {
+            return Err(self::unusable(&path, "it is not a regular file"));
+        }
+        // SQLite's log lies beside the name that it was opened by, and is not seen by another.
+        if found.nlink() > 1 {
+            let reason = "it has a second name (a hard link), beside which committed invites may lie: \
+                          remove the link, or make it a copy";
+            return Err(self::unusable(&path, reason));
+        }
+        let used = Mutex::new(vec![(path.clone(), id(&found))]);
+        Ok(Arc::new(Self { path, used }))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An exclusive lock on `<database>.lock`.
+    pub(crate) fn lock(&self) -> Result<Lock, Error> {
+        let path = self.beside(".lock");
+        let unusable = |e: io::Error| unusable(&path, &e.to_string());
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
+            Err(TryLockError::Error(e)) => return Err(unusable(e)),
+        }
+        // Whoever removes it lets a second gateway in.
+        self.note(path.clone(), &file.metadata().map_err(unusable)?);
+        Ok(Lock(file))
+    }
+
+    /// From now on SQLite's log and its index are those that are there.
+    pub(crate) fn note_log(&self) -> Result<(), Error> {
+        for ending in ["-wal", "-shm"] {
+            let path = self.beside(ending);
+            let found = fs::metadata(&path).map_err(|e| unusable(&path, &e.to_string()))?;
+            self.note(path, &found);
+        }
+        Ok(())
+    }
+
+    /// The files are still those that were opened: nothing that is stored now is lost with a file
+    /// that nobody can find.
+    pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
+        let file = Arc::clone(self);
+        let checked = tokio::task::spawn_blocking(move || file.check_now()).await;
+        checked.unwrap_or_else(|e| Err(unusable(&self.path, &e.to_string())))
+    }
+
+    fn check_now(&self) -> Result<(), Error> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let changed = used
+            .into_iter()
+            .find(|(path, known)| !fs::metadata(path).is_ok_and(|found| id(&found) == *known));
+        changed.map_or(Ok(()), |(path, _)| {
+            let reason = "it is not the file that was opened: it was deleted, moved or replaced; put \
+                          it back, or restart the gateway";
+            Err(unusable(&path, reason))
+        })
+    }
+
+    fn note(&self, path: PathBuf, found: &Metadata) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push((path, id(found)));
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(ending);
+        path.into()
+    }
+}
+
+fn id(found: &Metadata) -> Id {
+    (found.dev(), found.ino())
+}
+
+fn unusable(path: &Path, reason: &str) -> Error {
+    Error::File { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// Makes an empty file, which is a database, such that it is still there after a power cut.
+fn create(named: &Path) -> io::Result<PathBuf> {
+    let folder = std::path::absolute(named)?.parent().map(Path::to_owned).unwrap_or_default();
+    let missing = folder.ancestors().take_while(|folder| !folder.exists()).count();
+    fs::create_dir_all(&folder)?;
+    // Through a symbolic link whose target is not there yet, too.
+    OpenOptions::new().create(true).truncate(false).write(true).open(named)?.sync_all()?;
+    let path = fs::canonicalize(named)?;
+    // The folder names the file, and each new folder is named by the one above.
+    for folder in path.ancestors().skip(1).take(missing + 1) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(path)
+}
