@@ -67,7 +67,7 @@ if by more than a tenth, for any kind of fault
   --seconds N      how long each phase is (2)
   --turns N        how often each kind is measured (5)";
 
-/// Rounds under way at once; they wait most of the time.
+/// Rounds of one process under way at once; they wait most of the time.
 const AT_ONCE: usize = 4;
 
 struct Arguments {
@@ -193,7 +193,8 @@ async fn play(arguments: Arguments, kept: &Path) -> bool {
     if postgres.is_some() {
         write!(again, " --database postgres --replicas {replicas}").unwrap();
     }
-    let mut outcomes = stream::iter(rounds).map(play).buffer_unordered(AT_ONCE);
+    let at_once = (AT_ONCE / replicas).max(1);
+    let mut outcomes = stream::iter(rounds).map(play).buffer_unordered(at_once);
     let mut report = Report::default();
     while let Some(outcome) = outcomes.next().await {
         println!("{}", report::line(&again, &outcome));

@@ -229,6 +229,27 @@ impl Gateway {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
+    /// The same until it is answered with something else than 503: other rounds have the database's
+    /// server restarted, too.
+    pub async fn insist(
+        &self,
+        caller: Caller,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), reqwest::Error> {
+        let began = Instant::now();
+        let mut tries = interval(Duration::from_millis(200));
+        loop {
+            tries.tick().await;
+            let answer = self.ask(caller, method.clone(), path, headers, body).await;
+            if !matches!(answer, Ok((503, _))) || began.elapsed() > START {
+                return answer;
+            }
+        }
+    }
+
     /// All invites of both tenants in these statuses, or all there are; an error says what was answered
     /// instead.
     pub async fn invites(&self, statuses: &[&str]) -> Result<Vec<Value>, String> {
@@ -237,7 +258,7 @@ impl Gateway {
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/invites?limit=200{filter}{cursor}");
-            let answer = self.ask(Caller::Admin, Method::GET, &path, &[], None).await;
+            let answer = self.insist(Caller::Admin, Method::GET, &path, &[], None).await;
             let page = match answer {
                 Ok((200, page)) => page,
                 Ok((status, body)) => return Err(format!("GET {path}: {status} {body}")),

@@ -164,8 +164,12 @@ impl Load {
         caller: Caller,
         body: &Value,
     ) -> Result<Vec<String>, String> {
-        let wait = [("prefer", "respond-async".to_owned())];
-        match gateway.ask(caller, Method::POST, "/v1/invites", &wait, Some(body)).await {
+        let key = body["invites"][0]["external_id"].as_str().unwrap_or_default();
+        let headers = [
+            ("prefer", "respond-async".to_owned()),
+            ("idempotency-key", format!("\"siege-{key}\"")),
+        ];
+        match gateway.insist(caller, Method::POST, "/v1/invites", &headers, Some(body)).await {
             Ok((200..=202, body)) => {
                 let invites = body["invites"].as_array().into_iter().flatten();
                 let ids = invites.filter_map(|invite| invite["id"].as_str());

@@ -265,7 +265,7 @@ async fn refresh(gateway: &Gateway) -> Vec<String> {
     };
     let asking = invites.into_iter().map(|invite| async move {
         let path = format!("/v1/invites/{}/refresh", invite["id"].as_str().unwrap());
-        match gateway.ask(Caller::Admin, Method::POST, &path, &[], None).await {
+        match gateway.insist(Caller::Admin, Method::POST, &path, &[], None).await {
             Ok((200, _)) => None,
             Ok((status, body)) => Some(format!("POST {path}: {status} {body}")),
             Err(error) => Some(format!("POST {path}: {error}")),
