@@ -262,16 +262,14 @@ impl Faults {
     /// The rule that strikes before the body of the request is read, if one does. Such a rule cannot
     /// look at the request, so it applies to none if it names an address or a destination.
     pub fn early(&self, operation: Operation) -> Option<Rule> {
-        let mut rules = locked(&self.rules);
-        let due = rules.iter_mut().find_map(|counted| {
+        locked(&self.rules).iter_mut().find_map(|counted| {
             let rule = &counted.rule;
             let matches = rule.kind.is_early()
                 && rule.match_email.is_none()
                 && rule.destination.is_none()
                 && rule.concerns(self.provider, operation);
             (matches && counted.due()).then(|| counted.rule.clone())
-        });
-        due
+        })
     }
 
     /// The verdict on a request that was read: the first rule that applies, and the sum of the
