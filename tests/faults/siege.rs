@@ -100,10 +100,14 @@ async fn behind_a_crowd(gateway: &Gateway, load: &Load) -> Vec<String> {
     };
     let left = settled(gateway, &single, HEALTHY_WITHIN).await;
     let ahead = CROWD - settled(gateway, &crowd, Duration::ZERO).await.len();
-    if left.is_empty() && ahead <= AHEAD {
-        return Vec::new();
+    let after = HEALTHY_WITHIN.as_secs();
+    if !left.is_empty() {
+        vec![format!("{left:?} unsettled after {after} s beside another tenant's {CROWD}")]
+    } else if ahead > AHEAD {
+        vec![format!("{single:?} waited until {ahead} of another tenant's {CROWD} were settled")]
+    } else {
+        Vec::new()
     }
-    vec![format!("{single:?} waited until {ahead} of another tenant's {CROWD} were settled")]
 }
 
 /// Which of these are not settled by then.
