@@ -34,7 +34,6 @@ pub struct Report {
 /// A round in a line, and below it everything that is wrong.
 pub fn line(again: &str, outcome: &Outcome) -> String {
     let Outcome { number, audit, faults, troubles, crashes, kills, duration, folder } = outcome;
-    let troubles: Vec<_> = troubles.keys().collect();
     let met: u64 = faults.values().sum();
     let crashed: Vec<String> = crashes
         .iter()
@@ -82,8 +81,8 @@ impl Report {
         for (fault, count) in outcome.faults {
             *self.faults.entry(fault).or_default() += count;
         }
-        for (trouble, count) in outcome.troubles {
-            *self.troubles.entry(trouble).or_default() += count;
+        for trouble in outcome.troubles {
+            *self.troubles.entry(trouble).or_default() += 1;
         }
         for (label, is_reached) in outcome.crashes {
             let (armed, reached) = self.crashes.entry(label).or_default();

@@ -38,7 +38,7 @@ pub struct Outcome {
     pub audit: Audit,
     /// By provider, operation and kind.
     pub faults: BTreeMap<(String, String, String), u64>,
-    pub troubles: BTreeMap<Trouble, u64>,
+    pub troubles: Vec<Trouble>,
     /// Crash points, and whether they were reached.
     pub crashes: Vec<(&'static str, bool)>,
     pub kills: usize,
@@ -88,8 +88,6 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     }
     let faults = providers.met().await;
     let Round { mut findings, load, children, crashes, kills, .. } = round;
-    let mut troubles: BTreeMap<Trouble, u64> = BTreeMap::new();
-    plan.troubles.iter().for_each(|trouble| *troubles.entry(*trouble).or_default() += 1);
     providers.relieve(&trouble::relief(), &plan.lasting).await;
     let had = providers.all_effects().await;
     let starved = siege::endure(&gateway, &providers, &load, &plan.troubles).await;
@@ -99,10 +97,7 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     findings.extend(refresh(&gateway).await);
     let (promised, answers) = load.close();
     findings.extend(answers);
-    let panicked = gateway.log().lines().filter(|line| line.contains("panicked at")).count();
-    if panicked > 0 {
-        findings.push(format!("the gateway panicked {panicked} times"));
-    }
+    findings.extend(panics(&gateway));
     let effects = providers.all_effects().await;
     let invites = gateway.invites(&[]).await;
     let mut audit = Audit::new(invites.as_deref().unwrap_or_default(), &effects, &promised);
@@ -121,7 +116,13 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     };
     providers.stop().await;
     let duration = began.elapsed();
-    Outcome { number: plan.number, audit, faults, troubles, crashes, kills, duration, folder }
+    let Plan { number, troubles, .. } = plan;
+    Outcome { number, audit, faults, troubles, crashes, kills, duration, folder }
+}
+
+fn panics(gateway: &Gateway) -> Option<String> {
+    let panicked = gateway.log().lines().filter(|line| line.contains("panicked at")).count();
+    (panicked > 0).then(|| format!("the gateway panicked {panicked} times"))
 }
 
 /// How a process came to its end in a phase.

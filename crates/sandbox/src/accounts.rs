@@ -22,31 +22,32 @@ pub const RKVST_SECOND_CLIENT_SECRET: &str = "sandbox+client/secret=e07c92d4";
 pub const RKVST_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2FuZGJveA";
 /// A second such token of the same registration, equally good: for rotation.
 pub const RKVST_SECOND_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2Vjb25k";
-/// A bearer token of the same registration that shows its tenancy, as the tokens that are got with
-/// client credentials do; the two above show nothing.
-pub const RKVST_TELLING_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJqaXRfdGVuYW50X2lkIjoidGVuYW50LzdkZDJlMzZiLTNhM2UtNGExYy1hOWY\
-    0LTJhNmM3ZjBlOGIxMSIsImppdF90aWVyIjoiRlJFRSIsIm5hbWUiOiJzYW5kYm94IiwiY2xpZW50X2lkIjo\
-    iZDFmYjZjODctZmFhOS00ZDU2LWIyZmQtYTViNzBhOWFmMDY1In0.c2FuZGJveA";
-/// The client id of a second app registration of the same tenancy, with the Owner role too.
-pub const RKVST_SIBLING_CLIENT_ID: &str = "6a0f2f9e-71c4-4f0b-8d5e-0c9b54c1a7d2";
+/// The client id of another app registration with the Owner role.
+pub const RKVST_OTHER_CLIENT_ID: &str = "6c1a0f5e-93b7-4f0d-8f1c-2f6f4b7d9e31";
 /// Its secret.
-pub const RKVST_SIBLING_CLIENT_SECRET: &str = "sandbox-sibling-secret-4c1d";
-/// The client id of an app registration of another tenancy, with the Owner role there.
-pub const RKVST_OTHER_CLIENT_ID: &str = "b7c3d9e1-0a44-4a3e-9b1f-3d2e6f8a5c70";
-/// Its secret.
-pub const RKVST_OTHER_CLIENT_SECRET: &str = "sandbox-other-tenancy-secret-9a27";
-/// That other tenancy.
-pub const RKVST_OTHER_TENANT_ID: &str = "tenant/f1b0c2d4-5e6a-4788-9c0d-1e2f3a4b5c6d";
+pub const RKVST_OTHER_CLIENT_SECRET: &str = "sandbox+other/secret=4d1e88c0";
 /// The client id of an app registration without the Owner role, as registrations are by default.
 pub const RKVST_NON_OWNER_CLIENT_ID: &str = "0e7fa1f6-30f2-4b0c-9d21-1a5a2dd2a3ee";
 /// Its secret.
 pub const RKVST_NON_OWNER_CLIENT_SECRET: &str = "sandbox-non-owner-secret-07d1";
 /// A bearer token of the registration without the Owner role that never expires.
 pub const RKVST_NON_OWNER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-non-owner.c2FuZGJveA";
-/// The tenancy of all of them but the other one.
+/// The tenancy of all registrations but the foreign one.
 pub const RKVST_TENANT_ID: &str = "tenant/7dd2e36b-3a3e-4a1c-a9f4-2a6c7f0e8b11";
 /// The address of the tenancy's one member at the start.
 pub const RKVST_OWNER_EMAIL: &str = "owner@example.org";
+/// A bearer token of the first registration that shows its tenancy, as the tokens that are got with
+/// client credentials do; the other bearer tokens show nothing.
+pub const RKVST_TELLING_BEARER_TOKEN: &str = "\
+    eyJhbGciOiJSUzI1NiJ9.eyJqaXRfdGVuYW50X2lkIjoidGVuYW50LzdkZDJlMzZiLTNhM2UtNGExYy1hOWY0LTJ\
+    hNmM3ZjBlOGIxMSIsImppdF90aWVyIjoiRlJFRSIsIm5hbWUiOiJzYW5kYm94IiwiY2xpZW50X2lkIjoiZDFmYjZ\
+    jODctZmFhOS00ZDU2LWIyZmQtYTViNzBhOWFmMDY1In0.c2FuZGJveA";
+/// The client id of an app registration of another tenancy, with the Owner role there.
+pub const RKVST_FOREIGN_CLIENT_ID: &str = "b7c3d9e1-0a44-4a3e-9b1f-3d2e6f8a5c70";
+/// Its secret.
+pub const RKVST_FOREIGN_CLIENT_SECRET: &str = "sandbox-foreign-secret-9a27";
+/// The tenancy of that one.
+pub const RKVST_FOREIGN_TENANT_ID: &str = "tenant/f1b0c2d4-5e6a-4788-9c0d-1e2f3a4b5c6d";
 
 /// The organization.
 pub const TURNKEY_ORGANIZATION_ID: &str = "89881fc7-6ff3-4b43-b962-916698f8ff58";

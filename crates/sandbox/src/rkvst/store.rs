@@ -145,7 +145,10 @@ impl Default for State {
             settings: Settings::default(),
             tokens: Tokens::default(),
             invites: Vec::new(),
-            members: vec![owner(accounts::RKVST_TENANT_ID), owner(accounts::RKVST_OTHER_TENANT_ID)],
+            members: vec![
+                owner(accounts::RKVST_TENANT_ID),
+                owner(accounts::RKVST_FOREIGN_TENANT_ID),
+            ],
         }
     }
 }

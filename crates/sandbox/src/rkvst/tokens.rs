@@ -28,7 +28,7 @@ pub(super) struct Caller {
 
 const OWNER: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_TENANT_ID };
 const NON_OWNER: Caller = Caller { role: Role::Other, tenant: accounts::RKVST_TENANT_ID };
-const ELSEWHERE: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_OTHER_TENANT_ID };
+const ELSEWHERE: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_FOREIGN_TENANT_ID };
 
 /// A client secret: whose it is, and what its client may do where.
 struct Registered {
@@ -49,13 +49,13 @@ const REGISTERED: [Registered; 5] = [
         caller: OWNER,
     },
     Registered {
-        client_id: accounts::RKVST_SIBLING_CLIENT_ID,
-        secret: accounts::RKVST_SIBLING_CLIENT_SECRET,
+        client_id: accounts::RKVST_OTHER_CLIENT_ID,
+        secret: accounts::RKVST_OTHER_CLIENT_SECRET,
         caller: OWNER,
     },
     Registered {
-        client_id: accounts::RKVST_OTHER_CLIENT_ID,
-        secret: accounts::RKVST_OTHER_CLIENT_SECRET,
+        client_id: accounts::RKVST_FOREIGN_CLIENT_ID,
+        secret: accounts::RKVST_FOREIGN_CLIENT_SECRET,
         caller: ELSEWHERE,
     },
     Registered {

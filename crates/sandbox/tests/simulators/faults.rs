@@ -244,7 +244,7 @@ async fn one_destination_can_be_bad_while_the_others_are_well() {
     let world = World::start().await;
     for (provider, bad) in [
         ("securegate", accounts::SECUREGATE_EVENT_ID),
-        ("rkvst", accounts::RKVST_OTHER_TENANT_ID),
+        ("rkvst", accounts::RKVST_FOREIGN_TENANT_ID),
         ("turnkey", accounts::TURNKEY_OTHER_ORGANIZATION_ID),
     ] {
         let rule = json!({ "kind": "status_before", "status": 503, "destination": bad });
@@ -264,7 +264,7 @@ async fn one_destination_can_be_bad_while_the_others_are_well() {
         let request = world.rkvst_request("GET", "invites", token.as_str().unwrap());
         read(request.send().await.unwrap()).await.0
     };
-    let (id, secret) = (accounts::RKVST_OTHER_CLIENT_ID, accounts::RKVST_OTHER_CLIENT_SECRET);
+    let (id, secret) = (accounts::RKVST_FOREIGN_CLIENT_ID, accounts::RKVST_FOREIGN_CLIENT_SECRET);
     assert_eq!(list(id, secret).await, 503);
     assert_eq!(list(accounts::RKVST_CLIENT_ID, accounts::RKVST_CLIENT_SECRET).await, 200);
 

@@ -182,15 +182,15 @@ async fn a_new_invite_can_be_found_late() {
 }
 
 #[tokio::test]
-async fn a_registration_sees_its_own_tenancy_and_a_sibling_the_same() {
+async fn registrations_of_one_tenancy_see_the_same_and_a_foreign_one_does_not() {
     let world = World::start().await;
     let token = async |id: &str, secret: &str| {
         world.rkvst_token(id, secret).await.1["access_token"].as_str().unwrap().to_owned()
     };
     let ours = token(accounts::RKVST_CLIENT_ID, accounts::RKVST_CLIENT_SECRET).await;
-    let sibling =
-        token(accounts::RKVST_SIBLING_CLIENT_ID, accounts::RKVST_SIBLING_CLIENT_SECRET).await;
-    let other = token(accounts::RKVST_OTHER_CLIENT_ID, accounts::RKVST_OTHER_CLIENT_SECRET).await;
+    let beside = token(accounts::RKVST_OTHER_CLIENT_ID, accounts::RKVST_OTHER_CLIENT_SECRET).await;
+    let foreign =
+        token(accounts::RKVST_FOREIGN_CLIENT_ID, accounts::RKVST_FOREIGN_CLIENT_SECRET).await;
     let request = world.rkvst_request("POST", "invites", &ours).json(&invite("ada@example.org"));
     let (_, made) = read(request.send().await.unwrap()).await;
     let path = made["identity"].as_str().unwrap();
@@ -202,10 +202,10 @@ async fn a_registration_sees_its_own_tenancy_and_a_sibling_the_same() {
         (read(list).await.1["invites"].as_array().unwrap().len(), get.status().as_u16(), members)
     };
     let telling = accounts::RKVST_TELLING_BEARER_TOKEN;
-    for token in [&ours, &sibling, telling] {
+    for token in [&ours, &beside, telling] {
         assert_eq!(seen(token).await, (1, 200, 1));
     }
-    assert_eq!(seen(&other).await, (0, 404, 1));
+    assert_eq!(seen(&foreign).await, (0, 404, 1));
     assert_eq!(world.effects("rkvst").await[0]["tenant_id"], accounts::RKVST_TENANT_ID);
 }
 
