@@ -25,7 +25,10 @@ as_postgres() {
     if ((EUID == 0)); then runuser -u postgres -- "$@"; else "$@"; fi
 }
 
-# Safety of the data is of no use here, and costs most of the time.
+# Waiting for the disk costs most of the time, and is of use only when the machine dies. When only the
+# server is killed, what it has written is in the system's memory, whole pages of it, and is found there
+# when it starts again: with fsync and full_page_writes off it still keeps every commit that it waited
+# for. What it loses then is what it did not write at all, as with synchronous_commit off.
 start_cluster() {
     find_postgres || install_package PostgreSQL postgresql
     find_postgres || give_up 'PostgreSQL was installed, but /usr/lib/postgresql has no server'
@@ -48,6 +51,15 @@ start_cluster() {
         say "PostgreSQL did not start on port $port (try $try of 5)"
     done
     give_up "PostgreSQL does not start: $(tail -n 5 "$cluster/data/server.log")"
+}
+
+# A command that kills the server in the middle of whatever it does, and starts it again.
+print_restart() {
+    local restart=("$postgres/pg_ctl" -D "$cluster/data" -l "$cluster/data/server.log"
+        -m immediate -w -s restart)
+    ((EUID != 0)) || restart=(runuser -u postgres -- "${restart[@]}")
+    printf 'cd %q &&' "$cluster"
+    printf ' %q' "${restart[@]}"
 }
 
 stop_cluster() {

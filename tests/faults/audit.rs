@@ -3,6 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::load::USUAL_EVENT;
+use crate::plan::Plan;
+use crate::trouble::BAD_EVENT;
 
 /// The comparison of one round.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +22,8 @@ pub struct Audit {
     pub unknown: usize,
     /// Invites that say what is not so, and answers that should not have been.
     pub false_states: usize,
+    /// Invites that had to wait for what is bad elsewhere.
+    pub starved: usize,
     /// Second effects that the gateway reported.
     pub reported: usize,
     /// Each of them in words.
@@ -41,7 +48,7 @@ impl Audit {
         let mut made: BTreeMap<Person, Vec<&Value>> = BTreeMap::new();
         for (kind, effects) in effects {
             for effect in effects {
-                made.entry((kind.to_string(), text(effect, "email").to_lowercase()))
+                made.entry((kind.to_string(), spelled(&text(effect, "email"))))
                     .or_default()
                     .push(effect);
             }
@@ -49,7 +56,7 @@ impl Audit {
         audit.count_promises(invites, promised);
         let mut meant: BTreeMap<Person, Vec<&Value>> = BTreeMap::new();
         for invite in invites {
-            let person = (text(invite, "provider_kind"), text(invite, "email").to_lowercase());
+            let person = (text(invite, "provider_kind"), spelled(&text(invite, "email")));
             meant.entry(person).or_default().push(invite);
         }
         for (person, invites) in &meant {
@@ -69,9 +76,46 @@ impl Audit {
         self.findings.push(finding);
     }
 
+    /// Accuses failures that nothing in the round explains, and refusals for a quota although there was
+    /// room: `had` is what had taken effect when quotas ended, which is no less than when one refused.
+    pub fn examine_failures(
+        &mut self,
+        plan: &Plan,
+        invites: &[Value],
+        had: &BTreeMap<&'static str, Vec<Value>>,
+    ) {
+        let failed = || invites.iter().filter(|invite| invite["status"] == "failed");
+        for invite in failed().filter(|invite| !plan.explains(invite)) {
+            self.accuse(format!("failed, and nothing in this round explains it: {invite}"));
+        }
+        for (kind, quota) in plan.quotas() {
+            for event in [USUAL_EVENT, BAD_EVENT] {
+                // The others have one destination each, and then no effect names an event.
+                let there =
+                    |effect: &&Value| effect["event_id"].is_null() || effect["event_id"] == event;
+                let count = had[kind].iter().filter(there).count();
+                let refused = failed().find(|invite| {
+                    let code = &invite["error"]["code"];
+                    let at = &invite["labels"]["event"];
+                    code == "provider-quota" && invite["provider_kind"] == kind && at == event
+                });
+                if let Some(invite) = refused.filter(|_| count < quota) {
+                    let left = quota - count;
+                    self.accuse(format!("refused for a quota with {left} places left: {invite}"));
+                }
+            }
+        }
+    }
+
+    /// An invite that had to wait for what is bad elsewhere.
+    pub fn starve(&mut self, finding: String) {
+        self.starved += 1;
+        self.findings.push(format!("starved: {finding}"));
+    }
+
     /// Whether everything is as it was promised.
     pub fn is_clean(&self) -> bool {
-        self.lost + self.doubled + self.unknown + self.false_states == 0
+        self.lost + self.doubled + self.unknown + self.false_states + self.starved == 0
     }
 
     fn count_promises(&mut self, invites: &[Value], promised: &BTreeSet<String>) {
@@ -145,6 +189,13 @@ impl Audit {
             self.accuse(format!("{status}, and the provider says {word}"));
         }
     }
+}
+
+/// One spelling of an address for all that mean the same person here: the gateway may send it in its
+/// own.
+fn spelled(email: &str) -> String {
+    let composed: String = email.nfkc().collect();
+    composed.to_lowercase().replace('"', "").nfkc().collect()
 }
 
 fn text(value: &Value, member: &str) -> String {

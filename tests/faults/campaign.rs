@@ -16,12 +16,16 @@ mod audit;
 mod gateway;
 mod isolation;
 mod load;
+mod machine;
 mod plan;
 mod providers;
 mod report;
 mod round;
 mod seed;
+mod siege;
+mod trouble;
 
+use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,20 +33,29 @@ use std::time::Instant;
 
 use futures::{StreamExt, stream};
 
-use plan::{Plan, WHOLE_DECK};
+use gateway::{Server, Setting};
+use plan::{Plan, Theme, WHOLE_DECK};
 use report::Report;
-use round::Setting;
 
 const USAGE: &str = "\
-usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--blind-resend]
+usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--replicas N]
+                [--blind-resend]
        campaign isolation [--provider P] [--kind K] [--all-steps] [--seconds N] [--turns N]
                           [--seed S] [--database sqlite|postgres]
 
-  --rounds N       how many rounds (20); from 20 on every kind of fault and every crash point has to
-                   be met
+rounds: in each, faults of every kind at the providers, some troubles for the whole round, and deaths
+of the gateway; then its invites are compared with what took effect. A round fails if an invite was
+lost or doubled, says what is not so, did not settle, or starved: had to wait for a destination, an
+invite or a tenant that is no business of its own
+
+  --rounds N       how many rounds (20); from 20 on every kind of fault, every trouble and, without
+                   replicas, every crash point has to be met
   --seed S         what all of it is chosen by (from the clock)
   --round R        only this round of that seed
-  --database D     sqlite, or postgres at TEST_POSTGRES_URL
+  --database D     sqlite, or postgres at TEST_POSTGRES_URL, which TEST_POSTGRES_RESTART restarts if
+                   that is the campaign's own; tests/faults/campaign sets both
+  --replicas N     so many processes on one PostgreSQL database (1), which die, freeze and have their
+                   clocks set each on its own
   --blind-resend   with the deliberately broken engine, which has to be found out
 
 isolation: how much slower two providers are while the third has a fault that does not end; fails
@@ -54,13 +67,14 @@ if by more than a tenth, for any kind of fault
   --seconds N      how long each phase is (2)
   --turns N        how often each kind is measured (5)";
 
-/// Rounds under way at once; they wait most of the time.
+/// Rounds of one process under way at once; they wait most of the time.
 const AT_ONCE: usize = 4;
 
 struct Arguments {
     rounds: Range<usize>,
     seed: u64,
-    postgres: Option<String>,
+    postgres: Option<Server>,
+    replicas: usize,
     blind_resend: bool,
 }
 
@@ -96,7 +110,7 @@ fn read(given: impl Iterator<Item = String>) -> Result<Option<Task>, String> {
 
 fn read_rounds(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let (mut rounds, mut round, mut seed) = (WHOLE_DECK, None, clock_seed());
-    let (mut postgres, mut blind_resend) = (None, false);
+    let (mut postgres, mut replicas, mut blind_resend) = (None, 1, false);
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
@@ -104,13 +118,17 @@ fn read_rounds(mut given: impl Iterator<Item = String>) -> Result<Option<Argumen
             "--round" => round = Some(number(&name, &value()?)? as usize),
             "--seed" => seed = number(&name, &value()?)?,
             "--database" => postgres = database(&value()?)?,
+            "--replicas" => replicas = number(&name, &value()?)?.max(1) as usize,
             "--blind-resend" => blind_resend = true,
             "--help" | "-h" => return Ok(None),
             _ => return Err(format!("unknown argument {name}")),
         }
     }
+    if replicas > 1 && postgres.is_none() {
+        return Err("--replicas needs --database postgres".to_owned());
+    }
     let rounds = round.map_or(0..rounds, |round| round..round + 1);
-    Ok(Some(Arguments { rounds, seed, postgres, blind_resend }))
+    Ok(Some(Arguments { rounds, seed, postgres, replicas, blind_resend }))
 }
 
 fn number(name: &str, text: &str) -> Result<u64, String> {
@@ -118,7 +136,7 @@ fn number(name: &str, text: &str) -> Result<u64, String> {
 }
 
 /// Nothing for SQLite.
-fn database(name: &str) -> Result<Option<String>, String> {
+fn database(name: &str) -> Result<Option<Server>, String> {
     match name {
         "sqlite" => Ok(None),
         "postgres" => server().map(Some),
@@ -133,9 +151,10 @@ fn clock_seed() -> u64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the script says where its server is")]
-fn server() -> Result<String, String> {
-    std::env::var("TEST_POSTGRES_URL")
-        .map_err(|_| "TEST_POSTGRES_URL names no server; tests/faults/campaign starts one".into())
+fn server() -> Result<Server, String> {
+    let url = std::env::var("TEST_POSTGRES_URL")
+        .map_err(|_| "TEST_POSTGRES_URL names no server; tests/faults/campaign starts one")?;
+    Ok(Server { url, restart: std::env::var("TEST_POSTGRES_RESTART").ok() })
 }
 
 async fn run(task: Task) -> ExitCode {
@@ -159,25 +178,32 @@ async fn run(task: Task) -> ExitCode {
 
 /// Plays the rounds; true if nothing was found, and nothing left out.
 async fn play(arguments: Arguments, kept: &Path) -> bool {
-    let Arguments { rounds, seed, postgres, blind_resend } = arguments;
+    let Arguments { rounds, seed, postgres, replicas, blind_resend } = arguments;
     let began = Instant::now();
     println!("campaign: seed {seed}, rounds {rounds:?}");
     let whole = rounds.len() >= WHOLE_DECK;
+    let has_restarts = postgres.as_ref().is_some_and(|server| server.restart.is_some());
+    let theme = Theme { seed, replicas, has_server: postgres.is_some(), has_restarts };
     let play = |number: usize| {
         let folder = kept.join(format!("round-{number}"));
-        let setting = Setting { folder, postgres: postgres.as_deref(), blind_resend };
-        round::play(Plan::new(seed, number), setting)
+        let setting = Setting { folder, postgres: postgres.clone(), replicas, blind_resend };
+        round::play(Plan::new(theme, number), setting)
     };
-    let mut outcomes = stream::iter(rounds).map(play).buffer_unordered(AT_ONCE);
+    let mut again = format!("tests/faults/campaign --seed {seed}");
+    if postgres.is_some() {
+        write!(again, " --database postgres --replicas {replicas}").unwrap();
+    }
+    let at_once = (AT_ONCE / replicas).max(1);
+    let mut outcomes = stream::iter(rounds).map(play).buffer_unordered(at_once);
     let mut report = Report::default();
     while let Some(outcome) = outcomes.next().await {
-        println!("{}", report::line(seed, &outcome));
+        println!("{}", report::line(&again, &outcome));
         report.add(outcome);
     }
     // Stays if a round failed.
     let _ = std::fs::remove_dir(kept);
     println!("{}", report.table(seed, began.elapsed()));
-    let never_met = if whole { report.never_met() } else { Vec::new() };
+    let never_met = if whole { report.never_met(theme) } else { Vec::new() };
     if !never_met.is_empty() {
         println!("never met: {}", never_met.join(", "));
     }

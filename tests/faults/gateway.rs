@@ -1,9 +1,10 @@
-//! The gateway of a round: its folder, its process, its API.
+//! The gateway of a round: its folder, its processes, its API. What is done to the machines that they
+//! run on is in `machine`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -12,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval};
 
+use crate::machine::Machine;
 use crate::plan::Ending;
 
 /// `settle` is longer than any time-out, and than any delayed effect.
@@ -33,24 +35,59 @@ shutdown_grace = "2s"
 file = "providers.toml"
 "#;
 const SCOPES: &str = "invites:write,invites:read,invites:raw,providers:read";
+const ALL_SCOPES: &str = "admin";
+/// The callers of another tenant see nothing of what the first one's see.
+const OTHER_TENANT: &str = "other";
 const LOG: &str = "gateway.log";
-const READY: &str = "ready";
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// A gateway that is started and ended again and again on the same data.
+/// What a gateway runs on.
+#[derive(Clone)]
+pub struct Setting {
+    /// Of this one alone.
+    pub folder: PathBuf,
+    /// A server, or SQLite.
+    pub postgres: Option<Server>,
+    /// Processes on one database.
+    pub replicas: usize,
+    /// The deliberately broken engine.
+    pub blind_resend: bool,
+}
+
+/// A PostgreSQL server.
+#[derive(Clone)]
+pub struct Server {
+    pub url: String,
+    /// A command that kills it and starts it again, if it is the campaign's own.
+    pub restart: Option<String>,
+}
+
+/// A gateway whose processes are started and ended again and again on the same data.
 pub struct Gateway {
     folder: PathBuf,
     storage: Storage,
     blind_resend: bool,
     http: reqwest::Client,
-    key: String,
-    url: Mutex<String>,
+    keys: [String; 3],
+    machines: Vec<Machine>,
+    turn: AtomicUsize,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub enum Caller {
+    /// One tenant's callers.
+    First = 0,
+    /// Another's.
+    Other = 1,
+    /// An administrator, who sees what both have.
+    Admin = 2,
 }
 
 enum Storage {
     Sqlite,
-    Postgres { server: String, database: String },
+    Postgres { server: Server, database: String },
 }
 
 /// Where the executables are, and beside them what is kept of a round that failed.
@@ -72,33 +109,48 @@ pub fn plain_client() -> reqwest::Client {
 }
 
 impl Gateway {
-    /// An empty database, the settings and the provider document, and a key; nothing runs yet.
-    pub async fn prepare(
-        folder: PathBuf,
-        document: &str,
-        postgres: Option<&str>,
-        blind_resend: bool,
-        http: reqwest::Client,
-    ) -> Self {
+    /// An empty database, the settings and the provider document, and a key for each tenant; nothing
+    /// runs yet.
+    pub async fn prepare(setting: Setting, document: &str, http: reqwest::Client) -> Self {
+        let Setting { folder, postgres, replicas, blind_resend } = setting;
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("gateway.toml"), SETTINGS).unwrap();
         fs::write(folder.join("providers.toml"), document).unwrap();
+        let mut machines = Vec::new();
+        for number in 0..replicas {
+            let server = postgres.as_ref().map(|server| server.url.as_str());
+            machines.push(Machine::new(&folder, number, server).await);
+        }
         let storage = match postgres {
             None => Storage::Sqlite,
             Some(server) => create_database(server, &folder).await,
         };
-        let (key, url) = (String::new(), Mutex::default());
-        let mut gateway = Self { folder, storage, blind_resend, http, key, url };
-        let create = ["keys", "create", "--name", "campaign", "--scopes", SCOPES];
-        let output = gateway.command().args(create).output().await.unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "keys create: {complaint}");
-        gateway.key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let (keys, turn) = (Default::default(), AtomicUsize::new(0));
+        let mut gateway = Self { folder, storage, blind_resend, http, keys, machines, turn };
+        gateway.keys = [
+            gateway.make_key(&["--scopes", SCOPES]).await,
+            gateway.make_key(&["--scopes", SCOPES, "--tenant", OTHER_TENANT]).await,
+            gateway.make_key(&["--scopes", ALL_SCOPES]).await,
+        ];
         gateway
     }
 
-    fn command(&self) -> Command {
+    async fn make_key(&self, of: &[&str]) -> String {
+        let create = ["keys", "create", "--name", "campaign"];
+        let began = Instant::now();
+        loop {
+            let output = self.command(0).args(create).args(of).output().await.unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            }
+            // Another round may have the server restarted just now.
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(began.elapsed() < START, "keys create: {complaint}");
+        }
+    }
+
+    fn command(&self, replica: usize) -> Command {
         let program = std::env::current_exe().unwrap().with_file_name("invite-gateway");
         assert!(
             program.exists(),
@@ -108,7 +160,7 @@ impl Gateway {
         let storage = match &self.storage {
             Storage::Sqlite => "sqlite://invites.db".to_owned(),
             Storage::Postgres { server, database } => {
-                format!("{}/{database}", server.rsplit_once('/').unwrap().0)
+                self.machines[replica].database_url(&server.url, database)
             }
         };
         let mut command = Command::new(program);
@@ -118,20 +170,24 @@ impl Gateway {
         command
     }
 
-    /// Starts a life; without a process if it was over before it began.
-    pub async fn start(&self, ending: Ending) -> (Child, bool) {
-        let ready = self.folder.join(READY);
+    /// Starts a life of a replica; false if it was over before it began.
+    pub async fn start(&self, replica: usize, ending: Ending) -> (Child, bool) {
+        let machine = &self.machines[replica];
+        let name = format!("ready-{replica}");
+        let ready = self.folder.join(&name);
         let _ = fs::remove_file(&ready);
         let log = File::options().create(true).append(true).open(self.folder.join(LOG)).unwrap();
-        let mut command = self.command();
+        let mut command = self.command(replica);
+        command.env("INVITE_GATEWAY_CLOCKS", machine.clocks());
         if let Ending::CrashAt(label, n) = ending {
             command.env("INVITE_GATEWAY_CRASH_AT", format!("{label}:{n}"));
         }
         if self.blind_resend {
             command.env("INVITE_GATEWAY_BLIND_RESEND", "1");
         }
-        command.args(["serve", "--ready-file", READY]).stdout(Stdio::null()).stderr(log);
+        command.args(["serve", "--ready-file", &name]).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap();
+        machine.runs(child.id());
         let began = Instant::now();
         let mut looks = interval(Duration::from_millis(10));
         loop {
@@ -141,23 +197,26 @@ impl Gateway {
             }
             let url = fs::read_to_string(&ready).ok().filter(|url| url.ends_with('\n'));
             if let Some(url) = url {
-                url.trim().clone_into(&mut self.url.lock().unwrap());
+                machine.serves_at(url.trim());
                 return (child, true);
             }
             assert!(began.elapsed() < START, "the gateway does not start within {START:?}");
         }
     }
 
-    /// One request; an error if no whole answer came.
+    /// One request to any of the replicas; an error if no whole answer came.
     pub async fn ask(
         &self,
+        caller: Caller,
         method: Method,
         path: &str,
         headers: &[(&'static str, String)],
         body: Option<&Value>,
     ) -> Result<(u16, Value), reqwest::Error> {
-        let url = format!("{}{path}", self.url.lock().unwrap());
-        let mut request = self.http.request(method, url).bearer_auth(&self.key);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let url = format!("{}{path}", self.machines[turn % self.machines.len()].url());
+        let key = &self.keys[caller as usize];
+        let mut request = self.http.request(method, url).bearer_auth(key);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -170,14 +229,36 @@ impl Gateway {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    /// All invites in these statuses, or all there are; an error says what was answered instead.
+    /// The same until it is answered with something else than 503: other rounds have the database's
+    /// server restarted, too.
+    pub async fn insist(
+        &self,
+        caller: Caller,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), reqwest::Error> {
+        let began = Instant::now();
+        let mut tries = interval(Duration::from_millis(200));
+        loop {
+            tries.tick().await;
+            let answer = self.ask(caller, method.clone(), path, headers, body).await;
+            if !matches!(answer, Ok((503, _))) || began.elapsed() > START {
+                return answer;
+            }
+        }
+    }
+
+    /// All invites of both tenants in these statuses, or all there are; an error says what was answered
+    /// instead.
     pub async fn invites(&self, statuses: &[&str]) -> Result<Vec<Value>, String> {
         let filter: String = statuses.iter().map(|status| format!("&status={status}")).collect();
         let mut found = Vec::new();
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/invites?limit=200{filter}{cursor}");
-            let answer = self.ask(Method::GET, &path, &[], None).await;
+            let answer = self.insist(Caller::Admin, Method::GET, &path, &[], None).await;
             let page = match answer {
                 Ok((200, page)) => page,
                 Ok((status, body)) => return Err(format!("GET {path}: {status} {body}")),
@@ -196,6 +277,21 @@ impl Gateway {
         &self.folder
     }
 
+    /// The machines of its processes.
+    pub fn machines(&self) -> &[Machine] {
+        &self.machines
+    }
+
+    /// Kills the database's server, and starts it again.
+    pub async fn restart_database(&self) {
+        let Storage::Postgres { server: Server { restart: Some(restart), .. }, .. } = &self.storage
+        else {
+            return;
+        };
+        let status = Command::new("/bin/sh").args(["-c", restart]).status().await.unwrap();
+        assert!(status.success(), "`{restart}`: {status}");
+    }
+
     /// Everything that it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
@@ -204,7 +300,7 @@ impl Gateway {
     /// Removes what is left of it.
     pub async fn remove(&self) {
         if let Storage::Postgres { server, database } = &self.storage {
-            execute(server, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
+            execute(&server.url, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -217,15 +313,33 @@ pub async fn kill(mut child: Child) -> ExitStatus {
     child.wait().await.unwrap()
 }
 
-async fn create_database(server: &str, folder: &Path) -> Storage {
+/// Made such that a gateway that leaves durability to the database's own settings loses what it
+/// promised when the server is killed.
+async fn create_database(server: Server, folder: &Path) -> Storage {
     let round = folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
     let database = format!("campaign_{}_{round}", std::process::id());
-    execute(server, &format!("CREATE DATABASE {database}")).await;
-    Storage::Postgres { server: server.to_owned(), database }
+    execute(&server.url, &format!("CREATE DATABASE {database}")).await;
+    let careless = format!("ALTER DATABASE {database} SET synchronous_commit = off");
+    execute(&server.url, &careless).await;
+    Storage::Postgres { server, database }
 }
 
+/// Carries a statement out, again and again while another round has the server restarted.
 async fn execute(server: &str, statement: &str) {
-    let mut connection = PgConnection::connect(server).await.unwrap();
-    connection.execute(AssertSqlSafe(statement)).await.unwrap();
-    connection.close().await.unwrap();
+    let began = Instant::now();
+    let mut tries = interval(Duration::from_millis(100));
+    loop {
+        tries.tick().await;
+        let outcome = async {
+            let mut connection = PgConnection::connect(server).await?;
+            connection.execute(AssertSqlSafe(statement)).await?;
+            connection.close().await
+        };
+        match outcome.await {
+            Ok(()) => return,
+            // It was carried out, and the answer was lost.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P04") => return,
+            Err(error) => assert!(began.elapsed() < START, "`{statement}`: {error}"),
+        }
+    }
 }

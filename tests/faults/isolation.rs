@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::gateway::Server;
 use crate::plan::{KINDS, deck};
 use phase::{Measured, Phase};
 use table::Table;
@@ -35,7 +36,7 @@ pub struct Choice {
     turns: usize,
     /// When requests come.
     pub seed: u64,
-    postgres: Option<String>,
+    postgres: Option<Server>,
 }
 
 impl Choice {
@@ -139,7 +140,7 @@ async fn take_turn(
     let play = async |name: String, rules: Vec<Value>| -> Measured {
         let phase = Phase {
             folder: kept.join(format!("turn-{turn}-{name}")),
-            postgres: choice.postgres.as_deref(),
+            postgres: choice.postgres.as_ref(),
             faulty: choice.faulty,
             rules,
             seed: choice.seed.wrapping_add(turn as u64),

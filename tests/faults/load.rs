@@ -11,9 +11,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval_at};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Caller, Gateway};
 use crate::providers::Providers;
 use crate::seed::Seed;
+use crate::trouble::{BAD_EVENT, SPOILT, Trouble};
 
 /// Configured names.
 const PROVIDERS: [&str; 3] = ["event", "tenancy", "treasury"];
@@ -21,13 +22,16 @@ const PROVIDERS: [&str; 3] = ["event", "tenancy", "treasury"];
 const POSTS: usize = 7;
 /// Changes of single invites in each life.
 const CHANGES: usize = 6;
+/// Where an invite to Securegate goes that does not say where.
+pub const USUAL_EVENT: &str = "event-456";
 /// Over this time the requests of a life are spread.
 const SPREAD: usize = 1200;
 
 /// What the callers know.
-#[derive(Default)]
 pub struct Load {
     known: Mutex<Known>,
+    has_odd_addresses: bool,
+    has_spoilt: bool,
 }
 
 #[derive(Default)]
@@ -50,6 +54,15 @@ struct Post {
 }
 
 impl Load {
+    /// Callers who know nothing yet.
+    pub fn new(troubles: &[Trouble]) -> Self {
+        Self {
+            known: Mutex::default(),
+            has_odd_addresses: troubles.contains(&Trouble::OddAddresses),
+            has_spoilt: troubles.contains(&Trouble::BadItem),
+        }
+    }
+
     /// The requests of one life, side by side; it may end meanwhile.
     pub async fn run(&self, gateway: &Gateway, providers: &Providers, mut seed: Seed) {
         // Every life has something to do for each provider.
@@ -90,9 +103,10 @@ impl Load {
             let open = known.keyed.iter().filter(|(_, (_, batch))| batch.is_none());
             open.map(|(key, (body, _))| (key.clone(), body.clone())).collect()
         };
-        for (key, body) in unanswered {
+        let posts = unanswered.into_iter().map(|(key, body)| async move {
             self.send(gateway, Post { key: Some(key), body, wait: "wait=0" }).await;
-        }
+        });
+        join_all(posts).await;
     }
 
     /// Ids of invites that were promised, and what was answered that should not have been.
@@ -106,20 +120,66 @@ impl Load {
 
     fn post(&self, seed: &mut Seed, to: Value) -> Post {
         let count = if seed.chance(50) { 1 } else { 2 + seed.below(6) };
-        let mut known = self.known.lock().unwrap();
-        let mut invites = Vec::new();
-        for _ in 0..count {
-            known.people += 1;
-            let mut invite = person(known.people);
-            invite["external_id"] = json!(format!("guest-{}", known.people));
-            invites.push(invite);
+        let to_event = to.to_string().contains("event");
+        let event = (to_event && seed.chance(35)).then_some(BAD_EVENT);
+        let mut invites = self.people(count, event);
+        if self.has_spoilt && seed.chance(25) {
+            spoil(&mut invites[0]);
         }
         let body = json!({ "to": to, "invites": invites });
+        let mut known = self.known.lock().unwrap();
         let key = seed.chance(60).then(|| format!("key-{}", known.people));
         if let Some(key) = &key {
             known.keyed.insert(key.clone(), (body.clone(), None));
         }
         Post { key, body, wait: if seed.chance(70) { "wait=0" } else { "wait=1" } }
+    }
+
+    /// People whom nobody has invited before, to an event other than the usual one if there is a
+    /// choice of events.
+    pub fn people(&self, count: usize, event: Option<&str>) -> Vec<Value> {
+        let known = &mut *self.known.lock().unwrap();
+        let invite = |_| {
+            known.people += 1;
+            let number = known.people;
+            let mut invite = person(number);
+            invite["external_id"] = json!(format!("guest-{number}"));
+            if self.has_odd_addresses {
+                invite["email"] = json!(odd_address(number));
+                invite["first_name"] = json!(format!("d\u{fc}MMY  o'nEIL{number}"));
+            }
+            invite["labels"] = json!({ "event": event.unwrap_or(USUAL_EVENT) });
+            if let Some(event) = event {
+                invite["options"] = json!({ "securegate": { "event_id": event } });
+            }
+            invite
+        };
+        (0..count).map(invite).collect()
+    }
+
+    /// Invites that a caller is promised, by id, or what was answered instead.
+    pub async fn invite(
+        &self,
+        gateway: &Gateway,
+        caller: Caller,
+        body: &Value,
+    ) -> Result<Vec<String>, String> {
+        let key = body["invites"][0]["external_id"].as_str().unwrap_or_default();
+        let headers = [
+            ("prefer", "respond-async".to_owned()),
+            ("idempotency-key", format!("\"siege-{key}\"")),
+        ];
+        match gateway.insist(caller, Method::POST, "/v1/invites", &headers, Some(body)).await {
+            Ok((200..=202, body)) => {
+                let invites = body["invites"].as_array().into_iter().flatten();
+                let ids = invites.filter_map(|invite| invite["id"].as_str());
+                let ids: Vec<String> = ids.map(str::to_owned).collect();
+                self.known.lock().unwrap().promised.extend(ids.iter().cloned());
+                Ok(ids)
+            }
+            Ok((status, body)) => Err(format!("POST /v1/invites: {status} {body}")),
+            Err(error) => Err(format!("POST /v1/invites: {error}")),
+        }
     }
 
     /// Some requests that were sent in an earlier life, answered or not.
@@ -141,7 +201,9 @@ impl Load {
     async fn send(&self, gateway: &Gateway, post: Post) {
         let mut headers = vec![("prefer", post.wait.to_owned())];
         headers.extend(post.key.iter().map(|key| ("idempotency-key", format!("\"{key}\""))));
-        let answer = gateway.ask(Method::POST, "/v1/invites", &headers, Some(&post.body)).await;
+        let answer = gateway
+            .ask(Caller::First, Method::POST, "/v1/invites", &headers, Some(&post.body))
+            .await;
         let known = &mut *self.known.lock().unwrap();
         match answer {
             Ok((200..=202, body)) => {
@@ -156,6 +218,9 @@ impl Load {
                     let key = post.key.unwrap_or_default();
                     known.findings.push(format!("{key} was answered with {first} and {batch}"));
                 }
+            }
+            Err(error) if error.is_timeout() => {
+                known.findings.push(format!("POST /v1/invites: {error:?}"));
             }
             // The gateway is stopping, or does not know whether it accepted.
             Ok((503, _)) | Err(_) => {}
@@ -199,7 +264,7 @@ impl Load {
             }
             ("queued", "securegate") => {
                 // It may be sent by now, and cannot be withdrawn there: that is said with a 422.
-                match gateway.ask(Method::DELETE, &path, &[], None).await {
+                match gateway.ask(Caller::First, Method::DELETE, &path, &[], None).await {
                     Ok((200..=202 | 409 | 422 | 502..=504, _)) | Err(_) => {}
                     Ok((status, body)) => {
                         let finding = format!("DELETE {path}: {status} {body}");
@@ -230,8 +295,12 @@ impl Load {
         body: Option<&Value>,
     ) -> Option<Value> {
         let line = format!("{method} {path}");
-        match gateway.ask(method, path, &[], body).await {
+        match gateway.ask(Caller::First, method, path, &[], body).await {
             Ok((200..=202, body)) => Some(body),
+            Err(error) if error.is_timeout() => {
+                self.known.lock().unwrap().findings.push(format!("{line}: {error:?}"));
+                None
+            }
             Ok((409 | 502..=504, _)) | Err(_) => None,
             Ok((status, body)) => {
                 let finding = format!("{line}: {status} {body}");
@@ -240,6 +309,25 @@ impl Load {
             }
         }
     }
+}
+
+/// Addresses that are good, and that few programs spell alike.
+fn odd_address(number: usize) -> String {
+    match number % 7 {
+        0 => format!("\"guest{number}\"@example.org"),
+        1 => format!("Guest.{number}@EXAMPLE.org"),
+        2 => format!("\"guest..{number}\"@example.org"),
+        3 => format!("\u{fb01}ona{number}@example.org"),
+        4 => format!("\u{ff47}uest{number}@example.org"),
+        5 => format!("\u{130}nfo{number}@example.org"),
+        _ => format!("guest{number}@example.org"),
+    }
+}
+
+/// Makes an invite one of those that nobody takes.
+pub fn spoil(invite: &mut Value) {
+    invite["email"] =
+        json!(format!("{SPOILT}-{}@example.org", invite["external_id"].as_str().unwrap()));
 }
 
 /// Callers come when they come: not all at once, and at moments that the seed chooses.

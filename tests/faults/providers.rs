@@ -37,6 +37,17 @@ impl Providers {
             .replace("{TURNKEY_API_PRIVATE_KEY}", accounts::TURNKEY_API_PRIVATE_KEY)
     }
 
+    /// Ends what no provider does for long, and lets only these rules go on.
+    pub async fn relieve(&self, settings: &[(&'static str, Value)], lasting: &[Value]) {
+        for (kind, settings) in settings {
+            self.set(kind, settings).await;
+        }
+        for kind in KINDS {
+            self.must(kind, Method::DELETE, "faults", &Value::Null).await;
+            self.must(kind, Method::POST, "faults", &json!(lasting)).await;
+        }
+    }
+
     /// Lets them behave and go wrong as planned.
     pub async fn follow(&self, plan: &Plan) {
         for (kind, settings) in &plan.settings {
@@ -57,12 +68,11 @@ impl Providers {
         self.must(kind, Method::POST, "faults", rule).await;
     }
 
-    /// Ends everything that goes wrong, and tells how often each fault was met.
-    pub async fn recover(&self) -> BTreeMap<(String, String, String), u64> {
+    /// How often each fault was met.
+    pub async fn met(&self) -> BTreeMap<(String, String, String), u64> {
         let mut met = BTreeMap::new();
         for kind in KINDS {
             let rules = self.must(kind, Method::GET, "faults", &Value::Null).await;
-            self.must(kind, Method::DELETE, "faults", &Value::Null).await;
             for rule in rules["faults"].as_array().into_iter().flatten() {
                 let text = |member: &str| rule[member].as_str().unwrap_or("*").to_owned();
                 let key = (kind.to_owned(), text("operation"), text("kind"));
@@ -76,6 +86,15 @@ impl Providers {
     pub async fn effects(&self, kind: &str) -> Vec<Value> {
         let answer = self.must(kind, Method::GET, "effects", &Value::Null).await;
         answer["effects"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The same of each of them.
+    pub async fn all_effects(&self) -> BTreeMap<&'static str, Vec<Value>> {
+        let mut effects = BTreeMap::new();
+        for kind in KINDS {
+            effects.insert(kind, self.effects(kind).await);
+        }
+        effects
     }
 
     /// Every request that a provider saw.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use invite_core::sabotage::CRASH_POINTS;
 
-use crate::plan::{KINDS, deck};
+use crate::plan::{KINDS, Theme, deck};
 use crate::round::Outcome;
+use crate::trouble::{self, Trouble};
 
 /// The sum of all rounds.
 #[derive(Default)]
@@ -20,25 +21,27 @@ pub struct Report {
     doubled: usize,
     unknown: usize,
     false_states: usize,
+    starved: usize,
     reported: usize,
     kills: usize,
     faults: BTreeMap<(String, String, String), u64>,
+    /// In how many rounds.
+    troubles: BTreeMap<Trouble, u64>,
     /// How often each point was armed, and how often reached.
     crashes: BTreeMap<&'static str, (u64, u64)>,
 }
 
 /// A round in a line, and below it everything that is wrong.
-pub fn line(seed: u64, outcome: &Outcome) -> String {
-    let Outcome { number, audit, faults, crashes, kills, duration, folder } = outcome;
+pub fn line(again: &str, outcome: &Outcome) -> String {
+    let Outcome { number, audit, faults, troubles, crashes, kills, duration, folder } = outcome;
     let met: u64 = faults.values().sum();
     let crashed: Vec<String> = crashes
         .iter()
         .map(|(label, reached)| format!("{label}{}", if *reached { "" } else { " (not reached)" }))
         .collect();
     let mut line = format!(
-        "round {number:>3} seed {seed}: {met:>3} faults, {} kills, crashes at {}; {} invites, {} \
-         effects, lost {}, doubled {}, unknown {}, false {}; {:.1} s",
-        kills,
+        "round {number:>3}: {met:>3} faults, {troubles:?}, {kills} kills, crashes at {}; {} \
+         invites, {} effects, lost {}, doubled {}, unknown {}, false {}, starved {}; {:.1} s",
         crashed.join(" and "),
         audit.invites,
         audit.effects,
@@ -46,14 +49,14 @@ pub fn line(seed: u64, outcome: &Outcome) -> String {
         audit.doubled,
         audit.unknown,
         audit.false_states,
+        audit.starved,
         duration.as_secs_f64(),
     );
     for finding in &audit.findings {
         write!(line, "\n  {finding}").unwrap();
     }
     if let Some(folder) = folder {
-        let again = format!("tests/faults/campaign --seed {seed} --round {number}");
-        write!(line, "\n  kept in {}; again: {again}", folder.display()).unwrap();
+        write!(line, "\n  kept in {}; again: {again} --round {number}", folder.display()).unwrap();
     }
     line
 }
@@ -72,10 +75,14 @@ impl Report {
         self.doubled += audit.doubled;
         self.unknown += audit.unknown;
         self.false_states += audit.false_states;
+        self.starved += audit.starved;
         self.reported += audit.reported;
         self.kills += outcome.kills;
         for (fault, count) in outcome.faults {
             *self.faults.entry(fault).or_default() += count;
+        }
+        for trouble in outcome.troubles {
+            *self.troubles.entry(trouble).or_default() += 1;
         }
         for (label, is_reached) in outcome.crashes {
             let (armed, reached) = self.crashes.entry(label).or_default();
@@ -89,11 +96,18 @@ impl Report {
         self.failed.is_empty()
     }
 
-    /// Kinds of faults and crash points that were never met.
-    pub fn never_met(&self) -> Vec<String> {
+    /// Kinds of faults, troubles and crash points that were never met.
+    pub fn never_met(&self, theme: Theme) -> Vec<String> {
         let kinds = KINDS.iter().filter(|kind| self.met(kind) == 0).map(|kind| kind.to_string());
+        let troubles = trouble::deck(theme).into_iter();
+        let troubles = troubles.filter(|own| !self.troubles.contains_key(own));
         let reached = |label: &&&str| self.crashes.get(**label).is_none_or(|(_, n)| *n == 0);
-        kinds.chain(CRASH_POINTS.iter().filter(reached).map(|label| label.to_string())).collect()
+        // Which of several replicas comes to a crash point is theirs to settle.
+        let labels = CRASH_POINTS.iter().filter(|_| theme.replicas == 1).filter(reached);
+        kinds
+            .chain(troubles.map(|own| format!("{own:?}")))
+            .chain(labels.map(|label| label.to_string()))
+            .collect()
     }
 
     fn met(&self, kind: &str) -> u64 {
@@ -111,11 +125,15 @@ impl Report {
         row("doubled", self.doubled.to_string());
         row("unknown", self.unknown.to_string());
         row("false states", self.false_states.to_string());
+        row("starved", self.starved.to_string());
         row("second effects reported", self.reported.to_string());
         row("killed at random", self.kills.to_string());
         row("duration", format!("{:.0} s", duration.as_secs_f64()));
         for kind in KINDS {
             row(&format!("fault {kind}"), self.met(kind).to_string());
+        }
+        for (trouble, rounds) in &self.troubles {
+            row(&format!("trouble {trouble:?}"), rounds.to_string());
         }
         for label in CRASH_POINTS {
             let (armed, reached) = self.crashes.get(label).copied().unwrap_or_default();

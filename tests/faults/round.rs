@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream;
 use reqwest::Method;
 use serde_json::Value;
@@ -14,11 +17,14 @@ use tokio::process::Child;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::audit::Audit;
-use crate::gateway::{Gateway, kill, plain_client};
-use crate::load::Load;
-use crate::plan::{ARMED_FOR, Ending, Plan};
+use crate::gateway::{Caller, Gateway, Setting, kill, plain_client};
+use crate::load::{Load, come_at};
+use crate::machine::Mishap;
+use crate::plan::{ARMED_FOR, Ending, Phase, Plan};
 use crate::providers::{KINDS, Providers};
 use crate::seed::Seed;
+use crate::siege;
+use crate::trouble::{self, Trouble};
 
 /// How long everything may take to settle once nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(60);
@@ -26,22 +32,13 @@ const UNSETTLED: [&str; 4] = ["queued", "sending", "unknown", "awaiting_approval
 /// Statuses that the provider knows of.
 const ASKED: [&str; 5] = ["pending", "sent", "accepted", "declined", "expired"];
 
-/// What a round runs on.
-pub struct Setting<'a> {
-    /// Of this round alone.
-    pub folder: PathBuf,
-    /// A server, or SQLite.
-    pub postgres: Option<&'a str>,
-    /// The deliberately broken engine.
-    pub blind_resend: bool,
-}
-
 /// What became of a round.
 pub struct Outcome {
     pub number: usize,
     pub audit: Audit,
     /// By provider, operation and kind.
     pub faults: BTreeMap<(String, String, String), u64>,
+    pub troubles: Vec<Trouble>,
     /// Crash points, and whether they were reached.
     pub crashes: Vec<(&'static str, bool)>,
     pub kills: usize,
@@ -54,55 +51,61 @@ struct Round<'a> {
     gateway: &'a Gateway,
     providers: &'a Providers,
     load: Load,
+    has_server: bool,
+    /// By replica.
+    children: Vec<Option<Child>>,
     crashes: Vec<(&'static str, bool)>,
     kills: usize,
     findings: Vec<String>,
 }
 
 /// Plays a round from beginning to end.
-pub async fn play(plan: Plan, setting: Setting<'_>) -> Outcome {
+pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     let began = Instant::now();
     let http = plain_client();
     let providers = Providers::start(http.clone()).await;
     let document = providers.document();
-    let gateway =
-        Gateway::prepare(setting.folder, &document, setting.postgres, setting.blind_resend, http);
-    let gateway = gateway.await;
+    let has_server = setting.postgres.is_some();
+    let gateway = Gateway::prepare(setting, &document, http).await;
     providers.follow(&plan).await;
     let mut round = Round {
         gateway: &gateway,
         providers: &providers,
-        load: Load::default(),
+        load: Load::new(&plan.troubles),
+        has_server,
+        children: gateway.machines().iter().map(|_| None).collect(),
         crashes: Vec::new(),
         kills: 0,
         findings: Vec::new(),
     };
     let mut seed = plan.seed.clone();
-    let mut last = None;
-    for ending in &plan.lives {
+    for phase in &plan.phases {
         let own = Seed::new(seed.next(), 0);
-        last = round.live(*ending, own).await;
+        round.live(phase, own).await;
     }
-    let faults = providers.recover().await;
-    let Round { mut findings, load, crashes, kills, .. } = round;
+    for machine in gateway.machines() {
+        machine.recover();
+    }
+    let faults = providers.met().await;
+    let Round { mut findings, load, children, crashes, kills, .. } = round;
+    providers.relieve(&trouble::relief(), &plan.lasting).await;
+    let had = providers.all_effects().await;
+    let starved = siege::endure(&gateway, &providers, &load, &plan.troubles).await;
+    providers.relieve(&trouble::plain(), &[]).await;
     load.repeat_unanswered(&gateway).await;
     settle(&gateway, &providers, &mut seed).await;
     findings.extend(refresh(&gateway).await);
     let (promised, answers) = load.close();
     findings.extend(answers);
-    let panicked = gateway.log().lines().filter(|line| line.contains("panicked at")).count();
-    if panicked > 0 {
-        findings.push(format!("the gateway panicked {panicked} times"));
-    }
-    let mut effects = BTreeMap::new();
-    for kind in KINDS {
-        effects.insert(kind, providers.effects(kind).await);
-    }
+    findings.extend(panics(&gateway));
+    let effects = providers.all_effects().await;
     let invites = gateway.invites(&[]).await;
     let mut audit = Audit::new(invites.as_deref().unwrap_or_default(), &effects, &promised);
+    audit.examine_failures(&plan, invites.as_deref().unwrap_or_default(), &had);
     findings.extend(invites.err());
     findings.into_iter().for_each(|finding| audit.accuse(finding));
-    if let Some(child) = last {
+    starved.into_iter().for_each(|finding| audit.starve(finding));
+    for child in children.into_iter().flatten() {
         kill(child).await;
     }
     let folder = if audit.is_clean() {
@@ -113,56 +116,97 @@ pub async fn play(plan: Plan, setting: Setting<'_>) -> Outcome {
     };
     providers.stop().await;
     let duration = began.elapsed();
-    Outcome { number: plan.number, audit, faults, crashes, kills, duration, folder }
+    let Plan { number, troubles, .. } = plan;
+    Outcome { number, audit, faults, troubles, crashes, kills, duration, folder }
+}
+
+fn panics(gateway: &Gateway) -> Option<String> {
+    let panicked = gateway.log().lines().filter(|line| line.contains("panicked at")).count();
+    (panicked > 0).then(|| format!("the gateway panicked {panicked} times"))
+}
+
+/// How a process came to its end in a phase.
+enum End {
+    /// It did not.
+    Lives(Child),
+    /// It was killed, or died where it was to die.
+    Dead(Ending, ExitStatus),
+    /// It was to be killed, and ended before.
+    ByItself(ExitStatus),
 }
 
 impl Round<'_> {
-    /// One life of the gateway; returns the process of the one that stays.
-    async fn live(&mut self, ending: Ending, seed: Seed) -> Option<Child> {
-        let (mut child, is_up) = self.gateway.start(ending).await;
-        if is_up {
-            let load = self.load.run(self.gateway, self.providers, seed);
-            match ending {
-                Ending::Stays => {
-                    load.await;
-                    if child.try_wait().unwrap().is_none() {
-                        return Some(child);
-                    }
-                }
-                Ending::KillAfter(after) => {
-                    let end = async {
-                        // It does not end by itself; what follows says so if it does.
-                        let _ = timeout(after, child.wait()).await;
-                        let ended = child.try_wait().unwrap();
-                        // The callers' connections break here.
-                        let _ = child.start_kill();
-                        ended
-                    };
-                    let (ended, ()) = tokio::join!(end, load);
+    /// One life of every process of the gateway, with its callers and mishaps.
+    async fn live(&mut self, phase: &Phase, seed: Seed) {
+        let mut ends = Vec::new();
+        for (replica, ending) in phase.endings.iter().enumerate() {
+            match self.begin(replica, *ending).await {
+                Some(child) => ends.push((replica, child, *ending)),
+                None => continue,
+            }
+        }
+        let gateway = self.gateway;
+        let ends = ends.into_iter().map(async |(replica, child, ending)| {
+            let end = end(child, ending).await;
+            if !matches!(end, End::Lives(_)) {
+                gateway.machines()[replica].runs(None);
+            }
+            (replica, end)
+        });
+        let mishaps = phase.events.iter().map(async |event| {
+            come_at(event.at).await;
+            match event.mishap {
+                Mishap::DatabaseRestart => gateway.restart_database().await,
+                mishap => gateway.machines()[event.machine].suffer(mishap).await,
+            }
+        });
+        let load = self.load.run(gateway, self.providers, seed);
+        let (ends, _, ()) = tokio::join!(join_all(ends), join_all(mishaps), load);
+        for (replica, end) in ends {
+            match end {
+                End::Lives(mut child) => match child.try_wait().unwrap() {
+                    None => self.children[replica] = Some(child),
+                    Some(status) => self.note_end(Ending::Stays, status),
+                },
+                End::Dead(ending, status) => self.note_end(ending, status),
+                End::ByItself(status) => {
                     self.kills += 1;
-                    if let Some(status) = ended {
-                        self.findings.push(format!("the gateway ended by itself: {status}"));
-                    }
-                    kill(child).await;
-                    return None;
-                }
-                Ending::CrashAt(..) => {
-                    let end = async {
-                        let _ = timeout(ARMED_FOR, child.wait()).await;
-                        let ended = child.try_wait().unwrap();
-                        let _ = child.start_kill();
-                        ended
-                    };
-                    tokio::join!(end, load);
+                    self.findings.push(format!("the gateway ended by itself: {status}"));
                 }
             }
         }
-        self.note_end(ending, kill(child).await);
-        None
     }
 
-    fn note_end(&mut self, ending: Ending, status: std::process::ExitStatus) {
-        use std::os::unix::process::ExitStatusExt;
+    /// The process of a replica for the next phase, the one that runs if it will do; none if it was
+    /// over before it began.
+    async fn begin(&mut self, replica: usize, ending: Ending) -> Option<Child> {
+        if let Some(child) = self.children[replica].take() {
+            if !matches!(ending, Ending::CrashAt(..)) {
+                return Some(child);
+            }
+            self.gateway.machines()[replica].runs(None);
+            self.kills += 1;
+            kill(child).await;
+        }
+        let began = Instant::now();
+        let mut tries = interval(Duration::from_millis(200));
+        loop {
+            tries.tick().await;
+            let (child, is_up) = self.gateway.start(replica, ending).await;
+            if is_up {
+                return Some(child);
+            }
+            self.gateway.machines()[replica].runs(None);
+            let status = kill(child).await;
+            // It may refuse to start while there is no database.
+            if !self.has_server || status.signal().is_some() || began.elapsed() > CALM {
+                self.note_end(ending, status);
+                return None;
+            }
+        }
+    }
+
+    fn note_end(&mut self, ending: Ending, status: ExitStatus) {
         const ABORTED: i32 = 6;
         const KILLED: i32 = 9;
         match (ending, status.signal()) {
@@ -171,8 +215,24 @@ impl Round<'_> {
                 self.crashes.push((label, false));
                 self.kills += 1;
             }
+            (Ending::KillAfter(_), Some(KILLED)) => self.kills += 1,
             _ => self.findings.push(format!("the gateway ended by itself: {status}")),
         }
+    }
+}
+
+/// Lets a process come to the end that it is to have.
+async fn end(mut child: Child, ending: Ending) -> End {
+    let longest = match ending {
+        Ending::Stays => return End::Lives(child),
+        Ending::KillAfter(after) => after,
+        Ending::CrashAt(..) => ARMED_FOR,
+    };
+    let ended = timeout(longest, child.wait()).await;
+    match (ending, ended) {
+        (Ending::KillAfter(_), Ok(status)) => End::ByItself(status.unwrap()),
+        // The callers' connections break here.
+        _ => End::Dead(ending, kill(child).await),
     }
 }
 
@@ -193,7 +253,7 @@ async fn settle(gateway: &Gateway, providers: &Providers, seed: &mut Seed) {
             }
             let path = format!("/v1/invites/{}/refresh", invite["id"].as_str().unwrap());
             // Asked again in the next turn if it was in vain.
-            let _ = gateway.ask(Method::POST, &path, &[], None).await;
+            let _ = gateway.ask(Caller::Admin, Method::POST, &path, &[], None).await;
         }
     }
 }
@@ -206,7 +266,7 @@ async fn refresh(gateway: &Gateway) -> Vec<String> {
     };
     let asking = invites.into_iter().map(|invite| async move {
         let path = format!("/v1/invites/{}/refresh", invite["id"].as_str().unwrap());
-        match gateway.ask(Method::POST, &path, &[], None).await {
+        match gateway.insist(Caller::Admin, Method::POST, &path, &[], None).await {
             Ok((200, _)) => None,
             Ok((status, body)) => Some(format!("POST {path}: {status} {body}")),
             Err(error) => Some(format!("POST {path}: {error}")),

@@ -22,6 +22,8 @@ struct Traffic {
     requests: Passage,
     answers: Passage,
     delay: Duration,
+    /// How often all connections were stranded.
+    stranded: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,8 +39,12 @@ impl Proxy {
         let server = server.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let open =
-            Traffic { requests: Passage::Open, answers: Passage::Open, delay: Duration::ZERO };
+        let open = Traffic {
+            requests: Passage::Open,
+            answers: Passage::Open,
+            delay: Duration::ZERO,
+            stranded: 0,
+        };
         let traffic = watch::Sender::new(open);
         let orders = traffic.subscribe();
         let accepting = tokio::spawn(async move {
@@ -66,6 +72,12 @@ impl Proxy {
     /// Requests still reach the server, and answers do not come back.
     pub fn silence_answers(&self) {
         self.pass(Passage::Open, Passage::Held);
+    }
+
+    /// The connections that there are stay silent for good, as where a firewall has forgotten them.
+    /// New ones pass.
+    pub fn strand(&self) {
+        self.traffic.send_modify(|traffic| traffic.stranded += 1);
     }
 
     /// Closes every connection, and each new one as soon as it is made. What was on its way is lost.
@@ -104,13 +116,17 @@ async fn connect(client: TcpStream, server: String, orders: watch::Receiver<Traf
         if opened.wait_for(|traffic| traffic.requests == Passage::Open).await.is_err() {
             return;
         }
+        let stranded = orders.borrow().stranded;
+        let passes = move |passage: Passage, traffic: &Traffic| {
+            passage == Passage::Open && traffic.stranded == stranded
+        };
         let Ok(server) = TcpStream::connect(server).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::join!(
-            pump(from_client, to_server, orders.clone(), |traffic| traffic.requests),
-            pump(from_server, to_client, orders, |traffic| traffic.answers),
+            pump(from_client, to_server, orders.clone(), |own| passes(own.requests, own)),
+            pump(from_server, to_client, orders, |own| passes(own.answers, own)),
         );
     };
     tokio::select! {
@@ -125,7 +141,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut orders: watch::Receiver<Traffic>,
-    passage: fn(&Traffic) -> Passage,
+    passes: impl Fn(&Traffic) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -134,7 +150,7 @@ async fn pump(
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if orders.wait_for(|traffic| passage(traffic) == Passage::Open).await.is_err() {
+        if orders.wait_for(&passes).await.is_err() {
             return;
         }
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {

@@ -32,10 +32,22 @@ pub const RKVST_NON_OWNER_CLIENT_ID: &str = "0e7fa1f6-30f2-4b0c-9d21-1a5a2dd2a3e
 pub const RKVST_NON_OWNER_CLIENT_SECRET: &str = "sandbox-non-owner-secret-07d1";
 /// A bearer token of the registration without the Owner role that never expires.
 pub const RKVST_NON_OWNER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-non-owner.c2FuZGJveA";
-/// The tenancy of all registrations.
+/// The tenancy of all registrations but the foreign one.
 pub const RKVST_TENANT_ID: &str = "tenant/7dd2e36b-3a3e-4a1c-a9f4-2a6c7f0e8b11";
 /// The address of the tenancy's one member at the start.
 pub const RKVST_OWNER_EMAIL: &str = "owner@example.org";
+/// A bearer token of the first registration that shows its tenancy, as the tokens that are got with
+/// client credentials do; the other bearer tokens show nothing.
+pub const RKVST_TELLING_BEARER_TOKEN: &str = "\
+    eyJhbGciOiJSUzI1NiJ9.eyJqaXRfdGVuYW50X2lkIjoidGVuYW50LzdkZDJlMzZiLTNhM2UtNGExYy1hOWY0LTJ\
+    hNmM3ZjBlOGIxMSIsImppdF90aWVyIjoiRlJFRSIsIm5hbWUiOiJzYW5kYm94IiwiY2xpZW50X2lkIjoiZDFmYjZ\
+    jODctZmFhOS00ZDU2LWIyZmQtYTViNzBhOWFmMDY1In0.c2FuZGJveA";
+/// The client id of an app registration of another tenancy, with the Owner role there.
+pub const RKVST_FOREIGN_CLIENT_ID: &str = "b7c3d9e1-0a44-4a3e-9b1f-3d2e6f8a5c70";
+/// Its secret.
+pub const RKVST_FOREIGN_CLIENT_SECRET: &str = "sandbox-foreign-secret-9a27";
+/// The tenancy of that one.
+pub const RKVST_FOREIGN_TENANT_ID: &str = "tenant/f1b0c2d4-5e6a-4788-9c0d-1e2f3a4b5c6d";
 
 /// The organization.
 pub const TURNKEY_ORGANIZATION_ID: &str = "89881fc7-6ff3-4b43-b962-916698f8ff58";

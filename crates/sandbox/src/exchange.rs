@@ -19,6 +19,8 @@ use crate::simulator::{Call, Refusal, Reply, Simulator, locked, set_header, text
 
 /// More than any request of a gateway needs.
 const LARGEST_BODY: usize = 16 << 20;
+/// How long silence lasts unless a rule says otherwise: longer than any caller waits.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// In how many pieces a slow body arrives.
 const SLOW_PIECES: usize = 8;
 
@@ -28,6 +30,11 @@ pub(crate) enum Outcome {
     Whole(Reply),
     /// The headers and the first half of the body, then the connection is closed.
     Half(Reply),
+    /// The headers and the first half of the body, then nothing for so long, then the connection
+    /// is closed.
+    Stalled(Reply, Duration),
+    /// Nothing for so long, then the connection is closed.
+    Silent(Duration),
     /// The body in pieces with a pause before each.
     Slow(Reply, Duration),
     /// The headers, then this many bytes of white space instead of the body.
@@ -79,7 +86,7 @@ impl Exchange {
 
     /// The `Date` of an answer, by the simulator's own clock.
     pub fn date(&self) -> String {
-        clock::http_date(clock::shifted(clock::now(), self.simulator.limits().clock_offset_ms))
+        clock::http_date(self.simulator.shared().now())
     }
 
     /// Takes a request in and works out what the caller gets.
@@ -87,8 +94,12 @@ impl Exchange {
         let path = parts.uri.path().to_owned();
         let operation = self.simulator.operation(&parts.method, &path);
         let number = self.journal.open(operation, parts.method.as_str(), &path);
-        if self.faults.resets(operation) {
-            return self.closed(number, Some(Kind::ResetBeforeRead), Outcome::Cut(Cut::Reset));
+        if let Some(rule) = self.faults.early(operation) {
+            let outcome = match rule.kind {
+                Kind::SilentUnread => Outcome::Silent(rule.delay_or(SILENCE)),
+                _ => Outcome::Cut(Cut::Reset),
+            };
+            return self.closed(number, Some(rule.kind), outcome);
         }
         let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
             return self.closed(number, None, Outcome::Cut(Cut::Closed));
@@ -102,7 +113,8 @@ impl Exchange {
             body: body.to_bytes(),
             only_first: None,
         };
-        let verdict = self.faults.verdict(operation, |email| holds(&call, email));
+        let goes_to = |place: &str| self.simulator.destination(&call).as_deref() == Some(place);
+        let verdict = self.faults.verdict(operation, |email| holds(&call, email), goes_to);
         tokio::time::sleep(verdict.latency).await;
         let kind = verdict.rule.as_ref().map(|rule| rule.kind);
         let outcome = match verdict.rule {
@@ -114,7 +126,7 @@ impl Exchange {
 
     /// The provider's answer, unless its rate limit is reached.
     fn metered(&self, call: &Call) -> Reply {
-        let Some(rate) = self.simulator.limits().rate_per_second.filter(|rate| *rate > 0.0) else {
+        let Some(rate) = self.simulator.shared().rate_per_second.filter(|rate| *rate > 0.0) else {
             return self.simulator.answer(call);
         };
         let taken = Bucket::take(&mut locked(&self.bucket), rate);
@@ -122,7 +134,8 @@ impl Exchange {
             Ok(_) => self.simulator.answer(call),
             Err(wait) => {
                 let seconds = wait.as_secs_f64().ceil() as u64;
-                self.simulator.refuse(Refusal::RateLimited { retry_after: Some(seconds.max(1)) })
+                let wait = Some(seconds.max(1).to_string());
+                self.simulator.refuse(Refusal::RateLimited { wait })
             }
         };
         self.simulator.show_rate(reply.headers_mut(), rate, taken.unwrap_or(0.0));
@@ -132,11 +145,19 @@ impl Exchange {
     /// Carries a fault out. What a kind does is in the table of the README.
     async fn go_wrong(self: &Arc<Self>, mut call: Call, rule: &Rule) -> Outcome {
         let server_error = StatusCode::INTERNAL_SERVER_ERROR;
-        if !matches!(rule.kind, Kind::LateEffect | Kind::SlowBody | Kind::LatencyAfter) {
+        if !rule.kind.has_own_delay() {
             tokio::time::sleep(rule.delay_or(Duration::ZERO)).await;
         }
         match rule.kind {
-            Kind::Latency | Kind::ResetBeforeRead => Outcome::Whole(self.metered(&call)),
+            Kind::Latency | Kind::ResetBeforeRead | Kind::SilentUnread => {
+                Outcome::Whole(self.metered(&call))
+            }
+            Kind::SilentBefore => Outcome::Silent(rule.delay_or(SILENCE)),
+            Kind::SilentAfter => {
+                self.metered(&call);
+                Outcome::Silent(rule.delay_or(SILENCE))
+            }
+            Kind::SilentMidBody => Outcome::Stalled(self.metered(&call), rule.delay_or(SILENCE)),
             Kind::LatencyAfter => {
                 let reply = self.metered(&call);
                 tokio::time::sleep(rule.delay_or(Duration::from_secs(1))).await;
@@ -159,8 +180,8 @@ impl Exchange {
                 Outcome::Whole(garbage(rule))
             }
             Kind::RateLimited => {
-                let retry_after = rule.retry_after.map(|span| span.0.as_secs_f64().ceil() as u64);
-                Outcome::Whole(self.simulator.refuse(Refusal::RateLimited { retry_after }))
+                let wait = rule.wait(self.simulator.shared().now());
+                Outcome::Whole(self.simulator.refuse(Refusal::RateLimited { wait }))
             }
             Kind::Quota => Outcome::Whole(self.simulator.refuse(Refusal::Quota)),
             Kind::SlowBody => {
@@ -199,9 +220,8 @@ impl Exchange {
             Some(body) => with_body(status, rule, body),
             None => self.simulator.refuse(Refusal::Status(status)),
         };
-        if let Some(span) = rule.retry_after {
-            let seconds = span.0.as_secs_f64().ceil().to_string();
-            set_header(reply.headers_mut(), "retry-after", &seconds);
+        if let Some(wait) = rule.wait(self.simulator.shared().now()) {
+            set_header(reply.headers_mut(), "retry-after", &wait);
         }
         reply
     }
@@ -209,16 +229,25 @@ impl Exchange {
     /// Dates the answer and notes it.
     fn closed(&self, number: u64, fault: Option<Kind>, mut outcome: Outcome) -> Outcome {
         let date = self.date();
+        let told = self.simulator.shared().rate_told;
         let (status, cut) = match &mut outcome {
             Outcome::Cut(Cut::Closed) => (None, Some("closed")),
             Outcome::Cut(Cut::Reset) => (None, Some("reset")),
+            Outcome::Silent(_) => (None, Some("silent")),
             Outcome::Half(reply) => (Some(reply), Some("mid_body")),
+            Outcome::Stalled(reply, _) => (Some(reply), Some("silent_mid_body")),
             Outcome::Whole(reply) | Outcome::Slow(reply, _) | Outcome::Huge(reply, _) => {
                 (Some(reply), None)
             }
         };
         let status = status.map(|reply| {
             set_header(reply.headers_mut(), "date", &date);
+            if let Some(told) = told {
+                let reset = told.form.written(told.reset_in_ms, self.simulator.shared().now());
+                let remaining = told.remaining.to_string();
+                set_header(reply.headers_mut(), "ratelimit-remaining", &remaining);
+                set_header(reply.headers_mut(), "ratelimit-reset", &reset);
+            }
             reply.status().as_u16()
         });
         tracing::debug!(provider = ?self.simulator.provider(), number, ?status, ?cut, ?fault);

@@ -4,11 +4,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::Error;
 use crate::simulator::{Operation, Provider, locked};
+use crate::wait::Form;
 
 /// A list of fault rules, read from TOML.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -49,6 +51,23 @@ pub(crate) enum Kind {
     LateEffect,
     Redirect,
     ResetBeforeRead,
+    SilentBefore,
+    SilentAfter,
+    SilentMidBody,
+    SilentUnread,
+}
+
+impl Kind {
+    /// Whether it strikes before the body of the request is read.
+    pub fn is_early(self) -> bool {
+        matches!(self, Self::ResetBeforeRead | Self::SilentUnread)
+    }
+
+    /// Whether the `delay` of the rule is part of what it does, instead of a wait before it.
+    pub fn has_own_delay(self) -> bool {
+        let silent = matches!(self, Self::SilentBefore | Self::SilentAfter | Self::SilentMidBody);
+        silent || matches!(self, Self::LateEffect | Self::SlowBody | Self::LatencyAfter)
+    }
 }
 
 /// One rule of a script.
@@ -74,6 +93,9 @@ pub(crate) struct Rule {
     pub delay: Option<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Span>,
+    /// How `retry_after` is written.
+    #[serde(default)]
+    pub retry_after_form: Form,
     /// For `partial`: how many invites of the batch come to exist.
     #[serde(default)]
     pub items: usize,
@@ -86,6 +108,9 @@ pub(crate) struct Rule {
     pub times: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_email: Option<String>,
+    /// Only requests about this event, tenancy or organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
 }
 
 fn default_size() -> usize {
@@ -101,6 +126,12 @@ impl Rule {
     /// The delay asked for, or the one given.
     pub fn delay_or(&self, default: Duration) -> Duration {
         self.delay.map_or(default, |span| span.0)
+    }
+
+    /// The wait that it tells, in its form.
+    pub fn wait(&self, now: Timestamp) -> Option<String> {
+        let wait_ms = i64::try_from(self.retry_after?.0.as_millis()).unwrap_or(i64::MAX);
+        Some(self.retry_after_form.written(wait_ms, now))
     }
 
     fn concerns(&self, provider: Provider, operation: Operation) -> bool {
@@ -228,26 +259,35 @@ impl Faults {
         serde_json::to_value(&*locked(&self.rules)).unwrap_or(Value::Null)
     }
 
-    /// Whether the connection is to be reset before the body of the request is read. Such a rule
-    /// cannot look at the body, so `match_email` never holds for it.
-    pub fn resets(&self, operation: Operation) -> bool {
-        locked(&self.rules).iter_mut().any(|counted| {
-            counted.rule.kind == Kind::ResetBeforeRead
-                && counted.rule.match_email.is_none()
-                && counted.rule.concerns(self.provider, operation)
-                && counted.due()
+    /// The rule that strikes before the body of the request is read, if one does. Such a rule cannot
+    /// look at the request, so it applies to none if it names an address or a destination.
+    pub fn early(&self, operation: Operation) -> Option<Rule> {
+        locked(&self.rules).iter_mut().find_map(|counted| {
+            let rule = &counted.rule;
+            let matches = rule.kind.is_early()
+                && rule.match_email.is_none()
+                && rule.destination.is_none()
+                && rule.concerns(self.provider, operation);
+            (matches && counted.due()).then(|| counted.rule.clone())
         })
     }
 
     /// The verdict on a request that was read: the first rule that applies, and the sum of the
-    /// latencies before it. `holds` says whether the request contains an address.
-    pub fn verdict(&self, operation: Operation, holds: impl Fn(&str) -> bool) -> Verdict {
+    /// latencies before it. `holds` says whether the request contains an address, and `goes_to`
+    /// whether it is about a destination.
+    pub fn verdict(
+        &self,
+        operation: Operation,
+        holds: impl Fn(&str) -> bool,
+        goes_to: impl Fn(&str) -> bool,
+    ) -> Verdict {
         let mut verdict = Verdict::default();
         for counted in locked(&self.rules).iter_mut() {
             let rule = &counted.rule;
-            let matches = rule.kind != Kind::ResetBeforeRead
+            let matches = !rule.kind.is_early()
                 && rule.concerns(self.provider, operation)
-                && rule.match_email.as_deref().is_none_or(&holds);
+                && rule.match_email.as_deref().is_none_or(&holds)
+                && rule.destination.as_deref().is_none_or(&goes_to);
             if !matches || !counted.due() {
                 continue;
             }
@@ -274,10 +314,11 @@ mod tests {
     fn a_rule_skips_and_then_applies_a_number_of_times() {
         let faults =
             faults("[[fault]]\nkind = 'cut_before'\noperation = 'create'\nskip = 1\ntimes = 2");
-        let hits: Vec<bool> =
-            (0..5).map(|_| faults.verdict(Operation::Create, |_| true).rule.is_some()).collect();
+        let hits: Vec<bool> = (0..5)
+            .map(|_| faults.verdict(Operation::Create, |_| true, |_| true).rule.is_some())
+            .collect();
         assert_eq!(hits, [false, true, true, false, false]);
-        assert!(faults.verdict(Operation::List, |_| true).rule.is_none());
+        assert!(faults.verdict(Operation::List, |_| true, |_| true).rule.is_none());
     }
 
     #[test]
@@ -286,10 +327,21 @@ mod tests {
             "[[fault]]\nkind = 'latency'\ndelay = '200ms'\n[[fault]]\nkind = 'latency'\ndelay = 0.1\n\
              [[fault]]\nkind = 'quota'\nmatch_email = 'ada@'",
         );
-        let verdict = faults.verdict(Operation::Create, |email| "ada@example.org".contains(email));
+        let to_ada = |email: &str| "ada@example.org".contains(email);
+        let verdict = faults.verdict(Operation::Create, to_ada, |_| false);
         assert_eq!(verdict.latency, Duration::from_millis(300));
         assert_eq!(verdict.rule.unwrap().kind, Kind::Quota);
-        assert!(faults.verdict(Operation::Create, |_| false).rule.is_none());
+        assert!(faults.verdict(Operation::Create, |_| false, |_| true).rule.is_none());
+    }
+
+    #[test]
+    fn a_rule_for_a_destination_leaves_the_others_alone() {
+        let faults = faults("[[fault]]\nkind = 'cut_before'\ndestination = 'here'");
+        let applies = |place: &str| {
+            faults.verdict(Operation::Create, |_| true, |own| own == place).rule.is_some()
+        };
+        assert_eq!([applies("there"), applies("here")], [false, true]);
+        assert!(faults.early(Operation::Create).is_none());
     }
 
     #[test]

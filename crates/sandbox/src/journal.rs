@@ -25,7 +25,8 @@ struct Entry {
     /// The status answered, also when the body was then cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    /// How the connection was cut, if it was: `closed`, `reset` or `mid_body`.
+    /// How the connection was cut, if it was: `closed`, `reset`, `mid_body`, `silent` or
+    /// `silent_mid_body`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<&'static str>,
     /// The fault that was applied, if one was.

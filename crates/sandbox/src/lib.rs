@@ -12,7 +12,9 @@ mod securegate;
 mod server;
 mod settings;
 mod simulator;
+mod spelling;
 mod turnkey;
+mod wait;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -28,6 +28,8 @@ use crate::exchange::{Cut, Exchange, Outcome, slow_pieces};
 use crate::simulator::Reply;
 use crate::{Error, control};
 
+/// Long enough for a piece to leave before the connection is cut.
+const SHORT: Duration = Duration::from_millis(20);
 /// How long requests that are being answered may still take after the stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -121,12 +123,16 @@ async fn answer(
     match outcome {
         Outcome::Whole(reply) => Ok(whole(reply)),
         Outcome::Half(reply) if reply.body().is_empty() => Err(Cut::Closed),
-        Outcome::Half(reply) => Ok(reply.map(|body| {
-            let half = body.slice(..body.len() / 2);
-            Drip::new(vec![half], body.len(), Duration::from_millis(20)).boxed()
-        })),
+        Outcome::Half(reply) => Ok(reply.map(|body| half(&body, SHORT))),
+        Outcome::Stalled(reply, silence) if !reply.body().is_empty() => {
+            Ok(reply.map(|body| half(&body, silence)))
+        }
+        Outcome::Stalled(_, silence) | Outcome::Silent(silence) => {
+            tokio::time::sleep(silence).await;
+            Err(Cut::Closed)
+        }
         Outcome::Slow(reply, pause) => {
-            Ok(reply.map(|body| Drip::new(slow_pieces(&body), body.len(), pause).boxed()))
+            Ok(reply.map(|body| Drip::new(slow_pieces(&body), body.len(), pause, pause).boxed()))
         }
         Outcome::Huge(reply, size) => Ok(huge(reply, size)),
         Outcome::Cut(cut) => Err(cut),
@@ -137,29 +143,35 @@ fn whole(reply: Reply) -> Response<BoxBody<Bytes, Cut>> {
     reply.map(|body| Full::new(body).map_err(|never: Infallible| match never {}).boxed())
 }
 
+/// The first half of a body, after which nothing comes for so long.
+fn half(body: &Bytes, silence: Duration) -> BoxBody<Bytes, Cut> {
+    Drip::new(vec![body.slice(..body.len() / 2)], body.len(), SHORT, silence).boxed()
+}
+
 /// White space, which a JSON reader would have to read to its end to find nothing in it.
 fn huge(mut reply: Reply, size: usize) -> Response<BoxBody<Bytes, Cut>> {
     let piece = Bytes::from(vec![b' '; 64 << 10]);
     let mut pieces = vec![piece.clone(); size / piece.len()];
     pieces.push(piece.slice(..size % piece.len()));
     reply.headers_mut().remove(header::CONTENT_LENGTH);
-    reply.map(|_| Drip::new(pieces, size, Duration::ZERO).boxed())
+    reply.map(|_| Drip::new(pieces, size, Duration::ZERO, Duration::ZERO).boxed())
 }
 
 /// A body that arrives in pieces, with a pause before each. If the pieces are fewer bytes than
-/// announced, the connection is cut behind the last one.
+/// announced, the connection is cut once nothing has come for a while behind the last one.
 #[derive(Debug)]
 struct Drip {
     pieces: VecDeque<Bytes>,
     missing: u64,
     pause: Duration,
+    silence: Duration,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Drip {
-    fn new(pieces: Vec<Bytes>, announced: usize, pause: Duration) -> Self {
+    fn new(pieces: Vec<Bytes>, announced: usize, pause: Duration, silence: Duration) -> Self {
         let sleep = Box::pin(tokio::time::sleep(pause));
-        Self { pieces: pieces.into(), missing: announced as u64, pause, sleep }
+        Self { pieces: pieces.into(), missing: announced as u64, pause, silence, sleep }
     }
 }
 
@@ -175,10 +187,10 @@ impl Body for Drip {
             return Poll::Ready(None);
         }
         ready!(self.sleep.as_mut().poll(context));
-        let next = tokio::time::Instant::now() + self.pause;
-        self.sleep.as_mut().reset(next);
         match self.pieces.pop_front() {
             Some(piece) => {
+                let wait = if self.pieces.is_empty() { self.silence } else { self.pause };
+                self.sleep.as_mut().reset(tokio::time::Instant::now() + wait);
                 self.missing = self.missing.saturating_sub(piece.len() as u64);
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }

@@ -8,6 +8,8 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::settings::Shared;
+
 /// A whole answer of a provider.
 pub(crate) type Reply = Response<Bytes>;
 
@@ -82,12 +84,12 @@ impl Call {
 }
 
 /// A refusal that a fault or a limit asks for, told in the provider's own words.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     /// The provider's error body for this status.
     Status(StatusCode),
-    /// Too many requests; the seconds are told where the provider has a header for them.
-    RateLimited { retry_after: Option<u64> },
+    /// Too many requests; the wait is told where the provider has a header for it.
+    RateLimited { wait: Option<String> },
     /// The plan's quota is used up.
     Quota,
 }
@@ -128,13 +130,6 @@ pub(crate) enum Unmoved {
     Impossible(String),
 }
 
-/// The limits that the listener enforces on a simulator's behalf.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub rate_per_second: Option<f64>,
-    pub clock_offset_ms: i64,
-}
-
 /// One provider.
 pub(crate) trait Simulator: Send + Sync + 'static {
     fn provider(&self) -> Provider;
@@ -151,7 +146,11 @@ pub(crate) trait Simulator: Send + Sync + 'static {
     /// Shows the state of the rate limit, where the provider has headers for it.
     fn show_rate(&self, _headers: &mut HeaderMap, _limit: f64, _remaining: f64) {}
 
-    fn limits(&self) -> Limits;
+    /// The event, tenancy or organization that a request is about.
+    fn destination(&self, call: &Call) -> Option<String>;
+
+    /// The settings that every simulator has.
+    fn shared(&self) -> Shared;
 
     /// Every invite that ever came to exist, in order.
     fn effects(&self) -> Vec<Effect>;

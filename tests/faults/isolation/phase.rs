@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::PLACES;
-use crate::gateway::{Gateway, kill, plain_client};
+use crate::gateway::{Caller, Gateway, Server, Setting, kill, plain_client};
 use crate::load::come_at;
 use crate::plan::Ending;
 use crate::providers::Providers;
@@ -36,7 +36,7 @@ pub struct Phase<'a> {
     /// Of this phase alone.
     pub folder: PathBuf,
     /// A server, or SQLite.
-    pub postgres: Option<&'a str>,
+    pub postgres: Option<&'a Server>,
     /// The provider that may have a fault: its name and kind.
     pub faulty: (&'static str, &'static str),
     /// Its faults.
@@ -67,17 +67,22 @@ impl Phase<'_> {
         }
         providers.set("turnkey", &json!({ "quota": 1_000_000 })).await;
         let document = without(&providers.document(), HASTE);
-        let gateway =
-            Gateway::prepare(self.folder.clone(), &document, self.postgres, false, http).await;
+        let setting = Setting {
+            folder: self.folder.clone(),
+            postgres: self.postgres.cloned(),
+            replicas: 1,
+            blind_resend: false,
+        };
+        let gateway = Gateway::prepare(setting, &document, http).await;
         let settings = gateway.folder().join("gateway.toml");
         fs::write(&settings, without(&fs::read_to_string(&settings).unwrap(), REFRESH)).unwrap();
-        let (child, is_up) = gateway.start(Ending::Stays).await;
+        let (child, is_up) = gateway.start(0, Ending::Stays).await;
         assert!(is_up, "the gateway does not start: {}", gateway.log());
         let id = child.id().unwrap();
         let began = ticks(id);
         let times = self.call(&gateway).await;
         let ticks = ticks(id) - began;
-        let met = providers.recover().await.values().sum();
+        let met = providers.met().await.values().sum();
         assert!(self.rules.is_empty() || met > 0, "no request met the fault: {:?}", self.rules);
         kill(child).await;
         gateway.remove().await;
@@ -127,7 +132,8 @@ async fn invite(gateway: &Gateway, to: &str, number: usize, at: Duration) -> Opt
     let headers = [("prefer", "wait=15".to_owned())];
     come_at(at).await;
     let began = Instant::now();
-    let answer = gateway.ask(Method::POST, "/v1/invites", &headers, Some(&body)).await;
+    let answer =
+        gateway.ask(Caller::First, Method::POST, "/v1/invites", &headers, Some(&body)).await;
     let took = began.elapsed();
     let (status, answer) = answer.unwrap();
     assert_eq!(status, 201, "{to} has no fault: {answer}");
@@ -139,7 +145,8 @@ async fn leave(gateway: &Gateway, to: &str, number: usize, at: Duration) {
     let body = invites(to, [person(number)]);
     let headers = [("prefer", "respond-async".to_owned())];
     come_at(at).await;
-    let answer = gateway.ask(Method::POST, "/v1/invites", &headers, Some(&body)).await;
+    let answer =
+        gateway.ask(Caller::First, Method::POST, "/v1/invites", &headers, Some(&body)).await;
     let (status, answer) = answer.unwrap();
     assert!(matches!(status, 200..=202), "{to}: {status} {answer}");
 }

@@ -12,18 +12,18 @@ use serde_json::{Map, Value, json};
 
 use self::page::Page;
 use self::store::{DeleteAnswer, ErrorBody, Fate, Invite, Required, State};
-use self::tokens::Role;
-use crate::settings;
+use self::tokens::{Caller, Role};
+use crate::settings::{self, Shared};
 use crate::simulator::{
-    Call, Effect, Limits, Operation, Provider, Refusal, Reply, Simulator, Unmoved,
-    json as json_reply, locked, set_header, text,
+    Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
+    locked, set_header, text,
 };
 
 const PREFIX: &str = "/archivist/iam/v1/";
 const LONGEST_MESSAGE: usize = 256;
 const LONGEST_EMAIL: usize = 128;
 
-/// An RKVST with one tenancy.
+/// An RKVST with one tenancy of ours (and another one).
 #[derive(Debug, Default)]
 pub(crate) struct Rkvst {
     state: Mutex<State>,
@@ -81,10 +81,10 @@ impl Simulator for Rkvst {
         if let Route::Token = route {
             return state.tokens.issue(call, now, &state.settings);
         }
-        let handled = match state.tokens.role(call, now, &state.settings) {
+        let handled = match state.tokens.caller(call, now, &state.settings) {
             None => Err(StatusCode::UNAUTHORIZED.into()),
-            Some(Role::Other) => Err(StatusCode::FORBIDDEN.into()),
-            Some(Role::Owner) => handle(state, call, route),
+            Some(Caller { role: Role::Other, .. }) => Err(StatusCode::FORBIDDEN.into()),
+            Some(Caller { role: Role::Owner, tenant }) => handle(state, call, route, tenant),
         };
         handled.unwrap_or_else(|problem: Problem| problem.reply(state.settings.error_body))
     }
@@ -93,11 +93,10 @@ impl Simulator for Rkvst {
         let form = locked(&self.state).settings.error_body;
         match refusal {
             Refusal::Status(status) => Problem::from(status).reply(form),
-            Refusal::RateLimited { retry_after } => {
+            Refusal::RateLimited { wait } => {
                 let mut reply = Problem::from(StatusCode::TOO_MANY_REQUESTS).reply(form);
-                if let Some(seconds) = retry_after {
-                    let seconds = seconds.to_string();
-                    set_header(reply.headers_mut(), "archivist-rate-limit-reset", &seconds);
+                if let Some(wait) = wait {
+                    set_header(reply.headers_mut(), "archivist-rate-limit-reset", &wait);
                 }
                 reply
             }
@@ -105,12 +104,15 @@ impl Simulator for Rkvst {
         }
     }
 
-    fn limits(&self) -> Limits {
-        let settings = &locked(&self.state).settings;
-        Limits {
-            rate_per_second: settings.rate_per_second,
-            clock_offset_ms: settings.clock_offset_ms,
-        }
+    /// The tenancy; none for a token call, which only asks for one.
+    fn destination(&self, call: &Call) -> Option<String> {
+        let state = locked(&self.state);
+        let caller = state.tokens.caller(call, state.now(), &state.settings);
+        caller.map(|caller| caller.tenant.to_owned())
+    }
+
+    fn shared(&self) -> Shared {
+        locked(&self.state).settings.shared.clone()
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -219,16 +221,21 @@ fn quota_reached(quota: usize) -> Reply {
     json_reply(StatusCode::PAYMENT_REQUIRED, &body)
 }
 
-fn handle(state: &mut State, call: &Call, route: Route<'_>) -> Result<Reply, Problem> {
+fn handle(
+    state: &mut State,
+    call: &Call,
+    route: Route<'_>,
+    tenant: &'static str,
+) -> Result<Reply, Problem> {
     match route {
-        Route::Create => create(state, call),
-        Route::List => list(state, call),
+        Route::Create => create(state, call, tenant),
+        Route::List => list(state, call, tenant),
         Route::Get(id) => {
-            let position = find(state, id)?;
-            Ok(json_reply(StatusCode::OK, &state.invites[position].json()))
+            let position = find(state, id, tenant)?;
+            Ok(json_reply(StatusCode::OK, &state.invites[position].json(&state.settings)))
         }
         Route::Delete(id) => {
-            let position = find(state, id)?;
+            let position = find(state, id, tenant)?;
             state.invites[position].fate = Fate::Deleted;
             Ok(match state.settings.delete_answer {
                 DeleteAnswer::Object => json_reply(StatusCode::OK, &json!({})),
@@ -240,22 +247,22 @@ fn handle(state: &mut State, call: &Call, route: Route<'_>) -> Result<Reply, Pro
                 }
             })
         }
-        Route::Members => members(state, call),
+        Route::Members => members(state, call, tenant),
         Route::OtherMethod => Err(StatusCode::NOT_IMPLEMENTED.into()),
         Route::Token | Route::Nowhere => Err(StatusCode::NOT_FOUND.into()),
     }
 }
 
 /// The position of an invite that is still there.
-fn find(state: &State, id: &str) -> Result<usize, Problem> {
+fn find(state: &State, id: &str, tenant: &str) -> Result<usize, Problem> {
     if uuid::Uuid::try_parse(id).is_err() {
         return Err(Problem::bad(format!("{id:?} is no uuid")));
     }
-    let named = |invite: &Invite| invite.id == id && state.visible(invite);
+    let named = |own: &Invite| own.id == id && own.tenant == tenant && state.visible(own);
     state.invites.iter().position(named).ok_or_else(|| StatusCode::NOT_FOUND.into())
 }
 
-fn create(state: &mut State, call: &Call) -> Result<Reply, Problem> {
+fn create(state: &mut State, call: &Call, tenant: &'static str) -> Result<Reply, Problem> {
     let body: Value = serde_json::from_slice(&call.body)
         .map_err(|error| Problem::bad(format!("proto: syntax error: {error}")))?;
     let Some(members) = body.as_object() else {
@@ -272,14 +279,15 @@ fn create(state: &mut State, call: &Call) -> Result<Reply, Problem> {
             return Err(Problem::bad(format!("{name}: is required")));
         }
     }
-    if let Some(quota) = state.settings.quota.filter(|quota| state.pending() >= *quota) {
+    if let Some(quota) = state.settings.quota.filter(|quota| state.pending(tenant) >= *quota) {
         return Err(Problem::QuotaReached(quota));
     }
     if call.taken(1) == 0 {
         return Err(StatusCode::INTERNAL_SERVER_ERROR.into());
     }
-    let invite = state.add_invite(email, message, call.number);
-    Ok(json_reply(StatusCode::OK, &invite.json()))
+    state.add_invite(tenant, email, message, call.number);
+    let shown = state.invites.last().map(|invite| invite.json(&state.settings));
+    Ok(json_reply(StatusCode::OK, &shown.unwrap_or_default()))
 }
 
 fn text_member(
@@ -300,7 +308,7 @@ fn text_member(
     }
 }
 
-fn list(state: &State, call: &Call) -> Result<Reply, Problem> {
+fn list(state: &State, call: &Call, tenant: &str) -> Result<Reply, Problem> {
     if let Some(order) = call.query_value("order_by")
         && !["DEFAULT", "DISPLAY_NAME"].contains(&order.as_str())
     {
@@ -309,19 +317,23 @@ fn list(state: &State, call: &Call) -> Result<Reply, Problem> {
     let page = Page::asked(call, "invites", state.settings.page_size_cap).map_err(Problem::bad)?;
     let email = page.email.as_deref().filter(|email| !email.is_empty());
     let listed = |(_, invite): &(usize, &Invite)| {
-        state.listed(invite) && email.is_none_or(|email| invite.email == email)
+        state.listed(invite)
+            && invite.tenant == tenant
+            && email.is_none_or(|email| state.settings.shared.finds(email, &invite.email))
     };
     let cut = page.cut("invites", state.invites.iter().enumerate().filter(listed));
-    let invites: Vec<Value> = cut.items.into_iter().map(Invite::json).collect();
+    let invites: Vec<Value> = cut.items.into_iter().map(|own| own.json(&state.settings)).collect();
     let body = json!({ "invites": invites, "next_page_token": cut.next_token });
     Ok(counted(call, &body, cut.total))
 }
 
 /// The member is called `page_token` here: the vendor's lists are not uniform.
-fn members(state: &State, call: &Call) -> Result<Reply, Problem> {
+fn members(state: &State, call: &Call, tenant: &str) -> Result<Reply, Problem> {
     let page = Page::asked(call, "members", state.settings.page_size_cap).map_err(Problem::bad)?;
-    let cut = page.cut("members", state.members.iter().enumerate());
-    let members: Vec<Value> = cut.items.into_iter().map(store::Member::json).collect();
+    let listed = |(_, own): &(usize, &store::Member)| own.tenant == tenant;
+    let cut = page.cut("members", state.members.iter().enumerate().filter(listed));
+    let spelling = &state.settings.shared.spelling;
+    let members: Vec<Value> = cut.items.into_iter().map(|own| own.json(spelling)).collect();
     let body = json!({ "members": members, "page_token": cut.next_token });
     Ok(counted(call, &body, cut.total))
 }

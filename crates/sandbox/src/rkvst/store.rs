@@ -1,11 +1,13 @@
-//! The invites and members of an RKVST tenancy, the settings, and what they look like on the wire.
+//! The invites and members of RKVST's tenancies, the settings, and what they look like on the wire.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::tokens::Tokens;
+use crate::settings::Shared;
 use crate::simulator::Effect;
+use crate::spelling::Spellings;
 use crate::{accounts, clock, ids};
 
 /// The body of the answer to a delete.
@@ -41,11 +43,22 @@ pub(super) enum Required {
     Message,
 }
 
+/// What is shown as the `expiry_time`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ExpiryShown {
+    Real,
+    /// Go's zero time: 0001-01-01T00:00:00Z.
+    Zero,
+    /// 1970-01-01T00:00:00Z.
+    Epoch,
+}
+
 /// What can be changed while the simulator runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
-    pub clock_offset_ms: i64,
-    pub rate_per_second: Option<f64>,
+    #[serde(flatten)]
+    pub shared: Shared,
     /// The most that a page holds, and what it holds if no size is asked for.
     pub page_size_cap: usize,
     pub delete_answer: DeleteAnswer,
@@ -53,34 +66,29 @@ pub(super) struct Settings {
     pub required: Required,
     /// How many invites may be pending.
     pub quota: Option<usize>,
-    /// For how long a new invite is not yet found by list.
-    pub list_lag_ms: i64,
     pub token_lifetime_seconds: i64,
-    /// Client secrets and tokens that are good no longer.
-    pub revoked_credentials: Vec<String>,
     /// Whether the tokens that were got with a client secret end when it is revoked.
     pub revocation_ends_tokens: bool,
     pub invite_lifetime_seconds: i64,
     /// Whether an expired invite is no longer found at all.
     pub purge_expired: bool,
+    pub expiry_shown: ExpiryShown,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            clock_offset_ms: 0,
-            rate_per_second: None,
+            shared: Shared::default(),
             page_size_cap: 100,
             delete_answer: DeleteAnswer::Object,
             error_body: ErrorBody::RpcStatus,
             required: Required::Both,
             quota: None,
-            list_lag_ms: 0,
             token_lifetime_seconds: 3_600,
-            revoked_credentials: Vec::new(),
             revocation_ends_tokens: false,
             invite_lifetime_seconds: 10 * 86_400,
             purge_expired: false,
+            expiry_shown: ExpiryShown::Real,
         }
     }
 }
@@ -96,6 +104,7 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Invite {
     pub id: String,
+    pub tenant: &'static str,
     pub email: String,
     message: String,
     expiry_time: Timestamp,
@@ -107,12 +116,13 @@ pub(super) struct Invite {
 #[derive(Debug)]
 pub(super) struct Member {
     id: String,
+    pub tenant: &'static str,
     display_name: String,
     email: String,
     role: &'static str,
 }
 
-/// Everything that this tenancy knows. Invites are never taken out of their list, so that a
+/// Everything that these tenancies know. Invites are never taken out of their list, so that a
 /// position in it can serve as the place where the next page begins.
 #[derive(Debug)]
 pub(super) struct State {
@@ -124,8 +134,9 @@ pub(super) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        let owner = Member {
+        let owner = |tenant| Member {
             id: ids::random().to_string(),
+            tenant,
             display_name: "Owner".to_owned(),
             email: accounts::RKVST_OWNER_EMAIL.to_owned(),
             role: "OWNER",
@@ -134,21 +145,31 @@ impl Default for State {
             settings: Settings::default(),
             tokens: Tokens::default(),
             invites: Vec::new(),
-            members: vec![owner],
+            members: vec![
+                owner(accounts::RKVST_TENANT_ID),
+                owner(accounts::RKVST_FOREIGN_TENANT_ID),
+            ],
         }
     }
 }
 
 impl State {
     pub fn now(&self) -> Timestamp {
-        clock::shifted(clock::now(), self.settings.clock_offset_ms)
+        self.settings.shared.now()
     }
 
-    pub fn add_invite(&mut self, email: String, message: String, request: u64) -> &Invite {
+    pub fn add_invite(
+        &mut self,
+        tenant: &'static str,
+        email: String,
+        message: String,
+        request: u64,
+    ) {
         let now = self.now();
         let lifetime = jiff::SignedDuration::from_secs(self.settings.invite_lifetime_seconds);
         self.invites.push(Invite {
             id: ids::random().to_string(),
+            tenant,
             email,
             message,
             expiry_time: now.checked_add(lifetime).unwrap_or(Timestamp::MAX),
@@ -156,7 +177,6 @@ impl State {
             fate: Fate::Pending,
             request,
         });
-        &self.invites[self.invites.len() - 1]
     }
 
     /// Whether the API still shows an invite.
@@ -167,12 +187,12 @@ impl State {
 
     /// Whether the list shows an invite already.
     pub fn listed(&self, invite: &Invite) -> bool {
-        let newest = clock::shifted(self.now(), -self.settings.list_lag_ms);
-        self.visible(invite) && invite.created_at <= newest
+        self.visible(invite) && invite.created_at <= self.settings.shared.newest_listed()
     }
 
-    pub fn pending(&self) -> usize {
-        self.invites.iter().filter(|invite| self.visible(invite)).count()
+    pub fn pending(&self, tenant: &str) -> usize {
+        let pending = |own: &&Invite| own.tenant == tenant && self.visible(own);
+        self.invites.iter().filter(pending).count()
     }
 
     /// The invitee redeems: the invite is deleted, a member appears.
@@ -180,9 +200,9 @@ impl State {
         let Some(invite) = self.invites.get_mut(position) else { return };
         invite.fate = Fate::Accepted;
         let display_name = invite.email.split('@').next().unwrap_or_default().to_owned();
-        let email = invite.email.clone();
+        let (tenant, email) = (invite.tenant, invite.email.clone());
         let id = ids::random().to_string();
-        self.members.push(Member { id, display_name, email, role: "USER" });
+        self.members.push(Member { id, tenant, display_name, email, role: "USER" });
     }
 
     /// Time passes for one invite.
@@ -199,12 +219,18 @@ impl State {
 }
 
 impl Invite {
-    pub fn json(&self) -> Value {
+    pub fn json(&self, settings: &Settings) -> Value {
+        let spelling = &settings.shared.spelling;
+        let expiry_time = match settings.expiry_shown {
+            ExpiryShown::Real => self.expiry_time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            ExpiryShown::Zero => "0001-01-01T00:00:00Z".to_owned(),
+            ExpiryShown::Epoch => "1970-01-01T00:00:00Z".to_owned(),
+        };
         json!({
             "identity": format!("invites/{}", self.id),
-            "message": self.message,
-            "email": self.email,
-            "expiry_time": self.expiry_time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "message": spelling.text(&self.message),
+            "email": spelling.address(&self.email),
+            "expiry_time": expiry_time,
         })
     }
 
@@ -222,7 +248,7 @@ impl Invite {
             phone: None,
             message: Some(self.message.clone()),
             event_id: None,
-            tenant_id: Some(accounts::RKVST_TENANT_ID.to_owned()),
+            tenant_id: Some(self.tenant.to_owned()),
             organization_id: None,
             status: status.to_owned(),
             created_at: self.created_at.to_string(),
@@ -234,11 +260,11 @@ impl Invite {
 }
 
 impl Member {
-    pub fn json(&self) -> Value {
+    pub fn json(&self, spelling: &Spellings) -> Value {
         json!({
             "identity": format!("members/{}", self.id),
-            "display_name": self.display_name,
-            "email": self.email,
+            "display_name": spelling.text(&self.display_name),
+            "email": spelling.address(&self.email),
             "active": true,
             "roles": [self.role],
         })

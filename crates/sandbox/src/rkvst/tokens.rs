@@ -18,33 +18,50 @@ pub(super) enum Role {
     Other,
 }
 
-/// A client secret: whose it is, and what its client may do.
+/// Who is calling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub role: Role,
+    /// The tenancy that the caller's registration belongs to.
+    pub tenant: &'static str,
+}
+
+const OWNER: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_TENANT_ID };
+const NON_OWNER: Caller = Caller { role: Role::Other, tenant: accounts::RKVST_TENANT_ID };
+const ELSEWHERE: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_FOREIGN_TENANT_ID };
+
+/// A client secret: whose it is, and what its client may do where.
 struct Registered {
     client_id: &'static str,
     secret: &'static str,
-    role: Role,
+    caller: Caller,
 }
 
-const REGISTERED: [Registered; 4] = [
+const REGISTERED: [Registered; 5] = [
     Registered {
         client_id: accounts::RKVST_CLIENT_ID,
         secret: accounts::RKVST_CLIENT_SECRET,
-        role: Role::Owner,
+        caller: OWNER,
     },
     Registered {
         client_id: accounts::RKVST_CLIENT_ID,
         secret: accounts::RKVST_SECOND_CLIENT_SECRET,
-        role: Role::Owner,
+        caller: OWNER,
     },
     Registered {
         client_id: accounts::RKVST_OTHER_CLIENT_ID,
         secret: accounts::RKVST_OTHER_CLIENT_SECRET,
-        role: Role::Owner,
+        caller: OWNER,
+    },
+    Registered {
+        client_id: accounts::RKVST_FOREIGN_CLIENT_ID,
+        secret: accounts::RKVST_FOREIGN_CLIENT_SECRET,
+        caller: ELSEWHERE,
     },
     Registered {
         client_id: accounts::RKVST_NON_OWNER_CLIENT_ID,
         secret: accounts::RKVST_NON_OWNER_CLIENT_SECRET,
-        role: Role::Other,
+        caller: NON_OWNER,
     },
 ];
 
@@ -53,7 +70,7 @@ const REGISTERED: [Registered; 4] = [
 struct Issued {
     token: String,
     secret: &'static str,
-    role: Role,
+    caller: Caller,
     host: String,
     expires_at: Timestamp,
 }
@@ -66,32 +83,35 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Who is calling; nobody without a token that is good now, on this host.
-    pub fn role(&self, call: &Call, now: Timestamp, settings: &Settings) -> Option<Role> {
+    pub fn caller(&self, call: &Call, now: Timestamp, settings: &Settings) -> Option<Caller> {
         let (scheme, token) = call.header("authorization")?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        if revoked(settings, token) {
+        if settings.shared.is_revoked(token) {
             return None;
         }
         match token {
-            accounts::RKVST_BEARER_TOKEN | accounts::RKVST_SECOND_BEARER_TOKEN => Some(Role::Owner),
-            accounts::RKVST_NON_OWNER_TOKEN => Some(Role::Other),
+            accounts::RKVST_BEARER_TOKEN
+            | accounts::RKVST_SECOND_BEARER_TOKEN
+            | accounts::RKVST_TELLING_BEARER_TOKEN => Some(OWNER),
+            accounts::RKVST_NON_OWNER_TOKEN => Some(NON_OWNER),
             _ => {
                 let host = host(call);
-                let ended = |secret| settings.revocation_ends_tokens && revoked(settings, secret);
+                let ended =
+                    |secret| settings.revocation_ends_tokens && settings.shared.is_revoked(secret);
                 let good = |own: &&Issued| {
                     let alive = own.expires_at > now && !ended(own.secret);
                     own.token == token && own.host == host && alive
                 };
-                self.issued.iter().find(good).map(|own| own.role)
+                self.issued.iter().find(good).map(|own| own.caller)
             }
         }
     }
 
     /// `POST appidp/token`: client credentials in a form, a JWT in return.
     pub fn issue(&mut self, call: &Call, now: Timestamp, settings: &Settings) -> Reply {
-        let Registered { client_id, secret, role } = match client(call, settings) {
+        let Registered { client_id, secret, caller } = match client(call, settings) {
             Ok(client) => client,
             Err(refused) => return refused.reply(),
         };
@@ -100,19 +120,15 @@ impl Tokens {
         let expires_at = now
             .checked_add(jiff::SignedDuration::from_secs(lifetime_seconds))
             .unwrap_or(Timestamp::MAX);
-        let token = jwt(client_id, &host, now, expires_at);
+        let token = jwt(client_id, caller.tenant, &host, (now, expires_at));
         let answer = json!({
             "access_token": token,
             "expires_in": lifetime_seconds,
             "token_type": "Bearer",
         });
-        self.issued.push(Issued { token, secret, role, host, expires_at });
+        self.issued.push(Issued { token, secret, caller, host, expires_at });
         json_reply(StatusCode::OK, &answer)
     }
-}
-
-fn revoked(settings: &Settings, credential: &str) -> bool {
-    settings.revoked_credentials.iter().any(|own| own == credential)
 }
 
 /// The client that the form names and proves to be.
@@ -132,7 +148,7 @@ fn client(call: &Call, settings: &Settings) -> Result<Registered, Refused> {
     REGISTERED
         .into_iter()
         .find(|own| credentials == (Some(own.client_id), Some(own.secret)))
-        .filter(|own| !revoked(settings, own.secret))
+        .filter(|own| !settings.shared.is_revoked(own.secret))
         .ok_or(Refused(StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed"))
 }
 
@@ -154,11 +170,16 @@ fn host(call: &Call) -> String {
 
 /// A token that looks like the vendor's sample. Nobody but us could check its signature, so there
 /// is none: only random bytes in its place.
-fn jwt(client_id: &str, host: &str, now: Timestamp, expires_at: Timestamp) -> String {
+fn jwt(
+    client_id: &str,
+    tenant: &str,
+    host: &str,
+    (now, expires_at): (Timestamp, Timestamp),
+) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = part(&json!({ "alg": "RS256", "kid": "sandbox", "typ": "at+jwt" }));
     let claims = part(&json!({
-        "jit_tenant_id": accounts::RKVST_TENANT_ID,
+        "jit_tenant_id": tenant,
         "jit_tier": "FREE",
         "name": "sandbox",
         "jti": ids::random().to_string(),
@@ -171,4 +192,17 @@ fn jwt(client_id: &str, host: &str, now: Timestamp, expires_at: Timestamp) -> St
     }));
     let signature = URL_SAFE_NO_PAD.encode([*ids::random().as_bytes(); 16].concat());
     format!("{header}.{claims}.{signature}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_telling_token_shows_the_tenancy() {
+        let claims = accounts::RKVST_TELLING_BEARER_TOKEN.split('.').nth(1).unwrap();
+        let claims: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!(claims["jit_tenant_id"], accounts::RKVST_TENANT_ID);
+    }
 }

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use self::problem::Problem;
 use self::store::State;
 use crate::accounts;
-use crate::settings;
+use crate::settings::{self, Shared};
 use crate::simulator::{
-    Call, Effect, Limits, Operation, Provider, Refusal, Reply, Simulator, Unmoved,
-    json as json_reply, locked, set_header,
+    Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
+    locked, set_header,
 };
 
 /// A Securegate with three events and no invites.
@@ -88,8 +88,7 @@ impl Simulator for Securegate {
     fn answer(&self, call: &Call) -> Reply {
         let state = &mut *locked(&self.state);
         let known = [accounts::SECUREGATE_API_KEY, accounts::SECUREGATE_SECOND_API_KEY];
-        let revoked = &state.settings.revoked_credentials;
-        let good = |key: &str| known.contains(&key) && !revoked.iter().any(|own| own == key);
+        let good = |key: &str| known.contains(&key) && !state.settings.shared.is_revoked(key);
         if !call.header("x-api-key").is_some_and(good) {
             let status = StatusCode::from_u16(state.settings.unauthorized_status);
             let status = status.unwrap_or(StatusCode::FORBIDDEN);
@@ -101,10 +100,10 @@ impl Simulator for Securegate {
     fn refuse(&self, refusal: Refusal) -> Reply {
         match refusal {
             Refusal::Status(status) => Problem::of_status(status).reply(),
-            Refusal::RateLimited { retry_after } => {
+            Refusal::RateLimited { wait } => {
                 let mut reply = Problem::of_status(StatusCode::TOO_MANY_REQUESTS).reply();
-                if let Some(seconds) = retry_after {
-                    set_header(reply.headers_mut(), "retry-after", &seconds.to_string());
+                if let Some(wait) = wait {
+                    set_header(reply.headers_mut(), "retry-after", &wait);
                 }
                 reply
             }
@@ -112,12 +111,26 @@ impl Simulator for Securegate {
         }
     }
 
-    fn limits(&self) -> Limits {
-        let settings = &locked(&self.state).settings;
-        Limits {
-            rate_per_second: settings.rate_per_second,
-            clock_offset_ms: settings.clock_offset_ms,
+    /// The event.
+    fn destination(&self, call: &Call) -> Option<String> {
+        match route(&call.method, &call.path) {
+            Route::CreateInvites(event)
+            | Route::ListInvites(event)
+            | Route::UpdateStatus(event, _)
+            | Route::GetEvent(event)
+            | Route::DeleteEvent(event) => Some(event.to_owned()),
+            Route::GetInvite(id) => {
+                let state = locked(&self.state);
+                let invite = state.invites.iter().find(|invite| invite.id == id);
+                invite.map(|invite| invite.event_id.clone())
+            }
+            Route::Lookup => call.query_value("event_id"),
+            _ => None,
         }
+    }
+
+    fn shared(&self) -> Shared {
+        locked(&self.state).settings.shared.clone()
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -245,7 +258,8 @@ fn update_status(
 fn look_up(state: &State, call: &Call) -> Result<Reply, Problem> {
     let email = request::required_parameter(call, "email")?;
     let event = call.query_value("event_id");
-    let mut found = state.found().filter(|invite| invite.asked.email == email);
+    let shared = &state.settings.shared;
+    let mut found = state.found().filter(|invite| shared.finds(&email, &invite.asked.email));
     found
         .find(|invite| event.as_ref().is_none_or(|event| invite.event_id == *event))
         .map(|invite| shown(state.invite_json(invite)))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::request::{EventCreate, InviteCreate};
+use crate::settings::Shared;
 use crate::simulator::Effect;
 use crate::{accounts, clock, ids};
 
@@ -23,17 +24,13 @@ pub(super) enum Timestamps {
 /// What can be changed while the simulator runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
-    pub clock_offset_ms: i64,
-    pub rate_per_second: Option<f64>,
+    #[serde(flatten)]
+    pub shared: Shared,
     pub timestamps: Timestamps,
     /// 401 or 403.
     pub unauthorized_status: u16,
-    /// API keys that are good no longer.
-    pub revoked_credentials: Vec<String>,
     /// The status of a new invite.
     pub initial_status: String,
-    /// For how long a new invite is not yet found by list and look-up.
-    pub list_lag_ms: i64,
     /// How many invites an event may have.
     pub quota: Option<usize>,
 }
@@ -41,13 +38,10 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            clock_offset_ms: 0,
-            rate_per_second: None,
+            shared: Shared::default(),
             timestamps: Timestamps::Mixed,
             unauthorized_status: 403,
-            revoked_credentials: Vec::new(),
             initial_status: "pending".to_owned(),
-            list_lag_ms: 0,
             quota: None,
         }
     }
@@ -117,7 +111,7 @@ impl Default for State {
 
 impl State {
     pub fn now(&self) -> Timestamp {
-        clock::shifted(clock::now(), self.settings.clock_offset_ms)
+        self.settings.shared.now()
     }
 
     pub fn event(&self, id: &str) -> Option<&Event> {
@@ -151,7 +145,7 @@ impl State {
 
     /// The invites that list and look-up find: those older than the lag.
     pub fn found(&self) -> impl Iterator<Item = &Invite> {
-        let newest = clock::shifted(self.now(), -self.settings.list_lag_ms);
+        let newest = self.settings.shared.newest_listed();
         self.invites.iter().filter(move |invite| invite.created_at <= newest)
     }
 
@@ -170,12 +164,12 @@ impl State {
 
     /// An invite as `POST` shows it: without the members that are null.
     pub fn new_invite_json(&self, invite: &Invite) -> Value {
-        let form = self.settings.timestamps;
+        let (form, spelling) = (self.settings.timestamps, &self.settings.shared.spelling);
         json!({
             "id": invite.id,
-            "first_name": invite.asked.first_name,
-            "last_name": invite.asked.last_name,
-            "email": invite.asked.email,
+            "first_name": spelling.text(&invite.asked.first_name),
+            "last_name": spelling.text(&invite.asked.last_name),
+            "email": spelling.address(&invite.asked.email),
             "country_code": invite.asked.country_code,
             "mobile_number": invite.asked.mobile_number,
             "authentication_method": invite.asked.authentication_method,

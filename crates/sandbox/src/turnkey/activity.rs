@@ -11,6 +11,7 @@ use super::request::{
 use super::rpc::Problem;
 use super::stamp::Stamp;
 use crate::ids;
+use crate::spelling::Spellings;
 
 /// Where an activity stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,11 +196,11 @@ impl Vote {
 
 impl Intent {
     /// The type of the activity, and the intent as the activity shows it.
-    pub fn shown(&self) -> (&'static str, Value) {
+    pub fn shown(&self, spelling: &Spellings) -> (&'static str, Value) {
         match self {
             Self::CreateInvitations(invitations) => {
                 let invitations: Vec<Value> =
-                    invitations.iter().map(InvitationParams::json).collect();
+                    invitations.iter().map(|own| own.json(spelling)).collect();
                 let intent = json!({ "createInvitationsIntent": { "invitations": invitations } });
                 (CREATE_INVITATIONS, intent)
             }
@@ -219,10 +220,10 @@ impl Intent {
 }
 
 impl InvitationParams {
-    fn json(&self) -> Value {
+    fn json(&self, spelling: &Spellings) -> Value {
         json!({
-            "receiverUserName": self.user_name,
-            "receiverUserEmail": self.user_email,
+            "receiverUserName": spelling.text(&self.user_name),
+            "receiverUserEmail": spelling.address(&self.user_email),
             "receiverUserTags": self.user_tags,
             "accessType": self.access_type,
             "senderUserId": self.sender_user_id,

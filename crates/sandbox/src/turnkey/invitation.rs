@@ -7,6 +7,7 @@ use super::activity::moment;
 use super::request::InvitationParams;
 use crate::accounts;
 use crate::simulator::Effect;
+use crate::spelling::Spellings;
 
 /// What became of an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(super) struct Invitation {
 
 impl Invitation {
     /// The query calls the address otherwise than the request: `receiverEmail`.
-    pub fn json(&self) -> Value {
+    pub fn json(&self, spelling: &Spellings) -> Value {
         let status = match self.fate {
             Fate::Created => "INVITATION_STATUS_CREATED",
             Fate::Accepted => "INVITATION_STATUS_ACCEPTED",
@@ -39,8 +40,8 @@ impl Invitation {
         };
         json!({
             "invitationId": self.id,
-            "receiverUserName": self.params.user_name,
-            "receiverEmail": self.params.user_email,
+            "receiverUserName": spelling.text(&self.params.user_name),
+            "receiverEmail": spelling.address(&self.params.user_email),
             "receiverUserTags": self.params.user_tags,
             "accessType": self.params.access_type,
             "status": status,

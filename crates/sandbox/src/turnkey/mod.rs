@@ -21,10 +21,10 @@ use self::request::{APPROVE_ACTIVITY, CREATE_INVITATIONS, DELETE_INVITATION, REJ
 use self::rpc::Problem;
 use self::settings::GetOrganization;
 use self::store::{State, Submitter, fingerprint};
-use crate::settings::{patched, shown};
+use crate::settings::{Shared, patched, shown};
 use crate::simulator::{
-    Call, Effect, Limits, Operation, Provider, Refusal, Reply, Simulator, Unmoved,
-    json as json_reply, locked, set_header,
+    Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
+    locked, set_header,
 };
 
 const SUBMIT: &str = "/public/v1/submit/";
@@ -95,8 +95,8 @@ impl Simulator for Turnkey {
         match refusal {
             Refusal::Status(status) => Problem::of_status(status).reply(),
             // How long to wait is not told in any header.
-            Refusal::RateLimited { retry_after: _ } => {
-                let rate = self.limits().rate_per_second.unwrap_or(1.0);
+            Refusal::RateLimited { wait: _ } => {
+                let rate = self.shared().rate_per_second.unwrap_or(1.0);
                 let mut reply = Problem::rate_limited().reply();
                 self.show_rate(reply.headers_mut(), rate, 0.0);
                 reply
@@ -110,12 +110,14 @@ impl Simulator for Turnkey {
         set_header(headers, "ratelimit-remaining", &format!("{}", remaining.floor()));
     }
 
-    fn limits(&self) -> Limits {
-        let settings = &locked(&self.state).settings;
-        Limits {
-            rate_per_second: settings.rate_per_second,
-            clock_offset_ms: settings.clock_offset_ms,
-        }
+    /// The organization.
+    fn destination(&self, call: &Call) -> Option<String> {
+        let body = request::object(&call.body).ok()?;
+        request::text(&body, "organizationId").ok().map(str::to_owned)
+    }
+
+    fn shared(&self) -> Shared {
+        locked(&self.state).settings.shared.clone()
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -177,7 +179,7 @@ fn handle(state: &mut State, call: &Call) -> Result<Value, Problem> {
     let stamp = stamp::verified(call.header("x-stamp"), &call.body)?;
     let body = request::object(&call.body)?;
     let organization = request::organization(&body)?;
-    let user = keys::user(&stamp, organization, &state.settings.revoked_credentials)?;
+    let user = keys::user(&stamp, organization, &state.settings.shared.revoked_credentials)?;
     match route {
         Route::Submit(activity_type) => {
             submit(state, Submitter { user, stamp, call }, &body, activity_type)

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Shared;
+
 /// What becomes of a submitted activity that creates or deletes invitations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,8 +54,8 @@ pub(super) enum CursorOrder {
 /// What can be changed while the simulator runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
-    pub clock_offset_ms: i64,
-    pub rate_per_second: Option<f64>,
+    #[serde(flatten)]
+    pub shared: Shared,
     pub activity_mode: Mode,
     pub pending_looks: u32,
     pub votes_needed: usize,
@@ -65,17 +67,12 @@ pub(super) struct Settings {
     pub liveness_on_replay: bool,
     /// How many open invitations the organization may have.
     pub quota: usize,
-    /// For how long a new activity is not yet found by list_activities.
-    pub list_lag_ms: i64,
-    /// Public keys, in hexadecimal, that are registered no longer.
-    pub revoked_credentials: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            clock_offset_ms: 0,
-            rate_per_second: None,
+            shared: Shared::default(),
             activity_mode: Mode::Completed,
             pending_looks: 2,
             votes_needed: 2,
@@ -85,8 +82,6 @@ impl Default for Settings {
             cursor_order: CursorOrder::List,
             liveness_on_replay: false,
             quota: 100,
-            list_lag_ms: 0,
-            revoked_credentials: Vec::new(),
         }
     }
 }

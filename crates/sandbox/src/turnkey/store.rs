@@ -13,7 +13,7 @@ use super::rpc::Problem;
 use super::settings::{CursorOrder, DeletedInvitations, Mode, Settings};
 use super::stamp::{Stamp, to_hex};
 use crate::simulator::{Call, Effect};
-use crate::{accounts, clock, ids};
+use crate::{accounts, ids};
 
 /// Everything that this organization knows.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub(super) fn fingerprint(body: &[u8]) -> String {
 
 impl State {
     pub fn now(&self) -> Timestamp {
-        clock::shifted(clock::now(), self.settings.clock_offset_ms)
+        self.settings.shared.now()
     }
 
     /// Enters a new activity and lets it run as far as the mode allows. Gives its position.
@@ -51,7 +51,7 @@ impl State {
         let now = self.now();
         let Submitter { user, stamp, call } = submitter;
         let message = String::from_utf8_lossy(&call.body).into_owned();
-        let (type_name, intent_json) = intent.shown();
+        let (type_name, intent_json) = intent.shown(&self.settings.shared.spelling);
         let mut activity = Activity::new(type_name, intent_json, now);
         activity.fingerprint = fingerprint(&call.body);
         activity.timestamp_ms = timestamp_ms;
@@ -232,7 +232,7 @@ impl State {
 
     /// The page of activities that is asked for, newest first.
     pub fn list(&self, listing: &Listing) -> Result<Vec<&Activity>, Problem> {
-        let newest = clock::shifted(self.now(), -self.settings.list_lag_ms);
+        let newest = self.settings.shared.newest_listed();
         let wanted = |activity: &&Activity| {
             let name = activity.status.name();
             activity.created_at <= newest
@@ -266,7 +266,8 @@ impl State {
     pub fn organization_json(&self) -> Value {
         let vanish = self.settings.deleted_invitations == DeletedInvitations::Vanish;
         let shown = |own: &&Invitation| !(vanish && own.fate == Fate::Deleted);
-        let invitations = self.invitations.iter().filter(shown).map(Invitation::json);
+        let spelling = &self.settings.shared.spelling;
+        let invitations = self.invitations.iter().filter(shown).map(|own| own.json(spelling));
         json!({
             "organizationId": accounts::TURNKEY_ORGANIZATION_ID,
             "name": super::ORGANIZATION_NAME,

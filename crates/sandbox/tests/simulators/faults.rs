@@ -209,6 +209,105 @@ async fn latency_outlasts_a_caller_that_gives_up() {
 }
 
 #[tokio::test]
+async fn silence_lasts_as_long_as_it_is_told_and_comes_at_four_moments() {
+    for (kind, effects, bytes) in [
+        ("silent_before", 0, false),
+        ("silent_after", 2, false),
+        ("silent_unread", 0, false),
+        ("silent_mid_body", 2, true),
+    ] {
+        let began = Instant::now();
+        let script = format!("[[fault]]\nkind = '{kind}'\ndelay = '150ms'");
+        let (world, answer, _) = create_under(&script).await;
+        assert!(began.elapsed() >= Duration::from_millis(150), "{kind}: {:?}", began.elapsed());
+        assert_eq!((!answer.is_empty(), count(&world).await), (bytes, effects), "{kind}");
+        assert!(serde_json::from_slice::<Value>(&answer).is_err());
+        let seen = world.control("GET", "securegate", "requests", Value::Null).await;
+        let cut = if bytes { "silent_mid_body" } else { "silent" };
+        assert_eq!(seen["requests"][0]["cut"], cut);
+    }
+}
+
+#[tokio::test]
+async fn without_an_end_silence_outlasts_the_caller() {
+    let world = World::with_faults("[[fault]]\nkind = 'silent_after'").await;
+    let url = format!("{}{INVITES}", world.sandbox.securegate_url());
+    let request = world.client.post(&url).json(&json!({ "invites": [person("ada@example.org")] }));
+    let request = request.header("x-api-key", accounts::SECUREGATE_API_KEY);
+    let error = request.timeout(Duration::from_millis(200)).send().await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(count(&world).await, 1);
+}
+
+#[tokio::test]
+async fn one_destination_can_be_bad_while_the_others_are_well() {
+    let world = World::start().await;
+    for (provider, bad) in [
+        ("securegate", accounts::SECUREGATE_EVENT_ID),
+        ("rkvst", accounts::RKVST_FOREIGN_TENANT_ID),
+        ("turnkey", accounts::TURNKEY_OTHER_ORGANIZATION_ID),
+    ] {
+        let rule = json!({ "kind": "status_before", "status": 503, "destination": bad });
+        world.control("POST", provider, "faults", rule).await;
+    }
+    let asked = async |event: &str| {
+        let body = json!({ "invites": [person("ada@example.org")] });
+        let (made, _) = world.securegate("POST", &format!("/events/{event}/invites"), body).await;
+        let path = format!("/invites?email=ada%40example.org&event_id={event}");
+        [made, world.securegate("GET", &path, Value::Null).await.0]
+    };
+    assert_eq!(asked(accounts::SECUREGATE_EVENT_ID).await, [503, 503]);
+    assert_eq!(asked(accounts::SECUREGATE_UPCOMING_EVENT_ID).await, [200, 200]);
+
+    let list = async |id: &str, secret: &str| {
+        let token = world.rkvst_token(id, secret).await.1["access_token"].clone();
+        let request = world.rkvst_request("GET", "invites", token.as_str().unwrap());
+        read(request.send().await.unwrap()).await.0
+    };
+    let (id, secret) = (accounts::RKVST_FOREIGN_CLIENT_ID, accounts::RKVST_FOREIGN_CLIENT_SECRET);
+    assert_eq!(list(id, secret).await, 503);
+    assert_eq!(list(accounts::RKVST_CLIENT_ID, accounts::RKVST_CLIENT_SECRET).await, 200);
+
+    let whoami = async |organization: &str| {
+        world.turnkey("query/whoami", &json!({ "organizationId": organization })).await.0
+    };
+    assert_eq!(whoami(accounts::TURNKEY_OTHER_ORGANIZATION_ID).await, 503);
+    assert_eq!(whoami(accounts::TURNKEY_ORGANIZATION_ID).await, 200);
+}
+
+#[tokio::test]
+async fn a_wait_is_told_in_the_form_of_the_rule_and_a_rate_in_every_answer() {
+    let world = World::with_faults(
+        "[[fault]]\nkind = 'status_before'\nstatus = 503\nretry_after = 90\n\
+         retry_after_form = 'date'\ntimes = 1\n\
+         [[fault]]\nkind = 'rate_limited'\nretry_after = '1500ms'\n\
+         retry_after_form = 'fraction'\ntimes = 1",
+    )
+    .await;
+    let get = async || {
+        let request = world.rkvst_request("GET", "invites", accounts::RKVST_BEARER_TOKEN);
+        let headers = request.send().await.unwrap().headers().clone();
+        move |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    let moment = |date: String| {
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        parser.parse_timestamp(&date).unwrap().as_second()
+    };
+    let told = get().await;
+    let wait = moment(told("retry-after").unwrap()) - moment(told("date").unwrap());
+    assert!((89..=91).contains(&wait), "{wait}");
+    assert_eq!(get().await("archivist-rate-limit-reset").as_deref(), Some("1.500"));
+    assert_eq!(get().await("ratelimit-reset"), None);
+    for (form, digits) in [("seconds", 1), ("epoch", 10), ("epoch_ms", 13)] {
+        let rate_told = json!({ "remaining": 0, "reset_in_ms": 2_000, "form": form });
+        world.set("rkvst", json!({ "rate_told": rate_told })).await;
+        let told = get().await;
+        assert_eq!(told("ratelimit-remaining").as_deref(), Some("0"));
+        assert_eq!(told("ratelimit-reset").unwrap().len(), digits, "{form}");
+    }
+}
+
+#[tokio::test]
 async fn every_rule_of_the_example_script_is_valid() {
     let script = include_str!("../../../../config/sandbox/faults.toml");
     FaultScript::from_toml(script).unwrap();
@@ -218,5 +317,5 @@ async fn every_rule_of_the_example_script_is_valid() {
         .collect();
     let rules = uncommented.matches("[[fault]]").count();
     FaultScript::from_toml(&uncommented).unwrap();
-    assert!(rules >= 17, "an example of each kind");
+    assert!(rules >= 24, "an example of each kind");
 }

@@ -6,6 +6,7 @@ mod control;
 mod faults;
 mod rkvst;
 mod securegate;
+mod spelling;
 mod turnkey;
 
 use std::time::Duration;

@@ -180,3 +180,45 @@ async fn a_new_invite_can_be_found_late() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(count().await, 1);
 }
+
+#[tokio::test]
+async fn registrations_of_one_tenancy_see_the_same_and_a_foreign_one_does_not() {
+    let world = World::start().await;
+    let token = async |id: &str, secret: &str| {
+        world.rkvst_token(id, secret).await.1["access_token"].as_str().unwrap().to_owned()
+    };
+    let ours = token(accounts::RKVST_CLIENT_ID, accounts::RKVST_CLIENT_SECRET).await;
+    let beside = token(accounts::RKVST_OTHER_CLIENT_ID, accounts::RKVST_OTHER_CLIENT_SECRET).await;
+    let foreign =
+        token(accounts::RKVST_FOREIGN_CLIENT_ID, accounts::RKVST_FOREIGN_CLIENT_SECRET).await;
+    let request = world.rkvst_request("POST", "invites", &ours).json(&invite("ada@example.org"));
+    let (_, made) = read(request.send().await.unwrap()).await;
+    let path = made["identity"].as_str().unwrap();
+    let seen = async |token: &str| {
+        let list = world.rkvst_request("GET", "invites", token).send().await.unwrap();
+        let get = world.rkvst_request("GET", path, token).send().await.unwrap();
+        let members = world.rkvst_request("GET", "members", token).send().await.unwrap();
+        let members = read(members).await.1["members"].as_array().unwrap().len();
+        (read(list).await.1["invites"].as_array().unwrap().len(), get.status().as_u16(), members)
+    };
+    let telling = accounts::RKVST_TELLING_BEARER_TOKEN;
+    for token in [&ours, &beside, telling] {
+        assert_eq!(seen(token).await, (1, 200, 1));
+    }
+    assert_eq!(seen(&foreign).await, (0, 404, 1));
+    assert_eq!(world.effects("rkvst").await[0]["tenant_id"], accounts::RKVST_TENANT_ID);
+}
+
+#[tokio::test]
+async fn an_expiry_time_can_be_none_at_all() {
+    let world = World::start().await;
+    let path = world.rkvst("POST", "invites", invite("ada@example.org")).await.1["identity"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for (shown, time) in [("zero", "0001-01-01T00:00:00Z"), ("epoch", "1970-01-01T00:00:00Z")] {
+        world.set("rkvst", json!({ "expiry_shown": shown })).await;
+        assert_eq!(world.rkvst("GET", &path, Value::Null).await.1["expiry_time"], time);
+    }
+    assert_eq!(world.effects("rkvst").await[0]["status"], "pending", "it has not expired");
+}
