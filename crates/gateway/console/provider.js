@@ -24,7 +24,7 @@ export async function open({ root, argument: name, signal }) {
   const state = reading({ root, signal, every: EVERY, read: async () => {
     const one = await get(`providers/${encodeURIComponent(name)}`, {}, signal);
     redraw(about, [one.kind, one.state], () => headOf(one));
-    redraw(notice, [one.state_reason, one.state_until], () => noticeOf(one));
+    redraw(notice, [one.state_reason, one.state_until, one.destinations], () => noticeOf(one));
     redraw(can, one.capabilities, () => capabilities(one));
     redraw(load, [one.limits, one.queued, one.in_flight, one.quota, one.replicas, one.clock_difference_seconds], () => limits(one));
     redraw(made, [one.counters, one.last_error], () => calls(one));
@@ -39,10 +39,11 @@ export async function open({ root, argument: name, signal }) {
 const headOf = (one) => [h("span", { class: "muted" }, one.kind), badge(one.state),
   h("a", { href: `#/invites?${new URLSearchParams({ provider: one.name })}` }, "its invites")];
 
-function noticeOf({ state_reason: reason, state_until: until }) {
+function noticeOf({ state_reason: reason, state_until: until, destinations }) {
   if (!reason && !until) return null;
-  return h("div", { class: "notice warn" }, h("p", {}, reason,
-    until ? [reason ? "; tried again " : "Tried again ", ago(until)] : null));
+  const told = (why, at) => [why, at ? [why ? "; tried again " : "Tried again ", ago(at)] : null];
+  return h("div", { class: "notice warn" }, h("p", {}, told(reason, until)),
+    destinations.map((one) => h("p", {}, `${one.scope} is ${one.state}: `, told(one.reason, one.until))));
 }
 
 const list = (names) => names.map((name) => h("span", { class: "tag" }, name.replaceAll("|", " or ")));

@@ -52,6 +52,7 @@ fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
         LaneState::Ready | LaneState::Disabled => None,
     };
     status.reason = in_general.map(str::to_owned).or(status.reason);
+    status.destinations.clear();
     if let Some(error) = &mut status.last_error {
         error.message = what_failed(error.outcome).to_owned();
     }

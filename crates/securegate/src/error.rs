@@ -52,6 +52,8 @@ impl Operation<'_> {
             401 | 403 => (Outcome::Rejected, Cause::Credentials),
             402 => (Outcome::Rejected, Cause::Quota),
             404 => (Outcome::Rejected, Cause::NotFound),
+            // Whatever the call holds, its method or its form is not taken.
+            405 | 406 | 415 | 421 | 426 => (Outcome::Rejected, Cause::Configuration),
             429 if names_quota(&text) => (Outcome::Rejected, Cause::Quota),
             _ => {
                 let outcome = response.outcome().unwrap_or(Outcome::Unknown);
@@ -89,9 +91,9 @@ impl Operation<'_> {
         let mut error = self.refused(response, now);
         let body = ErrorBody::read(&response.body);
         // Only validation and what stands before the API's own code refuse a call as a whole; and what
-        // is said of the key or the version was found before any invite was looked at.
+        // is said of the key, the version or the event was found before any invite was looked at.
         let refused_whole = match response.status.as_u16() {
-            401 | 403 | 413 | 429 => true,
+            401 | 403..=406 | 410 | 411 | 413..=415 | 417 | 421 | 426 | 428 | 429 | 431 => true,
             422 if body.validation().is_some() => true,
             _ => matches!(error.cause, Cause::Credentials | Cause::Configuration),
         };
@@ -284,9 +286,6 @@ mod tests {
         for (status, body) in [
             (400, text),
             (402, text),
-            (404, text),
-            (405, text),
-            (410, ""),
             (422, text),
             (422, strange),
             (422, empty),
@@ -302,7 +301,11 @@ mod tests {
         for (status, outcome, cause) in [
             (401, Outcome::Rejected, Cause::Credentials),
             (403, Outcome::Rejected, Cause::Credentials),
+            (404, Outcome::Rejected, Cause::NotFound),
+            (405, Outcome::Rejected, Cause::Configuration),
+            (410, Outcome::Rejected, Cause::Request),
             (413, Outcome::Rejected, Cause::Request),
+            (415, Outcome::Rejected, Cause::Configuration),
             (429, Outcome::Throttled, Cause::Request),
             (302, Outcome::Unknown, Cause::Request),
             (408, Outcome::Unknown, Cause::Request),
@@ -318,7 +321,6 @@ mod tests {
                 assert_eq!((error.outcome, error.cause, error.http_status), expected, "{status}");
             }
         }
-        assert_eq!(refuse(1, 404, "", &[]).cause, Cause::NotFound);
     }
 
     #[test]

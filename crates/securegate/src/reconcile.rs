@@ -108,6 +108,15 @@ impl EventLookup {
         self.unread_list = Some(error);
     }
 
+    /// There is no list: if there is no event either, nothing is in it.
+    fn doubt_event(&mut self, lookup: &Lookup, error: ProviderError) {
+        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap: None };
+        self.seen =
+            lookup.doubts.iter().map(|d| vec![nothing.clone(); d.recipients.len()]).collect();
+        self.stage = Stage::Event;
+        self.unread_list = Some(error);
+    }
+
     async fn ask_for(
         &mut self,
         context: &CallContext,
@@ -152,8 +161,16 @@ impl EventLookup {
                 let why = "the event does not show itself as existing, so absence means nothing";
                 self.end_early(operation.failed(Outcome::Rejected, why).caused_by(Cause::NotFound))
             }
+            Err(error) if error.cause == Cause::NotFound && self.is_without_list() => {
+                Ok(std::mem::take(&mut self.seen))
+            }
             Err(error) => self.end_early(error),
         }
+    }
+
+    /// The event's list was said not to be there.
+    fn is_without_list(&self) -> bool {
+        self.unread_list.as_ref().is_some_and(|error| error.cause == Cause::NotFound)
     }
 
     /// What was seen still counts; the error only if nothing was.
@@ -190,6 +207,9 @@ impl Reconciliation for EventLookup {
                 match self.read_list(context, &operation, &lookup).await {
                     Err(error) if error.code.as_deref() == Some(TOO_LONG) => {
                         self.do_without_list(&lookup, error);
+                    }
+                    Err(error) if error.cause == Cause::NotFound => {
+                        self.doubt_event(&lookup, error);
                     }
                     read => read?,
                 }
@@ -463,6 +483,20 @@ mod tests {
                 error.message.contains("event event-456 at berlin-summit"),
                 "{last:?}: {error}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn in_an_event_that_is_not_there_and_has_no_list_nothing_is() {
+        let gone = || (404, json!({"detail": "Event not found"}));
+        let peer = Peer::new(vec![gone(), gone()]).await;
+        let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
+        assert!(seen[0].iter().all(|it| it.exact.is_empty() && it.near.is_empty()));
+        assert!(seen[0].iter().all(|sighting| sighting.gap.is_none()));
+        // A list alone that is not there says nothing.
+        for last in [event(), (500, json!(null)), (200, json!({"id": "event-7"}))] {
+            let peer = Peer::new(vec![gone(), last.clone()]).await;
+            assert!(run(&peer, &[&["ada"]]).await.is_err(), "{last:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use invite_config::{Configuration, Provider};
 use invite_core::{
     Capabilities, Limits, Observed, ProviderKind, Status, StatusSource, secret::CredentialUse,
 };
-use invite_delivery::{LaneState, LastError, LastProbe, ProviderStatus};
+use invite_delivery::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ use super::{
     configuration::{ConfigurationView, ReplicaView},
     reason_schema,
     schemas::{
-        CapabilitiesSchema, CredentialUseSchema, LaneStateSchema, LastErrorSchema, LastProbeSchema,
+        CapabilitiesSchema, CredentialUseSchema, DestinationStatusSchema, LaneStateSchema, LastErrorSchema, LastProbeSchema,
     },
     source_schema, status_schema,
 };
@@ -37,6 +37,10 @@ pub(crate) struct ProviderView {
     state_reason: Option<String>,
     /// When it is tried again.
     state_until: Option<Timestamp>,
+    /// Destinations that calls wait for while others go on, some of them if they are many; empty for a key
+    /// without the scope `admin`, as they may be another tenant's.
+    #[schema(value_type = Vec<DestinationStatusSchema>)]
+    destinations: Vec<DestinationStatus>,
     /// What it can do, as configured.
     #[schema(value_type = CapabilitiesSchema)]
     capabilities: Capabilities,
@@ -220,6 +224,7 @@ impl ProviderView {
             state: status.state,
             state_reason: status.reason,
             state_until: status.until,
+            destinations: status.destinations,
             capabilities: provider.adapter.capabilities().clone(),
             limits: LimitsView::new(&provider.limits),
             quota: QuotaView { limit: provider.limits.quota, live: status.live },

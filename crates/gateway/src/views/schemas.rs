@@ -22,6 +22,20 @@ pub(crate) enum LaneStateSchema {
     Disabled,
 }
 
+/// A destination that calls wait for.
+#[derive(ToSchema)]
+#[schema(as = Destination)]
+pub(crate) struct DestinationStatusSchema {
+    /// Event, tenancy or organization.
+    scope: String,
+    /// How it is doing, in a word.
+    state: LaneStateSchema,
+    /// Why.
+    reason: Option<String>,
+    /// When it is tried again.
+    until: Option<Timestamp>,
+}
+
 /// What a provider can do.
 #[derive(ToSchema)]
 #[schema(as = Capabilities)]
