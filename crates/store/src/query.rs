@@ -75,7 +75,7 @@ pub struct InvitePage {
 impl InvitePage {
     pub(crate) fn of(rows: Vec<Row>) -> Self {
         let (invites, unreadable) = separate(rows);
-        Self { invites, unreadable, next: None }
+        Self { invites, unreadable: unreadable.into_iter().map(|it| *it).collect(), next: None }
     }
 }
 

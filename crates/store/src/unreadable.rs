@@ -19,7 +19,7 @@ use crate::{
 const PAGE: i64 = 500;
 
 /// An invite as stored, or what can be told of one that cannot be read.
-pub type Row = Result<InviteRecord, UnreadableInvite>;
+pub type Row = Result<InviteRecord, Box<UnreadableInvite>>;
 
 /// A row that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn end_unreadable(&self, id: &str, actor: &Actor) -> Result<Ended, Error> {
         let known = match self.invite_row(id).await? {
-            Some(Err(known)) => known,
+            Some(Err(known)) => *known,
             _ => return Ok(Ended::NotSetAside),
         };
         let write = Arc::new((known.clone(), actor.clone()));
@@ -239,7 +239,7 @@ impl Store {
 
 /// A row as [`select_invites`] selects it, and its mark.
 pub(crate) fn read_row(fields: &mut Fields<'_>) -> Result<(Row, Option<String>), Error> {
-    let row = read_invite(fields).map_err(|error| UnreadableInvite {
+    let unreadable = |error, fields: &Fields<'_>| UnreadableInvite {
         id: fields.text_at(place("id")).unwrap_or_default().to_owned(),
         column: column(error),
         batch_id: fields.text_at(place("batch_id")).and_then(|id| id.parse().ok()),
@@ -249,7 +249,8 @@ pub(crate) fn read_row(fields: &mut Fields<'_>) -> Result<(Row, Option<String>),
         status: fields.text_at(place("status")).map(str::to_owned),
         address: fields.text_at(place("address")).map(str::to_owned),
         invitee: fields.text_at(place("invitee")).and_then(|json| serde_json::from_str(json).ok()),
-    });
+    };
+    let row = read_invite(fields).map_err(|error| Box::new(unreadable(error, fields)));
     let mark = fields.text_at(COLUMNS.split(',').count());
     Ok((row, mark.map(str::to_owned)))
 }
@@ -318,7 +319,8 @@ pub(crate) fn fill(rows: Vec<Row>) -> Vec<InviteRecord> {
     let Some(like) = rows.iter().find_map(|row| row.as_ref().ok()).cloned() else {
         return Vec::new();
     };
-    let stand_in = |unreadable: UnreadableInvite| {
+    let stand_in = |unreadable: Box<UnreadableInvite>| {
+        let unreadable = *unreadable;
         // An address that nobody has; RFC 2606 keeps it free.
         let address = unreadable.address.unwrap_or_else(|| "unreadable@unreadable.invalid".into());
         InviteRecord {
