@@ -25,7 +25,6 @@ pub fn time_by(clock: Arc<dyn Clock>) {
     let _ = CLOCK.set(clock);
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where ids are made")]
 fn time_ordered() -> Uuid {
     let now = CLOCK.get().map_or_else(|| SystemClock.now(), |clock| clock.now());
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
