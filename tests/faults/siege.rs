@@ -9,16 +9,12 @@ use tokio::time::{Instant, interval};
 
 use crate::gateway::{Caller, Gateway};
 use crate::load::{Load, spoil};
-use crate::machine::pass;
 use crate::providers::Providers;
 use crate::trouble::{BAD_EVENT, Trouble};
 
 /// How long the others may take. That is many times what one needs here, also when it has to wait for
 /// its turn among calls that run into their time-outs, and far less than anything gives up after.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(10);
-/// By then an engine that does not know an invite in the provider's spelling holds that it is absent,
-/// and has sent it again: after a time-out and twice `settle`.
-const BELIEVED_AFTER: Duration = Duration::from_millis(2_500);
 /// Invites to what is bad.
 const BAD: usize = 12;
 /// Invites of others.
@@ -38,9 +34,6 @@ pub async fn endure(
     troubles: &[Trouble],
 ) -> Vec<String> {
     let mut starved = Vec::new();
-    if troubles.contains(&Trouble::Respelled) {
-        pass(BELIEVED_AFTER).await;
-    }
     if troubles.contains(&Trouble::BadDestination) {
         let bad = json!({ "to": "event", "invites": load.people(BAD, Some(BAD_EVENT)) });
         let well = json!({ "to": "event", "invites": load.people(HEALTHY, None) });
