@@ -3,6 +3,7 @@
 
 mod budget;
 mod health;
+mod place;
 mod refusals;
 mod state;
 mod status;
@@ -26,8 +27,9 @@ use tokio::{
 
 pub(crate) use budget::Budget;
 pub(crate) use health::Event;
+pub(crate) use place::Place;
 pub(crate) use refusals::About;
-pub(crate) use state::{Place, State};
+pub(crate) use state::State;
 pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
 
 use crate::{

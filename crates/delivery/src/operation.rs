@@ -1,6 +1,7 @@
 //! What a person or service asks of one invite, outside the lanes.
 
 mod error;
+mod record;
 
 use std::{
     sync::{
@@ -12,19 +13,19 @@ use std::{
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, InviteId, Observed, Outcome, ProviderError, Remote, Status,
-    http::{CallContext, Exchange},
+    Cause, InviteId, Observed, Outcome, ProviderError, Remote, Status, http::CallContext,
     sabotage::crash_point,
 };
-use invite_store::{
-    AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt,
-};
+use invite_store::{AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{Engine, engine::Inner, inspection::note, lane::Lane, reconcile, transition};
 
 pub use error::OperationError;
+pub(crate) use record::ended;
+
+use record::conclude;
 
 /// How long a person is kept waiting for a provider's rate budget.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -305,54 +306,11 @@ impl Engine {
     }
 }
 
-/// Ends the attempt of one call about one invite.
-fn conclude(
-    invite: &InviteRecord,
-    (begin, end): (NewAttempt, AttemptEnd),
-    decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
-) -> Change {
-    let decide = move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now);
-    Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], decide) }
-}
-
 /// Whether the bytes of this call are those that the provider showed as what created the invite.
 pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
     let shown = invite.state.provider_data.get("fingerprint").and_then(|shown| shown.as_str());
     let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
     shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
-}
-
-/// The attempt of one call about one invite, which has ended.
-pub(crate) fn ended(
-    engine: &Engine,
-    provider: &Provider,
-    operation: &'static str,
-    started_at: Timestamp,
-    error: Option<&ProviderError>,
-    exchange: Exchange,
-) -> (NewAttempt, AttemptEnd) {
-    let id = AttemptId::generate();
-    let begin = NewAttempt {
-        id,
-        provider: provider.name.clone(),
-        operation,
-        call: None,
-        config_revision: provider.revision,
-        traceparent: engine.1.as_deref().map(str::to_owned),
-        started_at,
-    };
-    let end = AttemptEnd {
-        id,
-        finished_at: engine.0.clock.now(),
-        outcome: outcome(error).to_owned(),
-        http_status: exchange.status,
-        detail: error.map(|error| error.message.clone()),
-        target: Some(exchange.target),
-        request: exchange.request,
-        reply: exchange.reply,
-        unpaired: Vec::new(),
-    };
-    (begin, end)
 }
 
 /// Waits for the next request that the provider's rate budget allows, but not for longer than

@@ -7,38 +7,35 @@
 mod approval;
 mod by_word;
 mod case;
+mod record;
 mod search;
 mod second_effects;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    Cause, Destination, Doubt, InviteId, Outcome, PreparedCall, ProviderError, Stopwatch,
-    http::{CallContext, Exchange},
+    Cause, Destination, Doubt, Outcome, PreparedCall, ProviderError, Stopwatch, http::CallContext,
     sabotage::crash_point,
 };
-use invite_store::{Change, Changed, InviteRecord};
+use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    accounts, attempt,
+    attempt,
     engine::{Inner, contain},
     judge,
     lane::{Event, Lane, until},
     operation::outcome,
-    transition::{self, Lookup, Verdict},
+    transition::{self, Verdict},
 };
 
 pub(crate) use second_effects::find_second_effects;
 
 use case::{Case, gather, leave_to_people};
+use record::{Answer, record};
 use search::{refs, search, unsaid, verdicts};
 
 pub(crate) use search::{describe, question};
@@ -51,17 +48,6 @@ const UNKNOWN: &str = Outcome::Unknown.as_str();
 const SUCCEEDED: &str = "succeeded";
 /// Invites looked up at once.
 const AT_ONCE: u32 = 500;
-
-/// What was learnt of a case.
-struct Answer {
-    /// When it began, and how long ago that is at the most: meanwhile the machine may be suspended.
-    began: Timestamp,
-    age: Arc<Stopwatch>,
-    verdicts: Vec<Verdict>,
-    outcome: &'static str,
-    error: Option<ProviderError>,
-    exchange: Option<Exchange>,
-}
 
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
@@ -318,82 +304,6 @@ async fn look_up(
     // Side by side, so that they share commits.
     try_join_all(answers).await?;
     Ok(())
-}
-
-/// Stores what was learnt, as an attempt of its own.
-async fn record(
-    engine: &Arc<Inner>,
-    lane: &Arc<Lane>,
-    provider: &Provider,
-    revision: i64,
-    case: &Case,
-    mut answer: Answer,
-) -> Result<(), invite_store::Error> {
-    let mut crowded = BTreeSet::new();
-    loop {
-        let change = record_change(engine, provider, revision, case, &answer, crowded.clone());
-        match engine.store.change(change).await? {
-            // Another invite came to hold it since the look-up: it is not this one's.
-            Changed::ProviderRefTaken { invite } => {
-                let place = case.invites.iter().position(|record| record.id == invite);
-                let verdict = place.and_then(|i| answer.verdicts.get_mut(i));
-                let Some(verdict) = verdict else { break };
-                *verdict = Verdict::CannotTell("it is another Invite's by now".to_owned());
-            }
-            Changed::Written(after) => {
-                attempt::tell_of_second_effects(&lane.name, &case.invites, &after);
-                break;
-            }
-            // It would return to doubt while another invite to the same person is in doubt.
-            Changed::PersonInDoubt { invite } if crowded.insert(invite) => {}
-            other => {
-                tracing::error!(attempt.id = %case.attempt, ?other, "what a look-up learnt was not recorded");
-                break;
-            }
-        }
-    }
-    crash_point("reconcile-after-record");
-    engine.waiters.wake(case.invites.iter().map(|invite| invite.batch_id));
-    lane.wake.notify_one();
-    accounts::wake_others(engine, provider, case.call.as_ref());
-    Ok(())
-}
-
-fn record_change(
-    engine: &Inner,
-    provider: &Provider,
-    revision: i64,
-    case: &Case,
-    answer: &Answer,
-    crowded: BTreeSet<InviteId>,
-) -> Change {
-    let detail = match &answer.error {
-        Some(error) => error.message.clone(),
-        None => describe(&case.invites, &answer.verdicts),
-    };
-    let (outcome, exchange) = (answer.outcome, answer.exchange.as_ref());
-    let (begin, end) =
-        question(engine, provider, revision, answer.began, outcome, detail, exchange);
-    let lookups = case.lookups(engine, provider, answer.began, &answer.verdicts);
-    let (verdicts, age) = (answer.verdicts.clone(), answer.age.clone());
-    Change {
-        begin: Some(begin),
-        end: Some(end),
-        ..Change::of(
-            case.invites.iter().map(|invite| invite.id).collect(),
-            move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {
-                // By the time that the state's other times are written with. What it saw is no newer than
-                // that, however long the machine was suspended since.
-                let began = now.saturating_sub(age.elapsed()).unwrap_or(now);
-                let lookup = Lookup { began, ..lookups[i].clone() };
-                let decision = transition::look(state, &lookup, &verdicts[i], now);
-                match crowded.contains(&invite.id) {
-                    true => transition::keep_out_of_doubt(&invite.state, state, decision),
-                    false => decision,
-                }
-            },
-        )
-    }
 }
 
 /// Queues invites again whose attempt never had a call to send.

@@ -283,14 +283,9 @@ mod tests {
         let text = r#"{"detail": "Invite limit reached for this plan"}"#;
         let strange = r#"{"detail": [{"msg": "raised by a handler"}]}"#;
         let empty = r#"{"detail": []}"#;
-        for (status, body) in [
-            (400, text),
-            (402, text),
-            (422, text),
-            (422, strange),
-            (422, empty),
-            (422, "<html>"),
-        ] {
+        for (status, body) in
+            [(400, text), (402, text), (422, text), (422, strange), (422, empty), (422, "<html>")]
+        {
             assert_eq!(refuse(2, status, body, &[]).outcome, Outcome::Unknown, "{status} {body}");
             assert_eq!(refuse(1, status, body, &[]).outcome, Outcome::Rejected, "{status} {body}");
         }

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     health::{Event, Health},
+    place::Place,
     refusals::Refusals,
     status::{DestinationStatus, LaneState, LastError, LastProbe},
 };
@@ -30,8 +31,6 @@ const TOLD: usize = 20;
 /// So many destinations that fail one after the other, and none that succeeds between them, are failures
 /// of the provider, although none of them failed often enough to pause by itself.
 const FAIL_ALIKE: usize = 5;
-/// How long the room counts that a refusal for want of it has shown: others withdraw, quotas are raised.
-const ROOM_COUNTS_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// What a lane remembers between calls.
 #[derive(Debug, Default)]
@@ -58,43 +57,6 @@ pub(crate) struct State {
     pub clock_difference: Option<ClockDifference>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub invites: u64,
-}
-
-/// What a lane remembers of a destination.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    health: Health,
-    pub refusals: Refusals,
-    /// Calls under way.
-    under_way: u32,
-    /// Which turn of all was its last.
-    last_turn: u64,
-    /// The `adapter_since` with which the credential has created something.
-    pub created_under: Option<i64>,
-    /// How many more invites it takes at most, as a refusal for want of room has shown, and when.
-    room: Option<(u32, Timestamp)>,
-}
-
-impl Place {
-    /// A call of so many was refused for want of room.
-    pub fn lacks_room_for(&mut self, count: usize, now: Timestamp) {
-        let most = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.room = Some((self.room(now).map_or(most, |room| room.min(most)), now));
-    }
-
-    /// So many were created, by an adapter that is the same since this revision.
-    pub fn succeed(&mut self, adapter_since: i64, count: usize, now: Timestamp) {
-        self.created_under = Some(adapter_since);
-        self.refusals = Refusals::default();
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        // More than was thought possible: nothing is known any more.
-        self.room = self.room(now).and_then(|room| Some((room.checked_sub(count)?, now)));
-    }
-
-    fn room(&self, now: Timestamp) -> Option<u32> {
-        let (room, at) = self.room?;
-        (now.duration_since(at).unsigned_abs() < ROOM_COUNTS_FOR).then_some(room)
-    }
 }
 
 impl State {
@@ -404,7 +366,7 @@ mod tests {
     use invite_core::Outcome;
 
     use super::*;
-    use crate::lane::health::LOOK_EVERY;
+    use crate::lane::{health::LOOK_EVERY, place::ROOM_COUNTS_FOR};
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()

@@ -187,3 +187,44 @@ async fn an_invite_that_is_shown_under_anothers_id_is_asked_about_after_the_othe
     assert_eq!(asked.state.provider_ref, ada.state.provider_ref);
     assert!(asked.state.checked_at > ada.state.checked_at);
 }
+
+#[tokio::test]
+async fn a_list_settles_nothing_that_it_shows_for_somebody_else_or_in_other_words() {
+    let world = World::new(|_| Answer::Takes);
+    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
+    {
+        let mut world = world.lock();
+        // Paired by order and wrongly so: what is accepted there is another person's.
+        world.shown_as.insert("id-0".into(), "grace@example.org".into());
+        world.states.insert("id-0".into(), [Status::Pending, Status::Accepted]);
+        // Only whoever knows of the withdrawal reads this word as one.
+        world.states.insert("id-1".into(), [Status::Revoked, Status::Declined]);
+        world.states.insert("id-2".into(), [Status::Pending, Status::Accepted]);
+        // Without an address it may be another person's as well.
+        world.shown_as.insert("id-3".into(), String::new());
+        world.states.insert("id-3".into(), [Status::Pending, Status::Accepted]);
+    }
+    let bench = start_with(refreshed, "max_batch = 4", world).await;
+    let withdraw = {
+        let batch = bench.post("ada grace barbara joan").await;
+        bench.until(batch, &[Status::Pending, Status::Accepted, Status::Declined]).await;
+        batch
+    };
+    let second = bench.invites(withdraw).await[1].id;
+    let mark = Change::of(vec![second], |_, _, state, _| {
+        state.revoke_sent = true;
+        state.status = Status::Pending;
+        Decision::Write
+    });
+    bench.store.change(mark).await.unwrap();
+    let statuses = bench
+        .eventually("the list to be read", async || {
+            let all: Vec<_> =
+                bench.invites(withdraw).await.iter().map(|i| i.state.status).collect();
+            (all[1] != Status::Pending && all[2] != Status::Pending).then_some(all)
+        })
+        .await;
+    let expected = [Status::Pending, Status::Revoked, Status::Accepted, Status::Pending];
+    assert_eq!(statuses, expected);
+    assert!(bench.world.lock().lists > 0);
+}

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use invite_core::{
     Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
     Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved,
-    Sighting, Status, http::CallContext, secret::Credential,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -212,7 +212,7 @@ impl ProviderKind for FakeKind {
     }
 }
 
-fn observed(id: &str, email: &str, status: Status) -> Observed {
+pub fn observed(id: &str, email: &str, status: Status) -> Observed {
     Observed {
         invitee: Some(Invitee { email: email.to_owned(), ..Invitee::default() }),
         ..Observed::new(Some(id.to_owned()), status)
@@ -361,7 +361,7 @@ impl InviteProvider for Fake {
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
-        Box::new(ByAddress(self.world.clone(), lookup))
+        Box::new(crate::fake_lookup::ByAddress(self.world.clone(), lookup))
     }
 
     async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
@@ -377,40 +377,6 @@ impl InviteProvider for Fake {
 
     fn credential(&self) -> &Credential {
         &self.credential
-    }
-}
-
-struct ByAddress(World, Lookup);
-
-#[async_trait]
-impl Reconciliation for ByAddress {
-    async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
-        let mut world = self.0.lock();
-        world.lookups += 1;
-        if let Some(error) = world.lookups_fail.as_ref().or(world.silence.as_ref()) {
-            return Err(error.clone());
-        }
-        for doubt in &self.1.doubts {
-            world.first_attempts.push(doubt.first_attempts.clone());
-        }
-        let sight = |recipient: &Recipient| {
-            let to = recipient.address.as_str();
-            let is_shown = |address: &str| address == to && !world.is_respelling;
-            let found = world.effects.iter().filter(|(address, _)| is_shown(address));
-            let mut exact: Vec<_> =
-                found.map(|(_, id)| observed(id, to, Status::Pending)).collect();
-            if let (Some(error), true) = (&world.ended, exact.is_empty()) {
-                let failure = Some(error.clone());
-                exact.push(Observed { failure, ..Observed::new(None, Status::Failed) });
-            }
-            if world.is_working && exact.is_empty() {
-                exact.push(Observed::new(None, Status::Sending));
-            }
-            let gap = world.is_blind.then(|| "the fake shows nothing".to_owned());
-            Sighting { exact, near: world.similar.clone(), gap }
-        };
-        let doubts = self.1.doubts.iter();
-        Ok(Some(doubts.map(|d| d.recipients.iter().map(sight).collect()).collect()))
     }
 }
 

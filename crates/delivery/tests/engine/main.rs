@@ -9,6 +9,7 @@ mod clocks;
 mod evidence;
 mod fairness;
 mod fake;
+mod fake_lookup;
 mod filed;
 mod following;
 mod late;
@@ -334,47 +335,6 @@ async fn a_look_up_is_told_when_each_invite_was_first_tried() {
     assert_eq!(bench.world.calls(), ["ada", "ada grace"]);
     let told = bench.world.lock().first_attempts[0].clone();
     assert!(told.len() == 2 && told[0] < told[1], "{told:?}");
-}
-
-#[tokio::test]
-async fn a_list_settles_nothing_that_it_shows_for_somebody_else_or_in_other_words() {
-    let world = World::new(|_| Answer::Takes);
-    let refreshed = Settings { refresh: Duration::from_millis(50), ..settings() };
-    {
-        let mut world = world.lock();
-        // Paired by order and wrongly so: what is accepted there is another person's.
-        world.shown_as.insert("id-0".into(), "grace@example.org".into());
-        world.states.insert("id-0".into(), [Status::Pending, Status::Accepted]);
-        // Only whoever knows of the withdrawal reads this word as one.
-        world.states.insert("id-1".into(), [Status::Revoked, Status::Declined]);
-        world.states.insert("id-2".into(), [Status::Pending, Status::Accepted]);
-        // Without an address it may be another person's as well.
-        world.shown_as.insert("id-3".into(), String::new());
-        world.states.insert("id-3".into(), [Status::Pending, Status::Accepted]);
-    }
-    let bench = start_with(refreshed, "max_batch = 4", world).await;
-    let withdraw = {
-        let batch = bench.post("ada grace barbara joan").await;
-        bench.until(batch, &[Status::Pending, Status::Accepted, Status::Declined]).await;
-        batch
-    };
-    let second = bench.invites(withdraw).await[1].id;
-    let mark = Change::of(vec![second], |_, _, state, _| {
-        state.revoke_sent = true;
-        state.status = Status::Pending;
-        Decision::Write
-    });
-    bench.store.change(mark).await.unwrap();
-    let statuses = bench
-        .eventually("the list to be read", async || {
-            let all: Vec<_> =
-                bench.invites(withdraw).await.iter().map(|i| i.state.status).collect();
-            (all[1] != Status::Pending && all[2] != Status::Pending).then_some(all)
-        })
-        .await;
-    let expected = [Status::Pending, Status::Revoked, Status::Accepted, Status::Pending];
-    assert_eq!(statuses, expected);
-    assert!(bench.world.lock().lists > 0);
 }
 
 #[tokio::test]

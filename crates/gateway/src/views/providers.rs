@@ -16,7 +16,8 @@ use super::{
     configuration::{ConfigurationView, ReplicaView},
     reason_schema,
     schemas::{
-        CapabilitiesSchema, CredentialUseSchema, DestinationStatusSchema, LaneStateSchema, LastErrorSchema, LastProbeSchema,
+        CapabilitiesSchema, CredentialUseSchema, DestinationStatusSchema, LaneStateSchema,
+        LastErrorSchema, LastProbeSchema,
     },
     source_schema, status_schema,
 };

@@ -1,0 +1,42 @@
+//! What look-ups at the made-up provider show.
+
+use async_trait::async_trait;
+use invite_core::{
+    Lookup, Observed, ProviderError, Recipient, Reconciliation, Sighting, Status, http::CallContext,
+};
+
+use crate::fake::{World, observed};
+
+pub struct ByAddress(pub World, pub Lookup);
+
+#[async_trait]
+impl Reconciliation for ByAddress {
+    async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
+        let mut world = self.0.lock();
+        world.lookups += 1;
+        if let Some(error) = world.lookups_fail.as_ref().or(world.silence.as_ref()) {
+            return Err(error.clone());
+        }
+        for doubt in &self.1.doubts {
+            world.first_attempts.push(doubt.first_attempts.clone());
+        }
+        let sight = |recipient: &Recipient| {
+            let to = recipient.address.as_str();
+            let is_shown = |address: &str| address == to && !world.is_respelling;
+            let found = world.effects.iter().filter(|(address, _)| is_shown(address));
+            let mut exact: Vec<_> =
+                found.map(|(_, id)| observed(id, to, Status::Pending)).collect();
+            if let (Some(error), true) = (&world.ended, exact.is_empty()) {
+                let failure = Some(error.clone());
+                exact.push(Observed { failure, ..Observed::new(None, Status::Failed) });
+            }
+            if world.is_working && exact.is_empty() {
+                exact.push(Observed::new(None, Status::Sending));
+            }
+            let gap = world.is_blind.then(|| "the fake shows nothing".to_owned());
+            Sighting { exact, near: world.similar.clone(), gap }
+        };
+        let doubts = self.1.doubts.iter();
+        Ok(Some(doubts.map(|d| d.recipients.iter().map(sight).collect()).collect()))
+    }
+}
