@@ -17,7 +17,7 @@ mod wait;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -26,7 +26,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 pub use context::{CallContext, Exchange};
 pub use difference::ClockDifference;
