@@ -6,10 +6,17 @@ use invite_core::{
     http::{Response, scrub_of},
     refusal,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::wire::RpcStatus;
+
+/// How far a submission's time may be ahead of Turnkey's clock, and how far behind it must not be
+/// (<https://docs.turnkey.com/reference/faq>).
+const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
+/// A difference of clocks from which on a probe tells of it.
+const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(30);
 
 /// What is being done, for messages, and what must not get into them.
 #[derive(Clone)]
@@ -68,6 +75,27 @@ impl Task {
     /// The thing is elsewhere, or there is nothing to find it by; nothing was sent.
     pub fn not_here(&self, why: &str) -> ProviderError {
         self.error(Outcome::Rejected, why).caused_by(Cause::NotFound)
+    }
+
+    /// A call would be refused for how this provider is configured, or for this machine.
+    pub fn misconfigured(&self, why: &str) -> ProviderError {
+        self.error(Outcome::Rejected, why).caused_by(Cause::Configuration)
+    }
+
+    /// Checks how far our clock is ahead of Turnkey's; says so where that is worth telling.
+    ///
+    /// # Errors
+    /// So far that submissions, which carry a time, would be refused; questions carry none.
+    pub fn check_clocks(&self, ahead: SignedDuration) -> Result<Option<String>, ProviderError> {
+        let way = if ahead.is_negative() { "behind" } else { "ahead of" };
+        let told = format!("this machine's clock is {} s {way} Turnkey's", ahead.abs().as_secs());
+        if ahead > MOST_AHEAD || ahead <= -MOST_BEHIND {
+            return Err(self.misconfigured(&format!(
+                "{told}; it takes invitations that are at most 5 minutes ahead of its clock and \
+                 less than an hour behind it: set this machine's clock"
+            )));
+        }
+        Ok((ahead.abs() > WORTH_TELLING).then_some(told))
     }
 
     /// A reply other than 2xx.

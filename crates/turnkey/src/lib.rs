@@ -21,7 +21,7 @@ use invite_core::{
     PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
     Resolved, Status, http::CallContext, secret::Credential,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use activity::Subject;
@@ -36,13 +36,6 @@ use wire::{
 /// Invitations in one activity. Turnkey documents no figure, but 100 per organization; and a page of
 /// 100 such activities, by which calls are looked up, is still read to its end.
 const MAX_BATCH: u32 = 100;
-
-/// How far a submission's time may be ahead of Turnkey's clock, and how far behind it must not be
-/// (<https://docs.turnkey.com/reference/faq>).
-const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
-const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
-/// A difference of clocks from which on a probe tells of it.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(30);
 
 /// The kind `turnkey`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,12 +127,6 @@ fn usable_credential(
     let credential =
         (part.resolve_secret)(&settings.api_private_key).map_err(|fault| vec![fault.under(at)])?;
     credential.checked(at, |key| Stamper::parse(key).map(drop).map_err(str::to_owned))
-}
-
-/// How far our clock is ahead of Turnkey's, or behind it, in words.
-fn clock_difference(ahead: SignedDuration) -> String {
-    let way = if ahead.is_negative() { "behind" } else { "ahead of" };
-    format!("this machine's clock is {} s {way} Turnkey's", ahead.abs().as_secs())
 }
 
 /// One configured Turnkey organization.
@@ -377,23 +364,13 @@ impl InviteProvider for Turnkey {
         let task = self.task("checking the API key");
         let ours = self.settings.organization_id.as_str();
         let (whoami, ahead) = self.client.whoami(context, &task, ours).await?;
-        let refuse = |why: &str| task.error(Outcome::Rejected, why).caused_by(Cause::Configuration);
         if let Some(shown) = &whoami.organization_id
             && !shown.eq_ignore_ascii_case(ours)
         {
-            return Err(refuse(&format!(
-                "the key belongs to organization {shown}, not to organization_id {ours}, so that \
-                 invitations would be refused"
-            )));
+            let why = format!("the key belongs to organization {shown}, not to {ours}");
+            return Err(task.misconfigured(&why));
         }
-        // Questions carry no time, so that this alone shows what submissions would come to.
-        if ahead > MOST_AHEAD || ahead <= -MOST_BEHIND {
-            let told = clock_difference(ahead);
-            return Err(refuse(&format!(
-                "{told}; Turnkey takes invitations that are at most 5 minutes ahead of its clock or \
-                 less than an hour behind it: set this machine's clock"
-            )));
-        }
+        let clocks = task.check_clocks(ahead)?;
         let or_unnamed = |text: Option<String>| text.unwrap_or_else(|| "(unnamed)".into());
         let mut detail = format!(
             "whoami: the key belongs to user {} of organization {} ({})",
@@ -401,9 +378,7 @@ impl InviteProvider for Turnkey {
             or_unnamed(whoami.organization_name),
             or_unnamed(whoami.organization_id),
         );
-        if ahead.abs() > WORTH_TELLING {
-            detail.push_str(&format!("; {}", clock_difference(ahead)));
-        }
+        detail.extend(clocks.map(|told| format!("; {told}")));
         Ok(ProbeReport { detail })
     }
 

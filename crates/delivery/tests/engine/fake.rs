@@ -141,10 +141,6 @@ impl World {
     }
 }
 
-pub fn error(outcome: Outcome) -> ProviderError {
-    ProviderError::new(outcome, format!("made up: {outcome}"))
-}
-
 pub struct FakeKind(pub World);
 
 #[derive(Clone)]
@@ -313,7 +309,7 @@ impl InviteProvider for Fake {
             let failure = Some(error.clone());
             return Ok(Observed { failure, ..Observed::new(None, Status::Failed) });
         }
-        let id = remote.provider_ref.clone().ok_or_else(|| error(Outcome::Rejected))?;
+        let id = remote.provider_ref.clone().ok_or_else(|| crate::error(Outcome::Rejected))?;
         let status = world.states.get(&id).map_or(Status::Pending, |states| states[0]);
         let id = world.shown_for.get(&id).unwrap_or(&id);
         Ok(observed(id, remote.address.as_str(), status))
@@ -357,7 +353,7 @@ impl InviteProvider for Fake {
         if let Some(gate) = gate {
             gate.notified().await;
         }
-        Err(self.world.lock().refusal.clone().unwrap_or_else(|| error(Outcome::Unknown)))
+        Err(self.world.lock().refusal.clone().unwrap_or_else(|| crate::error(Outcome::Unknown)))
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {

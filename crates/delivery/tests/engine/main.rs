@@ -40,7 +40,7 @@ use invite_store::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use fake::{Answer, FakeKind, World, destination, error};
+use fake::{Answer, FakeKind, World, destination};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Small waits, so that what takes minutes in service takes moments here.
@@ -78,6 +78,10 @@ fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {
     let checked = gate(world).check(&document);
     let configuration = checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings));
     configuration.with_revision(revision)
+}
+
+fn error(outcome: Outcome) -> ProviderError {
+    ProviderError::new(outcome, format!("made up: {outcome}"))
 }
 
 async fn start(limits: &str, world: World) -> Bench {
