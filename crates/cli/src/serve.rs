@@ -24,11 +24,13 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
     let gateway = Running::start(settings).await?;
+    // Before anybody is told that it is ready, and may tell it to stop.
+    let told_to_stop = told_to_stop();
     tracing::info!("listening on {}", gateway.url());
     if let Some(path) = &args.ready_file {
         write_ready_file(path, &gateway.url())?;
     }
-    told_to_stop().await;
+    told_to_stop.await;
     tracing::info!("stopping: no more is accepted, calls under way are finished");
     gateway.stop().await;
     Ok(())
@@ -138,19 +140,22 @@ fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
     })
 }
 
-/// Returns when the process is told to stop: SIGTERM, or Ctrl-C.
-pub async fn told_to_stop() {
+/// Returns when the process is told to stop: SIGTERM, which ends it no more from now on, or Ctrl-C.
+pub fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
+    let terminate = signal(SignalKind::terminate());
+    async {
+        let interrupt = tokio::signal::ctrl_c();
+        match terminate {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
             }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
+            Err(_) => {
+                let _ = interrupt.await;
+            }
         }
     }
 }
