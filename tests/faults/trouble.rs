@@ -181,7 +181,8 @@ pub fn events(troubles: &[Trouble], seed: &mut Seed, machines: usize) -> Vec<Eve
                 25 * HOUR,
             ])),
             T::Suspended => {
-                Mishap::Suspended(Duration::from_secs(*seed.pick(&[5, 30, 4_200, 90_000])))
+                // Longer than a lease, and not so long that the others' clocks would refuse it.
+                Mishap::Suspended(Duration::from_secs(*seed.pick(&[3, 8, 20])))
             }
             T::Frozen => {
                 let rest = 300 + seed.below(LONGEST_FREEZE_MS - 300);
