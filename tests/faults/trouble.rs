@@ -64,9 +64,9 @@ const EVERYWHERE: [T; 12] = [
 pub const BAD_EVENT: &str = "event-457";
 /// What the addresses of people begin with whom nobody takes.
 pub const SPOILT: &str = "spoilt";
-/// Frozen for longer, a sender may outlive what docs/delivery.md promises: twice a provider's `timeout`
-/// plus `settle` after its lease check.
-const LONGEST_FREEZE_MS: usize = 1_800;
+/// Frozen for longer, at just the wrong point, a sender may outlive what docs/delivery.md promises: the
+/// provider's `timeout` plus `settle`.
+const LONGEST_FREEZE_MS: usize = 1_400;
 /// More invitations than a round has people.
 const ENDLESS: usize = 10_000;
 const MINUTE: i64 = 60_000;
