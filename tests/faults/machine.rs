@@ -32,7 +32,7 @@ struct State {
 pub enum Mishap {
     /// Somebody sets its clock to so many milliseconds off the right time.
     Clock(i64),
-    /// It was suspended for so long, and its clock is right.
+    /// It was suspended for so long, as its clocks have it; the world around it was not.
     Suspended(Duration),
     /// The process does not run for so long.
     Frozen(Duration),
@@ -99,7 +99,10 @@ impl Machine {
             Mishap::Clock(off_by) => self.set_clocks(|state| state.wall = off_by),
             Mishap::Suspended(rest) => {
                 let rest = i64::try_from(rest.as_millis()).unwrap();
-                self.set_clocks(|state| state.boot += rest);
+                self.set_clocks(|state| {
+                    state.wall += rest;
+                    state.boot += rest;
+                });
             }
             Mishap::Frozen(rest) => {
                 self.signal(Signal::STOP);
@@ -122,7 +125,7 @@ impl Machine {
         }
     }
 
-    /// Everything is right from now on. Time that was slept through stays in the past.
+    /// Its clock is right from now on. Time that was slept through stays in the past.
     pub fn recover(&self) {
         self.set_clocks(|state| state.wall = 0);
     }

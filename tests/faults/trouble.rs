@@ -64,9 +64,9 @@ const EVERYWHERE: [T; 12] = [
 pub const BAD_EVENT: &str = "event-457";
 /// What the addresses of people begin with whom nobody takes.
 pub const SPOILT: &str = "spoilt";
-/// Frozen for longer, a sender may outlive what docs/delivery.md promises: twice a provider's `timeout`
-/// plus `settle` after its lease check.
-const LONGEST_FREEZE_MS: usize = 1_800;
+/// Frozen for longer, at just the wrong point, a sender may outlive what docs/delivery.md promises: the
+/// provider's `timeout` plus `settle`.
+const LONGEST_FREEZE_MS: usize = 1_400;
 /// More invitations than a round has people.
 const ENDLESS: usize = 10_000;
 const MINUTE: i64 = 60_000;
@@ -181,7 +181,8 @@ pub fn events(troubles: &[Trouble], seed: &mut Seed, machines: usize) -> Vec<Eve
                 25 * HOUR,
             ])),
             T::Suspended => {
-                Mishap::Suspended(Duration::from_secs(*seed.pick(&[5, 30, 4_200, 90_000])))
+                // Longer than a lease, and not so long that the others' clocks would refuse it.
+                Mishap::Suspended(Duration::from_secs(*seed.pick(&[3, 8, 20])))
             }
             T::Frozen => {
                 let rest = 300 + seed.below(LONGEST_FREEZE_MS - 300);
