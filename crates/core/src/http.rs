@@ -5,6 +5,7 @@
 //! answer means is the adapters' business.
 
 mod body;
+mod context;
 mod difference;
 mod guard;
 mod pace;
@@ -16,7 +17,7 @@ mod wait;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -25,8 +26,8 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
+pub use context::{CallContext, Exchange};
 pub use difference::ClockDifference;
 pub use guard::{AddressGuard, is_private};
 pub use request::{Request, check_header, reply_cap};
@@ -34,10 +35,8 @@ pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::RateHint;
 
+use crate::{Cause, Outcome, ProviderError};
 use body::{ABANDONED, LEFT, WAITING, WatchedBody};
-use pace::Pace;
-
-use crate::{Cause, Clock, Outcome, ProviderError, SystemClock};
 
 /// The longest reply that is read, except for lists and to a call of several invites.
 pub const BODY_CAP: usize = 1024 * 1024;
@@ -45,149 +44,6 @@ pub const BODY_CAP: usize = 1024 * 1024;
 pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
 /// The `code` of the error of a reply that is longer than what is read of it.
 pub const TOO_LONG: &str = "reply-too-long";
-
-/// What one attempt may take, and the record of what it exchanged.
-pub struct CallContext {
-    deadline: Instant,
-    /// Until when a request may wait for its turn: later there is too little time for its answer.
-    turn_by: Instant,
-    offline: bool,
-    pace: Pace,
-    /// The machine's clock, by which the provider's is measured.
-    clock: Arc<dyn Clock>,
-    exchanges: Mutex<Vec<Exchange>>,
-    heard: Mutex<Heard>,
-}
-
-/// What the replies of an attempt said beside what they were asked.
-#[derive(Clone, Copy, Default)]
-struct Heard {
-    rate_hint: Option<RateHint>,
-    /// The longest wait that was asked for, and when.
-    told_to_wait: Option<(Duration, Instant)>,
-    clock_difference: Option<ClockDifference>,
-}
-
-/// One request and what came back, for the record of an attempt. Headers are not part of it, so
-/// no credential is; bodies are the provider's own JSON and may hold personal data.
-#[derive(Clone, Debug, Default)]
-pub struct Exchange {
-    /// Method and path with query.
-    pub target: String,
-    /// The request's body.
-    pub request: Option<String>,
-    /// The reply's status, if one was read.
-    pub status: Option<u16>,
-    /// The reply's body, if one was read.
-    pub reply: Option<String>,
-    /// The provider's clock, from its `Date`.
-    pub date: Option<Timestamp>,
-}
-
-impl CallContext {
-    /// An attempt that ends after `timeout`, whatever it is doing then.
-    pub fn new(timeout: Duration) -> Self {
-        let now = Instant::now();
-        Self {
-            deadline: now + timeout,
-            turn_by: now + timeout / 4 * 3,
-            offline: false,
-            pace: Pace::default(),
-            clock: Arc::new(SystemClock),
-            exchanges: Mutex::default(),
-            heard: Mutex::default(),
-        }
-    }
-
-    /// With another clock than the machine's to measure the provider's by.
-    pub fn measured_by(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..self }
-    }
-
-    /// With a rate budget: each request waits for `next`, but no longer than until three quarters of
-    /// the timeout are over, so that none is sent too late to be answered.
-    pub fn paced<F>(self, next: impl Fn() -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self { pace: Pace::by(next), ..self }
-    }
-
-    /// For a dry run: nothing can be sent, so what only the provider can tell stays open.
-    pub fn offline() -> Self {
-        Self { offline: true, ..Self::new(Duration::ZERO) }
-    }
-
-    /// Whether this is a dry run.
-    pub fn is_offline(&self) -> bool {
-        self.offline
-    }
-
-    /// What `future` gives, unless the attempt's time is over before; none then.
-    pub async fn within<F: Future>(&self, future: F) -> Option<F::Output> {
-        tokio::time::timeout_at(self.deadline, future).await.ok()
-    }
-
-    /// What was exchanged so far, in order.
-    pub fn exchanges(&self) -> Vec<Exchange> {
-        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Waits until the attempt's next request may start; false if that would be too late for an answer.
-    /// [`HttpClient::send`] does so by itself.
-    pub async fn turn(&self) -> bool {
-        tokio::time::timeout_at(self.turn_by, self.pace.turn()).await.is_ok()
-    }
-
-    /// What the last reply that told of it said of the provider's rate limit.
-    pub fn rate_hint(&self) -> Option<RateHint> {
-        self.heard().rate_hint
-    }
-
-    /// What is left of the longest wait that a reply asked for, whatever its status was: a call may
-    /// have ended well all the same.
-    pub fn told_to_wait(&self) -> Option<Duration> {
-        let (wait, at) = self.heard().told_to_wait?;
-        Some(wait.saturating_sub(at.elapsed()))
-    }
-
-    /// How far the provider's clock is ahead of ours by the last reply that showed it.
-    pub fn clock_difference(&self) -> Option<ClockDifference> {
-        self.heard().clock_difference
-    }
-
-    fn heard(&self) -> Heard {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes note of what a reply to a request that was `sent` then says beside its body.
-    fn heed(&self, reply: &Response, sent: Timestamp) {
-        let received = self.clock.now();
-        let (hint, told) = (RateHint::read(&reply.headers, received), reply.told_to_wait(received));
-        let difference = ClockDifference::read(&reply.headers, sent, received);
-        let left = self.told_to_wait();
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.rate_hint = hint.or(heard.rate_hint);
-        heard.clock_difference = difference.or(heard.clock_difference);
-        if let Some(told) = told.filter(|told| left.is_none_or(|left| left < *told)) {
-            heard.told_to_wait = Some((told, Instant::now()));
-        }
-    }
-
-    fn record(&self, exchange: Exchange) {
-        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
-    }
-}
-
-impl fmt::Debug for CallContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallContext")
-            .field("deadline", &self.deadline)
-            .field("offline", &self.offline)
-            .field("pace", &self.pace)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A reply, read to its end.
 pub struct Response {
@@ -405,13 +261,6 @@ struct Failure {
 impl Failure {
     fn while_reading(text: String) -> Self {
         Self { connecting: false, too_long: false, text }
-    }
-}
-
-impl Exchange {
-    /// The target without its query, which may hold personal data.
-    fn target_path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
     }
 }
 

@@ -2,7 +2,9 @@
 //! provider's limits and its present state allow.
 
 mod budget;
+mod heard;
 mod state;
+mod status;
 
 use std::{
     collections::BTreeSet,
@@ -14,9 +16,9 @@ use std::{
 };
 
 use invite_config::Provider;
-use invite_core::{Clock, Limits, Retry, http::CallContext};
+use invite_core::{Clock, Limits, http::CallContext};
 use invite_store::InviteRecord;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -24,7 +26,7 @@ use tokio::{
 
 pub(crate) use budget::Budget;
 pub(crate) use state::{Event, State};
-pub use state::{LaneState, LastError, LastProbe, ProviderStatus};
+pub use status::{LaneState, LastError, LastProbe, ProviderStatus};
 
 use crate::{
     attempt,
@@ -182,48 +184,6 @@ impl Lane {
         let mut creates_wait = self.creates_wait.subscribe();
         // Either way it goes on.
         let _ = tokio::time::timeout(PATIENCE, creates_wait.wait_for(|wait| !wait)).await;
-    }
-
-    /// Heeds what a reply said of the provider's rate limit, and the wait that it asked for, whatever
-    /// the reply was to and whatever its status.
-    pub fn ease(&self, context: &CallContext, retry: &Retry, now: Timestamp) {
-        let hint = context.rate_hint();
-        // While something is left, how long to do without it is for us to say.
-        let most = |left| if left < 1.0 { Duration::MAX } else { retry.max };
-        let scarce = hint.and_then(|hint| Some(hint.ease()?.min(most(hint.remaining))));
-        let waits =
-            [(scarce, state::NEARLY_USED_UP), (context.told_to_wait(), state::TOLD_TO_WAIT)];
-        let changed = self.with_state(|state| {
-            for (by, why) in waits.into_iter().filter_map(|(by, why)| Some((by?, why))) {
-                state.ease(now, by, why, retry);
-            }
-            context.clock_difference().and_then(|difference| state.measure(difference))
-        });
-        if let Some(difference) = context.clock_difference() {
-            self.tell_of_clock(difference.proven(), changed);
-        }
-    }
-
-    /// `is_off`: whether it came to be so, or no longer is.
-    fn tell_of_clock(&self, difference: SignedDuration, is_off: Option<bool>) {
-        let (name, seconds) = (&self.name, difference.as_secs_f64());
-        metrics::gauge!("invite_provider_clock_difference_seconds", "provider" => name.clone())
-            .set(seconds);
-        match is_off {
-            Some(true) => tracing::warn!(
-                provider.name = name,
-                clock.difference_seconds = seconds,
-                "the provider's clock differs from this machine's by more than 30 s (positive: it is \
-                 ahead); set the one that is wrong, since signed requests and times are judged by it"
-            ),
-            Some(false) => {
-                tracing::info!(
-                    provider.name = name,
-                    "the provider's clock is that of this machine again"
-                );
-            }
-            None => {}
-        }
     }
 
     /// The epoch under which this replica holds the lane, if it does. One that cannot serve the newest
@@ -410,7 +370,7 @@ async fn gather(
 
 #[cfg(test)]
 mod tests {
-    use invite_core::{ManualClock, SystemClock};
+    use invite_core::{ManualClock, Retry, SystemClock};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! What a person or service asks of one invite, outside the lanes.
 
 mod error;
+mod turn;
 
 use std::{
     sync::{
@@ -22,12 +23,10 @@ use invite_store::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, engine::Inner, inspection::note, lane::Lane, reconcile, transition};
+use crate::{Engine, inspection::note, reconcile, transition};
 
 pub use error::OperationError;
-
-/// How long a person is kept waiting for a provider's rate budget.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) use turn::{PATIENCE, take_token};
 
 /// Takes back what was recorded before a call.
 type Undo = fn(&mut InviteState) -> Decision;
@@ -349,26 +348,6 @@ pub(crate) fn ended(
         reply: exchange.reply,
     };
     (begin, end)
-}
-
-/// Waits for the next request that the provider's rate budget allows, but not for longer than
-/// `patience`; and for nothing while the provider asked to be left alone for longer than that.
-pub(crate) async fn take_token(
-    engine: &Inner,
-    lane: &Lane,
-    provider: &Provider,
-    patience: Duration,
-) -> Result<()> {
-    let busy = || OperationError::Busy { provider: provider.name.clone() };
-    let left = lane.with_state(|state| state.eased(engine.clock.now())).unwrap_or_default();
-    if left >= patience {
-        return Err(busy());
-    }
-    let waiting = async {
-        tokio::time::sleep(left).await;
-        lane.take_token(&provider.limits).await;
-    };
-    tokio::time::timeout(patience, waiting).await.map_err(|_| busy())
 }
 
 /// The provider can be asked about it: it has an id there, or will have one once it is approved. One

@@ -3,12 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use invite_core::{
-    Outcome, ProviderError, Retry, http::ClockDifference, random, secret::CredentialUse,
-};
+use invite_core::{ProviderError, Retry, http::ClockDifference, random};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
+use super::{LaneState, LastError, LastProbe};
 use crate::fault;
 
 /// Calls in a row that may end unknown before the lane pauses.
@@ -28,99 +26,6 @@ const CLOCKS_MAY_DIFFER: SignedDuration = SignedDuration::from_secs(30);
 /// Why a provider is left alone for a while, though no call failed.
 pub(super) const NEARLY_USED_UP: &str = "the provider's rate limit is nearly used up";
 pub(super) const TOLD_TO_WAIT: &str = "the provider asked to be left alone for a while";
-
-/// How a provider is doing, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LaneState {
-    /// Calls are made as limits allow.
-    Ready,
-    /// One call at a time until one succeeds after a pause, then gradually more; or few, because the
-    /// provider's rate limit is nearly used up.
-    Slowed,
-    /// No calls until a time.
-    Paused,
-    /// The credential was refused; invites wait.
-    Misconfigured,
-    /// Switched off by its configuration; takes no new invites.
-    Disabled,
-}
-
-impl LaneState {
-    /// All of them.
-    pub const ALL: &[Self] =
-        &[Self::Ready, Self::Slowed, Self::Paused, Self::Misconfigured, Self::Disabled];
-
-    /// The word used in JSON and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Slowed => "slowed",
-            Self::Paused => "paused",
-            Self::Misconfigured => "misconfigured",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// The last call that did not succeed.
-#[derive(Clone, Debug, Serialize)]
-pub struct LastError {
-    /// When.
-    pub at: Timestamp,
-    /// Which operation.
-    pub operation: String,
-    /// What is known of its effect.
-    pub outcome: Outcome,
-    /// One line, without secrets and personal data.
-    pub message: String,
-    /// The provider's own code.
-    pub code: Option<String>,
-    /// The HTTP status it answered with.
-    pub http_status: Option<u16>,
-}
-
-/// The last credential check.
-#[derive(Clone, Debug, Serialize)]
-pub struct LastProbe {
-    /// When.
-    pub at: Timestamp,
-    /// Whether the credential was accepted.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-    /// By how much the provider's clock is ahead of this machine's, if its reply told.
-    pub clock_difference_seconds: Option<f64>,
-}
-
-/// All that can be said of one provider now.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProviderStatus {
-    /// In a word.
-    pub state: LaneState,
-    /// Why, unless it is ready.
-    pub reason: Option<String>,
-    /// When it is tried again.
-    pub until: Option<Timestamp>,
-    /// Invites in the queue.
-    pub queued: u64,
-    /// Calls under way in this process.
-    pub in_flight: u32,
-    /// Invites that count as live (queued to sent).
-    pub live: u64,
-    /// The last call that did not succeed.
-    pub last_error: Option<LastError>,
-    /// Attempts of this process by outcome.
-    pub outcomes: BTreeMap<&'static str, u64>,
-    /// Invites that the provider took from this process: those of one call are several.
-    pub invites: u64,
-    /// How each secret fared.
-    pub credentials: Vec<CredentialUse>,
-    /// The last credential check.
-    pub last_probe: Option<LastProbe>,
-    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it.
-    pub clock_difference_seconds: Option<f64>,
-}
 
 /// What a call's end means to its lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -427,6 +332,8 @@ fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use invite_core::Outcome;
+
     use super::*;
 
     fn now() -> Timestamp {
