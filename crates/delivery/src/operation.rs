@@ -2,6 +2,7 @@
 
 mod error;
 mod record;
+mod turn;
 
 use std::{
     sync::{
@@ -20,15 +21,13 @@ use invite_store::{AttemptView, Change, Changed, Decision, InviteRecord, InviteS
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, engine::Inner, inspection::note, lane::Lane, reconcile, transition};
+use crate::{Engine, inspection::note, reconcile, transition};
 
 pub use error::OperationError;
 pub(crate) use record::ended;
+pub(crate) use turn::{PATIENCE, take_token};
 
 use record::conclude;
-
-/// How long a person is kept waiting for a provider's rate budget.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes back what was recorded before a call.
 type Undo = fn(&mut InviteState) -> Decision;
@@ -311,26 +310,6 @@ pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
     let shown = invite.state.provider_data.get("fingerprint").and_then(|shown| shown.as_str());
     let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
     shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
-}
-
-/// Waits for the next request that the provider's rate budget allows, but not for longer than
-/// `patience`; and for nothing while the provider asked to be left alone for longer than that.
-pub(crate) async fn take_token(
-    engine: &Inner,
-    lane: &Lane,
-    provider: &Provider,
-    patience: Duration,
-) -> Result<()> {
-    let busy = || OperationError::Busy { provider: provider.name.clone() };
-    let left = lane.with_state(|state| state.eased(engine.clock.now())).unwrap_or_default();
-    if left >= patience {
-        return Err(busy());
-    }
-    let waiting = async {
-        tokio::time::sleep(left).await;
-        lane.take_token(&provider.limits).await;
-    };
-    tokio::time::timeout(patience, waiting).await.map_err(|_| busy())
 }
 
 /// The provider can be asked about it: it has an id there, or will have one once it is approved. One

@@ -88,11 +88,6 @@ async fn another_process_on_the_store_keeps_to_the_rate_of_the_one_before() {
     next.accept(batch(items.collect())).await.unwrap();
     bench.eventually("all calls", async || (bench.world.calls().len() == 14).then_some(())).await;
     let world = bench.world.lock();
-    let second = Duration::from_secs(1);
-    for (n, asked) in world.asked.iter().enumerate() {
-        let within = world.asked[n..].iter().take_while(|next| next.at - asked.at < second).count();
-        assert!(within <= 20, "{within} calls in a second");
-    }
     let apart = world.asked[7].at - world.asked[6].at;
     assert!(apart >= Duration::from_millis(45), "{apart:?}");
 }
