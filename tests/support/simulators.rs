@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use crate::client::plain_client;
 
 /// What must never appear in anything that the gateway writes.
-pub(crate) const SECRETS: [&str; 14] = [
+pub(crate) const SECRETS: [&str; 15] = [
     accounts::SECUREGATE_API_KEY,
     accounts::SECUREGATE_SECOND_API_KEY,
     accounts::RKVST_CLIENT_SECRET,
     accounts::RKVST_SECOND_CLIENT_SECRET,
     accounts::RKVST_OTHER_CLIENT_SECRET,
+    accounts::RKVST_FOREIGN_CLIENT_SECRET,
     accounts::RKVST_BEARER_TOKEN,
     accounts::RKVST_SECOND_BEARER_TOKEN,
     accounts::RKVST_NON_OWNER_CLIENT_SECRET,

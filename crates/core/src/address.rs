@@ -39,6 +39,32 @@ impl Address {
         Some(Self(format!("{}@{}", write_local(&fold(&name)), read_domain(domain).ok()?)))
     }
 
+    /// Whether what a provider shows, which is not this address as [`shown`](Self::shown) reads it, may be
+    /// it all the same, in a spelling of the provider's own: masked (`a**@x.org`), with other characters
+    /// for the same letters, or no address at all. Plain ASCII without a mask is somebody else's.
+    pub fn may_be_shown_as(&self, text: &str) -> bool {
+        let is_mask = |c: char| matches!(c, '*' | '…' | '•');
+        if !text.contains('@') {
+            return true;
+        }
+        if text.is_ascii() && !text.contains(is_mask) {
+            return false;
+        }
+        let shown = Self::shown(text).map_or_else(|| text.to_owned(), |shown| shown.0);
+        let (own, shown) = (skeleton(&self.0), skeleton(&shown));
+        let mut parts = shown.split(is_mask);
+        let Some(mut rest) = parts.next().and_then(|first| own.strip_prefix(first)) else {
+            return false;
+        };
+        let mut last = None;
+        for part in parts {
+            let Some(at) = rest.find(part) else { return false };
+            rest = &rest[at + part.len()..];
+            last = Some(part);
+        }
+        last.map_or(rest.is_empty(), |last| own.ends_with(last))
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -147,6 +173,14 @@ fn fold(name: &str) -> String {
     let nfc = ComposingNormalizerBorrowed::new_nfc();
     let folded: String = nfc.normalize(name).chars().map(lower).collect();
     nfc.normalize(&folded).into_owned()
+}
+
+/// What is left of an address where all that looks alike is alike: NFKC in lower case, without what
+/// quoting adds.
+fn skeleton(address: &str) -> String {
+    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
+    let alike = nfkc.normalize(&nfkc.normalize(address).to_lowercase()).into_owned();
+    alike.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_whitespace()).collect()
 }
 
 /// The domain as ASCII: two labels or more, without a dot at the end.
@@ -332,5 +366,26 @@ mod tests {
     #[test]
     fn debug_output_shows_no_address() {
         assert!(!format!("{:?}", "ada@example.org".parse::<Address>()).contains("ada"));
+    }
+
+    #[test]
+    fn a_spelling_of_the_providers_own_may_be_ours_and_another_persons_is_not() {
+        let ours: Address = "Grace.Hopper@example.org".parse().unwrap();
+        for shown in [
+            "g**@example.org",
+            "g***********@example.org",
+            "***",
+            "g…r@example.org",
+            "ｇrace.hopper@example.org",
+            "hidden",
+            "",
+            "*@*",
+        ] {
+            assert!(ours.may_be_shown_as(shown), "{shown}");
+        }
+        for shown in ["ada@example.org", "a**@example.org", "g**@example.com", "ａda@example.org"]
+        {
+            assert!(!ours.may_be_shown_as(shown), "{shown}");
+        }
     }
 }

@@ -118,6 +118,8 @@ impl InviteLookup {
             if let Some(address) = address.filter(|address| self.addresses.contains_key(address)) {
                 let account = listed.account.clone();
                 self.found.insert(invite.identity.clone(), Found { address, invite, account });
+            } else {
+                self.leave_open(invite.email.as_deref().unwrap_or_default(), "an invite");
             }
         }
         if !self.turn(listed.what.next) {
@@ -134,12 +136,26 @@ impl InviteLookup {
         if listed.what.unreadable {
             note(&mut self.members_gap, "an entry of the members list cannot be read");
         }
-        let addresses = listed.what.emails.iter().filter_map(|email| canonical(email));
-        self.members.extend(addresses.filter(|address| self.addresses.contains_key(address)));
+        for email in &listed.what.emails {
+            match canonical(email).filter(|address| self.addresses.contains_key(address)) {
+                Some(address) => drop(self.members.insert(address)),
+                None => self.leave_open(email, "a member"),
+            }
+        }
         if !self.turn(listed.what.next) {
             note(&mut self.members_gap, "the pages of the members list run in a circle");
         }
         Ok(())
+    }
+
+    /// Of no address that this entry may show in a spelling of its own absence can be told.
+    fn leave_open(&mut self, shown: &str, what: &str) {
+        let may_be = self.addresses.keys().filter(|address| address.may_be_shown_as(shown));
+        for address in may_be.cloned().collect::<Vec<_>>() {
+            let why =
+                format!("{what} there shows an address that may be this one, spelt otherwise");
+            self.address_gaps.entry(address).or_insert(why);
+        }
     }
 
     /// Sets aside the doubts whose calls were made in another tenancy than `account`.

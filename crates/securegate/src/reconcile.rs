@@ -24,6 +24,10 @@ use crate::{
 /// How much earlier than an Invite's first attempt its effect may be dated.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
+/// Why an absence cannot be told.
+const OTHERWISE_SPELT: &str =
+    "an invite in the event's list shows an address that may be this one, spelt otherwise";
+
 /// Failed requests in a row after which a lookup ends with what it has.
 const PATIENCE: u32 = 3;
 
@@ -78,6 +82,11 @@ impl EventLookup {
             lookup.doubts.iter().map(|d| vec![nothing.clone(); d.recipients.len()]).collect();
         for invite in invites {
             let Some(found) = invite.address().and_then(|a| places.get(a.as_str())) else {
+                let shown = invite.email.as_deref().unwrap_or_default();
+                let may_be = |(_, r): &(Place, &Recipient)| r.address.may_be_shown_as(shown);
+                for (place, _) in recipients(lookup).filter(may_be) {
+                    leave_open(&mut self.seen[place.0][place.1], OTHERWISE_SPELT);
+                }
                 continue;
             };
             let observed = invite.observed();

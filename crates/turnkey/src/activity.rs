@@ -243,6 +243,16 @@ pub fn effect_of_failed(
     Some(found.observe(subject.organization_id, data))
 }
 
+/// Whether an invitation exists since the activity that may be to `address`, spelt otherwise.
+pub fn may_have_left(activity: &Activity, invitations: &[Invitation], address: &Address) -> bool {
+    let since = activity.created_at.0.and_then(|at| at.saturating_sub(SKEW).ok());
+    invitations.iter().any(|invitation| {
+        let is_since = since.zip(invitation.created_at.0).is_none_or(|(since, at)| at >= since);
+        let shown = invitation.receiver_email.as_deref().unwrap_or_default();
+        is_since && !invitation.is_to(address) && address.may_be_shown_as(shown)
+    })
+}
+
 /// What the completed activities of an organization say of all invitations, newest first: who was
 /// invited, and whether an activity accepted or deleted the invitation.
 ///

@@ -30,7 +30,14 @@ pub async fn after_failure(
 ) -> Result<Vec<Option<Observed>>, ProviderError> {
     let shown = shown_after_failure(client, context, task, subject.organization_id).await?;
     let of = |r: &Recipient| activity::effect_of_failed(activity, &shown, &r.address, subject);
-    Ok(recipients.iter().map(of).collect())
+    let effects: Vec<_> = recipients.iter().map(of).collect();
+    let without = recipients.iter().zip(&effects).filter(|(_, effect)| effect.is_none());
+    if without.into_iter().any(|(r, _)| activity::may_have_left(activity, &shown, &r.address)) {
+        let why =
+            "the activity failed, and may have left an invitation whose address is spelt otherwise";
+        return Err(task.unreadable(why));
+    }
+    Ok(effects)
 }
 
 /// The organization's invitations after an activity failed; none where they may not be asked for.

@@ -1,9 +1,7 @@
 //! What a step makes of a world. States are changed by the engine's own transition functions alone,
 //! called as the engine calls them.
 
-use std::time::Duration;
-
-use invite_core::{Observed, Retry, Status};
+use invite_core::{Observed, Status};
 use invite_delivery::transition::{self, Lookup, Settlement, Verdict};
 use invite_store::{Decision, InviteState};
 use serde_json::{Value, json};
@@ -12,7 +10,7 @@ use crate::{
     choices::{is_doubtful, see},
     clocks,
     world::{
-        Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LIVES_FOR, Look, MAX_ATTEMPTS, Made, OLD,
+        Call, Case, DEAD_FROM, Deed, Ending, Fault, Kind, LIVES_FOR, Look, Made, OLD, RETRY,
         Request, Sender, Sight, Step, TICK, World, at, attempt, now, provider_ref,
     },
 };
@@ -316,13 +314,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             is_refused,
             settle: TICK * u32::from(case.settle) * u32::from(waits),
             timeout: TICK * u32::from(case.timeout) * u32::from(waits),
-            retry: Retry {
-                first: TICK,
-                max: TICK,
-                max_retry_after: TICK,
-                max_attempts: MAX_ATTEMPTS,
-                give_up_after: Duration::ZERO,
-            },
+            retry: RETRY,
             fraction: 1.0,
             unsolved: error(),
             exhausted: error(),

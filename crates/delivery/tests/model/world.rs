@@ -6,7 +6,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use invite_core::AttemptId;
+use invite_core::{AttemptId, Retry};
 use invite_delivery::transition::LOOK_FOR;
 use invite_store::InviteState;
 use jiff::Timestamp;
@@ -26,6 +26,15 @@ pub const LIVES_FOR: u8 = 2;
 pub const DEAD_FROM: u8 = 3;
 /// Calls that were unknown and then absent, beyond which an invite fails.
 pub const MAX_ATTEMPTS: u32 = 2;
+
+/// When calls and look-ups are made again.
+pub const RETRY: Retry = Retry {
+    first: TICK,
+    max: TICK,
+    max_retry_after: TICK,
+    max_attempts: MAX_ATTEMPTS,
+    give_up_after: Duration::ZERO,
+};
 
 /// How a provider takes a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
