@@ -159,6 +159,8 @@ pub(crate) fn hide(provider: &str) {
             "status" => status.as_str())
         .set(0.0);
     }
+    metrics::gauge!("invite_provider_clock_difference_seconds", "provider" => provider.to_owned())
+        .set(0.0);
 }
 
 async fn forget_keys(engine: &Inner) -> Result<(), invite_store::Error> {
