@@ -13,12 +13,11 @@ use invite_core::{
     Reconciliation, Remote, Sighting, Status, StatusSource, http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::{
     client::{Client, Position},
     config::Params,
-    state::{canonical, is_to, observe, tenancy_at},
+    state::{canonical, carries, is_to, observe, sent_message, tenancy_at},
     wire::Invite,
 };
 
@@ -392,16 +391,6 @@ fn note(gap: &mut Option<String>, why: &str) {
 
 fn people(doubts: &[Doubt]) -> Vec<&Invitee> {
     doubts.iter().flat_map(|doubt| &doubt.recipients).map(|r| &r.invitee).collect()
-}
-
-/// The message as it was sent, which is what the frozen body says.
-fn sent_message(doubt: &Doubt) -> Option<String> {
-    let body: Value = serde_json::from_str(&doubt.call.body).ok()?;
-    Some(body.get("message")?.as_str()?.trim().to_owned())
-}
-
-fn carries(invite: &Invite, reference: &str) -> bool {
-    invite.message.as_deref().is_some_and(|message| message.contains(reference))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! about it, and whose it is. Why one is missing is not told here.
 
 use invite_core::{
-    Address, Cause, Destination, Invitee, Observed, Outcome, ProviderError, Remote, Status,
+    Address, Cause, Destination, Doubt, Invitee, Observed, Outcome, ProviderError, Remote, Status,
     StatusSource,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{auth::TENANCY, error::Task, wire::Invite};
 
@@ -100,4 +101,15 @@ pub fn is_same_person(email: &str, other: &str) -> bool {
         (Some(email), Some(other)) => email == other,
         _ => email.eq_ignore_ascii_case(other),
     }
+}
+
+/// The message as it was sent, which is what the frozen body says.
+pub fn sent_message(doubt: &Doubt) -> Option<String> {
+    let body: Value = serde_json::from_str(&doubt.call.body).ok()?;
+    Some(body.get("message")?.as_str()?.trim().to_owned())
+}
+
+/// Whether an invite's message holds the reference that was sent with it.
+pub fn carries(invite: &Invite, reference: &str) -> bool {
+    invite.message.as_deref().is_some_and(|message| message.contains(reference))
 }
