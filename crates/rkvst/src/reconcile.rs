@@ -397,7 +397,7 @@ fn people(doubts: &[Doubt]) -> Vec<&Invitee> {
 mod tests {
     use std::time::Duration;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::client::peer::{
