@@ -51,8 +51,9 @@ impl Address {
             return false;
         }
         let shown = Self::shown(text).map_or_else(|| text.to_owned(), |shown| shown.0);
-        let (own, shown) = (skeleton(&self.0), skeleton(&shown));
-        let mut parts = shown.split(is_mask);
+        // Before NFKC takes an ellipsis for three dots.
+        let (own, shown) = (skeleton(&self.0), skeleton(&shown.replace(is_mask, "*")));
+        let mut parts = shown.split('*');
         let Some(mut rest) = parts.next().and_then(|first| own.strip_prefix(first)) else {
             return false;
         };

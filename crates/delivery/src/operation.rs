@@ -344,7 +344,7 @@ fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
 pub(crate) fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
     match error.cause {
         Cause::PairingUnproven => OperationError::PairingUnproven,
-        _ => OperationError::Provider { provider: provider.name.clone(), error },
+        _ => OperationError::Provider { provider: provider.name.clone(), error: Box::new(error) },
     }
 }
 

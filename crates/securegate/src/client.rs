@@ -329,8 +329,12 @@ fn pair_left(left: &mut Vec<Invite>, results: &mut [Option<Invite>], recipients:
             results[place] = Some(left.remove(i));
         }
     }
-    if let ([place], 1) = (open(results).as_slice(), left.len()) {
-        results[*place] = left.pop();
+    if let ([place], [invite]) = (open(results).as_slice(), left.as_slice()) {
+        let shown = invite.email.as_deref().unwrap_or_default();
+        // A call for one invite made that one; else another person's address is another person's.
+        if results.len() == 1 || recipients[*place].address.may_be_shown_as(shown) {
+            results[*place] = left.pop();
+        }
     }
 }
 

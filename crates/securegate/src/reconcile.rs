@@ -580,7 +580,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_that_cannot_be_read_ends_the_lookup() {
-        for reply in [(404, json!({"detail": "no"})), (200, json!({})), (403, json!({}))] {
+        for reply in [(400, json!({"detail": "no"})), (200, json!({})), (403, json!({}))] {
             let peer = Peer::new(vec![reply]).await;
             assert!(run(&peer, &[&["ada"]]).await.is_err());
         }

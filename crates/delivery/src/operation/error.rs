@@ -79,7 +79,7 @@ pub enum OperationError {
         /// Its name.
         provider: String,
         /// What it said.
-        error: ProviderError,
+        error: Box<ProviderError>,
     },
     /// The database said no, or nothing.
     #[error(transparent)]
