@@ -108,7 +108,7 @@ impl CallContext {
     }
 
     /// Waits until the attempt's next request may start; false if that would be too late for an answer.
-    /// [`HttpClient::send`] does so by itself.
+    /// [`HttpClient::send`](super::HttpClient::send) does so by itself.
     pub async fn turn(&self) -> bool {
         tokio::time::timeout_at(self.turn_by, self.pace.turn()).await.is_ok()
     }
