@@ -47,7 +47,9 @@ async fn view(
 fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
     let in_general = match status.state {
         LaneState::Paused => Some("no calls are made for now"),
-        LaneState::Misconfigured => Some("the provider refused the gateway's credential"),
+        LaneState::Misconfigured => {
+            Some("the provider refused the gateway's credential, or how it is configured")
+        }
         LaneState::Slowed => Some("fewer calls than usual are made for a while"),
         LaneState::Ready | LaneState::Disabled => None,
     };

@@ -107,6 +107,8 @@ impl Parameters {
         let given = self.one("cursor")?;
         let decoded = BASE64_URL_SAFE_NO_PAD.decode(&given).ok();
         let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        // No position is written as nothing.
+        let text = text.filter(|text| !text.is_empty());
         let position = text.and_then(|text| text.parse().ok());
         if position.is_none() {
             self.fault("cursor", "invalid", "expected the `next_cursor` of an earlier answer");
@@ -181,6 +183,7 @@ mod tests {
         for query in ["cursor=", "cursor=%FF", "cursor=eA"] {
             let mut parameters = read(query);
             assert_eq!(parameters.cursor::<u32>(), None);
+            assert!(query != "cursor=" || read(query).cursor::<String>().is_none());
             assert_eq!(faults(parameters), [fault("?cursor", "invalid")], "{query}");
         }
     }

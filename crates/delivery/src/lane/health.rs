@@ -210,7 +210,8 @@ impl Health {
     }
 }
 
-fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
+/// How long it is to a moment that is still to come.
+pub(super) fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
     Duration::try_from(until.duration_since(now)).ok().filter(|left| *left > Duration::ZERO)
 }
 

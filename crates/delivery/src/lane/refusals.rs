@@ -10,6 +10,8 @@ use std::{collections::BTreeSet, time::Duration};
 use invite_core::InviteId;
 use jiff::Timestamp;
 
+use super::until;
+
 /// How long a refusal counts that is not heard again: the invites of its call may be gone.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 /// So many calls are remembered at most, the newest.
@@ -89,10 +91,6 @@ fn essence(words: &str) -> String {
 
 fn is_only(call: &BTreeSet<InviteId>, invite: InviteId) -> bool {
     call.len() == 1 && call.contains(&invite)
-}
-
-fn until(at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use invite_core::{Destination, ProviderError, Retry, http::ClockDifference};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    health::{Event, Health},
+    health::{Event, Health, left},
     place::Place,
     refusals::Refusals,
     status::{DestinationStatus, LaneState, LastError, LastProbe},
@@ -355,10 +355,6 @@ impl State {
         };
         self.places.iter().filter_map(describe).take(TOLD).collect()
     }
-}
-
-fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
-    Duration::try_from(until.duration_since(now)).ok().filter(|left| *left > Duration::ZERO)
 }
 
 #[cfg(test)]
