@@ -41,13 +41,14 @@ impl Address {
 
     /// Whether what a provider shows, which is not this address as [`shown`](Self::shown) reads it, may be
     /// it all the same, in a spelling of the provider's own: masked (`a**@x.org`), with other characters
-    /// for the same letters, or no address at all. Plain ASCII without a mask is somebody else's.
+    /// for the same letters, or no address at all. Where both are plain ASCII without a mask, it is somebody
+    /// else's.
     pub fn may_be_shown_as(&self, text: &str) -> bool {
         let is_mask = |c: char| matches!(c, '*' | '…' | '•');
         if !text.contains('@') {
             return true;
         }
-        if text.is_ascii() && !text.contains(is_mask) {
+        if self.0.is_ascii() && text.is_ascii() && !text.contains(is_mask) {
             return false;
         }
         let shown = Self::shown(text).map_or_else(|| text.to_owned(), |shown| shown.0);
@@ -388,5 +389,8 @@ mod tests {
         {
             assert!(!ours.may_be_shown_as(shown), "{shown}");
         }
+        let ours: Address = "ｇrace@example.org".parse().unwrap();
+        assert!(ours.may_be_shown_as("grace@example.org"), "in plain letters");
+        assert!(!ours.may_be_shown_as("ada@example.org"));
     }
 }

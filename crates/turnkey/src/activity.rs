@@ -229,28 +229,31 @@ pub fn settled(error: ProviderError, activity: &Activity, subject: &Subject<'_>)
 
 /// The invitation to `address` that exists although its activity failed: to that address, and no
 /// older than the activity.
+///
+/// # Errors
+/// Why it cannot be told: one that exists since the activity may be to `address`, spelt otherwise.
 pub fn effect_of_failed(
     activity: &Activity,
     invitations: &[Invitation],
     address: &Address,
     subject: &Subject<'_>,
-) -> Option<Observed> {
-    let since = activity.created_at.0?.saturating_sub(SKEW).ok()?;
-    let found = invitations.iter().find(|invitation| {
-        invitation.created_at.0.is_some_and(|at| at >= since) && invitation.is_to(address)
-    })?;
-    let data = observed(activity, subject, None, Status::Pending).data;
-    Some(found.observe(subject.organization_id, data))
-}
-
-/// Whether an invitation exists since the activity that may be to `address`, spelt otherwise.
-pub fn may_have_left(activity: &Activity, invitations: &[Invitation], address: &Address) -> bool {
+) -> Result<Option<Observed>, &'static str> {
     let since = activity.created_at.0.and_then(|at| at.saturating_sub(SKEW).ok());
-    invitations.iter().any(|invitation| {
-        let is_since = since.zip(invitation.created_at.0).is_none_or(|(since, at)| at >= since);
-        let shown = invitation.receiver_email.as_deref().unwrap_or_default();
-        is_since && !invitation.is_to(address) && address.may_be_shown_as(shown)
-    })
+    let is_since = |i: &Invitation| Some(i.created_at.0? >= since?);
+    let own = |i: &&Invitation| is_since(i) == Some(true) && i.is_to(address);
+    if let Some(found) = invitations.iter().find(own) {
+        let data = observed(activity, subject, None, Status::Pending).data;
+        return Ok(Some(found.observe(subject.organization_id, data)));
+    }
+    let may_be = |i: &Invitation| {
+        let shown = i.receiver_email.as_deref().unwrap_or_default();
+        is_since(i) != Some(false) && !i.is_to(address) && address.may_be_shown_as(shown)
+    };
+    if invitations.iter().any(may_be) {
+        return Err("the activity failed, and may have left an invitation whose address is spelt \
+                    otherwise");
+    }
+    Ok(None)
 }
 
 /// What the completed activities of an organization say of all invitations, newest first: who was
@@ -358,6 +361,7 @@ mod tests {
         http::{AddressGuard, HttpClient},
         secret::{Credential, Secret, SecretRef},
     };
+    use serde_json::json;
 
     use super::*;
     use crate::canned::{Canned, KEY, ORGANIZATION, Older, activities, context, page_of};
@@ -386,6 +390,30 @@ mod tests {
 
     fn ids(count: usize) -> Vec<String> {
         (0..count).map(|n| format!("a{n}")).collect()
+    }
+
+    #[test]
+    fn what_a_failed_activity_left_is_told_only_if_no_other_spelling_may_be_it() {
+        let at = |second: u32| json!({ "seconds": second.to_string(), "nanos": "0" });
+        let activity: Activity =
+            serde_json::from_value(json!({ "id": "a", "createdAt": at(1_700_000_000) })).unwrap();
+        let subject = Subject { organization_id: ORGANIZATION, fingerprint: None, count: None };
+        let address: Address = "ada@example.org".parse().unwrap();
+        let left = |shown: &str, second: u32| {
+            let one =
+                json!({ "invitationId": "i", "receiverEmail": shown, "createdAt": at(second) });
+            let all: Vec<Invitation> = vec![serde_json::from_value(one).unwrap()];
+            let left = effect_of_failed(&activity, &all, &address, &subject);
+            left.map(|effect| effect.is_some()).map_err(|_| ())
+        };
+        assert_eq!(left("Ada@Example.org", 1_700_000_001), Ok(true));
+        assert_eq!(left("a**@example.org", 1_700_000_001), Err(()));
+        assert_eq!(left("\u{ff41}da@example.org", 1_700_000_001), Err(()));
+        for before_or_of_another in
+            [left("a**@example.org", 1_600_000_000), left("g**@example.org", 1_700_000_001)]
+        {
+            assert_eq!(before_or_of_another, Ok(false));
+        }
     }
 
     #[tokio::test]

@@ -253,13 +253,14 @@ impl InviteProvider for Turnkey {
         match activity::observe(&activity, &subject, &task) {
             Ok(observed) => Ok(observed.into_iter().map(Ok).collect()),
             Err(error) if activity.status.as_deref() == Some(STATUS_FAILED) => {
+                let addresses: Vec<_> = recipients.iter().map(|r| &r.address).collect();
                 let effects = state::after_failure(
                     &self.client,
                     context,
                     &task,
                     &activity,
                     &subject,
-                    recipients,
+                    &addresses,
                 )
                 .await?;
                 if effects.iter().all(Option::is_none) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    Cause, Doubt, Lookup, Observed, Outcome, ProviderError, Reconciliation, Sighting,
+    Cause, Doubt, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
     http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -189,27 +189,31 @@ impl ByFingerprint {
         };
         let exactly =
             |observed: Observed| Sighting { exact: vec![observed], near: Vec::new(), gap: None };
+        let unclear = |near, gap| Sighting { exact: Vec::new(), near, gap };
         match activity::observe(activity, &subject, &self.task) {
             Ok(observed) => observed.into_iter().map(exactly).collect(),
             // What a failed activity left behind, the organization would have to say first.
             Err(_) if has_failed(activity) && self.gap.is_some() && self.may_ask_organization() => {
-                let unasked =
-                    Sighting { exact: Vec::new(), near: Vec::new(), gap: self.gap.clone() };
-                vec![unasked; recipients.len()]
+                vec![unclear(Vec::new(), self.gap.clone()); recipients.len()]
             }
             Err(error) if error.outcome == Outcome::Rejected => {
                 let shown = self.invitations.iter().flatten().flatten();
                 let shown: Vec<Invitation> =
                     shown.filter(|_| has_failed(activity)).cloned().collect();
-                let of = |address| activity::effect_of_failed(activity, &shown, address, &subject);
-                let settled = || activity::settled(error.clone(), activity, &subject);
-                recipients.iter().map(|r| exactly(of(&r.address).unwrap_or_else(settled))).collect()
+                let of = |r: &Recipient| match activity::effect_of_failed(
+                    activity, &shown, &r.address, &subject,
+                ) {
+                    Ok(Some(effect)) => exactly(effect),
+                    Ok(None) => exactly(activity::settled(error.clone(), activity, &subject)),
+                    Err(why) => unclear(Vec::new(), Some(why.to_owned())),
+                };
+                recipients.iter().map(of).collect()
             }
             // It took effect, but which id is whose cannot be told.
             Err(_) => {
                 let near = activity.invitation_ids().unwrap_or_default().to_vec();
                 let gap = search.gap.clone().or_else(|| Some(UNPAIRED.to_owned()));
-                vec![Sighting { exact: Vec::new(), near, gap }; recipients.len()]
+                vec![unclear(near, gap); recipients.len()]
             }
         }
     }
@@ -308,7 +312,7 @@ fn has_failed(activity: &Activity) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use invite_core::{Cause, PreparedCall, Recipient, Status};
+    use invite_core::{PreparedCall, Status};
     use serde_json::json;
 
     use super::*;

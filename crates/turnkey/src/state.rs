@@ -2,7 +2,7 @@
 //! activities where that is refused, and proving that an id is the invite's before it is deleted.
 
 use invite_core::{
-    Cause, Observed, Outcome, ProviderError, Recipient, Remote, Status, StatusSource,
+    Address, Cause, Observed, Outcome, ProviderError, Remote, Status, StatusSource,
     http::CallContext,
 };
 use serde_json::{Map, Value};
@@ -26,34 +26,17 @@ pub async fn after_failure(
     task: &Task,
     activity: &Activity,
     subject: &Subject<'_>,
-    recipients: &[Recipient],
+    addresses: &[&Address],
 ) -> Result<Vec<Option<Observed>>, ProviderError> {
-    let shown = shown_after_failure(client, context, task, subject.organization_id).await?;
-    let of = |r: &Recipient| activity::effect_of_failed(activity, &shown, &r.address, subject);
-    let effects: Vec<_> = recipients.iter().map(of).collect();
-    let without = recipients.iter().zip(&effects).filter(|(_, effect)| effect.is_none());
-    if without.into_iter().any(|(r, _)| activity::may_have_left(activity, &shown, &r.address)) {
-        let why =
-            "the activity failed, and may have left an invitation whose address is spelt otherwise";
-        return Err(task.unreadable(why));
-    }
-    Ok(effects)
-}
-
-/// The organization's invitations after an activity failed; none where they may not be asked for.
-async fn shown_after_failure(
-    client: &Client,
-    context: &CallContext,
-    task: &Task,
-    organization_id: &str,
-) -> Result<Vec<Invitation>, ProviderError> {
-    let asked = client.invitations(context, task, organization_id, false).await;
+    let asked = client.invitations(context, task, subject.organization_id, false).await;
     let shown = asked.map_err(|_| {
         task.unreadable(
             "the activity failed, and the organization does not say what it left behind",
         )
-    });
-    Ok(shown?.unwrap_or_default())
+    })?;
+    let shown = shown.unwrap_or_default();
+    let of = |address: &&Address| activity::effect_of_failed(activity, &shown, address, subject);
+    addresses.iter().map(of).collect::<Result<_, _>>().map_err(|why| task.unreadable(why))
 }
 
 /// The present state of an invite that has no id yet, by its activity.
@@ -82,11 +65,12 @@ pub async fn follow(
             (place < all.len()).then(|| all.swap_remove(place)).ok_or_else(missing)
         }
         Err(error) if error.outcome == Outcome::Rejected => {
-            let mut shown = Vec::new();
+            let mut effect = None;
             if activity.status.as_deref() == Some(STATUS_FAILED) {
-                shown = shown_after_failure(client, context, task, organization_id).await?;
+                let address = [&remote.address];
+                let effects = after_failure(client, context, task, &activity, &subject, &address);
+                effect = effects.await?.pop().flatten();
             }
-            let effect = activity::effect_of_failed(&activity, &shown, &remote.address, &subject);
             Ok(effect.unwrap_or_else(|| activity::settled(error, &activity, &subject)))
         }
         Err(error) => Err(error),
