@@ -103,7 +103,9 @@ impl Store {
         self.write(vec![lock], move |tx| {
             let provider = provider.clone();
             Box::pin(async move {
-                let now = tx.now.as_millisecond();
+                // By the one clock that all replicas share: their own may be seconds apart.
+                let shown = tx.dialect.shown_time(tx.connection).await?;
+                let now = shown.unwrap_or(tx.now).as_millisecond();
                 let last = Statement::new("SELECT last_start FROM rate_budgets WHERE provider = ")
                     .bind(&provider)
                     .first(&mut *tx.connection, |row| row.number())
