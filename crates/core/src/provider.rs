@@ -247,7 +247,7 @@ pub struct CreateCapability {
     /// than what is read of it.
     pub max_batch: u32,
     /// Sending the same bytes twice within an hour has one effect: the engine repeats an unknown call
-    /// for 50 minutes instead of looking it up.
+    /// for 50 minutes, and looks it up meanwhile only if they are refused.
     pub idempotent: bool,
     /// The common members it cannot do without, beyond `email`. `a|b` means one of them.
     pub required_fields: Vec<String>,

@@ -119,7 +119,7 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         false => {}
     }
     for case in repeats {
-        repeat(engine, lane, &provider, document.revision(), case).await?;
+        lookups.extend(repeat(engine, lane, &provider, document.revision(), case).await?);
         if lane.with_state(|state| state.is_paused(&destination)) {
             // From here on one a step.
             return Ok(Duration::ZERO);
@@ -177,22 +177,23 @@ fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
         && age < REPEAT_FOR
 }
 
-/// Sends the frozen bytes again; only a reply that carries the call's effect settles anything.
+/// Sends the frozen bytes again; only a reply that carries the call's effect settles anything. The case
+/// is given back if they were refused: that says nothing of the first call, so it is to be looked up.
 async fn repeat(
     engine: &Arc<Inner>,
     lane: &Arc<Lane>,
     provider: &Provider,
     revision: i64,
     case: Case,
-) -> Result<(), invite_store::Error> {
-    let Some(call) = &case.call else { return Ok(()) };
+) -> Result<Option<Case>, invite_store::Error> {
+    let Some(call) = &case.call else { return Ok(None) };
     tokio::select! {
         () = lane.take_turn(&provider.limits, &*engine.clock) => {}
-        () = engine.stopping.cancelled() => return Ok(()),
+        () = engine.stopping.cancelled() => return Ok(None),
     }
     if !is_repeatable(provider, &case, engine.clock.now()) {
-        // It waited too long for its turn, and is looked up instead.
-        return Ok(());
+        // It waited too long for its turn.
+        return Ok(Some(case));
     }
     crash_point("reconcile-before-request");
     let (began, started) = (engine.clock.now(), Instant::now());
@@ -206,6 +207,7 @@ async fn repeat(
     crash_point("reconcile-after-reply");
     lane.ease(&context, &provider.limits.retry, engine.clock.now());
     let n = case.invites.len();
+    let mut is_refused = false;
     let (verdicts, error) = match reply {
         Ok(results) => {
             let verdict = |i: usize| match results.get(i) {
@@ -225,7 +227,10 @@ async fn repeat(
             let blame = |i| judge::blame(provider, &error, i, n);
             ((0..n).map(blame).collect(), Some(error))
         }
-        Err(error) => (vec![Verdict::CannotTell(error.message.clone()); n], Some(error)),
+        Err(error) => {
+            is_refused = error.outcome == Outcome::Rejected;
+            (vec![Verdict::CannotTell(error.message.clone()); n], Some(error))
+        }
     };
     let outcome = outcome(error.as_ref());
     attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
@@ -239,7 +244,8 @@ async fn repeat(
         error,
         exchange: context.exchanges().into_iter().next(),
     };
-    record(engine, lane, provider, revision, &case, answer).await
+    record(engine, lane, provider, revision, &case, answer).await?;
+    Ok(is_refused.then_some(case))
 }
 
 /// Whether the call itself got a 2xx, which the error of one that ended without effect does not say.

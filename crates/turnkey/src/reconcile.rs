@@ -20,8 +20,9 @@ use crate::{
     wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, TYPE_CREATE},
 };
 
-/// From this age of its `timestampMs` on no copy of a body can create an activity any more: Turnkey
-/// takes bodies up to an hour old, and the rest is for clocks.
+/// So far from its `timestampMs`, either way, no copy of a body can create an activity: Turnkey takes
+/// bodies up to an hour old and five minutes ahead, and the rest is for clocks. No copy is under way for
+/// so long.
 const DEAD: SignedDuration = SignedDuration::from_mins(70);
 
 /// How far before the oldest `timestampMs` the listing goes back.
@@ -41,8 +42,8 @@ pub struct ByFingerprint {
     searches: Vec<Search>,
     pages: Pages,
     horizon: Timestamp,
-    /// When the listing began, and whether all that it could show was seen.
-    listed_at: Option<Timestamp>,
+    /// When the listing began, by our clock and by Turnkey's, and whether all that it could show was seen.
+    listed_at: Option<(Timestamp, Option<Timestamp>)>,
     listed_all: Option<bool>,
     /// What `get_organization` showed, once asked because an activity failed.
     invitations: Option<Option<Vec<Invitation>>>,
@@ -157,7 +158,8 @@ impl ByFingerprint {
     async fn ask_page(&mut self, context: &CallContext) -> Result<(), ProviderError> {
         let now = self.client.now();
         let page = self.pages.next(&self.client, context, &self.task).await?;
-        self.listed_at.get_or_insert(now);
+        let shown = context.exchanges().last().and_then(|exchange| exchange.date);
+        self.listed_at.get_or_insert((now, shown));
         let is_far_enough = activity::reaches(&page, self.horizon);
         for activity in &page {
             for search in &mut self.searches {
@@ -220,23 +222,29 @@ impl ByFingerprint {
 
     /// Why absence cannot be told of a call whose activity was not found.
     fn gap(&self, search: &Search) -> Option<String> {
-        // By the gateway's own time, which does not jump, and not by the time in the bytes, which is what
-        // the machine's clock showed.
-        let started_at = search.doubt.started_at;
-        let is_dead = |at: Timestamp| at.duration_since(started_at) >= DEAD;
         if let Some(gap) = search.gap.as_ref().or(self.gap.as_ref()) {
             Some(gap.clone())
         } else if self.listed_all != Some(true) {
             Some("list_activities could not be read to its end".to_owned())
-        } else if !self.listed_at.is_some_and(is_dead) {
-            let tells = started_at.saturating_add(DEAD).unwrap_or(Timestamp::MAX);
+        } else if !self.is_dead(search) {
+            let tells = search.doubt.started_at.saturating_add(DEAD).unwrap_or(Timestamp::MAX);
             Some(format!(
                 "a copy of the call could still create its activity; list_activities tells \
-                 absence from {tells:.0} on"
+                 absence from {tells:.0} on, if not before"
             ))
         } else {
             None
         }
+    }
+
+    /// Whether no copy of the call could create anything any more when the listing began. Our time since
+    /// the call tells, which does not jump; and, should our clock have been wrong when it wrote the bytes,
+    /// Turnkey's own, which judges them.
+    fn is_dead(&self, search: &Search) -> bool {
+        let Some((now, shown)) = self.listed_at else { return false };
+        let is_old = now.duration_since(search.doubt.started_at) >= DEAD;
+        let is_off = |shown: Timestamp| shown.duration_since(search.submitted_at).abs() >= DEAD;
+        is_old || shown.is_some_and(is_off)
     }
 }
 
@@ -411,6 +419,26 @@ mod tests {
                 assert!(sighting.exact.is_empty() && sighting.near.is_empty());
                 assert_eq!(sighting.gap.is_none(), shows, "{:?}", sighting.gap);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_turnkeys_clock_would_not_take_for_an_hour_are_dead_whatever_ours_says() {
+        for (date, shows) in [
+            ("Thu, 08 May 2025 21:45:10 GMT", true),
+            ("Thu, 08 May 2025 21:45:09 GMT", false),
+            ("Thu, 08 May 2025 19:25:10 GMT", false),
+            ("Thu, 08 May 2025 19:25:09 GMT", true),
+            ("Wed, 07 May 2025 19:35:10 GMT", true),
+            ("never", false),
+        ] {
+            let header = format!("date: {date}\r\n");
+            let server = Canned::with_header(&header, |_| (200, json!({"activities": []}))).await;
+            let provider = server.provider(json!({}));
+            let doubt = doubt(&provider, AT, &[ADA], json!({})).await;
+            let (seen, _) = look(&provider, vec![doubt]).await;
+            assert!(seen[0][0].exact.is_empty());
+            assert_eq!(seen[0][0].gap.is_none(), shows, "{date}: {:?}", seen[0][0].gap);
         }
     }
 

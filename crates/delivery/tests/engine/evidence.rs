@@ -50,3 +50,16 @@ async fn what_was_answered_with_success_never_fails_as_not_sent() {
     let error = bench.one(batch).await.state.error.unwrap();
     assert_eq!((&error["code"], &error["outcome"]), (&"given-up".into(), &"unknown".into()));
 }
+
+#[tokio::test]
+async fn bytes_that_are_refused_when_they_are_repeated_are_looked_up() {
+    let mut answers = vec![Answer::TakesButFails(error(Outcome::Unknown))];
+    let world =
+        World::new(move |_| answers.pop().unwrap_or(Answer::Fails(error(Outcome::Rejected))));
+    world.lock().is_idempotent = true;
+    let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
+    let batch = bench.post("ada").await;
+    assert_eq!(bench.until(batch, ENDS).await, [Status::Pending]);
+    assert_eq!((bench.world.calls().len(), bench.world.lock().lookups), (2, 1));
+    assert_eq!(bench.looks(bench.one(batch).await.id).await.len(), 2);
+}
