@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, interval};
 
 use crate::machine::Machine;
@@ -288,6 +289,9 @@ impl Gateway {
         else {
             return;
         };
+        // One at a time: of two, one would find the server that the other has just started.
+        static RESTARTING: Mutex<()> = Mutex::const_new(());
+        let _turn = RESTARTING.lock().await;
         let status = Command::new("/bin/sh").args(["-c", restart]).status().await.unwrap();
         assert!(status.success(), "`{restart}`: {status}");
     }

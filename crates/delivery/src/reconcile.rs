@@ -119,11 +119,13 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         false => {}
     }
     for case in repeats {
-        lookups.extend(repeat(engine, lane, &provider, document.revision(), case).await?);
+        let refused = repeat(engine, lane, &provider, document.revision(), case).await?;
         if lane.with_state(|state| state.is_paused(&destination)) {
             // From here on one a step.
-            return Ok(Duration::ZERO);
+            lookups = Vec::from_iter(refused);
+            break;
         }
+        lookups.extend(refused);
     }
     if !lookups.is_empty() {
         look_up(engine, lane, &provider, document.revision(), destination, lookups).await?;

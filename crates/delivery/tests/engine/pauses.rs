@@ -140,6 +140,21 @@ async fn after_a_pause_a_look_up_that_is_due_longest_comes_before_repeats() {
 }
 
 #[tokio::test]
+async fn a_look_up_after_a_refused_repeat_ends_a_pause() {
+    let (bench, invites) = repeatable("a b c d e").await;
+    let in_state = async |wanted| {
+        let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+        (status.state == wanted).then_some(())
+    };
+    bench.eventually("the lane to pause", async || in_state(LaneState::Paused).await).await;
+    bench.world.lock().rule_is(|_| Answer::Fails(error(Outcome::Rejected)));
+    make_due(&bench, &invites, &[20; 5]).await;
+    bench.engine.secret_changed("fake");
+    bench.eventually("the lane to be ready", async || in_state(LaneState::Ready).await).await;
+    assert!(bench.world.lock().lookups > 0);
+}
+
+#[tokio::test]
 async fn repeats_that_are_due_do_not_go_on_through_a_pause() {
     let (bench, invites) = repeatable("a b c").await;
     bench
