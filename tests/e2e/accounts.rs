@@ -15,25 +15,29 @@ on_both_databases! {
 }
 
 /// The tenancy of `acme-tenancy` by another app registration.
-const OTHER_REGISTRATION: &str = r#"
-[providers.acme-other]
-kind = "rkvst"
-base_url = "{RKVST_URL}"
-client_id = "{RKVST_OTHER_CLIENT_ID}"
-client_secret = "{RKVST_OTHER_CLIENT_SECRET}"
-message = "Welcome to the tenancy."
-limits = { timeout = "1s", requests_per_second = 1000, retry = { first = "50ms", max = "300ms" } }
-"#;
+fn other_registration() -> String {
+    let credential = r#"client_id = "{RKVST_OTHER_CLIENT_ID}"
+client_secret = "{RKVST_OTHER_CLIENT_SECRET}""#;
+    tenancy("acme-other", credential)
+}
 
 /// The same by a token that does not show whose it is.
-const TOKEN: &str = r#"
-[providers.acme-token]
+fn token() -> String {
+    tenancy("acme-token", r#"bearer_token = "{RKVST_BEARER_TOKEN}""#)
+}
+
+fn tenancy(name: &str, credential: &str) -> String {
+    format!(
+        r#"
+[providers.{name}]
 kind = "rkvst"
-base_url = "{RKVST_URL}"
-bearer_token = "{RKVST_BEARER_TOKEN}"
+base_url = "{{RKVST_URL}}"
+{credential}
 message = "Welcome to the tenancy."
-limits = { timeout = "1s", requests_per_second = 1000, retry = { first = "50ms", max = "300ms" } }
-"#;
+limits = {{ timeout = "1s", requests_per_second = 1000, retry = {{ first = "50ms", max = "300ms" }} }}
+"#
+    )
+}
 
 fn to_send(provider: &str, people: impl IntoIterator<Item = Value>) -> Value {
     let mut body = invites(provider, people);
@@ -52,7 +56,7 @@ async fn knows(gateway: &Gateway, provider: &str, guest: Value) {
 }
 
 async fn two_registrations_of_a_tenancy_share_the_rule_of_duplicates(database: Database) {
-    let gateway = Gateway::builder().database(database).append(OTHER_REGISTRATION).start().await;
+    let gateway = Gateway::builder().database(database).append(&other_registration()).start().await;
     let first = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
     knows(&gateway, "acme-other", person(1)).await;
     let second = gateway.client().invite(&invites("acme-other", [person(1)])).await.remove(0);
@@ -65,7 +69,7 @@ async fn two_registrations_of_a_tenancy_share_the_rule_of_duplicates(database: D
 }
 
 async fn what_is_known_of_an_account_outlives_a_restart(database: Database) {
-    let builder = Gateway::builder().database(database).append(OTHER_REGISTRATION);
+    let builder = Gateway::builder().database(database).append(&other_registration());
     let mut gateway = builder.start().await;
     let first = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
     knows(&gateway, "acme-other", person(1)).await;
@@ -79,7 +83,8 @@ async fn what_is_known_of_an_account_outlives_a_restart(database: Database) {
 }
 
 async fn names_of_one_tenancy_never_take_each_others_effects(database: Database) {
-    let builder = Gateway::builder().database(database).append(OTHER_REGISTRATION).append(TOKEN);
+    let builder =
+        Gateway::builder().database(database).append(&other_registration()).append(&token());
     let gateway = builder.start().await;
     let names = ["acme-tenancy", "acme-other", "acme-token"];
     for (number, kind) in ["cut_before", "cut_after", "garbage_after"].into_iter().enumerate() {

@@ -41,7 +41,7 @@ const ALL_SCOPES: &str = "admin";
 const OTHER_TENANT: &str = "other";
 const LOG: &str = "gateway.log";
 /// How long a start may take on a busy machine.
-const START: Duration = Duration::from_secs(30);
+pub const START: Duration = Duration::from_secs(30);
 
 /// What a gateway runs on.
 #[derive(Clone)]
@@ -230,8 +230,8 @@ impl Gateway {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    /// The same until it is answered with something else than 503: other rounds have the database's
-    /// server restarted, too.
+    /// The same until it is answered with something else than that it is to be asked again: other rounds
+    /// have the database's server restarted, too, and many questions wait for a provider's rate budget.
     pub async fn insist(
         &self,
         caller: Caller,
@@ -245,7 +245,12 @@ impl Gateway {
         loop {
             tries.tick().await;
             let answer = self.ask(caller, method.clone(), path, headers, body).await;
-            if !matches!(answer, Ok((503, _))) || began.elapsed() > START {
+            let is_later = match &answer {
+                Ok((502, body)) => body["outcome"] == "not_sent",
+                Ok((status, _)) => *status == 503,
+                Err(_) => false,
+            };
+            if !is_later || began.elapsed() > START {
                 return answer;
             }
         }

@@ -9,9 +9,9 @@ use futures::future::join_all;
 use invite_tests::person;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, interval, interval_at};
 
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::{Caller, Gateway, START};
 use crate::providers::Providers;
 use crate::seed::Seed;
 use crate::trouble::{BAD_EVENT, SPOILT, Trouble};
@@ -96,17 +96,26 @@ impl Load {
         tokio::join!(join_all(posting), join_all(changing));
     }
 
-    /// Repeats every request with a key that was never answered with a promise.
+    /// Repeats every request with a key that was never answered with a promise, until it is: other rounds
+    /// have the database's server restarted, too.
     pub async fn repeat_unanswered(&self, gateway: &Gateway) {
-        let unanswered: Vec<(String, Value)> = {
-            let known = self.known.lock().unwrap();
-            let open = known.keyed.iter().filter(|(_, (_, batch))| batch.is_none());
-            open.map(|(key, (body, _))| (key.clone(), body.clone())).collect()
-        };
-        let posts = unanswered.into_iter().map(|(key, body)| async move {
-            self.send(gateway, Post { key: Some(key), body, wait: "wait=0" }).await;
-        });
-        join_all(posts).await;
+        let began = Instant::now();
+        let mut tries = interval(Duration::from_millis(200));
+        while began.elapsed() < START {
+            tries.tick().await;
+            let unanswered: Vec<(String, Value)> = {
+                let known = self.known.lock().unwrap();
+                let open = known.keyed.iter().filter(|(_, (_, batch))| batch.is_none());
+                open.map(|(key, (body, _))| (key.clone(), body.clone())).collect()
+            };
+            if unanswered.is_empty() {
+                return;
+            }
+            let posts = unanswered.into_iter().map(|(key, body)| async move {
+                self.send(gateway, Post { key: Some(key), body, wait: "wait=0" }).await;
+            });
+            join_all(posts).await;
+        }
     }
 
     /// Ids of invites that were promised, and what was answered that should not have been.

@@ -131,6 +131,33 @@ impl Clock for ManualClock {
     }
 }
 
+/// The machine's clocks with the wall clock off by as much as it was set, for tests in which time passes.
+#[derive(Clone, Debug, Default)]
+pub struct WrongClock(Arc<Mutex<SignedDuration>>);
+
+impl WrongClock {
+    /// Sets the wall clock so many hours ahead.
+    pub fn set(&self, hours: i64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = SignedDuration::from_hours(hours);
+    }
+}
+
+impl Clock for WrongClock {
+    fn now(&self) -> Timestamp {
+        self.wall()
+    }
+
+    fn wall(&self) -> Timestamp {
+        let ahead = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = SystemClock.wall();
+        shown.saturating_add(ahead).unwrap_or(shown)
+    }
+
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ pub use call::{
     Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport,
     Recipient, Remote, Resolved, Sighting,
 };
-pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock};
+pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
 pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};

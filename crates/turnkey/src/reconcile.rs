@@ -180,9 +180,9 @@ impl ByFingerprint {
 
     fn sightings_of(&self, search: &Search) -> Vec<Sighting> {
         let recipients = &search.doubt.recipients;
+        let unclear = |near, gap| Sighting { exact: Vec::new(), near, gap };
         let Some(activity) = &search.found else {
-            let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap: self.gap(search) };
-            return vec![nothing; recipients.len()];
+            return vec![unclear(Vec::new(), self.gap(search)); recipients.len()];
         };
         let subject = Subject {
             organization_id: &self.organization_id,
@@ -191,7 +191,6 @@ impl ByFingerprint {
         };
         let exactly =
             |observed: Observed| Sighting { exact: vec![observed], near: Vec::new(), gap: None };
-        let unclear = |near, gap| Sighting { exact: Vec::new(), near, gap };
         match activity::observe(activity, &subject, &self.task) {
             Ok(observed) => observed.into_iter().map(exactly).collect(),
             // What a failed activity left behind, the organization would have to say first.

@@ -1,13 +1,10 @@
 //! What time it is for a store, whatever the machine's clock shows.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use invite_core::{Clock, ManualClock, Status, SystemClock};
+use invite_core::{Clock, ManualClock, Status, SystemClock, WrongClock};
 use invite_store::{Acceptance, IdempotencyKey, Store};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::fixture::{
     Db, accept, batch, claim, due_anywhere, item, now, on_both, queue, set, set_status,
@@ -20,35 +17,7 @@ on_both! {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A machine whose clock was set, by as much as it is told.
-#[derive(Clone)]
-struct Set(Arc<Mutex<SignedDuration>>);
-
-impl Set {
-    fn by(hours: i64) -> Self {
-        Self(Arc::new(Mutex::new(SignedDuration::from_hours(hours))))
-    }
-
-    fn again(&self, hours: i64) {
-        *self.0.lock().unwrap() = SignedDuration::from_hours(hours);
-    }
-}
-
-impl Clock for Set {
-    fn now(&self) -> Timestamp {
-        self.wall()
-    }
-
-    fn wall(&self) -> Timestamp {
-        SystemClock.wall() + *self.0.lock().unwrap()
-    }
-
-    fn since_boot(&self) -> Duration {
-        SystemClock.since_boot()
-    }
-}
-
-async fn open(db: &Db, machine: &Set) -> Store {
+async fn open(db: &Db, machine: &WrongClock) -> Store {
     db.open_on(Arc::new(machine.clone())).await
 }
 
@@ -93,27 +62,27 @@ async fn assert_as_filled(store: &Store, case: &str) {
 }
 
 async fn a_step_of_the_clock_ages_nothing(db: &Db) {
-    let machine = Set::by(0);
+    let machine = WrongClock::default();
     let store = open(db, &machine).await;
     filled(&store).await;
     for hours in [25, 0, -25, 9000, -9000] {
-        machine.again(hours);
+        machine.set(hours);
         assert_as_filled(&store, &format!("{hours} hours off")).await;
     }
     assert!(store.clock().wall() < now() - DAY * 300, "what it shows is told as it is");
 }
 
 async fn whoever_opens_a_database_goes_on_from_the_time_that_was_left(db: &Db) {
-    let machine = Set::by(0);
+    let machine = WrongClock::default();
     let store = open(db, &machine).await;
     filled(&store).await;
     // On PostgreSQL the machine's clock has never mattered; on SQLite it is set while the gateway runs,
     // and is set back while it does not.
-    machine.again(25);
+    machine.set(25);
     store.report_replica("a", 1, None).await.unwrap();
     store.close().await;
     for hours in [25, 0, -25] {
-        machine.again(hours);
+        machine.set(hours);
         let store = open(db, &machine).await;
         assert_as_filled(&store, &format!("opened with the clock {hours} hours off")).await;
         store.report_replica("a", 1, None).await.unwrap();
@@ -124,10 +93,12 @@ async fn whoever_opens_a_database_goes_on_from_the_time_that_was_left(db: &Db) {
 #[tokio::test]
 async fn replicas_on_machines_with_other_clocks_agree_on_the_time() {
     let db = Db::postgres().await;
-    let right = open(&db, &Set::by(0)).await;
+    let right = open(&db, &WrongClock::default()).await;
     filled(&right).await;
     for hours in [25, -25] {
-        let wrong = open(&db, &Set::by(hours)).await;
+        let machine = WrongClock::default();
+        machine.set(hours);
+        let wrong = open(&db, &machine).await;
         assert_as_filled(&wrong, &format!("{hours} hours off")).await;
         let difference = wrong.clock().now().duration_since(right.clock().now());
         assert!(difference.abs() < SignedDuration::from_secs(1), "{difference}");
