@@ -13,8 +13,9 @@ use crate::providers::Providers;
 use crate::trouble::{BAD_EVENT, Trouble};
 
 /// How long the others may take. That is many times what one needs here, also when it has to wait for
-/// its turn among calls that run into their time-outs, and far less than anything gives up after.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(10);
+/// its turn among calls that run into their time-outs, or for a connection to the database that went
+/// silent just before (10 s), and far less than anything gives up after.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(20);
 /// Invites to what is bad.
 const BAD: usize = 12;
 /// Invites of others.
