@@ -118,14 +118,27 @@ async fn a_probe_says_whether_the_provider_takes_the_credential() {
     };
     for name in ["acme-tenancy", "treasury"] {
         let found = probe(name).await.expect(200).body;
-        assert_eq!(found["ok"], true);
+        assert_eq!(found["result"], "accepted");
         let shown = admin.get(&format!("/v1/providers/{name}")).await.expect(200).body;
         assert_eq!(shown["last_probe"]["detail"], found["detail"]);
     }
     probe("berlin-summit").await.problem(502, "provider-credentials");
     probe("nothing").await.problem(404, "not-found");
     gateway.simulators.break_down("turnkey", json!({ "kind": "latency", "delay": "9s" })).await;
-    probe("treasury").await.problem(504, "provider-timeout");
+    probe("treasury").await.problem(502, "provider-unavailable");
+    gateway.simulators.recover("turnkey").await;
+    for kind in ["rkvst", "turnkey"] {
+        let down = json!({ "kind": "status_before", "status": 503 });
+        gateway.simulators.break_down(kind, down).await;
+    }
+    for name in ["acme-tenancy", "treasury"] {
+        let problem = probe(name).await.problem(502, "provider-unavailable");
+        assert_eq!(problem["outcome"], "not_sent", "{problem}");
+        let shown = admin.get(&format!("/v1/providers/{name}")).await.expect(200).body;
+        assert_eq!(shown["last_probe"]["result"], "not_checked");
+        let list = format!("/v1/providers/{name}/invites");
+        admin.get(&list).await.problem(502, "provider-unavailable");
+    }
     assert!(gateway.simulators.effects("turnkey").await.is_empty());
     gateway.finish().await;
 }
@@ -154,7 +167,7 @@ async fn every_change_is_recorded_with_who_made_it_and_what_there_was() {
     let path = format!("/v1/admin/keys/{}", text(&leaver, "id"));
     admin.delete(&path).await.expect(200);
     admin.delete(&path).await.expect(200);
-    admin.request("POST", "/v1/admin/redrive?dry_run=true").send().await.expect(200);
+    admin.request("POST", "/v1/admin/redrive?dry_run=true&all=true").send().await.expect(200);
     let redrive = "/v1/admin/redrive?provider=treasury&email=ada@example.org";
     admin.request("POST", redrive).send().await.expect(200);
 
@@ -230,6 +243,11 @@ async fn failed_invites_are_queued_again_and_that_is_recorded() {
         gateway.client().get(&format!("/v1/invites/{}", text(&failed, "id"))).await.body["status"],
         "failed"
     );
+    for wrong in ["", "?dry_run=true", "?all=false", "?all=true&provider=acme-tenancy"] {
+        let path = format!("/v1/admin/redrive{wrong}");
+        let refused = admin.request("POST", &path).send().await.expect(422);
+        assert_eq!(refused.pointers(), ["?all"], "{wrong}");
+    }
     let path = "/v1/admin/redrive?provider=acme-tenancy";
     let done = admin.request("POST", path).send().await.expect(200).body;
     assert_eq!(done["queued"], 1);

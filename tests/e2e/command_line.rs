@@ -89,6 +89,31 @@ async fn what_cannot_be_done_ends_with_1_and_one_line() {
 }
 
 #[tokio::test]
+async fn a_key_says_which_database_it_is_in_and_what_only_reads_makes_none() {
+    let binary = Binary::in_empty_folder();
+    let file = binary.path("data/invites.db").display().to_string();
+    for command in
+        [&["keys", "list"][..], &["keys", "revoke", "key_01a227df02c8752d92e1090427858076"]]
+    {
+        let output = binary.run(command).await;
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&file) && said.contains("there is no database"), "{said}");
+        assert!(!binary.path("data").exists(), "{command:?}");
+    }
+    let create = ["keys", "create", "--name", "x", "--scopes", "invites:read"];
+    for is_new in [true, false] {
+        let output = binary.run(&create).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&file), "{said}");
+        assert_eq!(said.contains("made just now"), is_new, "{said}");
+    }
+    assert!(binary.print(&["keys", "list"]).await.contains("invites:read"));
+}
+
+#[tokio::test]
 async fn documents_are_printed_as_json() {
     let binary = Binary::in_empty_folder();
     let openapi = json(binary.print(&["openapi"]).await.as_bytes());

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use invite_core::KeyId;
 
 use crate::client::KEY_VARIABLE;
 
@@ -155,7 +156,7 @@ pub enum KeysCommand {
     /// Revoke a key
     Revoke {
         /// Its id, as `keys list` shows it.
-        id: String,
+        id: KeyId,
     },
 }
 

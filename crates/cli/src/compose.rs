@@ -37,9 +37,13 @@ pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Gate {
     Gate::new(kinds(), Rules::new(settings.delivery.lease, hosts), clock)
 }
 
-/// Opens and migrates the database.
-pub async fn store(settings: &Settings) -> Result<Store, Failure> {
-    let opened = Store::open(&settings.storage.url, machine()).await;
+/// Opens and migrates the database; `may_make` says whether a file is made where there is none.
+pub async fn store(settings: &Settings, may_make: bool) -> Result<Store, Failure> {
+    let url = &settings.storage.url;
+    let opened = match may_make {
+        true => Store::open(url, machine()).await,
+        false => Store::open_existing(url, machine()).await,
+    };
     let store = opened.map_err(|error| cannot_open(settings, &error))?;
     invite_core::id::time_by(store.clock());
     Ok(store)
@@ -51,6 +55,10 @@ pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>)
     let opened = Store::open_to_serve(&settings.storage.url, machine()).await;
     let (store, lock) = opened.map_err(|error| cannot_open(settings, &error))?;
     invite_core::id::time_by(store.clock());
+    if let Some((path, is_new)) = store.file() {
+        let made = if is_new { ", which was made just now" } else { "" };
+        tracing::info!("the database is {}{made}", path.display());
+    }
     let off = store.unsafe_settings().await.map_err(Failure::store)?.join(" and ");
     if off.is_empty() {
         return Ok((store, lock));

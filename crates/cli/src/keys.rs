@@ -7,7 +7,9 @@ use invite_store::{Actor, ApiKey, Store};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings};
+use crate::{
+    args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings, tell,
+};
 
 /// The longest name of a tenant or a provider, in characters.
 const MAX_WORD: usize = 200;
@@ -16,7 +18,8 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 
 /// Runs one of the `keys` commands.
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
-    let store = compose::store(settings).await?;
+    let may_make = matches!(command, KeysCommand::Create { .. });
+    let store = compose::store(settings, may_make).await?;
     let done = run_on(&store, settings, command).await;
     store.close().await;
     done
@@ -35,10 +38,20 @@ async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Res
             check_providers(store, settings, providers.as_deref().unwrap_or_default()).await?;
             let new = NewKey { name, scopes, tenant, providers, requests_per_second, expires_at };
             let secret = create(store, new, now).await?;
+            if let Some((path, is_new)) = store.file() {
+                let path = path.display();
+                let made = if is_new {
+                    " It was made just now: a gateway that runs already has another one, and does not \
+                     know the key."
+                } else {
+                    ""
+                };
+                tell(&format!("the key is in the database {path}.{made}"));
+            }
             print(&format!("{secret}\n"))
         }
         KeysCommand::List { json } => list(store, json).await,
-        KeysCommand::Revoke { id } => revoke(store, &id).await,
+        KeysCommand::Revoke { id } => revoke(store, id).await,
     }
 }
 
@@ -186,10 +199,8 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
     print(&format!("{table}\n"))
 }
 
-async fn revoke(store: &Store, id: &str) -> Result<(), Failure> {
-    let parsed: KeyId =
-        id.parse().map_err(|error| Failure::wrong(format!("`{id}` is no key id: {error}")))?;
-    match store.revoke_key(parsed, &actor()).await.map_err(Failure::store)? {
+async fn revoke(store: &Store, id: KeyId) -> Result<(), Failure> {
+    match store.revoke_key(id, &actor()).await.map_err(Failure::store)? {
         Some(key) => print(&format!("revoked {} ({})\n", key.id, key.name)),
         None => Err(Failure::failed(format!("there is no key {id}; `keys list` shows them"))),
     }

@@ -75,9 +75,14 @@ fn arm_sabotage() -> Result<(), String> {
 
 fn end(result: Result<(), Failure>) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
-    // Nothing is left to do if stderr is gone.
-    let _ = writeln!(std::io::stderr(), "invite-gateway: {failure}");
+    tell(&failure.to_string());
     failure.status()
+}
+
+/// Says something beside the result, on stderr.
+fn tell(text: &str) {
+    // Nothing is left to do if stderr is gone.
+    let _ = writeln!(std::io::stderr(), "invite-gateway: {text}");
 }
 
 /// Writes a result to stdout.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use invite_config::{Configuration, Provider};
 use invite_core::http::CallContext;
+use invite_delivery::ProbeResult;
 use serde_json::json;
 
 use crate::{args::ProbeArgs, compose, failure::Failure, print, print_json, settings::Settings};
@@ -13,8 +14,8 @@ use crate::{args::ProbeArgs, compose, failure::Failure, print, print_json, setti
 pub struct Probe {
     /// The provider.
     pub provider: String,
-    /// Whether its credential was accepted.
-    pub ok: bool,
+    /// What became of its credential.
+    pub result: ProbeResult,
     /// What was found.
     pub detail: String,
     /// By how much the provider's clock is ahead of this machine's, if its reply told.
@@ -26,7 +27,11 @@ const CLOCKS_MAY_DIFFER: f64 = 30.0;
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.ok { "ok" } else { "FAILED" };
+        let verdict = match self.result {
+            ProbeResult::Accepted => "ok",
+            ProbeResult::Refused => "REFUSED",
+            ProbeResult::NotChecked => "NOT CHECKED",
+        };
         write!(f, "{}: {verdict}: {}", self.provider, self.detail)?;
         match self.clock_difference_seconds.filter(|seconds| seconds.abs() > CLOCKS_MAY_DIFFER) {
             Some(seconds) if seconds > 0.0 => {
@@ -61,10 +66,19 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
             print(&format!("{probe}\n"))?;
         }
     }
-    match probes.iter().filter(|probe| !probe.ok).count() {
-        0 => Ok(()),
-        failed => Err(Failure::failed(format!("{failed} credential check(s) failed"))),
-    }
+    verdict(&probes)
+}
+
+/// Whether all credentials were accepted.
+pub fn verdict(probes: &[Probe]) -> Result<(), Failure> {
+    let count = |result| probes.iter().filter(|probe| probe.result == result).count();
+    let (refused, unchecked) = (count(ProbeResult::Refused), count(ProbeResult::NotChecked));
+    let mut told = Vec::new();
+    told.extend((refused > 0).then(|| format!("{refused} credential(s) refused")));
+    told.extend((unchecked > 0).then(|| {
+        format!("{unchecked} credential(s) could not be checked: the provider did not answer well")
+    }));
+    if told.is_empty() { Ok(()) } else { Err(Failure::failed(told.join(", "))) }
 }
 
 /// Checks every provider of a configuration, one after the other.
@@ -78,11 +92,11 @@ pub async fn all(configuration: &Configuration) -> Vec<Probe> {
 
 async fn one(provider: &Provider) -> Probe {
     let context = CallContext::new(provider.limits.timeout);
-    let (ok, detail) = match provider.adapter.probe(&context).await {
-        Ok(report) => (true, report.detail),
-        Err(error) => (false, error.to_string()),
+    let (result, detail) = match provider.adapter.probe(&context).await {
+        Ok(report) => (ProbeResult::Accepted, report.detail),
+        Err(error) => (ProbeResult::of(&error), error.to_string()),
     };
     let difference = context.clock_difference().map(|it| it.proven().as_secs_f64());
     let provider = provider.name.clone();
-    Probe { provider, ok, detail, clock_difference_seconds: difference }
+    Probe { provider, result, detail, clock_difference_seconds: difference }
 }

@@ -23,6 +23,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// Serves until told to stop.
 pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
+    warn_of_proxies();
     let gateway = Running::start(settings).await?;
     // Before anybody is told that it is ready, and may tell it to stop.
     let told_to_stop = told_to_stop();
@@ -34,6 +35,18 @@ pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     tracing::info!("stopping: no more is accepted, calls under way are finished");
     gateway.stop().await;
     Ok(())
+}
+
+/// Providers are called directly; whoever set these for all programs may expect otherwise.
+#[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
+fn warn_of_proxies() {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let names =
+        ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let set: Vec<&str> = names.iter().copied().filter(|name| is_set(name)).collect();
+    if !set.is_empty() {
+        tracing::warn!("providers are called directly: {} is ignored", set.join(", "));
+    }
 }
 
 /// A gateway that accepts connections.

@@ -2,6 +2,8 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
+mod refusal;
+
 use std::{path::PathBuf, time::Duration};
 
 use config::{
@@ -160,7 +162,7 @@ impl Loaded {
     /// None that the tests would not show.
     pub fn defaults() -> Result<Self, String> {
         let origins = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
-        Self::from(origins)
+        Self::from(origins, &[])
     }
 
     fn layer(files: &[PathBuf], environment: Option<Map<String, String>>) -> Result<Self, String> {
@@ -171,6 +173,7 @@ impl Loaded {
         for file in files {
             builder = builder.add_source(File::from(file.as_path()).format(FileFormat::Toml));
         }
+        let names = environment.as_ref().map_or_else(variables, |it| it.keys().cloned().collect());
         let variables = Environment::with_prefix(PREFIX)
             .prefix_separator("__")
             .separator("__")
@@ -178,19 +181,25 @@ impl Loaded {
             .list_separator(",")
             .with_list_parse_key("server.allow_private_hosts")
             .source(environment);
-        Self::from(builder.add_source(variables))
+        Self::from(builder.add_source(variables), &names)
     }
 
-    fn from(builder: ConfigBuilder<DefaultState>) -> Result<Self, String> {
+    fn from(builder: ConfigBuilder<DefaultState>, variables: &[String]) -> Result<Self, String> {
         let origins = builder
             .build()
             .map_err(|error| format!("cannot read the settings: {}", one_line(&error)))?;
+        if let Some(unknown) = refusal::unknown(&origins.cache, variables) {
+            return Err(unknown);
+        }
         let settings: Settings = origins
             .clone()
             .try_deserialize()
-            .map_err(|error| format!("cannot use the settings: {error}"))?;
+            .map_err(|error| refusal::unusable(&error, &origins))?;
         if settings.delivery.lease < Duration::from_secs(2) {
-            return Err("delivery.lease is under 2s: no call could be finished under it".into());
+            let key = "delivery.lease";
+            let place = refusal::place_in(&origins, key);
+            let why = "is under 2s: no call could be finished under it";
+            return Err(format!("{key}{place} {why}"));
         }
         Ok(Self { settings, origins })
     }
@@ -202,6 +211,11 @@ impl Loaded {
         list.sort_by(|a, b| a.key.cmp(&b.key));
         list
     }
+}
+
+/// The names of all variables of the environment.
+fn variables() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
 /// TOML's errors draw the place over several lines, each with a bar; line and column stand before.
@@ -285,9 +299,43 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_setting_is_refused() {
-        let error = with_environment(&[("INVITE_GATEWAY__SERVER__LISTN", "x")]).err().unwrap();
-        assert!(error.contains("listn"), "{error}");
+    fn what_is_no_setting_is_told_with_its_place_and_the_nearest() {
+        let refused = |name: &str| with_environment(&[(name, "x")]).err().unwrap();
+        for (variable, told) in [
+            (
+                "INVITE_GATEWAY__SERVER__LISTN",
+                "server.listn (in the environment variable INVITE_GATEWAY__SERVER__LISTN) is no setting; did you mean server.listen?",
+            ),
+            ("INVITE_GATEWAY__SERVER_LISTEN", "did you mean server.listen?"),
+            (
+                "INVITE_GATEWAY_SERVER_LISTEN",
+                "the environment variable INVITE_GATEWAY_SERVER_LISTEN is no setting: two underscores stand between the parts of a name; did you mean INVITE_GATEWAY__SERVER__LISTEN?",
+            ),
+            (
+                "INVITE_GATEWAY_DELIVERY__SHUTDOWN_GRACE",
+                "did you mean INVITE_GATEWAY__DELIVERY__SHUTDOWN_GRACE?",
+            ),
+        ] {
+            let error = refused(variable);
+            assert!(error.ends_with(told), "{variable}: {error}");
+        }
+        for variable in ["INVITE_GATEWAY_KEY", "INVITE_GATEWAY_ADMIN_KEY", "INVITE_GATEWAYS"] {
+            assert!(with_environment(&[(variable, "x")]).is_ok(), "{variable}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, "[server]\nlisten = \"a\"\n\n[strage]\nurl = \"b\"\n").unwrap();
+        let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+        assert!(error.contains("gateway.toml, line 4) is no setting"), "{error}");
+        std::fs::write(&file, "[delivery]\n\nlease = \"long\"\n").unwrap();
+        let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+        assert!(error.contains("delivery.lease (in ") && error.contains("line 3)"), "{error}");
+        std::fs::write(&file, "[delivery]\nlease = \"1s\"\n").unwrap();
+        let error = Loaded::layer(&[file], Some(Map::new())).err().unwrap();
+        assert!(error.contains("gateway.toml, line 2) is under 2s"), "{error}");
+        let error = with_environment(&[("INVITE_GATEWAY__SERVER__MAX_BODY_BYTES", "much")]);
+        let error = error.err().unwrap();
+        assert!(error.contains("variable INVITE_GATEWAY__SERVER__MAX_BODY_BYTES"), "{error}");
     }
 
     #[test]

@@ -25,6 +25,13 @@ struct Place {
     value: usize,
 }
 
+/// The line, from 1, where the part at a JSON pointer stands in a TOML text, or the nearest part that there
+/// is; none if the text is no TOML.
+pub fn line_of(text: &str, pointer: &str) -> Option<usize> {
+    let fault = Fault::new(pointer, "unknown-member", "");
+    Some(Document::parse(text).ok()?.find(Severity::Error, fault).line)
+}
+
 impl<'a> Document<'a> {
     /// Parses a text.
     ///

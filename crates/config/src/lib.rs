@@ -24,6 +24,7 @@ mod secret;
 pub use accounts::Accounts;
 pub use configuration::{Configuration, Provider, RouteError};
 pub use diff::diff;
+pub use document::line_of;
 pub use finding::{Finding, Severity};
 pub use gate::{Checked, Gate, Rules};
 pub use live::Live;

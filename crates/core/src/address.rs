@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 
 /// The longest address that is taken, in bytes (RFC 5321, as corrected by erratum 1690).
 pub const MAX_LENGTH: usize = 254;
@@ -95,12 +96,32 @@ pub enum InvalidAddress {
          and Unicode's form NFC)"
     )]
     TooLong,
+    /// White space, or a character that nobody sees, where none may be. Places count characters, from 1.
+    #[error("{} at character {place}: remove it", unseen(*code))]
+    Unseen {
+        /// The character's place.
+        place: usize,
+        /// The character.
+        code: char,
+    },
     /// Not `local@domain` by RFC 5321 and RFC 6531.
     #[error("not an email address: expected local-part@domain")]
     Malformed,
     /// A domain that cannot be written as ASCII by IDNA (UTS 46).
     #[error("the domain is not a valid internationalized domain name")]
     Domain,
+}
+
+fn unseen(code: char) -> String {
+    match code {
+        ' ' => "a space stands".to_owned(),
+        '\t' => "a tab stands".to_owned(),
+        '\n' | '\r' => "a line break stands".to_owned(),
+        code if code.is_whitespace() => {
+            format!("white space (U+{:04X}) stands", u32::from(code))
+        }
+        code => format!("an invisible character (U+{:04X}) stands", u32::from(code)),
+    }
 }
 
 impl FromStr for Address {
@@ -110,6 +131,20 @@ impl FromStr for Address {
         if text.len() > MAX_LENGTH {
             return Err(InvalidAddress::TooLong);
         }
+        Self::read(text).map_err(|error| match error {
+            InvalidAddress::Malformed | InvalidAddress::Domain => {
+                let is_unseen = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
+                let found = text.chars().enumerate().find(|(_, c)| is_unseen(*c));
+                let told = found.map(|(at, code)| InvalidAddress::Unseen { place: at + 1, code });
+                told.unwrap_or(error)
+            }
+            error => error,
+        })
+    }
+}
+
+impl Address {
+    fn read(text: &str) -> Result<Self, InvalidAddress> {
         let (local, domain) = text.rsplit_once('@').ok_or(InvalidAddress::Malformed)?;
         let canonical_local =
             write_local(&fold(&read_local(local).ok_or(InvalidAddress::Malformed)?));
@@ -160,7 +195,14 @@ fn is_dot_string(text: &str) -> bool {
 /// Any character beyond ASCII is allowed, but for those that nobody sees on a line: RFC 6532 leaves
 /// it to the receiver to refuse them.
 fn is_international(c: char) -> bool {
-    !c.is_ascii() && !c.is_control() && !c.is_whitespace()
+    !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !is_invisible(c)
+}
+
+/// A character that shows nothing and says nothing. Joiners and variation selectors do: some scripts
+/// cannot be spelled without them.
+fn is_invisible(c: char) -> bool {
+    let says_something = matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) && !says_something
 }
 
 /// NFC, then lower case, but only for letters that are the upper case of what they become: others
@@ -214,6 +256,40 @@ mod tests {
         assert_eq!(address.as_str().parse(), Ok(address.clone()), "{text:?}");
         assert_eq!(Address::shown(address.as_str()), Some(address.clone()), "{text:?}");
         assert_eq!(Address::shown(text), Some(address), "{text:?}");
+    }
+
+    #[test]
+    fn white_space_and_what_nobody_sees_is_named_with_its_place() {
+        let told = |text: &str| text.parse::<Address>().unwrap_err().to_string();
+        for (text, words) in [
+            (" ada@x.org", "a space stands at character 1: remove it"),
+            ("ada@x.org ", "a space stands at character 10: remove it"),
+            ("ada@x.org\n", "a line break stands at character 10: remove it"),
+            ("a\tda@x.org", "a tab stands at character 2: remove it"),
+            ("\u{e4}\u{a0}a@x.org", "white space (U+00A0) stands at character 2: remove it"),
+            (
+                "a\u{200b}da@x.org",
+                "an invisible character (U+200B) stands at character 2: remove it",
+            ),
+            (
+                "ada@x\u{200b}.org",
+                "an invisible character (U+200B) stands at character 6: remove it",
+            ),
+            (
+                "\u{feff}ada@x.org",
+                "an invisible character (U+FEFF) stands at character 1: remove it",
+            ),
+            (
+                "ada\u{202e}@x.org",
+                "an invisible character (U+202E) stands at character 4: remove it",
+            ),
+            ("ada.x.org", "not an email address: expected local-part@domain"),
+        ] {
+            assert_eq!(told(text), words, "{text:?}");
+        }
+        for text in ["\"a b\"@x.org", "\u{915}\u{94d}\u{200d}@x.org", "\u{2764}\u{fe0f}@x.org"] {
+            assert!(text.parse::<Address>().is_ok(), "{text:?}");
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use invite_store::{Actor, Ended};
 use tokio::time::Instant;
 
 use crate::{
-    Engine, LastProbe, OperationError, ProviderStatus, attempt,
+    Engine, LastProbe, OperationError, ProbeResult, ProviderStatus, attempt,
     lane::Lane,
-    operation::{PATIENCE, Result, outcome, provider_error, take_token},
+    operation::{PATIENCE, Result, outcome, question_error, take_token},
 };
 
 impl Engine {
@@ -28,7 +28,7 @@ impl Engine {
         let page = provider.adapter.list(&context, query).await;
         lane.ease(&context, &provider.limits.retry, self.0.clock.now());
         note(self, &lane, "list", started, page.as_ref().err());
-        page.map_err(|error| provider_error(&provider, error))
+        page.map_err(|error| question_error(&provider, error))
     }
 
     /// Checks a provider's credential without side effects.
@@ -41,16 +41,16 @@ impl Engine {
         take_token(&self.0, &lane, &provider, PATIENCE).await?;
         let context = lane.context(&provider.limits);
         let report = provider.adapter.probe(&context).await;
-        let (ok, detail) = match &report {
-            Ok(report) => (true, report.detail.clone()),
-            Err(error) => (false, error.message.clone()),
+        let (result, detail) = match &report {
+            Ok(report) => (ProbeResult::Accepted, report.detail.clone()),
+            Err(error) => (ProbeResult::of(error), error.message.clone()),
         };
         let at = self.0.clock.now();
         lane.ease(&context, &provider.limits.retry, at);
         let clock_difference_seconds = seconds(context.clock_difference());
-        let probe = LastProbe { at, ok, detail, clock_difference_seconds };
+        let probe = LastProbe { at, result, detail, clock_difference_seconds };
         lane.with_state(|state| state.last_probe = Some(probe.clone()));
-        report.map(|_| probe).map_err(|error| provider_error(&provider, error))
+        report.map(|_| probe).map_err(|error| question_error(&provider, error))
     }
 
     /// How a provider is doing; `None` if it is not configured.

@@ -31,7 +31,7 @@ pub(crate) use health::Event;
 pub(crate) use place::Place;
 pub(crate) use refusals::About;
 pub(crate) use state::State;
-pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
+pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 
 use crate::{
     accounts, attempt,

@@ -26,7 +26,7 @@ mod waiting;
 
 pub use engine::{AcceptError, Engine, Settings};
 pub use fault::{already_held, duplicate, refused};
-pub use lane::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
+pub use lane::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 pub use operation::OperationError;
 pub use plan::PlannedCall;
 pub use redrive::Redriven;

@@ -21,7 +21,7 @@ use invite_store::{AttemptView, Change, Changed, Decision, InviteRecord, InviteS
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, inspection::note, reconcile, transition};
+use crate::{Engine, engine::SHARED_POLL, inspection::note, reconcile, transition};
 
 pub use error::OperationError;
 pub(crate) use record::ended;
@@ -57,7 +57,7 @@ impl Engine {
                 | Status::Expired
         );
         if invite.state.status == Status::Unknown {
-            return self.look_now(&invite).await;
+            return self.look_now(&invite, patience).await;
         }
         if !asked || !is_known_there(&invite) {
             return Ok(invite);
@@ -89,13 +89,45 @@ impl Engine {
         }
     }
 
-    /// Has the look-up of an unknown invite made now instead of when it is due.
-    async fn look_now(&self, invite: &InviteRecord) -> Result<InviteRecord> {
-        let invite = self.decide(invite, transition::look_now).await?;
-        if let Some(provider) = &invite.provider {
-            self.0.lane(provider).doubt.notify_one();
+    /// Has the look-up of an unknown invite made now instead of when it is due, and waits for it, but not
+    /// for longer than `patience`.
+    async fn look_now(&self, invite: &InviteRecord, patience: Duration) -> Result<InviteRecord> {
+        let (Some(provider), Some(destination)) = (&invite.provider, &invite.destination) else {
+            return Ok(invite.clone());
+        };
+        let lane = self.0.lane(provider);
+        let open = || {
+            let now = self.0.clock.now();
+            let paused = lane.with_state(|state| {
+                let until = state.opens_at(destination, now, true)?;
+                Some((until, state.hindrance(destination, now).unwrap_or_default()))
+            });
+            let Some((until, reason)) = paused else { return Ok(()) };
+            let (provider, wait) = (provider.clone(), crate::lane::until(now, until));
+            Err(OperationError::LanePaused { provider, until, wait, reason })
+        };
+        open()?;
+        let waiting = self.0.waiters.wait_for(invite.batch_id);
+        let before = self.decide(invite, transition::look_now).await?.state.checked_at;
+        lane.doubt.notify_one();
+        let over = Instant::now() + patience;
+        loop {
+            let changed = waiting.changed();
+            let invite = self.find(invite.id).await?;
+            if invite.state.status != Status::Unknown || invite.state.checked_at != before {
+                return Ok(invite);
+            }
+            open()?;
+            if Instant::now() >= over || self.0.stopping.is_cancelled() {
+                return Err(OperationError::Busy { provider: provider.clone() });
+            }
+            tokio::select! {
+                () = changed => {}
+                // Another replica may have looked, or another invite's look-up begun a pause.
+                () = tokio::time::sleep(SHARED_POLL) => {}
+                () = self.0.stopping.cancelled() => {}
+            }
         }
-        Ok(invite)
     }
 
     /// Sets the status: at the provider, or for an unknown invite by a person's word.
@@ -297,7 +329,8 @@ impl Engine {
             let error = result.as_ref().err();
             reconcile::heed(&self.0, &lane, provider, destination, error).await?;
         }
-        result.map_err(|error| provider_error(provider, error))?;
+        let told = if operation == "get" { question_error } else { provider_error };
+        result.map_err(|error| told(provider, error))?;
         match changed {
             Changed::Written(records) => records.into_iter().next().ok_or(OperationError::NotFound),
             _ => self.find(invite.id).await,
@@ -341,7 +374,17 @@ fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
     OperationError::Unsupported { kind: provider.kind.name().to_owned(), operation }
 }
 
-pub(crate) fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
+/// What a question that changes nothing came to.
+pub(crate) fn question_error(provider: &Provider, error: ProviderError) -> OperationError {
+    match error.outcome {
+        Outcome::Unknown => {
+            OperationError::Unanswered { provider: provider.name.clone(), error: Box::new(error) }
+        }
+        _ => provider_error(provider, error),
+    }
+}
+
+fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
     match error.cause {
         Cause::PairingUnproven => OperationError::PairingUnproven,
         _ => OperationError::Provider { provider: provider.name.clone(), error: Box::new(error) },

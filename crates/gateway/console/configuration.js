@@ -214,13 +214,21 @@ class Desk {
     const counts = [count("error") && several(count("error"), "error"), count("warning") && several(count("warning"), "warning")].filter(Boolean).join(", ");
     const state = !this.isChanged ? "this is the live document" : passes ? "can be applied" : "cannot be applied";
     put(this.verdict, badge(passes ? "passes" : "refused", passes ? "good" : "bad"), " ", [counts, state].filter(Boolean).join("; "),
-      probed && passes ? "; the changed providers took their credentials" : "");
+      probed && passes ? `; ${this.#credentials(findings)}` : "");
     put(this.findings, findings.length ? h("ol", { class: "findings" }, findings.map((one) => this.#finding(one))) : null);
     put(this.diff, diffView(diff, "None: the text is the live document."));
     put(this.changed, changed.length ? `Providers that change: ${changed.join(", ")}` : null);
     this.apply.disabled = !passes || !this.isChanged;
     this.probe.disabled = !this.isChanged;
     this.revert.disabled = !this.isChanged;
+  }
+
+  /** What a probe of the changed providers says in a line; the findings say which and why. */
+  #credentials(findings) {
+    const count = (code) => findings.filter((one) => one.code === code).length;
+    const [refused, unchecked] = [count("credential-refused"), count("credential-not-checked")];
+    const told = [refused && `${refused} refused`, unchecked && `${unchecked} could not be checked`].filter(Boolean).join(", ");
+    return told ? `credentials of the changed providers: ${told}` : "the changed providers took their credentials";
   }
 
   #finding(one) {

@@ -13,7 +13,7 @@ export function probeButton(name, place, done) {
   const probe = () => attempt(place, async () => {
     put(place);
     const { data } = await call("POST", `admin/providers/${encodeURIComponent(name)}/probe`);
-    say(`${name}: ${data.detail}`, data.ok ? "good" : "bad");
+    say(`${name}: ${data.detail}`, data.result === "accepted" ? "good" : "bad");
   }, `Probing ${name}`);
   const button = h("button", { type: "button", class: "small-button", onclick: async () => {
     await busy(button, probe, "Probing…");

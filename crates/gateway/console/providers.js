@@ -42,5 +42,5 @@ export function quota({ live, limit }) {
 
 /** The last credential check, in a line. */
 export function lastProbe(probe) {
-  return probe ? [badge(probe.ok ? "ok" : "refused"), " ", ago(probe.at), " · ", probe.detail] : "not checked yet";
+  return probe ? [badge(probe.result), " ", ago(probe.at), " · ", probe.detail] : "not checked yet";
 }

@@ -149,7 +149,9 @@ fn is_kind(kind: &str, wanted: &str) -> bool {
     is_wanted
         && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
             !name.eq_ignore_ascii_case("charset")
-                || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+                || ["utf-8", "utf8"]
+                    .iter()
+                    .any(|it| value.trim_matches('"').eq_ignore_ascii_case(it))
         })
 }
 
@@ -175,6 +177,8 @@ async fn read(body: Body, max_bytes: usize, remedy: &str) -> Result<Bytes, Probl
 /// # Errors
 /// 400.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    // Some editors and languages write a mark before UTF-8, which means nothing there.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // The reader's messages name what was expected and where, never what was found.
     serde_json::from_slice(bytes)
         .map(|Unambiguous(value)| value)
@@ -198,9 +202,15 @@ mod tests {
 
     #[tokio::test]
     async fn json_is_taken_with_parameters_and_nothing_else_is() {
-        for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/json;x=y"]
-        {
+        for kind in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json; charset=utf8",
+            "application/json; charset=\"UTF8\"",
+            "application/json;x=y",
+        ] {
             assert_eq!(code_of(kind, b"{}", 10).await, "read", "{kind}");
+            assert_eq!(code_of(kind, b"\xef\xbb\xbf{}", 10).await, "read", "{kind}");
         }
         for kind in ["", "text/plain", "application/toml", "application/json; charset=latin1"] {
             assert_eq!(code_of(kind, b"{}", 10).await, "unsupported-media-type", "{kind}");

@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Uri},
 };
-use invite_core::{Fault, InviteId, Outcome, Status};
+use invite_core::{Fault, InviteId, Outcome, Status, schema::nearest};
 use invite_delivery::{Engine, OperationError};
 use invite_store::{Ended, InviteRecord, NewAudit};
 use serde::Serialize;
@@ -96,22 +96,35 @@ fn refuse_unknown_members(members: &Map<String, Value>, known: &str, faults: &mu
 }
 
 fn read_status(value: Option<Value>, faults: &mut Vec<Fault>) -> Option<Status> {
-    let (code, detail) = match value {
-        None => ("required", "`status` is missing"),
+    let fault = match value {
+        None => Fault::new("#/status", "required", "`status` is missing"),
         Some(Value::String(word)) => {
-            match word.parse().ok().filter(|status| SETTABLE.contains(status)) {
-                Some(status) => return Some(status),
-                None => (
-                    "not-allowed",
-                    "`status` must be pending, sent, accepted or declined; on an unknown invite \
-                     pending or failed",
-                ),
+            if let Some(status) = word.parse().ok().filter(|status| SETTABLE.contains(status)) {
+                return Some(status);
             }
+            let detail = "`status` must be pending, sent, accepted or declined; on an unknown invite \
+                          pending or failed";
+            let suggestion = meant(&word).map(|status| status.to_string());
+            Fault { suggestion, ..Fault::new("#/status", "not-allowed", detail) }
         }
-        Some(_) => ("wrong-type", "`status` must be a string"),
+        Some(_) => Fault::new("#/status", "wrong-type", "`status` must be a string"),
     };
-    faults.push(Fault::new("#/status", code, detail));
+    faults.push(fault);
     None
+}
+
+/// The status that a word was probably meant for: providers and people have words of their own.
+fn meant(word: &str) -> Option<Status> {
+    match word.to_lowercase().as_str() {
+        "rejected" | "refused" | "denied" => Some(Status::Declined),
+        "approved" | "confirmed" | "joined" => Some(Status::Accepted),
+        "created" | "open" => Some(Status::Pending),
+        "delivered" => Some(Status::Sent),
+        other => {
+            let words = SETTABLE.map(|status| status.to_string());
+            nearest(other, words.iter().map(String::as_str))?.parse().ok()
+        }
+    }
 }
 
 /// Withdraw an invite

@@ -111,7 +111,7 @@ problem_sets! {
     /// The gateway cannot do its work.
     NotReady = [SERVICE_UNAVAILABLE];
     /// What asking a provider can be answered with.
-    AtProvider = [BAD_GATEWAY, GATEWAY_TIMEOUT];
+    AtProvider = [BAD_GATEWAY];
     /// What changing one invite can be answered with.
     OneChange = [CONFLICT, BAD_GATEWAY, GATEWAY_TIMEOUT];
 }

@@ -123,15 +123,24 @@ impl Problem {
             Some(code) => code,
             None => &codes::OUTCOME_UNKNOWN,
         };
-        let mut problem = Self::new(code, error.message.clone());
+        let mut problem = Self::new(code, error.message.clone()).at_provider(provider, error);
         problem.0.outcome = error.outcome;
-        problem.0.retry_after = error.retry_after;
-        problem.0.provider = Some(ProviderPart {
+        problem
+    }
+
+    /// A question that a provider did not answer as it should.
+    fn of_question(provider: &str, error: &ProviderError) -> Self {
+        Self::new(&codes::PROVIDER_UNAVAILABLE, error.message.clone()).at_provider(provider, error)
+    }
+
+    fn at_provider(mut self, provider: &str, error: &ProviderError) -> Self {
+        self.0.retry_after = error.retry_after;
+        self.0.provider = Some(ProviderPart {
             name: provider.to_owned(),
             code: error.code.clone(),
             http_status: error.http_status,
         });
-        problem
+        self
     }
 
     /// The word of its code.
@@ -280,6 +289,12 @@ impl From<OperationError> for Problem {
                 } else {
                     Self::of_provider(&provider, &error)
                 };
+            }
+            OperationError::Unanswered { provider, error } => {
+                return Self::of_question(&provider, &error);
+            }
+            OperationError::LanePaused { wait, .. } => {
+                return Self::new(&codes::LANE_PAUSED, detail).with_retry_after(wait);
             }
             OperationError::Store(error) => return error.into(),
         };

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{Arc, Mutex, Once, PoisonError},
 };
 
@@ -9,7 +10,7 @@ use invite_core::{Clock, SteadyClock, random};
 use jiff::Timestamp;
 use sqlx::{
     AnyConnection, ConnectOptions, Connection, Executor, Row, any::AnyConnectOptions,
-    sqlite::SqliteConnectOptions,
+    migrate::MigrateError, sqlite::SqliteConnectOptions,
 };
 use tokio::time::timeout;
 
@@ -57,7 +58,15 @@ impl Store {
     /// # Errors
     /// The URL, the file or the server cannot be used, or the tables belong to a newer version.
     pub async fn open(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
-        Self::start(Database::at(url)?, machine).await
+        Self::start(Database::at(url, false)?, machine).await
+    }
+
+    /// The same, but no SQLite file is made where there is none.
+    ///
+    /// # Errors
+    /// As above, and there is no such file.
+    pub async fn open_existing(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::start(Database::at(url, true)?, machine).await
     }
 
     /// The same for the process that serves it: a SQLite database is held against a second one from
@@ -70,7 +79,7 @@ impl Store {
         url: &str,
         machine: Arc<dyn Clock>,
     ) -> Result<(Self, Option<Lock>), Error> {
-        let database = Database::at(url)?;
+        let database = Database::at(url, false)?;
         let lock = database.file.as_ref().map(|file| file.lock()).transpose()?;
         Ok((Self::start(database, machine).await?, lock))
     }
@@ -92,6 +101,11 @@ impl Store {
     /// Other replicas may be at work on this database.
     pub fn is_shared(&self) -> bool {
         self.0.database.dialect == Dialect::Postgres
+    }
+
+    /// The file of a SQLite database, by its one absolute name, and whether it was made when it was opened.
+    pub fn file(&self) -> Option<(&Path, bool)> {
+        self.0.database.file.as_ref().map(|file| (file.path(), file.is_new()))
     }
 
     /// What of the server's settings lets a crash lose what was answered; nothing of a SQLite file.
@@ -178,7 +192,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    fn at(url: &str) -> Result<Self, Error> {
+    fn at(url: &str, must_exist: bool) -> Result<Self, Error> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let (dialect, options, file) = if let Some(path) = url.strip_prefix("sqlite://") {
@@ -186,7 +200,7 @@ impl Database {
             if path.is_empty() || path == ":memory:" {
                 return Err(Error::Url("names no file: expected sqlite://PATH"));
             }
-            let file = DatabaseFile::at(path)?;
+            let file = DatabaseFile::at(path, must_exist)?;
             // If it goes, no other takes its place.
             let options = SqliteConnectOptions::new().filename(file.path());
             (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(file))
@@ -249,7 +263,16 @@ impl Database {
         let mut transaction = connection.begin_with(self.dialect.begin()).await?;
         transaction.execute(self.dialect.migration_settings()).await?;
         self.dialect.lock(&mut transaction, &BTreeSet::from([MIGRATION_LOCK])).await?;
-        migrator.run(&mut *transaction).await.map_err(|e| Error::Migration(e.to_string()))?;
+        migrator.run(&mut *transaction).await.map_err(|error| match error {
+            MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
+                Error::Newer { version }
+            }
+            MigrateError::VersionMismatch(version) => Error::Migration(format!(
+                "they were made by a version between releases, with another change {version}; use a \
+                 database of its own"
+            )),
+            error => Error::Migration(error.to_string()),
+        })?;
         Ok(transaction.commit().await?)
     }
 }
@@ -262,7 +285,8 @@ mod tests {
     async fn a_connection_that_writes_to_a_file_waits_for_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("invites.db").display());
-        let mut connection = Database::at(&url).unwrap().connect(Use::Writing).await.unwrap();
+        let mut connection =
+            Database::at(&url, false).unwrap().connect(Use::Writing).await.unwrap();
         for (pragma, effective) in
             [("synchronous", 3), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
         {

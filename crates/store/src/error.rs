@@ -58,6 +58,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A newer version of the program has changed the tables.
+    #[error(
+        "opening the database: it was written by a newer version of the gateway (its tables are at {version}, \
+         which this version does not know): start that version, or a database of its own"
+    )]
+    Newer {
+        /// The number of the change that this version does not know.
+        version: i64,
+    },
     /// The database's tables cannot be brought up to date.
     #[error("bringing the database's tables up to date: {0}")]
     Migration(String),

@@ -22,21 +22,27 @@ type Id = (u64, u64);
 /// The file. It is never opened here once SQLite has: closing it would end SQLite's locks.
 pub(crate) struct DatabaseFile {
     path: PathBuf,
+    is_new: bool,
     /// The files that are in use, by their names.
     used: Mutex<Vec<(PathBuf, Id)>>,
 }
 
 impl DatabaseFile {
-    /// The file under its one name, without symbolic links; it and its folder are made if need be,
-    /// durably.
-    pub(crate) fn at(path: &str) -> Result<Arc<Self>, Error> {
+    /// The file under its one name, without symbolic links. It and its folder are made if need be,
+    /// durably, unless there must be one.
+    pub(crate) fn at(path: &str, must_exist: bool) -> Result<Arc<Self>, Error> {
         let named = Path::new(path);
         let unusable = |e: io::Error| unusable(named, &e.to_string());
-        let path = match fs::canonicalize(named) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(named),
-            found => found,
+        let found = fs::canonicalize(named);
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let is_new = found.as_ref().is_err_and(is_missing);
+        if is_new && must_exist {
+            let path = std::path::absolute(named).map_err(unusable)?;
+            let reason =
+                "there is no database: run this where the gateway runs, or with its --config";
+            return Err(self::unusable(&path, reason));
         }
-        .map_err(unusable)?;
+        let path = if is_new { create(named) } else { found }.map_err(unusable)?;
         let found = fs::metadata(&path).map_err(unusable)?;
         if !found.is_file() {
             return Err(self::unusable(&path, "it is not a regular file"));
@@ -47,11 +53,16 @@ impl DatabaseFile {
                           remove the link, or make it a copy";
             return Err(self::unusable(&path, reason));
         }
-        Ok(Arc::new(Self { path, used: Mutex::default() }))
+        Ok(Arc::new(Self { path, is_new, used: Mutex::default() }))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// It was made when it was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// An exclusive lock on `<database>.lock`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use invite_core::{Outcome, secret::CredentialUse};
+use invite_core::{Outcome, ProviderError, secret::CredentialUse};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -70,13 +70,35 @@ pub struct DestinationStatus {
     pub until: Option<Timestamp>,
 }
 
+/// What became of a credential that was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeResult {
+    /// The provider took it.
+    Accepted,
+    /// The provider refused it, or what it was to be used for.
+    Refused,
+    /// The provider did not answer, or not as it should, so that nothing is known of the credential.
+    NotChecked,
+}
+
+impl ProbeResult {
+    /// What a check says that came to this error.
+    pub fn of(error: &ProviderError) -> Self {
+        match error.outcome {
+            Outcome::Rejected => Self::Refused,
+            _ => Self::NotChecked,
+        }
+    }
+}
+
 /// The last credential check.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastProbe {
     /// When.
     pub at: Timestamp,
-    /// Whether the credential was accepted.
-    pub ok: bool,
+    /// What became of the credential.
+    pub result: ProbeResult,
     /// What was found.
     pub detail: String,
     /// By how much the provider's clock is ahead of this machine's, if its reply told.

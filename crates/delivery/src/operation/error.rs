@@ -1,6 +1,9 @@
 //! Why something asked of an invite or a provider was not done.
 
+use std::time::Duration;
+
 use invite_core::{InviteId, ProviderError, Status};
+use jiff::Timestamp;
 
 use crate::AcceptError;
 
@@ -67,6 +70,18 @@ pub enum OperationError {
         /// Its name.
         provider: String,
     },
+    /// Nothing is asked at the invite's destination before the end of a pause.
+    #[error("provider `{provider}` is not asked before {until:.0}: {reason}")]
+    LanePaused {
+        /// Its name.
+        provider: String,
+        /// When the pause ends.
+        until: Timestamp,
+        /// How long that is.
+        wait: Duration,
+        /// What it is for.
+        reason: String,
+    },
     /// The invite's provider is no longer configured.
     #[error("provider `{name}` is no longer configured")]
     ProviderGone {
@@ -76,6 +91,14 @@ pub enum OperationError {
     /// The provider refused, or did not answer.
     #[error("{error}")]
     Provider {
+        /// Its name.
+        provider: String,
+        /// What it said.
+        error: Box<ProviderError>,
+    },
+    /// The provider did not answer a question, or not as it should. Nothing was changed by asking.
+    #[error("{error}")]
+    Unanswered {
         /// Its name.
         provider: String,
         /// What it said.

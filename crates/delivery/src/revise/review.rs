@@ -12,7 +12,7 @@ use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severit
 use invite_core::{Fault, schema::escape};
 use invite_store::Store;
 
-use crate::lane::Budget;
+use crate::lane::{Budget, ProbeResult};
 
 /// Errors of a refused document that are told in one line.
 const TOLD: usize = 5;
@@ -90,15 +90,20 @@ impl Review {
         self.configuration.is_some() && !self.findings.iter().any(is_error)
     }
 
-    /// Checks the credentials of the adapters that would be new, all at once.
+    /// Checks the credentials of the adapters that would be new, all at once. What fails is a warning: a
+    /// credential may be meant to be good only later, and a provider may be down.
     pub(super) async fn probe(&mut self, budget: impl Fn(&str) -> Arc<Budget>) {
         let Some(configuration) = &self.configuration else { return };
         let is_new = |provider: &&Arc<Provider>| provider.adapter_since == 0;
         let probes = configuration.providers().filter(is_new).map(async |provider| {
             let context = budget(&provider.name).context(&provider.limits);
             let error = provider.adapter.probe(&context).await.err()?;
-            let detail = format!("the credential check of `{}` failed: {error}", provider.name);
-            Some(configuration.find(Severity::Error, fault(&provider.name, "probe-failed", detail)))
+            let (code, what) = match ProbeResult::of(&error) {
+                ProbeResult::NotChecked => ("credential-not-checked", "could not be checked"),
+                _ => ("credential-refused", "was refused"),
+            };
+            let detail = format!("the credential of `{}` {what}: {error}", provider.name);
+            Some(configuration.find(Severity::Warning, fault(&provider.name, code, detail)))
         });
         let failed = join_all(probes).await.into_iter().flatten().collect();
         self.add(failed);

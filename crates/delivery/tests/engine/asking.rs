@@ -228,3 +228,34 @@ async fn a_list_settles_nothing_that_it_shows_for_somebody_else_or_in_other_word
     assert_eq!(statuses, expected);
     assert!(bench.world.lock().lists > 0);
 }
+
+#[tokio::test]
+async fn whoever_asks_about_an_unknown_invite_gets_what_the_look_up_found() {
+    let (bench, invite) = unknown(&[]).await;
+    let looks = bench.world.lock().lookups;
+    let asked = bench.engine.refresh(invite.id).await.unwrap();
+    assert!(bench.world.lock().lookups > looks, "it was asked before the answer");
+    assert!(asked.state.checked_at > invite.state.checked_at);
+    assert_eq!(asked.state.status, Status::Unknown);
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_a_paused_destination_was_asked() {
+    let (bench, invite) = unknown(&[]).await;
+    let wait = Some(Duration::from_secs(60));
+    let throttled = ProviderError { retry_after: wait, ..error(Outcome::Throttled) };
+    bench.world.lock().rule_is(move |_| Answer::Fails(throttled.clone().with_status(429)));
+    let other = bench.post_at("here", "grace").await;
+    bench
+        .eventually("the lane to pause", async || {
+            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            (status.state == LaneState::Paused).then_some(())
+        })
+        .await;
+    let looks = bench.world.lock().lookups;
+    let refused = bench.engine.refresh(invite.id).await.unwrap_err();
+    let OperationError::LanePaused { wait, .. } = &refused else { panic!("{refused}") };
+    assert!(*wait > Duration::from_secs(50), "{wait:?}");
+    assert_eq!(bench.world.lock().lookups, looks);
+    assert_eq!(bench.one(other).await.state.status, Status::Queued);
+}

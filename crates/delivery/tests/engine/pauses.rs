@@ -1,5 +1,7 @@
 //! What waits, for how long, and what ends it.
 
+use invite_delivery::OperationError;
+
 use super::*;
 
 #[tokio::test]
@@ -165,7 +167,8 @@ async fn repeats_that_are_due_do_not_go_on_through_a_pause() {
     let throttled = throttled.with_status(429);
     bench.world.lock().rule_is(move |_| Answer::Fails(throttled.clone()));
     make_due(&bench, &invites, &[20, 20, 20]).await;
-    bench.engine.refresh(invites[0].id).await.unwrap();
+    let refused = bench.engine.refresh(invites[0].id).await.unwrap_err();
+    assert!(matches!(refused, OperationError::LanePaused { .. }), "{refused}");
     bench
         .eventually("the lane to pause", async || {
             let status = bench.engine.provider_status("fake").await.unwrap().unwrap();

@@ -149,18 +149,27 @@ async fn a_batch_bound_to_an_account_that_is_gone_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn a_probe_that_fails_is_a_finding_of_the_review_that_asked_for_it() {
+async fn a_probe_that_fails_is_a_warning_of_the_review_that_asked_for_it() {
     let bench = start_stored(World::new(|_| Answer::Takes)).await;
-    bench.world.lock().silence = Some(error(Outcome::Rejected));
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
-    assert!(bench.engine.review(&moved, false).await.unwrap().passes());
-    let review = bench.engine.review(&moved, true).await.unwrap();
-    assert_eq!(
-        (codes(&review.findings), &*review.changed),
-        (vec!["probe-failed"], &["fake".to_owned()][..])
-    );
+    for (outcome, code) in [
+        (Outcome::Rejected, "credential-refused"),
+        (Outcome::Unknown, "credential-not-checked"),
+        (Outcome::NotSent, "credential-not-checked"),
+        (Outcome::Throttled, "credential-not-checked"),
+    ] {
+        bench.world.lock().silence = Some(error(outcome));
+        assert!(bench.engine.review(&moved, false).await.unwrap().findings.is_empty());
+        let review = bench.engine.review(&moved, true).await.unwrap();
+        assert_eq!(
+            (review.findings.iter().map(|it| it.code.as_str()).collect(), &*review.changed),
+            (vec![code], &["fake".to_owned()][..])
+        );
+        assert!(review.passes());
+    }
     let limited = bench.text().replace("50ms", "60ms");
-    assert!(bench.engine.review(&limited, true).await.unwrap().passes(), "its adapter is the same");
+    let review = bench.engine.review(&limited, true).await.unwrap();
+    assert!(review.findings.is_empty(), "its adapter is the same");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
 /// Check a provider's credential
 ///
 /// With a call that has no side effects: Turnkey's whoami, a list of one at RKVST, the event at
-/// Securegate. A provider that refuses is a 502, one that does not answer in time a 504.
+/// Securegate. A provider that refuses, or does not answer as it should, is a 502.
 #[utoipa::path(
     post,
     path = "/v1/admin/providers/{name}/probe",

@@ -32,14 +32,15 @@ pub(crate) struct Redriven {
 
 /// Redrive failed invites
 ///
-/// Failed invites that the filter matches go back into the queue, newest first, each by the rules of
-/// `retry`. Those for which there is no room yet are left as they are: ask again later.
+/// Failed invites that the filter matches, or with `all=true` all of them, go back into the queue, newest
+/// first, each by the rules of `retry`. Those for which there is no room yet are left as they are: ask again later.
 #[utoipa::path(
     post,
     path = "/v1/admin/redrive",
     tag = "administration",
     params(
         ("dry_run" = Option<bool>, Query, description = "Only count"),
+        ("all" = Option<bool>, Query, description = "Every failed invite; wanted where no filter is given"),
         openapi::Filters,
     ),
     responses(
@@ -56,12 +57,18 @@ pub(crate) async fn redrive_invites(
     body: Body,
 ) -> Result<Json<Redriven>, Problem> {
     caller.require(Scope::Admin)?;
-    let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run"]).collect();
+    let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run", "all"]).collect();
     refuse_body(body, gateway.limits().max_body_bytes, &known).await?;
     let mut parameters = Parameters::read(&uri, &known);
     let target = describe(&parameters);
     let filter = read_filter(&mut parameters, &caller)?;
     let is_dry_run = parameters.flag("dry_run");
+    let is_filtered = parameters.given().any(|(name, _)| FILTERS.contains(&name));
+    if parameters.flag("all") == is_filtered {
+        let detail = "name a filter, such as provider or batch_id, or give all=true and no filter for \
+                      every failed invite there is";
+        parameters.fault("all", "required", detail);
+    }
     parameters.finish()?;
     let (engine, actor) = (gateway.engine().clone(), caller.actor());
     let done = crate::to_the_end(async move {
@@ -85,7 +92,7 @@ pub(crate) async fn redrive_invites(
 
 /// The filter, for the record: what may be personal by its name only.
 fn describe(parameters: &Parameters) -> String {
-    let shown = parameters.given().filter(|(name, _)| *name != "dry_run");
+    let shown = parameters.given().filter(|(name, _)| FILTERS.contains(name));
     let shown = shown.map(|(name, value)| match name {
         "email" | "external_id" | "label" => format!("{name}=…"),
         _ => format!("{name}={value}"),

@@ -200,6 +200,9 @@ codes! {
     PROVIDER_UNREACHABLE = "provider-unreachable" Some(StatusCode::BAD_GATEWAY), Provider, NotSent,
         "The provider cannot be reached",
         "No byte of the request was sent to it; asking again is safe.";
+    PROVIDER_UNAVAILABLE = "provider-unavailable" Some(StatusCode::BAD_GATEWAY), Provider, NotSent,
+        "The provider did not answer, or not as it should",
+        "It was only asked something, so nothing was changed, and asking again is safe. The provider may          be down or overloaded; its own status stands beside it if it sent one. It says nothing of the          gateway's credential.";
     OUTCOME_UNKNOWN = "outcome-unknown" Some(StatusCode::BAD_GATEWAY), Provider, Unknown,
         "What the call did is not known; an `unknown` invite is looked up at the provider for a day",
         "No answer came, or one that could not be read, so the call may have taken effect. The gateway \
@@ -218,6 +221,9 @@ codes! {
         "Its queue is full (`limits.max_backlog`), or other calls take its rate budget \
          (`limits.requests_per_second`) for longer than a caller is kept waiting. Nothing was accepted \
          or sent. Ask again after the time in `Retry-After`.";
+    LANE_PAUSED = "lane-paused" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
+        "The provider is not asked at present",
+        "Calls to it, or to the invite's destination, are paused after failures or because it asked for          it; the detail says for what and until when. Nothing was asked. Ask again after the time in          `Retry-After`; the invite is looked up then by itself, too.";
     STORAGE_FULL = "storage-full" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
         "The database has no room",
         "Its disk is full, its quota is used up, or a disk cannot be written. Nothing of the request was \

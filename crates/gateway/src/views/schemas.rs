@@ -123,14 +123,27 @@ pub(crate) enum SeveritySchema {
     Warning,
 }
 
+/// What became of a credential that was checked.
+#[derive(ToSchema)]
+#[schema(as = ProbeResult)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ProbeResultSchema {
+    /// The provider took it.
+    Accepted,
+    /// The provider refused it, or what it was to be used for.
+    Refused,
+    /// The provider did not answer, or not as it should, so that nothing is known of the credential.
+    NotChecked,
+}
+
 /// A credential check.
 #[derive(ToSchema)]
 #[schema(as = LastProbe)]
 pub(crate) struct LastProbeSchema {
     /// When.
     at: Timestamp,
-    /// Whether the credential was accepted.
-    ok: bool,
+    /// What became of the credential.
+    result: ProbeResultSchema,
     /// What was found.
     detail: String,
     /// By how much the provider's clock is ahead of this machine's, as far as its reply proves it; null

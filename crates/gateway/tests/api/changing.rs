@@ -39,6 +39,15 @@ async fn a_malformed_change_is_refused_with_every_fault() {
     let id = caller.invite("ada@example.org").await;
     let answer = patch(&caller, &id, json!({ "status": "revoked", "force": true })).await;
     assert_eq!(answer.errors(), [("#/status", "not-allowed"), ("#/force", "unknown-member")]);
+    for (word, meant) in [
+        ("rejected", json!("declined")),
+        ("Approved", json!("accepted")),
+        ("acepted", json!("accepted")),
+        ("xyz", json!(null)),
+    ] {
+        let answer = patch(&caller, &id, json!({ "status": word })).await;
+        assert_eq!(answer.body["errors"][0]["suggestion"], meant, "{word}");
+    }
     let answer = patch(&caller, &id, json!([])).await;
     assert_eq!(answer.errors()[0], ("#", "wrong-type"));
     let none = patch(&caller, "inv_1", json!({ "status": "sent" })).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use invite_core::{Status, SystemClock};
 use invite_store::{Change, Decision, Error, InviteFilter, Quotas, Store};
+use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::fixture::{
     Db, accept, batch, claim, duplicate_error, item, on_both, queue, set_status, status,
@@ -120,6 +121,39 @@ async fn a_url_that_names_no_database_is_refused_without_quoting_it() {
         let error = Store::open(url, Arc::new(SystemClock)).await.unwrap_err().to_string();
         assert!(error.contains("storage.url") && !error.contains("pass"), "{url}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("invites.db");
+    let url = format!("sqlite://{}", path.display());
+    let machine = || Arc::new(SystemClock);
+    Store::open(&url, machine()).await.unwrap().close().await;
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'later', TRUE, x'00', 0)";
+    connection.execute(newer).await.unwrap();
+    connection.close().await.unwrap();
+    let error = Store::open(&url, machine()).await.unwrap_err();
+    assert!(matches!(error, Error::Newer { version: 9999 }), "{error:?}");
+    assert!(error.to_string().contains("written by a newer version of the gateway"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_is_made_only_where_it_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("below").join("invites.db");
+    let url = format!("sqlite://{}", path.display());
+    let error = Store::open_existing(&url, Arc::new(SystemClock)).await.unwrap_err();
+    assert!(error.to_string().contains("there is no database"), "{error}");
+    assert!(!folder.path().join("below").exists());
+    for is_new in [true, false] {
+        let store = Store::open(&url, Arc::new(SystemClock)).await.unwrap();
+        assert_eq!(store.file(), Some((path.canonicalize().unwrap().as_path(), is_new)));
+        store.close().await;
+    }
+    Store::open_existing(&url, Arc::new(SystemClock)).await.unwrap().close().await;
 }
 
 #[tokio::test]

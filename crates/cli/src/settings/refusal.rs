@@ -1,0 +1,137 @@
+//! Why settings are refused: which one, where it was given, and what was probably meant.
+
+use std::path::Path;
+
+use config::{Config, ConfigError, Value, ValueKind};
+use invite_core::schema::nearest;
+
+use super::{PREFIX, Settings};
+
+/// What separates the prefix, the section and the name in a variable.
+const SEPARATOR: &str = "__";
+/// What `config` calls the environment where it says where a value is from.
+const ENVIRONMENT: &str = "environment";
+/// The longest list of mistakes that is told.
+const TOLD: usize = 20;
+
+/// Everything given that is no setting, a line for each; none if there is no such thing.
+pub(super) fn unknown(given: &Value, variables: &[String]) -> Option<String> {
+    let known = known();
+    let mut told: Vec<String> = variables.iter().filter_map(|it| misspelt(it, &known)).collect();
+    find_unknown("", given, &known, &mut told);
+    told.truncate(TOLD);
+    (!told.is_empty()).then(|| format!("cannot use the settings: {}", told.join("; ")))
+}
+
+/// Why a setting cannot be what it was set to. What an address holds may be secret and is not shown.
+pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
+    let (key, why) = match error {
+        ConfigError::Type { key, expected, unexpected, .. } => {
+            let is_secret = key.as_deref().is_some_and(|key| key.starts_with("storage."));
+            let found =
+                if is_secret { "something else".to_owned() } else { unexpected.to_string() };
+            (key, format!("expected {expected}, found {found}"))
+        }
+        ConfigError::At { key, error, .. } => (key, error.to_string()),
+        other => return format!("cannot use the settings: {other}"),
+    };
+    let Some(key) = key else { return format!("cannot use the settings: {why}") };
+    format!("cannot use the setting {key}{}: {why}", place_in(given, key))
+}
+
+/// Where a setting was given, in brackets; nothing for a default.
+pub(super) fn place_in(given: &Config, key: &str) -> String {
+    let mut value = Some(&given.cache);
+    for part in key.split('.') {
+        value = value.and_then(|value| match &value.kind {
+            ValueKind::Table(table) => table.get(part),
+            _ => None,
+        });
+    }
+    place(value.and_then(Value::origin), key)
+}
+
+fn place(origin: Option<&str>, key: &str) -> String {
+    let Some(origin) = origin else { return String::new() };
+    if origin.contains(ENVIRONMENT) {
+        return format!(" (in the environment variable {})", variable(key));
+    }
+    let text = std::fs::read_to_string(Path::new(origin)).unwrap_or_default();
+    match invite_config::line_of(&text, &format!("/{}", key.replace('.', "/"))) {
+        Some(line) => format!(" (in {origin}, line {line})"),
+        None => format!(" (in {origin})"),
+    }
+}
+
+/// The dotted names of all settings.
+fn known() -> Vec<String> {
+    let schema = invite_core::schema::Schema::of::<Settings>();
+    let members = |value: &serde_json::Value| {
+        let properties = value.get("properties").and_then(serde_json::Value::as_object);
+        properties.cloned().unwrap_or_default()
+    };
+    let mut names = Vec::new();
+    for (section, value) in members(schema.document()) {
+        names.extend(members(&value).keys().map(|name| format!("{section}.{name}")));
+    }
+    names
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR))
+}
+
+/// A variable that looks like a setting but for its underscores, of which `config` would say nothing.
+fn misspelt(name: &str, known: &[String]) -> Option<String> {
+    let rest = name.strip_prefix(PREFIX)?.strip_prefix('_')?;
+    if rest.starts_with('_') {
+        return None;
+    }
+    let (section, _) = rest.split_once('_')?;
+    let is_section = |key: &String| {
+        key.split_once('.').is_some_and(|(known, _)| known.eq_ignore_ascii_case(section))
+    };
+    if !known.iter().any(is_section) {
+        return None;
+    }
+    let meant = suggestion(rest, known).map(|key| format!("; did you mean {}?", variable(key)));
+    Some(format!(
+        "the environment variable {name} is no setting: two underscores stand between the parts of a \
+         name{}",
+        meant.unwrap_or_default()
+    ))
+}
+
+fn find_unknown(prefix: &str, value: &Value, known: &[String], told: &mut Vec<String>) {
+    let ValueKind::Table(table) = &value.kind else { return };
+    let mut members: Vec<_> = table.iter().collect();
+    members.sort_by_key(|(name, _)| *name);
+    for (name, value) in members {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let is_section = known.iter().any(|known| known.starts_with(&format!("{key}.")));
+        if is_section {
+            find_unknown(&key, value, known, told);
+        } else if !known.contains(&key)
+            && !known.iter().any(|it| key.starts_with(&format!("{it}.")))
+        {
+            let meant = suggestion(&key, known).map(|key| format!("; did you mean {key}?"));
+            let place = place(origin(value), &key);
+            told.push(format!("{key}{place} is no setting{}", meant.unwrap_or_default()));
+        }
+    }
+}
+
+/// Where a value is from, or what a table holds.
+fn origin(value: &Value) -> Option<&str> {
+    match &value.kind {
+        ValueKind::Table(table) => value.origin().or_else(|| table.values().find_map(origin)),
+        _ => value.origin(),
+    }
+}
+
+fn suggestion<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let name = name.to_lowercase().replace('_', ".");
+    let plain: Vec<String> = known.iter().map(|key| key.replace('_', ".")).collect();
+    let meant = nearest(&name, plain.iter().map(String::as_str))?;
+    plain.iter().position(|key| key == meant).and_then(|place| known.get(place))
+}
