@@ -104,12 +104,10 @@ async fn a_candidate_can_be_tried_against_its_providers() {
     assert_eq!(review["passes"], true, "{review}");
     let probed = format!("{CHECK}?probe=true");
     let review = send(&admin, "POST", &probed, &wrong).await.expect(200).body;
-    assert_eq!(review["passes"], false, "{review}");
-    let refused = review["findings"].as_array().unwrap();
-    assert!(
-        refused.iter().any(|found| text(found, "pointer").starts_with("/providers/berlin-summit")),
-        "{review}"
-    );
+    assert_eq!(review["passes"], true, "a credential may be good later: {review}");
+    let found = &review["findings"].as_array().unwrap()[0];
+    assert_eq!(text(found, "pointer"), "/providers/berlin-summit", "{review}");
+    assert_eq!((text(found, "severity"), text(found, "code")), ("warning", "credential-refused"));
     let right = document.replacen("event-456\"", "event-456\"\nnotify = 2", 1);
     let review = send(&admin, "POST", &probed, &right).await.expect(200).body;
     assert_eq!(review["passes"], true, "{review}");

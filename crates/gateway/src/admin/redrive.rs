@@ -61,9 +61,9 @@ pub(crate) async fn redrive_invites(
     refuse_body(body, gateway.limits().max_body_bytes, &known).await?;
     let mut parameters = Parameters::read(&uri, &known);
     let target = describe(&parameters);
+    let is_filtered = parameters.given().any(|(name, _)| FILTERS.contains(&name));
     let filter = read_filter(&mut parameters, &caller)?;
     let is_dry_run = parameters.flag("dry_run");
-    let is_filtered = parameters.given().any(|(name, _)| FILTERS.contains(&name));
     if parameters.flag("all") == is_filtered {
         let detail = "name a filter, such as provider or batch_id, or give all=true and no filter for \
                       every failed invite there is";
