@@ -12,6 +12,7 @@ mod admin_revisions;
 mod changing;
 mod clocks;
 mod command_line;
+mod connections;
 mod creating;
 mod delivery;
 mod duplicates;

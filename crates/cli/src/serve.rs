@@ -3,16 +3,16 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use invite_delivery::Engine;
-use invite_http::Gateway;
+use invite_http::{Bounds, Gateway, Listener};
 use invite_store::{Lock, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::ServeArgs,
-    compose,
+    compose, descriptors,
     failure::Failure,
-    settings::Settings,
+    settings::{self, Settings},
     telemetry,
     watch::{self, DocumentWatch},
 };
@@ -75,9 +75,12 @@ impl Running {
         )
         .map_err(|error| Failure::failed(format!("cannot start the HTTP API: {error}")))?;
         let closing = CancellationToken::new();
-        let mut servers = vec![serve(listener, gateway.router(), &closing)];
+        let server = Listener::new(bounds(&settings.server));
+        let serve =
+            |socket, router| tokio::spawn(server.clone().serve(socket, router, closing.clone()));
+        let mut servers = vec![serve(listener, gateway.router())];
         if let Some(listener) = metrics {
-            servers.push(serve(listener, gateway.metrics_router(), &closing));
+            servers.push(serve(listener, gateway.metrics_router()));
         }
         servers.push(tokio::spawn(watch::secrets(engine.clone(), closing.clone())));
         servers.push(tokio::spawn(file.run(engine.clone(), closing.clone())));
@@ -120,18 +123,25 @@ async fn listen(setting: &str, address: &str) -> Result<TcpListener, Failure> {
     })
 }
 
-fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    closing: &CancellationToken,
-) -> JoinHandle<()> {
-    let closed = closing.clone().cancelled_owned();
-    tokio::spawn(async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(closed);
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the HTTP server ended");
-        }
-    })
+/// The bounds of connections: as set, but for so many that nothing else could be opened.
+fn bounds(server: &settings::Server) -> Bounds {
+    let room = descriptors::for_connections();
+    if room < server.max_connections {
+        tracing::warn!(
+            max_connections = room,
+            "server.max_connections is {}, and the process may not have so many files open: raise its \
+             limit (ulimit -n, LimitNOFILE=)",
+            server.max_connections
+        );
+    }
+    Bounds {
+        max_connections: server.max_connections.min(room),
+        max_connections_per_address: server.max_connections_per_address,
+        head_timeout: server.head_timeout,
+        body_timeout: server.body_timeout,
+        answer_timeout: server.answer_timeout,
+        idle_timeout: server.idle_timeout,
+    }
 }
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {

@@ -16,6 +16,8 @@ pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "config/gateway.toml";
 const PREFIX: &str = "INVITE_GATEWAY";
+/// The longest time that a connection may be kept waiting for.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -47,8 +49,52 @@ pub struct Server {
     pub max_invites_per_request: usize,
     /// Bytes in one request's body.
     pub max_body_bytes: usize,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections of one address.
+    pub max_connections_per_address: usize,
+    /// From a new connection, or a request's first byte, to the end of its head.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub head_timeout: Duration,
+    /// From the end of a request's head to the end of its body.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub body_timeout: Duration,
+    /// How long a caller may take to read an answer.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub answer_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
     /// Hosts that a provider's `base_url` may name although private.
     pub allow_private_hosts: Vec<String>,
+}
+
+impl Server {
+    fn check(&self) -> Result<(), String> {
+        for (name, most) in [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_address", self.max_connections_per_address),
+        ] {
+            if most == 0 {
+                return Err(format!("server.{name} is 0: nobody could be served"));
+            }
+        }
+        for (name, time) in [
+            ("head_timeout", self.head_timeout),
+            ("body_timeout", self.body_timeout),
+            ("answer_timeout", self.answer_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            if time.is_zero() || time > LONGEST_TIMEOUT {
+                return Err(format!("server.{name} has to be more than 0s and at most 1h"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The database.
@@ -192,6 +238,7 @@ impl Loaded {
         if settings.delivery.lease < Duration::from_secs(2) {
             return Err("delivery.lease is under 2s: no call could be finished under it".into());
         }
+        settings.server.check()?;
         Ok(Self { settings, origins })
     }
 
@@ -288,6 +335,20 @@ mod tests {
     fn an_unknown_setting_is_refused() {
         let error = with_environment(&[("INVITE_GATEWAY__SERVER__LISTN", "x")]).err().unwrap();
         assert!(error.contains("listn"), "{error}");
+    }
+
+    #[test]
+    fn connections_have_times_and_a_number_that_let_somebody_be_served() {
+        for (variable, value) in [
+            ("INVITE_GATEWAY__SERVER__HEAD_TIMEOUT", "0s"),
+            ("INVITE_GATEWAY__SERVER__IDLE_TIMEOUT", "1000years"),
+            ("INVITE_GATEWAY__SERVER__MAX_CONNECTIONS", "0"),
+            ("INVITE_GATEWAY__SERVER__MAX_CONNECTIONS_PER_ADDRESS", "0"),
+        ] {
+            let error = with_environment(&[(variable, value)]).err().unwrap();
+            let name = variable.rsplit("__").next().unwrap().to_lowercase();
+            assert!(error.contains(&format!("server.{name}")), "{error}");
+        }
     }
 
     #[test]
