@@ -31,6 +31,7 @@ mod restarts;
 mod rotation;
 mod service;
 mod silence;
+mod tls;
 mod unreadable;
 mod waiting;
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use invite_delivery::Engine;
-use invite_http::{Bounds, Gateway, Listener};
+use invite_http::{Bounds, Gateway, Listener, Tls};
 use invite_store::{Lock, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     let told_to_stop = told_to_stop();
     tracing::info!("listening on {}", gateway.url());
     if let Some(path) = &args.ready_file {
-        write_ready_file(path, &gateway.url())?;
+        write_ready_file(path, gateway.url())?;
     }
     told_to_stop.await;
     tracing::info!("stopping: no more is accepted, calls under way are finished");
@@ -38,7 +38,7 @@ pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
 
 /// A gateway that accepts connections.
 pub struct Running {
-    address: SocketAddr,
+    url: String,
     engine: Engine,
     store: Store,
     closing: CancellationToken,
@@ -54,14 +54,22 @@ impl Running {
         let gate = Arc::new(compose::gate(settings, store.clock()));
         let file = DocumentWatch::new(&settings.providers.file).await?;
         let document = compose::document(settings, gate.clone(), &store).await?;
-        let listener = listen("server.listen", &settings.server.listen).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| Failure::failed(format!("cannot listen: {error}")))?;
-        let metrics = match settings.server.metrics_listen.as_str() {
-            "" => None,
-            address => Some(listen("server.metrics_listen", address).await?),
+        let tls = match settings.server.tls() {
+            None => None,
+            Some(files) => Some(
+                Tls::read(files)
+                    .await
+                    .map_err(|why| Failure::wrong(format!("cannot serve TLS: {why}")))?,
+            ),
         };
+        let server = &settings.server;
+        let (listener, address) = listen("server.listen", &server.listen, server).await?;
+        let metrics = match server.metrics_listen.as_str() {
+            "" => None,
+            address => Some(listen("server.metrics_listen", address, server).await?.0),
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
         let engine = compose::engine(settings, document).await?;
         let gateway = Gateway::new(
             engine.clone(),
@@ -75,21 +83,25 @@ impl Running {
         )
         .map_err(|error| Failure::failed(format!("cannot start the HTTP API: {error}")))?;
         let closing = CancellationToken::new();
-        let server = Listener::new(bounds(&settings.server));
+        let proxies = server.trusted_proxies.clone();
+        let server = Listener::new(bounds(server), tls.clone(), proxies);
         let serve =
             |socket, router| tokio::spawn(server.clone().serve(socket, router, closing.clone()));
         let mut servers = vec![serve(listener, gateway.router())];
         if let Some(listener) = metrics {
             servers.push(serve(listener, gateway.metrics_router()));
         }
+        if let Some(tls) = tls {
+            servers.push(tokio::spawn(tls.watch(closing.clone())));
+        }
         servers.push(tokio::spawn(watch::secrets(engine.clone(), closing.clone())));
         servers.push(tokio::spawn(file.run(engine.clone(), closing.clone())));
-        Ok(Self { address, engine, store, closing, servers, _lock: lock })
+        Ok(Self { url, engine, store, closing, servers, _lock: lock })
     }
 
     /// Where it listens.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The store, for making a key beside it.
@@ -113,14 +125,30 @@ impl Running {
     }
 }
 
-async fn listen(setting: &str, address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Listens at the address that this setting names; without TLS only where no other machine can listen
+/// in, unless the settings say that it speaks with a proxy.
+async fn listen(
+    setting: &str,
+    address: &str,
+    server: &settings::Server,
+) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failed = |error: std::io::Error| {
         let message = format!("cannot listen on {address} ({setting}): {error}");
         match error.kind() {
             std::io::ErrorKind::InvalidInput => Failure::wrong(message),
             _ => Failure::failed(message),
         }
-    })
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    if server.tls().is_none() && !server.behind_tls_proxy && !bound.ip().is_loopback() {
+        return Err(Failure::wrong(format!(
+            "{setting} is {address}, which other machines reach, and API keys would cross the network \
+             unencrypted: set server.tls_certificate and server.tls_key, or server.behind_tls_proxy if \
+             a proxy before the gateway speaks TLS"
+        )));
+    }
+    Ok((listener, bound))
 }
 
 /// The bounds of connections: as set, but for so many that nothing else could be opened.

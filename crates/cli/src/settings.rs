@@ -2,12 +2,14 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use config::{
     Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind,
     builder::DefaultState,
 };
+use invite_http::TlsFiles;
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -45,6 +47,18 @@ pub struct Server {
     pub listen: String,
     /// An address of its own for `/metrics`, without a key; empty for none.
     pub metrics_listen: String,
+    /// The certificate of both addresses, in PEM; empty for no TLS.
+    pub tls_certificate: String,
+    /// Its private key, in PEM.
+    pub tls_key: String,
+    /// Who has to have issued the certificates of callers, in PEM; empty if they need none.
+    pub tls_client_ca: String,
+    /// Listens without TLS although other machines reach the address.
+    pub behind_tls_proxy: bool,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks as `10.0.0.0/8`.
+    #[serde(deserialize_with = "networks")]
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Invites in one request.
     pub max_invites_per_request: usize,
     /// Bytes in one request's body.
@@ -74,6 +88,16 @@ pub struct Server {
 }
 
 impl Server {
+    /// The files of TLS, if it is wanted.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let path = |text: &str| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+        Some(TlsFiles {
+            certificate: path(&self.tls_certificate)?,
+            key: path(&self.tls_key)?,
+            client_ca: path(&self.tls_client_ca),
+        })
+    }
+
     fn check(&self) -> Result<(), String> {
         for (name, most) in [
             ("max_connections", self.max_connections),
@@ -82,6 +106,13 @@ impl Server {
             if most == 0 {
                 return Err(format!("server.{name} is 0: nobody could be served"));
             }
+        }
+        if self.tls().is_none()
+            && ![&self.tls_certificate, &self.tls_key, &self.tls_client_ca]
+                .iter()
+                .all(|file| file.is_empty())
+        {
+            return Err("TLS needs both server.tls_certificate and server.tls_key".to_owned());
         }
         for (name, time) in [
             ("head_timeout", self.head_timeout),
@@ -223,6 +254,7 @@ impl Loaded {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("server.allow_private_hosts")
+            .with_list_parse_key("server.trusted_proxies")
             .source(environment);
         Self::from(builder.add_source(variables))
     }
@@ -291,6 +323,17 @@ pub fn without_password(url: &str) -> String {
     }
 }
 
+/// Networks; an address is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let read = |text: &String| {
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+            let wanted = "no address or network such as 10.0.0.1 or 10.0.0.0/8";
+            D::Error::custom(format!("server.trusted_proxies: `{text}` is {wanted}"))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.iter().map(read).collect()
+}
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
@@ -348,6 +391,29 @@ mod tests {
             let error = with_environment(&[(variable, value)]).err().unwrap();
             let name = variable.rsplit("__").next().unwrap().to_lowercase();
             assert!(error.contains(&format!("server.{name}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let name = "INVITE_GATEWAY__SERVER__TRUSTED_PROXIES";
+        let loaded = with_environment(&[(name, "10.0.0.0/8,192.0.2.1,fd00::1")]).unwrap();
+        let networks: Vec<_> =
+            loaded.settings.server.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "fd00::1/128"]);
+        let error = with_environment(&[(name, "proxy.internal")]).err().unwrap();
+        assert!(
+            error.contains("server.trusted_proxies: `proxy.internal` is no address"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        for name in ["CERTIFICATE", "KEY", "CLIENT_CA"] {
+            let variable = format!("INVITE_GATEWAY__SERVER__TLS_{name}");
+            let error = with_environment(&[(&variable, "x.pem")]).err().unwrap();
+            assert!(error.contains("both server.tls_certificate and server.tls_key"), "{error}");
         }
     }
 

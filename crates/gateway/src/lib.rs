@@ -52,7 +52,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::{MAX_KEY_NAME, SCOPES, generate_key, hash_key};
-pub use listener::{Bounds, Listener};
+pub use listener::{Bounds, Listener, Tls, TlsFiles};
 pub use metrics::MetricsUnavailable;
 
 use problem::{Problem, codes};
@@ -81,6 +81,7 @@ struct Parts {
     openapi: utoipa::openapi::OpenApi,
     key_uses: auth::KeyUses,
     budgets: budget::Budgets,
+    failures: auth::Failures,
 }
 
 impl Gateway {
@@ -98,8 +99,9 @@ impl Gateway {
         let metrics = metrics::recorder()?;
         let mut openapi = openapi();
         openapi::limit_invites(&mut openapi, limits.max_invites_per_request);
-        let (key_uses, budgets) = Default::default();
-        let parts = Parts { engine, kinds, clock, limits, metrics, openapi, key_uses, budgets };
+        let (key_uses, budgets, failures) = Default::default();
+        let parts =
+            Parts { engine, kinds, clock, limits, metrics, openapi, key_uses, budgets, failures };
         Ok(Self(Arc::new(parts)))
     }
 
@@ -160,6 +162,10 @@ impl Gateway {
 
     fn key_uses(&self) -> &auth::KeyUses {
         &self.0.key_uses
+    }
+
+    fn failures(&self) -> &auth::Failures {
+        &self.0.failures
     }
 
     fn budgets(&self) -> &budget::Budgets {

@@ -2,19 +2,24 @@
 //! them. What a request asks for is the router's to say.
 
 mod connection;
+mod forwarded;
 mod pace;
 mod progress;
 mod refusal;
 mod room;
+mod tls;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use pace::BodyTimedOut;
 use room::Room;
+pub(crate) use room::subscriber;
+pub use tls::{Tls, TlsFiles};
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -39,6 +44,11 @@ pub struct Bounds {
     pub idle_timeout: Duration,
 }
 
+/// On an answer: how much later than at once it is to be sent. A connection whose answer is held back
+/// goes where its place is needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HoldBack(pub Duration);
+
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientAddress(pub IpAddr);
@@ -48,13 +58,16 @@ pub(crate) struct ClientAddress(pub IpAddr);
 pub struct Listener {
     bounds: Bounds,
     room: Arc<Room>,
+    tls: Option<Tls>,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 impl Listener {
-    /// A listener that serves nothing yet.
-    pub fn new(bounds: Bounds) -> Self {
+    /// A listener that serves nothing yet. Proxies at these addresses are believed whom they forward
+    /// for, and share no limit of one address.
+    pub fn new(bounds: Bounds, tls: Option<Tls>, trusted_proxies: Vec<IpNet>) -> Self {
         let room = Room::new(bounds.max_connections, bounds.max_connections_per_address);
-        Self { bounds, room: Arc::new(room) }
+        Self { bounds, room: Arc::new(room), tls, trusted_proxies: trusted_proxies.into() }
     }
 
     /// Serves what comes to this socket until `closing`. Then nothing more is accepted, idle
@@ -65,12 +78,16 @@ impl Listener {
             loop {
                 let (stream, peer) = accept(&socket).await;
                 // The socket of who finds no room is closed here.
-                if let Some(place) = self.room.take(peer).await {
-                    let router = router.clone();
-                    let bounds = self.bounds;
-                    let closing = closing.clone();
-                    connections
-                        .spawn(connection::serve(stream, peer, router, place, bounds, closing));
+                let is_proxy = forwarded::is_trusted(peer, &self.trusted_proxies);
+                if let Some(place) = self.room.take(peer, is_proxy).await {
+                    let context = connection::Context {
+                        peer,
+                        listener: self.clone(),
+                        router: router.clone(),
+                        progress: place.progress.clone(),
+                        closing: closing.clone(),
+                    };
+                    connections.spawn(connection::serve(stream, place, context));
                 }
             }
         };

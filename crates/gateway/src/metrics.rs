@@ -36,6 +36,10 @@ fn install() -> Result<PrometheusHandle, BuildError> {
         "http_connections_closed_total",
         "Connections closed that their callers would have kept, by reason"
     );
+    metrics::describe_counter!(
+        "http_authentication_failures_total",
+        "Requests without a good API key, by reason"
+    );
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {

@@ -57,10 +57,11 @@ impl Room {
     }
 
     /// A place, for which another connection may have to go; none if all that could go are busy.
-    pub async fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// A proxy has no limit of its own.
+    pub async fn take(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Place> {
         loop {
             let freed = self.freed.notified();
-            match self.attempt(address) {
+            match self.attempt(address, is_proxy) {
                 Attempt::Taken(place) => return Some(place),
                 Attempt::Wait => freed.await,
                 Attempt::Full => return None,
@@ -72,11 +73,11 @@ impl Room {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn attempt(self: &Arc<Self>, address: IpAddr) -> Attempt {
+    fn attempt(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Attempt {
         let address = subscriber(address);
         let mut places = self.lock();
         let own = places.of_address.get(&address).copied().unwrap_or_default();
-        let only = if own >= self.most_per_address {
+        let only = if own >= self.most_per_address && !is_proxy {
             Some(address)
         } else if places.taken.len() >= self.most {
             None
@@ -165,7 +166,7 @@ impl Drop for Place {
 }
 
 /// What counts as one address: with IPv6 a network of 64 bits, as everybody has a whole one.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(long) => {
