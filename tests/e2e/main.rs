@@ -12,6 +12,7 @@ mod admin_revisions;
 mod changing;
 mod clocks;
 mod command_line;
+mod connections;
 mod creating;
 mod delivery;
 mod duplicates;
@@ -30,6 +31,7 @@ mod restarts;
 mod rotation;
 mod service;
 mod silence;
+mod tls;
 mod unreadable;
 mod waiting;
 

@@ -15,6 +15,7 @@ pub struct Binary {
     folder: TempDir,
     environment: Vec<(String, String)>,
     file_limit: Option<u32>,
+    descriptor_limit: Option<u32>,
 }
 
 impl Default for Binary {
@@ -27,7 +28,7 @@ impl Binary {
     /// The program with nothing around it: an empty folder and no environment variables.
     pub fn in_empty_folder() -> Self {
         let folder = tempfile::Builder::new().prefix("invite-e2e-").tempdir().unwrap();
-        Self { folder, environment: Vec::new(), file_limit: None }
+        Self { folder, environment: Vec::new(), file_limit: None, descriptor_limit: None }
     }
 
     /// Sets an environment variable for every run from now on.
@@ -39,6 +40,11 @@ impl Binary {
     /// none lifts that.
     pub fn limit_files(&mut self, most: Option<u32>) {
         self.file_limit = most;
+    }
+
+    /// From now on it can have no more files open than this at once.
+    pub fn limit_descriptors(&mut self, most: u32) {
+        self.descriptor_limit = Some(most);
     }
 
     /// A path in the folder that it runs in.
@@ -82,15 +88,16 @@ impl Binary {
     }
 
     fn command(&self) -> Command {
-        let mut command = match self.file_limit {
-            None => Command::new(program()),
-            Some(most) => {
-                let mut command = Command::new("/bin/bash");
-                // What would be written beyond the limit is an error, and no signal.
-                let limited = format!("ulimit -f {most}; trap '' XFSZ; exec \"$0\" \"$@\"");
-                command.arg("-c").arg(limited).arg(program());
-                command
-            }
+        // What would be written beyond the limit is an error, and no signal.
+        let files = self.file_limit.map(|most| format!("ulimit -f {most}; trap '' XFSZ; "));
+        let descriptors = self.descriptor_limit.map(|most| format!("ulimit -n {most}; "));
+        let limits: String = files.into_iter().chain(descriptors).collect();
+        let mut command = if limits.is_empty() {
+            Command::new(program())
+        } else {
+            let mut command = Command::new("/bin/bash");
+            command.arg("-c").arg(format!("{limits}exec \"$0\" \"$@\"")).arg(program());
+            command
         };
         let variables = self.environment.iter().map(|(name, value)| (name, value));
         command.current_dir(self.folder.path()).env_clear().envs(variables);

@@ -60,6 +60,7 @@ pub enum Database {
 pub struct Builder {
     database: Database,
     is_proxied: bool,
+    descriptors: Option<u32>,
     settings: Vec<(String, String)>,
     document: String,
     faults: String,
@@ -98,6 +99,12 @@ impl Builder {
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         let variable = format!("INVITE_GATEWAY__{}", name.to_uppercase().replace('.', "__"));
         self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// A process that can have no more files open than this at once.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -141,6 +148,9 @@ impl Builder {
             simulators.set(&provider, settings).await;
         }
         let mut binary = Binary::in_empty_folder();
+        if let Some(most) = self.descriptors {
+            binary.limit_descriptors(most);
+        }
         binary.write("gateway.toml", SETTINGS);
         binary.write("providers.toml", &simulators.fill_in(&self.document));
         let postgres = match self.database {
@@ -186,6 +196,7 @@ impl Gateway {
         Builder {
             database: Database::Sqlite,
             is_proxied: false,
+            descriptors: None,
             settings: Vec::new(),
             document: PROVIDERS.to_owned(),
             faults: String::new(),

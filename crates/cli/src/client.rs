@@ -38,7 +38,8 @@ impl Client {
     /// The gateway that a command is told, or else the one that these settings are for, with the key
     /// that the environment holds.
     pub fn of(settings: &Settings, url: Option<&str>, key_variable: &str) -> Result<Self, Failure> {
-        let own = format!("http://{}", settings.server.listen);
+        let scheme = if settings.server.tls().is_some() { "https" } else { "http" };
+        let own = format!("{scheme}://{}", settings.server.listen);
         let key = invite_config::process_environment()(key_variable).map_err(|_| {
             Failure::wrong(format!(
                 "the environment variable {key_variable} holds no API key; --key-env names another"

@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod compose;
 mod configuration;
+mod descriptors;
 mod failure;
 mod keys;
 mod probe;

@@ -40,7 +40,7 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
     let gateway = Running::start(&settings).await?;
     let key = make_key(&gateway).await?;
-    let outcome = send_example(&gateway.url(), &key).await;
+    let outcome = send_example(gateway.url(), &key).await;
     let result = match outcome {
         Ok(batch) => show(&batch, &gateway, &key, &simulators, &args),
         Err(failure) => Err(failure),
@@ -84,6 +84,8 @@ fn settings(
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
     let mut settings = Loaded::defaults().map_err(Failure::wrong)?.settings;
     settings.server.listen = listen;
+    // Its key and its invites are made up: nothing is worth encrypting.
+    settings.server.behind_tls_proxy = true;
     settings.storage.url = format!("sqlite://{}", folder.join("invites.db").display());
     settings.providers.file = file;
     settings.log.filter = "warn".to_owned();
@@ -191,7 +193,7 @@ fn show(
     } else {
         print(&format!("{}\n", table(batch)))?;
         if !args.exit {
-            print(&next(&url, key, &simulated))?;
+            print(&next(url, key, &simulated))?;
         }
     }
     let unsettled = batch["invites"].as_array().into_iter().flatten().filter(|invite| {

@@ -3,16 +3,16 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use invite_delivery::Engine;
-use invite_http::Gateway;
+use invite_http::{Bounds, Gateway, Listener, Tls};
 use invite_store::{Lock, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::ServeArgs,
-    compose,
+    compose, descriptors,
     failure::Failure,
-    settings::Settings,
+    settings::{self, Settings},
     telemetry,
     watch::{self, DocumentWatch},
 };
@@ -29,7 +29,7 @@ pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     let told_to_stop = told_to_stop();
     tracing::info!("listening on {}", gateway.url());
     if let Some(path) = &args.ready_file {
-        write_ready_file(path, &gateway.url())?;
+        write_ready_file(path, gateway.url())?;
     }
     told_to_stop.await;
     tracing::info!("stopping: no more is accepted, calls under way are finished");
@@ -51,7 +51,7 @@ fn warn_of_proxies() {
 
 /// A gateway that accepts connections.
 pub struct Running {
-    address: SocketAddr,
+    url: String,
     engine: Engine,
     store: Store,
     closing: CancellationToken,
@@ -67,14 +67,22 @@ impl Running {
         let gate = Arc::new(compose::gate(settings, store.clock()));
         let file = DocumentWatch::new(&settings.providers.file).await?;
         let document = compose::document(settings, gate.clone(), &store).await?;
-        let listener = listen("server.listen", &settings.server.listen).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| Failure::failed(format!("cannot listen: {error}")))?;
-        let metrics = match settings.server.metrics_listen.as_str() {
-            "" => None,
-            address => Some(listen("server.metrics_listen", address).await?),
+        let tls = match settings.server.tls() {
+            None => None,
+            Some(files) => Some(
+                Tls::read(files)
+                    .await
+                    .map_err(|why| Failure::wrong(format!("cannot serve TLS: {why}")))?,
+            ),
         };
+        let server = &settings.server;
+        let (listener, address) = listen("server.listen", &server.listen, server).await?;
+        let metrics = match server.metrics_listen.as_str() {
+            "" => None,
+            address => Some(listen("server.metrics_listen", address, server).await?.0),
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
         let engine = compose::engine(settings, document).await?;
         let gateway = Gateway::new(
             engine.clone(),
@@ -88,18 +96,25 @@ impl Running {
         )
         .map_err(|error| Failure::failed(format!("cannot start the HTTP API: {error}")))?;
         let closing = CancellationToken::new();
-        let mut servers = vec![serve(listener, gateway.router(), &closing)];
+        let proxies = server.trusted_proxies.clone();
+        let server = Listener::new(bounds(server), tls.clone(), proxies);
+        let serve =
+            |socket, router| tokio::spawn(server.clone().serve(socket, router, closing.clone()));
+        let mut servers = vec![serve(listener, gateway.router())];
         if let Some(listener) = metrics {
-            servers.push(serve(listener, gateway.metrics_router(), &closing));
+            servers.push(serve(listener, gateway.metrics_router()));
+        }
+        if let Some(tls) = tls {
+            servers.push(tokio::spawn(tls.watch(closing.clone())));
         }
         servers.push(tokio::spawn(watch::secrets(engine.clone(), closing.clone())));
         servers.push(tokio::spawn(file.run(engine.clone(), closing.clone())));
-        Ok(Self { address, engine, store, closing, servers, _lock: lock })
+        Ok(Self { url, engine, store, closing, servers, _lock: lock })
     }
 
     /// Where it listens.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The store, for making a key beside it.
@@ -123,28 +138,51 @@ impl Running {
     }
 }
 
-async fn listen(setting: &str, address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Listens at the address that this setting names; without TLS only where no other machine can listen
+/// in, unless the settings say that it speaks with a proxy.
+async fn listen(
+    setting: &str,
+    address: &str,
+    server: &settings::Server,
+) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failed = |error: std::io::Error| {
         let message = format!("cannot listen on {address} ({setting}): {error}");
         match error.kind() {
             std::io::ErrorKind::InvalidInput => Failure::wrong(message),
             _ => Failure::failed(message),
         }
-    })
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    if server.tls().is_none() && !server.behind_tls_proxy && !bound.ip().is_loopback() {
+        return Err(Failure::wrong(format!(
+            "{setting} is {address}, which other machines reach, and API keys would cross the network \
+             unencrypted: set server.tls_certificate and server.tls_key, or server.behind_tls_proxy if \
+             a proxy before the gateway speaks TLS"
+        )));
+    }
+    Ok((listener, bound))
 }
 
-fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    closing: &CancellationToken,
-) -> JoinHandle<()> {
-    let closed = closing.clone().cancelled_owned();
-    tokio::spawn(async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(closed);
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the HTTP server ended");
-        }
-    })
+/// The bounds of connections: as set, but for so many that nothing else could be opened.
+fn bounds(server: &settings::Server) -> Bounds {
+    let room = descriptors::for_connections();
+    if room < server.max_connections {
+        tracing::warn!(
+            max_connections = room,
+            "server.max_connections is {}, and the process may not have so many files open: raise its \
+             limit (ulimit -n, LimitNOFILE=)",
+            server.max_connections
+        );
+    }
+    Bounds {
+        max_connections: server.max_connections.min(room),
+        max_connections_per_address: server.max_connections_per_address,
+        head_timeout: server.head_timeout,
+        body_timeout: server.body_timeout,
+        answer_timeout: server.answer_timeout,
+        idle_timeout: server.idle_timeout,
+    }
 }
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {

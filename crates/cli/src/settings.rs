@@ -4,12 +4,14 @@
 
 mod refusal;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use config::{
     Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind,
     builder::DefaultState,
 };
+use invite_http::TlsFiles;
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -18,6 +20,8 @@ pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "config/gateway.toml";
 const PREFIX: &str = "INVITE_GATEWAY";
+/// The longest time that a connection may be kept waiting for.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -45,12 +49,85 @@ pub struct Server {
     pub listen: String,
     /// An address of its own for `/metrics`, without a key; empty for none.
     pub metrics_listen: String,
+    /// The certificate of both addresses, in PEM; empty for no TLS.
+    pub tls_certificate: String,
+    /// Its private key, in PEM.
+    pub tls_key: String,
+    /// Who has to have issued the certificates of callers, in PEM; empty if they need none.
+    pub tls_client_ca: String,
+    /// Listens without TLS although other machines reach the address.
+    pub behind_tls_proxy: bool,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks as `10.0.0.0/8`.
+    #[serde(deserialize_with = "networks")]
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Invites in one request.
     pub max_invites_per_request: usize,
     /// Bytes in one request's body.
     pub max_body_bytes: usize,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections of one address.
+    pub max_connections_per_address: usize,
+    /// From a new connection, or a request's first byte, to the end of its head.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub head_timeout: Duration,
+    /// From the end of a request's head to the end of its body.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub body_timeout: Duration,
+    /// How long a caller may take to read an answer.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub answer_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
     /// Hosts that a provider's `base_url` may name although private.
     pub allow_private_hosts: Vec<String>,
+}
+
+impl Server {
+    /// The files of TLS, if it is wanted.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let path = |text: &str| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+        Some(TlsFiles {
+            certificate: path(&self.tls_certificate)?,
+            key: path(&self.tls_key)?,
+            client_ca: path(&self.tls_client_ca),
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, most) in [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_address", self.max_connections_per_address),
+        ] {
+            if most == 0 {
+                return Err(format!("server.{name} is 0: nobody could be served"));
+            }
+        }
+        if self.tls().is_none()
+            && ![&self.tls_certificate, &self.tls_key, &self.tls_client_ca]
+                .iter()
+                .all(|file| file.is_empty())
+        {
+            return Err("TLS needs both server.tls_certificate and server.tls_key".to_owned());
+        }
+        for (name, time) in [
+            ("head_timeout", self.head_timeout),
+            ("body_timeout", self.body_timeout),
+            ("answer_timeout", self.answer_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            if time.is_zero() || time > LONGEST_TIMEOUT {
+                return Err(format!("server.{name} has to be more than 0s and at most 1h"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The database.
@@ -180,6 +257,7 @@ impl Loaded {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("server.allow_private_hosts")
+            .with_list_parse_key("server.trusted_proxies")
             .source(environment);
         Self::from(builder.add_source(variables), &names)
     }
@@ -201,6 +279,7 @@ impl Loaded {
             let why = "is under 2s: no call could be finished under it";
             return Err(format!("{key}{place} {why}"));
         }
+        settings.server.check()?;
         Ok(Self { settings, origins })
     }
 
@@ -256,6 +335,17 @@ pub fn without_password(url: &str) -> String {
         }
         _ => "(not a URL)".to_owned(),
     }
+}
+
+/// Networks; an address is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let read = |text: &String| {
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+            let wanted = "no address or network such as 10.0.0.1 or 10.0.0.0/8";
+            D::Error::custom(format!("server.trusted_proxies: `{text}` is {wanted}"))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.iter().map(read).collect()
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -336,6 +426,42 @@ mod tests {
         let error = with_environment(&[("INVITE_GATEWAY__SERVER__MAX_BODY_BYTES", "much")]);
         let error = error.err().unwrap();
         assert!(error.contains("variable INVITE_GATEWAY__SERVER__MAX_BODY_BYTES"), "{error}");
+    }
+
+    #[test]
+    fn connections_have_times_and_a_number_that_let_somebody_be_served() {
+        for (variable, value) in [
+            ("INVITE_GATEWAY__SERVER__HEAD_TIMEOUT", "0s"),
+            ("INVITE_GATEWAY__SERVER__IDLE_TIMEOUT", "1000years"),
+            ("INVITE_GATEWAY__SERVER__MAX_CONNECTIONS", "0"),
+            ("INVITE_GATEWAY__SERVER__MAX_CONNECTIONS_PER_ADDRESS", "0"),
+        ] {
+            let error = with_environment(&[(variable, value)]).err().unwrap();
+            let name = variable.rsplit("__").next().unwrap().to_lowercase();
+            assert!(error.contains(&format!("server.{name}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let name = "INVITE_GATEWAY__SERVER__TRUSTED_PROXIES";
+        let loaded = with_environment(&[(name, "10.0.0.0/8,192.0.2.1,fd00::1")]).unwrap();
+        let networks: Vec<_> =
+            loaded.settings.server.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "fd00::1/128"]);
+        let error = with_environment(&[(name, "proxy.internal")]).err().unwrap();
+        let told = "server.trusted_proxies (in the environment variable";
+        assert!(error.contains(told), "{error}");
+        assert!(error.contains("`proxy.internal` is no address"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        for name in ["CERTIFICATE", "KEY", "CLIENT_CA"] {
+            let variable = format!("INVITE_GATEWAY__SERVER__TLS_{name}");
+            let error = with_environment(&[(&variable, "x.pem")]).err().unwrap();
+            assert!(error.contains("both server.tls_certificate and server.tls_key"), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Keys are made with [`generate_key`] and kept only as hashes. Which call needs which scope is
 //! said by each handler, first thing.
 
+mod failures;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -21,11 +23,16 @@ use invite_store::{Actor, ApiKey, Row, Store};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use crate::{
-    Gateway, observe,
+    Gateway,
+    listener::{ClientAddress, HoldBack},
+    observe,
     problem::{Problem, codes},
 };
+
+pub(crate) use failures::Failures;
 
 /// What every key starts with, so that scanners for leaked secrets can tell one.
 pub(crate) const PREFIX: &str = "igk_";
@@ -222,7 +229,10 @@ pub(crate) async fn authenticate(
 ) -> Response {
     let key = match find_key(&gateway, request.headers()).await {
         Ok(key) => key,
-        Err(problem) => return problem.into_response(),
+        Err(Refused::Key { reason, detail }) => {
+            return refuse(&gateway, request.extensions().get(), reason, detail);
+        }
+        Err(Refused::Other(problem)) => return problem.into_response(),
     };
     let now = gateway.clock().now();
     gateway.key_uses().record(gateway.store(), key.id, now);
@@ -242,37 +252,72 @@ pub(crate) async fn authenticate(
     response
 }
 
-async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Problem> {
-    let refused = |detail: &str| Problem::new(&codes::UNAUTHORIZED, detail);
-    let secret = bearer(headers).map_err(refused)?;
+/// Why a request has no caller.
+enum Refused {
+    /// It shows no key that is good; the reason is a word for the metrics.
+    Key { reason: &'static str, detail: &'static str },
+    /// It cannot be told.
+    Other(Problem),
+}
+
+fn refused(reason: &'static str, detail: &'static str) -> Refused {
+    Refused::Key { reason, detail }
+}
+
+/// The answer to who shows no good key: later and later, if that happens often at an address.
+fn refuse(
+    gateway: &Gateway,
+    client: Option<&ClientAddress>,
+    reason: &'static str,
+    detail: &'static str,
+) -> Response {
+    metrics::counter!("http_authentication_failures_total", "reason" => reason).increment(1);
+    let address = client.map(|client| client.0);
+    tracing::warn!(
+        reason,
+        client.address = address.map(|address| address.to_string()),
+        "an authentication failed"
+    );
+    let mut response = Problem::new(&codes::UNAUTHORIZED, detail).into_response();
+    if let Some(address) = address {
+        let delay = gateway.failures().record(address, Instant::now());
+        response.extensions_mut().insert(HoldBack(delay));
+    }
+    response
+}
+
+async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Refused> {
+    let secret = bearer(headers)?;
     let hash = hash_key(secret);
     let key = match gateway.store().key_by_hash(&hash).await {
         Err(error @ invite_store::Error::Corrupt { .. }) => {
             tracing::error!(%error, "an API key cannot be read and is refused");
-            return Err(refused("the API key's record cannot be read; ask for a new key"));
+            let detail = "the API key's record cannot be read; ask for a new key";
+            return Err(refused("unreadable", detail));
         }
-        key => key?,
+        key => key.map_err(|error| Refused::Other(error.into()))?,
     };
     let key = key
         .filter(|key| bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())))
-        .ok_or_else(|| refused("the API key is not known here"))?;
+        .ok_or_else(|| refused("unknown", "the API key is not known here"))?;
     if key.revoked_at.is_some() {
-        return Err(refused("the API key was revoked"));
+        return Err(refused("revoked", "the API key was revoked"));
     }
     if key.expires_at.is_some_and(|at| at <= gateway.clock().now()) {
-        return Err(refused("the API key has expired"));
+        return Err(refused("expired", "the API key has expired"));
     }
     Ok(key)
 }
 
 /// The key of a request, or why it has none.
-fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
+fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next();
     if values.next().is_some() {
-        return Err("several `Authorization` headers were given: send one, with the API key");
+        let detail = "several `Authorization` headers were given: send one, with the API key";
+        return Err(refused("several", detail));
     }
-    value.and_then(token).ok_or(NO_KEY)
+    value.and_then(token).ok_or_else(|| refused("missing", NO_KEY))
 }
 
 fn token(value: &HeaderValue) -> Option<&str> {
@@ -374,13 +419,18 @@ mod tests {
 
     #[test]
     fn the_authorization_header_is_read_in_any_case_and_only_once() {
+        let bearer = |headers: &HeaderMap| match bearer(headers) {
+            Ok(key) => key.to_owned(),
+            Err(Refused::Key { reason, .. }) => reason.to_owned(),
+            Err(Refused::Other(problem)) => problem.code().to_owned(),
+        };
         let mut headers = HeaderMap::new();
-        assert_eq!(bearer(&headers), Err(NO_KEY));
+        assert_eq!(bearer(&headers), "missing");
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("bEARER  igk_x"));
-        assert_eq!(bearer(&headers), Ok("igk_x"));
+        assert_eq!(bearer(&headers), "igk_x");
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer igk_y"));
-        assert!(bearer(&headers).unwrap_err().starts_with("several `Authorization` headers"));
+        assert_eq!(bearer(&headers), "several");
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic igk_x"));
-        assert_eq!(bearer(&headers), Err(NO_KEY));
+        assert_eq!(bearer(&headers), "missing");
     }
 }

@@ -13,6 +13,7 @@ use invite_core::{Fault, schema::nearest};
 use serde_json::Value;
 
 use crate::{
+    listener::BodyTimedOut,
     problem::{Problem, codes},
     submission::refuse_unknown,
     unambiguous::Unambiguous,
@@ -165,11 +166,18 @@ async fn read(body: Body, max_bytes: usize, remedy: &str) -> Result<Bytes, Probl
         return Err(too_large());
     }
     axum::body::to_bytes(body, max_bytes).await.map_err(|error| {
-        match error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
-            true => too_large(),
-            false => Problem::new(&codes::MALFORMED_REQUEST, "the body broke off"),
+        if is_caused_by::<LengthLimitError>(&error) {
+            too_large()
+        } else if is_caused_by::<BodyTimedOut>(&error) {
+            Problem::new(&codes::BODY_TIMEOUT, "the body did not come to its end in time")
+        } else {
+            Problem::new(&codes::MALFORMED_REQUEST, "the body broke off")
         }
     })
+}
+
+fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(is_caused_by::<E>)
 }
 
 /// The value that a body holds.

@@ -14,8 +14,10 @@ mod changes;
 mod console;
 mod create;
 mod docs;
+mod host;
 mod idempotency;
 mod invites;
+mod listener;
 mod metrics;
 mod moment;
 mod observe;
@@ -41,11 +43,16 @@ use invite_core::{Clock, ProviderKind};
 use invite_delivery::Engine;
 use invite_store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{
+    CompressionLevel,
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, DefaultPredicate, Predicate, predicate::SizeAbove},
+};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::{MAX_KEY_NAME, SCOPES, generate_key, hash_key};
+pub use listener::{Bounds, Listener, Tls, TlsFiles};
 pub use metrics::MetricsUnavailable;
 
 use problem::{Problem, codes};
@@ -74,6 +81,7 @@ struct Parts {
     openapi: utoipa::openapi::OpenApi,
     key_uses: auth::KeyUses,
     budgets: budget::Budgets,
+    failures: auth::Failures,
 }
 
 impl Gateway {
@@ -91,8 +99,9 @@ impl Gateway {
         let metrics = metrics::recorder()?;
         let mut openapi = openapi();
         openapi::limit_invites(&mut openapi, limits.max_invites_per_request);
-        let (key_uses, budgets) = Default::default();
-        let parts = Parts { engine, kinds, clock, limits, metrics, openapi, key_uses, budgets };
+        let (key_uses, budgets, failures) = Default::default();
+        let parts =
+            Parts { engine, kinds, clock, limits, metrics, openapi, key_uses, budgets, failures };
         Ok(Self(Arc::new(parts)))
     }
 
@@ -155,17 +164,31 @@ impl Gateway {
         &self.0.key_uses
     }
 
+    fn failures(&self) -> &auth::Failures {
+        &self.0.failures
+    }
+
     fn budgets(&self) -> &budget::Budgets {
         &self.0.budgets
     }
 }
+
+/// Shorter answers would hardly become shorter, in bytes.
+const WORTH_COMPRESSING: u64 = 1024;
 
 /// What surrounds every request.
 fn around(routes: Router<Gateway>) -> Router<Gateway> {
     let catch_panic = CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
         Problem::new(&codes::INTERNAL, "the gateway failed; its log says more").into_response()
     });
-    routes.layer(catch_panic).layer(middleware::from_fn(observe::observe))
+    let compress = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(DefaultPredicate::new().and(SizeAbove::new(WORTH_COMPRESSING)));
+    routes
+        .layer(catch_panic)
+        .layer(middleware::from_fn(host::require))
+        .layer(middleware::from_fn(observe::observe))
+        .layer(compress)
 }
 
 /// The OpenAPI 3.1 document of the API.

@@ -31,6 +31,15 @@ fn install() -> Result<PrometheusHandle, BuildError> {
         metrics::Unit::Seconds,
         "Time from a request's head to its answer's head"
     );
+    metrics::describe_gauge!("http_connections", "Connections that are open");
+    metrics::describe_counter!(
+        "http_connections_closed_total",
+        "Connections closed that their callers would have kept, by reason"
+    );
+    metrics::describe_counter!(
+        "http_authentication_failures_total",
+        "Requests without a good API key, by reason"
+    );
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {

@@ -1,9 +1,13 @@
 //! What happens around every request: its id, the problem's body, the headers that every answer
 //! carries, one line in the log and the metrics.
 //!
-//! Neither log nor metrics show a query, a body or an address.
+//! Neither log nor metrics show a query, a body or a person's address. Where a request came from
+//! stands in the log.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -15,6 +19,7 @@ use invite_core::random;
 
 use crate::{
     auth::{self, Caller},
+    listener::ClientAddress,
     problem::{MEDIA_TYPE, Problem, codes},
 };
 
@@ -28,6 +33,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let method = method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let client = request.extensions().get::<ClientAddress>().map(|client| client.0.to_string());
 
     let mut response = next.run(request).await;
     let problem = write_problem(&mut response, &request_id);
@@ -41,6 +47,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         http.method = method,
         http.route = route,
         http.status = status,
+        client.address = client,
         duration_ms = elapsed.as_secs_f64() * 1000.0,
         request.id = request_id,
         trace.id = trace_id,
@@ -52,6 +59,32 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
+/// The answer to what cannot be read as a request: its headers and its body. It is in the log and in
+/// the metrics like that to any other.
+pub(crate) fn refuse(problem: &Problem, client: IpAddr) -> (HeaderMap, Vec<u8>) {
+    const ROUTE: &str = "unreadable";
+    let request_id = new_request_id();
+    let body = problem.to_body(&request_id);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    write_headers(&mut headers, &request_id);
+    let status = problem.status().as_u16();
+    count("other", ROUTE, status, Duration::ZERO);
+    tracing::info!(
+        http.route = ROUTE,
+        http.status = status,
+        client.address = %client,
+        request.id = request_id,
+        problem.code = problem.code(),
+        "request"
+    );
+    (headers, body)
+}
+
+fn new_request_id() -> String {
+    crate::hex(&random::bytes::<16>())
+}
+
 /// The caller's own id if it is sane, else a new one. What holds an API key is not: the id is logged
 /// and answered.
 fn request_id(headers: &HeaderMap) -> String {
@@ -60,7 +93,7 @@ fn request_id(headers: &HeaderMap) -> String {
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
             && !id.contains(auth::PREFIX)
     });
-    given.map_or_else(|| crate::hex(&random::bytes::<16>()), str::to_owned)
+    given.map_or_else(new_request_id, str::to_owned)
 }
 
 /// The request's `traceparent`, if it is a valid one (<https://www.w3.org/TR/trace-context/>).

@@ -95,9 +95,9 @@ problem_sets! {
         SERVICE_UNAVAILABLE
     ];
     /// What a call with a JSON body can be answered with.
-    WithBody = [BAD_REQUEST, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
+    WithBody = [BAD_REQUEST, REQUEST_TIMEOUT, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
     /// What a call that takes no body is answered with if there is one all the same.
-    WithoutBody = [BAD_REQUEST, PAYLOAD_TOO_LARGE, UNPROCESSABLE_ENTITY];
+    WithoutBody = [BAD_REQUEST, REQUEST_TIMEOUT, PAYLOAD_TOO_LARGE, UNPROCESSABLE_ENTITY];
     /// A header is malformed.
     MalformedHeader = [BAD_REQUEST];
     /// The request is based on a document that is not the live one any more.

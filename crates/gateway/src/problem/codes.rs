@@ -64,6 +64,7 @@ pub fn of_status(status: StatusCode) -> &'static Code {
     match status {
         StatusCode::NOT_FOUND => &NOT_FOUND,
         StatusCode::METHOD_NOT_ALLOWED => &METHOD_NOT_ALLOWED,
+        StatusCode::REQUEST_TIMEOUT => &BODY_TIMEOUT,
         StatusCode::PAYLOAD_TOO_LARGE => &TOO_LARGE,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => &UNSUPPORTED_MEDIA_TYPE,
         status if status.is_client_error() => &MALFORMED_REQUEST,
@@ -92,6 +93,18 @@ codes! {
         "The body is too large",
         "Send fewer invites in one request, or a shorter document. The limit is the setting \
          `server.max_body_bytes`.";
+    BODY_TIMEOUT = "body-timeout" Some(StatusCode::REQUEST_TIMEOUT), Caller, NotSent,
+        "The body did not come in time",
+        "The whole body has to come within the setting `server.body_timeout` after the request's \
+         head. Nothing of the request was done: send it again.";
+    URI_TOO_LONG = "uri-too-long" Some(StatusCode::URI_TOO_LONG), Caller, Rejected,
+        "The request's address is too long",
+        "Method, path and query have to fit in 64 KiB. Use fewer or shorter parameters.";
+    HEADERS_TOO_LARGE = "headers-too-large" Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Caller, Rejected,
+        "The request's headers are too large",
+        "First line and headers have to fit in 64 KiB, and there may be 100 headers. Send fewer or \
+         shorter ones.";
     MALFORMED_JSON = "malformed-json" Some(StatusCode::BAD_REQUEST), Caller, Rejected,
         "The body is not well-formed JSON",
         "The detail says at which line and column reading stopped.";
@@ -269,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_status_and_the_code_for_it_agree() {
-        for code in [404, 405, 413, 415, 400, 500] {
+        for code in [404, 405, 408, 413, 415, 400, 500] {
             let status = StatusCode::from_u16(code).unwrap();
             assert_eq!(of_status(status).status, Some(status));
         }

@@ -103,7 +103,7 @@ async fn metrics_name_routes_and_no_ids_and_want_a_scope() {
         "{text}"
     );
 
-    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let request = Request::get("/metrics").header("host", "metrics").body(Body::empty()).unwrap();
     let response = api.metrics.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
     let text = to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -1,0 +1,149 @@
+//! One connection, from its first byte to its end.
+
+use std::{future::poll_fn, io, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request, http::Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::{
+    ClientAddress, HoldBack, Listener, MAX_HEAD, forwarded,
+    pace::{AnswerBody, Paced, timed},
+    progress::{Phase, Progress},
+    refusal,
+    room::Place,
+};
+
+/// How long, and how many bytes, what a caller still sends after the last answer is waited for and
+/// thrown away. To close at once would destroy an answer that the caller has not read yet.
+const LINGER: Duration = Duration::from_millis(500);
+const MAX_LINGER: u64 = 4 * 1024 * 1024;
+
+/// What a connection needs to know.
+#[derive(Clone)]
+pub(super) struct Context {
+    /// The address of the other end.
+    pub peer: IpAddr,
+    pub listener: Listener,
+    pub router: Router,
+    pub progress: Arc<Progress>,
+    pub closing: CancellationToken,
+}
+
+/// Why a connection was closed that its caller would have kept.
+type Closed = Result<(), &'static str>;
+
+/// Serves one connection until it ends, its time is over, or its place is needed.
+pub(super) async fn serve(stream: TcpStream, place: Place, context: Context) {
+    let (peer, progress) = (context.peer, context.progress.clone());
+    let served = tokio::select! {
+        served = begin(stream, context) => served,
+        () = progress.evicted() => Err("evicted"),
+    };
+    if let Err(reason) = served {
+        metrics::counter!("http_connections_closed_total", "reason" => reason).increment(1);
+        tracing::debug!(client.address = %peer, reason, "a connection was closed");
+    }
+    // The next one's from here on.
+    drop(place);
+}
+
+async fn begin(stream: TcpStream, context: Context) -> Closed {
+    let Some(tls) = &context.listener.tls else { return converse(stream, context).await };
+    let shaken = timeout(context.listener.bounds.head_timeout, tls.acceptor().accept(stream)).await;
+    match shaken {
+        Ok(Ok(stream)) => converse(stream, context).await,
+        Ok(Err(error)) => {
+            tracing::info!(client.address = %context.peer, %error, "a TLS handshake failed");
+            Err("tls-handshake")
+        }
+        Err(_) => Err("head-timeout"),
+    }
+}
+
+async fn converse<S>(stream: S, context: Context) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Context { peer, listener, progress, closing, .. } = context.clone();
+    let bounds = listener.bounds;
+    let paced = TokioIo::new(Paced::new(stream, progress.clone(), bounds));
+    let service = service_fn(move |request| {
+        let has_place = context.progress.begin_request();
+        let context = context.clone();
+        Box::pin(async move {
+            if !has_place {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+            }
+            Ok(answer(request, context).await)
+        })
+    });
+    let mut connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD)
+        .max_header_size(MAX_HEAD)
+        .serve_connection(paced, service);
+    let mut is_told = false;
+    let ended = loop {
+        tokio::select! {
+            ended = poll_fn(|task| connection.poll_without_shutdown(task)) => break ended,
+            () = closing.cancelled(), if !is_told => {
+                is_told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    let Paced { mut stream, kept_back, is_late, .. } = parts.io.into_inner();
+    // Hyper takes the end of an idle connection for a good one, whatever the reason.
+    if is_late {
+        return Err(match progress.now().0 {
+            Phase::Head => "head-timeout",
+            Phase::Idle => "idle-timeout",
+            _ => "answer-timeout",
+        });
+    }
+    if ended.is_err() {
+        if let Some(refusal) = refusal::of_head(&kept_back, &parts.read_buf, peer) {
+            let written = timeout(bounds.head_timeout, stream.write_all(&refusal)).await;
+            if matches!(written, Ok(Ok(()))) {
+                linger(stream).await;
+            }
+            return Err("malformed");
+        }
+        // The caller is gone.
+        return Ok(());
+    }
+    linger(stream).await;
+    Ok(())
+}
+
+async fn answer(request: Request<Incoming>, context: Context) -> Response<AnswerBody> {
+    let Context { peer, listener, router, progress, .. } = context;
+    let mut request = request.map(|body| timed(body, listener.bounds.body_timeout));
+    let client = forwarded::client(peer, request.headers(), &listener.trusted_proxies);
+    request.extensions_mut().insert(ClientAddress(client));
+    let Ok(mut response) = router.oneshot(request).await;
+    progress.begin_answer();
+    if let Some(HoldBack(delay)) = response.extensions_mut().remove() {
+        sleep(delay).await;
+    }
+    response.map(|body| AnswerBody { body, progress })
+}
+
+/// Ends a connection so that what was written last arrives.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let ending = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_LINGER), &mut tokio::io::sink()).await
+    };
+    // Whether the caller has taken it is not known either way.
+    let _ = timeout(LINGER, ending).await;
+}

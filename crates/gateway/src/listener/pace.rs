@@ -1,0 +1,213 @@
+//! What keeps a connection within its times: its bytes, the body of a request, the body of an answer.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::{
+    Bounds,
+    progress::{Phase, Progress},
+};
+
+/// A connection's bytes. Waiting for them ends when the time for what the connection is at is over.
+///
+/// What hyper writes before there is a request is its refusal of a head: that is kept back.
+pub(super) struct Paced<S> {
+    pub stream: S,
+    /// What hyper would have written to refuse a head.
+    pub kept_back: Vec<u8>,
+    /// Its time was over.
+    pub is_late: bool,
+    progress: Arc<Progress>,
+    bounds: Bounds,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> Paced<S> {
+    pub fn new(stream: S, progress: Arc<Progress>, bounds: Bounds) -> Self {
+        let alarm = Box::pin(tokio::time::sleep_until(Instant::now()));
+        Self { stream, kept_back: Vec::new(), is_late: false, progress, bounds, alarm }
+    }
+
+    /// An error once the connection's time is over.
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(deadline) = self.progress.deadline(&self.bounds) else { return Poll::Pending };
+        if self.alarm.deadline() != deadline {
+            self.alarm.as_mut().reset(deadline);
+        }
+        ready!(self.alarm.as_mut().poll(context));
+        self.is_late = true;
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    fn is_before_request(&self) -> bool {
+        matches!(self.progress.now().0, Phase::Head | Phase::Idle)
+    }
+
+    fn or_alarm<T>(
+        &mut self,
+        done: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Pending => self.poll_alarm(context).map(Err),
+            done => done,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.progress.hear();
+        }
+        self.or_alarm(read, context)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_before_request() {
+            self.kept_back.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.or_alarm(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_before_request() {
+            let before = self.kept_back.len();
+            slices.iter().for_each(|bytes| self.kept_back.extend_from_slice(bytes));
+            return Poll::Ready(Ok(self.kept_back.len() - before));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.or_alarm(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.progress.written();
+            // Hyper looks for the next request only when it is woken.
+            return match self.poll_alarm(context) {
+                Poll::Ready(error) => Poll::Ready(Err(error)),
+                Poll::Pending => flushed,
+            };
+        }
+        self.or_alarm(flushed, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.or_alarm(shut, context)
+    }
+}
+
+/// A request's body did not come to its end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the body did not come in time")]
+pub(crate) struct BodyTimedOut;
+
+/// A request's body, which has to come to its end within a time.
+struct TimedBody {
+    body: Incoming,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// The body for a handler to read: it fails with [`BodyTimedOut`] after so long.
+pub(super) fn timed(body: Incoming, most: Duration) -> Body {
+    if body.is_end_stream() {
+        return Body::empty();
+    }
+    Body::new(TimedBody { body, alarm: Box::pin(tokio::time::sleep(most)) })
+}
+
+impl HttpBody for TimedBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        // First, as bytes that trickle in are always there when they are looked for.
+        if self.alarm.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err(BodyTimedOut.into())));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body, which tells the connection when all of it is made.
+pub(super) struct AnswerBody {
+    pub body: Body,
+    pub progress: Arc<Progress>,
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.progress.end_answer();
+    }
+}
