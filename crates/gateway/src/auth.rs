@@ -74,6 +74,8 @@ scopes!(
     InvitesRead = "invites:read",
     /// Reading what was exchanged with a provider about an invite.
     InvitesRaw = "invites:raw",
+    /// Reading the codes of an invite that let in whoever holds them.
+    InvitesCodes = "invites:codes",
     /// Reading providers, kinds and metrics.
     ProvidersRead = "providers:read",
     /// All of them, over all tenants.

@@ -27,7 +27,7 @@ use crate::{
     requests::{InviteChange, RetryRequest},
     segment::Segment,
     submission::{refuse_unknown, take},
-    views::{InviteView, unreadable::UnreadableInviteView},
+    views::{InviteView, ShownInvite, unreadable::UnreadableInviteView},
 };
 
 /// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
@@ -46,7 +46,7 @@ const SETTABLE: [Status; 5] =
     params(openapi::InviteParameter),
     request_body = InviteChange,
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = ShownInvite),
         openapi::AnyCall,
         openapi::WithBody,
         openapi::NotFound,
@@ -61,7 +61,7 @@ pub(crate) async fn update_invite(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
@@ -158,7 +158,7 @@ pub(crate) async fn revoke_invite(
         engine.revoke(id, force).await
     })
     .await
-    .map(|Json(invite)| Json(Revoked::Invite(Box::new(invite))))
+    .map(|Json(invite)| Json(Revoked::Invite(invite)))
 }
 
 /// What is left of an invite that was withdrawn.
@@ -166,7 +166,7 @@ pub(crate) async fn revoke_invite(
 #[serde(untagged)]
 pub(crate) enum Revoked {
     /// It.
-    Invite(Box<InviteView>),
+    Invite(ShownInvite),
     /// What can be told of one that cannot be read.
     Unreadable(UnreadableInviteView),
 }
@@ -199,7 +199,7 @@ async fn end_unreadable(
     tag = "invites",
     params(openapi::InviteParameter),
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = ShownInvite),
         openapi::AnyCall,
         openapi::WithoutBody,
         openapi::NotFound,
@@ -213,7 +213,7 @@ pub(crate) async fn refresh_invite(
     Segment(id): Segment,
     uri: Uri,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
@@ -234,7 +234,7 @@ pub(crate) async fn refresh_invite(
     params(openapi::InviteParameter),
     request_body = Option<RetryRequest>,
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = ShownInvite),
         openapi::AnyCall,
         openapi::WithBody,
         openapi::NotFound,
@@ -249,7 +249,7 @@ pub(crate) async fn retry_invite(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let body = read_optional_json(&headers, body, gateway.limits().max_body_bytes).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
@@ -307,7 +307,7 @@ async fn change<C, F>(
     id: InviteId,
     noted: Option<NewAudit>,
     call: C,
-) -> Result<Json<InviteView>, Problem>
+) -> Result<Json<ShownInvite>, Problem>
 where
     C: FnOnce(Engine, InviteId) -> F,
     F: Future<Output = Result<InviteRecord, OperationError>> + Send + 'static,
@@ -329,8 +329,7 @@ where
         made
     });
     let invite = invite.await??;
-    let now = gateway.clock().now();
-    Ok(Json(InviteView::new(invite, gateway.engine(), now, caller.is_admin())))
+    Ok(Json(ShownInvite::existing(InviteView::new(invite, gateway, caller), caller)))
 }
 
 /// Whether the change may have been made although it failed.

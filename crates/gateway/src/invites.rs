@@ -66,8 +66,7 @@ pub(crate) async fn list_invites(
     let before = parameters.cursor::<String>();
     parameters.finish()?;
     let page = gateway.store().invites(&filter, before, limit).await?;
-    let now = gateway.clock().now();
-    let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
+    let view = |record| InviteView::new(record, &gateway, &caller);
     Ok(Json(InviteList {
         invites: page.invites.into_iter().map(view).collect(),
         unreadable: page.unreadable.into_iter().map(|it| show(it, &caller)).collect(),
@@ -185,8 +184,7 @@ pub(crate) async fn get_invite(
     refuse_parameters(&uri)?;
     let tenant = Some(caller.tenant()).filter(|_| !caller.is_admin());
     let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
-    let now = gateway.clock().now();
-    let view = InviteView::new(invite, gateway.engine(), now, caller.is_admin());
+    let view = InviteView::new(invite, &gateway, &caller);
     Ok(Json(view.waiting_for(waits_for)))
 }
 

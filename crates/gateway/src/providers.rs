@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
-use invite_core::{Address, ListQuery, Outcome};
+use invite_core::{Address, ListQuery, Observed, Outcome};
 use invite_delivery::{LaneState, ProviderStatus};
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         providers::{
             KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
         },
+        without_codes,
     },
 };
 
@@ -175,7 +176,7 @@ pub(crate) async fn list_provider_invites(
 ) -> Result<Json<RemoteInviteList>, Problem> {
     caller.require(Scope::InvitesRead)?;
     caller.require(Scope::Admin)?;
-    find_provider(&gateway.live().current(), &caller, &name)?;
+    let kind = find_provider(&gateway.live().current(), &caller, &name)?.kind.clone();
     let mut parameters = Parameters::read(&uri, &["email", "cursor"]);
     let email = parameters.one("email");
     if email.as_ref().is_some_and(|email| email.parse::<Address>().is_err()) {
@@ -191,8 +192,12 @@ pub(crate) async fn list_provider_invites(
     let query = ListQuery { email, cursor: cursor_at.map(str::to_owned), scope: None };
     parameters.finish()?;
     let page = gateway.engine().list_remote(&name, &query).await?;
+    let view = |mut seen: Observed| {
+        seen.data = without_codes(seen.data, Some(kind.name()), &gateway, &caller);
+        RemoteInviteView::new(seen)
+    };
     Ok(Json(RemoteInviteList {
-        invites: page.invites.into_iter().map(RemoteInviteView::new).collect(),
+        invites: page.invites.into_iter().map(view).collect(),
         next_cursor: page.next_cursor.map(|at| cursor(format!("{prefix}{at}"))),
     }))
 }

@@ -11,7 +11,6 @@ pub(crate) mod unreadable;
 use std::collections::BTreeMap;
 
 use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
-use invite_delivery::Engine;
 use invite_store::InviteRecord;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,7 +20,11 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, Schema, Type},
 };
 
-use crate::problem::with_title;
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    problem::with_title,
+};
 
 use unreadable::{UnreadableInviteView, UnreadableView};
 
@@ -113,7 +116,8 @@ pub(crate) struct InviteView {
     provider_ref: Option<String>,
     /// The provider's own word for its status.
     provider_status: Option<String>,
-    /// What callers need of the provider's replies, in the provider's own names.
+    /// What callers need of the provider's replies, in the provider's own names. Codes that let in
+    /// whoever holds them are in it only for keys with the scope invites:codes.
     #[schema(value_type = Object)]
     provider_data: Map<String, Value>,
     /// When the provider says it lapses.
@@ -140,16 +144,18 @@ pub(crate) struct InviteView {
 }
 
 impl InviteView {
-    /// The invite as it reads at `now`; with its tenant for an administrator.
-    pub fn new(record: InviteRecord, engine: &Engine, now: Timestamp, with_tenant: bool) -> Self {
-        let (status, status_source) = record.status_at(now);
-        let next_attempt_at = engine.next_attempt_at(&record);
+    /// The invite as it reads now, for a caller who may read it.
+    pub fn new(record: InviteRecord, gateway: &Gateway, caller: &Caller) -> Self {
+        let (status, status_source) = record.status_at(gateway.clock().now());
+        let next_attempt_at = gateway.engine().next_attempt_at(&record);
         let InviteRecord { invitee, state, .. } = record;
+        let provider_data =
+            without_codes(state.provider_data, record.kind.as_deref(), gateway, caller);
         Self {
             id: record.id,
             batch_id: record.batch_id,
             index: record.index,
-            tenant: with_tenant.then_some(record.tenant),
+            tenant: caller.is_admin().then_some(record.tenant),
             external_id: record.external_id,
             labels: record.labels,
             email: invitee.email,
@@ -164,7 +170,7 @@ impl InviteView {
             checked_at: state.checked_at,
             provider_ref: state.provider_ref,
             provider_status: state.provider_status,
-            provider_data: state.provider_data,
+            provider_data,
             expires_at: state.expires_at,
             attempt_count: state.attempt_count,
             next_attempt_at: next_attempt_at.filter(|_| !status.is_final()),
@@ -186,30 +192,116 @@ impl InviteView {
     pub fn into_duplicate(self, index: usize) -> Self {
         Self { index, duplicate: true, ..self }
     }
+}
+
+/// What a provider showed of an invite, without the codes that let in whoever holds them, unless the
+/// caller may see them. Where it is not known which those are, nothing is left.
+pub(crate) fn without_codes(
+    mut data: Map<String, Value>,
+    kind: Option<&str>,
+    gateway: &Gateway,
+    caller: &Caller,
+) -> Map<String, Value> {
+    if !caller.has(Scope::InvitesCodes) {
+        match gateway.kinds().iter().find(|known| Some(known.name()) == kind) {
+            Some(kind) => data.retain(|name, _| !kind.codes().contains(&name.as_str())),
+            None => data.clear(),
+        }
+    }
+    data
+}
+
+/// What a key that may not read invites sees of one that was there before.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InviteOutline {
+    /// Prefixed and ordered by time.
+    #[schema(value_type = String, example = "inv_0199c0de0000700080000000000000aa")]
+    id: InviteId,
+    /// Its item's place in the request that is answered, or in the one that it came with.
+    index: usize,
+    /// The configured provider; null for an item that was refused as invalid.
+    provider: Option<String>,
+    /// The provider's kind.
+    provider_kind: Option<String>,
+    /// Where it stands.
+    #[schema(schema_with = status_schema)]
+    status: Status,
+    /// How that is known.
+    #[schema(schema_with = source_schema)]
+    status_source: StatusSource,
+    /// `on_duplicate` answered with this existing Invite.
+    duplicate: bool,
+    #[serde(skip)]
+    batch_id: BatchId,
+}
+
+/// An invite, as far as the caller may see it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ShownInvite {
+    /// All of it: with the scope invites:read, and of what the same request made.
+    Whole(Box<InviteView>),
+    /// What is left without that scope.
+    Outline(InviteOutline),
+}
+
+impl ShownInvite {
+    /// An invite that was there before the request.
+    pub fn existing(invite: InviteView, caller: &Caller) -> Self {
+        if caller.has(Scope::InvitesRead) {
+            return Self::Whole(Box::new(invite));
+        }
+        Self::Outline(InviteOutline {
+            id: invite.id,
+            index: invite.index,
+            provider: invite.provider,
+            provider_kind: invite.provider_kind,
+            status: invite.status,
+            status_source: invite.status_source,
+            duplicate: invite.duplicate,
+            batch_id: invite.batch_id,
+        })
+    }
 
     /// Where it stands.
     pub fn status(&self) -> Status {
-        self.status
+        match self {
+            Self::Whole(invite) => invite.status,
+            Self::Outline(invite) => invite.status,
+        }
     }
 
     /// Where it is; none if it was refused as invalid.
     pub fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
+        match self {
+            Self::Whole(invite) => invite.provider.as_deref(),
+            Self::Outline(invite) => invite.provider.as_deref(),
+        }
     }
 
     /// The request that it came with.
     pub fn batch_id(&self) -> BatchId {
-        self.batch_id
+        match self {
+            Self::Whole(invite) => invite.batch_id,
+            Self::Outline(invite) => invite.batch_id,
+        }
     }
 
     /// Its place in the request that is answered.
     pub fn index(&self) -> usize {
-        self.index
+        match self {
+            Self::Whole(invite) => invite.index,
+            Self::Outline(invite) => invite.index,
+        }
     }
 
     /// Another request's invite that answers an item of this one.
     pub fn is_duplicate(&self) -> bool {
-        self.duplicate
+        match self {
+            Self::Whole(invite) => invite.duplicate,
+            Self::Outline(invite) => invite.duplicate,
+        }
     }
 }
 
