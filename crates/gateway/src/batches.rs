@@ -24,8 +24,9 @@ use crate::{
     query::refuse_parameters,
     segment::Segment,
     views::{
-        InviteView, ShownInvite,
+        InviteView,
         batches::{Accepted, BatchState, BatchView, CountsView},
+        shown::ShownInvite,
         unreadable::UnreadableInviteView,
     },
 };
@@ -82,7 +83,7 @@ async fn read_accepted(
     for invite in &invites {
         *counts.by_status.entry(invite.status()).or_default() += 1;
     }
-    let view = |it| UnreadableInviteView::new(it, caller.is_admin());
+    let view = |it| UnreadableInviteView::new(it, caller.sees_all_tenants());
     let unreadable = unreadable.into_iter().map(view).collect();
     Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }

@@ -27,7 +27,7 @@ use crate::{
     requests::{InviteChange, RetryRequest},
     segment::Segment,
     submission::{refuse_unknown, take},
-    views::{InviteView, ShownInvite, unreadable::UnreadableInviteView},
+    views::{InviteView, shown::ShownInvite, unreadable::UnreadableInviteView},
 };
 
 /// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
@@ -149,7 +149,7 @@ pub(crate) async fn revoke_invite(
     let mut parameters = Parameters::read(&uri, &["force"]);
     let force = parameters.flag("force");
     parameters.finish()?;
-    if row.is_err() && caller.is_admin() {
+    if row.is_err() && caller.sees_all_tenants() {
         return end_unreadable(&gateway, &caller, id).await;
     }
     let invite = find_invite(&gateway, &caller, &id).await?;
@@ -290,7 +290,7 @@ fn note(
 ) -> Option<NewAudit> {
     let status = invite.status_at(gateway.clock().now()).0;
     let after = flag.map(|flag| json!({ flag: true }));
-    caller.is_admin().then(|| NewAudit {
+    caller.sees_all_tenants().then(|| NewAudit {
         actor: caller.actor(),
         action: action.to_owned(),
         target: invite.id.to_string(),

@@ -25,8 +25,9 @@ use crate::{
     requests::NewInvites,
     submission,
     views::{
-        Plan, ShownInvite,
+        Plan,
         batches::{Accepted, BatchState},
+        shown::ShownInvite,
     },
 };
 

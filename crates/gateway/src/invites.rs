@@ -75,7 +75,7 @@ pub(crate) async fn list_invites(
 }
 
 fn show(unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInviteView {
-    UnreadableInviteView::new(unreadable, caller.is_admin())
+    UnreadableInviteView::new(unreadable, caller.sees_all_tenants())
 }
 
 /// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
@@ -85,7 +85,7 @@ pub(crate) fn read_filter(
 ) -> Result<InviteFilter, Problem> {
     let tenant = parameters.one("tenant");
     if tenant.is_some() {
-        caller.require(Scope::Admin)?;
+        caller.require(Scope::InvitesAllTenants)?;
     }
     let providers = match (parameters.one("provider"), caller.providers()) {
         (Some(provider), _) => {
@@ -100,7 +100,7 @@ pub(crate) fn read_filter(
         return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
     }
     Ok(InviteFilter {
-        tenant: if caller.is_admin() { tenant } else { Some(caller.tenant().to_owned()) },
+        tenant: if caller.sees_all_tenants() { tenant } else { Some(caller.tenant().to_owned()) },
         batch_id: parameters.parsed::<BatchId>("batch_id", "the id of a batch"),
         providers,
         statuses: read_statuses(parameters),
@@ -182,7 +182,7 @@ pub(crate) async fn get_invite(
     caller.require(Scope::InvitesRead)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_parameters(&uri)?;
-    let tenant = Some(caller.tenant()).filter(|_| !caller.is_admin());
+    let tenant = Some(caller.tenant()).filter(|_| !caller.sees_all_tenants());
     let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
     let view = InviteView::new(invite, &gateway, &caller);
     Ok(Json(view.waiting_for(waits_for)))

@@ -16,6 +16,7 @@ mod create;
 mod docs;
 mod idempotency;
 mod invites;
+mod keys;
 mod metrics;
 mod moment;
 mod observe;
@@ -45,7 +46,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use auth::{MAX_KEY_NAME, SCOPES, generate_key, hash_key};
+pub use auth::{generate_key, hash_key};
+pub use keys::{KeyChange, key_state, new_key};
 pub use metrics::MetricsUnavailable;
 
 use problem::{Problem, codes};

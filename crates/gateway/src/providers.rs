@@ -19,7 +19,7 @@ use crate::{
         providers::{
             KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
         },
-        without_codes,
+        shown::without_codes,
     },
 };
 
@@ -40,7 +40,8 @@ async fn view(
     replicas: &[ReplicaView],
 ) -> Result<Option<ProviderView>, Problem> {
     let status = gateway.engine().provider_status(&provider.name).await?;
-    let status = status.map(|status| if caller.is_admin() { status } else { for_tenant(status) });
+    let status =
+        status.map(|status| if caller.sees_all_tenants() { status } else { for_tenant(status) });
     Ok(status.map(|status| ProviderView::new(configuration, provider, status, replicas)))
 }
 
@@ -148,7 +149,7 @@ pub(crate) async fn get_provider(
 
 /// List what a provider itself lists
 ///
-/// Whoever made them; so it needs the scopes invites:read and admin.
+/// Whoever made them; so it needs the scopes invites:read and invites:all-tenants.
 #[utoipa::path(
     get,
     path = "/v1/providers/{name}/invites",
@@ -175,7 +176,7 @@ pub(crate) async fn list_provider_invites(
     uri: Uri,
 ) -> Result<Json<RemoteInviteList>, Problem> {
     caller.require(Scope::InvitesRead)?;
-    caller.require(Scope::Admin)?;
+    caller.require(Scope::InvitesAllTenants)?;
     let kind = find_provider(&gateway.live().current(), &caller, &name)?.kind.clone();
     let mut parameters = Parameters::read(&uri, &["email", "cursor"]);
     let email = parameters.one("email");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ShownInvite, unreadable::UnreadableInviteView};
+use super::{shown::ShownInvite, unreadable::UnreadableInviteView};
 
 /// How far a request's invites have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
