@@ -69,3 +69,39 @@ pub async fn an_excerpt_shows_a_caller_its_own_part_and_nobody_elses(bench: &Ben
     let (asked, answered) = bench.subject.kind.excerpt(None, None, 0, &person(0));
     assert!(asked.is_null() && answered.is_null());
 }
+
+pub async fn what_is_kept_of_a_question_shows_nobody_else(bench: &Bench) {
+    let (recipient, remote) = bench.invited(1).await;
+    bench.invited(2).await;
+    // Each look that there is for it, also those that are only for one that is gone.
+    let gone = remote.provider_ref.as_deref().unwrap();
+    for is_there in [true, false] {
+        if !is_there {
+            bench.simulator.move_invite(gone, "accepted").await;
+        }
+        let _ = bench.provider.get(&remote).await;
+        let kept = bench.audit.last_exchanges();
+        assert!(!kept.is_empty());
+        for exchange in kept {
+            let (request, reply) = (exchange.request.as_deref(), exchange.reply.as_deref());
+            let parts = bench.subject.kind.excerpt(request, reply, 0, &recipient.invitee);
+            let shown = format!("{} {}", parts.0, parts.1);
+            assert!(!shows(&shown, &person(2)), "{shown}");
+        }
+    }
+    let _ = bench.provider.list(&ListQuery::default()).await;
+    for exchange in bench.audit.last_exchanges() {
+        assert_eq!(exchange.reply, None, "{}", exchange.target);
+    }
+}
+
+pub async fn what_lets_its_holder_in_is_named_as_a_code(bench: &Bench) {
+    let (_, remote) = bench.invited(1).await;
+    let codes = bench.subject.kind.codes();
+    for name in remote.data.keys().filter(|name| name.ends_with("code")) {
+        assert!(codes.contains(&name.as_str()), "{name}");
+    }
+    for code in codes {
+        assert!(remote.data[*code].is_string(), "{code} is no member of the data");
+    }
+}

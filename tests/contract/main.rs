@@ -141,6 +141,8 @@ groups! {
         dry_run::a_dry_run_renders_the_call_and_sends_nothing ["prepare", "create", "probe", "list"]
         dry_run::a_dry_run_leaves_no_trace_in_the_real_one ["prepare"]
         dry_run::an_excerpt_shows_a_caller_its_own_part_and_nobody_elses ["kind.excerpt"]
+        dry_run::what_is_kept_of_a_question_shows_nobody_else ["get", "list", "kind.excerpt"]
+        dry_run::what_lets_its_holder_in_is_named_as_a_code ["create", "kind.codes"]
         reconcile::an_effect_whose_reply_was_lost_is_found ["reconcile", "step"]
         reconcile::what_never_took_effect_is_absent_once_that_can_be_told ["reconcile", "step"]
         reconcile::a_call_that_is_found_is_found_at_any_age ["reconcile", "step"]

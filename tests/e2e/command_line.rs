@@ -218,6 +218,8 @@ async fn a_key_is_printed_alone_and_listed_without_its_secret() {
     binary.print(&["keys", "revoke", id]).await;
     let listed = binary.print(&["keys", "list"]).await;
     assert!(listed.contains("revoked"), "{listed}");
+    let listed = json(binary.print(&["keys", "list", "--json"]).await.as_bytes());
+    assert_eq!(listed["keys"][0]["state"], "revoked");
     let unknown = id.replace(|c: char| c.is_ascii_digit(), "0");
     let output = binary.run(&["keys", "revoke", &unknown]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -245,13 +247,17 @@ async fn a_key_is_made_only_for_providers_that_there_are() {
     let output = gateway.command(&[&make[..], &["treasury,tresury"]].concat()).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("`tresury`") && said.contains("berlin-summit"), "{said}");
+    assert!(said.contains("berlin-summit") && said.contains("did you mean `treasury`"), "{said}");
     let output = gateway.command(&[&make[..], &["treasury"]].concat()).await;
     assert!(output.status.success(), "{output:?}");
     gateway.finish().await;
 
-    // Nobody knows yet which there will be.
+    // Before the first start those of the file are there.
     let binary = Binary::in_empty_folder();
+    let output = binary.run(&[&make[..], &["treasury"]].concat()).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    fs::create_dir_all(binary.path("config")).unwrap();
+    binary.write("config/providers.toml", "[providers.treasury]\nkind = \"turnkey\"\n");
     binary.print(&[&make[..], &["treasury"]].concat()).await;
 }
 

@@ -140,6 +140,7 @@ async fn make_key(store: &Store) -> String {
         expires_at: None,
         revoked_at: None,
         last_used_at: None,
+        parent: None,
     };
     let actor = Actor { name: "test".into(), source: "cli".into() };
     store.insert_key(&key, &actor).await.unwrap();

@@ -43,7 +43,7 @@ const PROVIDERS: &str = include_str!("providers.toml");
 const NAME: &str = "gateway";
 const READY: &str = "ready";
 /// Everything but `admin`.
-const SCOPES: &str = "invites:write,invites:read,invites:raw,providers:read";
+const SCOPES: &str = "invites:write,invites:read,invites:raw,invites:codes,providers:read";
 /// How much of the log is shown when a test fails.
 const SHOWN_LINES: usize = 40;
 
@@ -204,7 +204,7 @@ impl Gateway {
         }
     }
 
-    /// A caller with every scope but `admin`, in the tenant `default`.
+    /// A caller with every scope for the invites of the tenant `default`.
     pub fn client(&self) -> &Client {
         &self.client
     }

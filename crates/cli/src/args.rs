@@ -131,7 +131,9 @@ pub enum KeysCommand {
         /// What the key is for.
         #[arg(long)]
         name: String,
-        /// Comma-separated: invites:write, invites:read, invites:raw, providers:read, admin.
+        /// Comma-separated: invites:write, invites:read, invites:raw, invites:codes,
+        /// invites:all-tenants, providers:read, providers:act, config:write, keys:write, audit:read;
+        /// admin is all of them.
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<String>,
         /// The tenant whose invites it sees.
@@ -147,13 +149,30 @@ pub enum KeysCommand {
         #[arg(long, value_parser = humantime::parse_duration)]
         expires: Option<Duration>,
     },
+    /// Change a key's name and limits; its secret stays
+    Change {
+        /// Its id, as `keys list` shows it.
+        id: KeyId,
+        /// What the key is for.
+        #[arg(long)]
+        name: Option<String>,
+        /// Comma-separated names of the providers that it may use; `none` for no limit.
+        #[arg(long, value_delimiter = ',')]
+        providers: Option<Vec<String>>,
+        /// How many requests it may make in a second; `none` for no limit.
+        #[arg(long, value_name = "N")]
+        requests_per_second: Option<String>,
+        /// When it lapses, counted from now, such as 90d; `none` for never.
+        #[arg(long, value_name = "EXPIRES")]
+        expires: Option<String>,
+    },
     /// List the keys; never the secrets
     List {
         /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key
+    /// Revoke a key, and those that were made with it
     Revoke {
         /// Its id, as `keys list` shows it.
         id: KeyId,

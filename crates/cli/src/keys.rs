@@ -1,20 +1,19 @@
-//! `keys create`, `keys list` and `keys revoke`, on the database itself.
+//! `keys create`, `keys change`, `keys list` and `keys revoke`, on the database itself. What a key may be
+//! is the API's to say, too, and said there.
 
 use comfy_table::Table;
-use invite_core::{Clock, KeyId};
-use invite_http::{MAX_KEY_NAME, SCOPES};
-use invite_store::{Actor, ApiKey, Store};
+use invite_core::{Clock, Fault, KeyId};
+use invite_http::{KeyChange, key_state, new_key};
+use invite_store::{Actor, ApiKey, KeyChanged, Store};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
     args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings, tell,
 };
 
-/// The longest name of a tenant or a provider, in characters.
-const MAX_WORD: usize = 200;
-/// How many requests per second a key can be limited to.
-const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// What takes a limit away from a key.
+const NO_LIMIT: &str = "none";
 
 /// Runs one of the `keys` commands.
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
@@ -26,18 +25,16 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failur
 }
 
 async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
+    let now = store.clock().now();
     match command {
         KeysCommand::Create { name, scopes, tenant, providers, requests_per_second, expires } => {
-            let now = store.clock().now();
-            let expires_at = match expires {
-                Some(after) => Some(now.checked_add(after).map_err(|_| {
-                    Failure::wrong("--expires is too far away: give a shorter time, such as 90d")
-                })?),
-                None => None,
-            };
-            check_providers(store, settings, providers.as_deref().unwrap_or_default()).await?;
-            let new = NewKey { name, scopes, tenant, providers, requests_per_second, expires_at };
-            let secret = create(store, new, now).await?;
+            let known = known_providers(store, settings).await?;
+            let expires_at = expires.map(|after| end(after, now)).transpose()?;
+            let body = json!({
+                "name": name, "scopes": scopes, "tenant": tenant, "providers": providers,
+                "requests_per_second": requests_per_second, "expires_at": expires_at,
+            });
+            let secret = create(store, body, &known, now).await?;
             if let Some((path, is_new)) = store.file() {
                 let path = path.display();
                 let made = if is_new {
@@ -50,107 +47,127 @@ async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Res
             }
             print(&format!("{secret}\n"))
         }
+        KeysCommand::Change { id, name, providers, requests_per_second, expires } => {
+            let mut body = Map::new();
+            body.extend(name.map(|name| ("name".to_owned(), json!(name))));
+            let providers = providers.map(|names| match &names[..] {
+                [word] if word == NO_LIMIT => Value::Null,
+                _ => json!(names),
+            });
+            body.extend(providers.map(|names| ("providers".to_owned(), names)));
+            let rate = requests_per_second.map(|rate| number_or_none(&rate)).transpose()?;
+            body.extend(rate.map(|rate| ("requests_per_second".to_owned(), rate)));
+            let expiry = expires.map(|after| end_or_none(&after, now)).transpose()?;
+            body.extend(expiry.map(|at| ("expires_at".to_owned(), at)));
+            change(store, settings, id, body.into(), now).await
+        }
         KeysCommand::List { json } => list(store, json).await,
         KeysCommand::Revoke { id } => revoke(store, id).await,
     }
 }
 
-/// A key is for providers that there are. Before the first start it cannot be known which those
-/// will be.
-async fn check_providers(
-    store: &Store,
-    settings: &Settings,
-    providers: &[String],
-) -> Result<(), Failure> {
-    let Some(newest) = store.latest_revision().await.map_err(Failure::store)? else {
-        return Ok(());
+/// The providers that a key can be limited to: those of the newest document, before the first start
+/// those of the file.
+async fn known_providers(store: &Store, settings: &Settings) -> Result<Vec<String>, Failure> {
+    let document = match store.latest_revision().await.map_err(Failure::store)? {
+        Some(newest) => newest.document,
+        None => compose::read_document(&settings.providers.file)?.unwrap_or_default(),
     };
-    let accounts = compose::gate(settings, store.clock()).accounts(&newest.document);
-    let known: Vec<&str> = accounts.names().collect();
-    match providers.iter().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(unknown) => Err(Failure::wrong(format!(
-            "--providers: `{unknown}` is no provider of configuration revision {}; there are: {}",
-            newest.revision,
-            known.join(", ")
-        ))),
-    }
+    let accounts = compose::gate(settings, store.clock()).accounts(&document);
+    Ok(accounts.names().map(str::to_owned).collect())
 }
 
-/// A key to be made.
-pub struct NewKey {
-    /// What it is for.
-    pub name: String,
-    /// What it may do.
-    pub scopes: Vec<String>,
-    /// Whose invites it sees.
-    pub tenant: String,
-    /// The providers it may use; none for all.
-    pub providers: Option<Vec<String>>,
-    /// Requests per second that it may make; none for no limit.
-    pub requests_per_second: Option<f64>,
-    /// When it lapses.
-    pub expires_at: Option<Timestamp>,
+fn end(after: std::time::Duration, now: Timestamp) -> Result<Timestamp, Failure> {
+    now.checked_add(after)
+        .map_err(|_| Failure::wrong("--expires is too far away: give a shorter time, such as 90d"))
 }
 
-/// Makes a key and returns its secret, which is not kept.
-pub async fn create(store: &Store, new: NewKey, now: Timestamp) -> Result<String, Failure> {
-    check_word("--name", &new.name, MAX_KEY_NAME)?;
-    check_word("--tenant", &new.tenant, MAX_WORD)?;
-    for provider in new.providers.iter().flatten() {
-        check_word("--providers", provider, MAX_WORD)?;
+fn end_or_none(word: &str, now: Timestamp) -> Result<Value, Failure> {
+    if word == NO_LIMIT {
+        return Ok(Value::Null);
     }
-    if new.expires_at.is_some_and(|at| at <= now) {
-        return Err(Failure::wrong("--expires would end the key at once: give a time such as 90d"));
-    }
-    if new.requests_per_second.is_some_and(|rate| !RATES.contains(&rate)) {
-        let (least, most) = (RATES.start(), RATES.end());
-        let message = format!("--requests-per-second takes a number from {least} to {most}");
-        return Err(Failure::wrong(message));
-    }
-    for scope in &new.scopes {
-        if !SCOPES.contains(&scope.as_str()) {
-            let known = SCOPES.join(", ");
-            return Err(Failure::wrong(format!("`{scope}` is no scope; the scopes are {known}")));
+    let after = humantime::parse_duration(word)
+        .map_err(|error| Failure::wrong(format!("--expires takes a time such as 90d: {error}")))?;
+    Ok(json!(end(after, now)?))
+}
+
+fn number_or_none(word: &str) -> Result<Value, Failure> {
+    match word.parse::<f64>() {
+        _ if word == NO_LIMIT => Ok(Value::Null),
+        Ok(rate) => Ok(json!(rate)),
+        Err(_) => {
+            Err(Failure::wrong("--requests-per-second takes a number, or `none` for no limit"))
         }
     }
-    // Each once, in one order.
-    let scopes = SCOPES.iter().filter(|known| new.scopes.iter().any(|scope| scope == *known));
+}
+
+/// Makes a key of what the API would take and returns its secret, which is not kept. `providers` are
+/// those that there are.
+pub async fn create(
+    store: &Store,
+    body: Value,
+    providers: &[String],
+    now: Timestamp,
+) -> Result<String, Failure> {
+    let known: Vec<&str> = providers.iter().map(String::as_str).collect();
+    let key = new_key(body, None, &known, now).map_err(wrong)?;
     let secret = invite_http::generate_key();
-    let key = ApiKey {
-        id: KeyId::generate(),
-        hash: invite_http::hash_key(&secret),
-        name: new.name,
-        tenant: new.tenant,
-        scopes: scopes.map(ToString::to_string).collect(),
-        providers: new.providers,
-        requests_per_second: new.requests_per_second,
-        created_at: now,
-        expires_at: new.expires_at,
-        revoked_at: None,
-        last_used_at: None,
-    };
+    let key = ApiKey { hash: invite_http::hash_key(&secret), ..key };
     store.insert_key(&key, &actor()).await.map_err(Failure::store)?;
     Ok(secret)
+}
+
+async fn change(
+    store: &Store,
+    settings: &Settings,
+    id: KeyId,
+    body: Value,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let known = known_providers(store, settings).await?;
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let change = KeyChange::read(body, &known, now).map_err(wrong)?;
+    let decided = change.clone();
+    let decide = move |family: &_| match decided.refusal(family, None) {
+        None => Some(decided.apply(&family.key)),
+        Some(_) => None,
+    };
+    match store.change_key(id, &actor(), decide).await.map_err(Failure::store)? {
+        Some(KeyChanged::Changed(key)) => print(&format!("changed {} ({})\n", key.id, key.name)),
+        Some(KeyChanged::Refused(family)) => {
+            let why = change.refusal(&family, None).unwrap_or_default();
+            Err(Failure::wrong(format!("{id} is not changed: {why}; change that one first")))
+        }
+        None => Err(unknown(id)),
+    }
+}
+
+/// What is wrong, by the names of the arguments.
+fn wrong(faults: Vec<Fault>) -> Failure {
+    let suggest = |fault: &Fault| {
+        let word = fault.suggestion.as_ref();
+        word.map_or(String::new(), |word| format!("; did you mean `{word}`?"))
+    };
+    let say = |fault: &Fault| {
+        let member = fault.pointer.trim_start_matches(['#', '/']).split('/').next();
+        match member.filter(|member| !member.is_empty()) {
+            Some(member) => {
+                format!("--{}: {}{}", member.replace('_', "-"), fault.detail, suggest(fault))
+            }
+            None => fault.detail.clone(),
+        }
+    };
+    let said: Vec<String> = faults.iter().map(say).collect();
+    Failure::wrong(said.join("; "))
+}
+
+fn unknown(id: KeyId) -> Failure {
+    Failure::failed(format!("there is no key {id}; `keys list` shows them"))
 }
 
 /// Who changes keys here: somebody who may use the database itself.
 fn actor() -> Actor {
     Actor { name: "command line".to_owned(), source: "cli".to_owned() }
-}
-
-/// What stands in a column of `keys list`, and in the log.
-fn check_word(argument: &str, word: &str, max: usize) -> Result<(), Failure> {
-    let is_word = (1..=max).contains(&word.chars().count())
-        && !word.chars().any(char::is_control)
-        && word.trim() == word;
-    if is_word {
-        return Ok(());
-    }
-    Err(Failure::wrong(format!(
-        "{argument} takes 1 to {max} characters without line breaks, not starting or ending \
-         with a space"
-    )))
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Failure> {
@@ -162,6 +179,7 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
             "an API key cannot be read from the database; it is refused"
         );
     }
+    let now = store.clock().now();
     if json {
         let keys: Vec<_> = keys
             .iter()
@@ -170,29 +188,26 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
                     "scopes": key.scopes, "providers": key.providers,
                     "requests_per_second": key.requests_per_second, "created_at": key.created_at,
                     "expires_at": key.expires_at, "revoked_at": key.revoked_at,
-                    "last_used_at": key.last_used_at })
+                    "last_used_at": key.last_used_at, "parent": key.parent,
+                    "state": key_state(key, now) })
             })
             .collect();
         return print_json(&json!({ "keys": keys }));
     }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["id", "name", "tenant", "scopes", "state", "last used"]);
-    let now = store.clock().now();
+    table.set_header(["id", "name", "tenant", "scopes", "state", "expires", "last used"]);
     for key in keys {
-        let state = match (key.revoked_at, key.expires_at) {
-            (Some(_), _) => "revoked".to_owned(),
-            (None, Some(at)) if at <= now => "expired".to_owned(),
-            (None, Some(at)) => format!("until {at:.0}"),
-            (None, None) => "good".to_owned(),
-        };
+        let state = key_state(&key, now);
+        let expires = key.expires_at.map_or("never".to_owned(), |at| format!("{at:.0}"));
         let used = key.last_used_at.map_or("never".to_owned(), |at| format!("{at:.0}"));
         table.add_row([
             key.id.to_string(),
             key.name,
             key.tenant,
             key.scopes.join(","),
-            state,
+            state.to_owned(),
+            expires,
             used,
         ]);
     }
@@ -202,21 +217,6 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
 async fn revoke(store: &Store, id: KeyId) -> Result<(), Failure> {
     match store.revoke_key(id, &actor()).await.map_err(Failure::store)? {
         Some(key) => print(&format!("revoked {} ({})\n", key.id, key.name)),
-        None => Err(Failure::failed(format!("there is no key {id}; `keys list` shows them"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_one_line_of_some_characters() {
-        for word in ["hr", "Human resources", &"é".repeat(100)] {
-            assert!(check_word("--name", word, MAX_KEY_NAME).is_ok(), "{word}");
-        }
-        for word in ["", " ", " hr", "a\nb", "a\tb", "\u{85}", &"x".repeat(101)] {
-            assert!(check_word("--name", word, MAX_KEY_NAME).is_err(), "{word}");
-        }
+        None => Err(unknown(id)),
     }
 }

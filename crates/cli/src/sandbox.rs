@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use indicatif::{ProgressBar, ProgressStyle};
 use invite_core::Clock;
 use invite_sandbox::{Options, accounts};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -93,16 +93,9 @@ fn settings(
 }
 
 async fn make_key(gateway: &Running) -> Result<String, Failure> {
-    let new = keys::NewKey {
-        name: "sandbox".to_owned(),
-        scopes: vec!["admin".to_owned()],
-        tenant: "default".to_owned(),
-        providers: None,
-        requests_per_second: None,
-        expires_at: None,
-    };
+    let new = json!({ "name": "sandbox", "scopes": ["admin"] });
     let store = gateway.store();
-    keys::create(store, new, store.clock().now()).await
+    keys::create(store, new, &[], store.clock().now()).await
 }
 
 /// Posts the example and follows it until it is settled.

@@ -132,6 +132,10 @@ impl ProviderKind for Pigeon {
         Ok(Arc::new(Loft { capabilities, credential, loft: settings.loft }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn excerpt(&self, _: Option<&str>, _: Option<&str>, _: usize, _: &Invitee) -> (Value, Value) {
         (Value::Null, Value::Null)
     }

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 pub use context::{CallContext, Exchange};
 pub use difference::ClockDifference;
 pub use guard::{AddressGuard, is_private};
-pub use request::{Request, check_header, reply_cap};
+pub use request::{Record, Request, check_header, reply_cap};
 pub use roots::TlsRoots;
 pub use scrub::{scrub, scrub_of};
 pub use wait::RateHint;
@@ -151,7 +151,7 @@ impl HttpClient {
             request: text(&request.body),
             ..Exchange::default()
         };
-        let recorded = request.recorded;
+        let record = request.record;
         let sent = context.clock.wall();
         let watched = |bytes| WatchedBody {
             bytes: Some(bytes),
@@ -184,8 +184,12 @@ impl HttpClient {
             ProviderError { code, http_status, ..ProviderError::new(outcome, message) }
                 .caused_by(Cause::Transport)
         });
-        if recorded {
-            context.record(exchange);
+        match record {
+            Record::Whole => context.record(exchange),
+            Record::Outline => {
+                context.record(Exchange { request: None, reply: None, ..exchange });
+            }
+            Record::Nothing => {}
         }
         result
     }

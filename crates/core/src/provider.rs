@@ -193,9 +193,14 @@ pub trait ProviderKind: Send + Sync {
     /// All faults, with pointers relative to the part (`/event_id`).
     fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>>;
 
-    /// The part of a stored create exchange that belongs to the recipient at `index` alone, without
-    /// secrets, stamps and other people: the request's and the reply's. `recipient` tells it from
-    /// others in a reply that is not in order.
+    /// The members of [`Observed::data`](crate::Observed::data) that let in whoever holds them. They are
+    /// shown only to keys with a scope of their own.
+    fn codes(&self) -> &'static [&'static str];
+
+    /// The part of a stored exchange that belongs to the recipient alone, without secrets, stamps and
+    /// other people: the request's and the reply's. Only members that are known pass, and nothing of
+    /// what cannot be read. In a create the recipient is at `index`; `recipient` tells it from others in
+    /// a reply that is not in order.
     fn excerpt(
         &self,
         request: Option<&str>,

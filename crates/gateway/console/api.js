@@ -134,11 +134,13 @@ export async function get(path, query, signal, patience) {
   return (await call("GET", path, { query, signal, patience })).data;
 }
 
-/** Finds out what the key may not read; an administrator's may read everything. */
+/** Finds out what the key may not read; one that makes keys is taken for an administrator's, who may read everything. */
 export async function learn() {
   try {
     await get("admin/keys");
   } catch {
-    await Promise.allSettled([get("providers"), get("invites", { limit: 1 })]);
+    await Promise.allSettled([
+      get("providers"), get("invites", { limit: 1 }), get("admin/audit", { limit: 1 }), call("GET", "admin/config"),
+    ]);
   }
 }

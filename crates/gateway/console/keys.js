@@ -8,8 +8,10 @@ import { ago, stamp, ZONE } from "./time.js";
 
 const SCOPES = [
   ["invites:write", "create and change invites"], ["invites:read", "read invites and batches"],
-  ["invites:raw", "see what was exchanged with providers"], ["providers:read", "read providers and metrics"],
-  ["admin", "everything, over all tenants"],
+  ["invites:raw", "see what was exchanged with providers"], ["invites:codes", "see codes that let in whoever holds them"],
+  ["invites:all-tenants", "see and change invites of every tenant"], ["providers:read", "read providers and metrics"],
+  ["providers:act", "have providers asked whether their credentials are good"], ["config:write", "read and replace the provider document"],
+  ["keys:write", "make keys that can do no more"], ["audit:read", "read who changed what"], ["admin", "all of these"],
 ];
 
 /** From how many providers on they are searched. */
@@ -53,7 +55,7 @@ function revokeKey(one, keys, again) {
   const isOwn = isAdmin(one) && keys.filter(isAdmin).length === 1;
   return ask({
     title: `Revoke the key “${one.name}”?`,
-    text: ["Calls with it are refused from now on. A revoked key cannot be used again.",
+    text: ["Calls with it, and with keys that were made with it, are refused from now on. A revoked key cannot be used again.",
       one.last_used_at ? ["It was used ", ago(one.last_used_at), "."] : "It was never used.",
       isOwn ? h("strong", {}, "It is the key of this tab, and the last one with the scope admin: you are signed out, and only the command line makes another.")
         : isAdmin(one) ? "If it is the key of this tab, you are signed out." : null],

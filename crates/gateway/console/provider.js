@@ -112,7 +112,7 @@ function credential({ name, counters, last_probe: last }, trouble, again) {
       { label: "Refused", class: "number", cell: (one) => one.refused.toLocaleString() },
     ] }) : h("p", { class: "muted" }, "No secret has been used yet."),
     h("h3", {}, "Last check"), h("p", {}, lastProbe(last)), trouble,
-    lacks("admin") ? null : h("div", { class: "actions" }, probeButton(name, trouble, again)));
+    lacks("providers:act") ? null : h("div", { class: "actions" }, probeButton(name, trouble, again)));
 }
 
 const REMOTE = [

@@ -32,7 +32,7 @@ const columns = (trouble, again) => [
   { label: "Live", class: "number", cell: (one) => quota(one.quota) },
   { label: "Calls", class: "number", cell: (one) => Object.values(one.counters.outcomes).reduce((a, b) => a + b, 0).toLocaleString() },
   { label: "Credential", class: "wide", cell: (one) => [h("span", { class: "sub" }, lastProbe(one.last_probe)),
-    lacks("admin") ? null : probeButton(one.name, trouble, again)] },
+    lacks("providers:act") ? null : probeButton(one.name, trouble, again)] },
 ];
 
 /** Live invites and how many there may be. */

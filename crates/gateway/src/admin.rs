@@ -1,4 +1,4 @@
-//! What only administrators do: the provider document and its revisions, credential checks, API
+//! What administrators do: the provider document and its revisions, credential checks, API
 //! keys, queueing failed invites again, and the record of all that. What each means is the engine's
 //! and the store's.
 
@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Gateway;
 
-/// The calls of *Administration*, all with the scope admin.
+/// The calls of *Administration*; the scope admin is for all of them.
 pub(crate) fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(config::get_configuration, config::replace_configuration))
@@ -23,7 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(revisions::restore_revision))
         .routes(routes!(probe::probe_provider))
         .routes(routes!(keys::list_keys, keys::create_key))
-        .routes(routes!(keys::revoke_key))
+        .routes(routes!(keys::change_key, keys::revoke_key))
         .routes(routes!(redrive::redrive_invites))
         .routes(routes!(audit::list_audit))
 }

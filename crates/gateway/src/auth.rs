@@ -41,7 +41,7 @@ const NO_KEY: &str = "no API key was given: send it as `Authorization: Bearer <a
 const FLUSH_AFTER: Duration = Duration::from_secs(3);
 
 /// The longest name of a key, in characters.
-pub const MAX_KEY_NAME: usize = 100;
+pub(crate) const MAX_KEY_NAME: usize = 100;
 
 /// The secret of a new key: shown once, and stored only as its hash.
 pub fn generate_key() -> String {
@@ -57,15 +57,13 @@ pub fn hash_key(secret: &str) -> String {
 macro_rules! scopes {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
         /// The scopes that a key can have.
-        pub const SCOPES: &[&str] = &[$($word,)*];
+        pub(crate) const SCOPES: &[&str] = &[$($word,)*];
 
         /// What a key may do.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Scope { $($(#[$doc])* $name,)* }
 
         impl Scope {
-            const ALL: &'static [Self] = &[$(Self::$name,)*];
-
             /// The word that stands in keys.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
@@ -81,32 +79,43 @@ scopes!(
     InvitesRead = "invites:read",
     /// Reading what was exchanged with a provider about an invite.
     InvitesRaw = "invites:raw",
+    /// Reading the codes of an invite that let in whoever holds them.
+    InvitesCodes = "invites:codes",
+    /// Seeing and changing the invites of every tenant.
+    InvitesAllTenants = "invites:all-tenants",
     /// Reading providers, kinds and metrics.
     ProvidersRead = "providers:read",
-    /// All of them, over all tenants.
+    /// Having a provider asked whether its credential is good.
+    ProvidersAct = "providers:act",
+    /// Reading, trying and replacing the provider document.
+    ConfigWrite = "config:write",
+    /// Making, changing and revoking keys that do not exceed the key itself.
+    KeysWrite = "keys:write",
+    /// Reading who changed what.
+    AuditRead = "audit:read",
+    /// All of them.
     Admin = "admin",
 );
 
-/// The key that a request was made with, and the trace that the request belongs to.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller(Arc<Rights>, Option<Arc<str>>);
-
-#[derive(Debug)]
-struct Rights {
-    id: KeyId,
-    name: String,
-    tenant: String,
-    scopes: Vec<Scope>,
-    providers: Option<Vec<String>>,
+/// Whether a key has the scope of this word, which who has all of them does.
+pub(crate) fn has_scope(key: &ApiKey, scope: &str) -> bool {
+    key.scopes.iter().any(|had| had == scope || had == Scope::Admin.as_str())
 }
 
+/// The key that a request was made with, and the trace that the request belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(Arc<ApiKey>, Option<Arc<str>>);
+
 impl Caller {
+    /// Whoever has the key, of which the hash is not kept.
     fn new(key: ApiKey, traceparent: Option<&str>) -> Self {
-        let has = |scope: &Scope| key.scopes.iter().any(|word| word == scope.as_str());
-        let scopes = Scope::ALL.iter().copied().filter(has).collect();
-        let ApiKey { id, name, tenant, providers, .. } = key;
-        let rights = Rights { id, name, tenant, scopes, providers };
-        Self(Arc::new(rights), traceparent.map(Arc::from))
+        let key = ApiKey { hash: String::new(), ..key };
+        Self(Arc::new(key), traceparent.map(Arc::from))
+    }
+
+    /// The key, without its hash.
+    pub fn key(&self) -> &Arc<ApiKey> {
+        &self.0
     }
 
     /// The key's id, for logs.
@@ -134,14 +143,14 @@ impl Caller {
         &self.0.tenant
     }
 
-    /// Whether the key is an administrator's, over all tenants.
-    pub fn is_admin(&self) -> bool {
-        self.0.scopes.contains(&Scope::Admin)
+    /// Whether the key is for the invites of all tenants.
+    pub fn sees_all_tenants(&self) -> bool {
+        self.has(Scope::InvitesAllTenants)
     }
 
     /// Whether the key has a scope.
     pub fn has(&self, scope: Scope) -> bool {
-        self.is_admin() || self.0.scopes.contains(&scope)
+        has_scope(&self.0, scope.as_str())
     }
 
     /// Refuses a key without the scope.
@@ -174,13 +183,13 @@ impl Caller {
 
     /// Whether what belongs to this tenant exists for the caller.
     pub fn sees(&self, tenant: &str) -> bool {
-        self.is_admin() || self.0.tenant == tenant
+        self.sees_all_tenants() || self.0.tenant == tenant
     }
 
-    /// Refuses all but an administrator whose key is for every provider: one that is limited to
-    /// some could lift its own limit with a new key or another document.
-    pub fn require_administrator(&self) -> Result<(), Problem> {
-        self.require(Scope::Admin)?;
+    /// Refuses a key without the scope, and one that is limited to some providers: it could lift its
+    /// own limit with a new key or another document.
+    pub fn require_for_all(&self, scope: Scope) -> Result<(), Problem> {
+        self.require(scope)?;
         self.require_every_provider()
     }
 
@@ -193,15 +202,15 @@ impl Caller {
         Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail))
     }
 
-    /// Hides another tenant's invite, and refuses one of a provider that the key may not use. An
-    /// administrator sees also what cannot be told whose it is.
+    /// Hides another tenant's invite, and refuses one of a provider that the key may not use. A
+    /// key for all tenants sees also what cannot be told whose it is.
     pub fn require_invite(&self, row: Option<Row>) -> Result<Row, Problem> {
         let row = row.ok_or_else(|| Problem::not_found("invite"))?;
         let (tenant, provider) = match &row {
             Ok(invite) => (Some(&invite.tenant), &invite.provider),
             Err(unreadable) => (unreadable.tenant.as_ref(), &unreadable.provider),
         };
-        if !tenant.map_or(self.is_admin(), |tenant| self.sees(tenant)) {
+        if !tenant.map_or(self.sees_all_tenants(), |tenant| self.sees(tenant)) {
             return Err(Problem::not_found("invite"));
         }
         if let Some(provider) = provider {
@@ -356,21 +365,7 @@ mod tests {
     use super::*;
 
     fn key(scopes: &[&str], providers: Option<&[&str]>) -> Caller {
-        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Caller(
-            Arc::new(Rights {
-                id: KeyId::generate(),
-                name: "test".into(),
-                tenant: "acme".into(),
-                scopes: {
-                    let words: Vec<String> = owned(scopes);
-                    let has = |scope: &Scope| words.iter().any(|word| word == scope.as_str());
-                    Scope::ALL.iter().copied().filter(has).collect()
-                },
-                providers: providers.map(owned),
-            }),
-            None,
-        )
+        Caller::new(crate::keys::tests::key(scopes, providers), None)
     }
 
     #[test]
@@ -389,7 +384,7 @@ mod tests {
     #[test]
     fn an_administrator_has_every_scope_and_sees_every_tenant() {
         let admin = key(&["admin"], None);
-        assert!(Scope::ALL.iter().all(|scope| admin.require(*scope).is_ok()));
+        assert!(SCOPES.iter().all(|scope| has_scope(admin.key(), scope)));
         assert!(admin.sees("other"));
     }
 
@@ -411,8 +406,8 @@ mod tests {
 
     #[test]
     fn an_administrator_of_some_providers_does_not_decide_about_all() {
-        assert!(key(&["admin"], None).require_administrator().is_ok());
-        let refusal = |key: Caller| key.require_administrator().unwrap_err().code();
+        assert!(key(&["admin"], None).require_for_all(Scope::KeysWrite).is_ok());
+        let refusal = |key: Caller| key.require_for_all(Scope::KeysWrite).unwrap_err().code();
         assert_eq!(refusal(key(&["admin"], Some(&["a"]))), "provider-not-allowed");
         assert_eq!(refusal(key(&["invites:read"], None)), "insufficient-scope");
     }

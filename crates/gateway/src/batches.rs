@@ -26,6 +26,7 @@ use crate::{
     views::{
         InviteView,
         batches::{Accepted, BatchState, BatchView, CountsView},
+        shown::ShownInvite,
         unreadable::UnreadableInviteView,
     },
 };
@@ -46,7 +47,7 @@ pub(crate) async fn settle(
         .invites
         .iter()
         .filter(|invite| invite.is_duplicate() && !invite.status().is_settled())
-        .map(InviteView::batch_id)
+        .map(ShownInvite::batch_id)
         .collect();
     if elsewhere.is_empty() || wait.is_zero() {
         return Ok(accepted);
@@ -69,20 +70,20 @@ async fn read_accepted(
     let (existing, mut unreadable) = read_duplicates(gateway, &batch).await?;
     unreadable.extend(own.unreadable);
     unreadable.retain(|it| it.provider.as_ref().is_none_or(|name| caller.may_use(name)));
-    let now = gateway.clock().now();
-    let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
-    let mut invites: Vec<_> = own.invites.into_iter().map(view).collect();
+    let view = |record| InviteView::new(record, gateway, caller);
+    let own = own.invites.into_iter().map(|record| ShownInvite::Whole(Box::new(view(record))));
+    let mut invites: Vec<_> = own.collect();
     if !existing.is_empty() {
         let again = existing.into_iter().map(|(index, record)| view(record).into_duplicate(index));
-        invites.extend(again);
+        invites.extend(again.map(|invite| ShownInvite::existing(invite, caller)));
         // Stable: invites of one item stay in the order in which they were routed.
-        invites.sort_by_key(InviteView::index);
+        invites.sort_by_key(ShownInvite::index);
     }
     let mut counts = BatchCounts { unreadable: unreadable.len() as u64, ..BatchCounts::default() };
     for invite in &invites {
         *counts.by_status.entry(invite.status()).or_default() += 1;
     }
-    let view = |it| UnreadableInviteView::new(it, caller.is_admin());
+    let view = |it| UnreadableInviteView::new(it, caller.sees_all_tenants());
     let unreadable = unreadable.into_iter().map(view).collect();
     Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }

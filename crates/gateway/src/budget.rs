@@ -98,6 +98,7 @@ mod tests {
             expires_at: None,
             revoked_at: None,
             last_used_at: None,
+            parent: None,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::{
     requests::{InviteChange, RetryRequest},
     segment::Segment,
     submission::{refuse_unknown, take},
-    views::{InviteView, unreadable::UnreadableInviteView},
+    views::{InviteView, shown::ShownInvite, unreadable::UnreadableInviteView},
 };
 
 /// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
@@ -46,7 +46,7 @@ const SETTABLE: [Status; 5] =
     params(openapi::InviteParameter),
     request_body = InviteChange,
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = ShownInvite),
         openapi::AnyCall,
         openapi::WithBody,
         openapi::NotFound,
@@ -61,7 +61,7 @@ pub(crate) async fn update_invite(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
@@ -162,7 +162,7 @@ pub(crate) async fn revoke_invite(
     let mut parameters = Parameters::read(&uri, &["force"]);
     let force = parameters.flag("force");
     parameters.finish()?;
-    if row.is_err() && caller.is_admin() {
+    if row.is_err() && caller.sees_all_tenants() {
         return end_unreadable(&gateway, &caller, id).await;
     }
     let invite = find_invite(&gateway, &caller, &id).await?;
@@ -171,7 +171,7 @@ pub(crate) async fn revoke_invite(
         engine.revoke(id, force).await
     })
     .await
-    .map(|Json(invite)| Json(Revoked::Invite(Box::new(invite))))
+    .map(|Json(invite)| Json(Revoked::Invite(invite)))
 }
 
 /// What is left of an invite that was withdrawn.
@@ -179,7 +179,7 @@ pub(crate) async fn revoke_invite(
 #[serde(untagged)]
 pub(crate) enum Revoked {
     /// It.
-    Invite(Box<InviteView>),
+    Invite(ShownInvite),
     /// What can be told of one that cannot be read.
     Unreadable(UnreadableInviteView),
 }
@@ -212,7 +212,7 @@ async fn end_unreadable(
     tag = "invites",
     params(openapi::InviteParameter),
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = ShownInvite),
         openapi::AnyCall,
         openapi::WithoutBody,
         openapi::NotFound,
@@ -226,7 +226,7 @@ pub(crate) async fn refresh_invite(
     Segment(id): Segment,
     uri: Uri,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
@@ -247,7 +247,7 @@ pub(crate) async fn refresh_invite(
     params(openapi::InviteParameter),
     request_body = Option<RetryRequest>,
     responses(
-        (status = 200, description = "The invite as it is now", body = InviteView),
+        (status = 200, description = "The invite as it is now", body = ShownInvite),
         openapi::AnyCall,
         openapi::WithBody,
         openapi::NotFound,
@@ -262,7 +262,7 @@ pub(crate) async fn retry_invite(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<InviteView>, Problem> {
+) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let body = read_optional_json(&headers, body, gateway.limits().max_body_bytes).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
@@ -303,7 +303,7 @@ fn note(
 ) -> Option<NewAudit> {
     let status = invite.status_at(gateway.clock().now()).0;
     let after = flag.map(|flag| json!({ flag: true }));
-    caller.is_admin().then(|| NewAudit {
+    caller.sees_all_tenants().then(|| NewAudit {
         actor: caller.actor(),
         action: action.to_owned(),
         target: invite.id.to_string(),
@@ -320,7 +320,7 @@ async fn change<C, F>(
     id: InviteId,
     noted: Option<NewAudit>,
     call: C,
-) -> Result<Json<InviteView>, Problem>
+) -> Result<Json<ShownInvite>, Problem>
 where
     C: FnOnce(Engine, InviteId) -> F,
     F: Future<Output = Result<InviteRecord, OperationError>> + Send + 'static,
@@ -342,8 +342,7 @@ where
         made
     });
     let invite = invite.await??;
-    let now = gateway.clock().now();
-    Ok(Json(InviteView::new(invite, gateway.engine(), now, caller.is_admin())))
+    Ok(Json(ShownInvite::existing(InviteView::new(invite, gateway, caller), caller)))
 }
 
 /// Whether the change may have been made although it failed.

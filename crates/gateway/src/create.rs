@@ -25,8 +25,9 @@ use crate::{
     requests::NewInvites,
     submission,
     views::{
-        InviteView, Plan,
+        Plan,
         batches::{Accepted, BatchState},
+        shown::ShownInvite,
     },
 };
 
@@ -173,7 +174,7 @@ async fn answer(
     if is_replay {
         // Another key of the tenant may have made it, for providers that this one may not use.
         let own = accepted.invites.iter().filter(|invite| !invite.is_duplicate());
-        own.filter_map(InviteView::provider).try_for_each(|name| caller.require_provider(name))?;
+        own.filter_map(ShownInvite::provider).try_for_each(|name| caller.require_provider(name))?;
     }
     let status = match (accepted.batch.state, is_replay) {
         (BatchState::InProgress, _) => StatusCode::ACCEPTED,

@@ -66,8 +66,7 @@ pub(crate) async fn list_invites(
     let before = parameters.cursor::<String>();
     parameters.finish()?;
     let page = gateway.store().invites(&filter, before, limit).await?;
-    let now = gateway.clock().now();
-    let view = |record| InviteView::new(record, gateway.engine(), now, caller.is_admin());
+    let view = |record| InviteView::new(record, &gateway, &caller);
     Ok(Json(InviteList {
         invites: page.invites.into_iter().map(view).collect(),
         unreadable: page.unreadable.into_iter().map(|it| show(it, &caller)).collect(),
@@ -76,7 +75,7 @@ pub(crate) async fn list_invites(
 }
 
 fn show(unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInviteView {
-    UnreadableInviteView::new(unreadable, caller.is_admin())
+    UnreadableInviteView::new(unreadable, caller.sees_all_tenants())
 }
 
 /// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
@@ -86,7 +85,7 @@ pub(crate) fn read_filter(
 ) -> Result<InviteFilter, Problem> {
     let tenant = parameters.one("tenant");
     if tenant.is_some() {
-        caller.require(Scope::Admin)?;
+        caller.require(Scope::InvitesAllTenants)?;
     }
     let providers = match (parameters.one("provider"), caller.providers()) {
         (Some(provider), _) => {
@@ -101,7 +100,7 @@ pub(crate) fn read_filter(
         return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
     }
     Ok(InviteFilter {
-        tenant: if caller.is_admin() { tenant } else { Some(caller.tenant().to_owned()) },
+        tenant: if caller.sees_all_tenants() { tenant } else { Some(caller.tenant().to_owned()) },
         batch_id: parameters.parsed::<BatchId>("batch_id", "the id of a batch"),
         providers,
         statuses: read_statuses(parameters),
@@ -183,10 +182,9 @@ pub(crate) async fn get_invite(
     caller.require(Scope::InvitesRead)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_parameters(&uri)?;
-    let tenant = Some(caller.tenant()).filter(|_| !caller.is_admin());
+    let tenant = Some(caller.tenant()).filter(|_| !caller.sees_all_tenants());
     let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
-    let now = gateway.clock().now();
-    let view = InviteView::new(invite, gateway.engine(), now, caller.is_admin());
+    let view = InviteView::new(invite, &gateway, &caller);
     Ok(Json(view.waiting_for(waits_for)))
 }
 

@@ -17,6 +17,7 @@ mod docs;
 mod host;
 mod idempotency;
 mod invites;
+mod keys;
 mod listener;
 mod metrics;
 mod moment;
@@ -51,7 +52,8 @@ use tower_http::{
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use auth::{MAX_KEY_NAME, SCOPES, generate_key, hash_key};
+pub use auth::{generate_key, hash_key};
+pub use keys::{KeyChange, key_state, new_key};
 pub use listener::{Bounds, Listener, Tls, TlsFiles};
 pub use metrics::MetricsUnavailable;
 

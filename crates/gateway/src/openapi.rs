@@ -28,7 +28,7 @@ use crate::problem::{FaultView, MEDIA_TYPE, ProblemView};
     tags(
         (name = "invites", description = "Creating, reading and changing invites"),
         (name = "providers", description = "Configured providers and their kinds"),
-        (name = "administration", description = "Configuration, keys and their record; scope admin"),
+        (name = "administration", description = "Configuration, keys and their record"),
         (name = "service", description = "For those who run the gateway"),
     )
 )]
@@ -182,7 +182,7 @@ pub(crate) struct Filters {
     created_before: Option<jiff::Timestamp>,
     /// Changed after this moment
     updated_after: Option<jiff::Timestamp>,
-    /// Those of one tenant; needs the scope admin
+    /// Those of one tenant; needs the scope invites:all-tenants
     #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
     tenant: Option<String>,
     /// Those with all of these labels, each as `key:value`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
-use invite_core::{Address, ListQuery, Outcome};
+use invite_core::{Address, ListQuery, Observed, Outcome};
 use invite_delivery::{LaneState, ProviderStatus};
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         providers::{
             KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
         },
+        shown::without_codes,
     },
 };
 
@@ -39,7 +40,8 @@ async fn view(
     replicas: &[ReplicaView],
 ) -> Result<Option<ProviderView>, Problem> {
     let status = gateway.engine().provider_status(&provider.name).await?;
-    let status = status.map(|status| if caller.is_admin() { status } else { for_tenant(status) });
+    let status =
+        status.map(|status| if caller.sees_all_tenants() { status } else { for_tenant(status) });
     Ok(status.map(|status| ProviderView::new(configuration, provider, status, replicas)))
 }
 
@@ -147,7 +149,7 @@ pub(crate) async fn get_provider(
 
 /// List what a provider itself lists
 ///
-/// Whoever made them; so it needs the scopes invites:read and admin.
+/// Whoever made them; so it needs the scopes invites:read and invites:all-tenants.
 #[utoipa::path(
     get,
     path = "/v1/providers/{name}/invites",
@@ -174,8 +176,8 @@ pub(crate) async fn list_provider_invites(
     uri: Uri,
 ) -> Result<Json<RemoteInviteList>, Problem> {
     caller.require(Scope::InvitesRead)?;
-    caller.require(Scope::Admin)?;
-    find_provider(&gateway.live().current(), &caller, &name)?;
+    caller.require(Scope::InvitesAllTenants)?;
+    let kind = find_provider(&gateway.live().current(), &caller, &name)?.kind.clone();
     let mut parameters = Parameters::read(&uri, &["email", "cursor"]);
     let email = parameters.one("email");
     if email.as_ref().is_some_and(|email| email.parse::<Address>().is_err()) {
@@ -191,8 +193,12 @@ pub(crate) async fn list_provider_invites(
     let query = ListQuery { email, cursor: cursor_at.map(str::to_owned), scope: None };
     parameters.finish()?;
     let page = gateway.engine().list_remote(&name, &query).await?;
+    let view = |mut seen: Observed| {
+        seen.data = without_codes(seen.data, Some(kind.name()), &gateway, &caller);
+        RemoteInviteView::new(seen)
+    };
     Ok(Json(RemoteInviteList {
-        invites: page.invites.into_iter().map(RemoteInviteView::new).collect(),
+        invites: page.invites.into_iter().map(view).collect(),
         next_cursor: page.next_cursor.map(|at| cursor(format!("{prefix}{at}"))),
     }))
 }

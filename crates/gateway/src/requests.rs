@@ -125,7 +125,8 @@ pub(crate) struct NewKeySchema {
     /// What it may do.
     #[schema(schema_with = scopes_schema)]
     scopes: Vec<String>,
-    /// Whose invites it sees; absent: `default`.
+    /// Whose invites it sees; absent: `default`, or that of the key that makes it if that is not for all
+    /// tenants.
     #[schema(
         min_length = 1,
         max_length = 200,
@@ -133,13 +134,38 @@ pub(crate) struct NewKeySchema {
         pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
     )]
     tenant: Option<String>,
-    /// The providers that it may use; absent: all.
+    /// The providers that it may use; absent: those of the key that makes it.
     #[schema(min_items = 1)]
     providers: Option<Vec<String>>,
-    /// How many requests it may make; absent: no limit.
+    /// How many requests it may make; absent: as many as the key that makes it.
     #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
     requests_per_second: Option<f64>,
-    /// When it lapses, a time to come; absent: never.
+    /// When it lapses, a time to come; absent: with the key that makes it.
+    expires_at: Option<Timestamp>,
+}
+
+/// A change of an API key.
+#[derive(ToSchema)]
+#[schema(as = KeyChange)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `admin::keys` reads")]
+pub(crate) struct KeyChangeSchema {
+    /// What it is for, and who uses it.
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 100,
+        example = "HR onboarding",
+        pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
+    )]
+    name: Option<String>,
+    /// The providers that it may use; null: all.
+    #[schema(min_items = 1)]
+    providers: Option<Vec<String>>,
+    /// How many requests it may make; null: no limit.
+    #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
+    requests_per_second: Option<f64>,
+    /// When it lapses, a time to come; null: never.
     expires_at: Option<Timestamp>,
 }
 

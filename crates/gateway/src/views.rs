@@ -6,12 +6,12 @@ pub(crate) mod configuration;
 pub(crate) mod keys;
 pub(crate) mod providers;
 pub(crate) mod schemas;
+pub(crate) mod shown;
 pub(crate) mod unreadable;
 
 use std::collections::BTreeMap;
 
 use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
-use invite_delivery::Engine;
 use invite_store::InviteRecord;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,8 +21,9 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, Schema, Type},
 };
 
-use crate::problem::with_title;
+use crate::{Gateway, auth::Caller, problem::with_title};
 
+use shown::without_codes;
 use unreadable::{UnreadableInviteView, UnreadableView};
 
 fn words(description: &str, words: impl Iterator<Item = &'static str>) -> Object {
@@ -79,7 +80,7 @@ pub(crate) struct InviteView {
     batch_id: BatchId,
     /// Its item's place in that request.
     index: usize,
-    /// Whose it is; for administrators only.
+    /// Whose it is; with the scope invites:all-tenants only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     tenant: Option<String>,
@@ -113,7 +114,8 @@ pub(crate) struct InviteView {
     provider_ref: Option<String>,
     /// The provider's own word for its status.
     provider_status: Option<String>,
-    /// What callers need of the provider's replies, in the provider's own names.
+    /// What callers need of the provider's replies, in the provider's own names. Codes that let in
+    /// whoever holds them are in it only for keys with the scope invites:codes.
     #[schema(value_type = Object)]
     provider_data: Map<String, Value>,
     /// When the provider says it lapses.
@@ -140,16 +142,18 @@ pub(crate) struct InviteView {
 }
 
 impl InviteView {
-    /// The invite as it reads at `now`; with its tenant for an administrator.
-    pub fn new(record: InviteRecord, engine: &Engine, now: Timestamp, with_tenant: bool) -> Self {
-        let (status, status_source) = record.status_at(now);
-        let next_attempt_at = engine.next_attempt_at(&record);
+    /// The invite as it reads now, for a caller who may read it.
+    pub fn new(record: InviteRecord, gateway: &Gateway, caller: &Caller) -> Self {
+        let (status, status_source) = record.status_at(gateway.clock().now());
+        let next_attempt_at = gateway.engine().next_attempt_at(&record);
         let InviteRecord { invitee, state, .. } = record;
+        let provider_data =
+            without_codes(state.provider_data, record.kind.as_deref(), gateway, caller);
         Self {
             id: record.id,
             batch_id: record.batch_id,
             index: record.index,
-            tenant: with_tenant.then_some(record.tenant),
+            tenant: caller.sees_all_tenants().then_some(record.tenant),
             external_id: record.external_id,
             labels: record.labels,
             email: invitee.email,
@@ -164,7 +168,7 @@ impl InviteView {
             checked_at: state.checked_at,
             provider_ref: state.provider_ref,
             provider_status: state.provider_status,
-            provider_data: state.provider_data,
+            provider_data,
             expires_at: state.expires_at,
             attempt_count: state.attempt_count,
             next_attempt_at: next_attempt_at.filter(|_| !status.is_final()),
@@ -185,31 +189,6 @@ impl InviteView {
     /// The same invite as the answer to item `index` of another request.
     pub fn into_duplicate(self, index: usize) -> Self {
         Self { index, duplicate: true, ..self }
-    }
-
-    /// Where it stands.
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// Where it is; none if it was refused as invalid.
-    pub fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
-    }
-
-    /// The request that it came with.
-    pub fn batch_id(&self) -> BatchId {
-        self.batch_id
-    }
-
-    /// Its place in the request that is answered.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// Another request's invite that answers an item of this one.
-    pub fn is_duplicate(&self) -> bool {
-        self.duplicate
     }
 }
 

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, StatusCode, header};
 use invite_core::{
     Cause, Clock, Invitee, Outcome, PreparedCall, ProviderError,
-    http::{CallContext, HttpClient, LIST_BODY_CAP, Request, Response},
+    http::{CallContext, HttpClient, Record, Request, Response},
     secret::Credential,
 };
 use serde::{Deserialize, Serialize};
@@ -250,8 +250,7 @@ impl Client {
         only: Option<Only<'_>>,
         url: Url,
     ) -> Result<Reply, ProviderError> {
-        let build =
-            || Request { body_cap: LIST_BODY_CAP, ..Request::new(Method::GET, url.clone()) };
+        let build = || Request::new(Method::GET, url.clone()).listing();
         let reply = self.call(context, task, only, build).await?;
         self.require_success(task, &reply.response)?;
         Ok(reply)
@@ -354,7 +353,7 @@ impl TokenEndpoint {
         let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers.insert(header::CONTENT_TYPE, form);
         request.body = body.into();
-        request.recorded = false;
+        request.record = Record::Nothing;
         self.http.send(context, request).await
     }
 }

@@ -95,6 +95,10 @@ impl ProviderKind for RkvstKind {
         }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn excerpt(
         &self,
         request: Option<&str>,
@@ -102,12 +106,7 @@ impl ProviderKind for RkvstKind {
         index: usize,
         recipient: &Invitee,
     ) -> (Value, Value) {
-        let own = |text: Option<&str>| {
-            let text = text.filter(|_| index == 0)?;
-            let Ok(json) = serde_json::from_str::<Value>(text) else { return Some(text.into()) };
-            let shown = json.get("email").and_then(Value::as_str);
-            shown.is_none_or(|email| is_same_person(email, &recipient.email)).then_some(json)
-        };
+        let own = |text: Option<&str>| wire::excerpt(text.filter(|_| index == 0)?, recipient);
         (own(request).unwrap_or_default(), own(reply).unwrap_or_default())
     }
 }
@@ -1042,7 +1041,14 @@ mod tests {
         let (shown_request, shown_reply) = excerpt(&reply.to_string(), 0);
         assert_eq!((&shown_request["email"], &shown_reply), (&json!(EMAIL), &reply));
         assert_eq!(excerpt(&invite("1", "eve@example.org", "Hi").to_string(), 0).1, Value::Null);
-        assert_eq!(excerpt("busy", 0).1, json!("busy"));
+        assert_eq!(excerpt("busy", 0).1, json!("[not JSON]"));
+        let directory = json!({"members": [{"email": EMAIL}, {"email": "boss@example.org"}]});
+        assert_eq!(excerpt(&directory.to_string(), 0).1, Value::Null);
+        let mut novel = reply.clone();
+        novel["owner"] = json!({"email": "boss@example.org"});
+        assert_eq!(excerpt(&novel.to_string(), 0).1, reply, "only what is known");
+        let refusal = json!({"code": 3, "message": "eve@example.org is there", "members": ["x"]});
+        assert_eq!(excerpt(&refusal.to_string(), 0).1, json!({"code": 3, "message": "… is there"}));
         assert_eq!(excerpt(&reply.to_string(), 1), (Value::Null, Value::Null));
         assert_eq!(kind.excerpt(None, None, 0, &invitee(None)), (Value::Null, Value::Null));
     }

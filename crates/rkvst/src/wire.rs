@@ -5,10 +5,12 @@
 //! Sources: the Invites API reference, <https://docs.rkvst.com/docs/api-reference/invites-api/>, and
 //! `doc/invitesv1.swagger.json` and `doc/membersv1.swagger.json` of `datatrails/datatrails-openapi`.
 
-use invite_core::moment;
+use invite_core::{Invitee, http::scrub, moment};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::state::is_same_person;
 
 /// `v1CreateInviteRequest`. The documents disagree on which of the two is required, so both are
 /// always sent, and `message` is never empty.
@@ -111,6 +113,33 @@ impl TokenReply {
             // The service writes 64-bit integers as strings elsewhere.
             expires_in: expires_in.and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok())),
         })
+    }
+}
+
+/// The members of an invite that are the invite's.
+const OF_AN_INVITE: [&str; 4] = ["identity", "email", "message", "expiry_time"];
+/// The members of an error, in each of its shapes.
+const OF_AN_ERROR: [&str; 5] = ["code", "error", "message", "description", "error_description"];
+
+/// What a body says that belongs to this recipient: of an invite that is theirs, or of an error, the
+/// members that are known, and of anything else nothing.
+pub fn excerpt(body: &str, recipient: &Invitee) -> Option<Value> {
+    let Ok(body) = serde_json::from_str::<Value>(body) else { return Some("[not JSON]".into()) };
+    let known = |names: &[&str], show: &dyn Fn(&Value) -> Option<Value>| {
+        let member = |name: &&str| Some(((*name).to_owned(), show(body.get(*name)?)?));
+        let shown: Map<String, Value> = names.iter().filter_map(member).collect();
+        (!shown.is_empty()).then(|| shown.into())
+    };
+    match text(&body, "email") {
+        Some(email) if is_same_person(email, &recipient.email) => {
+            known(&OF_AN_INVITE, &|value| value.is_string().then(|| value.clone()))
+        }
+        Some(_) => None,
+        None => known(&OF_AN_ERROR, &|value| match value {
+            Value::String(said) => Some(scrub(said).into()),
+            Value::Number(_) => Some(value.clone()),
+            _ => None,
+        }),
     }
 }
 

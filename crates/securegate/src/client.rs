@@ -9,7 +9,7 @@ use std::{
 use http::Method;
 use invite_core::{
     Cause, Clock, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response, reply_cap},
+    http::{CallContext, HttpClient, Request, Response, reply_cap},
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -121,7 +121,8 @@ impl Client {
         event_id: &str,
     ) -> Result<Reply<Vec<Invite>>, ProviderError> {
         let url = self.url(operation, &["events", event_id, "invites"])?;
-        self.read(context, operation, url, LIST_BODY_CAP).await
+        let make = || Request::new(Method::GET, url.clone()).listing();
+        self.read(context, operation, make).await
     }
 
     /// `GET /invites?email=&event_id=`: one of the invites to an address, none if there is none.
@@ -136,7 +137,8 @@ impl Client {
     ) -> Result<Option<Reply<Invite>>, ProviderError> {
         let mut url = self.url(operation, &["invites"])?;
         url.query_pairs_mut().append_pair("email", email).append_pair("event_id", event_id);
-        match self.read(context, operation, url, BODY_CAP).await {
+        let make = || Request::new(Method::GET, url.clone());
+        match self.read(context, operation, make).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.http_status == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -184,7 +186,8 @@ impl Client {
         event_id: &str,
     ) -> Result<Event, ProviderError> {
         let url = self.url(operation, &["events", event_id])?;
-        Ok(self.read(context, operation, url, BODY_CAP).await?.body)
+        let make = || Request::new(Method::GET, url.clone());
+        Ok(self.read(context, operation, make).await?.body)
     }
 
     /// `GET /events`, of which only matters that it is answered.
@@ -196,7 +199,8 @@ impl Client {
         operation: &Operation<'_>,
     ) -> Result<(), ProviderError> {
         let url = self.url(operation, &["events"])?;
-        self.read(context, operation, url, LIST_BODY_CAP).await.map(|_: Reply<IgnoredAny>| ())
+        let make = || Request::new(Method::GET, url.clone()).listing();
+        self.read(context, operation, make).await.map(|_: Reply<IgnoredAny>| ())
     }
 
     /// A place below the base URL. What would not stay one step of the path is refused.
@@ -233,10 +237,8 @@ impl Client {
         &self,
         context: &CallContext,
         operation: &Operation<'_>,
-        url: Url,
-        body_cap: usize,
+        make: impl Fn() -> Request,
     ) -> Result<Reply<T>, ProviderError> {
-        let make = || Request { body_cap, ..Request::new(Method::GET, url.clone()) };
         let response = self.send(context, operation, make).await?;
         if !response.status.is_success() {
             return Err(operation.refused(&response, self.clock.now()));

@@ -100,6 +100,10 @@ impl ProviderKind for SecuregateKind {
         }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &["session_code"]
+    }
+
     fn excerpt(
         &self,
         request: Option<&str>,

@@ -328,6 +328,19 @@ pub fn canonical(email: &str) -> String {
     Address::shown(email).map_or_else(|| email.trim().to_lowercase(), |a| a.as_str().to_owned())
 }
 
+/// The members of an invite in a reply that an excerpt shows.
+const SHOWN: [&str; 10] = [
+    "id",
+    "event_id",
+    "email",
+    "first_name",
+    "last_name",
+    "country_code",
+    "mobile_number",
+    "session_id",
+    "status",
+    "created_at",
+];
 /// The members of a create call's invite that are personal data.
 const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
 
@@ -387,11 +400,17 @@ fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str])
 fn own_invite(invites: Vec<Value>, recipient: &Invitee) -> Option<Value> {
     let address = canonical(&recipient.email);
     let is_own = |invite: &Value| invite["email"].as_str().is_some_and(|e| canonical(e) == address);
-    let mut own = invites.into_iter().find(is_own)?;
-    if let Some(code) = own.get_mut("session_code") {
-        *code = "[redacted]".into();
+    let own = invites.into_iter().find(is_own)?;
+    let shown = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), own.get(*name)?.clone())));
+    let mut shown: Map<String, Value> = shown.filter(|(_, value)| !is_composite(value)).collect();
+    if own.get("session_code").is_some() {
+        shown.insert("session_code".into(), "[redacted]".into());
     }
-    Some(own)
+    Some(shown.into())
+}
+
+fn is_composite(value: &Value) -> bool {
+    value.is_array() || value.is_object()
 }
 
 fn parse(text: &str) -> Option<Value> {
@@ -585,6 +604,9 @@ mod tests {
             (&json!("invite-1"), &json!("[redacted]"))
         );
         assert!(!received.to_string().contains("ABC123"));
+        let novel = reply.replace('{', r#"{"host": {"email": "boss@example.org"},"#);
+        let (_, shown) = excerpt(None, Some(&novel), 0, &ada);
+        assert_eq!(shown, received, "only what is known");
         // What an id leads to may be another person's.
         let (_, grace) = excerpt(None, Some(&reply.replace("ADA", "grace")), 0, &ada);
         assert_eq!(grace, Value::Null);

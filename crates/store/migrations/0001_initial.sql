@@ -135,8 +135,11 @@ CREATE TABLE api_keys (
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
     revoked_at BIGINT,
-    last_used_at BIGINT
+    last_used_at BIGINT,
+    -- The key that it was made with; NULL: on the gateway's machine
+    parent TEXT
 );
+CREATE INDEX api_keys_parent ON api_keys (parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE config_revisions (
     revision BIGINT PRIMARY KEY,

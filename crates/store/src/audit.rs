@@ -28,7 +28,7 @@ pub struct Actor {
 pub struct NewAudit {
     /// Who made it.
     pub actor: Actor,
-    /// What was done, in a word: `config.revise`, `key.create`, `key.revoke`, `invites.redrive`,
+    /// What was done, in a word: `config.revise`, `key.create`, `key.change`, `key.revoke`, `invites.redrive`,
     /// `invite.status`, `invite.revoke`, `invite.retry`.
     pub action: String,
     /// To what: a revision's number, the id of a key or an invite, the query of a filter.

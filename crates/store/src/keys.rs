@@ -15,7 +15,13 @@ use crate::{
 
 const COLUMNS: &str = "id, hash, name, tenant, scopes, providers, \
      CAST(requests_per_second AS DOUBLE PRECISION), created_at, expires_at, revoked_at, \
-     last_used_at";
+     last_used_at, parent";
+/// The ids of a key and of all that were made with it, with one of those, and so on: to go on from with
+/// the key's id and then [`FAMILY_END`].
+const FAMILY: &str =
+    "WITH RECURSIVE family(id) AS (SELECT api_keys.id FROM api_keys WHERE api_keys.id = ";
+const FAMILY_END: &str = " UNION SELECT api_keys.id FROM api_keys JOIN family ON parent = family.id) \
+     SELECT id FROM family";
 
 /// An API key without its secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,22 +48,52 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, as last recorded.
     pub last_used_at: Option<Timestamp>,
+    /// The key that it was made with; none: on the gateway's machine.
+    pub parent: Option<KeyId>,
+}
+
+/// What a key has to agree with when it changes.
+#[derive(Clone, Debug)]
+pub struct KeyFamily {
+    /// The key.
+    pub key: ApiKey,
+    /// The one that it was made with, if it can be read.
+    pub parent: Option<ApiKey>,
+    /// The good ones that were made with it and can be read.
+    pub children: Vec<ApiKey>,
+}
+
+/// What became of a change of a key.
+#[derive(Debug)]
+pub enum KeyChanged {
+    /// It is as this says now.
+    Changed(ApiKey),
+    /// Nothing was changed; this is what the change would not have agreed with.
+    Refused(Box<KeyFamily>),
 }
 
 impl Store {
-    /// Stores a new key, with its entry in the audit.
+    /// Stores a new key, with its entry in the audit; false if the key that it is made with has ended
+    /// meanwhile.
     ///
     /// # Errors
     /// The database cannot be used, or the id or the hash is taken.
-    pub async fn insert_key(&self, key: &ApiKey, actor: &Actor) -> Result<(), Error> {
+    pub async fn insert_key(&self, key: &ApiKey, actor: &Actor) -> Result<bool, Error> {
         let new = Arc::new((key.clone(), actor.clone()));
         self.write(Vec::new(), move |mut tx| {
             let new = Arc::clone(&new);
             Box::pin(async move {
                 let (key, actor) = &*new;
+                if let Some(parent) = key.parent {
+                    let parent = select().text(" WHERE id = ").bind(parent.to_string());
+                    let parent = parent.first(tx.connection, read_key).await?;
+                    if !parent.is_some_and(|parent| parent.is_good(tx.now)) {
+                        return Ok(false);
+                    }
+                }
                 Statement::new(
                     "INSERT INTO api_keys (id, hash, name, tenant, scopes, providers, created_at, \
-                     expires_at, revoked_at, last_used_at, requests_per_second) VALUES (",
+                     expires_at, revoked_at, last_used_at, parent, requests_per_second) VALUES (",
                 )
                 .values([
                     key.id.to_string().into(),
@@ -70,6 +106,7 @@ impl Store {
                     key.expires_at.into(),
                     key.revoked_at.into(),
                     key.last_used_at.into(),
+                    key.parent.map_or(Value::Text(None), |id| id.to_string().into()),
                 ])
                 // As text: sqlx's driver for any database gives a fraction that is NULL another
                 // type than one that is not, which PostgreSQL's prepared statement refuses.
@@ -78,7 +115,8 @@ impl Store {
                 .text(" AS DOUBLE PRECISION))")
                 .execute(tx.connection)
                 .await?;
-                audit::record(&mut tx, &key.change("key.create", actor, None)).await
+                audit::record(&mut tx, &key.change("key.create", actor, None)).await?;
+                Ok(true)
             })
         })
         .await
@@ -102,8 +140,71 @@ impl Store {
         select().text(" WHERE hash = ").bind(hash).first(&mut connection, read_key).await
     }
 
-    /// Withdraws a key and returns it, with an entry in the audit; one that is withdrawn already
-    /// stays as it is. None if there is no such key.
+    /// The key of this id, also when it is revoked or has expired.
+    ///
+    /// # Errors
+    /// The database cannot be used, or [`Error::Corrupt`].
+    pub async fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
+        let mut connection = self.reader().await?;
+        let statement = select().text(" WHERE id = ").bind(id.to_string());
+        statement.first(&mut connection, read_key).await
+    }
+
+    /// Changes name, providers, limit and end of a key to those that `decide` returns, with an entry in
+    /// the audit; nothing where it returns none. None if there is no such key.
+    ///
+    /// # Errors
+    /// The database cannot be used, or [`Error::Corrupt`].
+    pub async fn change_key(
+        &self,
+        id: KeyId,
+        actor: &Actor,
+        decide: impl Fn(&KeyFamily) -> Option<ApiKey> + Send + Sync + 'static,
+    ) -> Result<Option<KeyChanged>, Error> {
+        let shared = Arc::new((actor.clone(), decide));
+        self.write(Vec::new(), move |mut tx| {
+            let shared = Arc::clone(&shared);
+            Box::pin(async move {
+                let (actor, decide) = &*shared;
+                let key = select().text(" WHERE id = ").bind(id.to_string());
+                let Some(key) = key.first(tx.connection, read_key).await? else { return Ok(None) };
+                let parent = match key.parent {
+                    Some(parent) => {
+                        let parent = select().text(" WHERE id = ").bind(parent.to_string());
+                        parent.first(tx.connection, read_key).await?
+                    }
+                    None => None,
+                };
+                let children = select().text(" WHERE parent = ").bind(id.to_string());
+                let children = children.all(tx.connection, apart(read_key)).await?;
+                let mut children = separate(children).0;
+                children.retain(|child| child.is_good(tx.now));
+                let family = KeyFamily { key, parent, children };
+                let Some(after) = decide(&family) else {
+                    return Ok(Some(KeyChanged::Refused(Box::new(family))));
+                };
+                Statement::new("UPDATE api_keys SET name = ")
+                    .bind(&after.name)
+                    .text(", providers = ")
+                    .bind(after.providers.as_ref().map_or(Value::Text(None), json))
+                    .text(", expires_at = ")
+                    .bind(after.expires_at)
+                    .text(", requests_per_second = CAST(")
+                    .bind(after.requests_per_second.map(|rate| rate.to_string()))
+                    .text(" AS DOUBLE PRECISION) WHERE id = ")
+                    .bind(id.to_string())
+                    .execute(tx.connection)
+                    .await?;
+                let change = after.change("key.change", actor, Some(&family.key));
+                audit::record(&mut tx, &change).await?;
+                Ok(Some(KeyChanged::Changed(after)))
+            })
+        })
+        .await
+    }
+
+    /// Withdraws a key and all that were made with it, and returns it, with an entry in the audit for
+    /// each; those that are withdrawn already stay as they are. None if there is no such key.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -112,20 +213,37 @@ impl Store {
         self.write(Vec::new(), move |mut tx| {
             let actor = Arc::clone(&actor);
             Box::pin(async move {
-                let revoked = Statement::new("UPDATE api_keys SET revoked_at = ")
+                let revoked: Vec<String> = Statement::new("UPDATE api_keys SET revoked_at = ")
                     .bind(tx.now)
-                    .text(" WHERE revoked_at IS NULL AND id = ")
+                    .text(" WHERE revoked_at IS NULL AND id IN (")
+                    .text(FAMILY)
                     .bind(id.to_string())
-                    .execute(tx.connection)
+                    .text(FAMILY_END)
+                    .text(") RETURNING id")
+                    .all(tx.connection, |row| row.string())
                     .await?;
-                let key = select().text(" WHERE id = ").bind(id.to_string());
-                let key = key.first(tx.connection, read_key).await?;
-                if let (Some(key), 1..) = (&key, revoked) {
-                    let before = ApiKey { revoked_at: None, ..key.clone() };
-                    let change = key.change("key.revoke", &actor, Some(&before));
+                for one in revoked {
+                    // Also of one that cannot be read it is on record that it was revoked.
+                    let key = select().text(" WHERE id = ").bind(&one);
+                    let key = key.all(tx.connection, apart(read_key)).await?;
+                    let change = match separate(key).0.pop() {
+                        Some(key) => {
+                            let before = ApiKey { revoked_at: None, ..key.clone() };
+                            key.change("key.revoke", &actor, Some(&before))
+                        }
+                        None => NewAudit {
+                            actor: (*actor).clone(),
+                            action: "key.revoke".to_owned(),
+                            target: one,
+                            before: None,
+                            after: None,
+                            note: None,
+                        },
+                    };
                     audit::record(&mut tx, &change).await?;
                 }
-                Ok(key)
+                let key = select().text(" WHERE id = ").bind(id.to_string());
+                key.first(tx.connection, read_key).await
             })
         })
         .await
@@ -158,13 +276,18 @@ impl Store {
 }
 
 impl ApiKey {
+    /// Whether it is taken at `now`.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
+    }
+
     /// The key with what was done to it, for the audit: never its hash.
     fn change(&self, action: &str, actor: &Actor, before: Option<&Self>) -> NewAudit {
         let shown = |key: &Self| {
             serde_json::json!({
                 "name": key.name, "tenant": key.tenant, "scopes": key.scopes,
                 "providers": key.providers, "requests_per_second": key.requests_per_second,
-                "expires_at": key.expires_at, "revoked_at": key.revoked_at,
+                "expires_at": key.expires_at, "revoked_at": key.revoked_at, "parent": key.parent,
             })
         };
         NewAudit {
@@ -195,5 +318,6 @@ fn read_key(row: &mut Fields<'_>) -> Result<ApiKey, Error> {
         expires_at: row.optional_time()?,
         revoked_at: row.optional_time()?,
         last_used_at: row.optional_time()?,
+        parent: row.optional_parsed()?,
     })
 }

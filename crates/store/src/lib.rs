@@ -40,7 +40,7 @@ pub use db::Store;
 pub use error::Error;
 pub use file::Lock;
 pub use idempotency::IdempotencyKey;
-pub use keys::ApiKey;
+pub use keys::{ApiKey, KeyChanged, KeyFamily};
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
 pub use queue::Queue;
 pub use replicas::Replica;

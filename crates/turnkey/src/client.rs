@@ -10,7 +10,9 @@ use std::{
 use http::Method;
 use invite_core::{
     Cause, Clock, Outcome, ProviderError,
-    http::{BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Request, Response, reply_cap},
+    http::{
+        BODY_CAP, CallContext, HttpClient, LIST_BODY_CAP, Record, Request, Response, reply_cap,
+    },
     secret::Credential,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -93,7 +95,7 @@ impl Client {
         body: &str,
     ) -> Result<Activity, ProviderError> {
         let body_cap = reply_cap(task.invitations());
-        let post = Post { path, body: body.to_owned(), body_cap, recorded: true };
+        let post = Post { path, body: body.to_owned(), body_cap, record: Record::Whole };
         let (_, response) = self.post(context, task, post).await?;
         activity(task, &response)
     }
@@ -140,8 +142,8 @@ impl Client {
         task: &Task,
         query: &ActivitiesQuery<'_>,
     ) -> Result<Vec<Activity>, ProviderError> {
-        let mut post = Post::new("/public/v1/query/list_activities", task, query)?;
-        post.body_cap = LIST_BODY_CAP;
+        let post = Post::new("/public/v1/query/list_activities", task, query)?;
+        let post = Post { body_cap: LIST_BODY_CAP, record: Record::Outline, ..post };
         let (_, response) = self.post(context, task, post).await?;
         let reply: ActivitiesReply = decode(task, &response)?;
         let activities =
@@ -200,8 +202,8 @@ impl Client {
     }
 
     /// The organization's invitations by `get_organization`, which Turnkey marks as internal. None
-    /// where it is switched off, refused now or lately, or shows none. `recorded` puts the exchange
-    /// into the attempt's record.
+    /// where it is switched off, refused now or lately, or shows none. `recorded` puts it into the
+    /// attempt's record that it was asked.
     pub async fn invitations(
         &self,
         context: &CallContext,
@@ -214,7 +216,8 @@ impl Client {
         }
         let query = OrganizationQuery { organization_id };
         let post = Post::new("/public/v1/query/get_organization", task, &query)?;
-        let post = Post { recorded, body_cap: LIST_BODY_CAP, ..post };
+        let record = if recorded { Record::Outline } else { Record::Nothing };
+        let post = Post { record, body_cap: LIST_BODY_CAP, ..post };
         match self.post(context, task, post).await {
             Ok((_, response)) => {
                 let reply: OrganizationReply = decode(task, &response)?;
@@ -304,7 +307,7 @@ impl Client {
             .map_err(|_| not_sent("the base_url and the path make no URL"))?;
         let stamp = stamper.stamp(post.body.as_bytes());
         let request = Request::new(Method::POST, url).json(post.body.clone());
-        let request = Request { body_cap: post.body_cap, recorded: post.recorded, ..request };
+        let request = Request { body_cap: post.body_cap, record: post.record, ..request };
         request.credential("x-stamp", &stamp)
     }
 }
@@ -320,12 +323,12 @@ struct Post<'a> {
     path: &'a str,
     body: String,
     body_cap: usize,
-    recorded: bool,
+    record: Record,
 }
 
 impl<'a> Post<'a> {
     fn new<Q: Serialize>(path: &'a str, task: &Task, query: &Q) -> Result<Self, ProviderError> {
-        Ok(Self { path, body: encode(task, query)?, body_cap: BODY_CAP, recorded: true })
+        Ok(Self { path, body: encode(task, query)?, body_cap: BODY_CAP, record: Record::Whole })
     }
 }
 

@@ -1,25 +1,54 @@
 //! The part of a create exchange that belongs to one recipient. Everything is left out but what is
 //! known to be that recipient's: votes repeat the whole body and name the voters.
 
-use invite_core::http::scrub_of;
+use invite_core::{Invitee, http::scrub_of};
 use serde_json::{Map, Value, json};
+
+use crate::activity::canonical;
 
 /// The members of an activity that are about all of it and no person.
 const ABOUT_ALL: &[&str] =
     &["id", "organizationId", "status", "type", "fingerprint", "createdAt", "updatedAt"];
 
-/// The request and the reply, reduced to the invitation at `index`.
-pub fn of(request: Option<&str>, reply: Option<&str>, index: usize) -> (Value, Value) {
+/// The request and the reply, reduced to the invitation to this recipient. In a create it is at
+/// `index`; a question about one invite may be answered with the whole call that made it.
+pub fn of(
+    request: Option<&str>,
+    reply: Option<&str>,
+    index: usize,
+    recipient: &Invitee,
+) -> (Value, Value) {
     let request: Value = request.and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
     let invitations = request.pointer("/parameters/invitations").and_then(Value::as_array);
     let personal: Vec<&str> = invitations.into_iter().flatten().flat_map(personal_data).collect();
     let scrubbed = |text: &str| scrub_of(text, personal.iter().copied());
+    let asked = own_place(invitations, index, recipient);
     let reply = match reply.map(serde_json::from_str) {
         None => Value::Null,
-        Some(Ok(reply)) => reply_of(&reply, index, &scrubbed),
-        Some(Err(_)) => scrubbed(reply.unwrap_or_default()).into(),
+        Some(Ok(reply)) => reply_of(&reply, &Own { asked, index, recipient }, &scrubbed),
+        Some(Err(_)) => "[not JSON]".into(),
     };
-    (request_of(&request, index), reply)
+    (request_of(&request, asked), reply)
+}
+
+/// Whose part is shown.
+struct Own<'a> {
+    /// The place in the request, where that names the recipient.
+    asked: Option<usize>,
+    index: usize,
+    recipient: &'a Invitee,
+}
+
+/// The place of the invitation to the recipient: `index` if it is theirs, else the first that is.
+fn own_place(invitations: Option<&Vec<Value>>, index: usize, own: &Invitee) -> Option<usize> {
+    let address = canonical(&own.email);
+    let is_own = |invitation: &Value| {
+        let email = invitation.get("receiverUserEmail").and_then(Value::as_str);
+        email.is_some_and(|email| canonical(email) == address)
+    };
+    let invitations = invitations?;
+    let at_index = invitations.get(index).is_some_and(is_own).then_some(index);
+    at_index.or_else(|| invitations.iter().position(is_own))
 }
 
 fn personal_data(invitation: &Value) -> impl Iterator<Item = &str> {
@@ -32,35 +61,42 @@ fn personal_data(invitation: &Value) -> impl Iterator<Item = &str> {
         .chain(name.into_iter().flat_map(str::split_whitespace))
 }
 
-fn request_of(request: &Value, index: usize) -> Value {
+fn request_of(request: &Value, place: Option<usize>) -> Value {
     let mut excerpt = members(request, &["type", "timestampMs", "organizationId"]);
-    if let Some(own) = request.pointer(&format!("/parameters/invitations/{index}")) {
+    let own = |place| request.pointer(&format!("/parameters/invitations/{place}"));
+    if let Some(own) = place.and_then(own) {
         excerpt.insert("parameters".into(), json!({ "invitations": [own] }));
     }
     null_if_empty(excerpt)
 }
 
-fn reply_of(reply: &Value, index: usize, scrubbed: &dyn Fn(&str) -> String) -> Value {
+fn reply_of(reply: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> String) -> Value {
     if let Some(activity) = reply.get("activity") {
-        return json!({ "activity": activity_of(activity, index, scrubbed) });
+        return json!({ "activity": activity_of(activity, own, scrubbed) });
     }
     null_if_empty(error_of(reply, scrubbed))
 }
 
-fn activity_of(activity: &Value, index: usize, scrubbed: &dyn Fn(&str) -> String) -> Value {
+fn activity_of(activity: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> String) -> Value {
     let mut excerpt = members(activity, ABOUT_ALL);
     let intended = "/intent/createInvitationsIntent/invitations";
     let created = "/result/createInvitationsResult/invitationIds";
-    let place = |list: &str| activity.pointer(&format!("{list}/{index}"));
+    let intentions = activity.pointer(intended).and_then(Value::as_array);
+    // One that does not show what it was to create is only known by the request that it answers.
+    let place = match intentions {
+        Some(_) => own_place(intentions, own.index, own.recipient),
+        None => own.asked,
+    };
+    let at = |list: &str| activity.pointer(&format!("{list}/{}", place?));
     let mut result = Map::new();
-    if let Some(own) = place(intended) {
+    if let Some(own) = at(intended) {
         excerpt.insert("intent".into(), json!({"createInvitationsIntent": {"invitations": [own]}}));
     }
-    if let Some(own) = place(created) {
+    if let Some(own) = at(created) {
         result.insert("createInvitationsResult".into(), json!({ "invitationIds": [own] }));
     }
     if let Some(nested) = activity.pointer("/result/activity") {
-        result.insert("activity".into(), activity_of(nested, index, scrubbed));
+        result.insert("activity".into(), activity_of(nested, own, scrubbed));
     }
     if !result.is_empty() {
         excerpt.insert("result".into(), result.into());
@@ -92,6 +128,10 @@ fn null_if_empty(object: Map<String, Value>) -> Value {
 mod tests {
     use super::*;
 
+    fn ada() -> Invitee {
+        Invitee { email: "Ada@example.org".into(), ..Invitee::default() }
+    }
+
     fn request() -> String {
         json!({
             "type": "ACTIVITY_TYPE_CREATE_INVITATIONS", "timestampMs": "1", "organizationId": "o",
@@ -118,7 +158,7 @@ mod tests {
     fn only_the_recipients_own_part_is_left() {
         let nested = json!({"activity": {"id": "a", "result": {"activity": activity()}}});
         for reply in [json!({"activity": activity()}), nested] {
-            let (request, reply) = of(Some(&request()), Some(&reply.to_string()), 0);
+            let (request, reply) = of(Some(&request()), Some(&reply.to_string()), 0, &ada());
             let text = format!("{request} {reply}").to_lowercase();
             for own in ["ada@example.org", "first", "\"timestampms\":\"1\""] {
                 assert!(text.contains(own), "{text}");
@@ -132,16 +172,38 @@ mod tests {
     #[test]
     fn an_error_keeps_its_code_and_loses_names() {
         let error = r#"{"code":3,"message":"Hopper, grace@example.org: no MX","turnkeyErrorCode":"INVALID_FQDN","details":[{"x":"Hopper"}]}"#;
-        let (_, reply) = of(Some(&request()), Some(error), 0);
+        let (_, reply) = of(Some(&request()), Some(error), 0, &ada());
         assert_eq!(reply["turnkeyErrorCode"], "INVALID_FQDN");
         assert!(!reply.to_string().contains("opper"), "{reply}");
     }
 
     #[test]
     fn what_is_missing_or_unreadable_is_no_error() {
-        assert_eq!(of(None, None, 0), (Value::Null, Value::Null));
-        assert_eq!(of(Some("{"), Some("<html> Bad gateway"), 0).1, "<html> Bad gateway");
-        let (request, _) = of(Some(&request()), None, 7);
+        assert_eq!(of(None, None, 0, &ada()), (Value::Null, Value::Null));
+        assert_eq!(of(Some("{"), Some("<html> Bad gateway"), 0, &ada()).1, "[not JSON]");
+        let eve = Invitee { email: "eve@example.org".into(), ..Invitee::default() };
+        let (request, _) = of(Some(&request()), None, 0, &eve);
         assert!(request.get("parameters").is_none());
+    }
+
+    #[test]
+    fn a_question_answered_with_a_whole_call_shows_the_recipients_part_of_it() {
+        let grace = Invitee { email: "grace@example.org".into(), ..Invitee::default() };
+        let reply = json!({ "activity": activity() }).to_string();
+        let question = json!({"organizationId": "o", "activityId": "a"}).to_string();
+        // It is one question about one invite, whichever place that had in its call.
+        let (_, shown) = of(Some(&question), Some(&reply), 0, &grace);
+        let text = shown.to_string();
+        assert!(text.contains("grace@example.org") && text.contains("second"), "{text}");
+        assert!(!text.contains("ada") && !text.contains("first"), "{text}");
+    }
+
+    #[test]
+    fn a_list_of_the_organization_shows_nobody() {
+        let listed = json!({"organizationData": {
+            "name": "Acme", "users": [{"userEmail": "boss@example.org"}],
+            "invitations": [{"receiverEmail": "ada@example.org"}]}});
+        let (_, shown) = of(None, Some(&listed.to_string()), 0, &ada());
+        assert_eq!(shown, Value::Null);
     }
 }

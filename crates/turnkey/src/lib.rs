@@ -108,14 +108,18 @@ impl ProviderKind for TurnkeyKind {
         }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn excerpt(
         &self,
         request: Option<&str>,
         reply: Option<&str>,
         index: usize,
-        _: &Invitee,
+        recipient: &Invitee,
     ) -> (Value, Value) {
-        excerpt::of(request, reply, index)
+        excerpt::of(request, reply, index, recipient)
     }
 }
 

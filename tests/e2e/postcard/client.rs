@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use invite_core::{
     Cause, Clock, Destination, Invitee, Outcome, PreparedCall, ProviderError,
-    http::{CallContext, HttpClient, LIST_BODY_CAP, Request, Response},
+    http::{CallContext, HttpClient, Request, Response},
     secret::Credential,
 };
 use secrecy::ExposeSecret;
@@ -92,7 +92,7 @@ impl Client {
         if let Some(to) = to {
             url.query_pairs_mut().append_pair("to", to);
         }
-        let make = || Request { body_cap: LIST_BODY_CAP, ..Request::new(Method::GET, url.clone()) };
+        let make = || Request::new(Method::GET, url.clone()).listing();
         let list: CardList = self.send(context, operation, make).await?;
         Ok(list.cards)
     }

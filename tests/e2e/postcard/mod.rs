@@ -91,6 +91,10 @@ impl ProviderKind for PostcardKind {
         }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn excerpt(
         &self,
         request: Option<&str>,

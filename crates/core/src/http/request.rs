@@ -32,9 +32,19 @@ pub struct Request {
     pub body: Bytes,
     /// The longest reply to read.
     pub body_cap: usize,
-    /// Whether the exchange belongs into the attempt's record; false for token requests, whose
-    /// bodies are secrets.
-    pub recorded: bool,
+    /// What of the exchange belongs into the attempt's record.
+    pub record: Record,
+}
+
+/// What of an exchange is kept in the record of its attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Where it went, both bodies, status and time.
+    Whole,
+    /// No body: a list shows people who are nobody's business there.
+    Outline,
+    /// Nothing: the bodies of token requests are secrets.
+    Nothing,
 }
 
 impl Request {
@@ -46,7 +56,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             body_cap: BODY_CAP,
-            recorded: true,
+            record: Record::Whole,
         }
     }
 
@@ -56,6 +66,11 @@ impl Request {
         self.headers.insert(header::CONTENT_TYPE, json);
         self.body = body.into();
         self
+    }
+
+    /// For a list: its reply may be long, and is not kept.
+    pub fn listing(self) -> Self {
+        Self { body_cap: LIST_BODY_CAP, record: Record::Outline, ..self }
     }
 
     /// With a header whose value is a credential.

@@ -203,6 +203,10 @@ impl ProviderKind for FakeKind {
         Ok(Arc::new(Fake { world: self.0.clone(), capabilities: self.capabilities(), credential }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn excerpt(&self, _: Option<&str>, _: Option<&str>, _: usize, _: &Invitee) -> (Value, Value) {
         (Value::Null, Value::Null)
     }

@@ -6,7 +6,7 @@ use invite_store::NewAudit;
 
 use crate::{
     Gateway,
-    auth::Caller,
+    auth::{Caller, Scope},
     openapi,
     problem::Problem,
     query::{Parameters, cursor},
@@ -47,7 +47,7 @@ pub(crate) async fn list_audit(
     caller: Caller,
     uri: Uri,
 ) -> Result<Json<AuditList>, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::AuditRead)?;
     let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let limit = parameters.limit();
     let before = parameters.cursor::<String>();

@@ -12,7 +12,7 @@ use invite_delivery::{Origin, ReviseError};
 
 use crate::{
     Gateway,
-    auth::Caller,
+    auth::{Caller, Scope},
     body::{TOML, read_document},
     openapi,
     precondition::{Basis, etag, has_already, outdated},
@@ -65,7 +65,7 @@ pub(crate) async fn get_configuration(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::ConfigWrite)?;
     let configuration = gateway.live().current();
     let is_known = has_already(&headers, configuration.revision())?;
     refuse_parameters(&uri)?;
@@ -103,7 +103,7 @@ pub(crate) async fn check_configuration(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReviewView>, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::ConfigWrite)?;
     let text = read_document(&headers, body, gateway.limits().max_body_bytes).await?;
     let mut parameters = Parameters::read(&uri, &["probe"]);
     let probe = parameters.flag("probe");
@@ -144,7 +144,7 @@ pub(crate) async fn replace_configuration(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::ConfigWrite)?;
     let text = read_document(&headers, body, gateway.limits().max_body_bytes).await?;
     let basis = Basis::read(&headers)?;
     let note = read_note(&uri)?;

@@ -40,7 +40,7 @@ pub(crate) async fn probe_provider(
     uri: Uri,
     body: Body,
 ) -> Result<Json<LastProbe>, Problem> {
-    caller.require(Scope::Admin)?;
+    caller.require(Scope::ProvidersAct)?;
     find_provider(&gateway.live().current(), &caller, &name)?;
     refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;

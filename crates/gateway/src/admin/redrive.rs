@@ -56,7 +56,8 @@ pub(crate) async fn redrive_invites(
     uri: Uri,
     body: Body,
 ) -> Result<Json<Redriven>, Problem> {
-    caller.require(Scope::Admin)?;
+    caller.require(Scope::InvitesWrite)?;
+    caller.require(Scope::InvitesAllTenants)?;
     let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run", "all"]).collect();
     refuse_body(body, gateway.limits().max_body_bytes, &known).await?;
     let mut parameters = Parameters::read(&uri, &known);

@@ -16,7 +16,7 @@ use invite_store::Revision;
 use super::config::{NoteParameter, read_note, revise};
 use crate::{
     Gateway,
-    auth::Caller,
+    auth::{Caller, Scope},
     body::refuse_body,
     openapi,
     precondition::Basis,
@@ -53,7 +53,7 @@ pub(crate) async fn list_revisions(
     caller: Caller,
     uri: Uri,
 ) -> Result<Json<RevisionList>, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::ConfigWrite)?;
     let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let limit = parameters.limit();
     let before = parameters.cursor::<i64>();
@@ -132,7 +132,7 @@ pub(crate) async fn get_revision(
     Segment(number): Segment,
     uri: Uri,
 ) -> Result<Json<RevisionView>, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::ConfigWrite)?;
     let revision = find_revision(&gateway, &number).await?;
     refuse_parameters(&uri)?;
     let before = gateway.store().revisions(Some(revision.revision), 1).await?.revisions;
@@ -175,7 +175,7 @@ pub(crate) async fn restore_revision(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.require_administrator()?;
+    caller.require_for_all(Scope::ConfigWrite)?;
     let basis = Basis::read(&headers)?;
     let revision = find_revision(&gateway, &number).await?;
     refuse_body(body, gateway.limits().max_body_bytes, &["note"]).await?;

@@ -84,6 +84,11 @@ codes! {
         "The API key may not use this provider",
         "The key is limited to some providers, and the request concerns another one. Nothing of \
          the request was done. Name another provider in `to`, or use another key.";
+    KEY_EXCEEDED = "key-exceeded" Some(StatusCode::FORBIDDEN), Caller, Rejected,
+        "A key cannot give what it does not have",
+        "A key can do no more than the one that it is made or changed with, and ends no later; nor can \
+         one that was made with it. The detail says where it would. Ask for less, or use another key; on \
+         the gateway's machine `invite-gateway keys` makes and changes any.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type" Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
         Caller, Rejected,
         "The body is not of the media type that this call takes",

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{InviteView, unreadable::UnreadableInviteView};
+use super::{shown::ShownInvite, unreadable::UnreadableInviteView};
 
 /// How far a request's invites have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -88,7 +88,7 @@ pub(crate) struct Accepted {
     /// The batch that the request became.
     pub batch: BatchView,
     /// In the order of the request; several per item that went to several providers.
-    pub invites: Vec<InviteView>,
+    pub invites: Vec<ShownInvite>,
     /// Those that cannot be read; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableInviteView>,

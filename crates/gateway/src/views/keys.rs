@@ -4,9 +4,10 @@ use invite_core::KeyId;
 use invite_store::ApiKey;
 use jiff::Timestamp;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::Object};
 
-use super::unreadable::UnreadableView;
+use super::{unreadable::UnreadableView, words};
+use crate::keys::key_state;
 
 /// An API key.
 #[derive(Serialize, ToSchema)]
@@ -30,7 +31,8 @@ pub(crate) struct KeyView {
     /// How many requests it may make; null: no limit.
     requests_per_second: Option<f64>,
     /// Whether it is good.
-    state: KeyState,
+    #[schema(schema_with = state_schema)]
+    state: &'static str,
     /// When it was made.
     created_at: Timestamp,
     /// When it lapses; null: never.
@@ -39,18 +41,13 @@ pub(crate) struct KeyView {
     revoked_at: Option<Timestamp>,
     /// When it was last used, some seconds late.
     last_used_at: Option<Timestamp>,
+    /// The key that it was made with, and is revoked with; null: it was made on the gateway's machine.
+    #[schema(value_type = Option<String>)]
+    parent: Option<KeyId>,
 }
 
-/// Whether a key is good.
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum KeyState {
-    /// It is.
-    Active,
-    /// It lapsed.
-    Expired,
-    /// An administrator withdrew it.
-    Revoked,
+fn state_schema() -> Object {
+    words("Whether it is good.", ["active", "expired", "revoked"].into_iter())
 }
 
 /// API keys.
@@ -66,11 +63,7 @@ pub(crate) struct KeyList {
 impl KeyView {
     /// The key as it stands at `now`.
     pub fn new(key: ApiKey, now: Timestamp) -> Self {
-        let state = match (key.revoked_at, key.expires_at) {
-            (Some(_), _) => KeyState::Revoked,
-            (None, Some(at)) if at <= now => KeyState::Expired,
-            _ => KeyState::Active,
-        };
+        let state = key_state(&key, now);
         Self {
             id: key.id,
             key: None,
@@ -84,6 +77,7 @@ impl KeyView {
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
             last_used_at: key.last_used_at,
+            parent: key.parent,
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct ProviderView {
     /// When it is tried again.
     state_until: Option<Timestamp>,
     /// Destinations that calls wait for while others go on, some of them if they are many; empty for a key
-    /// without the scope `admin`, as they may be another tenant's.
+    /// without the scope `invites:all-tenants`, as they may be another tenant's.
     #[schema(value_type = Vec<DestinationStatusSchema>)]
     destinations: Vec<DestinationStatus>,
     /// What it can do, as configured.

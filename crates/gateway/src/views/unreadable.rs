@@ -29,7 +29,7 @@ pub(crate) struct UnreadableInviteView {
     batch_id: Option<BatchId>,
     /// Its item's place in that request.
     index: Option<usize>,
-    /// Whose it is; for administrators only.
+    /// Whose it is; with the scope invites:all-tenants only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     tenant: Option<String>,
@@ -52,7 +52,7 @@ impl UnreadableView {
 }
 
 impl UnreadableInviteView {
-    /// The invite as far as it can be told; with its tenant for an administrator.
+    /// The invite as far as it can be told; with its tenant for who sees all.
     pub fn new(invite: UnreadableInvite, with_tenant: bool) -> Self {
         Self {
             id: invite.id,

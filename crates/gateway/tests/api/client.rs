@@ -147,6 +147,7 @@ impl Api {
             expires_at: None,
             revoked_at: None,
             last_used_at: None,
+            parent: None,
         };
         let actor = Actor { name: "test".into(), source: "cli".into() };
         self.store.insert_key(&key, &actor).await.unwrap();

@@ -7,6 +7,7 @@ mod pigeon;
 
 mod changing;
 mod creating;
+mod keys;
 mod reading;
 mod repeating;
 mod service;

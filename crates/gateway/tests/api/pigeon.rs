@@ -76,6 +76,10 @@ impl ProviderKind for Pigeon {
         }))
     }
 
+    fn codes(&self) -> &'static [&'static str] {
+        &["code"]
+    }
+
     fn excerpt(
         &self,
         request: Option<&str>,
@@ -96,7 +100,9 @@ fn refused() -> ProviderError {
 }
 
 fn seen(provider_ref: Option<String>, status: Status) -> Observed {
-    Observed::new(provider_ref, status)
+    let data = json!({ "code": "s3same", "perch": "3" });
+    let data = data.as_object().cloned().unwrap_or_default();
+    Observed { data, ..Observed::new(provider_ref, status) }
 }
 
 #[async_trait]

@@ -148,6 +148,52 @@ async fn what_was_exchanged_is_shown_only_to_who_may_see_it_and_only_the_invites
 }
 
 #[tokio::test]
+async fn a_key_that_may_not_read_invites_sees_of_one_that_was_there_only_that_it_is_and_where() {
+    let api = Api::start().await;
+    let id = api.caller().await.invite("ada@example.org").await;
+    let writer = api.caller_with(NewKey { scopes: &["invites:write"], ..NewKey::default() }).await;
+    let mut again = person("ADA@example.org");
+    again["first_name"] = json!("Eve");
+    let duplicate = writer.post("/v1/invites", json!({ "invites": [again] })).await;
+    let duplicate = &duplicate.body["invites"][0];
+    let refreshed = writer.call("POST", &format!("/v1/invites/{id}/refresh"), &[], None).await.body;
+    let set = json!({ "status": "accepted" });
+    let changed = writer.call("PATCH", &format!("/v1/invites/{id}"), &[], Some(set)).await.body;
+    for (shown, is_duplicate) in [(duplicate, true), (&refreshed, false)] {
+        let expected = json!({
+            "id": id, "index": 0, "provider": "north", "provider_kind": "pigeon",
+            "status": shown["status"], "status_source": "provider", "duplicate": is_duplicate,
+        });
+        assert_eq!(*shown, expected);
+    }
+    assert!(!changed.to_string().contains("Ada"), "{changed}");
+    let shown = writer.call("DELETE", &format!("/v1/invites/{id}"), &[], None).await.body;
+    assert!(!shown.to_string().contains("ada@example.org"), "{shown}");
+    // What the same request makes it knows already.
+    let fresh = writer.post("/v1/invites", json!({ "invites": [person("bo@example.org")] })).await;
+    assert_eq!(fresh.body["invites"][0]["first_name"], "Ada");
+    assert_eq!(fresh.body["invites"][0]["provider_data"], json!({ "perch": "3" }));
+}
+
+#[tokio::test]
+async fn codes_that_let_their_holder_in_are_shown_only_with_a_scope_of_their_own() {
+    let api = Api::start().await;
+    let caller = api.caller().await;
+    let id = caller.invite("ada@example.org").await;
+    let path = format!("/v1/invites/{id}");
+    let codes = ["invites:read", "invites:codes"];
+    let holder = api.caller_with(NewKey { scopes: &codes, ..NewKey::default() }).await;
+    assert_eq!(holder.get(&path).await.body["provider_data"]["code"], "s3same");
+    for path in [path.clone(), "/v1/invites".into(), format!("{path}/attempts")] {
+        let shown = caller.get(&path).await.body.to_string();
+        assert!(!shown.contains("s3same"), "{path}: {shown}");
+    }
+    let listed = "/v1/providers/north/invites";
+    let admin = api.caller_with(NewKey { scopes: &["admin"], ..NewKey::default() }).await;
+    assert!(admin.get(listed).await.body.to_string().contains("s3same"));
+}
+
+#[tokio::test]
 async fn providers_show_how_they_are_doing_and_what_they_can_do() {
     let api = Api::start().await;
     let caller = api.caller().await;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use invite_core::{InviteId, KeyId, Status};
 use invite_store::{
-    Acceptance, Added, ApiKey, Decision, Error, NewAudit, NewRevision, Placement, Quotas, Store,
+    Acceptance, Added, ApiKey, Decision, Error, KeyChanged, NewAudit, NewRevision, Placement,
+    Quotas, Store,
 };
 use serde_json::json;
 
@@ -18,6 +19,8 @@ on_both!(
     every_change_leaves_an_entry_that_names_who_made_it,
     entries_are_listed_newest_first_page_by_page,
     a_key_is_recorded_without_its_hash_and_its_end_once,
+    a_key_is_revoked_with_all_that_were_made_with_it_and_makes_none_after,
+    a_change_of_a_key_is_made_as_it_is_decided_and_recorded,
     a_revision_is_refused_if_another_one_was_first,
     of_racing_revisions_for_the_same_basis_one_is_stored,
     replicas_say_what_they_serve_until_they_are_not_heard_of,
@@ -83,11 +86,62 @@ async fn entries_are_listed_newest_first_page_by_page(db: &Db) {
     assert_eq!((listed.concat(), before), ("6543210".to_owned(), None));
 }
 
-async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
+async fn a_key_is_revoked_with_all_that_were_made_with_it_and_makes_none_after(db: &Db) {
     let store = db.open().await;
-    let key = ApiKey {
+    let made_with = async |hash: &str, parent: Option<KeyId>| {
+        let key = ApiKey { parent, ..payroll(hash) };
+        store.insert_key(&key, &api()).await.unwrap().then_some(key.id)
+    };
+    let first = made_with("1", None).await;
+    let child = made_with("2", first).await;
+    let grandchild = made_with("3", child).await;
+    let sibling = made_with("4", first).await.unwrap();
+    let other = made_with("5", None).await.unwrap();
+    store.revoke_key(sibling, &api()).await.unwrap();
+    let earlier = store.key(sibling).await.unwrap().unwrap().revoked_at;
+    store.revoke_key(first.unwrap(), &api()).await.unwrap();
+    for id in [first, child, grandchild] {
+        assert!(store.key(id.unwrap()).await.unwrap().unwrap().revoked_at.is_some());
+    }
+    assert_eq!(store.key(sibling).await.unwrap().unwrap().revoked_at, earlier);
+    assert_eq!(store.key(other).await.unwrap().unwrap().revoked_at, None);
+    let entries = store.audit(None, 50).await.unwrap().entries;
+    let revoked = entries.iter().filter(|entry| entry.change.action == "key.revoke");
+    assert_eq!(revoked.count(), 4, "each has an entry of its own");
+    assert_eq!(made_with("6", first).await, None, "what has ended makes no key");
+    assert_eq!(store.key_by_hash("6").await.unwrap(), None);
+}
+
+async fn a_change_of_a_key_is_made_as_it_is_decided_and_recorded(db: &Db) {
+    let store = db.open().await;
+    let parent = ApiKey { requests_per_second: None, ..payroll("1") };
+    let key = ApiKey { parent: Some(parent.id), ..payroll("2") };
+    let child = ApiKey { parent: Some(key.id), ..payroll("3") };
+    for key in [&parent, &key, &child] {
+        store.insert_key(key, &api()).await.unwrap();
+    }
+    let refused = store.change_key(key.id, &api(), |_| None).await.unwrap();
+    let Some(KeyChanged::Refused(family)) = refused else { panic!("{refused:?}") };
+    assert_eq!((family.parent.unwrap().id, family.children[0].id), (parent.id, child.id));
+    let change = |family: &invite_store::KeyFamily| {
+        let (name, requests_per_second) = ("salaries".to_owned(), None);
+        Some(ApiKey { name, requests_per_second, expires_at: None, ..family.key.clone() })
+    };
+    store.change_key(key.id, &api(), change).await.unwrap().unwrap();
+    let now = store.key_by_hash("2").await.unwrap().unwrap();
+    assert_eq!((&*now.name, now.requests_per_second, now.expires_at), ("salaries", None, None));
+    let entries = store.audit(None, 50).await.unwrap().entries;
+    let change = &entries[0].change;
+    assert_eq!(change.action, "key.change");
+    assert_eq!(change.before.as_ref().unwrap()["requests_per_second"], 2.5);
+    assert_eq!(change.after.as_ref().unwrap()["name"], "salaries");
+    assert!(store.change_key(KeyId::generate(), &api(), |_| None).await.unwrap().is_none());
+}
+
+fn payroll(hash: &str) -> ApiKey {
+    ApiKey {
         id: KeyId::generate(),
-        hash: "f00d".into(),
+        hash: hash.into(),
         name: "payroll".into(),
         tenant: "acme".into(),
         scopes: vec!["invites:write".into()],
@@ -97,7 +151,13 @@ async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
         expires_at: Some(seconds(60)),
         revoked_at: None,
         last_used_at: None,
-    };
+        parent: None,
+    }
+}
+
+async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
+    let store = db.open().await;
+    let key = payroll("f00d");
     store.insert_key(&key, &api()).await.unwrap();
     assert!(store.insert_key(&key, &api()).await.is_err(), "and leaves no entry");
     store.revoke_key(key.id, &api()).await.unwrap();
@@ -114,7 +174,7 @@ async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
         after,
         json!({ "name": "payroll", "tenant": "acme", "scopes": ["invites:write"],
             "providers": ["summit"], "requests_per_second": 2.5, "expires_at": key.expires_at,
-            "revoked_at": null })
+            "revoked_at": null, "parent": null })
     );
     assert_eq!(revoked.change.before, Some(after));
     assert!(revoked.change.after.as_ref().unwrap()["revoked_at"].is_string());

@@ -32,6 +32,7 @@ fn key(hash: &str) -> ApiKey {
         expires_at: None,
         revoked_at: None,
         last_used_at: None,
+        parent: None,
     }
 }
 

@@ -1,0 +1,464 @@
+//! What an API key may be: read from what was asked for, and held against the key that it is made or
+//! changed with. API and command line share these rules; the calls are `admin::keys`.
+
+use invite_core::{Fault, KeyId, schema::nearest, text::check_text};
+use invite_store::{ApiKey, KeyFamily};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::{
+    auth::{MAX_KEY_NAME, SCOPES, Scope, has_scope},
+    moment,
+    submission::{refuse_unknown, take},
+};
+
+/// The longest name of a tenant, in characters.
+const MAX_TENANT: usize = 200;
+/// Whose invites a key sees that names no tenant.
+const DEFAULT_TENANT: &str = "default";
+/// How many requests per second a key can be limited to.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+const MEMBERS: [&str; 6] =
+    ["name", "scopes", "tenant", "providers", "requests_per_second", "expires_at"];
+/// The members that can change.
+const CHANGEABLE: [&str; 4] = ["name", "providers", "requests_per_second", "expires_at"];
+
+/// Reads a key to make, with a new id and without a hash. What is left out is as it is for `maker`, the
+/// key that it is made with, if that is limited; none: it is made on the gateway's machine. `providers`
+/// are those that there are.
+///
+/// # Errors
+/// All faults, with pointers such as `#/name`.
+pub fn new_key(
+    body: Value,
+    maker: Option<&ApiKey>,
+    providers: &[&str],
+    now: Timestamp,
+) -> Result<ApiKey, Vec<Fault>> {
+    let mut members = object(body)?;
+    let mut found = Vec::new();
+    let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
+    let scopes = read_names(&mut members, "scopes", SCOPES, "not-allowed", &mut found);
+    let tenant = read_word(&mut members, "tenant", MAX_TENANT, &mut found);
+    let providers =
+        read_names(&mut members, "providers", providers, "unknown-provider", &mut found);
+    let requests_per_second = read_rate(&mut members, &mut found);
+    let expires_at = read_expiry(&mut members, now, &mut found);
+    refuse_unknown(&members, &MEMBERS, &mut found);
+    for (member, is_missing) in [("name", name.is_none()), ("scopes", scopes.is_none())] {
+        let pointer = format!("/{member}");
+        if is_missing && !found.iter().any(|fault| fault.pointer.starts_with(&pointer)) {
+            found.push(Fault::new(pointer, "required", format!("`{member}` is missing")));
+        }
+    }
+    let (Some(name), Some(scopes), true) = (name, scopes, found.is_empty()) else {
+        return Err(found.into_iter().map(|fault| fault.under("#")).collect());
+    };
+    let own_tenant = maker.filter(|maker| !is_for_all_tenants(maker));
+    Ok(ApiKey {
+        id: KeyId::generate(),
+        hash: String::new(),
+        name,
+        tenant: tenant.unwrap_or_else(|| {
+            own_tenant.map_or(DEFAULT_TENANT, |maker| maker.tenant.as_str()).to_owned()
+        }),
+        scopes,
+        providers: providers.or_else(|| maker?.providers.clone()),
+        requests_per_second: requests_per_second.or_else(|| maker?.requests_per_second),
+        created_at: whole_milliseconds(now),
+        expires_at: expires_at.map(whole_milliseconds).or_else(|| maker?.expires_at),
+        revoked_at: None,
+        last_used_at: None,
+        parent: maker.map(|maker| maker.id),
+    })
+}
+
+/// What of a key is to be another: none of a member leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyChange {
+    name: Option<String>,
+    providers: Option<Option<Vec<String>>>,
+    requests_per_second: Option<Option<f64>>,
+    expires_at: Option<Option<Timestamp>>,
+}
+
+impl KeyChange {
+    /// Reads a change; null takes a limit away.
+    ///
+    /// # Errors
+    /// All faults, with pointers such as `#/name`.
+    pub fn read(body: Value, providers: &[&str], now: Timestamp) -> Result<Self, Vec<Fault>> {
+        let mut members = object(body)?;
+        let mut found = Vec::new();
+        let given = |members: &Map<String, Value>, name: &str| members.contains_key(name);
+        let is_given = CHANGEABLE.map(|name| given(&members, name));
+        let [has_name, has_providers, has_rate, has_expiry] = is_given;
+        let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
+        let providers =
+            read_names(&mut members, "providers", providers, "unknown-provider", &mut found);
+        let requests_per_second = read_rate(&mut members, &mut found);
+        let expires_at = read_expiry(&mut members, now, &mut found).map(whole_milliseconds);
+        refuse_unknown(&members, &CHANGEABLE, &mut found);
+        if has_name && name.is_none() && found.is_empty() {
+            found.push(Fault::new("/name", "wrong-type", "`name` must be a string"));
+        }
+        if !is_given.contains(&true) && found.is_empty() {
+            let detail = format!("nothing is to change: give one of {}", CHANGEABLE.join(", "));
+            found.push(Fault::new("", "required", detail));
+        }
+        if !found.is_empty() {
+            return Err(found.into_iter().map(|fault| fault.under("#")).collect());
+        }
+        Ok(Self {
+            name,
+            providers: has_providers.then_some(providers),
+            requests_per_second: has_rate.then_some(requests_per_second),
+            expires_at: has_expiry.then_some(expires_at),
+        })
+    }
+
+    /// The key with the change.
+    pub fn apply(&self, key: &ApiKey) -> ApiKey {
+        let change = self.clone();
+        ApiKey {
+            name: change.name.unwrap_or_else(|| key.name.clone()),
+            providers: change.providers.unwrap_or_else(|| key.providers.clone()),
+            requests_per_second: change.requests_per_second.unwrap_or(key.requests_per_second),
+            expires_at: change.expires_at.unwrap_or(key.expires_at),
+            ..key.clone()
+        }
+    }
+
+    /// Where the changed key would exceed the one that it is changed with, if it is with one, or the one
+    /// that it was made with, or would be exceeded by one that was made with it; in one line, if so.
+    pub fn refusal(&self, family: &KeyFamily, changer: Option<&ApiKey>) -> Option<String> {
+        let after = self.apply(&family.key);
+        let mut said = Vec::new();
+        for above in changer.into_iter().chain(&family.parent) {
+            let before = excess(&family.key, above);
+            let new = excess(&after, above).into_iter().filter(|word| !before.contains(word));
+            said.extend(new.map(|word| format!("it would exceed {} in its {word}", above.id)));
+        }
+        for child in &family.children {
+            let of_child = excess(child, &after);
+            let words = of_child.iter();
+            said.extend(words.map(|word| {
+                format!("{}, which was made with it, would exceed it in its {word}", child.id)
+            }));
+        }
+        said.dedup();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+/// In what a key would go beyond the one that it is made or changed with: the words of its members.
+pub(crate) fn excess(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
+    let rate = match (key.requests_per_second, above.requests_per_second) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(rate), Some(most)) => rate > most,
+    };
+    let expiry = match (key.expires_at, above.expires_at) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(end), Some(last)) => end > last,
+    };
+    let mut words = excess_of_rights(key, above);
+    words.extend(rate.then_some("requests_per_second"));
+    words.extend(expiry.then_some("expires_at"));
+    words
+}
+
+/// Whether the holder of one key may see, change and revoke another: it can do nothing that the first
+/// cannot.
+pub(crate) fn manages(above: &ApiKey, key: &ApiKey) -> bool {
+    excess_of_rights(key, above).is_empty()
+}
+
+fn excess_of_rights(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
+    let scopes = key.scopes.iter().any(|scope| !has_scope(above, scope));
+    let tenant = key.tenant != above.tenant && !is_for_all_tenants(above);
+    let providers = above.providers.as_ref().is_some_and(|most| {
+        key.providers.as_ref().is_none_or(|names| names.iter().any(|name| !most.contains(name)))
+    });
+    let words = [(scopes, "scopes"), (tenant, "tenant"), (providers, "providers")];
+    words.into_iter().filter_map(|(is_more, word)| is_more.then_some(word)).collect()
+}
+
+fn is_for_all_tenants(key: &ApiKey) -> bool {
+    has_scope(key, Scope::InvitesAllTenants.as_str())
+}
+
+/// Whether a key is good at `now`: `active`, `expired` or `revoked`.
+pub fn key_state(key: &ApiKey, now: Timestamp) -> &'static str {
+    match key.revoked_at {
+        Some(_) => "revoked",
+        None if key.is_good(now) => "active",
+        None => "expired",
+    }
+}
+
+fn object(body: Value) -> Result<Map<String, Value>, Vec<Fault>> {
+    match body {
+        Value::Object(members) => Ok(members),
+        _ => Err(vec![Fault::new("#", "wrong-type", "the body must be an object")]),
+    }
+}
+
+/// As the store keeps it, so that every answer shows the same.
+fn whole_milliseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
+
+/// What stands in a column of a list, and in the log.
+fn read_word(
+    members: &mut Map<String, Value>,
+    name: &str,
+    max: usize,
+    faults: &mut Vec<Fault>,
+) -> Option<String> {
+    let value = take(members, name)?;
+    let (code, detail) = match value {
+        Value::String(word) => match check_text(&word, max, false) {
+            Ok(()) if word.is_empty() => ("too-short", "is empty".to_owned()),
+            Ok(()) if word.trim() != word => ("invalid", "starts or ends with a space".to_owned()),
+            Ok(()) => return Some(word),
+            Err(fault) => fault,
+        },
+        _ => ("wrong-type", "must be a string".to_owned()),
+    };
+    faults.push(Fault::new(format!("/{name}"), code, format!("`{name}` {detail}")));
+    None
+}
+
+/// An array of names out of those that are `known`, at least one; `unknown` is the code for others.
+/// Each is taken once, in the order in which they are known.
+fn read_names(
+    members: &mut Map<String, Value>,
+    name: &str,
+    known: &[&str],
+    unknown: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<Vec<String>> {
+    let values = match take(members, name)? {
+        Value::Array(values) if !values.is_empty() => values,
+        Value::Array(_) => {
+            let detail = format!("`{name}` is empty: name at least one");
+            faults.push(Fault::new(format!("/{name}"), "too-few", detail));
+            return None;
+        }
+        _ => {
+            let detail = format!("`{name}` must be an array of strings");
+            faults.push(Fault::new(format!("/{name}"), "wrong-type", detail));
+            return None;
+        }
+    };
+    let before = faults.len();
+    let mut names = Vec::with_capacity(values.len());
+    for (index, value) in values.into_iter().enumerate() {
+        let pointer = format!("/{name}/{index}");
+        match value {
+            Value::String(word) if known.contains(&word.as_str()) => names.push(word),
+            Value::String(word) => {
+                let detail = format!("there is no such name; known are: {}", known.join(", "));
+                let suggestion = nearest(&word, known.iter().copied()).map(str::to_owned);
+                faults.push(Fault { suggestion, ..Fault::new(pointer, unknown, detail) });
+            }
+            _ => faults.push(Fault::new(pointer, "wrong-type", "a name must be a string")),
+        }
+    }
+    let taken = known.iter().filter(|name| names.iter().any(|given| given == *name));
+    (faults.len() == before).then(|| taken.map(ToString::to_string).collect())
+}
+
+fn read_rate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<f64> {
+    const MEMBER: &str = "requests_per_second";
+    let value = take(members, MEMBER)?;
+    let rate = value.as_f64().filter(|rate| RATES.contains(rate));
+    if rate.is_none() {
+        let code = if value.is_number() { "out-of-range" } else { "wrong-type" };
+        let detail = format!("`{MEMBER}` must be a number from 0.001 to 1000000");
+        faults.push(Fault::new(format!("/{MEMBER}"), code, detail));
+    }
+    rate
+}
+
+fn read_expiry(
+    members: &mut Map<String, Value>,
+    now: Timestamp,
+    faults: &mut Vec<Fault>,
+) -> Option<Timestamp> {
+    let value = take(members, "expires_at")?;
+    let at: Option<Timestamp> = value.as_str().and_then(moment::read);
+    let (code, detail) = match at {
+        Some(at) if at > now => return Some(at),
+        Some(_) => ("out-of-range", "`expires_at` must be a time to come"),
+        None if value.is_string() => {
+            ("invalid", "`expires_at` must be a time such as 2026-01-31T12:00:00Z")
+        }
+        None => ("wrong-type", "`expires_at` must be a string"),
+    };
+    faults.push(Fault::new("/expires_at", code, detail));
+    None
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: Value) -> Result<ApiKey, Vec<(String, String)>> {
+        let key = new_key(body, None, &["north"], Timestamp::UNIX_EPOCH);
+        key.map_err(|all| all.into_iter().map(|fault| (fault.pointer, fault.code)).collect())
+    }
+
+    /// A good key of the tenant acme.
+    pub(crate) fn key(scopes: &[&str], providers: Option<&[&str]>) -> ApiKey {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        ApiKey {
+            id: KeyId::generate(),
+            hash: String::new(),
+            name: "test".into(),
+            tenant: "acme".into(),
+            scopes: owned(scopes),
+            providers: providers.map(owned),
+            requests_per_second: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+            parent: None,
+        }
+    }
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    #[test]
+    fn a_key_exceeds_another_in_whatever_it_has_more_of() {
+        let all = key(&["admin"], None);
+        let some = ApiKey {
+            requests_per_second: Some(2.0),
+            expires_at: at(10),
+            ..key(&["keys:write", "invites:read"], Some(&["a", "b"]))
+        };
+        assert_eq!(excess(&all, &all), [""; 0]);
+        assert_eq!(excess(&some, &all), [""; 0]);
+        assert_eq!(excess(&some, &some), [""; 0]);
+        let limits = ["scopes", "providers", "requests_per_second", "expires_at"];
+        assert_eq!(excess(&all, &some), limits);
+        let less = ApiKey {
+            providers: Some(vec!["b".into()]),
+            requests_per_second: Some(1.0),
+            expires_at: at(9),
+            ..some.clone()
+        };
+        assert_eq!(excess(&less, &some), [""; 0]);
+        for (more, word) in [
+            (ApiKey { scopes: vec!["invites:codes".into()], ..less.clone() }, "scopes"),
+            (ApiKey { tenant: "other".into(), ..less.clone() }, "tenant"),
+            (ApiKey { providers: Some(vec!["b".into(), "c".into()]), ..less.clone() }, "providers"),
+            (ApiKey { requests_per_second: Some(2.5), ..less.clone() }, "requests_per_second"),
+            (ApiKey { expires_at: at(11), ..less.clone() }, "expires_at"),
+        ] {
+            assert_eq!(excess(&more, &some), [word]);
+        }
+        let elsewhere = ApiKey { tenant: "other".into(), ..less };
+        assert!(manages(&key(&["admin"], None), &elsewhere));
+    }
+
+    #[test]
+    fn what_a_new_key_leaves_out_is_as_for_the_key_that_makes_it() {
+        let maker = ApiKey {
+            requests_per_second: Some(2.0),
+            expires_at: at(10),
+            ..key(&["keys:write", "invites:read"], Some(&["north"]))
+        };
+        let body = json!({ "name": "hr", "scopes": ["invites:read"] });
+        let made = new_key(body, Some(&maker), &["north"], Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(excess(&made, &maker), [""; 0]);
+        assert_eq!((&made.tenant, made.parent), (&maker.tenant, Some(maker.id)));
+        assert_eq!((made.expires_at, made.requests_per_second), (at(10), Some(2.0)));
+    }
+
+    #[test]
+    fn a_change_agrees_with_those_above_and_below() {
+        let change = |body| KeyChange::read(body, &["north"], Timestamp::UNIX_EPOCH).unwrap();
+        let child = ApiKey { requests_per_second: Some(1.0), ..key(&["invites:read"], None) };
+        let family = KeyFamily {
+            key: ApiKey { requests_per_second: Some(2.0), ..key(&["invites:read"], None) },
+            parent: Some(ApiKey { requests_per_second: Some(3.0), ..key(&["admin"], None) }),
+            children: vec![child.clone()],
+        };
+        let rate = |rate: Value| change(json!({ "requests_per_second": rate }));
+        assert_eq!(rate(json!(3)).refusal(&family, None), None);
+        for wrong in [json!(4), Value::Null] {
+            let refusal = rate(wrong).refusal(&family, None).unwrap();
+            let parent = family.parent.as_ref().unwrap().id;
+            assert_eq!(refusal, format!("it would exceed {parent} in its requests_per_second"));
+        }
+        let refusal = rate(json!(0.5)).refusal(&family, None).unwrap();
+        assert!(refusal.starts_with(&child.id.to_string()), "{refusal}");
+        let changer = ApiKey { requests_per_second: Some(1.5), ..key(&["keys:write"], None) };
+        assert_eq!(change(json!({ "name": "x" })).refusal(&family, Some(&changer)), None);
+        let faults = KeyChange::read(json!({ "name": null }), &[], Timestamp::UNIX_EPOCH);
+        assert_eq!(faults.unwrap_err()[0].pointer, "#/name");
+        assert!(KeyChange::read(json!({}), &[], Timestamp::UNIX_EPOCH).is_err());
+        assert!(
+            KeyChange::read(json!({ "scopes": ["admin"] }), &[], Timestamp::UNIX_EPOCH).is_err()
+        );
+    }
+
+    #[test]
+    fn a_key_needs_a_name_and_scopes_and_the_rest_has_defaults() {
+        let key = read(json!({ "name": "hr", "scopes": ["admin"], "tenant": null })).unwrap();
+        assert_eq!((key.tenant.as_str(), key.providers, key.expires_at), ("default", None, None));
+        let missing = [("#/name", "required"), ("#/scopes", "required")];
+        assert_eq!(read(json!({})), Err(missing.map(|(p, c)| (p.into(), c.into())).to_vec()));
+    }
+
+    #[test]
+    fn a_scope_that_is_named_twice_is_had_once() {
+        let key = read(json!({ "name": "hr", "scopes": ["admin", "invites:read", "admin"] }));
+        assert_eq!(key.unwrap().scopes, ["invites:read", "admin"]);
+    }
+
+    #[test]
+    fn a_key_may_lapse_at_the_end_of_time() {
+        let key = |at: &str| json!({ "name": "hr", "scopes": ["admin"], "expires_at": at });
+        let read_at = |at: &str| read(key(at)).unwrap().expires_at.unwrap();
+        assert_eq!(read_at("9999-12-31T23:59:59Z"), whole_milliseconds(Timestamp::MAX));
+        assert_eq!(read_at("2030-01-01T01:00:00+01:00").to_string(), "2030-01-01T00:00:00Z");
+        assert_eq!(read(key("2030")), Err(vec![("#/expires_at".into(), "invalid".into())]));
+    }
+
+    #[test]
+    fn every_fault_of_a_key_is_found_at_once() {
+        let faults = read(json!({
+            "name": " x", "scopes": ["admin", "everything", 1], "tenant": "", "providers": ["gone"],
+            "requests_per_second": 0, "expires_at": "1969-12-31T00:00:00Z", "scope": 1,
+        }));
+        let expected = [
+            ("#/name", "invalid"),
+            ("#/scopes/1", "not-allowed"),
+            ("#/scopes/2", "wrong-type"),
+            ("#/tenant", "too-short"),
+            ("#/providers/0", "unknown-provider"),
+            ("#/requests_per_second", "out-of-range"),
+            ("#/expires_at", "out-of-range"),
+            ("#/scope", "unknown-member"),
+        ];
+        assert_eq!(faults.unwrap_err(), expected.map(|(p, c)| (p.into(), c.into())));
+        let types = json!({ "name": 1, "scopes": [], "requests_per_second": "1", "expires_at": 1 });
+        let expected = [
+            ("#/name", "wrong-type"),
+            ("#/scopes", "too-few"),
+            ("#/requests_per_second", "wrong-type"),
+            ("#/expires_at", "wrong-type"),
+        ];
+        assert_eq!(read(types).unwrap_err(), expected.map(|(p, c)| (p.into(), c.into())));
+        assert_eq!(read(json!("x")).unwrap_err(), [("#".to_owned(), "wrong-type".to_owned())]);
+    }
+}

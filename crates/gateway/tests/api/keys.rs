@@ -1,0 +1,152 @@
+//! Keys that are made, changed and revoked with other keys, and the scopes of administration.
+
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Api, Caller, NewKey, person};
+
+async fn with<'a>(api: &'a Api, scopes: &[&str]) -> Caller<'a> {
+    api.caller_with(NewKey { scopes, ..NewKey::default() }).await
+}
+
+async fn make(caller: &Caller<'_>, body: Value) -> Answer {
+    caller.post("/v1/admin/keys", body).await
+}
+
+fn text<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", answer.body))
+}
+
+#[tokio::test]
+async fn each_call_of_administration_has_a_scope_of_its_own_and_admin_has_all() {
+    let api = Api::start().await;
+    let calls: [(&str, &str, &[&str]); 7] = [
+        ("GET", "/v1/admin/config", &["config:write"]),
+        ("GET", "/v1/admin/config/revisions", &["config:write"]),
+        ("GET", "/v1/admin/audit", &["audit:read"]),
+        ("GET", "/v1/admin/keys", &["keys:write"]),
+        ("POST", "/v1/admin/providers/north/probe", &["providers:act"]),
+        ("POST", "/v1/admin/redrive?dry_run=true", &["invites:write", "invites:all-tenants"]),
+        ("GET", "/v1/providers/north/invites", &["invites:read", "invites:all-tenants"]),
+    ];
+    let admin = with(&api, &["admin"]).await;
+    let all = [
+        "invites:write",
+        "invites:read",
+        "invites:raw",
+        "invites:codes",
+        "invites:all-tenants",
+        "providers:read",
+        "providers:act",
+        "config:write",
+        "keys:write",
+        "audit:read",
+    ];
+    for (method, path, needed) in calls {
+        assert_eq!(admin.call(method, path, &[], None).await.status, 200, "{path}");
+        let just = with(&api, needed).await;
+        assert_eq!(just.call(method, path, &[], None).await.status, 200, "{path}");
+        for lacking in needed {
+            let others: Vec<&str> = all.iter().copied().filter(|scope| scope != lacking).collect();
+            let refused = with(&api, &others).await.call(method, path, &[], None).await;
+            assert_eq!(refused.status, 403, "{path} without {lacking}");
+            assert!(text(&refused, "detail").contains(lacking), "{}", refused.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_invites_of_other_tenants_are_for_keys_of_all_tenants() {
+    let api = Api::start().await;
+    let theirs = api.caller_with(NewKey { tenant: "other", ..NewKey::default() }).await;
+    let id = theirs.invite("ada@example.org").await;
+    let all = with(&api, &["invites:read", "invites:all-tenants"]).await;
+    let path = format!("/v1/invites/{id}");
+    assert_eq!(all.get(&path).await.body["tenant"], "other");
+    assert_eq!(all.call("DELETE", &path, &[], None).await.status, 403, "it is for reading");
+    let most = ["invites:read", "config:write", "keys:write", "providers:act", "audit:read"];
+    assert_eq!(with(&api, &most).await.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_key_makes_none_that_can_do_more_or_lasts_longer() {
+    let api = Api::start().await;
+    let admin = with(&api, &["admin"]).await;
+    let limited = json!({
+        "name": "team", "tenant": "sales", "scopes": ["keys:write", "invites:write"],
+        "requests_per_second": 50, "expires_at": "2999-01-01T00:00:00Z",
+    });
+    let limited = make(&admin, limited).await;
+    let team = Caller { api: &api, key: text(&limited, "key").to_owned() };
+    let least = json!({ "name": "x", "scopes": ["invites:write"] });
+    for (member, value) in [
+        ("scopes", json!(["invites:read"])),
+        ("scopes", json!(["admin"])),
+        ("tenant", json!("default")),
+        ("requests_per_second", json!(51)),
+        ("expires_at", json!("2999-01-01T00:00:01Z")),
+    ] {
+        let mut body = least.clone();
+        body[member] = value;
+        let refused = make(&team, body).await;
+        assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
+        assert!(text(&refused, "detail").contains(member), "{}", refused.body);
+    }
+    let made = make(&team, least).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.body["parent"], limited.body["id"]);
+    let taken =
+        json!([made.body["tenant"], made.body["requests_per_second"], made.body["expires_at"]]);
+    assert_eq!(taken, json!(["sales", 50.0, "2999-01-01T00:00:00Z"]));
+    // What it could not have made it does not see, and leaves alone.
+    let seen = team.get("/v1/admin/keys").await.body;
+    let seen: Vec<&Value> = seen["keys"].as_array().unwrap().iter().map(|key| &key["id"]).collect();
+    assert_eq!(seen, [&made.body["id"], &limited.body["id"]]);
+    let other = make(&admin, json!({ "name": "y", "scopes": ["admin"] })).await;
+    let path = format!("/v1/admin/keys/{}", text(&other, "id"));
+    assert_eq!(team.call("DELETE", &path, &[], None).await.status, 404);
+    let name = Some(json!({ "name": "z" }));
+    assert_eq!(team.call("PATCH", &path, &[], name).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_key_is_revoked_with_those_that_it_made() {
+    let api = Api::start().await;
+    let admin = with(&api, &["admin"]).await;
+    let parent =
+        make(&admin, json!({ "name": "a", "scopes": ["keys:write", "invites:read"] })).await;
+    let holder = Caller { api: &api, key: text(&parent, "key").to_owned() };
+    let child = make(&holder, json!({ "name": "b", "scopes": ["invites:read"] })).await;
+    let child = Caller { api: &api, key: text(&child, "key").to_owned() };
+    assert_eq!(child.get("/v1/invites").await.status, 200);
+    let path = format!("/v1/admin/keys/{}", text(&parent, "id"));
+    assert_eq!(admin.call("DELETE", &path, &[], None).await.status, 200);
+    assert_eq!(child.get("/v1/invites").await.status, 401);
+}
+
+#[tokio::test]
+async fn name_and_limits_of_a_key_change_and_its_secret_stays() {
+    let api = Api::start().await;
+    let admin = with(&api, &["admin"]).await;
+    let body =
+        json!({ "name": "a", "scopes": ["keys:write", "invites:write"], "requests_per_second": 9 });
+    let parent = make(&admin, body).await;
+    let holder = Caller { api: &api, key: text(&parent, "key").to_owned() };
+    let child = make(&holder, json!({ "name": "b", "scopes": ["invites:write"] })).await;
+    let path = |key: &Answer| format!("/v1/admin/keys/{}", text(key, "id"));
+    let change =
+        async |key: &Answer, body: Value| admin.call("PATCH", &path(key), &[], Some(body)).await;
+    let changed = change(&child, json!({ "name": "mail", "requests_per_second": 5 })).await;
+    assert_eq!(changed.body["name"], "mail");
+    assert_eq!(changed.body["requests_per_second"], 5.0);
+    let same = Caller { api: &api, key: text(&child, "key").to_owned() };
+    let sent = same.post("/v1/invites", json!({ "invites": [person("ada@example.org")] })).await;
+    assert_eq!(sent.status, 201, "{}", sent.body);
+    for (key, rate) in [(&child, json!(10)), (&child, Value::Null), (&parent, json!(4))] {
+        let refused = change(key, json!({ "requests_per_second": rate })).await;
+        assert_eq!(text(&refused, "code"), "key-exceeded", "{}", refused.body);
+    }
+    assert_eq!(change(&parent, json!({ "requests_per_second": null })).await.status, 200);
+    assert_eq!(change(&parent, json!({ "scopes": ["admin"] })).await.status, 422);
+    let lapsed = change(&child, json!({ "expires_at": "2020-01-01T00:00:00Z" })).await;
+    assert_eq!(lapsed.errors(), [("#/expires_at", "out-of-range")]);
+}
