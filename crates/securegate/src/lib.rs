@@ -4,6 +4,7 @@ mod auth;
 mod client;
 mod config;
 mod error;
+mod excerpt;
 mod reconcile;
 mod wire;
 
@@ -111,7 +112,7 @@ impl ProviderKind for SecuregateKind {
         index: usize,
         recipient: &Invitee,
     ) -> (Value, Value) {
-        wire::excerpt(request, reply, index, recipient)
+        excerpt::of(request, reply, index, recipient)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! <https://docs.securegate.ai/api-reference/endpoint/create-invites>
 
-use invite_core::{Address, Fault, Invitee, Observed, Recipient, Status, http::scrub_of, moment};
+use invite_core::{Address, Fault, Invitee, Observed, Recipient, Status, moment};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -328,95 +328,6 @@ pub fn canonical(email: &str) -> String {
     Address::shown(email).map_or_else(|| email.trim().to_lowercase(), |a| a.as_str().to_owned())
 }
 
-/// The members of an invite in a reply that an excerpt shows.
-const SHOWN: [&str; 10] = [
-    "id",
-    "event_id",
-    "email",
-    "first_name",
-    "last_name",
-    "country_code",
-    "mobile_number",
-    "session_id",
-    "status",
-    "created_at",
-];
-/// The members of a create call's invite that are personal data.
-const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
-
-/// One recipient's part of a create call's request and reply
-/// ([`excerpt`](invite_core::ProviderKind::excerpt)).
-pub fn excerpt(
-    request: Option<&str>,
-    reply: Option<&str>,
-    index: usize,
-    recipient: &Invitee,
-) -> (Value, Value) {
-    let request = request.and_then(parse).unwrap_or_default();
-    let sent = request["invites"].as_array().map_or(&[][..], Vec::as_slice);
-    let others: Vec<&str> = sent
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| *place != index)
-        .flat_map(|(_, invite)| PERSONAL.map(|member| invite[member].as_str()))
-        .flatten()
-        .collect();
-    let own = match request.get("invites") {
-        Some(_) => sent.get(index).map_or(Value::Null, |invite| json!({ "invites": [invite] })),
-        // A request about one invite, which names nobody.
-        None => request.clone(),
-    };
-    let reply = reply.map_or(Value::Null, |text| excerpt_reply(text, index, recipient, &others));
-    (own, reply)
-}
-
-fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str]) -> Value {
-    let scrubbed = |text: &str| scrub_of(text, others.iter().copied());
-    match parse(text) {
-        // Whatever it is, it may hold other people's data and codes.
-        None => "[not JSON]".into(),
-        Some(Value::Array(invites)) => {
-            own_invite(invites, recipient).map_or(Value::Null, |own| json!([own]))
-        }
-        // The reply to a request about one invite.
-        Some(Value::Object(one)) if one.contains_key("id") || one.contains_key("email") => {
-            own_invite(vec![one.into()], recipient).unwrap_or_default()
-        }
-        Some(_) => {
-            let body = ErrorBody::read(text.as_bytes());
-            let Some(errors) = body.validation() else {
-                return json!({ "detail": scrubbed(&body.text()) });
-            };
-            let own = errors.iter().filter(|error| error.index().is_none_or(|at| at == index));
-            let own = own.map(|error| {
-                json!({ "loc": error.loc, "msg": scrubbed(&error.msg), "type": scrubbed(&error.kind) })
-            });
-            json!({ "detail": own.collect::<Vec<_>>() })
-        }
-    }
-}
-
-/// The invite to a recipient, without the code that lets them in.
-fn own_invite(invites: Vec<Value>, recipient: &Invitee) -> Option<Value> {
-    let address = canonical(&recipient.email);
-    let is_own = |invite: &Value| invite["email"].as_str().is_some_and(|e| canonical(e) == address);
-    let own = invites.into_iter().find(is_own)?;
-    let shown = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), own.get(*name)?.clone())));
-    let mut shown: Map<String, Value> = shown.filter(|(_, value)| !is_composite(value)).collect();
-    if own.get("session_code").is_some() {
-        shown.insert("session_code".into(), "[redacted]".into());
-    }
-    Some(shown.into())
-}
-
-fn is_composite(value: &Value) -> bool {
-    value.is_array() || value.is_object()
-}
-
-fn parse(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -565,77 +476,5 @@ mod tests {
         ] {
             assert!(!live(event.clone()), "{event}");
         }
-    }
-
-    fn two_people() -> (String, Invitee) {
-        let ada = recipient("http://localhost", "ada@example.org", "Ada");
-        let grace = recipient("http://localhost", "grace@example.org", "Grace");
-        let invites = [&ada, &grace]
-            .map(|r| InviteCreate::of(r, AuthenticationMethod::QrCode).unwrap())
-            .into();
-        (json!(InviteBatchRequest { invites }).to_string(), ada.invitee)
-    }
-
-    #[test]
-    fn an_excerpt_shows_one_recipients_part_and_no_session_code() {
-        let (request, ada) = two_people();
-        let at = "2023-02-28T12:00:00Z";
-        let reply = json!([
-            shown("invite-2", "grace@example.org", "Grace", at),
-            shown("invite-1", "ADA@example.org", "Ada", at),
-        ]);
-        let (sent, received) = excerpt(Some(&request), Some(&reply.to_string()), 0, &ada);
-        assert_eq!(sent["invites"][0]["email"], "ada@example.org");
-        assert_eq!(received[0]["id"], "invite-1");
-        assert_eq!(received[0]["session_code"], "[redacted]");
-        let both = format!("{sent}{received}");
-        assert!(!both.to_lowercase().contains("grace") && !both.contains("ABC123"), "{both}");
-    }
-
-    #[test]
-    fn an_excerpt_of_an_exchange_about_one_invite_shows_it_without_its_session_code() {
-        let (_, ada) = two_people();
-        let reply = shown("invite-1", "ADA@example.org", "Ada", "2023-02-28T12:00:00Z").to_string();
-        let update = json!(InviteStatusUpdate { status: "rejected" }).to_string();
-        let (sent, received) = excerpt(Some(&update), Some(&reply), 0, &ada);
-        assert_eq!(sent, json!({"status": "rejected"}));
-        assert_eq!(
-            (&received["id"], &received["session_code"]),
-            (&json!("invite-1"), &json!("[redacted]"))
-        );
-        assert!(!received.to_string().contains("ABC123"));
-        let novel = reply.replace('{', r#"{"host": {"email": "boss@example.org"},"#);
-        let (_, shown) = excerpt(None, Some(&novel), 0, &ada);
-        assert_eq!(shown, received, "only what is known");
-        // What an id leads to may be another person's.
-        let (_, grace) = excerpt(None, Some(&reply.replace("ADA", "grace")), 0, &ada);
-        assert_eq!(grace, Value::Null);
-    }
-
-    #[test]
-    fn an_excerpt_of_a_refusal_holds_no_other_persons_part_and_no_input() {
-        let (request, ada) = two_people();
-        let reply = json!({"detail": [
-            {"loc": ["body", "invites", 1, "email"], "msg": "Grace", "type": "t", "input": "Grace"},
-            {"loc": ["body", "invites", 0, "email"], "msg": "as for Grace", "type": "t",
-             "input": {"session": "x"}},
-        ]});
-        let (_, received) = excerpt(Some(&request), Some(&reply.to_string()), 0, &ada);
-        let expected = json!({"detail": [
-            {"loc": ["body", "invites", 0, "email"], "msg": "as for …", "type": "t"},
-        ]});
-        assert_eq!(received, expected);
-        let reply = r#"{"detail": "Grace is blocked"}"#;
-        let (_, received) = excerpt(Some(&request), Some(reply), 0, &ada);
-        assert_eq!(received, json!({"detail": "… is blocked"}));
-    }
-
-    #[test]
-    fn an_excerpt_of_what_cannot_be_read_shows_none_of_it() {
-        let (request, ada) = two_people();
-        let (_, received) = excerpt(Some(&request), Some("[{\"email\": \"grace@"), 0, &ada);
-        assert_eq!(received, "[not JSON]");
-        assert_eq!(excerpt(None, None, 0, &ada), (Value::Null, Value::Null));
-        assert_eq!(excerpt(Some(&request), None, 9, &ada).0, Value::Null);
     }
 }
