@@ -1,7 +1,7 @@
 //! `keys create`, `keys list` and `keys revoke`, on the database itself.
 
 use comfy_table::Table;
-use invite_core::{Clock, KeyId};
+use invite_core::{Clock, KeyId, text};
 use invite_http::{MAX_KEY_NAME, SCOPES};
 use invite_store::{Actor, ApiKey, Store};
 use jiff::Timestamp;
@@ -128,16 +128,9 @@ fn actor() -> Actor {
 
 /// What stands in a column of `keys list`, and in the log.
 fn check_word(argument: &str, word: &str, max: usize) -> Result<(), Failure> {
-    let is_word = (1..=max).contains(&word.chars().count())
-        && !word.chars().any(char::is_control)
-        && word.trim() == word;
-    if is_word {
-        return Ok(());
-    }
-    Err(Failure::wrong(format!(
-        "{argument} takes 1 to {max} characters without line breaks, not starting or ending \
-         with a space"
-    )))
+    text::check_word(word, max).map_err(|(_, detail)| {
+        Failure::wrong(format!("{argument} {detail}; it takes 1 to {max} characters"))
+    })
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Failure> {
@@ -204,7 +197,7 @@ mod tests {
         for word in ["hr", "Human resources", &"é".repeat(100)] {
             assert!(check_word("--name", word, MAX_KEY_NAME).is_ok(), "{word}");
         }
-        for word in ["", " ", " hr", "a\nb", "a\tb", "\u{85}", &"x".repeat(101)] {
+        for word in ["", " ", " hr", "a\nb", "a\tb", "\u{85}", "a\u{202e}b", &"x".repeat(101)] {
             assert!(check_word("--name", word, MAX_KEY_NAME).is_err(), "{word}");
         }
     }

@@ -5,6 +5,7 @@
 //! Start with [`Gateway`].
 
 mod admin;
+mod aside;
 mod auth;
 mod batches;
 mod binding;
@@ -74,6 +75,7 @@ struct Parts {
     openapi: utoipa::openapi::OpenApi,
     key_uses: auth::KeyUses,
     budgets: budget::Budgets,
+    aside: aside::Aside,
 }
 
 impl Gateway {
@@ -91,9 +93,18 @@ impl Gateway {
         let metrics = metrics::recorder()?;
         let mut openapi = openapi();
         openapi::limit_invites(&mut openapi, limits.max_invites_per_request);
-        let (key_uses, budgets) = Default::default();
-        let parts = Parts { engine, kinds, clock, limits, metrics, openapi, key_uses, budgets };
-        Ok(Self(Arc::new(parts)))
+        let (key_uses, budgets, aside) = Default::default();
+        Ok(Self(Arc::new(Parts {
+            engine,
+            kinds,
+            clock,
+            limits,
+            metrics,
+            openapi,
+            key_uses,
+            budgets,
+            aside,
+        })))
     }
 
     /// The whole API.
@@ -157,6 +168,10 @@ impl Gateway {
 
     fn budgets(&self) -> &budget::Budgets {
         &self.0.budgets
+    }
+
+    fn aside(&self) -> &aside::Aside {
+        &self.0.aside
     }
 }
 

@@ -90,7 +90,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn keys(&self) -> Result<(Vec<ApiKey>, Vec<Unreadable>), Error> {
         let statement = select().text(" ORDER BY id DESC");
-        Ok(separate(statement.all(&mut *self.reader().await?, apart(read_key)).await?))
+        Ok(separate(statement.all(&mut *self.lister().await?, apart(read_key)).await?))
     }
 
     /// The key whose secret has this hash, also when it is revoked or has expired.

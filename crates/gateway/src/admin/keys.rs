@@ -1,12 +1,14 @@
 //! API keys: making, listing and revoking them. What a key may do once it is there is `auth`'s.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
 };
-use invite_core::{Fault, KeyId, schema::nearest, text::check_text};
+use invite_core::{Fault, Faults, KeyId, schema::nearest, text::check_word};
 use invite_store::ApiKey;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -67,7 +69,7 @@ pub(crate) async fn create_key(
     let providers: Vec<&str> = configuration.providers().map(|it| it.name.as_str()).collect();
     let key = read_key(body, &providers, now, &mut faults);
     if !faults.is_empty() {
-        return Err(Problem::invalid(faults));
+        return Err(Problem::invalid(faults.into_vec()));
     }
     let key = ApiKey { hash: hash_key(&secret), ..key };
     let (store, stored, actor) = (gateway.store().clone(), key.clone(), caller.actor());
@@ -139,13 +141,13 @@ pub(crate) async fn revoke_key(
 
 /// Reads the body of a key to make, with a new id and without a hash; `providers` are those that
 /// there are.
-fn read_key(body: Value, providers: &[&str], now: Timestamp, faults: &mut Vec<Fault>) -> ApiKey {
+fn read_key(body: Value, providers: &[&str], now: Timestamp, faults: &mut Faults) -> ApiKey {
     let is_object = body.is_object();
     let mut members = match body {
         Value::Object(members) => members,
         _ => Map::new(),
     };
-    let mut found = Vec::new();
+    let mut found = Faults::default();
     let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
     let scopes = read_names(&mut members, "scopes", SCOPES, "not-allowed", &mut found);
     let tenant = read_word(&mut members, "tenant", MAX_TENANT, &mut found);
@@ -190,13 +192,11 @@ fn read_word(
     members: &mut Map<String, Value>,
     name: &str,
     max: usize,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<String> {
     let value = take(members, name)?;
     let (code, detail) = match value {
-        Value::String(word) => match check_text(&word, max, false) {
-            Ok(()) if word.is_empty() => ("too-short", "is empty".to_owned()),
-            Ok(()) if word.trim() != word => ("invalid", "starts or ends with a space".to_owned()),
+        Value::String(word) => match check_word(&word, max) {
             Ok(()) => return Some(word),
             Err(fault) => fault,
         },
@@ -213,7 +213,7 @@ fn read_names(
     name: &str,
     known: &[&str],
     unknown: &str,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<Vec<String>> {
     let values = match take(members, name)? {
         Value::Array(values) if !values.is_empty() => values,
@@ -228,25 +228,25 @@ fn read_names(
             return None;
         }
     };
+    let names: HashSet<&str> = known.iter().copied().collect();
+    let is_wrong = |value: &Value| value.as_str().is_none_or(|word| !names.contains(word));
+    let wrong = values.iter().enumerate().filter(|(_, value)| is_wrong(value));
     let before = faults.len();
-    let mut names = Vec::with_capacity(values.len());
-    for (index, value) in values.into_iter().enumerate() {
+    faults.extend(wrong.map(|(index, value)| {
         let pointer = format!("/{name}/{index}");
-        match value {
-            Value::String(word) if known.contains(&word.as_str()) => names.push(word),
-            Value::String(word) => {
-                let detail = format!("there is no such name; known are: {}", known.join(", "));
-                let suggestion = nearest(&word, known.iter().copied()).map(str::to_owned);
-                faults.push(Fault { suggestion, ..Fault::new(pointer, unknown, detail) });
-            }
-            _ => faults.push(Fault::new(pointer, "wrong-type", "a name must be a string")),
-        }
-    }
-    let taken = known.iter().filter(|name| names.iter().any(|given| given == *name));
+        let Some(word) = value.as_str() else {
+            return Fault::new(pointer, "wrong-type", "a name must be a string");
+        };
+        let detail = format!("there is no such name; known are: {}", known.join(", "));
+        let suggestion = nearest(word, known.iter().copied()).map(str::to_owned);
+        Fault { suggestion, ..Fault::new(pointer, unknown, detail) }
+    }));
+    let given: HashSet<&str> = values.iter().filter_map(Value::as_str).collect();
+    let taken = known.iter().filter(|name| given.contains(*name));
     (faults.len() == before).then(|| taken.map(ToString::to_string).collect())
 }
 
-fn read_rate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<f64> {
+fn read_rate(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<f64> {
     const MEMBER: &str = "requests_per_second";
     let value = take(members, MEMBER)?;
     let rate = value.as_f64().filter(|rate| RATES.contains(rate));
@@ -261,7 +261,7 @@ fn read_rate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Optio
 fn read_expiry(
     members: &mut Map<String, Value>,
     now: Timestamp,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<Timestamp> {
     let value = take(members, "expires_at")?;
     let at: Option<Timestamp> = value.as_str().and_then(moment::read);
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<ApiKey, Vec<(String, String)>> {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let key = read_key(body, &["north"], Timestamp::UNIX_EPOCH, &mut faults);
         if faults.is_empty() {
             return Ok(key);
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn every_fault_of_a_key_is_found_at_once() {
         let faults = read(json!({
-            "name": " x", "scopes": ["admin", "everything", 1], "tenant": "", "providers": ["gone"],
+            "name": "x\u{202e}", "scopes": ["admin", "everything", 1], "tenant": "", "providers": ["gone"],
             "requests_per_second": 0, "expires_at": "1969-12-31T00:00:00Z", "scope": 1,
         }));
         let expected = [
