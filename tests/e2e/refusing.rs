@@ -90,8 +90,8 @@ async fn what_is_just_within_the_limits_is_taken() {
         with("message", long(256)),
         with("labels", labels(16)),
         with("labels", json!({ "k".repeat(64): "v".repeat(256) })),
-        with("phone", json!("+15551234")),
-        with("phone", json!("+155512345678901")),
+        with("phone", json!("+61131450")),
+        with("phone", json!("+911800123456789")),
     ] {
         let body = invites("berlin-summit", [invite]);
         gateway.client().post("/v1/invites?dry_run=true", &body).await.expect(200);

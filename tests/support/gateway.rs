@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -286,6 +287,16 @@ impl Gateway {
     /// Stops it as an operator would, and returns how it ended.
     pub async fn stop(&mut self) -> ExitStatus {
         terminate(&mut self.process.take().unwrap()).await
+    }
+
+    /// How much time of processors the process has used so far, in steps of 10 ms.
+    pub fn processor_time(&self) -> Duration {
+        let id = self.process.as_ref().and_then(Child::id).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        // Behind the name, which may hold anything, and that in brackets.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * ticks)
     }
 
     /// Asks it to stop without waiting; [`Self::stop`] then waits.

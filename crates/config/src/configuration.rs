@@ -1,7 +1,7 @@
 //! A document that passed the gate: its providers, built, and where an invite goes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -199,12 +199,10 @@ impl Configuration {
                 route.map(|route| route.to.iter().collect()).unwrap_or_default()
             }
         };
-        let mut providers: Vec<Arc<Provider>> = Vec::new();
-        for provider in names.into_iter().filter_map(|name| self.provider(name)) {
-            if !providers.iter().any(|taken| taken.name == provider.name) {
-                providers.push(provider.clone());
-            }
-        }
+        let mut taken = HashSet::new();
+        let named = names.into_iter().filter_map(|name| self.by_name.get(name));
+        let first_named = named.filter(|index| taken.insert(**index));
+        let providers: Vec<_> = first_named.map(|index| self.providers[*index].clone()).collect();
         if providers.is_empty() { Err(RouteError::NoRoute) } else { Ok(providers) }
     }
 

@@ -4,7 +4,13 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::invite::{UnknownWord, words};
+use crate::{
+    invite::{UnknownWord, words},
+    text::{cut, plain},
+};
+
+/// The longest code of a provider that is kept, in bytes.
+const MAX_CODE: usize = 100;
 
 words!(
     /// What is known of a failed call's effect. The engine decides by this and nothing else.
@@ -88,7 +94,7 @@ impl ProviderError {
         Self {
             outcome,
             cause: Cause::Request,
-            message: message.into(),
+            message: plain(message),
             code: None,
             http_status: None,
             retry_after: None,
@@ -108,9 +114,9 @@ impl ProviderError {
         Self { cause, ..self }
     }
 
-    /// With the provider's own code.
+    /// With the provider's own code, without what is not seen and cut to 100 bytes.
     pub fn with_code(self, code: impl Into<String>) -> Self {
-        Self { code: Some(code.into()), ..self }
+        Self { code: Some(cut(plain(code), MAX_CODE)), ..self }
     }
 
     /// Whether a request waited for our own rate budget in vain: no provider asked for a wait.

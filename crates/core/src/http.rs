@@ -43,6 +43,8 @@ use crate::{Cause, Outcome, ProviderError};
 pub const BODY_CAP: usize = 1024 * 1024;
 /// The longest reply to a list request that is read.
 pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
+/// The longest reply that is kept for the record; a longer one is read and not kept.
+const KEPT_REPLY: usize = 256 * 1024;
 /// The `code` of the error of a reply that is longer than what is read of it.
 pub const TOO_LONG: &str = "reply-too-long";
 
@@ -234,7 +236,8 @@ impl HttpClient {
             headers: std::mem::take(reply.headers_mut()),
             body: conceal(body, &credentials).into(),
         };
-        exchange.reply = text(&response.body);
+        exchange.reply =
+            (response.body.len() <= KEPT_REPLY).then(|| text(&response.body)).flatten();
         exchange.date = response.date();
         Ok(response)
     }

@@ -7,6 +7,7 @@ pub mod address;
 pub mod call;
 pub mod clock;
 pub mod error;
+pub mod faults;
 pub mod http;
 pub mod id;
 pub mod invite;
@@ -27,6 +28,7 @@ pub use call::{
 };
 pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
+pub use faults::{Faults, MAX_FAULTS};
 pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};
 pub use limits::{Limits, Retry};

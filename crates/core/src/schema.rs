@@ -3,6 +3,8 @@
 //! Provider configuration and the `options` of an invite go through it, so all faults are found at
 //! once, each with its pointer, and the published schema is the one that is enforced.
 
+use std::collections::HashMap;
+
 use jsonschema::{
     JsonType, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
@@ -10,7 +12,7 @@ use jsonschema::{
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
-use crate::Fault;
+use crate::{Fault, MAX_FAULTS};
 
 /// A keyword of ours beside `anyOf`: the forms in words, after "has to be". Validators ignore it.
 const FORMS: &str = "x-forms";
@@ -46,17 +48,25 @@ impl Schema {
         &self.document
     }
 
-    /// Every fault of `value`, in document order; none if it fits.
+    /// The faults of `value`, in document order; none if it fits. If there are more than
+    /// [`MAX_FAULTS`], one more than that tells of them.
     pub fn check(&self, value: &Value) -> Vec<Fault> {
-        self.validator.iter_errors(value).flat_map(|error| self.explain(&error)).collect()
+        self.check_up_to(value, MAX_FAULTS + 1)
     }
 
-    fn explain(&self, error: &ValidationError<'_>) -> Vec<Fault> {
+    /// At most so many of the faults of `value`, in document order.
+    pub fn check_up_to(&self, value: &Value, most: usize) -> Vec<Fault> {
+        let errors = self.validator.iter_errors(value);
+        errors.flat_map(|error| self.explain(&error, most)).take(most).collect()
+    }
+
+    /// At most so many faults for an error.
+    fn explain(&self, error: &ValidationError<'_>, most: usize) -> Vec<Fault> {
         let at = error.instance_path().as_str();
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let known = self.known_members(error);
-                unexpected.iter().map(|name| unknown(at, name, known)).collect()
+                unexpected.iter().take(most).map(|name| unknown(at, name, known)).collect()
             }
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
@@ -68,7 +78,9 @@ impl Schema {
                 vec![not_one_of(at, error.instance(), &words.collect::<Vec<_>>())]
             }
             ValidationErrorKind::AnyOf { context }
-            | ValidationErrorKind::OneOfNotValid { context } => self.explain_forms(error, context),
+            | ValidationErrorKind::OneOfNotValid { context } => {
+                self.explain_forms(error, context, most)
+            }
             ValidationErrorKind::Type { kind } => {
                 let detail = format!("the value has to be {}", type_name(kind));
                 vec![Fault::new(at, "wrong-type", detail)]
@@ -86,9 +98,10 @@ impl Schema {
         &self,
         error: &ValidationError<'_>,
         forms: &[Vec<ValidationError<'_>>],
+        most: usize,
     ) -> Vec<Fault> {
         let at = error.instance_path().as_str();
-        let mut faults = self.explain_likely_form(error, forms);
+        let mut faults = self.explain_likely_form(error, forms, most);
         if let Some(words) = self.containing(error).and_then(words_for_forms) {
             for fault in faults.iter_mut().filter(|fault| fault.pointer == at) {
                 fault.detail = format!("the value has to be {words}");
@@ -101,6 +114,7 @@ impl Schema {
         &self,
         error: &ValidationError<'_>,
         forms: &[Vec<ValidationError<'_>>],
+        most: usize,
     ) -> Vec<Fault> {
         let at = error.instance_path().as_str();
         let forms: Vec<_> = forms.iter().filter(|form| !is_of_another_type(form, at)).collect();
@@ -109,18 +123,20 @@ impl Schema {
             return vec![not_one_of(at, error.instance(), &words)];
         }
         let fewest = forms.iter().map(|form| form.len()).min().unwrap_or_default();
-        let mut likely = forms
-            .iter()
-            .filter(|form| form.len() == fewest)
-            .map(|form| form.iter().flat_map(|fault| self.explain(fault)).collect::<Vec<_>>());
+        let mut likely = forms.iter().filter(|form| form.len() == fewest).map(|form| {
+            let faults = form.iter().flat_map(|fault| self.explain(fault, most));
+            faults.take(most).collect::<Vec<_>>()
+        });
         let Some(mut faults) = likely.next() else {
             return vec![Fault::new(at, "wrong-type", "the value is of a type not taken here")];
         };
         // Between equally likely forms only what is wrong with each of them is certain.
         for others in likely {
-            let same = |a: &Fault, b: &Fault| a.pointer == b.pointer && a.code == b.code;
+            let place = |fault: &Fault| (fault.pointer.clone(), fault.code.clone());
+            let others: HashMap<_, _> =
+                others.into_iter().rev().map(|other| (place(&other), other)).collect();
             faults.retain_mut(|fault| {
-                let Some(other) = others.iter().find(|other| same(other, fault)) else {
+                let Some(other) = others.get(&place(fault)) else {
                     return false;
                 };
                 fault.suggestion = fault.suggestion.take().or_else(|| other.suggestion.clone());

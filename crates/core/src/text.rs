@@ -1,6 +1,8 @@
 //! The rules for texts and ids that people write, in an invite or in a configuration alike. What else
 //! a text has to be is for whoever reads it.
 
+use serde_json::Value;
+
 /// The longest id of something at a provider.
 const MAX_ID: usize = 255;
 /// Labels of one invite at most.
@@ -23,6 +25,65 @@ pub fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static s
     let refused = |c: char| c.is_ascii_control() && !(lines && matches!(c, '\n' | '\r' | '\t'));
     if text.chars().any(refused) {
         return Err(("invalid", "holds a control character".to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether a character controls a terminal, or the direction of text (Unicode, `Bidi_Control`), by which
+/// a text can look like another.
+pub fn is_control(c: char) -> bool {
+    let turns_text = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns_text || c.is_control()
+}
+
+/// Somebody else's text without the characters that [`is_control`] tells.
+pub fn plain(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    text.retain(|c| !is_control(c));
+    text
+}
+
+/// The same of every text in a value.
+pub fn plain_json(value: &Value) -> Value {
+    match value {
+        Value::String(text) => plain(text.as_str()).into(),
+        Value::Array(items) => items.iter().map(plain_json).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (plain(name.as_str()), plain_json(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+/// The text, or as much of its start as fits `max` bytes together with the sign that it was cut off.
+pub fn cut(text: String, max: usize) -> String {
+    const SIGN: &str = "…";
+    if text.len() <= max {
+        return text;
+    }
+    let end = text.floor_char_boundary(max.saturating_sub(SIGN.len()));
+    format!("{}{SIGN}", &text[..end])
+}
+
+/// A word that stands in lists and in the log, where nothing may look like something else: not empty,
+/// without white space around it, and without the characters that [`is_control`] tells.
+///
+/// # Errors
+/// As [`check_text`].
+pub fn check_word(text: &str, max: usize) -> Result<(), (&'static str, String)> {
+    check_text(text, max, false)?;
+    if text.is_empty() {
+        return Err(("too-short", "is empty".to_owned()));
+    }
+    if text.trim() != text {
+        return Err(("invalid", "starts or ends with a space".to_owned()));
+    }
+    if text.contains(is_control) {
+        let detail = "holds a control character, or one that changes the direction of text";
+        return Err(("invalid", detail.to_owned()));
     }
     Ok(())
 }
@@ -81,6 +142,28 @@ mod tests {
     fn a_length_counts_characters_and_not_bytes() {
         assert_eq!(check_text("ääää", 4, false), Ok(()));
         assert_eq!(check_text("ääääa", 4, false).unwrap_err().0, "too-long");
+    }
+
+    #[test]
+    fn a_word_and_somebody_elses_text_hold_nothing_that_is_not_seen() {
+        for c in ['\0', '\u{1b}', '\u{85}', '\u{61c}', '\u{200f}', '\u{202e}', '\u{2069}'] {
+            let text = format!("a{c}b");
+            assert_eq!(check_word(&text, 9).unwrap_err().0, "invalid", "{text:?}");
+            assert_eq!(plain(text.as_str()), "ab");
+            let value = serde_json::json!({ text.as_str(): [text, 1, null] });
+            assert_eq!(plain_json(&value), serde_json::json!({ "ab": ["ab", 1, null] }));
+        }
+        assert_eq!(check_word("Ünit \u{5d0}", 6), Ok(()));
+        assert_eq!(check_word("", 9).unwrap_err().0, "too-short");
+        assert_eq!(check_word(" a", 9).unwrap_err().0, "invalid");
+        assert_eq!(check_word("abc", 2).unwrap_err().0, "too-long");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_two_characters_and_says_so() {
+        assert_eq!(cut("ääää".to_owned(), 8), "ääää");
+        assert_eq!(cut("ääääa".to_owned(), 8), "ää…");
+        assert_eq!(cut("ääää".to_owned(), 0), "…");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod by_hand;
 mod lookup;
 mod second_effect;
 
-use invite_core::{AttemptId, Observed, Status, StatusSource};
+use invite_core::{AttemptId, Observed, Status, StatusSource, text::plain};
 use invite_store::{Decision, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -360,7 +360,7 @@ fn describe(state: &mut InviteState, observed: &Observed, now: Timestamp) {
     if observed.provider_ref.is_some() {
         state.provider_ref.clone_from(&observed.provider_ref);
     }
-    state.provider_status.clone_from(&observed.provider_status);
+    state.provider_status = observed.provider_status.as_deref().map(plain);
     take_reply(state, &observed.data);
     if observed.expires_at.is_some() {
         state.expires_at = observed.expires_at;

@@ -1,17 +1,22 @@
 //! Where the invites of a request go: routing, what the key allows, and what each provider needs
 //! of an invite. Pure: nothing is sent or stored.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, LazyLock},
+};
 
 use invite_config::{Configuration, Provider, RouteError};
 use invite_core::{
-    Address, Fault, InviteId, ProviderKind,
+    Address, Fault, Faults, InviteId, ProviderKind,
     schema::{escape, nearest},
 };
 use invite_store::{NewItem, Placement};
+use serde_json::Value;
 
 use crate::{
     auth::Caller,
+    prefer::Handling,
     problem::{Problem, codes},
     submission::{Item, Submission, Targets},
 };
@@ -21,15 +26,16 @@ pub(crate) struct Binding {
     /// One per invite and provider; one per invalid invite.
     pub items: Vec<NewItem>,
     /// What is wrong with the request outside of its invites.
-    pub request_faults: Vec<Fault>,
+    pub request_faults: Faults,
     /// What is wrong with its invites.
-    pub item_faults: Vec<Fault>,
+    pub item_faults: Faults,
 }
 
 /// Where something goes, or why it goes nowhere.
 type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
 
-/// Binds what was read.
+/// Binds what was read. Unless it is accepted for its good invites (`handling` is lenient), no
+/// invites are bound behind those with more faults than are listed.
 ///
 /// # Errors
 /// 403 if any invite goes to a provider that the key may not use.
@@ -38,6 +44,7 @@ pub(crate) fn bind(
     configuration: &Configuration,
     kinds: &[Arc<dyn ProviderKind>],
     caller: &Caller,
+    handling: Handling,
 ) -> Result<Binding, Problem> {
     let Submission { to, items, faults: mut request_faults, .. } = submission;
     let shared = match &to {
@@ -73,9 +80,13 @@ pub(crate) fn bind(
             routed => routed,
         })
         .collect();
-    let mut binding = Binding { items: Vec::new(), request_faults, item_faults: Vec::new() };
+    let item_faults = Faults::default();
+    let mut binding = Binding { items: Vec::new(), request_faults, item_faults };
     binding.items.reserve(items.len());
     for (index, (item, routed)) in items.into_iter().zip(routed).enumerate() {
+        if handling == Handling::Strict && binding.item_faults.is_full() {
+            break;
+        }
         binding.add(index, item, routed, kinds);
     }
     Ok(binding)
@@ -91,14 +102,16 @@ impl Binding {
     ) {
         let at = format!("#/invites/{index}");
         let Item { invite, address, faults, .. } = item;
-        let mut faults: Vec<Fault> = faults.into_iter().map(|fault| fault.under(&at)).collect();
+        let mut faults = faults.under(&at);
         let mut placements = Vec::new();
         match routed {
             Some(Ok(providers)) => {
-                for fault in check_options(&invite.options, &providers, kinds) {
-                    faults.push(fault.under(&at));
-                }
+                let of_options = check_options(&invite.options, &providers, kinds);
+                faults.extend(of_options.map(|fault| fault.under(&at)));
                 for provider in &providers {
+                    if faults.is_full() {
+                        break;
+                    }
                     match place(provider, &invite, &at) {
                         Ok(placement) => placements.push(placement),
                         Err(found) => add_unless_known(&mut faults, found),
@@ -110,8 +123,8 @@ impl Binding {
             None => {}
         }
         if !faults.is_empty() || placements.is_empty() {
-            placements =
-                vec![Placement::Refused { error: Problem::invalid(faults.clone()).to_reason() }];
+            let error = Problem::invalid_item(faults.to_vec()).to_reason();
+            placements = vec![Placement::Refused { error }];
         }
         self.item_faults.extend(faults);
         self.items.extend(placements.into_iter().map(|placement| NewItem {
@@ -128,12 +141,9 @@ impl Binding {
 
 /// Several providers of one kind find the same fault; and what is malformed was left out, so that a
 /// provider which needs it finds it missing.
-fn add_unless_known(faults: &mut Vec<Fault>, found: Vec<Fault>) {
-    for fault in found {
-        if !faults.iter().any(|known| known.pointer == fault.pointer) {
-            faults.push(fault);
-        }
-    }
+fn add_unless_known(faults: &mut Faults, found: Vec<Fault>) {
+    let mut known: HashSet<String> = faults.iter().map(|fault| fault.pointer.clone()).collect();
+    faults.extend(found.into_iter().filter(|fault| known.insert(fault.pointer.clone())));
 }
 
 /// Whether a fault is that of a member, or of something in it.
@@ -174,7 +184,7 @@ static ANYONE: LazyLock<Address> =
     LazyLock::new(|| "anyone@example.org".parse().expect("a constant that is an address"));
 
 fn route_named(configuration: &Configuration, targets: &Targets, at: &str) -> Routed {
-    let labels = std::collections::BTreeMap::new();
+    let labels = BTreeMap::new();
     let route = |names: &[String]| configuration.route(Some(names), &labels, &ANYONE);
     if let Ok(providers) = route(&targets.names) {
         return Ok(providers);
@@ -210,8 +220,11 @@ fn require_allowed(
     if caller.providers().is_none() {
         return Ok(());
     }
-    let mut faults: Vec<Fault> = Vec::new();
+    let mut faults = Faults::default();
     for (index, routed) in routed.iter().enumerate() {
+        if faults.is_full() {
+            break;
+        }
         let Some(Ok(providers)) = routed else { continue };
         for provider in providers.iter().filter(|provider| !caller.may_use(&provider.name)) {
             let detail = format!("this key may not use the provider `{}`", provider.name);
@@ -223,32 +236,27 @@ fn require_allowed(
     }
     let Some(first) = faults.first() else { return Ok(()) };
     let detail = first.detail.clone();
-    Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail).with_errors(faults))
+    Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail).with_errors(faults.into_vec()))
 }
 
 /// Options are for the kinds that the invite goes to.
 fn check_options<'a>(
-    options: impl IntoIterator<Item = (&'a String, &'a serde_json::Value)>,
-    providers: &[Arc<Provider>],
-    kinds: &[Arc<dyn ProviderKind>],
-) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for (kind, _) in options {
-        if providers.iter().any(|provider| provider.kind.name() == kind) {
-            continue;
-        }
+    options: &'a BTreeMap<String, Value>,
+    providers: &'a [Arc<Provider>],
+    kinds: &'a [Arc<dyn ProviderKind>],
+) -> impl Iterator<Item = Fault> + 'a {
+    let is_for =
+        |kind: &&String| providers.iter().any(|provider| provider.kind.name() == kind.as_str());
+    options.keys().filter(move |kind| !is_for(kind)).map(|kind| {
         let pointer = format!("/options/{}", escape(kind));
         if kinds.iter().any(|known| known.name() == kind) {
             let detail = format!("the invite goes to no provider of the kind {kind}");
-            faults.push(Fault::new(pointer, "not-routed", detail));
-        } else {
-            let detail = "there is no such provider kind";
-            let suggestion = nearest(kind, kinds.iter().map(|kind| kind.name()));
-            let suggestion = suggestion.map(str::to_owned);
-            faults.push(Fault { suggestion, ..Fault::new(pointer, "unknown-kind", detail) });
+            return Fault::new(pointer, "not-routed", detail);
         }
-    }
-    faults
+        let suggestion = nearest(kind, kinds.iter().map(|kind| kind.name())).map(str::to_owned);
+        let detail = "there is no such provider kind";
+        Fault { suggestion, ..Fault::new(pointer, "unknown-kind", detail) }
+    })
 }
 
 fn place(

@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
-use invite_core::{Fault, schema::nearest};
+use invite_core::{Fault, Faults, schema::nearest};
 use serde_json::Value;
 
 use crate::{
@@ -20,10 +20,15 @@ use crate::{
 };
 
 const JSON: &str = "application/json";
+/// The longest body of a call that is about one thing and names a few of its members.
+const MAX_SMALL: usize = 64 * 1024;
+/// What to do about one that is longer.
+const SHORTEN: &str = "this call takes a few members";
 /// The media type of the provider document.
 pub(crate) const TOML: &str = "application/toml";
 
-/// Reads a body that must be JSON.
+/// Reads a body of a few members that must be JSON: at most 64 KiB, also where the limit for all
+/// bodies is higher.
 ///
 /// # Errors
 /// In this order: 415, 413, 400.
@@ -32,7 +37,8 @@ pub(crate) async fn read_json(
     body: Body,
     max_bytes: usize,
 ) -> Result<Value, Problem> {
-    parse(&read_json_text(headers, body, max_bytes).await?)
+    require_kind(headers, JSON)?;
+    parse(&read(body, max_bytes.min(MAX_SMALL), SHORTEN).await?)
 }
 
 /// Reads a body that must be JSON, for [`parse`].
@@ -81,7 +87,7 @@ pub(crate) async fn read_optional_json(
     if named {
         require_kind(headers, JSON)?;
     }
-    let bytes = read(body, max_bytes, "send fewer invites").await?;
+    let bytes = read(body, max_bytes.min(MAX_SMALL), SHORTEN).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -99,7 +105,7 @@ pub(crate) async fn refuse_body(
     max_bytes: usize,
     parameters: &[&str],
 ) -> Result<(), Problem> {
-    let bytes = read(body, max_bytes, "this call takes none").await?;
+    let bytes = read(body, max_bytes.min(MAX_SMALL), "this call takes none").await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(());
     }
@@ -110,7 +116,7 @@ pub(crate) async fn refuse_body(
             parameters.join(", ")
         ),
     };
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     match parse(&bytes) {
         Ok(Value::Null) => {}
         Ok(Value::Object(members)) => refuse_unknown(&members, &[], &mut faults),
@@ -244,8 +250,10 @@ mod tests {
         assert_eq!(code_of("application/json", b"\"\xff\"", 10).await, "malformed-json");
         let twice = br#"{"to":"a","to":"b"}"#;
         assert_eq!(code_of("application/json", twice, 100).await, "malformed-json");
-        let deep = vec![b'['; 100_000];
+        let deep = vec![b'['; 60_000];
         assert_eq!(code_of("application/json", &deep, 200_000).await, "malformed-json");
+        let long = vec![b'['; 70_000];
+        assert_eq!(code_of("application/json", &long, 200_000).await, "too-large");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Uri},
 };
-use invite_core::{Fault, InviteId, Outcome, Status, schema::nearest};
+use invite_core::{Fault, Faults, InviteId, Outcome, Status, schema::nearest};
 use invite_delivery::{Engine, OperationError};
 use invite_store::{Ended, InviteRecord, NewAudit};
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub(crate) async fn update_invite(
     let status = read_status(members.remove("status"), &mut faults);
     refuse_unknown_members(&members, "status", &mut faults);
     let (Some(to), true) = (status, faults.is_empty()) else {
-        return Err(Problem::invalid(faults));
+        return Err(Problem::invalid(faults.into_vec()));
     };
     let noted = note(&gateway, &caller, "invite.status", &invite, None);
     change(&gateway, &caller, invite.id, noted, async move |engine, id| {
@@ -79,7 +79,7 @@ pub(crate) async fn update_invite(
     .await
 }
 
-fn read_members(body: Value, faults: &mut Vec<Fault>) -> Map<String, Value> {
+fn read_members(body: Value, faults: &mut Faults) -> Map<String, Value> {
     match body {
         Value::Object(members) => members,
         _ => {
@@ -89,13 +89,13 @@ fn read_members(body: Value, faults: &mut Vec<Fault>) -> Map<String, Value> {
     }
 }
 
-fn refuse_unknown_members(members: &Map<String, Value>, known: &str, faults: &mut Vec<Fault>) {
-    let mut found = Vec::new();
+fn refuse_unknown_members(members: &Map<String, Value>, known: &str, faults: &mut Faults) {
+    let mut found = Faults::default();
     refuse_unknown(members, &[known], &mut found);
     faults.extend(found.into_iter().map(|fault| fault.under("#")));
 }
 
-fn read_status(value: Option<Value>, faults: &mut Vec<Fault>) -> Option<Status> {
+fn read_status(value: Option<Value>, faults: &mut Faults) -> Option<Status> {
     let fault = match value {
         None => Fault::new("#/status", "required", "`status` is missing"),
         Some(Value::String(word)) => {
@@ -282,7 +282,7 @@ pub(crate) async fn retry_invite(
         refuse_unknown_members(&members, "accept_duplicate_risk", &mut faults);
     }
     if !faults.is_empty() {
-        return Err(Problem::invalid(faults));
+        return Err(Problem::invalid(faults.into_vec()));
     }
     let flag = accept_risk.then_some("accept_duplicate_risk");
     let noted = note(&gateway, &caller, "invite.retry", &invite, flag);
@@ -363,9 +363,9 @@ mod tests {
     #[test]
     fn only_a_status_that_a_caller_may_set_is_taken() {
         let read = |value| {
-            let mut faults = Vec::new();
+            let mut faults = Faults::default();
             let status = read_status(value, &mut faults);
-            (status, faults.pop().map(|fault| fault.code))
+            (status, faults.into_vec().pop().map(|fault| fault.code))
         };
         assert_eq!(read(Some(json!("declined"))), (Some(Status::Declined), None));
         for (value, code) in [

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use invite_core::{BatchId, Fault};
+use invite_core::{BatchId, Fault, Faults};
 use invite_delivery::AcceptError;
 use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem};
 
@@ -82,16 +82,26 @@ pub(crate) async fn create_invites(
 ) -> Result<Response, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let bytes = read_json_text(&headers, body, gateway.limits().max_body_bytes).await?;
-    let body = parse(&bytes)?;
-    let key = idempotency::read_key(&headers)?;
+    let key = idempotency::read_key(&headers);
+    let (text, is_named) = (bytes.clone(), matches!(key, Ok(Some(_))));
+    let (body, body_hash) = gateway
+        .aside()
+        .work(bytes.len(), move || {
+            let body = parse(&text)?;
+            let hash = is_named.then(|| idempotency::hash_body(&body));
+            Ok::<_, Problem>((body, hash))
+        })
+        .await??;
+    let key = key?;
     let preferences = Preferences::read(&headers);
     let mut parameters = Parameters::read(&uri, &["dry_run"]);
     let is_dry_run = parameters.flag("dry_run");
     let parameter_faults = parameters.into_faults();
 
-    let idempotency = key.filter(|_| !is_dry_run).map(|key| IdempotencyKey {
+    let named = key.zip(body_hash).filter(|_| !is_dry_run);
+    let idempotency = named.map(|(key, body_hash)| IdempotencyKey {
         key,
-        body_hash: idempotency::hash_body(&body),
+        body_hash,
         retention: gateway.limits().idempotency_retention,
     });
     if let Some(key) = idempotency.as_ref().filter(|_| parameter_faults.is_empty())
@@ -102,12 +112,23 @@ pub(crate) async fn create_invites(
 
     let mut body = body;
     loop {
-        let submission = submission::read(body, gateway.limits().max_invites_per_request);
-        let on_duplicate = submission.on_duplicate;
         let configuration = gateway.live().current();
-        let mut binding = bind(submission, &configuration, gateway.kinds(), &caller)?;
-        binding.request_faults.extend(parameter_faults.iter().cloned());
-        let (items, item_faults) = accept_faults(binding, &preferences)?;
+        let revision = configuration.revision();
+        let (shared, as_who, faults) = (gateway.clone(), caller.clone(), parameter_faults.to_vec());
+        let (on_duplicate, items, item_faults) = gateway
+            .aside()
+            .work(bytes.len(), move || {
+                let (most, handling) =
+                    (shared.limits().max_invites_per_request, preferences.handling());
+                let submission = submission::read(body, most, handling);
+                let on_duplicate = submission.on_duplicate;
+                let mut binding =
+                    bind(submission, &configuration, shared.kinds(), &as_who, handling)?;
+                binding.request_faults.extend(faults);
+                let (items, item_faults) = accept_faults(binding, &preferences)?;
+                Ok::<_, Problem>((on_duplicate, items, item_faults))
+            })
+            .await??;
         if is_dry_run {
             let plan =
                 rehearse(&gateway, caller.tenant(), on_duplicate, items, item_faults).await?;
@@ -118,7 +139,7 @@ pub(crate) async fn create_invites(
         let batch = NewBatch {
             id: BatchId::generate(),
             tenant: caller.tenant().to_owned(),
-            config_revision: configuration.revision(),
+            config_revision: revision,
             traceparent: caller.traceparent().map(str::to_owned),
             idempotency: idempotency.clone(),
             on_duplicate,
@@ -127,7 +148,10 @@ pub(crate) async fn create_invites(
         let engine = gateway.engine().clone();
         match crate::to_the_end(async move { engine.accept(batch).await }).await? {
             // The document changed in between: the one that is live now decides.
-            Err(AcceptError::Outdated) => body = parse(&bytes)?,
+            Err(AcceptError::Outdated) => {
+                let text = bytes.clone();
+                body = gateway.aside().work(bytes.len(), move || parse(&text)).await??;
+            }
             accepted => return answer(&gateway, &caller, accepted?, preferences).await,
         }
     }
@@ -142,9 +166,11 @@ fn accept_faults(
     let Binding { items, request_faults, item_faults } = binding;
     let is_lenient = preferences.handling() == Handling::Lenient && request_faults.is_empty();
     if is_lenient || request_faults.is_empty() && item_faults.is_empty() {
-        return Ok((items, item_faults));
+        return Ok((items, item_faults.into_vec()));
     }
-    Err(Problem::invalid(request_faults.into_iter().chain(item_faults).collect()))
+    let mut faults = Faults::default();
+    faults.extend(request_faults.into_iter().chain(item_faults));
+    Err(Problem::invalid(faults.into_vec()))
 }
 
 async fn answer(

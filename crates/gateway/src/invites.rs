@@ -1,21 +1,29 @@
 //! Reading invites and the calls that were made for them.
 
 use axum::{Json, extract::State, http::Uri};
-use invite_core::{Address, BatchId, Status};
-use invite_store::{AttemptView as Attempt, InviteFilter, InviteRecord, Row, UnreadableInvite};
+use invite_core::{
+    Address, BatchId, Status,
+    text::{MAX_LABELS, plain_json},
+};
+use invite_store::{
+    AttemptPage, AttemptView as Attempt, InviteFilter, InviteRecord, Row, UnreadableInvite,
+};
 
 use crate::{
     Gateway,
     auth::{Caller, Scope},
     openapi,
     problem::{Problem, codes},
-    query::{Parameters, cursor, refuse_parameters},
+    query::{Parameters, cursor, fitting, refuse_parameters},
     segment::Segment,
     views::{
         AttemptList, AttemptView, InviteList, InviteView,
         unreadable::{UnreadableInviteView, UnreadableView},
     },
 };
+
+/// Attempts on a page at most that shows what was exchanged.
+const MAX_RAW: u32 = 50;
 
 /// What invites are filtered by, but for their status.
 pub(crate) const FILTERS: &[&str] = &[
@@ -65,10 +73,19 @@ pub(crate) async fn list_invites(
     let limit = parameters.limit();
     let before = parameters.cursor::<String>();
     parameters.finish()?;
-    let page = gateway.store().invites(&filter, before, limit).await?;
+    let mut page = gateway.store().invites(&filter, before, limit).await?;
+    let ids: Vec<String> = page.invites.iter().map(|invite| invite.id.to_string()).collect();
     let view = |record| InviteView::new(record, &gateway, &caller);
+    let mut invites: Vec<_> = page.invites.into_iter().map(view).collect();
+    let fit = fitting(&invites);
+    if fit < invites.len() {
+        invites.truncate(fit);
+        let last = &ids[fit - 1];
+        page.unreadable.retain(|unreadable| unreadable.id > *last);
+        page.next = Some(last.clone());
+    }
     Ok(Json(InviteList {
-        invites: page.invites.into_iter().map(view).collect(),
+        invites,
         unreadable: page.unreadable.into_iter().map(|it| show(it, &caller)).collect(),
         next_cursor: page.next.map(cursor),
     }))
@@ -118,6 +135,7 @@ fn read_statuses(parameters: &mut Parameters) -> Vec<Status> {
     let mut statuses = Vec::new();
     for word in parameters.all("status") {
         match word.parse() {
+            Ok(status) if statuses.contains(&status) => {}
             Ok(status) => statuses.push(status),
             Err(_) => parameters.fault("status", "not-allowed", "there is no such status"),
         }
@@ -127,7 +145,13 @@ fn read_statuses(parameters: &mut Parameters) -> Vec<Status> {
 
 fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
     let mut labels = Vec::new();
-    for label in parameters.all("label") {
+    let given = parameters.all("label");
+    if given.len() > MAX_LABELS {
+        let detail = format!("an invite has at most {MAX_LABELS} labels, so none has all of these");
+        parameters.fault("label", "too-many", detail);
+        return labels;
+    }
+    for label in given {
         match label.split_once(':') {
             Some((key, value)) if !key.is_empty() => labels.push((key.into(), value.into())),
             _ => parameters.fault("label", "invalid", "expected key:value"),
@@ -223,13 +247,38 @@ pub(crate) async fn list_attempts(
     let after = parameters.cursor::<String>();
     parameters.finish()?;
     let is_raw = caller.has(Scope::InvitesRaw);
+    let limit = if is_raw { limit.min(MAX_RAW) } else { limit };
     let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
-    let view = |attempt| view_attempt(&gateway, &invite, attempt, is_raw);
-    Ok(Json(AttemptList {
-        attempts: page.attempts.into_iter().map(view).collect(),
+    if !is_raw {
+        return Ok(Json(view_attempts(&gateway, &invite, page, is_raw)));
+    }
+    // What was exchanged about many invites is read for the part of this one.
+    let shared = gateway.clone();
+    let list = move || view_attempts(&shared, &invite, page, is_raw);
+    Ok(Json(gateway.aside().long_work(list).await?))
+}
+
+fn view_attempts(
+    gateway: &Gateway,
+    invite: &InviteRecord,
+    mut page: AttemptPage,
+    is_raw: bool,
+) -> AttemptList {
+    let ids: Vec<String> = page.attempts.iter().map(|attempt| attempt.id.to_string()).collect();
+    let view = |attempt| view_attempt(gateway, invite, attempt, is_raw);
+    let mut attempts: Vec<_> = page.attempts.into_iter().map(view).collect();
+    let fit = fitting(&attempts);
+    if fit < attempts.len() {
+        attempts.truncate(fit);
+        let last = &ids[fit - 1];
+        page.unreadable.retain(|unreadable| unreadable.id < *last);
+        page.next = Some(last.clone());
+    }
+    AttemptList {
+        attempts,
         unreadable: UnreadableView::all(page.unreadable),
         next_cursor: page.next.map(cursor),
-    }))
+    }
 }
 
 fn view_attempt(
@@ -246,6 +295,7 @@ fn view_attempt(
             let request = request.or(attempt.request.as_deref());
             kind.excerpt(request, attempt.reply.as_deref(), attempt.position, &invite.invitee)
         })
+        .map(|(request, reply)| (request, plain_json(&reply)))
         .unzip();
     AttemptView {
         id: attempt.id,

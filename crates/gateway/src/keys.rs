@@ -1,7 +1,9 @@
 //! What an API key may be: read from what was asked for, and held against the key that it is made or
 //! changed with. API and command line share these rules; the calls are `admin::keys`.
 
-use invite_core::{Fault, KeyId, schema::nearest, text::check_text};
+use std::collections::HashSet;
+
+use invite_core::{Fault, Faults, KeyId, schema::nearest, text::check_word};
 use invite_store::{ApiKey, KeyFamily};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -36,7 +38,7 @@ pub fn new_key(
     now: Timestamp,
 ) -> Result<ApiKey, Vec<Fault>> {
     let mut members = object(body)?;
-    let mut found = Vec::new();
+    let mut found = Faults::default();
     let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
     let scopes = read_names(&mut members, "scopes", SCOPES, "not-allowed", &mut found);
     let tenant = read_word(&mut members, "tenant", MAX_TENANT, &mut found);
@@ -89,7 +91,7 @@ impl KeyChange {
     /// All faults, with pointers such as `#/name`.
     pub fn read(body: Value, providers: &[&str], now: Timestamp) -> Result<Self, Vec<Fault>> {
         let mut members = object(body)?;
-        let mut found = Vec::new();
+        let mut found = Faults::default();
         let given = |members: &Map<String, Value>, name: &str| members.contains_key(name);
         let is_given = CHANGEABLE.map(|name| given(&members, name));
         let [has_name, has_providers, has_rate, has_expiry] = is_given;
@@ -215,13 +217,11 @@ fn read_word(
     members: &mut Map<String, Value>,
     name: &str,
     max: usize,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<String> {
     let value = take(members, name)?;
     let (code, detail) = match value {
-        Value::String(word) => match check_text(&word, max, false) {
-            Ok(()) if word.is_empty() => ("too-short", "is empty".to_owned()),
-            Ok(()) if word.trim() != word => ("invalid", "starts or ends with a space".to_owned()),
+        Value::String(word) => match check_word(&word, max) {
             Ok(()) => return Some(word),
             Err(fault) => fault,
         },
@@ -238,7 +238,7 @@ fn read_names(
     name: &str,
     known: &[&str],
     unknown: &str,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<Vec<String>> {
     let values = match take(members, name)? {
         Value::Array(values) if !values.is_empty() => values,
@@ -253,25 +253,25 @@ fn read_names(
             return None;
         }
     };
+    let names: HashSet<&str> = known.iter().copied().collect();
+    let is_wrong = |value: &Value| value.as_str().is_none_or(|word| !names.contains(word));
+    let wrong = values.iter().enumerate().filter(|(_, value)| is_wrong(value));
     let before = faults.len();
-    let mut names = Vec::with_capacity(values.len());
-    for (index, value) in values.into_iter().enumerate() {
+    faults.extend(wrong.map(|(index, value)| {
         let pointer = format!("/{name}/{index}");
-        match value {
-            Value::String(word) if known.contains(&word.as_str()) => names.push(word),
-            Value::String(word) => {
-                let detail = format!("there is no such name; known are: {}", known.join(", "));
-                let suggestion = nearest(&word, known.iter().copied()).map(str::to_owned);
-                faults.push(Fault { suggestion, ..Fault::new(pointer, unknown, detail) });
-            }
-            _ => faults.push(Fault::new(pointer, "wrong-type", "a name must be a string")),
-        }
-    }
-    let taken = known.iter().filter(|name| names.iter().any(|given| given == *name));
+        let Some(word) = value.as_str() else {
+            return Fault::new(pointer, "wrong-type", "a name must be a string");
+        };
+        let detail = format!("there is no such name; known are: {}", known.join(", "));
+        let suggestion = nearest(word, known.iter().copied()).map(str::to_owned);
+        Fault { suggestion, ..Fault::new(pointer, unknown, detail) }
+    }));
+    let given: HashSet<&str> = values.iter().filter_map(Value::as_str).collect();
+    let taken = known.iter().filter(|name| given.contains(*name));
     (faults.len() == before).then(|| taken.map(ToString::to_string).collect())
 }
 
-fn read_rate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<f64> {
+fn read_rate(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<f64> {
     const MEMBER: &str = "requests_per_second";
     let value = take(members, MEMBER)?;
     let rate = value.as_f64().filter(|rate| RATES.contains(rate));
@@ -286,7 +286,7 @@ fn read_rate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Optio
 fn read_expiry(
     members: &mut Map<String, Value>,
     now: Timestamp,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<Timestamp> {
     let value = take(members, "expires_at")?;
     let at: Option<Timestamp> = value.as_str().and_then(moment::read);

@@ -5,6 +5,7 @@
 //! Start with [`Gateway`].
 
 mod admin;
+mod aside;
 mod auth;
 mod batches;
 mod binding;
@@ -84,6 +85,7 @@ struct Parts {
     key_uses: auth::KeyUses,
     budgets: budget::Budgets,
     failures: auth::Failures,
+    aside: aside::Aside,
 }
 
 impl Gateway {
@@ -101,10 +103,19 @@ impl Gateway {
         let metrics = metrics::recorder()?;
         let mut openapi = openapi();
         openapi::limit_invites(&mut openapi, limits.max_invites_per_request);
-        let (key_uses, budgets, failures) = Default::default();
-        let parts =
-            Parts { engine, kinds, clock, limits, metrics, openapi, key_uses, budgets, failures };
-        Ok(Self(Arc::new(parts)))
+        let (key_uses, budgets, failures, aside) = Default::default();
+        Ok(Self(Arc::new(Parts {
+            engine,
+            kinds,
+            clock,
+            limits,
+            metrics,
+            openapi,
+            key_uses,
+            budgets,
+            failures,
+            aside,
+        })))
     }
 
     /// The whole API.
@@ -172,6 +183,10 @@ impl Gateway {
 
     fn budgets(&self) -> &budget::Budgets {
         &self.0.budgets
+    }
+
+    fn aside(&self) -> &aside::Aside {
+        &self.0.aside
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The length of a `traceparent`: version, trace, parent and flags.
+const TRACEPARENT: usize = 55;
+
 /// Wraps every request; the outermost of all.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -96,22 +99,27 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(new_request_id, str::to_owned)
 }
 
-/// The request's `traceparent`, if it is a valid one (<https://www.w3.org/TR/trace-context/>).
+/// The request's `traceparent`, if it is a valid one (<https://www.w3.org/TR/trace-context/>). What a
+/// version to come may add behind the four parts is left out.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
-    headers.get("traceparent")?.to_str().ok().filter(|text| trace_id(text).is_some())
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let (known, rest) = text.split_at_checked(TRACEPARENT)?;
+    let may_go_on = !known.starts_with("00") && rest.starts_with('-');
+    ((rest.is_empty() || may_go_on) && trace_id(known).is_some()).then_some(known)
 }
 
 /// The trace's id.
 fn trace_id(traceparent: &str) -> Option<&str> {
     let mut parts = traceparent.split('-');
-    let is_id = |part: &str, length| {
-        part.len() == length
-            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            && part.bytes().any(|b| b != b'0')
+    let is_hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
+    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|b| b != b'0');
     let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_version = version.len() == 2 && version != "ff";
-    (is_version && is_id(trace, 32) && is_id(parent, 16) && parts.next().is_some()).then_some(trace)
+    let is_version = is_hex(version, 2) && version != "ff";
+    let (flags, end) = (parts.next()?, parts.next());
+    let is_whole = is_version && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2);
+    (is_whole && end.is_none()).then_some(trace)
 }
 
 /// One of few words: a caller can send any.
@@ -201,7 +209,24 @@ mod tests {
         assert_eq!(parent(&valid).as_deref(), Some(trace));
         let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
         let upper = valid.to_uppercase();
-        for invalid in ["", "00", &valid[..52], &zero, &upper, &valid.replacen("00", "ff", 1)] {
+        let later = valid.replacen("00", "01", 1);
+        assert_eq!(parent(&later).as_deref(), Some(trace));
+        let longer = format!("{later}-{}", "x".repeat(100_000));
+        assert_eq!(traceparent(&headers("traceparent", &longer)), Some(&*later));
+        for invalid in [
+            "",
+            "00",
+            &valid[..52],
+            &valid[..54],
+            &zero,
+            &upper,
+            &valid.replacen("00", "ff", 1),
+            &valid.replacen("00", "0x", 1),
+            &format!("{}0x", &valid[..53]),
+            &format!("{valid}-x"),
+            &format!("{valid}{}", "0".repeat(100_000)),
+            &format!("{later}0"),
+        ] {
             assert_eq!(parent(invalid), None, "{invalid}");
         }
     }

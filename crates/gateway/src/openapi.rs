@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use invite_core::text::MAX_LABELS;
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi,
     openapi::{
@@ -198,5 +199,5 @@ fn labels_schema() -> Array {
     let label = ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some(r"^[^:\u0000-\u001f\u007f]+:[^\u0000-\u001f\u007f]*$"));
-    ArrayBuilder::new().items(label).build()
+    ArrayBuilder::new().items(label).max_items(Some(MAX_LABELS)).build()
 }

@@ -4,6 +4,7 @@
 //! request's id is known. Which status a code has stands in [`codes`] and nowhere else.
 
 pub(crate) mod codes;
+mod faults;
 mod operation;
 pub(crate) mod pages;
 pub(crate) mod storage;
@@ -15,16 +16,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_config::{Finding, Severity};
-use invite_core::{Fault, Outcome, ProviderError};
+use invite_core::{Fault, Outcome, ProviderError, text::cut};
 use invite_delivery::AcceptError;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use codes::{Code, Origin};
+pub(crate) use faults::{FaultView, MAX_ITEM_FAULTS, list_faults};
+use faults::{IN_ANSWER, IN_RECORD, Room, list};
 
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+/// The longest detail, in bytes.
+const MAX_DETAIL: usize = 2_000;
 /// When to ask again where nothing says better.
 const RETRY_SOON: Duration = Duration::from_secs(5);
 
@@ -54,7 +59,7 @@ impl Problem {
     pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Details {
             code,
-            detail: detail.into(),
+            detail: cut(detail.into(), MAX_DETAIL),
             outcome: code.outcome,
             errors: Vec::new(),
             provider: None,
@@ -65,7 +70,7 @@ impl Problem {
 
     /// A problem with a fault for each place that is wrong.
     pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
-        self.0.errors = errors.into_iter().map(FaultView::from).collect();
+        self.0.errors = list_faults(errors);
         self
     }
 
@@ -83,17 +88,33 @@ impl Problem {
     /// What is wrong with the content of a request. If every fault is of one kind that has a code
     /// of its own, the problem has that code.
     pub fn invalid(errors: Vec<Fault>) -> Self {
+        Self::listing(errors, IN_ANSWER)
+    }
+
+    /// The same of one invite, to be stored with it.
+    pub fn invalid_item(errors: Vec<Fault>) -> Self {
+        Self::listing(errors, IN_RECORD)
+    }
+
+    fn listing(errors: Vec<Fault>, room: Room) -> Self {
         let own = errors.first().and_then(|first| {
             let code = [&codes::NO_ROUTE, &codes::PROVIDER_DISABLED]
                 .into_iter()
                 .find(|code| code.word == first.code)?;
             errors.iter().all(|fault| fault.code == code.word).then_some(code)
         });
-        let detail = match errors.as_slice() {
+        let found = errors.len();
+        let (listed, is_all) = list(errors.into_iter().map(FaultView::from), room);
+        let detail = match listed.as_slice() {
             [only] => format!("{}: {}", only.pointer, only.detail),
-            several => format!("{} faults; `errors` lists them", several.len()),
+            _ if is_all => format!("{found} faults; `errors` lists them"),
+            several => {
+                format!("more than {} faults; `errors` lists the first of them", several.len() - 1)
+            }
         };
-        Self::new(own.unwrap_or(&codes::VALIDATION_FAILED), detail).with_errors(errors)
+        let mut problem = Self::new(own.unwrap_or(&codes::VALIDATION_FAILED), detail);
+        problem.0.errors = listed;
+        problem
     }
 
     /// A provider document that does not pass the gate, with its errors.
@@ -105,7 +126,7 @@ impl Problem {
             several => format!("{} errors; `errors` lists them", several.len()),
         };
         let mut problem = Self::new(&codes::CONFIGURATION_REFUSED, detail);
-        problem.0.errors = errors.into_iter().map(FaultView::from).collect();
+        problem.0.errors = list(errors.into_iter().map(FaultView::from), IN_ANSWER).0;
         problem
     }
 
@@ -306,55 +327,11 @@ pub(crate) struct ProblemView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     provider_http_status: Option<u16>,
-    /// One for each fault, all of them.
+    /// One for each fault. Of very many the first are listed, at most 100 (20 in the `error` of an
+    /// Invite); the last then has the code `more-faults`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     errors: Option<Vec<FaultView>>,
-}
-
-/// One thing that is wrong, at a place.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Fault)]
-pub(crate) struct FaultView {
-    /// A JSON pointer into the body as a URI fragment (`#/invites/3/email`), or `?` and the name of
-    /// a query parameter. A missing member's pointer ends in its name.
-    pointer: String,
-    /// A stable word for programs.
-    code: String,
-    /// One sentence.
-    detail: String,
-    /// What was probably meant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    suggestion: Option<String>,
-    /// The line of the provider document, from 1; absent where the body is JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    line: Option<usize>,
-    /// The character within that line, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    column: Option<usize>,
-}
-
-impl From<Fault> for FaultView {
-    fn from(fault: Fault) -> Self {
-        let Fault { pointer, code, detail, suggestion } = fault;
-        Self { pointer, code, detail, suggestion, line: None, column: None }
-    }
-}
-
-impl From<Finding> for FaultView {
-    fn from(found: Finding) -> Self {
-        Self {
-            pointer: format!("#{}", found.pointer),
-            code: found.code,
-            detail: found.detail,
-            suggestion: found.suggestion,
-            line: Some(found.line),
-            column: Some(found.column),
-        }
-    }
 }
 
 #[cfg(test)]

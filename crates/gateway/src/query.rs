@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use invite_core::{Fault, schema::nearest};
+use invite_core::{Fault, Faults, schema::nearest};
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::{moment, problem::Problem};
 
@@ -14,17 +15,20 @@ const DEFAULT_PAGE: u32 = 50;
 /// Entries on a page at most.
 const MAX_PAGE: u32 = 200;
 
+/// Bytes of a page's entries at most, but for a first entry that is longer.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
 /// The parameters of a request, and what is wrong with them.
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    faults: Faults,
 }
 
 impl Parameters {
     /// Reads the query; parameters other than the known ones are faults.
     pub fn read(uri: &Uri, known: &[&str]) -> Self {
         let query = uri.query().unwrap_or_default();
-        let mut parameters = Self { pairs: Vec::new(), faults: Vec::new() };
+        let mut parameters = Self { pairs: Vec::new(), faults: Faults::default() };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if !known.contains(&&*name) {
                 let shown: String = name.chars().take(64).collect();
@@ -117,19 +121,29 @@ impl Parameters {
     }
 
     /// What is wrong with the parameters.
-    pub fn into_faults(self) -> Vec<Fault> {
+    pub fn into_faults(self) -> Faults {
         self.faults
     }
 
     /// Refuses the request if anything is wrong with its parameters.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults)) }
+        if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults.into_vec())) }
     }
 }
 
 /// Refuses parameters where none are taken.
 pub(crate) fn refuse_parameters(uri: &Uri) -> Result<(), Problem> {
     Parameters::read(uri, &[]).finish()
+}
+
+/// How many of these entries one page has room for: at least one, if there is any.
+pub(crate) fn fitting<T: Serialize>(entries: &[T]) -> usize {
+    let lengths = entries.iter().scan(0, |bytes, entry| {
+        *bytes += serde_json::to_vec(entry).map_or(0, |json| json.len() + 1);
+        Some(*bytes)
+    });
+    let fit = lengths.take_while(|bytes| *bytes <= MAX_PAGE_BYTES).count();
+    fit.max(1).min(entries.len())
 }
 
 /// A position in a list as callers get it: opaque, and nothing secret.
@@ -174,6 +188,15 @@ mod tests {
         assert_eq!(parameters.all("label"), ["a:1", "b:2"]);
         parameters.one("limit");
         assert_eq!(faults(parameters), [fault("?limit", "repeated")]);
+    }
+
+    #[test]
+    fn a_page_holds_as_many_entries_as_fit_a_mebibyte_and_at_least_one() {
+        let entries = |length: usize| vec!["x".repeat(length); 5];
+        assert_eq!(fitting(&entries(10)), 5);
+        assert_eq!(fitting(&entries(300_000)), 3);
+        assert_eq!(fitting(&entries(2_000_000)), 1);
+        assert_eq!(fitting::<u8>(&[]), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use invite_store::{NewItem, OnDuplicate, Placement};
 
 use crate::{
     Gateway,
-    problem::Problem,
+    problem::{Problem, list_faults},
     views::{DuplicateView, Plan},
 };
 
@@ -39,5 +39,5 @@ pub(crate) async fn rehearse(
         }
     }
     let plan = gateway.engine().plan(&sent).await;
-    Ok(Plan { plan, duplicates, errors })
+    Ok(Plan { plan, duplicates, errors: list_faults(errors) })
 }

@@ -16,7 +16,7 @@ use utoipa::{
 };
 
 use crate::auth::SCOPES;
-use crate::submission::{MAX_EXTERNAL_ID, MAX_MESSAGE, MAX_NAME};
+use crate::submission::{MAX_EXTERNAL_ID, MAX_MESSAGE, MAX_NAME, MAX_TARGETS};
 
 const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f]*$";
 const NO_CONTROLS_BUT_LINES: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$";
@@ -119,7 +119,7 @@ pub(crate) struct NewKeySchema {
         min_length = 1,
         max_length = 100,
         example = "HR onboarding",
-        pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])?$"
     )]
     name: String,
     /// What it may do.
@@ -131,7 +131,7 @@ pub(crate) struct NewKeySchema {
         min_length = 1,
         max_length = 200,
         example = "default",
-        pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])?$"
     )]
     tenant: Option<String>,
     /// The providers that it may use; absent: those of the key that makes it.
@@ -186,7 +186,7 @@ fn targets_schema() -> Schema {
     OneOfBuilder::new()
         .description(Some(what))
         .item(name())
-        .item(ArrayBuilder::new().items(name()).min_items(Some(1)))
+        .item(ArrayBuilder::new().items(name()).min_items(Some(1)).max_items(Some(MAX_TARGETS)))
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .into()
 }

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use invite_core::{
-    Address, Fault, Invitee, NewInvite,
+    Address, Fault, Faults, Invitee, NewInvite,
     schema::{escape, nearest},
     text::{MAX_LABELS, check_label_key, check_label_value, check_text},
 };
 use invite_store::OnDuplicate;
 use serde_json::{Map, Value};
+
+use crate::{prefer::Handling, problem::MAX_ITEM_FAULTS};
 
 /// The longest name.
 pub(crate) const MAX_NAME: usize = 200;
@@ -17,6 +19,8 @@ pub(crate) const MAX_NAME: usize = 200;
 pub(crate) const MAX_EXTERNAL_ID: usize = 255;
 /// The longest message.
 pub(crate) const MAX_MESSAGE: usize = 256;
+/// Names in one `to` at most.
+pub(crate) const MAX_TARGETS: usize = 100;
 
 const REQUEST_MEMBERS: [&str; 3] = ["to", "invites", "on_duplicate"];
 const INVITE_MEMBERS: [&str; 9] = [
@@ -40,7 +44,7 @@ pub(crate) struct Submission {
     /// The invites, in the order of the request.
     pub items: Vec<Item>,
     /// What is wrong with the request outside of its invites; pointers start with `#`.
-    pub faults: Vec<Fault>,
+    pub faults: Faults,
 }
 
 /// One invite as far as it could be read.
@@ -52,7 +56,7 @@ pub(crate) struct Item {
     /// Where it goes, if it says so.
     pub to: Option<Targets>,
     /// What is wrong with it; pointers are relative to it.
-    pub faults: Vec<Fault>,
+    pub faults: Faults,
 }
 
 /// The names in a `to`.
@@ -70,9 +74,11 @@ impl Targets {
     }
 }
 
-/// Reads a body. At most `max_items` invites are read.
-pub(crate) fn read(body: Value, max_items: usize) -> Submission {
-    let mut faults = Vec::new();
+/// Reads a body. At most `max_items` invites are read. If it is accepted for its good invites
+/// (`handling` is lenient) as many faults of each of the others are found as are stored with one; else
+/// as many of all together as one answer lists, and of those behind that one.
+pub(crate) fn read(body: Value, max_items: usize, handling: Handling) -> Submission {
+    let mut faults = Faults::default();
     let mut members = match body {
         Value::Object(members) => members,
         _ => {
@@ -85,7 +91,19 @@ pub(crate) fn read(body: Value, max_items: usize) -> Submission {
     let on_duplicate = read_on_duplicate(&mut members, &mut faults);
     let items = match members.remove("invites") {
         Some(Value::Array(items)) if (1..=max_items).contains(&items.len()) => {
-            items.into_iter().map(read_item).collect()
+            let mut left = faults.left();
+            let read = items.into_iter().map(|item| {
+                let item = read_item(
+                    item,
+                    match handling {
+                        Handling::Lenient => MAX_ITEM_FAULTS,
+                        Handling::Strict => left,
+                    },
+                );
+                left = left.saturating_sub(item.faults.len());
+                item
+            });
+            read.collect()
         }
         Some(Value::Array(items)) => {
             let code = if items.is_empty() { "too-few" } else { "too-many" };
@@ -104,12 +122,11 @@ pub(crate) fn read(body: Value, max_items: usize) -> Submission {
         None => Vec::new(),
     };
     refuse_unknown(&members, &REQUEST_MEMBERS, &mut faults);
-    let faults = faults.into_iter().map(|fault| fault.under("#")).collect();
-    Submission { to, on_duplicate, items, faults }
+    Submission { to, on_duplicate, items, faults: faults.under("#") }
 }
 
-fn read_item(item: Value) -> Item {
-    let mut faults = Vec::new();
+fn read_item(item: Value, most_faults: usize) -> Item {
+    let mut faults = Faults::up_to(most_faults);
     let Value::Object(mut members) = item else {
         faults.push(Fault::new("", "wrong-type", "an invite must be an object"));
         return Item { invite: NewInvite::default(), address: None, to: None, faults };
@@ -132,17 +149,13 @@ fn read_item(item: Value) -> Item {
 }
 
 /// Refuses the members that were not taken out.
-pub(crate) fn refuse_unknown(
-    members: &Map<String, Value>,
-    known: &[&str],
-    faults: &mut Vec<Fault>,
-) {
-    for name in members.keys() {
+pub(crate) fn refuse_unknown(members: &Map<String, Value>, known: &[&str], faults: &mut Faults) {
+    faults.extend(members.keys().map(|name| {
         let pointer = format!("/{}", escape(name));
-        let mut fault = Fault::new(pointer, "unknown-member", "this member is not known here");
-        fault.suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
-        faults.push(fault);
-    }
+        let suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
+        let detail = "this member is not known here";
+        Fault { suggestion, ..Fault::new(pointer, "unknown-member", detail) }
+    }));
 }
 
 /// Takes an optional member out; `null` is as good as absent.
@@ -150,10 +163,7 @@ pub(crate) fn take(members: &mut Map<String, Value>, name: &str) -> Option<Value
     members.remove(name).filter(|value| !value.is_null())
 }
 
-fn read_email(
-    members: &mut Map<String, Value>,
-    faults: &mut Vec<Fault>,
-) -> (String, Option<Address>) {
+fn read_email(members: &mut Map<String, Value>, faults: &mut Faults) -> (String, Option<Address>) {
     match members.remove("email") {
         Some(Value::String(email)) => match email.parse::<Address>() {
             Ok(address) => (email, Some(address)),
@@ -181,7 +191,7 @@ fn read_text(
     members: &mut Map<String, Value>,
     name: &str,
     max: usize,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<String> {
     let value = take(members, name)?;
     let pointer = || format!("/{name}");
@@ -198,7 +208,7 @@ fn read_text(
     }
 }
 
-fn read_phone(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<String> {
+fn read_phone(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<String> {
     let value = take(members, "phone")?;
     let Value::String(phone) = value else {
         faults.push(Fault::new("/phone", "wrong-type", "`phone` must be a string"));
@@ -217,10 +227,7 @@ fn read_phone(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Opti
     Some(phone)
 }
 
-fn read_labels(
-    members: &mut Map<String, Value>,
-    faults: &mut Vec<Fault>,
-) -> BTreeMap<String, String> {
+fn read_labels(members: &mut Map<String, Value>, faults: &mut Faults) -> BTreeMap<String, String> {
     let labels = match take(members, "labels") {
         None => return BTreeMap::new(),
         Some(Value::Object(labels)) => labels,
@@ -258,7 +265,7 @@ fn check_label<'a>(key: &str, value: &'a Value) -> Result<&'a str, (&'static str
     Ok(text)
 }
 
-fn read_targets(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<Targets> {
+fn read_targets(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<Targets> {
     let wrong = |pointer: String| {
         let detail = "`to` must be the name of a provider or route, or an array of such names";
         Fault::new(pointer, "wrong-type", detail)
@@ -269,16 +276,20 @@ fn read_targets(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Op
             faults.push(Fault::new("/to", "too-few", "`to` names nothing"));
             None
         }
+        Value::Array(values) if values.len() > MAX_TARGETS => {
+            let detail = format!("`to` names at most {MAX_TARGETS}; a route can name more");
+            faults.push(Fault::new("/to", "too-many", detail));
+            None
+        }
         Value::Array(values) => {
-            let before = faults.len();
-            let mut names = Vec::with_capacity(values.len());
-            for (index, value) in values.into_iter().enumerate() {
-                match value {
-                    Value::String(name) => names.push(name),
-                    _ => faults.push(wrong(format!("/to/{index}"))),
-                }
-            }
-            (faults.len() == before).then_some(Targets { names, is_array: true })
+            let is_wrong = |value: &Value| !value.is_string();
+            let places = values.iter().enumerate().filter(|(_, value)| is_wrong(value));
+            faults.extend(places.map(|(index, _)| wrong(format!("/to/{index}"))));
+            let names = values.into_iter().map(|value| match value {
+                Value::String(name) => Some(name),
+                _ => None,
+            });
+            Some(Targets { names: names.collect::<Option<_>>()?, is_array: true })
         }
         _ => {
             faults.push(wrong("/to".to_owned()));
@@ -288,10 +299,7 @@ fn read_targets(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Op
 }
 
 /// What the options hold is checked by the adapter of their kind.
-fn read_options(
-    members: &mut Map<String, Value>,
-    faults: &mut Vec<Fault>,
-) -> BTreeMap<String, Value> {
+fn read_options(members: &mut Map<String, Value>, faults: &mut Faults) -> BTreeMap<String, Value> {
     match take(members, "options") {
         None => BTreeMap::new(),
         Some(Value::Object(options)) => options.into_iter().collect(),
@@ -303,7 +311,7 @@ fn read_options(
     }
 }
 
-fn read_on_duplicate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> OnDuplicate {
+fn read_on_duplicate(members: &mut Map<String, Value>, faults: &mut Faults) -> OnDuplicate {
     let Some(value) = take(members, "on_duplicate") else { return OnDuplicate::ReturnExisting };
     match value.as_str() {
         Some("return_existing") => OnDuplicate::ReturnExisting,
@@ -320,18 +328,19 @@ fn read_on_duplicate(members: &mut Map<String, Value>, faults: &mut Vec<Fault>) 
 
 #[cfg(test)]
 mod tests {
+    use invite_core::MAX_FAULTS;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
     fn item_faults(item: Value) -> Vec<(String, String)> {
-        let read = read_item(item);
+        let read = read_item(item, MAX_FAULTS);
         read.faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
 
     fn request_faults(body: Value) -> Vec<(String, String)> {
-        let read = read(body, 2);
+        let read = read(body, 2, Handling::Strict);
         read.faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
 
@@ -341,13 +350,14 @@ mod tests {
 
     #[test]
     fn a_whole_invite_is_read_as_it_was_written() {
-        let read = read_item(json!({
+        let invite = json!({
             "email": "Ada@Example.org", "first_name": "Ada", "last_name": "Lovelace",
             "phone": "+15551234567", "message": "Hello\nAda", "external_id": "hr-7781",
             "labels": { "purpose": "event" }, "to": ["a", "b"],
             "options": { "securegate": { "notify": 2 } },
-        }));
-        assert_eq!(read.faults, []);
+        });
+        let read = read_item(invite, MAX_FAULTS);
+        assert_eq!(*read.faults, []);
         assert_eq!(read.invite.invitee.email, "Ada@Example.org");
         assert_eq!(read.address.unwrap().as_str(), "ada@example.org");
         assert_eq!(read.invite.labels["purpose"], "event");
@@ -380,7 +390,8 @@ mod tests {
 
     #[test]
     fn an_unknown_member_comes_with_the_nearest_known_one() {
-        let read = read_item(json!({ "email": "ada@example.org", "fist_name": "Ada" }));
+        let invite = json!({ "email": "ada@example.org", "fist_name": "Ada" });
+        let read = read_item(invite, MAX_FAULTS);
         assert_eq!(read.faults[0].suggestion.as_deref(), Some("first_name"));
     }
 
@@ -424,7 +435,8 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_request_does_not_hide_those_of_its_invites() {
-        let read = read(json!({ "on_duplicate": "no", "to": [], "invites": [{}] }), 2);
+        let body = json!({ "on_duplicate": "no", "to": [], "invites": [{}] });
+        let read = read(body, 2, Handling::Strict);
         assert_eq!((read.faults.len(), read.items[0].faults.len()), (2, 1));
     }
 
@@ -438,10 +450,11 @@ mod tests {
 
         #[test]
         fn no_fault_quotes_what_was_given(text in "[a-z]{300}") {
-            let read = read_item(json!({
+            let invite = json!({
                 "email": text, "first_name": text, "phone": text, "message": text,
                 "external_id": text, "labels": { "k": text },
-            }));
+            });
+            let read = read_item(invite, MAX_FAULTS);
             prop_assert_eq!(read.faults.len(), 6);
             prop_assert!(read.faults.iter().all(|fault| !fault.detail.contains(&text)));
         }

@@ -216,7 +216,7 @@ pub(crate) struct Plan {
     /// What is wrong with items that `handling=lenient` would report as failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<crate::problem::FaultView>>, nullable = false)]
-    pub errors: Vec<invite_core::Fault>,
+    pub errors: Vec<crate::problem::FaultView>,
 }
 
 /// An item that would be a duplicate at a provider.

@@ -3,9 +3,11 @@
 //!
 //! <https://docs.securegate.ai/api-reference/endpoint/create-invites>
 
+use std::ops::RangeInclusive;
+
 use invite_core::{Address, Fault, Invitee, Observed, Recipient, Status, moment};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::AuthenticationMethod;
 
@@ -58,15 +60,75 @@ pub fn check_invitee(invitee: &Invitee, provider: &str) -> Vec<Fault> {
         }
     }
     let phone = invitee.phone.as_deref().unwrap_or_default();
-    if !phone.trim().is_empty() && split_phone(phone).is_none() {
+    if !phone.trim().is_empty() {
+        faults.extend(check_phone(phone, provider));
+    }
+    faults
+}
+
+/// Whether Securegate invites to the number's country, and a number there can look like this one.
+fn check_phone(phone: &str, provider: &str) -> Option<Fault> {
+    if split_phone(phone).is_none() {
         let detail = format!(
             "{provider} (securegate) invites only to numbers that begin with +1 (+1345 \
              included), +44, +61 or +91"
         );
-        faults.push(Fault::new("/phone", "not-allowed", detail));
+        return Some(Fault::new("/phone", "not-allowed", detail));
     }
-    faults
+    let plan = PLANS.iter().find(|plan| phone.starts_with(plan.dialled))?;
+    let detail = format!("there is no such number: {}", plan.rule);
+    (!plan.holds(&phone[plan.dialled.len()..])).then(|| Fault::new("/phone", "invalid", detail))
 }
+
+/// How the numbers of a country code look. Which ranges are assigned changes, and is not judged.
+struct Plan {
+    dialled: &'static str,
+    /// Digits of a person's number behind the country code.
+    digits: RangeInclusive<usize>,
+    /// Of one that begins with 1, as those of services do in some countries.
+    with_one: Option<RangeInclusive<usize>>,
+    rule: &'static str,
+}
+
+impl Plan {
+    fn holds(&self, number: &str) -> bool {
+        match number.as_bytes() {
+            [] | [b'0', ..] => false,
+            [b'1', ..] => {
+                self.with_one.as_ref().is_some_and(|digits| digits.contains(&number.len()))
+            }
+            _ => self.digits.contains(&number.len()),
+        }
+    }
+}
+
+/// By the plans that <https://www.itu.int/oth/T0202.aspx?parent=T0202> lists.
+const PLANS: [Plan; 4] = [
+    Plan {
+        dialled: "+1",
+        digits: 10..=10,
+        with_one: None,
+        rule: "+1 is followed by ten digits, the first from 2 to 9",
+    },
+    Plan {
+        dialled: "+44",
+        digits: 9..=10,
+        with_one: Some(9..=10),
+        rule: "+44 is followed by nine or ten digits, without the 0 that is dialled within the country",
+    },
+    Plan {
+        dialled: "+61",
+        digits: 9..=9,
+        with_one: Some(6..=10),
+        rule: "+61 is followed by nine digits, without the 0 that is dialled within the country",
+    },
+    Plan {
+        dialled: "+91",
+        digits: 10..=10,
+        with_one: Some(8..=13),
+        rule: "+91 is followed by ten digits, without the 0 that is dialled within the country",
+    },
+];
 
 /// The body that sets a status.
 #[derive(Serialize)]
@@ -449,6 +511,50 @@ mod tests {
         let faults = check_invitee(&invitee, "berlin-summit");
         assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/phone"));
         assert!(faults[0].detail.contains("+61") && !faults[0].detail.contains("4915"));
+    }
+
+    #[test]
+    fn a_number_that_no_country_can_have_is_a_fault_and_one_that_it_may_assign_is_not() {
+        let mut invitee = recipient("http://localhost", "ada@example.org", "Ada").invitee;
+        let mut told = |phone: &str| {
+            invitee.phone = Some(phone.to_owned());
+            let found = check_invitee(&invitee, "p").pop();
+            found.map(|fault| (fault.pointer, fault.code, fault.detail))
+        };
+        for phone in [
+            "+15551234567",
+            "+13459491234",
+            "+447700900123",
+            "+441204123456",
+            "+44120412345",
+            "+61412345678",
+            "+611300975707",
+            "+61131450",
+            "+919812345678",
+            "+9118001801551",
+        ] {
+            assert_eq!(told(phone), None, "{phone}");
+        }
+        for phone in [
+            "+4407700900123",
+            "+44770090",
+            "+4477009001234",
+            "+15551234",
+            "+155512345678",
+            "+105551234567",
+            "+11555123456",
+            "+1345949123",
+            "+610412345678",
+            "+6141234567",
+            "+614123456789",
+            "+9109812345678",
+            "+91981234567",
+            "+91981234567890",
+        ] {
+            let (pointer, code, detail) = told(phone).unwrap_or_else(|| panic!("{phone}"));
+            assert_eq!((&*pointer, &*code), ("/phone", "invalid"), "{phone}");
+            assert!(!detail.contains(&phone[3..]), "{detail}");
+        }
     }
 
     #[test]

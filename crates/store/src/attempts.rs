@@ -178,7 +178,7 @@ impl Store {
         if let Some(after) = after {
             statement = statement.text(" AND attempt_id > ").bind(after);
         }
-        let mut connection = self.reader().await?;
+        let mut connection = self.lister().await?;
         // One more than asked for tells whether there is a next page.
         let rows = statement
             .text(" ORDER BY attempt_id LIMIT ")

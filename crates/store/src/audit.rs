@@ -79,7 +79,7 @@ impl Store {
         }
         // One more than asked for tells whether there is a next page.
         let statement = statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit) + 1);
-        let rows = statement.all(&mut *self.reader().await?, apart(read_entry)).await?;
+        let rows = statement.all(&mut *self.lister().await?, apart(read_entry)).await?;
         let (rows, next) = cut(rows, limit, |row| match row {
             Ok(entry) => entry.id.to_string(),
             Err(unreadable) => unreadable.id.clone(),

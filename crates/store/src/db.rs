@@ -27,6 +27,8 @@ use crate::{
 
 /// Connections for reading.
 const READERS: usize = 4;
+/// Connections for lists, which may take long: whoever reads one row does not wait behind them.
+const LISTERS: usize = 2;
 
 /// All that the gateway remembers. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +38,7 @@ struct Inner {
     database: Database,
     clock: Arc<SteadyClock>,
     readers: Connections,
+    listers: Connections,
     writer: Writer,
     /// A connection to a file that is open from the start to the end, so that SQLite does not remove
     /// the log when no other is: it can be told from another by its number.
@@ -90,12 +93,21 @@ impl Store {
         let clock = Arc::new(clock::start(database.dialect, &mut connection, machine).await?);
         let anchor = within(CONNECT, database.anchor()).await?;
         let readers = Connections::new(database.clone(), Use::Reading, READERS);
+        let listers = Connections::new(database.clone(), Use::Reading, LISTERS);
         let writer = writer::start(database.clone(), connection, Arc::clone(&clock));
         let anchor = Mutex::new(anchor);
         let readiness_row = i64::from(u32::from_le_bytes(random::bytes()) % readiness::ROWS);
         let readiness = Readiness::default();
-        let inner = Inner { database, clock, readers, writer, anchor, readiness, readiness_row };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            database,
+            clock,
+            readers,
+            listers,
+            writer,
+            anchor,
+            readiness,
+            readiness_row,
+        })))
     }
 
     /// Other replicas may be at work on this database.
@@ -130,6 +142,7 @@ impl Store {
         let closing = async {
             self.0.writer.close().await;
             self.0.readers.close().await;
+            self.0.listers.close().await;
             // The last one: it moves SQLite's log into the database file.
             if let Some(anchor) = anchor {
                 let _ = anchor.close().await;
@@ -148,6 +161,11 @@ impl Store {
 
     pub(crate) async fn reader(&self) -> Result<Taken, Error> {
         self.0.readers.take().await
+    }
+
+    /// For a list, which may take long.
+    pub(crate) async fn lister(&self) -> Result<Taken, Error> {
+        self.0.listers.take().await
     }
 
     pub(crate) fn writer(&self) -> &Writer {
@@ -280,6 +298,20 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_key_is_found_while_lists_hold_every_connection_of_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("invites.db").display());
+        let store = Store::open(&url, Arc::new(invite_core::SystemClock)).await.unwrap();
+        let lists = [store.lister().await.unwrap(), store.lister().await.unwrap()];
+        let limit = std::time::Duration::from_secs(1);
+        assert!(timeout(limit, store.lister()).await.is_err(), "a third list waits");
+        assert!(timeout(limit, store.key_by_hash("x")).await.unwrap().unwrap().is_none());
+        drop(lists);
+        assert!(store.lister().await.is_ok());
+        store.close().await;
+    }
 
     #[tokio::test]
     async fn a_connection_that_writes_to_a_file_waits_for_the_disk() {

@@ -67,7 +67,7 @@ pub struct KeyFamily {
 #[derive(Debug)]
 pub enum KeyChanged {
     /// It is as this says now.
-    Changed(ApiKey),
+    Changed(Box<ApiKey>),
     /// Nothing was changed; this is what the change would not have agreed with.
     Refused(Box<KeyFamily>),
 }
@@ -128,7 +128,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn keys(&self) -> Result<(Vec<ApiKey>, Vec<Unreadable>), Error> {
         let statement = select().text(" ORDER BY id DESC");
-        Ok(separate(statement.all(&mut *self.reader().await?, apart(read_key)).await?))
+        Ok(separate(statement.all(&mut *self.lister().await?, apart(read_key)).await?))
     }
 
     /// The key whose secret has this hash, also when it is revoked or has expired.
@@ -197,7 +197,7 @@ impl Store {
                     .await?;
                 let change = after.change("key.change", actor, Some(&family.key));
                 audit::record(&mut tx, &change).await?;
-                Ok(Some(KeyChanged::Changed(after)))
+                Ok(Some(KeyChanged::Changed(Box::new(after))))
             })
         })
         .await

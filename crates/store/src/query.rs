@@ -152,7 +152,7 @@ impl Store {
         let limit = limit.max(1);
         // One more than asked for tells whether there is a next page.
         let statement = list(filter, before, i64::from(limit) + 1, self.clock_now());
-        let (rows, next) = cut(self.rows(statement).await?, limit, id_of);
+        let (rows, next) = cut(self.listed(statement).await?, limit, id_of);
         Ok(InvitePage { next, ..InvitePage::of(rows) })
     }
 

@@ -10,6 +10,8 @@ use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
 use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, audit,
+    connections::Taken,
+    deadline::LIST,
     query::select_invites,
     rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite},
     statement::{Fields, Statement, Value, chunks},
@@ -77,7 +79,15 @@ pub enum Ended {
 impl Store {
     /// Reads invites. What cannot be read is marked, what can be again is marked no more.
     pub(crate) async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
-        Ok(self.rows_and_marks(statement).await?.0)
+        Ok(self.rows_and_marks(self.reader().await?, statement).await?.0)
+    }
+
+    /// The same of a list for a caller, which may take no longer than lists may.
+    pub(crate) async fn listed(&self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
+        let connection = self.lister().await?;
+        let rows = tokio::time::timeout(LIST, self.rows_and_marks(connection, statement)).await;
+        let too_long = || "a list took longer than 5 s; narrow it by filters".into();
+        Ok(rows.map_err(|_| Error::Unavailable(too_long()))??.0)
     }
 
     /// Reads invites for the engine, of which there are as many as it asks for if there are so many
@@ -87,15 +97,21 @@ impl Store {
         statement: Statement<'_>,
     ) -> Result<Vec<InviteRecord>, Error> {
         loop {
-            let (rows, marked) = self.rows_and_marks(statement.clone()).await?;
+            let (rows, marked) =
+                self.rows_and_marks(self.reader().await?, statement.clone()).await?;
             if marked == 0 {
                 return Ok(rows.into_iter().flatten().collect());
             }
         }
     }
 
-    async fn rows_and_marks(&self, statement: Statement<'_>) -> Result<(Vec<Row>, u64), Error> {
-        let rows = statement.all(&mut *self.reader().await?, read_row).await?;
+    async fn rows_and_marks(
+        &self,
+        mut connection: Taken,
+        statement: Statement<'_>,
+    ) -> Result<(Vec<Row>, u64), Error> {
+        let rows = statement.all(&mut connection, read_row).await?;
+        drop(connection);
         let wrong = rows.iter().filter_map(|(row, mark)| {
             let column = row.as_ref().err().map(|unreadable| unreadable.column.clone());
             let id = id_of(row);

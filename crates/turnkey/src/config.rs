@@ -46,6 +46,7 @@ struct Document {
     access_type: AccessType,
     /// Tags (their ids, UUIDs) that invited people get, for invites that do not say.
     #[serde(default)]
+    #[schemars(length(max = 100))]
     receiver_user_tags: Vec<String>,
     /// Whether to read the organization's invitations through `get_organization`, which Turnkey
     /// marks as internal. Where it is refused the gateway does without.
@@ -62,9 +63,10 @@ fn yes() -> bool {
 #[serde(deny_unknown_fields)]
 struct Options {
     /// What the person is called in the organization. Left out: first and last name.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 200))]
     receiver_user_name: Option<String>,
     /// Tags (their ids, UUIDs) that the person gets.
+    #[schemars(length(max = 100))]
     receiver_user_tags: Option<Vec<String>>,
     /// How the person authenticates.
     access_type: Option<AccessType>,

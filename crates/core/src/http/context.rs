@@ -45,7 +45,7 @@ pub struct Exchange {
     pub request: Option<String>,
     /// The reply's status, if one was read.
     pub status: Option<u16>,
-    /// The reply's body, if one was read.
+    /// The reply's body, if one was read and is not longer than what is kept (256 KiB).
     pub reply: Option<String>,
     /// The provider's clock, from its `Date`.
     pub date: Option<Timestamp>,

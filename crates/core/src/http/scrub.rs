@@ -1,5 +1,7 @@
 //! Taking personal data out of a provider's own words before they reach a message or a log.
 
+use crate::text::is_control;
+
 /// The longest text kept.
 const MAX: usize = 300;
 
@@ -16,9 +18,9 @@ pub fn scrub(text: &str) -> String {
 
 /// The same, also without each of the `known` pieces of personal data.
 pub fn scrub_of<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let mut text = text.to_owned();
-    for piece in known.filter(|piece| piece.chars().count() > 1) {
-        text = replace_ignoring_case(&text, piece);
+    let mut text = visible(text);
+    for piece in known.map(visible).filter(|piece| piece.chars().count() > 1) {
+        text = replace_ignoring_case(&text, &piece);
     }
     let words = text.split_whitespace().map(scrub_word);
     let mut line = String::new();
@@ -35,6 +37,12 @@ pub fn scrub_of<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String 
     line
 }
 
+/// Without what is not seen; what parts two lines parts two words.
+fn visible(text: &str) -> String {
+    let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+    spaced.filter(|c| !is_control(*c)).collect()
+}
+
 fn scrub_word(word: &str) -> String {
     let core = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '+' && c != '…');
     let digits = core.bytes().filter(u8::is_ascii_digit).count();
@@ -46,7 +54,7 @@ fn scrub_word(word: &str) -> String {
     if core.contains('@') || hex_like || (number_like && !is_uuid) {
         return word.replace(core, "…");
     }
-    word.chars().filter(|c| !c.is_control()).collect()
+    word.to_owned()
 }
 
 fn replace_ignoring_case(text: &str, piece: &str) -> String {
@@ -86,6 +94,13 @@ mod tests {
         let text =
             "code 16: could not find key in organization 89881fc7-6ff3-4b43-b962-916698f8ff58";
         assert_eq!(scrub(text), text);
+    }
+
+    #[test]
+    fn nothing_is_left_that_is_not_seen() {
+        assert_eq!(scrub("a\u{202e}b\u{7}c\u{1b}[31m\r\nd\u{85}e"), "abc[31m d e");
+        let split = scrub_of("Gr\u{200f}ace", ["Grace"].into_iter());
+        assert_eq!(split, "…", "a name is found also if something unseen stands in it");
     }
 
     #[test]

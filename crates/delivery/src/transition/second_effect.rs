@@ -1,6 +1,7 @@
 //! Which other invites at the provider a second effect is: kept in `provider_data`, beside what the
 //! provider's replies said, for whoever has to withdraw one of them there.
 
+use invite_core::text::plain_json;
 use invite_store::{Decision, InviteState};
 use serde_json::{Map, Value};
 
@@ -40,7 +41,7 @@ pub(super) fn forget_replies(state: &mut InviteState) {
 /// Adds what a reply said. A reply may repeat what was known when it was asked for.
 pub(super) fn take_reply(state: &mut InviteState, said: &Map<String, Value>) {
     let said = said.iter().filter(|(member, _)| *member != SECOND_EFFECTS);
-    state.provider_data.extend(said.map(|(member, value)| (member.clone(), value.clone())));
+    state.provider_data.extend(said.map(|(member, value)| (member.clone(), plain_json(value))));
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use invite_core::text::is_control;
 use invite_delivery::{Origin, ReviseError};
 
 use crate::{
@@ -162,7 +163,7 @@ pub(crate) async fn replace_configuration(
 pub(super) fn read_note(uri: &Uri) -> Result<Option<String>, Problem> {
     let mut parameters = Parameters::read(uri, &["note"]);
     let note = parameters.one("note").filter(|note| !note.is_empty());
-    if note.as_ref().is_some_and(|note| note.contains(turns_text)) {
+    if note.as_ref().is_some_and(|note| note.contains(is_control)) {
         let detail = "characters that change the direction of text are not allowed";
         parameters.fault("note", "invalid", detail);
     } else if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
@@ -171,11 +172,6 @@ pub(super) fn read_note(uri: &Uri) -> Result<Option<String>, Problem> {
     }
     parameters.finish()?;
     Ok(note)
-}
-
-/// The bidirectional control characters (Unicode, `Bidi_Control`), by which a text can look like another.
-fn turns_text(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Puts a document in force, if revision `expected` is still the live one.

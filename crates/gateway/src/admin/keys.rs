@@ -9,7 +9,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
 };
-use invite_core::{Fault, KeyId};
+use invite_core::{Fault, Faults, KeyId};
 use invite_store::{ApiKey, KeyChanged};
 
 use crate::{
@@ -155,7 +155,7 @@ pub(crate) async fn change_key(
         store.change_key(id, &actor, decide).await
     });
     match changed.await??.ok_or_else(|| Problem::not_found("key"))? {
-        KeyChanged::Changed(key) => Ok(Json(KeyView::new(key, now))),
+        KeyChanged::Changed(key) => Ok(Json(KeyView::new(*key, now))),
         KeyChanged::Refused(family) => {
             let detail = change.refusal(&family, Some(caller.key())).unwrap_or_default();
             Err(Problem::new(&codes::KEY_EXCEEDED, detail))
@@ -164,13 +164,13 @@ pub(crate) async fn change_key(
 }
 
 /// What was read, unless there is a fault in it or elsewhere.
-fn all_or<T>(read: Result<T, Vec<Fault>>, mut faults: Vec<Fault>) -> Result<T, Problem> {
+fn all_or<T>(read: Result<T, Vec<Fault>>, mut faults: Faults) -> Result<T, Problem> {
     match read {
         Ok(read) if faults.is_empty() => Ok(read),
-        Ok(_) => Err(Problem::invalid(faults)),
+        Ok(_) => Err(Problem::invalid(faults.into_vec())),
         Err(found) => {
             faults.extend(found);
-            Err(Problem::invalid(faults))
+            Err(Problem::invalid(faults.into_vec()))
         }
     }
 }

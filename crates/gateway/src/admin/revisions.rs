@@ -20,7 +20,7 @@ use crate::{
     body::refuse_body,
     openapi,
     precondition::Basis,
-    problem::{Problem, codes},
+    problem::Problem,
     query::{Parameters, cursor, refuse_parameters},
     segment::Segment,
     views::configuration::{AppliedView, ConfigurationView, RevisionList, RevisionView},
@@ -62,7 +62,8 @@ pub(crate) async fn list_revisions(
     let found = gateway.store().revisions(before, limit + 1).await?.revisions;
     let next = found.get(limit as usize).and(found.get(limit as usize - 1));
     let next_cursor = next.map(|last| cursor(last.revision));
-    let revisions = aside(move || show_page(&found, limit as usize)).await?;
+    let show = move || show_page(&found, limit as usize);
+    let revisions = gateway.aside().long_work(show).await?;
     Ok(Json(RevisionList {
         revisions,
         configuration: ConfigurationView::new(gateway.engine().configuration_status(), true),
@@ -92,15 +93,6 @@ fn difference(revision: &Revision, before: Option<&Revision>, deadline: Instant)
     let (own, old) = (name(revision), before.map_or("nothing".to_owned(), name));
     let old_text = before.map_or("", |before| before.document.as_str());
     diff((&old, old_text), (&own, &revision.document), deadline)
-}
-
-/// Compares documents aside: of long ones that takes a while.
-async fn aside<T: Send + 'static>(
-    compare: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    // It does not panic unless it has a defect.
-    let failed = |_| Problem::new(&codes::INTERNAL, "the gateway failed; its log says more");
-    tokio::task::spawn_blocking(compare).await.map_err(failed)
 }
 
 async fn find_revision(gateway: &Gateway, number: &str) -> Result<Revision, Problem> {
@@ -136,7 +128,7 @@ pub(crate) async fn get_revision(
     let revision = find_revision(&gateway, &number).await?;
     refuse_parameters(&uri)?;
     let before = gateway.store().revisions(Some(revision.revision), 1).await?.revisions;
-    let view = aside(move || {
+    let view = gateway.aside().long_work(move || {
         let told = difference(&revision, before.first(), Instant::now() + TIME);
         RevisionView::new(&revision, Some(told)).with_document(revision.document)
     });

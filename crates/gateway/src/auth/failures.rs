@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn failures_are_answered_later_and_later_and_are_forgotten() {
         let (failures, now) = (Failures::default(), Instant::now());
-        let mut record = |after: u64| failures.record(address(1), now + Duration::from_secs(after));
+        let record = |after: u64| failures.record(address(1), now + Duration::from_secs(after));
         let delays: Vec<_> = (0..100).map(|_| record(0)).collect();
         assert!(delays[..10].iter().all(Duration::is_zero), "{delays:?}");
         assert_eq!((delays[10], delays[12]), (STEP, STEP * 3));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use invite_config::{Configuration, Provider};
 use invite_core::{
-    Capabilities, Limits, Observed, ProviderKind, Status, StatusSource, secret::CredentialUse,
+    Capabilities, Limits, Observed, ProviderKind, Status, StatusSource, secret::CredentialUse, text,
 };
 use invite_delivery::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
 use jiff::Timestamp;
@@ -284,19 +284,23 @@ impl RemoteInviteView {
     /// What was seen.
     pub fn new(seen: Observed) -> Self {
         let invitee = seen.invitee.unwrap_or_default();
+        let plain = |text: Option<String>| text.map(text::plain);
+        let data = seen.data.iter();
         Self {
-            provider_ref: seen.provider_ref,
+            provider_ref: plain(seen.provider_ref),
             status: seen.status,
             status_source: seen.source,
-            provider_status: seen.provider_status,
-            provider_data: seen.data,
+            provider_status: plain(seen.provider_status),
+            provider_data: data.map(|(name, it)| (name.clone(), text::plain_json(it))).collect(),
             expires_at: seen.expires_at,
             created_at: seen.created_at,
-            email: Some(invitee.email).filter(|email| !email.is_empty()),
-            first_name: invitee.first_name,
-            last_name: invitee.last_name,
-            phone: invitee.phone,
-            message: invitee.message,
+            email: plain(Some(invitee.email).filter(|email| !email.is_empty())),
+            first_name: plain(invitee.first_name),
+            last_name: plain(invitee.last_name),
+            phone: plain(invitee.phone),
+            message: invitee
+                .message
+                .map(|it| it.lines().map(text::plain).collect::<Vec<_>>().join("\n")),
             error: seen.failure.map(|error| with_title(invite_delivery::refused(None, &error))),
         }
     }

@@ -1,0 +1,118 @@
+//! How what is wrong is listed: as much as somebody reads, whatever a request holds.
+
+use invite_config::Finding;
+use invite_core::{Fault, MAX_FAULTS, text::cut};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The longest detail and the longest pointer, in bytes.
+const MAX_DETAIL: usize = 500;
+const MAX_POINTER: usize = 300;
+
+/// How much is listed of what is wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    faults: usize,
+    /// As JSON.
+    bytes: usize,
+}
+
+/// In an answer: the whole problem stays below 64 kB, whatever the request holds.
+pub(super) const IN_ANSWER: Room = Room { faults: MAX_FAULTS, bytes: 48 * 1024 };
+/// In what is stored of an invite, and read with every list.
+pub(super) const IN_RECORD: Room = Room { faults: MAX_ITEM_FAULTS, bytes: 4 * 1024 };
+/// Faults that are stored of one invite at most.
+pub(crate) const MAX_ITEM_FAULTS: usize = 20;
+
+/// What an answer lists of these faults.
+pub(crate) fn list_faults(faults: Vec<Fault>) -> Vec<FaultView> {
+    list(faults.into_iter().map(FaultView::from), IN_ANSWER).0
+}
+
+/// As many faults as there is room for, and whether these are all; if not, the last says so.
+pub(super) fn list(faults: impl Iterator<Item = FaultView>, room: Room) -> (Vec<FaultView>, bool) {
+    let (mut listed, mut bytes) = (Vec::new(), 0);
+    for fault in faults {
+        bytes += serde_json::to_vec(&fault).map_or(0, |json| json.len() + 1);
+        if listed.len() == room.faults || bytes > room.bytes && !listed.is_empty() {
+            listed.truncate(room.faults - 1);
+            let detail = "there are more faults than are listed here; mend these first";
+            listed.push(Fault::new("#", "more-faults", detail).into());
+            return (listed, false);
+        }
+        listed.push(fault);
+    }
+    (listed, true)
+}
+
+/// One thing that is wrong, at a place.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Fault)]
+pub(crate) struct FaultView {
+    /// A JSON pointer into the body as a URI fragment (`#/invites/3/email`), or `?` and the name of
+    /// a query parameter. A missing member's pointer ends in its name. One that is very long ends in
+    /// `…`.
+    pub(super) pointer: String,
+    /// A stable word for programs.
+    pub(super) code: String,
+    /// One sentence.
+    pub(super) detail: String,
+    /// What was probably meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    suggestion: Option<String>,
+    /// The line of the provider document, from 1; absent where the body is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    line: Option<usize>,
+    /// The character within that line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    column: Option<usize>,
+}
+
+impl From<Fault> for FaultView {
+    fn from(fault: Fault) -> Self {
+        let Fault { pointer, code, detail, suggestion } = fault;
+        let pointer = cut(pointer, MAX_POINTER);
+        let detail = cut(detail, MAX_DETAIL);
+        Self { pointer, code, detail, suggestion, line: None, column: None }
+    }
+}
+
+impl From<Finding> for FaultView {
+    fn from(found: Finding) -> Self {
+        let Finding { pointer, code, detail, suggestion, line, column, .. } = found;
+        let fault = Fault { pointer: format!("#{pointer}"), code, detail, suggestion };
+        Self { line: Some(line), column: Some(column), ..fault.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::{Problem, codes};
+
+    #[test]
+    fn what_is_listed_has_room_and_says_when_there_is_more() {
+        let many = |count: usize, name: &str| {
+            let fault = |at| Fault::new(format!("#/{at}/{name}"), "invalid", name);
+            (0..count).map(fault).collect::<Vec<_>>()
+        };
+        let last = |problem: &Problem| problem.0.errors.last().unwrap().code.clone();
+        let all = Problem::invalid(many(100, "x"));
+        assert_eq!((all.0.errors.len(), &*last(&all)), (100, "invalid"));
+        for (count, name) in [(101, "x"), (101, "\u{1}"), (5_000, &*"\u{1}".repeat(100_000))] {
+            let problem = Problem::invalid(many(count, name));
+            assert!(problem.0.errors.len() <= 100);
+            assert_eq!(last(&problem), "more-faults");
+            assert!(problem.to_body("id").len() < 64_000);
+            let stored = Problem::invalid_item(many(count, name));
+            assert!(stored.0.errors.len() <= 20);
+            assert_eq!(last(&stored), "more-faults");
+            assert!(stored.to_reason().to_string().len() < 10_000);
+        }
+        let long = Problem::new(&codes::NOT_FOUND, "\u{1}".repeat(1_000_000));
+        assert!(long.to_body("id").len() < 64_000);
+    }
+}

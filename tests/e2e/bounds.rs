@@ -1,0 +1,166 @@
+//! What a request may cost, whatever stands in it: time of processors, and the size of what is
+//! answered, stored and listed.
+
+use std::iter::repeat_n;
+use std::time::{Duration, Instant};
+
+use invite_tests::{Client, Gateway, invites, person};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+
+/// As much as a problem may be.
+const LONGEST_PROBLEM: usize = 64_000;
+
+/// So many bytes of members that nothing knows.
+fn members(bytes: usize) -> Value {
+    (0..bytes / 14).map(|at| (format!("m{at:07}"), json!(1))).collect::<Map<_, _>>().into()
+}
+
+/// A person with one member set.
+fn with(member: &str, value: Value) -> Value {
+    let mut person = person(1);
+    person[member] = value;
+    person
+}
+
+/// So many people with this much of something wrong for all of them together.
+fn people(bytes: usize, wrong: impl Fn(usize) -> Value) -> Value {
+    invites("berlin-summit", repeat_n(wrong(bytes / 200 - 200), 200))
+}
+
+/// A kind of wrong body, and one of about so many bytes.
+type Kind = (&'static str, fn(usize) -> Value);
+
+const KINDS: &[Kind] = &[
+    ("unknown members of the request", members),
+    ("unknown members of an invite", |bytes| invites("treasury", [members(bytes)])),
+    ("unknown options of securegate", |bytes| {
+        invites("berlin-summit", [with("options", json!({ "securegate": members(bytes) }))])
+    }),
+    ("unknown options of rkvst", |bytes| {
+        invites("acme-tenancy", [with("options", json!({ "rkvst": members(bytes) }))])
+    }),
+    ("unknown options of turnkey", |bytes| {
+        invites("treasury", [with("options", json!({ "turnkey": members(bytes) }))])
+    }),
+    ("options of unknown kinds", |bytes| invites("treasury", [with("options", members(bytes))])),
+    ("tags that are none", |bytes| {
+        let tags = vec!["none"; bytes / 7];
+        invites("treasury", [with("options", json!({ "turnkey": { "receiver_user_tags": tags } }))])
+    }),
+    (
+        "destinations that are none",
+        |bytes| json!({ "to": vec!["nowhere"; bytes / 10], "invites": [person(1)] }),
+    ),
+    (
+        "destinations of another type",
+        |bytes| json!({ "to": vec![1; bytes / 2], "invites": [person(1)] }),
+    ),
+    ("labels without end", |bytes| invites("treasury", [with("labels", members(bytes))])),
+    ("invites without end", |bytes| json!({ "to": "treasury", "invites": vec![1; bytes / 2] })),
+    ("an address without end", |bytes| {
+        invites("treasury", [with("email", "a".repeat(bytes).into())])
+    }),
+    ("a name without end", |bytes| {
+        invites("treasury", [with("first_name", "ä".repeat(bytes / 2).into())])
+    }),
+    ("a member with a name without end", |bytes| json!({ "x".repeat(bytes): 1 })),
+    ("many invites with unknown members", |bytes| people(bytes, members)),
+    ("many invites with unknown options", |bytes| {
+        people(bytes, |bytes| with("options", json!({ "securegate": members(bytes) })))
+    }),
+    ("many invites to nowhere", |bytes| {
+        people(bytes, |bytes| with("to", vec!["nowhere"; (bytes / 10).min(100)].into()))
+    }),
+];
+
+/// What the gateway needs for a body in processor time.
+async fn cost(gateway: &Gateway, body: &str, prefer: &str) -> Duration {
+    let before = gateway.processor_time();
+    let request = gateway.client().request("POST", "/v1/invites?dry_run=true");
+    let request = request.header("content-type", "application/json").header("prefer", prefer);
+    let answer = request.bytes(body.to_owned()).send().await;
+    assert!(matches!(answer.status, 200 | 422), "{}", answer.text);
+    assert!(answer.text.len() < LONGEST_PROBLEM, "{} bytes", answer.text.len());
+    assert!(answer.body["errors"].as_array().is_some_and(|errors| errors.len() <= 100));
+    gateway.processor_time() - before
+}
+
+#[tokio::test]
+async fn twice_the_body_takes_at_most_two_and_a_half_times_the_processor() {
+    let gateway = Gateway::start().await;
+    for (what, body) in KINDS {
+        for prefer in ["handling=strict", "handling=lenient"] {
+            let [half, whole] = [200_000, 400_000].map(|bytes| body(bytes).to_string());
+            let mut least = [Duration::MAX; 2];
+            let is_linear = |[half, whole]: [Duration; 2]| {
+                // What is too short to be measured is no square of anything.
+                whole <= half.mul_f64(2.5) || whole <= Duration::from_millis(60)
+            };
+            for _ in 0..5 {
+                for (least, body) in least.iter_mut().zip([&half, &whole]) {
+                    *least = cost(&gateway, body, prefer).await.min(*least);
+                }
+                if is_linear(least) {
+                    break;
+                }
+            }
+            assert!(is_linear(least), "{what} ({prefer}): {least:?}");
+        }
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn requests_that_take_long_keep_no_other_waiting() {
+    let gateway = Gateway::start().await;
+    let body = invites("treasury", [with("options", json!({ "turnkey": members(1_000_000) }))]);
+    let body = body.to_string();
+    let mut posts = JoinSet::new();
+    for _ in 0..3 {
+        let (client, body): (Client, String) = (gateway.client().apart(), body.clone());
+        posts.spawn(async move {
+            let request = client.request("POST", "/v1/invites");
+            request.header("content-type", "application/json").bytes(body).send().await
+        });
+    }
+    let mut longest = Duration::ZERO;
+    while !posts.is_empty() {
+        let asked = Instant::now();
+        gateway.client().get("/livez").await.expect(200);
+        longest = longest.max(asked.elapsed());
+        while let Some(answer) = posts.try_join_next() {
+            answer.unwrap().expect(422);
+        }
+    }
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_number_that_cannot_exist_is_refused_with_the_reason() {
+    let gateway = Gateway::start().await;
+    for phone in ["+4407700900123", "+15551234", "+6104123456"] {
+        let body = invites("berlin-summit", [with("phone", phone.into())]);
+        let answer = gateway.client().post("/v1/invites", &body).await.expect(422);
+        assert_eq!(answer.pointers(), ["#/invites/0/phone"], "{}", answer.text);
+        assert!(answer.text.contains("there is no such number"), "{}", answer.text);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn of_more_than_a_hundred_faults_the_last_that_is_listed_says_so() {
+    let gateway = Gateway::start().await;
+    for (count, listed, code) in
+        [(100, 100, "unknown-member"), (101, 100, "more-faults"), (5_000, 100, "more-faults")]
+    {
+        let body =
+            invites("treasury", [with("options", json!({ "turnkey": members(14 * count) }))]);
+        let answer = gateway.client().post("/v1/invites", &body).await.expect(422);
+        let errors = answer.body["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), listed);
+        assert_eq!(errors[listed - 1]["code"], code);
+    }
+    gateway.finish().await;
+}
