@@ -392,6 +392,8 @@ pub fn canonical(email: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::client::canned::{recipient, shown};
 
