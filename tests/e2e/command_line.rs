@@ -114,6 +114,19 @@ async fn a_key_says_which_database_it_is_in_and_what_only_reads_makes_none() {
 }
 
 #[tokio::test]
+async fn a_gateway_leaves_nothing_for_others_to_read_and_no_core_dump() {
+    use std::os::unix::fs::PermissionsExt;
+    let gateway = Gateway::start().await;
+    let mode =
+        |path: &str| fs::metadata(gateway.binary.path(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("ready"), 0o600);
+    let limits = gateway.process_file("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().skip(4).take(2).eq(["0", "0"]), "{core}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn documents_are_printed_as_json() {
     let binary = Binary::in_empty_folder();
     let openapi = json(binary.print(&["openapi"]).await.as_bytes());

@@ -291,12 +291,17 @@ impl Gateway {
 
     /// How much time of processors the process has used so far, in steps of 10 ms.
     pub fn processor_time(&self) -> Duration {
-        let id = self.process.as_ref().and_then(Child::id).unwrap();
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        let stat = self.process_file("stat");
         // Behind the name, which may hold anything, and that in brackets.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         Duration::from_millis(10 * ticks)
+    }
+
+    /// What the system says of the process in one of its files.
+    pub fn process_file(&self, name: &str) -> String {
+        let id = self.process.as_ref().and_then(Child::id).unwrap();
+        fs::read_to_string(format!("/proc/{id}/{name}")).unwrap()
     }
 
     /// Asks it to stop without waiting; [`Self::stop`] then waits.

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, header};
 use invite_core::http::{AddressGuard, CallContext, HttpClient, Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use crate::{failure::Failure, settings::Settings};
 
@@ -29,6 +29,11 @@ impl Client {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| Failure::wrong(format!("{url} is no address such as https://host")))?;
+        if url.scheme() == "http" && !is_this_machine(&url) {
+            return Err(Failure::wrong(format!(
+                "{url} would get the API key unencrypted over the network: use https"
+            )));
+        }
         // Whoever names a gateway means it, wherever it is.
         let host = url.host_str().unwrap_or_default().to_owned();
         let http = HttpClient::new(AddressGuard::new(&[host])).map_err(Failure::failed)?;
@@ -89,5 +94,35 @@ impl Client {
     pub fn failed(&self, path: &str, why: &str) -> Failure {
         let path = path.split('?').next().unwrap_or_default();
         Failure::failed(format!("the gateway at {} ({path}): {why}", self.url))
+    }
+}
+
+/// Whether an address leads nowhere else: loopback, or the address of a listener that listens everywhere.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+        Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_goes_over_the_network_only_encrypted() {
+        for url in
+            ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://0.0.0.0:8080"]
+        {
+            assert!(Client::new(url, "key").is_ok(), "{url}");
+        }
+        assert!(Client::new("https://invites.example.org", "key").is_ok());
+        for url in ["http://10.0.0.1", "http://invites.example.org", "http://localhost.example.org"]
+        {
+            let refused = Client::new(url, "key").err().unwrap().to_string();
+            assert!(refused.contains("use https"), "{refused}");
+        }
     }
 }

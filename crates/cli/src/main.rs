@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod compose;
 mod configuration;
+mod core_dumps;
 mod descriptors;
 mod failure;
 mod keys;
@@ -27,6 +28,7 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    core_dumps::refuse();
     if let Err(why) = arm_sabotage() {
         return end(Err(Failure::wrong(why)));
     }

@@ -1,6 +1,14 @@
 //! `serve`: the gateway as a process.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{OpenOptions, Permissions},
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use invite_delivery::Engine;
 use invite_http::{Bounds, Gateway, Listener, Tls};
@@ -186,7 +194,14 @@ fn bounds(server: &settings::Server) -> Bounds {
 }
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
-    std::fs::write(path, format!("{url}\n")).map_err(|error| {
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        // It may have been there before.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(format!("{url}\n").as_bytes())
+    };
+    write().map_err(|error| {
         Failure::failed(format!("cannot write the ready file {}: {error}", path.display()))
     })
 }

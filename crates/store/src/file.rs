@@ -2,14 +2,20 @@
 //! were opened.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::Error;
+
+/// What a new file may be used for, and a new folder: by its owner alone, whatever the umask is.
+const FOR_OWNER: u32 = 0o600;
+const FOLDER_FOR_OWNER: u32 = 0o700;
+/// What group and others may do.
+const OTHERS: u32 = 0o077;
 
 /// Holds a SQLite database against a second gateway until it is dropped.
 #[derive(Debug)]
@@ -53,7 +59,27 @@ impl DatabaseFile {
                           remove the link, or make it a copy";
             return Err(self::unusable(&path, reason));
         }
-        Ok(Arc::new(Self { path, is_new, used: Mutex::default() }))
+        let file = Self { path, is_new, used: Mutex::default() };
+        file.keep_to_owner();
+        Ok(Arc::new(file))
+    }
+
+    /// Takes away what others may do with the database's files, and with its folder if that holds nothing
+    /// else. SQLite makes the log and its index as readable as the database.
+    fn keep_to_owner(&self) {
+        for ending in ["", "-wal", "-shm", ".lock"] {
+            keep_to_owner(&self.beside(ending));
+        }
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
+        };
+        let is_own = |entry: io::Result<fs::DirEntry>| {
+            let name = name.as_encoded_bytes();
+            entry.is_ok_and(|it| it.file_name().as_encoded_bytes().starts_with(name))
+        };
+        if fs::read_dir(folder).is_ok_and(|mut entries| entries.all(is_own)) {
+            keep_to_owner(folder);
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -73,6 +99,7 @@ impl DatabaseFile {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(FOR_OWNER)
             .open(&path)
             .map_err(unusable)?;
         match file.try_lock() {
@@ -135,13 +162,33 @@ fn unusable(path: &Path, reason: &str) -> Error {
     Error::File { path: path.to_owned(), reason: reason.to_owned() }
 }
 
+/// Takes away what others may do with a file or a folder, if there is one and they may do anything.
+fn keep_to_owner(path: &Path) {
+    let Ok(found) = fs::metadata(path) else { return };
+    let mode = found.permissions().mode();
+    if mode & OTHERS == 0 {
+        return;
+    }
+    let path_shown = path.display();
+    match fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS & 0o7777)) {
+        Ok(()) => {
+            tracing::warn!("others than its owner could use {path_shown}: they cannot any more")
+        }
+        Err(error) => tracing::warn!(
+            "others than its owner can use {path_shown}, and that cannot be changed: {error}"
+        ),
+    }
+}
+
 /// Makes an empty file, which is a database, such that it is still there after a power cut.
 fn create(named: &Path) -> io::Result<PathBuf> {
     let folder = std::path::absolute(named)?.parent().map(Path::to_owned).unwrap_or_default();
     let missing = folder.ancestors().take_while(|folder| !folder.exists()).count();
-    fs::create_dir_all(&folder)?;
+    fs::DirBuilder::new().recursive(true).mode(FOLDER_FOR_OWNER).create(&folder)?;
     // Through a symbolic link whose target is not there yet, too.
-    OpenOptions::new().create(true).truncate(false).write(true).open(named)?.sync_all()?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(FOR_OWNER);
+    options.open(named)?.sync_all()?;
     let path = fs::canonicalize(named)?;
     // The folder names the file, and each new folder is named by the one above.
     for folder in path.ancestors().skip(1).take(missing + 1) {

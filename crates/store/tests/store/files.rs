@@ -3,11 +3,13 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use futures::future::join_all;
+use invite_core::SystemClock;
 use invite_store::{Error, InviteFilter, Quotas, Store};
 
 use crate::fixture::{Db, batch, duplicate_error, item, on_both, queue};
@@ -29,6 +31,36 @@ async fn one_process_at_a_time_serves_a_database_that_is_not_shared(db: &Db) {
         drop(held);
         assert!(db.open_to_serve().await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn the_databases_files_are_for_their_owner_alone_also_where_they_were_not() {
+    let above = tempfile::tempdir().unwrap();
+    let folder = above.path().join("data");
+    let file = folder.join("invites.db");
+    let url = format!("sqlite://{}", file.display());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let loosen = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for round in ["made", "loosened"] {
+        let machine = Arc::new(SystemClock);
+        let (store, lock) = Store::open_to_serve(&url, machine).await.unwrap();
+        for ending in ["", "-wal", "-shm", ".lock"] {
+            let path = folder.join(format!("invites.db{ending}"));
+            assert_eq!(mode(&path), 0o600, "{round}: {}", path.display());
+        }
+        assert_eq!(mode(&folder), 0o700, "{round}");
+        store.close().await;
+        drop(lock);
+        loosen(&file, 0o666);
+        loosen(&folder.join("invites.db.lock"), 0o644);
+        loosen(&folder, 0o755);
+    }
+    // A folder that holds something else is somebody else's business.
+    fs::write(folder.join("notes.txt"), "").unwrap();
+    Store::open(&url, Arc::new(SystemClock)).await.unwrap().close().await;
+    assert_eq!((mode(&file), mode(&folder)), (0o600, 0o755));
 }
 
 #[tokio::test]
