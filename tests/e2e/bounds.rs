@@ -138,6 +138,47 @@ async fn requests_that_take_long_keep_no_other_waiting() {
 }
 
 #[tokio::test]
+async fn two_mebibytes_of_faults_leave_little_behind() {
+    let gateway = Gateway::start().await;
+    let wrong = |bytes| with("options", json!({ "turnkey": members(bytes) }));
+    let body = invites("treasury", repeat_n(wrong(20_000), 100));
+    let post = gateway.client().request("POST", "/v1/invites").json(&body);
+    let accepted = post.header("prefer", "handling=lenient").send().await.expect(201);
+    let listed = gateway.client().get("/v1/invites?limit=200").await.expect(200);
+    for answer in [&accepted, &listed] {
+        assert_eq!(answer.invites().len(), 100);
+        assert!(answer.text.len() < 1_000_000, "{} bytes", answer.text.len());
+        for invite in answer.invites() {
+            let errors = invite["error"]["errors"].as_array().unwrap();
+            assert_eq!((errors.len(), &errors[19]["code"]), (20, &json!("more-faults")));
+        }
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_beside_the_body_is_bounded_too() {
+    let gateway = Gateway::start().await;
+    let list = |count: usize| format!("/v1/invites?{}", vec!["label=a:b"; count].join("&"));
+    gateway.client().get(&list(16)).await.expect(200);
+    let refused = gateway.client().get(&list(17)).await.expect(422);
+    assert_eq!(refused.pointers(), ["?label"]);
+    let parent = format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16));
+    for (given, stored) in
+        [(parent.clone(), json!(parent)), (format!("{parent}-{}", "c".repeat(9_000)), Value::Null)]
+    {
+        let body = invites("treasury", [person(if stored.is_null() { 2 } else { 3 })]);
+        let post = gateway.client().request("POST", "/v1/invites").json(&body);
+        let invite =
+            post.header("traceparent", &given).send().await.expect(201).invites().remove(0);
+        let path = format!("/v1/invites/{}/attempts", invite["id"].as_str().unwrap());
+        let attempts = gateway.client().get(&path).await.expect(200).body;
+        assert_eq!(attempts["attempts"][0]["traceparent"], stored);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_number_that_cannot_exist_is_refused_with_the_reason() {
     let gateway = Gateway::start().await;
     for phone in ["+4407700900123", "+15551234", "+6104123456"] {
