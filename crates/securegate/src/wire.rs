@@ -102,7 +102,8 @@ impl Plan {
     }
 }
 
-/// By the plans that <https://www.itu.int/oth/T0202.aspx?parent=T0202> lists.
+/// Only what no number under a code can be is refused: where numbers of several lengths are in use, for
+/// services too, all of them are taken.
 const PLANS: [Plan; 4] = [
     Plan {
         dialled: "+1",
@@ -112,9 +113,9 @@ const PLANS: [Plan; 4] = [
     },
     Plan {
         dialled: "+44",
-        digits: 9..=10,
+        digits: 7..=10,
         with_one: Some(9..=10),
-        rule: "+44 is followed by nine or ten digits, without the 0 that is dialled within the country",
+        rule: "+44 is followed by seven to ten digits, without the 0 that is dialled within the country",
     },
     Plan {
         dialled: "+61",
@@ -529,6 +530,7 @@ mod tests {
             "+447700900123",
             "+441204123456",
             "+44120412345",
+            "+448001111",
             "+61412345678",
             "+611300975707",
             "+61131450",
