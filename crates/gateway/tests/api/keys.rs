@@ -25,7 +25,11 @@ async fn each_call_of_administration_has_a_scope_of_its_own_and_admin_has_all() 
         ("GET", "/v1/admin/audit", &["audit:read"]),
         ("GET", "/v1/admin/keys", &["keys:write"]),
         ("POST", "/v1/admin/providers/north/probe", &["providers:act"]),
-        ("POST", "/v1/admin/redrive?dry_run=true", &["invites:write", "invites:all-tenants"]),
+        (
+            "POST",
+            "/v1/admin/redrive?dry_run=true&all=true",
+            &["invites:write", "invites:all-tenants"],
+        ),
         ("GET", "/v1/providers/north/invites", &["invites:read", "invites:all-tenants"]),
     ];
     let admin = with(&api, &["admin"]).await;
