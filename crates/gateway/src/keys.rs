@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::{
     auth::{MAX_KEY_NAME, SCOPES, Scope, has_scope},
     moment,
-    submission::{refuse_unknown, take},
+    submission::{read_string, refuse_unknown, take},
 };
 
 /// The longest name of a tenant, in characters.
@@ -219,16 +219,7 @@ fn read_word(
     max: usize,
     faults: &mut Faults,
 ) -> Option<String> {
-    let value = take(members, name)?;
-    let (code, detail) = match value {
-        Value::String(word) => match check_word(&word, max) {
-            Ok(()) => return Some(word),
-            Err(fault) => fault,
-        },
-        _ => ("wrong-type", "must be a string".to_owned()),
-    };
-    faults.push(Fault::new(format!("/{name}"), code, format!("`{name}` {detail}")));
-    None
+    read_string(members, name, |word| check_word(word, max), faults)
 }
 
 /// An array of names out of those that are `known`, at least one; `unknown` is the code for others.

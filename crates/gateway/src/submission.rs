@@ -193,19 +193,23 @@ fn read_text(
     max: usize,
     faults: &mut Faults,
 ) -> Option<String> {
-    let value = take(members, name)?;
-    let pointer = || format!("/{name}");
-    let Value::String(text) = value else {
-        faults.push(Fault::new(pointer(), "wrong-type", format!("`{name}` must be a string")));
-        return None;
+    read_string(members, name, |text| check_text(text, max, name == "message"), faults)
+}
+
+/// Takes an optional string out that passes a check; what is wrong with another is the check's to say,
+/// as in [`invite_core::text`].
+pub(crate) fn read_string(
+    members: &mut Map<String, Value>,
+    name: &str,
+    check: impl FnOnce(&str) -> Result<(), (&'static str, String)>,
+    faults: &mut Faults,
+) -> Option<String> {
+    let checked = match take(members, name)? {
+        Value::String(text) => check(&text).map(|()| text),
+        _ => Err(("wrong-type", "must be a string".to_owned())),
     };
-    match check_text(&text, max, name == "message") {
-        Ok(()) => Some(text),
-        Err((code, detail)) => {
-            faults.push(Fault::new(pointer(), code, format!("`{name}` {detail}")));
-            None
-        }
-    }
+    let fault = |(code, detail)| Fault::new(format!("/{name}"), code, format!("`{name}` {detail}"));
+    checked.map_err(|refused| faults.push(fault(refused))).ok()
 }
 
 fn read_phone(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<String> {
