@@ -266,13 +266,14 @@ impl Loaded {
         let origins = builder
             .build()
             .map_err(|error| format!("cannot read the settings: {}", one_line(&error)))?;
-        if let Some(unknown) = refusal::unknown(&origins.cache, variables) {
+        let settings = origins.clone().try_deserialize();
+        // What all settings are is found out only where it may be of use.
+        if (settings.is_err() || variables.iter().any(|name| refusal::may_be_misspelt(name)))
+            && let Some(unknown) = refusal::unknown(&origins.cache, variables)
+        {
             return Err(unknown);
         }
-        let settings: Settings = origins
-            .clone()
-            .try_deserialize()
-            .map_err(|error| refusal::unusable(&error, &origins))?;
+        let settings: Settings = settings.map_err(|error| refusal::unusable(&error, &origins))?;
         if settings.delivery.lease < Duration::from_secs(2) {
             let key = "delivery.lease";
             let place = refusal::place_in(&origins, key);

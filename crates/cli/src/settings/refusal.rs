@@ -14,7 +14,13 @@ const ENVIRONMENT: &str = "environment";
 /// The longest list of mistakes that is told.
 const TOLD: usize = 20;
 
-/// Everything given that is no setting, a line for each; none if there is no such thing.
+/// A variable whose underscores are not those of a setting; it may be meant for something else.
+pub(super) fn may_be_misspelt(variable: &str) -> bool {
+    let rest = variable.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('_'));
+    rest.is_some_and(|rest| !rest.starts_with('_'))
+}
+
+/// Everything given that is no setting; none if there is no such thing.
 pub(super) fn unknown(given: &Value, variables: &[String]) -> Option<String> {
     let known = known();
     let mut told: Vec<String> = variables.iter().filter_map(|it| misspelt(it, &known)).collect();
@@ -83,10 +89,7 @@ fn variable(key: &str) -> String {
 
 /// A variable that looks like a setting but for its underscores, of which `config` would say nothing.
 fn misspelt(name: &str, known: &[String]) -> Option<String> {
-    let rest = name.strip_prefix(PREFIX)?.strip_prefix('_')?;
-    if rest.starts_with('_') {
-        return None;
-    }
+    let rest = may_be_misspelt(name).then(|| &name[PREFIX.len() + 1..])?;
     let (section, _) = rest.split_once('_')?;
     let is_section = |key: &String| {
         key.split_once('.').is_some_and(|(known, _)| known.eq_ignore_ascii_case(section))
