@@ -35,6 +35,9 @@ pub enum Command {
     /// API keys, in the database itself: before the first start, or beside a running gateway
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The record of what administrators changed, in the database itself
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check the credential of each configured provider, without side effects
     Probe(ProbeArgs),
     /// Print the OpenAPI document
@@ -176,6 +179,20 @@ pub enum KeysCommand {
     Revoke {
         /// Its id, as `keys list` shows it.
         id: KeyId,
+    },
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no entry was altered, removed or put in since it was written; exit status 1 if one was
+    Verify {
+        /// Also compare with the entries in this log of the gateway, in either format; `-` is stdin.
+        #[arg(long, value_name = "FILE")]
+        log: Option<PathBuf>,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 

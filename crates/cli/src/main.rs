@@ -5,6 +5,7 @@
 
 mod apply;
 mod args;
+mod audit;
 mod client;
 mod compose;
 mod configuration;
@@ -53,6 +54,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(args).await,
         Command::Config(command) => configuration::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?.settings, command).await,
+        Command::Audit(command) => audit::run(&settings()?.settings, command).await,
         Command::Probe(args) => probe::run(&settings()?.settings, args).await,
         Command::Openapi => print_json(&invite_http::openapi()),
     }

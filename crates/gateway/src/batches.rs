@@ -22,6 +22,7 @@ use crate::{
     prefer::Preferences,
     problem::Problem,
     query::refuse_parameters,
+    reads,
     segment::Segment,
     views::{
         InviteView,
@@ -154,6 +155,8 @@ pub(crate) async fn get_batch(
     let id: BatchId = id.parse().map_err(|_| Problem::not_found("batch"))?;
     let batch = find_batch(&gateway, &caller, id).await?;
     refuse_parameters(&uri)?;
+    let name = id.to_string();
+    reads::across_tenants(&gateway, &caller, &batch.tenant, "batch.read", &name).await;
     let preferences = Preferences::read(&headers);
     let wait = preferences.wait(Duration::ZERO);
     if !wait.is_zero() {

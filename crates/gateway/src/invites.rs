@@ -15,6 +15,7 @@ use crate::{
     openapi,
     problem::{Problem, codes},
     query::{Parameters, cursor, fitting, refuse_parameters},
+    reads,
     segment::Segment,
     views::{
         AttemptList, AttemptView, InviteList, InviteView,
@@ -74,6 +75,11 @@ pub(crate) async fn list_invites(
     let before = parameters.cursor::<String>();
     parameters.finish()?;
     let mut page = gateway.store().invites(&filter, before, limit).await?;
+    let shown = page.invites.iter().map(|invite| Some(&invite.tenant));
+    let mut shown = shown.chain(page.unreadable.iter().map(|unreadable| unreadable.tenant.as_ref()));
+    if shown.any(|tenant| tenant.is_none_or(|tenant| tenant != caller.tenant())) {
+        reads::record(&gateway, &caller, "invites.read", &reads::filters(&uri)).await;
+    }
     let ids: Vec<String> = page.invites.iter().map(|invite| invite.id.to_string()).collect();
     let view = |record| InviteView::new(record, &gateway, &caller);
     let mut invites: Vec<_> = page.invites.into_iter().map(view).collect();
@@ -206,6 +212,7 @@ pub(crate) async fn get_invite(
     caller.require(Scope::InvitesRead)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_parameters(&uri)?;
+    reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await;
     let tenant = Some(caller.tenant()).filter(|_| !caller.sees_all_tenants());
     let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
     let view = InviteView::new(invite, &gateway, &caller);
@@ -249,7 +256,10 @@ pub(crate) async fn list_attempts(
     let is_raw = caller.has(Scope::InvitesRaw);
     let limit = if is_raw { limit.min(MAX_RAW) } else { limit };
     let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
-    if !is_raw {
+    if is_raw {
+        reads::record(&gateway, &caller, "invite.read_raw", &id).await;
+    } else {
+        reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await;
         return Ok(Json(view_attempts(&gateway, &invite, page, is_raw)));
     }
     // What was exchanged about many invites is read for the part of this one.

@@ -29,6 +29,7 @@ mod prefer;
 mod problem;
 mod providers;
 mod query;
+mod reads;
 mod rehearsal;
 mod requests;
 mod segment;
@@ -85,6 +86,7 @@ struct Parts {
     key_uses: auth::KeyUses,
     budgets: budget::Budgets,
     failures: auth::Failures,
+    recorded_reads: reads::RecordedReads,
     aside: aside::Aside,
 }
 
@@ -103,7 +105,7 @@ impl Gateway {
         let metrics = metrics::recorder()?;
         let mut openapi = openapi();
         openapi::limit_invites(&mut openapi, limits.max_invites_per_request);
-        let (key_uses, budgets, failures, aside) = Default::default();
+        let (key_uses, budgets, failures, recorded_reads, aside) = Default::default();
         Ok(Self(Arc::new(Parts {
             engine,
             kinds,
@@ -114,6 +116,7 @@ impl Gateway {
             key_uses,
             budgets,
             failures,
+            recorded_reads,
             aside,
         })))
     }
@@ -183,6 +186,10 @@ impl Gateway {
 
     fn budgets(&self) -> &budget::Budgets {
         &self.0.budgets
+    }
+
+    fn recorded_reads(&self) -> &reads::RecordedReads {
+        &self.0.recorded_reads
     }
 
     fn aside(&self) -> &aside::Aside {

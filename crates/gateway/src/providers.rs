@@ -13,6 +13,7 @@ use crate::{
     openapi,
     problem::Problem,
     query::{Parameters, cursor, refuse_parameters},
+    reads,
     segment::Segment,
     views::{
         configuration::{ConfigurationView, ReplicaView},
@@ -192,6 +193,7 @@ pub(crate) async fn list_provider_invites(
     }
     let query = ListQuery { email, cursor: cursor_at.map(str::to_owned), scope: None };
     parameters.finish()?;
+    reads::record(&gateway, &caller, "provider.read_invites", &name).await;
     let page = gateway.engine().list_remote(&name, &query).await?;
     let view = |mut seen: Observed| {
         seen.data = without_codes(seen.data, Some(kind.name()), &gateway, &caller);

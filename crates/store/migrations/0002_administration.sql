@@ -3,6 +3,11 @@
 CREATE TABLE audit_entries (
     -- Ordered by the time it was made
     id TEXT PRIMARY KEY,
+    -- From 1 on, without gaps
+    sequence BIGINT NOT NULL UNIQUE,
+    -- The hash of the entry before, and this one's: SHA-256 in hexadecimal
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL,
     at BIGINT NOT NULL,
     actor TEXT NOT NULL,
     source TEXT NOT NULL,

@@ -1,4 +1,5 @@
-//! What administrators changed: entries are added and read, and nothing changes or removes one.
+//! What administrators changed, and what was read across tenants: entries are added and read, and nothing
+//! changes one. How they hang together is `chain`'s.
 
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use serde_json::Value as Json;
 
 use crate::{
     Error, Store,
-    rows::json,
-    statement::{Fields, Statement, Value},
+    chain::Link,
+    dialect::AUDIT_LOCK,
+    statement::{Fields, Statement},
     unreadable::{Unreadable, apart, cut, separate},
     writer::Tx,
 };
@@ -19,7 +21,7 @@ use crate::{
 pub struct Actor {
     /// An API key's id, or what else it is: `file`, `command line`.
     pub name: String,
-    /// `api`, `file`, `restore` or `cli`.
+    /// `api`, `file`, `restore`, `cli`, or `gateway` for what it does by itself.
     pub source: String,
 }
 
@@ -28,8 +30,7 @@ pub struct Actor {
 pub struct NewAudit {
     /// Who made it.
     pub actor: Actor,
-    /// What was done, in a word: `config.revise`, `key.create`, `key.change`, `key.revoke`, `invites.redrive`,
-    /// `invite.status`, `invite.revoke`, `invite.retry`.
+    /// What was done, in a word, such as `config.revise`; docs/operations.md lists them.
     pub action: String,
     /// To what: a revision's number, the id of a key or an invite, the query of a filter.
     pub target: String,
@@ -46,6 +47,10 @@ pub struct NewAudit {
 pub struct AuditEntry {
     /// Its id; a later entry has a higher one.
     pub id: AuditId,
+    /// Its place in the record, from 1 on.
+    pub sequence: i64,
+    /// SHA-256 over the entry and the hash of the one before it, in hexadecimal.
+    pub hash: String,
     /// When.
     pub at: Timestamp,
     /// What.
@@ -72,7 +77,7 @@ impl Store {
     pub async fn audit(&self, before: Option<String>, limit: u32) -> Result<AuditPage, Error> {
         let limit = limit.max(1);
         let mut statement = Statement::new(
-            "SELECT id, at, actor, source, action, target, before, after, note FROM audit_entries",
+            "SELECT id, sequence, hash, at, actor, source, action, target, before, after, note FROM audit_entries",
         );
         if let Some(before) = before {
             statement = statement.text(" WHERE id < ").bind(before);
@@ -94,7 +99,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn record_audit(&self, change: NewAudit) -> Result<(), Error> {
         let change = Arc::new(change);
-        self.write(Vec::new(), move |mut tx| {
+        self.write(vec![AUDIT_LOCK], move |mut tx| {
             let change = Arc::clone(&change);
             Box::pin(async move { record(&mut tx, &change).await })
         })
@@ -102,33 +107,19 @@ impl Store {
     }
 }
 
-/// Records a change in the transaction that makes it.
+/// Records a change in the transaction that makes it, which must hold [`AUDIT_LOCK`].
 pub(crate) async fn record(tx: &mut Tx<'_>, change: &NewAudit) -> Result<(), Error> {
-    let part = |part: &Option<Json>| part.as_ref().map_or(Value::Text(None), json);
-    Statement::new(
-        "INSERT INTO audit_entries \
-         (id, at, actor, source, action, target, before, after, note) VALUES (",
-    )
-    .values([
-        AuditId::generate().to_string().into(),
-        tx.now.into(),
-        (&change.actor.name).into(),
-        (&change.actor.source).into(),
-        (&change.action).into(),
-        (&change.target).into(),
-        part(&change.before),
-        part(&change.after),
-        change.note.as_deref().into(),
-    ])
-    .text(")")
-    .execute(tx.connection)
-    .await?;
+    let link = Link::next(tx.connection, AuditId::generate(), tx.now, change).await?;
+    link.insert(tx.connection).await?;
+    tx.committed.push(Box::new(move || link.log()));
     Ok(())
 }
 
 fn read_entry(row: &mut Fields<'_>) -> Result<AuditEntry, Error> {
     Ok(AuditEntry {
         id: row.parsed()?,
+        sequence: row.number()?,
+        hash: row.string()?,
         at: row.time()?,
         change: NewAudit {
             actor: Actor { name: row.string()?, source: row.string()? },

@@ -17,8 +17,10 @@ pub(crate) const MIGRATION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
 pub(crate) const QUOTA_LOCKS: Range<u32> = 4096..4352;
 /// Providers' rate budgets.
 pub(crate) const RATE_LOCKS: Range<u32> = QUOTA_LOCKS.end..QUOTA_LOCKS.end + 256;
+/// Adding an entry to the record of changes.
+pub(crate) const AUDIT_LOCK: u32 = RATE_LOCKS.end;
 /// Adding a revision of the provider document.
-pub(crate) const REVISION_LOCK: u32 = RATE_LOCKS.end;
+pub(crate) const REVISION_LOCK: u32 = AUDIT_LOCK + 1;
 /// No revision is added meanwhile. Any number of writers have it at once; it comes behind all that
 /// only one can have.
 pub(crate) const NO_REVISION_LOCK: u32 = SHARED + REVISION_LOCK;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::{
     Actor, Error, Store,
     audit::{self, NewAudit},
+    dialect::AUDIT_LOCK,
     rows::json,
     statement::{Fields, Statement, Value, chunks},
     unreadable::{Unreadable, apart, separate},
@@ -80,7 +81,7 @@ impl Store {
     /// The database cannot be used, or the id or the hash is taken.
     pub async fn insert_key(&self, key: &ApiKey, actor: &Actor) -> Result<bool, Error> {
         let new = Arc::new((key.clone(), actor.clone()));
-        self.write(Vec::new(), move |mut tx| {
+        self.write(vec![AUDIT_LOCK], move |mut tx| {
             let new = Arc::clone(&new);
             Box::pin(async move {
                 let (key, actor) = &*new;
@@ -162,7 +163,7 @@ impl Store {
         decide: impl Fn(&KeyFamily) -> Option<ApiKey> + Send + Sync + 'static,
     ) -> Result<Option<KeyChanged>, Error> {
         let shared = Arc::new((actor.clone(), decide));
-        self.write(Vec::new(), move |mut tx| {
+        self.write(vec![AUDIT_LOCK], move |mut tx| {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
                 let (actor, decide) = &*shared;
@@ -210,7 +211,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn revoke_key(&self, id: KeyId, actor: &Actor) -> Result<Option<ApiKey>, Error> {
         let actor = Arc::new(actor.clone());
-        self.write(Vec::new(), move |mut tx| {
+        self.write(vec![AUDIT_LOCK], move |mut tx| {
             let actor = Arc::clone(&actor);
             Box::pin(async move {
                 let revoked: Vec<String> = Statement::new("UPDATE api_keys SET revoked_at = ")

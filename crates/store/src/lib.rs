@@ -8,6 +8,7 @@ mod accounts;
 mod admission;
 mod attempts;
 mod audit;
+mod chain;
 mod change;
 mod clock;
 mod connections;
@@ -35,6 +36,7 @@ pub use accept::{Acceptance, NewBatch, NewItem, OnDuplicate, Placement, QuotaExc
 pub use admission::Quotas;
 pub use attempts::{AttemptEnd, AttemptPage, AttemptView, NewAttempt};
 pub use audit::{Actor, AuditEntry, AuditPage, NewAudit};
+pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
 pub use db::Store;
 pub use error::Error;

@@ -72,7 +72,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     if !is_newest(&mut tx, requeue.newest).await? {
         return Err(Error::Outdated);
     }
-    let Tx { connection, now, dialect } = tx;
+    let Tx { connection, now, dialect, .. } = tx;
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;
     let live = find_live(connection, now, &people(&found)).await?;

@@ -9,7 +9,7 @@ use sqlx::AnyConnection;
 use crate::{
     Actor, Error, Store,
     audit::{self, NewAudit},
-    dialect::{Dialect, REVISION_LOCK},
+    dialect::{AUDIT_LOCK, Dialect, REVISION_LOCK},
     lanes::raise_epochs,
     rows::LIVE,
     statement::{Fields, Statement, Value},
@@ -154,7 +154,7 @@ impl Store {
     ) -> Result<Added, Error> {
         let new = Arc::new(new);
         let removed: Arc<[String]> = removed.into();
-        self.write(vec![REVISION_LOCK], move |mut tx| {
+        self.write(vec![AUDIT_LOCK, REVISION_LOCK], move |mut tx| {
             let (new, removed) = (Arc::clone(&new), Arc::clone(&removed));
             Box::pin(async move {
                 let latest = find_latest(tx.connection).await?;

@@ -66,7 +66,7 @@ value! {
 
 /// PostgreSQL's TEXT cannot hold U+0000, which a provider's reply may contain: the sign for an
 /// unreadable character stands in its place, in both databases.
-fn storable(text: &str) -> Cow<'_, str> {
+pub(crate) fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
     } else {

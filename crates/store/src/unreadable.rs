@@ -12,6 +12,7 @@ use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, audit,
     connections::Taken,
     deadline::LIST,
+    dialect::AUDIT_LOCK,
     query::select_invites,
     rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite},
     statement::{Fields, Statement, Value, chunks},
@@ -213,7 +214,7 @@ impl Store {
             _ => return Ok(Ended::NotSetAside),
         };
         let write = Arc::new((known.clone(), actor.clone()));
-        let ended = self.write(Vec::new(), move |mut tx| {
+        let ended = self.write(vec![AUDIT_LOCK], move |mut tx| {
             let write = Arc::clone(&write);
             Box::pin(async move {
                 let (known, actor) = &*write;

@@ -41,6 +41,8 @@ pub(crate) struct Tx<'c> {
     /// When it began, by the store's clock.
     pub(crate) now: Timestamp,
     pub(crate) dialect: Dialect,
+    /// What is done once the transaction is committed, and only then.
+    pub(crate) committed: &'c mut Vec<Box<dyn FnOnce() + Send>>,
 }
 
 /// A write, which can run again when the transaction had to be given up because of another.
@@ -210,7 +212,9 @@ impl Task {
 
     async fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Stopped> {
         let mut connection = self.connections.take().await.map_err(Stopped::Away)?;
-        let running = run_all(self.database.dialect, &self.clock, &mut connection, group);
+        let mut committed = Vec::new();
+        let dialect = self.database.dialect;
+        let running = run_all(dialect, &self.clock, &mut connection, group, &mut committed);
         if let Err(error) = within(TRANSACTION, running).await {
             return Err(self.undo(connection, error).await);
         }
@@ -228,6 +232,7 @@ impl Task {
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
         connection.keep();
+        committed.into_iter().for_each(|act| act());
         Ok(())
     }
 
@@ -256,13 +261,15 @@ async fn run_all(
     clock: &SteadyClock,
     connection: &mut AnyConnection,
     group: &mut [Box<dyn Job>],
+    committed: &mut Vec<Box<dyn FnOnce() + Send>>,
 ) -> Result<(), Error> {
     // All at once and in one order, so that two replicas never wait for each other.
     let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).copied().collect();
     dialect.lock(connection, &locks).await?;
     let now = clock::now(dialect, connection, clock).await?;
     for job in group {
-        job.run(Tx { connection: &mut *connection, now, dialect }).await?;
+        let committed = &mut *committed;
+        job.run(Tx { connection: &mut *connection, now, dialect, committed }).await?;
     }
     Ok(())
 }

@@ -16,17 +16,22 @@ pub(crate) struct AuditEntryView {
     /// Its id; a later entry has a higher one.
     #[schema(value_type = String, example = "aud_0199c0de0000700080000000000000aa")]
     id: AuditId,
+    /// Its place in the record, from 1 on.
+    #[schema(minimum = 1)]
+    sequence: i64,
+    /// SHA-256 over the entry and the hash of the one before it.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    hash: String,
     /// When.
     at: Timestamp,
     /// Who: an API key's id with its name, or what else it was.
     #[schema(example = "key_0199c0de0000700080000000000000aa (HR)")]
     actor: String,
-    /// By which way: `api`, `restore`, `file` or `cli`.
+    /// By which way: `api`, `restore`, `file`, `cli`, or `gateway` for what it did by itself.
     source: String,
-    /// What: `config.revise`, `key.create`, `key.revoke`, `invites.redrive`, `invite.status`,
-    /// `invite.revoke` or `invite.retry`.
+    /// What, such as `config.revise`, `key.create`, `invite.revoke` or `invite.read_raw`.
     action: String,
-    /// To what: the number of a revision, the id of a key or an invite, the filter of a redrive.
+    /// To what: the number of a revision, the id of a key or an invite, the filters of a list.
     target: String,
     /// What there was; references to secrets, never their values.
     #[schema(value_type = Option<Object>)]
@@ -53,9 +58,11 @@ pub(crate) struct AuditList {
 impl AuditEntryView {
     /// The entry as recorded.
     pub fn new(entry: AuditEntry) -> Self {
-        let AuditEntry { id, at, change } = entry;
+        let AuditEntry { id, sequence, hash, at, change } = entry;
         Self {
             id,
+            sequence,
+            hash,
             at,
             actor: change.actor.name,
             source: change.actor.source,

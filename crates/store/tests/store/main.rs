@@ -6,6 +6,7 @@ mod accounts;
 mod administration;
 mod admitting;
 mod attempts;
+mod chain;
 mod changing;
 mod clocks;
 mod failing;
