@@ -324,3 +324,37 @@ async fn a_change_by_an_administrator_is_recorded_although_nobody_knows_whether_
     assert_eq!(refreshed.body["status"], "revoked");
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn the_record_is_verified_against_itself_and_against_the_log() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let made = json!({ "name": "a \"b\" audit.hash=\"c\"", "scopes": ["invites:read"] });
+    admin.post("/v1/admin/keys", &made).await.expect(201);
+    let newest = admin.get(AUDIT).await.expect(200).list("entries").remove(0);
+    let logged = || gateway.log().lines().any(|line| line.contains(text(&newest, "hash")));
+    eventually("its line in the log", async || logged().then_some(())).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("gateway.log");
+    std::fs::write(&log, gateway.log()).unwrap();
+    let verify = ["audit", "verify", "--json", "--log", log.to_str().unwrap()];
+    let output = gateway.command(&verify).await;
+    assert!(output.status.success(), "{output:?}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["newest"]["hash"], &found["faults"]), (&newest["hash"], &json!([])));
+
+    gateway.execute("UPDATE audit_entries SET actor = 'nobody' WHERE action = 'key.create'").await;
+    let output = gateway.command(&["audit", "verify"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("was altered"), "{said}");
+    gateway.execute("DELETE FROM audit_entries").await;
+    let output = gateway.command(&verify).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the record ends before it"), "{said}");
+    std::fs::write(&log, "nothing\n").unwrap();
+    assert_eq!(gateway.command(&verify).await.status.code(), Some(2));
+    gateway.finish().await;
+}

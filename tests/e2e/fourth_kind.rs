@@ -8,7 +8,7 @@ use invite_config::{Gate, Live, Rules};
 use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
 use invite_delivery::{Engine, LiveDocument, Settings};
 use invite_http::{Gateway, Limits, generate_key, hash_key};
-use invite_store::{Actor, ApiKey, Store};
+use invite_store::{Actor, ApiKey, KeyLimits, Store};
 use invite_tests::{Answer, Client, eventually, invites, person};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -135,7 +135,7 @@ async fn make_key(store: &Store) -> String {
         tenant: "default".into(),
         scopes: vec!["admin".into()],
         providers: None,
-        requests_per_second: None,
+        limits: KeyLimits::default(),
         created_at: SystemClock.now(),
         expires_at: None,
         revoked_at: None,

@@ -148,6 +148,13 @@ pub enum KeysCommand {
         /// How many requests it may make in a second; without it as many as it likes.
         #[arg(long, value_name = "N")]
         requests_per_second: Option<f64>,
+        /// How many invites it may ask for in a second, on average; without it as many as it likes.
+        #[arg(long, value_name = "N")]
+        invites_per_second: Option<f64>,
+        /// How many invites are accepted of it from midnight to midnight UTC; without it as many as it
+        /// likes.
+        #[arg(long, value_name = "N")]
+        invites_per_day: Option<u64>,
         /// When it lapses, counted from now, such as 90d.
         #[arg(long, value_parser = humantime::parse_duration)]
         expires: Option<Duration>,
@@ -165,6 +172,12 @@ pub enum KeysCommand {
         /// How many requests it may make in a second; `none` for no limit.
         #[arg(long, value_name = "N")]
         requests_per_second: Option<String>,
+        /// How many invites it may ask for in a second, on average; `none` for no limit.
+        #[arg(long, value_name = "N")]
+        invites_per_second: Option<String>,
+        /// How many invites are accepted of it from midnight to midnight UTC; `none` for no limit.
+        #[arg(long, value_name = "N")]
+        invites_per_day: Option<String>,
         /// When it lapses, counted from now, such as 90d; `none` for never.
         #[arg(long, value_name = "EXPIRES")]
         expires: Option<String>,

@@ -65,7 +65,8 @@ fn read_log(path: &Path) -> Result<BTreeMap<i64, Vec<String>>, Failure> {
         }
     }
     if logged.is_empty() {
-        let hint = "no entry of the record is in it; entries are logged at INFO with the target audit";
+        let hint =
+            "no entry of the record is in it; entries are logged at INFO with the target audit";
         return Err(Failure::wrong(format!("the log {shown} cannot be compared: {hint}")));
     }
     Ok(logged)

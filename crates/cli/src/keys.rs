@@ -27,12 +27,23 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failur
 async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let now = store.clock().now();
     match command {
-        KeysCommand::Create { name, scopes, tenant, providers, requests_per_second, expires } => {
+        KeysCommand::Create {
+            name,
+            scopes,
+            tenant,
+            providers,
+            requests_per_second,
+            invites_per_second,
+            invites_per_day,
+            expires,
+        } => {
             let known = known_providers(store, settings).await?;
             let expires_at = expires.map(|after| end(after, now)).transpose()?;
             let body = json!({
                 "name": name, "scopes": scopes, "tenant": tenant, "providers": providers,
-                "requests_per_second": requests_per_second, "expires_at": expires_at,
+                "requests_per_second": requests_per_second,
+                "invites_per_second": invites_per_second, "invites_per_day": invites_per_day,
+                "expires_at": expires_at,
             });
             let secret = create(store, body, &known, now).await?;
             if let Some((path, is_new)) = store.file() {
@@ -47,7 +58,15 @@ async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Res
             }
             print(&format!("{secret}\n"))
         }
-        KeysCommand::Change { id, name, providers, requests_per_second, expires } => {
+        KeysCommand::Change {
+            id,
+            name,
+            providers,
+            requests_per_second,
+            invites_per_second,
+            invites_per_day,
+            expires,
+        } => {
             let mut body = Map::new();
             body.extend(name.map(|name| ("name".to_owned(), json!(name))));
             let providers = providers.map(|names| match &names[..] {
@@ -55,8 +74,14 @@ async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Res
                 _ => json!(names),
             });
             body.extend(providers.map(|names| ("providers".to_owned(), names)));
-            let rate = requests_per_second.map(|rate| number_or_none(&rate)).transpose()?;
-            body.extend(rate.map(|rate| ("requests_per_second".to_owned(), rate)));
+            for (member, limit) in [
+                ("requests_per_second", requests_per_second),
+                ("invites_per_second", invites_per_second),
+                ("invites_per_day", invites_per_day),
+            ] {
+                let limit = limit.map(|limit| number_or_none(member, &limit)).transpose()?;
+                body.extend(limit.map(|limit| (member.to_owned(), limit)));
+            }
             let expiry = expires.map(|after| end_or_none(&after, now)).transpose()?;
             body.extend(expiry.map(|at| ("expires_at".to_owned(), at)));
             change(store, settings, id, body.into(), now).await
@@ -91,12 +116,14 @@ fn end_or_none(word: &str, now: Timestamp) -> Result<Value, Failure> {
     Ok(json!(end(after, now)?))
 }
 
-fn number_or_none(word: &str) -> Result<Value, Failure> {
-    match word.parse::<f64>() {
+fn number_or_none(member: &str, word: &str) -> Result<Value, Failure> {
+    match (word.parse::<u64>(), word.parse::<f64>()) {
         _ if word == NO_LIMIT => Ok(Value::Null),
-        Ok(rate) => Ok(json!(rate)),
-        Err(_) => {
-            Err(Failure::wrong("--requests-per-second takes a number, or `none` for no limit"))
+        (Ok(count), _) => Ok(json!(count)),
+        (_, Ok(rate)) => Ok(json!(rate)),
+        _ => {
+            let argument = member.replace('_', "-");
+            Err(Failure::wrong(format!("--{argument} takes a number, or `none` for no limit")))
         }
     }
 }
@@ -186,7 +213,9 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
             .map(|key| {
                 json!({ "id": key.id, "name": key.name, "tenant": key.tenant,
                     "scopes": key.scopes, "providers": key.providers,
-                    "requests_per_second": key.requests_per_second, "created_at": key.created_at,
+                    "requests_per_second": key.limits.requests_per_second,
+                    "invites_per_second": key.limits.invites_per_second,
+                    "invites_per_day": key.limits.invites_per_day, "created_at": key.created_at,
                     "expires_at": key.expires_at, "revoked_at": key.revoked_at,
                     "last_used_at": key.last_used_at, "parent": key.parent,
                     "state": key_state(key, now) })

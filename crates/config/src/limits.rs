@@ -23,6 +23,9 @@ pub(crate) struct LimitsPart {
     linger: Option<String>,
     /// Queued invites beyond which new ones are turned away, at least 1.
     max_backlog: Option<i64>,
+    /// Queued invites of one tenant beyond which its new ones are turned away, from 1 to `max_backlog`;
+    /// unless set, nine tenths of it.
+    max_backlog_per_tenant: Option<i64>,
     /// Live invites beyond which new ones are refused here, at least 1.
     quota: Option<i64>,
     /// When a call is made again.
@@ -50,6 +53,13 @@ impl LimitsPart {
     /// The limits, with `defaults` for what is not set; faults have pointers relative to the part.
     pub fn resolve(self, defaults: Limits, lease: Duration) -> (Limits, Vec<Fault>) {
         let mut check = Check::default();
+        let max_backlog = check.count(
+            "max_backlog",
+            self.max_backlog,
+            defaults.max_backlog,
+            1..=100_000_000,
+            "with none nothing is accepted, and each is a row in the store",
+        );
         let limits = Limits {
             timeout: check.duration(
                 "timeout",
@@ -80,12 +90,13 @@ impl LimitsPart {
                 Duration::ZERO..=SECOND,
                 "every caller waits this long",
             ),
-            max_backlog: check.count(
-                "max_backlog",
-                self.max_backlog,
-                defaults.max_backlog,
-                1..=100_000_000,
-                "with none nothing is accepted, and each is a row in the store",
+            max_backlog,
+            max_backlog_per_tenant: check.count(
+                "max_backlog_per_tenant",
+                self.max_backlog_per_tenant,
+                Limits::share_of(max_backlog),
+                1..=i64::try_from(max_backlog).unwrap_or(i64::MAX),
+                "no tenant can have more than all tenants",
             ),
             quota: self.quota.map(|quota| {
                 let why = "enabled = false switches a provider off";
@@ -241,7 +252,8 @@ mod tests {
         let (limits, faults) = resolve(
             json!({
                 "timeout": "30s", "max_in_flight": 1, "requests_per_second": 0.5, "max_batch": 7,
-                "linger": "0s", "max_backlog": 5_000_000, "quota": 100,
+                "linger": "0s", "max_backlog": 5_000_000, "max_backlog_per_tenant": 7,
+                "quota": 100,
                 "retry": {
                     "first": "2s", "max": "1m", "max_retry_after": "2d", "max_attempts": 3,
                     "give_up_after": "1h 30m",
@@ -257,6 +269,7 @@ mod tests {
             max_batch: 7,
             linger: Duration::ZERO,
             max_backlog: 5_000_000,
+            max_backlog_per_tenant: 7,
             quota: Some(100),
             retry: Retry {
                 first: Duration::from_secs(2),
@@ -282,6 +295,8 @@ mod tests {
             (json!({"linger": "1001ms"}), "/linger"),
             (json!({"max_backlog": 0}), "/max_backlog"),
             (json!({"max_backlog": 5_000_000_000i64}), "/max_backlog"),
+            (json!({"max_backlog_per_tenant": 0}), "/max_backlog_per_tenant"),
+            (json!({"max_backlog": 5, "max_backlog_per_tenant": 6}), "/max_backlog_per_tenant"),
             (json!({"quota": 0}), "/quota"),
             (json!({"retry": {"first": "0s"}}), "/retry/first"),
             (json!({"retry": {"first": "1m", "max": "59s"}}), "/retry/max"),

@@ -19,10 +19,20 @@ pub struct Limits {
     pub linger: Duration,
     /// Queued invites beyond which new ones are turned away.
     pub max_backlog: u64,
+    /// Queued invites of one tenant beyond which its new ones are turned away; at most `max_backlog`.
+    pub max_backlog_per_tenant: u64,
     /// Live invites beyond which new ones are refused here; none unless an administrator set it.
     pub quota: Option<u64>,
     /// When a call is made again.
     pub retry: Retry,
+}
+
+impl Limits {
+    /// What one tenant may have of a backlog unless an administrator set it: all but a tenth, so that who
+    /// fills the queue leaves something to the others.
+    pub const fn share_of(max_backlog: u64) -> u64 {
+        max_backlog - max_backlog / 10
+    }
 }
 
 /// When a call is made again.
@@ -58,6 +68,7 @@ impl Default for Limits {
             max_batch: 100,
             linger: Duration::from_millis(2),
             max_backlog: 100_000,
+            max_backlog_per_tenant: Self::share_of(100_000),
             quota: None,
             retry: Retry::default(),
         }

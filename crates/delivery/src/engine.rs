@@ -10,12 +10,12 @@ use std::{
 use futures::FutureExt;
 use invite_config::Live;
 use invite_core::{BatchId, Clock, sabotage::crash_point};
-use invite_store::{Acceptance, NewBatch, Placement, QuotaExceeded, Quotas, Store};
+use invite_store::{Acceptance, NewBatch, NoRoom, Placement, Store};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ConfigurationStatus, LiveDocument, Origin, Review, ReviseError, Revised,
+    ConfigurationStatus, LiveDocument, Origin, Review, ReviseError, Revised, backlog,
     lane::{self, Lane},
     reconcile, recovery, refresh, replica,
     waiters::Waiters,
@@ -51,6 +51,28 @@ pub enum AcceptError {
         /// Its name.
         provider: String,
         /// When there may be room again.
+        retry_after: Duration,
+    },
+    /// A provider's queue holds as many invites of the tenant as it takes of one.
+    #[error(
+        "the queue of provider `{provider}` takes no more invites of this tenant \
+         (limits.max_backlog_per_tenant); try again later"
+    )]
+    ShareFull {
+        /// Its name.
+        provider: String,
+        /// When there may be room again.
+        retry_after: Duration,
+    },
+    /// More would be accepted of the caller's key today than may be.
+    #[error(
+        "{room} more invites of this key are accepted today (invites_per_day); the next day begins at \
+         midnight UTC"
+    )]
+    DayExhausted {
+        /// How many more may be.
+        room: u64,
+        /// When the next day begins.
         retry_after: Duration,
     },
     /// A provider would have more live invites than its administrator allows.
@@ -211,7 +233,7 @@ impl Engine {
             return Err(AcceptError::Outdated);
         }
         let quotas = self.quotas(new.keys().map(String::as_str));
-        self.reserve(&new)?;
+        self.reserve(&batch.tenant, &new).await?;
         crash_point("accept-before-commit");
         let (store, newest) = (&self.0.store, self.0.live.current().revision());
         let acceptance = store.accept(batch, newest, quotas.clone(), crate::fault::duplicate).await;
@@ -232,9 +254,15 @@ impl Engine {
             self.0.catch_up().await?;
             return Err(AcceptError::Outdated);
         }
-        acceptance?.map_err(|QuotaExceeded { provider, room }| {
-            let quota = quotas.get(&provider).copied().unwrap_or_default();
-            AcceptError::QuotaExceeded { provider, quota, room }
+        acceptance?.map_err(|no_room| match no_room {
+            NoRoom::Quota { provider, room } => {
+                let quota = quotas.get(&provider).copied().unwrap_or_default();
+                AcceptError::QuotaExceeded { provider, quota, room }
+            }
+            NoRoom::Day { room } => {
+                let retry_after = backlog::until_midnight(self.0.clock.now());
+                AcceptError::DayExhausted { room, retry_after }
+            }
         })
     }
 
@@ -246,36 +274,6 @@ impl Engine {
     ) -> bool {
         let document = self.0.live.current();
         names.all(|name| document.provider(name).is_some_and(|it| it.account_since <= revision))
-    }
-
-    /// `limits.quota` of those of these providers that have one.
-    pub(crate) fn quotas<'a>(&self, providers: impl Iterator<Item = &'a str>) -> Quotas {
-        let document = self.0.live.current();
-        let quota = |name: &str| Some((name.to_owned(), document.provider(name)?.limits.quota?));
-        providers.filter_map(quota).collect()
-    }
-
-    /// Takes room in every provider's queue for so many new invites, or in none.
-    pub(crate) fn reserve(&self, new: &BTreeMap<String, usize>) -> Result<(), AcceptError> {
-        let document = self.0.live.current();
-        for (place, (name, count)) in new.iter().enumerate() {
-            let limits = document.provider(name).map(|provider| &provider.limits);
-            let most = limits.map_or(u64::MAX, |limits| limits.max_backlog);
-            if self.0.lane(name).reserve(*count, most) {
-                continue;
-            }
-            for (name, count) in new.iter().take(place) {
-                self.0.lane(name).queue_shrank(*count);
-            }
-            // How long the lane takes for a hundredth of its backlog.
-            let rate = limits.map_or(1.0, |l| l.requests_per_second * f64::from(l.max_batch));
-            let wait = (most as f64 / 100.0 / rate).clamp(1.0, 60.0);
-            return Err(AcceptError::BacklogFull {
-                provider: name.clone(),
-                retry_after: Duration::from_secs_f64(wait),
-            });
-        }
-        Ok(())
     }
 
     /// Returns when every invite of the batch that can be read has left `queued`, `sending` and

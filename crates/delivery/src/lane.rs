@@ -35,6 +35,7 @@ pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult
 
 use crate::{
     accounts, attempt,
+    backlog::Shares,
     engine::{Inner, SHARED_POLL, contain},
     replica,
 };
@@ -62,6 +63,7 @@ pub(crate) struct Lane {
     creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
     pub account: accounts::Asked,
+    pub shares: Shares,
 }
 
 /// This replica's hold on the lane.
@@ -101,6 +103,7 @@ impl Lane {
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
             account: accounts::Asked::default(),
+            shares: Shares::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod attempt;
+mod backlog;
 mod engine;
 mod fault;
 mod follow;

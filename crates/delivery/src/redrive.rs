@@ -58,7 +58,8 @@ impl Engine {
         }
         let _document_stays = self.0.document.hold().await;
         let provider = self.provider_of(&invite)?;
-        self.reserve(&BTreeMap::from([(provider.name.clone(), 1)]))?;
+        let room = BTreeMap::from([(provider.name.clone(), 1)]);
+        self.reserve(&invite.tenant, &room).await?;
         let requeued = self.requeue(vec![invite], accept_duplicate_risk).await?.pop();
         match requeued.unwrap_or(Requeued::Declined) {
             Requeued::Written(invite) => Ok(*invite),

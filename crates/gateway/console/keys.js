@@ -37,13 +37,23 @@ export async function open({ root, signal }) {
   await state.first;
 }
 
+const LIMITS = [
+  ["requests_per_second", "Requests per second", "requests/s"], ["invites_per_second", "Invites per second", "invites/s"],
+  ["invites_per_day", "Invites per day", "invites/day"],
+];
+
+function limits(one) {
+  const set = LIMITS.filter(([name]) => one[name] !== null);
+  return set.length ? set.map(([name, , unit]) => h("span", { class: "tag" }, `${one[name].toLocaleString()} ${unit}`)) : h("span", { class: "muted" }, "none");
+}
+
 const columns = (keys, again) => [
   { label: "Name", class: "grow", cell: (one) => [one.name, h("span", { class: "sub" }, code(one.id))] },
   { label: "State", cell: (one) => badge(one.state) },
   { label: "Scopes", cell: (one) => one.scopes.map((scope) => h("span", { class: "tag" }, scope)) },
   { label: "Tenant", class: "name", cell: (one) => one.tenant },
   { label: "Providers", class: "wide", cell: (one) => (one.providers ? one.providers.map((name) => h("span", { class: "tag" }, name)) : h("span", { class: "muted" }, "all")) },
-  { label: "Per second", class: "number", cell: (one) => one.requests_per_second ?? h("span", { class: "muted" }, "no limit") },
+  { label: "Limits", class: "wide", cell: (one) => limits(one) },
   { label: "Last use", class: "time", cell: (one) => stamp(one.last_used_at) ?? h("span", { class: "muted" }, "never") },
   { label: "Expires", class: "time", cell: (one) => stamp(one.expires_at) ?? h("span", { class: "muted" }, "never") },
   { label: "Action", class: "end", cell: (one) => (one.state === "revoked" ? null
@@ -93,7 +103,7 @@ function form(names) {
     field("Tenant", h("input", { name: "tenant", autocomplete: "off", placeholder: "default" }), "It sees only the invites of its tenant."),
     names.length ? providerChips(names) : null,
     h("div", { class: "filter-row" },
-      field("Requests per second", h("input", { name: "requests_per_second", type: "number", min: "0", step: "any", inputmode: "decimal" }), "Empty: no limit."),
+      LIMITS.map(([name, label]) => field(label, h("input", { name, type: "number", min: "0", step: "any", inputmode: "decimal" }), "Empty: no limit.")),
       field("Expires", h("input", { name: "expires_at", type: "datetime-local" }), `Your time (${ZONE}); empty: never.`)),
   ];
 }
@@ -116,7 +126,7 @@ function request(given) {
   const body = { name: given.get("name").trim(), scopes: given.getAll("scopes") };
   if (given.get("tenant").trim()) body.tenant = given.get("tenant").trim();
   if (given.getAll("providers").length) body.providers = given.getAll("providers");
-  if (given.get("requests_per_second")) body.requests_per_second = Number(given.get("requests_per_second"));
+  for (const [name] of LIMITS) if (given.get(name)) body[name] = Number(given.get(name));
   if (given.get("expires_at")) body.expires_at = new Date(given.get("expires_at")).toISOString();
   return body;
 }

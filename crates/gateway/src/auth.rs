@@ -248,7 +248,9 @@ pub(crate) async fn authenticate(
     let allowance = gateway.budgets().take(&key, now);
     let caller = Caller::new(key, observe::traceparent(request.headers()));
     let mut response = match &allowance {
-        Some(allowance) if !allowance.is_granted() => allowance.refusal().into_response(),
+        Some(allowance) if !allowance.is_granted() => {
+            allowance.refusal("make", "requests").into_response()
+        }
         _ => {
             request.extensions_mut().insert(caller.clone());
             next.run(request).await

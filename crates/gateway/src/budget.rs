@@ -1,4 +1,5 @@
-//! The limit of requests that a key may have, and the headers that tell a caller about it.
+//! The limits of requests and invites per second that a key may have, and the headers that tell a caller
+//! about the one of requests.
 //!
 //! A budget is this process's own: with several replicas each grants the limit.
 
@@ -15,11 +16,19 @@ use jiff::Timestamp;
 
 use crate::problem::{Problem, codes};
 
-/// What is left of each limited key's requests.
+/// What is left to each limited key.
 #[derive(Default)]
-pub(crate) struct Budgets(Mutex<HashMap<KeyId, Bucket>>);
+pub(crate) struct Budgets(Mutex<HashMap<(KeyId, Of), Bucket>>);
+
+/// What a budget is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Of {
+    Requests,
+    Invites,
+}
 
 struct Bucket {
+    /// Negative after more was granted at once than fits.
     tokens: f64,
     at: Timestamp,
 }
@@ -36,17 +45,40 @@ pub(crate) struct Allowance {
 impl Budgets {
     /// Takes one request out of the key's budget; `None` if the key has no limit.
     pub fn take(&self, key: &ApiKey, now: Timestamp) -> Option<Allowance> {
-        let per_second = key.requests_per_second.filter(|rate| rate.is_finite() && *rate > 0.0)?;
+        self.take_of(Of::Requests, key, key.limits.requests_per_second, 1.0, now)
+    }
+
+    /// Takes the invites of a request out of the key's budget, or refuses them. More than fits into a
+    /// second is granted if nothing was granted for a while, and then nothing until it has paid off.
+    pub fn take_invites(&self, key: &ApiKey, count: usize, now: Timestamp) -> Result<(), Problem> {
+        let limit = key.limits.invites_per_second;
+        match self.take_of(Of::Invites, key, limit, count as f64, now) {
+            Some(allowance) if !allowance.is_granted() => {
+                Err(allowance.refusal("ask for", "invites"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_of(
+        &self,
+        of: Of,
+        key: &ApiKey,
+        limit: Option<f64>,
+        count: f64,
+        now: Timestamp,
+    ) -> Option<Allowance> {
+        let per_second = limit.filter(|rate| rate.is_finite() && *rate > 0.0)?;
         let capacity = per_second.floor().max(1.0);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(key.id).or_insert(Bucket { tokens: capacity, at: now });
+        let bucket = buckets.entry((key.id, of)).or_insert(Bucket { tokens: capacity, at: now });
         // A clock set back must not fine the caller.
         let elapsed = now.duration_since(bucket.at).as_secs_f64().max(0.0);
         bucket.at = now;
         bucket.tokens = (bucket.tokens + elapsed * per_second).min(capacity);
-        let left = bucket.tokens - 1.0;
+        let left = bucket.tokens - count.min(capacity);
         if left >= 0.0 {
-            bucket.tokens = left;
+            bucket.tokens -= count;
         }
         Some(Allowance { per_second, capacity, left })
     }
@@ -58,9 +90,9 @@ impl Allowance {
         self.left >= 0.0
     }
 
-    /// The answer to a request beyond the limit.
-    pub fn refusal(&self) -> Problem {
-        let detail = format!("this key may make {} requests per second", self.per_second);
+    /// The answer to a request beyond the limit: what the key may do, of what.
+    pub fn refusal(&self, what: &str, of: &str) -> Problem {
+        let detail = format!("this key may {what} {} {of} per second", self.per_second);
         let wait = Duration::try_from_secs_f64(-self.left / self.per_second);
         Problem::new(&codes::RATE_LIMITED, detail).with_retry_after(wait.unwrap_or(Duration::MAX))
     }
@@ -83,23 +115,17 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use invite_store::KeyLimits;
+
     use super::*;
 
     fn key(requests_per_second: Option<f64>) -> ApiKey {
-        ApiKey {
-            id: KeyId::generate(),
-            hash: String::new(),
-            name: String::new(),
-            tenant: String::new(),
-            scopes: Vec::new(),
-            providers: None,
+        let limits = KeyLimits {
             requests_per_second,
-            created_at: Timestamp::UNIX_EPOCH,
-            expires_at: None,
-            revoked_at: None,
-            last_used_at: None,
-            parent: None,
-        }
+            invites_per_second: requests_per_second,
+            ..KeyLimits::default()
+        };
+        ApiKey { limits, ..crate::keys::tests::key(&[], None) }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -109,6 +135,7 @@ mod tests {
     #[test]
     fn a_key_without_a_limit_is_always_granted() {
         assert_eq!(Budgets::default().take(&key(None), at(0)), None);
+        assert!(Budgets::default().take_invites(&key(None), 1_000_000, at(0)).is_ok());
     }
 
     #[test]
@@ -125,6 +152,21 @@ mod tests {
         assert!(budgets.take(&key, at(0)).unwrap().is_granted());
         assert!(!budgets.take(&key, at(1)).unwrap().is_granted());
         assert!(budgets.take(&key, at(2)).unwrap().is_granted());
+    }
+
+    #[test]
+    fn many_invites_at_once_are_granted_and_paid_off_before_more_are() {
+        let (budgets, key) = (Budgets::default(), key(Some(10.0)));
+        let take = |count, now| budgets.take_invites(&key, count, now).map_err(|it| it.code());
+        assert_eq!(take(4, at(0)), Ok(()));
+        assert_eq!(take(7, at(0)), Err("rate-limited"));
+        assert_eq!(take(6, at(0)), Ok(()));
+        // A second's worth is there, and a hundred may be asked for at once.
+        assert_eq!(take(100, at(1)), Ok(()));
+        assert_eq!(take(1, at(10)), Err("rate-limited"));
+        assert_eq!(take(1, at(11)), Ok(()));
+        // Requests have a budget of their own.
+        assert!(budgets.take(&key, at(11)).unwrap().is_granted());
     }
 
     #[test]

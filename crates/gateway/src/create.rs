@@ -9,7 +9,7 @@ use axum::{
 };
 use invite_core::{BatchId, Fault, Faults};
 use invite_delivery::AcceptError;
-use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem};
+use invite_store::{Acceptance, DayLimit, IdempotencyKey, NewBatch, NewItem};
 
 use crate::{
     Gateway,
@@ -110,7 +110,9 @@ pub(crate) async fn create_invites(
         return answer(&gateway, &caller, earlier, preferences).await;
     }
 
-    let mut body = body;
+    let limits = caller.key().limits;
+    let day_limit = limits.invites_per_day.map(|invites| DayLimit { key: caller.id(), invites });
+    let (mut body, mut is_within_rate) = (body, false);
     loop {
         let configuration = gateway.live().current();
         let revision = configuration.revision();
@@ -136,12 +138,18 @@ pub(crate) async fn create_invites(
             preferences.without_waiting().write_applied(response.headers_mut(), true);
             return Ok(response);
         }
+        if !is_within_rate {
+            let now = gateway.clock().now();
+            gateway.budgets().take_invites(caller.key(), items.len(), now)?;
+            is_within_rate = true;
+        }
         let batch = NewBatch {
             id: BatchId::generate(),
             tenant: caller.tenant().to_owned(),
             config_revision: revision,
             traceparent: caller.traceparent().map(str::to_owned),
             idempotency: idempotency.clone(),
+            day_limit,
             on_duplicate,
             items,
         };

@@ -76,7 +76,8 @@ pub(crate) async fn list_invites(
     parameters.finish()?;
     let mut page = gateway.store().invites(&filter, before, limit).await?;
     let shown = page.invites.iter().map(|invite| Some(&invite.tenant));
-    let mut shown = shown.chain(page.unreadable.iter().map(|unreadable| unreadable.tenant.as_ref()));
+    let mut shown =
+        shown.chain(page.unreadable.iter().map(|unreadable| unreadable.tenant.as_ref()));
     if shown.any(|tenant| tenant.is_none_or(|tenant| tenant != caller.tenant())) {
         reads::record(&gateway, &caller, "invites.read", &reads::filters(&uri)).await;
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use invite_core::{Fault, Faults, KeyId, schema::nearest, text::check_word};
-use invite_store::{ApiKey, KeyFamily};
+use invite_store::{ApiKey, KeyFamily, KeyLimits};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -20,10 +20,27 @@ const MAX_TENANT: usize = 200;
 const DEFAULT_TENANT: &str = "default";
 /// How many requests per second a key can be limited to.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
-const MEMBERS: [&str; 6] =
-    ["name", "scopes", "tenant", "providers", "requests_per_second", "expires_at"];
+/// How many invites a day a key can be limited to.
+const PER_DAY: std::ops::RangeInclusive<u64> = 1..=1_000_000_000;
+const MEMBERS: [&str; 8] = [
+    "name",
+    "scopes",
+    "tenant",
+    "providers",
+    "requests_per_second",
+    "invites_per_second",
+    "invites_per_day",
+    "expires_at",
+];
 /// The members that can change.
-const CHANGEABLE: [&str; 4] = ["name", "providers", "requests_per_second", "expires_at"];
+const CHANGEABLE: [&str; 6] = [
+    "name",
+    "providers",
+    "requests_per_second",
+    "invites_per_second",
+    "invites_per_day",
+    "expires_at",
+];
 
 /// Reads a key to make, with a new id and without a hash. What is left out is as it is for `maker`, the
 /// key that it is made with, if that is limited; none: it is made on the gateway's machine. `providers`
@@ -44,7 +61,7 @@ pub fn new_key(
     let tenant = read_word(&mut members, "tenant", MAX_TENANT, &mut found);
     let providers =
         read_names(&mut members, "providers", providers, "unknown-provider", &mut found);
-    let requests_per_second = read_rate(&mut members, &mut found);
+    let limits = read_limits(&mut members, &mut found);
     let expires_at = read_expiry(&mut members, now, &mut found);
     refuse_unknown(&members, &MEMBERS, &mut found);
     for (member, is_missing) in [("name", name.is_none()), ("scopes", scopes.is_none())] {
@@ -66,7 +83,11 @@ pub fn new_key(
         }),
         scopes,
         providers: providers.or_else(|| maker?.providers.clone()),
-        requests_per_second: requests_per_second.or_else(|| maker?.requests_per_second),
+        limits: maker.map_or(limits, |maker| KeyLimits {
+            requests_per_second: limits.requests_per_second.or(maker.limits.requests_per_second),
+            invites_per_second: limits.invites_per_second.or(maker.limits.invites_per_second),
+            invites_per_day: limits.invites_per_day.or(maker.limits.invites_per_day),
+        }),
         created_at: whole_milliseconds(now),
         expires_at: expires_at.map(whole_milliseconds).or_else(|| maker?.expires_at),
         revoked_at: None,
@@ -81,6 +102,8 @@ pub struct KeyChange {
     name: Option<String>,
     providers: Option<Option<Vec<String>>>,
     requests_per_second: Option<Option<f64>>,
+    invites_per_second: Option<Option<f64>>,
+    invites_per_day: Option<Option<u64>>,
     expires_at: Option<Option<Timestamp>>,
 }
 
@@ -94,11 +117,11 @@ impl KeyChange {
         let mut found = Faults::default();
         let given = |members: &Map<String, Value>, name: &str| members.contains_key(name);
         let is_given = CHANGEABLE.map(|name| given(&members, name));
-        let [has_name, has_providers, has_rate, has_expiry] = is_given;
+        let [has_name, has_providers, has_requests, has_invites, has_day, has_expiry] = is_given;
         let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
         let providers =
             read_names(&mut members, "providers", providers, "unknown-provider", &mut found);
-        let requests_per_second = read_rate(&mut members, &mut found);
+        let limits = read_limits(&mut members, &mut found);
         let expires_at = read_expiry(&mut members, now, &mut found).map(whole_milliseconds);
         refuse_unknown(&members, &CHANGEABLE, &mut found);
         if has_name && name.is_none() && found.is_empty() {
@@ -114,7 +137,9 @@ impl KeyChange {
         Ok(Self {
             name,
             providers: has_providers.then_some(providers),
-            requests_per_second: has_rate.then_some(requests_per_second),
+            requests_per_second: has_requests.then_some(limits.requests_per_second),
+            invites_per_second: has_invites.then_some(limits.invites_per_second),
+            invites_per_day: has_day.then_some(limits.invites_per_day),
             expires_at: has_expiry.then_some(expires_at),
         })
     }
@@ -125,7 +150,15 @@ impl KeyChange {
         ApiKey {
             name: change.name.unwrap_or_else(|| key.name.clone()),
             providers: change.providers.unwrap_or_else(|| key.providers.clone()),
-            requests_per_second: change.requests_per_second.unwrap_or(key.requests_per_second),
+            limits: KeyLimits {
+                requests_per_second: change
+                    .requests_per_second
+                    .unwrap_or(key.limits.requests_per_second),
+                invites_per_second: change
+                    .invites_per_second
+                    .unwrap_or(key.limits.invites_per_second),
+                invites_per_day: change.invites_per_day.unwrap_or(key.limits.invites_per_day),
+            },
             expires_at: change.expires_at.unwrap_or(key.expires_at),
             ..key.clone()
         }
@@ -155,20 +188,21 @@ impl KeyChange {
 
 /// In what a key would go beyond the one that it is made or changed with: the words of its members.
 pub(crate) fn excess(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
-    let rate = match (key.requests_per_second, above.requests_per_second) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(rate), Some(most)) => rate > most,
-    };
-    let expiry = match (key.expires_at, above.expires_at) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(end), Some(last)) => end > last,
-    };
+    let (own, most) = (&key.limits, &above.limits);
+    let beyond = [
+        ("requests_per_second", is_more(own.requests_per_second, most.requests_per_second)),
+        ("invites_per_second", is_more(own.invites_per_second, most.invites_per_second)),
+        ("invites_per_day", is_more(own.invites_per_day, most.invites_per_day)),
+        ("expires_at", is_more(key.expires_at, above.expires_at)),
+    ];
     let mut words = excess_of_rights(key, above);
-    words.extend(rate.then_some("requests_per_second"));
-    words.extend(expiry.then_some("expires_at"));
+    words.extend(beyond.into_iter().filter_map(|(word, is_more)| is_more.then_some(word)));
     words
+}
+
+/// Whether one limit is beyond another, where none is no limit.
+fn is_more<T: PartialOrd>(limit: Option<T>, most: Option<T>) -> bool {
+    most.is_some_and(|most| limit.is_none_or(|limit| limit > most))
 }
 
 /// Whether the holder of one key may see, change and revoke another: it can do nothing that the first
@@ -262,16 +296,36 @@ fn read_names(
     (faults.len() == before).then(|| taken.map(ToString::to_string).collect())
 }
 
-fn read_rate(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<f64> {
-    const MEMBER: &str = "requests_per_second";
-    let value = take(members, MEMBER)?;
-    let rate = value.as_f64().filter(|rate| RATES.contains(rate));
-    if rate.is_none() {
-        let code = if value.is_number() { "out-of-range" } else { "wrong-type" };
-        let detail = format!("`{MEMBER}` must be a number from 0.001 to 1000000");
-        faults.push(Fault::new(format!("/{MEMBER}"), code, detail));
+fn read_limits(members: &mut Map<String, Value>, faults: &mut Faults) -> KeyLimits {
+    let rate = |value: &Value| value.as_f64().filter(|rate| RATES.contains(rate));
+    let count = |value: &Value| value.as_u64().filter(|count| PER_DAY.contains(count));
+    let a_rate = "a number from 0.001 to 1000000";
+    let a_count = "a whole number from 1 to 1000000000";
+    KeyLimits {
+        requests_per_second: read_limit(members, "requests_per_second", rate, a_rate, faults),
+        invites_per_second: read_limit(members, "invites_per_second", rate, a_rate, faults),
+        invites_per_day: read_limit(members, "invites_per_day", count, a_count, faults),
     }
-    rate
+}
+
+fn read_limit<T>(
+    members: &mut Map<String, Value>,
+    member: &str,
+    read: impl Fn(&Value) -> Option<T>,
+    expected: &str,
+    faults: &mut Faults,
+) -> Option<T> {
+    let value = take(members, member)?;
+    let limit = read(&value);
+    if limit.is_none() {
+        let code = if value.is_number() { "out-of-range" } else { "wrong-type" };
+        faults.push(Fault::new(
+            format!("/{member}"),
+            code,
+            format!("`{member}` must be {expected}"),
+        ));
+    }
+    limit
 }
 
 fn read_expiry(
@@ -304,6 +358,16 @@ pub(crate) mod tests {
         key.map_err(|all| all.into_iter().map(|fault| (fault.pointer, fault.code)).collect())
     }
 
+    const LIMITS: KeyLimits = KeyLimits {
+        requests_per_second: Some(2.0),
+        invites_per_second: Some(3.0),
+        invites_per_day: Some(4),
+    };
+
+    fn requests(per_second: f64) -> KeyLimits {
+        KeyLimits { requests_per_second: Some(per_second), ..LIMITS }
+    }
+
     /// A good key of the tenant acme.
     pub(crate) fn key(scopes: &[&str], providers: Option<&[&str]>) -> ApiKey {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -314,7 +378,7 @@ pub(crate) mod tests {
             tenant: "acme".into(),
             scopes: owned(scopes),
             providers: providers.map(owned),
-            requests_per_second: None,
+            limits: KeyLimits::default(),
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
             revoked_at: None,
@@ -331,18 +395,25 @@ pub(crate) mod tests {
     fn a_key_exceeds_another_in_whatever_it_has_more_of() {
         let all = key(&["admin"], None);
         let some = ApiKey {
-            requests_per_second: Some(2.0),
+            limits: LIMITS,
             expires_at: at(10),
             ..key(&["keys:write", "invites:read"], Some(&["a", "b"]))
         };
         assert_eq!(excess(&all, &all), [""; 0]);
         assert_eq!(excess(&some, &all), [""; 0]);
         assert_eq!(excess(&some, &some), [""; 0]);
-        let limits = ["scopes", "providers", "requests_per_second", "expires_at"];
+        let limits = [
+            "scopes",
+            "providers",
+            "requests_per_second",
+            "invites_per_second",
+            "invites_per_day",
+            "expires_at",
+        ];
         assert_eq!(excess(&all, &some), limits);
         let less = ApiKey {
             providers: Some(vec!["b".into()]),
-            requests_per_second: Some(1.0),
+            limits: requests(1.0),
             expires_at: at(9),
             ..some.clone()
         };
@@ -351,7 +422,18 @@ pub(crate) mod tests {
             (ApiKey { scopes: vec!["invites:codes".into()], ..less.clone() }, "scopes"),
             (ApiKey { tenant: "other".into(), ..less.clone() }, "tenant"),
             (ApiKey { providers: Some(vec!["b".into(), "c".into()]), ..less.clone() }, "providers"),
-            (ApiKey { requests_per_second: Some(2.5), ..less.clone() }, "requests_per_second"),
+            (ApiKey { limits: requests(2.5), ..less.clone() }, "requests_per_second"),
+            (
+                ApiKey {
+                    limits: KeyLimits { invites_per_second: Some(3.5), ..LIMITS },
+                    ..less.clone()
+                },
+                "invites_per_second",
+            ),
+            (
+                ApiKey { limits: KeyLimits { invites_per_day: None, ..LIMITS }, ..less.clone() },
+                "invites_per_day",
+            ),
             (ApiKey { expires_at: at(11), ..less.clone() }, "expires_at"),
         ] {
             assert_eq!(excess(&more, &some), [word]);
@@ -363,7 +445,7 @@ pub(crate) mod tests {
     #[test]
     fn what_a_new_key_leaves_out_is_as_for_the_key_that_makes_it() {
         let maker = ApiKey {
-            requests_per_second: Some(2.0),
+            limits: LIMITS,
             expires_at: at(10),
             ..key(&["keys:write", "invites:read"], Some(&["north"]))
         };
@@ -371,16 +453,16 @@ pub(crate) mod tests {
         let made = new_key(body, Some(&maker), &["north"], Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(excess(&made, &maker), [""; 0]);
         assert_eq!((&made.tenant, made.parent), (&maker.tenant, Some(maker.id)));
-        assert_eq!((made.expires_at, made.requests_per_second), (at(10), Some(2.0)));
+        assert_eq!((made.expires_at, made.limits), (at(10), LIMITS));
     }
 
     #[test]
     fn a_change_agrees_with_those_above_and_below() {
         let change = |body| KeyChange::read(body, &["north"], Timestamp::UNIX_EPOCH).unwrap();
-        let child = ApiKey { requests_per_second: Some(1.0), ..key(&["invites:read"], None) };
+        let child = ApiKey { limits: requests(1.0), ..key(&["invites:read"], None) };
         let family = KeyFamily {
-            key: ApiKey { requests_per_second: Some(2.0), ..key(&["invites:read"], None) },
-            parent: Some(ApiKey { requests_per_second: Some(3.0), ..key(&["admin"], None) }),
+            key: ApiKey { limits: requests(2.0), ..key(&["invites:read"], None) },
+            parent: Some(ApiKey { limits: requests(3.0), ..key(&["admin"], None) }),
             children: vec![child.clone()],
         };
         let rate = |rate: Value| change(json!({ "requests_per_second": rate }));
@@ -392,7 +474,7 @@ pub(crate) mod tests {
         }
         let refusal = rate(json!(0.5)).refusal(&family, None).unwrap();
         assert!(refusal.starts_with(&child.id.to_string()), "{refusal}");
-        let changer = ApiKey { requests_per_second: Some(1.5), ..key(&["keys:write"], None) };
+        let changer = ApiKey { limits: requests(1.5), ..key(&["keys:write"], None) };
         assert_eq!(change(json!({ "name": "x" })).refusal(&family, Some(&changer)), None);
         let faults = KeyChange::read(json!({ "name": null }), &[], Timestamp::UNIX_EPOCH);
         assert_eq!(faults.unwrap_err()[0].pointer, "#/name");
@@ -429,7 +511,8 @@ pub(crate) mod tests {
     fn every_fault_of_a_key_is_found_at_once() {
         let faults = read(json!({
             "name": " x", "scopes": ["admin", "everything", 1], "tenant": "", "providers": ["gone"],
-            "requests_per_second": 0, "expires_at": "1969-12-31T00:00:00Z", "scope": 1,
+            "requests_per_second": 0, "invites_per_second": 1e7, "invites_per_day": 1.5,
+            "expires_at": "1969-12-31T00:00:00Z", "scope": 1,
         }));
         let expected = [
             ("#/name", "invalid"),
@@ -438,6 +521,8 @@ pub(crate) mod tests {
             ("#/tenant", "too-short"),
             ("#/providers/0", "unknown-provider"),
             ("#/requests_per_second", "out-of-range"),
+            ("#/invites_per_second", "out-of-range"),
+            ("#/invites_per_day", "out-of-range"),
             ("#/expires_at", "out-of-range"),
             ("#/scope", "unknown-member"),
         ];

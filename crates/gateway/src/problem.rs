@@ -273,8 +273,12 @@ impl From<AcceptError> for Problem {
             AcceptError::ShuttingDown | AcceptError::Outdated | AcceptError::Behind { .. } => {
                 Self::new(&codes::NOT_READY, detail)
             }
-            AcceptError::BacklogFull { retry_after, .. } => {
+            AcceptError::BacklogFull { retry_after, .. }
+            | AcceptError::ShareFull { retry_after, .. } => {
                 Self::new(&codes::BACKLOG_FULL, detail).with_retry_after(retry_after)
+            }
+            AcceptError::DayExhausted { retry_after, .. } => {
+                Self::new(&codes::RATE_LIMITED, detail).with_retry_after(retry_after)
             }
             AcceptError::QuotaExceeded { .. } => {
                 let fault = Fault::new("#/invites", codes::QUOTA_EXCEEDED.word, detail.clone());

@@ -65,12 +65,7 @@ pub(crate) async fn across_tenants(
 }
 
 /// Records a read that is about to be answered.
-pub(crate) async fn record(
-    gateway: &Gateway,
-    caller: &Caller,
-    action: &'static str,
-    target: &str,
-) {
+pub(crate) async fn record(gateway: &Gateway, caller: &Caller, action: &'static str, target: &str) {
     let target: String = target.chars().take(MAX_TARGET).collect();
     if !gateway.recorded_reads().is_due(caller.id(), action, &target, Instant::now()) {
         return;
@@ -92,7 +87,11 @@ pub(crate) fn filters(uri: &Uri) -> String {
     let kept = given.filter(|(name, _)| !PAGING.contains(&&**name));
     let shown: Vec<String> = kept
         .map(|(name, value)| {
-            if PERSONAL.contains(&&*name) { format!("{name}=…") } else { format!("{name}={value}") }
+            if PERSONAL.contains(&&*name) {
+                format!("{name}=…")
+            } else {
+                format!("{name}={value}")
+            }
         })
         .collect();
     if shown.is_empty() { "all".to_owned() } else { shown.join("&") }

@@ -140,6 +140,12 @@ pub(crate) struct NewKeySchema {
     /// How many requests it may make; absent: as many as the key that makes it.
     #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
     requests_per_second: Option<f64>,
+    /// How many invites it may ask for in a second, on average; absent: as many as the key that makes it.
+    #[schema(minimum = 0.001, maximum = 1_000_000, example = 20)]
+    invites_per_second: Option<f64>,
+    /// How many invites are accepted of it in a day, from midnight to midnight UTC; absent: as many as the key that makes it.
+    #[schema(minimum = 1, maximum = 1_000_000_000, example = 5000)]
+    invites_per_day: Option<u64>,
     /// When it lapses, a time to come; absent: with the key that makes it.
     expires_at: Option<Timestamp>,
 }
@@ -165,6 +171,12 @@ pub(crate) struct KeyChangeSchema {
     /// How many requests it may make; null: no limit.
     #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
     requests_per_second: Option<f64>,
+    /// How many invites it may ask for in a second, on average; null: no limit.
+    #[schema(minimum = 0.001, maximum = 1_000_000, example = 20)]
+    invites_per_second: Option<f64>,
+    /// How many invites are accepted of it in a day, from midnight to midnight UTC; null: no limit.
+    #[schema(minimum = 1, maximum = 1_000_000_000, example = 5000)]
+    invites_per_day: Option<u64>,
     /// When it lapses, a time to come; null: never.
     expires_at: Option<Timestamp>,
 }

@@ -132,6 +132,8 @@ CREATE TABLE api_keys (
     scopes TEXT NOT NULL,
     providers TEXT,
     requests_per_second DOUBLE PRECISION,
+    invites_per_second DOUBLE PRECISION,
+    invites_per_day BIGINT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
     revoked_at BIGINT,
@@ -140,6 +142,14 @@ CREATE TABLE api_keys (
     parent TEXT
 );
 CREATE INDEX api_keys_parent ON api_keys (parent) WHERE parent IS NOT NULL;
+
+-- What a key whose invites per day are limited had accepted on the day, in days since 1970, that it was
+-- last used on.
+CREATE TABLE key_days (
+    key_id TEXT PRIMARY KEY,
+    day BIGINT NOT NULL,
+    invites BIGINT NOT NULL
+);
 
 CREATE TABLE config_revisions (
     revision BIGINT PRIMARY KEY,

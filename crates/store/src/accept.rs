@@ -13,11 +13,12 @@ use serde_json::Value as Json;
 use sqlx::AnyConnection;
 
 use crate::{
-    Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
+    DayLimit, Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
     accounts::Accounts,
     admission::{address_locks, find_duplicates, find_room, number, quota_locks},
     dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
     idempotency::{find_key, remember_key},
+    key_days,
     revisions::is_newest,
     rows::{COLUMNS, invite_values, json},
     statement::{Statement, chunks},
@@ -37,6 +38,8 @@ pub struct NewBatch {
     pub traceparent: Option<String>,
     /// The caller's key for it.
     pub idempotency: Option<IdempotencyKey>,
+    /// How many invites are accepted of the key that it came with, if they are limited.
+    pub day_limit: Option<DayLimit>,
     /// What becomes of invites to people who have a live one there.
     pub on_duplicate: OnDuplicate,
     /// Its invites, in the order of the request.
@@ -134,18 +137,25 @@ pub enum Acceptance {
     KeyReused,
 }
 
-/// Nothing of a request is stored: a provider would have more live invites than its quota allows.
+/// Why nothing of a request is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuotaExceeded {
-    /// Its name.
-    pub provider: String,
-    /// How many more it takes.
-    pub room: u64,
+pub enum NoRoom {
+    /// A provider would have more live invites than its quota allows.
+    Quota {
+        /// Its name.
+        provider: String,
+        /// How many more it takes.
+        room: u64,
+    },
+    /// More would be accepted of the caller's key today than may be.
+    Day {
+        /// How many more may be.
+        room: u64,
+    },
 }
 
 impl Store {
-    /// Stores a request, durably, unless its key is known or a provider would have more live invites
-    /// than its quota allows. `newest` is the newest revision of the provider document that the
+    /// Stores a request, durably, unless its key is known or there is no room for its invites. `newest` is the newest revision of the provider document that the
     /// caller knows of. `duplicate_error` makes the problem of a rejected duplicate of the invite it
     /// is given.
     ///
@@ -158,7 +168,7 @@ impl Store {
         newest: i64,
         quotas: Quotas,
         duplicate_error: fn(&InviteId) -> Json,
-    ) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
+    ) -> Result<Result<Acceptance, NoRoom>, Error> {
         let locks = locks(&batch, &quotas);
         let request = Arc::new((batch, quotas));
         self.write(locks, move |tx| {
@@ -172,7 +182,8 @@ impl Store {
 }
 
 /// What no other replica may write meanwhile: invites to the same people, invites at the same
-/// providers with a quota, the same key, and another provider document.
+/// providers with a quota, the same key for a request, requests of the same key with a limit, and another
+/// provider document.
 fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
     let people = address_locks(batch.items.iter().filter_map(|item| item.address.as_ref()));
     let providers = batch.items.iter().filter_map(|item| match &item.placement {
@@ -183,7 +194,16 @@ fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
         .idempotency
         .iter()
         .map(|key| ADDRESS_LOCKS + number(&[&batch.tenant, &key.key]) % KEY_LOCKS);
-    people.chain(quota_locks(providers, quotas)).chain(key).chain([NO_REVISION_LOCK]).collect()
+    let limit = batch
+        .day_limit
+        .iter()
+        .map(|limit| ADDRESS_LOCKS + number(&["", &limit.key.to_string()]) % KEY_LOCKS);
+    let of_caller = key.chain(limit);
+    people
+        .chain(quota_locks(providers, quotas))
+        .chain(of_caller)
+        .chain([NO_REVISION_LOCK])
+        .collect()
 }
 
 async fn accept(
@@ -192,7 +212,7 @@ async fn accept(
     newest: i64,
     quotas: &Quotas,
     duplicate_error: fn(&InviteId) -> Json,
-) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
+) -> Result<Result<Acceptance, NoRoom>, Error> {
     if let Some(key) = &batch.idempotency
         && let Some(known) = find_key(tx.connection, tx.now, &batch.tenant, key).await?
     {
@@ -201,19 +221,26 @@ async fn accept(
     if !is_newest(&mut tx, newest).await? {
         return Err(Error::Outdated);
     }
-    let Tx { connection, now, .. } = tx;
-    let (invites, duplicates) = settle_duplicates(connection, now, batch, duplicate_error).await?;
+    let now = tx.now;
+    let (invites, duplicates) =
+        settle_duplicates(tx.connection, now, batch, duplicate_error).await?;
     let mut queued: BTreeMap<String, usize> = BTreeMap::new();
     for invite in invites.iter().filter(|invite| invite.state.status == Status::Queued) {
         if let Some(provider) = &invite.provider {
             *queued.entry(provider.clone()).or_default() += 1;
         }
     }
-    let room = find_room(connection, now, quotas, queued.keys().map(String::as_str)).await?;
+    let room = find_room(tx.connection, now, quotas, queued.keys().map(String::as_str)).await?;
     let too_many = |(name, room): &(String, u64)| queued[name] as u64 > *room;
     if let Some((provider, room)) = room.into_iter().find(too_many) {
-        return Ok(Err(QuotaExceeded { provider, room }));
+        return Ok(Err(NoRoom::Quota { provider, room }));
     }
+    if let Some(limit) = batch.day_limit
+        && let Some(room) = key_days::take(&mut tx, limit, invites.len()).await?
+    {
+        return Ok(Err(NoRoom::Day { room }));
+    }
+    let Tx { connection, now, .. } = tx;
     insert_batch(connection, now, batch, &duplicates).await?;
     insert_invites(connection, &invites).await?;
     Ok(Ok(Acceptance::Accepted { batch: batch.id, queued }))

@@ -277,7 +277,10 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
-    pub async fn verify_audit(&self, logged: &BTreeMap<i64, Vec<String>>) -> Result<AuditCheck, Error> {
+    pub async fn verify_audit(
+        &self,
+        logged: &BTreeMap<i64, Vec<String>>,
+    ) -> Result<AuditCheck, Error> {
         let mut walk = Walk::default();
         let mut last = i64::MIN;
         loop {
@@ -372,6 +375,9 @@ mod tests {
             after: Some(r#"{"revision":1}"#.to_owned()),
             note: None,
         };
-        assert_eq!(link.hashed(), "cdeb2128cf6315533125b75c0134e1f512121067b15bebd668471a6cee83d8c1");
+        assert_eq!(
+            link.hashed(),
+            "cdeb2128cf6315533125b75c0134e1f512121067b15bebd668471a6cee83d8c1"
+        );
     }
 }

@@ -15,8 +15,8 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, hash, name, tenant, scopes, providers, \
-     CAST(requests_per_second AS DOUBLE PRECISION), created_at, expires_at, revoked_at, \
-     last_used_at, parent";
+     CAST(requests_per_second AS DOUBLE PRECISION), CAST(invites_per_second AS DOUBLE PRECISION), \
+     invites_per_day, created_at, expires_at, revoked_at, last_used_at, parent";
 /// The ids of a key and of all that were made with it, with one of those, and so on: to go on from with
 /// the key's id and then [`FAMILY_END`].
 const FAMILY: &str =
@@ -39,8 +39,8 @@ pub struct ApiKey {
     pub scopes: Vec<String>,
     /// The providers that it may use; none: all.
     pub providers: Option<Vec<String>>,
-    /// Requests per second that it may make; none: no limit.
-    pub requests_per_second: Option<f64>,
+    /// How much it may ask for.
+    pub limits: KeyLimits,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends.
@@ -51,6 +51,17 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// The key that it was made with; none: on the gateway's machine.
     pub parent: Option<KeyId>,
+}
+
+/// How much may be asked for with a key; none: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KeyLimits {
+    /// Requests in a second.
+    pub requests_per_second: Option<f64>,
+    /// Invites asked for in a second, on average.
+    pub invites_per_second: Option<f64>,
+    /// Invites accepted in a day, from midnight to midnight UTC.
+    pub invites_per_day: Option<u64>,
 }
 
 /// What a key has to agree with when it changes.
@@ -94,7 +105,8 @@ impl Store {
                 }
                 Statement::new(
                     "INSERT INTO api_keys (id, hash, name, tenant, scopes, providers, created_at, \
-                     expires_at, revoked_at, last_used_at, parent, requests_per_second) VALUES (",
+                     expires_at, revoked_at, last_used_at, parent, invites_per_day, \
+                     requests_per_second, invites_per_second) VALUES (",
                 )
                 .values([
                     key.id.to_string().into(),
@@ -108,11 +120,12 @@ impl Store {
                     key.revoked_at.into(),
                     key.last_used_at.into(),
                     key.parent.map_or(Value::Text(None), |id| id.to_string().into()),
+                    per_day(key),
                 ])
-                // As text: sqlx's driver for any database gives a fraction that is NULL another
-                // type than one that is not, which PostgreSQL's prepared statement refuses.
                 .text(", CAST(")
-                .bind(key.requests_per_second.map(|rate| rate.to_string()))
+                .bind(fraction(key.limits.requests_per_second))
+                .text(" AS DOUBLE PRECISION), CAST(")
+                .bind(fraction(key.limits.invites_per_second))
                 .text(" AS DOUBLE PRECISION))")
                 .execute(tx.connection)
                 .await?;
@@ -151,7 +164,7 @@ impl Store {
         statement.first(&mut connection, read_key).await
     }
 
-    /// Changes name, providers, limit and end of a key to those that `decide` returns, with an entry in
+    /// Changes name, providers, limits and end of a key to those that `decide` returns, with an entry in
     /// the audit; nothing where it returns none. None if there is no such key.
     ///
     /// # Errors
@@ -190,8 +203,12 @@ impl Store {
                     .bind(after.providers.as_ref().map_or(Value::Text(None), json))
                     .text(", expires_at = ")
                     .bind(after.expires_at)
+                    .text(", invites_per_day = ")
+                    .bind(per_day(&after))
                     .text(", requests_per_second = CAST(")
-                    .bind(after.requests_per_second.map(|rate| rate.to_string()))
+                    .bind(fraction(after.limits.requests_per_second))
+                    .text(" AS DOUBLE PRECISION), invites_per_second = CAST(")
+                    .bind(fraction(after.limits.invites_per_second))
                     .text(" AS DOUBLE PRECISION) WHERE id = ")
                     .bind(id.to_string())
                     .execute(tx.connection)
@@ -287,7 +304,10 @@ impl ApiKey {
         let shown = |key: &Self| {
             serde_json::json!({
                 "name": key.name, "tenant": key.tenant, "scopes": key.scopes,
-                "providers": key.providers, "requests_per_second": key.requests_per_second,
+                "providers": key.providers,
+                "requests_per_second": key.limits.requests_per_second,
+                "invites_per_second": key.limits.invites_per_second,
+                "invites_per_day": key.limits.invites_per_day,
                 "expires_at": key.expires_at, "revoked_at": key.revoked_at, "parent": key.parent,
             })
         };
@@ -302,6 +322,17 @@ impl ApiKey {
     }
 }
 
+/// As text: sqlx's driver for any database gives a fraction that is NULL another type than one that is
+/// not, which PostgreSQL's prepared statement refuses.
+fn fraction(rate: Option<f64>) -> Value<'static> {
+    rate.map(|rate| rate.to_string()).into()
+}
+
+fn per_day(key: &ApiKey) -> Value<'static> {
+    let most = key.limits.invites_per_day;
+    Value::Number(most.map(|most| i64::try_from(most).unwrap_or(i64::MAX)))
+}
+
 fn select() -> Statement<'static> {
     Statement::new("SELECT ").text(COLUMNS).text(" FROM api_keys")
 }
@@ -314,7 +345,11 @@ fn read_key(row: &mut Fields<'_>) -> Result<ApiKey, Error> {
         tenant: row.string()?,
         scopes: row.json()?,
         providers: row.optional_json()?,
-        requests_per_second: row.optional_fraction()?,
+        limits: KeyLimits {
+            requests_per_second: row.optional_fraction()?,
+            invites_per_second: row.optional_fraction()?,
+            invites_per_day: row.optional_count()?,
+        },
         created_at: row.time()?,
         expires_at: row.optional_time()?,
         revoked_at: row.optional_time()?,

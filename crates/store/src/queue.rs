@@ -291,6 +291,25 @@ impl Store {
             .await
     }
 
+    /// How many invites each tenant has queued at a provider.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn queued_by_tenant(&self, provider: &str) -> Result<HashMap<String, u64>, Error> {
+        let counts = Statement::new(
+            "SELECT tenant, count(*) FROM invites WHERE status = 'queued' AND provider = ",
+        )
+        .bind(provider)
+        .text(" GROUP BY tenant")
+        .all(&mut *self.reader().await?, |row| {
+            // One that cannot be read shares what there is for no tenant.
+            let tenant = row.text_at(0).unwrap_or_default().to_owned();
+            Ok((tenant, row.number_at(1).unwrap_or_default().unsigned_abs()))
+        })
+        .await?;
+        Ok(counts.into_iter().collect())
+    }
+
     /// How many invites of each provider are in which status that is not final, as it reads now, without
     /// those that are set aside.
     ///

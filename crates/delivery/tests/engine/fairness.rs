@@ -145,3 +145,32 @@ async fn look_ups_at_one_destination_that_fails_do_not_hold_up_anothers() {
     let left = bench.invites(bad).await.into_iter().map(|invite| invite.state.status);
     assert!(left.into_iter().all(|status| status != Status::Pending));
 }
+
+#[tokio::test]
+async fn a_tenant_fills_its_share_of_the_backlog_and_leaves_the_rest_to_others() {
+    let closed = Arc::new(Notify::new());
+    let gate = closed.clone();
+    let world = World::new(move |_| Answer::After(gate.clone(), Box::new(Answer::Takes)));
+    let limits = "max_batch = 1\nmax_in_flight = 1\nmax_backlog = 20";
+    let bench = start(limits, world).await;
+    let accept = async |tenant: &str, prefix: &str, count: usize| {
+        let names = names(prefix, count);
+        let items = names.iter().enumerate().map(|(index, name)| item(name, "here", index));
+        let new = NewBatch { tenant: tenant.into(), ..batch(items.collect()) };
+        bench.engine.accept(new).await.map(|_| ())
+    };
+    accept("one", "first", 1).await.unwrap();
+    bench.eventually("a call", async || (bench.world.calls().len() == 1).then_some(())).await;
+    // Nine tenths of 20.
+    accept("one", "a", 17).await.unwrap();
+    assert!(matches!(accept("one", "b", 2).await, Err(AcceptError::ShareFull { .. })));
+    accept("one", "c", 1).await.unwrap();
+    assert!(matches!(accept("one", "d", 1).await, Err(AcceptError::ShareFull { .. })));
+    accept("two", "e", 1).await.unwrap();
+    // What was refused has taken no room.
+    assert!(matches!(accept("two", "f", 2).await, Err(AcceptError::BacklogFull { .. })));
+    accept("two", "g", 1).await.unwrap();
+    // Others' room is not a tenant's.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(matches!(accept("one", "h", 1).await, Err(AcceptError::BacklogFull { .. })));
+}

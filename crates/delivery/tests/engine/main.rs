@@ -140,6 +140,7 @@ fn batch(items: Vec<NewItem>) -> NewBatch {
         config_revision: 1,
         traceparent: None,
         idempotency: None,
+        day_limit: None,
         on_duplicate: OnDuplicate::Send,
         items,
     }

@@ -198,7 +198,7 @@ codes! {
         "Send the ETag of `GET /v1/admin/config` as `If-Match`, so that nobody's change is \
          overwritten unseen; `If-Match: *` overwrites whatever is live.";
     RATE_LIMITED = "rate-limited" Some(StatusCode::TOO_MANY_REQUESTS), Caller, NotSent,
-        "The API key's own limit of requests is reached",
+        "The API key's own limit of requests or invites is reached",
         "Wait as long as the header `Retry-After` says. Nothing of the request was done.";
     PROVIDER_REJECTED = "provider-rejected" Some(StatusCode::BAD_GATEWAY), Provider, Rejected,
         "The provider refused",
@@ -236,7 +236,8 @@ codes! {
          time there is for such. Nothing was done. Ask again after the time in `Retry-After`.";
     BACKLOG_FULL = "backlog-full" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
         "Too much waits for this provider",
-        "Its queue is full (`limits.max_backlog`), or other calls take its rate budget \
+        "Its queue is full (`limits.max_backlog`), or as full as one tenant may make it \
+         (`limits.max_backlog_per_tenant`), or other calls take its rate budget \
          (`limits.requests_per_second`) for longer than a caller is kept waiting. Nothing was accepted \
          or sent. Ask again after the time in `Retry-After`.";
     LANE_PAUSED = "lane-paused" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,

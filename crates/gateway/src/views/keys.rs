@@ -30,6 +30,10 @@ pub(crate) struct KeyView {
     providers: Option<Vec<String>>,
     /// How many requests it may make; null: no limit.
     requests_per_second: Option<f64>,
+    /// How many invites it may ask for in a second, on average; null: no limit.
+    invites_per_second: Option<f64>,
+    /// How many invites are accepted of it in a day, from midnight to midnight UTC; null: no limit.
+    invites_per_day: Option<u64>,
     /// Whether it is good.
     #[schema(schema_with = state_schema)]
     state: &'static str,
@@ -71,7 +75,9 @@ impl KeyView {
             scopes: key.scopes,
             tenant: key.tenant,
             providers: key.providers,
-            requests_per_second: key.requests_per_second,
+            requests_per_second: key.limits.requests_per_second,
+            invites_per_second: key.limits.invites_per_second,
+            invites_per_day: key.limits.invites_per_day,
             state,
             created_at: key.created_at,
             expires_at: key.expires_at,

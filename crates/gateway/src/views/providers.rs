@@ -89,6 +89,8 @@ struct LimitsView {
     linger: String,
     /// Queued invites beyond which new ones are turned away.
     max_backlog: u64,
+    /// Queued invites of one tenant beyond which its new ones are turned away.
+    max_backlog_per_tenant: u64,
     /// When a call is made again.
     retry: RetryView,
 }
@@ -269,6 +271,7 @@ impl LimitsView {
             max_batch: limits.max_batch,
             linger: duration(limits.linger),
             max_backlog: limits.max_backlog,
+            max_backlog_per_tenant: limits.max_backlog_per_tenant,
             retry: RetryView {
                 first: duration(retry.first),
                 max: duration(retry.max),

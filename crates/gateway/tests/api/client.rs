@@ -12,7 +12,7 @@ use invite_config::{Gate, Live, Rules};
 use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
 use invite_delivery::{Engine, LiveDocument, Settings};
 use invite_http::{Gateway, Limits, generate_key, hash_key};
-use invite_store::{Actor, ApiKey, Store};
+use invite_store::{Actor, ApiKey, KeyLimits, Store};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -83,13 +83,13 @@ pub struct NewKey<'a> {
     pub tenant: &'a str,
     pub scopes: &'a [&'a str],
     pub providers: Option<&'a [&'a str]>,
-    pub requests_per_second: Option<f64>,
+    pub limits: KeyLimits,
 }
 
 impl Default for NewKey<'_> {
     fn default() -> Self {
         let scopes = &["invites:write", "invites:read", "invites:raw", "providers:read"];
-        Self { tenant: "default", scopes, providers: None, requests_per_second: None }
+        Self { tenant: "default", scopes, providers: None, limits: KeyLimits::default() }
     }
 }
 
@@ -142,7 +142,7 @@ impl Api {
             tenant: new.tenant.into(),
             scopes: owned(new.scopes),
             providers: new.providers.map(owned),
-            requests_per_second: new.requests_per_second,
+            limits: new.limits,
             created_at: SystemClock.now(),
             expires_at: None,
             revoked_at: None,

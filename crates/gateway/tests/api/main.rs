@@ -8,6 +8,8 @@ mod pigeon;
 mod changing;
 mod creating;
 mod keys;
+mod limiting;
 mod reading;
+mod recording;
 mod repeating;
 mod service;

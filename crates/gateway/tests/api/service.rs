@@ -4,7 +4,7 @@ use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
-use invite_store::Actor;
+use invite_store::{Actor, KeyLimits};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -41,7 +41,8 @@ async fn a_revoked_or_expired_key_is_refused() {
 async fn a_key_beyond_its_limit_is_told_when_to_come_back() {
     let api = Api::start().await;
     let limit = Some(0.001);
-    let caller = api.caller_with(NewKey { requests_per_second: limit, ..NewKey::default() }).await;
+    let limits = KeyLimits { requests_per_second: limit, ..KeyLimits::default() };
+    let caller = api.caller_with(NewKey { limits, ..NewKey::default() }).await;
     let first = caller.get("/v1/invites").await;
     assert_eq!((first.status.as_u16(), first.header("ratelimit")), (200, "\"key\";r=0;t=1000"));
     let second = caller.get("/v1/invites").await;

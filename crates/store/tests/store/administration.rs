@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use invite_core::{InviteId, KeyId, Status};
 use invite_store::{
-    Acceptance, Added, ApiKey, Decision, Error, KeyChanged, NewAudit, NewRevision, Placement,
-    Quotas, Store,
+    Acceptance, Added, ApiKey, Decision, Error, KeyChanged, KeyLimits, NewAudit, NewRevision,
+    Placement, Quotas, Store,
 };
 use serde_json::json;
 
@@ -114,7 +114,7 @@ async fn a_key_is_revoked_with_all_that_were_made_with_it_and_makes_none_after(d
 
 async fn a_change_of_a_key_is_made_as_it_is_decided_and_recorded(db: &Db) {
     let store = db.open().await;
-    let parent = ApiKey { requests_per_second: None, ..payroll("1") };
+    let parent = ApiKey { limits: KeyLimits::default(), ..payroll("1") };
     let key = ApiKey { parent: Some(parent.id), ..payroll("2") };
     let child = ApiKey { parent: Some(key.id), ..payroll("3") };
     for key in [&parent, &key, &child] {
@@ -124,12 +124,13 @@ async fn a_change_of_a_key_is_made_as_it_is_decided_and_recorded(db: &Db) {
     let Some(KeyChanged::Refused(family)) = refused else { panic!("{refused:?}") };
     assert_eq!((family.parent.unwrap().id, family.children[0].id), (parent.id, child.id));
     let change = |family: &invite_store::KeyFamily| {
-        let (name, requests_per_second) = ("salaries".to_owned(), None);
-        Some(ApiKey { name, requests_per_second, expires_at: None, ..family.key.clone() })
+        let (name, limits) = ("salaries".to_owned(), KeyLimits::default());
+        Some(ApiKey { name, limits, expires_at: None, ..family.key.clone() })
     };
     store.change_key(key.id, &api(), change).await.unwrap().unwrap();
     let now = store.key_by_hash("2").await.unwrap().unwrap();
-    assert_eq!((&*now.name, now.requests_per_second, now.expires_at), ("salaries", None, None));
+    let no_limits = KeyLimits::default();
+    assert_eq!((&*now.name, now.limits, now.expires_at), ("salaries", no_limits, None));
     let entries = store.audit(None, 50).await.unwrap().entries;
     let change = &entries[0].change;
     assert_eq!(change.action, "key.change");
@@ -146,7 +147,11 @@ fn payroll(hash: &str) -> ApiKey {
         tenant: "acme".into(),
         scopes: vec!["invites:write".into()],
         providers: Some(vec!["summit".into()]),
-        requests_per_second: Some(2.5),
+        limits: KeyLimits {
+            requests_per_second: Some(2.5),
+            invites_per_second: Some(0.25),
+            invites_per_day: Some(7),
+        },
         created_at: now(),
         expires_at: Some(seconds(60)),
         revoked_at: None,
@@ -173,7 +178,8 @@ async fn a_key_is_recorded_without_its_hash_and_its_end_once(db: &Db) {
     assert_eq!(
         after,
         json!({ "name": "payroll", "tenant": "acme", "scopes": ["invites:write"],
-            "providers": ["summit"], "requests_per_second": 2.5, "expires_at": key.expires_at,
+            "providers": ["summit"], "requests_per_second": 2.5, "invites_per_second": 0.25,
+            "invites_per_day": 7, "expires_at": key.expires_at,
             "revoked_at": null, "parent": null })
     );
     assert_eq!(revoked.change.before, Some(after));

@@ -2,9 +2,9 @@
 //! that holds for an invite that is queued again.
 
 use futures::future::join_all;
-use invite_core::{InviteId, Status};
+use invite_core::{InviteId, KeyId, Status};
 use invite_store::{
-    Acceptance, Decision, InviteRecord, NewBatch, OnDuplicate, Placement, QuotaExceeded, Quotas,
+    Acceptance, DayLimit, Decision, InviteRecord, NewBatch, NoRoom, OnDuplicate, Placement, Quotas,
     Requeued, Store,
 };
 
@@ -17,6 +17,8 @@ on_both!(
     what_turns_out_a_duplicate_takes_no_room,
     only_live_invites_of_the_same_provider_take_room,
     a_known_key_is_answered_although_the_quota_is_used_up,
+    no_more_invites_of_a_key_are_accepted_in_a_day_than_may_be,
+    racing_stores_never_exceed_what_a_key_may_have_in_a_day,
     racing_stores_never_exceed_a_quota,
     invites_that_nothing_stands_in_the_way_of_are_queued_again,
     an_invite_that_is_declined_or_not_there_stays_as_it_was,
@@ -31,11 +33,7 @@ fn quota(most: u64) -> Quotas {
     [("summit".to_owned(), most)].into()
 }
 
-async fn try_accept(
-    store: &Store,
-    request: NewBatch,
-    most: u64,
-) -> Result<Acceptance, QuotaExceeded> {
+async fn try_accept(store: &Store, request: NewBatch, most: u64) -> Result<Acceptance, NoRoom> {
     store.accept(request, 0, quota(most), duplicate_error).await.unwrap()
 }
 
@@ -44,8 +42,8 @@ fn people(names: &[&str]) -> NewBatch {
     batch(names.iter().enumerate().map(item).collect())
 }
 
-fn exceeded(room: u64) -> Result<Acceptance, QuotaExceeded> {
-    Err(QuotaExceeded { provider: "summit".into(), room })
+fn exceeded(room: u64) -> Result<Acceptance, NoRoom> {
+    Err(NoRoom::Quota { provider: "summit".into(), room })
 }
 
 async fn a_request_beyond_the_quota_is_refused_as_a_whole(db: &Db) {
@@ -235,4 +233,44 @@ async fn live_duplicates_are_found_for_each_invite_of_any_tenant(db: &Db) {
     let invites = store.invites_by_id(&[ada, bob, live, theirs]).await.unwrap().invites;
     let found = store.live_duplicates(&invites).await.unwrap();
     assert_eq!(found, [Some(live), None, None, None]);
+}
+
+async fn no_more_invites_of_a_key_are_accepted_in_a_day_than_may_be(db: &Db) {
+    let store = db.open().await;
+    let limit = DayLimit { key: KeyId::generate(), invites: 5 };
+    let of_key = |names: &[&str]| NewBatch { day_limit: Some(limit), ..people(names) };
+    let full = |room| Err(NoRoom::Day { room });
+    let accepted = |answer| matches!(answer, Ok(Acceptance::Accepted { .. }));
+    assert!(accepted(try_accept(&store, of_key(&["a", "b", "c"]), 100).await));
+    let request = of_key(&["d", "e", "f"]);
+    assert_eq!(try_accept(&store, request.clone(), 100).await, full(2));
+    assert_eq!(store.batch(request.id).await.unwrap(), None);
+    // What is refused for another reason takes nothing.
+    assert_eq!(try_accept(&store, of_key(&["d", "e"]), 3).await, exceeded(0));
+    assert!(accepted(try_accept(&store, of_key(&["d", "e"]), 100).await));
+    // It outlives the process.
+    store.close().await;
+    let store = db.open().await;
+    assert_eq!(try_accept(&store, of_key(&["f"]), 100).await, full(0));
+    let other = DayLimit { key: KeyId::generate(), ..limit };
+    let request = NewBatch { day_limit: Some(other), ..people(&["f"]) };
+    assert!(accepted(try_accept(&store, request, 100).await));
+    db.execute("UPDATE key_days SET day = day - 1").await;
+    assert!(accepted(try_accept(&store, of_key(&["g", "h", "i", "j", "k"]), 100).await));
+    assert_eq!(try_accept(&store, of_key(&["l"]), 100).await, full(0));
+    let many = of_key(&["l", "m", "n", "o", "p", "q"]);
+    db.execute("DELETE FROM key_days").await;
+    assert_eq!(try_accept(&store, many, 100).await, full(5));
+}
+
+async fn racing_stores_never_exceed_what_a_key_may_have_in_a_day(db: &Db) {
+    let stores = [db.open().await, db.open().await, db.open().await];
+    let limit = DayLimit { key: KeyId::generate(), invites: 10 };
+    let asked = (0..30).map(|n| {
+        let request = NewBatch { day_limit: Some(limit), ..people(&[format!("p{n}").as_str()]) };
+        let store = &stores[n % stores.len()];
+        async move { try_accept(store, request, 100).await.is_ok() }
+    });
+    let accepted = join_all(asked).await.into_iter().filter(|is_accepted| *is_accepted).count();
+    assert_eq!(accepted, 10);
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use invite_store::{Acceptance, Error, InviteFilter, QuotaExceeded, Quotas, Store};
+use invite_store::{Acceptance, Error, InviteFilter, NoRoom, Quotas, Store};
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::fixture::{Db, batch, duplicate_error, item, on_both, queue};
@@ -25,7 +25,7 @@ async fn post(
     store: &Store,
     email: &str,
     tenant: &str,
-) -> Result<Result<Acceptance, QuotaExceeded>, Error> {
+) -> Result<Result<Acceptance, NoRoom>, Error> {
     let mut request = batch(vec![item(0, email)]);
     request.tenant = tenant.into();
     store.accept(request, 0, Quotas::new(), duplicate_error).await

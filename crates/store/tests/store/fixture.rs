@@ -187,6 +187,7 @@ pub fn batch(items: Vec<NewItem>) -> NewBatch {
         tenant: "default".into(),
         config_revision: 7,
         idempotency: None,
+        day_limit: None,
         on_duplicate: OnDuplicate::ReturnExisting,
         items,
     }

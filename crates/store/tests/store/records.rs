@@ -1,7 +1,7 @@
 //! API keys, revisions of the provider document, and what Debug output shows.
 
 use invite_core::{KeyId, Status};
-use invite_store::{Actor, ApiKey, InviteFilter, NewRevision};
+use invite_store::{Actor, ApiKey, InviteFilter, KeyLimits, NewRevision};
 use serde_json::json;
 
 use crate::fixture::{
@@ -27,7 +27,7 @@ fn key(hash: &str) -> ApiKey {
         tenant: "default".into(),
         scopes: vec!["invites:write".into(), "invites:read".into()],
         providers: None,
-        requests_per_second: None,
+        limits: KeyLimits::default(),
         created_at: now(),
         expires_at: None,
         revoked_at: None,
@@ -41,7 +41,7 @@ async fn a_key_reads_back_and_is_found_by_its_hash(db: &Db) {
     let plain = key("h1");
     let full = ApiKey {
         providers: Some(vec!["summit".into()]),
-        requests_per_second: Some(2.5),
+        limits: KeyLimits { requests_per_second: Some(2.5), ..KeyLimits::default() },
         expires_at: Some(seconds(60)),
         last_used_at: Some(seconds(-60)),
         ..key("h2")

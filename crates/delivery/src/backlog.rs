@@ -1,0 +1,144 @@
+//! Room for new invites: in the providers' queues, for all and for each tenant, and in their quotas.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use invite_core::Limits;
+use invite_store::{Quotas, Store};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{AcceptError, Engine, lane::Lane};
+
+/// How long a count of what the tenants have queued is gone by.
+const FRESH: Duration = Duration::from_secs(1);
+const DAY: i64 = 24 * 3600;
+
+/// About how many invites each tenant has queued at a provider; counted only while its queue is so long
+/// that one tenant may have too many of them.
+#[derive(Default)]
+pub(crate) struct Shares(tokio::sync::Mutex<Option<Counted>>);
+
+struct Counted {
+    at: Instant,
+    queued: HashMap<String, u64>,
+}
+
+impl Shares {
+    /// Counts so many more of a tenant, if then it has no more than `most`.
+    async fn take(
+        &self,
+        store: &Store,
+        provider: &str,
+        tenant: &str,
+        count: usize,
+        most: u64,
+    ) -> Result<bool, invite_store::Error> {
+        let mut counted = self.0.lock().await;
+        let counted = match counted.take().filter(|counted| counted.at.elapsed() < FRESH) {
+            Some(fresh) => counted.insert(fresh),
+            None => {
+                let queued = store.queued_by_tenant(provider).await?;
+                counted.insert(Counted { at: Instant::now(), queued })
+            }
+        };
+        let queued = counted.queued.entry(tenant.to_owned()).or_default();
+        let all = queued.saturating_add(count as u64);
+        if all <= most {
+            *queued = all;
+        }
+        Ok(all <= most)
+    }
+
+    /// Counts so many more of a tenant that has room for sure.
+    async fn note(&self, tenant: &str, count: usize) {
+        if let Some(counted) = &mut *self.0.lock().await {
+            *counted.queued.entry(tenant.to_owned()).or_default() += count as u64;
+        }
+    }
+}
+
+impl Engine {
+    /// `limits.quota` of those of these providers that have one.
+    pub(crate) fn quotas<'a>(&self, providers: impl Iterator<Item = &'a str>) -> Quotas {
+        let document = self.0.live.current();
+        let quota = |name: &str| Some((name.to_owned(), document.provider(name)?.limits.quota?));
+        providers.filter_map(quota).collect()
+    }
+
+    /// Takes room in every provider's queue for so many new invites of a tenant, or in none.
+    pub(crate) async fn reserve(
+        &self,
+        tenant: &str,
+        new: &BTreeMap<String, usize>,
+    ) -> Result<(), AcceptError> {
+        let document = self.0.live.current();
+        for (place, (name, count)) in new.iter().enumerate() {
+            let limits = document.provider(name).map(|provider| provider.limits.clone());
+            // A provider that is gone meanwhile is refused later, with a better reason.
+            let Some(limits) = limits else { continue };
+            let lane = self.0.lane(name);
+            let taken = self.reserve_at(&lane, &limits, tenant, *count).await;
+            if let Err(error) = taken {
+                let before = new.iter().take(place);
+                before
+                    .filter(|(name, _)| document.provider(name).is_some())
+                    .for_each(|(name, count)| self.0.lane(name).queue_shrank(*count));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn reserve_at(
+        &self,
+        lane: &Lane,
+        limits: &Limits,
+        tenant: &str,
+        count: usize,
+    ) -> Result<(), AcceptError> {
+        let provider = lane.name.clone();
+        // How long the lane takes for a hundredth of its backlog.
+        let rate = limits.requests_per_second * f64::from(limits.max_batch);
+        let wait = (limits.max_backlog as f64 / 100.0 / rate).clamp(1.0, 60.0);
+        let retry_after = Duration::from_secs_f64(wait);
+        if !lane.reserve(count, limits.max_backlog) {
+            return Err(AcceptError::BacklogFull { provider, retry_after });
+        }
+        let most = limits.max_backlog_per_tenant;
+        // No tenant has more than there are.
+        if lane.queued() <= most {
+            lane.shares.note(tenant, count).await;
+            return Ok(());
+        }
+        let is_taken = lane.shares.take(&self.0.store, &provider, tenant, count, most).await;
+        if !matches!(is_taken, Ok(true)) {
+            lane.queue_shrank(count);
+        }
+        match is_taken? {
+            true => Ok(()),
+            false => Err(AcceptError::ShareFull { provider, retry_after }),
+        }
+    }
+}
+
+/// How long it is until the next day begins in UTC.
+pub(crate) fn until_midnight(now: Timestamp) -> Duration {
+    let left = DAY - now.as_second().rem_euclid(DAY);
+    Duration::from_secs(left.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_at_midnight_in_utc() {
+        let until = |at: &str| until_midnight(at.parse().unwrap()).as_secs();
+        assert_eq!(until("2026-01-31T00:00:00Z"), 24 * 3600);
+        assert_eq!(until("2026-01-31T23:59:59Z"), 1);
+        assert_eq!(until("1969-12-31T23:00:00Z"), 3600);
+    }
+}
