@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, header};
 use invite_core::http::{AddressGuard, CallContext, HttpClient, Request, Response};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
@@ -19,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Client {
     http: HttpClient,
     url: Url,
-    key: String,
+    key: SecretString,
 }
 
 impl Client {
@@ -37,7 +38,7 @@ impl Client {
         // Whoever names a gateway means it, wherever it is.
         let host = url.host_str().unwrap_or_default().to_owned();
         let http = HttpClient::new(AddressGuard::new(&[host])).map_err(Failure::failed)?;
-        Ok(Self { http, url, key: key.to_owned() })
+        Ok(Self { http, url, key: key.into() })
     }
 
     /// The gateway that a command is told, or else the one that these settings are for, with the key
@@ -45,7 +46,8 @@ impl Client {
     pub fn of(settings: &Settings, url: Option<&str>, key_variable: &str) -> Result<Self, Failure> {
         let scheme = if settings.server.tls().is_some() { "https" } else { "http" };
         let own = format!("{scheme}://{}", settings.server.listen);
-        let key = invite_config::process_environment()(key_variable).map_err(|_| {
+        let key = invite_config::process_environment()(key_variable).map(Zeroizing::new);
+        let key = key.map_err(|_| {
             Failure::wrong(format!(
                 "the environment variable {key_variable} holds no API key; --key-env names another"
             ))
@@ -65,8 +67,9 @@ impl Client {
         let mut request = Request::new(method, url);
         request.headers = headers;
         request.body = body.into();
+        let authorization = Zeroizing::new(format!("Bearer {}", self.key.expose_secret()));
         let request = request
-            .credential(header::AUTHORIZATION.as_str(), &format!("Bearer {}", self.key))
+            .credential(header::AUTHORIZATION.as_str(), &authorization)
             .map_err(|_| Failure::wrong("the API key holds characters that no key has"))?;
         let context = CallContext::new(TIMEOUT);
         let answer = self.http.send(&context, request).await;

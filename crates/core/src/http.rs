@@ -26,6 +26,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
+use secrecy::zeroize::Zeroizing;
 
 pub use context::{CallContext, Exchange};
 pub use difference::ClockDifference;
@@ -148,12 +149,12 @@ impl HttpClient {
         let phase = if request.body.is_empty() { LEFT } else { WAITING };
         let phase = Arc::new(AtomicU8::new(phase));
         let kept_back: Arc<OnceLock<String>> = Arc::default();
+        let record = request.record;
         let mut exchange = Exchange {
             target: request.target(),
-            request: text(&request.body),
+            request: (record == Record::Whole).then(|| text(&request.body)).flatten(),
             ..Exchange::default()
         };
-        let record = request.record;
         let sent = context.clock.wall();
         let watched = |bytes| WatchedBody {
             bytes: Some(bytes),
@@ -187,10 +188,7 @@ impl HttpClient {
                 .caused_by(Cause::Transport)
         });
         match record {
-            Record::Whole => context.record(exchange),
-            Record::Outline => {
-                context.record(Exchange { request: None, reply: None, ..exchange });
-            }
+            Record::Whole | Record::Outline => context.record(exchange),
             Record::Nothing => {}
         }
         result
@@ -202,7 +200,7 @@ impl HttpClient {
         watched: impl FnOnce(Bytes) -> WatchedBody,
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
-        let cap = request.body_cap;
+        let (cap, record) = (request.body_cap, request.record);
         let credentials = credentials(&request.headers);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
@@ -236,25 +234,29 @@ impl HttpClient {
             headers: std::mem::take(reply.headers_mut()),
             body: conceal(body, &credentials).into(),
         };
-        exchange.reply =
-            (response.body.len() <= KEPT_REPLY).then(|| text(&response.body)).flatten();
+        // What is not kept may be secret: no copy is made of it.
+        let is_kept = record == Record::Whole && response.body.len() <= KEPT_REPLY;
+        exchange.reply = is_kept.then(|| text(&response.body)).flatten();
         exchange.date = response.date();
         Ok(response)
     }
 }
 
 /// The credentials that a request carries, without the scheme before them.
-fn credentials(headers: &HeaderMap) -> Vec<Vec<u8>> {
+fn credentials(headers: &HeaderMap) -> Vec<Zeroizing<Vec<u8>>> {
     let sensitive = headers.values().filter(|value| value.is_sensitive());
     let bare = sensitive.filter_map(|value| value.as_bytes().rsplit(|byte| *byte == b' ').next());
-    bare.filter(|credential| credential.len() >= 8).map(<[u8]>::to_vec).collect()
+    let known = bare.filter(|credential| credential.len() >= 8);
+    known.map(|credential| Zeroizing::new(credential.to_vec())).collect()
 }
 
 /// A body without these credentials, which some services quote when they refuse them: it ends up in
 /// messages and in the record of the attempt.
-fn conceal(mut body: Vec<u8>, credentials: &[Vec<u8>]) -> Vec<u8> {
+fn conceal(mut body: Vec<u8>, credentials: &[Zeroizing<Vec<u8>>]) -> Vec<u8> {
     for credential in credentials {
-        let find = |text: &[u8]| text.windows(credential.len()).position(|part| part == credential);
+        let find = |text: &[u8]| {
+            text.windows(credential.len()).position(|part| part == credential.as_slice())
+        };
         let mut rest = body.as_slice();
         let mut kept = Vec::new();
         while let Some(at) = find(rest) {

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    io::{self, Read},
     path::PathBuf,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
@@ -12,8 +13,9 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use schemars::JsonSchema;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
@@ -84,6 +86,37 @@ impl SecretRefs {
             Self::Two(references) => references.iter(),
         }
     }
+}
+
+/// Reads to the end what may be secret; none if that is more than `most` bytes. The buffer has its full size from the
+/// start: one that grows leaves copies behind.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_to_end(mut source: impl Read, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut bytes = Zeroizing::new(vec![0; most + 1]);
+    let mut length = 0;
+    while length <= most {
+        match source.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(length);
+    Ok((length <= most).then_some(bytes))
+}
+
+/// Bytes to be sent that hold a secret: overwritten when nobody has them any more.
+pub fn erased_bytes(secret: Zeroizing<String>) -> Bytes {
+    struct Owner(Zeroizing<String>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+    Bytes::from_owner(Owner(secret))
 }
 
 /// Whether a value can be used at all, else what is wrong with it, as the end of a sentence such as

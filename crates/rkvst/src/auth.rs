@@ -258,7 +258,7 @@ impl Authenticator {
         };
         let renew_at = asked_at.saturating_add(time_of_use(reply.expires_in));
         Ok(Arc::new(Token {
-            header: bearer(&reply.access_token),
+            header: bearer(reply.access_token.expose_secret()),
             secret,
             version,
             renew_at: renew_at.unwrap_or(Timestamp::MAX),
@@ -305,7 +305,12 @@ fn is_refused_credential(error: &ProviderError) -> bool {
 }
 
 fn bearer(token: &str) -> SecretString {
-    format!("Bearer {token}").into()
+    const SCHEME: &str = "Bearer ";
+    // At its full length from the start: a text that grows leaves copies behind.
+    let mut header = String::with_capacity(SCHEME.len() + token.len());
+    header.push_str(SCHEME);
+    header.push_str(token);
+    header.into()
 }
 
 /// The token in a file for `curl -H @file`, which is a whole header line, or in one that holds

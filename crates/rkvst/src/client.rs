@@ -12,8 +12,9 @@ use http::{Method, StatusCode, header};
 use invite_core::{
     Cause, Clock, Invitee, Outcome, PreparedCall, ProviderError,
     http::{CallContext, HttpClient, Record, Request, Response},
-    secret::Credential,
+    secret::{Credential, erased_bytes},
 };
+use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
@@ -29,6 +30,9 @@ use crate::{
 const PAGE_SIZE: &str = "100";
 /// More pages than any list of invites has: beyond it the service makes up page tokens.
 const MAX_PAGES: u32 = 10_000;
+
+/// Room for what stands in a token request around client id and secret.
+const FORM_NAMES: usize = 64;
 
 /// One tenancy of one service.
 pub struct Client {
@@ -344,7 +348,9 @@ impl TokenEndpoint {
         context: &CallContext,
         client_secret: &str,
     ) -> Result<Response, ProviderError> {
-        let body = form_urlencoded::Serializer::new(String::new())
+        // At most three characters for each byte, so that it does not grow and leave copies behind.
+        let room = FORM_NAMES + 3 * (self.client_id.len() + client_secret.len());
+        let body = form_urlencoded::Serializer::new(String::with_capacity(room))
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", &self.client_id)
             .append_pair("client_secret", client_secret)
@@ -352,7 +358,7 @@ impl TokenEndpoint {
         let mut request = Request::new(Method::POST, self.url.clone());
         let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers.insert(header::CONTENT_TYPE, form);
-        request.body = body.into();
+        request.body = erased_bytes(Zeroizing::new(body));
         request.record = Record::Nothing;
         self.http.send(context, request).await
     }

@@ -7,7 +7,8 @@
 
 use invite_core::{Invitee, http::scrub, moment};
 use jiff::Timestamp;
-use serde::Serialize;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::state::is_same_person;
@@ -58,11 +59,19 @@ pub struct MemberPage {
 }
 
 /// The token endpoint's reply.
+#[derive(Deserialize)]
 pub struct TokenReply {
     /// A JWT, but nothing depends on that.
-    pub access_token: String,
+    pub access_token: SecretString,
     /// Seconds.
+    #[serde(default, deserialize_with = "seconds")]
     pub expires_in: Option<f64>,
+}
+
+/// The service writes 64-bit integers as strings elsewhere.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_f64().or_else(|| value.as_str()?.parse().ok()))
 }
 
 impl Invite {
@@ -106,13 +115,8 @@ impl MemberPage {
 impl TokenReply {
     /// A token; none if there is none.
     pub fn read(body: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(body).ok()?;
-        let expires_in = value.get("expires_in");
-        Some(Self {
-            access_token: text(&value, "access_token").filter(|t| !t.is_empty())?.to_owned(),
-            // The service writes 64-bit integers as strings elsewhere.
-            expires_in: expires_in.and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok())),
-        })
+        let reply: Self = serde_json::from_slice(body).ok()?;
+        Some(reply).filter(|reply| !reply.access_token.expose_secret().is_empty())
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
+use secrecy::zeroize::Zeroizing;
 use url::Url;
 
 use super::{BODY_CAP, LIST_BODY_CAP};
-use crate::{Cause, Outcome, ProviderError};
+use crate::{Cause, Outcome, ProviderError, secret::erased_bytes};
 
 /// What a reply says of one invite at most: two names of 200 characters and an address of 254, each
 /// character written as an escape, come to less than 6 KiB; the rest is for ids, times, and what a
@@ -78,7 +79,8 @@ impl Request {
     /// # Errors
     /// If the value cannot be a header's; the message does not show it.
     pub fn credential(mut self, name: &'static str, value: &str) -> Result<Self, ProviderError> {
-        let mut value = header::HeaderValue::from_str(value).map_err(|_| {
+        let value = erased_bytes(Zeroizing::new(value.to_owned()));
+        let mut value = header::HeaderValue::from_maybe_shared(value).map_err(|_| {
             let why = format!("the credential for {name} {NO_HEADER}");
             ProviderError::new(Outcome::NotSent, why).caused_by(Cause::Credentials)
         })?;

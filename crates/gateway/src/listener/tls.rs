@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
+use invite_core::secret::read_to_end;
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
+use secrecy::zeroize::Zeroizing;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// The longest file that is read, in bytes.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// The files of the listener's TLS, in PEM.
 #[derive(Clone, Debug)]
@@ -34,9 +36,9 @@ pub struct TlsFiles {
 /// What the files hold.
 #[derive(PartialEq, Eq)]
 struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    client_ca: Option<Vec<u8>>,
+    certificate: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+    client_ca: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// The TLS that new connections get. Cloning shares it.
@@ -113,23 +115,17 @@ async fn read(files: TlsFiles) -> Result<Contents, String> {
     })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let cannot = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
     // A pipe or a device would be waited for.
     let file = std::fs::metadata(path)
         .and_then(|about| match about.is_file() {
             true => std::fs::File::open(path),
             false => Err(std::io::Error::other("it is no regular file")),
         })
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-    match file {
-        Ok(_) if bytes.len() as u64 <= MAX_BYTES => Ok(bytes),
-        Ok(_) => {
-            Err(format!("cannot read {}: it is longer than {MAX_BYTES} bytes", path.display()))
-        }
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-    }
+        .map_err(|error| cannot(&error))?;
+    let bytes = read_to_end(file, MAX_BYTES).map_err(|error| cannot(&error))?;
+    bytes.ok_or_else(|| cannot(&format_args!("it is longer than {MAX_BYTES} bytes")))
 }
 
 fn configure(files: &TlsFiles, contents: &Contents) -> Result<Arc<ServerConfig>, String> {
