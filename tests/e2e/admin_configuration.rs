@@ -304,7 +304,7 @@ async fn traffic_moves_with_the_document_and_every_call_carries_its_revision() {
 
 #[tokio::test]
 async fn what_a_secret_reference_leads_to_is_never_shown() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::builder().setting("secrets.directories", ".").start().await;
     let admin = gateway.caller("admin", &[]).await;
     let (document, tag) = live(&admin).await;
     let secret = secret_of(&document);

@@ -84,7 +84,7 @@ async fn a_difference_that_takes_long_to_tell_is_left_to_the_revision_itself() {
 
 #[tokio::test]
 async fn a_revision_that_would_not_pass_the_gate_today_is_not_restored() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::builder().setting("secrets.directories", ".").start().await;
     let admin = gateway.caller("admin", &[]).await;
     gateway.binary.write("securegate.key", &secret_of(&live(&admin).await.0));
     let (document, _) = live(&admin).await;

@@ -162,7 +162,8 @@ async fn settings_are_shown_with_where_they_come_from_and_without_secrets() {
 
 #[tokio::test]
 async fn a_provider_document_is_checked_with_line_and_column() {
-    let binary = Binary::in_empty_folder();
+    let mut binary = Binary::in_empty_folder();
+    binary.set_variable("INVITE_GATEWAY__SERVER__ALLOW_PRIVATE_HOSTS", "127.0.0.1");
     let good = "[providers.rooftop]\nkind = \"rkvst\"\nbase_url = \"http://127.0.0.1:1\"\n\
                 bearer_token = \"t\"\n\n[[routes]]\nto = [\"rooftop\"]\n";
     binary.write("providers.toml", good);

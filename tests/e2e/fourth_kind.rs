@@ -54,7 +54,7 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn gate() -> Gate {
-    Gate::new(kinds(), Rules::new(LEASE, Vec::new()), clock())
+    Gate::new(kinds(), Rules::new(LEASE, vec!["127.0.0.1".to_owned()]), clock())
 }
 
 /// A gateway before a post office.

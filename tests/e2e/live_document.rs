@@ -207,7 +207,7 @@ async fn a_change_made_elsewhere_survives_a_restart_and_an_edited_file_is_notice
 
 #[tokio::test]
 async fn a_start_at_which_the_newest_revision_does_not_pass_sends_nothing_by_the_one_before() {
-    let mut gateway = Gateway::start().await;
+    let mut gateway = Gateway::builder().setting("secrets.directories", ".").start().await;
     let admin = gateway.caller("admin", &[]).await;
     gateway.binary.write("key", invite_sandbox::accounts::SECUREGATE_API_KEY);
     let live = admin.get(PATH).await.expect(200).text;
@@ -333,7 +333,8 @@ async fn replicas_converge_on_the_newest_revision_and_say_which_they_serve() {
 
 #[tokio::test]
 async fn a_replica_that_cannot_serve_the_newest_revision_leaves_the_work_to_those_that_can() {
-    let mut gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let builder = Gateway::builder().setting("secrets.env_prefixes", "NEW_");
+    let mut gateway = builder.database(Database::Postgres).start().await;
     let admin = gateway.caller("admin,invites:write", &[]).await;
     // The first one's lanes are its own by now.
     gateway.client().invite(&invites("treasury", [person(1)])).await;

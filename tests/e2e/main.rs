@@ -27,6 +27,7 @@ mod postcard;
 mod providers;
 mod reading;
 mod refusing;
+mod released;
 mod replicas;
 mod restarts;
 mod rotation;

@@ -21,6 +21,7 @@ use crate::plan::Ending;
 const SETTINGS: &str = r#"
 [server]
 listen = "127.0.0.1:0"
+allow_private_hosts = ["127.0.0.1"]
 
 # The server of the tests is a throwaway.
 [storage]

@@ -23,6 +23,7 @@ use crate::{PATIENCE, eventually};
 const SETTINGS: &str = r#"
 [server]
 listen = "127.0.0.1:0"
+allow_private_hosts = ["127.0.0.1"]
 
 # The server of the tests is a throwaway.
 [storage]
@@ -62,7 +63,9 @@ pub struct Builder {
     database: Database,
     is_proxied: bool,
     descriptors: Option<u32>,
-    settings: Vec<(String, String)>,
+    /// Variables of the environment, the settings among them.
+    variables: Vec<(String, String)>,
+    files: Vec<(String, String)>,
     document: String,
     faults: String,
     behaviour: Vec<(String, Value)>,
@@ -97,9 +100,20 @@ impl Builder {
     }
 
     /// A setting by its name in `config/gateway.toml`, such as `delivery.settle`.
-    pub fn setting(mut self, name: &str, value: &str) -> Self {
+    pub fn setting(self, name: &str, value: &str) -> Self {
         let variable = format!("INVITE_GATEWAY__{}", name.to_uppercase().replace('.', "__"));
-        self.settings.push((variable, value.to_owned()));
+        self.variable(&variable, value)
+    }
+
+    /// A variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A file in the folder that it runs in, or below.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -168,8 +182,12 @@ impl Builder {
             (None, _) => "sqlite://invites.db".to_owned(),
         };
         binary.set_variable("INVITE_GATEWAY__STORAGE__URL", &url);
-        for (name, value) in &self.settings {
+        for (name, value) in &self.variables {
             binary.set_variable(name, value);
+        }
+        for (name, text) in &self.files {
+            fs::create_dir_all(binary.path(name).parent().unwrap()).unwrap();
+            binary.write(name, text);
         }
         let shared = Arc::new(Shared::default());
         let client = Client::new(shared.clone(), None);
@@ -198,7 +216,8 @@ impl Gateway {
             database: Database::Sqlite,
             is_proxied: false,
             descriptors: None,
-            settings: Vec::new(),
+            variables: Vec::new(),
+            files: Vec::new(),
             document: PROVIDERS.to_owned(),
             faults: String::new(),
             behaviour: Vec::new(),

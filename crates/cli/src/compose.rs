@@ -11,6 +11,7 @@ use invite_config::{Configuration, Finding, Gate, Live, Rules, Severity};
 use invite_core::{Clock, ProviderKind, SystemClock};
 use invite_delivery::{Engine, LiveDocument, ReviseError, Taken};
 use invite_store::{Lock, Store};
+use secrecy::ExposeSecret;
 
 use crate::{failure::Failure, settings::Settings};
 
@@ -32,17 +33,22 @@ pub fn machine() -> Arc<dyn Clock> {
 }
 
 /// The gate for provider documents under these settings; providers go by this clock.
-pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Gate {
+pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Gate, Failure> {
     let hosts = settings.server.allow_private_hosts.clone();
-    Gate::new(kinds(), Rules::new(settings.delivery.lease, hosts), clock)
+    let rules = Rules {
+        allowed_hosts: settings.providers.allowed_hosts.clone(),
+        released: settings.released().map_err(Failure::wrong)?,
+        ..Rules::new(settings.delivery.lease, hosts)
+    };
+    Ok(Gate::new(kinds(), rules, clock))
 }
 
 /// Opens and migrates the database; `may_make` says whether a file is made where there is none.
 pub async fn store(settings: &Settings, may_make: bool) -> Result<Store, Failure> {
-    let url = &settings.storage.url;
+    let url = settings.storage.address().map_err(Failure::wrong)?;
     let opened = match may_make {
-        true => Store::open(url, machine()).await,
-        false => Store::open_existing(url, machine()).await,
+        true => Store::open(url.expose_secret(), machine()).await,
+        false => Store::open_existing(url.expose_secret(), machine()).await,
     };
     let store = opened.map_err(|error| cannot_open(settings, &error))?;
     invite_core::id::time_by(store.clock());
@@ -52,7 +58,8 @@ pub async fn store(settings: &Settings, may_make: bool) -> Result<Store, Failure
 /// The same for the process that serves it, which holds a SQLite database with the lock, and takes
 /// no server that loses what it has committed unless it is told to.
 pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>), Failure> {
-    let opened = Store::open_to_serve(&settings.storage.url, machine()).await;
+    let url = settings.storage.address().map_err(Failure::wrong)?;
+    let opened = Store::open_to_serve(url.expose_secret(), machine()).await;
     let (store, lock) = opened.map_err(|error| cannot_open(settings, &error))?;
     invite_core::id::time_by(store.clock());
     if let Some((path, is_new)) = store.file() {
@@ -86,14 +93,15 @@ fn cannot_open(settings: &Settings, error: &invite_store::Error) -> Failure {
 pub fn check(gate: &Gate, origin: &str, text: &str) -> Result<Configuration, Failure> {
     let checked = gate.check(text);
     for finding in checked.findings.iter().filter(|f| f.severity == Severity::Warning) {
-        tracing::warn!(document = origin, "{finding}");
+        tracing::warn!(document = origin, "{}", finding.told_to_operator());
     }
     checked.configuration.ok_or_else(|| refused(origin, &checked.findings))
 }
 
 fn refused(origin: &str, findings: &[Finding]) -> Failure {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
-    let lines: Vec<String> = errors.map(|finding| format!("  {finding}")).collect();
+    let lines: Vec<String> =
+        errors.map(|finding| format!("  {}", finding.told_to_operator())).collect();
     Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
 }
 

@@ -1,6 +1,6 @@
 //! `config check`, `config show` and `config schema`.
 
-use invite_config::{Checked, Severity};
+use invite_config::{Checked, Finding, Severity};
 use serde_json::json;
 
 use crate::{
@@ -32,7 +32,8 @@ async fn check(
         ))
     })?;
     let Checked { findings, configuration } =
-        compose::gate(&loaded.settings, compose::machine()).check(&text);
+        compose::gate(&loaded.settings, compose::machine())?.check(&text);
+    let findings: Vec<_> = findings.iter().map(Finding::told_to_operator).collect();
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     let probes = match (&configuration, probe) {
         (Some(configuration), true) => probe::all(configuration).await,
@@ -74,6 +75,6 @@ fn show(loaded: &Loaded, json: bool) -> Result<(), Failure> {
 fn schema(loaded: &Loaded) -> Result<(), Failure> {
     print_json(&json!({
         "gateway": invite_core::schema::Schema::of::<crate::settings::Settings>().document(),
-        "providers": compose::gate(&loaded.settings, compose::machine()).schema(),
+        "providers": compose::gate(&loaded.settings, compose::machine())?.schema(),
     }))
 }

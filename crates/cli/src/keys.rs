@@ -98,7 +98,7 @@ async fn known_providers(store: &Store, settings: &Settings) -> Result<Vec<Strin
         Some(newest) => newest.document,
         None => compose::read_document(&settings.providers.file)?.unwrap_or_default(),
     };
-    let accounts = compose::gate(settings, store.clock()).accounts(&document);
+    let accounts = compose::gate(settings, store.clock())?.accounts(&document);
     Ok(accounts.names().map(str::to_owned).collect())
 }
 

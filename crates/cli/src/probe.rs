@@ -50,7 +50,7 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
         Failure::wrong(format!("there is no provider document {path}: set providers.file"))
     })?;
     let configuration =
-        compose::check(&compose::gate(settings, compose::machine()), &path.to_string(), &text)?;
+        compose::check(&compose::gate(settings, compose::machine())?, &path.to_string(), &text)?;
     let probes = match &args.name {
         Some(name) => {
             let provider = configuration.provider(name);

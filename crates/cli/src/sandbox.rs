@@ -86,6 +86,7 @@ fn settings(
     settings.server.listen = listen;
     // Its key and its invites are made up: nothing is worth encrypting.
     settings.server.behind_tls_proxy = true;
+    settings.server.allow_private_hosts = vec!["127.0.0.1".to_owned()];
     settings.storage.url = format!("sqlite://{}", folder.join("invites.db").display());
     settings.providers.file = file;
     settings.log.filter = "warn".to_owned();

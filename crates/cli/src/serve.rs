@@ -57,6 +57,20 @@ fn warn_of_proxies() {
     }
 }
 
+/// What is released to whoever may put a provider document in force may be sent by them wherever they like,
+/// unless the hosts are named.
+fn warn_of_released_secrets(settings: &Settings) {
+    let Settings { secrets, providers, .. } = settings;
+    let is_released = !secrets.directories.is_empty() || !secrets.env_prefixes.is_empty();
+    if is_released && providers.allowed_hosts.is_empty() {
+        tracing::warn!(
+            "whoever holds a key with the scope config:write can send the secrets that secrets.directories \
+             and secrets.env_prefixes release to any host: name the providers' hosts in \
+             providers.allowed_hosts"
+        );
+    }
+}
+
 /// A gateway that accepts connections.
 pub struct Running {
     url: String,
@@ -72,7 +86,8 @@ impl Running {
     /// Opens everything and starts to serve.
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
         let (store, lock) = compose::store_to_serve(settings).await?;
-        let gate = Arc::new(compose::gate(settings, store.clock()));
+        let gate = Arc::new(compose::gate(settings, store.clock())?);
+        warn_of_released_secrets(settings);
         let file = DocumentWatch::new(&settings.providers.file).await?;
         let document = compose::document(settings, gate.clone(), &store).await?;
         let tls = match settings.server.tls() {

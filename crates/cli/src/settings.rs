@@ -3,6 +3,7 @@
 //! The provider document is not here; `invite-config` has it.
 
 mod refusal;
+mod secrets;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -10,6 +11,7 @@ use config::{
     Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind,
     builder::DefaultState,
 };
+use invite_core::secret::SecretRef;
 use invite_http::TlsFiles;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -35,10 +37,16 @@ pub struct Settings {
     pub delivery: Delivery,
     /// Idempotency keys.
     pub idempotency: Idempotency,
-    /// Where the providers are configured.
+    /// Where the providers are configured, and may be.
     pub providers: Providers,
+    /// Which secrets documents from the network may use.
+    pub secrets: secrets::Secrets,
     /// Logs.
     pub log: Log,
+    /// The files that these settings are from.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub files: Vec<PathBuf>,
 }
 
 /// The HTTP server.
@@ -136,13 +144,15 @@ impl Server {
 pub struct Storage {
     /// `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub url: String,
+    /// Where the password is, if the URL holds none: `{ file = "PATH" }` or `{ env = "NAME" }`; else empty.
+    pub password: SecretRef,
     /// Serves although PostgreSQL's settings let a crash lose what was answered.
     pub allow_unsafe: bool,
 }
 
 impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Storage({})", without_password(&self.url))
+        write!(f, "Storage({}, {})", without_password(&self.url), self.password)
     }
 }
 
@@ -184,6 +194,8 @@ pub struct Idempotency {
 pub struct Providers {
     /// The provider document.
     pub file: PathBuf,
+    /// The hosts that providers may be at; empty for any.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// Logs.
@@ -258,8 +270,16 @@ impl Loaded {
             .list_separator(",")
             .with_list_parse_key("server.allow_private_hosts")
             .with_list_parse_key("server.trusted_proxies")
+            .with_list_parse_key("providers.allowed_hosts")
+            .with_list_parse_key("secrets.directories")
+            .with_list_parse_key("secrets.env_prefixes")
             .source(environment);
-        Self::from(builder.add_source(variables), &names)
+        let mut loaded = Self::from(builder.add_source(variables), &names)?;
+        loaded.settings.files = files.to_vec();
+        if files.is_empty() {
+            loaded.settings.files.push(DEFAULT_FILE.into());
+        }
+        Ok(loaded)
     }
 
     fn from(builder: ConfigBuilder<DefaultState>, variables: &[String]) -> Result<Self, String> {
@@ -281,6 +301,8 @@ impl Loaded {
             return Err(format!("{key}{place} {why}"));
         }
         settings.server.check()?;
+        settings.storage.check()?;
+        settings.secrets.check()?;
         Ok(Self { settings, origins })
     }
 
@@ -359,7 +381,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 mod tests {
     use super::*;
 
-    fn with_environment(pairs: &[(&str, &str)]) -> Result<Loaded, String> {
+    pub(super) fn with_environment(pairs: &[(&str, &str)]) -> Result<Loaded, String> {
         let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Loaded::layer(&[], Some(map))
     }
@@ -490,7 +512,11 @@ mod tests {
         ] {
             assert_eq!(without_password(url), shown);
         }
-        let storage = Storage { url: "postgres://a:s3cret@h/d".into(), allow_unsafe: false };
+        let storage = Storage {
+            url: "postgres://a:s3cret@h/d".into(),
+            password: SecretRef::Literal("s3cret".into()),
+            allow_unsafe: false,
+        };
         assert!(!format!("{storage:?}").contains("s3cret"));
     }
 }

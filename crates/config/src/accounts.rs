@@ -72,7 +72,7 @@ impl Accounts {
 
 /// The spelling of an address makes no other account of it: neither case nor default port of the host,
 /// nor a slash at the end.
-fn plain(value: &Value) -> Value {
+pub(crate) fn plain(value: &Value) -> Value {
     let Some(text) = value.as_str() else { return value.clone() };
     let url = Url::parse(text).ok().filter(Url::has_host);
     url.as_ref().map_or(text, Url::as_str).trim_end_matches('/').into()

@@ -7,11 +7,36 @@ use std::net::IpAddr;
 use invite_core::{Fault, http::is_private};
 use url::{Host, Url};
 
-/// Checks a provider's `base_url`; true if it is on loopback.
+/// Which hosts the settings of the process let a provider be at.
+#[derive(Clone, Copy)]
+pub(crate) struct Hosts<'a> {
+    /// `server.allow_private_hosts`.
+    pub private: &'a [String],
+    /// `providers.allowed_hosts`; empty for any.
+    pub allowed: &'a [String],
+}
+
+/// Whether a URL is one on loopback.
+pub(crate) fn is_on_loopback(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        url.host_str() == Some("localhost")
+            || address(&url).is_some_and(|it| it.to_canonical().is_loopback())
+    })
+}
+
+fn address(url: &Url) -> Option<IpAddr> {
+    match url.host() {
+        Some(Host::Ipv4(address)) => Some(IpAddr::from(address)),
+        Some(Host::Ipv6(address)) => Some(IpAddr::from(address)),
+        _ => None,
+    }
+}
+
+/// Checks a provider's `base_url`.
 ///
 /// # Errors
 /// The fault's pointer is empty: it is about the value itself. It quotes none of its credentials.
-pub(crate) fn check(text: &str, allow_private_hosts: &[String]) -> Result<bool, Fault> {
+pub(crate) fn check(text: &str, hosts: Hosts<'_>) -> Result<(), Fault> {
     let fault = |code, detail: &str| Fault::new("", code, detail);
     let url = Url::parse(text).map_err(|error| {
         fault("invalid", &format!("not a URL ({error}); expected https://host, with a path if any"))
@@ -34,16 +59,10 @@ pub(crate) fn check(text: &str, allow_private_hosts: &[String]) -> Result<bool, 
     if url.port() == Some(0) {
         return Err(fault("invalid", "nothing can be reached at port 0"));
     }
-    let address = match url.host() {
-        Some(Host::Ipv4(address)) => Some(IpAddr::from(address)),
-        Some(Host::Ipv6(address)) => Some(IpAddr::from(address)),
-        _ => None,
-    };
-    let is_loopback = url.host_str() == Some("localhost")
-        || address.is_some_and(|address| address.to_canonical().is_loopback());
+    let is_loopback = is_on_loopback(text);
     match url.scheme() {
         "https" => {}
-        "http" if is_loopback => return Ok(true),
+        "http" if is_loopback => {}
         "http" => {
             let https = format!("https{}", text.get(4..).unwrap_or_default());
             let detail = "must be https, because credentials and personal data go there; http is \
@@ -53,17 +72,28 @@ pub(crate) fn check(text: &str, allow_private_hosts: &[String]) -> Result<bool, 
         _ => return Err(fault("not-https", "must be https")),
     }
     let host = url.host_str().unwrap_or_default();
-    let is_listed = allow_private_hosts.iter().any(|listed| {
-        listed.trim_matches(['[', ']']).eq_ignore_ascii_case(host.trim_matches(['[', ']']))
-    });
-    if !is_loopback && !is_listed && address.is_some_and(is_private) {
+    let is_private = is_loopback || address(&url).is_some_and(is_private);
+    if is_private && !names(hosts.private, host) {
         let detail = format!(
-            "{host} is a private, link-local or metadata address; list it in \
+            "{host} is a loopback, private, link-local or metadata address; list it in \
              server.allow_private_hosts if that is meant"
         );
         return Err(fault("private-host", &detail));
     }
-    Ok(is_loopback)
+    if !hosts.allowed.is_empty() && !names(hosts.allowed, host) {
+        let detail = format!(
+            "{host} is not among the hosts that providers may be at; list it in \
+             providers.allowed_hosts if that is meant"
+        );
+        return Err(fault("host-not-allowed", &detail));
+    }
+    Ok(())
+}
+
+/// Whether a list of hosts names this one.
+fn names(listed: &[String], host: &str) -> bool {
+    let bare = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
+    listed.iter().any(|listed| bare(listed) == bare(host))
 }
 
 /// Whether a URL is written as what it was parsed as. Parsers mend what is not, each in its own way,
@@ -104,28 +134,64 @@ fn plain(url: &Url) -> String {
 mod tests {
     use super::*;
 
-    fn code(text: &str) -> Result<bool, String> {
-        check(text, &["10.0.0.7".to_owned(), "fd00::7".to_owned()]).map_err(|fault| fault.code)
+    /// With these private hosts and any other.
+    fn judged(text: &str, private: &[&str]) -> Result<(), Fault> {
+        let private: Vec<String> = private.iter().map(ToString::to_string).collect();
+        check(text, Hosts { private: &private, allowed: &[] })
+    }
+
+    fn code(text: &str) -> Result<(), String> {
+        judged(text, &["10.0.0.7", "fd00::7"]).map_err(|fault| fault.code)
     }
 
     #[test]
     fn public_https_is_taken() {
-        assert_eq!(code("https://api.example.org"), Ok(false));
-        assert_eq!(code("https://93.184.216.34:8443/v1/"), Ok(false));
+        assert_eq!(code("https://api.example.org"), Ok(()));
+        assert!(!is_on_loopback("https://api.example.org"));
+        assert_eq!(code("https://93.184.216.34:8443/v1/"), Ok(()));
     }
 
     #[test]
-    fn loopback_is_taken_over_http_too() {
-        for text in [
-            "http://localhost:1",
-            "http://127.0.0.1:8081/x",
-            "http://127.9.9.9",
-            "http://[::1]:80",
-            "http://[::ffff:127.0.0.1]",
-            "https://LOCALHOST",
-            "http://0x7f.1",
+    fn loopback_is_taken_where_it_is_listed_over_http_too() {
+        for (text, listed) in [
+            ("http://localhost:1", "localhost"),
+            ("http://127.0.0.1:8081/x", "127.0.0.1"),
+            ("http://127.9.9.9", "127.9.9.9"),
+            ("http://[::1]:80", "::1"),
+            ("http://[::1]:80", "[::1]"),
+            ("http://[::ffff:127.0.0.1]", "::ffff:7f00:1"),
+            ("https://LOCALHOST", "LocalHost"),
+            ("http://0x7f.1", "127.0.0.1"),
         ] {
-            assert_eq!(code(text), Ok(true), "{text}");
+            assert!(is_on_loopback(text), "{text}");
+            assert_eq!(judged(text, &[listed]), Ok(()), "{text}");
+            let fault = judged(text, &["10.0.0.7", "127.0.0.2"]).unwrap_err();
+            assert_eq!(fault.code, "private-host", "{text}");
+            assert!(fault.detail.contains("server.allow_private_hosts"), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn where_hosts_are_allowed_by_name_there_is_no_other() {
+        let own =
+            ["api.example.org".to_owned(), "127.0.0.1".to_owned(), "[2606:4700::1]".to_owned()];
+        let code = |text: &str| {
+            let hosts =
+                Hosts { private: &["127.0.0.1".to_owned(), "127.0.0.2".to_owned()], allowed: &own };
+            check(text, hosts).map_err(|fault| fault.code)
+        };
+        for text in ["https://API.example.org:8443/v1", "https://[2606:4700::1]"] {
+            assert_eq!(code(text), Ok(()), "{text}");
+        }
+        assert_eq!(code("http://127.0.0.1:1"), Ok(()));
+        for text in [
+            "https://example.org",
+            "https://x.api.example.org",
+            "https://api.example.org.example.net",
+            "https://93.184.216.34",
+            "http://127.0.0.2:1",
+        ] {
+            assert_eq!(code(text), Err("host-not-allowed".into()), "{text}");
         }
     }
 
@@ -139,7 +205,7 @@ mod tests {
     #[test]
     fn plain_http_and_other_schemes_are_refused() {
         assert_eq!(code("ftp://example.org"), Err("not-https".into()));
-        let fault = check("http://api.example.org/v1", &[]).unwrap_err();
+        let fault = judged("http://api.example.org/v1", &[]).unwrap_err();
         assert_eq!(fault.code, "not-https");
         assert_eq!(fault.suggestion.as_deref(), Some("https://api.example.org/v1"));
     }
@@ -166,7 +232,7 @@ mod tests {
             ("https://@api.example.org", "https://api.example.org"),
             ("https://93\u{3002}184.216.34", "https://93.184.216.34"),
         ] {
-            let fault = check(text, &[]).unwrap_err();
+            let fault = judged(text, &[]).unwrap_err();
             assert_eq!(
                 (&*fault.code, fault.suggestion.as_deref()),
                 ("invalid", Some(plain)),
@@ -175,8 +241,8 @@ mod tests {
             assert!(fault.detail.contains("plainly"), "{fault:?}");
         }
         assert_eq!(code("https://api.example.org:0"), Err("invalid".into()));
-        assert_eq!(code("HTTPS://API.example.org:443/v1"), Ok(false));
-        assert_eq!(code("https://xn--pi-6kc.example.org/\u{430}"), Ok(false));
+        assert_eq!(code("HTTPS://API.example.org:443/v1"), Ok(()));
+        assert_eq!(code("https://xn--pi-6kc.example.org/\u{430}"), Ok(()));
     }
 
     #[test]
@@ -194,8 +260,8 @@ mod tests {
         ] {
             assert_eq!(code(text), Err("private-host".into()), "{text}");
         }
-        assert_eq!(code("https://10.0.0.7"), Ok(false));
-        assert_eq!(code("https://[fd00::7]"), Ok(false));
+        assert_eq!(code("https://10.0.0.7"), Ok(()));
+        assert_eq!(code("https://[fd00::7]"), Ok(()));
         assert_eq!(code("http://10.0.0.7"), Err("not-https".into()));
     }
 
@@ -210,7 +276,7 @@ mod tests {
             ("https://user:s3cret@example.org", "literal-secret"),
             ("http://s3cret@example.org", "literal-secret"),
         ] {
-            let fault = check(text, &[]).unwrap_err();
+            let fault = judged(text, &[]).unwrap_err();
             assert_eq!(fault.code, expected, "{text}");
             assert!(!format!("{fault:?}").contains("s3cret"), "{fault:?}");
         }

@@ -142,6 +142,7 @@ fn finding(text: &str, Located { severity, offset, fault }: Located) -> Finding 
         code: fault.code,
         detail: fault.detail,
         suggestion: fault.suggestion,
+        for_operator: fault.for_operator,
     }
 }
 

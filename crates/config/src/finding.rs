@@ -33,6 +33,9 @@ pub struct Finding {
     pub detail: String,
     /// What was probably meant, where that can be guessed.
     pub suggestion: Option<String>,
+    /// See [`Fault::for_operator`].
+    #[serde(skip)]
+    pub for_operator: Option<String>,
 }
 
 impl Finding {
@@ -46,7 +49,14 @@ impl Finding {
             code: fault.code,
             detail: fault.detail,
             suggestion: fault.suggestion,
+            for_operator: fault.for_operator,
         }
+    }
+
+    /// The finding as whoever runs the gateway may read it: for its log and the command line.
+    pub fn told_to_operator(&self) -> Self {
+        let detail = self.for_operator.clone().unwrap_or_else(|| self.detail.clone());
+        Self { detail, for_operator: None, ..self.clone() }
     }
 }
 

@@ -19,13 +19,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    Accounts, Configuration, Environment, Finding, Provider, Severity, base_url,
+    Accounts, Configuration, Environment, Finding, Provider, Released, Severity,
+    base_url::{self, Hosts},
     document::{Document, Located},
     limits::LimitsPart,
     process_environment,
+    release::Access,
     routes::{self, Route},
     schema,
-    secret::{Resolver, SecretFile, check_permissions},
+    secret::{Resolver, SecretFile},
 };
 
 /// What a document is checked against that is not its own: the process's settings.
@@ -35,14 +37,25 @@ pub struct Rules {
     pub lease: Duration,
     /// `server.allow_private_hosts`.
     pub allow_private_hosts: Vec<String>,
+    /// `providers.allowed_hosts`; empty for any.
+    pub allowed_hosts: Vec<String>,
+    /// Which secrets documents from the network may use beside those in use.
+    pub released: Released,
     /// What resolves `{ env = "NAME" }`.
     pub environment: Environment,
 }
 
 impl Rules {
-    /// Rules that resolve variables in the environment of this process.
+    /// Rules that resolve variables in the environment of this process, allow any public host, and release
+    /// nothing.
     pub fn new(lease: Duration, allow_private_hosts: Vec<String>) -> Self {
-        Self { lease, allow_private_hosts, environment: process_environment() }
+        Self {
+            lease,
+            allow_private_hosts,
+            allowed_hosts: Vec::new(),
+            released: Released::default(),
+            environment: process_environment(),
+        }
     }
 }
 
@@ -83,9 +96,19 @@ impl Gate {
         self.schema.document().clone()
     }
 
-    /// Checks a document, and builds its providers. Reads the secrets that it refers to and blocks
-    /// meanwhile; sends nothing, and changes nothing.
+    /// Checks a document that comes from the gateway's machine, and builds its providers. Reads the secrets
+    /// that it refers to and blocks meanwhile; sends nothing, and changes nothing.
     pub fn check(&self, text: &str) -> Checked {
+        self.check_with(text, &Access::Any)
+    }
+
+    /// The same for a document that comes over the network, which may use only the secrets that are released
+    /// to it, beside the document `in_force`.
+    pub fn check_from_network(&self, text: &str, in_force: &str) -> Checked {
+        self.check_with(text, &Access::over_network(in_force, &self.rules.released))
+    }
+
+    fn check_with(&self, text: &str, access: &Access<'_>) -> Checked {
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(findings) => return Checked { findings, configuration: None },
@@ -99,7 +122,7 @@ impl Gate {
         let roots = TlsRoots::read();
         let built: Vec<_> = parts
             .iter()
-            .filter_map(|(name, part)| self.build(name, part, &roots, &mut report))
+            .filter_map(|(name, part)| self.build(name, part, access, &roots, &mut report))
             .collect();
         let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
         let routes = check_routes(&names, &mut report);
@@ -134,6 +157,7 @@ impl Gate {
         &self,
         name: &str,
         part: &Value,
+        access: &Access<'_>,
         roots: &Result<TlsRoots, String>,
         report: &mut Report<'_>,
     ) -> Option<(Arc<Provider>, Vec<SecretFile>)> {
@@ -152,7 +176,7 @@ impl Gate {
             .and_then(|roots| HttpClient::with_roots(guard, &roots))
             .map_err(|error| report.errors([Fault::new(&at, "http-client", error)]))
             .ok()?;
-        let resolver = Resolver::new(&self.rules.environment, is_loopback);
+        let resolver = Resolver::new(&self.rules.environment, is_loopback, access.of(part));
         let adapter = kind.build(&BuildContext {
             name,
             settings: &settings,
@@ -164,7 +188,8 @@ impl Gate {
             report.further_errors(faults.into_iter().map(|fault| fault.under(&at)));
             report.need_error(&at);
         });
-        report.warnings(check_permissions(&settings).into_iter().map(|fault| fault.under(&at)));
+        let exposed = resolver.check_permissions(&settings);
+        report.warnings(exposed.into_iter().map(|fault| fault.under(&at)));
         let limits = self.check_limits(part, &at, kind.default_limits(), report);
         let (mut limits, adapter) = (limits?, adapter.ok()?);
         report.warnings(cap_batch(&mut limits, part, &*adapter).map(|fault| fault.under(&at)));
@@ -187,10 +212,11 @@ impl Gate {
     /// Whether a provider is on loopback. Not every kind needs to have a `base_url`.
     fn check_base_url(&self, settings: &Value, at: &str, report: &mut Report<'_>) -> bool {
         let Some(base_url) = settings.get("base_url").and_then(Value::as_str) else { return false };
-        base_url::check(base_url, &self.rules.allow_private_hosts).unwrap_or_else(|fault| {
+        let Rules { allow_private_hosts: private, allowed_hosts: allowed, .. } = &self.rules;
+        if let Err(fault) = base_url::check(base_url, Hosts { private, allowed }) {
             report.errors([fault.under(&format!("{at}/base_url"))]);
-            false
-        })
+        }
+        base_url::is_on_loopback(base_url)
     }
 
     fn check_limits(
@@ -800,8 +826,8 @@ to = ["ada", "bob"]
         let checked = made_up::gate(&[]).check(text);
         assert_eq!(
             checked.findings[0].to_string(),
-            "line 2, column 8: error at /providers/a/kind: the value is not one of \"pigeon\" \
-             (did you mean `pigeon`?)"
+            "line 2, column 8: error at /providers/a/kind: the value is not one of \"pigeon\", \
+             \"dove\" (did you mean `pigeon`?)"
         );
     }
 

@@ -17,6 +17,7 @@ mod limits;
 mod live;
 #[cfg(test)]
 mod made_up;
+mod release;
 mod routes;
 mod schema;
 mod secret;
@@ -28,4 +29,5 @@ pub use document::line_of;
 pub use finding::{Finding, Severity};
 pub use gate::{Checked, Gate, Rules};
 pub use live::Live;
-pub use secret::{Environment, SecretChange, SecretOutcome, process_environment};
+pub use release::Released;
+pub use secret::{Environment, SecretChange, SecretOutcome, process_environment, read_secret};

@@ -16,20 +16,33 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Gate, Rules};
+use crate::{Gate, Released, Rules};
 
 /// A gate for pigeons, with these variables in its environment.
 pub(crate) fn gate(environment: &[(&'static str, &'static str)]) -> Gate {
+    gate_with(environment, |rules| rules)
+}
+
+/// The same with other rules.
+pub(crate) fn gate_with(
+    environment: &[(&'static str, &'static str)],
+    change: impl FnOnce(Rules) -> Rules,
+) -> Gate {
     let environment = environment.to_vec();
-    let rules = Rules {
+    let rules = change(Rules {
         lease: Duration::from_secs(60),
-        allow_private_hosts: vec!["10.0.0.7".into()],
+        allow_private_hosts: ["10.0.0.7", "127.0.0.1", "localhost", "::1"]
+            .map(str::to_owned)
+            .into(),
+        allowed_hosts: Vec::new(),
+        released: Released::default(),
         environment: Arc::new(move |name| {
             let found = environment.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         }),
-    };
-    let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(Pigeon::new())];
+    });
+    let kinds: Vec<Arc<dyn ProviderKind>> =
+        vec![Arc::new(Pigeon::new("pigeon")), Arc::new(Pigeon::new("dove"))];
     Gate::new(kinds, rules, Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)))
 }
 
@@ -41,6 +54,8 @@ struct Settings {
     base_url: Option<String>,
     /// What the pigeon is called by.
     token: Option<SecretRefs>,
+    /// What it wears.
+    ring: Option<SecretRefs>,
     /// Where it flies to.
     loft: Option<String>,
     /// How far.
@@ -49,12 +64,13 @@ struct Settings {
 
 /// The kind.
 struct Pigeon {
+    name: &'static str,
     schema: Schema,
 }
 
 impl Pigeon {
-    fn new() -> Self {
-        Self { schema: Schema::of::<Settings>() }
+    fn new(name: &'static str) -> Self {
+        Self { name, schema: Schema::of::<Settings>() }
     }
 }
 
@@ -68,7 +84,7 @@ struct Loft {
 
 impl ProviderKind for Pigeon {
     fn name(&self) -> &'static str {
-        "pigeon"
+        self.name
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -119,10 +135,11 @@ impl ProviderKind for Pigeon {
             faults.push(Fault::new("/range", "odd", "pigeons fly even ranges"));
         }
         let mut credential = Credential::new(Vec::new());
-        if let Some(token) = &settings.token {
-            match (part.resolve_secret)(token) {
-                Ok(resolved) => credential = resolved,
-                Err(fault) => faults.push(fault.under("/token")),
+        for (secret, at) in [(&settings.token, "/token"), (&settings.ring, "/ring")] {
+            match secret.as_ref().map(part.resolve_secret) {
+                Some(Ok(resolved)) => credential = resolved,
+                Some(Err(fault)) => faults.push(fault.under(at)),
+                None => {}
             }
         }
         if !faults.is_empty() {

@@ -3,25 +3,27 @@
 //! This is the one place of this crate that reads either. Values go into [`Secret`] and nowhere
 //! else.
 
+mod file;
+
 use std::{
     cell::RefCell,
     env::VarError,
-    fmt, fs,
-    io::Read,
+    fmt,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use invite_core::{
     Fault,
     secret::{Credential, Secret, SecretRef, SecretRefs},
 };
-use secrecy::SecretString;
+use secrecy::{SecretString, zeroize::Zeroizing};
 use serde_json::Value;
 
-/// The longest secret that is read from a file, in bytes; keys and tokens are far shorter.
-const MAX_BYTES: u64 = 64 * 1024;
+use crate::release::{Grant, Reference};
+
+pub(crate) use file::{Place, SecretFile};
 
 /// What looks up an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Result<String, VarError> + Send + Sync>;
@@ -70,19 +72,26 @@ impl fmt::Display for SecretChange {
 pub(crate) struct Resolver<'a> {
     environment: &'a Environment,
     takes_literals: bool,
+    grant: Option<Grant<'a>>,
     files: RefCell<Vec<SecretFile>>,
 }
 
 impl<'a> Resolver<'a> {
-    /// Literal secrets are taken only where `takes_literals`: for a provider on loopback.
-    pub fn new(environment: &'a Environment, takes_literals: bool) -> Self {
-        Self { environment, takes_literals, files: RefCell::default() }
+    /// Literal secrets are taken only where `takes_literals`: for a provider on loopback. Without a `grant`
+    /// every reference is followed.
+    pub fn new(
+        environment: &'a Environment,
+        takes_literals: bool,
+        grant: Option<Grant<'a>>,
+    ) -> Self {
+        Self { environment, takes_literals, grant, files: RefCell::default() }
     }
 
     /// The secrets that the references lead to now.
     ///
     /// # Errors
-    /// The first reference that leads nowhere, with a pointer relative to the references.
+    /// The first reference that leads nowhere, with a pointer relative to the references. Why is for whoever
+    /// runs the gateway; others learn nothing of files and variables by asking for them.
     pub fn resolve(&self, references: &SecretRefs) -> Result<Credential, Fault> {
         let resolve = |(index, reference)| {
             let at = match references {
@@ -95,20 +104,13 @@ impl<'a> Resolver<'a> {
     }
 
     fn resolve_one(&self, reference: &SecretRef) -> Result<Arc<Secret>, Fault> {
-        let unresolved = |why: String| {
-            Fault::new("", "secret-unresolved", format!("the secret in {reference}: {why}"))
-        };
         let secret = |value| Arc::new(Secret::new(reference, value));
         match reference {
-            SecretRef::Env(r) => read_variable(self.environment, &r.env)
-                .map(secret)
-                .map_err(|why| Fault { pointer: "/env".into(), ..unresolved(why) }),
+            SecretRef::Env(r) => {
+                self.read_variable(&r.env).map(secret).map_err(|why| unresolved(reference, &why))
+            }
             SecretRef::File(r) => {
-                let (value, version) = read_file(&r.file)
-                    .map_err(|why| Fault { pointer: "/file".into(), ..unresolved(why) })?;
-                let secret = secret(value);
-                self.files.borrow_mut().push(SecretFile::new(&r.file, secret.clone(), version));
-                Ok(secret)
+                self.read_file(reference, &r.file).map_err(|why| unresolved(reference, &why))
             }
             SecretRef::Literal(_) if !self.takes_literals => Err(Fault::new(
                 "",
@@ -116,8 +118,51 @@ impl<'a> Resolver<'a> {
                 "a secret stands here as a reference, { env = \"NAME\" } or { file = \"PATH\" }; \
                  the secret itself is taken only where base_url is on loopback",
             )),
-            SecretRef::Literal(value) => clean(value).map(secret).map_err(unresolved),
+            SecretRef::Literal(value) => {
+                clean(value).map(secret).map_err(|why| unresolved(reference, &why))
+            }
         }
+    }
+
+    fn read_variable(&self, name: &str) -> Result<SecretString, String> {
+        self.grant.as_ref().map_or(Ok(()), |grant| grant.check_variable(name))?;
+        read_variable(self.environment, name)
+    }
+
+    fn read_file(&self, reference: &SecretRef, path: &Path) -> Result<Arc<Secret>, String> {
+        let place = match &self.grant {
+            None => Place::Anywhere(path.to_owned()),
+            Some(grant) => grant.place_of(path)?,
+        };
+        let opened = place.open()?;
+        if let Some(grant) = &self.grant {
+            grant.check_file(&place, &opened.metadata)?;
+        }
+        let mode = opened.metadata.mode();
+        let (value, version) = opened.read()?;
+        let secret = Arc::new(Secret::new(reference, value));
+        let file = SecretFile::new(path, place, mode, secret.clone(), version);
+        self.files.borrow_mut().push(file);
+        Ok(secret)
+    }
+
+    /// The warnings about files named in `settings` that were read, and that others may read.
+    pub fn check_permissions(&self, settings: &Value) -> Vec<Fault> {
+        let files = self.files.borrow();
+        let named = Reference::all_in(settings).into_iter();
+        named
+            .filter_map(|(pointer, reference)| {
+                let Reference::File(path) = reference else { return None };
+                let (_, mode) = files.iter().map(SecretFile::named).find(|(it, _)| *it == path)?;
+                let detail = format!(
+                    "others than its owner may use file {} (mode {:03o}); chmod 600 keeps it secret",
+                    path.display(),
+                    mode & 0o777
+                );
+                let is_open = mode & 0o077 != 0;
+                is_open.then(|| Fault::new(pointer, "secret-exposed", detail))
+            })
+            .collect()
     }
 
     /// The files that were read, to be looked at again.
@@ -126,121 +171,28 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The warnings about secret files named in `settings` that others may read.
-pub(crate) fn check_permissions(settings: &Value) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for (pointer, path) in file_references(settings) {
-        let Ok(metadata) = fs::metadata(path) else { continue };
-        if metadata.mode() & 0o077 != 0 {
-            let detail = format!(
-                "others than its owner may use file {path} (mode {:03o}); chmod 600 keeps it secret",
-                metadata.mode() & 0o777
-            );
-            faults.push(Fault::new(pointer, "secret-exposed", detail));
-        }
-    }
-    faults
-}
-
-/// Every `{ file = "PATH" }` in `value`, with the pointer to its path.
-fn file_references(value: &Value) -> Vec<(String, &str)> {
-    let under = |step: String, inner| {
-        file_references(inner).into_iter().map(move |(at, path)| (format!("/{step}{at}"), path))
+/// Says the same of every secret that cannot be used: else whoever may have documents checked could find out
+/// what there is on the machine.
+fn unresolved(reference: &SecretRef, why: &str) -> Fault {
+    let pointer = match reference {
+        SecretRef::Env(_) => "/env",
+        SecretRef::File(_) => "/file",
+        SecretRef::Literal(_) => "",
     };
-    match value {
-        Value::Object(members) => match (members.len(), members.get("file")) {
-            (1, Some(Value::String(path))) => vec![("/file".into(), path)],
-            _ => members
-                .iter()
-                .flat_map(|(name, inner)| under(invite_core::schema::escape(name), inner))
-                .collect(),
-        },
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .flat_map(|(index, inner)| under(index.to_string(), inner))
-            .collect(),
-        _ => Vec::new(),
-    }
+    let detail = format!(
+        "the secret in {reference} cannot be used: it is not there, cannot be read, or is not released to \
+         documents that come over the network; the gateway's log says which"
+    );
+    let for_operator = Some(format!("the secret in {reference}: {why}"));
+    Fault { for_operator, ..Fault::new(pointer, "secret-unresolved", detail) }
 }
 
-/// A file that holds a secret in use.
-#[derive(Debug)]
-pub(crate) struct SecretFile {
-    path: PathBuf,
-    secret: Arc<Secret>,
-    seen: Mutex<Seen>,
-}
-
-/// What a file was like when it was last looked at.
-#[derive(Debug)]
-struct Seen {
-    /// None: it could not be read, and is to be read again whatever it is like.
-    version: Option<Version>,
-    failure: Option<String>,
-}
-
-/// What changes whenever a file's content does: device, inode, size, and the times of the last
-/// change of content and of the file's own data, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Version {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-impl SecretFile {
-    fn new(path: &Path, secret: Arc<Secret>, version: Version) -> Self {
-        let seen = Mutex::new(Seen { version: Some(version), failure: None });
-        Self { path: path.to_owned(), secret, seen }
-    }
-
-    /// Reads the file again if it changed; says what became of it if there is something to say.
-    pub fn refresh(&self) -> Option<(&Path, SecretOutcome)> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = fs::metadata(&self.path).ok().map(|metadata| Version::of(&metadata));
-        if present.is_some() && present == seen.version {
-            return None;
-        }
-        let read = read_file(&self.path)
-            .and_then(|(value, version)| self.secret.check(&value).map(|()| (value, version)));
-        let outcome = match read {
-            Ok((value, version)) => {
-                seen.version = Some(version);
-                let failed = seen.failure.take().is_some();
-                match self.secret.replace(value) {
-                    true => SecretOutcome::Replaced,
-                    false if failed => SecretOutcome::Recovered,
-                    false => return None,
-                }
-            }
-            Err(why) => {
-                seen.version = None;
-                if seen.failure.as_ref() == Some(&why) {
-                    return None;
-                }
-                seen.failure = Some(why.clone());
-                SecretOutcome::Unreadable(why)
-            }
-        };
-        Some((&self.path, outcome))
-    }
-}
-
+/// The secret in a variable, however it is used.
+///
+/// # Errors
+/// Why there is none; shows nothing of it.
 fn read_variable(environment: &Environment, name: &str) -> Result<SecretString, String> {
-    match environment(name) {
+    match environment(name).map(Zeroizing::new) {
         Ok(value) => clean(&value),
         Err(VarError::NotPresent) => Err("the variable is not set".into()),
         // The error itself would show the value.
@@ -248,22 +200,20 @@ fn read_variable(environment: &Environment, name: &str) -> Result<SecretString, 
     }
 }
 
-/// Reads a secret; the version is from before, so that a later change is never overlooked.
-fn read_file(path: &Path) -> Result<(SecretString, Version), String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let metadata = fs::metadata(path).map_err(cannot)?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".into());
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(cannot)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("is longer than {MAX_BYTES} bytes"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
-    Ok((clean(text)?, Version::of(&metadata)))
+/// What a reference in the process's own settings leads to, which is the operator's own.
+///
+/// # Errors
+/// Why it leads nowhere; shows nothing of what is there.
+pub fn read_secret(reference: &SecretRef) -> Result<SecretString, String> {
+    let read = match reference {
+        SecretRef::Env(r) => read_variable(&process_environment(), &r.env),
+        SecretRef::File(r) => {
+            let opened = Place::Anywhere(r.file.clone()).open();
+            opened.and_then(file::Opened::read).map(|(value, _)| value)
+        }
+        SecretRef::Literal(value) => clean(value),
+    };
+    read.map_err(|why| format!("the secret in {reference}: {why}"))
 }
 
 /// A secret without the line break that editors and `echo` leave at its end.
@@ -276,7 +226,7 @@ fn clean(text: &str) -> Result<SecretString, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use invite_core::secret::{EnvRef, FileRef};
     use secrecy::ExposeSecret;
@@ -306,7 +256,7 @@ mod tests {
 
     fn fault(references: SecretRefs) -> (String, String) {
         let environment = environment();
-        let fault = Resolver::new(&environment, false).resolve(&references).unwrap_err();
+        let fault = Resolver::new(&environment, false, None).resolve(&references).unwrap_err();
         assert!(!fault.detail.contains("s3cret"), "{fault:?}");
         (fault.pointer, fault.code)
     }
@@ -317,7 +267,7 @@ mod tests {
         let path = directory.path().join("key");
         fs::write(&path, "k3y\r\n").unwrap();
         let environment = environment();
-        let resolver = Resolver::new(&environment, false);
+        let resolver = Resolver::new(&environment, false, None);
         let two = SecretRefs::Two([variable("TOKEN"), file(&path)]);
         let credential = resolver.resolve(&two).unwrap();
         let values: Vec<_> = credential.secrets().iter().map(|s| value(s)).collect();
@@ -345,12 +295,12 @@ mod tests {
         let literal = SecretRefs::One(SecretRef::Literal("s3cret".into()));
         assert_eq!(fault(literal.clone()), (String::new(), "literal-secret".into()));
         let environment = environment();
-        let credential = Resolver::new(&environment, true).resolve(&literal).unwrap();
+        let credential = Resolver::new(&environment, true, None).resolve(&literal).unwrap();
         assert_eq!(value(&credential.secrets()[0]), "s3cret");
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_found_wherever_it_is_named() {
+    fn a_file_that_was_read_and_that_others_may_read_is_found_wherever_it_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let (open, closed) = (directory.path().join("open"), directory.path().join("closed"));
         for (path, mode) in [(&open, 0o640), (&closed, 0o600)] {
@@ -362,17 +312,106 @@ mod tests {
             "key": {"file": closed},
             "other": {"file": directory.path().join("missing")},
         });
-        let found = check_permissions(&settings);
+        let environment = environment();
+        let resolver = Resolver::new(&environment, false, None);
+        assert_eq!(resolver.check_permissions(&settings), [], "nothing was read");
+        for path in [&closed, &open] {
+            resolver.resolve(&SecretRefs::One(file(path))).unwrap();
+        }
+        let found = resolver.check_permissions(&settings);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((&*found[0].pointer, &*found[0].code), ("/token/1/file", "secret-exposed"));
         assert!(found[0].detail.contains("mode 640"), "{found:?}");
+    }
+
+    /// How a pipe is made that nobody writes to.
+    fn make_pipe(path: &Path) {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_reference_the_same_is_told_but_to_the_operator() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("empty"), "").unwrap();
+        fs::write(at("long"), "x".repeat(64 * 1024 + 1)).unwrap();
+        fs::write(at("binary"), [0xff, 0xfe]).unwrap();
+        make_pipe(&at("pipe"));
+        let environment = environment();
+        let told = |reference: SecretRef| {
+            let name = reference.to_string();
+            let resolver = Resolver::new(&environment, false, None);
+            let fault = resolver.resolve(&SecretRefs::One(reference)).unwrap_err();
+            let why = fault.for_operator.clone().unwrap();
+            assert!(why.starts_with(&format!("the secret in {name}: ")), "{why}");
+            let json = serde_json::to_string(&fault).unwrap();
+            assert!(!json.contains(&why), "{json}");
+            (fault.code, fault.detail.replace(&name, "…"), why.replace(&name, "…"))
+        };
+        let files = ["missing", "empty", "long", "binary", "pipe", "."].map(|name| file(&at(name)));
+        let variables = ["NOWHERE", "EMPTY"].map(variable);
+        let told: Vec<_> = files.into_iter().chain(variables).map(told).collect();
+        assert!(told.iter().all(|it| (&it.0, &it.1) == (&told[0].0, &told[0].1)), "{told:?}");
+        let whys: std::collections::HashSet<_> = told.iter().map(|it| &it.2).collect();
+        assert!(whys.len() >= 6, "{whys:?}");
+    }
+
+    /// Whether memory of this process that is written to holds a text, which is given inverted so that
+    /// the question holds none.
+    #[cfg(target_os = "linux")]
+    fn is_in_memory(inverted: &[u8]) -> bool {
+        use std::os::unix::fs::FileExt;
+        let memory = fs::File::open("/proc/self/mem").unwrap();
+        let mut chunk = vec![0; 1 << 16];
+        let step = chunk.len() - inverted.len();
+        for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
+            let mut words = line.split([' ', '-']);
+            let mut bound = || u64::from_str_radix(words.next().unwrap(), 16).unwrap();
+            let (start, end) = (bound(), bound());
+            if !words.next().unwrap().starts_with("rw") {
+                continue;
+            }
+            for at in (start..end).step_by(step) {
+                // Some of it may be gone by now.
+                let length = memory.read_at(&mut chunk, at).unwrap_or(0);
+                let is_it = |it: &[u8]| it.iter().zip(inverted).all(|(a, b)| *a == !*b);
+                if chunk[..length].windows(inverted.len()).any(is_it) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_secret_that_is_no_longer_in_use_is_nowhere_in_memory() {
+        use std::io::Write;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let inverted: Vec<u8> = (0..32).map(|n: u8| !(b'a' + n.wrapping_mul(11) % 26)).collect();
+        let mut file_of_secret = fs::File::create(&path).unwrap();
+        // Long, as what is freed is partly written over.
+        for byte in inverted.repeat(64) {
+            file_of_secret.write_all(&[!byte]).unwrap();
+        }
+        let environment = environment();
+        let resolver = Resolver::new(&environment, false, None);
+        let credential = resolver.resolve(&SecretRefs::One(file(&path))).unwrap();
+        assert!(is_in_memory(&inverted), "it is not found where it is");
+        rotate(&path, "another");
+        let files = resolver.into_files();
+        assert_eq!(files[0].refresh(), Some((&*path, SecretOutcome::Replaced)));
+        assert!(!is_in_memory(&inverted), "it is left where it was");
+        drop(credential);
     }
 
     /// A file in use, and its secret.
     fn watched(path: &Path, text: &str) -> (SecretFile, Arc<Secret>) {
         fs::write(path, text).unwrap();
         let environment = environment();
-        let resolver = Resolver::new(&environment, false);
+        let resolver = Resolver::new(&environment, false, None);
         let credential = resolver.resolve(&SecretRefs::One(file(path))).unwrap();
         (resolver.into_files().remove(0), credential.secrets()[0].clone())
     }

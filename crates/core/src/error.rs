@@ -161,6 +161,10 @@ pub struct Fault {
     /// What was probably meant, where that can be guessed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
+    /// What is said instead of the detail to whoever runs the gateway, in its log and on the command line, where
+    /// nobody else may know it. Never part of an answer.
+    #[serde(skip)]
+    pub for_operator: Option<String>,
 }
 
 impl Fault {
@@ -170,7 +174,8 @@ impl Fault {
         code: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { pointer: pointer.into(), code: code.into(), detail: detail.into(), suggestion: None }
+        let (pointer, code, detail) = (pointer.into(), code.into(), detail.into());
+        Self { pointer, code, detail, suggestion: None, for_operator: None }
     }
 
     /// The same fault seen from further out: `prefix` is put before the pointer.

@@ -10,7 +10,7 @@ use std::{
 use futures::FutureExt;
 use invite_config::Live;
 use invite_core::{BatchId, Clock, sabotage::crash_point};
-use invite_store::{Acceptance, NewBatch, NoRoom, Placement, Store};
+use invite_store::{Acceptance, Actor, NewBatch, NoRoom, Placement, Store};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -175,8 +175,13 @@ impl Engine {
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn review(&self, text: &str, probe: bool) -> Result<Review, invite_store::Error> {
-        self.0.document.review(text, probe).await
+    pub async fn review(
+        &self,
+        text: &str,
+        probe: bool,
+        actor: Actor,
+    ) -> Result<Review, invite_store::Error> {
+        self.0.document.review(text, probe, actor).await
     }
 
     /// Puts a provider document in force; see [`LiveDocument::revise`].

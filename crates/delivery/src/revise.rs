@@ -5,6 +5,7 @@
 //! force, and on the work that its providers have, is added here.
 
 mod file;
+mod record;
 mod resume;
 mod review;
 
@@ -28,7 +29,7 @@ use crate::lane::Budget;
 
 pub use file::Taken;
 pub use review::Review;
-use review::{Candidate, errors};
+use review::{Candidate, errors, told_errors};
 
 /// The source of documents that come from the file.
 pub(crate) const FILE: &str = "file";
@@ -161,18 +162,37 @@ impl LiveDocument {
         &self.live
     }
 
-    /// What would become of a document if it went live now; nothing changes. `probe` also checks the
-    /// credential of each provider that is new or has other settings, without side effects.
+    /// What would become of a document that comes over the network if it went live now; nothing changes. `probe`
+    /// also checks the credential of each provider that is new or has other settings, without side
+    /// effects. That, and that it names secrets which it may not use, is on record before anything is sent.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn review(&self, text: &str, probe: bool) -> Result<Review, invite_store::Error> {
-        let checked = self.check(text).await;
+    pub async fn review(
+        &self,
+        text: &str,
+        probe: bool,
+        actor: Actor,
+    ) -> Result<Review, invite_store::Error> {
         let live = self.live.current();
+        let checked = self.check_from_network(text, &live).await?;
         let diff = review::difference(&live, text).await;
         let before = self.accounts(&live).await?;
         let candidate = Candidate { text, checked, diff, is_file: false };
         let mut review = Review::of(candidate, &live, &before, &self.store).await?;
+        let is_withheld = review.findings.iter().any(|finding| finding.for_operator.is_some());
+        if is_withheld {
+            tracing::warn!(
+                audit.actor = actor.name,
+                "a provider document that was to be checked names secrets that cannot be used: {}",
+                errors(&review.findings)
+            );
+        }
+        if probe || is_withheld {
+            let probed = if probe { review.to_be_probed() } else { BTreeMap::new() };
+            let entry = record::checked(actor, live.revision(), &review.findings, &probed);
+            self.store.record_audit(entry).await?;
+        }
         if probe && review.passes() {
             review.probe(|provider| self.budget(provider)).await;
         }
@@ -192,12 +212,19 @@ impl LiveDocument {
         expected: Option<i64>,
     ) -> Result<Revised, ReviseError> {
         let source = origin.source;
+        let actor = Actor { name: origin.actor.clone(), source: source.to_owned() };
+        let (restored, note) = (origin.restored, origin.note.clone());
         let revised = self.put_in_force(text, origin, expected).await;
         match &revised {
             Ok(_) => {
                 self.notes().refusals.remove(source);
             }
-            Err(ReviseError::Refused(review)) => self.refused(source, None, &review.findings),
+            Err(ReviseError::Refused(review)) => {
+                self.refused(source, None, &review.findings);
+                let live = self.live.current().revision();
+                let entry = record::refused(actor, live, &review.findings, restored, note);
+                record::keep(&self.store, entry).await;
+            }
             Err(_) => {}
         }
         revised
@@ -211,8 +238,11 @@ impl LiveDocument {
     ) -> Result<Revised, ReviseError> {
         loop {
             self.catch_up().await?;
-            let checked = self.check(text).await;
             let live = self.live.current();
+            let checked = match origin.source {
+                FILE => self.check(text).await,
+                _ => self.check_from_network(text, &live).await?,
+            };
             // Before whoever accepts invites has to wait.
             let diff = review::difference(&live, text).await;
             let _changing = self.changing.write().await;
@@ -320,13 +350,34 @@ impl LiveDocument {
         let revision = self.behind()?;
         let notes = self.notes();
         let findings = &notes.refusals.get(STORE)?.findings;
-        Some(format!("revision {revision} does not pass here: {}", errors(findings)))
+        Some(format!("revision {revision} does not pass here: {}", told_errors(findings)))
+    }
+
+    /// Runs the gate on a document of this machine, or on one that has been in force.
+    async fn check(&self, text: &str) -> Checked {
+        let text = text.to_owned();
+        self.aside(move |gate| gate.check(&text)).await
+    }
+
+    /// Runs the gate on a document that comes over the network.
+    async fn check_from_network(
+        &self,
+        text: &str,
+        live: &Configuration,
+    ) -> Result<Checked, invite_store::Error> {
+        // An older one that stands in for the newest may name what has been withdrawn since.
+        let in_force = match self.store.latest_revision().await? {
+            Some(newest) if newest.revision > live.revision() => newest.document,
+            _ => live.text().to_owned(),
+        };
+        let text = text.to_owned();
+        Ok(self.aside(move |gate| gate.check_from_network(&text, &in_force)).await)
     }
 
     /// Runs the gate, which reads secrets, aside.
-    async fn check(&self, text: &str) -> Checked {
-        let (gate, text) = (self.gate.clone(), text.to_owned());
-        tokio::task::spawn_blocking(move || gate.check(&text)).await.unwrap_or_else(|_| {
+    async fn aside(&self, check: impl FnOnce(&Gate) -> Checked + Send + 'static) -> Checked {
+        let gate = self.gate.clone();
+        tokio::task::spawn_blocking(move || check(&gate)).await.unwrap_or_else(|_| {
             let detail = "the document could not be checked, which is a defect of the gateway; its \
                           log says more";
             let fault = Fault::new("", "unchecked", detail);

@@ -41,6 +41,7 @@ function headOf(one) {
 /** What was changed, as a way to it where the console has a page for it. */
 function targetOf({ action, target }) {
   if (action === "config.revise") return `revision ${target}`;
+  if (action === "config.check" || action === "config.refuse") return `while revision ${target} was live`;
   if (target.startsWith("inv_")) return h("a", { href: `#/invites/${encodeURIComponent(target)}` }, code(target));
   return code(target);
 }

@@ -96,7 +96,7 @@ class Desk {
       h("div", { class: "desk" },
         h("div", { class: "desk-editor" }, this.editor.element, this.editor.here,
           h("p", { class: "small muted", id: "editor-help" }, "Checked as you type; nothing is live before you apply it. Secrets are references: ",
-            h("code", {}, "{ env = \"NAME\" }"), " or ", h("code", {}, "{ file = \"PATH\" }"), ".")),
+            h("code", {}, "{ env = \"NAME\" }"), " or ", h("code", {}, "{ file = \"PATH\" }"), ": those that the live document uses for the same thing, and those that the gateway's settings release.")),
         h("aside", { class: "desk-side", "aria-label": "What the gate says" },
           h("h2", { class: "unseen" }, "What the gate says"), this.verdict, this.unchecked, this.trouble, bar, this.findings)),
       h("section", { "aria-labelledby": "diff" }, h("h2", { id: "diff" }, "Change against the live document"), this.changed, this.diff),

@@ -20,6 +20,7 @@ use crate::{
     deadline::{CLOSE, CONNECT, MIGRATION, within},
     dialect::{Dialect, MIGRATION_LOCK},
     file::DatabaseFile,
+    postgres,
     readiness::{self, Readiness},
     statement::Statement,
     writer::{self, Writer},
@@ -223,7 +224,11 @@ impl Database {
             let options = SqliteConnectOptions::new().filename(file.path());
             (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(file))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            (Dialect::Postgres, url.parse(), None)
+            return Ok(Self {
+                dialect: Dialect::Postgres,
+                options: postgres::options(url)?.disable_statement_logging(),
+                file: None,
+            });
         } else {
             return Err(Error::Url("must start with sqlite:// or postgres://"));
         };

@@ -21,6 +21,7 @@ mod idempotency;
 mod key_days;
 mod keys;
 mod lanes;
+mod postgres;
 mod query;
 mod queue;
 mod readiness;

@@ -2,6 +2,7 @@
 //! the live document and the work of its providers make of it.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -90,11 +91,23 @@ impl Review {
         self.configuration.is_some() && !self.findings.iter().any(is_error)
     }
 
+    /// The providers whose credentials would be checked, each with where it is.
+    pub(super) fn to_be_probed(&self) -> BTreeMap<String, String> {
+        let Some(configuration) = self.configuration.as_ref().filter(|_| self.passes()) else {
+            return BTreeMap::new();
+        };
+        let base_url = |provider: &Arc<Provider>| {
+            let part = configuration.document().pointer("/providers")?.get(&provider.name)?;
+            part.get("base_url")?.as_str().map(str::to_owned)
+        };
+        let new = configuration.providers().filter(is_new);
+        new.map(|it| (it.name.clone(), base_url(it).unwrap_or_default())).collect()
+    }
+
     /// Checks the credentials of the adapters that would be new, all at once. What fails is a warning: a
     /// credential may be meant to be good only later, and a provider may be down.
     pub(super) async fn probe(&mut self, budget: impl Fn(&str) -> Arc<Budget>) {
         let Some(configuration) = &self.configuration else { return };
-        let is_new = |provider: &&Arc<Provider>| provider.adapter_since == 0;
         let probes = configuration.providers().filter(is_new).map(async |provider| {
             let context = budget(&provider.name).context(&provider.limits);
             let error = provider.adapter.probe(&context).await.err()?;
@@ -147,8 +160,18 @@ pub(super) async fn difference(live: &Arc<Configuration>, text: &str) -> String 
     told.await.unwrap_or_else(|_| "the difference could not be told".to_owned())
 }
 
-/// The errors among findings in one line, which is not too long.
+/// Whether a provider's adapter was in no document before.
+fn is_new(provider: &&Arc<Provider>) -> bool {
+    provider.adapter_since == 0
+}
+
+/// The errors among findings in one line, which is not too long, for whoever runs the gateway.
 pub(super) fn errors(findings: &[Finding]) -> String {
+    told_errors(&findings.iter().map(Finding::told_to_operator).collect::<Vec<_>>())
+}
+
+/// The same for others, too.
+pub(super) fn told_errors(findings: &[Finding]) -> String {
     let errors: Vec<String> =
         findings.iter().filter(|f| is_error(f)).map(ToString::to_string).collect();
     let more = errors.len().saturating_sub(TOLD);

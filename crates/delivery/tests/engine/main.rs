@@ -66,7 +66,11 @@ fn settings() -> Settings {
 
 fn gate(world: &World) -> Gate {
     let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(world.clone()))];
-    Gate::new(kinds, Rules::new(settings().lease, Vec::new()), Arc::new(SystemClock))
+    Gate::new(
+        kinds,
+        Rules::new(settings().lease, vec!["127.0.0.1".to_owned()]),
+        Arc::new(SystemClock),
+    )
 }
 
 fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {

@@ -26,6 +26,10 @@ fn api() -> Origin {
     Origin { source: "api", actor: "key_1".into(), note: Some("why".into()), restored: None }
 }
 
+fn actor() -> Actor {
+    Actor { name: "key_1".into(), source: "api".into() }
+}
+
 pub fn codes(findings: &[Finding]) -> Vec<&str> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
     errors.map(|finding| &*finding.code).collect()
@@ -109,7 +113,7 @@ async fn a_provider_is_neither_removed_nor_another_account_while_it_has_work() {
     let batch = bench.post("ada grace").await;
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
     for (text, line) in [("# nothing\n".to_owned(), 1), (moved.clone(), 1)] {
-        let review = bench.engine.review(&text, false).await.unwrap();
+        let review = bench.engine.review(&text, false, actor()).await.unwrap();
         assert!(!review.passes());
         let findings = refusal(bench.revise(&text).await.unwrap_err());
         assert_eq!(codes(&findings), ["has-work"]);
@@ -159,8 +163,8 @@ async fn a_probe_that_fails_is_a_warning_of_the_review_that_asked_for_it() {
         (Outcome::Throttled, "credential-not-checked"),
     ] {
         bench.world.lock().silence = Some(error(outcome));
-        assert!(bench.engine.review(&moved, false).await.unwrap().findings.is_empty());
-        let review = bench.engine.review(&moved, true).await.unwrap();
+        assert!(bench.engine.review(&moved, false, actor()).await.unwrap().findings.is_empty());
+        let review = bench.engine.review(&moved, true, actor()).await.unwrap();
         assert_eq!(
             (review.findings.iter().map(|it| it.code.as_str()).collect(), &*review.changed),
             (vec![code], &["fake".to_owned()][..])
@@ -168,7 +172,7 @@ async fn a_probe_that_fails_is_a_warning_of_the_review_that_asked_for_it() {
         assert!(review.passes());
     }
     let limited = bench.text().replace("50ms", "60ms");
-    let review = bench.engine.review(&limited, true).await.unwrap();
+    let review = bench.engine.review(&limited, true, actor()).await.unwrap();
     assert!(review.findings.is_empty(), "its adapter is the same");
 }
 
@@ -182,7 +186,7 @@ async fn nobody_waits_while_two_long_documents_are_compared() {
     let (first, second) = (long(7_919), long(104_729));
     assert_eq!(bench.revise(&first).await.unwrap(), 2);
     let compared = async {
-        assert!(bench.engine.review(&second, false).await.unwrap().passes());
+        assert!(bench.engine.review(&second, false, actor()).await.unwrap().passes());
         bench.revise(&second).await.unwrap()
     };
     let mut longest = Duration::ZERO;
@@ -215,7 +219,7 @@ async fn replicas_follow_the_newest_revision_unless_it_does_not_pass_there() {
 
     // One for whose lease the calls may take too long.
     let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(bench.world.clone()))];
-    let rules = Rules::new(Duration::from_millis(2), Vec::new());
+    let rules = Rules::new(Duration::from_millis(2), vec!["127.0.0.1".to_owned()]);
     let lame = Gate::new(kinds, rules, Arc::new(SystemClock));
     let live = Live::new(lame.check("").configuration.unwrap().with_revision(1));
     let document =

@@ -81,7 +81,8 @@ pub(crate) async fn get_configuration(
 /// Check a candidate provider document
 ///
 /// Runs the whole gate on it and applies nothing. A document that does not pass is an answer 200,
-/// too: with what is wrong.
+/// too: with what is wrong. It may use the secrets that the live document uses for the same member, kind and
+/// `base_url`, and those that the gateway's settings release; a check with a probe is on record.
 #[utoipa::path(
     post,
     path = "/v1/admin/config/check",
@@ -109,14 +110,14 @@ pub(crate) async fn check_configuration(
     let mut parameters = Parameters::read(&uri, &["probe"]);
     let probe = parameters.flag("probe");
     parameters.finish()?;
-    let review = gateway.engine().review(&text, probe).await?;
+    let review = gateway.engine().review(&text, probe, caller.actor()).await?;
     Ok(Json(ReviewView::new(review)))
 }
 
 /// Put a provider document in force
 ///
 /// It passes the gate, is swapped in as a whole and becomes the next revision; calls under way
-/// finish with the one before. The document that is live already is answered with its revision.
+/// finish with the one before. Which secrets it may use is as for a check; one that is refused is on record. The document that is live already is answered with its revision.
 #[utoipa::path(
     put,
     path = "/v1/admin/config",

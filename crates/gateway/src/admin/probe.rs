@@ -2,6 +2,7 @@
 
 use axum::{Json, body::Body, extract::State, http::Uri};
 use invite_delivery::LastProbe;
+use invite_store::NewAudit;
 
 use crate::{
     Gateway,
@@ -44,6 +45,11 @@ pub(crate) async fn probe_provider(
     find_provider(&gateway.live().current(), &caller, &name)?;
     refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;
+    let (action, target) = ("provider.probe".to_owned(), name.clone());
+    let (actor, before, after, note) = (caller.actor(), None, None, None);
+    let entry = NewAudit { actor, action, target, before, after, note };
+    // Before the credential leaves.
+    gateway.store().record_audit(entry).await?;
     let engine = gateway.engine().clone();
     let probe = crate::to_the_end(async move { engine.probe(&name).await }).await??;
     Ok(Json(probe))

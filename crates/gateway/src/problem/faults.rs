@@ -73,7 +73,7 @@ pub(crate) struct FaultView {
 
 impl From<Fault> for FaultView {
     fn from(fault: Fault) -> Self {
-        let Fault { pointer, code, detail, suggestion } = fault;
+        let Fault { pointer, code, detail, suggestion, .. } = fault;
         let pointer = cut(pointer, MAX_POINTER);
         let detail = cut(detail, MAX_DETAIL);
         Self { pointer, code, detail, suggestion, line: None, column: None }
@@ -83,7 +83,7 @@ impl From<Fault> for FaultView {
 impl From<Finding> for FaultView {
     fn from(found: Finding) -> Self {
         let Finding { pointer, code, detail, suggestion, line, column, .. } = found;
-        let fault = Fault { pointer: format!("#{pointer}"), code, detail, suggestion };
+        let fault = Fault { suggestion, ..Fault::new(format!("#{pointer}"), code, detail) };
         Self { line: Some(line), column: Some(column), ..fault.into() }
     }
 }

@@ -29,9 +29,11 @@ pub(crate) struct AuditEntryView {
     actor: String,
     /// By which way: `api`, `restore`, `file`, `cli`, or `gateway` for what it did by itself.
     source: String,
-    /// What, such as `config.revise`, `key.create`, `invite.revoke` or `invite.read_raw`.
+    /// What, such as `config.revise`, `config.refuse`, `provider.probe`, `key.create`, `invite.revoke` or
+    /// `invite.read_raw`.
     action: String,
-    /// To what: the number of a revision, the id of a key or an invite, the filters of a list.
+    /// To what: the number of a revision (of a document that was refused or checked: of the live one), the name of a
+    /// provider, the id of a key or an invite, the filters of a list.
     target: String,
     /// What there was; references to secrets, never their values.
     #[schema(value_type = Option<Object>)]

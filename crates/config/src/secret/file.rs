@@ -1,0 +1,165 @@
+//! Files that hold secrets: how they are opened and read, and read again when they change.
+
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cap_std::{ambient_authority, fs::Dir};
+use invite_core::secret::{Secret, read_to_end};
+use rustix::fs::OFlags;
+use secrecy::SecretString;
+
+use super::{SecretOutcome, clean};
+
+/// The longest secret that is read from a file, in bytes; keys and tokens are far shorter.
+const MAX_BYTES: usize = 64 * 1024;
+/// A pipe, which is no secret file, is opened without waiting for somebody who writes to it.
+const FLAGS: i32 = OFlags::NONBLOCK.bits().cast_signed();
+
+/// Where a secret file is, and how far its path may lead.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Wherever the path leads.
+    Anywhere(PathBuf),
+    /// Below this directory, which neither the path nor a link on it leads out of.
+    Below { directory: PathBuf, inner: PathBuf },
+}
+
+/// A secret file that is open, as it was then.
+pub(crate) struct Opened {
+    file: File,
+    pub(crate) metadata: Metadata,
+}
+
+impl Place {
+    /// Opens the file. What is judged of it from here on is judged of what was opened, so that nobody can
+    /// put another in its place meanwhile.
+    pub(crate) fn open(&self) -> Result<Opened, String> {
+        let cannot = |error: io::Error| format!("cannot be read: {error}");
+        let file = match self {
+            Self::Anywhere(path) => {
+                fs::OpenOptions::new().read(true).custom_flags(FLAGS).open(path)
+            }
+            Self::Below { directory, inner } => open_below(directory, inner),
+        };
+        let file = file.map_err(cannot)?;
+        let metadata = file.metadata().map_err(cannot)?;
+        if !metadata.is_file() {
+            return Err("is not a regular file".into());
+        }
+        Ok(Opened { file, metadata })
+    }
+}
+
+fn open_below(directory: &Path, inner: &Path) -> io::Result<File> {
+    let mut options = cap_std::fs::OpenOptions::new();
+    cap_std::fs::OpenOptionsExt::custom_flags(options.read(true), FLAGS);
+    let directory = Dir::open_ambient_dir(directory, ambient_authority())?;
+    Ok(directory.open_with(inner, &options)?.into_std())
+}
+
+impl Opened {
+    /// Reads the secret; the version is from before, so that a later change is never overlooked.
+    pub(crate) fn read(self) -> Result<(SecretString, Version), String> {
+        let bytes = read_to_end(self.file, MAX_BYTES);
+        let bytes = bytes.map_err(|error| format!("cannot be read: {error}"))?;
+        let bytes = bytes.ok_or_else(|| format!("is longer than {MAX_BYTES} bytes"))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
+        Ok((clean(text)?, Version::of(&self.metadata)))
+    }
+}
+
+/// A file that holds a secret in use.
+#[derive(Debug)]
+pub(crate) struct SecretFile {
+    path: PathBuf,
+    place: Place,
+    mode: u32,
+    secret: Arc<Secret>,
+    seen: Mutex<Seen>,
+}
+
+/// What a file was like when it was last looked at.
+#[derive(Debug)]
+struct Seen {
+    /// None: it could not be read, and is to be read again whatever it is like.
+    version: Option<Version>,
+    failure: Option<String>,
+}
+
+/// What changes whenever a file's content does: device, inode, size, and the times of the last
+/// change of content and of the file's own data, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl SecretFile {
+    /// A file as it is named, where it is, its mode, and what was read from it.
+    pub(super) fn new(
+        path: &Path,
+        place: Place,
+        mode: u32,
+        secret: Arc<Secret>,
+        version: Version,
+    ) -> Self {
+        let seen = Mutex::new(Seen { version: Some(version), failure: None });
+        Self { path: path.to_owned(), place, mode, secret, seen }
+    }
+
+    /// The path by which it is named, and its mode when it was first read.
+    pub(super) fn named(&self) -> (&Path, u32) {
+        (&self.path, self.mode)
+    }
+
+    /// Reads the file again if it changed; says what became of it if there is something to say.
+    pub fn refresh(&self) -> Option<(&Path, SecretOutcome)> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = self.place.open();
+        let present = opened.as_ref().ok().map(|opened| Version::of(&opened.metadata));
+        if present.is_some() && present == seen.version {
+            return None;
+        }
+        let read = opened
+            .and_then(Opened::read)
+            .and_then(|(value, version)| self.secret.check(&value).map(|()| (value, version)));
+        let outcome = match read {
+            Ok((value, version)) => {
+                seen.version = Some(version);
+                let failed = seen.failure.take().is_some();
+                match self.secret.replace(value) {
+                    true => SecretOutcome::Replaced,
+                    false if failed => SecretOutcome::Recovered,
+                    false => return None,
+                }
+            }
+            Err(why) => {
+                seen.version = None;
+                if seen.failure.as_ref() == Some(&why) {
+                    return None;
+                }
+                seen.failure = Some(why.clone());
+                SecretOutcome::Unreadable(why)
+            }
+        };
+        Some((&self.path, outcome))
+    }
+}

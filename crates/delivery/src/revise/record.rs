@@ -1,0 +1,65 @@
+//! What is on record of documents that come over the network besides those that went live: which were refused,
+//! and which were tried at providers.
+
+use std::collections::BTreeMap;
+
+use invite_config::{Finding, Severity};
+use invite_store::{Actor, NewAudit, Store};
+use serde_json::{Value as Json, json};
+
+/// Errors of one document that are on record.
+const KEPT: usize = 20;
+/// The longest pointer on record, in characters: it may hold names that somebody made up.
+const MAX_POINTER: usize = 200;
+
+/// A document was checked. `probed` are the providers that are about to be asked whether their credentials are
+/// good, each with where it is.
+pub(super) fn checked(
+    actor: Actor,
+    live: i64,
+    findings: &[Finding],
+    probed: &BTreeMap<String, String>,
+) -> NewAudit {
+    let after = json!({ "errors": errors(findings), "probed": probed });
+    entry(actor, "config.check", live, after, None)
+}
+
+/// A document was to go live and did not.
+pub(super) fn refused(
+    actor: Actor,
+    live: i64,
+    findings: &[Finding],
+    restored: Option<i64>,
+    note: Option<String>,
+) -> NewAudit {
+    let after = json!({ "errors": errors(findings), "restored": restored });
+    entry(actor, "config.refuse", live, after, note)
+}
+
+/// Records what nothing depends on: nothing has changed.
+pub(super) async fn keep(store: &Store, entry: NewAudit) {
+    let (actor, action) = (entry.actor.name.clone(), entry.action.clone());
+    if let Err(error) = store.record_audit(entry).await {
+        tracing::error!(
+            audit.actor = actor, audit.action = action, %error,
+            "what became of a provider document cannot be recorded"
+        );
+    }
+}
+
+fn entry(actor: Actor, action: &str, live: i64, after: Json, note: Option<String>) -> NewAudit {
+    let (action, target) = (action.to_owned(), live.to_string());
+    NewAudit { actor, action, target, before: None, after: Some(after), note }
+}
+
+/// The places and kinds of errors; what they say may quote the document.
+fn errors(findings: &[Finding]) -> Vec<Json> {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors
+        .take(KEPT)
+        .map(|error| {
+            let pointer: String = error.pointer.chars().take(MAX_POINTER).collect();
+            json!({ "code": error.code, "pointer": pointer })
+        })
+        .collect()
+}
