@@ -357,31 +357,48 @@ mod tests {
         assert!(whys.len() >= 6, "{whys:?}");
     }
 
-    /// Whether memory of this process that is written to holds a text, which is given inverted so that
-    /// the question holds none.
+    /// Looks through the memory of this process.
     #[cfg(target_os = "linux")]
-    fn is_in_memory(inverted: &[u8]) -> bool {
-        use std::os::unix::fs::FileExt;
-        let memory = fs::File::open("/proc/self/mem").unwrap();
-        let mut chunk = vec![0; 1 << 16];
-        let step = chunk.len() - inverted.len();
-        for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
-            let mut words = line.split([' ', '-']);
-            let mut bound = || u64::from_str_radix(words.next().unwrap(), 16).unwrap();
-            let (start, end) = (bound(), bound());
-            if !words.next().unwrap().starts_with("rw") {
-                continue;
-            }
-            for at in (start..end).step_by(step) {
-                // Some of it may be gone by now.
-                let length = memory.read_at(&mut chunk, at).unwrap_or(0);
-                let is_it = |it: &[u8]| it.iter().zip(inverted).all(|(a, b)| *a == !*b);
-                if chunk[..length].windows(inverted.len()).any(is_it) {
-                    return true;
+    struct Memory {
+        /// Made before what is looked for, as memory that is freed is what is allocated next.
+        chunk: Vec<u8>,
+        maps: String,
+    }
+
+    #[cfg(target_os = "linux")]
+    impl Memory {
+        fn new() -> Self {
+            Self { chunk: vec![0; 1 << 16], maps: String::with_capacity(1 << 16) }
+        }
+
+        /// Whether memory that is written to holds a text, which is given inverted so that the question holds
+        /// none.
+        fn holds(&mut self, inverted: &[u8]) -> bool {
+            use std::{io::Read, os::unix::fs::FileExt};
+            let Self { chunk, maps } = self;
+            chunk.fill(0);
+            maps.clear();
+            fs::File::open("/proc/self/maps").unwrap().read_to_string(maps).unwrap();
+            let memory = fs::File::open("/proc/self/mem").unwrap();
+            let step = chunk.len() - inverted.len();
+            for line in maps.lines() {
+                let mut words = line.split([' ', '-']);
+                let mut bound = || u64::from_str_radix(words.next().unwrap(), 16).unwrap();
+                let (start, end) = (bound(), bound());
+                if !words.next().unwrap().starts_with("rw") {
+                    continue;
+                }
+                for at in (start..end).step_by(step) {
+                    // Some of it may be gone by now.
+                    let length = memory.read_at(chunk, at).unwrap_or(0);
+                    let is_it = |it: &[u8]| it.iter().zip(inverted).all(|(a, b)| *a == !*b);
+                    if chunk[..length].windows(inverted.len()).any(is_it) {
+                        return true;
+                    }
                 }
             }
+            false
         }
-        false
     }
 
     #[test]
@@ -393,17 +410,18 @@ mod tests {
         let inverted: Vec<u8> = (0..32).map(|n: u8| !(b'a' + n.wrapping_mul(11) % 26)).collect();
         let mut file_of_secret = fs::File::create(&path).unwrap();
         // Long, as what is freed is partly written over.
+        let mut memory = Memory::new();
         for byte in inverted.repeat(64) {
             file_of_secret.write_all(&[!byte]).unwrap();
         }
         let environment = environment();
         let resolver = Resolver::new(&environment, false, None);
         let credential = resolver.resolve(&SecretRefs::One(file(&path))).unwrap();
-        assert!(is_in_memory(&inverted), "it is not found where it is");
+        assert!(memory.holds(&inverted), "it is not found where it is");
         rotate(&path, "another");
         let files = resolver.into_files();
         assert_eq!(files[0].refresh(), Some((&*path, SecretOutcome::Replaced)));
-        assert!(!is_in_memory(&inverted), "it is left where it was");
+        assert!(!memory.holds(&inverted), "it is left where it was");
         drop(credential);
     }
 
