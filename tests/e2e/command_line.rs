@@ -240,6 +240,57 @@ async fn a_key_is_printed_alone_and_listed_without_its_secret() {
 }
 
 #[tokio::test]
+async fn a_key_is_changed_on_the_command_line_and_its_secret_stays() {
+    let gateway = Gateway::start().await;
+    let client = gateway.caller("providers:read", &[]).await;
+    let keys = async || {
+        let listed = gateway.command(&["keys", "list", "--json"]).await;
+        json(&listed.stdout)["keys"].as_array().unwrap().clone()
+    };
+    let scopes = serde_json::json!(["providers:read"]);
+    let known = keys().await.into_iter().find(|key| key["scopes"] == scopes).unwrap();
+    let id = text(&known, "id").to_owned();
+    let own = async || keys().await.into_iter().find(|key| text(key, "id") == id).unwrap();
+    let change = async |arguments: &[&str]| {
+        gateway.command(&[&["keys", "change", &id][..], arguments].concat()).await
+    };
+    let limits = ["--requests-per-second", "2.5", "--expires", "90d", "--providers", "treasury"];
+    let output = change(&[&["--name", "CRM and mail"], &limits[..]].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("changed {id} (CRM and mail)\n"));
+    let changed = own().await;
+    assert_eq!(text(&changed, "name"), "CRM and mail");
+    assert_eq!(changed["requests_per_second"], 2.5);
+    assert_eq!(changed["providers"], serde_json::json!(["treasury"]));
+    assert!(changed["expires_at"].is_string(), "{changed}");
+    assert_eq!(changed["scopes"], scopes, "what is not named stays");
+    let answer = client.get("/v1/providers").await.expect(200);
+    assert!(answer.header("ratelimit-policy").is_some(), "{:?}", answer.headers);
+
+    let none = ["--requests-per-second", "none", "--expires", "none", "--providers", "none"];
+    assert!(change(&none).await.status.success());
+    let changed = own().await;
+    for member in ["requests_per_second", "expires_at", "providers"] {
+        assert!(changed[member].is_null(), "{changed}");
+    }
+    for (arguments, status) in [
+        (&["--requests-per-second", "many"][..], 2),
+        (&["--expires", "soon"], 2),
+        (&["--providers", "nowhere"], 2),
+        (&["--name", ""], 2),
+    ] {
+        let output = change(arguments).await;
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(arguments[0]), "{output:?}");
+    }
+    assert_eq!(own().await, changed, "what is refused changes nothing");
+    let unknown = id.replace(|c: char| c.is_ascii_digit(), "0");
+    let output = gateway.command(&["keys", "change", &unknown, "--name", "x"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_made_on_the_command_line_may_have_a_limit_of_its_own() {
     let gateway = Gateway::start().await;
     let client = gateway.caller("providers:read", &["--requests-per-second", "2.5"]).await;

@@ -1,6 +1,6 @@
 //! Reading invites, attempts and batches.
 
-use invite_tests::{Gateway, invites, person};
+use invite_tests::{Database, Gateway, invites, person};
 use serde_json::{Value, json};
 
 use crate::{text, texts};
@@ -241,5 +241,22 @@ async fn attempts_come_in_pages_and_the_latest_questions_are_kept() {
     assert!(operations[1..].iter().all(|operation| *operation == "get"));
     assert!(texts(&found, "id").is_sorted(), "oldest first");
     gateway.client().get(&format!("{path}/attempts?limit=201")).await.expect(422);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_slow_says_so_and_how_to_have_it() {
+    use sqlx::{Connection, Executor};
+    let gateway = Gateway::builder().database(Database::Postgres).start().await;
+    gateway.client().invite(&invites("treasury", [person(1)])).await;
+    let mut other = sqlx::PgConnection::connect(&gateway.postgres_url()).await.unwrap();
+    // Whoever reads invites waits for it.
+    let mut held = other.begin().await.unwrap();
+    held.execute("LOCK TABLE invites IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let problem = gateway.client().get("/v1/invites").await.problem(503, "not-ready");
+    let detail = text(&problem, "detail");
+    assert!(detail.contains("longer than 5 s") && detail.contains("narrow it"), "{detail}");
+    held.rollback().await.unwrap();
+    assert_eq!(gateway.client().get("/v1/invites").await.expect(200).list("invites").len(), 1);
     gateway.finish().await;
 }

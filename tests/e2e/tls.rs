@@ -77,6 +77,16 @@ async fn ask(
     trusted: &Authority,
     own: Option<&(String, String)>,
 ) -> std::io::Result<(String, CertificateDer<'static>)> {
+    ask_for("/livez", url, trusted, own).await
+}
+
+/// The same for another path.
+async fn ask_for(
+    path: &str,
+    url: &str,
+    trusted: &Authority,
+    own: Option<&(String, String)>,
+) -> std::io::Result<(String, CertificateDer<'static>)> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -96,7 +106,7 @@ async fn ask(
     let name = ServerName::try_from(NAME).unwrap();
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
-    let request = format!("GET /livez HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
@@ -153,6 +163,31 @@ async fn a_handshake_that_does_not_come_to_an_end_is_closed_in_time() {
     let mut silent = TcpStream::connect(url.strip_prefix("https://").unwrap()).await.unwrap();
     let mut bytes = Vec::new();
     let _ = timeout(SOON, silent.read_to_end(&mut bytes)).await.expect("it is closed");
+    assert!(terminate(&mut gateway).await.success());
+}
+
+#[tokio::test]
+async fn the_address_of_the_metrics_speaks_tls_alone_too() {
+    // Free once it is dropped.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let authority = Authority::new();
+    let binary = folder(&format!("{TLS}metrics_listen = \"{free}\"\n"));
+    let issued = authority.issue();
+    use_certificate(&binary, &issued);
+    let (mut gateway, _) = serve(&binary).await;
+    let url = format!("https://{free}");
+    let (answer, shown) = ask_for("/metrics", &url, &authority, None).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("http_connections"), "{answer}");
+    assert_eq!(shown, CertificateDer::from_pem_slice(issued.0.as_bytes()).unwrap());
+    let mut plain = TcpStream::connect(free).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
+    plain.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    // Whether it ends or breaks off says nothing of what came.
+    let _ = plain.read_to_end(&mut bytes).await;
+    let bytes = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(!bytes.contains("HTTP/1.1 200") && !bytes.contains("http_connections"), "{bytes}");
     assert!(terminate(&mut gateway).await.success());
 }
 

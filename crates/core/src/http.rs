@@ -464,6 +464,36 @@ mod tests {
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
     }
 
+    #[tokio::test]
+    async fn a_reply_of_more_than_256_kib_is_read_and_not_kept() {
+        for (length, is_kept) in [(256 * 1024, true), (256 * 1024 + 1, false)] {
+            let reply = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}",
+                "x".repeat(length)
+            );
+            let url = peer(move |stream| async move { answer(stream, &reply).await }).await;
+            let (result, context) = post(url, SECOND * 60, 1024 * 1024).await;
+            assert_eq!(result.unwrap().body.len(), length);
+            assert_eq!(context.exchanges()[0].reply.is_some(), is_kept, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_an_exchange_that_is_not_kept_no_body_is() {
+        for (record, kept) in [(Record::Outline, 1), (Record::Nothing, 0)] {
+            let reply = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ns3cret";
+            let url = peer(move |stream| async move { answer(stream, reply).await }).await;
+            let client = HttpClient::new(AddressGuard::default()).unwrap();
+            let context = CallContext::new(SECOND * 60);
+            let request = Request { record, ..Request::new(Method::POST, url).json("{}") };
+            assert_eq!(client.send(&context, request).await.unwrap().body, "s3cret");
+            assert_eq!(context.exchanges().len(), kept);
+            assert!(
+                context.exchanges().iter().all(|it| it.reply.is_none() && it.request.is_none())
+            );
+        }
+    }
+
     /// A peer that answers each of so many requests, and a context whose requests wait for permits.
     async fn in_turn(
         timeout: Duration,

@@ -4,6 +4,7 @@
 //! What a document must be like is the gate's to say (invite-config); what depends on the one in
 //! force, and on the work that its providers have, is added here.
 
+mod check;
 mod file;
 mod record;
 mod resume;
@@ -16,8 +17,8 @@ use std::{
     time::Duration,
 };
 
-use invite_config::{Checked, Configuration, Finding, Gate, Live, Severity};
-use invite_core::{Clock, Fault};
+use invite_config::{Checked, Configuration, Finding, Gate, Live};
+use invite_core::Clock;
 use invite_store::{Actor, Added, NewRevision, Store};
 use jiff::Timestamp;
 use tokio::{
@@ -160,43 +161,6 @@ impl LiveDocument {
     /// Who shares the document in force.
     pub fn live(&self) -> &Live {
         &self.live
-    }
-
-    /// What would become of a document that comes over the network if it went live now; nothing changes. `probe`
-    /// also checks the credential of each provider that is new or has other settings, without side
-    /// effects. That, and that it names secrets which it may not use, is on record before anything is sent.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn review(
-        &self,
-        text: &str,
-        probe: bool,
-        actor: Actor,
-    ) -> Result<Review, invite_store::Error> {
-        let live = self.live.current();
-        let checked = self.check_from_network(text, &live).await?;
-        let diff = review::difference(&live, text).await;
-        let before = self.accounts(&live).await?;
-        let candidate = Candidate { text, checked, diff, is_file: false };
-        let mut review = Review::of(candidate, &live, &before, &self.store).await?;
-        let is_withheld = review.findings.iter().any(|finding| finding.for_operator.is_some());
-        if is_withheld {
-            tracing::warn!(
-                audit.actor = actor.name,
-                "a provider document that was to be checked names secrets that cannot be used: {}",
-                errors(&review.findings)
-            );
-        }
-        if probe || is_withheld {
-            let probed = if probe { review.to_be_probed() } else { BTreeMap::new() };
-            let entry = record::checked(actor, live.revision(), &review.findings, &probed);
-            self.store.record_audit(entry).await?;
-        }
-        if probe && review.passes() {
-            review.probe(|provider| self.budget(provider)).await;
-        }
-        Ok(review)
     }
 
     /// Stores a document that passes as the next revision and puts it in force. One that is in force
@@ -351,39 +315,6 @@ impl LiveDocument {
         let notes = self.notes();
         let findings = &notes.refusals.get(STORE)?.findings;
         Some(format!("revision {revision} does not pass here: {}", told_errors(findings)))
-    }
-
-    /// Runs the gate on a document of this machine, or on one that has been in force.
-    async fn check(&self, text: &str) -> Checked {
-        let text = text.to_owned();
-        self.aside(move |gate| gate.check(&text)).await
-    }
-
-    /// Runs the gate on a document that comes over the network.
-    async fn check_from_network(
-        &self,
-        text: &str,
-        live: &Configuration,
-    ) -> Result<Checked, invite_store::Error> {
-        // An older one that stands in for the newest may name what has been withdrawn since.
-        let in_force = match self.store.latest_revision().await? {
-            Some(newest) if newest.revision > live.revision() => newest.document,
-            _ => live.text().to_owned(),
-        };
-        let text = text.to_owned();
-        Ok(self.aside(move |gate| gate.check_from_network(&text, &in_force)).await)
-    }
-
-    /// Runs the gate, which reads secrets, aside.
-    async fn aside(&self, check: impl FnOnce(&Gate) -> Checked + Send + 'static) -> Checked {
-        let gate = self.gate.clone();
-        tokio::task::spawn_blocking(move || check(&gate)).await.unwrap_or_else(|_| {
-            let detail = "the document could not be checked, which is a defect of the gateway; its \
-                          log says more";
-            let fault = Fault::new("", "unchecked", detail);
-            let findings = vec![Finding::unplaced(Severity::Error, fault)];
-            Checked { findings, configuration: None }
-        })
     }
 
     fn swap(&self, configuration: Configuration, origin: &Origin) {

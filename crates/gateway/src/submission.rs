@@ -438,6 +438,18 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_names_in_to_is_limited() {
+        let names = |count: usize| (0..count).map(|n| format!("p{n}")).collect::<Vec<_>>();
+        let invite = |to: Vec<String>| json!({ "email": "ada@example.org", "to": to });
+        let body =
+            |to: Vec<String>| json!({ "to": to, "invites": [{ "email": "ada@example.org" }] });
+        assert_eq!(item_faults(invite(names(100))), []);
+        assert_eq!(request_faults(body(names(100))), []);
+        assert_eq!(item_faults(invite(names(101))), found("/to", "too-many"));
+        assert_eq!(request_faults(body(names(101))), found("#/to", "too-many"));
+    }
+
+    #[test]
     fn a_fault_of_the_request_does_not_hide_those_of_its_invites() {
         let body = json!({ "on_duplicate": "no", "to": [], "invites": [{}] });
         let read = read(body, 2, Handling::Strict);

@@ -7,6 +7,8 @@ use sqlx::{
     postgres::{PgDatabaseError, PgSeverity},
 };
 
+use crate::deadline::LIST;
+
 /// What went wrong in the store, in one line without personal data.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -21,6 +23,9 @@ pub enum Error {
     /// The database refused the work. Nothing was written.
     #[error("using the database: {0}; check storage.url and that the database is up")]
     Unavailable(String),
+    /// A list took longer than lists may.
+    #[error("reading a list: it took longer than {} s; narrow it by filters", LIST.as_secs())]
+    SlowList,
     /// The database has no room. Nothing was written.
     #[error(
         "storing the change: the database has no room or cannot be written: {0}; make room for it"

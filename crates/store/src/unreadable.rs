@@ -87,8 +87,7 @@ impl Store {
     pub(crate) async fn listed(&self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
         let connection = self.lister().await?;
         let rows = tokio::time::timeout(LIST, self.rows_and_marks(connection, statement)).await;
-        let too_long = || "a list took longer than 5 s; narrow it by filters".into();
-        Ok(rows.map_err(|_| Error::Unavailable(too_long()))??.0)
+        Ok(rows.map_err(|_| Error::SlowList)??.0)
     }
 
     /// Reads invites for the engine, of which there are as many as it asks for if there are so many

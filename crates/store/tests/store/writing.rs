@@ -164,6 +164,41 @@ async fn a_database_that_is_away_is_told_without_its_password() {
     assert!(!format!("{error} {error:?}").contains("pass"), "{error:?}");
 }
 
+/// A server that speaks no TLS; what it is told before it says so, and after.
+async fn plain_server() -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 8];
+        stream.read_exact(&mut asked).await.unwrap();
+        stream.write_all(b"N").await.unwrap();
+        let mut more = vec![0; 512];
+        let length = stream.read(&mut more).await.unwrap_or(0);
+        more.truncate(length);
+        more
+    });
+    (port, heard)
+}
+
+#[tokio::test]
+async fn a_server_elsewhere_that_does_not_encrypt_is_told_nothing() {
+    // An address that leads here, and that is not this machine's by its name.
+    for (host, query, is_told) in [
+        ("0.0.0.0", "", false),
+        ("0.0.0.0", "?sslmode=require", false),
+        ("0.0.0.0", "?sslmode=prefer", true),
+        ("127.0.0.1", "", true),
+    ] {
+        let (port, heard) = plain_server().await;
+        let url = format!("postgres://somebody:pass@{host}:{port}/db{query}");
+        assert!(Store::open(&url, Arc::new(SystemClock)).await.is_err());
+        let heard = String::from_utf8_lossy(&heard.await.unwrap()).into_owned();
+        assert_eq!(heard.contains("somebody"), is_told, "{host}{query}: {heard:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_folder_that_cannot_be_made_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
