@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use crate::{
     Error, Lock, clock,
     connections::{Connections, Taken, Use},
-    deadline::{CLOSE, CONNECT, MIGRATION, within},
+    deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
     dialect::{Dialect, MIGRATION_LOCK},
     file::DatabaseFile,
+    keyed::HashKey,
     readiness::{self, Readiness},
     statement::Statement,
     writer::{self, Writer},
@@ -45,6 +46,7 @@ struct Inner {
     anchor: Mutex<Option<AnyConnection>>,
     readiness: Readiness,
     readiness_row: i64,
+    hash_key: Arc<HashKey>,
 }
 
 impl std::fmt::Debug for Store {
@@ -90,6 +92,7 @@ impl Store {
     async fn start(database: Database, machine: Arc<dyn Clock>) -> Result<Self, Error> {
         let mut connection = within(CONNECT, database.connect(Use::Writing)).await?;
         within(MIGRATION, database.migrate(&mut connection)).await?;
+        let hash_key = Arc::new(within(ANSWER, HashKey::of(&mut connection)).await?);
         let clock = Arc::new(clock::start(database.dialect, &mut connection, machine).await?);
         let anchor = within(CONNECT, database.anchor()).await?;
         let readers = Connections::new(database.clone(), Use::Reading, READERS);
@@ -107,6 +110,7 @@ impl Store {
             anchor,
             readiness,
             readiness_row,
+            hash_key,
         })))
     }
 
@@ -170,6 +174,14 @@ impl Store {
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.0.writer
+    }
+
+    pub(crate) fn hash_key(&self) -> &Arc<HashKey> {
+        &self.0.hash_key
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {
