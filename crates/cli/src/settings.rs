@@ -2,6 +2,7 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
+mod privacy;
 mod refusal;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -14,6 +15,8 @@ use invite_http::TlsFiles;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+pub use privacy::Privacy;
 
 /// Every setting with its default and a comment.
 pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
@@ -35,6 +38,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// Idempotency keys.
     pub idempotency: Idempotency,
+    /// What is kept of people.
+    pub privacy: Privacy,
     /// Where the providers are configured.
     pub providers: Providers,
     /// Logs.
@@ -281,6 +286,7 @@ impl Loaded {
             return Err(format!("{key}{place} {why}"));
         }
         settings.server.check()?;
+        settings.privacy.retention.check(settings.idempotency.retention)?;
         Ok(Self { settings, origins })
     }
 
