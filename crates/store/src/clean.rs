@@ -32,6 +32,7 @@ impl Store {
         if dialect == Dialect::Postgres && !thorough {
             return Ok(true);
         }
+        let _alone = self.cleaning().lock().await;
         let mut connection = within(CONNECT, self.database().connect(Use::Writing)).await?;
         let cleaned = match dialect {
             Dialect::Sqlite => clean_file(&mut connection, thorough).await,

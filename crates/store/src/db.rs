@@ -47,6 +47,7 @@ struct Inner {
     readiness: Readiness,
     readiness_row: i64,
     hash_key: Arc<HashKey>,
+    cleaning: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Store {
@@ -111,6 +112,7 @@ impl Store {
             readiness,
             readiness_row,
             hash_key,
+            cleaning: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -178,6 +180,11 @@ impl Store {
 
     pub(crate) fn hash_key(&self) -> &Arc<HashKey> {
         &self.0.hash_key
+    }
+
+    /// The database is cleaned by one at a time.
+    pub(crate) fn cleaning(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.cleaning
     }
 
     pub(crate) fn database(&self) -> &Database {

@@ -31,7 +31,8 @@ pub(crate) struct AuditEntryView {
     source: String,
     /// What, such as `config.revise`, `key.create`, `invite.revoke` or `invite.read_raw`.
     action: String,
-    /// To what: the number of a revision, the id of a key or an invite, the filters of a list.
+    /// To what: the number of a revision, the id of a key or an invite, the filters of a list, the keyed
+    /// hash of a person's address.
     target: String,
     /// What there was; references to secrets, never their values.
     #[schema(value_type = Option<Object>)]
