@@ -274,7 +274,7 @@ mod tests {
     async fn plan(url: &str, explain: &str, detail: usize) -> String {
         let store = Store::open(url, Arc::new(SystemClock)).await.unwrap();
         let rows = select_due(explain, Timestamp::UNIX_EPOCH, Stage::Person.start())
-            .all(&mut *store.reader().await.unwrap(), move |row| {
+            .all(&mut store.reader().await.unwrap(), move |row| {
                 Ok(row.text_at(detail).unwrap_or_default().to_owned())
             })
             .await;
