@@ -75,6 +75,9 @@ async fn round(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
             settle_lapsed(engine, before).await?;
         }
         removed += turn.remove(stage, before).await?;
+        if stage == Stage::Row {
+            turn.remove_empty_batches(before).await?;
+        }
     }
     for ((provider, status), count) in engine.store.removed_counts().await? {
         metrics::gauge!("invites_removed", "provider" => provider, "status" => status.as_str())
@@ -132,6 +135,16 @@ impl Turn<'_> {
         let turn = store.acquire_lane(LANE, &self.engine.owner, TURN, newest, false).await?;
         self.until_renewal = Instant::now() + TURN / 4;
         Ok(turn.is_some())
+    }
+
+    async fn remove_empty_batches(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
+        let mut after = Some(String::new());
+        while !self.engine.stopping.is_cancelled() && self.is_ours().await? {
+            let Some(from) = after else { break };
+            after = self.engine.store.remove_empty_batches(before, from).await?;
+            pause(self.engine, SHORTEST_REST).await;
+        }
+        Ok(())
     }
 
     /// Goes through all that a stage removes; of how many invites something was removed.

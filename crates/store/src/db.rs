@@ -333,14 +333,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_writes_to_a_file_waits_for_the_disk() {
+    async fn a_connection_that_writes_to_a_file_waits_for_the_disk_and_overwrites_what_it_deletes()
+    {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("invites.db").display());
         let mut connection =
             Database::at(&url, false).unwrap().connect(Use::Writing).await.unwrap();
-        for (pragma, effective) in
-            [("synchronous", 3), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
-        {
+        for (pragma, effective) in [
+            ("synchronous", 3),
+            ("fullfsync", 1),
+            ("checkpoint_fullfsync", 1),
+            ("secure_delete", 1),
+        ] {
             let row = connection.fetch_one(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"))).await;
             assert_eq!(row.unwrap().get::<i64, _>(0), effective, "{pragma}");
         }

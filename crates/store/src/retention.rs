@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use invite_core::Status;
+use invite_core::{BatchId, Status};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
@@ -88,6 +88,45 @@ impl Store {
         self.write(Vec::new(), move |mut tx| {
             let (key, from) = (Arc::clone(&key), from.clone());
             Box::pin(async move { step(&mut tx, &key, stage, before, from).await })
+        })
+        .await
+    }
+
+    /// Removes batches that no invite was stored with (all were answered with existing ones) and that were
+    /// accepted before; behind `after`, a few of them. Where the next step goes on; none: there are no more.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn remove_empty_batches(
+        &self,
+        before: Timestamp,
+        after: String,
+    ) -> Result<Option<String>, Error> {
+        self.write(Vec::new(), move |tx| {
+            let after = after.clone();
+            Box::pin(async move {
+                // Ids begin with the time, so that none behind this one was accepted before.
+                let until = format!("{}{:012x}", BatchId::PREFIX, before.as_millisecond().max(0));
+                let ids = Statement::new("SELECT id FROM batches WHERE id > ")
+                    .bind(after)
+                    .text(" AND id < ")
+                    .bind(until)
+                    .text(" ORDER BY id LIMIT ")
+                    .bind(i64::from(STEP))
+                    .all(tx.connection, |row| row.string())
+                    .await?;
+                for chunk in chunks(&ids) {
+                    Statement::new("DELETE FROM batches WHERE id IN (")
+                        .values(chunk.iter().map(Value::from))
+                        .text(
+                            ") AND NOT EXISTS (SELECT 1 FROM invites WHERE batch_id = batches.id)",
+                        )
+                        .execute(tx.connection)
+                        .await?;
+                }
+                let is_last = ids.len() < STEP as usize;
+                Ok(ids.into_iter().next_back().filter(|_| !is_last))
+            })
         })
         .await
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use invite_core::{InviteId, Status};
-use invite_store::{Change, Decision, Place, Stage, Store};
+use invite_store::{Change, Decision, Place, Quotas, Stage, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
-    Db, accept, attempts, batch, claim, end, item, now, on_both, queue, seconds, set, set_status,
-    status,
+    Db, accept, attempts, batch, claim, duplicate_error, end, item, now, on_both, queue, seconds,
+    set, set_status, status,
 };
 
 on_both!(
@@ -17,6 +17,7 @@ on_both!(
     an_open_invite_has_lapsed_when_its_time_is_over,
     a_batch_goes_as_a_whole_and_its_invites_stay_counted,
     steps_come_to_every_invite_once,
+    a_batch_without_invites_of_its_own_goes_by_its_age,
     the_time_runs_from_when_it_ended_and_not_from_the_last_look,
 );
 
@@ -165,6 +166,38 @@ async fn steps_come_to_every_invite_once(db: &Db) {
     // Half of them are a stage behind the others.
     assert_eq!(all(&store, later()).await, [80, 130, 130]);
     assert!(!db.texts().await.contains("example.org"));
+}
+
+async fn a_batch_without_invites_of_its_own_goes_by_its_age(db: &Db) {
+    let store = db.open().await;
+    let [ada] = queue(&store, ["ada@example.org"]).await;
+    let kept = store.invite(ada).await.unwrap().unwrap().batch_id;
+    let mut empty = Vec::new();
+    for _ in 0..60 {
+        // Its invite is answered with the one that there is.
+        empty.push(accept_duplicate(&store).await);
+    }
+    let remove = async |before| {
+        let mut after = Some(String::new());
+        while let Some(from) = after {
+            after = store.remove_empty_batches(before, from).await.unwrap();
+        }
+    };
+    remove(seconds(-3600)).await;
+    assert!(store.batch(empty[0]).await.unwrap().is_some());
+    remove(later()).await;
+    for id in empty {
+        assert!(store.batch(id).await.unwrap().is_none());
+    }
+    assert!(store.batch(kept).await.unwrap().is_some());
+}
+
+async fn accept_duplicate(store: &Store) -> invite_core::BatchId {
+    let request = batch(vec![item(0, "ada@example.org")]);
+    let id = request.id;
+    let accepted = store.accept(request, 0, Quotas::new(), duplicate_error).await.unwrap();
+    assert!(accepted.is_ok());
+    id
 }
 
 async fn the_time_runs_from_when_it_ended_and_not_from_the_last_look(db: &Db) {
