@@ -278,6 +278,12 @@ async fn what_is_held_of_a_person_is_shown_over_all_tenants(database: Database) 
     let nobody = admin.post(PEOPLE, &json!({ "email": "nobody@example.org" })).await.expect(200);
     assert!(nobody.invites().is_empty());
 
+    let audit = admin.get("/v1/admin/audit").await.expect(200);
+    let entries = audit.list("entries");
+    let reads = entries.iter().filter(|entry| entry["action"] == "person.read");
+    assert_eq!(reads.count(), 2, "each person once: {}", audit.text);
+    assert!(!audit.text.to_lowercase().contains(CANARY), "{}", audit.text);
+
     for (body, pointer) in [
         (json!({}), "#/email"),
         (json!({ "email": "nobody" }), "#/email"),

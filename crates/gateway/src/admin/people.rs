@@ -20,6 +20,7 @@ use crate::{
     openapi,
     problem::Problem,
     query::{Parameters, cursor, fitting},
+    reads,
     requests::PersonRequest,
     submission::refuse_unknown,
     views::{InviteView, unreadable::UnreadableInviteView},
@@ -163,6 +164,10 @@ async fn page(
     let limit = parameters.limit();
     let before = parameters.cursor::<String>();
     parameters.finish()?;
+    if let Some(address) = &address {
+        let person = gateway.store().pseudonym(address);
+        reads::record(gateway, caller, "person.read", &person).await;
+    }
     let filter = InviteFilter { address, ..InviteFilter::default() };
     let mut page = gateway.store().invites(&filter, before, limit).await?;
     let ids: Vec<InviteId> = page.invites.iter().map(|invite| invite.id).collect();
