@@ -9,7 +9,7 @@ const AUDIT: &str = "/v1/admin/audit";
 const TOML: &str = "application/toml";
 
 /// Every call of administration, each with a body that it takes.
-fn calls() -> [(&'static str, &'static str, Option<&'static str>); 12] {
+fn calls() -> [(&'static str, &'static str, Option<&'static str>); 15] {
     [
         ("GET", "/v1/admin/config", None),
         ("POST", "/v1/admin/config/check", Some(TOML)),
@@ -23,6 +23,9 @@ fn calls() -> [(&'static str, &'static str, Option<&'static str>); 12] {
         ("DELETE", "/v1/admin/keys/key_01900000000070008000000000000000", None),
         ("POST", "/v1/admin/redrive", None),
         ("GET", AUDIT, None),
+        ("POST", "/v1/admin/erase", Some("application/json")),
+        ("GET", "/v1/admin/people", None),
+        ("POST", "/v1/admin/people", Some("application/json")),
     ]
 }
 

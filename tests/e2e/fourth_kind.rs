@@ -83,6 +83,7 @@ impl House {
             refresh: Duration::ZERO,
             shutdown_grace: Duration::from_secs(5),
             idempotency_retention: Duration::from_secs(3600),
+            retention: invite_delivery::Retention::default(),
         };
         let gate = Arc::new(gate);
         let document = LiveDocument::new(store.clone(), gate.clone(), live, clock());

@@ -20,6 +20,7 @@ mod machine;
 mod plan;
 mod providers;
 mod report;
+mod retention;
 mod round;
 mod seed;
 mod siege;
@@ -40,6 +41,7 @@ use report::Report;
 const USAGE: &str = "\
 usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--replicas N]
                 [--blind-resend]
+       campaign retention [--rows N] [--seconds N] [--turns N] [--database sqlite|postgres]
        campaign isolation [--provider P] [--kind K] [--all-steps] [--seconds N] [--turns N]
                           [--seed S] [--database sqlite|postgres]
 
@@ -57,6 +59,13 @@ invite or a tenant that is no business of its own
   --replicas N     so many processes on one PostgreSQL database (1), which die, freeze and have their
                    clocks set each on its own
   --blind-resend   with the deliberately broken engine, which has to be found out
+
+retention: how many invites a second are accepted while old ones are being removed, compared with
+none being removed
+
+  --rows N         old invites (100000)
+  --seconds N      how long is measured (10)
+  --turns N        how often, with and without (3)
 
 isolation: how much slower two providers are while the third has a fault that does not end; fails
 if by more than a tenth, for any kind of fault
@@ -81,6 +90,7 @@ struct Arguments {
 enum Task {
     Rounds(Arguments),
     Isolation(isolation::Choice),
+    Retention(retention::Choice),
 }
 
 fn main() -> ExitCode {
@@ -104,6 +114,9 @@ fn read(given: impl Iterator<Item = String>) -> Result<Option<Task>, String> {
     let mut given = given.peekable();
     if given.next_if(|first| first == "isolation").is_some() {
         return Ok(isolation::Choice::read(given)?.map(Task::Isolation));
+    }
+    if given.next_if(|first| first == "retention").is_some() {
+        return Ok(retention::Choice::read(given)?.map(Task::Retention));
     }
     Ok(read_rounds(given)?.map(Task::Rounds))
 }
@@ -164,6 +177,12 @@ async fn run(task: Task) -> ExitCode {
         Task::Rounds(arguments) => {
             let kept = folder(arguments.seed);
             play(arguments, &kept).await
+        }
+        Task::Retention(choice) => {
+            let kept = folder(0);
+            retention::measure(&choice, &kept).await;
+            let _ = std::fs::remove_dir(&kept);
+            true
         }
         Task::Isolation(choice) => {
             let kept = folder(choice.seed);

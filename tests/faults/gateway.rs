@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval};
@@ -275,6 +275,24 @@ impl Gateway {
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return Ok(found),
+            }
+        }
+    }
+
+    /// Carries statements out in its database, behind its back; `sqlite` or `postgres`.
+    pub async fn execute(&self, sqlite: &str, postgres: &str) {
+        match &self.storage {
+            Storage::Sqlite => {
+                let url = format!("sqlite://{}", self.folder.join("invites.db").display());
+                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                connection.execute(AssertSqlSafe(sqlite)).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Storage::Postgres { server, database } => {
+                let url = self.machines[0].database_url(&server.url, database);
+                let mut connection = PgConnection::connect(&url).await.unwrap();
+                connection.execute(AssertSqlSafe(postgres)).await.unwrap();
+                connection.close().await.unwrap();
             }
         }
     }

@@ -5,6 +5,7 @@ use std::process::{ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -62,6 +63,18 @@ impl Binary {
         let mut command = self.command();
         let running = command.args(arguments).output();
         match timeout(PATIENCE * 2, running).await {
+            Ok(output) => output.unwrap(),
+            Err(_) => panic!("invite-gateway {} does not end", arguments.join(" ")),
+        }
+    }
+
+    /// The same with this on its standard input.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+        match timeout(PATIENCE * 2, child.wait_with_output()).await {
             Ok(output) => output.unwrap(),
             Err(_) => panic!("invite-gateway {} does not end", arguments.join(" ")),
         }

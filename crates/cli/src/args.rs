@@ -38,6 +38,8 @@ pub enum Command {
     /// The record of what administrators changed, in the database itself
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Erase a person on a running gateway: all that it holds of an address
+    Erase(EraseArgs),
     /// Check the credential of each configured provider, without side effects
     Probe(ProbeArgs),
     /// Print the OpenAPI document
@@ -135,7 +137,8 @@ pub enum KeysCommand {
         #[arg(long)]
         name: String,
         /// Comma-separated: invites:write, invites:read, invites:raw, invites:codes,
-        /// invites:all-tenants, providers:read, providers:act, config:write, keys:write, audit:read;
+        /// invites:all-tenants, providers:read, providers:act, config:write, keys:write,
+        /// people:erase, audit:read;
         /// admin is all of them.
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<String>,
@@ -207,6 +210,26 @@ pub enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `erase`
+#[derive(Debug, Args)]
+pub struct EraseArgs {
+    /// The address, in any of its spellings; `-` reads it from stdin, so that no list of processes and no
+    /// shell's history shows it.
+    pub address: String,
+    /// Withdraw live invites first; without it they are named and left.
+    #[arg(long)]
+    pub withdraw: bool,
+    /// Print the receipt as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// The gateway; without it the one at server.listen.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// The environment variable that holds an API key with the scope people:erase.
+    #[arg(long, value_name = "NAME", default_value = KEY_VARIABLE)]
+    pub key_env: String,
 }
 
 /// `probe`

@@ -236,12 +236,14 @@ fn found(read: io::Result<String>, path: &Path) -> Result<Option<String>, Failur
 pub async fn engine(settings: &Settings, document: LiveDocument) -> Result<Engine, Failure> {
     let delivery = &settings.delivery;
     let idempotency_retention = settings.idempotency.retention;
+    let retention = settings.privacy.retention.stages();
     let settings = invite_delivery::Settings {
         lease: delivery.lease,
         settle: delivery.settle,
         refresh: delivery.refresh,
         shutdown_grace: delivery.shutdown_grace,
         idempotency_retention,
+        retention,
     };
     let clock = document.store().clock();
     Engine::start(document, clock, settings).await.map_err(Failure::store)

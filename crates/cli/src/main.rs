@@ -11,6 +11,7 @@ mod compose;
 mod configuration;
 mod core_dumps;
 mod descriptors;
+mod erase;
 mod failure;
 mod keys;
 mod probe;
@@ -55,6 +56,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(command) => configuration::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?.settings, command).await,
         Command::Audit(command) => audit::run(&settings()?.settings, command).await,
+        Command::Erase(args) => erase::run(&settings()?.settings, args).await,
         Command::Probe(args) => probe::run(&settings()?.settings, args).await,
         Command::Openapi => print_json(&invite_http::openapi()),
     }

@@ -2,6 +2,7 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
+mod privacy;
 mod refusal;
 mod secrets;
 
@@ -16,6 +17,8 @@ use invite_http::TlsFiles;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+pub use privacy::Privacy;
 
 /// Every setting with its default and a comment.
 pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
@@ -37,6 +40,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// Idempotency keys.
     pub idempotency: Idempotency,
+    /// What is kept of people.
+    pub privacy: Privacy,
     /// Where the providers are configured, and may be.
     pub providers: Providers,
     /// Which secrets documents from the network may use.
@@ -303,6 +308,7 @@ impl Loaded {
         settings.server.check()?;
         settings.storage.check()?;
         settings.secrets.check()?;
+        settings.privacy.retention.check(settings.idempotency.retention)?;
         Ok(Self { settings, origins })
     }
 

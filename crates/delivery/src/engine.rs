@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ConfigurationStatus, LiveDocument, Origin, Review, ReviseError, Revised, backlog,
+    ConfigurationStatus, LiveDocument, Origin, Retention, Review, ReviseError, Revised, backlog,
     lane::{self, Lane},
-    reconcile, recovery, refresh, replica,
+    reconcile, recovery, refresh, replica, retention,
     waiters::Waiters,
 };
 
@@ -37,6 +37,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_retention: Duration,
+    /// What is removed of invites that have ended, and when.
+    pub retention: Retention,
 }
 
 /// Why a batch was not accepted. Nothing of it was stored, but for `Store(CommitUnknown)`.
@@ -153,6 +155,7 @@ impl Engine {
         let inner = engine.0.clone();
         engine.0.tasks.spawn(recovery::run(inner));
         engine.0.tasks.spawn(replica::run(engine.0.clone()));
+        engine.0.tasks.spawn(retention::run(engine.0.clone()));
         Ok(engine)
     }
 

@@ -8,6 +8,7 @@ mod accounts;
 mod attempt;
 mod backlog;
 mod engine;
+mod erase;
 mod fault;
 mod follow;
 mod inspection;
@@ -20,17 +21,20 @@ mod recovery;
 mod redrive;
 mod refresh;
 mod replica;
+mod retention;
 mod revise;
 pub mod transition;
 mod waiters;
 mod waiting;
 
 pub use engine::{AcceptError, Engine, Settings};
+pub use erase::{Erasure, Left};
 pub use fault::{already_held, duplicate, refused};
 pub use lane::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 pub use operation::OperationError;
 pub use plan::PlannedCall;
 pub use redrive::Redriven;
+pub use retention::Retention;
 pub use revise::{
     ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,
     Taken,

@@ -239,6 +239,9 @@ impl Engine {
     }
 
     pub(crate) fn provider_of(&self, invite: &InviteRecord) -> Result<Arc<Provider>> {
+        if invite.is_erased {
+            return Err(OperationError::Erased);
+        }
         let name = invite.provider.as_deref().ok_or(OperationError::NeverBound)?;
         let gone = || OperationError::ProviderGone { name: name.to_owned() };
         let provider = self.0.live.current().provider(name).cloned();

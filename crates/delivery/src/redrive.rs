@@ -94,7 +94,7 @@ impl Engine {
         let mut before = None;
         loop {
             let mut page = self.store().invites(&filter, before, PAGE).await?;
-            page.invites.retain(|invite| invite.destination.is_some());
+            page.invites.retain(|invite| invite.destination.is_some() && !invite.is_erased);
             redriven.matched += page.invites.len() as u64;
             match &mut trial {
                 Some(trial) => trial.count(self, &page.invites, &mut redriven).await?,

@@ -344,6 +344,17 @@ pub fn report_duplicates(state: &mut InviteState, ids: &[String]) -> Decision {
     if noted.contains(&Decision::Write) { Decision::Write } else { Decision::Abort }
 }
 
+/// Nothing was heard of an open invite since its time was over: it has lapsed.
+pub fn lapse(state: &mut InviteState, now: Timestamp) -> Decision {
+    let is_over = state.expires_at.is_some_and(|at| at <= now);
+    if !state.status.is_open_at_provider() || !is_over {
+        return Decision::Keep;
+    }
+    state.status = Status::Expired;
+    state.source = StatusSource::Inferred;
+    Decision::Write
+}
+
 /// Gives up a queued invite that could not be sent in time.
 pub fn give_up(state: &mut InviteState, error: &Value) -> Decision {
     if state.status != Status::Queued {
@@ -532,6 +543,19 @@ mod tests {
         assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
         assert_eq!(requeue(&mut state, true, now()), Decision::Write);
         assert_eq!(state.status, Status::Queued);
+    }
+
+    #[test]
+    fn an_open_invite_lapses_only_when_its_time_is_over() {
+        let (mut state, holder) = sending();
+        settle(&mut state, holder, &exists("i1"), now());
+        assert_eq!(lapse(&mut state, now()), Decision::Keep);
+        state.expires_at = Some(now());
+        let earlier = now() - jiff::SignedDuration::from_secs(1);
+        assert_eq!(lapse(&mut state, earlier), Decision::Keep);
+        assert_eq!(lapse(&mut state, now()), Decision::Write);
+        assert_eq!((state.status, state.source), (Status::Expired, StatusSource::Inferred));
+        assert_eq!(lapse(&mut state, now()), Decision::Keep);
     }
 
     #[test]

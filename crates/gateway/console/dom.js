@@ -147,6 +147,9 @@ export function words(word) {
   return String(word).replaceAll("_", " ");
 }
 
+/** What stands in the place of the address of an erased person. */
+export const ERASED = "erased person";
+
 /** A place without content: what it means and what to do. */
 export function empty(title, ...more) {
   return h("div", { class: "empty" }, h("p", { class: "empty-title" }, title), more.map((part) => h("p", {}, part)));

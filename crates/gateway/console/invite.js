@@ -1,7 +1,7 @@
 /** One invite: everything known of it, every call made for it, and what can be done with it. */
 
 import { get, lacks, REFUSED } from "./api.js";
-import { badge, code, empty, facts, h, json, put, redraw, words, write } from "./dom.js";
+import { badge, code, empty, ERASED, facts, h, json, put, redraw, words, write } from "./dom.js";
 import { actions } from "./invite-actions.js";
 import { reasonView } from "./problem.js";
 import { reading } from "./reading.js";
@@ -32,11 +32,11 @@ export async function open({ root, argument: id, signal }) {
     if (capabilities === undefined) capabilities = await capabilitiesOf(invite, signal);
     const { attempts } = await get(`${path}/attempts`, {}, signal);
     isSettled = !UNSETTLED.includes(invite.status);
-    write(heading, invite.email);
+    write(heading, invite.email ?? ERASED);
     // Only what changed is drawn again: a reader may have opened or selected something.
     redraw(about, invite, headOf);
     redraw(reason, invite.error, (error) => (error ? reasonView(error, invite.status === "failed" ? "bad" : "warn") : null));
-    redraw(doable, [invite, lacks("invites:write")], () => actions(invite, capabilities, state.again));
+    redraw(doable, [invite, lacks("invites:write")], () => (invite.erased ? null : actions(invite, capabilities, state.again)));
     redraw(body, invite, details);
     redraw(timeline, [invite.status, attempts], () => [h("h2", { id: "timeline" }, "Calls"), callsOf(invite, attempts)]);
   };

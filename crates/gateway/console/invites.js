@@ -1,7 +1,7 @@
 /** Searching invites. The filters and the page stand in the address, so that a search can be kept. */
 
 import { get, lacks } from "./api.js";
-import { badge, busy, check, empty, field, h, put, redraw, table, words, write } from "./dom.js";
+import { badge, busy, check, empty, ERASED, field, h, put, redraw, table, words, write } from "./dom.js";
 import { reading } from "./reading.js";
 import { stamp, ZONE } from "./time.js";
 
@@ -101,7 +101,7 @@ function counted({ invites, next_cursor: next }, query) {
 
 const COLUMNS = [
   { label: "To", class: "grow", cell: (one) => [
-    h("a", { class: "row-link", href: `#/invites/${encodeURIComponent(one.id)}` }, one.email),
+    h("a", { class: "row-link", href: `#/invites/${encodeURIComponent(one.id)}` }, one.email ?? ERASED),
     [one.first_name, one.last_name].some(Boolean)
       ? h("span", { class: "sub" }, [one.first_name, one.last_name].filter(Boolean).join(" ")) : null] },
   { label: "Provider", class: "name", cell: (one) => one.provider ?? h("span", { class: "muted" }, "none") },

@@ -2,7 +2,7 @@
 
 import { get, lacks } from "./api.js";
 import { chart, explain, perMinute, Rate } from "./chart.js";
-import { badge, empty, h, put, redraw, write } from "./dom.js";
+import { badge, empty, ERASED, h, put, redraw, write } from "./dom.js";
 import { configurationNotices } from "./notices.js";
 import { reading } from "./reading.js";
 import { ago } from "./time.js";
@@ -177,7 +177,7 @@ function attentionView({ named, isMore, searched }) {
   const none = searched === null ? "No invite is in doubt, waits for an approval or failed at its provider."
     : `No invite is in doubt or waits for an approval, and none of the newest ${searched} that failed had come to a provider.`;
   const rows = named.map((one) => h("li", {},
-    badge(one.status), h("a", { href: `#/invites/${encodeURIComponent(one.id)}` }, one.email),
+    badge(one.status), h("a", { href: `#/invites/${encodeURIComponent(one.id)}` }, one.email ?? ERASED),
     h("span", { class: "muted" }, one.provider), h("span", { class: "muted" }, ago(one.updated_at)),
     h("span", { class: "grow muted" }, one.error?.title ?? "")));
   return [

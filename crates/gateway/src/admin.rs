@@ -1,10 +1,12 @@
 //! What administrators do: the provider document and its revisions, credential checks, API
-//! keys, queueing failed invites again, and the record of all that. What each means is the engine's
+//! keys, queueing failed invites again, what is held of a person and erasing it, and the record of all that. What each means is the engine's
 //! and the store's.
 
 pub(crate) mod audit;
 mod config;
+mod erase;
 mod keys;
+mod people;
 mod probe;
 mod redrive;
 mod revisions;
@@ -25,5 +27,7 @@ pub(crate) fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::change_key, keys::revoke_key))
         .routes(routes!(redrive::redrive_invites))
+        .routes(routes!(people::get_person, people::find_person))
+        .routes(routes!(erase::erase_person))
         .routes(routes!(audit::list_audit))
 }

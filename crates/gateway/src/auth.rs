@@ -91,6 +91,8 @@ scopes!(
     ConfigWrite = "config:write",
     /// Making, changing and revoking keys that do not exceed the key itself.
     KeysWrite = "keys:write",
+    /// Erasing a person over all tenants and providers.
+    PeopleErase = "people:erase",
     /// Reading who changed what.
     AuditRead = "audit:read",
     /// All of them.

@@ -222,9 +222,9 @@ pub(crate) async fn get_invite(
 
 /// List the calls made for an invite
 ///
-/// Oldest first. With the scope invites:raw also this invite's part of what was exchanged. Every call
-/// that changes something (`create`, `update_status`, `revoke`) is kept for good; of the calls that
-/// only ask, the newest 20 of each operation (`get`, `list`, `reconcile`).
+/// Oldest first. With the scope invites:raw also this invite's part of what was exchanged, until that is
+/// removed. Every call that changes something (`create`, `update_status`, `revoke`) is kept as long as the
+/// invite; of the calls that only ask, the newest 20 of each operation (`get`, `list`, `reconcile`).
 #[utoipa::path(
     get,
     path = "/v1/invites/{id}/attempts",

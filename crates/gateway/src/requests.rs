@@ -108,6 +108,28 @@ pub(crate) struct RetryRequest {
     accept_duplicate_risk: Option<bool>,
 }
 
+/// A person to look for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `admin::people` reads")]
+pub(crate) struct PersonRequest {
+    /// The address, in any of its spellings.
+    #[schema(max_length = 254, format = "email", example = "ada@example.org")]
+    email: String,
+}
+
+/// A person to erase.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `admin::erase` reads")]
+pub(crate) struct EraseRequest {
+    /// The address, in any of its spellings.
+    #[schema(max_length = 254, format = "email", example = "ada@example.org")]
+    email: String,
+    /// Withdraw live invites first. Without it they are named and left.
+    withdraw: Option<bool>,
+}
+
 /// An API key to make.
 #[derive(ToSchema)]
 #[schema(as = NewKey)]

@@ -88,8 +88,8 @@ pub(crate) struct InviteView {
     external_id: Option<String>,
     /// The caller's labels.
     labels: BTreeMap<String, String>,
-    /// The address as given.
-    email: String,
+    /// The address as given; null once the person is erased.
+    email: Option<String>,
     /// Given name.
     first_name: Option<String>,
     /// Family name.
@@ -133,6 +133,9 @@ pub(crate) struct InviteView {
     /// A second effect at the provider was found: `provider_data.second_effects` holds its id, and
     /// `GET /v1/providers/{name}/invites?email=` lists all that the provider shows for the address.
     duplicate_effect: bool,
+    /// The person's data is gone from it, by retention or because it was asked for: what told of them is
+    /// null or empty, and nothing changes about it any more.
+    erased: bool,
     /// When it was accepted.
     created_at: Timestamp,
     /// When any of this last changed.
@@ -156,7 +159,7 @@ impl InviteView {
             tenant: caller.sees_all_tenants().then_some(record.tenant),
             external_id: record.external_id,
             labels: record.labels,
-            email: invitee.email,
+            email: Some(invitee.email).filter(|_| !record.is_erased),
             first_name: invitee.first_name,
             last_name: invitee.last_name,
             phone: invitee.phone,
@@ -175,6 +178,7 @@ impl InviteView {
             error: state.error.map(with_title),
             duplicate: false,
             duplicate_effect: state.duplicate_effect,
+            erased: record.is_erased,
             created_at: record.created_at,
             updated_at: state.updated_at,
             sent_at: state.sent_at,

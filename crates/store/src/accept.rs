@@ -169,6 +169,10 @@ impl Store {
         quotas: Quotas,
         duplicate_error: fn(&InviteId) -> Json,
     ) -> Result<Result<Acceptance, NoRoom>, Error> {
+        let batch = NewBatch {
+            idempotency: batch.idempotency.as_ref().map(|key| self.as_stored(key)),
+            ..batch
+        };
         let locks = locks(&batch, &quotas);
         let request = Arc::new((batch, quotas));
         self.write(locks, move |tx| {
@@ -296,6 +300,7 @@ fn new_invite(
         external_id: item.external_id.clone(),
         labels: item.labels.clone(),
         created_at: now,
+        is_erased: false,
         state: InviteState::queued(now),
     };
     match &item.placement {
@@ -348,10 +353,11 @@ async fn insert_invites(
     for chunk in chunks(invites) {
         Statement::new("INSERT INTO invites (")
             .text(COLUMNS)
-            .text(", service) VALUES ")
+            .text(", service, final_since) VALUES ")
             .rows(chunk.iter().map(|invite| {
                 let service = invite.destination.as_ref().map(Destination::service);
-                invite_values(invite).chain([service.into()])
+                let ended = invite.state.status.is_final().then_some(invite.created_at);
+                invite_values(invite).chain([service.into(), ended.into()])
             }))
             .execute(connection)
             .await?;

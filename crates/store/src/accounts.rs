@@ -92,12 +92,16 @@ impl Store {
                     )
                     .execute(tx.connection)
                     .await?;
-                Statement::new("UPDATE invites SET destination = ")
-                    .bind(&destination)
-                    .text(" WHERE destination = ")
-                    .bind(&provisional)
-                    .execute(tx.connection)
-                    .await?;
+                for table in ["invites", "held_refs"] {
+                    Statement::new("UPDATE ")
+                        .text(table)
+                        .text(" SET destination = ")
+                        .bind(&destination)
+                        .text(" WHERE destination = ")
+                        .bind(&provisional)
+                        .execute(tx.connection)
+                        .await?;
+                }
                 Ok(())
             })
         })
@@ -136,9 +140,33 @@ impl Store {
             let may_be_here = |place: &Option<Destination>| {
                 place.as_ref().is_none_or(|place| place.may_be(destination))
             };
-            let here = rows.into_iter().filter(|(_, _, place)| may_be_here(place));
+            let gone = self.held_by_gone(&mut connection, destination, chunk).await?;
+            let rows = rows.into_iter().chain(gone);
+            let here = rows.filter(|(_, _, place)| may_be_here(place));
             held.extend(here.map(|(text, invite, _)| (text, invite)));
         }
         Ok(held)
+    }
+
+    /// The same of those whose person was erased: each is another invite than any that there is.
+    async fn held_by_gone(
+        &self,
+        connection: &mut AnyConnection,
+        destination: &Destination,
+        refs: &[&String],
+    ) -> Result<Vec<(String, InviteId, Option<Destination>)>, Error> {
+        let hashes: HashMap<String, &String> =
+            refs.iter().map(|text| (self.hash_key().reference(text), *text)).collect();
+        let rows = Statement::new("SELECT reference, destination FROM held_refs WHERE service = ")
+            .bind(destination.service())
+            .text(" AND reference IN (")
+            .values(hashes.keys().map(Value::from))
+            .text(")")
+            .all(connection, |row| Ok((row.string()?, row.parsed::<Destination>().ok())))
+            .await?;
+        let held = rows.into_iter().filter_map(|(hash, place)| {
+            Some(((*hashes.get(&hash)?).clone(), InviteId::generate(), place))
+        });
+        Ok(held.collect())
     }
 }

@@ -69,6 +69,20 @@ pub struct AttemptEnd {
     pub unpaired: Vec<String>,
 }
 
+impl AttemptEnd {
+    /// The same without anything that may tell of a person.
+    pub(crate) fn untold(&self) -> Self {
+        Self {
+            detail: None,
+            target: None,
+            request: None,
+            reply: None,
+            unpaired: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
 impl fmt::Debug for AttemptEnd {
     /// Without texts, which may be personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ use crate::{
     admission::address_locks,
     attempts::{begin_attempt, end_attempt},
     dialect::NO_REVISION_LOCK,
+    keyed::HashKey,
     lanes::is_lane_held,
     query::read_invites,
     rows::{MAY_BE_IN_DOUBT, SET_STATE, state_values},
@@ -125,18 +126,18 @@ impl Store {
     }
 
     async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
-        let change = Arc::clone(change);
+        let (change, key) = (Arc::clone(change), Arc::clone(self.hash_key()));
         let no_revision = change.lane.iter().map(|_| NO_REVISION_LOCK);
         let locks = address_locks(change.people.iter()).chain(no_revision).collect();
         self.write(locks, move |tx| {
-            let change = Arc::clone(&change);
-            Box::pin(async move { apply(tx, &change).await })
+            let (change, key) = (Arc::clone(&change), Arc::clone(&key));
+            Box::pin(async move { apply(tx, &change, &key).await })
         })
         .await
     }
 }
 
-async fn apply(mut tx: Tx<'_>, change: &Change) -> Result<Changed, Error> {
+async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed, Error> {
     if let Some((provider, epoch)) = &change.lane
         && !is_lane_held(&mut tx, provider, *epoch).await?
     {
@@ -152,21 +153,26 @@ async fn apply(mut tx: Tx<'_>, change: &Change) -> Result<Changed, Error> {
     if let Some(invite) = find_crowded(tx.connection, &invites, &states).await? {
         return Ok(Changed::PersonInDoubt { invite });
     }
-    if let Some(invite) = find_taken(tx.connection, &invites, &states).await? {
+    if let Some(invite) = find_taken(tx.connection, &invites, &states, key).await? {
         return Ok(Changed::ProviderRefTaken { invite });
     }
     let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
     if let Some(fingerprint) = call.and_then(|call| call.fingerprint.as_deref())
-        && is_fingerprint_taken(tx.connection, fingerprint).await?
+        && is_fingerprint_taken(tx.connection, fingerprint, key).await?
     {
         return Ok(Changed::FingerprintTaken);
     }
     write_states(tx.connection, &states).await?;
+    // What was exchanged would tell of a person who is gone.
+    let is_told = !invites.iter().any(|invite| invite.is_erased);
     if let Some(attempt) = &change.begin {
         begin_attempt(tx.connection, attempt, &change.invites, &invites).await?;
     }
     if let Some(end) = &change.end {
-        end_attempt(tx.connection, end, change.keeps_end).await?;
+        match is_told {
+            true => end_attempt(tx.connection, end, change.keeps_end).await?,
+            false => end_attempt(tx.connection, &end.untold(), change.keeps_end).await?,
+        }
     }
     for invite in &mut invites {
         if let Some(state) = states.get(&invite.id) {
@@ -188,6 +194,14 @@ fn decide(
         let Some(invite) = found.next_if(|invite| invite.id == *id) else { continue };
         let mut state = invite.state.clone();
         match (change.decide)(place, invite, &mut state, now) {
+            Decision::Write if invite.is_erased => {
+                if state.provider_ref.is_some() {
+                    tracing::error!(
+                        invite.id = %invite.id,
+                        "a reply shows an effect of an invite whose person was erased; it is not kept: look at its provider"
+                    );
+                }
+            }
             Decision::Keep => {}
             Decision::Write => {
                 state.updated_at = now;
@@ -217,14 +231,15 @@ async fn find_crowded(
             Some((invite.id, invite.destination.as_ref()?, address))
         })
         .collect();
-    find_clash(connection, &entering, "address", MAY_BE_IN_DOUBT).await
+    find_clash(connection, &entering, "invites", "address", MAY_BE_IN_DOUBT).await
 }
 
-/// An invite of the change whose new provider id another one holds.
+/// An invite of the change whose new provider id another one holds, or held before its person was erased.
 async fn find_taken(
     connection: &mut AnyConnection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
+    key: &HashKey,
 ) -> Result<Option<InviteId>, Error> {
     let entering: Vec<Key<'_>> = invites
         .iter()
@@ -235,21 +250,34 @@ async fn find_taken(
             is_new.then_some((invite.id, destination, new))
         })
         .collect();
-    find_clash(connection, &entering, "provider_ref", "provider_ref IS NOT NULL").await
+    let held = "provider_ref IS NOT NULL";
+    let clash = find_clash(connection, &entering, "invites", "provider_ref", held).await?;
+    if clash.is_some() || entering.is_empty() {
+        return Ok(clash);
+    }
+    let hashes: Vec<String> = entering.iter().map(|(_, _, id)| key.reference(id)).collect();
+    let gone = entering.iter().zip(&hashes).map(|((invite, place, _), hash)| {
+        let key: Key<'_> = (*invite, *place, hash);
+        key
+    });
+    find_clash(connection, &gone.collect::<Vec<_>>(), "held_refs", "reference", "true").await
 }
 
-/// The first whose key is stored already (among the rows of the index's `condition`) or is also
-/// an earlier one's.
+/// The first whose key is stored already (in `table`, among the rows of the index's `condition`) or is
+/// also an earlier one's.
 async fn find_clash(
     connection: &mut AnyConnection,
     entering: &[Key<'_>],
+    table: &str,
     column: &str,
     condition: &str,
 ) -> Result<Option<InviteId>, Error> {
     let mut taken: HashSet<(String, String)> = HashSet::new();
     for chunk in chunks(entering) {
         // A subquery for each key: no planner can take it for a reason to walk all invites.
-        let rows = Statement::new("SELECT column1, column3, (SELECT 1 FROM invites WHERE ")
+        let rows = Statement::new("SELECT column1, column3, (SELECT 1 FROM ")
+            .text(table)
+            .text(" WHERE ")
             .text(column)
             .text(" = column3 AND ")
             .text(condition)
@@ -276,9 +304,11 @@ async fn find_clash(
 async fn is_fingerprint_taken(
     connection: &mut AnyConnection,
     fingerprint: &str,
+    key: &HashKey,
 ) -> Result<bool, Error> {
-    let taken = Statement::new("SELECT 1 FROM attempts WHERE fingerprint = ")
-        .bind(fingerprint)
+    let taken = Statement::new("SELECT 1 FROM attempts WHERE fingerprint IN (")
+        .values([fingerprint.into(), key.fingerprint(fingerprint).into()])
+        .text(")")
         .first(connection, |_| Ok(()))
         .await?;
     Ok(taken.is_some())

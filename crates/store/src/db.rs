@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use crate::{
     Error, Lock, clock,
     connections::{Connections, Taken, Use},
-    deadline::{CLOSE, CONNECT, MIGRATION, within},
+    deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
     dialect::{Dialect, MIGRATION_LOCK},
     file::DatabaseFile,
+    keyed::HashKey,
     postgres,
     readiness::{self, Readiness},
     statement::Statement,
@@ -46,6 +47,8 @@ struct Inner {
     anchor: Mutex<Option<AnyConnection>>,
     readiness: Readiness,
     readiness_row: i64,
+    hash_key: Arc<HashKey>,
+    cleaning: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Store {
@@ -91,6 +94,7 @@ impl Store {
     async fn start(database: Database, machine: Arc<dyn Clock>) -> Result<Self, Error> {
         let mut connection = within(CONNECT, database.connect(Use::Writing)).await?;
         within(MIGRATION, database.migrate(&mut connection)).await?;
+        let hash_key = Arc::new(within(ANSWER, HashKey::of(&mut connection)).await?);
         let clock = Arc::new(clock::start(database.dialect, &mut connection, machine).await?);
         let anchor = within(CONNECT, database.anchor()).await?;
         let readers = Connections::new(database.clone(), Use::Reading, READERS);
@@ -108,6 +112,8 @@ impl Store {
             anchor,
             readiness,
             readiness_row,
+            hash_key,
+            cleaning: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -171,6 +177,19 @@ impl Store {
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.0.writer
+    }
+
+    pub(crate) fn hash_key(&self) -> &Arc<HashKey> {
+        &self.0.hash_key
+    }
+
+    /// The database is cleaned by one at a time.
+    pub(crate) fn cleaning(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.cleaning
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {
@@ -319,14 +338,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_writes_to_a_file_waits_for_the_disk() {
+    async fn a_connection_that_writes_to_a_file_waits_for_the_disk_and_overwrites_what_it_deletes()
+    {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("invites.db").display());
         let mut connection =
             Database::at(&url, false).unwrap().connect(Use::Writing).await.unwrap();
-        for (pragma, effective) in
-            [("synchronous", 3), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
-        {
+        for (pragma, effective) in [
+            ("synchronous", 3),
+            ("fullfsync", 1),
+            ("checkpoint_fullfsync", 1),
+            ("secure_delete", 1),
+        ] {
             let row = connection.fetch_one(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"))).await;
             assert_eq!(row.unwrap().get::<i64, _>(0), effective, "{pragma}");
         }

@@ -62,10 +62,11 @@ impl Dialect {
     /// it believes to be in a table, would walk through one that it still believes to be small.
     pub(crate) fn settings(self) -> &'static str {
         match self {
-            // On macOS a plain fsync leaves what was written in the drive's memory.
+            // On macOS a plain fsync leaves what was written in the drive's memory. What is deleted is
+            // overwritten.
             Self::Sqlite => {
                 "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = OFF; PRAGMA fullfsync = ON; \
-                 PRAGMA checkpoint_fullfsync = ON"
+                 PRAGMA checkpoint_fullfsync = ON; PRAGMA secure_delete = ON"
             }
             // The server gives up what takes too long before this side does, and notices when this
             // machine is gone.

@@ -33,7 +33,17 @@ impl Store {
     ) -> Result<Option<Acceptance>, Error> {
         let mut connection = self.reader().await?;
         let now = self.lease_now(&mut connection).await?;
-        find_key(&mut connection, now, tenant, key).await
+        find_key(&mut connection, now, tenant, &self.as_stored(key)).await
+    }
+
+    /// As it is stored and looked for: a caller may have put an address into it, and the hash of a body
+    /// can be found again by whoever tries bodies.
+    pub(crate) fn as_stored(&self, key: &IdempotencyKey) -> IdempotencyKey {
+        IdempotencyKey {
+            key: self.hash_key().hash("idempotency key", &key.key),
+            body_hash: self.hash_key().hash("body", &key.body_hash),
+            retention: key.retention,
+        }
     }
 
     /// Forgets the idempotency keys that were accepted longer ago than `retention` and whose batches have

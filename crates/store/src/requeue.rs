@@ -89,7 +89,8 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             continue;
         };
         let mut state = invite.state.clone();
-        if (requeue.decide)(place, &invite, &mut state, now) != Decision::Write {
+        if invite.is_erased || (requeue.decide)(place, &invite, &mut state, now) != Decision::Write
+        {
             requeued.push(Requeued::Declined);
             continue;
         }

@@ -45,6 +45,8 @@ pub struct InviteRecord {
     pub labels: BTreeMap<String, String>,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// The person and all that may tell of them is gone from it, and nothing changes about it any more.
+    pub is_erased: bool,
     /// Everything that changes.
     pub state: InviteState,
 }
@@ -180,6 +182,8 @@ impl fmt::Debug for InviteState {
 /// this version does not know.
 pub(crate) const LIVE: &str =
     "status NOT IN ('accepted', 'declined', 'expired', 'revoked', 'failed')";
+/// The statuses that nothing follows.
+pub(crate) const FINAL: &str = "status IN ('accepted', 'declined', 'expired', 'revoked', 'failed')";
 /// The statuses that a waiting caller waits out.
 pub(crate) const UNSETTLED: &str = "status IN ('queued', 'sending', 'unknown')";
 /// The statuses that `expires_at` ends.
@@ -193,7 +197,7 @@ pub(crate) const MAY_BE_IN_DOUBT: &str = "status NOT IN ('queued', 'awaiting_app
 
 /// The columns of an invite, in the order that [`read_invite`] reads and [`invite_values`] writes.
 pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, kind, destination, \
-     call_key, params, address, invitee, external_id, labels, created_at, status, status_source, \
+     call_key, params, address, invitee, external_id, labels, created_at, erased, status, status_source, \
      provider_ref, provider_status, provider_data, expires_at, checked_at, sent_at, \
      attempt_count, next_attempt_at, lease_until, holder, group_id, error, duplicate_effect, \
      revoke_sent, queued_at, ended_at, absent_since, lookups, found_absent, updated_at";
@@ -216,7 +220,13 @@ pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
      lease_until = v.column12, holder = v.column13, group_id = v.column14, error = v.column15, \
      duplicate_effect = v.column16, revoke_sent = v.column17, queued_at = v.column18, \
      ended_at = v.column19, absent_since = v.column20, lookups = v.column21, \
-     found_absent = v.column22, updated_at = v.column23";
+     found_absent = v.column22, updated_at = v.column23, final_since = CASE \
+     WHEN v.column2 IN ('accepted', 'declined', 'expired', 'revoked', 'failed') \
+     THEN CASE WHEN final_since < v.column23 THEN final_since ELSE v.column23 END \
+     WHEN v.column2 IN ('awaiting_approval', 'pending', 'sent') THEN v.column7 END";
+
+/// From this level of `erased` on the person is gone.
+pub(crate) const PERSON_GONE: i64 = 2;
 
 pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error> {
     Ok(InviteRecord {
@@ -234,6 +244,7 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
         external_id: fields.optional_string()?,
         labels: fields.json()?,
         created_at: fields.time()?,
+        is_erased: fields.number()? >= PERSON_GONE,
         state: InviteState {
             status: fields.parsed()?,
             source: fields.parsed()?,
@@ -262,7 +273,7 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
 }
 
 pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value<'_>> {
-    let fixed: [Value<'_>; 14] = [
+    let fixed: [Value<'_>; 15] = [
         invite.id.to_string().into(),
         invite.batch_id.to_string().into(),
         place(invite.index),
@@ -277,6 +288,7 @@ pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value
         invite.external_id.as_deref().into(),
         json(&invite.labels),
         invite.created_at.into(),
+        0.into(),
     ];
     fixed.into_iter().chain(state_values(&invite.state))
 }
@@ -332,6 +344,9 @@ mod tests {
     #[test]
     fn the_statuses_written_in_sql_are_those_of_the_domain() {
         assert_eq!(LIVE, sql("NOT IN", Status::is_final));
+        assert_eq!(FINAL, sql("IN", Status::is_final));
+        assert!(SET_STATE.contains(&format!("WHEN v.column2 IN {}", &FINAL["status IN ".len()..])));
+        assert!(SET_STATE.contains(&format!("WHEN v.column2 IN {}", &OPEN["status IN ".len()..])));
         assert_eq!(UNSETTLED, sql("IN", |s| !s.is_settled()));
         assert_eq!(OPEN, sql("IN", Status::is_open_at_provider));
         let state = |status| InviteState { status, ..InviteState::queued(Timestamp::UNIX_EPOCH) };

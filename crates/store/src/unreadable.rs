@@ -221,6 +221,8 @@ impl Store {
                     .bind(Status::Revoked.as_str())
                     .text(", status_source = 'caller', updated_at = ")
                     .bind(tx.now)
+                    .text(", final_since = ")
+                    .bind(tx.now)
                     .text(" WHERE id = ")
                     .bind(&known.id)
                     .text(" AND ")

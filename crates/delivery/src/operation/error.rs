@@ -40,6 +40,12 @@ pub enum OperationError {
     /// It was refused before it was bound to a provider, so there is nothing to send.
     #[error("the invite was refused as invalid; post a corrected one")]
     NeverBound,
+    /// Its person was erased.
+    #[error(
+        "the person's data was erased from the invite, so that it changes no more and nothing can be \
+         asked about it"
+    )]
+    Erased,
     /// The provider offers no such operation.
     #[error("{kind} offers no way to {operation}")]
     Unsupported {

@@ -6,6 +6,7 @@
 mod asking;
 mod blame;
 mod clocks;
+mod erasing;
 mod evidence;
 mod fairness;
 mod fake;
@@ -33,7 +34,9 @@ use invite_core::{
     BatchId, Cause, Clock, InviteId, Invitee, Outcome, ProviderError, ProviderKind, Status,
     SystemClock,
 };
-use invite_delivery::{AcceptError, Engine, LaneState, LiveDocument, Settings, transition};
+use invite_delivery::{
+    AcceptError, Engine, LaneState, LiveDocument, Retention, Settings, transition,
+};
 use invite_store::{
     Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Placement, Store,
 };
@@ -61,6 +64,7 @@ fn settings() -> Settings {
         refresh: Duration::ZERO,
         shutdown_grace: Duration::from_secs(15),
         idempotency_retention: Duration::from_secs(60),
+        retention: Retention::default(),
     }
 }
 

@@ -10,7 +10,7 @@ impl From<OperationError> for Problem {
         let detail = error.to_string();
         let code = match error {
             OperationError::NotFound => &codes::NOT_FOUND,
-            OperationError::AlreadyFinal { .. } => &codes::ALREADY_FINAL,
+            OperationError::AlreadyFinal { .. } | OperationError::Erased => &codes::ALREADY_FINAL,
             OperationError::NotSettled { status } => {
                 let detail = format!("the invite is {status}; {}", what_settles(status));
                 return Self::new(&codes::NOT_SETTLED, detail);

@@ -33,7 +33,7 @@ pub(crate) struct AuditEntryView {
     /// `invite.read_raw`.
     action: String,
     /// To what: the number of a revision (of a document that was refused or checked: of the live one), the name of a
-    /// provider, the id of a key or an invite, the filters of a list.
+    /// provider, the id of a key or an invite, the filters of a list, the keyed hash of a person's address.
     target: String,
     /// What there was; references to secrets, never their values.
     #[schema(value_type = Option<Object>)]

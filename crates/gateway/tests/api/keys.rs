@@ -19,7 +19,7 @@ fn text<'a>(answer: &'a Answer, name: &str) -> &'a str {
 #[tokio::test]
 async fn each_call_of_administration_has_a_scope_of_its_own_and_admin_has_all() {
     let api = Api::start().await;
-    let calls: [(&str, &str, &[&str]); 7] = [
+    let calls: [(&str, &str, &[&str]); 8] = [
         ("GET", "/v1/admin/config", &["config:write"]),
         ("GET", "/v1/admin/config/revisions", &["config:write"]),
         ("GET", "/v1/admin/audit", &["audit:read"]),
@@ -31,6 +31,11 @@ async fn each_call_of_administration_has_a_scope_of_its_own_and_admin_has_all() 
             &["invites:write", "invites:all-tenants"],
         ),
         ("GET", "/v1/providers/north/invites", &["invites:read", "invites:all-tenants"]),
+        (
+            "GET",
+            "/v1/admin/people?email=ada%40example.org",
+            &["invites:read", "invites:all-tenants"],
+        ),
     ];
     let admin = with(&api, &["admin"]).await;
     let all = [
@@ -43,6 +48,7 @@ async fn each_call_of_administration_has_a_scope_of_its_own_and_admin_has_all() 
         "providers:act",
         "config:write",
         "keys:write",
+        "people:erase",
         "audit:read",
     ];
     for (method, path, needed) in calls {

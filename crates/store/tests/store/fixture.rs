@@ -134,6 +134,44 @@ impl Db {
         connection.close().await.unwrap();
     }
 
+    /// Every value of every table, as text.
+    pub async fn texts(&self) -> String {
+        let mut texts = String::new();
+        if self.is_postgres() {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            let tables: Vec<String> = sqlx::query_scalar(
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+            for table in tables {
+                let rows = format!("SELECT CAST(x AS text) FROM {table} AS x");
+                let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(rows))
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap();
+                texts.push_str(&rows.join("\n"));
+            }
+            return texts;
+        }
+        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c \
+             WHERE t.type = 'table'",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        for (table, column) in columns {
+            let values = format!("SELECT quote({column}) FROM {table}");
+            let values: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(values)).fetch_all(&mut connection).await.unwrap();
+            texts.push_str(&values.join("\n"));
+        }
+        texts
+    }
+
     /// Cuts every connection of this check's stores to PostgreSQL.
     pub async fn cut_connections(&self) {
         let Place::Schema { server, name } = &self.place else { return };

@@ -1,0 +1,79 @@
+//! Having the database let go of what it was told to forget. What is deleted in SQLite is overwritten in
+//! its page (`secure_delete`), but older copies of a page stay in the log until that is truncated, and
+//! parts of one may stay in the unused room of other pages until the file is rewritten.
+
+use std::time::Duration;
+
+use sqlx::{AnyConnection, Connection, Executor, Row};
+
+use crate::{
+    Error, Store,
+    connections::Use,
+    deadline::{CONNECT, within},
+    dialect::Dialect,
+};
+
+/// How often a log that somebody reads is tried to be truncated, and how long between.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(250);
+/// The longest file that is rewritten beside other work, in bytes: nothing else is written meanwhile.
+const REWRITTEN: i64 = 256 << 20;
+/// How long rewriting may take.
+const REWRITE: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// Truncates SQLite's log; `thorough`: rewrites its file before that, if it is not too long, or has
+    /// PostgreSQL vacuum its tables. Whether all of that was done.
+    ///
+    /// # Errors
+    /// The database cannot be used; what was erased is erased all the same.
+    pub async fn clean(&self, thorough: bool) -> Result<bool, Error> {
+        let dialect = self.database().dialect;
+        if dialect == Dialect::Postgres && !thorough {
+            return Ok(true);
+        }
+        let _alone = self.cleaning().lock().await;
+        let mut connection = within(CONNECT, self.database().connect(Use::Writing)).await?;
+        let cleaned = match dialect {
+            Dialect::Sqlite => clean_file(&mut connection, thorough).await,
+            Dialect::Postgres => vacuum_tables(&mut connection).await,
+        };
+        // It is of no further use, whatever became of this.
+        let _ = within(CONNECT, connection.close()).await;
+        cleaned
+    }
+}
+
+async fn clean_file(connection: &mut AnyConnection, thorough: bool) -> Result<bool, Error> {
+    let mut is_rewritten = !thorough;
+    if thorough && file_length(connection).await? <= REWRITTEN {
+        within(REWRITE, connection.execute("VACUUM")).await?;
+        is_rewritten = true;
+    }
+    // Nothing is written while it waits for who reads, so it does not wait long at a time.
+    within(CONNECT, connection.execute("PRAGMA busy_timeout = 100")).await?;
+    for _ in 0..TRIES {
+        let row = within(REWRITE, connection.fetch_one("PRAGMA wal_checkpoint(TRUNCATE)")).await?;
+        if row.try_get::<i64, _>(0)? == 0 {
+            return Ok(is_rewritten);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(false)
+}
+
+async fn file_length(connection: &mut AnyConnection) -> Result<i64, Error> {
+    let mut length = 1;
+    for pragma in ["PRAGMA page_count", "PRAGMA page_size"] {
+        let row = within(CONNECT, connection.fetch_one(pragma)).await?;
+        length *= row.try_get::<i64, _>(0)?;
+    }
+    Ok(length)
+}
+
+async fn vacuum_tables(connection: &mut AnyConnection) -> Result<bool, Error> {
+    within(CONNECT, connection.execute("SET statement_timeout = '55s'")).await?;
+    let tables = "VACUUM invites, invite_labels, attempts, attempt_invites, batches";
+    within(REWRITE, connection.execute(tables)).await?;
+    Ok(true)
+}

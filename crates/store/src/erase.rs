@@ -1,0 +1,371 @@
+//! Taking out of the database what it holds of a person. What stays is what the guarantee needs: that
+//! there was an invite, what became of it, and a keyed hash of the id that it has at its provider.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::AddAssign,
+    sync::Arc,
+};
+
+use invite_core::{Address, InviteId};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use sqlx::AnyConnection;
+
+use crate::{
+    Error, Store,
+    admission::address_locks,
+    keyed::{HashKey, MARK},
+    rows::{FINAL, LIVE, PERSON_GONE},
+    statement::{Statement, Value, chunks},
+    writer::Tx,
+};
+
+/// Invites in one transaction: few, so that whoever writes beside it hardly waits.
+pub(crate) const STEP: u32 = 50;
+/// Of the reason that an invite failed with: what is a word of the gateway's own.
+const KEPT_OF_ERROR: [&str; 4] = ["code", "origin", "outcome", "provider"];
+
+/// How much was taken out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Erased {
+    /// Invites: address, name, phone, message, parameters, labels, external id, what the provider
+    /// showed, and its id there, of which a keyed hash stays.
+    pub invites: u64,
+    /// Calls made for them: where the request went, and what is said of its end.
+    pub attempts: u64,
+    /// Of those the ones of which a request or a reply was kept.
+    pub exchanges: u64,
+    /// Labels.
+    pub labels: u64,
+}
+
+impl AddAssign for Erased {
+    fn add_assign(&mut self, more: Self) {
+        self.invites += more.invites;
+        self.attempts += more.attempts;
+        self.exchanges += more.exchanges;
+        self.labels += more.labels;
+    }
+}
+
+/// What is kept of the calls made for an invite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Calls.
+    pub attempts: u64,
+    /// Of those the ones of which a request or a reply is kept.
+    pub exchanges: u64,
+}
+
+const HAS_EXCHANGE: &str = "(call IS NOT NULL OR request IS NOT NULL OR reply IS NOT NULL)";
+
+/// How much of an invite is taken out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What was exchanged about it.
+    Exchange,
+    /// All that may tell of its person.
+    Person,
+}
+
+impl Store {
+    /// Takes a person out of all invites to this address that have ended, over all tenants and
+    /// providers; also out of rows that cannot be read. Left are those that have not ended, and those that
+    /// share a call with an invite of which it has to be found out yet what became of it.
+    ///
+    /// # Errors
+    /// The database cannot be used; what was taken out until then is.
+    pub async fn erase_person(&self, address: &Address) -> Result<Erased, Error> {
+        let (mut erased, mut after) = (Erased::default(), String::new());
+        loop {
+            let (key, address, from) = (Arc::clone(self.hash_key()), address.clone(), after);
+            let locks = address_locks(std::iter::once(&address)).collect();
+            let (step, last) = self
+                .write(locks, move |mut tx| {
+                    let (key, address, from) = (Arc::clone(&key), address.clone(), from.clone());
+                    Box::pin(async move {
+                        let ids = ended_to(&mut tx, &address, &from).await?;
+                        let last = ids.last().cloned();
+                        Ok((take_out(&mut tx, &key, ids, Extent::Person).await?, last))
+                    })
+                })
+                .await?;
+            erased += step;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(erased),
+            }
+        }
+    }
+
+    /// What is kept of the calls made for each of these invites; none of those without any.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn holdings(
+        &self,
+        invites: &[InviteId],
+    ) -> Result<HashMap<InviteId, Holding>, Error> {
+        let mut holdings = HashMap::new();
+        let mut connection = self.lister().await?;
+        for chunk in chunks(invites) {
+            let ids = chunk.iter().map(|id| Value::from(id.to_string()));
+            let rows = Statement::new("SELECT invite_id, count(*), count(CASE WHEN ")
+                .text(HAS_EXCHANGE)
+                .text(
+                    " THEN 1 END) FROM attempt_invites JOIN attempts ON attempts.id = attempt_id \
+                     WHERE invite_id IN (",
+                )
+                .values(ids)
+                .text(") GROUP BY invite_id")
+                .all(&mut connection, |row| {
+                    Ok((row.parsed()?, Holding { attempts: row.count()?, exchanges: row.count()? }))
+                })
+                .await?;
+            holdings.extend(rows);
+        }
+        Ok(holdings)
+    }
+}
+
+/// The next invites to an address that have ended and of which the person is still there, by their ids.
+async fn ended_to(tx: &mut Tx<'_>, address: &Address, after: &str) -> Result<Vec<String>, Error> {
+    let rows = Statement::new("SELECT id FROM invites WHERE id IN (SELECT id FROM invites WHERE ")
+        .text("address = ")
+        .bind(address.as_str())
+        .text(" AND id > ")
+        .bind(after)
+        .text(") AND ")
+        .text(FINAL)
+        .text(" ORDER BY id LIMIT ")
+        .bind(i64::from(STEP))
+        .text(tx.dialect.for_update())
+        .all(tx.connection, |row| Ok(row.text_at(0).map(str::to_owned)))
+        .await?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// Takes so much out of these invites, which have ended, but for those of which an unsettled call needs
+/// what there is.
+pub(crate) async fn take_out(
+    tx: &mut Tx<'_>,
+    key: &HashKey,
+    ids: Vec<String>,
+    extent: Extent,
+) -> Result<Erased, Error> {
+    let links = attempts_of(tx.connection, &ids).await?;
+    let attempts: BTreeSet<&String> = links.iter().map(|(_, attempt)| attempt).collect();
+    let attempts: Vec<&String> = attempts.into_iter().collect();
+    let needed = needed(tx.connection, &attempts).await?;
+    let left: HashSet<&String> = links
+        .iter()
+        .filter(|(_, attempt)| needed.contains(attempt))
+        .map(|(invite, _)| invite)
+        .collect();
+    let ids: Vec<String> = ids.iter().filter(|id| !left.contains(id)).cloned().collect();
+    let emptied: BTreeSet<&String> = links
+        .iter()
+        .filter(|(invite, _)| !left.contains(invite))
+        .map(|(_, attempt)| attempt)
+        .collect();
+    let emptied: Vec<&String> = emptied.into_iter().collect();
+    let mut erased = Erased::default();
+    empty(tx.connection, key, &emptied, extent, &mut erased).await?;
+    for chunk in chunks(&ids) {
+        erased.invites += match extent {
+            Extent::Exchange => {
+                Statement::new("UPDATE invites SET erased = 1 WHERE erased = 0 AND id IN (")
+                    .values(chunk.iter().map(Value::from))
+                    .text(")")
+                    .execute(tx.connection)
+                    .await?
+            }
+            Extent::Person => {
+                hold(tx.connection, key, chunk).await?;
+                erased.labels += Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")
+                    .values(chunk.iter().map(Value::from))
+                    .text(")")
+                    .execute(tx.connection)
+                    .await?;
+                blank(tx, chunk).await?
+            }
+        };
+    }
+    Ok(erased)
+}
+
+/// Which attempts were made for which of these invites.
+async fn attempts_of(
+    connection: &mut AnyConnection,
+    ids: &[String],
+) -> Result<Vec<(String, String)>, Error> {
+    let mut links = Vec::new();
+    for chunk in chunks(ids) {
+        let rows = Statement::new(
+            "SELECT invite_id, attempt_id FROM attempt_invites WHERE invite_id IN (",
+        )
+        .values(chunk.iter().map(Value::from))
+        .text(")")
+        .all(connection, |row| Ok((row.string()?, row.string()?)))
+        .await?;
+        links.extend(rows);
+    }
+    Ok(links)
+}
+
+/// Those of these attempts that tell what became of an invite, or what is to be sent: creates for one
+/// that is not settled, waits for approval, was sent more than once, or cannot be read and has not ended.
+async fn needed(
+    connection: &mut AnyConnection,
+    attempts: &[&String],
+) -> Result<HashSet<String>, Error> {
+    let mut needed = HashSet::new();
+    for chunk in chunks(attempts) {
+        let rows = Statement::new(
+            "SELECT DISTINCT attempt_id FROM attempt_invites JOIN attempts ON attempts.id = attempt_id \
+             JOIN invites ON invites.id = invite_id WHERE operation = 'create' AND ",
+        )
+        .text(LIVE)
+        .text(
+            " AND (status NOT IN ('pending', 'sent') OR attempt_count > 1 OR unreadable IS NOT NULL) \
+             AND attempt_id IN (",
+        )
+        .values(chunk.iter().map(|id| Value::from(id.as_str())))
+        .text(")")
+        .all(connection, |row| row.string())
+        .await?;
+        needed.extend(rows);
+    }
+    Ok(needed)
+}
+
+/// Takes out of attempts what was exchanged, and of the person also what is said of it.
+async fn empty(
+    connection: &mut AnyConnection,
+    key: &HashKey,
+    attempts: &[&String],
+    extent: Extent,
+    erased: &mut Erased,
+) -> Result<(), Error> {
+    for chunk in chunks(attempts) {
+        let ids = || chunk.iter().map(|id| Value::from(id.as_str()));
+        let held = Statement::new("SELECT id, fingerprint, CASE WHEN ")
+            .text(HAS_EXCHANGE)
+            .text(" THEN 1 ELSE 0 END FROM attempts WHERE id IN (")
+            .values(ids())
+            .text(")")
+            .all(connection, |row| {
+                let (id, fingerprint) = (row.string()?, row.text_at(1).map(str::to_owned));
+                Ok((id, fingerprint, row.number_at(2) == Some(1)))
+            })
+            .await?;
+        erased.exchanges += held.iter().filter(|(_, _, has_exchange)| *has_exchange).count() as u64;
+        let hashed: Vec<(String, String)> = held
+            .into_iter()
+            .filter_map(|(id, fingerprint, _)| Some((id, fingerprint?)))
+            .filter(|(_, fingerprint)| !fingerprint.starts_with(MARK))
+            .map(|(id, fingerprint)| (id, key.fingerprint(&fingerprint)))
+            .collect();
+        for chunk in chunks(&hashed) {
+            let rows = chunk.iter().map(|(id, hash)| [Value::from(id), Value::from(hash)]);
+            Statement::new("UPDATE attempts SET fingerprint = v.column2 FROM (VALUES ")
+                .rows(rows)
+                .text(") AS v WHERE attempts.id = v.column1")
+                .execute(connection)
+                .await?;
+        }
+        erased.attempts += Statement::new(
+            "UPDATE attempts SET call = NULL, target = NULL, request = NULL, reply = NULL, unpaired = \
+             NULL",
+        )
+        .text(if extent == Extent::Person { ", detail = NULL" } else { "" })
+        .text(" WHERE id IN (")
+        .values(ids())
+        .text(")")
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Keeps keyed hashes of the provider ids of these invites.
+async fn hold(connection: &mut AnyConnection, key: &HashKey, ids: &[String]) -> Result<(), Error> {
+    let held = Statement::new(
+        "SELECT provider_ref, service, destination FROM invites WHERE provider_ref IS NOT NULL AND \
+         destination IS NOT NULL AND service IS NOT NULL AND id IN (",
+    )
+    .values(ids.iter().map(Value::from))
+    .text(")")
+    .all(connection, |row| Ok((row.string()?, row.string()?, row.string()?)))
+    .await?;
+    for chunk in chunks(&held) {
+        Statement::new("INSERT INTO held_refs (reference, service, destination) VALUES ")
+            .rows(chunk.iter().map(|(id, service, destination)| {
+                [key.reference(id).into(), service.into(), destination.into()]
+            }))
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Leaves of these invites only what tells of no person.
+async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
+    let reasons = Statement::new("SELECT id, error FROM invites WHERE id IN (")
+        .values(ids.iter().map(Value::from))
+        .text(")")
+        .all(tx.connection, |row| Ok((row.string()?, row.text_at(1).and_then(bare))))
+        .await?;
+    let mut blanked = 0;
+    for chunk in chunks(&reasons) {
+        blanked += Statement::new("UPDATE invites SET erased = ")
+            .bind(PERSON_GONE)
+            .text(", updated_at = ")
+            .bind(tx.now)
+            .text(", final_since = coalesce(final_since, updated_at), call_key = NULL, params = NULL, ")
+            .text("address = '', invitee = '{\"email\":\"\"}', external_id = NULL, labels = '{}', ")
+            .text("provider_ref = NULL, provider_status = NULL, provider_data = '{}', ")
+            .text("unreadable = NULL, error = v.column2 FROM (VALUES ")
+            .rows(chunk.iter().map(|(id, error)| [Value::from(id), error.as_deref().into()]))
+            .text(") AS v WHERE invites.id = v.column1")
+            .execute(tx.connection)
+            .await?;
+    }
+    Ok(blanked)
+}
+
+/// A reason without anybody's words but the gateway's.
+fn bare(error: &str) -> Option<String> {
+    let kept = match serde_json::from_str::<Json>(error) {
+        Ok(Json::Object(members)) => members
+            .into_iter()
+            .filter(|(name, value)| KEPT_OF_ERROR.contains(&name.as_str()) && value.is_string())
+            .collect(),
+        _ => BTreeMap::new(),
+    };
+    let mut bare = json!(kept);
+    bare["detail"] = "the details went with the person's data".into();
+    Some(bare.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_reason_only_words_of_the_gateways_own_stay() {
+        let error = json!({
+            "code": "provider-rejected", "detail": "ada@example.org is known", "origin": "provider",
+            "outcome": "rejected", "provider": "summit", "provider_code": "ada",
+            "errors": [{ "pointer": "#/email", "detail": "ada" }],
+        });
+        let kept: Json = serde_json::from_str(&bare(&error.to_string()).unwrap()).unwrap();
+        let expected = json!({
+            "code": "provider-rejected", "origin": "provider", "outcome": "rejected",
+            "provider": "summit", "detail": "the details went with the person's data",
+        });
+        assert_eq!(kept, expected);
+        assert!(!bare("ada, and no JSON").unwrap().contains("ada"));
+    }
+}
