@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use invite_core::Fault;
+use invite_core::{Fault, text::legible};
 use serde::{Deserialize, Serialize};
 
 /// Whether a finding keeps a document from going live.
@@ -42,10 +42,11 @@ impl Finding {
             severity,
             line: 1,
             column: 1,
-            pointer: fault.pointer,
+            // They may quote the names that somebody gave to members.
+            pointer: legible(fault.pointer),
             code: fault.code,
-            detail: fault.detail,
-            suggestion: fault.suggestion,
+            detail: legible(fault.detail),
+            suggestion: fault.suggestion.map(legible),
         }
     }
 }
