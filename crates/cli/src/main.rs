@@ -13,6 +13,7 @@ mod core_dumps;
 mod descriptors;
 mod failure;
 mod keys;
+mod panics;
 mod probe;
 mod sandbox;
 mod serve;
@@ -30,6 +31,7 @@ use failure::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     core_dumps::refuse();
+    panics::tell_without_data();
     if let Err(why) = arm_sabotage() {
         return end(Err(Failure::wrong(why)));
     }

@@ -203,7 +203,7 @@ impl HttpClient {
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
         let cap = request.body_cap;
-        let credentials = credentials(&request.headers);
+        let credentials = credentials(&request);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
             builder = builder.body(reqwest::Body::wrap(watched(request.body)));
@@ -243,11 +243,17 @@ impl HttpClient {
     }
 }
 
-/// The credentials that a request carries, without the scheme before them.
-fn credentials(headers: &HeaderMap) -> Vec<Vec<u8>> {
-    let sensitive = headers.values().filter(|value| value.is_sensitive());
+/// The credentials that a request carries, without the scheme before them, and as JSON may spell them.
+fn credentials(request: &Request) -> Vec<Vec<u8>> {
+    let sensitive = request.headers.values().filter(|value| value.is_sensitive());
     let bare = sensitive.filter_map(|value| value.as_bytes().rsplit(|byte| *byte == b' ').next());
-    bare.filter(|credential| credential.len() >= 8).map(<[u8]>::to_vec).collect()
+    let all = bare.chain(request.secrets.iter().map(Vec::as_slice));
+    let long = all.filter(|credential| credential.len() >= 8);
+    long.flat_map(|credential| {
+        let escaped = credential.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&br"\/"[..]);
+        [credential.to_vec(), escaped]
+    })
+    .collect()
 }
 
 /// A body without these credentials, which some services quote when they refuse them: it ends up in
@@ -528,8 +534,12 @@ mod tests {
             .credential("authorization", "Bearer s3cret-token")
             .unwrap();
         let body = b"s3cret-token: bad (s3cret-token)".to_vec();
-        let kept = conceal(body, &credentials(&request.headers));
+        let kept = conceal(body, &credentials(&request));
         assert_eq!(String::from_utf8(kept).unwrap(), "…: bad (…)");
+        let in_body = Request { secrets: vec![b"client/secret".to_vec()], ..request };
+        let body = br#"{"asked":"client\/secret","was":"client/secret"}"#.to_vec();
+        let kept = String::from_utf8(conceal(body, &credentials(&in_body))).unwrap();
+        assert_eq!(kept, r#"{"asked":"…","was":"…"}"#);
     }
 
     #[tokio::test]

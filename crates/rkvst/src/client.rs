@@ -354,6 +354,9 @@ impl TokenEndpoint {
         request.headers.insert(header::CONTENT_TYPE, form);
         request.body = body.into();
         request.record = Record::Nothing;
+        // As it is, and as it stands in the body.
+        let encoded: String = form_urlencoded::byte_serialize(client_secret.as_bytes()).collect();
+        request.secrets = vec![client_secret.as_bytes().to_vec(), encoded.into_bytes()];
         self.http.send(context, request).await
     }
 }

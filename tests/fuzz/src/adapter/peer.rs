@@ -8,6 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 use invite_core::http::{AddressGuard, HttpClient};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,8 +27,9 @@ pub struct Reply {
     status: u16,
     header: Option<String>,
     body: Vec<u8>,
-    /// Every text and number in the body, if it is JSON.
-    texts: Option<Vec<String>>,
+    is_json: bool,
+    /// Every text and number in the body.
+    texts: Vec<String>,
 }
 
 impl Reply {
@@ -38,13 +40,14 @@ impl Reply {
         let line = rest.iter().position(|byte| *byte == b'\n').map(|end| rest.split_at(end));
         let header = line.and_then(|(line, _)| header(line));
         let body = line.filter(|_| header.is_some()).map_or(rest, |(_, rest)| rest).to_vec();
-        let texts = serde_json::from_slice::<Value>(&body).ok().map(|value| {
-            let mut found = Vec::new();
-            texts(&value, &mut found);
-            let numbers = numbers(&value).into_iter();
-            found.into_iter().map(str::to_owned).chain(numbers).collect()
-        });
-        Self { status, header, body, texts }
+        // What nobody reads may hold what cannot be read.
+        let is_json = serde_json::from_slice::<IgnoredAny>(&body).is_ok();
+        let value = serde_json::from_slice::<Value>(&body);
+        let value = value.unwrap_or_else(|_| String::from_utf8_lossy(&body).into());
+        let (mut found, numbers) = (Vec::new(), numbers(&value).into_iter());
+        texts(&value, &mut found);
+        let texts = found.into_iter().map(str::to_owned).chain(numbers).collect();
+        Self { status, header, body, is_json, texts }
     }
 
     pub fn is_success(&self) -> bool {
@@ -52,12 +55,12 @@ impl Reply {
     }
 
     pub fn is_json(&self) -> bool {
-        self.texts.is_some()
+        self.is_json
     }
 
     /// It holds this text, perhaps within another.
     pub fn holds(&self, id: &str) -> bool {
-        self.texts.iter().flatten().any(|text| text.contains(id))
+        self.texts.iter().any(|text| text.contains(id))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
