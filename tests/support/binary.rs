@@ -1,5 +1,7 @@
 //! The program under test: where it is, and how it is run.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 
@@ -56,6 +58,12 @@ impl Binary {
     /// Writes a file into that folder.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes a file into that folder that only its owner may read.
+    pub fn write_secret(&self, name: &str, secret: &str) {
+        self.write(name, secret);
+        std::fs::set_permissions(self.path(name), Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Runs it to its end.

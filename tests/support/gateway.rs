@@ -69,6 +69,7 @@ pub struct Builder {
     document: String,
     faults: String,
     behaviour: Vec<(String, Value)>,
+    secrets: Vec<(String, String)>,
 }
 
 /// A gateway, running unless the test stopped it.
@@ -144,6 +145,12 @@ impl Builder {
         self
     }
 
+    /// A file in its folder that holds a secret.
+    pub fn secret(mut self, file: &str, secret: &str) -> Self {
+        self.secrets.push((file.to_owned(), secret.to_owned()));
+        self
+    }
+
     /// Lets something go wrong from the start; rules as in `config/sandbox/faults.toml`.
     pub fn faults(mut self, rules: &str) -> Self {
         rules.clone_into(&mut self.faults);
@@ -168,6 +175,9 @@ impl Builder {
         }
         binary.write("gateway.toml", SETTINGS);
         binary.write("providers.toml", &simulators.fill_in(&self.document));
+        for (file, secret) in &self.secrets {
+            binary.write_secret(file, secret);
+        }
         let postgres = match self.database {
             Database::Sqlite => None,
             Database::Postgres => Some(PostgresDatabase::create(&binary.path("")).await),
@@ -221,6 +231,7 @@ impl Gateway {
             document: PROVIDERS.to_owned(),
             faults: String::new(),
             behaviour: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 

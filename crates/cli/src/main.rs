@@ -14,6 +14,7 @@ mod descriptors;
 mod erase;
 mod failure;
 mod keys;
+mod panics;
 mod probe;
 mod sandbox;
 mod serve;
@@ -31,6 +32,7 @@ use failure::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     core_dumps::refuse();
+    panics::tell_without_data();
     if let Err(why) = arm_sabotage() {
         return end(Err(Failure::wrong(why)));
     }

@@ -354,8 +354,13 @@ pub fn without_password(url: &str) -> String {
     if url.starts_with("sqlite://") {
         return url.to_owned();
     }
+    // An @ that parts no user from a host is of a password, of which a part reads as a port or a path.
+    let is_read = |read: &url::Url| {
+        let has_user = !read.username().is_empty() || read.password().is_some();
+        url.contains("://") && (has_user || !url.contains('@'))
+    };
     match url::Url::parse(url) {
-        Ok(mut shown) if !shown.cannot_be_a_base() => {
+        Ok(mut shown) if is_read(&shown) => {
             shown.set_query(None);
             shown.set_fragment(None);
             // Fails only without a host, and then there is none.
@@ -513,6 +518,8 @@ mod tests {
             ("postgres://a:s3?cr@et@h/d", "(not a URL)"),
             ("postgres:///d?host=/run/postgresql&password=s3cret", "postgres:///d"),
             ("postgres:s3cret", "(not a URL)"),
+            ("postgres:/a:s3cret@h/d", "(not a URL)"),
+            ("postgres://a:5432/s3cret@h/d", "(not a URL)"),
             ("s3cret", "(not a URL)"),
             ("sqlite://data/in@vites.db", "sqlite://data/in@vites.db"),
         ] {

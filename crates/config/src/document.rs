@@ -135,14 +135,9 @@ fn finding(text: &str, Located { severity, offset, fault }: Located) -> Finding 
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let in_line = before[line_start..].trim_start_matches('\u{feff}');
     Finding {
-        severity,
         line: before.matches('\n').count() + 1,
         column: in_line.chars().count() + 1,
-        pointer: fault.pointer,
-        code: fault.code,
-        detail: fault.detail,
-        suggestion: fault.suggestion,
-        for_operator: fault.for_operator,
+        ..Finding::unplaced(severity, fault)
     }
 }
 

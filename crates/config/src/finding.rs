@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use invite_core::Fault;
+use invite_core::{Fault, text::legible};
 use serde::{Deserialize, Serialize};
 
 /// Whether a finding keeps a document from going live.
@@ -45,11 +45,12 @@ impl Finding {
             severity,
             line: 1,
             column: 1,
-            pointer: fault.pointer,
+            // They may quote the names that somebody gave to members.
+            pointer: legible(fault.pointer),
             code: fault.code,
-            detail: fault.detail,
-            suggestion: fault.suggestion,
-            for_operator: fault.for_operator,
+            detail: legible(fault.detail),
+            suggestion: fault.suggestion.map(legible),
+            for_operator: fault.for_operator.map(legible),
         }
     }
 

@@ -746,7 +746,7 @@ to = ["bob"]
                 "error 7:6 invalid /routes/0/when/labels/ -".to_owned(),
                 format!("error 8:69 too-long /routes/0/when/labels/{key} -"),
                 "error 9:14 too-long /routes/0/when/labels/long/1 -".to_owned(),
-                "error 10:14 invalid /routes/0/when/labels/a\0b -".to_owned(),
+                r"error 10:14 invalid /routes/0/when/labels/a\u0000b -".to_owned(),
             ]
         );
         let labels = |count: u32| {

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     invite::{UnknownWord, words},
-    text::{cut, plain},
+    text::plain,
 };
 
-/// The longest code of a provider that is kept, in bytes.
+/// The longest code of a provider that is kept, in bytes, and the most words that one has.
 const MAX_CODE: usize = 100;
+const MAX_CODE_WORDS: usize = 3;
 
 words!(
     /// What is known of a failed call's effect. The engine decides by this and nothing else.
@@ -114,9 +115,20 @@ impl ProviderError {
         Self { cause, ..self }
     }
 
-    /// With the provider's own code, without what is not seen and cut to 100 bytes.
-    pub fn with_code(self, code: impl Into<String>) -> Self {
-        Self { code: Some(cut(plain(code), MAX_CODE)), ..self }
+    /// With the provider's own code, if that is what this is: a few words of letters, digits and what
+    /// joins them, of 100 bytes at most. Anything else is a sentence or a value, which may show a person or
+    /// a credential, and is left out.
+    pub fn with_code(self, code: Option<&str>) -> Self {
+        let is_code = |code: &&str| {
+            let is_word = |word: &str| {
+                !word.is_empty()
+                    && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b))
+            };
+            code.len() <= MAX_CODE
+                && code.split(' ').count() <= MAX_CODE_WORDS
+                && code.split(' ').all(is_word)
+        };
+        Self { code: code.filter(is_code).map(str::to_owned), ..self }
     }
 
     /// Whether a request waited for our own rate budget in vain: no provider asked for a wait.
@@ -181,5 +193,25 @@ impl Fault {
     /// The same fault seen from further out: `prefix` is put before the pointer.
     pub fn under(self, prefix: &str) -> Self {
         Self { pointer: format!("{prefix}{}", self.pointer), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_a_few_words_and_nothing_that_shows_a_person_or_a_credential() {
+        let kept = |code: &str| {
+            ProviderError::new(Outcome::Rejected, "no").with_code(Some(code)).code.is_some()
+        };
+        for code in ["INVALID_FQDN", "Entity QuotaReached", "string_too_short", "3", "a.b:c-d"] {
+            assert!(kept(code), "{code}");
+        }
+        let long = "X".repeat(101);
+        for none in ["", " ", "ada@example.org", "a b c d", "s+e/c=", "née", "a\n", long.as_str()]
+        {
+            assert!(!kept(none), "{none}");
+        }
     }
 }

@@ -201,7 +201,7 @@ impl HttpClient {
         exchange: &mut Exchange,
     ) -> Result<Response, Failure> {
         let (cap, record) = (request.body_cap, request.record);
-        let credentials = credentials(&request.headers);
+        let credentials = credentials(&request);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
             builder = builder.body(reqwest::Body::wrap(watched(request.body)));
@@ -242,12 +242,17 @@ impl HttpClient {
     }
 }
 
-/// The credentials that a request carries, without the scheme before them.
-fn credentials(headers: &HeaderMap) -> Vec<Zeroizing<Vec<u8>>> {
-    let sensitive = headers.values().filter(|value| value.is_sensitive());
+/// The credentials that a request carries, without the scheme before them, and as JSON may spell them.
+fn credentials(request: &Request) -> Vec<Zeroizing<Vec<u8>>> {
+    let sensitive = request.headers.values().filter(|value| value.is_sensitive());
     let bare = sensitive.filter_map(|value| value.as_bytes().rsplit(|byte| *byte == b' ').next());
-    let known = bare.filter(|credential| credential.len() >= 8);
-    known.map(|credential| Zeroizing::new(credential.to_vec())).collect()
+    let all = bare.chain(request.secrets.iter().map(|secret| secret.as_slice()));
+    let long = all.filter(|credential| credential.len() >= 8);
+    long.flat_map(|credential| {
+        let escaped = credential.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&br"\/"[..]);
+        [credential.to_vec(), escaped].map(Zeroizing::new)
+    })
+    .collect()
 }
 
 /// A body without these credentials, which some services quote when they refuse them: it ends up in
@@ -560,8 +565,13 @@ mod tests {
             .credential("authorization", "Bearer s3cret-token")
             .unwrap();
         let body = b"s3cret-token: bad (s3cret-token)".to_vec();
-        let kept = conceal(body, &credentials(&request.headers));
+        let kept = conceal(body, &credentials(&request));
         assert_eq!(String::from_utf8(kept).unwrap(), "…: bad (…)");
+        let in_body =
+            Request { secrets: vec![Zeroizing::new(b"client/secret".to_vec())], ..request };
+        let body = br#"{"asked":"client\/secret","was":"client/secret"}"#.to_vec();
+        let kept = String::from_utf8(conceal(body, &credentials(&in_body))).unwrap();
+        assert_eq!(kept, r#"{"asked":"…","was":"…"}"#);
     }
 
     #[tokio::test]

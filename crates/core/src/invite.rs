@@ -33,13 +33,22 @@ impl fmt::Debug for Invitee {
 }
 
 impl Invitee {
-    /// Every piece of personal data in here, for scrubbing a provider's text of it.
+    /// Every piece of personal data in here, for scrubbing a provider's text of it: each member as it is,
+    /// and then what a text may take of it alone. Parts that stand within many words are left out.
     pub fn personal_data(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.email.as_str()).chain(
-            [&self.first_name, &self.last_name, &self.phone, &self.message]
-                .into_iter()
-                .filter_map(|field| field.as_deref()),
-        )
+        /// The shortest part of a member, in characters.
+        const SHORTEST: usize = 4;
+        let names = [&self.first_name, &self.last_name].map(|name| name.as_deref());
+        let phone = self.phone.as_deref();
+        let whole = std::iter::once(self.email.as_str())
+            .chain(names.into_iter().chain([phone, self.message.as_deref()]).flatten());
+        let local = self.email.rsplit_once('@').map(|(local, _)| local);
+        let parts = local
+            .into_iter()
+            .chain(local.and_then(|local| local.split('+').next()))
+            .chain(names.into_iter().flatten().flat_map(str::split_whitespace))
+            .chain(phone.and_then(|phone| phone.strip_prefix('+')));
+        whole.chain(parts.filter(|part| part.chars().count() >= SHORTEST))
     }
 }
 
@@ -206,6 +215,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_known_of_a_person_has_parts_that_a_text_may_name_alone() {
+        let text = |text: &str| Some(text.to_owned());
+        let invitee = Invitee {
+            email: "quillfeather+1@example.org".to_owned(),
+            first_name: text("Anna Jo"),
+            last_name: text("Ng"),
+            phone: text("+15552000001"),
+            message: None,
+        };
+        let known: Vec<&str> = invitee.personal_data().collect();
+        let whole = ["quillfeather+1@example.org", "Anna Jo", "Ng", "+15552000001"];
+        let parts = ["quillfeather+1", "quillfeather", "Anna", "15552000001"];
+        assert_eq!(known, [whole, parts].concat());
+    }
 
     fn status() -> impl Strategy<Value = Status> {
         prop::sample::select(Status::ALL)

@@ -1,5 +1,5 @@
 //! Where the fault campaign (`tests/faults`) gets its hands into the process: labelled places at which
-//! it dies or freezes, a rule of the engine that it breaks to prove that the campaign would notice, and
+//! it dies, freezes or panics, a rule of the engine that it breaks to prove that the campaign would notice, and
 //! the clocks of a machine whose time is set, or that is suspended.
 //!
 //! Only debug builds have any of it. In a release build every function here is empty.
@@ -41,8 +41,17 @@ static CLOCKS: OnceLock<Clocks> = OnceLock::new();
 struct Crash {
     label: String,
     left: AtomicU32,
-    /// It freezes instead of dying, until somebody sends it SIGCONT.
-    freezes: bool,
+    how: How,
+}
+
+#[cfg(debug_assertions)]
+enum How {
+    /// At once and without cleaning up.
+    Dies,
+    /// Until somebody sends it SIGCONT.
+    Freezes,
+    /// With these words, as of a text that was cut in the middle of a character.
+    Panics(String),
 }
 
 /// A file that says by how much the machine's clocks are off, and what it said last.
@@ -53,7 +62,7 @@ struct Clocks {
 }
 
 /// Arms the process: `crash` is `label:n`, to die when `label` is reached for the `n`th time, or
-/// `label:n:freeze`, to stop as if by SIGSTOP.
+/// `label:n:freeze`, to stop as if by SIGSTOP, or `label:n:panic=words`, to panic with these words.
 ///
 /// # Errors
 /// A label that is none, or an `n` that is no number from 1.
@@ -64,10 +73,13 @@ pub fn arm(crash: Option<&str>, blind_resend: bool) -> Result<(), String> {
         if !CRASH_POINTS.contains(&label) {
             return Err(format!("`{label}` is no crash point"));
         }
-        let (n, freezes) = n.strip_suffix(":freeze").map_or((n, false), |n| (n, true));
+        let (n, how) = match n.split_once(":panic=") {
+            Some((n, words)) => (n, How::Panics(words.to_owned())),
+            None => n.strip_suffix(":freeze").map_or((n, How::Dies), |n| (n, How::Freezes)),
+        };
         let n = n.parse().ok().filter(|n| *n > 0).ok_or(format!("`{n}` is no number from 1"))?;
         // The first to arm wins; there is only one.
-        let _ = CRASH.set(Crash { label: label.to_owned(), left: AtomicU32::new(n), freezes });
+        let _ = CRASH.set(Crash { label: label.to_owned(), left: AtomicU32::new(n), how });
     }
     if blind_resend {
         let _ = BLIND_RESEND.set(());
@@ -75,16 +87,19 @@ pub fn arm(crash: Option<&str>, blind_resend: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Dies here, at once and without cleaning up, or freezes, if armed for it.
+/// Dies here, at once and without cleaning up, freezes or panics, if armed for it.
 #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "empty in release builds"))]
+#[cfg_attr(debug_assertions, expect(clippy::panic, reason = "this is what it is armed for"))]
 pub fn crash_point(label: &'static str) {
     #[cfg(debug_assertions)]
     if let Some(crash) = CRASH.get()
         && crash.label == label
         && crash.left.fetch_sub(1, Ordering::AcqRel) == 1
     {
-        if !crash.freezes {
-            std::process::abort();
+        match &crash.how {
+            How::Dies => std::process::abort(),
+            How::Panics(words) => std::panic::panic_any(words.clone()),
+            How::Freezes => {}
         }
         // Returns once it goes on. Should there be no shell, the test sees that nothing froze.
         let _ = std::process::Command::new("/bin/sh").args(["-c", "kill -STOP $PPID"]).status();

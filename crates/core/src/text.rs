@@ -46,7 +46,23 @@ pub fn plain(text: impl Into<String>) -> String {
     text
 }
 
-/// The same of every text in a value.
+/// Words of ours that may quote what somebody wrote: there the characters that [`is_control`] tells are
+/// written as in JSON (`\u202e`), so that what looks like something else shows why it is not.
+pub fn legible(text: String) -> String {
+    if !text.contains(is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_control(c) {
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Every text in a value as [`plain`] leaves it.
 pub fn plain_json(value: &Value) -> Value {
     match value {
         Value::String(text) => plain(text.as_str()).into(),
@@ -157,6 +173,12 @@ mod tests {
         assert_eq!(check_word("", 9).unwrap_err().0, "too-short");
         assert_eq!(check_word(" a", 9).unwrap_err().0, "invalid");
         assert_eq!(check_word("abc", 2).unwrap_err().0, "too-long");
+    }
+
+    #[test]
+    fn what_is_quoted_shows_what_is_not_seen() {
+        assert_eq!(legible("/na\u{202e}me\n\u{85}".to_owned()), r"/na\u202eme\u000a\u0085");
+        assert_eq!(legible("Ünit \u{5d0}".to_owned()), "Ünit \u{5d0}");
     }
 
     #[test]

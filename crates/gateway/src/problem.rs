@@ -16,7 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_config::{Finding, Severity};
-use invite_core::{Fault, Outcome, ProviderError, text::cut};
+use invite_core::{
+    Fault, Outcome, ProviderError,
+    text::{cut, legible},
+};
 use invite_delivery::AcceptError;
 use serde::Serialize;
 use serde_json::Value;
@@ -59,7 +62,7 @@ impl Problem {
     pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Details {
             code,
-            detail: cut(detail.into(), MAX_DETAIL),
+            detail: cut(legible(detail.into()), MAX_DETAIL),
             outcome: code.outcome,
             errors: Vec::new(),
             provider: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
 use invite_core::{Address, ListQuery, Observed, Outcome};
-use invite_delivery::{LaneState, ProviderStatus};
+use invite_delivery::{LaneState, ProbeResult, ProviderStatus};
 
 use crate::{
     Gateway,
@@ -60,6 +60,10 @@ fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
     status.destinations.clear();
     if let Some(error) = &mut status.last_error {
         error.message = what_failed(error.outcome).to_owned();
+        error.code = None;
+    }
+    if let Some(probe) = &mut status.last_probe {
+        probe.detail = what_was_found(probe.result).to_owned();
     }
     status
 }
@@ -73,9 +77,17 @@ fn what_failed(outcome: Outcome) -> &'static str {
     }
 }
 
+fn what_was_found(result: ProbeResult) -> &'static str {
+    match result {
+        ProbeResult::Accepted => "the provider accepted the gateway's credential",
+        ProbeResult::Refused => "the provider refused the gateway's credential",
+        ProbeResult::NotChecked => "the gateway's credential could not be checked",
+    }
+}
+
 /// List the configured providers
 ///
-/// To a tenant's key `state_reason` and the message of `last_error` say in general what is wrong; an
+/// To a tenant's key `state_reason`, `last_error` and `last_probe` say in general what is wrong; an
 /// administrator's reads which call failed, and how.
 #[utoipa::path(
     get,
@@ -119,7 +131,7 @@ pub(crate) fn find_provider(
 
 /// Read a configured provider
 ///
-/// To a tenant's key `state_reason` and the message of `last_error` say in general what is wrong; an
+/// To a tenant's key `state_reason`, `last_error` and `last_probe` say in general what is wrong; an
 /// administrator's reads which call failed, and how.
 #[utoipa::path(
     get,

@@ -126,7 +126,8 @@ impl Task<'_> {
             why.push_str(&format!(" ({text})"));
         }
         let retry_after = response.told_to_wait(now);
-        ProviderError { code, retry_after, ..self.failed(outcome, &why).with_status(status) }
+        let error = self.failed(outcome, &why).with_status(status).with_code(code.as_deref());
+        ProviderError { retry_after, ..error }
     }
 }
 

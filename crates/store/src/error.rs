@@ -87,6 +87,10 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(e) if is_full(&*e) => Self::Full(e.message().to_owned()),
             sqlx::Error::Database(e) if is_end_of_connection(&*e) => Self::Away(e.to_string()),
             sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
+            // What it says quotes the address, and with it perhaps the password.
+            sqlx::Error::Configuration(_) => {
+                Self::Url("has a parameter with a value that it cannot have, such as sslmode")
+            }
             other @ (sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)

@@ -113,11 +113,10 @@ impl Task {
         };
         let why = self.why(&format!("Turnkey answered {http}"), status);
         ProviderError {
-            code: status.any_code(),
             http_status: Some(http),
             retry_after: response.told_to_wait(now),
             items: if cause == Cause::Request { self.items(status) } else { Vec::new() },
-            ..self.error(outcome, &why).caused_by(cause)
+            ..self.error(outcome, &why).caused_by(cause).with_code(status.any_code().as_deref())
         }
     }
 
@@ -127,11 +126,9 @@ impl Task {
         let status = failure.unwrap_or(&none);
         let cause = if status.is_quota() { Cause::Quota } else { self.cause(None, status) };
         let why = self.why(&format!("the activity ended as {word}"), status);
-        ProviderError {
-            code: status.any_code(),
-            items: if cause == Cause::Request { self.items(status) } else { Vec::new() },
-            ..self.error(Outcome::Rejected, &why).caused_by(cause)
-        }
+        let items = if cause == Cause::Request { self.items(status) } else { Vec::new() };
+        let error = self.error(Outcome::Rejected, &why).caused_by(cause);
+        ProviderError { items, ..error.with_code(status.any_code().as_deref()) }
     }
 
     /// What lies behind a refusal, or behind the failure of an activity, which has no HTTP status: by

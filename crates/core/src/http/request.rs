@@ -31,6 +31,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The exact bytes to send; empty means no body.
     pub body: Bytes,
+    /// Credentials in the body, which a reply that quotes them is kept without.
+    pub secrets: Vec<Zeroizing<Vec<u8>>>,
     /// The longest reply to read.
     pub body_cap: usize,
     /// What of the exchange belongs into the attempt's record.
@@ -56,6 +58,7 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            secrets: Vec::new(),
             body_cap: BODY_CAP,
             record: Record::Whole,
         }

@@ -1,7 +1,10 @@
 //! How what is wrong is listed: as much as somebody reads, whatever a request holds.
 
 use invite_config::Finding;
-use invite_core::{Fault, MAX_FAULTS, text::cut};
+use invite_core::{
+    Fault, MAX_FAULTS,
+    text::{cut, legible},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -51,7 +54,7 @@ pub(super) fn list(faults: impl Iterator<Item = FaultView>, room: Room) -> (Vec<
 pub(crate) struct FaultView {
     /// A JSON pointer into the body as a URI fragment (`#/invites/3/email`), or `?` and the name of
     /// a query parameter. A missing member's pointer ends in its name. One that is very long ends in
-    /// `…`.
+    /// `…`; characters that are not seen, or that turn the direction of text, are written as `\u202e`.
     pub(super) pointer: String,
     /// A stable word for programs.
     pub(super) code: String,
@@ -74,8 +77,10 @@ pub(crate) struct FaultView {
 impl From<Fault> for FaultView {
     fn from(fault: Fault) -> Self {
         let Fault { pointer, code, detail, suggestion, .. } = fault;
-        let pointer = cut(pointer, MAX_POINTER);
-        let detail = cut(detail, MAX_DETAIL);
+        // They may quote the names that somebody gave to members.
+        let pointer = cut(legible(pointer), MAX_POINTER);
+        let detail = cut(legible(detail), MAX_DETAIL);
+        let suggestion = suggestion.map(legible);
         Self { pointer, code, detail, suggestion, line: None, column: None }
     }
 }

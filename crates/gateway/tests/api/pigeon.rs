@@ -96,7 +96,9 @@ impl ProviderKind for Pigeon {
 }
 
 fn refused() -> ProviderError {
-    ProviderError::new(Outcome::Rejected, "the pigeon refused").with_code("NO").with_status(422)
+    ProviderError::new(Outcome::Rejected, "the pigeon refused")
+        .with_code(Some("NO"))
+        .with_status(422)
 }
 
 fn seen(provider_ref: Option<String>, status: Status) -> Observed {
