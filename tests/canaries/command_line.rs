@@ -11,7 +11,7 @@ use crate::{
 
 const PASSWORD: &str = "db-Pa55-winterslow-6604";
 const ENVIRONMENT_SECRET: &str = "sg-environment-2f9b60c4e1";
-const SETTINGS: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[storage]\nurl = \"sqlite://invites.db\"\n\
+const SETTINGS: &str = "[server]\nlisten = \"127.0.0.1:0\"\nallow_private_hosts = [\"127.0.0.1\"]\n[storage]\nurl = \"sqlite://invites.db\"\n\
     [providers]\nfile = \"providers.toml\"\n[log]\nfilter = \"trace\"\n";
 const DOCUMENT: &str = "[providers.guests]\nkind = \"securegate\"\nbase_url = \"http://127.0.0.1:9\"\n\
     api_key = { env = \"GUESTS_KEY\" }\nevent_id = \"e\"\nauthentication_method = \"Both\"\n\

@@ -263,3 +263,46 @@ async fn why_a_secret_cannot_be_used_is_told_on_the_machine_alone() {
     assert!(gateway.log().contains("the secret in file folder: is not a regular file"));
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_document_has_no_more_connections_than_some_for_its_checks() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (open, seen) = (Arc::new(Mutex::new((0, 0))), Arc::new(Mutex::new(0)));
+    let (counted, all) = (open.clone(), seen.clone());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counted = counted.clone();
+            *all.lock().unwrap() += 1;
+            let now = {
+                let mut counted = counted.lock().unwrap();
+                counted.0 += 1;
+                *counted
+            };
+            counted.lock().unwrap().1 = now.1.max(now.0);
+            tokio::spawn(async move {
+                // Never answers: until the other side gives up.
+                while stream.read(&mut [0; 4096]).await.is_ok_and(|length| length > 0) {}
+                counted.lock().unwrap().0 -= 1;
+            });
+        }
+    });
+    let gateway = Gateway::start().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let silent = |n| {
+        format!(
+            "\n[providers.silent-{n}]\nkind = \"securegate\"\nbase_url = \"{url}\"\n\
+             api_key = \"a-key-{n}-of-nobody\"\nevent_id = \"e{n}\"\n\
+             authentication_method = \"QR Code\"\n[providers.silent-{n}.limits]\ntimeout = \"1s\"\n"
+        )
+    };
+    let document: String = (0..40).map(silent).collect();
+    let found = check(&admin, &document, "?probe=true").await;
+    let codes: Vec<_> = found["findings"].as_array().unwrap().iter().collect();
+    let unchecked = codes.iter().filter(|it| it["code"] == "credential-not-checked").count();
+    assert_eq!((unchecked, *seen.lock().unwrap()), (40, 40), "{found}");
+    let most = open.lock().unwrap().1;
+    assert!((2..=16).contains(&most), "{most}");
+    gateway.finish().await;
+}

@@ -7,14 +7,15 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     args::AuditCommand, compose, failure::Failure, print, print_json, settings::Settings, tell,
 };
 
-/// What stands in a line of the log in the text format before an entry's place and hash.
-const RECORDED: &str = " INFO a change or a read was recorded audit.sequence=";
+/// What stands in a line of the log in the text format behind its time, before an entry's place and hash.
+const RECORDED: &str = "INFO a change or a read was recorded audit.sequence=";
 
 /// Walks through the record, beside a running gateway or without one.
 pub async fn run(settings: &Settings, command: AuditCommand) -> Result<(), Failure> {
@@ -77,7 +78,10 @@ fn read_line(line: &str) -> Option<(i64, String)> {
         let hash = event["audit.hash"].as_str().filter(|_| event["target"] == "audit")?;
         return Some((event["audit.sequence"].as_i64()?, hash.to_owned()));
     }
-    let (_, entry) = line.split_once(RECORDED)?;
+    // At the start of a line only: what others wrote may stand within one.
+    let (time, entry) = line.split_once(' ')?;
+    time.parse::<Timestamp>().ok()?;
+    let entry = entry.trim_start().strip_prefix(RECORDED)?;
     let (sequence, entry) = entry.split_once(" audit.hash=\"")?;
     Some((sequence.parse().ok()?, entry.split_once('"')?.0.to_owned()))
 }
@@ -95,6 +99,10 @@ mod tests {
         assert_eq!(read_line(json), Some((7, "ab".to_owned())));
         for other in [
             "2026-01-31T12:00:00.000000Z  INFO request audit.sequence=7 audit.hash=\"ab\"",
+            "2026-01-31T12:00:00.000000Z  WARN a call did not succeed error=HTTP 400: \
+             2026-01-31T12:00:00.000000Z  INFO a change or a read was recorded audit.sequence=7 \
+             audit.hash=\"ab\"",
+            "x  INFO a change or a read was recorded audit.sequence=7 audit.hash=\"ab\"",
             r#"{"message":"a","audit.sequence":7,"audit.hash":"ab","target":"other"}"#,
             "",
             "7",

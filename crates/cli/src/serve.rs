@@ -1,14 +1,6 @@
 //! `serve`: the gateway as a process.
 
-use std::{
-    fs::{OpenOptions, Permissions},
-    io::Write,
-    net::SocketAddr,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use invite_delivery::Engine;
 use invite_http::{Bounds, Gateway, Listener, Tls};
@@ -210,11 +202,11 @@ fn bounds(server: &settings::Server) -> Bounds {
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
     let write = || {
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path)?;
-        // It may have been there before.
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(format!("{url}\n").as_bytes())
+        // A new file that takes the name: whatever somebody put there, a link or a pipe, is not opened.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        file.write_all(format!("{url}\n").as_bytes())?;
+        file.persist(path).map(|_| ()).map_err(|error| error.error)
     };
     write().map_err(|error| {
         Failure::failed(format!("cannot write the ready file {}: {error}", path.display()))

@@ -28,6 +28,7 @@ use crate::{
     routes::{self, Route},
     schema,
     secret::{Resolver, SecretFile},
+    size::too_many,
 };
 
 /// What a document is checked against that is not its own: the process's settings.
@@ -117,6 +118,9 @@ impl Gate {
         // All of them: which are told is decided when the others are known.
         report.errors(self.schema.check_up_to(document.value(), usize::MAX));
         let parts = document.members("/providers");
+        if let Some(found) = too_many(&document, parts.len()) {
+            return Checked { findings: document.tell(vec![found]), configuration: None };
+        }
         report.errors(parts.iter().filter_map(|(name, part)| misspelt_kind(name, part)));
         // Once for all of them: what the system trusts is read anew for each document.
         let roots = TlsRoots::read();
@@ -389,6 +393,7 @@ impl<'a> Report<'a> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, sync::LazyLock};
 
+    use invite_core::text::is_control;
     use proptest::{collection::vec, prelude::*, sample::select};
     use secrecy::ExposeSecret;
 
@@ -407,6 +412,18 @@ mod tests {
             format!("{severity} {}:{} {} {} {suggestion}", f.line, f.column, f.code, f.pointer)
         };
         checked.findings.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_reference_writes_no_line_of_its_own_into_the_log() {
+        for reference in ["{ file = \"/x\\n2026 INFO told\" }", "{ env = \"A\\u001b[31m\" }"] {
+            let text = format!("[providers.a]\nkind = \"pigeon\"\ntoken = {reference}\n");
+            let findings = made_up::gate(&[]).check(&text).findings;
+            let told: Vec<_> =
+                findings.iter().map(|it| it.told_to_operator().to_string()).collect();
+            assert!(findings.iter().any(|it| it.code == "invalid"), "{told:?}");
+            assert!(!told.concat().contains(is_control), "{told:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod release;
 mod routes;
 mod schema;
 mod secret;
+mod size;
 
 pub use accounts::Accounts;
 pub use configuration::{Configuration, Provider, RouteError};

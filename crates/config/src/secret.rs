@@ -17,6 +17,7 @@ use std::{
 use invite_core::{
     Fault,
     secret::{Credential, Secret, SecretRef, SecretRefs},
+    text::is_control,
 };
 use secrecy::{SecretString, zeroize::Zeroizing};
 use serde_json::Value;
@@ -105,6 +106,16 @@ impl<'a> Resolver<'a> {
 
     fn resolve_one(&self, reference: &SecretRef) -> Result<Arc<Secret>, Fault> {
         let secret = |value| Arc::new(Secret::new(reference, value));
+        let name = match reference {
+            SecretRef::Env(r) => r.env.as_str().into(),
+            SecretRef::File(r) => r.file.to_string_lossy(),
+            SecretRef::Literal(_) => "".into(),
+        };
+        if name.chars().any(is_control) {
+            // Whoever reads the log must not take it for a line of its own.
+            let detail = "the name of a variable or a file has no control characters";
+            return Err(Fault::new("", "invalid", detail));
+        }
         match reference {
             SecretRef::Env(r) => {
                 self.read_variable(&r.env).map(secret).map_err(|why| unresolved(reference, &why))

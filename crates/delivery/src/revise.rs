@@ -129,6 +129,10 @@ pub struct LiveDocument {
     changing: RwLock<()>,
     /// Held by whoever checks a stored revision: one is enough.
     catching_up: tokio::sync::Mutex<()>,
+    /// Held by whoever has the gate check a document.
+    checking: tokio::sync::Mutex<()>,
+    /// Held by whoever has the credentials of a document checked.
+    probing: tokio::sync::Mutex<()>,
     notes: Mutex<Notes>,
     /// By provider: what is asked of one before it goes live counts, too.
     budgets: Mutex<BTreeMap<String, Arc<Budget>>>,
@@ -149,8 +153,9 @@ impl LiveDocument {
     /// The document in force is `live`'s; others have to pass `gate`.
     pub fn new(store: Store, gate: Arc<Gate>, live: Live, clock: Arc<dyn Clock>) -> Self {
         let (changing, catching_up) = (RwLock::default(), tokio::sync::Mutex::default());
+        let (checking, probing) = Default::default();
         let (notes, budgets) = (Mutex::default(), Mutex::default());
-        Self { store, gate, live, clock, changing, catching_up, notes, budgets }
+        Self { store, gate, live, clock, changing, catching_up, checking, probing, notes, budgets }
     }
 
     /// The store.

@@ -156,7 +156,7 @@ pub(crate) async fn get_batch(
     let batch = find_batch(&gateway, &caller, id).await?;
     refuse_parameters(&uri)?;
     let name = id.to_string();
-    reads::across_tenants(&gateway, &caller, &batch.tenant, "batch.read", &name).await;
+    reads::across_tenants(&gateway, &caller, &batch.tenant, "batch.read", &name).await?;
     let preferences = Preferences::read(&headers);
     let wait = preferences.wait(Duration::ZERO);
     if !wait.is_zero() {

@@ -232,7 +232,7 @@ pub(crate) async fn refresh_invite(
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
     refuse_parameters(&uri)?;
-    reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await;
+    reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
     change(&gateway, &caller, invite.id, None, async move |engine, id| engine.refresh(id).await)
         .await
 }

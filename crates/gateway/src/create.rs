@@ -207,8 +207,8 @@ async fn answer(
     })?;
     if is_replay {
         // Another key of the tenant may have made it, for providers that this one may not use.
-        let own = accepted.invites.iter().filter(|invite| !invite.is_duplicate());
-        own.filter_map(ShownInvite::provider).try_for_each(|name| caller.require_provider(name))?;
+        let shown = accepted.invites.iter().filter_map(ShownInvite::provider);
+        shown.into_iter().try_for_each(|name| caller.require_provider(name))?;
     }
     let status = match (accepted.batch.state, is_replay) {
         (BatchState::InProgress, _) => StatusCode::ACCEPTED,

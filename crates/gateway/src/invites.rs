@@ -69,6 +69,7 @@ pub(crate) async fn list_invites(
     caller.require(Scope::InvitesRead)?;
     let known = FILTERS.iter().copied().chain(["status", "unreadable", "limit", "cursor"]);
     let mut parameters = Parameters::read(&uri, &known.collect::<Vec<_>>());
+    let target = reads::filters(parameters.given());
     let unreadable = parameters.flag("unreadable");
     let filter = InviteFilter { unreadable, ..read_filter(&mut parameters, &caller)? };
     let limit = parameters.limit();
@@ -79,7 +80,7 @@ pub(crate) async fn list_invites(
     let mut shown =
         shown.chain(page.unreadable.iter().map(|unreadable| unreadable.tenant.as_ref()));
     if shown.any(|tenant| tenant.is_none_or(|tenant| tenant != caller.tenant())) {
-        reads::record(&gateway, &caller, "invites.read", &reads::filters(&uri)).await;
+        reads::record(&gateway, &caller, "invites.read", &target).await?;
     }
     let ids: Vec<String> = page.invites.iter().map(|invite| invite.id.to_string()).collect();
     let view = |record| InviteView::new(record, &gateway, &caller);
@@ -213,7 +214,7 @@ pub(crate) async fn get_invite(
     caller.require(Scope::InvitesRead)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     refuse_parameters(&uri)?;
-    reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await;
+    reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
     let tenant = Some(caller.tenant()).filter(|_| !caller.sees_all_tenants());
     let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
     let view = InviteView::new(invite, &gateway, &caller);
@@ -258,9 +259,9 @@ pub(crate) async fn list_attempts(
     let limit = if is_raw { limit.min(MAX_RAW) } else { limit };
     let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
     if is_raw {
-        reads::record(&gateway, &caller, "invite.read_raw", &id).await;
+        reads::record(&gateway, &caller, "invite.read_raw", &id).await?;
     } else {
-        reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await;
+        reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
         return Ok(Json(view_attempts(&gateway, &invite, page, is_raw)));
     }
     // What was exchanged about many invites is read for the part of this one.

@@ -205,7 +205,7 @@ pub(crate) async fn list_provider_invites(
     }
     let query = ListQuery { email, cursor: cursor_at.map(str::to_owned), scope: None };
     parameters.finish()?;
-    reads::record(&gateway, &caller, "provider.read_invites", &name).await;
+    reads::record(&gateway, &caller, "provider.read_invites", &name).await?;
     let page = gateway.engine().list_remote(&name, &query).await?;
     let view = |mut seen: Observed| {
         seen.data = without_codes(seen.data, Some(kind.name()), &gateway, &caller);

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use invite_core::{Fault, Faults, schema::nearest};
+use invite_core::{Fault, Faults, schema::nearest, text::is_control};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ impl Parameters {
                 );
                 fault.suggestion = nearest(&shown, known.iter().copied()).map(str::to_owned);
                 parameters.faults.push(fault);
-            } else if value.bytes().any(|b| b.is_ascii_control()) {
+            } else if value.chars().any(is_control) {
                 parameters.fault(&name, "invalid", "control characters are not allowed");
             } else {
                 parameters.pairs.push((name.into_owned(), value.into_owned()));

@@ -1,6 +1,6 @@
 //! Reads that are on record: what a key reads of other tenants, and what was exchanged with a provider.
 //!
-//! They are recorded before they are answered. The same read by the same key is recorded once in
+//! They are recorded before they are answered, and not answered if they cannot be. The same read by the same key is recorded once in
 //! [`WINDOW`], so that whoever polls does not fill the record.
 
 use std::{
@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use axum::http::Uri;
 use invite_core::KeyId;
 use invite_store::NewAudit;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
-use url::form_urlencoded;
 
-use crate::{Gateway, admin::audit, auth::Caller};
+use crate::{Gateway, auth::Caller, problem::Problem};
 
 /// How long a recorded read stands for others like it.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -28,15 +27,17 @@ const PERSONAL: [&str; 3] = ["email", "external_id", "label"];
 /// Parameters that say which part of a list is read.
 const PAGING: [&str; 2] = ["limit", "cursor"];
 
+/// Who read what: the hash stands for action and target, which may be long.
+type Read = (KeyId, [u8; 32]);
+
 /// What was recorded a short while ago.
 #[derive(Default)]
-pub(crate) struct RecordedReads(Mutex<HashMap<(KeyId, &'static str, String), Instant>>);
+pub(crate) struct RecordedReads(Mutex<HashMap<Read, Instant>>);
 
 impl RecordedReads {
     /// Whether this read is to be recorded now; it then counts as recorded.
-    fn is_due(&self, key: KeyId, action: &'static str, target: &str, now: Instant) -> bool {
+    fn is_due(&self, read: Read, now: Instant) -> bool {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = (key, action, target.to_owned());
         if recorded.get(&read).is_some_and(|at| now.duration_since(*at) < WINDOW) {
             return false;
         }
@@ -49,52 +50,76 @@ impl RecordedReads {
         recorded.insert(read, now);
         true
     }
+
+    /// It was not recorded after all.
+    fn forget(&self, read: &Read) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(read);
+    }
 }
 
 /// Records that something of another tenant is about to be shown, if it is of another one.
+///
+/// # Errors
+/// It cannot be recorded.
 pub(crate) async fn across_tenants(
     gateway: &Gateway,
     caller: &Caller,
     tenant: &str,
     action: &'static str,
     target: &str,
-) {
-    if tenant != caller.tenant() {
-        record(gateway, caller, action, target).await;
+) -> Result<(), Problem> {
+    match tenant == caller.tenant() {
+        true => Ok(()),
+        false => record(gateway, caller, action, target).await,
     }
 }
 
 /// Records a read that is about to be answered.
-pub(crate) async fn record(gateway: &Gateway, caller: &Caller, action: &'static str, target: &str) {
-    let target: String = target.chars().take(MAX_TARGET).collect();
-    if !gateway.recorded_reads().is_due(caller.id(), action, &target, Instant::now()) {
-        return;
+///
+/// # Errors
+/// It cannot be recorded.
+pub(crate) async fn record(
+    gateway: &Gateway,
+    caller: &Caller,
+    action: &'static str,
+    target: &str,
+) -> Result<(), Problem> {
+    let read = (caller.id(), Sha256::digest(format!("{action} {target}")).into());
+    if !gateway.recorded_reads().is_due(read, Instant::now()) {
+        return Ok(());
     }
-    let read = NewAudit {
+    let entry = NewAudit {
         actor: caller.actor(),
         action: action.to_owned(),
-        target,
+        target: target.to_owned(),
         before: None,
         after: None,
         note: None,
     };
-    audit::record(gateway.engine(), read).await;
+    let recorded = gateway.store().record_audit(entry).await;
+    if recorded.is_err() {
+        gateway.recorded_reads().forget(&read);
+    }
+    Ok(recorded?)
 }
 
-/// By what a list was filtered: of what may be personal only that it was.
-pub(crate) fn filters(uri: &Uri) -> String {
-    let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    let kept = given.filter(|(name, _)| !PAGING.contains(&&**name));
-    let shown: Vec<String> = kept
-        .map(|(name, value)| {
-            if PERSONAL.contains(&&*name) {
-                format!("{name}=…")
-            } else {
-                format!("{name}={value}")
-            }
-        })
-        .collect();
-    if shown.is_empty() { "all".to_owned() } else { shown.join("&") }
+/// By what invites were filtered, for the record: the tenants first, each filter once, and of what may be
+/// personal only that it was. What is too long is told by its hash.
+pub(crate) fn filters<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for (name, value) in given.filter(|(name, _)| !PAGING.contains(name)) {
+        let value = if PERSONAL.contains(&name) { "…" } else { value };
+        let filter = format!("{name}={value}");
+        if !shown.contains(&filter) {
+            shown.push(filter);
+        }
+    }
+    // Stable: the others stay as they were given.
+    shown.sort_by_key(|filter| !filter.starts_with("tenant="));
+    let all = if shown.is_empty() { "all".to_owned() } else { shown.join("&") };
+    let Some((end, _)) = all.char_indices().nth(MAX_TARGET) else { return all };
+    let hash = crate::hex(&Sha256::digest(&all));
+    format!("{}… (SHA-256 of all: {hash})", &all[..end])
 }
 
 #[cfg(test)]
@@ -104,29 +129,55 @@ mod tests {
     #[test]
     fn a_read_is_recorded_once_in_ten_minutes_for_each_key_and_target() {
         let (reads, key, now) = (RecordedReads::default(), KeyId::generate(), Instant::now());
-        assert!(reads.is_due(key, "invite.read", "a", now));
-        assert!(!reads.is_due(key, "invite.read", "a", now + WINDOW - Duration::from_secs(1)));
-        assert!(reads.is_due(key, "invite.read", "b", now));
-        assert!(reads.is_due(key, "invite.read_raw", "a", now));
-        assert!(reads.is_due(KeyId::generate(), "invite.read", "a", now));
-        assert!(reads.is_due(key, "invite.read", "a", now + WINDOW));
+        let (one, other) = ((key, [1; 32]), (key, [2; 32]));
+        assert!(reads.is_due(one, now));
+        assert!(!reads.is_due(one, now + WINDOW - Duration::from_secs(1)));
+        assert!(reads.is_due(other, now));
+        assert!(reads.is_due((KeyId::generate(), [1; 32]), now));
+        assert!(reads.is_due(one, now + WINDOW));
+        reads.forget(&other);
+        assert!(reads.is_due(other, now));
     }
 
     #[test]
     fn what_is_remembered_of_reads_is_bounded() {
         let (reads, key, now) = (RecordedReads::default(), KeyId::generate(), Instant::now());
         for n in 0..2 * MAX_REMEMBERED + 1 {
-            assert!(reads.is_due(key, "invite.read", &n.to_string(), now));
+            let hash = Sha256::digest(n.to_string()).into();
+            assert!(reads.is_due((key, hash), now));
         }
         assert!(reads.0.lock().unwrap().len() <= MAX_REMEMBERED);
     }
 
     #[test]
     fn the_record_of_a_list_holds_nothing_personal() {
-        let target = |query: &str| filters(&Uri::try_from(format!("/v1/invites?{query}")).unwrap());
-        assert_eq!(target(""), "all");
-        assert_eq!(target("limit=5&cursor=abc"), "all");
-        let query = "status=failed&email=ada%40example.org&label=name:Ada&external_id=7&tenant=hr";
-        assert_eq!(target(query), "status=failed&email=…&label=…&external_id=…&tenant=hr");
+        assert_eq!(filters([].into_iter()), "all");
+        assert_eq!(filters([("limit", "5"), ("cursor", "abc")].into_iter()), "all");
+        let given = [
+            ("status", "failed"),
+            ("email", "ada@example.org"),
+            ("label", "name:Ada"),
+            ("label", "name:Grace"),
+            ("external_id", "7"),
+            ("tenant", "hr"),
+        ];
+        let told = "tenant=hr&status=failed&email=…&label=…&external_id=…";
+        assert_eq!(filters(given.into_iter()), told);
+    }
+
+    #[test]
+    fn nothing_that_is_repeated_or_long_hides_whose_invites_were_read() {
+        let repeated = |tenant| {
+            let statuses = std::iter::repeat_n(("status", "pending"), 50);
+            filters(statuses.chain([("tenant", tenant)]))
+        };
+        assert_eq!(repeated("tb"), "tenant=tb&status=pending");
+        let long = |provider: &str| {
+            let name = "p".repeat(500) + provider;
+            filters([("provider", name.as_str()), ("tenant", "tb")].into_iter())
+        };
+        assert!(long("a").starts_with("tenant=tb&provider=ppp"), "{}", long("a"));
+        assert!(long("a").chars().count() < 400);
+        assert_ne!(long("a"), long("b"));
     }
 }

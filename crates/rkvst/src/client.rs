@@ -360,10 +360,8 @@ impl TokenEndpoint {
         request.headers.insert(header::CONTENT_TYPE, form);
         request.body = erased_bytes(Zeroizing::new(body));
         request.record = Record::Nothing;
-        // As it is, and as it stands in the body.
         let encoded: String = form_urlencoded::byte_serialize(client_secret.as_bytes()).collect();
-        request.secrets =
-            vec![client_secret.as_bytes().to_vec().into(), encoded.into_bytes().into()];
+        request.secrets = [client_secret.into(), encoded].map(|it| it.into_bytes().into()).into();
         self.http.send(context, request).await
     }
 }

@@ -44,6 +44,7 @@ impl LiveDocument {
             self.store.record_audit(entry).await?;
         }
         if probe && review.passes() {
+            let _turn = self.probing.lock().await;
             review.probe(|provider| self.budget(provider)).await;
         }
         Ok(review)
@@ -70,9 +71,11 @@ impl LiveDocument {
         Ok(self.aside(move |gate| gate.check_from_network(&text, &in_force)).await)
     }
 
-    /// Runs the gate, which reads secrets, aside.
+    /// Runs the gate, which reads secrets, aside: one document at a time, since each takes memory and time
+    /// for as many providers as it has.
     async fn aside(&self, check: impl FnOnce(&Gate) -> Checked + Send + 'static) -> Checked {
         let gate = self.gate.clone();
+        let _turn = self.checking.lock().await;
         tokio::task::spawn_blocking(move || check(&gate)).await.unwrap_or_else(|_| {
             let detail = "the document could not be checked, which is a defect of the gateway; its \
                           log says more";

@@ -8,15 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severity, diff};
 use invite_core::{Fault, schema::escape};
 use invite_store::Store;
+use tokio::time::timeout_at;
 
 use crate::lane::{Budget, ProbeResult};
 
 /// Errors of a refused document that are told in one line.
 const TOLD: usize = 5;
+
+/// Credentials that are checked at once, and for how long at most, so that no document takes all connections
+/// that this process may have.
+const PROBES: usize = 16;
+const PROBE_TIME: Duration = Duration::from_secs(60);
 
 /// How long the shortest difference of two documents is looked for.
 const DIFF_TIME: Duration = Duration::from_millis(500);
@@ -104,21 +110,41 @@ impl Review {
         new.map(|it| (it.name.clone(), base_url(it).unwrap_or_default())).collect()
     }
 
-    /// Checks the credentials of the adapters that would be new, all at once. What fails is a warning: a
+    /// Checks the credentials of the adapters that would be new, some at a time. What fails is a warning: a
     /// credential may be meant to be good only later, and a provider may be down.
     pub(super) async fn probe(&mut self, budget: impl Fn(&str) -> Arc<Budget>) {
         let Some(configuration) = &self.configuration else { return };
-        let probes = configuration.providers().filter(is_new).map(async |provider| {
-            let context = budget(&provider.name).context(&provider.limits);
-            let error = provider.adapter.probe(&context).await.err()?;
-            let (code, what) = match ProbeResult::of(&error) {
-                ProbeResult::NotChecked => ("credential-not-checked", "could not be checked"),
-                _ => ("credential-refused", "was refused"),
-            };
-            let detail = format!("the credential of `{}` {what}: {error}", provider.name);
-            Some(configuration.find(Severity::Warning, fault(&provider.name, code, detail)))
+        let end = tokio::time::Instant::now() + PROBE_TIME;
+        let new: Vec<_> = configuration.providers().filter(is_new).cloned().collect();
+        let probes = new.into_iter().map(|provider| {
+            let budget = budget(&provider.name);
+            async move {
+                let context = budget.context(&provider.limits);
+                let probed = timeout_at(end, provider.adapter.probe(&context)).await;
+                let (code, what) = match &probed {
+                    Ok(Ok(_)) => return None,
+                    Ok(Err(error)) => match ProbeResult::of(error) {
+                        ProbeResult::NotChecked => {
+                            ("credential-not-checked", format!("could not be checked: {error}"))
+                        }
+                        _ => ("credential-refused", format!("was refused: {error}")),
+                    },
+                    Err(_) => {
+                        let most = PROBE_TIME.as_secs();
+                        let why =
+                            format!("was not checked: all of them together may take {most} s");
+                        ("credential-not-checked", why)
+                    }
+                };
+                let detail = format!("the credential of `{}` {what}", provider.name);
+                Some((provider.name.clone(), code, detail))
+            }
         });
-        let failed = join_all(probes).await.into_iter().flatten().collect();
+        let failed: Vec<_> = stream::iter(probes).buffer_unordered(PROBES).collect().await;
+        let warn = |(name, code, detail): (String, &'static str, String)| {
+            configuration.find(Severity::Warning, fault(&name, code, detail))
+        };
+        let failed = failed.into_iter().flatten().map(warn).collect();
         self.add(failed);
     }
 

@@ -166,7 +166,7 @@ async fn page(
     parameters.finish()?;
     if let Some(address) = &address {
         let person = gateway.store().pseudonym(address);
-        reads::record(gateway, caller, "person.read", &person).await;
+        reads::record(gateway, caller, "person.read", &person).await?;
     }
     let filter = InviteFilter { address, ..InviteFilter::default() };
     let mut page = gateway.store().invites(&filter, before, limit).await?;

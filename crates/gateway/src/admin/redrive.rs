@@ -14,6 +14,7 @@ use crate::{
     openapi,
     problem::Problem,
     query::Parameters,
+    reads,
 };
 
 /// What became of the failed invites that the filter matched.
@@ -61,7 +62,8 @@ pub(crate) async fn redrive_invites(
     let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run", "all"]).collect();
     refuse_body(body, gateway.limits().max_body_bytes, &known).await?;
     let mut parameters = Parameters::read(&uri, &known);
-    let target = describe(&parameters);
+    let filters = parameters.given().filter(|(name, _)| FILTERS.contains(name));
+    let target = reads::filters(filters);
     let is_filtered = parameters.given().any(|(name, _)| FILTERS.contains(&name));
     let filter = read_filter(&mut parameters, &caller)?;
     let is_dry_run = parameters.flag("dry_run");
@@ -89,15 +91,4 @@ pub(crate) async fn redrive_invites(
     let done = done.await??;
     let invite_delivery::Redriven { matched, queued, duplicates, left } = done;
     Ok(Json(Redriven { matched, queued, duplicates, left }))
-}
-
-/// The filter, for the record: what may be personal by its name only.
-fn describe(parameters: &Parameters) -> String {
-    let shown = parameters.given().filter(|(name, _)| FILTERS.contains(name));
-    let shown = shown.map(|(name, value)| match name {
-        "email" | "external_id" | "label" => format!("{name}=…"),
-        _ => format!("{name}={value}"),
-    });
-    let shown = shown.collect::<Vec<_>>().join("&");
-    if shown.is_empty() { "all".to_owned() } else { shown }
 }
