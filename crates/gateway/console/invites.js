@@ -127,7 +127,7 @@ function found({ invites, unreadable = [], next_cursor: next }, query) {
     return isFiltered
       ? empty("No invite matches.", "Addresses match as a whole, whatever their case. Take a filter away to see more.")
       : empty("There are no invites yet.", ["Send the first with ", h("code", {}, "POST /v1/invites"), "; the ",
-        h("a", { href: "../docs/" }, "API reference"), " shows how."]);
+        h("a", { href: "../docs/", target: "_blank", rel: "noopener" }, "API reference"), " shows how."]);
   }
   const to = (cursor) => {
     const other = new URLSearchParams(query);

@@ -42,7 +42,7 @@ export function askForKey(root, reason, signedIn) {
       "The key stays in this tab and is forgotten when the tab is closed or you sign out. ",
       "The scope ", h("code", {}, "admin"), " opens every page; ",
       h("code", {}, "invite-gateway keys create"), " makes a key. ",
-      h("a", { href: "../docs/" }, "API reference"))));
+      h("a", { href: "../docs/", target: "_blank", rel: "noopener" }, "API reference"))));
   input.focus();
 }
 

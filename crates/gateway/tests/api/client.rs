@@ -177,6 +177,9 @@ impl Api {
             false => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
         };
         assert_eq!(parts.headers["x-content-type-options"], "nosniff");
+        assert_eq!(parts.headers["referrer-policy"], "no-referrer");
+        let policy = parts.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
         assert!(parts.headers.contains_key("x-request-id"));
         if let Some(operation) = self.operation(method.as_str(), &path) {
             self.hold_against(operation, parts.status, kind, &body);
