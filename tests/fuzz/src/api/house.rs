@@ -149,7 +149,8 @@ async fn start(folder: &TempDir) -> (Router, String, KeyId) {
         Arc::new(invite_turnkey::TurnkeyKind::new()),
     ];
     let lease = Duration::from_secs(120);
-    let gate = Arc::new(Gate::new(kinds, Rules::new(lease, Vec::new()), clock.clone()));
+    let gate =
+        Arc::new(Gate::new(kinds, Rules::new(lease, vec!["127.0.0.1".into()]), clock.clone()));
     let url = format!("sqlite://{}", folder.path().join("invites.db").display());
     let store = Store::open(&url, clock.clone()).await.unwrap();
     let checked = gate.check(DOCUMENT);
