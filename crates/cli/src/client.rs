@@ -30,6 +30,11 @@ impl Client {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| Failure::wrong(format!("{url} is no address such as https://host")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Failure::wrong(
+                "the address of the gateway holds a name or a password: the API key is all that it takes",
+            ));
+        }
         if url.scheme() == "http" && !is_this_machine(&url) {
             return Err(Failure::wrong(format!(
                 "{url} would get the API key unencrypted over the network: use https"
@@ -122,6 +127,10 @@ mod tests {
             assert!(Client::new(url, "key").is_ok(), "{url}");
         }
         assert!(Client::new("https://invites.example.org", "key").is_ok());
+        for url in ["https://user:pa55@invites.example.org", "https://:pa55@invites.example.org"] {
+            let refused = Client::new(url, "key").err().unwrap().to_string();
+            assert!(!refused.contains("pa55"), "{refused}");
+        }
         for url in ["http://10.0.0.1", "http://invites.example.org", "http://localhost.example.org"]
         {
             let refused = Client::new(url, "key").err().unwrap().to_string();

@@ -28,6 +28,7 @@ use std::{io::Write, process::ExitCode};
 use args::{Cli, Command};
 use clap::Parser;
 use failure::Failure;
+use invite_core::text::legible;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -91,14 +92,14 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 /// Says something beside the result, on stderr.
 fn tell(text: &str) {
     // Nothing is left to do if stderr is gone.
-    let _ = writeln!(std::io::stderr(), "invite-gateway: {text}");
+    let _ = writeln!(std::io::stderr(), "invite-gateway: {}", shown(text));
 }
 
 /// Writes a result to stdout.
 ///
 /// A reader that went away (`| head`) wanted no more: that is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match std::io::stdout().write_all(shown(text).as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("cannot write the result: {error}")))
         }
@@ -106,8 +107,29 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// A text as a terminal may be given it: documents and gateways that it quotes may be somebody else's.
+fn shown(text: &str) -> String {
+    let pieces = text.split_inclusive(['\n', '\t']);
+    let piece = |piece: &str| match piece.strip_suffix(['\n', '\t']) {
+        Some(words) => legible(words.to_owned()) + &piece[words.len()..],
+        None => legible(piece.to_owned()),
+    };
+    pieces.map(piece).collect()
+}
+
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed(format!("cannot write the result as JSON: {error}")))?;
     print(&format!("{text}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_tells_a_terminal_nothing_but_text() {
+        assert_eq!(shown("a\tb\n\nc"), "a\tb\n\nc");
+        assert_eq!(shown("a\u{1b}[31mb\r\n\u{202e}c"), "a\\u001b[31mb\\u000d\n\\u202ec");
+    }
 }
