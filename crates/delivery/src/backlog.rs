@@ -92,6 +92,12 @@ impl Engine {
         Ok(())
     }
 
+    /// The refusal of more invites of a key than may be accepted today.
+    pub(crate) fn day_exhausted(&self, room: u64) -> AcceptError {
+        let retry_after = until_midnight(self.0.clock.now());
+        AcceptError::DayExhausted { room, retry_after }
+    }
+
     async fn reserve_at(
         &self,
         lane: &Lane,
@@ -125,7 +131,7 @@ impl Engine {
 }
 
 /// How long it is until the next day begins in UTC.
-pub(crate) fn until_midnight(now: Timestamp) -> Duration {
+fn until_midnight(now: Timestamp) -> Duration {
     let left = DAY - now.as_second().rem_euclid(DAY);
     Duration::from_secs(left.unsigned_abs())
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ConfigurationStatus, LiveDocument, Origin, Retention, Review, ReviseError, Revised, backlog,
+    ConfigurationStatus, LiveDocument, Origin, Retention, Review, ReviseError, Revised,
     lane::{self, Lane},
     reconcile, recovery, refresh, replica, retention,
     waiters::Waiters,
@@ -68,8 +68,8 @@ pub enum AcceptError {
     },
     /// More would be accepted of the caller's key today than may be.
     #[error(
-        "{room} more invites of this key are accepted today (invites_per_day); the next day begins at \
-         midnight UTC"
+        "{room} more invites of this key are accepted today (invites_per_day of it, or of a key that it \
+         descends from); the next day begins at midnight UTC"
     )]
     DayExhausted {
         /// How many more may be.
@@ -267,10 +267,7 @@ impl Engine {
                 let quota = quotas.get(&provider).copied().unwrap_or_default();
                 AcceptError::QuotaExceeded { provider, quota, room }
             }
-            NoRoom::Day { room } => {
-                let retry_after = backlog::until_midnight(self.0.clock.now());
-                AcceptError::DayExhausted { room, retry_after }
-            }
+            NoRoom::Day { room } => self.day_exhausted(room),
         })
     }
 

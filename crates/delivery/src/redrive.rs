@@ -9,7 +9,7 @@ use std::{
 
 use invite_config::Provider;
 use invite_core::{InviteId, Status};
-use invite_store::{InviteFilter, InviteRecord, InviteState, Requeued};
+use invite_store::{DayLimit, InviteFilter, InviteRecord, InviteState, Requeued};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -27,18 +27,23 @@ pub struct Redriven {
     pub queued: u64,
     /// Left alone: the person has a live invite there by now.
     pub duplicates: u64,
-    /// Left alone: their provider is no longer configured or its backlog or quota is full, or they
-    /// are not `failed` any more, or known to exist there, or may exist there.
+    /// Left alone: their provider is no longer configured, its backlog or quota or the day of the key
+    /// that asks is full, or they are not `failed` any more, or known to exist there, or may exist there.
     pub left: u64,
 }
 
 impl Engine {
     /// Puts a failed invite back in the queue; an unknown one, or one that may have taken effect, if
-    /// the risk of a second effect is accepted.
+    /// the risk of a second effect is accepted. It counts for the `day_limits` of the key that asks.
     ///
     /// # Errors
     /// See [`OperationError`].
-    pub async fn retry(&self, id: InviteId, accept_duplicate_risk: bool) -> Result<InviteRecord> {
+    pub async fn retry(
+        &self,
+        id: InviteId,
+        accept_duplicate_risk: bool,
+        day_limits: Vec<DayLimit>,
+    ) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
         if invite.destination.is_none() {
             return Err(OperationError::NeverBound);
@@ -60,7 +65,7 @@ impl Engine {
         let provider = self.provider_of(&invite)?;
         let room = BTreeMap::from([(provider.name.clone(), 1)]);
         self.reserve(&invite.tenant, &room).await?;
-        let requeued = self.requeue(vec![invite], accept_duplicate_risk).await?.pop();
+        let requeued = self.requeue(vec![invite], accept_duplicate_risk, day_limits).await?.pop();
         match requeued.unwrap_or(Requeued::Declined) {
             Requeued::Written(invite) => Ok(*invite),
             Requeued::Duplicate(existing) => Err(OperationError::Duplicate { existing }),
@@ -69,6 +74,7 @@ impl Engine {
                 quota: provider.limits.quota.unwrap_or_default(),
                 room: 0,
             })),
+            Requeued::DayExhausted => Err(OperationError::NoRoom(self.day_exhausted(0))),
             // It moved on while this was being decided.
             Requeued::Declined => {
                 let status = self.find(id).await?.state.status;
@@ -78,7 +84,7 @@ impl Engine {
     }
 
     /// Queues the failed invites that `filter` matches again, newest first, each by the rules of
-    /// [`retry`](Self::retry); a dry run only counts.
+    /// [`retry`](Self::retry); a dry run only counts, and looks at no `day_limits`.
     ///
     /// # Errors
     /// If the store cannot be read or written; what was queued until then stays queued.
@@ -86,6 +92,7 @@ impl Engine {
         &self,
         filter: InviteFilter,
         dry_run: bool,
+        day_limits: &[DayLimit],
     ) -> Result<Redriven, invite_store::Error> {
         let filter = InviteFilter { statuses: vec![Status::Failed], ..filter };
         let mut trial = if dry_run { Some(Trial::new(self).await?) } else { None };
@@ -98,7 +105,10 @@ impl Engine {
             redriven.matched += page.invites.len() as u64;
             match &mut trial {
                 Some(trial) => trial.count(self, &page.invites, &mut redriven).await?,
-                None => self.redrive_page(page.invites, &mut full, &mut redriven).await?,
+                None => {
+                    let limits = day_limits.to_vec();
+                    self.redrive_page(page.invites, limits, &mut full, &mut redriven).await?;
+                }
             }
             before = page.next;
             if before.is_none() {
@@ -111,6 +121,7 @@ impl Engine {
     async fn redrive_page(
         &self,
         mut invites: Vec<InviteRecord>,
+        day_limits: Vec<DayLimit>,
         full: &mut BTreeSet<String>,
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
@@ -126,13 +137,16 @@ impl Engine {
             return Ok(());
         }
         let providers: Vec<_> = invites.iter().map(|invite| invite.provider.clone()).collect();
-        for (requeued, provider) in self.requeue(invites, false).await?.iter().zip(providers) {
+        let requeued = self.requeue(invites, false, day_limits).await?;
+        for (requeued, provider) in requeued.iter().zip(providers) {
             match requeued {
                 Requeued::Written(invite) if invite.state.status == Status::Queued => {
                     redriven.queued += 1;
                 }
                 Requeued::Duplicate(_) => redriven.duplicates += 1,
-                Requeued::Written(_) | Requeued::Declined => redriven.left += 1,
+                Requeued::Written(_) | Requeued::Declined | Requeued::DayExhausted => {
+                    redriven.left += 1;
+                }
                 Requeued::QuotaExceeded => {
                     redriven.left += 1;
                     full.extend(provider);
@@ -148,6 +162,7 @@ impl Engine {
         &self,
         invites: Vec<InviteRecord>,
         accept_duplicate_risk: bool,
+        day_limits: Vec<DayLimit>,
     ) -> Result<Vec<Requeued>, invite_store::Error> {
         let mut unused: BTreeMap<String, usize> = BTreeMap::new();
         for provider in invites.iter().filter_map(|invite| invite.provider.clone()) {
@@ -159,7 +174,7 @@ impl Engine {
         };
         let newest = self.0.live.current().revision();
         let requeued = match self.check_serving() {
-            Ok(()) => self.0.store.requeue(invites, newest, quotas, decide).await,
+            Ok(()) => self.0.store.requeue(invites, newest, quotas, day_limits, decide).await,
             Err(_) => Err(invite_store::Error::Outdated),
         };
         let written = requeued.iter().flatten().filter_map(|requeued| match requeued {

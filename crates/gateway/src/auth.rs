@@ -4,12 +4,9 @@
 //! said by each handler, first thing.
 
 mod failures;
+mod uses;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -19,8 +16,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{KeyId, random};
-use invite_store::{Actor, ApiKey, Row, Store};
-use jiff::Timestamp;
+use invite_store::{Actor, ApiKey, DayLimit, Row};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -33,12 +29,11 @@ use crate::{
 };
 
 pub(crate) use failures::Failures;
+pub(crate) use uses::KeyUses;
 
 /// What every key starts with, so that scanners for leaked secrets can tell one.
 pub(crate) const PREFIX: &str = "igk_";
 const NO_KEY: &str = "no API key was given: send it as `Authorization: Bearer <api key>`";
-/// How long uses of keys are gathered before they are written.
-const FLUSH_AFTER: Duration = Duration::from_secs(3);
 
 /// The longest name of a key, in characters.
 pub(crate) const MAX_KEY_NAME: usize = 100;
@@ -106,28 +101,54 @@ pub(crate) fn has_scope(key: &ApiKey, scope: &str) -> bool {
 
 /// The key that a request was made with, and the trace that the request belongs to.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller(Arc<ApiKey>, Option<Arc<str>>);
+pub(crate) struct Caller {
+    key: Arc<ApiKey>,
+    above: Arc<[ApiKey]>,
+    traceparent: Option<Arc<str>>,
+}
 
 impl Caller {
-    /// Whoever has the key, of which the hash is not kept.
-    fn new(key: ApiKey, traceparent: Option<&str>) -> Self {
-        let key = ApiKey { hash: String::new(), ..key };
-        Self(Arc::new(key), traceparent.map(Arc::from))
+    /// Whoever has the key, which descends from those `above`. Their hashes are not kept.
+    pub fn new(key: ApiKey, above: Vec<ApiKey>, traceparent: Option<&str>) -> Self {
+        let without_hash = |key| ApiKey { hash: String::new(), ..key };
+        Self {
+            key: Arc::new(without_hash(key)),
+            above: above.into_iter().map(without_hash).collect(),
+            traceparent: traceparent.map(Arc::from),
+        }
     }
 
     /// The key, without its hash.
-    pub fn key(&self) -> &Arc<ApiKey> {
-        &self.0
+    pub fn key(&self) -> &ApiKey {
+        &self.key
+    }
+
+    /// The keys that the key descends from.
+    pub fn above(&self) -> &[ApiKey] {
+        &self.above
+    }
+
+    /// The key and those that it descends from: what is asked for with it counts against the limits of
+    /// each, so that keys together can do no more than the one that they were made with.
+    pub fn line(&self) -> impl Iterator<Item = &ApiKey> {
+        std::iter::once(self.key()).chain(self.above())
+    }
+
+    /// The limits of invites in a day that hold for the key.
+    pub fn day_limits(&self) -> Vec<DayLimit> {
+        let limit =
+            |key: &ApiKey| Some(DayLimit { key: key.id, invites: key.limits.invites_per_day? });
+        self.line().filter_map(limit).collect()
     }
 
     /// The key's id, for logs.
     pub fn id(&self) -> KeyId {
-        self.0.id
+        self.key.id
     }
 
     /// Who makes a change, for its record: the key's id and what people call it.
     pub fn name(&self) -> String {
-        format!("{} ({})", self.0.id, self.0.name)
+        format!("{} ({})", self.key.id, self.key.name)
     }
 
     /// Who makes a change through the API, for the store.
@@ -137,12 +158,12 @@ impl Caller {
 
     /// The request's `traceparent`, if it has a valid one.
     pub fn traceparent(&self) -> Option<&str> {
-        self.1.as_deref()
+        self.traceparent.as_deref()
     }
 
     /// The tenant that the key belongs to.
     pub fn tenant(&self) -> &str {
-        &self.0.tenant
+        &self.key.tenant
     }
 
     /// Whether the key is for the invites of all tenants.
@@ -152,7 +173,7 @@ impl Caller {
 
     /// Whether the key has a scope.
     pub fn has(&self, scope: Scope) -> bool {
-        has_scope(&self.0, scope.as_str())
+        has_scope(&self.key, scope.as_str())
     }
 
     /// Refuses a key without the scope.
@@ -166,7 +187,7 @@ impl Caller {
 
     /// The providers that the key is limited to, if it is.
     pub fn providers(&self) -> Option<&[String]> {
-        self.0.providers.as_deref()
+        self.key.providers.as_deref()
     }
 
     /// Whether the key may use the provider.
@@ -185,7 +206,7 @@ impl Caller {
 
     /// Whether what belongs to this tenant exists for the caller.
     pub fn sees(&self, tenant: &str) -> bool {
-        self.sees_all_tenants() || self.0.tenant == tenant
+        self.sees_all_tenants() || self.key.tenant == tenant
     }
 
     /// Refuses a key without the scope, and one that is limited to some providers: it could lift its
@@ -238,8 +259,8 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let key = match find_key(&gateway, request.headers()).await {
-        Ok(key) => key,
+    let (key, above) = match find_key(&gateway, request.headers()).await {
+        Ok(found) => found,
         Err(Refused::Key { reason, detail }) => {
             return refuse(&gateway, request.extensions().get(), reason, detail);
         }
@@ -247,8 +268,8 @@ pub(crate) async fn authenticate(
     };
     let now = gateway.clock().now();
     gateway.key_uses().record(gateway.store(), key.id, now);
-    let allowance = gateway.budgets().take(&key, now);
-    let caller = Caller::new(key, observe::traceparent(request.headers()));
+    let caller = Caller::new(key, above, observe::traceparent(request.headers()));
+    let allowance = gateway.budgets().take(caller.line(), now);
     let mut response = match &allowance {
         Some(allowance) if !allowance.is_granted() => {
             allowance.refusal("make", "requests").into_response()
@@ -299,18 +320,14 @@ fn refuse(
     response
 }
 
-async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Refused> {
+/// The key of a request, and those that it descends from.
+async fn find_key(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+) -> Result<(ApiKey, Vec<ApiKey>), Refused> {
     let secret = bearer(headers)?;
     let hash = hash_key(secret);
-    let key = match gateway.store().key_by_hash(&hash).await {
-        Err(error @ invite_store::Error::Corrupt { .. }) => {
-            tracing::error!(%error, "an API key cannot be read and is refused");
-            let detail = "the API key's record cannot be read; ask for a new key";
-            return Err(refused("unreadable", detail));
-        }
-        key => key.map_err(|error| Refused::Other(error.into()))?,
-    };
-    let key = key
+    let key = readable(gateway.store().key_by_hash(&hash).await)?
         .filter(|key| bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())))
         .ok_or_else(|| refused("unknown", "the API key is not known here"))?;
     if key.revoked_at.is_some() {
@@ -319,7 +336,19 @@ async fn find_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Refu
     if key.expires_at.is_some_and(|at| at <= gateway.clock().now()) {
         return Err(refused("expired", "the API key has expired"));
     }
-    Ok(key)
+    let above = readable(gateway.store().keys_above(&key).await)?;
+    Ok((key, above))
+}
+
+/// What was read of keys. Where it cannot be read, nobody knows what its holder may do.
+fn readable<T>(read: Result<T, invite_store::Error>) -> Result<T, Refused> {
+    read.map_err(|error| match error {
+        error @ invite_store::Error::Corrupt { .. } => {
+            tracing::error!(%error, "an API key cannot be read and is refused");
+            refused("unreadable", "the API key's record cannot be read; ask for a new key")
+        }
+        error => Refused::Other(error.into()),
+    })
 }
 
 /// The key of a request, or why it has none.
@@ -339,37 +368,12 @@ fn token(value: &HeaderValue) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// When keys were last used, gathered so that a request costs no write of its own. What was
-/// gathered in the last seconds before the process ends is lost.
-#[derive(Clone, Default)]
-pub(crate) struct KeyUses(Arc<Mutex<HashMap<KeyId, Timestamp>>>);
-
-impl KeyUses {
-    fn record(&self, store: &Store, key: KeyId, at: Timestamp) {
-        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = uses.is_empty();
-        uses.insert(key, at);
-        if is_first {
-            tokio::spawn(self.clone().flush(store.clone()));
-        }
-    }
-
-    async fn flush(self, store: Store) {
-        tokio::time::sleep(FLUSH_AFTER).await;
-        let uses = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let uses: Vec<_> = uses.into_iter().collect();
-        if let Err(error) = store.touch_keys(&uses).await {
-            tracing::warn!(%error, "when API keys were last used could not be stored");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn key(scopes: &[&str], providers: Option<&[&str]>) -> Caller {
-        Caller::new(crate::keys::tests::key(scopes, providers), None)
+        Caller::new(crate::keys::tests::key(scopes, providers), Vec::new(), None)
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The limits of requests and invites per second that a key may have, and the headers that tell a caller
 //! about the one of requests.
 //!
-//! A budget is this process's own: with several replicas each grants the limit.
+//! A budget is this process's own: with several replicas each grants the limit. What a key asks for is
+//! taken from its own budget and from those of the keys that it descends from, its line, or from none.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -11,7 +13,7 @@ use std::{
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use invite_core::KeyId;
-use invite_store::ApiKey;
+use invite_store::{ApiKey, KeyLimits};
 use jiff::Timestamp;
 
 use crate::problem::{Problem, codes};
@@ -33,9 +35,11 @@ struct Bucket {
     at: Timestamp,
 }
 
-/// How a request stands against its key's limit.
+/// How a request stands against the tightest limit of its key's line.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Allowance {
+    /// Whether the limit is the key's own, and not of one that it descends from.
+    is_own: bool,
     per_second: f64,
     capacity: f64,
     /// After this request; negative if it was not granted.
@@ -43,16 +47,26 @@ pub(crate) struct Allowance {
 }
 
 impl Budgets {
-    /// Takes one request out of the key's budget; `None` if the key has no limit.
-    pub fn take(&self, key: &ApiKey, now: Timestamp) -> Option<Allowance> {
-        self.take_of(Of::Requests, key, key.limits.requests_per_second, 1.0, now)
+    /// Takes one request out of the budgets of a line that begins with the key that asks; `None` if
+    /// none of it has a limit.
+    pub fn take<'a>(
+        &self,
+        line: impl IntoIterator<Item = &'a ApiKey>,
+        now: Timestamp,
+    ) -> Option<Allowance> {
+        self.take_of(Of::Requests, line, |limits| limits.requests_per_second, 1.0, now)
     }
 
-    /// Takes the invites of a request out of the key's budget, or refuses them. More than fits into a
-    /// second is granted if nothing was granted for a while, and then nothing until it has paid off.
-    pub fn take_invites(&self, key: &ApiKey, count: usize, now: Timestamp) -> Result<(), Problem> {
-        let limit = key.limits.invites_per_second;
-        match self.take_of(Of::Invites, key, limit, count as f64, now) {
+    /// Takes the invites of a request out of the budgets of a line, or refuses them. More than fits into
+    /// a second is granted if nothing was granted for a while, and then nothing until it has paid off.
+    pub fn take_invites<'a>(
+        &self,
+        line: impl IntoIterator<Item = &'a ApiKey>,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let rate = |limits: &KeyLimits| limits.invites_per_second;
+        match self.take_of(Of::Invites, line, rate, count as f64, now) {
             Some(allowance) if !allowance.is_granted() => {
                 Err(allowance.refusal("ask for", "invites"))
             }
@@ -60,27 +74,47 @@ impl Budgets {
         }
     }
 
-    fn take_of(
+    /// Takes invites that were queued already; what there are too many of is paid off later.
+    pub fn charge_invites<'a>(&self, line: impl IntoIterator<Item = &'a ApiKey>, count: u64) {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in line {
+            if let Some(bucket) = buckets.get_mut(&(key.id, Of::Invites)) {
+                bucket.tokens -= count as f64;
+            }
+        }
+    }
+
+    fn take_of<'a>(
         &self,
         of: Of,
-        key: &ApiKey,
-        limit: Option<f64>,
+        line: impl IntoIterator<Item = &'a ApiKey>,
+        rate: fn(&KeyLimits) -> Option<f64>,
         count: f64,
         now: Timestamp,
     ) -> Option<Allowance> {
-        let per_second = limit.filter(|rate| rate.is_finite() && *rate > 0.0)?;
-        let capacity = per_second.floor().max(1.0);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry((key.id, of)).or_insert(Bucket { tokens: capacity, at: now });
-        // A clock set back must not fine the caller.
-        let elapsed = now.duration_since(bucket.at).as_secs_f64().max(0.0);
-        bucket.at = now;
-        bucket.tokens = (bucket.tokens + elapsed * per_second).min(capacity);
-        let left = bucket.tokens - count.min(capacity);
-        if left >= 0.0 {
-            bucket.tokens -= count;
+        let mut asked = Vec::new();
+        for (place, key) in line.into_iter().enumerate() {
+            let limit = rate(&key.limits).filter(|rate| rate.is_finite() && *rate > 0.0);
+            let Some(per_second) = limit else { continue };
+            let capacity = per_second.floor().max(1.0);
+            let of_key = (key.id, of);
+            let bucket = buckets.entry(of_key).or_insert(Bucket { tokens: capacity, at: now });
+            // A clock set back must not fine the caller.
+            let elapsed = now.duration_since(bucket.at).as_secs_f64().max(0.0);
+            bucket.at = now;
+            bucket.tokens = (bucket.tokens + elapsed * per_second).min(capacity);
+            let left = bucket.tokens - count.min(capacity);
+            asked.push((of_key, Allowance { is_own: place == 0, per_second, capacity, left }));
         }
-        Some(Allowance { per_second, capacity, left })
+        if asked.iter().all(|(_, allowance)| allowance.is_granted()) {
+            for (of_key, _) in &asked {
+                if let Some(bucket) = buckets.get_mut(of_key) {
+                    bucket.tokens -= count;
+                }
+            }
+        }
+        asked.into_iter().map(|(_, allowance)| allowance).min_by(Allowance::compare)
     }
 }
 
@@ -90,10 +124,24 @@ impl Allowance {
         self.left >= 0.0
     }
 
-    /// The answer to a request beyond the limit: what the key may do, of what.
+    /// How long it is until it would be granted, in seconds.
+    fn wait(&self) -> f64 {
+        if self.is_granted() { 0.0 } else { -self.left / self.per_second }
+    }
+
+    /// The one that makes the caller wait longest comes first, then the one of which least is left.
+    fn compare(&self, other: &Self) -> Ordering {
+        other.wait().total_cmp(&self.wait()).then(self.left.total_cmp(&other.left))
+    }
+
+    /// The answer to a request beyond the limit: what may be done, of what.
     pub fn refusal(&self, what: &str, of: &str) -> Problem {
-        let detail = format!("this key may {what} {} {of} per second", self.per_second);
-        let wait = Duration::try_from_secs_f64(-self.left / self.per_second);
+        let who = match self.is_own {
+            true => "this key",
+            false => "a key that this one descends from, and all that were made with it,",
+        };
+        let detail = format!("{who} may {what} {} {of} per second", self.per_second);
+        let wait = Duration::try_from_secs_f64(self.wait());
         Problem::new(&codes::RATE_LIMITED, detail).with_retry_after(wait.unwrap_or(Duration::MAX))
     }
 
@@ -115,8 +163,6 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use invite_store::KeyLimits;
-
     use super::*;
 
     fn key(requests_per_second: Option<f64>) -> ApiKey {
@@ -134,30 +180,30 @@ mod tests {
 
     #[test]
     fn a_key_without_a_limit_is_always_granted() {
-        assert_eq!(Budgets::default().take(&key(None), at(0)), None);
-        assert!(Budgets::default().take_invites(&key(None), 1_000_000, at(0)).is_ok());
+        assert_eq!(Budgets::default().take([&key(None)], at(0)), None);
+        assert!(Budgets::default().take_invites([&key(None)], 1_000_000, at(0)).is_ok());
     }
 
     #[test]
     fn a_second_grants_as_many_requests_as_the_limit_says() {
         let (budgets, key) = (Budgets::default(), key(Some(3.0)));
         let granted =
-            |now| (0..5).filter(|_| budgets.take(&key, now).unwrap().is_granted()).count();
+            |now| (0..5).filter(|_| budgets.take([&key], now).unwrap().is_granted()).count();
         assert_eq!([granted(at(0)), granted(at(1)), granted(at(100))], [3, 3, 3]);
     }
 
     #[test]
     fn a_limit_below_one_grants_one_request_per_so_many_seconds() {
         let (budgets, key) = (Budgets::default(), key(Some(0.5)));
-        assert!(budgets.take(&key, at(0)).unwrap().is_granted());
-        assert!(!budgets.take(&key, at(1)).unwrap().is_granted());
-        assert!(budgets.take(&key, at(2)).unwrap().is_granted());
+        assert!(budgets.take([&key], at(0)).unwrap().is_granted());
+        assert!(!budgets.take([&key], at(1)).unwrap().is_granted());
+        assert!(budgets.take([&key], at(2)).unwrap().is_granted());
     }
 
     #[test]
     fn many_invites_at_once_are_granted_and_paid_off_before_more_are() {
         let (budgets, key) = (Budgets::default(), key(Some(10.0)));
-        let take = |count, now| budgets.take_invites(&key, count, now).map_err(|it| it.code());
+        let take = |count, now| budgets.take_invites([&key], count, now).map_err(|it| it.code());
         assert_eq!(take(4, at(0)), Ok(()));
         assert_eq!(take(7, at(0)), Err("rate-limited"));
         assert_eq!(take(6, at(0)), Ok(()));
@@ -166,14 +212,44 @@ mod tests {
         assert_eq!(take(1, at(10)), Err("rate-limited"));
         assert_eq!(take(1, at(11)), Ok(()));
         // Requests have a budget of their own.
-        assert!(budgets.take(&key, at(11)).unwrap().is_granted());
+        assert!(budgets.take([&key], at(11)).unwrap().is_granted());
+    }
+
+    #[test]
+    fn keys_share_the_limit_of_the_one_that_they_descend_from() {
+        let (budgets, above) = (Budgets::default(), key(Some(3.0)));
+        let (first, second, unlimited) = (key(Some(2.0)), key(Some(5.0)), key(None));
+        let take = |own, now| {
+            let allowance = budgets.take([own, &unlimited, &above], now).unwrap();
+            (allowance.is_granted(), allowance.is_own)
+        };
+        assert_eq!([take(&first, at(0)), take(&first, at(0))], [(true, true); 2]);
+        assert_eq!(take(&first, at(0)), (false, true), "which takes nothing from the one above");
+        assert_eq!(take(&second, at(0)), (true, false));
+        assert_eq!([take(&second, at(0)), take(&unlimited, at(0))], [(false, false); 2]);
+        assert!(!budgets.take([&above], at(0)).unwrap().is_granted());
+        // What is refused above takes nothing from the key itself.
+        assert_eq!(take(&second, at(1)), (true, false));
+        let left = budgets.take([&second], at(1)).unwrap().left;
+        assert_eq!(left, 3.0);
+        let invites = |own| budgets.take_invites([own, &above], 2, at(0)).is_ok();
+        assert_eq!([invites(&unlimited), invites(&second)], [true, false]);
+    }
+
+    #[test]
+    fn what_was_queued_already_is_paid_off() {
+        let (budgets, key) = (Budgets::default(), key(Some(10.0)));
+        let take = |count, now| budgets.take_invites([&key], count, now).is_ok();
+        assert!(take(0, at(0)));
+        budgets.charge_invites([&key], 30);
+        assert_eq!([take(0, at(1)), take(0, at(2)), take(1, at(3))], [false, true, true]);
     }
 
     #[test]
     fn the_headers_say_what_is_left() {
         let (budgets, key) = (Budgets::default(), key(Some(100.0)));
         let mut headers = HeaderMap::new();
-        budgets.take(&key, at(0)).unwrap().write_headers(&mut headers);
+        budgets.take([&key], at(0)).unwrap().write_headers(&mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"key\";q=100;w=1");
         assert_eq!(headers["ratelimit"], "\"key\";r=99;t=1");
     }

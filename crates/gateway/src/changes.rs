@@ -241,7 +241,8 @@ pub(crate) async fn refresh_invite(
 ///
 /// A failed one; an unknown one only at the risk of sending it twice. What holds for a new invite holds
 /// here: no other live one to the person (409 `duplicate`), room in the provider's queue (503
-/// `backlog-full`) and in its quota (422 `quota-exceeded`).
+/// `backlog-full`), in its quota (422 `quota-exceeded`) and in the invites that the key may ask for (429
+/// `rate-limited`).
 #[utoipa::path(
     post,
     path = "/v1/invites/{id}/retry",
@@ -286,10 +287,12 @@ pub(crate) async fn retry_invite(
     if !faults.is_empty() {
         return Err(Problem::invalid(faults.into_vec()));
     }
+    gateway.budgets().take_invites(caller.line(), 1, gateway.clock().now())?;
+    let day_limits = caller.day_limits();
     let flag = accept_risk.then_some("accept_duplicate_risk");
     let noted = note(&gateway, &caller, "invite.retry", &invite, flag);
     change(&gateway, &caller, invite.id, noted, async move |engine, id| {
-        engine.retry(id, accept_risk).await
+        engine.retry(id, accept_risk, day_limits).await
     })
     .await
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use invite_core::{BatchId, Fault, Faults};
 use invite_delivery::AcceptError;
-use invite_store::{Acceptance, DayLimit, IdempotencyKey, NewBatch, NewItem};
+use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem};
 
 use crate::{
     Gateway,
@@ -110,8 +110,6 @@ pub(crate) async fn create_invites(
         return answer(&gateway, &caller, earlier, preferences).await;
     }
 
-    let limits = caller.key().limits;
-    let day_limit = limits.invites_per_day.map(|invites| DayLimit { key: caller.id(), invites });
     let (mut body, mut is_within_rate) = (body, false);
     loop {
         let configuration = gateway.live().current();
@@ -140,7 +138,7 @@ pub(crate) async fn create_invites(
         }
         if !is_within_rate {
             let now = gateway.clock().now();
-            gateway.budgets().take_invites(caller.key(), items.len(), now)?;
+            gateway.budgets().take_invites(caller.line(), items.len(), now)?;
             is_within_rate = true;
         }
         let batch = NewBatch {
@@ -149,7 +147,7 @@ pub(crate) async fn create_invites(
             config_revision: revision,
             traceparent: caller.traceparent().map(str::to_owned),
             idempotency: idempotency.clone(),
-            day_limit,
+            day_limits: caller.day_limits(),
             on_duplicate,
             items,
         };

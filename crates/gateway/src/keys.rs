@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::{
-    auth::{MAX_KEY_NAME, SCOPES, Scope, has_scope},
+    auth::{Caller, MAX_KEY_NAME, SCOPES, Scope, has_scope},
     moment,
     submission::{read_string, refuse_unknown, take},
 };
@@ -18,6 +18,9 @@ use crate::{
 const MAX_TENANT: usize = 200;
 /// Whose invites a key sees that names no tenant.
 const DEFAULT_TENANT: &str = "default";
+/// How many keys a line can have, of which each was made with the one before: what is asked for with the
+/// last is counted for all of them.
+pub(crate) const MAX_LINE: usize = 16;
 /// How many requests per second a key can be limited to.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 /// How many invites a day a key can be limited to.
@@ -168,11 +171,12 @@ impl KeyChange {
     /// that it was made with, or would be exceeded by one that was made with it; in one line, if so.
     pub fn refusal(&self, family: &KeyFamily, changer: Option<&ApiKey>) -> Option<String> {
         let after = self.apply(&family.key);
+        let raised = excess(&after, &family.key);
         let mut said = Vec::new();
         for above in changer.into_iter().chain(&family.parent) {
-            let before = excess(&family.key, above);
-            let new = excess(&after, above).into_iter().filter(|word| !before.contains(word));
-            said.extend(new.map(|word| format!("it would exceed {} in its {word}", above.id)));
+            // What it exceeds the other in already may stay or come nearer.
+            let beyond = excess(&after, above).into_iter().filter(|word| raised.contains(word));
+            said.extend(beyond.map(|word| format!("it would exceed {} in its {word}", above.id)));
         }
         for child in &family.children {
             let of_child = excess(child, &after);
@@ -188,15 +192,8 @@ impl KeyChange {
 
 /// In what a key would go beyond the one that it is made or changed with: the words of its members.
 pub(crate) fn excess(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
-    let (own, most) = (&key.limits, &above.limits);
-    let beyond = [
-        ("requests_per_second", is_more(own.requests_per_second, most.requests_per_second)),
-        ("invites_per_second", is_more(own.invites_per_second, most.invites_per_second)),
-        ("invites_per_day", is_more(own.invites_per_day, most.invites_per_day)),
-        ("expires_at", is_more(key.expires_at, above.expires_at)),
-    ];
-    let mut words = excess_of_rights(key, above);
-    words.extend(beyond.into_iter().filter_map(|(word, is_more)| is_more.then_some(word)));
+    let mut words = excess_of_power(key, above);
+    words.extend(is_more(key.expires_at, above.expires_at).then_some("expires_at"));
     words
 }
 
@@ -205,20 +202,30 @@ fn is_more<T: PartialOrd>(limit: Option<T>, most: Option<T>) -> bool {
     most.is_some_and(|most| limit.is_none_or(|limit| limit > most))
 }
 
-/// Whether the holder of one key may see, change and revoke another: it can do nothing that the first
-/// cannot.
-pub(crate) fn manages(above: &ApiKey, key: &ApiKey) -> bool {
-    excess_of_rights(key, above).is_empty()
+/// Whether a caller may see, change and revoke a key: it can do nothing that the caller's cannot, though
+/// it may last longer, and the caller's does not descend from it.
+pub(crate) fn manages(caller: &Caller, key: &ApiKey) -> bool {
+    let is_above = caller.above().iter().any(|above| above.id == key.id);
+    !is_above && excess_of_power(key, caller.key()).is_empty()
 }
 
-fn excess_of_rights(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
+/// In what a key would go beyond another while both are good.
+fn excess_of_power(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
+    let (own, most) = (&key.limits, &above.limits);
     let scopes = key.scopes.iter().any(|scope| !has_scope(above, scope));
     let tenant = key.tenant != above.tenant && !is_for_all_tenants(above);
     let providers = above.providers.as_ref().is_some_and(|most| {
         key.providers.as_ref().is_none_or(|names| names.iter().any(|name| !most.contains(name)))
     });
-    let words = [(scopes, "scopes"), (tenant, "tenant"), (providers, "providers")];
-    words.into_iter().filter_map(|(is_more, word)| is_more.then_some(word)).collect()
+    let words = [
+        ("scopes", scopes),
+        ("tenant", tenant),
+        ("providers", providers),
+        ("requests_per_second", is_more(own.requests_per_second, most.requests_per_second)),
+        ("invites_per_second", is_more(own.invites_per_second, most.invites_per_second)),
+        ("invites_per_day", is_more(own.invites_per_day, most.invites_per_day)),
+    ];
+    words.into_iter().filter_map(|(word, is_more)| is_more.then_some(word)).collect()
 }
 
 fn is_for_all_tenants(key: &ApiKey) -> bool {
@@ -438,8 +445,62 @@ pub(crate) mod tests {
         ] {
             assert_eq!(excess(&more, &some), [word]);
         }
-        let elsewhere = ApiKey { tenant: "other".into(), ..less };
-        assert!(manages(&key(&["admin"], None), &elsewhere));
+    }
+
+    #[test]
+    fn a_caller_manages_keys_that_can_do_no_more_and_are_not_above_its_own() {
+        let above = ApiKey { limits: LIMITS, ..key(&["keys:write"], None) };
+        let own =
+            ApiKey { parent: Some(above.id), ..ApiKey { id: KeyId::generate(), ..above.clone() } };
+        let caller = Caller::new(own.clone(), vec![above.clone()], None);
+        let sibling = ApiKey { id: KeyId::generate(), ..own.clone() };
+        let longer = ApiKey { expires_at: None, ..sibling.clone() };
+        let lasts = Caller::new(ApiKey { expires_at: at(10), ..own.clone() }, Vec::new(), None);
+        assert!(manages(&caller, &own) && manages(&caller, &sibling) && manages(&lasts, &longer));
+        assert!(!manages(&caller, &above), "which it descends from");
+        let faster = ApiKey { limits: requests(2.5), ..sibling.clone() };
+        let elsewhere = ApiKey { tenant: "other".into(), ..sibling.clone() };
+        let wider = ApiKey { scopes: vec!["audit:read".into()], ..sibling };
+        for more in [&faster, &elsewhere, &wider] {
+            assert!(!manages(&caller, more));
+        }
+        let admin = Caller::new(key(&["admin"], None), Vec::new(), None);
+        assert!([&above, &faster, &elsewhere, &wider].into_iter().all(|it| manages(&admin, it)));
+    }
+
+    #[test]
+    fn no_key_is_raised_beyond_the_one_that_it_is_changed_with_also_if_it_is_beyond_it_already() {
+        let change = |body| KeyChange::read(body, &["a", "b", "c"], Timestamp::UNIX_EPOCH).unwrap();
+        let (year, later) = ("2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z");
+        let changer = ApiKey {
+            limits: KeyLimits { invites_per_day: Some(1), ..requests(1.0) },
+            expires_at: at(10),
+            ..key(&["keys:write"], Some(&["a"]))
+        };
+        let greater = ApiKey {
+            limits: KeyLimits { invites_per_second: Some(4.0), ..LIMITS },
+            expires_at: year.parse().ok(),
+            ..key(&["keys:write"], Some(&["a", "b"]))
+        };
+        for (member, more, less) in [
+            ("providers", json!(["a", "b", "c"]), json!(["b"])),
+            ("requests_per_second", json!(2.5), json!(1.5)),
+            ("invites_per_second", json!(4.5), json!(3.5)),
+            ("invites_per_day", json!(5), json!(3)),
+            ("expires_at", json!(later), json!("2029-01-01T00:00:00Z")),
+        ] {
+            let said = |value: Value, changer, parent: Option<&ApiKey>| {
+                let (key, parent) = (greater.clone(), parent.cloned());
+                let family = KeyFamily { key, parent, children: Vec::new() };
+                change(json!({ member: value })).refusal(&family, changer)
+            };
+            let refused = Some(format!("it would exceed {} in its {member}", changer.id));
+            for value in [more, Value::Null] {
+                assert_eq!(said(value.clone(), Some(&changer), None), refused);
+                assert_eq!(said(value, None, Some(&changer)), refused, "nor beyond its parent");
+            }
+            assert_eq!(said(less, Some(&changer), None), None, "{member}");
+        }
     }
 
     #[test]

@@ -38,8 +38,9 @@ pub struct NewBatch {
     pub traceparent: Option<String>,
     /// The caller's key for it.
     pub idempotency: Option<IdempotencyKey>,
-    /// How many invites are accepted of the key that it came with, if they are limited.
-    pub day_limit: Option<DayLimit>,
+    /// How many invites are accepted of the key that it came with and of those that that descends from,
+    /// where they are limited.
+    pub day_limits: Vec<DayLimit>,
     /// What becomes of invites to people who have a live one there.
     pub on_duplicate: OnDuplicate,
     /// Its invites, in the order of the request.
@@ -198,11 +199,7 @@ fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
         .idempotency
         .iter()
         .map(|key| ADDRESS_LOCKS + number(&[&batch.tenant, &key.key]) % KEY_LOCKS);
-    let limit = batch
-        .day_limit
-        .iter()
-        .map(|limit| ADDRESS_LOCKS + number(&["", &limit.key.to_string()]) % KEY_LOCKS);
-    let of_caller = key.chain(limit);
+    let of_caller = key.chain(key_days::locks(&batch.day_limits));
     people
         .chain(quota_locks(providers, quotas))
         .chain(of_caller)
@@ -239,11 +236,11 @@ async fn accept(
     if let Some((provider, room)) = room.into_iter().find(too_many) {
         return Ok(Err(NoRoom::Quota { provider, room }));
     }
-    if let Some(limit) = batch.day_limit
-        && let Some(room) = key_days::take(&mut tx, limit, invites.len()).await?
-    {
+    let room = key_days::room(&mut tx, &batch.day_limits).await?;
+    if invites.len() as u64 > room {
         return Ok(Err(NoRoom::Day { room }));
     }
+    key_days::take(&mut tx, &batch.day_limits, invites.len()).await?;
     let Tx { connection, now, .. } = tx;
     insert_batch(connection, now, batch, &duplicates).await?;
     insert_invites(connection, &invites).await?;

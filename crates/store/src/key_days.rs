@@ -1,9 +1,15 @@
-//! How many invites were accepted of a key today.
+//! How many invites were accepted of a key today: its own, and those of the keys that descend from it.
 
 use invite_core::KeyId;
 use jiff::Timestamp;
 
-use crate::{Error, statement::Statement, writer::Tx};
+use crate::{
+    Error,
+    admission::number,
+    dialect::{ADDRESS_LOCKS, KEY_LOCKS},
+    statement::{Statement, chunks},
+    writer::Tx,
+};
 
 /// The limit of a key that has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,31 +20,44 @@ pub struct DayLimit {
     pub invites: u64,
 }
 
-/// Takes room for new invites; how many there is room for, if that is fewer, and then nothing is taken.
+/// What no other replica may hold while these are looked at and taken from.
+pub(crate) fn locks(limits: &[DayLimit]) -> impl Iterator<Item = u32> {
+    limits.iter().map(|limit| ADDRESS_LOCKS + number(&["", &limit.key.to_string()]) % KEY_LOCKS)
+}
+
+/// For how many more invites there is room in all of these.
+pub(crate) async fn room(tx: &mut Tx<'_>, limits: &[DayLimit]) -> Result<u64, Error> {
+    let mut least = u64::MAX;
+    for limit in limits {
+        let used = Statement::new("SELECT invites FROM key_days WHERE key_id = ")
+            .bind(limit.key.to_string())
+            .text(" AND day = ")
+            .bind(day(tx.now))
+            .first(tx.connection, |row| row.count::<u64>())
+            .await?;
+        least = least.min(limit.invites.saturating_sub(used.unwrap_or(0)));
+    }
+    Ok(least)
+}
+
+/// Takes room, which there has to be, for new invites in each of these.
 pub(crate) async fn take(
     tx: &mut Tx<'_>,
-    limit: DayLimit,
+    limits: &[DayLimit],
     invites: usize,
-) -> Result<Option<u64>, Error> {
-    let (key, day) = (limit.key.to_string(), day(tx.now));
-    let used = Statement::new("SELECT invites FROM key_days WHERE key_id = ")
-        .bind(&key)
-        .text(" AND day = ")
-        .bind(day)
-        .first(tx.connection, |row| row.count::<u64>())
-        .await?
-        .unwrap_or(0);
-    let (room, new) = (limit.invites.saturating_sub(used), invites as u64);
-    if new > room {
-        return Ok(Some(room));
+) -> Result<(), Error> {
+    let (day, invites) = (day(tx.now), i64::try_from(invites).unwrap_or(i64::MAX));
+    for chunk in chunks(limits).filter(|_| invites > 0) {
+        Statement::new("INSERT INTO key_days (key_id, day, invites) VALUES ")
+            .rows(chunk.iter().map(|it| [it.key.to_string().into(), day.into(), invites.into()]))
+            .text(
+                " ON CONFLICT (key_id) DO UPDATE SET day = excluded.day, invites = excluded.invites \
+                 + CASE WHEN key_days.day = excluded.day THEN key_days.invites ELSE 0 END",
+            )
+            .execute(tx.connection)
+            .await?;
     }
-    let used = i64::try_from(used + new).unwrap_or(i64::MAX);
-    Statement::new("INSERT INTO key_days (key_id, day, invites) VALUES (")
-        .values([(&key).into(), day.into(), used.into()])
-        .text(") ON CONFLICT (key_id) DO UPDATE SET day = excluded.day, invites = excluded.invites")
-        .execute(tx.connection)
-        .await?;
-    Ok(None)
+    Ok(())
 }
 
 fn day(at: Timestamp) -> i64 {

@@ -24,6 +24,13 @@ const FAMILY: &str =
 const FAMILY_END: &str = " UNION SELECT api_keys.id FROM api_keys JOIN family ON parent = family.id) \
      SELECT id FROM family";
 
+/// The ids of a key, of the one that it was made with, of the one that that was made with, and so on: to
+/// go on from with the key's id and then [`LINE_END`].
+const LINE: &str = "WITH RECURSIVE line(id, parent) AS \
+     (SELECT api_keys.id, api_keys.parent FROM api_keys WHERE api_keys.id = ";
+const LINE_END: &str = " UNION SELECT api_keys.id, api_keys.parent FROM api_keys \
+     JOIN line ON api_keys.id = line.parent) SELECT id FROM line";
+
 /// An API key without its secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiKey {
@@ -152,6 +159,18 @@ impl Store {
     pub async fn key_by_hash(&self, hash: &str) -> Result<Option<ApiKey>, Error> {
         let mut connection = self.reader().await?;
         select().text(" WHERE hash = ").bind(hash).first(&mut connection, read_key).await
+    }
+
+    /// The keys that one descends from: the one that it was made with, the one that that was made with,
+    /// and so on.
+    ///
+    /// # Errors
+    /// The database cannot be used, or [`Error::Corrupt`] if one of them cannot be read.
+    pub async fn keys_above(&self, key: &ApiKey) -> Result<Vec<ApiKey>, Error> {
+        let Some(parent) = key.parent else { return Ok(Vec::new()) };
+        let mut connection = self.reader().await?;
+        let statement = select().text(" WHERE id IN (").text(LINE).bind(parent.to_string());
+        statement.text(LINE_END).text(")").all(&mut connection, read_key).await
     }
 
     /// The key of this id, also when it is revoked or has expired.

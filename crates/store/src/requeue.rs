@@ -2,14 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use invite_core::InviteId;
+use invite_core::{InviteId, Status};
 use jiff::Timestamp;
 
 use crate::{
-    Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
+    DayLimit, Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
     admission::{Person, address_locks, find_live, find_room, people, quota_locks},
     change::write_states,
     dialect::NO_REVISION_LOCK,
+    key_days,
     query::read_invites,
     revisions::is_newest,
     writer::Tx,
@@ -25,6 +26,8 @@ pub enum Requeued {
     Duplicate(InviteId),
     /// It stays as it was: its provider has as many live invites as its quota allows.
     QuotaExceeded,
+    /// It stays as it was: no more invites of the caller's key are queued today.
+    DayExhausted,
     /// It stays as it was: it is not what it was taken for, or not there.
     Declined,
 }
@@ -33,14 +36,15 @@ struct Requeue {
     invites: Vec<InviteRecord>,
     newest: i64,
     quotas: Quotas,
+    day_limits: Vec<DayLimit>,
     decide: Box<Decide>,
 }
 
 impl Store {
     /// Queues these invites again, in one transaction, each that `decide` is for, to whose person
-    /// there is no other live invite and for which there is room at its provider. `newest` is the
-    /// newest revision of the provider document that the caller knows of. What became of each, in
-    /// their order.
+    /// there is no other live invite and for which there is room at its provider and in `day_limits`,
+    /// those of the key that asks. `newest` is the newest revision of the provider document that the
+    /// caller knows of. What became of each, in their order.
     ///
     /// # Errors
     /// [`Error::Outdated`] if there is a newer revision by now, or the database cannot be used. After
@@ -50,6 +54,7 @@ impl Store {
         invites: Vec<InviteRecord>,
         newest: i64,
         quotas: Quotas,
+        day_limits: Vec<DayLimit>,
         decide: impl Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision
         + Send
         + Sync
@@ -57,9 +62,13 @@ impl Store {
     ) -> Result<Vec<Requeued>, Error> {
         let people = address_locks(invites.iter().filter_map(|invite| invite.address.as_ref()));
         let providers = invites.iter().filter_map(|invite| invite.provider.as_deref());
-        let locks =
-            people.chain(quota_locks(providers, &quotas)).chain([NO_REVISION_LOCK]).collect();
-        let requeue = Arc::new(Requeue { invites, newest, quotas, decide: Box::new(decide) });
+        let locks = people
+            .chain(quota_locks(providers, &quotas))
+            .chain(key_days::locks(&day_limits))
+            .chain([NO_REVISION_LOCK])
+            .collect();
+        let decide = Box::new(decide);
+        let requeue = Arc::new(Requeue { invites, newest, quotas, day_limits, decide });
         self.write(locks, move |tx| {
             let requeue = Arc::clone(&requeue);
             Box::pin(async move { apply(tx, &requeue).await })
@@ -72,7 +81,9 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     if !is_newest(&mut tx, requeue.newest).await? {
         return Err(Error::Outdated);
     }
-    let Tx { connection, now, dialect, .. } = tx;
+    let mut today = key_days::room(&mut tx, &requeue.day_limits).await?;
+    let (mut queued, now) = (0, tx.now);
+    let (connection, dialect) = (&mut *tx.connection, tx.dialect);
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;
     let live = find_live(connection, now, &people(&found)).await?;
@@ -100,6 +111,11 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             requeued.push(Requeued::Duplicate(*existing));
             continue;
         }
+        let is_queued = state.status == Status::Queued;
+        if is_queued && today == 0 {
+            requeued.push(Requeued::DayExhausted);
+            continue;
+        }
         // One that is live already takes no more room.
         let room = invite.provider.as_ref().and_then(|name| room.get_mut(name));
         if let Some(room) = room.filter(|_| !invite.state.status.is_live()) {
@@ -109,6 +125,10 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             }
             *room -= 1;
         }
+        if is_queued {
+            queued += 1;
+            today -= 1;
+        }
         taken.extend(person.map(|person| (person, invite.id)));
         state.updated_at = now;
         states.insert(invite.id, state.clone());
@@ -116,5 +136,6 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
         requeued.push(Requeued::Written(Box::new(invite)));
     }
     write_states(connection, &states).await?;
+    key_days::take(&mut tx, &requeue.day_limits, queued).await?;
     Ok(requeued)
 }

@@ -48,7 +48,7 @@ async fn nothing_is_asked_or_changed_about_an_erased_invite() {
     bench.engine.erase(&address("ada"), false).await.unwrap();
     let id = bench.one(batch).await.id;
     for risk in [false, true] {
-        let retried = bench.engine.retry(id, risk).await;
+        let retried = bench.engine.retry(id, risk, Vec::new()).await;
         assert!(matches!(retried, Err(OperationError::Erased)), "{retried:?}");
     }
     let set = bench.engine.set_status(id, Status::Accepted).await;
@@ -57,7 +57,7 @@ async fn nothing_is_asked_or_changed_about_an_erased_invite() {
     assert!(matches!(revoked, Err(OperationError::AlreadyFinal { .. })), "{revoked:?}");
     assert!(bench.engine.refresh(id).await.unwrap().is_erased);
     for dry_run in [true, false] {
-        let redriven = bench.engine.redrive(Default::default(), dry_run).await.unwrap();
+        let redriven = bench.engine.redrive(Default::default(), dry_run, &[]).await.unwrap();
         assert_eq!(redriven.matched, 0);
     }
     assert_eq!(bench.world.calls(), ["ada"]);

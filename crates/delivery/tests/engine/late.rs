@@ -55,7 +55,7 @@ async fn a_second_effect_after_a_retry_at_a_persons_risk_is_reported() {
     let bench = start_with(refreshed, &format!("max_batch = 1\n{QUICK}"), world).await;
     let batch = bench.post("ada").await;
     let invite = bench.lose_sender_of(batch).await;
-    bench.engine.retry(invite.id, true).await.unwrap();
+    bench.engine.retry(invite.id, true, Vec::new()).await.unwrap();
     bench.until(batch, &[Status::Pending]).await;
     slow.notify_one();
     let state = bench
@@ -76,7 +76,7 @@ async fn what_turns_out_to_be_worked_on_is_not_sent_again() {
     let bench = start(ALONE, first_after(&gate, Answer::Works)).await;
     let batch = bench.post("ada").await;
     let invite = bench.lose_sender_of(batch).await;
-    bench.engine.retry(invite.id, true).await.unwrap();
+    bench.engine.retry(invite.id, true, Vec::new()).await.unwrap();
     assert_eq!(bench.one(batch).await.state.status, Status::Queued);
     gate.notify_one();
     bench.until(batch, &[Status::Unknown]).await;
@@ -106,7 +106,7 @@ async fn what_turns_out_to_be_worked_on_fails_beside_another_invite_that_is_in_d
     let bench = start(ALONE, first_after(&gate, Answer::Works)).await;
     let batch = bench.post("ada").await;
     let invite = bench.lose_sender_of(batch).await;
-    bench.engine.retry(invite.id, true).await.unwrap();
+    bench.engine.retry(invite.id, true, Vec::new()).await.unwrap();
     bench.bring_another_into_doubt("ada").await;
     gate.notify_one();
     bench.until(batch, &[Status::Failed]).await;
@@ -128,17 +128,17 @@ async fn of_a_call_that_is_worked_on_only_the_invite_whose_person_is_in_doubt_fa
     });
     bench.store.change(lose).await.unwrap();
     for id in &ids {
-        bench.engine.retry(*id, true).await.unwrap();
+        bench.engine.retry(*id, true, Vec::new()).await.unwrap();
     }
     bench.bring_another_into_doubt("ada").await;
     gate.notify_one();
     let ends = bench.until(batch, &[Status::Failed, Status::Unknown]).await;
     assert_eq!(ends, [Status::Failed, Status::Unknown]);
     // It may have taken effect.
-    let refused = bench.engine.retry(ids[0], false).await.unwrap_err();
+    let refused = bench.engine.retry(ids[0], false, Vec::new()).await.unwrap_err();
     assert!(matches!(refused, invite_delivery::OperationError::Risky), "{refused}");
     for dry_run in [true, false] {
-        let redriven = bench.engine.redrive(Default::default(), dry_run).await.unwrap();
+        let redriven = bench.engine.redrive(Default::default(), dry_run, &[]).await.unwrap();
         assert_eq!((redriven.matched, redriven.left), (1, 1));
     }
 }
@@ -157,7 +157,7 @@ async fn an_earlier_call_that_is_told_by_its_bytes_is_read_as_a_whole() {
     bench.until(batch, &[Status::Unknown]).await;
     let [ada, grace] = [0, 1].map(async |i| bench.invites(batch).await.remove(i).id);
     let (ada, grace) = (ada.await, grace.await);
-    bench.engine.retry(ada, true).await.unwrap();
+    bench.engine.retry(ada, true, Vec::new()).await.unwrap();
     let state = async |id| bench.store.invite(id).await.unwrap().unwrap().state;
     bench
         .eventually("ada to be sent again", async || {
@@ -204,7 +204,7 @@ async fn an_effect_after_a_person_found_none_is_kept_and_a_retry_sends_nothing()
         })
         .await;
     assert_eq!((state.status, state.duplicate_effect), (Status::Failed, false));
-    let retried = bench.engine.retry(invite.id, false).await.unwrap();
+    let retried = bench.engine.retry(invite.id, false, Vec::new()).await.unwrap();
     assert_eq!(retried.state.status, Status::Pending);
     assert_eq!(bench.world.calls(), ["ada"]);
 }

@@ -148,7 +148,7 @@ fn batch(items: Vec<NewItem>) -> NewBatch {
         config_revision: 1,
         traceparent: None,
         idempotency: None,
-        day_limit: None,
+        day_limits: Vec::new(),
         on_duplicate: OnDuplicate::Send,
         items,
     }

@@ -35,14 +35,17 @@ async fn a_retry_takes_no_room_that_the_backlog_does_not_have() {
     let under_way = bench.post("bob").await;
     calls(2).await;
     let waiting = bench.post("eve").await;
-    let refused = bench.engine.retry(ada.id, false).await.unwrap_err();
+    let refused = bench.engine.retry(ada.id, false, Vec::new()).await.unwrap_err();
     let full = matches!(refused, OperationError::NoRoom(AcceptError::BacklogFull { .. }));
     assert!(full, "{refused}");
     gate.notify_one();
     bench.until(under_way, ENDS).await;
     calls(3).await;
     assert_eq!(bench.one(waiting).await.state.status, Status::Sending);
-    assert_eq!(bench.engine.retry(ada.id, false).await.unwrap().state.status, Status::Queued);
+    assert_eq!(
+        bench.engine.retry(ada.id, false, Vec::new()).await.unwrap().state.status,
+        Status::Queued
+    );
 }
 
 #[tokio::test]
@@ -53,7 +56,7 @@ async fn a_retry_keeps_the_quota_and_leaves_the_backlog_as_it_was() {
     let bob = bench.post("bob").await;
     bench.until(bob, &[Status::Pending]).await;
     for _ in 0..3 {
-        let refused = bench.engine.retry(ada.id, false).await.unwrap_err();
+        let refused = bench.engine.retry(ada.id, false, Vec::new()).await.unwrap_err();
         let used_up = matches!(
             refused,
             OperationError::NoRoom(AcceptError::QuotaExceeded { quota: 1, room: 0, .. })
@@ -70,7 +73,7 @@ async fn of_retries_for_one_person_at_once_one_goes_through() {
     for _ in 0..8 {
         ids.push(failed(&bench, "ada").await.id);
     }
-    let answers = join_all(ids.iter().map(|id| bench.engine.retry(*id, false))).await;
+    let answers = join_all(ids.iter().map(|id| bench.engine.retry(*id, false, Vec::new()))).await;
     let queued = answers.iter().filter(|answer| answer.is_ok()).count();
     let duplicates =
         answers.iter().filter(|a| matches!(a, Err(OperationError::Duplicate { .. }))).count();
@@ -89,7 +92,7 @@ async fn redriving_queues_what_has_room_and_a_dry_run_says_so_before() {
     for name in ["x", "y", "z"] {
         bench.post(name).await;
     }
-    let redrive = |dry_run| bench.engine.redrive(InviteFilter::default(), dry_run);
+    let redrive = |dry_run| bench.engine.redrive(InviteFilter::default(), dry_run, &[]);
     // The quota leaves room for three. Of the two to one person the newer one goes.
     let wanted = Redriven { matched: 6, queued: 3, duplicates: 1, left: 2 };
     assert_eq!(redrive(true).await.unwrap(), wanted);
@@ -114,6 +117,6 @@ async fn redriving_fills_the_backlog_and_no_more() {
     let under_way = bench.post("x").await;
     bench.until(under_way, &[Status::Sending]).await;
     let wanted = Redriven { matched: 5, queued: 2, duplicates: 0, left: 3 };
-    assert_eq!(bench.engine.redrive(InviteFilter::default(), true).await.unwrap(), wanted);
-    assert_eq!(bench.engine.redrive(InviteFilter::default(), false).await.unwrap(), wanted);
+    assert_eq!(bench.engine.redrive(InviteFilter::default(), true, &[]).await.unwrap(), wanted);
+    assert_eq!(bench.engine.redrive(InviteFilter::default(), false, &[]).await.unwrap(), wanted);
 }

@@ -16,7 +16,7 @@ use crate::{
     Gateway,
     auth::{Caller, Scope, generate_key, hash_key},
     body::{read_json, refuse_body},
-    keys::{KeyChange, excess, manages, new_key},
+    keys::{KeyChange, MAX_LINE, excess, manages, new_key},
     openapi,
     problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
@@ -31,7 +31,7 @@ use crate::{
 /// Make an API key
 ///
 /// The secret is in this answer as `key`, and is never shown again. The new key can do no more than the
-/// one that makes it, ends no later, and is revoked with it.
+/// one that makes it, counts against its limits too, ends no later, and is revoked with it.
 #[utoipa::path(
     post,
     path = "/v1/admin/keys",
@@ -68,6 +68,15 @@ pub(crate) async fn create_key(
         );
         return Err(Problem::new(&codes::KEY_EXCEEDED, detail));
     }
+    if caller.line().count() >= MAX_LINE {
+        let detail = format!(
+            "{} has {} keys above it, each made with the one before, and makes no more: make the new \
+             one with one of those",
+            caller.id(),
+            caller.above().len()
+        );
+        return Err(Problem::new(&codes::KEY_EXCEEDED, detail));
+    }
     let key = ApiKey { hash: hash_key(&secret), ..key };
     let (store, stored, actor) = (gateway.store().clone(), key.clone(), caller.actor());
     let is_made = crate::to_the_end(async move { store.insert_key(&stored, &actor).await });
@@ -82,8 +91,8 @@ pub(crate) async fn create_key(
 
 /// List the API keys
 ///
-/// Those that can do no more than the one that this call is made with; never with their secrets, which
-/// are not stored.
+/// Those that can do no more than the one that this call is made with, without those that it descends
+/// from; never with their secrets, which are not stored.
 #[utoipa::path(
     get,
     path = "/v1/admin/keys",
@@ -103,7 +112,7 @@ pub(crate) async fn list_keys(
     refuse_parameters(&uri)?;
     let ((keys, unreadable), now) = (gateway.store().keys().await?, gateway.clock().now());
     let unreadable = if caller.has(Scope::Admin) { unreadable } else { Vec::new() };
-    let keys = keys.into_iter().filter(|key| manages(caller.key(), key));
+    let keys = keys.into_iter().filter(|key| manages(&caller, key));
     Ok(Json(KeyList {
         keys: keys.map(|key| KeyView::new(key, now)).collect(),
         unreadable: UnreadableView::all(unreadable),
@@ -146,9 +155,9 @@ pub(crate) async fn change_key(
     let providers: Vec<&str> = configuration.providers().map(|it| it.name.as_str()).collect();
     let change = Arc::new(all_or(KeyChange::read(body, &providers, now), faults)?);
     let (store, actor) = (gateway.store().clone(), caller.actor());
-    let (decided, changer) = (Arc::clone(&change), Arc::clone(caller.key()));
+    let (decided, changer) = (Arc::clone(&change), caller.clone());
     let changed = crate::to_the_end(async move {
-        let decide = move |family: &_| match decided.refusal(family, Some(&changer)) {
+        let decide = move |family: &_| match decided.refusal(family, Some(changer.key())) {
             None => Some(decided.apply(&family.key)),
             Some(_) => None,
         };
@@ -178,7 +187,7 @@ fn all_or<T>(read: Result<T, Vec<Fault>>, mut faults: Faults) -> Result<T, Probl
 /// The id of a key that the caller may see.
 async fn find_key(gateway: &Gateway, caller: &Caller, id: &str) -> Result<KeyId, Problem> {
     let Ok(id) = id.parse::<KeyId>() else { return Err(Problem::not_found("key")) };
-    let key = gateway.store().key(id).await?.filter(|key| manages(caller.key(), key));
+    let key = gateway.store().key(id).await?.filter(|key| manages(caller, key));
     key.map(|key| key.id).ok_or_else(|| Problem::not_found("key"))
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Redriven {
     queued: u64,
     /// Left alone: the person has a live invite there by now.
     duplicates: u64,
-    /// Left alone: their provider's backlog or quota is full or it is no longer configured, or they
-    /// are not `failed` any more, or known to exist there.
+    /// Left alone: the backlog or quota of their provider or the day of the key (`invites_per_day`) is
+    /// full, their provider is no longer configured, or they are not `failed` any more, or known to exist there.
     left: u64,
 }
 
@@ -73,9 +73,13 @@ pub(crate) async fn redrive_invites(
         parameters.fault("all", "required", detail);
     }
     parameters.finish()?;
+    if !is_dry_run {
+        gateway.budgets().take_invites(caller.line(), 0, gateway.clock().now())?;
+    }
     let (engine, actor) = (gateway.engine().clone(), caller.actor());
+    let day_limits = caller.day_limits();
     let done = crate::to_the_end(async move {
-        let done = engine.redrive(filter, is_dry_run).await;
+        let done = engine.redrive(filter, is_dry_run, &day_limits).await;
         if !is_dry_run {
             let after = match &done {
                 Ok(done) => json!(done),
@@ -90,5 +94,8 @@ pub(crate) async fn redrive_invites(
     });
     let done = done.await??;
     let invite_delivery::Redriven { matched, queued, duplicates, left } = done;
+    if !is_dry_run {
+        gateway.budgets().charge_invites(caller.line(), queued);
+    }
     Ok(Json(Redriven { matched, queued, duplicates, left }))
 }

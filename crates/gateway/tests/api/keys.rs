@@ -160,3 +160,69 @@ async fn name_and_limits_of_a_key_change_and_its_secret_stays() {
     let lapsed = change(&child, json!({ "expires_at": "2020-01-01T00:00:00Z" })).await;
     assert_eq!(lapsed.errors(), [("#/expires_at", "out-of-range")]);
 }
+
+#[tokio::test]
+async fn a_key_changes_and_revokes_none_that_is_above_it_or_may_do_more() {
+    let api = Api::start().await;
+    let admin = with(&api, &["admin"]).await;
+    let team = json!({
+        "name": "team", "scopes": ["keys:write", "invites:write"], "requests_per_second": 50,
+        "invites_per_second": 40, "invites_per_day": 3, "expires_at": "2999-01-01T00:00:00Z",
+    });
+    let parent = make(&admin, team.clone()).await;
+    let twin = make(&admin, team.clone()).await;
+    let mut greater = team.clone();
+    greater["invites_per_day"] = json!(4);
+    let greater = make(&admin, greater).await;
+    let mut lesser = team.clone();
+    (lesser["invites_per_day"], lesser["expires_at"]) = (json!(1), json!("2998-01-01T00:00:00Z"));
+    let holder = |key: &Answer| Caller { api: &api, key: text(key, "key").to_owned() };
+    let child = make(&holder(&parent), lesser.clone()).await;
+    let grandchild = make(&holder(&child), lesser.clone()).await;
+    let equal = make(&holder(&parent), team).await;
+    let path = |key: &Answer| format!("/v1/admin/keys/{}", text(key, "id"));
+    let change = async |by: &Answer, key: &Answer, body: Value| {
+        holder(by).call("PATCH", &path(key), &[], Some(body)).await
+    };
+    let lifted =
+        json!({ "expires_at": null, "invites_per_day": null, "requests_per_second": null });
+    for (by, key) in [
+        (&child, &parent),
+        (&equal, &parent),
+        (&grandchild, &parent),
+        (&grandchild, &child),
+        (&child, &twin),
+        (&twin, &greater),
+    ] {
+        for body in [lifted.clone(), json!({ "name": "x" }), json!({ "invites_per_day": 1 })] {
+            let refused = change(by, key, body).await;
+            assert_eq!(refused.status, 404, "{}", refused.body);
+        }
+        assert_eq!(holder(by).call("DELETE", &path(key), &[], None).await.status, 404);
+        let seen = holder(by).get("/v1/admin/keys").await.body;
+        let mut seen = seen["keys"].as_array().unwrap().iter().map(|key| &key["id"]);
+        assert!(seen.all(|id| *id != key.body["id"]));
+    }
+    // Of those that it may change none comes to exceed it, nor does it itself.
+    for (by, key) in [(&child, &child), (&child, &grandchild), (&twin, &parent)] {
+        for (member, value) in lifted.as_object().unwrap() {
+            let refused = change(by, key, json!({ member: value })).await;
+            assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
+        }
+        assert_eq!(change(by, key, json!({ "name": "x" })).await.status, 200);
+    }
+    assert_eq!(holder(&child).call("DELETE", &path(&grandchild), &[], None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_line_of_keys_that_make_each_other_ends() {
+    let api = Api::start().await;
+    let mut last = with(&api, &["keys:write"]).await;
+    let body = json!({ "name": "next", "scopes": ["keys:write"] });
+    for _ in 1..16 {
+        let made = make(&last, body.clone()).await;
+        last = Caller { api: &api, key: text(&made, "key").to_owned() };
+    }
+    let refused = make(&last, body).await;
+    assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
+}

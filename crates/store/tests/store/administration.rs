@@ -20,6 +20,7 @@ on_both!(
     entries_are_listed_newest_first_page_by_page,
     a_key_is_recorded_without_its_hash_and_its_end_once,
     a_key_is_revoked_with_all_that_were_made_with_it_and_makes_none_after,
+    the_keys_that_a_key_descends_from_are_known,
     a_change_of_a_key_is_made_as_it_is_decided_and_recorded,
     a_revision_is_refused_if_another_one_was_first,
     of_racing_revisions_for_the_same_basis_one_is_stored,
@@ -110,6 +111,28 @@ async fn a_key_is_revoked_with_all_that_were_made_with_it_and_makes_none_after(d
     assert_eq!(revoked.count(), 4, "each has an entry of its own");
     assert_eq!(made_with("6", first).await, None, "what has ended makes no key");
     assert_eq!(store.key_by_hash("6").await.unwrap(), None);
+}
+
+async fn the_keys_that_a_key_descends_from_are_known(db: &Db) {
+    let store = db.open().await;
+    let mut line = vec![payroll("1")];
+    for hash in ["2", "3", "4"] {
+        let parent = line.last().map(|key| key.id);
+        line.push(ApiKey { parent, ..payroll(hash) });
+    }
+    let sibling = ApiKey { parent: Some(line[1].id), ..payroll("5") };
+    for key in line.iter().chain([&sibling]) {
+        store.insert_key(key, &api()).await.unwrap();
+    }
+    let above = async |key: &ApiKey| {
+        let mut above = store.keys_above(key).await.unwrap();
+        above.sort_by_key(|key| key.hash.clone());
+        above
+    };
+    for (place, key) in line.iter().enumerate() {
+        assert_eq!(above(key).await, line[..place]);
+    }
+    assert_eq!(above(&sibling).await, line[..2]);
 }
 
 async fn a_change_of_a_key_is_made_as_it_is_decided_and_recorded(db: &Db) {
@@ -287,7 +310,7 @@ async fn nothing_is_accepted_by_a_document_that_another_replica_replaced(db: &Db
     let failed = store.invite(id).await.unwrap().unwrap();
     added(store.add_revision(draft("b"), None, &[]).await);
     let again = || {
-        store.requeue(vec![failed.clone()], 1, Quotas::new(), |_, _, state, _| {
+        store.requeue(vec![failed.clone()], 1, Quotas::new(), Vec::new(), |_, _, state, _| {
             state.status = Status::Queued;
             Decision::Write
         })

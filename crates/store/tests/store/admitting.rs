@@ -19,6 +19,8 @@ on_both!(
     a_known_key_is_answered_although_the_quota_is_used_up,
     no_more_invites_of_a_key_are_accepted_in_a_day_than_may_be,
     racing_stores_never_exceed_what_a_key_may_have_in_a_day,
+    what_is_accepted_of_a_key_counts_for_all_that_it_descends_from_or_for_none,
+    no_more_invites_of_a_key_are_queued_again_in_a_day_than_may_be,
     racing_stores_never_exceed_a_quota,
     invites_that_nothing_stands_in_the_way_of_are_queued_again,
     an_invite_that_is_declined_or_not_there_stays_as_it_was,
@@ -118,13 +120,14 @@ async fn racing_stores_never_exceed_a_quota(db: &Db) {
 /// Queues what failed again.
 async fn requeue(store: &Store, ids: &[InviteId], quotas: Quotas) -> Vec<Requeued> {
     let invites = store.invites_by_id(ids).await.unwrap().invites;
-    requeue_records(store, invites, quotas).await
+    requeue_records(store, invites, quotas, Vec::new()).await
 }
 
 async fn requeue_records(
     store: &Store,
     invites: Vec<InviteRecord>,
     quotas: Quotas,
+    day_limits: Vec<DayLimit>,
 ) -> Vec<Requeued> {
     let decide = |_, _: &_, state: &mut invite_store::InviteState, _| {
         if !matches!(state.status, Status::Failed | Status::Unknown) {
@@ -133,7 +136,7 @@ async fn requeue_records(
         state.status = Status::Queued;
         Decision::Write
     };
-    store.requeue(invites, 0, quotas, decide).await.unwrap()
+    store.requeue(invites, 0, quotas, day_limits, decide).await.unwrap()
 }
 
 async fn failed<const N: usize>(store: &Store, emails: [&str; N]) -> [InviteId; N] {
@@ -164,7 +167,7 @@ async fn an_invite_that_is_declined_or_not_there_stays_as_it_was(db: &Db) {
     let mut invites = store.invites_by_id(&[ada, bob]).await.unwrap().invites;
     let before = invites[0].clone();
     invites.insert(0, InviteRecord { id: InviteId::generate(), ..before.clone() });
-    let requeued = requeue_records(&store, invites, Quotas::new()).await;
+    let requeued = requeue_records(&store, invites, Quotas::new(), Vec::new()).await;
     assert_eq!(requeued[..2], [Requeued::Declined, Requeued::Declined]);
     assert!(matches!(&requeued[2], Requeued::Written(invite) if invite.id == bob));
     assert_eq!(store.invite(ada).await.unwrap(), Some(before));
@@ -238,7 +241,7 @@ async fn live_duplicates_are_found_for_each_invite_of_any_tenant(db: &Db) {
 async fn no_more_invites_of_a_key_are_accepted_in_a_day_than_may_be(db: &Db) {
     let store = db.open().await;
     let limit = DayLimit { key: KeyId::generate(), invites: 5 };
-    let of_key = |names: &[&str]| NewBatch { day_limit: Some(limit), ..people(names) };
+    let of_key = |names: &[&str]| NewBatch { day_limits: vec![limit], ..people(names) };
     let full = |room| Err(NoRoom::Day { room });
     let accepted = |answer| matches!(answer, Ok(Acceptance::Accepted { .. }));
     assert!(accepted(try_accept(&store, of_key(&["a", "b", "c"]), 100).await));
@@ -253,7 +256,7 @@ async fn no_more_invites_of_a_key_are_accepted_in_a_day_than_may_be(db: &Db) {
     let store = db.open().await;
     assert_eq!(try_accept(&store, of_key(&["f"]), 100).await, full(0));
     let other = DayLimit { key: KeyId::generate(), ..limit };
-    let request = NewBatch { day_limit: Some(other), ..people(&["f"]) };
+    let request = NewBatch { day_limits: vec![other], ..people(&["f"]) };
     assert!(accepted(try_accept(&store, request, 100).await));
     db.execute("UPDATE key_days SET day = day - 1").await;
     assert!(accepted(try_accept(&store, of_key(&["g", "h", "i", "j", "k"]), 100).await));
@@ -263,11 +266,55 @@ async fn no_more_invites_of_a_key_are_accepted_in_a_day_than_may_be(db: &Db) {
     assert_eq!(try_accept(&store, many, 100).await, full(5));
 }
 
+fn a_day(invites: u64) -> DayLimit {
+    DayLimit { key: KeyId::generate(), invites }
+}
+
+async fn what_is_accepted_of_a_key_counts_for_all_that_it_descends_from_or_for_none(db: &Db) {
+    let store = db.open().await;
+    let (above, first, second) = (a_day(5), a_day(3), a_day(9));
+    let ask = async |own: DayLimit, names: &[&str]| {
+        let request = NewBatch { day_limits: vec![own, above], ..people(names) };
+        try_accept(&store, request, 100).await.map(|_| ())
+    };
+    let full = |room| Err(NoRoom::Day { room });
+    assert_eq!(ask(first, &["a", "b"]).await, Ok(()));
+    assert_eq!(ask(first, &["c", "d"]).await, full(1), "its own limit");
+    assert_eq!(ask(second, &["c", "d", "e", "f"]).await, full(3), "the one above");
+    assert_eq!(ask(second, &["c", "d"]).await, Ok(()), "what was refused took nothing");
+    assert_eq!(ask(first, &["e"]).await, Ok(()));
+    assert_eq!(ask(second, &["f"]).await, full(0));
+    // The next day begins for all of them, also for one that was not asked for meanwhile.
+    db.execute("UPDATE key_days SET day = day - 1").await;
+    assert_eq!(ask(second, &["f", "g"]).await, Ok(()));
+    assert_eq!(ask(first, &["h", "i", "j"]).await, Ok(()));
+    assert_eq!(ask(second, &["k"]).await, full(0));
+}
+
+async fn no_more_invites_of_a_key_are_queued_again_in_a_day_than_may_be(db: &Db) {
+    let store = db.open().await;
+    let (own, above) = (a_day(3), a_day(2));
+    let emails = ["a@example.org", "b@example.org", "c@example.org"];
+    let ids = failed(&store, emails).await;
+    let again = async |ids: &[InviteId]| {
+        let invites = store.invites_by_id(ids).await.unwrap().invites;
+        requeue_records(&store, invites, Quotas::new(), vec![own, above]).await
+    };
+    let [a, b, c] = ids;
+    assert!(matches!(again(&[a]).await[..], [Requeued::Written(_)]));
+    assert_eq!(again(&[a]).await, [Requeued::Declined], "which takes nothing");
+    let requeued = again(&[b, c]).await;
+    assert!(matches!(requeued[..], [Requeued::Written(_), Requeued::DayExhausted]), "{requeued:?}");
+    assert_eq!(status(&store, c).await, Status::Failed);
+    let request = NewBatch { day_limits: vec![own], ..people(&["d", "e"]) };
+    assert_eq!(try_accept(&store, request, 100).await, Err(NoRoom::Day { room: 1 }));
+}
+
 async fn racing_stores_never_exceed_what_a_key_may_have_in_a_day(db: &Db) {
     let stores = [db.open().await, db.open().await, db.open().await];
     let limit = DayLimit { key: KeyId::generate(), invites: 10 };
     let asked = (0..30).map(|n| {
-        let request = NewBatch { day_limit: Some(limit), ..people(&[format!("p{n}").as_str()]) };
+        let request = NewBatch { day_limits: vec![limit], ..people(&[format!("p{n}").as_str()]) };
         let store = &stores[n % stores.len()];
         async move { try_accept(store, request, 100).await.is_ok() }
     });

@@ -214,7 +214,7 @@ async fn an_erased_invite_changes_no_more_and_is_not_queued_again(db: &Db) {
         state.status = Status::Queued;
         Decision::Write
     };
-    let requeued = store.requeue(vec![invite], 0, Quotas::new(), again).await.unwrap();
+    let requeued = store.requeue(vec![invite], 0, Quotas::new(), Vec::new(), again).await.unwrap();
     assert_eq!(requeued, [Requeued::Declined]);
 }
 

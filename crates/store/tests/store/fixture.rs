@@ -225,7 +225,7 @@ pub fn batch(items: Vec<NewItem>) -> NewBatch {
         tenant: "default".into(),
         config_revision: 7,
         idempotency: None,
-        day_limit: None,
+        day_limits: Vec::new(),
         on_duplicate: OnDuplicate::ReturnExisting,
         items,
     }
