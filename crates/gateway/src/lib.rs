@@ -34,6 +34,7 @@ mod rehearsal;
 mod requests;
 mod segment;
 mod service;
+mod shares;
 mod submission;
 mod unambiguous;
 mod views;
@@ -88,6 +89,7 @@ struct Parts {
     failures: auth::Failures,
     recorded_reads: reads::RecordedReads,
     aside: aside::Aside,
+    body_memory: body::Memory,
 }
 
 impl Gateway {
@@ -118,6 +120,7 @@ impl Gateway {
             failures,
             recorded_reads,
             aside,
+            body_memory: body::memory(limits.max_body_bytes),
         })))
     }
 
@@ -194,6 +197,11 @@ impl Gateway {
 
     fn aside(&self) -> &aside::Aside {
         &self.0.aside
+    }
+
+    fn body_bounds(&self, caller: &auth::Caller) -> body::Bounds {
+        let (max_bytes, memory) = (self.0.limits.max_body_bytes, self.0.body_memory.clone());
+        body::Bounds { max_bytes, memory, key: caller.id() }
     }
 }
 
