@@ -195,7 +195,7 @@ async fn answer(
             return Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
         }
     };
-    let wait = preferences.wait(DEFAULT_WAIT);
+    let (preferences, wait, _waiting) = preferences.admit(gateway, caller, DEFAULT_WAIT);
     let accepted = settle(gateway, caller, id, wait).await.map_err(|problem| {
         // Whatever went wrong with reading it, it was accepted.
         let detail = format!(
