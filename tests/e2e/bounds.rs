@@ -4,9 +4,12 @@
 use std::iter::repeat_n;
 use std::time::{Duration, Instant};
 
-use invite_tests::{Client, Gateway, invites, person};
+use invite_tests::{Client, Gateway, eventually, invites, person};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// As much as a problem may be.
 const LONGEST_PROBLEM: usize = 64_000;
@@ -140,8 +143,9 @@ async fn requests_that_take_long_keep_no_other_waiting() {
 #[tokio::test]
 async fn two_mebibytes_of_faults_leave_little_behind() {
     let gateway = Gateway::start().await;
-    let wrong = |bytes| with("options", json!({ "turnkey": members(bytes) }));
-    let body = invites("treasury", repeat_n(wrong(20_000), 100));
+    let unknown = (0..700).map(|at| (format!("m{at:07}"), "x".repeat(12).into()));
+    let unknown = Value::Object(unknown.collect());
+    let body = invites("treasury", repeat_n(with("options", json!({ "turnkey": unknown })), 100));
     let post = gateway.client().request("POST", "/v1/invites").json(&body);
     let accepted = post.header("prefer", "handling=lenient").send().await.expect(201);
     let listed = gateway.client().get("/v1/invites?limit=200").await.expect(200);
@@ -203,5 +207,94 @@ async fn of_more_than_a_hundred_faults_the_last_that_is_listed_says_so() {
         assert_eq!(errors.len(), listed);
         assert_eq!(errors[listed - 1]["code"], code);
     }
+    gateway.finish().await;
+}
+
+/// A figure of the process's memory, in bytes.
+fn memory(gateway: &Gateway, name: &str) -> usize {
+    let status = gateway.process_file("status");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    1024 * line.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<usize>().unwrap()
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_to_their_end_take_a_bounded_memory_of_their_own_key_alone() {
+    let gateway = Gateway::start().await;
+    let other = gateway.caller("invites:write", &[]).await;
+    let key = gateway.client().key();
+    let head = format!(
+        "POST /v1/invites HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: 2097152\r\n\r\n"
+    );
+    let begin = async || {
+        let address = gateway.url().strip_prefix("http://").unwrap().to_owned();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection
+    };
+    let refusal = async |connection: &mut TcpStream| {
+        let mut bytes = vec![0; 4096];
+        let read = timeout(Duration::from_secs(2), connection.read(&mut bytes)).await.ok()?;
+        Some(String::from_utf8(bytes[..read.unwrap()].to_vec()).unwrap())
+    };
+    let before = memory(&gateway, "VmRSS");
+    let mut held = Vec::new();
+    // Eight of them fit.
+    for _ in 0..12 {
+        let mut connection = begin().await;
+        // Who is refused may be cut off.
+        let _ = connection.write_all(&[b' '; 2_000_000]).await;
+        held.push(connection);
+    }
+    eventually("all of them are being read", async || refusal(&mut begin().await).await).await;
+    for _ in 0..50 {
+        // What is only announced counts like what is there.
+        let answer = refusal(&mut begin().await).await.expect("a refusal");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 5\r\n"), "{answer}");
+        assert!(answer.contains("this key's other requests"), "{answer}");
+    }
+    let taken = memory(&gateway, "VmRSS").saturating_sub(before);
+    assert!(taken < 60_000_000, "{taken} bytes");
+    let large = invites("treasury", (0..500).map(person));
+    assert!(large.to_string().len() > 30_000);
+    other.post("/v1/invites?dry_run=true", &large).await.expect(200);
+    let small = invites("treasury", [person(1)]);
+    gateway.client().post("/v1/invites?dry_run=true", &small).await.expect(200);
+    drop(held);
+    eventually("the memory is given back", async || {
+        let answer = gateway.client().post("/v1/invites?dry_run=true", &large).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_smallest_of_values_take_no_more_memory_than_others() {
+    let gateway = Gateway::start().await;
+    let body =
+        format!(r#"{{"to":"treasury","invites":[{}]}}"#, vec![r#"{"a":0}"#; 260_000].join(","));
+    let mut posts = JoinSet::new();
+    for _ in 0..20 {
+        let (client, body): (Client, String) = (gateway.client().apart(), body.clone());
+        posts.spawn(async move {
+            let request = client.request("POST", "/v1/invites?dry_run=true");
+            request.header("content-type", "application/json").bytes(body).send().await
+        });
+    }
+    let answers = posts.join_all().await;
+    assert!(answers.iter().any(|answer| answer.status == 422));
+    for answer in answers {
+        match answer.status {
+            422 => {
+                let fault = &answer.body["errors"][0];
+                assert_eq!((&fault["pointer"], &fault["code"]), (&json!("#"), &json!("too-many")));
+            }
+            _ => assert_eq!(answer.expect(503).body["code"], "not-ready"),
+        }
+    }
+    let most = memory(&gateway, "VmHWM");
+    assert!(most < 300_000_000, "{most} bytes");
     gateway.finish().await;
 }

@@ -173,6 +173,41 @@ async fn who_has_a_request_under_way_keeps_the_place_and_one_address_leaves_room
 }
 
 #[tokio::test]
+async fn the_limit_of_one_address_holds_for_each_whom_a_proxy_forwards_for() {
+    let gateway = Gateway::builder()
+        .setting("server.max_connections_per_address", "2")
+        .setting("server.trusted_proxies", "127.0.0.1")
+        .faults(SLOW_CREATION)
+        .start()
+        .await;
+    let (ours, other) = ("192.0.2.7", "192.0.2.8");
+    let post = |number: usize| {
+        let request = gateway.client().apart().request("POST", "/v1/invites");
+        let request = request.header("x-forwarded-for", ours).header("prefer", "wait=4");
+        tokio::spawn(request.json(&invites("treasury", [person(number)])).send())
+    };
+    let waiting = [1, 2].map(post);
+    eventually("both are being done", async || {
+        let invites = gateway.client().get("/v1/invites").await.expect(200).invites();
+        (invites.len() == 2).then_some(())
+    })
+    .await;
+    let list = async |client: &str| {
+        let request = gateway.client().request("GET", "/v1/invites");
+        request.header("x-forwarded-for", client).send().await
+    };
+    let refused = list(ours).await;
+    assert_eq!((refused.status, &refused.body["code"]), (503, &Value::from("not-ready")));
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    list(other).await.expect(200);
+    for answer in waiting {
+        answer.await.unwrap().expect(202);
+    }
+    list(ours).await.expect(200);
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn heads_and_idle_connections_that_do_not_come_to_an_end_are_closed() {
     let gateway = impatient().start().await;
     let mut silent = connect(&gateway).await;

@@ -92,6 +92,7 @@ impl House {
             max_invites_per_request: 100,
             max_body_bytes: 100_000,
             idempotency_retention: settings.idempotency_retention,
+            max_waiting: 100,
         };
         let gateway = Gateway::new(engine.clone(), gate.kinds().to_vec(), clock(), limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,9 @@
 //! How long an answer waits: `Prefer`, 201 and 202, and callers that do not wait.
 
-use invite_tests::{Answer, Gateway, eventually, invites, person};
+use std::time::Instant;
+
+use futures::future::join_all;
+use invite_tests::{Answer, Client, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 
 use crate::text;
@@ -81,5 +84,49 @@ async fn a_caller_that_hangs_up_cancels_nothing() {
     let found = gateway.client().get("/v1/invites").await.expect(200).invites();
     gateway.client().read_once(&found[0], &["pending"]).await;
     assert_eq!(gateway.simulators.effects("turnkey").await.len(), 1);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn as_many_wait_as_may_in_all_and_of_one_key_and_the_others_are_answered_at_once() {
+    // Of 32 connections 8 may wait, of one key 2.
+    let gateway = Gateway::builder().setting("server.max_connections", "32").start().await;
+    gateway.simulators.break_down("turnkey", json!({ "kind": "rate_limited" })).await;
+    let batch = post(&gateway, "respond-async", 1).await.expect(202);
+    let batch = batch.header("location").unwrap().to_owned();
+    let keys = join_all((0..5).map(|_| gateway.caller("invites:write,invites:read", &[]))).await;
+    let wait = |client: &Client, seconds: u64| {
+        let request = client.apart().request("GET", &batch);
+        let asked = Instant::now();
+        let send = request.header("prefer", &format!("wait={seconds}")).send();
+        async move {
+            let answer = send.await.expect(200);
+            (answer.header("preference-applied").is_some(), asked.elapsed().as_secs() < seconds / 2)
+        }
+    };
+    // Who waits shows the preference as applied, and is answered late.
+    let of_one = join_all([&keys[0]; 5].map(|client| wait(client, 6))).await;
+    let waited = |answers: &[(bool, bool)]| {
+        assert!(answers.iter().all(|(applied, at_once)| applied != at_once), "{answers:?}");
+        answers.iter().filter(|(applied, _)| *applied).count()
+    };
+    assert_eq!(waited(&of_one), 2);
+    let of_all = join_all(keys.iter().flat_map(|key| [wait(key, 6), wait(key, 6)])).await;
+    assert_eq!(waited(&of_all), 8);
+    // They have their places again, and the default of ten seconds needs one, too.
+    let others =
+        tokio::spawn(join_all(keys[..4].iter().flat_map(|key| [wait(key, 8), wait(key, 8)])));
+    eventually("all places are taken", async || {
+        let (applied, _) = wait(&keys[4], 0).await;
+        let answered = wait(&keys[4], 2).await;
+        (applied && !answered.0).then_some(())
+    })
+    .await;
+    let asked = Instant::now();
+    let request = gateway.client().request("POST", "/v1/invites");
+    request.json(&invites("treasury", [person(2)])).send().await.expect(202);
+    assert!(asked.elapsed().as_secs() < 3, "{:?}", asked.elapsed());
+    assert_eq!(waited(&others.await.unwrap()), 8);
+    gateway.simulators.recover("turnkey").await;
     gateway.finish().await;
 }

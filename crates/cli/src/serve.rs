@@ -99,6 +99,7 @@ impl Running {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         let engine = compose::engine(settings, document).await?;
+        let bounds = bounds(server);
         let gateway = Gateway::new(
             engine.clone(),
             gate.kinds().to_vec(),
@@ -107,12 +108,14 @@ impl Running {
                 max_invites_per_request: settings.server.max_invites_per_request,
                 max_body_bytes: settings.server.max_body_bytes,
                 idempotency_retention: settings.idempotency.retention,
+                // The other connections are for who does not wait.
+                max_waiting: bounds.max_connections / 4,
             },
         )
         .map_err(|error| Failure::failed(format!("cannot start the HTTP API: {error}")))?;
         let closing = CancellationToken::new();
         let proxies = server.trusted_proxies.clone();
-        let server = Listener::new(bounds(server), tls.clone(), proxies);
+        let server = Listener::new(bounds, tls.clone(), proxies);
         let serve =
             |socket, router| tokio::spawn(server.clone().serve(socket, router, closing.clone()));
         let mut servers = vec![serve(listener, gateway.router())];

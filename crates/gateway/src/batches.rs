@@ -158,7 +158,7 @@ pub(crate) async fn get_batch(
     let name = id.to_string();
     reads::across_tenants(&gateway, &caller, &batch.tenant, "batch.read", &name).await?;
     let preferences = Preferences::read(&headers);
-    let wait = preferences.wait(Duration::ZERO);
+    let (preferences, wait, _waiting) = preferences.admit(&gateway, &caller, Duration::ZERO);
     if !wait.is_zero() {
         gateway.engine().wait_settled(id, wait).await;
     }

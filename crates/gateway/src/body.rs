@@ -1,22 +1,23 @@
 //! Reading a body, JSON or a provider document: its media type, its size, its form. What it must
 //! hold is the handlers'.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
-use http_body_util::LengthLimitError;
-use invite_core::{Fault, Faults, schema::nearest};
+use http_body_util::BodyExt;
+use invite_core::{Fault, Faults, KeyId, schema::nearest};
 use serde_json::Value;
 
 use crate::{
     listener::BodyTimedOut,
     problem::{Problem, codes},
+    shares::{Full, Share, Shares},
     submission::refuse_unknown,
-    unambiguous::Unambiguous,
+    unambiguous::{self, Unread},
 };
 
 const JSON: &str = "application/json";
@@ -27,6 +28,52 @@ const SHORTEN: &str = "this call takes a few members";
 /// The media type of the provider document.
 pub(crate) const TOML: &str = "application/toml";
 
+/// The memory for bodies, in bytes; more where a few of the longest would not fit.
+const MEMORY: usize = 64 * 1024 * 1024;
+/// Of the longest bodies at least so many fit into it. One key may take a quarter of it.
+const MOST_LONGEST: usize = 8;
+/// So much of each body is not counted: there are no more of them than connections, and callers with
+/// little to say get through whatever others send.
+const NOT_COUNTED: usize = 16 * 1024;
+
+/// Memory for bodies that keys share: what is taken of it is held until nothing needs the body any more.
+pub(crate) type Memory = Arc<Shares<KeyId>>;
+
+/// The memory for bodies of at most so many bytes.
+pub(crate) fn memory(max_bytes: usize) -> Memory {
+    let most = MEMORY.max(max_bytes.saturating_mul(MOST_LONGEST));
+    Shares::new(most, most / 4)
+}
+
+/// How much may be read of one request's body.
+pub(crate) struct Bounds {
+    /// Its bytes.
+    pub max_bytes: usize,
+    /// Where they are counted.
+    pub memory: Memory,
+    /// Whose they are.
+    pub key: KeyId,
+}
+
+/// A body in memory, with its share of that.
+struct Held {
+    bytes: Vec<u8>,
+    _share: Share<KeyId>,
+}
+
+impl Bounds {
+    /// The same for a call that takes a few members.
+    fn of_small(self) -> Self {
+        Self { max_bytes: self.max_bytes.min(MAX_SMALL), ..self }
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Reads a body of a few members that must be JSON: at most 64 KiB, also where the limit for all
 /// bodies is higher.
 ///
@@ -35,10 +82,10 @@ pub(crate) const TOML: &str = "application/toml";
 pub(crate) async fn read_json(
     headers: &HeaderMap,
     body: Body,
-    max_bytes: usize,
+    bounds: Bounds,
 ) -> Result<Value, Problem> {
     require_kind(headers, JSON)?;
-    parse(&read(body, max_bytes.min(MAX_SMALL), SHORTEN).await?)
+    parse(&read(body, bounds.of_small(), SHORTEN).await?, MAX_SMALL)
 }
 
 /// Reads a body that must be JSON, for [`parse`].
@@ -48,10 +95,10 @@ pub(crate) async fn read_json(
 pub(crate) async fn read_json_text(
     headers: &HeaderMap,
     body: Body,
-    max_bytes: usize,
+    bounds: Bounds,
 ) -> Result<Bytes, Problem> {
     require_kind(headers, JSON)?;
-    read(body, max_bytes, "send fewer invites").await
+    read(body, bounds, "send fewer invites").await
 }
 
 /// Reads a body that must be a provider document; whether it is one is the gate's to say.
@@ -61,10 +108,10 @@ pub(crate) async fn read_json_text(
 pub(crate) async fn read_document(
     headers: &HeaderMap,
     body: Body,
-    max_bytes: usize,
+    bounds: Bounds,
 ) -> Result<String, Problem> {
     require_kind(headers, TOML)?;
-    let bytes = read(body, max_bytes, "shorten the document").await?;
+    let bytes = read(body, bounds, "shorten the document").await?;
     String::from_utf8(bytes.into()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Problem::new(&codes::NOT_UTF_8, format!("not UTF-8 from byte {at} on"))
@@ -78,7 +125,7 @@ pub(crate) async fn read_document(
 pub(crate) async fn read_optional_json(
     headers: &HeaderMap,
     body: Body,
-    max_bytes: usize,
+    bounds: Bounds,
 ) -> Result<Option<Value>, Problem> {
     if http_body::Body::size_hint(&body).exact() == Some(0) {
         return Ok(None);
@@ -87,12 +134,12 @@ pub(crate) async fn read_optional_json(
     if named {
         require_kind(headers, JSON)?;
     }
-    let bytes = read(body, max_bytes.min(MAX_SMALL), SHORTEN).await?;
+    let bytes = read(body, bounds.of_small(), SHORTEN).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
     require_kind(headers, JSON)?;
-    parse(&bytes).map(|value| Some(value).filter(|value| !value.is_null()))
+    parse(&bytes, MAX_SMALL).map(|value| Some(value).filter(|value| !value.is_null()))
 }
 
 /// Refuses a body where none is taken, so that nobody believes it was heeded. White space, an
@@ -102,10 +149,10 @@ pub(crate) async fn read_optional_json(
 /// In this order: 413, 400, 422.
 pub(crate) async fn refuse_body(
     body: Body,
-    max_bytes: usize,
+    bounds: Bounds,
     parameters: &[&str],
 ) -> Result<(), Problem> {
-    let bytes = read(body, max_bytes.min(MAX_SMALL), "this call takes none").await?;
+    let bytes = read(body, bounds.of_small(), "this call takes none").await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(());
     }
@@ -117,7 +164,7 @@ pub(crate) async fn refuse_body(
         ),
     };
     let mut faults = Faults::default();
-    match parse(&bytes) {
+    match parse(&bytes, MAX_SMALL) {
         Ok(Value::Null) => {}
         Ok(Value::Object(members)) => refuse_unknown(&members, &[], &mut faults),
         _ => faults.push(Fault::new("", "wrong-type", "nothing may stand here")),
@@ -162,41 +209,68 @@ fn is_kind(kind: &str, wanted: &str) -> bool {
         })
 }
 
-/// `remedy`: what to do about a body that is too long.
-async fn read(body: Body, max_bytes: usize, remedy: &str) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let detail = format!("the body is longer than {max_bytes} bytes; {remedy}");
-        Problem::new(&codes::TOO_LARGE, detail)
-    };
-    if http_body::Body::size_hint(&body).lower() > max_bytes as u64 {
-        return Err(too_large());
-    }
-    axum::body::to_bytes(body, max_bytes).await.map_err(|error| {
-        if is_caused_by::<LengthLimitError>(&error) {
-            too_large()
-        } else if is_caused_by::<BodyTimedOut>(&error) {
-            Problem::new(&codes::BODY_TIMEOUT, "the body did not come to its end in time")
-        } else {
-            Problem::new(&codes::MALFORMED_REQUEST, "the body broke off")
+/// `remedy`: what to do about a body that is too long. What it returns holds its share of the memory
+/// until the last copy of it is dropped.
+async fn read(mut body: Body, bounds: Bounds, remedy: &str) -> Result<Bytes, Problem> {
+    let Bounds { max_bytes, memory, key } = bounds;
+    let fits = |length: usize| match length <= max_bytes {
+        true => Ok(length),
+        false => {
+            let detail = format!("the body is longer than {max_bytes} bytes; {remedy}");
+            Err(Problem::new(&codes::TOO_LARGE, detail))
         }
-    })
+    };
+    let declared = http_body::Body::size_hint(&body).lower();
+    let declared = fits(usize::try_from(declared).unwrap_or(usize::MAX))?;
+    let mut share = memory.take(key, declared.saturating_sub(NOT_COUNTED)).map_err(no_memory)?;
+    let mut bytes = Vec::with_capacity(declared);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        let length = fits(bytes.len().saturating_add(data.len()))?;
+        share.grow(length.saturating_sub(NOT_COUNTED)).map_err(no_memory)?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Bytes::from_owner(Held { bytes, _share: share }))
+}
+
+fn no_memory(full: Full) -> Problem {
+    let detail = match full {
+        Full::One => "the bodies of this key's other requests take all the memory that it may use",
+        Full::All => "the bodies of other requests take all the memory there is for such",
+    };
+    Problem::new(&codes::NOT_READY, format!("{detail}; send it again"))
+}
+
+fn broken(error: &axum::Error) -> Problem {
+    if is_caused_by::<BodyTimedOut>(error) {
+        Problem::new(&codes::BODY_TIMEOUT, "the body did not come to its end in time")
+    } else {
+        Problem::new(&codes::MALFORMED_REQUEST, "the body broke off")
+    }
 }
 
 fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     error.is::<E>() || error.source().is_some_and(is_caused_by::<E>)
 }
 
-/// The value that a body holds.
+/// The value that a body holds, which consists of at most so many.
 ///
 /// # Errors
-/// 400.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+/// 400; 422 if there are more.
+pub(crate) fn parse(bytes: &[u8], most_values: usize) -> Result<Value, Problem> {
     // Some editors and languages write a mark before UTF-8, which means nothing there.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    // The reader's messages name what was expected and where, never what was found.
-    serde_json::from_slice(bytes)
-        .map(|Unambiguous(value)| value)
-        .map_err(|error| Problem::new(&codes::MALFORMED_JSON, format!("not JSON: {error}")))
+    unambiguous::read(bytes, most_values).map_err(|unread| match unread {
+        // The reader's messages name what was expected and where, never what was found.
+        Unread::Malformed(error) => {
+            Problem::new(&codes::MALFORMED_JSON, format!("not JSON: {error}"))
+        }
+        Unread::TooMany => {
+            let detail =
+                format!("the body holds more than {most_values} values; send less at once");
+            Problem::invalid(vec![Fault::new("#", "too-many", detail)])
+        }
+    })
 }
 
 #[cfg(test)]
@@ -205,10 +279,14 @@ mod tests {
 
     use super::*;
 
+    fn up_to(max_bytes: usize) -> Bounds {
+        Bounds { max_bytes, memory: memory(max_bytes), key: KeyId::generate() }
+    }
+
     async fn code_of(kind: &'static str, body: &[u8], max: usize) -> &'static str {
         let headers =
             HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        match read_json(&headers, Body::from(body.to_vec()), max).await {
+        match read_json(&headers, Body::from(body.to_vec()), up_to(max)).await {
             Ok(_) => "read",
             Err(problem) => problem.code(),
         }
@@ -242,7 +320,48 @@ mod tests {
     async fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
         let pieces = (0..4).map(|_| Ok::<_, std::convert::Infallible>("[[[["));
         let body = Body::from_stream(futures::stream::iter(pieces));
-        assert_eq!(read(body, 10, "").await.unwrap_err().code(), "too-large");
+        assert_eq!(read(body, up_to(10), "").await.unwrap_err().code(), "too-large");
+    }
+
+    #[tokio::test]
+    async fn bodies_take_so_much_memory_and_give_it_back_with_their_last_copy() {
+        let memory = Shares::new(4 * NOT_COUNTED, 2 * NOT_COUNTED);
+        let keys = [(); 3].map(|()| KeyId::generate());
+        let long = |key: KeyId, is_declared: bool| {
+            let body = vec![b' '; 3 * NOT_COUNTED];
+            let body = match is_declared {
+                true => Body::from(body),
+                false => Body::from_stream(futures::stream::iter([Ok::<_, std::io::Error>(body)])),
+            };
+            let (max_bytes, memory) = (usize::MAX / 2, memory.clone());
+            async move { read(body, Bounds { max_bytes, memory, key }, "").await }
+        };
+        let refused = |read: Result<Bytes, Problem>| {
+            let problem = read.unwrap_err();
+            assert_eq!(problem.code(), "not-ready");
+            String::from_utf8(problem.to_body("")).unwrap().contains("this key's other requests")
+        };
+        for is_declared in [true, false] {
+            let first = long(keys[0], is_declared).await.unwrap();
+            assert!(refused(long(keys[0], is_declared).await));
+            let second = long(keys[1], is_declared).await.unwrap();
+            assert!(!refused(long(keys[2], is_declared).await));
+            let bounds = Bounds { max_bytes: 100_000, memory: memory.clone(), key: keys[2] };
+            let short = read(Body::from(vec![b' '; NOT_COUNTED]), bounds, "").await;
+            assert_eq!(short.unwrap().len(), NOT_COUNTED);
+            let copy = first.clone();
+            drop(first);
+            assert!(refused(long(keys[0], is_declared).await));
+            drop((copy, second));
+            assert_eq!(long(keys[2], is_declared).await.unwrap().len(), 3 * NOT_COUNTED);
+        }
+    }
+
+    #[test]
+    fn what_holds_too_many_values_is_refused_as_such() {
+        let problem = parse(b"[1,2,3]", 3).unwrap_err();
+        assert_eq!(problem.code(), "validation-failed");
+        assert_eq!(parse(b"[1,2,3]", 4).unwrap(), serde_json::json!([1, 2, 3]));
     }
 
     #[tokio::test]
@@ -261,7 +380,7 @@ mod tests {
         let read = async |kind: &'static str, body: &[u8]| {
             let headers =
                 HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            let read = read_document(&headers, Body::from(body.to_vec()), 10).await;
+            let read = read_document(&headers, Body::from(body.to_vec()), up_to(10)).await;
             read.map_err(|problem| problem.code())
         };
         assert_eq!(read("application/toml", b"a = 1").await.as_deref(), Ok("a = 1"));
@@ -275,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn where_no_body_is_taken_only_one_that_says_nothing_is() {
         let refused = async |body: &'static str| {
-            let refused = refuse_body(Body::from(body), 40, &["dry_run", "label"]).await;
+            let refused = refuse_body(Body::from(body), up_to(40), &["dry_run", "label"]).await;
             refused.err().map(|problem| serde_json::from_slice(&problem.to_body("")).unwrap())
         };
         for body in ["", " \r\n\t", "{}", " { } \n", "null"] {
@@ -309,9 +428,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_optional_body_may_be_left_out() {
-        let none = read_optional_json(&HeaderMap::new(), Body::empty(), 10).await;
+        let none = read_optional_json(&HeaderMap::new(), Body::empty(), up_to(10)).await;
         assert!(none.unwrap().is_none());
-        let untyped = read_optional_json(&HeaderMap::new(), Body::from("{}"), 10).await;
+        let untyped = read_optional_json(&HeaderMap::new(), Body::from("{}"), up_to(10)).await;
         assert_eq!(untyped.unwrap_err().code(), "unsupported-media-type");
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn update_invite(
     body: Body,
 ) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
-    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     let mut faults = Parameters::read(&uri, &[]).into_faults();
     let mut members = read_members(body, &mut faults);
@@ -159,7 +159,7 @@ pub(crate) async fn revoke_invite(
 ) -> Result<Json<Revoked>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let row = find_row(&gateway, &caller, &id).await?;
-    refuse_body(body, gateway.limits().max_body_bytes, &["force"]).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &["force"]).await?;
     let mut parameters = Parameters::read(&uri, &["force"]);
     let force = parameters.flag("force");
     parameters.finish()?;
@@ -230,7 +230,7 @@ pub(crate) async fn refresh_invite(
 ) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
     let invite = find_invite(&gateway, &caller, &id).await?;
-    refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
     refuse_parameters(&uri)?;
     reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
     change(&gateway, &caller, invite.id, None, async move |engine, id| engine.refresh(id).await)
@@ -267,7 +267,7 @@ pub(crate) async fn retry_invite(
     body: Body,
 ) -> Result<Json<ShownInvite>, Problem> {
     caller.require(Scope::InvitesWrite)?;
-    let body = read_optional_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = read_optional_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     let mut faults = Parameters::read(&uri, &[]).into_faults();
     let mut accept_risk = false;

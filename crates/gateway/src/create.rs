@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// Values in a body for each invite that a request may hold: several times what one consists of.
+const VALUES_PER_INVITE: usize = 100;
+
 /// What a request to create invites is answered with.
 #[derive(utoipa::ToSchema)]
 #[serde(untagged)]
@@ -81,45 +84,27 @@ pub(crate) async fn create_invites(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.require(Scope::InvitesWrite)?;
-    let bytes = read_json_text(&headers, body, gateway.limits().max_body_bytes).await?;
+    let bytes = read_json_text(&headers, body, gateway.body_bounds(&caller)).await?;
     let key = idempotency::read_key(&headers);
-    let (text, is_named) = (bytes.clone(), matches!(key, Ok(Some(_))));
-    let (body, body_hash) = gateway
-        .aside()
-        .work(bytes.len(), move || {
-            let body = parse(&text)?;
-            let hash = is_named.then(|| idempotency::hash_body(&body));
-            Ok::<_, Problem>((body, hash))
-        })
-        .await??;
-    let key = key?;
     let preferences = Preferences::read(&headers);
     let mut parameters = Parameters::read(&uri, &["dry_run"]);
     let is_dry_run = parameters.flag("dry_run");
     let parameter_faults = parameters.into_faults();
+    let is_named = !is_dry_run && matches!(key, Ok(Some(_)));
 
-    let named = key.zip(body_hash).filter(|_| !is_dry_run);
-    let idempotency = named.map(|(key, body_hash)| IdempotencyKey {
-        key,
-        body_hash,
-        retention: gateway.limits().idempotency_retention,
-    });
-    if let Some(key) = idempotency.as_ref().filter(|_| parameter_faults.is_empty())
-        && let Some(earlier) = gateway.store().find_idempotent(caller.tenant(), key).await?
-    {
-        return answer(&gateway, &caller, earlier, preferences).await;
-    }
-
-    let (mut body, mut is_within_rate) = (body, false);
+    let mut is_within_rate = false;
     loop {
         let configuration = gateway.live().current();
         let revision = configuration.revision();
-        let (shared, as_who, faults) = (gateway.clone(), caller.clone(), parameter_faults.to_vec());
-        let (on_duplicate, items, item_faults) = gateway
-            .aside()
-            .work(bytes.len(), move || {
-                let (most, handling) =
-                    (shared.limits().max_invites_per_request, preferences.handling());
+        let (text, shared, as_who) = (bytes.clone(), gateway.clone(), caller.clone());
+        let faults = parameter_faults.to_vec();
+        // In one turn, so that there are no more parsed bodies at once than can be worked on.
+        let work = move || {
+            let most = shared.limits().max_invites_per_request;
+            let body = parse(&text, most.saturating_mul(VALUES_PER_INVITE))?;
+            let hash = is_named.then(|| idempotency::hash_body(&body));
+            let read = || {
+                let handling = preferences.handling();
                 let submission = submission::read(body, most, handling);
                 let on_duplicate = submission.on_duplicate;
                 let mut binding =
@@ -127,8 +112,22 @@ pub(crate) async fn create_invites(
                 binding.request_faults.extend(faults);
                 let (items, item_faults) = accept_faults(binding, &preferences)?;
                 Ok::<_, Problem>((on_duplicate, items, item_faults))
-            })
-            .await??;
+            };
+            Ok::<_, Problem>((hash, read()))
+        };
+        let (body_hash, read) = gateway.aside().work(caller.id(), bytes.len(), work).await??;
+        let idempotency = key.clone()?.zip(body_hash).map(|(key, body_hash)| IdempotencyKey {
+            key,
+            body_hash,
+            retention: gateway.limits().idempotency_retention,
+        });
+        if let Some(key) = idempotency.as_ref().filter(|_| parameter_faults.is_empty())
+            && let Some(earlier) = gateway.store().find_idempotent(caller.tenant(), key).await?
+        {
+            drop((bytes, read));
+            return answer(&gateway, &caller, earlier, preferences).await;
+        }
+        let (on_duplicate, items, item_faults) = read?;
         if is_dry_run {
             let plan =
                 rehearse(&gateway, caller.tenant(), on_duplicate, items, item_faults).await?;
@@ -146,7 +145,7 @@ pub(crate) async fn create_invites(
             tenant: caller.tenant().to_owned(),
             config_revision: revision,
             traceparent: caller.traceparent().map(str::to_owned),
-            idempotency: idempotency.clone(),
+            idempotency,
             day_limits: caller.day_limits(),
             on_duplicate,
             items,
@@ -154,11 +153,12 @@ pub(crate) async fn create_invites(
         let engine = gateway.engine().clone();
         match crate::to_the_end(async move { engine.accept(batch).await }).await? {
             // The document changed in between: the one that is live now decides.
-            Err(AcceptError::Outdated) => {
-                let text = bytes.clone();
-                body = gateway.aside().work(bytes.len(), move || parse(&text)).await??;
+            Err(AcceptError::Outdated) => {}
+            accepted => {
+                // Its memory is not to be held while the caller waits.
+                drop(bytes);
+                return answer(&gateway, &caller, accepted?, preferences).await;
             }
-            accepted => return answer(&gateway, &caller, accepted?, preferences).await,
         }
     }
 }
@@ -193,7 +193,7 @@ async fn answer(
             return Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
         }
     };
-    let wait = preferences.wait(DEFAULT_WAIT);
+    let (preferences, wait, _waiting) = preferences.admit(gateway, caller, DEFAULT_WAIT);
     let accepted = settle(gateway, caller, id, wait).await.map_err(|problem| {
         // Whatever went wrong with reading it, it was accepted.
         let detail = format!(

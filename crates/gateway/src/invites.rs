@@ -267,7 +267,7 @@ pub(crate) async fn list_attempts(
     // What was exchanged about many invites is read for the part of this one.
     let shared = gateway.clone();
     let list = move || view_attempts(&shared, &invite, page, is_raw);
-    Ok(Json(gateway.aside().long_work(list).await?))
+    Ok(Json(gateway.aside().long_work(caller.id(), list).await?))
 }
 
 fn view_attempts(

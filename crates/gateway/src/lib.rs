@@ -34,6 +34,7 @@ mod rehearsal;
 mod requests;
 mod segment;
 mod service;
+mod shares;
 mod submission;
 mod unambiguous;
 mod views;
@@ -42,7 +43,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware, response::IntoResponse, routing::get};
 use invite_config::Live;
-use invite_core::{Clock, ProviderKind};
+use invite_core::{Clock, KeyId, ProviderKind};
 use invite_delivery::Engine;
 use invite_store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -70,6 +71,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// How long an Idempotency-Key is remembered (`idempotency.retention`).
     pub idempotency_retention: Duration,
+    /// Requests that wait for their invites to settle at once; of one key a quarter of them.
+    pub max_waiting: usize,
 }
 
 /// What the handlers work with. Cloning shares it.
@@ -88,6 +91,8 @@ struct Parts {
     failures: auth::Failures,
     recorded_reads: reads::RecordedReads,
     aside: aside::Aside,
+    body_memory: body::Memory,
+    waiting: Arc<shares::Shares<KeyId>>,
 }
 
 impl Gateway {
@@ -118,6 +123,8 @@ impl Gateway {
             failures,
             recorded_reads,
             aside,
+            body_memory: body::memory(limits.max_body_bytes),
+            waiting: shares::Shares::new(limits.max_waiting, limits.max_waiting.div_ceil(4)),
         })))
     }
 
@@ -194,6 +201,15 @@ impl Gateway {
 
     fn aside(&self) -> &aside::Aside {
         &self.0.aside
+    }
+
+    fn body_bounds(&self, caller: &auth::Caller) -> body::Bounds {
+        let (max_bytes, memory) = (self.0.limits.max_body_bytes, self.0.body_memory.clone());
+        body::Bounds { max_bytes, memory, key: caller.id() }
+    }
+
+    fn waiting(&self) -> &Arc<shares::Shares<KeyId>> {
+        &self.0.waiting
     }
 }
 

@@ -21,6 +21,8 @@ use room::Room;
 pub(crate) use room::subscriber;
 pub use tls::{Tls, TlsFiles};
 
+use crate::shares::Shares;
+
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long to wait where no connection can be accepted, as when the machine has no descriptor left.
@@ -60,14 +62,18 @@ pub struct Listener {
     room: Arc<Room>,
     tls: Option<Tls>,
     trusted_proxies: Arc<[IpNet]>,
+    /// Requests under way that proxies forward, of one address as many as it may have connections.
+    forwarded: Arc<Shares<IpAddr>>,
 }
 
 impl Listener {
     /// A listener that serves nothing yet. Proxies at these addresses are believed whom they forward
-    /// for, and share no limit of one address.
+    /// for: the limit of one address holds for the requests of each of those, not for the proxy.
     pub fn new(bounds: Bounds, tls: Option<Tls>, trusted_proxies: Vec<IpNet>) -> Self {
         let room = Room::new(bounds.max_connections, bounds.max_connections_per_address);
-        Self { bounds, room: Arc::new(room), tls, trusted_proxies: trusted_proxies.into() }
+        let forwarded = Shares::new(usize::MAX, bounds.max_connections_per_address);
+        let (room, trusted_proxies) = (Arc::new(room), trusted_proxies.into());
+        Self { bounds, room, tls, trusted_proxies, forwarded }
     }
 
     /// Serves what comes to this socket until `closing`. Then nothing more is accepted, idle

@@ -62,19 +62,22 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
-/// The answer to what cannot be read as a request: its headers and its body. It is in the log and in
-/// the metrics like that to any other.
-pub(crate) fn refuse(problem: &Problem, client: IpAddr) -> (HeaderMap, Vec<u8>) {
-    const ROUTE: &str = "unreadable";
+/// The answer to what the router does not see: its headers and its body. It is in the log and in the
+/// metrics like that to any other, under this route.
+pub(crate) fn refuse(
+    problem: &Problem,
+    route: &'static str,
+    client: IpAddr,
+) -> (HeaderMap, Vec<u8>) {
     let request_id = new_request_id();
     let body = problem.to_body(&request_id);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     write_headers(&mut headers, &request_id);
     let status = problem.status().as_u16();
-    count("other", ROUTE, status, Duration::ZERO);
+    count("other", route, status, Duration::ZERO);
     tracing::info!(
-        http.route = ROUTE,
+        http.route = route,
         http.status = status,
         client.address = %client,
         request.id = request_id,

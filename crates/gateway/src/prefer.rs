@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header::HeaderName};
+use invite_core::KeyId;
+
+use crate::{Gateway, auth::Caller, shares::Share};
 
 /// How long a request waits if it does not say.
 pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(10);
@@ -66,6 +69,25 @@ impl Preferences {
             Some(seconds) => Duration::from_secs(seconds),
             None if self.respond_async => Duration::ZERO,
             None => default,
+        }
+    }
+
+    /// How long to wait, and the place among those who wait until that is over. Where there is none,
+    /// because as many wait as may, in all or of this key, nothing is waited for, and what is preferred
+    /// about waiting is not applied.
+    pub fn admit(
+        self,
+        gateway: &Gateway,
+        caller: &Caller,
+        default: Duration,
+    ) -> (Self, Duration, Option<Share<KeyId>>) {
+        let wait = self.wait(default);
+        if wait.is_zero() {
+            return (self, wait, None);
+        }
+        match gateway.waiting().take(caller.id(), 1) {
+            Ok(place) => (self, wait, Some(place)),
+            Err(_) => (self.without_waiting(), Duration::ZERO, None),
         }
     }
 

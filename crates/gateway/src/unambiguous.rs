@@ -1,26 +1,54 @@
 //! JSON whose objects name no member twice. Of two members with one name a reader keeps one and
 //! drops the other silently, and which one differs from reader to reader (RFC 8259, section 4).
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-/// A value that reads the same everywhere.
-pub(crate) struct Unambiguous(pub Value);
+/// Why a text was not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// It is no JSON, or reads differently from reader to reader.
+    Malformed(serde_json::Error),
+    /// It holds more values than were asked for.
+    TooMany,
+}
 
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Self)
+/// Reads a text of at most `most` values: it goes no further, as small values take up to a hundred times
+/// the memory of their text.
+pub(crate) fn read(text: &[u8], most: usize) -> Result<Value, Unread> {
+    let left = Cell::new(Some(most));
+    let mut text = serde_json::Deserializer::from_slice(text);
+    let value = Reader { left: &left }.deserialize(&mut text);
+    value.and_then(|value| text.end().map(|()| value)).map_err(|error| match left.get() {
+        None => Unread::TooMany,
+        Some(_) => Unread::Malformed(error),
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    /// How many more values may come; none once there was one too many.
+    left: &'a Cell<Option<usize>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(1)));
+        if self.left.get().is_none() {
+            return Err(Error::custom("more values than are read"));
+        }
+        deserializer.deserialize_any(self)
     }
 }
 
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +85,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut read = Vec::new();
-        while let Some(Unambiguous(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             read.push(item);
         }
         Ok(read.into())
@@ -69,8 +97,7 @@ impl<'de> Visitor<'de> for Reader {
             if read.contains_key(&name) {
                 return Err(Error::custom("an object has two members with one name"));
             }
-            let Unambiguous(value) = members.next_value()?;
-            read.insert(name, value);
+            read.insert(name, members.next_value_seed(self)?);
         }
         Ok(read.into())
     }
@@ -81,8 +108,10 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Value, String> {
-        let read = serde_json::from_str::<Unambiguous>(text);
-        read.map(|Unambiguous(value)| value).map_err(|error| error.to_string())
+        super::read(text.as_bytes(), 100).map_err(|unread| match unread {
+            Unread::Malformed(error) => error.to_string(),
+            Unread::TooMany => "too many".to_owned(),
+        })
     }
 
     #[test]
@@ -98,5 +127,16 @@ mod tests {
         for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": 1, "\u0061": 2}}]"#] {
             assert!(read(text).unwrap_err().starts_with(detail), "{text}");
         }
+    }
+    #[test]
+    fn a_text_is_read_up_to_so_many_values_and_not_beyond() {
+        let count = |text: &str, most| super::read(text.as_bytes(), most).is_ok();
+        for (text, values) in [("1", 1), ("[[],{},\"\"]", 4), (r#"{"a":[1,2],"b":null}"#, 5)] {
+            assert!(count(text, values), "{text}");
+            assert!(!count(text, values - 1), "{text}");
+        }
+        // What comes behind is not looked at.
+        assert_eq!(read(&format!("[{}no JSON", "0,".repeat(100))).unwrap_err(), "too many");
+        assert!(read("[0] 1").unwrap_err().starts_with("trailing characters"));
     }
 }

@@ -106,7 +106,7 @@ pub(crate) async fn check_configuration(
     body: Body,
 ) -> Result<Json<ReviewView>, Problem> {
     caller.require_for_all(Scope::ConfigWrite)?;
-    let text = read_document(&headers, body, gateway.limits().max_body_bytes).await?;
+    let text = read_document(&headers, body, gateway.body_bounds(&caller)).await?;
     let mut parameters = Parameters::read(&uri, &["probe"]);
     let probe = parameters.flag("probe");
     parameters.finish()?;
@@ -147,7 +147,7 @@ pub(crate) async fn replace_configuration(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.require_for_all(Scope::ConfigWrite)?;
-    let text = read_document(&headers, body, gateway.limits().max_body_bytes).await?;
+    let text = read_document(&headers, body, gateway.body_bounds(&caller)).await?;
     let basis = Basis::read(&headers)?;
     let note = read_note(&uri)?;
     let basis = basis.ok_or_else(|| {

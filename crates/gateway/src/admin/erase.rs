@@ -100,7 +100,7 @@ pub(crate) async fn erase_person(
     body: Body,
 ) -> Result<Json<Receipt>, Problem> {
     caller.require_for_all(Scope::PeopleErase)?;
-    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let mut all = Parameters::read(&uri, &[]).into_faults();
     let mut faults = invite_core::Faults::default();
     let mut members = members(body, &mut faults);

@@ -53,7 +53,7 @@ pub(crate) async fn create_key(
     body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<KeyView>), Problem> {
     caller.require_for_all(Scope::KeysWrite)?;
-    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let faults = Parameters::read(&uri, &[]).into_faults();
     let (now, secret) = (gateway.clock().now(), generate_key());
     let configuration = gateway.live().current();
@@ -147,7 +147,7 @@ pub(crate) async fn change_key(
     body: Body,
 ) -> Result<Json<KeyView>, Problem> {
     caller.require_for_all(Scope::KeysWrite)?;
-    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let id = find_key(&gateway, &caller, &id).await?;
     let faults = Parameters::read(&uri, &[]).into_faults();
     let now = gateway.clock().now();
@@ -217,7 +217,7 @@ pub(crate) async fn revoke_key(
 ) -> Result<Json<KeyView>, Problem> {
     caller.require_for_all(Scope::KeysWrite)?;
     let id = find_key(&gateway, &caller, &id).await?;
-    refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
     refuse_parameters(&uri)?;
     let (store, actor) = (gateway.store().clone(), caller.actor());
     let key = crate::to_the_end(async move { store.revoke_key(id, &actor).await }).await??;

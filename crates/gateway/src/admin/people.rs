@@ -107,7 +107,7 @@ pub(crate) async fn find_person(
     body: Body,
 ) -> Result<Json<Person>, Problem> {
     require(&caller)?;
-    let body = read_json(&headers, body, gateway.limits().max_body_bytes).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let mut faults = Faults::default();
     let mut members = members(body, &mut faults);

@@ -43,7 +43,7 @@ pub(crate) async fn probe_provider(
 ) -> Result<Json<LastProbe>, Problem> {
     caller.require(Scope::ProvidersAct)?;
     find_provider(&gateway.live().current(), &caller, &name)?;
-    refuse_body(body, gateway.limits().max_body_bytes, &[]).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
     refuse_parameters(&uri)?;
     let (action, target) = ("provider.probe".to_owned(), name.clone());
     let (actor, before, after, note) = (caller.actor(), None, None, None);

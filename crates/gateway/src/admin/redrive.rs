@@ -60,7 +60,7 @@ pub(crate) async fn redrive_invites(
     caller.require(Scope::InvitesWrite)?;
     caller.require(Scope::InvitesAllTenants)?;
     let known: Vec<&str> = FILTERS.iter().copied().chain(["dry_run", "all"]).collect();
-    refuse_body(body, gateway.limits().max_body_bytes, &known).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &known).await?;
     let mut parameters = Parameters::read(&uri, &known);
     let filters = parameters.given().filter(|(name, _)| FILTERS.contains(name));
     let target = reads::filters(filters);

@@ -63,7 +63,7 @@ pub(crate) async fn list_revisions(
     let next = found.get(limit as usize).and(found.get(limit as usize - 1));
     let next_cursor = next.map(|last| cursor(last.revision));
     let show = move || show_page(&found, limit as usize);
-    let revisions = gateway.aside().long_work(show).await?;
+    let revisions = gateway.aside().long_work(caller.id(), show).await?;
     Ok(Json(RevisionList {
         revisions,
         configuration: ConfigurationView::new(gateway.engine().configuration_status(), true),
@@ -128,7 +128,7 @@ pub(crate) async fn get_revision(
     let revision = find_revision(&gateway, &number).await?;
     refuse_parameters(&uri)?;
     let before = gateway.store().revisions(Some(revision.revision), 1).await?.revisions;
-    let view = gateway.aside().long_work(move || {
+    let view = gateway.aside().long_work(caller.id(), move || {
         let told = difference(&revision, before.first(), Instant::now() + TIME);
         RevisionView::new(&revision, Some(told)).with_document(revision.document)
     });
@@ -170,7 +170,7 @@ pub(crate) async fn restore_revision(
     caller.require_for_all(Scope::ConfigWrite)?;
     let basis = Basis::read(&headers)?;
     let revision = find_revision(&gateway, &number).await?;
-    refuse_body(body, gateway.limits().max_body_bytes, &["note"]).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &["note"]).await?;
     let note = read_note(&uri)?;
     let live = gateway.live().current().revision();
     let lag = gateway.engine().lag();

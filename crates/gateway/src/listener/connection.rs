@@ -18,7 +18,7 @@ use super::{
     pace::{AnswerBody, Paced, timed},
     progress::{Phase, Progress},
     refusal,
-    room::Place,
+    room::{Place, subscriber},
 };
 
 /// How long, and how many bytes, what a caller still sends after the last answer is waited for and
@@ -130,7 +130,19 @@ async fn answer(request: Request<Incoming>, context: Context) -> Response<Answer
     let mut request = request.map(|body| timed(body, listener.bounds.body_timeout));
     let client = forwarded::client(peer, request.headers(), &listener.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(client));
-    let Ok(mut response) = router.oneshot(request).await;
+    // Counted as a connection of its own would be.
+    let share = match client != peer {
+        true => listener.forwarded.take(subscriber(client), 1).map(Some),
+        false => Ok(None),
+    };
+    let mut response = match &share {
+        Ok(_) => {
+            let Ok(response) = router.oneshot(request).await;
+            response
+        }
+        Err(_) => refusal::of_forwarded(client),
+    };
+    drop(share);
     progress.begin_answer();
     if let Some(HoldBack(delay)) = response.extensions_mut().remove() {
         sleep(delay).await;

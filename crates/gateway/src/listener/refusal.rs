@@ -1,9 +1,12 @@
-//! The answer to a head that hyper refuses. Hyper decides that and with which status; what it writes has
-//! no body.
+//! Answers to requests that the router does not see. A head is refused by hyper, which decides with which
+//! status; what it writes has no body.
 
 use std::net::IpAddr;
 
-use axum::http::StatusCode;
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 
 use super::MAX_HEAD;
 use crate::{
@@ -34,7 +37,7 @@ pub(super) fn of_head(head: &[u8], read: &[u8], client: IpAddr) -> Option<Vec<u8
             "what was sent is not the head of an HTTP/1.1 request",
         ),
     };
-    let (headers, body) = observe::refuse(&problem, client);
+    let (headers, body) = observe::refuse(&problem, "unreadable", client);
     let status = problem.status();
     let mut answer =
         format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -49,4 +52,18 @@ pub(super) fn of_head(head: &[u8], read: &[u8], client: IpAddr) -> Option<Vec<u8
     answer.extend(b"\r\n");
     answer.extend(body);
     Some(answer)
+}
+
+/// The answer to a request that a proxy forwards for somebody who has as many under way as connections
+/// are allowed of one address.
+pub(super) fn of_forwarded(client: IpAddr) -> Response {
+    let problem = Problem::new(
+        &codes::NOT_READY,
+        "as many requests of your address are under way as may be at once; send it again",
+    );
+    let (headers, body) = observe::refuse(&problem, "refused", client);
+    let mut response = problem.into_response();
+    response.headers_mut().extend(headers);
+    *response.body_mut() = body.into();
+    response
 }

@@ -232,8 +232,9 @@ codes! {
         "The change may have happened. `POST /v1/invites/{id}/refresh` tells.";
     NOT_READY = "not-ready" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
         "The gateway is not ready",
-        "It is starting, stopping, or its database does not answer, or other large requests take all the \
-         time there is for such. Nothing was done. Ask again after the time in `Retry-After`.";
+        "It is starting, stopping, or its database does not answer, or other requests take all the \
+         time or memory there is for such, or as many of yours are under way as may be at once. Nothing \
+         was done. Ask again after the time in `Retry-After`.";
     BACKLOG_FULL = "backlog-full" Some(StatusCode::SERVICE_UNAVAILABLE), Gateway, NotSent,
         "Too much waits for this provider",
         "Its queue is full (`limits.max_backlog`), or as full as one tenant may make it \

@@ -120,6 +120,7 @@ impl Api {
             max_invites_per_request: 5,
             max_body_bytes: 10_000,
             idempotency_retention: settings.idempotency_retention,
+            max_waiting: 100,
         };
         let gateway = Gateway::new(engine.clone(), kinds, clock, limits).unwrap();
         let document = serde_json::to_value(invite_http::openapi()).unwrap();

@@ -169,6 +169,7 @@ async fn start(folder: &TempDir) -> (Router, String, KeyId) {
         max_invites_per_request: 100,
         max_body_bytes: 1_000_000,
         idempotency_retention: settings.idempotency_retention,
+        max_waiting: 100,
     };
     let gateway = Gateway::new(engine, gate.kinds().to_vec(), clock.clone(), limits).unwrap();
     let (secret, other) = (generate_key(), generate_key());
