@@ -45,6 +45,11 @@ pub(crate) fn behind(newest: i64) -> String {
     )
 }
 
+/// Why a lane makes no call while its statements fail.
+pub(crate) fn stuck() -> String {
+    "this gateway cannot read or write its database, and tries again; its log says why".to_owned()
+}
+
 /// Why nothing is sent while this machine's clock is so far ahead of the database's.
 pub(crate) fn clock_off(ahead: SignedDuration) -> String {
     let way = if ahead.is_negative() { "behind" } else { "ahead of" };

@@ -13,7 +13,7 @@ mod turns;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,7 +37,7 @@ use crate::{
     accounts, attempt,
     backlog::Shares,
     engine::{Inner, SHARED_POLL, contain},
-    replica,
+    fault, replica,
 };
 
 /// The longest a lane sleeps without looking for work.
@@ -62,6 +62,8 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
+    /// The last step could not read or write the store.
+    is_stuck: AtomicBool,
     pub account: accounts::Asked,
     pub shares: Shares,
 }
@@ -102,6 +104,7 @@ impl Lane {
             turn: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
+            is_stuck: AtomicBool::new(false),
             account: accounts::Asked::default(),
             shares: Shares::default(),
         }
@@ -118,9 +121,22 @@ impl Lane {
         engine: &Inner,
         provider: &Provider,
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match replica::obstacle(engine) {
+        match replica::obstacle(engine).or_else(|| self.is_stuck().then(fault::stuck)) {
             Some(why) if provider.enabled => (LaneState::Paused, Some(why), None),
             _ => self.with_state(|it| it.describe(provider.enabled, engine.clock.now())),
+        }
+    }
+
+    /// Whether it goes on by itself only once the store can be used again.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    /// Keeps whether the last step could use the store, and logs what was wrong.
+    fn note(&self, stepped: &Result<Option<Duration>, invite_store::Error>) {
+        self.is_stuck.store(stepped.is_err(), Ordering::Relaxed);
+        if let Err(error) = stepped {
+            tracing::error!(provider.name = self.name, %error, "a lane cannot read or write the store");
         }
     }
 
@@ -246,14 +262,9 @@ impl Lane {
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
     while !engine.stopping.is_cancelled() {
-        let pause = match contain(step(&engine, &lane)).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::error!(provider.name = lane.name, %error, "a lane cannot read or write the store");
-                Some(Duration::from_secs(1))
-            }
-        };
-        let Some(pause) = pause else { continue };
+        let stepped = contain(step(&engine, &lane)).await;
+        lane.note(&stepped);
+        let Some(pause) = stepped.unwrap_or(Some(Duration::from_secs(1))) else { continue };
         lane.creates_wait.send_replace(false);
         tokio::select! {
             () = lane.wake.notified() => {}
@@ -363,6 +374,16 @@ mod tests {
             assert!(lane.reserve(1, 100));
             lane.correct_queued(known, read);
             assert_eq!(lane.queued(), after);
+        }
+    }
+
+    #[test]
+    fn a_lane_shows_that_it_cannot_use_the_store_until_it_can() {
+        let lane = lane();
+        let unreadable = || invite_store::Error::Corrupt { what: "tenant".into() };
+        for (stepped, is_stuck) in [(Err(unreadable()), true), (Ok(None), false)] {
+            lane.note(&stepped);
+            assert_eq!(lane.is_stuck(), is_stuck);
         }
     }
 

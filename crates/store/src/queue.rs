@@ -16,20 +16,9 @@ use crate::{
     statement::{Fields, Statement, Value},
 };
 
-/// What a tenant has queued at a provider for one destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// Whose.
-    pub tenant: String,
-    /// Where to.
-    pub destination: Destination,
-    /// When the first of them is due: 1970 for one that never waited.
-    pub due: Timestamp,
-}
-
 /// Queued, and nobody waits for news of an earlier call to the same person: see
 /// [`MAY_BE_IN_DOUBT`](crate::rows::MAY_BE_IN_DOUBT). More conditions come next.
-static FREE: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static FREE: LazyLock<String> = LazyLock::new(|| {
     format!(
         " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS (SELECT 1 FROM \
          invites AS other WHERE other.address = invites.address AND other.{MAY_BE_IN_DOUBT} AND \
@@ -38,66 +27,6 @@ static FREE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl Store {
-    /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
-    /// another invite at what may be the same destination is `sending` or `unknown`.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn queues(&self, provider: &str) -> Result<Vec<Queue>, Error> {
-        // From each queue one step along the index to the next, however much each holds.
-        let first = "SELECT id FROM invites WHERE status = 'queued' AND destination IS NOT NULL AND \
-                     provider = ";
-        let in_order = " ORDER BY tenant, destination LIMIT 1)";
-        let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
-                        invites.destination = queues.destination AND next_attempt_at IS ";
-        let found = Statement::new(
-            "WITH RECURSIVE queues (id, provider, tenant, destination) AS (",
-        )
-        .text("SELECT id, provider, tenant, destination FROM invites WHERE id = (")
-        .text(first)
-        .bind(provider)
-        .text(in_order)
-        .text(
-            " UNION ALL SELECT next.id, next.provider, next.tenant, next.destination FROM queues ",
-        )
-        .text("JOIN invites AS next ON next.id = (")
-        .text(first)
-        .text("queues.provider AND (tenant, destination) > (queues.tenant, queues.destination)")
-        .text(in_order)
-        .text(
-            ") SELECT id, tenant, destination, due FROM (SELECT id, tenant, destination, coalesce(",
-        )
-        .text("(SELECT 0")
-        .text(&FREE)
-        .text(of_queue)
-        .text("NULL LIMIT 1), (SELECT next_attempt_at")
-        .text(&FREE)
-        .text(of_queue)
-        .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due FROM queues) AS dues ")
-        .text("WHERE due IS NOT NULL")
-        .all(&mut *self.reader().await?, |row| {
-            let text = |place| row.text_at(place).map(str::to_owned);
-            // What is no time never comes.
-            let due = row.moment_at(3).unwrap_or(Timestamp::MAX);
-            let destination = text(2).and_then(|destination| destination.parse().ok());
-            let queue = text(1).zip(destination);
-            let id = text(0).unwrap_or_default();
-            Ok(queue.map(|(tenant, destination)| Queue { tenant, destination, due }).ok_or(id))
-        })
-        .await?;
-        let mut queues = Vec::with_capacity(found.len());
-        for queue in found {
-            match queue {
-                Ok(queue) => queues.push(queue),
-                // Reading an invite that cannot be read sets it aside.
-                Err(id) => {
-                    drop(self.readable(select_invites().text(" WHERE id = ").bind(id)).await?)
-                }
-            }
-        }
-        Ok(queues)
-    }
-
     /// What a tenant has queued at a provider for a destination and is due, longest due first. Left out
     /// are invites to people of whom another invite there, or at what may be the same place, is `sending` or `unknown`.
     ///
@@ -132,20 +61,6 @@ impl Store {
             .text("coalesce(next_attempt_at, 0), id LIMIT ")
             .bind(limit);
         self.readable(statement).await
-    }
-
-    /// Whether something that a provider has queued for a destination is due.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn is_any_due(
-        &self,
-        provider: &str,
-        destination: &Destination,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        let queues = self.queues(provider).await?;
-        Ok(queues.iter().any(|queue| queue.destination == *destination && queue.due <= now))
     }
 
     /// Queued invites of a provider that entered the queue before a time, longest ago first.

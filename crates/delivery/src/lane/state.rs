@@ -46,6 +46,9 @@ pub(crate) struct State {
     turns: u64,
     /// Whose turn it was last.
     pub last_tenant: Option<String>,
+    /// Where the next look at the queues goes on, and how many there were that went on from there.
+    pub look_from: Option<String>,
+    pub looked: usize,
     /// The revision since which the adapter of the last call is the same; another one may have mended
     /// what was wrong.
     adapter_since: i64,

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::Destination;
-use invite_store::{InviteRecord, Queue};
+use invite_store::{InviteRecord, Look, Queue};
 use jiff::Timestamp;
 
 use super::{Lane, State, until};
@@ -17,6 +17,8 @@ use crate::{engine::Inner, waiting::give_up};
 
 /// So many tenants share a call at most; the others come next.
 const TENANTS: usize = 16;
+/// How soon the next look comes where one found nothing to do and left out some destinations.
+const NEXT_LOOK: Duration = Duration::from_millis(100);
 
 /// Whose turn it is.
 pub(super) struct Turn {
@@ -28,7 +30,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Takes in who else has something due there by now.
     fn refresh(&mut self, mut queues: Vec<Queue>, now: Timestamp) {
-        queues.retain(|queue| queue.destination == self.destination && queue.due <= now);
+        queues.retain(|queue| queue.due <= now);
         let first = self.tenants.first().cloned();
         queues.sort_by_key(|queue| (Some(&queue.tenant) < first.as_ref(), queue.tenant.clone()));
         self.tenants = queues.into_iter().map(|queue| queue.tenant).take(TENANTS).collect();
@@ -41,8 +43,27 @@ pub(super) async fn next(
     lane: &Lane,
     now: Timestamp,
 ) -> Result<Result<Turn, Option<Duration>>, invite_store::Error> {
-    let queues = engine.store.queues(&lane.name).await?;
-    Ok(lane.with_state(|state| choose(state, queues, now)))
+    let from = lane.with_state(|state| state.look_from.clone());
+    let look = engine.store.queues(&lane.name, from.as_deref()).await?;
+    Ok(lane.with_state(|state| choose_of(state, look, now)))
+}
+
+/// The same of one look at the queues, and where the next look goes on: behind this one once each tenant
+/// could have had its turn by it.
+fn choose_of(state: &mut State, look: Look, now: Timestamp) -> Result<Turn, Option<Duration>> {
+    let Look { queues, next } = look;
+    let tenants = queues.iter().map(|queue| &queue.tenant).collect::<BTreeSet<_>>().len();
+    let turn = choose(state, queues, now);
+    state.looked += 1;
+    if turn.is_ok() && state.looked < tenants {
+        return turn;
+    }
+    let leaves_out = next.is_some();
+    (state.looked, state.look_from) = (0, next);
+    turn.map_err(|wait| match leaves_out {
+        true => Some(wait.map_or(NEXT_LOOK, |wait| wait.min(NEXT_LOOK))),
+        false => wait,
+    })
 }
 
 fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn, Option<Duration>> {
@@ -84,7 +105,8 @@ pub(super) async fn gather(
     if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
         // The first of them waits for company, which may be other tenants'.
         tokio::time::sleep(provider.limits.linger).await;
-        turn.refresh(engine.store.queues(&lane.name).await?, engine.clock.now());
+        let there = engine.store.queues_at(&lane.name, &turn.destination).await?;
+        turn.refresh(there, engine.clock.now());
         due = read(engine, lane, &turn, max_batch).await?;
     }
     let give_up_after = provider.limits.retry.give_up_after;
@@ -163,6 +185,46 @@ mod tests {
             .map(|_| choose(&mut state, queues.clone(), now()).ok().unwrap().tenants[0].clone())
             .collect();
         assert_eq!(turns, ["tenant-0", "tenant-1", "tenant-0", "tenant-1"]);
+    }
+
+    #[test]
+    fn every_destination_of_many_has_its_turn_however_many_others_are_closed() {
+        // A store that tells of two destinations of a tenant from the first on, and of two others.
+        let look = |waiting: &BTreeSet<(usize, usize)>, from: Option<&str>| {
+            let mut look = Look { queues: Vec::new(), next: None };
+            for tenant in 0..2 {
+                let own = waiting.iter().filter(|(of, _)| *of == tenant);
+                let own: Vec<Queue> = own.map(|(_, scope)| queue(tenant, *scope)).collect();
+                let (first, rest) = own.split_at(own.len().min(2));
+                let behind = rest.iter().filter(|it| Some(it.destination.scope.as_str()) > from);
+                let told: Vec<&Queue> = behind.take(2).collect();
+                let cut = told.get(1).map(|last| last.destination.scope.clone());
+                look.next = [look.next, cut].into_iter().flatten().min();
+                look.queues.extend(first.iter().chain(told).cloned());
+            }
+            look
+        };
+        let mut waiting: BTreeSet<(usize, usize)> =
+            (0..2).flat_map(|tenant| (10..40).map(move |scope| (tenant, scope))).collect();
+        let (mut state, mut time) = (State::default(), now());
+        let refuse = |state: &mut State, scope: usize, time: Timestamp| {
+            let event = Event::Refused;
+            state.place(&at(scope)).health.take(&event, None, &Retry::default(), time);
+        };
+        for _ in 0..400 {
+            // Those at even places take nothing.
+            (10..40).step_by(2).for_each(|scope| refuse(&mut state, scope, time));
+            let from = state.look_from.clone();
+            let found = look(&waiting, from.as_deref());
+            match choose_of(&mut state, found, time) {
+                Ok(turn) => {
+                    let tenant = usize::from(turn.tenants[0] == "tenant-1");
+                    waiting.remove(&(tenant, turn.destination.scope.parse().unwrap()));
+                }
+                Err(wait) => time += wait.unwrap(),
+            }
+        }
+        assert!(waiting.iter().all(|(_, scope)| scope % 2 == 0), "{waiting:?}");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What the delivery engine looks for: due invites, leases, lanes, held ids.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use invite_core::{InviteId, Status};
-use invite_store::{InviteRecord, Placement, Store};
+use invite_store::{InviteRecord, MOST_LOOKED_AT, Placement, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
@@ -17,6 +17,8 @@ on_both!(
     due_invites_come_longest_due_first,
     what_goes_again_comes_behind_what_is_due_already,
     each_tenant_has_a_queue_for_each_destination,
+    looks_tell_of_some_destinations_of_a_tenant_and_one_after_the_other_of_all,
+    the_queues_for_a_destination_are_told_by_tenant,
     look_ups_leave_out_destinations,
     what_was_queued_before_a_time_comes_longest_ago_first,
     an_invite_waits_while_another_to_the_same_person_is_in_doubt,
@@ -45,7 +47,7 @@ async fn due(store: &Store, at: Timestamp, limit: u32) -> Vec<InviteId> {
 
 /// When the first invite of each queue of a provider is due, by tenant and scope.
 async fn queues(store: &Store, provider: &str) -> Vec<(String, String, Timestamp)> {
-    let queues = store.queues(provider).await.unwrap().into_iter();
+    let queues = store.queues(provider, None).await.unwrap().queues.into_iter();
     queues.map(|queue| (queue.tenant, queue.destination.scope, queue.due)).collect()
 }
 
@@ -101,6 +103,65 @@ async fn each_tenant_has_a_queue_for_each_destination(db: &Db) {
     found.sort();
     assert_eq!(found, wanted);
     assert!(queues(&store, "tenancy").await.is_empty());
+}
+
+/// Accepts one invite of a tenant for each of so many destinations.
+async fn spread(store: &Store, tenant: &str, destinations: usize) {
+    let items = (0..destinations).map(|n| {
+        let mut new = item(n, &format!("p{n}@example.org"));
+        let Placement::Bound { destination, .. } = &mut new.placement else { unreachable!() };
+        destination.scope = format!("{tenant}-{n}");
+        new
+    });
+    let mut batch = batch(items.collect());
+    batch.tenant = tenant.into();
+    accept(store, batch).await;
+}
+
+async fn looks_tell_of_some_destinations_of_a_tenant_and_one_after_the_other_of_all(db: &Db) {
+    let store = db.open().await;
+    let many = [("a", 3 * MOST_LOOKED_AT), ("c", 2 * MOST_LOOKED_AT + 3)];
+    for (tenant, destinations) in many.into_iter().chain([("b", 2), ("d", MOST_LOOKED_AT - 1)]) {
+        spread(&store, tenant, destinations).await;
+    }
+    let (mut told, mut from) = (BTreeMap::<String, BTreeSet<String>>::new(), None);
+    for looks in 1.. {
+        assert!(looks < 10);
+        let look = store.queues("summit", from.as_deref()).await.unwrap();
+        let mut tenants = BTreeMap::<String, usize>::new();
+        for queue in look.queues {
+            *tenants.entry(queue.tenant.clone()).or_default() += 1;
+            told.entry(queue.tenant).or_default().insert(queue.destination.scope);
+        }
+        // Those of few destinations are told of in every look.
+        assert_eq!((tenants["b"], tenants["d"]), (2, MOST_LOOKED_AT - 1));
+        assert!(tenants.values().all(|told| *told <= MOST_LOOKED_AT), "{tenants:?}");
+        from = look.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    for (tenant, destinations) in many {
+        assert_eq!(told[tenant].len(), destinations, "{tenant}");
+    }
+}
+
+async fn the_queues_for_a_destination_are_told_by_tenant(db: &Db) {
+    let store = db.open().await;
+    for tenant in ["a", "b", "c"] {
+        spread(&store, tenant, 2).await;
+        let mut shared = batch(vec![item(0, "ada@example.org")]);
+        shared.tenant = tenant.into();
+        if tenant != "b" {
+            accept(&store, shared).await;
+        }
+    }
+    let at = store.queues_at("summit", &destination()).await.unwrap();
+    let tenants: Vec<&str> = at.iter().map(|queue| queue.tenant.as_str()).collect();
+    assert_eq!(tenants, ["a", "c"]);
+    assert!(at.iter().all(|queue| queue.destination == destination()));
+    assert!(store.is_any_due("summit", &destination(), now()).await.unwrap());
+    assert!(!store.is_any_due("tenancy", &destination(), now()).await.unwrap());
 }
 
 async fn what_was_queued_before_a_time_comes_longest_ago_first(db: &Db) {

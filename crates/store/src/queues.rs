@@ -1,0 +1,279 @@
+//! Who has something queued at a provider, and for which destinations: what a lane chooses its turns by.
+//!
+//! It is asked for with every call, so that it costs a few index searches for each queue that it tells of,
+//! however much any of them holds; and it tells of no more than [`MOST_LOOKED_AT`] queues of a tenant,
+//! because a tenant names its destinations and could have as many as it has invites.
+
+use invite_core::Destination;
+use jiff::Timestamp;
+
+use crate::{
+    Error, Store,
+    query::select_invites,
+    queue::FREE,
+    statement::{Fields, Statement},
+};
+
+/// What a tenant has queued at a provider for one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Whose.
+    pub tenant: String,
+    /// Where to.
+    pub destination: Destination,
+    /// When the first of them is due: 1970 for one that never waited.
+    pub due: Timestamp,
+}
+
+/// One look at the queues of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What it found.
+    pub queues: Vec<Queue>,
+    /// Where the next look goes on, if some tenant has more destinations than this one told of.
+    pub next: Option<String>,
+}
+
+/// So many of a tenant's destinations one look tells of at most: the first half of them from the first
+/// one on, the second from where the look before left off.
+pub const MOST_LOOKED_AT: usize = 256;
+const FROM_THE_FIRST: usize = MOST_LOOKED_AT / 2;
+
+/// The condition that all steps share; the provider comes next.
+const QUEUED: &str =
+    "(SELECT id FROM invites WHERE status = 'queued' AND destination IS NOT NULL AND provider = ";
+
+impl Store {
+    /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
+    /// another invite at what may be the same destination is `sending` or `unknown`. Of a tenant with very
+    /// many destinations some are left out, too: `from` is the [`Look::next`] of the look before, and looks
+    /// that go on until it is none have told of all.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<Look, Error> {
+        let found = select_queues("", provider, from.unwrap_or_default())
+            .all(&mut *self.reader().await?, |row| {
+                let next = row.text_at(4).map(str::to_owned);
+                let is_due = row.number_at(3).is_some();
+                let id = row.text_at(0).unwrap_or_default().to_owned();
+                Ok((is_due.then(|| read_queue(row).ok_or(id)), next))
+            })
+            .await?;
+        let next = found.iter().find_map(|(_, next)| next.clone());
+        let mut queues = Vec::with_capacity(found.len());
+        for queue in found.into_iter().filter_map(|(queue, _)| queue) {
+            match queue {
+                Ok(queue) => queues.push(queue),
+                // Reading an invite that cannot be read sets it aside.
+                Err(id) => {
+                    drop(self.readable(select_invites().text(" WHERE id = ").bind(id)).await?)
+                }
+            }
+        }
+        Ok(Look { queues, next })
+    }
+
+    /// The queues of all tenants for one destination, as [`Store::queues`] tells of them.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn queues_at(
+        &self,
+        provider: &str,
+        destination: &Destination,
+    ) -> Result<Vec<Queue>, Error> {
+        let found = select_queues_at("", provider, destination)
+            .all(&mut *self.reader().await?, |row| {
+                Ok(row.number_at(3).is_some().then(|| read_queue(row)).flatten())
+            })
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Whether something that a provider has queued for a destination is due.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn is_any_due(
+        &self,
+        provider: &str,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let queues = self.queues_at(provider, destination).await?;
+        Ok(queues.iter().any(|queue| queue.due <= now))
+    }
+}
+
+/// A queue of which something is due at some time; none if it cannot be read.
+fn read_queue(row: &Fields<'_>) -> Option<Queue> {
+    // What is no time never comes.
+    let due = row.moment_at(3).unwrap_or(Timestamp::MAX);
+    let destination = row.text_at(2)?.parse().ok()?;
+    Some(Queue { tenant: row.text_at(1)?.to_owned(), destination, due })
+}
+
+/// From each queue to the next in two steps that an index answers with one search each, which it would not
+/// for `(tenant, destination) > …`: that reads the tenant's queues from their first one.
+/// `explain` stands before it.
+fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Statement<'a> {
+    let goes_on = format!(
+        " AND tenant = queues.tenant AND queues.place < {MOST_LOOKED_AT} AND destination > CASE WHEN \
+         queues.place = {FROM_THE_FIRST} AND queues.destination < "
+    );
+    let statement = first(explain, provider)
+        .text(
+            "destination, CAST(1 AS BIGINT) FROM invites JOIN first ON invites.id = first.id \
+             UNION ALL SELECT next.id, next.provider, next.tenant, next.destination, CASE WHEN \
+             next.tenant = queues.tenant THEN queues.place + 1 ELSE 1 END FROM queues JOIN invites AS \
+             next ON next.id = coalesce(",
+        )
+        .text(QUEUED)
+        .text("queues.provider")
+        .text(&goes_on)
+        .bind(from)
+        .text(" THEN ")
+        .bind(from)
+        .text(" ELSE queues.destination END ORDER BY destination LIMIT 1), ");
+    let cut = format!("(SELECT min(destination) FROM queues WHERE place = {MOST_LOOKED_AT})");
+    with_dues(next_tenant(statement).text(")"), &cut)
+}
+
+/// One step along the index for each tenant that has anything queued there.
+fn select_queues_at<'a>(
+    explain: &str,
+    provider: &'a str,
+    destination: &Destination,
+) -> Statement<'a> {
+    let statement = first(explain, provider)
+        .text("CAST(")
+        .bind(destination.to_string())
+        .text(
+            " AS TEXT), CAST(1 AS BIGINT) FROM invites JOIN first ON invites.id = first.id UNION ALL \
+             SELECT next.id, next.provider, next.tenant, queues.destination, queues.place FROM queues \
+             JOIN invites AS next ON next.id = ",
+        );
+    with_dues(next_tenant(statement), "NULL")
+}
+
+/// The beginning of a walk: to the first queue of a provider. What it selects as destination and place
+/// comes next.
+fn first<'a>(explain: &str, provider: &'a str) -> Statement<'a> {
+    Statement::new(explain)
+        .text("WITH RECURSIVE first (id) AS ")
+        .text(QUEUED)
+        .bind(provider)
+        .text(" ORDER BY tenant, destination LIMIT 1), queues (id, provider, tenant, destination, ")
+        .text("place) AS (SELECT invites.id, provider, tenant, ")
+}
+
+fn next_tenant(statement: Statement<'_>) -> Statement<'_> {
+    statement
+        .text(QUEUED)
+        .text("queues.provider AND tenant > queues.tenant ORDER BY tenant, destination LIMIT 1)")
+}
+
+/// The end of a walk: when the first of each queue is due. `cut` is selected beside it.
+fn with_dues<'a>(walk: Statement<'a>, cut: &str) -> Statement<'a> {
+    let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
+                    invites.destination = queues.destination AND next_attempt_at IS ";
+    walk.text(") SELECT id, tenant, destination, coalesce((SELECT 0")
+        .text(&FREE)
+        .text(of_queue)
+        .text("NULL ORDER BY next_attempt_at, id LIMIT 1), (SELECT next_attempt_at")
+        .text(&FREE)
+        .text(of_queue)
+        .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due, ")
+        .text(cut)
+        .text(" AS cut FROM queues")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use invite_core::SystemClock;
+
+    use super::*;
+
+    /// The plans of both walks, in lines.
+    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 2] {
+        let (kind, base_url) = ("fake".to_owned(), "http://fake".to_owned());
+        let destination = Destination { kind, base_url, scope: "x".to_owned() };
+        let statements = [
+            select_queues(explain, "summit", "x"),
+            select_queues_at(explain, "summit", &destination),
+        ];
+        let mut plans = [String::new(), String::new()];
+        for (statement, plan) in statements.into_iter().zip(&mut plans) {
+            let mut reader = store.reader().await.unwrap();
+            let lines = statement.all(&mut reader, move |row| {
+                Ok(row.text_at(detail).unwrap_or_default().to_owned())
+            });
+            *plan = lines.await.unwrap().join("\n");
+        }
+        plans
+    }
+
+    async fn open(url: &str) -> Store {
+        Store::open(url, Arc::new(SystemClock)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_step_from_queue_to_queue_is_one_search_of_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&format!("sqlite://{}", folder.path().join("invites.db").display())).await;
+        let [all, at] = plans(&store, "EXPLAIN QUERY PLAN ", 3).await;
+        store.close().await;
+        let count = |plan: &str, terms: &str| {
+            let search = format!("invites_due ({terms})");
+            plan.lines().filter(|line| line.ends_with(&search)).count()
+        };
+        assert_eq!(count(&all, "provider=? AND tenant=? AND destination>?"), 1, "{all}");
+        for plan in [&all, &at] {
+            assert_eq!(count(plan, "provider=? AND tenant>?"), 1, "{plan}");
+            let of_queue = "provider=? AND tenant=? AND destination=? AND next_attempt_at";
+            assert_eq!(count(plan, &format!("{of_queue}=?")), 1, "{plan}");
+            assert_eq!(count(plan, &format!("{of_queue}>?")), 1, "{plan}");
+            assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN invites"), "{plan}");
+        }
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "tests are told where PostgreSQL is")]
+    async fn so_it_is_on_postgresql() {
+        let url = std::env::var("TEST_POSTGRES_URL").expect("tests/run starts a PostgreSQL");
+        let schema = format!("queues_{}", std::process::id());
+        let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+        let mut run = async |text: String| {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+        };
+        run(format!("CREATE SCHEMA {schema}")).await;
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let store = open(&format!("{url}{separator}options[search_path]={schema}")).await;
+        // It plans otherwise for a table of a few rows.
+        run(format!(
+            "INSERT INTO {schema}.invites (id, batch_id, item_index, tenant, provider, destination, \
+             address, invitee, labels, created_at, status, status_source, provider_data, attempt_count, \
+             duplicate_effect, revoke_sent, queued_at, lookups, found_absent, updated_at) SELECT \
+             'inv_' || n, '', 0, 'default', 'summit', 'fake ' || n, 'a' || n, '', '', 0, 'queued', \
+             'gateway', '', 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 4000) AS n; \
+             ANALYZE {schema}.invites"
+        ))
+        .await;
+        let [all, at] = plans(&store, "EXPLAIN ", 0).await;
+        store.close().await;
+        run(format!("DROP SCHEMA {schema} CASCADE")).await;
+        let next_destination = "(tenant = queues_1.tenant) AND (destination IS NOT NULL) AND \
+                                (destination > ";
+        assert!(all.contains(next_destination), "{all}");
+        for plan in [&all, &at] {
+            assert!(plan.contains("(tenant > queues_1.tenant)"), "{plan}");
+            assert!(
+                plan.contains("(destination = queues.destination) AND (next_attempt_at IS NULL)")
+            );
+            assert!(!plan.contains("Sort") && !plan.contains("Seq Scan on invites"), "{plan}");
+        }
+    }
+}
