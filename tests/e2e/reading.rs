@@ -221,6 +221,37 @@ async fn a_batch_counts_what_became_of_its_invites() {
 }
 
 #[tokio::test]
+async fn what_a_provider_said_of_a_call_of_several_tenants_is_shown_to_who_sees_all_tenants() {
+    let rate = "requests_per_second = 1000\n";
+    let lingering = format!("{rate}linger = \"1s\"\n");
+    let gateway = Gateway::builder().replace(rate, &lingering).start().await;
+    let refuse = json!({ "operation": "create", "kind": "status_before", "status": 413, "times": 1,
+                         "body": { "detail": "blocked: guestbook" } });
+    gateway.simulators.break_down("securegate", refuse).await;
+    let scopes = "invites:write,invites:read,invites:raw";
+    let other = gateway.caller(scopes, &["--tenant", "zq"]).await;
+    let all = gateway.caller(&format!("{scopes},invites:all-tenants"), &[]).await;
+    let (one, two) = (invites("berlin-summit", [person(1)]), invites("berlin-summit", [person(2)]));
+    let (_, mine) = tokio::join!(gateway.client().invite(&one), other.invite(&two));
+    let mine = other.read_once(&mine[0], &["pending"]).await;
+    let path = format!("/v1/invites/{}/attempts", text(&mine, "id"));
+    let first = async |client: &invite_tests::Client| {
+        let attempts = client.get(&path).await.expect(200).list("attempts");
+        assert_eq!(attempts.len(), 2, "one that was shared, and one of its own: {attempts:?}");
+        assert_eq!(attempts[1]["reply"][0]["email"], "guest2@example.org");
+        attempts[0].clone()
+    };
+    let told = first(&other).await;
+    assert_eq!(told["detail"], "the provider refused a call");
+    assert_eq!(told["request"]["invites"][0]["email"], "guest2@example.org");
+    assert!(!told["reply"].is_null() && !told.to_string().contains("guestbook"), "{told}");
+    let told = first(&all).await;
+    assert!(text(&told, "detail").contains("guestbook"), "{told}");
+    assert!(told["reply"].to_string().contains("guestbook"), "{told}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn attempts_come_in_pages_and_the_latest_questions_are_kept() {
     let gateway = Gateway::start().await;
     let invite = gateway.client().invite(&invites("berlin-summit", [person(1)])).await.remove(0);

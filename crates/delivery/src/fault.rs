@@ -32,6 +32,41 @@ pub fn refused(provider: Option<&str>, error: &ProviderError) -> Value {
     fault
 }
 
+/// What a refusal or a failure of a call comes to in the gateway's own words, for invites that shared the
+/// call with other tenants': the provider's may tell of those.
+pub(crate) fn in_own_words(mut fault: Value) -> Value {
+    if fault["origin"] != "provider" {
+        return fault;
+    }
+    let what = match fault["code"].as_str().unwrap_or_default() {
+        "provider-quota" => "a quota of the provider's account is used up",
+        "provider-credentials" => {
+            "the provider refused the credential, or how it is configured here"
+        }
+        "provider-rejected" => "the provider refused it",
+        "provider-throttled" => "the provider told us to wait",
+        "provider-unreachable" => "the provider could not be reached",
+        _ => "the provider did not answer as it should, and whether it took effect is not known",
+    };
+    let status = fault["provider_http_status"].as_u64();
+    let status = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+    fault["detail"] = format!("{what}{status}").into();
+    if let Some(members) = fault.as_object_mut() {
+        members.remove("provider_code");
+    }
+    for error in fault.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
+        error["detail"] = "the provider refuses this".into();
+    }
+    fault
+}
+
+/// An error of a call, or of a question, that was about several tenants' invites.
+pub(crate) fn error_in_own_words(error: &ProviderError) -> ProviderError {
+    let fault = in_own_words(refused(None, error));
+    let message = fault["detail"].as_str().unwrap_or_default().to_owned();
+    ProviderError { message, code: None, ..error.clone() }
+}
+
 /// A reason of the gateway's own.
 pub(crate) fn own(code: &str, outcome: Outcome, detail: String) -> Value {
     json!({ "code": code, "detail": detail, "origin": "gateway", "outcome": outcome.as_str() })
@@ -201,4 +236,33 @@ pub fn exhausted(was_answered: bool) -> Value {
         ),
     };
     own("given-up", outcome, detail.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_says_is_told_without_any_of_its_words_where_tenants_shared_the_call() {
+        let said = "5559998888 is blocked";
+        for outcome in Outcome::ALL.iter().copied() {
+            for cause in [Cause::Request, Cause::Quota, Cause::Credentials, Cause::Transport] {
+                let error = ProviderError::new(outcome, said).caused_by(cause).with_status(400);
+                let error = error.with_code(Some("5559998888"));
+                let mut fault = refused(Some("acme"), &error);
+                fault["errors"] =
+                    json!([{ "pointer": "/phone", "code": "invalid", "detail": said }]);
+                let told = in_own_words(fault.clone());
+                assert!(!told.to_string().contains("555"), "{told}");
+                assert_eq!(told["errors"][0]["pointer"], "/phone");
+                for member in ["code", "outcome", "provider", "provider_http_status"] {
+                    assert_eq!(told[member], fault[member]);
+                }
+                let error = error_in_own_words(&error);
+                assert!(error.code.is_none() && !error.message.contains("555"), "{error}");
+            }
+        }
+        let own = own("waiting", Outcome::NotSent, "waits".to_owned());
+        assert_eq!(in_own_words(own.clone()), own);
+    }
 }

@@ -10,6 +10,7 @@ use invite_config::Provider;
 use invite_core::{
     AttemptId, Cause, Observed, Outcome, ProviderError, Status, sabotage::resends_blindly,
 };
+use invite_store::InviteRecord;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -50,12 +51,13 @@ pub(crate) fn judge(
         Ok(results) => refusal_of_all(results),
         Err(error) => Some(error),
     };
+    let is_mixed = is_mixed(&claimed.invites);
     let Some(destination) = claimed.destination() else {
         let (settlements, unpaired) = (Vec::new(), Vec::new());
         let (outcome, event) = ("succeeded", Event::Unasked);
         return Judged { settlements, outcome, error: None, unpaired, event };
     };
-    lane.with_state(|state| {
+    let mut judged = lane.with_state(|state| {
         let place = state.place(destination);
         match (refusal, reply) {
             (None, Ok(results)) => judge_items(provider, place, claimed, results, now),
@@ -65,7 +67,27 @@ pub(crate) fn judge(
                 Judged { settlements, outcome, error, unpaired: unpaired(reply), event }
             }
         }
-    })
+    });
+    if is_mixed {
+        judged.settlements = judged.settlements.into_iter().map(in_own_words).collect();
+    }
+    judged
+}
+
+/// Whether these invites of one call are of several tenants, none of whom is told anything of the
+/// others' invites: not how many there are, nor ids or words that may be about theirs.
+pub(crate) fn is_mixed<'a>(invites: impl IntoIterator<Item = &'a InviteRecord>) -> bool {
+    let mut tenants = invites.into_iter().map(|invite| &invite.tenant);
+    tenants.next().is_some_and(|first| tenants.any(|tenant| tenant != first))
+}
+
+/// The same settlement without the provider's words.
+fn in_own_words(settlement: Settlement) -> Settlement {
+    match settlement {
+        Settlement::Failed(fault) => Settlement::Failed(fault::in_own_words(fault)),
+        Settlement::Unknown(fault) => Settlement::Unknown(fault::in_own_words(fault)),
+        other => other,
+    }
 }
 
 /// What refuses all invites of a call in the same words and names none is a refusal of the call.
@@ -280,22 +302,25 @@ pub(crate) fn blame(provider: &Provider, error: &ProviderError, index: usize, n:
 }
 
 /// What the end of a call that waited for approval means for the one of its `n` invites at this place,
-/// of which this is shown; `group` is that of its half. None if it says nothing.
+/// of which this is shown; `group` is that of its half. None if it says nothing. Where the call `is_mixed`
+/// ([`is_mixed`]), none of the provider's words are in it.
 pub(crate) fn judge_approval(
     provider: &Provider,
     seen: &Observed,
     index: usize,
     n: usize,
     group: Option<String>,
+    is_mixed: bool,
     now: Timestamp,
 ) -> Option<Settlement> {
     let error = seen.failure.as_ref().filter(|_| seen.status == Status::Failed)?;
-    Some(match blame(provider, error, index, n) {
+    let settlement = match blame(provider, error, index, n) {
         Verdict::AtFault(fault) => Settlement::Failed(fault),
         Verdict::Refused(fault) if n < 2 => Settlement::Failed(fault),
         Verdict::Refused(_) => Settlement::Again { at: Some(now), group },
         _ => Settlement::Again { at: Some(now), group: None },
-    })
+    };
+    Some(if is_mixed { in_own_words(settlement) } else { settlement })
 }
 
 /// One of them is at fault and nobody says which: each half goes by itself.

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::{
     attempt,
     engine::{Inner, contain},
-    judge,
+    fault, judge,
     lane::{Event, Lane, until},
     operation::outcome,
     transition::{self, Verdict},
@@ -208,7 +208,7 @@ async fn repeat(
     let reply = provider.adapter.create(&context, call, &case.recipients).await;
     crash_point("reconcile-after-reply");
     lane.ease(&context, &provider.limits.retry, engine.clock.now());
-    let n = case.invites.len();
+    let (n, is_mixed) = (case.invites.len(), judge::is_mixed(&case.invites));
     let mut is_refused = false;
     let (verdicts, error) = match reply {
         Ok(results) => {
@@ -219,7 +219,7 @@ async fn repeat(
                 Some(Err(error)) if error.outcome == Outcome::Rejected => {
                     judge::blame(provider, error, i, n)
                 }
-                Some(Err(error)) => Verdict::CannotTell(error.message.clone()),
+                Some(Err(error)) => Verdict::CannotTell(told_of(error, is_mixed).message),
                 None => unsaid(),
             };
             ((0..n).map(verdict).collect(), None)
@@ -231,7 +231,8 @@ async fn repeat(
         }
         Err(error) => {
             is_refused = error.outcome == Outcome::Rejected;
-            (vec![Verdict::CannotTell(error.message.clone()); n], Some(error))
+            let why = told_of(&error, is_mixed).message;
+            (vec![Verdict::CannotTell(why); n], Some(error))
         }
     };
     let outcome = outcome(error.as_ref());
@@ -243,11 +244,17 @@ async fn repeat(
         age,
         verdicts,
         outcome,
-        error,
+        error: error.map(|error| told_of(&error, is_mixed)),
         exchange: context.exchanges().into_iter().next(),
     };
     record(engine, lane, provider, revision, &case, answer).await?;
     Ok(is_refused.then_some(case))
+}
+
+/// What those are told whose invites a question was about: if they are of several tenants, nothing in the
+/// provider's words. The lane's state and the log keep those.
+fn told_of(error: &ProviderError, is_mixed: bool) -> ProviderError {
+    if is_mixed { fault::error_in_own_words(error) } else { error.clone() }
 }
 
 /// Whether the call itself got a 2xx, which the error of one that ended without effect does not say.
@@ -296,15 +303,21 @@ async fn look_up(
         Ok(seen) => engine.store.find_held(&destination, &refs(seen)).await?,
         Err(_) => BTreeMap::new(),
     };
+    // One question is about the calls of all of them.
+    let is_mixed = judge::is_mixed(cases.iter().flat_map(|case| &case.invites));
+    let told = seen.as_ref().err().map(|error| told_of(error, is_mixed));
     let answers = cases.iter().enumerate().map(|(place, case)| {
         let verdicts = match &seen {
             Ok(seen) => {
                 let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
                 case.verdicts(provider, sightings, &held)
             }
-            Err(error) => vec![Verdict::CannotTell(error.message.clone()); case.invites.len()],
+            Err(error) => {
+                let why = told.as_ref().unwrap_or(error).message.clone();
+                vec![Verdict::CannotTell(why); case.invites.len()]
+            }
         };
-        let error = seen.as_ref().err().cloned();
+        let error = told.clone();
         let exchange = exchange.clone();
         let answer = Answer { began, age: age.clone(), verdicts, outcome, error, exchange };
         record(engine, lane, provider, revision, case, answer)

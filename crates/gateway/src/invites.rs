@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::Uri};
 use invite_core::{
-    Address, BatchId, Status,
+    Address, BatchId, Outcome, Status,
     text::{MAX_LABELS, plain_json},
 };
 use invite_store::{
@@ -14,6 +14,7 @@ use crate::{
     auth::{Caller, Scope},
     openapi,
     problem::{Problem, codes},
+    providers::what_failed,
     query::{Parameters, cursor, fitting, refuse_parameters},
     reads,
     segment::Segment,
@@ -224,7 +225,8 @@ pub(crate) async fn get_invite(
 /// List the calls made for an invite
 ///
 /// Oldest first. With the scope invites:raw also this invite's part of what was exchanged, until that is
-/// removed. Every call that changes something (`create`, `update_status`, `revoke`) is kept as long as the
+/// removed. Of a call that invites of other tenants shared, what the provider said when it failed is shown to keys
+/// with the scope invites:all-tenants alone. Every call that changes something (`create`, `update_status`, `revoke`) is kept as long as the
 /// invite; of the calls that only ask, the newest 20 of each operation (`get`, `list`, `reconcile`).
 #[utoipa::path(
     get,
@@ -256,28 +258,43 @@ pub(crate) async fn list_attempts(
     let after = parameters.cursor::<String>();
     parameters.finish()?;
     let is_raw = caller.has(Scope::InvitesRaw);
+    let shown = Shown { is_raw, sees_all: caller.sees_all_tenants() };
     let limit = if is_raw { limit.min(MAX_RAW) } else { limit };
     let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
     if is_raw {
         reads::record(&gateway, &caller, "invite.read_raw", &id).await?;
     } else {
         reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
-        return Ok(Json(view_attempts(&gateway, &invite, page, is_raw)));
+        return Ok(Json(view_attempts(&gateway, &invite, page, shown)));
     }
     // What was exchanged about many invites is read for the part of this one.
     let shared = gateway.clone();
-    let list = move || view_attempts(&shared, &invite, page, is_raw);
+    let list = move || view_attempts(&shared, &invite, page, shown);
     Ok(Json(gateway.aside().long_work(caller.id(), list).await?))
+}
+
+/// How much of an attempt a key is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    is_raw: bool,
+    sees_all: bool,
+}
+
+/// What went wrong with a call that other tenants' invites shared: the provider's own words may be about
+/// those.
+fn in_general(outcome: Option<&str>) -> Option<String> {
+    let outcome: Outcome = outcome?.parse().ok()?;
+    Some(what_failed(outcome).to_owned())
 }
 
 fn view_attempts(
     gateway: &Gateway,
     invite: &InviteRecord,
     mut page: AttemptPage,
-    is_raw: bool,
+    shown: Shown,
 ) -> AttemptList {
     let ids: Vec<String> = page.attempts.iter().map(|attempt| attempt.id.to_string()).collect();
-    let view = |attempt| view_attempt(gateway, invite, attempt, is_raw);
+    let view = |attempt| view_attempt(gateway, invite, attempt, shown);
     let mut attempts: Vec<_> = page.attempts.into_iter().map(view).collect();
     let fit = fitting(&attempts);
     if fit < attempts.len() {
@@ -297,17 +314,26 @@ fn view_attempt(
     gateway: &Gateway,
     invite: &InviteRecord,
     attempt: Attempt,
-    is_raw: bool,
+    shown: Shown,
 ) -> AttemptView {
+    let has_failed = attempt.outcome.as_deref().is_some_and(|outcome| outcome != "succeeded");
+    let hides = attempt.is_shared && !shown.sees_all;
+    let detail = match hides && (has_failed || attempt.operation == "create") {
+        true => in_general(attempt.outcome.as_deref()),
+        false => attempt.detail,
+    };
     let kind = gateway.kinds().iter().find(|kind| Some(kind.name()) == invite.kind.as_deref());
     let (request, reply) = kind
-        .filter(|_| is_raw)
+        .filter(|_| shown.is_raw)
         .map(|kind| {
             let request = attempt.call.as_ref().map(|call| call.body.as_str());
             let request = request.or(attempt.request.as_deref());
             kind.excerpt(request, attempt.reply.as_deref(), attempt.position, &invite.invitee)
         })
-        .map(|(request, reply)| (request, plain_json(&reply)))
+        .map(|(request, reply)| match hides && has_failed && !reply.is_null() {
+            true => (request, "[said of more than this invite]".into()),
+            false => (request, plain_json(&reply)),
+        })
         .unzip();
     AttemptView {
         id: attempt.id,
@@ -320,7 +346,7 @@ fn view_attempt(
         outcome: attempt.outcome,
         http_status: attempt.http_status,
         config_revision: attempt.config_revision,
-        detail: attempt.detail,
+        detail,
         traceparent: attempt.traceparent,
         request,
         reply,

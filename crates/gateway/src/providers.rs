@@ -68,7 +68,7 @@ fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
     status
 }
 
-fn what_failed(outcome: Outcome) -> &'static str {
+pub(crate) fn what_failed(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NotSent => "the provider could not be reached",
         Outcome::Throttled => "the provider asked to wait",

@@ -127,6 +127,9 @@ pub struct AttemptView {
     pub reply: Option<String>,
     /// Provider ids of new invites that the reply named without showing whose they are.
     pub unpaired: Vec<String>,
+    /// It was for invites of more than one tenant, or for some that could not be read: what the provider
+    /// said may be about another tenant's.
+    pub is_shared: bool,
     /// The place in the call of the invite asked about.
     pub position: usize,
 }
@@ -232,7 +235,7 @@ fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
         // A create may be shared: each invite's belongs to the trace that it came with.
         "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
          http_status, attempts.config_revision, detail, \
-         coalesce(attempts.traceparent, batches.traceparent), target, unpaired, position, ",
+         coalesce(attempts.traceparent, batches.traceparent), target, unpaired, shared, position, ",
     )
     .text(exchange)
     .text(" FROM attempt_invites JOIN attempts ON attempts.id = attempt_id ")
@@ -255,6 +258,7 @@ fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
         traceparent: row.optional_string()?,
         target: row.optional_string()?,
         unpaired: row.optional_json()?.unwrap_or_default(),
+        is_shared: row.flag()?,
         position: row.count()?,
         call: row.optional_json()?,
         request: row.optional_string()?,
@@ -269,9 +273,11 @@ pub(crate) async fn begin_attempt(
     found: &[InviteRecord],
 ) -> Result<(), Error> {
     let call = attempt.call.as_ref();
+    let is_shared =
+        found.len() < asked.len() || found.iter().any(|invite| invite.tenant != found[0].tenant);
     Statement::new(
         "INSERT INTO attempts (id, provider, operation, call, fingerprint, config_revision, \
-         traceparent, started_at) VALUES (",
+         traceparent, started_at, shared) VALUES (",
     )
     .values([
         attempt.id.to_string().into(),
@@ -282,6 +288,7 @@ pub(crate) async fn begin_attempt(
         attempt.config_revision.into(),
         attempt.traceparent.as_deref().into(),
         attempt.started_at.into(),
+        is_shared.into(),
     ])
     .text(")")
     .execute(connection)

@@ -67,6 +67,7 @@ impl Engine {
             let verdicts = verdicts(provider, &members, &sightings, &held);
             end.detail = Some(describe(&members, &verdicts));
         }
+        let is_mixed = judge::is_mixed(&members);
         let (n, mut groups) = (members.len(), judge::halves(members.len()).into_iter());
         let mut endings = Vec::with_capacity(n);
         for (i, member) in members.iter().enumerate() {
@@ -81,7 +82,15 @@ impl Engine {
             endings.push(seen.zip(last).map(|(seen, _)| Ending {
                 attempts: member.state.attempt_count,
                 seen: seen.clone().since(member.created_at),
-                settlement: judge::judge_approval(provider, seen, i, n, group, self.0.clock.now()),
+                settlement: judge::judge_approval(
+                    provider,
+                    seen,
+                    i,
+                    n,
+                    group,
+                    is_mixed,
+                    self.0.clock.now(),
+                ),
             }));
         }
         let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {

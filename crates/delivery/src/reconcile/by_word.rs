@@ -8,13 +8,11 @@ use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{
-    gather, refs, search,
-    search::{is_mixed, name},
-};
+use super::{gather, refs, search, search::name};
 use crate::{
     Engine, fault,
     inspection::note,
+    judge::is_mixed,
     operation::{Result, ended},
     transition::{self, Settlement},
 };

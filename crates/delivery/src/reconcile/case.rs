@@ -10,11 +10,12 @@ use invite_core::{
 use invite_store::{AttemptView, Change, InviteRecord};
 use jiff::Timestamp;
 
-use super::search::{is_mixed, name, verdicts, why_unsolved};
+use super::search::{name, verdicts, why_unsolved};
 use crate::{
     attempt::recipient,
     engine::Inner,
-    fault, judge,
+    fault,
+    judge::{self, is_mixed},
     lane::Lane,
     transition::{self, Lookup, Verdict},
 };

@@ -14,6 +14,8 @@ use super::{
 use crate::{
     accounts, attempt,
     engine::Inner,
+    fault,
+    judge::is_mixed,
     lane::Lane,
     transition::{self, Lookup, Verdict},
 };
@@ -38,6 +40,13 @@ pub(super) async fn record(
     case: &Case,
     mut answer: Answer,
 ) -> Result<(), invite_store::Error> {
+    if is_mixed(&case.invites) {
+        for verdict in &mut answer.verdicts {
+            if let Verdict::Refused(fault) | Verdict::AtFault(fault) = verdict {
+                *fault = fault::in_own_words(fault.take());
+            }
+        }
+    }
     let mut crowded = BTreeSet::new();
     loop {
         let change = record_change(engine, provider, revision, case, &answer, crowded.clone());

@@ -11,7 +11,12 @@ use invite_core::{
 use invite_store::{AttemptEnd, InviteRecord, NewAttempt};
 use jiff::Timestamp;
 
-use crate::{engine::Inner, judge, lane::Lane, transition::Verdict};
+use crate::{
+    engine::Inner,
+    judge::{self, is_mixed},
+    lane::Lane,
+    transition::Verdict,
+};
 
 const SIMILAR: &str = "a similar one is there";
 /// So many ids are named at most; a call may have created a hundred.
@@ -83,12 +88,6 @@ pub(super) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
         exact.chain(sighting.near.iter().cloned()).collect::<Vec<_>>()
     };
     seen.iter().flatten().flat_map(of).collect()
-}
-
-/// Whether these invites of one call are of several tenants, none of whom is told anything of the
-/// others' invites: not how many there are, nor ids that may be theirs.
-pub(super) fn is_mixed(invites: &[InviteRecord]) -> bool {
-    invites.iter().any(|invite| invite.tenant != invites[0].tenant)
 }
 
 /// What a look-up showed of these invites, in one line, for the record that all of them share.

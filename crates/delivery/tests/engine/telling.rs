@@ -119,3 +119,21 @@ async fn what_is_left_to_a_person_names_no_ids_that_may_be_another_tenants() {
     let found = bench.looks(grace).await.pop().unwrap().1;
     assert_eq!(found, "cannot tell which of several a person found");
 }
+
+#[tokio::test]
+async fn what_a_provider_says_of_a_call_of_several_tenants_is_told_to_none_of_them() {
+    for (tenants, is_told) in [(["default", "other"], false), (["default", "default"], true)] {
+        let bench = start(RARE, unheard()).await;
+        let [ada, _] = bench.post_for(tenants).await;
+        let unknown = async || {
+            let state = bench.store.invite(ada).await.unwrap().unwrap().state;
+            state.error.filter(|_| state.status == Status::Unknown)
+        };
+        let error = bench.eventually("an outcome that is not known", unknown).await;
+        let detail = error["detail"].as_str().unwrap();
+        assert_eq!(detail.contains("made up"), is_told, "{detail}");
+        let attempts = bench.store.attempts(ada, None, 1, false).await.unwrap().attempts;
+        assert_eq!(attempts[0].is_shared, !is_told);
+        assert!(attempts[0].detail.as_deref().unwrap().contains("made up"));
+    }
+}

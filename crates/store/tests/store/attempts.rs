@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use invite_core::{AttemptId, InviteId};
 use invite_store::{AttemptView, Change, Decision, Store};
 
-use crate::fixture::{Db, attempt, attempts, end, on_both, queue};
+use crate::fixture::{Db, accept, attempt, attempts, batch, end, item, on_both, queue};
 
 on_both!(
     pages_of_attempts_join_up,
     what_was_exchanged_is_read_only_where_it_is_wanted,
     the_creates_of_an_invite_are_read_with_their_calls,
+    an_attempt_for_several_tenants_is_known_as_one,
     of_calls_that_only_ask_the_newest_twenty_are_kept,
     a_call_that_only_asks_is_forgotten_by_each_of_its_invites_alone,
 );
@@ -36,6 +37,22 @@ async fn make(store: &Store, operation: &'static str, invites: &[InviteId]) -> A
 
 fn ids(attempts: &[AttemptView]) -> Vec<AttemptId> {
     attempts.iter().map(|attempt| attempt.id).collect()
+}
+
+async fn an_attempt_for_several_tenants_is_known_as_one(db: &Db) {
+    let store = db.open().await;
+    let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
+    let mut other = batch(vec![item(0, "eve@example.org")]);
+    other.tenant = "other".into();
+    let eve = other.items[0].id;
+    accept(&store, other).await;
+    make(&store, "create", &[ada, bob]).await;
+    make(&store, "create", &[ada, eve]).await;
+    for with_exchange in [false, true] {
+        let page = store.attempts(ada, None, 10, with_exchange).await.unwrap();
+        let shared: Vec<bool> = page.attempts.iter().map(|attempt| attempt.is_shared).collect();
+        assert_eq!(shared, [false, true]);
+    }
 }
 
 async fn pages_of_attempts_join_up(db: &Db) {
