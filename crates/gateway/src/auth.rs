@@ -46,7 +46,7 @@ pub fn generate_key() -> String {
 /// A key as it is stored: SHA-256 in hexadecimal. A slow hash would protect nothing: the secret is
 /// 256 random bits, which nobody can search through.
 pub fn hash_key(secret: &str) -> String {
-    crate::hex(&Sha256::digest(secret.as_bytes()))
+    base16ct::lower::encode_string(&Sha256::digest(secret.as_bytes()))
 }
 
 macro_rules! scopes {

@@ -27,7 +27,7 @@ use crate::{
     reads,
     requests::{InviteChange, RetryRequest},
     segment::Segment,
-    submission::{refuse_unknown, take},
+    submission::{object, refuse_unknown, take},
     views::{InviteView, shown::ShownInvite, unreadable::UnreadableInviteView},
 };
 
@@ -81,13 +81,10 @@ pub(crate) async fn update_invite(
 }
 
 fn read_members(body: Value, faults: &mut Faults) -> Map<String, Value> {
-    match body {
-        Value::Object(members) => members,
-        _ => {
-            faults.push(Fault::new("#", "wrong-type", "the body must be an object"));
-            Map::new()
-        }
-    }
+    object(body).unwrap_or_else(|fault| {
+        faults.push(fault.under("#"));
+        Map::new()
+    })
 }
 
 fn refuse_unknown_members(members: &Map<String, Value>, known: &str, faults: &mut Faults) {

@@ -55,7 +55,7 @@ pub(crate) async fn get_console(
     let name = path.map_or_else(|| "index.html".to_owned(), |Path(name)| name);
     let file = FILES.iter().find(|file| file.name == name);
     let file = file.ok_or_else(|| Problem::not_found("page"))?;
-    let tag = format!("\"{}\"", crate::hex(&Sha256::digest(file.text)));
+    let tag = format!("\"{}\"", base16ct::lower::encode_string(&Sha256::digest(file.text)));
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let is_known = known.filter_map(|value| value.to_str().ok()).any(|tags| tags.contains(&tag));
     let about: [(HeaderName, &str); 5] = [

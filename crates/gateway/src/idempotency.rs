@@ -61,7 +61,7 @@ fn unescape(inside: &str) -> Option<String> {
 pub(crate) fn hash_body(body: &Value) -> String {
     let mut hasher = Sha256::new();
     hash(body, &mut hasher);
-    crate::hex(&hasher.finalize())
+    base16ct::lower::encode_string(&hasher.finalize())
 }
 
 // Every value starts with a letter of its own and says its length, so that no two values of

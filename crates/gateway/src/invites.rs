@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::Uri};
 use invite_core::{
-    Address, BatchId, Outcome, Status,
+    Address, AttemptId, BatchId, InviteId, Outcome, Status,
     text::{MAX_LABELS, plain_json},
 };
 use invite_store::{
@@ -15,7 +15,7 @@ use crate::{
     openapi,
     problem::{Problem, codes},
     providers::what_failed,
-    query::{Parameters, cursor, fitting, refuse_parameters},
+    query::{Parameters, cursor, cut_to_fit, refuse_parameters},
     reads,
     segment::Segment,
     views::{
@@ -83,15 +83,12 @@ pub(crate) async fn list_invites(
     if shown.any(|tenant| tenant.is_none_or(|tenant| tenant != caller.tenant())) {
         reads::record(&gateway, &caller, "invites.read", &target).await?;
     }
-    let ids: Vec<String> = page.invites.iter().map(|invite| invite.id.to_string()).collect();
+    let ids: Vec<InviteId> = page.invites.iter().map(|invite| invite.id).collect();
     let view = |record| InviteView::new(record, &gateway, &caller);
     let mut invites: Vec<_> = page.invites.into_iter().map(view).collect();
-    let fit = fitting(&invites);
-    if fit < invites.len() {
-        invites.truncate(fit);
-        let last = &ids[fit - 1];
-        page.unreadable.retain(|unreadable| unreadable.id > *last);
-        page.next = Some(last.clone());
+    if let Some(last) = cut_to_fit(&mut invites, &ids) {
+        page.unreadable.retain(|unreadable| unreadable.id > last);
+        page.next = Some(last);
     }
     Ok(Json(InviteList {
         invites,
@@ -293,15 +290,12 @@ fn view_attempts(
     mut page: AttemptPage,
     shown: Shown,
 ) -> AttemptList {
-    let ids: Vec<String> = page.attempts.iter().map(|attempt| attempt.id.to_string()).collect();
+    let ids: Vec<AttemptId> = page.attempts.iter().map(|attempt| attempt.id).collect();
     let view = |attempt| view_attempt(gateway, invite, attempt, shown);
     let mut attempts: Vec<_> = page.attempts.into_iter().map(view).collect();
-    let fit = fitting(&attempts);
-    if fit < attempts.len() {
-        attempts.truncate(fit);
-        let last = &ids[fit - 1];
-        page.unreadable.retain(|unreadable| unreadable.id < *last);
-        page.next = Some(last.clone());
+    if let Some(last) = cut_to_fit(&mut attempts, &ids) {
+        page.unreadable.retain(|unreadable| unreadable.id < last);
+        page.next = Some(last);
     }
     AttemptList {
         attempts,

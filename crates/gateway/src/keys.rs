@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::{
     auth::{Caller, MAX_KEY_NAME, SCOPES, Scope, has_scope},
     moment,
-    submission::{read_string, refuse_unknown, take},
+    submission::{object, read_string, refuse_unknown, take},
 };
 
 /// The longest name of a tenant, in characters.
@@ -57,7 +57,7 @@ pub fn new_key(
     providers: &[&str],
     now: Timestamp,
 ) -> Result<ApiKey, Vec<Fault>> {
-    let mut members = object(body)?;
+    let mut members = object(body).map_err(|fault| vec![fault.under("#")])?;
     let mut found = Faults::default();
     let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
     let scopes = read_names(&mut members, "scopes", SCOPES, "not-allowed", &mut found);
@@ -116,7 +116,7 @@ impl KeyChange {
     /// # Errors
     /// All faults, with pointers such as `#/name`.
     pub fn read(body: Value, providers: &[&str], now: Timestamp) -> Result<Self, Vec<Fault>> {
-        let mut members = object(body)?;
+        let mut members = object(body).map_err(|fault| vec![fault.under("#")])?;
         let mut found = Faults::default();
         let given = |members: &Map<String, Value>, name: &str| members.contains_key(name);
         let is_given = CHANGEABLE.map(|name| given(&members, name));
@@ -238,13 +238,6 @@ pub fn key_state(key: &ApiKey, now: Timestamp) -> &'static str {
         Some(_) => "revoked",
         None if key.is_good(now) => "active",
         None => "expired",
-    }
-}
-
-fn object(body: Value) -> Result<Map<String, Value>, Vec<Fault>> {
-    match body {
-        Value::Object(members) => Ok(members),
-        _ => Err(vec![Fault::new("#", "wrong-type", "the body must be an object")]),
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) fn refuse(
 }
 
 fn new_request_id() -> String {
-    crate::hex(&random::bytes::<16>())
+    base16ct::lower::encode_string(&random::bytes::<16>())
 }
 
 /// The caller's own id if it is sane, else a new one. What holds an API key is not: the id is logged

@@ -137,13 +137,27 @@ pub(crate) fn refuse_parameters(uri: &Uri) -> Result<(), Problem> {
 }
 
 /// How many of these entries one page has room for: at least one, if there is any.
-pub(crate) fn fitting<T: Serialize>(entries: &[T]) -> usize {
+fn fitting<T: Serialize>(entries: &[T]) -> usize {
     let lengths = entries.iter().scan(0, |bytes, entry| {
         *bytes += serde_json::to_vec(entry).map_or(0, |json| json.len() + 1);
         Some(*bytes)
     });
     let fit = lengths.take_while(|bytes| *bytes <= MAX_PAGE_BYTES).count();
     fit.max(1).min(entries.len())
+}
+
+/// Leaves out of a page the entries, which have these ids, that it has no room for; the id of the last that
+/// stays, if one is left out.
+pub(crate) fn cut_to_fit<T: Serialize>(
+    entries: &mut Vec<T>,
+    ids: &[impl ToString],
+) -> Option<String> {
+    let fit = fitting(entries);
+    if fit == entries.len() {
+        return None;
+    }
+    entries.truncate(fit);
+    Some(ids[fit - 1].to_string())
 }
 
 /// A position in a list as callers get it: opaque, and nothing secret.

@@ -118,7 +118,7 @@ pub(crate) fn filters<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> St
     shown.sort_by_key(|filter| !filter.starts_with("tenant="));
     let all = if shown.is_empty() { "all".to_owned() } else { shown.join("&") };
     let Some((end, _)) = all.char_indices().nth(MAX_TARGET) else { return all };
-    let hash = crate::hex(&Sha256::digest(&all));
+    let hash = base16ct::lower::encode_string(&Sha256::digest(&all));
     format!("{}… (SHA-256 of all: {hash})", &all[..end])
 }
 

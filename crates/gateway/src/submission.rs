@@ -74,18 +74,28 @@ impl Targets {
     }
 }
 
+/// The members of a body, which must be an object.
+pub(crate) fn object(body: Value) -> Result<Map<String, Value>, Fault> {
+    match body {
+        Value::Object(members) => Ok(members),
+        _ => Err(Fault::new("", "wrong-type", "the body must be an object")),
+    }
+}
+
+/// The same for who finds all faults: of what is no object there are no members.
+pub(crate) fn members_of(body: Value, faults: &mut Faults) -> Map<String, Value> {
+    object(body).unwrap_or_else(|fault| {
+        faults.push(fault);
+        Map::new()
+    })
+}
+
 /// Reads a body. At most `max_items` invites are read. If it is accepted for its good invites
 /// (`handling` is lenient) as many faults of each of the others are found as are stored with one; else
 /// as many of all together as one answer lists, and of those behind that one.
 pub(crate) fn read(body: Value, max_items: usize, handling: Handling) -> Submission {
     let mut faults = Faults::default();
-    let mut members = match body {
-        Value::Object(members) => members,
-        _ => {
-            faults.push(Fault::new("", "wrong-type", "the body must be an object"));
-            Map::new()
-        }
-    };
+    let mut members = members_of(body, &mut faults);
     let is_object = faults.is_empty();
     let to = read_targets(&mut members, &mut faults);
     let on_duplicate = read_on_duplicate(&mut members, &mut faults);

@@ -153,7 +153,7 @@ impl Link {
             self.note,
         ]);
         let text = of.to_string();
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&Sha256::digest(text))
     }
 
     pub(crate) async fn insert(&self, connection: &mut AnyConnection) -> Result<(), Error> {

@@ -59,5 +59,5 @@ impl Store {
 
 /// Not the text itself: a document that was refused may hold a secret.
 fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(text))
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::people::{members, take_address};
+use super::people::take_address;
 use crate::{
     Gateway,
     auth::{Caller, Scope},
@@ -22,7 +22,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     requests::EraseRequest,
-    submission::{refuse_unknown, take},
+    submission::{members_of, refuse_unknown, take},
 };
 
 /// What was erased, and what is left.
@@ -103,7 +103,7 @@ pub(crate) async fn erase_person(
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let mut all = Parameters::read(&uri, &[]).into_faults();
     let mut faults = invite_core::Faults::default();
-    let mut members = members(body, &mut faults);
+    let mut members = members_of(body, &mut faults);
     let address = take_address(&mut members, &mut faults);
     let withdraw = match take(&mut members, "withdraw") {
         None => false,

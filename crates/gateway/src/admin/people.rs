@@ -19,10 +19,10 @@ use crate::{
     body::read_json,
     openapi,
     problem::Problem,
-    query::{Parameters, cursor, fitting},
+    query::{Parameters, cursor, cut_to_fit},
     reads,
     requests::PersonRequest,
-    submission::refuse_unknown,
+    submission::{members_of, refuse_unknown},
     views::{InviteView, unreadable::UnreadableInviteView},
 };
 
@@ -110,7 +110,7 @@ pub(crate) async fn find_person(
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let mut faults = Faults::default();
-    let mut members = members(body, &mut faults);
+    let mut members = members_of(body, &mut faults);
     let address = take_address(&mut members, &mut faults);
     refuse_unknown(&members, &["email"], &mut faults);
     if !faults.is_empty() {
@@ -124,17 +124,6 @@ pub(crate) async fn find_person(
 fn require(caller: &Caller) -> Result<(), Problem> {
     caller.require(Scope::InvitesRead)?;
     caller.require_for_all(Scope::InvitesAllTenants)
-}
-
-/// The members of a body, which must be an object.
-pub(super) fn members(body: Value, faults: &mut Faults) -> Map<String, Value> {
-    match body {
-        Value::Object(members) => members,
-        _ => {
-            faults.push(Fault::new("", "wrong-type", "the body must be an object"));
-            Map::new()
-        }
-    }
 }
 
 /// Takes the address out of the members of a body.
@@ -184,10 +173,7 @@ async fn page(
             }
         })
         .collect();
-    let fit = fitting(&invites);
-    if fit < invites.len() {
-        invites.truncate(fit);
-        let last = ids[fit - 1].to_string();
+    if let Some(last) = cut_to_fit(&mut invites, &ids) {
         page.unreadable.retain(|unreadable| unreadable.id > last);
         page.next = Some(last);
     }
