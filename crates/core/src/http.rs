@@ -249,8 +249,10 @@ fn credentials(request: &Request) -> Vec<Zeroizing<Vec<u8>>> {
     let all = bare.chain(request.secrets.iter().map(|secret| secret.as_slice()));
     let long = all.filter(|credential| credential.len() >= 8);
     long.flat_map(|credential| {
-        let escaped = credential.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&br"\/"[..]);
-        [credential.to_vec(), escaped].map(Zeroizing::new)
+        let pieces: Vec<_> = credential.split(|byte| *byte == b'/').collect();
+        // The whole reply is searched for each.
+        let escaped = (pieces.len() > 1).then(|| pieces.join(&br"\/"[..]));
+        [Some(credential.to_vec()), escaped].into_iter().flatten().map(Zeroizing::new)
     })
     .collect()
 }
