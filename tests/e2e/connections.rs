@@ -173,6 +173,33 @@ async fn who_has_a_request_under_way_keeps_the_place_and_one_address_leaves_room
 }
 
 #[tokio::test]
+async fn who_is_slow_to_send_a_body_leaves_the_place_to_others() {
+    let gateway =
+        Gateway::builder().setting("server.max_connections_per_address", "3").start().await;
+    let head = format!(
+        "POST /v1/invites HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: 500\r\nexpect: 100-continue\r\n\r\n",
+        gateway.client().key()
+    );
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut connection = connect_from("127.0.0.2", &gateway).await;
+        connection.write_all(head.as_bytes()).await.unwrap();
+        assert!(next_answer(&mut connection).await.starts_with("HTTP/1.1 100"));
+        slow.push(connection);
+    }
+    let begun = Instant::now();
+    eventually("one of them has lost its place", async || {
+        let mut connection = connect_from("127.0.0.2", &gateway).await;
+        is_served(&mut connection).await.then_some(())
+    })
+    .await;
+    // A body may take a while where there is room.
+    assert!(begun.elapsed() > Duration::from_secs(3), "{:?}", begun.elapsed());
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn the_limit_of_one_address_holds_for_each_whom_a_proxy_forwards_for() {
     let gateway = Gateway::builder()
         .setting("server.max_connections_per_address", "2")

@@ -122,6 +122,8 @@ async fn tls_is_spoken_with_the_certificate_in_the_file_and_with_the_next_one_af
     let der = |pem: &(String, String)| CertificateDer::from_pem_slice(pem.0.as_bytes()).unwrap();
     let (answer, shown) = ask(&url, &authority, None).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let only_with_tls = "\r\nstrict-transport-security: max-age=63072000; includeSubDomains\r\n";
+    assert!(answer.contains(only_with_tls), "{answer}");
     assert_eq!(shown, der(&first));
     // A key of another certificate is not taken, and stops nothing.
     binary.write("tls.key", &second.1);
@@ -131,6 +133,9 @@ async fn tls_is_spoken_with_the_certificate_in_the_file_and_with_the_next_one_af
     })
     .await;
     assert_eq!(ask(&url, &authority, None).await.unwrap().1, der(&first));
+    // Whoever may read the key can listen in.
+    let log = std::fs::read_to_string(binary.path("gateway.log")).unwrap();
+    assert!(log.contains("others than its owner may use file tls.key (mode 644)"), "{log}");
     use_certificate(&binary, &second);
     eventually("the new certificate is shown", async || {
         let (_, shown) = ask(&url, &authority, None).await.ok()?;

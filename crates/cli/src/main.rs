@@ -12,6 +12,7 @@ mod configuration;
 mod core_dumps;
 mod descriptors;
 mod erase;
+mod exposure;
 mod failure;
 mod keys;
 mod panics;

@@ -89,7 +89,7 @@ fn settings(
     settings.server.allow_private_hosts = vec!["127.0.0.1".to_owned()];
     settings.storage.url = format!("sqlite://{}", folder.join("invites.db").display());
     settings.providers.file = file;
-    settings.log.filter = "warn".to_owned();
+    settings.log.filter = "warn,audit=off".to_owned();
     Ok(settings)
 }
 

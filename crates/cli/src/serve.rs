@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::ServeArgs,
-    compose, descriptors,
+    compose, descriptors, exposure,
     failure::Failure,
     settings::{self, Settings},
     telemetry,
@@ -24,6 +24,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
     warn_of_proxies();
+    exposure::warn(settings);
     let gateway = Running::start(settings).await?;
     // Before anybody is told that it is ready, and may tell it to stop.
     let told_to_stop = told_to_stop();

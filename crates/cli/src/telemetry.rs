@@ -1,4 +1,7 @@
 //! Logs: to stderr, as lines for people or as JSON.
+//!
+//! The record of changes is logged whatever the filter says, unless that names it (`audit=off`): what the
+//! log holds of it shows whether somebody has altered the database's.
 
 use std::io::IsTerminal;
 
@@ -11,7 +14,9 @@ use crate::settings::{Log, LogFormat};
 /// # Errors
 /// If the filter cannot be read.
 pub fn start(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.filter)
+    let names_audit = log.filter.split(',').any(|part| part.trim().starts_with("audit"));
+    let always = if names_audit { "" } else { "audit=info," };
+    let filter = EnvFilter::try_new(format!("{always}{}", log.filter))
         .map_err(|error| format!("log.filter `{}` cannot be read: {error}", log.filter))?;
     let registry = tracing_subscriber::registry().with(filter);
     // In a file or a pipe the codes for colours would stand between the words.

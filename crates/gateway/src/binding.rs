@@ -8,7 +8,7 @@ use std::{
 
 use invite_config::{Configuration, Provider, RouteError};
 use invite_core::{
-    Address, Fault, Faults, InviteId, ProviderKind,
+    Address, Fault, Faults, InviteId, Invitee, ProviderKind,
     schema::{escape, nearest},
 };
 use invite_store::{NewItem, Placement};
@@ -101,7 +101,7 @@ impl Binding {
         kinds: &[Arc<dyn ProviderKind>],
     ) {
         let at = format!("#/invites/{index}");
-        let Item { invite, address, faults, .. } = item;
+        let Item { mut invite, address, faults, .. } = item;
         let mut faults = faults.under(&at);
         let mut placements = Vec::new();
         match routed {
@@ -125,6 +125,9 @@ impl Binding {
         if !faults.is_empty() || placements.is_empty() {
             let error = Problem::invalid_item(faults.to_vec()).to_reason();
             placements = vec![Placement::Refused { error }];
+            // It goes nowhere, so that of the person only what erasing them finds is kept.
+            let email = address.as_ref().map(|_| invite.invitee.email).unwrap_or_default();
+            invite.invitee = Invitee { email, ..Invitee::default() };
         }
         self.item_faults.extend(faults);
         self.items.extend(placements.into_iter().map(|placement| NewItem {

@@ -3,6 +3,9 @@
 //!
 //! A budget is this process's own: with several replicas each grants the limit. What a key asks for is
 //! taken from its own budget and from those of the keys that it descends from, its line, or from none.
+//!
+//! Invites that are stored as failed at once, because they were refused, stand in no queue and are sent to
+//! nobody. So that no tenant fills the database with them, each has a budget of those, too.
 
 use std::{
     cmp::Ordering,
@@ -18,15 +21,22 @@ use jiff::Timestamp;
 
 use crate::problem::{Problem, codes};
 
-/// What is left to each limited key.
+/// How many refused invites of a tenant are stored in a row.
+const REFUSED_AT_ONCE: f64 = 20_000.0;
+/// How many more are each second.
+const REFUSED_PER_SECOND: f64 = 1.0;
+
+/// What is left to each limited key, and to each tenant.
 #[derive(Default)]
-pub(crate) struct Budgets(Mutex<HashMap<(KeyId, Of), Bucket>>);
+pub(crate) struct Budgets(Mutex<HashMap<Of, Bucket>>);
 
 /// What a budget is of.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Of {
-    Requests,
-    Invites,
+    Requests(KeyId),
+    Invites(KeyId),
+    /// Refused invites of a tenant.
+    Refused(String),
 }
 
 struct Bucket {
@@ -78,15 +88,44 @@ impl Budgets {
     pub fn charge_invites<'a>(&self, line: impl IntoIterator<Item = &'a ApiKey>, count: u64) {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for key in line {
-            if let Some(bucket) = buckets.get_mut(&(key.id, Of::Invites)) {
+            if let Some(bucket) = buckets.get_mut(&Of::Invites(key.id)) {
                 bucket.tokens -= count as f64;
             }
         }
     }
 
+    /// Takes refused invites that are to be stored out of a tenant's budget, or refuses the request.
+    pub fn take_refused(&self, tenant: &str, count: usize, now: Timestamp) -> Result<(), Problem> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets
+            .entry(Of::Refused(tenant.to_owned()))
+            .or_insert(Bucket { tokens: REFUSED_AT_ONCE, at: now });
+        bucket.refill(REFUSED_PER_SECOND, REFUSED_AT_ONCE, now);
+        let left = bucket.tokens - (count as f64).min(REFUSED_AT_ONCE);
+        if left >= 0.0 {
+            bucket.tokens -= count as f64;
+            return Ok(());
+        }
+        let detail = format!(
+            "too many refused invites of this tenant were stored: after {REFUSED_AT_ONCE} of them \
+             {REFUSED_PER_SECOND} a second is; mend the request, or send it with `handling=strict` and \
+             without `on_duplicate: reject`, by which no refused invite is stored"
+        );
+        let wait = Duration::try_from_secs_f64(-left / REFUSED_PER_SECOND).unwrap_or(Duration::MAX);
+        Err(Problem::new(&codes::RATE_LIMITED, detail).with_retry_after(wait))
+    }
+
+    /// Takes refused invites that were stored already.
+    pub fn charge_refused(&self, tenant: &str, count: usize) {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(&Of::Refused(tenant.to_owned())) {
+            bucket.tokens -= count as f64;
+        }
+    }
+
     fn take_of<'a>(
         &self,
-        of: Of,
+        of: fn(KeyId) -> Of,
         line: impl IntoIterator<Item = &'a ApiKey>,
         rate: fn(&KeyLimits) -> Option<f64>,
         count: f64,
@@ -98,14 +137,10 @@ impl Budgets {
             let limit = rate(&key.limits).filter(|rate| rate.is_finite() && *rate > 0.0);
             let Some(per_second) = limit else { continue };
             let capacity = per_second.floor().max(1.0);
-            let of_key = (key.id, of);
-            let bucket = buckets.entry(of_key).or_insert(Bucket { tokens: capacity, at: now });
-            // A clock set back must not fine the caller.
-            let elapsed = now.duration_since(bucket.at).as_secs_f64().max(0.0);
-            bucket.at = now;
-            bucket.tokens = (bucket.tokens + elapsed * per_second).min(capacity);
+            let bucket = buckets.entry(of(key.id)).or_insert(Bucket { tokens: capacity, at: now });
+            bucket.refill(per_second, capacity, now);
             let left = bucket.tokens - count.min(capacity);
-            asked.push((of_key, Allowance { is_own: place == 0, per_second, capacity, left }));
+            asked.push((of(key.id), Allowance { is_own: place == 0, per_second, capacity, left }));
         }
         if asked.iter().all(|(_, allowance)| allowance.is_granted()) {
             for (of_key, _) in &asked {
@@ -115,6 +150,15 @@ impl Budgets {
             }
         }
         asked.into_iter().map(|(_, allowance)| allowance).min_by(Allowance::compare)
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, per_second: f64, capacity: f64, now: Timestamp) {
+        // A clock set back must not fine the caller.
+        let elapsed = now.duration_since(self.at).as_secs_f64().max(0.0);
+        self.at = now;
+        self.tokens = (self.tokens + elapsed * per_second).min(capacity);
     }
 }
 
@@ -243,6 +287,21 @@ mod tests {
         assert!(take(0, at(0)));
         budgets.charge_invites([&key], 30);
         assert_eq!([take(0, at(1)), take(0, at(2)), take(1, at(3))], [false, true, true]);
+    }
+
+    #[test]
+    fn a_tenants_refused_invites_are_granted_many_at_once_and_then_one_a_second() {
+        let budgets = Budgets::default();
+        let take = |tenant, count, now| budgets.take_refused(tenant, count, now).is_ok();
+        assert!((0..20).all(|_| take("ada", 1_000, at(0))));
+        assert_eq!(
+            [take("ada", 1, at(0)), take("ada", 0, at(0)), take("bob", 1, at(0))],
+            [false, true, true]
+        );
+        assert_eq!([take("ada", 11, at(10)), take("ada", 10, at(10))], [false, true]);
+        // What was stored already is paid off before anything that stores more is granted.
+        budgets.charge_refused("ada", 100);
+        assert_eq!([take("ada", 0, at(109)), take("ada", 0, at(110))], [false, true]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use axum::{
 };
 use invite_core::{BatchId, Fault, Faults};
 use invite_delivery::AcceptError;
-use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem};
+use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem, OnDuplicate, Placement};
 
 use crate::{
     Gateway,
@@ -135,8 +135,14 @@ pub(crate) async fn create_invites(
             preferences.without_waiting().write_applied(response.headers_mut(), true);
             return Ok(response);
         }
+        let is_refused = |item: &&NewItem| matches!(item.placement, Placement::Refused { .. });
+        let refused = items.iter().filter(is_refused).count();
+        let bound = items.len() - refused;
         if !is_within_rate {
             let now = gateway.clock().now();
+            if refused > 0 || on_duplicate == OnDuplicate::Reject {
+                gateway.budgets().take_refused(caller.tenant(), refused, now)?;
+            }
             gateway.budgets().take_invites(caller.line(), items.len(), now)?;
             is_within_rate = true;
         }
@@ -155,6 +161,12 @@ pub(crate) async fn create_invites(
             // The document changed in between: the one that is live now decides.
             Err(AcceptError::Outdated) => {}
             accepted => {
+                if let Ok(Acceptance::Accepted { queued, .. }) = &accepted
+                    && on_duplicate == OnDuplicate::Reject
+                {
+                    let rejected = bound.saturating_sub(queued.values().sum());
+                    gateway.budgets().charge_refused(caller.tenant(), rejected);
+                }
                 // Its memory is not to be held while the caller waits.
                 drop(bytes);
                 return answer(&gateway, &caller, accepted?, preferences).await;

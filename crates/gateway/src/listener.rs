@@ -11,7 +11,12 @@ mod tls;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, header::STRICT_TRANSPORT_SECURITY},
+    middleware::map_response,
+    response::Response,
+};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -45,6 +50,10 @@ pub struct Bounds {
     /// From an answer to the first byte of the next request (`server.idle_timeout`).
     pub idle_timeout: Duration,
 }
+
+/// What browsers are told of an address with TLS: not to use it without for two years
+/// (<https://www.rfc-editor.org/rfc/rfc6797>).
+const ONLY_WITH_TLS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
 /// On an answer: how much later than at once it is to be sent. A connection whose answer is held back
 /// goes where its place is needed.
@@ -80,6 +89,10 @@ impl Listener {
     /// connections are closed, and the others once they are answered: it returns after the last.
     pub async fn serve(self, socket: TcpListener, router: Router, closing: CancellationToken) {
         let connections = TaskTracker::new();
+        let router = match self.tls {
+            Some(_) => router.layer(map_response(keep_to_tls)),
+            None => router,
+        };
         let accepting = async {
             loop {
                 let (stream, peer) = accept(&socket).await;
@@ -105,6 +118,11 @@ impl Listener {
         connections.close();
         connections.wait().await;
     }
+}
+
+async fn keep_to_tls(mut response: Response) -> Response {
+    response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, ONLY_WITH_TLS);
+    response
 }
 
 async fn accept(socket: &TcpListener) -> (TcpStream, IpAddr) {

@@ -17,6 +17,9 @@ const FOLDER_FOR_OWNER: u32 = 0o700;
 /// What group and others may do.
 const OTHERS: u32 = 0o077;
 
+/// What the names of the files beside the database end with.
+const BESIDE: [&str; 3] = ["-wal", "-shm", ".lock"];
+
 /// Holds a SQLite database against a second gateway until it is dropped.
 #[derive(Debug)]
 #[must_use = "the database is locked only as long as this lives"]
@@ -60,6 +63,13 @@ impl DatabaseFile {
             return Err(self::unusable(&path, reason));
         }
         let file = Self { path, is_new, used: Mutex::default() };
+        for ending in BESIDE {
+            let path = file.beside(ending);
+            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+                // Somebody may have put it there so that a file of ours elsewhere is taken for it.
+                return Err(self::unusable(&path, "it is a symbolic link: remove it"));
+            }
+        }
         file.keep_to_owner();
         Ok(Arc::new(file))
     }
@@ -67,7 +77,7 @@ impl DatabaseFile {
     /// Takes away what others may do with the database's files, and with its folder if that holds nothing
     /// else. SQLite makes the log and its index as readable as the database.
     fn keep_to_owner(&self) {
-        for ending in ["", "-wal", "-shm", ".lock"] {
+        for ending in [""].into_iter().chain(BESIDE) {
             keep_to_owner(&self.beside(ending));
         }
         let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {

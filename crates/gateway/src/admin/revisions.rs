@@ -21,7 +21,7 @@ use crate::{
     openapi,
     precondition::Basis,
     problem::Problem,
-    query::{Parameters, cursor, refuse_parameters},
+    query::{Parameters, cursor, cut_to_fit, refuse_parameters},
     segment::Segment,
     views::configuration::{AppliedView, ConfigurationView, RevisionList, RevisionView},
 };
@@ -62,8 +62,14 @@ pub(crate) async fn list_revisions(
     let found = gateway.store().revisions(before, limit + 1).await?.revisions;
     let next = found.get(limit as usize).and(found.get(limit as usize - 1));
     let next_cursor = next.map(|last| cursor(last.revision));
-    let show = move || show_page(&found, limit as usize);
-    let revisions = gateway.aside().long_work(caller.id(), show).await?;
+    let show = move || {
+        let mut page = show_page(&found, limit as usize);
+        let numbers: Vec<_> = found.iter().map(|revision| revision.revision).collect();
+        let last = cut_to_fit(&mut page, &numbers);
+        (page, last)
+    };
+    let (revisions, cut) = gateway.aside().long_work(caller.id(), show).await?;
+    let next_cursor = cut.map(cursor).or(next_cursor);
     Ok(Json(RevisionList {
         revisions,
         configuration: ConfigurationView::new(gateway.engine().configuration_status(), true),

@@ -127,7 +127,8 @@ where
 
 async fn answer(request: Request<Incoming>, context: Context) -> Response<AnswerBody> {
     let Context { peer, listener, router, progress, .. } = context;
-    let mut request = request.map(|body| timed(body, listener.bounds.body_timeout));
+    let mut request =
+        request.map(|body| timed(body, progress.clone(), listener.bounds.body_timeout));
     let client = forwarded::client(peer, request.headers(), &listener.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(client));
     // Counted as a connection of its own would be.

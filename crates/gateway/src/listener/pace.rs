@@ -144,15 +144,16 @@ pub(crate) struct BodyTimedOut;
 /// A request's body, which has to come to its end within a time.
 struct TimedBody {
     body: Incoming,
+    progress: Arc<Progress>,
     alarm: Pin<Box<Sleep>>,
 }
 
 /// The body for a handler to read: it fails with [`BodyTimedOut`] after so long.
-pub(super) fn timed(body: Incoming, most: Duration) -> Body {
+pub(super) fn timed(body: Incoming, progress: Arc<Progress>, most: Duration) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
-    Body::new(TimedBody { body, alarm: Box::pin(tokio::time::sleep(most)) })
+    Body::new(TimedBody { body, progress, alarm: Box::pin(tokio::time::sleep(most)) })
 }
 
 impl HttpBody for TimedBody {
@@ -165,9 +166,12 @@ impl HttpBody for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         // First, as bytes that trickle in are always there when they are looked for.
         if self.alarm.as_mut().poll(context).is_ready() {
+            self.progress.wait_for_body(false);
             return Poll::Ready(Some(Err(BodyTimedOut.into())));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.progress.wait_for_body(polled.is_pending());
+        let frame = ready!(polled);
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
@@ -177,6 +181,12 @@ impl HttpBody for TimedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        self.progress.wait_for_body(false);
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Phase {
     Head,
     /// A request is being done.
     Request,
+    /// A request is being done, and waits for more of its body. Its time is the request's.
+    Body,
     /// An answer is being made and written.
     Answer,
     /// An answer is made to its end, and may be written only in part.
@@ -68,9 +70,19 @@ impl Progress {
         self.step(&[Phase::Head, Phase::Idle], Phase::Request)
     }
 
+    /// The request waits for more of its body, or no more.
+    pub fn wait_for_body(&self, waits: bool) {
+        let mut at = self.lock();
+        match (at.0, waits) {
+            (Phase::Request, true) => at.0 = Phase::Body,
+            (Phase::Body, false) => at.0 = Phase::Request,
+            _ => {}
+        }
+    }
+
     /// The request is done.
     pub fn begin_answer(&self) {
-        self.step(&[Phase::Request], Phase::Answer);
+        self.step(&[Phase::Request, Phase::Body], Phase::Answer);
     }
 
     /// The answer is made to its end. Its time goes on.
@@ -86,7 +98,8 @@ impl Progress {
         self.step(&[Phase::Answered], Phase::Idle);
     }
 
-    /// Takes its place away, whatever it is at but a request. False if one is being done.
+    /// Takes its place away, whatever it is at but a request that has its body. False if one is being
+    /// done.
     pub fn evict(&self) -> bool {
         let mut at = self.lock();
         if at.0 == Phase::Request {
@@ -109,7 +122,7 @@ impl Progress {
             Phase::Head => bounds.head_timeout,
             Phase::Answer | Phase::Answered => bounds.answer_timeout,
             Phase::Idle => bounds.idle_timeout,
-            Phase::Request | Phase::Evicted => return None,
+            Phase::Request | Phase::Body | Phase::Evicted => return None,
         };
         Some(since + most)
     }

@@ -20,6 +20,10 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 /// How long an answer may be on its way before its connection counts as one that can go.
 const STUCK: Duration = Duration::from_secs(1);
 
+/// How long after a request's head its body may be on its way before its connection counts as one that can
+/// go.
+const SLOW_BODY: Duration = Duration::from_secs(5);
+
 /// Room for so many connections.
 pub(super) struct Room {
     most: usize,
@@ -117,8 +121,8 @@ impl Room {
 impl Places {
     /// Has a connection go, of this address if there is one. False if all are busy.
     ///
-    /// First goes who waits for a request, then who does not take its answer; of those, one of the
-    /// address with the most connections; of those, the one that waits longest.
+    /// First goes who waits for a request, then who does not take its answer, then who is slow to send a
+    /// request's body; of those, one of the address with the most connections; of those, the one that waits longest.
     fn free_one(&mut self, only: Option<IpAddr>) -> bool {
         loop {
             let mut best = None;
@@ -131,7 +135,8 @@ impl Places {
                     Phase::Evicted => return true,
                     Phase::Head | Phase::Idle => 0,
                     Phase::Answer | Phase::Answered if since.elapsed() >= STUCK => 1,
-                    Phase::Request | Phase::Answer | Phase::Answered => continue,
+                    Phase::Body if since.elapsed() >= SLOW_BODY => 2,
+                    Phase::Request | Phase::Body | Phase::Answer | Phase::Answered => continue,
                 };
                 let rank = (reluctance, Reverse(self.of_address.get(of)), since);
                 if best.as_ref().is_none_or(|(lowest, _)| rank < *lowest) {

@@ -2,7 +2,7 @@
 //! nobody finds again.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::Arc,
@@ -41,7 +41,7 @@ async fn the_databases_files_are_for_their_owner_alone_also_where_they_were_not(
     let url = format!("sqlite://{}", file.display());
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let loosen = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     };
     for round in ["made", "loosened"] {
         let machine = Arc::new(SystemClock);
@@ -89,6 +89,24 @@ async fn a_symbolic_link_to_a_file_that_is_not_there_yet_makes_it() {
     let db = Db::sqlite().by_another_name(&link);
     queue(&db.open().await, ["ada@example.org"]).await;
     assert!(folder.path().join("target.db-wal").exists());
+}
+
+#[tokio::test]
+async fn a_link_beside_the_database_is_refused_and_what_it_leads_to_is_left_alone() {
+    for ending in ["-wal", "-shm", ".lock"] {
+        let db = Db::sqlite();
+        db.open().await.close().await;
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o644)).unwrap();
+        let mut beside = db.file().as_os_str().to_owned();
+        beside.push(ending);
+        let _ = fs::remove_file(&beside);
+        symlink(elsewhere.path(), &beside).unwrap();
+        let refused = db.open_to_serve().await;
+        assert!(matches!(refused, Err(Error::File { .. })), "{ending}");
+        let mode = fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644);
+    }
 }
 
 #[tokio::test]

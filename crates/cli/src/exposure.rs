@@ -1,0 +1,87 @@
+//! What others on this machine may do with the files that decide what the gateway does.
+//!
+//! Whoever may write the provider document names any secret file and the host that it is sent to; whoever
+//! may read the key of TLS can listen in. Such files are used all the same, as a container may have no
+//! other way to hand them over, and the log says so.
+
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use crate::settings::Settings;
+
+/// What group and others may write, and what they may do at all.
+const WRITE: u32 = 0o022;
+const ANYTHING: u32 = 0o077;
+/// Of a folder: what is in it can be replaced by its owner alone.
+const STICKY: u32 = 0o1000;
+const ROOT: u32 = 0;
+
+/// Warns of the settings' files, the provider document and the key of TLS.
+pub fn warn(settings: &Settings) {
+    let key = settings.server.tls().map(|files| files.key);
+    let documents = settings.files.iter().chain([&settings.providers.file]);
+    let found = documents.map(|path| (path, WRITE)).chain(key.iter().map(|key| (key, ANYTHING)));
+    for (path, forbidden) in found {
+        if let Some(why) = exposure(path, forbidden) {
+            tracing::warn!("{why}: keep it to the user that the gateway runs as, or to root");
+        }
+    }
+}
+
+/// Who else may do with a file, or with what lies under its name, what they should not.
+fn exposure(path: &Path, forbidden: u32) -> Option<String> {
+    let shown = path.display();
+    let found = fs::metadata(path).ok()?;
+    if is_foreign(&found) {
+        return Some(format!("file {shown} belongs to another user"));
+    }
+    if found.mode() & forbidden != 0 {
+        let mode = found.mode() & 0o777;
+        return Some(format!("others than its owner may use file {shown} (mode {mode:03o})"));
+    }
+    let folder = fs::canonicalize(path).ok()?.parent()?.to_owned();
+    let around = fs::metadata(&folder).ok()?;
+    let is_replaceable = around.mode() & WRITE != 0 && around.mode() & STICKY == 0;
+    (is_replaceable || is_foreign(&around)).then(|| {
+        format!("file {shown} can be replaced by whoever may write the folder {}", folder.display())
+    })
+}
+
+fn is_foreign(found: &Metadata) -> bool {
+    ![ROOT, rustix::process::geteuid().as_raw()].contains(&found.uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_exposed_by_its_mode_and_by_its_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("etc");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("providers.toml");
+        fs::write(&path, "").unwrap();
+        for (file, around, forbidden, is_exposed) in [
+            (0o644, 0o755, WRITE, false),
+            (0o644, 0o755, ANYTHING, true),
+            (0o600, 0o700, ANYTHING, false),
+            (0o620, 0o755, WRITE, true),
+            (0o602, 0o755, WRITE, true),
+            (0o600, 0o775, WRITE, true),
+            (0o600, 0o757, WRITE, true),
+            (0o600, 0o1777, WRITE, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(file)).unwrap();
+            fs::set_permissions(&folder, Permissions::from_mode(around)).unwrap();
+            let found = exposure(&path, forbidden);
+            assert_eq!(found.is_some(), is_exposed, "{file:o} {around:o} {forbidden:o}: {found:?}");
+        }
+        assert_eq!(exposure(&folder.join("none"), WRITE), None);
+    }
+}
