@@ -100,7 +100,9 @@ async fn twice_the_body_takes_at_most_two_and_a_half_times_the_processor() {
                 // What is too short to be measured is no square of anything.
                 whole <= half.mul_f64(2.5) || whole <= Duration::from_millis(60)
             };
-            for _ in 0..5 {
+            // Whatever else runs on the machine makes some measurements longer, and none shorter: the
+            // least of them comes down to the truth, and a square stays one.
+            for _ in 0..40 {
                 for (least, body) in least.iter_mut().zip([&half, &whole]) {
                     *least = cost(&gateway, body, prefer).await.min(*least);
                 }
