@@ -188,10 +188,10 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// An invite of which only id and status are known, by the provider's word.
+    /// An invite of which only id and status are known, by the provider's word. An empty id is none.
     pub fn new(provider_ref: Option<String>, status: Status) -> Self {
         Self {
-            provider_ref,
+            provider_ref: provider_ref.filter(|id| !id.is_empty()),
             status,
             source: StatusSource::Provider,
             provider_status: None,

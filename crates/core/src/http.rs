@@ -5,6 +5,7 @@
 //! answer means is the adapters' business.
 
 mod body;
+mod conceal;
 mod context;
 mod difference;
 mod guard;
@@ -26,7 +27,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use secrecy::zeroize::Zeroizing;
 
 pub use context::{CallContext, Exchange};
 pub use difference::ClockDifference;
@@ -37,6 +37,7 @@ pub use scrub::{scrub, scrub_of};
 pub use wait::RateHint;
 
 use body::{ABANDONED, LEFT, WAITING, WatchedBody};
+use conceal::{conceal, credentials};
 
 use crate::{Cause, Outcome, ProviderError};
 
@@ -240,43 +241,6 @@ impl HttpClient {
         exchange.date = response.date();
         Ok(response)
     }
-}
-
-/// The credentials that a request carries, without the scheme before them, and as JSON may spell them.
-fn credentials(request: &Request) -> Vec<Zeroizing<Vec<u8>>> {
-    let sensitive = request.headers.values().filter(|value| value.is_sensitive());
-    let bare = sensitive.filter_map(|value| value.as_bytes().rsplit(|byte| *byte == b' ').next());
-    let all = bare.chain(request.secrets.iter().map(|secret| secret.as_slice()));
-    let long = all.filter(|credential| credential.len() >= 8);
-    long.flat_map(|credential| {
-        let pieces: Vec<_> = credential.split(|byte| *byte == b'/').collect();
-        // The whole reply is searched for each.
-        let escaped = (pieces.len() > 1).then(|| pieces.join(&br"\/"[..]));
-        [Some(credential.to_vec()), escaped].into_iter().flatten().map(Zeroizing::new)
-    })
-    .collect()
-}
-
-/// A body without these credentials, which some services quote when they refuse them: it ends up in
-/// messages and in the record of the attempt.
-fn conceal(mut body: Vec<u8>, credentials: &[Zeroizing<Vec<u8>>]) -> Vec<u8> {
-    for credential in credentials {
-        let find = |text: &[u8]| {
-            text.windows(credential.len()).position(|part| part == credential.as_slice())
-        };
-        let mut rest = body.as_slice();
-        let mut kept = Vec::new();
-        while let Some(at) = find(rest) {
-            kept.extend_from_slice(&rest[..at]);
-            kept.extend_from_slice("…".as_bytes());
-            rest = &rest[at + credential.len()..];
-        }
-        if !kept.is_empty() {
-            kept.extend_from_slice(rest);
-            body = kept;
-        }
-    }
-    body
 }
 
 struct Failure {
@@ -559,21 +523,6 @@ mod tests {
         let (sent, ()) = tokio::join!(send(), late);
         assert_eq!(sent.unwrap_err().outcome, Outcome::Throttled);
         assert_eq!(permits.available_permits(), 1);
-    }
-
-    #[test]
-    fn a_reply_that_quotes_the_credential_is_kept_without_it() {
-        let request = Request::new(Method::GET, "http://localhost/".parse().unwrap())
-            .credential("authorization", "Bearer s3cret-token")
-            .unwrap();
-        let body = b"s3cret-token: bad (s3cret-token)".to_vec();
-        let kept = conceal(body, &credentials(&request));
-        assert_eq!(String::from_utf8(kept).unwrap(), "…: bad (…)");
-        let in_body =
-            Request { secrets: vec![Zeroizing::new(b"client/secret".to_vec())], ..request };
-        let body = br#"{"asked":"client\/secret","was":"client/secret"}"#.to_vec();
-        let kept = String::from_utf8(conceal(body, &credentials(&in_body))).unwrap();
-        assert_eq!(kept, r#"{"asked":"…","was":"…"}"#);
     }
 
     #[tokio::test]
