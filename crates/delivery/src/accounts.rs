@@ -11,7 +11,11 @@ use invite_core::{Address, PreparedCall, http::CallContext};
 use invite_store::InviteRecord;
 use tokio::time::Instant;
 
-use crate::{engine::Inner, lane::Lane};
+use crate::{
+    door::{Door, Subject},
+    engine::Inner,
+    lane::Lane,
+};
 
 /// How long after a question that was not answered the next one comes.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -40,7 +44,7 @@ impl Asked {
 /// Asks for a provider's account, unless that is known or was asked for in vain a moment ago. Until it
 /// is known, its invites share the rules for one place with all others of the service.
 pub(crate) async fn learn(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     lane: &Lane,
     provider: &Provider,
 ) -> Result<(), invite_store::Error> {
@@ -48,19 +52,24 @@ pub(crate) async fn learn(
     if !lane.account.is_due(since) {
         return Ok(());
     }
-    let context = CallContext::new(provider.limits.timeout);
-    match provider.adapter.account(&context).await {
+    let door = Door { engine, lane, provider, subject: Subject::default() };
+    let (begun, context) = (door.begin(), door.context());
+    let ask = async |context: &CallContext| provider.adapter.account(context).await;
+    let account = door.make(&context, ask).await;
+    // Of most the configuration says it, and nothing is asked.
+    if !matches!(account, Ok(None)) || !context.exchanges().is_empty() {
+        door.hear("account", None, &begun, account.as_ref().err()).await;
+    }
+    let again = match account {
         Ok(account) => {
             if let Some(account) = account {
                 engine.store.settle_account(account).await?;
             }
-            lane.account.note(since, None);
+            None
         }
-        Err(error) => {
-            tracing::warn!(provider.name = lane.name, %error, "which account it is cannot be told yet");
-            lane.account.note(since, Some(Instant::now() + ASK_AGAIN));
-        }
-    }
+        Err(_) => Some(Instant::now() + ASK_AGAIN),
+    };
+    lane.account.note(since, again);
     Ok(())
 }
 

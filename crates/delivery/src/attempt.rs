@@ -5,18 +5,22 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Destination, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    Status, StatusSource, Stopwatch, http::CallContext, sabotage::crash_point,
+    Stopwatch,
+    http::{CallContext, Exchange},
+    sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
     accounts,
+    door::{Door, Subject},
     engine::Inner,
     fault, follow,
     judge::{Judged, judge},
     lane::{Lane, Slot},
+    record::{self, commit},
     replica,
     transition::{self, Settlement},
 };
@@ -66,8 +70,11 @@ impl Call {
         // For the provider, which compares it with its own clock.
         let mut at = self.engine.clock.wall();
         loop {
-            let prepared = self.provider.adapter.prepare(&context, &recipients, at).await;
-            self.lane.ease(&context, &self.provider.limits.retry, self.engine.clock.now());
+            // Why it cannot be prepared is told with the call that it then does not become.
+            let preparing = async |context: &CallContext| {
+                self.provider.adapter.prepare(context, &recipients, at).await
+            };
+            let prepared = self.door(Subject::default()).make(&context, preparing).await;
             let lease_end = Instant::now() + self.engine.settings.lease;
             let held = Arc::new(Stopwatch::start(self.engine.clock.clone()));
             let attempt = AttemptId::generate();
@@ -133,8 +140,10 @@ impl Call {
         prepared: Result<PreparedCall, ProviderError>,
         slot: Slot,
     ) {
-        let started = Instant::now();
-        let context = self.lane.context(&self.provider.limits).guarded(self.guard(&claimed));
+        let subject = Subject { attempt: Some(claimed.attempt), ..Subject::of(&claimed.invites) };
+        let door = self.door(subject);
+        let begun = door.begin();
+        let context = door.context().guarded(self.guard(&claimed));
         let reply = match &prepared {
             Err(error) => Err(error.clone()),
             // A claim that took so long that the call might outlive its lease is not followed by a
@@ -144,15 +153,22 @@ impl Call {
             }
             Ok(call) => {
                 crash_point("create-before-request");
-                self.provider.adapter.create(&context, call, &claimed.recipients).await
+                let create = async |context: &CallContext| {
+                    self.provider.adapter.create(context, call, &claimed.recipients).await
+                };
+                door.make(&context, create).await
             }
         };
         crash_point("create-after-reply");
         let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.engine.clock.now());
         if let Some(destination) = claimed.destination() {
-            self.note(destination, &judged, &context, started.elapsed());
+            let is_taken = |it: &&Settlement| matches!(it, Settlement::Exists(_));
+            let count = judged.settlements.iter().filter(is_taken).count();
+            self.lane.with_state(|state| state.invites += count as u64);
+            door.tell("create", judged.outcome, judged.error.as_ref(), &begun);
+            door.take(Some(destination), &judged.event, judged.error.as_ref());
         }
-        record(&self.engine, &claimed, &judged, &context).await;
+        record_outcome(&self.engine, &claimed, &judged, context.exchanges().pop()).await;
         crash_point("create-after-record");
         drop(slot);
         let again = |settlement: &&Settlement| matches!(settlement, Settlement::Again { .. });
@@ -182,80 +198,30 @@ impl Call {
         }
     }
 
-    /// Tells lane, metrics and log how it went.
-    fn note(
-        &self,
-        destination: &Destination,
-        judged: &Judged,
-        context: &CallContext,
-        took: Duration,
-    ) {
-        let now = self.engine.clock.now();
-        let taken = |settlement: &&Settlement| matches!(settlement, Settlement::Exists(_));
-        self.lane.with_state(|state| {
-            state.invites += judged.settlements.iter().filter(taken).count() as u64;
-            state.count("create", judged.outcome, judged.error.as_ref(), now);
-            let retry = &self.provider.limits.retry;
-            state.take(destination, &judged.event, judged.error.as_ref(), retry, now);
-        });
-        self.lane.ease(context, &self.provider.limits.retry, now);
-        count(&self.lane.name, "create", judged.outcome, took);
-        let (name, invites) = (&self.lane.name, judged.settlements.len());
-        match &judged.error {
-            None => {
-                tracing::info!(provider.name = name, invites, outcome = judged.outcome, "created");
-            }
-            Some(error) => {
-                tracing::warn!(provider.name = name, invites, outcome = judged.outcome, %error, "a create call did not succeed");
-            }
-        }
+    /// The way to its provider.
+    pub fn door(&self, subject: Subject) -> Door<'_> {
+        Door { engine: &self.engine, lane: &self.lane, provider: &self.provider, subject }
     }
-}
-
-/// Counts an attempt, by bounded labels.
-pub(crate) fn count(
-    provider: &str,
-    operation: &'static str,
-    outcome: &'static str,
-    took: Duration,
-) {
-    metrics::counter!("invite_attempts_total", "provider" => provider.to_owned(),
-        "operation" => operation, "outcome" => outcome)
-    .increment(1);
-    metrics::histogram!("invite_attempt_duration_seconds", "provider" => provider.to_owned(),
-        "operation" => operation)
-    .record(took.as_secs_f64());
 }
 
 /// Stores what the attempt came to, however long the store is away: the call was made, and only
 /// this process knows how it ended. Once the lease is over the record is a late reply.
-pub(crate) async fn record(
+pub(crate) async fn record_outcome(
     engine: &Inner,
     claimed: &Claimed,
     judged: &Judged,
-    context: &CallContext,
+    exchange: Option<Exchange>,
 ) {
-    let mut settlements = judged.settlements.clone();
-    let mut crowded = BTreeSet::new();
+    let provider = claimed.invites.first().and_then(|invite| invite.provider.as_deref());
     let mut pause = Duration::from_millis(50);
     loop {
-        let (settled, failing) = (settlements.clone(), crowded.clone());
-        let change = record_change(engine, claimed, judged, context, settled, failing);
-        match engine.store.change(change).await {
-            Ok(Changed::ProviderRefTaken { invite }) => {
-                let place = claimed.invites.iter().position(|record| record.id == invite);
-                if let Some(settlement) = place.and_then(|i| settlements.get_mut(i)) {
-                    *settlement = Settlement::Failed(fault::already_held());
-                }
-                continue;
-            }
-            Ok(Changed::Written(after)) => {
-                let provider = claimed.invites.first().and_then(|i| i.provider.as_deref());
-                tell_of_second_effects(provider.unwrap_or_default(), &claimed.invites, &after);
-                break;
-            }
-            // It would return to doubt while another invite to the same person is in doubt.
-            Ok(Changed::PersonInDoubt { invite }) if crowded.insert(invite) => continue,
+        let change = |taken: &BTreeSet<InviteId>| {
+            record_change(engine, claimed, judged, exchange.clone(), taken)
+        };
+        let committed =
+            commit(engine, provider.unwrap_or_default(), &claimed.invites, change).await;
+        match committed {
+            Ok(Changed::Written(_)) => break,
             Ok(other) => {
                 tracing::error!(attempt.id = %claimed.attempt, ?other, "an attempt's outcome was not recorded");
                 break;
@@ -271,73 +237,32 @@ pub(crate) async fn record(
             break;
         }
     }
-    engine.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
-}
-
-/// Says in log and metric of which invites a second effect has come to light, and in the log which
-/// exist although they were failed or withdrawn.
-pub(crate) fn tell_of_second_effects(
-    provider: &str,
-    before: &[InviteRecord],
-    after: &[InviteRecord],
-) {
-    let known: BTreeSet<InviteId> =
-        before.iter().filter(|i| i.state.duplicate_effect).map(|invite| invite.id).collect();
-    let existed: BTreeSet<InviteId> =
-        before.iter().filter(|i| i.state.provider_ref.is_some()).map(|invite| invite.id).collect();
-    let ended_here = |state: &InviteState| {
-        matches!(state.status, Status::Failed | Status::Revoked)
-            && matches!(state.source, StatusSource::Gateway | StatusSource::Caller)
-    };
-    for invite in after.iter().filter(|i| i.state.provider_ref.is_some() && ended_here(&i.state)) {
-        if !existed.contains(&invite.id) {
-            let status = invite.state.status.as_str();
-            tracing::error!(provider.name = provider, invite.id = %invite.id, status, "an invite that was given up here exists at its provider");
-        }
-    }
-    let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
-    for invite in new {
-        let ids = transition::second_effects(&invite.state).collect::<Vec<_>>().join(", ");
-        let held = invite.state.provider_ref.as_deref();
-        tracing::error!(provider.name = provider, invite.id = %invite.id, invite.provider_ref = held, invite.second_effects = ids, "a second effect was found");
-        metrics::counter!("invite_duplicate_effects_total", "provider" => provider.to_owned())
-            .increment(1);
-    }
 }
 
 fn record_change(
     engine: &Inner,
     claimed: &Claimed,
     judged: &Judged,
-    context: &CallContext,
-    settlements: Vec<Settlement>,
-    crowded: BTreeSet<InviteId>,
+    exchange: Option<Exchange>,
+    taken: &BTreeSet<InviteId>,
 ) -> Change {
     let attempt = claimed.attempt;
-    let exchange = context.exchanges().pop();
+    // The request is in the call already.
+    let exchange = exchange.map(|exchange| Exchange { request: None, ..exchange });
+    let end = record::end(engine, attempt, judged.outcome, judged.error.as_ref(), exchange);
+    let settled = claimed.invites.iter().zip(&judged.settlements);
+    let settlements: Vec<Settlement> = settled
+        .map(|(invite, settlement)| match taken.contains(&invite.id) {
+            true => Settlement::Failed(fault::already_held()),
+            false => settlement.clone(),
+        })
+        .collect();
     Change {
-        end: Some(AttemptEnd {
-            id: attempt,
-            finished_at: engine.clock.now(),
-            outcome: judged.outcome.to_owned(),
-            http_status: exchange
-                .as_ref()
-                .and_then(|exchange| exchange.status)
-                .or(judged.error.as_ref().and_then(|error| error.http_status)),
-            detail: judged.error.as_ref().map(|error| error.message.clone()),
-            target: exchange.as_ref().map(|exchange| exchange.target.clone()),
-            request: None,
-            reply: exchange.and_then(|exchange| exchange.reply),
-            unpaired: judged.unpaired.clone(),
-        }),
+        end: Some(AttemptEnd { unpaired: judged.unpaired.clone(), ..end }),
         ..Change::of(
             claimed.invites.iter().map(|invite| invite.id).collect(),
-            move |i: usize, invite: &InviteRecord, state: &mut _, now: Timestamp| {
-                let decision = transition::settle(state, attempt, &settlements[i], now);
-                match crowded.contains(&invite.id) {
-                    true => transition::keep_out_of_doubt(&invite.state, state, decision),
-                    false => decision,
-                }
+            move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                transition::settle(state, attempt, &settlements[i], now)
             },
         )
     }

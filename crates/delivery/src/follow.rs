@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use invite_core::{
     Doubt, Lookup, Observed, Outcome, PreparedCall, ProviderError, Sighting, Status,
-    http::CallContext, sabotage::crash_point,
+    http::Exchange, sabotage::crash_point,
 };
-use invite_store::{AttemptEnd, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt};
+use invite_store::{Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
     attempt::{self, Call, Claimed},
+    door::{Asked, Door, Subject},
     fault, judge,
     lane::Event,
-    operation::outcome,
-    reconcile, recovery,
+    reconcile,
+    record::{self, Ended},
+    recovery,
     transition::{self, LOOK_FOR, Verdict},
 };
 
@@ -27,13 +29,6 @@ const FIRST: Duration = Duration::from_millis(500);
 /// How long a call is followed that nothing is heard of: the lane pauses, or the provider refuses to
 /// say, or does not show it.
 const UNHEARD: Duration = Duration::from_secs(10 * 60);
-
-/// One look at a call.
-struct Look {
-    began: Timestamp,
-    seen: Result<Vec<Sighting>, ProviderError>,
-    context: CallContext,
-}
 
 /// What it showed.
 enum Showed {
@@ -65,10 +60,18 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
             continue;
         }
         let lookup = lookup(call, &claimed, &prepared);
-        let Some(look) = holding(call, &mut claimed, look(call, lookup)).await else { return };
-        let is_held = record(call, &mut claimed, &look, pause).await;
-        match look.seen.map_or(Showed::Nothing, read) {
-            Showed::End(reply) => return settle(call, &claimed, reply, &look.context).await,
+        let subject = Subject { attempt: Some(claimed.attempt), ..Subject::of(&claimed.invites) };
+        // The credential may have been replaced since the call was made.
+        let document = call.engine.live.current();
+        let provider = document.provider(&call.lane.name).unwrap_or(&call.provider);
+        let door = Door { provider, ..call.door(subject) };
+        let looking = door.look_up(lookup, None);
+        let Some(asked) = holding(call, &mut claimed, looking).await else { return };
+        let asked = asked.map(of_one_call);
+        let attempt = question(&door, &claimed, &asked);
+        let is_held = extend_for(call, &mut claimed, attempt, pause).await;
+        match asked.result.map_or(Showed::Nothing, read) {
+            Showed::End(reply) => return settle(call, &claimed, reply, &asked.exchange).await,
             _ if !is_held => return,
             Showed::Work => heard = Instant::now(),
             Showed::Nothing => {}
@@ -81,17 +84,17 @@ async fn settle(
     call: &Call,
     claimed: &Claimed,
     reply: Vec<Result<Observed, ProviderError>>,
-    context: &CallContext,
+    exchange: &Option<Exchange>,
 ) {
     let (reply, now) = (as_one(reply), call.engine.clock.now());
     let judged = judge::judge(&call.provider, &call.lane, claimed, &reply, now);
     if judged.event == Event::Refused
         && let Some(destination) = claimed.destination()
     {
-        let (error, retry) = (judged.error.as_ref(), &call.provider.limits.retry);
-        call.lane.with_state(|state| state.take(destination, &judged.event, error, retry, now));
+        let door = call.door(Subject::default());
+        door.take(Some(destination), &judged.event, judged.error.as_ref());
     }
-    attempt::record(&call.engine, claimed, &judged, context).await;
+    attempt::record_outcome(&call.engine, claimed, &judged, exchange.clone()).await;
     call.lane.wake.notify_one();
     call.lane.doubt.notify_one();
 }
@@ -137,28 +140,19 @@ async fn holding<T>(
     }
 }
 
+/// The attempt that a look was.
+fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) -> Ended {
+    let shown = asked.result.as_ref().ok().map(|sightings| {
+        let verdicts: Vec<Verdict> = sightings.iter().map(verdict).collect();
+        reconcile::describe(&claimed.invites, &verdicts)
+    });
+    record::ended(door, "reconcile", asked, shown)
+}
+
 /// Stores that it was asked about, as an attempt of its own, and when it is next; that renews the lease,
 /// too. False if the invites are no longer this call's.
-async fn record(call: &Call, claimed: &mut Claimed, look: &Look, pause: Duration) -> bool {
+async fn extend_for(call: &Call, claimed: &mut Claimed, asked: Ended, pause: Duration) -> bool {
     let (lease, attempt) = (call.engine.settings.lease, claimed.attempt);
-    let (outcome, detail) = match &look.seen {
-        Ok(sightings) => {
-            let verdicts: Vec<Verdict> = sightings.iter().map(verdict).collect();
-            (outcome(None), reconcile::describe(&claimed.invites, &verdicts))
-        }
-        Err(error) => (outcome(Some(error)), error.message.clone()),
-    };
-    let revision = call.engine.live.current().revision();
-    let exchange = look.context.exchanges().pop();
-    let asked = reconcile::question(
-        &call.engine,
-        &call.provider,
-        revision,
-        look.began,
-        outcome,
-        detail,
-        exchange.as_ref(),
-    );
     let follow = move |state: &mut InviteState, now: Timestamp| {
         transition::follow(state, attempt, now + lease, now + pause, now)
     };
@@ -173,7 +167,7 @@ async fn record(call: &Call, claimed: &mut Claimed, look: &Look, pause: Duration
 async fn extend(
     call: &Call,
     claimed: &mut Claimed,
-    asked: Option<(NewAttempt, AttemptEnd)>,
+    asked: Option<Ended>,
     decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
 ) -> Result<bool, invite_store::Error> {
     let lease_end = Instant::now() + call.engine.settings.lease;
@@ -216,39 +210,9 @@ fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
     Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] }
 }
 
-/// Looks once.
-async fn look(call: &Call, lookup: Lookup) -> Look {
-    let (engine, lane) = (&call.engine, &call.lane);
-    // The credential may have been replaced since the call was made.
-    let document = engine.live.current();
-    let provider = document.provider(&lane.name).unwrap_or(&call.provider);
-    let destination = lookup.destination.clone();
-    let mut reconciliation = provider.adapter.reconcile(lookup);
-    let limits = &provider.limits;
-    lane.take_turn(limits, &*engine.clock).await;
-    let (began, started) = (engine.clock.now(), Instant::now());
-    let (seen, context) = loop {
-        let context = lane.context(limits);
-        let step = reconciliation.step(&context).await;
-        lane.ease(&context, &limits.retry, engine.clock.now());
-        if let Some(seen) = step.transpose() {
-            break (seen, context);
-        }
-        lane.take_turn(limits, &*engine.clock).await;
-    };
-    let error = seen.as_ref().err();
-    let outcome = outcome(error);
-    attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
-    lane.with_state(|state| state.count("reconcile", outcome, error, engine.clock.now()));
-    if let Some(error) = error {
-        tracing::warn!(provider.name = lane.name, %error, "cannot follow a call");
-    }
-    let heeded = reconcile::heed(engine, lane, provider, &destination, error).await;
-    if let Err(error) = heeded {
-        tracing::error!(provider.name = lane.name, %error, "cannot read the store");
-    }
-    let seen = seen.map(|seen| seen.into_iter().next().unwrap_or_default());
-    Look { began, seen, context }
+/// What a look at one call showed.
+fn of_one_call(seen: Vec<Vec<Sighting>>) -> Vec<Sighting> {
+    seen.into_iter().next().unwrap_or_default()
 }
 
 /// What is shown of the call's invites.

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use invite_config::Provider;
-use invite_core::{ListQuery, Outcome, Page, ProviderError, Status, http::ClockDifference};
+use invite_core::{
+    ListQuery, Page, Status,
+    http::{CallContext, ClockDifference},
+};
 use invite_store::{Actor, Ended};
-use tokio::time::Instant;
 
 use crate::{
-    Engine, LastProbe, OperationError, ProbeResult, ProviderStatus, attempt,
-    lane::Lane,
-    operation::{PATIENCE, Result, outcome, question_error, take_token},
+    Engine, LastProbe, OperationError, ProbeResult, ProviderStatus,
+    door::Subject,
+    operation::{PATIENCE, Result, question_error},
 };
 
 impl Engine {
@@ -21,14 +23,12 @@ impl Engine {
     /// The provider is not configured, offers no list, refused or did not answer.
     pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
         let provider = self.provider(provider)?;
+        self.wait_for(&provider, PATIENCE).await?;
         let lane = self.0.lane(&provider.name);
-        take_token(&self.0, &lane, &provider, PATIENCE).await?;
-        let context = lane.context(&provider.limits);
-        let started = Instant::now();
-        let page = provider.adapter.list(&context, query).await;
-        lane.ease(&context, &provider.limits.retry, self.0.clock.now());
-        note(self, &lane, "list", started, page.as_ref().err());
-        page.map_err(|error| question_error(&provider, error))
+        let door = self.door(&lane, &provider, Subject::default());
+        let list = async |context: &CallContext| provider.adapter.list(context, query).await;
+        let asked = door.ask("list", None, list).await;
+        asked.result.map_err(|error| question_error(&provider, error))
     }
 
     /// Checks a provider's credential without side effects.
@@ -37,17 +37,21 @@ impl Engine {
     /// The provider is not configured, refused or did not answer.
     pub async fn probe(&self, provider: &str) -> Result<LastProbe> {
         let provider = self.provider(provider)?;
+        self.wait_for(&provider, PATIENCE).await?;
         let lane = self.0.lane(&provider.name);
-        take_token(&self.0, &lane, &provider, PATIENCE).await?;
-        let context = lane.context(&provider.limits);
-        let report = provider.adapter.probe(&context).await;
+        let door = self.door(&lane, &provider, Subject::default());
+        let mut difference = None;
+        let probe = async |context: &CallContext| {
+            let report = provider.adapter.probe(context).await;
+            difference = context.clock_difference();
+            report
+        };
+        let report = door.ask("probe", None, probe).await.result;
         let (result, detail) = match &report {
             Ok(report) => (ProbeResult::Accepted, report.detail.clone()),
             Err(error) => (ProbeResult::of(error), error.message.clone()),
         };
-        let at = self.0.clock.now();
-        lane.ease(&context, &provider.limits.retry, at);
-        let clock_difference_seconds = seconds(context.clock_difference());
+        let (at, clock_difference_seconds) = (self.0.clock.now(), seconds(difference));
         let probe = LastProbe { at, result, detail, clock_difference_seconds };
         lane.with_state(|state| state.last_probe = Some(probe.clone()));
         report.map(|_| probe).map_err(|error| question_error(&provider, error))
@@ -112,20 +116,4 @@ impl Engine {
 
 fn seconds(difference: Option<ClockDifference>) -> Option<f64> {
     difference.map(|difference| difference.proven().as_secs_f64())
-}
-
-/// Tells lane, metrics and log how a call went.
-pub(crate) fn note(
-    engine: &Engine,
-    lane: &Lane,
-    operation: &'static str,
-    started: Instant,
-    error: Option<&ProviderError>,
-) {
-    let outcome = outcome(error);
-    attempt::count(&lane.name, operation, outcome, started.elapsed());
-    lane.with_state(|state| state.count(operation, outcome, error, engine.0.clock.now()));
-    if let Some(error) = error.filter(|error| error.outcome != Outcome::Rejected) {
-        tracing::warn!(provider.name = lane.name, operation, %error, "a provider did not answer as it should");
-    }
 }

@@ -4,6 +4,7 @@
 mod budget;
 mod health;
 mod heard;
+mod news;
 mod place;
 mod refusals;
 mod state;
@@ -64,6 +65,7 @@ pub(crate) struct Lane {
     held: Mutex<Option<Held>>,
     /// The last step could not read or write the store.
     is_stuck: AtomicBool,
+    news: news::News,
     pub account: accounts::Asked,
     pub shares: Shares,
 }
@@ -105,6 +107,7 @@ impl Lane {
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
             is_stuck: AtomicBool::new(false),
+            news: news::News::default(),
             account: accounts::Asked::default(),
             shares: Shares::default(),
         }
@@ -293,6 +296,7 @@ async fn step(
     lane.with_state(|state| {
         state.follow(provider.adapter_since, provider.account_since, now);
     });
+    lane.tell_of_change(engine, &provider);
     if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
         return Ok(Some(wait.min(idle)));
     }

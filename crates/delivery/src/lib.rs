@@ -7,6 +7,7 @@
 mod accounts;
 mod attempt;
 mod backlog;
+mod door;
 mod engine;
 mod erase;
 mod fault;
@@ -17,6 +18,7 @@ mod lane;
 mod operation;
 mod plan;
 mod reconcile;
+mod record;
 mod recovery;
 mod redrive;
 mod refresh;

@@ -1,10 +1,10 @@
 //! What a person or service asks of one invite, outside the lanes.
 
 mod error;
-mod record;
-mod turn;
 
 use std::{
+    collections::BTreeSet,
+    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,13 +21,19 @@ use invite_store::{AttemptView, Change, Changed, Decision, InviteRecord, InviteS
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{Engine, engine::SHARED_POLL, inspection::note, reconcile, transition};
+use crate::{
+    Engine,
+    door::{Busy, Door, Subject},
+    engine::SHARED_POLL,
+    lane::Lane,
+    record::{commit, ended},
+    transition,
+};
 
 pub use error::OperationError;
-pub(crate) use record::ended;
-pub(crate) use turn::{PATIENCE, take_token};
 
-use record::conclude;
+/// How long a person is kept waiting for a provider's rate budget.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes back what was recorded before a call.
 type Undo = fn(&mut InviteState) -> Decision;
@@ -65,8 +71,7 @@ impl Engine {
         let provider = self.provider_of(&invite)?;
         let call = self.call_of(&invite).await?;
         let remote = remote(&invite, position(call.as_ref()))?;
-        let lane = self.0.lane(&provider.name);
-        take_token(&self.0, &lane, &provider, patience).await?;
+        self.wait_for(&provider, patience).await?;
         let call = call.filter(|_| invite.state.status == Status::AwaitingApproval);
         let mut refused = None;
         let get = async |context: &CallContext| {
@@ -165,7 +170,7 @@ impl Engine {
             _ => {}
         }
         let remote = remote(&invite, 0)?;
-        take_token(&self.0, &self.0.lane(&provider.name), &provider, PATIENCE).await?;
+        self.wait_for(&provider, PATIENCE).await?;
         self.operate(
             &invite,
             &provider,
@@ -200,7 +205,7 @@ impl Engine {
         if !is_known_there(&invite) {
             return Err(OperationError::PairingUnproven);
         }
-        take_token(&self.0, &self.0.lane(&provider.name), &provider, PATIENCE).await?;
+        self.wait_for(&provider, PATIENCE).await?;
         let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
         // What it finds done can only come from a call before this one.
         let remote = Remote {
@@ -289,6 +294,24 @@ impl Engine {
         records.pop().ok_or(OperationError::NotFound)
     }
 
+    /// The way to a provider, for who asks.
+    pub(crate) fn door<'a>(
+        &'a self,
+        lane: &'a Lane,
+        provider: &'a Provider,
+        subject: Subject,
+    ) -> Door<'a> {
+        let subject = Subject { trace: self.1.clone(), ..subject };
+        Door { engine: &self.0, lane, provider, subject }
+    }
+
+    /// Waits until something may be asked of a provider for somebody who waits for so long at most.
+    pub(crate) async fn wait_for(&self, provider: &Provider, patience: Duration) -> Result<()> {
+        let lane = self.0.lane(&provider.name);
+        let waited = self.door(&lane, provider, Subject::default()).wait_for_person(patience).await;
+        waited.map_err(|Busy| OperationError::Busy { provider: provider.name.clone() })
+    }
+
     /// Makes one call about one invite, for which a rate token was taken, as an attempt of its own, and
     /// applies what it showed, or what is to be `undone` where it was not made or was refused.
     async fn operate(
@@ -301,17 +324,14 @@ impl Engine {
         call: impl AsyncFnOnce(&CallContext) -> Result<Observed, ProviderError>,
     ) -> Result<InviteRecord> {
         let lane = self.0.lane(&provider.name);
-        let (started, started_at) = (Instant::now(), self.0.clock.now());
-        let context = lane.context(&provider.limits);
+        let door = self.door(&lane, provider, Subject::of([invite]));
         crash_point("operation-before-request");
-        let result = call(&context).await;
+        let asked = door.ask(operation, invite.destination.as_ref(), call).await;
         crash_point("operation-after-reply");
-        note(self, &lane, operation, started, result.as_ref().err());
-        lane.ease(&context, &provider.limits.retry, self.0.clock.now());
-        let exchange = context.exchanges().pop().unwrap_or_default();
-        let error = result.as_ref().err();
-        let undo = undo.filter(|_| error.is_some_and(|error| error.outcome != Outcome::Unknown));
-        let attempt = ended(self, provider, operation, started_at, error, exchange);
+        let attempt = ended(&door, operation, &asked, None);
+        let result = asked.result;
+        let is_open = |error: &ProviderError| error.outcome == Outcome::Unknown;
+        let undo = undo.filter(|_| result.as_ref().err().is_some_and(|error| !is_open(error)));
         let seen = result.as_ref().ok().cloned().map(|seen| seen.since(invite.created_at));
         let decide = move |state: &mut InviteState, now| match (&seen, undo) {
             // A status that the invite does not admit any more is kept on the attempt.
@@ -322,16 +342,18 @@ impl Engine {
             (None, Some(undo)) => undo(state),
             (None, None) => Decision::Keep,
         };
-        let mut changed = self.0.store.change(conclude(invite, attempt.clone(), decide)).await?;
-        if let Changed::ProviderRefTaken { .. } = changed {
-            // What it showed is another invite's; the next question comes after the others'.
-            let later = conclude(invite, attempt, transition::ask_later);
-            changed = self.0.store.change(later).await?;
-        }
-        if let Some(destination) = &invite.destination {
-            let error = result.as_ref().err();
-            reconcile::heed(&self.0, &lane, provider, destination, error).await?;
-        }
+        let decide = Arc::new(decide);
+        let change = |taken: &BTreeSet<InviteId>| {
+            let ((begin, end), decide, is_free) =
+                (attempt.clone(), decide.clone(), taken.is_empty());
+            let decide = move |_, _: &InviteRecord, state: &mut _, now| match is_free {
+                true => decide(state, now),
+                // What it showed is another invite's; the next question comes after the others'.
+                false => transition::ask_later(state, now),
+            };
+            Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], decide) }
+        };
+        let changed = commit(&self.0, &provider.name, slice::from_ref(invite), change).await?;
         let told = if operation == "get" { question_error } else { provider_error };
         result.map_err(|error| told(provider, error))?;
         match changed {
@@ -392,8 +414,4 @@ fn provider_error(provider: &Provider, error: ProviderError) -> OperationError {
         Cause::PairingUnproven => OperationError::PairingUnproven,
         _ => OperationError::Provider { provider: provider.name.clone(), error: Box::new(error) },
     }
-}
-
-pub(crate) fn outcome(error: Option<&ProviderError>) -> &'static str {
-    error.map_or("succeeded", |error| error.outcome.as_str())
 }

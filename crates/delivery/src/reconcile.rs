@@ -16,36 +16,32 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    Cause, Destination, Doubt, Outcome, PreparedCall, ProviderError, Stopwatch, http::CallContext,
+    Destination, Doubt, Outcome, PreparedCall, ProviderError, http::CallContext,
     sabotage::crash_point,
 };
 use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use crate::{
-    attempt,
+    door::{Asked, Door, Subject},
     engine::{Inner, contain},
     fault, judge,
-    lane::{Event, Lane, until},
-    operation::outcome,
+    lane::{Lane, until},
     transition::{self, Verdict},
 };
 
 pub(crate) use second_effects::find_second_effects;
 
 use case::{Case, gather, leave_to_people};
-use record::{Answer, record};
-use search::{refs, search, unsaid, verdicts};
+use record::record;
+use search::{refs, unsaid, verdicts};
 
-pub(crate) use search::{describe, question};
+pub(crate) use search::describe;
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
 /// How an attempt ended whose effect was not known.
 const UNKNOWN: &str = Outcome::Unknown.as_str();
-/// How one ended that did what it was for, as far as was told.
-const SUCCEEDED: &str = "succeeded";
 /// Invites looked up at once.
 const AT_ONCE: u32 = 500;
 
@@ -119,7 +115,7 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         false => {}
     }
     for case in repeats {
-        let refused = repeat(engine, lane, &provider, document.revision(), case).await?;
+        let refused = repeat(engine, lane, &provider, case).await?;
         if lane.with_state(|state| state.is_paused(&destination)) {
             // From here on one a step.
             lookups = Vec::from_iter(refused);
@@ -128,45 +124,9 @@ async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_
         lookups.extend(refused);
     }
     if !lookups.is_empty() {
-        look_up(engine, lane, &provider, document.revision(), destination, lookups).await?;
+        look_up(engine, lane, &provider, destination, lookups).await?;
     }
     Ok(Duration::ZERO)
-}
-
-/// The end of a look-up, or of another question, says how the provider is doing where no create can:
-/// none is due. A wait that is asked for is heeded whoever asked; a refused credential pauses nothing.
-pub(crate) async fn heed(
-    engine: &Inner,
-    lane: &Lane,
-    provider: &Provider,
-    destination: &Destination,
-    error: Option<&ProviderError>,
-) -> Result<(), invite_store::Error> {
-    let told = error.and_then(|error| error.retry_after);
-    let event = match error.map(|error| (error.outcome, error.cause)) {
-        None => Event::Success,
-        Some((Outcome::Throttled, _)) if error.is_some_and(ProviderError::is_of_own_budget) => {
-            return Ok(());
-        }
-        Some((Outcome::Rejected, _) | (_, Cause::Credentials)) => return Ok(()),
-        Some((outcome, _)) if outcome == Outcome::Throttled || told.is_some() => {
-            Event::Throttled(told)
-        }
-        Some((outcome, cause)) => {
-            Event::Failing { unreachable: outcome == Outcome::NotSent && cause == Cause::Transport }
-        }
-    };
-    let now = engine.clock.now();
-    if lane.with_state(|state| state.is_paused(destination)) {
-        if engine.store.is_any_due(&lane.name, destination, now).await? {
-            return Ok(());
-        }
-    } else if !matches!(event, Event::Throttled(_)) {
-        return Ok(());
-    }
-    let retry = &provider.limits.retry;
-    lane.with_state(|state| state.take(destination, &event, error, retry, now));
-    Ok(())
 }
 
 /// Equal bytes are one call there, and still will be when they arrive.
@@ -185,12 +145,13 @@ async fn repeat(
     engine: &Arc<Inner>,
     lane: &Arc<Lane>,
     provider: &Provider,
-    revision: i64,
     case: Case,
 ) -> Result<Option<Case>, invite_store::Error> {
     let Some(call) = &case.call else { return Ok(None) };
+    let subject = Subject { attempt: Some(case.attempt), ..Subject::of(&case.invites) };
+    let door = Door { engine, lane, provider, subject };
     tokio::select! {
-        () = lane.take_turn(&provider.limits, &*engine.clock) => {}
+        () = door.wait_for_turn() => {}
         () = engine.stopping.cancelled() => return Ok(None),
     }
     if !is_repeatable(provider, &case, engine.clock.now()) {
@@ -198,16 +159,17 @@ async fn repeat(
         return Ok(Some(case));
     }
     crash_point("reconcile-before-request");
-    let (began, started) = (engine.clock.now(), Instant::now());
-    let age = Arc::new(Stopwatch::start(engine.clock.clone()));
+    let begun = door.begin();
     let (clock, first_sent) = (engine.clock.clone(), case.started_at);
-    let context = lane.context(&provider.limits).guarded(move || {
+    let context = door.context().guarded(move || {
         let is_young = until(first_sent, clock.now()) < REPEAT_FOR;
         is_young.then_some(()).ok_or("its bytes are too old by now to be repeated".to_owned())
     });
-    let reply = provider.adapter.create(&context, call, &case.recipients).await;
+    let create = async |context: &CallContext| {
+        provider.adapter.create(context, call, &case.recipients).await
+    };
+    let reply = door.make(&context, create).await;
     crash_point("reconcile-after-reply");
-    lane.ease(&context, &provider.limits.retry, engine.clock.now());
     let (n, is_mixed) = (case.invites.len(), judge::is_mixed(&case.invites));
     let mut is_refused = false;
     let (verdicts, error) = match reply {
@@ -235,19 +197,10 @@ async fn repeat(
             (vec![Verdict::CannotTell(why); n], Some(error))
         }
     };
-    let outcome = outcome(error.as_ref());
-    attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
-    lane.with_state(|state| state.keep("reconcile", error.as_ref(), engine.clock.now()));
-    heed(engine, lane, provider, &call.destination, error.as_ref()).await?;
-    let answer = Answer {
-        began,
-        age,
-        verdicts,
-        outcome,
-        error: error.map(|error| told_of(&error, is_mixed)),
-        exchange: context.exchanges().into_iter().next(),
-    };
-    record(engine, lane, provider, revision, &case, answer).await?;
+    door.hear("reconcile", Some(&call.destination), &begun, error.as_ref()).await;
+    let result = error.map_or(Ok(()), |error| Err(told_of(&error, is_mixed)));
+    let exchange = context.exchanges().into_iter().next();
+    record(&door, &case, verdicts, &Asked { result, begun, exchange }).await?;
     Ok(is_refused.then_some(case))
 }
 
@@ -270,7 +223,6 @@ async fn look_up(
     engine: &Arc<Inner>,
     lane: &Arc<Lane>,
     provider: &Provider,
-    revision: i64,
     destination: Destination,
     cases: Vec<Case>,
 ) -> Result<(), invite_store::Error> {
@@ -284,43 +236,35 @@ async fn look_up(
     if doubts.is_empty() {
         return Ok(());
     }
-    let (began, started) = (engine.clock.now(), Instant::now());
-    let age = Arc::new(Stopwatch::start(engine.clock.clone()));
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
-    let (seen, exchange) = tokio::select! {
-        found = search(engine, lane, provider, lookup) => found,
+    let subject = Subject::of(cases.iter().flat_map(|case| &case.invites));
+    let door = Door { engine, lane, provider, subject };
+    let asked = tokio::select! {
+        asked = door.look_up(lookup, None) => asked,
         // Questions may be left unanswered.
         () = engine.stopping.cancelled() => return Ok(()),
     };
-    let outcome = outcome(seen.as_ref().err());
-    attempt::count(&lane.name, "reconcile", outcome, started.elapsed());
-    lane.with_state(|state| state.keep("reconcile", seen.as_ref().err(), engine.clock.now()));
-    heed(engine, lane, provider, &destination, seen.as_ref().err()).await?;
-    if let Err(error) = &seen {
-        tracing::warn!(provider.name = lane.name, %error, "a look-up did not come to an end");
-    }
-    let held = match &seen {
+    let seen = &asked.result;
+    let held = match seen {
         Ok(seen) => engine.store.find_held(&destination, &refs(seen)).await?,
         Err(_) => BTreeMap::new(),
     };
     // One question is about the calls of all of them.
     let is_mixed = judge::is_mixed(cases.iter().flat_map(|case| &case.invites));
-    let told = seen.as_ref().err().map(|error| told_of(error, is_mixed));
+    let told = seen.as_ref().map(|_| ()).map_err(|error| told_of(error, is_mixed));
+    let told = Asked { result: told, begun: asked.begun.clone(), exchange: asked.exchange.clone() };
     let answers = cases.iter().enumerate().map(|(place, case)| {
-        let verdicts = match &seen {
-            Ok(seen) => {
+        let verdicts = match (seen, &told.result) {
+            (Ok(seen), _) => {
                 let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
                 case.verdicts(provider, sightings, &held)
             }
-            Err(error) => {
-                let why = told.as_ref().unwrap_or(error).message.clone();
+            (Err(error), told) => {
+                let why = told.as_ref().err().unwrap_or(error).message.clone();
                 vec![Verdict::CannotTell(why); case.invites.len()]
             }
         };
-        let error = told.clone();
-        let exchange = exchange.clone();
-        let answer = Answer { began, age: age.clone(), verdicts, outcome, error, exchange };
-        record(engine, lane, provider, revision, case, answer)
+        record(&door, case, verdicts, &told)
     });
     // Side by side, so that they share commits.
     try_join_all(answers).await?;

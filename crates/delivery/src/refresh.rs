@@ -12,12 +12,15 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use invite_config::Provider;
-use invite_core::{Address, Destination, ListQuery, Observed, ProviderError, random};
+use invite_core::{
+    Address, Destination, ListQuery, Observed, ProviderError, http::CallContext, random,
+};
 use invite_store::{Change, Decision, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{
-    Engine, attempt,
+    Engine,
+    door::{Door, Subject},
     engine::{Inner, contain},
     lane::Lane,
     operation, reconcile, transition,
@@ -141,7 +144,7 @@ async fn ask(
 
 /// Settles what the provider's list shows; returns what it does not.
 async fn by_list(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     lane: &Lane,
     provider: &Provider,
     destination: &Destination,
@@ -152,9 +155,8 @@ async fn by_list(
         invites.into_iter().partition(|invite| invite.state.revoke_sent);
     let wanted: HashSet<&str> =
         listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
-    let listed = list(engine, lane, provider, destination, &wanted).await;
-    reconcile::heed(engine, lane, provider, destination, listed.as_ref().err()).await?;
-    let listed = match listed {
+    let door = Door { engine, lane, provider, subject: Subject::of(&listable) };
+    let listed = match list(&door, destination, &wanted).await {
         Ok(listed) => listed,
         Err(error) => {
             tracing::warn!(provider.name = lane.name, %error, "cannot list invites; asking for each");
@@ -193,25 +195,17 @@ fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
 
 /// What the list shows of the wanted ids.
 async fn list(
-    engine: &Inner,
-    lane: &Lane,
-    provider: &Provider,
+    door: &Door<'_>,
     destination: &Destination,
     wanted: &HashSet<&str>,
 ) -> Result<HashMap<String, Observed>, ProviderError> {
     let mut query = ListQuery { scope: Some(destination.scope.clone()), ..ListQuery::default() };
     let mut listed = HashMap::new();
     for _ in 0..PAGES {
-        lane.leave_to_creates().await;
-        lane.take_turn(&provider.limits, &*engine.clock).await;
-        let context = lane.context(&provider.limits);
-        let started = tokio::time::Instant::now();
-        let page = provider.adapter.list(&context, &query).await;
-        let outcome = operation::outcome(page.as_ref().err());
-        attempt::count(&lane.name, "list", outcome, started.elapsed());
-        lane.ease(&context, &provider.limits.retry, engine.clock.now());
-        lane.with_state(|state| state.keep("list", page.as_ref().err(), engine.clock.now()));
-        let page = page?;
+        door.lane.leave_to_creates().await;
+        door.wait_for_turn().await;
+        let list = async |context: &CallContext| door.provider.adapter.list(context, &query).await;
+        let page = door.ask("list", Some(destination), list).await.result?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
         let is_wanted = |(id, _): &(String, Observed)| wanted.contains(id.as_str());
         listed.extend(page.invites.into_iter().filter_map(by_ref).filter(is_wanted));

@@ -203,11 +203,6 @@ impl State {
         at: Timestamp,
     ) {
         *self.outcomes.entry(outcome).or_default() += 1;
-        self.keep(operation, error, at);
-    }
-
-    /// Keeps why a call did not succeed.
-    pub fn keep(&mut self, operation: &'static str, error: Option<&ProviderError>, at: Timestamp) {
         if let Some(error) = error {
             self.last_error = Some(LastError {
                 at,
@@ -231,12 +226,7 @@ impl State {
     ) {
         match event {
             Event::Unasked => {}
-            Event::Throttled(asked) => {
-                self.whole.take(event, error, retry, now);
-                if let Some(asked) = asked {
-                    self.ease(now, (*asked).max(retry.first), TOLD_TO_WAIT, retry);
-                }
-            }
+            Event::Throttled(_) => self.take_of_whole(event, error, retry, now),
             Event::Failing { unreachable: true } => self.whole.take(event, error, retry, now),
             Event::Success => {
                 self.failing = Default::default();
@@ -260,6 +250,22 @@ impl State {
                     };
                     self.whole.take(&event, error, retry, now);
                 }
+            }
+        }
+    }
+
+    /// Takes in the end of what was asked of the provider as a whole, which says something only of that.
+    pub fn take_of_whole(
+        &mut self,
+        event: &Event,
+        error: Option<&ProviderError>,
+        retry: &Retry,
+        now: Timestamp,
+    ) {
+        if let Event::Throttled(asked) = event {
+            self.whole.take(event, error, retry, now);
+            if let Some(asked) = asked {
+                self.ease(now, (*asked).max(retry.first), TOLD_TO_WAIT, retry);
             }
         }
     }

@@ -3,35 +3,29 @@
 use std::{slice, time::Duration};
 
 use invite_config::Provider;
-use invite_core::{
-    Doubt, Observed, Outcome, PreparedCall, ProviderError, Recipient, Sighting, Status,
-};
-use invite_store::{
-    AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState, NewAttempt,
-};
+use invite_core::{Doubt, Observed, PreparedCall, Recipient, Sighting, Status};
+use invite_store::{AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
-use super::{describe, heed, question, refs, search, search::shown, verdicts};
+use super::{describe, refs, search::shown, verdicts};
 use crate::{
     Engine, OperationError,
-    attempt::{recipient, tell_of_second_effects},
-    inspection::note,
+    attempt::recipient,
+    door::{Door, Subject},
     judge,
-    operation::{Result, outcome},
+    operation::Result,
+    record::{Ended, commit, ended},
     transition::{self, Settlement},
 };
 
 /// What is shown of an invite that waits for approval, the last of its `attempts` so far being the call.
+#[derive(Clone)]
 struct Ending {
     attempts: u32,
     seen: Observed,
     /// None unless it was refused.
     settlement: Option<Settlement>,
 }
-
-/// A look-up that has ended, for the record.
-type Asked = (NewAttempt, AttemptEnd);
 
 impl Engine {
     /// Settles all invites of a call that waited for approval and ended without effect for this one, as
@@ -55,7 +49,7 @@ impl Engine {
         };
         let (sightings, asked) = match members.len() {
             1 => (vec![Sighting { exact: vec![seen], near: Vec::new(), gap: None }], None),
-            _ => self.look_at(&members, provider, prepared, invite, patience).await?,
+            _ => self.look_at(&members, provider, prepared, invite, patience).await,
         };
         let held = self
             .0
@@ -93,13 +87,17 @@ impl Engine {
                 ),
             }));
         }
-        let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
-            endings[i].as_ref().map_or(Decision::Keep, |ending| ending.apply(state, now))
+        let change = |_: &_| {
+            let (begin, end, endings) = (begin.clone(), end.clone(), endings.clone());
+            let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                endings[i].as_ref().map_or(Decision::Keep, |ending| ending.apply(state, now))
+            };
+            let ids = members.iter().map(|member| member.id).collect();
+            Change { begin, end, ..Change::of(ids, decide) }
         };
-        let ids = members.iter().map(|member| member.id).collect();
-        let changed = self.0.store.change(Change { begin, end, ..Change::of(ids, decide) }).await?;
+        let changed = commit(&self.0, &provider.name, &members, change).await?;
         if let Changed::Written(after) = changed {
-            self.tell_of_approval(provider, &members, &after);
+            self.count_queued_again(provider, &members, &after);
         }
         self.find(invite.id).await
     }
@@ -113,7 +111,7 @@ impl Engine {
         call: &PreparedCall,
         invite: &InviteRecord,
         patience: Duration,
-    ) -> Result<(Vec<Sighting>, Option<Asked>)> {
+    ) -> (Vec<Sighting>, Option<Ended>) {
         let recipients: Vec<Recipient> = members.iter().filter_map(recipient).collect();
         let doubt = Doubt {
             call: call.clone(),
@@ -123,46 +121,30 @@ impl Engine {
             started_at: invite.state.sent_at.unwrap_or(invite.created_at),
             data: transition::replies(&invite.state),
         };
-        let destination = call.destination.clone();
-        let lookup = invite_core::Lookup { destination, doubts: vec![doubt] };
+        let lookup =
+            invite_core::Lookup { destination: call.destination.clone(), doubts: vec![doubt] };
         let lane = self.0.lane(&provider.name);
-        let (started, began) = (Instant::now(), self.0.clock.now());
-        let searching = search(&self.0, &lane, provider, lookup);
+        let subject = Subject { trace: self.1.clone(), ..Subject::of(members) };
+        let door = Door { engine: &self.0, lane: &lane, provider, subject };
         let patience = patience.saturating_add(provider.limits.timeout);
-        let searched = tokio::time::timeout(patience, searching).await;
-        let (seen, exchange) = searched.unwrap_or_else(|_| {
-            (Err(ProviderError::new(Outcome::Unknown, "the look-up took too long")), None)
-        });
-        let error = seen.as_ref().err();
-        note(self, &lane, "reconcile", started, error);
-        heed(&self.0, &lane, provider, &call.destination, error).await?;
-        let (begin, mut end) = question(
-            &self.0,
-            provider,
-            provider.revision,
-            began,
-            outcome(error),
-            String::new(),
-            exchange.as_ref(),
-        );
-        end.detail = error.map(|error| error.message.clone());
-        let seen = seen.unwrap_or_default().into_iter().next().unwrap_or_default();
-        Ok((seen, Some((begin, end))))
+        let asked = door.look_up(lookup, Some(patience)).await;
+        let attempt = ended(&door, "reconcile", &asked, None);
+        let seen = asked.result.unwrap_or_default().into_iter().next().unwrap_or_default();
+        (seen, Some(attempt))
     }
 
-    fn tell_of_approval(
+    /// Of these invites some are queued now.
+    fn count_queued_again(
         &self,
         provider: &Provider,
         before: &[InviteRecord],
         after: &[InviteRecord],
     ) {
-        tell_of_second_effects(&provider.name, before, after);
         let is_queued = |invite: &InviteRecord| invite.state.status == Status::Queued;
         let again = before.iter().zip(after).filter(|(was, is)| !is_queued(was) && is_queued(is));
         let lane = self.0.lane(&provider.name);
         lane.queue_grew(again.count());
         lane.wake.notify_one();
-        self.0.waiters.wake(after.iter().map(|invite| invite.batch_id));
     }
 }
 

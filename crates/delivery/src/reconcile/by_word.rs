@@ -1,19 +1,20 @@
 //! Which of a provider's invites a person means who found an unknown one there.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use invite_config::Provider;
-use invite_core::{Observed, Outcome, ProviderError, Sighting, Status, http::Exchange};
-use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
+use invite_core::{InviteId, Observed, Sighting, Status};
+use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
-use super::{gather, refs, search, search::name};
+use super::{gather, refs, search::name};
 use crate::{
-    Engine, fault,
-    inspection::note,
+    Engine,
+    door::{Door, Subject},
+    fault,
     judge::is_mixed,
-    operation::{Result, ended},
+    operation::Result,
+    record::{Ended, commit, ended},
     transition::{self, Settlement},
 };
 
@@ -26,17 +27,18 @@ impl Engine {
         invite: &InviteRecord,
         to: Status,
     ) -> Result<InviteRecord> {
-        let (mut found, attempt) = match self.provider_of(invite) {
+        let (found, attempt) = match self.provider_of(invite) {
             Ok(provider) if to == Status::Pending && invite.state.provider_ref.is_none() => {
                 self.find_one(&provider, invite).await?
             }
             _ => (None, None),
         };
         let error = (to == Status::Failed).then(fault::found_absent);
-        loop {
+        let change = |taken: &BTreeSet<InviteId>| {
             let (begin, end) = attempt.clone().unzip();
-            let (error, seen) = (error.clone(), found.take());
-            let is_found = seen.is_some();
+            // What another invite came to hold meanwhile is not this one's.
+            let seen = found.clone().filter(|_| taken.is_empty());
+            let error = error.clone();
             let decide = move |_, before: &InviteRecord, state: &mut _, now: Timestamp| {
                 let decision = transition::decide_unknown(state, to, error.clone());
                 if let (Some(seen), Some(holder)) = (&seen, before.state.holder) {
@@ -46,13 +48,11 @@ impl Engine {
                 }
                 decision
             };
-            let change = Change { begin, end, ..Change::of(vec![invite.id], decide) };
-            match self.0.store.change(change).await? {
-                // Another invite came to hold it meanwhile: it is not this one's.
-                Changed::ProviderRefTaken { .. } if is_found => {}
-                changed => return self.decided(invite, changed).await,
-            }
-        }
+            Change { begin, end, ..Change::of(vec![invite.id], decide) }
+        };
+        let provider = invite.provider.as_deref().unwrap_or_default();
+        let changed = commit(&self.0, provider, slice::from_ref(invite), change).await?;
+        self.decided(invite, changed).await
     }
 
     /// Looks at the provider for an unknown invite, for no longer than one call may take: the one
@@ -62,7 +62,7 @@ impl Engine {
         &self,
         provider: &Provider,
         invite: &InviteRecord,
-    ) -> Result<(Option<Observed>, Option<(NewAttempt, AttemptEnd)>)> {
+    ) -> Result<(Option<Observed>, Option<Ended>)> {
         let Some(destination) = &invite.destination else { return Ok((None, None)) };
         let case = gather(&self.0, destination, vec![invite.clone()]).await?.0.pop();
         let Some((case, doubt)) = case.and_then(|case| case.doubt().map(|doubt| (case, doubt)))
@@ -71,18 +71,11 @@ impl Engine {
         };
         let lookup = invite_core::Lookup { destination: destination.clone(), doubts: vec![doubt] };
         let lane = self.0.lane(&provider.name);
-        let (started, started_at) = (Instant::now(), self.0.clock.now());
-        let searching = search(&self.0, &lane, provider, lookup);
-        let searched = tokio::time::timeout(provider.limits.timeout, searching).await;
-        let (seen, exchange) = searched.unwrap_or_else(|_| {
-            (Err(ProviderError::new(Outcome::Unknown, "the look-up took too long")), None)
-        });
-        let error = seen.as_ref().err();
-        note(self, &lane, "reconcile", started, error);
-        // A list shows everybody: of the exchange no more is kept than where it went.
-        let exchange = Exchange { request: None, reply: None, ..exchange.unwrap_or_default() };
-        let (begin, mut end) = ended(self, provider, "reconcile", started_at, error, exchange);
-        let seen = seen.unwrap_or_default();
+        let subject = Subject { trace: self.1.clone(), ..Subject::of([invite]) };
+        let door = Door { engine: &self.0, lane: &lane, provider, subject };
+        let asked = door.look_up(lookup, Some(provider.limits.timeout)).await;
+        let (begin, mut end) = ended(&door, "reconcile", &asked, None);
+        let seen = asked.result.unwrap_or_default();
         let held = self.0.store.find_held(destination, &refs(&seen)).await?;
         let sightings = case.invites.iter().zip(seen.first().into_iter().flatten());
         let sighting =

@@ -1,86 +1,19 @@
-//! One look-up, from its first request to what it says of each invite.
+//! What a look-up says of each invite.
 
 use std::collections::BTreeMap;
 
 use invite_config::Provider;
-use invite_core::{
-    AttemptId, InviteId, Observed, Outcome, ProviderError, Sighting, Status, http::Exchange,
-    sabotage::crash_point,
-};
-
-use invite_store::{AttemptEnd, InviteRecord, NewAttempt};
-use jiff::Timestamp;
+use invite_core::{InviteId, Observed, Outcome, ProviderError, Sighting, Status};
+use invite_store::InviteRecord;
 
 use crate::{
-    engine::Inner,
     judge::{self, is_mixed},
-    lane::Lane,
     transition::Verdict,
 };
 
 const SIMILAR: &str = "a similar one is there";
 /// So many ids are named at most; a call may have created a hundred.
 const NAMED: usize = 5;
-
-/// Asks page by page; each request has its own time-out and takes its own token.
-pub(super) async fn search(
-    engine: &Inner,
-    lane: &Lane,
-    provider: &Provider,
-    lookup: invite_core::Lookup,
-) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Option<Exchange>) {
-    let mut reconciliation = provider.adapter.reconcile(lookup);
-    loop {
-        lane.take_turn(&provider.limits, &*engine.clock).await;
-        let context = lane.context(&provider.limits);
-        crash_point("reconcile-before-request");
-        let step = reconciliation.step(&context).await;
-        crash_point("reconcile-after-reply");
-        let now = engine.clock.now();
-        lane.ease(&context, &provider.limits.retry, now);
-        let exchange = context.exchanges().pop();
-        match step {
-            Ok(None) => {}
-            Ok(Some(seen)) => return (Ok(seen), exchange),
-            Err(error) => return (Err(error), exchange),
-        }
-    }
-}
-
-/// The attempt that a question was, which has ended.
-pub(crate) fn question(
-    engine: &Inner,
-    provider: &Provider,
-    revision: i64,
-    began: Timestamp,
-    outcome: &str,
-    detail: String,
-    exchange: Option<&Exchange>,
-) -> (NewAttempt, AttemptEnd) {
-    let id = AttemptId::generate();
-    let begin = NewAttempt {
-        id,
-        provider: provider.name.clone(),
-        operation: "reconcile",
-        call: None,
-        config_revision: revision,
-        traceparent: None,
-        started_at: began,
-    };
-    let end = AttemptEnd {
-        id,
-        finished_at: engine.clock.now(),
-        outcome: outcome.to_owned(),
-        http_status: exchange.and_then(|exchange| exchange.status),
-        detail: Some(detail),
-        target: exchange.map(|exchange| exchange.target.clone()),
-        // A list shows everybody; what concerns an invite is in its state.
-        request: None,
-        reply: None,
-        unpaired: Vec::new(),
-    };
-    (begin, end)
-}
 
 pub(super) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
     let of = |sighting: &Sighting| {

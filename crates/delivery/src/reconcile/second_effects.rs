@@ -1,18 +1,23 @@
 //! Looking for second effects of invites that were sent again: there should be none.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use invite_config::Provider;
 use invite_core::{AttemptId, Destination, Doubt, InviteId};
-use invite_store::{AttemptView, Change, Changed, InviteRecord, InviteState};
+use invite_store::{AttemptView, Change, InviteRecord, InviteState};
 use jiff::Timestamp;
 
-use super::{SUCCEEDED, UNKNOWN, heed, question, refs, search};
+use super::{UNKNOWN, refs};
 use crate::{
-    attempt::{self, recipient},
+    attempt::recipient,
+    door::{Door, SUCCEEDED, Subject},
     engine::Inner,
     lane::Lane,
     operation::is_shown,
+    record::{commit, ended},
     transition, waiting,
 };
 
@@ -24,7 +29,7 @@ struct Earlier {
 
 /// Looks for effects of earlier calls of invites that were sent again: there should be none.
 pub(crate) async fn find_second_effects(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     lane: &Lane,
     provider: &Provider,
     destination: &Destination,
@@ -40,12 +45,12 @@ pub(crate) async fn find_second_effects(
     }
     let doubts = calls.iter().map(|call| call.doubt.clone()).collect();
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
-    let began = engine.clock.now();
-    let (seen, exchange) = search(engine, lane, provider, lookup).await;
-    heed(engine, lane, provider, destination, seen.as_ref().err()).await?;
-    let Ok(seen) = seen else { return Ok(()) };
+    let subject = Subject::of(calls.iter().flat_map(|call| call.invites.iter().map(|(_, it)| it)));
+    let door = Door { engine, lane, provider, subject };
+    let asked = door.look_up(lookup, None).await;
+    let Ok(seen) = &asked.result else { return Ok(()) };
     let mut settled = Vec::new();
-    for (call, sightings) in calls.iter().zip(&seen) {
+    for (call, sightings) in calls.iter().zip(seen) {
         for (place, invite) in &call.invites {
             if waiting::in_doubt_to(engine, invite).await?.is_none() {
                 settled.extend(sightings.get(*place).map(|sighting| (invite, sighting)));
@@ -53,7 +58,7 @@ pub(crate) async fn find_second_effects(
         }
     }
     // In this order, so that what is not awaited any more is held.
-    let held = engine.store.find_held(destination, &refs(&seen)).await?;
+    let held = engine.store.find_held(destination, &refs(seen)).await?;
     for (invite, sighting) in settled {
         let ids = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
         let free: Vec<String> = ids.filter(|id| !held.contains_key(id)).collect();
@@ -61,17 +66,15 @@ pub(crate) async fn find_second_effects(
             continue;
         }
         let detail = format!("a second effect is there: {}", free.join(", "));
-        let revision = provider.revision;
-        let (begin, end) =
-            question(engine, provider, revision, began, SUCCEEDED, detail, exchange.as_ref());
-        let report = move |_, _: &InviteRecord, state: &mut InviteState, _: Timestamp| {
-            transition::report_duplicates(state, &free)
+        let attempt = ended(&door, "reconcile", &asked, Some(detail));
+        let change = |_: &_| {
+            let ((begin, end), free) = (attempt.clone(), free.clone());
+            let report = move |_, _: &InviteRecord, state: &mut InviteState, _: Timestamp| {
+                transition::report_duplicates(state, &free)
+            };
+            Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], report) }
         };
-        let change =
-            Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], report) };
-        if let Changed::Written(after) = engine.store.change(change).await? {
-            attempt::tell_of_second_effects(&lane.name, std::slice::from_ref(invite), &after);
-        }
+        commit(engine, &lane.name, std::slice::from_ref(invite), change).await?;
     }
     Ok(())
 }

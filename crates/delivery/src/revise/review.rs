@@ -110,7 +110,8 @@ impl Review {
         new.map(|it| (it.name.clone(), base_url(it).unwrap_or_default())).collect()
     }
 
-    /// Checks the credentials of the adapters that would be new, some at a time. What fails is a warning: a
+    /// Checks the credentials of the adapters that would be new, some at a time; they have no lane yet, so that
+    /// what is heard is told of none, and only the rate budget of the name is kept to. What fails is a warning: a
     /// credential may be meant to be good only later, and a provider may be down.
     pub(super) async fn probe(&mut self, budget: impl Fn(&str) -> Arc<Budget>) {
         let Some(configuration) = &self.configuration else { return };

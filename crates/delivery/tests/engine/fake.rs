@@ -10,11 +10,17 @@ use invite_core::{
     Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
     Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
     ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
-    http::CallContext, secret::Credential,
+    http::{CallContext, HttpClient},
+    secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    fake_lookup::ByAddress,
+    fake_peer::{self, Reply},
+};
 
 pub const BASE_URL: &str = "http://127.0.0.1:9";
 
@@ -83,6 +89,8 @@ pub struct Inner {
     /// Of each withdrawal asked for: whether one was said to have been sent before.
     pub withdrawals: Vec<bool>,
     pub panics_in_prepare: usize,
+    /// What the next request of an operation is answered with.
+    pub reply: Option<Reply>,
 }
 
 /// The provider's side, shared with the test.
@@ -120,11 +128,27 @@ impl World {
             withdrawal_waits_for: None,
             withdrawals: Vec::new(),
             panics_in_prepare: 0,
+            reply: None,
         })))
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
+    }
+
+    /// Makes a real request where this operation's next reply is given; whether it did, and the reply was
+    /// a success.
+    pub async fn ask_peer(
+        &self,
+        operation: &str,
+        http: &HttpClient,
+        context: &CallContext,
+    ) -> Result<bool, ProviderError> {
+        let reply = self.lock().reply.take_if(|reply| reply.operation == operation);
+        match reply {
+            Some(reply) => fake_peer::ask(http, context, reply).await.map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// The calls so far, each by the names before the `@`.
@@ -148,6 +172,7 @@ struct Fake {
     world: World,
     capabilities: Capabilities,
     credential: Arc<Credential>,
+    http: HttpClient,
 }
 
 impl std::fmt::Debug for Fake {
@@ -172,7 +197,7 @@ impl ProviderKind for FakeKind {
             },
             get: true,
             list: true,
-            update_status: Vec::new(),
+            update_status: vec![Status::Accepted],
             revoke: true,
             reconcile: "by address".into(),
             approval: false,
@@ -198,9 +223,10 @@ impl ProviderKind for FakeKind {
         Limits { requests_per_second: 10_000.0, ..Limits::default() }
     }
 
-    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
         let credential = Arc::new(Credential::new(Vec::new()));
-        Ok(Arc::new(Fake { world: self.0.clone(), capabilities: self.capabilities(), credential }))
+        let (world, capabilities) = (self.0.clone(), self.capabilities());
+        Ok(Arc::new(Fake { world, capabilities, credential, http: part.http.clone() }))
     }
 
     fn codes(&self) -> &'static [&'static str] {
@@ -253,16 +279,19 @@ impl InviteProvider for Fake {
 
     async fn create(
         &self,
-        _: &CallContext,
+        context: &CallContext,
         _: &PreparedCall,
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
         let to: Vec<String> = recipients.iter().map(|r| r.address.as_str().to_owned()).collect();
-        let mut answer = {
+        let (mut answer, is_repeat) = {
             let mut world = self.world.lock();
+            let is_repeat = world.is_idempotent && world.asked.iter().any(|asked| asked.to == to);
             world.asked.push(Asked { to: to.clone(), at: Instant::now() });
-            (world.rule)(&to)
+            ((world.rule)(&to), is_repeat)
         };
+        let operation = if is_repeat { "repeat" } else { "create" };
+        self.world.ask_peer(operation, &self.http, context).await?;
         while let Answer::After(gate, then) = answer {
             gate.notified().await;
             answer = *then;
@@ -302,7 +331,8 @@ impl InviteProvider for Fake {
         }
     }
 
-    async fn get(&self, _: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
+    async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
+        self.world.ask_peer("get", &self.http, context).await?;
         let world = self.world.lock();
         if let Some(error) = &world.silence {
             return Err(error.clone());
@@ -317,7 +347,8 @@ impl InviteProvider for Fake {
         Ok(observed(id, remote.address.as_str(), status))
     }
 
-    async fn list(&self, _: &CallContext, _: &ListQuery) -> Result<Page, ProviderError> {
+    async fn list(&self, context: &CallContext, _: &ListQuery) -> Result<Page, ProviderError> {
+        self.world.ask_peer("list", &self.http, context).await?;
         let mut world = self.world.lock();
         world.lists += 1;
         if let Some(error) = &world.silence {
@@ -334,19 +365,24 @@ impl InviteProvider for Fake {
 
     async fn update_status(
         &self,
-        _: &CallContext,
-        _: &Remote,
-        _: Status,
+        context: &CallContext,
+        remote: &Remote,
+        to: Status,
     ) -> Result<Observed, ProviderError> {
-        Err(ProviderError::unsupported("fake", "set an invite's status"))
+        self.world.ask_peer("update_status", &self.http, context).await?;
+        Ok(observed("id-0", remote.address.as_str(), to))
     }
 
     async fn revoke(
         &self,
-        _: &CallContext,
+        context: &CallContext,
         remote: &Remote,
         _: bool,
     ) -> Result<Observed, ProviderError> {
+        let email = remote.address.as_str();
+        if self.world.ask_peer("revoke", &self.http, context).await? {
+            return Ok(observed("id-0", email, Status::Revoked));
+        }
         let gate = {
             let mut world = self.world.lock();
             world.withdrawals.push(remote.revoke_sent);
@@ -359,14 +395,16 @@ impl InviteProvider for Fake {
     }
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
-        Box::new(crate::fake_lookup::ByAddress(self.world.clone(), lookup))
+        Box::new(ByAddress { world: self.world.clone(), http: self.http.clone(), lookup })
     }
 
-    async fn account(&self, _: &CallContext) -> Result<Option<Account>, ProviderError> {
+    async fn account(&self, context: &CallContext) -> Result<Option<Account>, ProviderError> {
+        self.world.ask_peer("account", &self.http, context).await?;
         Ok(None)
     }
 
-    async fn probe(&self, _: &CallContext) -> Result<ProbeReport, ProviderError> {
+    async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
+        self.world.ask_peer("probe", &self.http, context).await?;
         match &self.world.lock().silence {
             Some(error) => Err(error.clone()),
             None => Ok(ProbeReport { detail: "made up".into() }),

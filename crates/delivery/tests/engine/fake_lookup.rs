@@ -2,22 +2,31 @@
 
 use async_trait::async_trait;
 use invite_core::{
-    Lookup, Observed, ProviderError, Recipient, Reconciliation, Sighting, Status, http::CallContext,
+    Lookup, Observed, ProviderError, Recipient, Reconciliation, Sighting, Status,
+    http::{CallContext, HttpClient},
 };
 
 use crate::fake::{World, observed};
 
-pub struct ByAddress(pub World, pub Lookup);
+pub struct ByAddress {
+    pub world: World,
+    pub http: HttpClient,
+    pub lookup: Lookup,
+}
 
 #[async_trait]
 impl Reconciliation for ByAddress {
-    async fn step(&mut self, _: &CallContext) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
-        let mut world = self.0.lock();
+    async fn step(
+        &mut self,
+        context: &CallContext,
+    ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
+        self.world.ask_peer("reconcile", &self.http, context).await?;
+        let mut world = self.world.lock();
         world.lookups += 1;
         if let Some(error) = world.lookups_fail.as_ref().or(world.silence.as_ref()) {
             return Err(error.clone());
         }
-        for doubt in &self.1.doubts {
+        for doubt in &self.lookup.doubts {
             world.first_attempts.push(doubt.first_attempts.clone());
         }
         let sight = |recipient: &Recipient| {
@@ -36,7 +45,7 @@ impl Reconciliation for ByAddress {
             let gap = world.is_blind.then(|| "the fake shows nothing".to_owned());
             Sighting { exact, near: world.similar.clone(), gap }
         };
-        let doubts = self.1.doubts.iter();
+        let doubts = self.lookup.doubts.iter();
         Ok(Some(doubts.map(|d| d.recipients.iter().map(sight).collect()).collect()))
     }
 }

@@ -6,11 +6,13 @@
 mod asking;
 mod blame;
 mod clocks;
+mod door;
 mod erasing;
 mod evidence;
 mod fairness;
 mod fake;
 mod fake_lookup;
+mod fake_peer;
 mod filed;
 mod following;
 mod late;
@@ -78,9 +80,10 @@ fn gate(world: &World) -> Gate {
 }
 
 fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {
+    let timeout = if limits.contains("timeout = ") { "" } else { "timeout = \"50ms\"" };
     let document = format!(
         "[providers.fake]\nkind = \"fake\"\nbase_url = \"{}\"\n[providers.fake.limits]\n\
-         timeout = \"50ms\"\n{limits}\n[[routes]]\nto = [\"fake\"]\n",
+         {timeout}\n{limits}\n[[routes]]\nto = [\"fake\"]\n",
         fake::BASE_URL
     );
     let checked = gate(world).check(&document);

@@ -1,0 +1,135 @@
+//! What is stored of something that was asked: the attempt that it was, and what it changes.
+
+use std::collections::BTreeSet;
+
+use invite_core::{AttemptId, InviteId, ProviderError, Status, StatusSource, http::Exchange};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
+use jiff::Timestamp;
+
+use crate::{
+    door::{Asked, Door, outcome},
+    engine::Inner,
+    transition,
+};
+
+/// An attempt that has ended.
+pub(crate) type Ended = (NewAttempt, AttemptEnd);
+
+/// The attempt of something that was asked and is no create. `detail` says what was learnt, where nothing
+/// went wrong.
+pub(crate) fn ended<T>(
+    door: &Door<'_>,
+    operation: &'static str,
+    asked: &Asked<T>,
+    detail: Option<String>,
+) -> Ended {
+    let id = AttemptId::generate();
+    let begin = NewAttempt {
+        id,
+        provider: door.provider.name.clone(),
+        operation,
+        call: None,
+        config_revision: door.engine.live.current().revision(),
+        traceparent: door.subject.trace.as_deref().map(str::to_owned),
+        started_at: asked.begun.at,
+    };
+    let error = asked.result.as_ref().err();
+    let exchange = asked.exchange.clone().map(|exchange| match operation {
+        // A look-up may show everybody; what concerns an invite is in its state.
+        "reconcile" => Exchange { request: None, reply: None, ..exchange },
+        _ => exchange,
+    });
+    let end = end(door.engine, id, outcome(error), error, exchange);
+    (begin, AttemptEnd { detail: end.detail.or(detail), ..end })
+}
+
+/// How an attempt ended.
+pub(crate) fn end(
+    engine: &Inner,
+    attempt: AttemptId,
+    outcome: &str,
+    error: Option<&ProviderError>,
+    exchange: Option<Exchange>,
+) -> AttemptEnd {
+    let by_error = error.and_then(|error| error.http_status);
+    let exchange = exchange.unwrap_or_default();
+    AttemptEnd {
+        id: attempt,
+        finished_at: engine.clock.now(),
+        outcome: outcome.to_owned(),
+        http_status: exchange.status.or(by_error),
+        detail: error.map(|error| error.message.clone()),
+        target: Some(exchange.target).filter(|target| !target.is_empty()),
+        request: exchange.request,
+        reply: exchange.reply,
+        unpaired: Vec::new(),
+    }
+}
+
+/// Stores a change. It is made anew for as long as it clashes with what others have stored: `change` is told
+/// of which invites an id that was seen is another invite's by now, and one that would return to doubt while
+/// another invite to the same person is in doubt is given up. Whoever waits for the invites, which are those of
+/// `before`, is woken, and effects that should not be there are told of.
+///
+/// # Errors
+/// If the store cannot be read or written.
+pub(crate) async fn commit(
+    engine: &Inner,
+    provider: &str,
+    before: &[InviteRecord],
+    change: impl Fn(&BTreeSet<InviteId>) -> Change,
+) -> Result<Changed, invite_store::Error> {
+    let (mut taken, mut crowded) = (BTreeSet::new(), BTreeSet::new());
+    let changed = loop {
+        let change = keep_out_of_doubt(change(&taken), crowded.clone());
+        match engine.store.change(change).await? {
+            Changed::ProviderRefTaken { invite } if taken.insert(invite) => {}
+            Changed::PersonInDoubt { invite } if crowded.insert(invite) => {}
+            changed => break changed,
+        }
+    };
+    if let Changed::Written(after) = &changed {
+        tell_of_second_effects(provider, before, after);
+    }
+    engine.waiters.wake(before.iter().map(|invite| invite.batch_id));
+    Ok(changed)
+}
+
+fn keep_out_of_doubt(change: Change, crowded: BTreeSet<InviteId>) -> Change {
+    let decide = change.decide;
+    let decide = move |i: usize, invite: &InviteRecord, state: &mut InviteState, now: Timestamp| {
+        let decision = decide(i, invite, state, now);
+        match crowded.contains(&invite.id) {
+            true => transition::keep_out_of_doubt(&invite.state, state, decision),
+            false => decision,
+        }
+    };
+    Change { decide: Box::new(decide), ..change }
+}
+
+/// Says in log and metric of which invites a second effect has come to light, and in the log which
+/// exist although they were failed or withdrawn.
+fn tell_of_second_effects(provider: &str, before: &[InviteRecord], after: &[InviteRecord]) {
+    let known: BTreeSet<InviteId> =
+        before.iter().filter(|i| i.state.duplicate_effect).map(|invite| invite.id).collect();
+    let existed: BTreeSet<InviteId> =
+        before.iter().filter(|i| i.state.provider_ref.is_some()).map(|invite| invite.id).collect();
+    let ended_here = |state: &InviteState| {
+        matches!(state.status, Status::Failed | Status::Revoked)
+            && matches!(state.source, StatusSource::Gateway | StatusSource::Caller)
+    };
+    for invite in after.iter().filter(|i| i.state.provider_ref.is_some() && ended_here(&i.state)) {
+        if !existed.contains(&invite.id) {
+            let status = invite.state.status.as_str();
+            tracing::error!(provider.name = provider, invite.id = %invite.id, status, "an invite that was given up here exists at its provider");
+        }
+    }
+    let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
+    for invite in new {
+        let ids = transition::second_effects(&invite.state).collect::<Vec<_>>().join(", ");
+        let held = invite.state.provider_ref.as_deref();
+        tracing::error!(provider.name = provider, invite.id = %invite.id, invite.provider_ref = held, invite.second_effects = ids, "a second effect was found");
+        metrics::counter!("invite_duplicate_effects_total", "provider" => provider.to_owned())
+            .increment(1);
+    }
+}

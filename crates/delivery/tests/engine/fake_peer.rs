@@ -1,0 +1,47 @@
+//! A real peer for the made-up provider: what a reply's status and headers say is heard as in service.
+
+use invite_core::{
+    Cause, Outcome, ProviderError,
+    http::{CallContext, HttpClient, Request},
+};
+use jiff::Timestamp;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// What one request of an operation is answered with.
+#[derive(Clone)]
+pub struct Reply {
+    pub operation: &'static str,
+    pub status: u16,
+    /// Lines that end with CR LF.
+    pub headers: &'static str,
+}
+
+/// Asks a peer that answers so.
+pub async fn ask(
+    http: &HttpClient,
+    context: &CallContext,
+    reply: Reply,
+) -> Result<(), ProviderError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let Reply { status, headers, .. } = reply;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = format!(
+            "HTTP/1.1 {status} Made Up\r\n{headers}content-length: 2\r\nconnection: close\r\n\r\n{{}}"
+        );
+        let _ = stream.write_all(head.as_bytes()).await;
+    });
+    let response =
+        http.send(context, Request::new("GET".parse().unwrap(), url.parse().unwrap())).await?;
+    let Some(outcome) = response.outcome() else { return Ok(()) };
+    let cause = if status == 401 { Cause::Credentials } else { Cause::Request };
+    let retry_after = response.told_to_wait(Timestamp::now());
+    let error = ProviderError { retry_after, ..ProviderError::new(outcome, "made up") };
+    Err(if outcome == Outcome::Rejected { error.caused_by(cause) } else { error }
+        .with_status(status))
+}
