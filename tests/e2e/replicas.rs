@@ -1,6 +1,7 @@
 //! Two processes on one PostgreSQL database.
 
-use invite_tests::{Client, Database, Gateway, invites, person, terminate};
+use invite_tests::{Client, Database, Gateway, eventually, invites, person, terminate};
+use serde_json::json;
 
 use crate::text;
 
@@ -33,7 +34,7 @@ async fn a_replica_takes_over_what_another_one_left_when_it_died() {
         .await;
     let mut accepted = Vec::new();
     for (number, (provider, kind)) in PLACES.into_iter().enumerate() {
-        gateway.simulators.break_down(kind, serde_json::json!({ "kind": "rate_limited" })).await;
+        gateway.simulators.break_down(kind, json!({ "kind": "rate_limited" })).await;
         let body = invites(provider, [person(10 * number), person(10 * number + 1)]);
         let request = gateway.client().request("POST", "/v1/invites").json(&body);
         let answer = request.header("prefer", "respond-async").send().await.expect(202);
@@ -51,6 +52,32 @@ async fn a_replica_takes_over_what_another_one_left_when_it_died() {
     for (_, kind) in PLACES {
         assert_eq!(gateway.simulators.effects(kind).await.len(), 2, "{kind}");
     }
+    assert!(terminate(&mut replica).await.success());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn every_replica_shows_how_a_provider_fares_and_which_of_them_makes_its_calls() {
+    let gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let refused = json!({ "operation": "create", "kind": "status_before", "status": 401 });
+    gateway.simulators.break_down("turnkey", refused).await;
+    let (mut replica, url) = gateway.start_replica().await;
+    let admin = gateway.caller("admin", &[]).await;
+    let other = Client::connect(&url, &admin.key()).await;
+    let request = admin.request("POST", "/v1/invites").json(&invites("treasury", [person(1)]));
+    request.header("prefer", "respond-async").send().await.expect(202);
+    let shown = async |client: &Client| {
+        let one = client.get("/v1/providers/treasury").await.expect(200).body;
+        (one["state"] == "misconfigured").then(|| {
+            ["state", "state_reason", "holder"]
+                .map(|member| one[member].as_str().unwrap().to_owned())
+        })
+    };
+    let by_one = eventually("one replica shows it", async || shown(&admin).await).await;
+    let by_other = eventually("the other one shows it", async || shown(&other).await).await;
+    assert_eq!(by_one, by_other);
+    let replicas = other.get("/v1/providers/treasury").await.expect(200).list("replicas");
+    assert!(replicas.iter().any(|one| one["id"] == by_one[2].as_str()), "{replicas:?}");
     assert!(terminate(&mut replica).await.success());
     gateway.finish().await;
 }

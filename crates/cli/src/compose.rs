@@ -13,7 +13,7 @@ use invite_delivery::{Engine, LiveDocument, ReviseError, Taken};
 use invite_store::{Lock, Store};
 use secrecy::ExposeSecret;
 
-use crate::{failure::Failure, settings::Settings};
+use crate::{exposure, failure::Failure, settings::Settings};
 
 /// The longest provider document that is read, in bytes.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
@@ -65,6 +65,7 @@ pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>)
     if let Some((path, is_new)) = store.file() {
         let made = if is_new { ", which was made just now" } else { "" };
         tracing::info!("the database is {}{made}", path.display());
+        exposure::warn_of_database(path);
     }
     let off = store.unsafe_settings().await.map_err(Failure::store)?.join(" and ");
     if off.is_empty() {

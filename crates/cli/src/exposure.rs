@@ -24,10 +24,17 @@ pub fn warn(settings: &Settings) {
     let key = settings.server.tls().map(|files| files.key);
     let documents = settings.files.iter().chain([&settings.providers.file]);
     let found = documents.map(|path| (path, WRITE)).chain(key.iter().map(|key| (key, ANYTHING)));
-    for (path, forbidden) in found {
-        if let Some(why) = exposure(path, forbidden) {
-            tracing::warn!("{why}: keep it to the user that the gateway runs as, or to root");
-        }
+    found.for_each(|(path, forbidden)| warn_of(path, forbidden));
+}
+
+/// Warns of the database's file, which itself is kept to its owner when it is opened, where its folder is not.
+pub fn warn_of_database(path: &Path) {
+    warn_of(path, ANYTHING);
+}
+
+fn warn_of(path: &Path, forbidden: u32) {
+    if let Some(why) = exposure(path, forbidden) {
+        tracing::warn!("{why}: keep it to the user that the gateway runs as, or to root");
     }
 }
 

@@ -358,6 +358,11 @@ impl Inner {
             .for_each(|it| recovery::hide(it));
     }
 
+    /// The lanes that there are.
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The lane of a provider, started when first asked for.
     pub fn lane(self: &Arc<Self>, provider: &str) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,6 +13,7 @@ use invite_store::{Actor, Ended};
 use crate::{
     Engine, LastProbe, OperationError, ProbeResult, ProviderStatus,
     door::Subject,
+    lane::Report,
     operation::{PATIENCE, Result, question_error},
 };
 
@@ -71,23 +72,43 @@ impl Engine {
         let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
         let unreadable = self.0.store.unreadable_counts().await?.remove(name).unwrap_or_default();
         let lane = self.0.lane(name);
-        let (state, reason, until) = lane.describe(&self.0, &provider);
+        let own = lane.report(&self.0, &provider);
+        let (holder, report) = match self.0.store.is_shared() {
+            true => self.holder_of(name).await?,
+            false => (Some(self.0.owner.clone()), None),
+        };
+        let Report { state, reason, until, destinations, last_error } = report.unwrap_or(own);
         Ok(Some(lane.with_state(|known| ProviderStatus {
             state,
             reason,
             until,
+            holder,
             queued: counts.get(&Status::Queued).copied().unwrap_or(0),
             in_flight: lane.in_flight(),
             live: counts.values().sum::<u64>() + unreadable,
             unreadable,
-            last_error: known.last_error.clone(),
+            last_error,
             outcomes: known.outcomes.clone(),
             invites: known.invites,
-            destinations: known.describe_places(self.0.clock.now()),
+            destinations,
             credentials: provider.adapter.credential().usage(),
             last_probe: known.last_probe.clone(),
             clock_difference_seconds: seconds(known.clock_difference),
         })))
+    }
+
+    /// The replica that makes a provider's calls, and what it knows if it is another than this one.
+    async fn holder_of(
+        &self,
+        provider: &str,
+    ) -> std::result::Result<(Option<String>, Option<Report>), invite_store::Error> {
+        let Some(holder) = self.0.store.lane_holder(provider).await? else {
+            return Ok((None, None));
+        };
+        let others = holder.report.filter(|_| holder.owner != self.0.owner);
+        // What another version of the gateway left may have another form.
+        let report = others.and_then(|report| serde_json::from_value(report).ok());
+        Ok((Some(holder.owner), report))
     }
 
     /// Ends an invite that cannot be read; see [`Store::end_unreadable`](invite_store::Store). Whoever

@@ -32,6 +32,7 @@ pub(crate) use health::Event;
 pub(crate) use place::Place;
 pub(crate) use refusals::About;
 pub(crate) use state::State;
+pub(crate) use status::Report;
 pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 
 use crate::{
@@ -128,6 +129,23 @@ impl Lane {
             Some(why) if provider.enabled => (LaneState::Paused, Some(why), None),
             _ => self.with_state(|it| it.describe(provider.enabled, engine.clock.now())),
         }
+    }
+
+    /// What this process knows of its provider, for whoever asks another one.
+    pub fn report(&self, engine: &Inner, provider: &Provider) -> Report {
+        let (state, reason, until) = self.describe(engine, provider);
+        self.with_state(|known| Report {
+            state,
+            reason,
+            until,
+            destinations: known.describe_places(engine.clock.now()),
+            last_error: known.last_error.clone(),
+        })
+    }
+
+    /// Whether this process makes its calls, as far as it knows.
+    pub fn is_held(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Whether it goes on by itself only once the store can be used again.

@@ -1,7 +1,7 @@
 //! A replica among others: follows the newest revision of the provider document, tells the others which
 //! one it serves, and sends nothing while it cannot serve the newest or its clock is wrong.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::{
     engine::{Inner, contain},
     fault,
+    lane::Report,
 };
 
 /// How often the newest revision is looked for.
@@ -32,7 +33,14 @@ pub(crate) fn clock_fault(engine: &Inner) -> Option<String> {
 }
 
 /// What was last told to the others.
+#[derive(Default)]
 struct Told {
+    replica: Option<Replica>,
+    /// Of the providers whose calls this one makes.
+    lanes: BTreeMap<String, Report>,
+}
+
+struct Replica {
     at: Instant,
     revision: i64,
     refusal: Option<String>,
@@ -47,7 +55,7 @@ struct Clocks {
 
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Arc<Inner>) {
-    let (mut told, mut clocks) = (None, Clocks::default());
+    let (mut told, mut clocks) = (Told::default(), Clocks::default());
     while !engine.stopping.is_cancelled() {
         clocks.watch(&engine);
         if let Err(error) = contain(step(&engine, &mut told)).await {
@@ -63,17 +71,42 @@ pub(crate) async fn run(engine: Arc<Inner>) {
     }
 }
 
-async fn step(engine: &Arc<Inner>, told: &mut Option<Told>) -> Result<(), invite_store::Error> {
+async fn step(engine: &Arc<Inner>, told: &mut Told) -> Result<(), invite_store::Error> {
     engine.catch_up().await?;
     let revision = engine.live.current().revision();
     metrics::gauge!("invite_config_revision").set(revision as f64);
     let refusal = engine.document.lag().or_else(|| clock_fault(engine));
-    let is_known = |told: &Told| {
+    let is_known = |told: &Replica| {
         told.revision == revision && told.refusal == refusal && told.at.elapsed() < REPORT
     };
-    if !told.as_ref().is_some_and(is_known) {
+    if !told.replica.as_ref().is_some_and(is_known) {
         engine.store.report_replica(&engine.owner, revision, refusal.as_deref()).await?;
-        *told = Some(Told { at: Instant::now(), revision, refusal });
+        told.replica = Some(Replica { at: Instant::now(), revision, refusal });
+    }
+    if engine.store.is_shared() {
+        report_lanes(engine, &mut told.lanes).await?;
+    }
+    Ok(())
+}
+
+/// Leaves what is known of the providers whose calls this replica makes, where that is news.
+async fn report_lanes(
+    engine: &Arc<Inner>,
+    told: &mut BTreeMap<String, Report>,
+) -> Result<(), invite_store::Error> {
+    let document = engine.live.current();
+    for lane in engine.lanes() {
+        let provider = document.provider(&lane.name).filter(|_| lane.is_held());
+        let Some(provider) = provider else {
+            told.remove(&lane.name);
+            continue;
+        };
+        let report = lane.report(engine, provider);
+        if told.get(&lane.name) != Some(&report) {
+            let shown = serde_json::json!(report);
+            engine.store.report_lane(&lane.name, &engine.owner, shown).await?;
+            told.insert(lane.name.clone(), report);
+        }
     }
     Ok(())
 }

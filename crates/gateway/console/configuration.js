@@ -226,8 +226,8 @@ class Desk {
   /** What a probe of the changed providers says in a line; the findings say which and why. */
   #credentials(findings) {
     const count = (code) => findings.filter((one) => one.code === code).length;
-    const [refused, unchecked] = [count("credential-refused"), count("credential-not-checked")];
-    const told = [refused && `${refused} refused`, unchecked && `${unchecked} could not be checked`].filter(Boolean).join(", ");
+    const [refused, unusable, unchecked] = ["credential-refused", "probe-refused", "credential-not-checked"].map(count);
+    const told = [refused && `${refused} refused`, unusable && `${unusable} cannot be used as configured`, unchecked && `${unchecked} could not be checked`].filter(Boolean).join(", ");
     return told ? `credentials of the changed providers: ${told}` : "the changed providers took their credentials";
   }
 

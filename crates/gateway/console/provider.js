@@ -26,7 +26,7 @@ export async function open({ root, argument: name, signal }) {
     redraw(about, [one.kind, one.state], () => headOf(one));
     redraw(notice, [one.state_reason, one.state_until, one.destinations], () => noticeOf(one));
     redraw(can, one.capabilities, () => capabilities(one));
-    redraw(load, [one.limits, one.queued, one.in_flight, one.quota, one.replicas, one.clock_difference_seconds], () => limits(one));
+    redraw(load, [one.limits, one.queued, one.in_flight, one.quota, one.replicas, one.holder, one.clock_difference_seconds], () => limits(one));
     redraw(made, [one.counters, one.last_error], () => calls(one));
     redraw(secrets, [one.counters.credentials, one.last_probe], () => credential(one, trouble, state.again));
     if (!listed.hasChildNodes()) put(listed, one.capabilities.list ? remote(one, signal) : unlisted(one));
@@ -63,7 +63,7 @@ function capabilities({ capabilities: can }) {
   ]));
 }
 
-function limits({ limits: may, queued, in_flight: inFlight, quota: live, replicas, clock_difference_seconds: difference }) {
+function limits({ limits: may, queued, in_flight: inFlight, quota: live, replicas, holder, clock_difference_seconds: difference }) {
   return h("section", { class: "card" }, h("h2", {}, "Load and limits"), facts([
     ["Queued", `${queued.toLocaleString()} of ${may.max_backlog.toLocaleString()}`],
     ["Calls in flight", `${inFlight} of ${may.max_in_flight}`],
@@ -74,7 +74,7 @@ function limits({ limits: may, queued, in_flight: inFlight, quota: live, replica
     ["Timeout", spaced(may.timeout)],
     ["Retries", `after ${spaced(may.retry.first)}, at most ${spaced(may.retry.max)} apart, or when it says, within ${spaced(may.retry.max_retry_after)}`],
     ["Gives up", `after ${spaced(may.retry.give_up_after)}, or ${may.retry.max_attempts} calls that came to nothing`],
-    ["Served by", replicas.map(replica)],
+    ["Served by", replicas.map((one) => replica(one, one.id === holder))],
   ]));
 }
 
@@ -90,8 +90,8 @@ function clock(seconds) {
 /** `1day` as a person writes it. */
 const spaced = (duration) => duration.replace(/(\d)([a-z])/gi, "$1 $2");
 
-function replica({ id, config_revision: revision, refusal, seen_at: at }) {
-  return h("div", {}, code(id), ` revision ${revision}, heard of `, ago(at), refusal ? h("span", { class: "sub" }, prose(refusal)) : null);
+function replica({ id, config_revision: revision, refusal, seen_at: at }, makesCalls) {
+  return h("div", {}, code(id), ` revision ${revision}, ${makesCalls ? "makes its calls, " : ""}heard of `, ago(at), refusal ? h("span", { class: "sub" }, prose(refusal)) : null);
 }
 
 function calls({ counters, last_error: error }) {

@@ -120,7 +120,9 @@ CREATE TABLE lanes (
     provider TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
     epoch BIGINT NOT NULL,
-    lease_until BIGINT NOT NULL
+    lease_until BIGINT NOT NULL,
+    -- what the owner knows of the provider, a JSON object, for the other replicas to show
+    report TEXT
 );
 
 CREATE TABLE api_keys (

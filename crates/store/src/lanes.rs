@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use sqlx::AnyConnection;
 
 use crate::{
@@ -9,9 +10,19 @@ use crate::{
     admission::number,
     dialect::{Dialect, NO_REVISION_LOCK, RATE_LOCKS},
     revisions::is_newest,
+    rows::json,
     statement::Statement,
     writer::Tx,
 };
+
+/// Who has a provider's lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneHolder {
+    /// The replica, by the name that it gave when it took the lane.
+    pub owner: String,
+    /// What it knows of the provider, if it has left that.
+    pub report: Option<Json>,
+}
 
 impl Store {
     /// Takes or renews a provider's lane until `ttl` from now; the lane's epoch, or none while
@@ -46,7 +57,8 @@ impl Store {
                     .text(
                         ") ON CONFLICT (provider) DO UPDATE SET owner = excluded.owner, \
                      epoch = CASE WHEN lanes.owner = excluded.owner THEN lanes.epoch \
-                     ELSE lanes.epoch + 1 END, lease_until = excluded.lease_until \
+                     ELSE lanes.epoch + 1 END, report = CASE WHEN lanes.owner = excluded.owner \
+                     THEN lanes.report END, lease_until = excluded.lease_until \
                      WHERE lanes.owner = excluded.owner OR lanes.lease_until <= ",
                     )
                     .bind(tx.now)
@@ -84,6 +96,53 @@ impl Store {
 }
 
 impl Store {
+    /// Leaves what the owner of a lane knows of its provider, for the other replicas to show.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn report_lane(
+        &self,
+        provider: &str,
+        owner: &str,
+        report: Json,
+    ) -> Result<(), Error> {
+        let (provider, owner) = (provider.to_owned(), owner.to_owned());
+        self.write(vec![NO_REVISION_LOCK], move |tx| {
+            let (provider, owner, report) = (provider.clone(), owner.clone(), report.clone());
+            Box::pin(async move {
+                Statement::new("UPDATE lanes SET report = ")
+                    .bind(json(&report))
+                    .text(" WHERE provider = ")
+                    .bind(&provider)
+                    .text(" AND owner = ")
+                    .bind(&owner)
+                    .execute(tx.connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Who has a provider's lane now.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn lane_holder(&self, provider: &str) -> Result<Option<LaneHolder>, Error> {
+        let mut connection = self.reader().await?;
+        let now = self.lease_now(&mut connection).await?;
+        Statement::new("SELECT owner, report FROM lanes WHERE provider = ")
+            .bind(provider)
+            .text(" AND lease_until > ")
+            .bind(now)
+            .first(&mut connection, |row| {
+                let owner = row.string()?;
+                // One that cannot be read is written anew soon.
+                Ok(LaneHolder { owner, report: row.optional_json().unwrap_or_default() })
+            })
+            .await
+    }
+
     /// Takes the next `count` starts of requests to a provider, each `period` after the one before; how
     /// long until the first of them. Whoever shares the database takes others.
     ///

@@ -52,6 +52,7 @@ pub use file::Lock;
 pub use idempotency::IdempotencyKey;
 pub use key_days::DayLimit;
 pub use keys::{ApiKey, KeyChanged, KeyFamily, KeyLimits};
+pub use lanes::LaneHolder;
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
 pub use queues::{Look, MOST_LOOKED_AT, Queue};
 pub use replicas::Replica;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use invite_core::{Outcome, ProviderError, secret::CredentialUse};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a provider is doing, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LaneState {
     /// Calls are made as limits allow.
@@ -41,7 +41,7 @@ impl LaneState {
 }
 
 /// The last call that did not succeed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// When.
     pub at: Timestamp,
@@ -58,7 +58,7 @@ pub struct LastError {
 }
 
 /// A destination that calls wait for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationStatus {
     /// Event, tenancy or organization.
     pub scope: String,
@@ -105,6 +105,16 @@ pub struct LastProbe {
     pub clock_difference_seconds: Option<f64>,
 }
 
+/// What the replica that makes a provider's calls knows of it, and the others show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub state: LaneState,
+    pub reason: Option<String>,
+    pub until: Option<Timestamp>,
+    pub destinations: Vec<DestinationStatus>,
+    pub last_error: Option<LastError>,
+}
+
 /// All that can be said of one provider now.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProviderStatus {
@@ -114,6 +124,9 @@ pub struct ProviderStatus {
     pub reason: Option<String>,
     /// When it is tried again.
     pub until: Option<Timestamp>,
+    /// The replica that makes its calls, if one does; state, destinations and last error are what that one
+    /// knows.
+    pub holder: Option<String>,
     /// Invites in the queue.
     pub queued: u64,
     /// Calls under way in this process.

@@ -156,13 +156,14 @@ async fn a_batch_bound_to_an_account_that_is_gone_is_not_accepted() {
 async fn a_probe_that_fails_is_a_warning_of_the_review_that_asked_for_it() {
     let bench = start_stored(World::new(|_| Answer::Takes)).await;
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
-    for (outcome, code) in [
-        (Outcome::Rejected, "credential-refused"),
-        (Outcome::Unknown, "credential-not-checked"),
-        (Outcome::NotSent, "credential-not-checked"),
-        (Outcome::Throttled, "credential-not-checked"),
+    for (error, code) in [
+        (refused(Cause::Credentials), "credential-refused"),
+        (refused(Cause::NotFound), "probe-refused"),
+        (error(Outcome::Unknown), "credential-not-checked"),
+        (error(Outcome::NotSent), "credential-not-checked"),
+        (error(Outcome::Throttled), "credential-not-checked"),
     ] {
-        bench.world.lock().silence = Some(error(outcome));
+        bench.world.lock().silence = Some(error);
         assert!(bench.engine.review(&moved, false, actor()).await.unwrap().findings.is_empty());
         let review = bench.engine.review(&moved, true, actor()).await.unwrap();
         assert_eq!(

@@ -38,6 +38,9 @@ pub(crate) struct ProviderView {
     state_reason: Option<String>,
     /// When it is tried again.
     state_until: Option<Timestamp>,
+    /// The replica that makes its calls, one of `replicas`; null while none does. State, `destinations` and
+    /// `last_error` are what that one knows.
+    holder: Option<String>,
     /// Destinations that calls wait for while others go on, some of them if they are many; empty for a key
     /// without the scope `invites:all-tenants`, as they may be another tenant's.
     #[schema(value_type = Vec<DestinationStatusSchema>)]
@@ -227,6 +230,7 @@ impl ProviderView {
             state: status.state,
             state_reason: status.reason,
             state_until: status.until,
+            holder: status.holder,
             destinations: status.destinations,
             capabilities: provider.adapter.capabilities().clone(),
             limits: LimitsView::new(&provider.limits),
