@@ -177,6 +177,7 @@ fn wrong(faults: Vec<Fault>) -> Failure {
     };
     let say = |fault: &Fault| {
         let member = fault.pointer.trim_start_matches(['#', '/']).split('/').next();
+        let member = member.map(|member| if member == "expires_at" { "expires" } else { member });
         match member.filter(|member| !member.is_empty()) {
             Some(member) => {
                 format!("--{}: {}{}", member.replace('_', "-"), fault.detail, suggest(fault))

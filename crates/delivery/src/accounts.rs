@@ -1,10 +1,7 @@
 //! Which account a provider's invites go to, where its configuration does not say: asked for once, and
 //! remembered in the store, which then keeps the rules for one place over all names of the account.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{Address, PreparedCall, http::CallContext};
@@ -13,38 +10,17 @@ use tokio::time::Instant;
 
 use crate::{
     door::{Door, Subject},
-    engine::Inner,
     lane::Lane,
+    shared::Shared,
 };
 
 /// How long after a question that was not answered the next one comes.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// For which adapter, by its revision, the account was asked for, and when to ask again if that was not
-/// answered.
-#[derive(Default)]
-pub(crate) struct Asked(Mutex<Option<(i64, Option<Instant>)>>);
-
-impl Asked {
-    fn is_due(&self, adapter_since: i64) -> bool {
-        let asked = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match asked {
-            Some((since, again)) if since == adapter_since => {
-                again.is_some_and(|again| again <= Instant::now())
-            }
-            _ => true,
-        }
-    }
-
-    fn note(&self, adapter_since: i64, again: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((adapter_since, again));
-    }
-}
-
 /// Asks for a provider's account, unless that is known or was asked for in vain a moment ago. Until it
 /// is known, its invites share the rules for one place with all others of the service.
 pub(crate) async fn learn(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     lane: &Lane,
     provider: &Provider,
 ) -> Result<(), invite_store::Error> {
@@ -52,7 +28,7 @@ pub(crate) async fn learn(
     if !lane.account.is_due(since) {
         return Ok(());
     }
-    let door = Door { engine, lane, provider, subject: Subject::default() };
+    let door = Door { shared, lane, provider, subject: Subject::default() };
     let (begun, context) = (door.begin(), door.context());
     let ask = async |context: &CallContext| provider.adapter.account(context).await;
     let account = door.make(&context, ask).await;
@@ -63,7 +39,7 @@ pub(crate) async fn learn(
     let again = match account {
         Ok(account) => {
             if let Some(account) = account {
-                engine.store.settle_account(account).await?;
+                shared.store.settle_account(account).await?;
             }
             None
         }
@@ -87,14 +63,14 @@ pub(crate) fn overlapping(invites: &[InviteRecord], call: Option<&PreparedCall>)
 
 /// Has the other providers of its kind look for work, once something was learnt of a call: an invite to
 /// the same person may have waited there for just that.
-pub(crate) fn wake_others(engine: &Arc<Inner>, provider: &Provider, call: Option<&PreparedCall>) {
+pub(crate) fn wake_others(shared: &Arc<Shared>, provider: &Provider, call: Option<&PreparedCall>) {
     if !call.is_some_and(overlaps) {
         return;
     }
-    let document = engine.live.current();
+    let document = shared.live.current();
     let kind = provider.kind.name();
     let is_other = |it: &&Arc<Provider>| it.kind.name() == kind && it.name != provider.name;
     for other in document.providers().filter(is_other) {
-        engine.lane(&other.name).wake.notify_one();
+        shared.lane(&other.name).wake.notify_one();
     }
 }

@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Destination, InviteId, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    Stopwatch,
+    AttemptId, InviteId, Outcome, PreparedCall, ProviderError, Stopwatch,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
@@ -15,95 +14,75 @@ use tokio::time::Instant;
 
 use crate::{
     accounts,
+    call::{Claimed, recipient},
     door::{Door, Subject},
-    engine::Inner,
-    fault, follow,
+    fault,
     judge::{Judged, judge},
     lane::{Lane, Slot},
+    obstacle::clock_fault,
     record::{self, commit},
-    replica,
+    shared::Shared,
     transition::{self, Settlement},
 };
 
-/// What a create call comes to: for all of it, or per recipient.
-pub(crate) type Reply = Result<Vec<Result<Observed, ProviderError>>, ProviderError>;
+/// A call with its bytes, or why there are none.
+pub(crate) type Prepared = Result<PreparedCall, ProviderError>;
 
 /// A create call on its way.
 pub(crate) struct Call {
-    pub engine: Arc<Inner>,
+    pub shared: Arc<Shared>,
     pub lane: Arc<Lane>,
     pub provider: Arc<Provider>,
 }
 
-/// A call whose invites are `sending` under a lease.
-pub(crate) struct Claimed {
-    pub attempt: AttemptId,
-    pub invites: Vec<InviteRecord>,
-    pub recipients: Vec<Recipient>,
-    /// When the lease is over at the latest, by this process's own measure: it is renewed before.
-    pub lease_end: Instant,
-    /// Since before the claim, by whichever clock says more: nothing is sent once that is the lease.
-    pub held: Arc<Stopwatch>,
-}
-
-impl Claimed {
-    /// Where the call goes; none if it has no invites.
-    pub fn destination(&self) -> Option<&Destination> {
-        self.recipients.first().map(|recipient| &recipient.destination)
-    }
-}
-
 impl Call {
-    /// Freezes the call, claims its invites with it, and sends it in a task of its own.
-    pub async fn claim_and_send(
-        self,
+    /// Freezes the call and claims its invites with it; none if others have them by now, or may not be sent to.
+    pub async fn claim(
+        &self,
         invites: Vec<InviteRecord>,
         revision: i64,
         epoch: i64,
-        slot: Slot,
-    ) -> Result<(), invite_store::Error> {
+    ) -> Result<Option<(Claimed, Prepared)>, invite_store::Error> {
         let (invites, recipients): (Vec<_>, Vec<_>) = invites
             .into_iter()
             .filter_map(|invite| recipient(&invite).map(|recipient| (invite, recipient)))
             .unzip();
         let context = self.lane.context(&self.provider.limits);
         // For the provider, which compares it with its own clock.
-        let mut at = self.engine.clock.wall();
+        let mut at = self.shared.clock.wall();
         loop {
             // Why it cannot be prepared is told with the call that it then does not become.
             let preparing = async |context: &CallContext| {
                 self.provider.adapter.prepare(context, &recipients, at).await
             };
             let prepared = self.door(Subject::default()).make(&context, preparing).await;
-            let lease_end = Instant::now() + self.engine.settings.lease;
-            let held = Arc::new(Stopwatch::start(self.engine.clock.clone()));
+            let lease_end = Instant::now() + self.shared.settings.lease;
+            let held = Arc::new(Stopwatch::start(self.shared.clock.clone()));
             let attempt = AttemptId::generate();
             crash_point("claim-before-commit");
-            let claim = self.claim(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
+            let claim = self.claim_with(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
             match claim.await? {
                 Changed::Written(invites) => {
                     crash_point("claim-after-commit");
                     self.lane.queue_shrank(invites.len());
                     let claimed = Claimed { attempt, invites, recipients, lease_end, held };
-                    let tasks = self.engine.tasks.clone();
-                    tasks.spawn(self.send(claimed, prepared, slot));
-                    return Ok(());
+                    return Ok(Some((claimed, prepared)));
                 }
                 // Equal bytes in the same millisecond would be one activity at the provider.
                 Changed::FingerprintTaken => at += Duration::from_millis(1),
                 Changed::LaneLost => {
                     self.lane.lose();
-                    return Ok(());
+                    return Ok(None);
                 }
                 // Somebody withdrew one of them, or one came into doubt elsewhere: gather again.
                 Changed::Aborted
                 | Changed::PersonInDoubt { .. }
-                | Changed::ProviderRefTaken { .. } => return Ok(()),
+                | Changed::ProviderRefTaken { .. } => return Ok(None),
             }
         }
     }
 
-    async fn claim(
+    async fn claim_with(
         &self,
         attempt: AttemptId,
         invites: &[InviteRecord],
@@ -111,7 +90,7 @@ impl Call {
         revision: i64,
         epoch: i64,
     ) -> Result<Changed, invite_store::Error> {
-        let lease = self.engine.settings.lease;
+        let lease = self.shared.settings.lease;
         let change = Change {
             begin: Some(NewAttempt {
                 id: attempt,
@@ -120,7 +99,7 @@ impl Call {
                 call: call.cloned(),
                 config_revision: revision,
                 traceparent: None,
-                started_at: self.engine.clock.now(),
+                started_at: self.shared.clock.now(),
             }),
             lane: Some((self.lane.name.clone(), epoch)),
             people: accounts::overlapping(invites, call),
@@ -131,15 +110,16 @@ impl Call {
                 },
             )
         };
-        self.engine.store.change(change).await
+        self.shared.store.change(change).await
     }
 
-    async fn send(
-        self,
+    /// Makes the call and stores what it came to; the call, if the provider took it and still works on it.
+    pub async fn send(
+        &self,
         claimed: Claimed,
-        prepared: Result<PreparedCall, ProviderError>,
+        prepared: Prepared,
         slot: Slot,
-    ) {
+    ) -> Option<(Claimed, PreparedCall)> {
         let subject = Subject { attempt: Some(claimed.attempt), ..Subject::of(&claimed.invites) };
         let door = self.door(subject);
         let begun = door.begin();
@@ -160,7 +140,7 @@ impl Call {
             }
         };
         crash_point("create-after-reply");
-        let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.engine.clock.now());
+        let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.shared.clock.now());
         if let Some(destination) = claimed.destination() {
             let is_taken = |it: &&Settlement| matches!(it, Settlement::Exists(_));
             let count = judged.settlements.iter().filter(is_taken).count();
@@ -168,46 +148,44 @@ impl Call {
             door.tell("create", judged.outcome, judged.error.as_ref(), &begun);
             door.take(Some(destination), &judged.event, judged.error.as_ref());
         }
-        record_outcome(&self.engine, &claimed, &judged, context.exchanges().pop()).await;
+        record_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
         crash_point("create-after-record");
         drop(slot);
         let again = |settlement: &&Settlement| matches!(settlement, Settlement::Again { .. });
         self.lane.queue_grew(judged.settlements.iter().filter(again).count());
         self.lane.doubt.notify_one();
-        accounts::wake_others(&self.engine, &self.provider, prepared.as_ref().ok());
-        if let (Ok(call), true) = (prepared, judged.is_processing()) {
-            follow::follow(&self, claimed, call).await;
-        }
+        accounts::wake_others(&self.shared, &self.provider, prepared.as_ref().ok());
+        prepared.ok().filter(|_| judged.is_processing()).map(|call| (claimed, call))
     }
 
     /// The call can end before the lease does.
     fn has_time(&self, claimed: &Claimed) -> bool {
-        let left = self.engine.settings.lease.saturating_sub(claimed.held.elapsed());
+        let left = self.shared.settings.lease.saturating_sub(claimed.held.elapsed());
         left >= self.provider.limits.timeout
     }
 
     /// Asked when the connection takes the bytes: connecting may have taken as long as the call may, and
     /// the process may have been frozen, or the machine suspended, since.
     fn guard(&self, claimed: &Claimed) -> impl Fn() -> Result<(), String> + use<> {
-        let (engine, held) = (self.engine.clone(), claimed.held.clone());
+        let (shared, held) = (self.shared.clone(), claimed.held.clone());
         move || {
-            if held.elapsed() >= engine.settings.lease {
+            if held.elapsed() >= shared.settings.lease {
                 return Err("its lease is over, and somebody else may hold its invites".to_owned());
             }
-            replica::clock_fault(&engine).map_or(Ok(()), Err)
+            clock_fault(&shared).map_or(Ok(()), Err)
         }
     }
 
     /// The way to its provider.
     pub fn door(&self, subject: Subject) -> Door<'_> {
-        Door { engine: &self.engine, lane: &self.lane, provider: &self.provider, subject }
+        Door { shared: &self.shared, lane: &self.lane, provider: &self.provider, subject }
     }
 }
 
 /// Stores what the attempt came to, however long the store is away: the call was made, and only
 /// this process knows how it ended. Once the lease is over the record is a late reply.
 pub(crate) async fn record_outcome(
-    engine: &Inner,
+    shared: &Shared,
     claimed: &Claimed,
     judged: &Judged,
     exchange: Option<Exchange>,
@@ -216,10 +194,10 @@ pub(crate) async fn record_outcome(
     let mut pause = Duration::from_millis(50);
     loop {
         let change = |taken: &BTreeSet<InviteId>| {
-            record_change(engine, claimed, judged, exchange.clone(), taken)
+            record_change(shared, claimed, judged, exchange.clone(), taken)
         };
         let committed =
-            commit(engine, provider.unwrap_or_default(), &claimed.invites, change).await;
+            commit(shared, provider.unwrap_or_default(), &claimed.invites, change).await;
         match committed {
             Ok(Changed::Written(_)) => break,
             Ok(other) => {
@@ -232,15 +210,15 @@ pub(crate) async fn record_outcome(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
-        let lost = claimed.lease_end.elapsed() > engine.settings.lease;
-        if lost || (engine.stopping.is_cancelled() && claimed.lease_end <= Instant::now()) {
+        let lost = claimed.lease_end.elapsed() > shared.settings.lease;
+        if lost || (shared.stopping.is_cancelled() && claimed.lease_end <= Instant::now()) {
             break;
         }
     }
 }
 
 fn record_change(
-    engine: &Inner,
+    shared: &Shared,
     claimed: &Claimed,
     judged: &Judged,
     exchange: Option<Exchange>,
@@ -249,7 +227,7 @@ fn record_change(
     let attempt = claimed.attempt;
     // The request is in the call already.
     let exchange = exchange.map(|exchange| Exchange { request: None, ..exchange });
-    let end = record::end(engine, attempt, judged.outcome, judged.error.as_ref(), exchange);
+    let end = record::end(shared, attempt, judged.outcome, judged.error.as_ref(), exchange);
     let settled = claimed.invites.iter().zip(&judged.settlements);
     let settlements: Vec<Settlement> = settled
         .map(|(invite, settlement)| match taken.contains(&invite.id) {
@@ -266,15 +244,4 @@ fn record_change(
             },
         )
     }
-}
-
-/// An invite as the adapters see it; none for an item that was refused before it was bound.
-pub(crate) fn recipient(invite: &InviteRecord) -> Option<Recipient> {
-    Some(Recipient {
-        id: invite.id,
-        invitee: invite.invitee.clone(),
-        address: invite.address.clone()?,
-        destination: invite.destination.clone()?,
-        params: invite.params.clone(),
-    })
 }

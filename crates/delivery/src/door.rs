@@ -18,16 +18,18 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    engine::Inner,
     lane::{Event, Lane},
+    shared::Shared,
 };
 
+/// How an attempt ended whose effect was not known.
+pub(crate) const UNKNOWN: &str = Outcome::Unknown.as_str();
 /// How an attempt ended that did what it was for, as far as was told.
 pub(crate) const SUCCEEDED: &str = "succeeded";
 
 /// Everything that is asked of one provider about one subject.
 pub(crate) struct Door<'a> {
-    pub engine: &'a Arc<Inner>,
+    pub shared: &'a Arc<Shared>,
     pub lane: &'a Lane,
     pub provider: &'a Provider,
     pub subject: Subject,
@@ -99,7 +101,7 @@ impl Door<'_> {
     /// Waits until something may be asked for a person, but not for longer than `patience`; and for nothing
     /// while the provider asked to be left alone for longer than that.
     pub async fn wait_for_person(&self, patience: Duration) -> Result<(), Busy> {
-        let eased = self.lane.with_state(|state| state.eased(self.engine.clock.now()));
+        let eased = self.lane.with_state(|state| state.eased(self.shared.clock.now()));
         let left = eased.unwrap_or_default();
         if left >= patience {
             return Err(Busy);
@@ -113,7 +115,7 @@ impl Door<'_> {
 
     /// Waits until the engine may ask something by itself: one question at a time, beside the creates.
     pub async fn wait_for_turn(&self) {
-        self.lane.take_turn(&self.provider.limits, &*self.engine.clock).await;
+        self.lane.take_turn(&self.provider.limits, &*self.shared.clock).await;
     }
 
     /// The context of what is asked: each request starts when the rate budget allows it.
@@ -123,8 +125,8 @@ impl Door<'_> {
 
     /// Something begins to be asked.
     pub fn begin(&self) -> Begun {
-        let age = Arc::new(Stopwatch::start(self.engine.clock.clone()));
-        Begun { at: self.engine.clock.now(), age, started: Instant::now() }
+        let age = Arc::new(Stopwatch::start(self.shared.clock.clone()));
+        Begun { at: self.shared.clock.now(), age, started: Instant::now() }
     }
 
     /// Asks, and obeys what the replies say of waiting, whatever they were to. How it ended has to be told
@@ -135,7 +137,7 @@ impl Door<'_> {
         ask: impl AsyncFnOnce(&CallContext) -> T,
     ) -> T {
         let answer = ask(context).await;
-        self.lane.ease(context, &self.provider.limits.retry, self.engine.clock.now());
+        self.lane.ease(context, &self.provider.limits.retry, self.shared.clock.now());
         answer
     }
 
@@ -215,7 +217,7 @@ impl Door<'_> {
         error: Option<&ProviderError>,
         begun: &Begun,
     ) {
-        let (name, now) = (&self.lane.name, self.engine.clock.now());
+        let (name, now) = (&self.lane.name, self.shared.clock.now());
         self.lane.with_state(|state| state.count(operation, outcome, error, now));
         let took = begun.started.elapsed();
         metrics::counter!("invite_attempts_total", "provider" => name.clone(),
@@ -252,12 +254,12 @@ impl Door<'_> {
         event: &Event,
         error: Option<&ProviderError>,
     ) {
-        let (retry, now) = (&self.provider.limits.retry, self.engine.clock.now());
+        let (retry, now) = (&self.provider.limits.retry, self.shared.clock.now());
         self.lane.with_state(|state| match destination {
             Some(destination) => state.take(destination, event, error, retry, now),
             None => state.take_of_whole(event, error, retry, now),
         });
-        self.lane.tell_of_change(self.engine, self.provider);
+        self.lane.tell_of_change(self.shared, self.provider);
     }
 
     /// What the end of a question says of how the provider is doing. A wait that is asked for counts whoever
@@ -282,7 +284,7 @@ impl Door<'_> {
         let paused = destination
             .filter(|destination| self.lane.with_state(|state| state.is_paused(destination)));
         let Some(destination) = paused else { return matches!(event, Event::Throttled(_)) };
-        let (store, now) = (&self.engine.store, self.engine.clock.now());
+        let (store, now) = (&self.shared.store, self.shared.clock.now());
         let is_due = store.is_any_due(&self.lane.name, destination, now).await;
         is_due.map_or_else(
             |error| {

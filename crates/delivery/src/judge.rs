@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    attempt::{Claimed, Reply},
+    call::{Claimed, Reply},
     fault,
     lane::{About, Event, Lane, Place},
     transition::{Settlement, Verdict},

@@ -1,15 +1,16 @@
-//! One lane per provider: gathers what is queued for one destination into one call, as fast as the
-//! provider's limits and its present state allow.
+//! What this process knows of one provider: data. What is done with it is [`crate::tasks`]'s.
 
+mod account;
 mod budget;
+mod gauges;
 mod health;
 mod heard;
 mod news;
 mod place;
 mod refusals;
+mod shares;
 mod state;
 mod status;
-mod turns;
 
 use std::{
     sync::{
@@ -19,7 +20,6 @@ use std::{
     time::Duration,
 };
 
-use invite_config::Provider;
 use invite_core::{Clock, Destination, Limits, http::CallContext};
 use jiff::Timestamp;
 use tokio::{
@@ -27,23 +27,19 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use account::Asked;
 pub(crate) use budget::Budget;
 pub(crate) use health::Event;
+pub(crate) use news::News;
 pub(crate) use place::Place;
 pub(crate) use refusals::About;
+pub(crate) use shares::Shares;
 pub(crate) use state::State;
 pub(crate) use status::Report;
 pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 
-use crate::{
-    accounts, attempt,
-    backlog::Shares,
-    engine::{Inner, SHARED_POLL, contain},
-    fault, replica,
-};
-
-/// The longest a lane sleeps without looking for work.
-const IDLE: Duration = Duration::from_secs(10);
+/// The longest that what waits for its turn goes without looking whether another document ends the wait.
+const LOOK: Duration = Duration::from_secs(10);
 /// The longest that what can wait lets creates pass.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -62,22 +58,22 @@ pub(crate) struct Lane {
     /// Held by the one question that waits for the budget.
     turn: tokio::sync::Mutex<()>,
     /// Creates are due and wait for nothing but the budget.
-    creates_wait: watch::Sender<bool>,
+    pub creates_wait: watch::Sender<bool>,
     held: Mutex<Option<Held>>,
     /// The last step could not read or write the store.
     is_stuck: AtomicBool,
-    news: news::News,
-    pub account: accounts::Asked,
+    pub news: News,
+    pub account: Asked,
     pub shares: Shares,
 }
 
 /// This replica's hold on the lane.
 #[derive(Clone, Copy)]
-struct Held {
-    epoch: i64,
-    renewed: Instant,
+pub(crate) struct Held {
+    pub epoch: i64,
+    pub renewed: Instant,
     /// A claim was refused: it has to be asked for again.
-    is_lost: bool,
+    pub is_lost: bool,
 }
 
 /// A call's place among those under way; given back when dropped.
@@ -108,8 +104,8 @@ impl Lane {
             creates_wait: watch::Sender::default(),
             held: Mutex::default(),
             is_stuck: AtomicBool::new(false),
-            news: news::News::default(),
-            account: accounts::Asked::default(),
+            news: News::default(),
+            account: Asked::default(),
             shares: Shares::default(),
         }
     }
@@ -119,33 +115,14 @@ impl Lane {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What it shows of itself: its state, the reason, and the end of a pause.
-    pub fn describe(
-        &self,
-        engine: &Inner,
-        provider: &Provider,
-    ) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match replica::obstacle(engine).or_else(|| self.is_stuck().then(fault::stuck)) {
-            Some(why) if provider.enabled => (LaneState::Paused, Some(why), None),
-            _ => self.with_state(|it| it.describe(provider.enabled, engine.clock.now())),
-        }
+    /// This replica's hold on it, as far as it knows.
+    pub fn held(&self) -> Option<Held> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What this process knows of its provider, for whoever asks another one.
-    pub fn report(&self, engine: &Inner, provider: &Provider) -> Report {
-        let (state, reason, until) = self.describe(engine, provider);
-        self.with_state(|known| Report {
-            state,
-            reason,
-            until,
-            destinations: known.describe_places(engine.clock.now()),
-            last_error: known.last_error.clone(),
-        })
-    }
-
-    /// Whether this process makes its calls, as far as it knows.
-    pub fn is_held(&self) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// Keeps this replica's hold on it.
+    pub fn keep(&self, held: Option<Held>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// Whether it goes on by itself only once the store can be used again.
@@ -154,7 +131,7 @@ impl Lane {
     }
 
     /// Keeps whether the last step could use the store, and logs what was wrong.
-    fn note(&self, stepped: &Result<Option<Duration>, invite_store::Error>) {
+    pub fn note(&self, stepped: &Result<Option<Duration>, invite_store::Error>) {
         self.is_stuck.store(stepped.is_err(), Ordering::Relaxed);
         if let Err(error) = stepped {
             tracing::error!(provider.name = self.name, %error, "a lane cannot read or write the store");
@@ -198,7 +175,7 @@ impl Lane {
         let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink);
     }
 
-    fn take_slot(self: &Arc<Self>, destination: &Destination) -> Slot {
+    pub fn take_slot(self: &Arc<Self>, destination: &Destination) -> Slot {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.with_state(|state| state.begin(destination));
         Slot { lane: self.clone(), destination: destination.clone() }
@@ -218,7 +195,7 @@ impl Lane {
         let over = Instant::now() + eased().unwrap_or_default();
         // Another document ends the wait, too.
         while Instant::now() < over && eased().is_some() {
-            tokio::time::sleep_until(over.min(Instant::now() + IDLE)).await;
+            tokio::time::sleep_until(over.min(Instant::now() + LOOK)).await;
         }
         self.take_token(limits).await;
     }
@@ -235,141 +212,12 @@ impl Lane {
         let _ = tokio::time::timeout(PATIENCE, creates_wait.wait_for(|wait| !wait)).await;
     }
 
-    /// The epoch under which this replica holds the lane, if it does. One that must not send
-    /// anything holds none.
-    pub async fn hold(&self, engine: &Arc<Inner>) -> Result<Option<i64>, invite_store::Error> {
-        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let ttl = engine.settings.lease;
-        let is_fresh = |held: &Held| !held.is_lost && held.renewed.elapsed() < ttl / 3;
-        if let Some(held) = held.filter(is_fresh)
-            && replica::obstacle(engine).is_none()
-        {
-            return Ok(Some(held.epoch));
-        }
-        let (store, is_shared) = (&engine.store, engine.store.is_shared());
-        if is_shared {
-            // It may have been lost to another document.
-            engine.catch_up().await?;
-        }
-        let epoch = if replica::obstacle(engine).is_none() {
-            let (renewed, newest) = (Instant::now(), engine.live.current().revision());
-            // On SQLite there is no other replica: a lease found there is that of a process long gone.
-            let force = held.is_none() && !is_shared;
-            let epoch = store.acquire_lane(&self.name, &engine.owner, ttl, newest, force).await?;
-            epoch.map(|epoch| Held { epoch, renewed, is_lost: false })
-        } else {
-            if held.is_some() {
-                store.release_lane(&self.name, &engine.owner).await?;
-            }
-            None
-        };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
-        Ok(epoch.map(|held| held.epoch))
-    }
-
-    /// How long to sleep when nothing is due.
-    pub fn idle(&self, engine: &Inner) -> Duration {
-        if engine.store.is_shared() { SHARED_POLL } else { IDLE }
-    }
-
     /// Has the next step ask for the lane again.
     pub fn lose(&self) {
         if let Some(held) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
             held.is_lost = true;
         }
     }
-}
-
-/// Runs until shutdown.
-pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
-    while !engine.stopping.is_cancelled() {
-        let stepped = contain(step(&engine, &lane)).await;
-        lane.note(&stepped);
-        let Some(pause) = stepped.unwrap_or(Some(Duration::from_secs(1))) else { continue };
-        lane.creates_wait.send_replace(false);
-        tokio::select! {
-            () = lane.wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-            () = engine.stopping.cancelled() => {}
-        }
-    }
-    if let Err(error) = engine.store.release_lane(&lane.name, &engine.owner).await {
-        tracing::warn!(provider.name = lane.name, %error, "cannot release a lane; its lease will run out");
-    }
-}
-
-/// Makes one call if one can be made now; else says how long to wait unless woken.
-async fn step(
-    engine: &Arc<Inner>,
-    lane: &Arc<Lane>,
-) -> Result<Option<Duration>, invite_store::Error> {
-    let idle = lane.idle(engine);
-    let document = engine.live.current();
-    let Some(provider) = document.provider(&lane.name).cloned() else {
-        return Ok(Some(idle));
-    };
-    let Some(epoch) = lane.hold(engine).await? else { return Ok(Some(idle)) };
-    accounts::learn(engine, lane, &provider).await?;
-    let now = engine.clock.now();
-    lane.with_state(|state| {
-        state.follow(provider.adapter_since, provider.account_since, now);
-    });
-    lane.tell_of_change(engine, &provider);
-    if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
-        return Ok(Some(wait.min(idle)));
-    }
-    if lane.in_flight() >= provider.limits.max_in_flight {
-        return Ok(Some(idle));
-    }
-    let turn = match turns::next(engine, lane, now).await? {
-        Ok(turn) => turn,
-        Err(wait) => return Ok(Some(wait.map_or(idle, |wait| wait.min(idle)))),
-    };
-    lane.creates_wait.send_replace(true);
-    let is_live = || engine.live.current().revision() == document.revision();
-    if !wait_for_token(engine, lane, &provider.limits, is_live).await {
-        return Ok(None);
-    }
-    // A call under way may have ended badly while this one waited its turn.
-    let now = engine.clock.now();
-    let destination = turn.destination.clone();
-    if let Some(wait) = lane.with_state(|state| {
-        state.wait(now, lane.in_flight()).max(state.place_wait(&destination, now))
-    }) {
-        return Ok(Some(wait.min(idle)));
-    }
-    let group = turns::gather(engine, lane, &provider, turn).await?;
-    if group.is_empty() {
-        // What was due is given up, withdrawn, or waits for an invite in doubt by now.
-        return Ok(Some(Duration::from_millis(50)));
-    }
-    if !is_live() {
-        // What was gathered may have been accepted for another document than this one.
-        return Ok(None);
-    }
-    let slot = lane.take_slot(&destination);
-    let call = attempt::Call { engine: engine.clone(), lane: lane.clone(), provider };
-    call.claim_and_send(group, document.revision(), epoch, slot).await?;
-    Ok(None)
-}
-
-/// Waits for the rate budget; false if first shutdown begins or another document goes live.
-async fn wait_for_token(
-    engine: &Inner,
-    lane: &Lane,
-    limits: &Limits,
-    is_live: impl Fn() -> bool,
-) -> bool {
-    let token = lane.take_token(limits);
-    tokio::pin!(token);
-    while is_live() {
-        tokio::select! {
-            () = &mut token => return is_live(),
-            () = lane.wake.notified() => {}
-            () = engine.stopping.cancelled() => break,
-        }
-    }
-    false
 }
 
 /// The time from one moment to another; none if that is past.

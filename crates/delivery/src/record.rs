@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     door::{Asked, Door, outcome},
-    engine::Inner,
+    shared::Shared,
     transition,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn ended<T>(
         provider: door.provider.name.clone(),
         operation,
         call: None,
-        config_revision: door.engine.live.current().revision(),
+        config_revision: door.shared.live.current().revision(),
         traceparent: door.subject.trace.as_deref().map(str::to_owned),
         started_at: asked.begun.at,
     };
@@ -39,13 +39,13 @@ pub(crate) fn ended<T>(
         "reconcile" => Exchange { request: None, reply: None, ..exchange },
         _ => exchange,
     });
-    let end = end(door.engine, id, outcome(error), error, exchange);
+    let end = end(door.shared, id, outcome(error), error, exchange);
     (begin, AttemptEnd { detail: end.detail.or(detail), ..end })
 }
 
 /// How an attempt ended.
 pub(crate) fn end(
-    engine: &Inner,
+    shared: &Shared,
     attempt: AttemptId,
     outcome: &str,
     error: Option<&ProviderError>,
@@ -55,7 +55,7 @@ pub(crate) fn end(
     let exchange = exchange.unwrap_or_default();
     AttemptEnd {
         id: attempt,
-        finished_at: engine.clock.now(),
+        finished_at: shared.clock.now(),
         outcome: outcome.to_owned(),
         http_status: exchange.status.or(by_error),
         detail: error.map(|error| error.message.clone()),
@@ -74,7 +74,7 @@ pub(crate) fn end(
 /// # Errors
 /// If the store cannot be read or written.
 pub(crate) async fn commit(
-    engine: &Inner,
+    shared: &Shared,
     provider: &str,
     before: &[InviteRecord],
     change: impl Fn(&BTreeSet<InviteId>) -> Change,
@@ -82,7 +82,7 @@ pub(crate) async fn commit(
     let (mut taken, mut crowded) = (BTreeSet::new(), BTreeSet::new());
     let changed = loop {
         let change = keep_out_of_doubt(change(&taken), crowded.clone());
-        match engine.store.change(change).await? {
+        match shared.store.change(change).await? {
             Changed::ProviderRefTaken { invite } if taken.insert(invite) => {}
             Changed::PersonInDoubt { invite } if crowded.insert(invite) => {}
             changed => break changed,
@@ -91,7 +91,7 @@ pub(crate) async fn commit(
     if let Changed::Written(after) = &changed {
         tell_of_second_effects(provider, before, after);
     }
-    engine.waiters.wake(before.iter().map(|invite| invite.batch_id));
+    shared.waiters.wake(before.iter().map(|invite| invite.batch_id));
     Ok(changed)
 }
 

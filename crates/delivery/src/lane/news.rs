@@ -1,15 +1,13 @@
-//! What the log says of a lane's state: each change once.
+//! What the log said of a lane's state, so that each change is said once.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use invite_config::Provider;
 use jiff::Timestamp;
 
-use super::{Lane, LaneState, until};
-use crate::engine::Inner;
+use super::{status::LaneState, until};
 
 /// How long after a line of the log the next one comes that says only that a lane is slowed, or no longer is: a
 /// provider whose rate limit is nearly used up would fill the log with those.
@@ -17,7 +15,7 @@ const SELDOM: Duration = Duration::from_secs(60);
 
 /// What the log said last.
 #[derive(Debug, Default)]
-pub(super) struct News(Mutex<Option<Said>>);
+pub(crate) struct News(Mutex<Option<Said>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Said {
@@ -29,7 +27,7 @@ struct Said {
 
 impl News {
     /// Whether the log is to say that this is the state now; and since when it was not ready.
-    fn is_due(&self, state: LaneState, now: Timestamp) -> Option<Option<Timestamp>> {
+    pub fn is_due(&self, state: LaneState, now: Timestamp) -> Option<Option<Timestamp>> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_well = matches!(state, LaneState::Ready | LaneState::Disabled);
         let (before, unwell) = match *said {
@@ -47,44 +45,6 @@ impl News {
         let still = if is_well { None } else { unwell.or(Some(now)) };
         *said = Some(Said { state, at: now, unwell: still });
         Some(unwell)
-    }
-}
-
-impl Lane {
-    /// Says in the log that the lane's state is another one, if it is.
-    pub fn tell_of_change(&self, engine: &Inner, provider: &Provider) {
-        let now = engine.clock.now();
-        let (state, reason, end) = self.describe(engine, provider);
-        let Some(unwell) = self.news.is_due(state, now) else { return };
-        let (name, word) = (&self.name, state.as_str());
-        let lasted = unwell.map(|since| until(since, now).as_secs_f64());
-        match state {
-            LaneState::Ready => {
-                let lasted = lasted.unwrap_or_default();
-                tracing::info!(
-                    provider.name = name,
-                    lane.state = word,
-                    lasted.seconds = lasted,
-                    "provider {name} is ready again after {lasted:.0} s"
-                );
-            }
-            LaneState::Disabled => {
-                tracing::info!(
-                    provider.name = name,
-                    lane.state = word,
-                    "provider {name} is disabled"
-                );
-            }
-            LaneState::Slowed | LaneState::Paused | LaneState::Misconfigured => {
-                let reason = reason.unwrap_or_default();
-                let end = end.map(|end| format!(" until {end:.0}")).unwrap_or_default();
-                tracing::warn!(
-                    provider.name = name,
-                    lane.state = word,
-                    "provider {name} is {word}{end}: {reason}"
-                );
-            }
-        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) const ROOM_COUNTS_FOR: Duration = Duration::from_secs(10 * 60);
 /// How calls to one destination fare.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    pub(super) health: Health,
+    pub health: Health,
     pub refusals: Refusals,
     /// Calls under way.
     pub(super) under_way: u32,

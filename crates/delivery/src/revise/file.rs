@@ -8,7 +8,6 @@ use invite_core::Fault;
 use tokio::time::Instant;
 
 use super::{FILE, LiveDocument, Origin, ReviseError, Revised, TRY_AGAIN};
-use crate::Engine;
 
 /// What became of the document in the file.
 #[derive(Clone)]
@@ -24,33 +23,6 @@ pub enum Taken {
         /// The newest by now.
         newest: i64,
     },
-}
-
-impl Engine {
-    /// Takes what the file holds; see [`LiveDocument::take_file`].
-    ///
-    /// # Errors
-    /// See [`ReviseError`].
-    pub async fn take_file(
-        &self,
-        path: &Path,
-        text: &str,
-        is_told: bool,
-    ) -> Result<Taken, ReviseError> {
-        let taken = self.0.document.take_file(path, text, is_told).await;
-        self.0.follow_document();
-        taken
-    }
-
-    /// Whether the file is to be tried again; see [`LiveDocument::is_file_due`].
-    pub fn is_file_due(&self) -> bool {
-        self.0.document.is_file_due()
-    }
-
-    /// There is nothing to take in the file; see [`LiveDocument::miss_file`].
-    pub fn miss_file(&self, path: &Path, why: &str) {
-        self.0.document.miss_file(path, why);
-    }
 }
 
 impl LiveDocument {

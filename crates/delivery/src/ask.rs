@@ -1,16 +1,9 @@
-//! What a person or service asks of one invite, outside the lanes.
+//! Asking a provider about one invite, or to change it, outside the lanes: for persons, and for the loop that
+//! looks after live invites.
 
-mod error;
+mod approval;
 
-use std::{
-    collections::BTreeSet,
-    slice,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, slice, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
@@ -22,34 +15,24 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    Engine,
     door::{Busy, Door, Subject},
-    engine::SHARED_POLL,
+    error::OperationError,
     lane::Lane,
+    lookups::case::is_shown,
     record::{commit, ended},
+    shared::{Engine, SHARED_POLL},
     transition,
 };
-
-pub use error::OperationError;
 
 /// How long a person is kept waiting for a provider's rate budget.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes back what was recorded before a call.
-type Undo = fn(&mut InviteState) -> Decision;
+pub(crate) type Undo = fn(&mut InviteState) -> Decision;
 
 pub(crate) type Result<T, E = OperationError> = std::result::Result<T, E>;
 
 impl Engine {
-    /// Asks the provider for the present state. An invite that the provider cannot know anything
-    /// of is returned as it is.
-    ///
-    /// # Errors
-    /// The provider refused or did not answer.
-    pub async fn refresh(&self, id: InviteId) -> Result<InviteRecord> {
-        self.ask(id, PATIENCE).await
-    }
-
     /// The same, where the provider's rate budget may keep it waiting for so long.
     pub(crate) async fn ask(&self, id: InviteId, patience: Duration) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
@@ -135,110 +118,6 @@ impl Engine {
         }
     }
 
-    /// Sets the status: at the provider, or for an unknown invite by a person's word.
-    ///
-    /// # Errors
-    /// See [`OperationError`].
-    pub async fn set_status(&self, id: InviteId, to: Status) -> Result<InviteRecord> {
-        let invite = self.find(id).await?;
-        let status = invite.status_at(self.0.clock.now()).0;
-        if status == Status::Unknown {
-            if !matches!(to, Status::Pending | Status::Failed) {
-                return Err(OperationError::NotSettled { status });
-            }
-            let invite = self.take_word(&invite, to).await?;
-            if let Some(provider) = &invite.provider {
-                // Another invite to the person may have waited for this.
-                self.0.lane(provider).wake.notify_one();
-            }
-            return Ok(invite);
-        }
-        if invite.provider.is_none() {
-            return Err(OperationError::AlreadyFinal { status });
-        }
-        let provider = self.provider_of(&invite)?;
-        if !provider.adapter.capabilities().update_status.contains(&to) {
-            return Err(unsupported(&provider, "set this status"));
-        }
-        match status {
-            Status::Revoked | Status::Expired | Status::Failed => {
-                return Err(OperationError::AlreadyFinal { status });
-            }
-            Status::Queued | Status::Sending | Status::AwaitingApproval => {
-                return Err(OperationError::NotSettled { status });
-            }
-            _ => {}
-        }
-        let remote = remote(&invite, 0)?;
-        self.wait_for(&provider, PATIENCE).await?;
-        self.operate(
-            &invite,
-            &provider,
-            "update_status",
-            transition::override_status,
-            None,
-            async |context| provider.adapter.update_status(context, &remote, to).await,
-        )
-        .await
-    }
-
-    /// Withdraws it: here while it is queued, at the provider once it exists.
-    ///
-    /// # Errors
-    /// See [`OperationError`].
-    pub async fn revoke(&self, id: InviteId, force: bool) -> Result<InviteRecord> {
-        let invite = self.find(id).await?;
-        let status = invite.status_at(self.0.clock.now()).0;
-        match status {
-            Status::Revoked => return Ok(invite),
-            Status::Queued => {
-                return self.decide(&invite, |state, _| transition::withdraw(state)).await;
-            }
-            Status::Pending | Status::Sent => {}
-            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
-            status => return Err(OperationError::NotSettled { status }),
-        }
-        let provider = self.provider_of(&invite)?;
-        if !provider.adapter.capabilities().revoke {
-            return Err(unsupported(&provider, "withdraw an invite"));
-        }
-        if !is_known_there(&invite) {
-            return Err(OperationError::PairingUnproven);
-        }
-        self.wait_for(&provider, PATIENCE).await?;
-        let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
-        // What it finds done can only come from a call before this one.
-        let remote = Remote {
-            revoke_sent: was_sent,
-            ..remote(&invite, position(self.call_of(&invite).await?.as_ref()))?
-        };
-        let forget: Undo = transition::forget_withdrawal;
-        let forget = (!was_sent).then_some(forget);
-        let invite = self
-            .operate(&invite, &provider, "revoke", transition::observe, forget, async |context| {
-                provider.adapter.revoke(context, &remote, force).await
-            })
-            .await?;
-        match invite.state.status {
-            status if status.is_final() && status != Status::Revoked => {
-                Err(OperationError::AlreadyFinal { status })
-            }
-            _ => Ok(invite),
-        }
-    }
-
-    /// Records that a call to withdraw it is about to be made; says whether one was before.
-    async fn expect_withdrawal(&self, invite: &InviteRecord) -> Result<(InviteRecord, bool)> {
-        let was_sent = Arc::new(AtomicBool::new(false));
-        let told = was_sent.clone();
-        let expect = move |state: &mut InviteState, _| {
-            told.store(state.revoke_sent, Ordering::Relaxed);
-            transition::expect_withdrawal(state)
-        };
-        let invite = self.decide(invite, expect).await?;
-        Ok((invite, was_sent.load(Ordering::Relaxed)))
-    }
-
     pub(crate) async fn find(&self, id: InviteId) -> Result<InviteRecord> {
         self.0.store.invite(id).await?.ok_or(OperationError::NotFound)
     }
@@ -266,7 +145,7 @@ impl Engine {
     }
 
     /// Changes one invite without a call.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         invite: &InviteRecord,
         decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
@@ -302,7 +181,7 @@ impl Engine {
         subject: Subject,
     ) -> Door<'a> {
         let subject = Subject { trace: self.1.clone(), ..subject };
-        Door { engine: &self.0, lane, provider, subject }
+        Door { shared: &self.0, lane, provider, subject }
     }
 
     /// Waits until something may be asked of a provider for somebody who waits for so long at most.
@@ -314,7 +193,7 @@ impl Engine {
 
     /// Makes one call about one invite, for which a rate token was taken, as an attempt of its own, and
     /// applies what it showed, or what is to be `undone` where it was not made or was refused.
-    async fn operate(
+    pub(crate) async fn operate(
         &self,
         invite: &InviteRecord,
         provider: &Arc<Provider>,
@@ -363,13 +242,6 @@ impl Engine {
     }
 }
 
-/// Whether the bytes of this call are those that the provider showed as what created the invite.
-pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
-    let shown = invite.state.provider_data.get("fingerprint").and_then(|shown| shown.as_str());
-    let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
-    shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
-}
-
 /// The provider can be asked about it: it has an id there, or will have one once it is approved. One
 /// that a person found there has none here.
 pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
@@ -377,11 +249,11 @@ pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
 }
 
 /// The invite's place in the call that created it.
-fn position(call: Option<&AttemptView>) -> usize {
+pub(crate) fn position(call: Option<&AttemptView>) -> usize {
     call.map_or(0, |attempt| attempt.position)
 }
 
-fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
+pub(crate) fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
     Ok(Remote {
         destination: invite.destination.clone().ok_or(OperationError::NeverBound)?,
         provider_ref: invite.state.provider_ref.clone(),
@@ -393,10 +265,6 @@ fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
         expires_at: invite.state.expires_at,
         revoke_sent: invite.state.revoke_sent,
     })
-}
-
-fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
-    OperationError::Unsupported { kind: provider.kind.name().to_owned(), operation }
 }
 
 /// What a question that changes nothing came to.

@@ -8,7 +8,7 @@ use invite_store::{Erased, InviteFilter, InviteRecord, UnreadableInvite};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::{Engine, OperationError, fault, retention::lapse};
+use crate::{error::OperationError, fault, shared::Engine, tasks::retention::lapse};
 
 const PAGE: u32 = 200;
 /// So many that are left are named; there are `more`.

@@ -14,14 +14,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::recovering;
 use crate::{
-    attempt::{self, Call, Claimed},
+    attempt::{Call, record_outcome},
+    call::{Claimed, Reply},
     door::{Asked, Door, Subject},
     fault, judge,
     lane::Event,
-    reconcile,
+    lookups::verdicts::describe,
     record::{self, Ended},
-    recovery,
     transition::{self, LOOK_FOR, Verdict},
 };
 
@@ -50,11 +51,11 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         if holding(call, &mut claimed, tokio::time::sleep(pause)).await.is_none() {
             return;
         }
-        pause = next_pause(pause, call.engine.settings.lease);
+        pause = next_pause(pause, call.shared.settings.lease);
         if heard.elapsed() >= UNHEARD || began.elapsed() >= LOOK_FOR {
             return let_go(call, &claimed).await;
         }
-        let now = call.engine.clock.now();
+        let now = call.shared.clock.now();
         let destination = &prepared.destination;
         if call.lane.with_state(|state| state.wait_at(destination, now)).is_some() {
             continue;
@@ -62,7 +63,7 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         let lookup = lookup(call, &claimed, &prepared);
         let subject = Subject { attempt: Some(claimed.attempt), ..Subject::of(&claimed.invites) };
         // The credential may have been replaced since the call was made.
-        let document = call.engine.live.current();
+        let document = call.shared.live.current();
         let provider = document.provider(&call.lane.name).unwrap_or(&call.provider);
         let door = Door { provider, ..call.door(subject) };
         let looking = door.look_up(lookup, None);
@@ -86,7 +87,7 @@ async fn settle(
     reply: Vec<Result<Observed, ProviderError>>,
     exchange: &Option<Exchange>,
 ) {
-    let (reply, now) = (as_one(reply), call.engine.clock.now());
+    let (reply, now) = (as_one(reply), call.shared.clock.now());
     let judged = judge::judge(&call.provider, &call.lane, claimed, &reply, now);
     if judged.event == Event::Refused
         && let Some(destination) = claimed.destination()
@@ -94,7 +95,7 @@ async fn settle(
         let door = call.door(Subject::default());
         door.take(Some(destination), &judged.event, judged.error.as_ref());
     }
-    attempt::record_outcome(&call.engine, claimed, &judged, exchange.clone()).await;
+    record_outcome(&call.shared, claimed, &judged, exchange.clone()).await;
     call.lane.wake.notify_one();
     call.lane.doubt.notify_one();
 }
@@ -103,7 +104,7 @@ async fn settle(
 async fn let_go(call: &Call, claimed: &Claimed) {
     let (attempt, error) = (claimed.attempt, fault::not_heard_of());
     tracing::warn!(attempt.id = %attempt, "a call that its provider works on is no longer followed");
-    let lost = recovery::lose_sender(&call.engine, Some(attempt), &claimed.invites, error).await;
+    let lost = recovering::lose_sender(&call.shared, Some(attempt), &claimed.invites, error).await;
     if let Err(error) = lost {
         tracing::error!(attempt.id = %attempt, %error, "cannot leave a followed call to look-ups; that is done when its lease is over");
     }
@@ -116,13 +117,13 @@ async fn holding<T>(
     claimed: &mut Claimed,
     doing: impl Future<Output = T>,
 ) -> Option<T> {
-    let lease = call.engine.settings.lease;
+    let lease = call.shared.settings.lease;
     let mut due = claimed.lease_end - lease / 2;
     tokio::pin!(doing);
     loop {
         tokio::select! {
             done = &mut doing => return Some(done),
-            () = call.engine.stopping.cancelled() => return None,
+            () = call.shared.stopping.cancelled() => return None,
             () = tokio::time::sleep_until(due) => {}
         }
         let attempt = claimed.attempt;
@@ -144,7 +145,7 @@ async fn holding<T>(
 fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) -> Ended {
     let shown = asked.result.as_ref().ok().map(|sightings| {
         let verdicts: Vec<Verdict> = sightings.iter().map(verdict).collect();
-        reconcile::describe(&claimed.invites, &verdicts)
+        describe(&claimed.invites, &verdicts)
     });
     record::ended(door, "reconcile", asked, shown)
 }
@@ -152,7 +153,7 @@ fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) ->
 /// Stores that it was asked about, as an attempt of its own, and when it is next; that renews the lease,
 /// too. False if the invites are no longer this call's.
 async fn extend_for(call: &Call, claimed: &mut Claimed, asked: Ended, pause: Duration) -> bool {
-    let (lease, attempt) = (call.engine.settings.lease, claimed.attempt);
+    let (lease, attempt) = (call.shared.settings.lease, claimed.attempt);
     let follow = move |state: &mut InviteState, now: Timestamp| {
         transition::follow(state, attempt, now + lease, now + pause, now)
     };
@@ -170,12 +171,12 @@ async fn extend(
     asked: Option<Ended>,
     decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
 ) -> Result<bool, invite_store::Error> {
-    let lease_end = Instant::now() + call.engine.settings.lease;
+    let lease_end = Instant::now() + call.shared.settings.lease;
     let ids = claimed.invites.iter().map(|invite| invite.id).collect();
     let (begin, end) = asked.unzip();
     let decide = move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now);
     let change = Change { begin, end, ..Change::of(ids, decide) };
-    match call.engine.store.change(change).await? {
+    match call.shared.store.change(change).await? {
         Changed::Written(invites) => {
             // One that cannot be read any more keeps its place, which its recipient has.
             for invite in invites {
@@ -204,7 +205,7 @@ fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
         recipients: claimed.recipients.clone(),
         // No later than their first attempts.
         first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
-        started_at: call.engine.clock.now(),
+        started_at: call.shared.clock.now(),
         data: said.unwrap_or_default(),
     };
     Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] }
@@ -243,7 +244,7 @@ fn verdict(sighting: &Sighting) -> Verdict {
 
 /// A refusal of all of them is one of the call: those that it names are at fault, or any of them may
 /// be.
-fn as_one(results: Vec<Result<Observed, ProviderError>>) -> attempt::Reply {
+fn as_one(results: Vec<Result<Observed, ProviderError>>) -> Reply {
     let mut refusals = results.iter().map_while(|result| result.as_ref().err());
     let Some(mut refusal) = refusals.next().cloned() else { return Ok(results) };
     let mut n = 1;

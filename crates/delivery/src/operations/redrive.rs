@@ -13,7 +13,12 @@ use invite_store::{DayLimit, InviteFilter, InviteRecord, InviteState, Requeued};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{AcceptError, Engine, OperationError, operation::Result, transition};
+use crate::{
+    ask::Result,
+    error::{AcceptError, OperationError},
+    shared::Engine,
+    transition,
+};
 
 /// Invites read and queued at once.
 const PAGE: u32 = 200;
@@ -207,8 +212,8 @@ struct Trial {
 }
 
 impl Trial {
-    async fn new(engine: &Engine) -> Result<Self, invite_store::Error> {
-        let counts = engine.store().provider_counts().await?;
+    async fn new(shared: &Engine) -> Result<Self, invite_store::Error> {
+        let counts = shared.store().provider_counts().await?;
         let room = |provider: &Arc<Provider>| {
             let counts = counts.get(&provider.name);
             let queued = counts.and_then(|counts| counts.get(&Status::Queued)).copied();
@@ -217,17 +222,17 @@ impl Trial {
             let quota = provider.limits.quota.map(|quota| quota.saturating_sub(live));
             (provider.name.clone(), quota.unwrap_or(backlog).min(backlog))
         };
-        let room = engine.live().current().providers().map(room).collect();
+        let room = shared.live().current().providers().map(room).collect();
         Ok(Self { room, people: HashSet::new() })
     }
 
     async fn count(
         &mut self,
-        engine: &Engine,
+        shared: &Engine,
         invites: &[InviteRecord],
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
-        let duplicates = engine.store().live_duplicates(invites).await?;
+        let duplicates = shared.store().live_duplicates(invites).await?;
         for (invite, existing) in invites.iter().zip(duplicates) {
             let person = (&invite.tenant, &invite.destination, &invite.address);
             let person = BuildHasherDefault::<DefaultHasher>::default().hash_one(person);

@@ -5,8 +5,6 @@ use std::time::Duration;
 use invite_core::{InviteId, ProviderError, Status};
 use jiff::Timestamp;
 
-use crate::AcceptError;
-
 /// Why something asked of an invite or a provider was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
@@ -109,6 +107,69 @@ pub enum OperationError {
         provider: String,
         /// What it said.
         error: Box<ProviderError>,
+    },
+    /// The database said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] invite_store::Error),
+}
+
+/// Why a batch was not accepted. Nothing of it was stored, but for `Store(CommitUnknown)`.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The process is stopping.
+    #[error("the gateway is shutting down and accepts nothing more")]
+    ShuttingDown,
+    /// A provider's queue is full.
+    #[error("the queue of provider `{provider}` is full (limits.max_backlog); try again later")]
+    BacklogFull {
+        /// Its name.
+        provider: String,
+        /// When there may be room again.
+        retry_after: Duration,
+    },
+    /// A provider's queue holds as many invites of the tenant as it takes of one.
+    #[error(
+        "the queue of provider `{provider}` takes no more invites of this tenant \
+         (limits.max_backlog_per_tenant); try again later"
+    )]
+    ShareFull {
+        /// Its name.
+        provider: String,
+        /// When there may be room again.
+        retry_after: Duration,
+    },
+    /// More would be accepted of the caller's key today than may be.
+    #[error(
+        "{room} more invites of this key are accepted today (invites_per_day of it, or of a key that it \
+         descends from); the next day begins at midnight UTC"
+    )]
+    DayExhausted {
+        /// How many more may be.
+        room: u64,
+        /// When the next day begins.
+        retry_after: Duration,
+    },
+    /// A provider would have more live invites than its administrator allows.
+    #[error(
+        "provider `{provider}` has room for {room} more live invites (limits.quota is {quota})"
+    )]
+    QuotaExceeded {
+        /// Its name.
+        provider: String,
+        /// `limits.quota`.
+        quota: u64,
+        /// How many more it takes.
+        room: u64,
+    },
+    /// Another document went live after the batch was bound to one; binding it again, to the one
+    /// that is live now, tells what becomes of it.
+    #[error("the provider document was changed meanwhile")]
+    Outdated,
+    /// The newest document cannot be served here.
+    #[error("{}", crate::fault::behind(*.newest))]
+    Behind {
+        /// Its revision.
+        newest: i64,
     },
     /// The database said no, or nothing.
     #[error(transparent)]

@@ -10,18 +10,18 @@ use invite_core::{
 use invite_store::{AttemptView, Change, InviteRecord};
 use jiff::Timestamp;
 
-use super::search::{name, verdicts, why_unsolved};
+use super::verdicts::{name, verdicts, why_unsolved};
 use crate::{
-    attempt::recipient,
-    engine::Inner,
+    call::recipient,
     fault,
     judge::{self, is_mixed},
     lane::Lane,
+    shared::Shared,
     transition::{self, Lookup, Verdict},
 };
 
 /// One call in doubt, with all of its invites.
-pub(super) struct Case {
+pub(crate) struct Case {
     pub attempt: AttemptId,
     pub call: Option<PreparedCall>,
     pub started_at: Timestamp,
@@ -41,8 +41,8 @@ pub(super) struct Case {
 
 /// The calls at a destination that hold any of these, in their order; and those of these of which no
 /// record can be read of the call that holds them.
-pub(super) async fn gather(
-    engine: &Inner,
+pub(crate) async fn gather(
+    shared: &Shared,
     destination: &Destination,
     due: Vec<InviteRecord>,
 ) -> Result<(Vec<Case>, Vec<InviteRecord>), invite_store::Error> {
@@ -52,7 +52,7 @@ pub(super) async fn gather(
         if invite.state.holder.is_some_and(|attempt| known.contains(&attempt)) {
             continue;
         }
-        let creates = match engine.store.creates(invite.id).await {
+        let creates = match shared.store.creates(invite.id).await {
             Err(invite_store::Error::Corrupt { .. }) => Vec::new(),
             creates => creates?,
         };
@@ -63,10 +63,10 @@ pub(super) async fn gather(
         };
         let attempt = view.id;
         known.insert(attempt);
-        let invites = engine.store.attempt_invites(attempt).await?;
+        let invites = shared.store.attempt_invites(attempt).await?;
         let (invites, recipients): (Vec<_>, Vec<_>) =
             invites.into_iter().filter_map(|i| recipient(&i).map(|r| (i, r))).unzip();
-        let held = engine.store.find_held(destination, &view.unpaired).await?;
+        let held = shared.store.find_held(destination, &view.unpaired).await?;
         let is_free = |id: &&String| !held.contains_key(*id);
         cases.push(Case {
             attempt,
@@ -75,7 +75,7 @@ pub(super) async fn gather(
             was_answered: creates.iter().any(is_success),
             call: view.call.clone(),
             started_at: view.started_at,
-            first_attempts: first_attempts(engine, &invites, view.started_at).await?,
+            first_attempts: first_attempts(shared, &invites, view.started_at).await?,
             invites,
             recipients,
         });
@@ -86,7 +86,7 @@ pub(super) async fn gather(
 /// When the first attempt of each of these invites began, all of which are of one that began at
 /// `started_at`.
 async fn first_attempts(
-    engine: &Inner,
+    shared: &Shared,
     invites: &[InviteRecord],
     started_at: Timestamp,
 ) -> Result<Vec<Timestamp>, invite_store::Error> {
@@ -95,7 +95,7 @@ async fn first_attempts(
         // Most have been in one call only.
         let first = match invite.state.attempt_count {
             0 | 1 => None,
-            _ => match engine.store.creates(invite.id).await {
+            _ => match shared.store.creates(invite.id).await {
                 // It was accepted before them.
                 Err(invite_store::Error::Corrupt { .. }) => Some(invite.created_at),
                 creates => creates?.iter().map(|view| view.started_at).min(),
@@ -104,6 +104,13 @@ async fn first_attempts(
         first_attempts.push(first.unwrap_or(started_at));
     }
     Ok(first_attempts)
+}
+
+/// Whether the bytes of this call are those that the provider showed as what created the invite.
+pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
+    let shown = invite.state.provider_data.get("fingerprint").and_then(|shown| shown.as_str());
+    let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
+    shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
 }
 
 /// An answer that ends the call, of which nothing is on its way any more.
@@ -117,8 +124,8 @@ fn is_success(view: &AttemptView) -> bool {
 
 /// Ends the look-ups for invites of whose call there is no record that can be read: there is nothing to
 /// compare with what is there.
-pub(super) async fn leave_to_people(
-    engine: &Inner,
+pub(crate) async fn leave_to_people(
+    shared: &Shared,
     lane: &Lane,
     lost: Vec<InviteRecord>,
 ) -> Result<(), invite_store::Error> {
@@ -129,8 +136,8 @@ pub(super) async fn leave_to_people(
     let ids = lost.iter().map(|invite| invite.id).collect();
     let decide =
         move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
-    engine.store.change(Change::of(ids, decide)).await?;
-    engine.waiters.wake(lost.iter().map(|invite| invite.batch_id));
+    shared.store.change(Change::of(ids, decide)).await?;
+    shared.waiters.wake(lost.iter().map(|invite| invite.batch_id));
     Ok(())
 }
 
@@ -193,7 +200,7 @@ impl Case {
     /// halved.
     pub fn lookups(
         &self,
-        engine: &Inner,
+        shared: &Shared,
         provider: &Provider,
         began: Timestamp,
         verdicts: &[Verdict],
@@ -221,7 +228,7 @@ impl Case {
             group: groups.get(i).cloned().flatten(),
             told_by_bytes: is_idempotent,
             is_refused,
-            settle: engine.settings.settle,
+            settle: shared.settings.settle,
             timeout: provider.limits.timeout,
             retry: provider.limits.retry,
             fraction: random::fraction(),

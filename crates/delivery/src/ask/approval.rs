@@ -7,14 +7,15 @@ use invite_core::{Doubt, Observed, PreparedCall, Recipient, Sighting, Status};
 use invite_store::{AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
 
-use super::{describe, refs, search::shown, verdicts};
+use super::Result;
 use crate::{
-    Engine, OperationError,
-    attempt::recipient,
+    call::recipient,
     door::{Door, Subject},
+    error::OperationError,
     judge,
-    operation::Result,
+    lookups::verdicts::{describe, refs, shown, verdicts},
     record::{Ended, commit, ended},
+    shared::Engine,
     transition::{self, Settlement},
 };
 
@@ -125,7 +126,7 @@ impl Engine {
             invite_core::Lookup { destination: call.destination.clone(), doubts: vec![doubt] };
         let lane = self.0.lane(&provider.name);
         let subject = Subject { trace: self.1.clone(), ..Subject::of(members) };
-        let door = Door { engine: &self.0, lane: &lane, provider, subject };
+        let door = Door { shared: &self.0, lane: &lane, provider, subject };
         let patience = patience.saturating_add(provider.limits.timeout);
         let asked = door.look_up(lookup, Some(patience)).await;
         let attempt = ended(&door, "reconcile", &asked, None);

@@ -10,14 +10,13 @@ use invite_core::{AttemptId, Destination, Doubt, InviteId};
 use invite_store::{AttemptView, Change, InviteRecord, InviteState};
 use jiff::Timestamp;
 
-use super::{UNKNOWN, refs};
+use super::{case::is_shown, verdicts::refs};
 use crate::{
-    attempt::recipient,
-    door::{Door, SUCCEEDED, Subject},
-    engine::Inner,
+    call::recipient,
+    door::{Door, SUCCEEDED, Subject, UNKNOWN},
     lane::Lane,
-    operation::is_shown,
     record::{commit, ended},
+    shared::Shared,
     transition, waiting,
 };
 
@@ -29,7 +28,7 @@ struct Earlier {
 
 /// Looks for effects of earlier calls of invites that were sent again: there should be none.
 pub(crate) async fn find_second_effects(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     lane: &Lane,
     provider: &Provider,
     destination: &Destination,
@@ -39,26 +38,26 @@ pub(crate) async fn find_second_effects(
     // Of one that exists by a person's word, without an id, any that is found may be just that one.
     let has_one = |state: &InviteState| state.provider_ref.is_some() && !state.duplicate_effect;
     let again = invites.iter().filter(|i| i.state.attempt_count > 1 && has_one(&i.state));
-    let calls = gather(engine, again, is_idempotent).await?;
+    let calls = gather(shared, again, is_idempotent).await?;
     if calls.is_empty() {
         return Ok(());
     }
     let doubts = calls.iter().map(|call| call.doubt.clone()).collect();
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
     let subject = Subject::of(calls.iter().flat_map(|call| call.invites.iter().map(|(_, it)| it)));
-    let door = Door { engine, lane, provider, subject };
+    let door = Door { shared, lane, provider, subject };
     let asked = door.look_up(lookup, None).await;
     let Ok(seen) = &asked.result else { return Ok(()) };
     let mut settled = Vec::new();
     for (call, sightings) in calls.iter().zip(seen) {
         for (place, invite) in &call.invites {
-            if waiting::in_doubt_to(engine, invite).await?.is_none() {
+            if waiting::in_doubt_to(shared, invite).await?.is_none() {
                 settled.extend(sightings.get(*place).map(|sighting| (invite, sighting)));
             }
         }
     }
     // In this order, so that what is not awaited any more is held.
-    let held = engine.store.find_held(destination, &refs(seen)).await?;
+    let held = shared.store.find_held(destination, &refs(seen)).await?;
     for (invite, sighting) in settled {
         let ids = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
         let free: Vec<String> = ids.filter(|id| !held.contains_key(id)).collect();
@@ -74,7 +73,7 @@ pub(crate) async fn find_second_effects(
             };
             Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], report) }
         };
-        commit(engine, &lane.name, std::slice::from_ref(invite), change).await?;
+        commit(shared, &lane.name, std::slice::from_ref(invite), change).await?;
     }
     Ok(())
 }
@@ -82,13 +81,13 @@ pub(crate) async fn find_second_effects(
 /// The earlier calls of these invites. Where a call is told by its bytes, it is read as the whole that
 /// it was; else only those asked about are looked for.
 async fn gather(
-    engine: &Inner,
+    shared: &Shared,
     invites: impl Iterator<Item = &InviteRecord>,
     is_idempotent: bool,
 ) -> Result<Vec<Earlier>, invite_store::Error> {
     let mut calls: BTreeMap<(AttemptId, Option<InviteId>), Earlier> = BTreeMap::new();
     for invite in invites {
-        let creates = match engine.store.creates(invite.id).await {
+        let creates = match shared.store.creates(invite.id).await {
             // Nobody can tell which of its calls had an effect.
             Err(invite_store::Error::Corrupt { .. }) => continue,
             creates => creates?,
@@ -102,7 +101,7 @@ async fn gather(
                 Entry::Vacant(place) => {
                     // No later than their first attempts.
                     let (recipients, first_attempts) = if is_idempotent {
-                        let members = engine.store.attempt_invites(view.id).await?;
+                        let members = shared.store.attempt_invites(view.id).await?;
                         members.iter().filter_map(|i| Some((recipient(i)?, i.created_at))).unzip()
                     } else {
                         recipient(invite).map(|recipient| (recipient, first)).into_iter().unzip()

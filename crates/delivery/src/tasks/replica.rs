@@ -7,30 +7,15 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
-    engine::{Inner, contain},
-    fault,
     lane::Report,
+    obstacle::{CLOCK_TOLERANCE, clock_fault},
+    shared::{Shared, contain},
 };
 
 /// How often the newest revision is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a replica says that it is there if nothing changed; it is forgotten after 15 seconds.
 const REPORT: Duration = Duration::from_secs(5);
-
-/// How far the clock of a replica's machine may be from the database's.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
-
-/// Why this replica sends nothing, if it must not.
-pub(crate) fn obstacle(engine: &Inner) -> Option<String> {
-    engine.document.behind().map(fault::behind).or_else(|| clock_fault(engine))
-}
-
-/// Why nothing is sent by this machine's clock, if that is far from the database's: what goes by it (the
-/// time in a request, certificates) would be wrong, and so may be what it measures.
-pub(crate) fn clock_fault(engine: &Inner) -> Option<String> {
-    let ahead = engine.store.clock().wall_ahead();
-    (ahead.abs() > CLOCK_TOLERANCE).then(|| fault::clock_off(ahead))
-}
 
 /// What was last told to the others.
 #[derive(Default)]
@@ -54,57 +39,57 @@ struct Clocks {
 }
 
 /// Runs until shutdown.
-pub(crate) async fn run(engine: Arc<Inner>) {
+pub(crate) async fn run(shared: Arc<Shared>) {
     let (mut told, mut clocks) = (Told::default(), Clocks::default());
-    while !engine.stopping.is_cancelled() {
-        clocks.watch(&engine);
-        if let Err(error) = contain(step(&engine, &mut told)).await {
+    while !shared.stopping.is_cancelled() {
+        clocks.watch(&shared);
+        if let Err(error) = contain(step(&shared, &mut told)).await {
             tracing::error!(%error, "cannot look for the newest configuration; trying again");
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            () = engine.stopping.cancelled() => {}
+            () = shared.stopping.cancelled() => {}
         }
     }
-    if let Err(error) = engine.store.retire_replica(&engine.owner).await {
+    if let Err(error) = shared.store.retire_replica(&shared.owner).await {
         tracing::warn!(%error, "cannot say that this replica ends; the others will notice");
     }
 }
 
-async fn step(engine: &Arc<Inner>, told: &mut Told) -> Result<(), invite_store::Error> {
-    engine.catch_up().await?;
-    let revision = engine.live.current().revision();
+async fn step(shared: &Arc<Shared>, told: &mut Told) -> Result<(), invite_store::Error> {
+    shared.catch_up().await?;
+    let revision = shared.live.current().revision();
     metrics::gauge!("invite_config_revision").set(revision as f64);
-    let refusal = engine.document.lag().or_else(|| clock_fault(engine));
+    let refusal = shared.document.lag().or_else(|| clock_fault(shared));
     let is_known = |told: &Replica| {
         told.revision == revision && told.refusal == refusal && told.at.elapsed() < REPORT
     };
     if !told.replica.as_ref().is_some_and(is_known) {
-        engine.store.report_replica(&engine.owner, revision, refusal.as_deref()).await?;
+        shared.store.report_replica(&shared.owner, revision, refusal.as_deref()).await?;
         told.replica = Some(Replica { at: Instant::now(), revision, refusal });
     }
-    if engine.store.is_shared() {
-        report_lanes(engine, &mut told.lanes).await?;
+    if shared.store.is_shared() {
+        report_lanes(shared, &mut told.lanes).await?;
     }
     Ok(())
 }
 
 /// Leaves what is known of the providers whose calls this replica makes, where that is news.
 async fn report_lanes(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     told: &mut BTreeMap<String, Report>,
 ) -> Result<(), invite_store::Error> {
-    let document = engine.live.current();
-    for lane in engine.lanes() {
-        let provider = document.provider(&lane.name).filter(|_| lane.is_held());
+    let document = shared.live.current();
+    for lane in shared.lanes() {
+        let provider = document.provider(&lane.name).filter(|_| lane.held().is_some());
         let Some(provider) = provider else {
             told.remove(&lane.name);
             continue;
         };
-        let report = lane.report(engine, provider);
+        let report = lane.report(shared, provider);
         if told.get(&lane.name) != Some(&report) {
             let shown = serde_json::json!(report);
-            engine.store.report_lane(&lane.name, &engine.owner, shown).await?;
+            shared.store.report_lane(&lane.name, &shared.owner, shown).await?;
             told.insert(lane.name.clone(), report);
         }
     }
@@ -113,12 +98,12 @@ async fn report_lanes(
 
 impl Clocks {
     /// Shows in metric and log what is wrong with the clocks: in the log once, and once that it is over.
-    fn watch(&mut self, engine: &Inner) {
-        let clock = engine.store.clock();
+    fn watch(&mut self, shared: &Shared) {
+        let clock = shared.store.clock();
         let (ahead, to_make_up) = (clock.wall_ahead(), clock.to_make_up());
         metrics::gauge!("invite_clock_ahead_seconds").set(ahead.as_secs_f64());
         metrics::gauge!("invite_clock_to_make_up_seconds").set(to_make_up.as_secs_f64());
-        let fault = clock_fault(engine);
+        let fault = clock_fault(shared);
         match &fault {
             Some(fault) if !self.is_off => tracing::warn!("{fault}"),
             None if self.is_off => {
@@ -131,7 +116,7 @@ impl Clocks {
         if was_set && !self.was_set {
             let (by, whose) = (
                 SignedDuration::from_secs(to_make_up.as_secs()),
-                if engine.store.is_shared() { "the database server's" } else { "this machine's" },
+                if shared.store.is_shared() { "the database server's" } else { "this machine's" },
             );
             tracing::warn!(
                 "{whose} clock was set by {by:#}: the gateway goes on by its own time and comes closer \

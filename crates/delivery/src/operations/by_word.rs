@@ -7,14 +7,17 @@ use invite_core::{InviteId, Observed, Sighting, Status};
 use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
 
-use super::{gather, refs, search::name};
 use crate::{
-    Engine,
+    ask::Result,
     door::{Door, Subject},
     fault,
     judge::is_mixed,
-    operation::Result,
+    lookups::{
+        case::gather,
+        verdicts::{name, refs},
+    },
     record::{Ended, commit, ended},
+    shared::Engine,
     transition::{self, Settlement},
 };
 
@@ -72,7 +75,7 @@ impl Engine {
         let lookup = invite_core::Lookup { destination: destination.clone(), doubts: vec![doubt] };
         let lane = self.0.lane(&provider.name);
         let subject = Subject { trace: self.1.clone(), ..Subject::of([invite]) };
-        let door = Door { engine: &self.0, lane: &lane, provider, subject };
+        let door = Door { shared: &self.0, lane: &lane, provider, subject };
         let asked = door.look_up(lookup, Some(provider.limits.timeout)).await;
         let (begin, mut end) = ended(&door, "reconcile", &asked, None);
         let seen = asked.result.unwrap_or_default();

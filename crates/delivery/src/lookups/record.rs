@@ -6,7 +6,7 @@ use invite_core::{InviteId, sabotage::crash_point};
 use invite_store::{Change, Changed, InviteRecord};
 use jiff::Timestamp;
 
-use super::{case::Case, search::describe};
+use super::{case::Case, verdicts::describe};
 use crate::{
     accounts,
     door::{Asked, Door},
@@ -41,7 +41,7 @@ pub(super) async fn record(
         });
         change(door, case, free.collect(), asked, attempt.clone())
     };
-    match commit(door.engine, &door.lane.name, &case.invites, change).await? {
+    match commit(door.shared, &door.lane.name, &case.invites, change).await? {
         Changed::Written(_) => {}
         other => {
             tracing::error!(attempt.id = %case.attempt, ?other, "what a look-up learnt was not recorded");
@@ -49,7 +49,7 @@ pub(super) async fn record(
     }
     crash_point("reconcile-after-record");
     door.lane.wake.notify_one();
-    accounts::wake_others(door.engine, door.provider, case.call.as_ref());
+    accounts::wake_others(door.shared, door.provider, case.call.as_ref());
     Ok(())
 }
 
@@ -60,7 +60,7 @@ fn change(
     asked: &Asked<()>,
     (begin, end): Ended,
 ) -> Change {
-    let lookups = case.lookups(door.engine, door.provider, asked.begun.at, &verdicts);
+    let lookups = case.lookups(door.shared, door.provider, asked.begun.at, &verdicts);
     let age = asked.begun.age.clone();
     let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
         // By the time that the state's other times are written with. What it saw is no newer than

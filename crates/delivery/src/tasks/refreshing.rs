@@ -19,11 +19,12 @@ use invite_store::{Change, Decision, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{
-    Engine,
+    ask::is_known_there,
     door::{Door, Subject},
-    engine::{Inner, contain},
     lane::Lane,
-    operation, reconcile, transition,
+    lookups::second_effects::find_second_effects,
+    shared::{Engine, Shared, contain},
+    transition,
 };
 
 /// Invites taken on at once, and so by one list.
@@ -99,7 +100,7 @@ async fn round(
     for (destination, mut invites) in places {
         // A round may take long, and the document change meanwhile.
         let Some(provider) = inner.live.current().provider(&lane.name).cloned() else { break };
-        reconcile::find_second_effects(inner, lane, &provider, &destination, &invites).await?;
+        find_second_effects(inner, lane, &provider, &destination, &invites).await?;
         if provider.adapter.capabilities().list && invites.len() >= LIST_FROM {
             invites = by_list(inner, lane, &provider, &destination, invites).await?;
         }
@@ -118,8 +119,8 @@ async fn round(
     Ok(has_more)
 }
 
-fn is_paused(engine: &Inner, lane: &Lane) -> bool {
-    lane.with_state(|state| state.wait(engine.clock.now(), 0)).is_some()
+fn is_paused(shared: &Shared, lane: &Lane) -> bool {
+    lane.with_state(|state| state.wait(shared.clock.now(), 0)).is_some()
 }
 
 /// Asks about one invite, unless the lane pauses.
@@ -135,7 +136,7 @@ async fn ask(
     if let Err(error) = &asked {
         tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
     }
-    if asked.is_err() || !operation::is_known_there(invite) {
+    if asked.is_err() || !is_known_there(invite) {
         // Asked in vain: it is its turn again when the others have had theirs.
         touch(&engine.0, invite).await?;
     }
@@ -144,7 +145,7 @@ async fn ask(
 
 /// Settles what the provider's list shows; returns what it does not.
 async fn by_list(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     lane: &Lane,
     provider: &Provider,
     destination: &Destination,
@@ -155,7 +156,7 @@ async fn by_list(
         invites.into_iter().partition(|invite| invite.state.revoke_sent);
     let wanted: HashSet<&str> =
         listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
-    let door = Door { engine, lane, provider, subject: Subject::of(&listable) };
+    let door = Door { shared, lane, provider, subject: Subject::of(&listable) };
     let listed = match list(&door, destination, &wanted).await {
         Ok(listed) => listed,
         Err(error) => {
@@ -181,7 +182,7 @@ async fn by_list(
             let seen = seen.get(i).and_then(Option::as_ref);
             seen.map_or(Decision::Keep, |seen| transition::observe(state, seen, now))
         };
-        engine.store.change(Change::of(ids, observe)).await?;
+        shared.store.change(Change::of(ids, observe)).await?;
     }
     Ok(asked.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
 }
@@ -217,12 +218,12 @@ async fn list(
     Ok(listed)
 }
 
-async fn touch(engine: &Inner, invite: &InviteRecord) -> Result<(), invite_store::Error> {
+async fn touch(shared: &Shared, invite: &InviteRecord) -> Result<(), invite_store::Error> {
     let change =
         Change::of(vec![invite.id], |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
             transition::ask_later(state, now)
         });
-    engine.store.change(change).await.map(|_| ())
+    shared.store.change(change).await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const SIMILAR: &str = "a similar one is there";
 /// So many ids are named at most; a call may have created a hundred.
 const NAMED: usize = 5;
 
-pub(super) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
+pub(crate) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
     let of = |sighting: &Sighting| {
         let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
         exact.chain(sighting.near.iter().cloned()).collect::<Vec<_>>()
@@ -58,7 +58,7 @@ fn words(verdict: &Verdict, is_mixed: bool) -> String {
 }
 
 /// Why a look-up did not settle an invite, where it says so: a clause for whoever has to.
-pub(super) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> {
+pub(crate) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> {
     match verdict {
         Verdict::Similar(_) if is_mixed => Some(SIMILAR.to_owned()),
         Verdict::Similar(ids) => Some(format!("{SIMILAR}: {}", name(ids))),
@@ -69,7 +69,7 @@ pub(super) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> 
 }
 
 /// Ids to look at, in one line of bearable length.
-pub(super) fn name(ids: &[impl AsRef<str>]) -> String {
+pub(crate) fn name(ids: &[impl AsRef<str>]) -> String {
     let named: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
     match ids.len().saturating_sub(NAMED) {
         0 => named.join(", "),
@@ -78,12 +78,12 @@ pub(super) fn name(ids: &[impl AsRef<str>]) -> String {
 }
 
 /// The answer leaves an invite out.
-pub(super) fn unsaid() -> Verdict {
+pub(crate) fn unsaid() -> Verdict {
     Verdict::CannotTell("the provider's answer says nothing of it".to_owned())
 }
 
 /// What ours do not hold decides.
-pub(super) fn verdicts(
+pub(crate) fn verdicts(
     provider: &Provider,
     invites: &[InviteRecord],
     sightings: &[Sighting],
@@ -114,7 +114,7 @@ pub(super) fn verdicts(
 }
 
 /// The oldest that is this invite as far as its contents tell, and that no other of ours holds.
-pub(super) fn shown<'a>(
+pub(crate) fn shown<'a>(
     sighting: &'a Sighting,
     invite: &InviteRecord,
     held: &BTreeMap<String, InviteId>,

@@ -9,7 +9,7 @@ use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{LaneState, engine::Inner, fault, transition, waiting};
+use crate::{LaneState, fault, shared::Shared, transition, waiting};
 
 /// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
@@ -18,21 +18,21 @@ const SELDOM: u32 = 60;
 const AT_ONCE: u32 = 1000;
 
 /// Runs until shutdown.
-pub(crate) async fn run(engine: Arc<Inner>) {
+pub(crate) async fn run(shared: Arc<Shared>) {
     for round in 0u32.. {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = engine.stopping.cancelled() => return,
+            () = shared.stopping.cancelled() => return,
         }
         let done = async {
-            recover(&engine, false).await?;
-            give_up(&engine).await?;
-            count_queues(&engine).await?;
+            recover(&shared, false).await?;
+            give_up(&shared).await?;
+            count_queues(&shared).await?;
             if !round.is_multiple_of(SELDOM) {
                 return Ok(());
             }
-            engine.store.reexamine().await?;
-            forget_keys(&engine).await
+            shared.store.reexamine().await?;
+            forget_keys(&shared).await
         };
         if let Err(error) = done.await {
             tracing::error!(%error, "cannot recover invites whose sender is gone; trying again");
@@ -41,9 +41,9 @@ pub(crate) async fn run(engine: Arc<Inner>) {
 }
 
 /// Settles what was left `sending`: all of it, or only that whose lease is over.
-pub(crate) async fn recover(engine: &Arc<Inner>, all: bool) -> Result<(), invite_store::Error> {
+pub(crate) async fn recover(shared: &Arc<Shared>, all: bool) -> Result<(), invite_store::Error> {
     loop {
-        let left = engine.store.leases_over(all, AT_ONCE).await?;
+        let left = shared.store.leases_over(all, AT_ONCE).await?;
         if left.is_empty() {
             return Ok(());
         }
@@ -57,21 +57,21 @@ pub(crate) async fn recover(engine: &Arc<Inner>, all: bool) -> Result<(), invite
                 invites = invites.len(),
                 "the sender of these invites is gone: whether its call took effect is not known"
             );
-            lose_sender(engine, holder, &invites, fault::sender_lost()).await?;
+            lose_sender(shared, holder, &invites, fault::sender_lost()).await?;
         }
     }
 }
 
 /// Makes what an attempt holds `unknown` for this reason.
 pub(crate) async fn lose_sender(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     holder: Option<AttemptId>,
     invites: &[InviteRecord],
     error: Value,
 ) -> Result<(), invite_store::Error> {
     let end = holder.map(|id| AttemptEnd {
         id,
-        finished_at: engine.clock.now(),
+        finished_at: shared.clock.now(),
         outcome: Outcome::Unknown.as_str().to_owned(),
         http_status: None,
         detail: error["detail"].as_str().map(str::to_owned),
@@ -89,48 +89,48 @@ pub(crate) async fn lose_sender(
             transition::lose_sender(state, holder, &error, now)
         })
     };
-    engine.store.change(change).await?;
-    engine.waiters.wake(invites.iter().map(|invite| invite.batch_id));
+    shared.store.change(change).await?;
+    shared.waiters.wake(invites.iter().map(|invite| invite.batch_id));
     if let Some(provider) = invites.first().and_then(|invite| invite.provider.as_deref()) {
-        engine.lane(provider).doubt.notify_one();
+        shared.lane(provider).doubt.notify_one();
     }
     Ok(())
 }
 
 /// Lanes give up what they come across; this finds what they never do, because it waits for an
 /// invite in doubt.
-async fn give_up(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
-    let now = engine.clock.now();
-    for provider in engine.live.current().providers() {
+async fn give_up(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
+    let now = shared.clock.now();
+    for provider in shared.live.current().providers() {
         let age = provider.limits.retry.give_up_after;
         let Ok(before) = now.checked_sub(age) else { continue };
-        let late = engine.store.queued_before(&provider.name, before, AT_ONCE).await?;
+        let late = shared.store.queued_before(&provider.name, before, AT_ONCE).await?;
         if !late.is_empty() {
-            waiting::give_up(engine, late).await?;
+            waiting::give_up(shared, late).await?;
         }
     }
     Ok(())
 }
 
 /// Sets the lanes' counts of waiting invites right, and shows every lane in the metrics.
-pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
-    let document = engine.live.current();
+pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
+    let document = shared.live.current();
     let counted: Vec<_> = document
         .providers()
         .map(|provider| {
-            let lane = engine.lane(&provider.name);
+            let lane = shared.lane(&provider.name);
             let before = lane.queued();
             (provider, lane, before)
         })
         .collect();
-    let counts = engine.store.provider_counts().await?;
-    let unreadable: u64 = engine.store.unreadable_counts().await?.values().sum();
+    let counts = shared.store.provider_counts().await?;
+    let unreadable: u64 = shared.store.unreadable_counts().await?.values().sum();
     metrics::gauge!("invites_unreadable").set(unreadable as f64);
     for (provider, lane, before) in counted {
         let by_status = counts.get(&provider.name);
         let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);
         lane.correct_queued(before, count(Status::Queued));
-        let state = lane.describe(engine, provider).0;
+        let state = lane.describe(shared, provider).0;
         for shown in LaneState::ALL {
             metrics::gauge!("invite_lane_state", "provider" => provider.name.clone(),
                 "state" => shown.as_str())
@@ -147,22 +147,6 @@ pub(crate) async fn count_queues(engine: &Arc<Inner>) -> Result<(), invite_store
     Ok(())
 }
 
-/// Takes a provider that is configured no more out of the metrics, which cannot forget a name.
-pub(crate) fn hide(provider: &str) {
-    for state in LaneState::ALL {
-        metrics::gauge!("invite_lane_state", "provider" => provider.to_owned(),
-            "state" => state.as_str())
-        .set(0.0);
-    }
-    for status in [Status::Queued, Status::Sending, Status::Unknown] {
-        metrics::gauge!("invites_unsettled", "provider" => provider.to_owned(),
-            "status" => status.as_str())
-        .set(0.0);
-    }
-    metrics::gauge!("invite_provider_clock_difference_seconds", "provider" => provider.to_owned())
-        .set(0.0);
-}
-
-async fn forget_keys(engine: &Inner) -> Result<(), invite_store::Error> {
-    engine.store.purge_idempotency(engine.settings.idempotency_retention).await.map(|_| ())
+async fn forget_keys(shared: &Shared) -> Result<(), invite_store::Error> {
+    shared.store.purge_idempotency(shared.settings.idempotency_retention).await.map(|_| ())
 }

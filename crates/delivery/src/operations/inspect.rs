@@ -11,10 +11,11 @@ use invite_core::{
 use invite_store::{Actor, Ended};
 
 use crate::{
-    Engine, LastProbe, OperationError, ProbeResult, ProviderStatus,
+    ask::{PATIENCE, Result, question_error},
     door::Subject,
-    lane::Report,
-    operation::{PATIENCE, Result, question_error},
+    error::OperationError,
+    lane::{LastProbe, ProbeResult, ProviderStatus, Report},
+    shared::Engine,
 };
 
 impl Engine {

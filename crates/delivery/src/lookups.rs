@@ -4,12 +4,10 @@
 //! time, or repeats the frozen bytes where the provider takes equal bytes as one call. What an answer
 //! means for an invite is decided in [`crate::transition::look`].
 
-mod approval;
-mod by_word;
-mod case;
+pub mod case;
 mod record;
-mod search;
-mod second_effects;
+pub mod second_effects;
+pub mod verdicts;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,113 +22,20 @@ use jiff::Timestamp;
 
 use crate::{
     door::{Asked, Door, Subject},
-    engine::{Inner, contain},
     fault, judge,
     lane::{Lane, until},
+    shared::Shared,
     transition::{self, Verdict},
 };
 
-pub(crate) use second_effects::find_second_effects;
-
-use case::{Case, gather, leave_to_people};
+use case::Case;
 use record::record;
-use search::{refs, unsaid, verdicts};
-
-pub(crate) use search::describe;
+use verdicts::{refs, unsaid};
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
-/// How an attempt ended whose effect was not known.
-const UNKNOWN: &str = Outcome::Unknown.as_str();
-/// Invites looked up at once.
-const AT_ONCE: u32 = 500;
-
-/// Runs until shutdown.
-pub(crate) async fn run(engine: Arc<Inner>, lane: Arc<Lane>) {
-    while !engine.stopping.is_cancelled() {
-        let pause = match contain(step(&engine, &lane)).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::error!(provider.name = lane.name, %error, "look-ups cannot read or write the store");
-                Duration::from_secs(1)
-            }
-        };
-        tokio::select! {
-            () = lane.doubt.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-            () = engine.stopping.cancelled() => {}
-        }
-    }
-}
-
-/// Looks up what is due at one destination; says how long to wait then.
-async fn step(engine: &Arc<Inner>, lane: &Arc<Lane>) -> Result<Duration, invite_store::Error> {
-    let idle = lane.idle(engine);
-    let document = engine.live.current();
-    let Some(provider) = document.provider(&lane.name).cloned() else { return Ok(idle) };
-    if lane.hold(engine).await?.is_none() {
-        return Ok(idle);
-    }
-    let now = engine.clock.now();
-    let (wait, closed) = lane.with_state(|state| {
-        state.follow(provider.adapter_since, provider.account_since, now);
-        (state.look_wait(now), state.closed(now, true))
-    });
-    let opens = closed.values().min().copied().unwrap_or(idle).min(idle);
-    let closed: Vec<Destination> = closed.into_keys().collect();
-    let Some(next) = engine.store.next_lookup(&lane.name, &closed).await? else {
-        return Ok(opens);
-    };
-    let left = until(now, next).max(wait.unwrap_or_default());
-    if !left.is_zero() {
-        return Ok(left.min(opens));
-    }
-    let due = engine.store.doubtful(&lane.name, &closed, now, AT_ONCE).await?;
-    let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
-        return Ok(opens);
-    };
-    // A trial of the lane's own may have begun the next pause meanwhile.
-    let only_one = match lane.with_state(|state| state.may_look(&destination, now)) {
-        Ok(only_one) => only_one,
-        Err(left) => return Ok(left.min(idle)),
-    };
-    let (cases, lost) = gather(engine, &destination, due).await?;
-    if !lost.is_empty() {
-        leave_to_people(engine, lane, lost).await?;
-    }
-    if cases.is_empty() {
-        return Ok(Duration::ZERO);
-    }
-    let is_repeatable = |case: &Case| is_repeatable(&provider, case, now);
-    let repeats_first = cases.first().is_some_and(is_repeatable);
-    let (mut repeats, mut lookups): (Vec<Case>, Vec<Case>) =
-        cases.into_iter().partition(is_repeatable);
-    match only_one {
-        // Whichever is due longest: else one kind would wait for all of the other.
-        true if repeats_first => {
-            repeats.truncate(1);
-            lookups.clear();
-        }
-        true => repeats.clear(),
-        false => {}
-    }
-    for case in repeats {
-        let refused = repeat(engine, lane, &provider, case).await?;
-        if lane.with_state(|state| state.is_paused(&destination)) {
-            // From here on one a step.
-            lookups = Vec::from_iter(refused);
-            break;
-        }
-        lookups.extend(refused);
-    }
-    if !lookups.is_empty() {
-        look_up(engine, lane, &provider, destination, lookups).await?;
-    }
-    Ok(Duration::ZERO)
-}
-
 /// Equal bytes are one call there, and still will be when they arrive.
-fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
+pub(crate) fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
     let age = until(case.started_at, now);
     let known = case.invites.iter().any(|invite| !transition::replies(&invite.state).is_empty());
     provider.adapter.capabilities().create.idempotent
@@ -141,26 +46,26 @@ fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
 
 /// Sends the frozen bytes again; only a reply that carries the call's effect settles anything. The case
 /// is given back if they were refused: that says nothing of the first call, so it is to be looked up.
-async fn repeat(
-    engine: &Arc<Inner>,
+pub(crate) async fn repeat(
+    shared: &Arc<Shared>,
     lane: &Arc<Lane>,
     provider: &Provider,
     case: Case,
 ) -> Result<Option<Case>, invite_store::Error> {
     let Some(call) = &case.call else { return Ok(None) };
     let subject = Subject { attempt: Some(case.attempt), ..Subject::of(&case.invites) };
-    let door = Door { engine, lane, provider, subject };
+    let door = Door { shared, lane, provider, subject };
     tokio::select! {
         () = door.wait_for_turn() => {}
-        () = engine.stopping.cancelled() => return Ok(None),
+        () = shared.stopping.cancelled() => return Ok(None),
     }
-    if !is_repeatable(provider, &case, engine.clock.now()) {
+    if !is_repeatable(provider, &case, shared.clock.now()) {
         // It waited too long for its turn.
         return Ok(Some(case));
     }
     crash_point("reconcile-before-request");
     let begun = door.begin();
-    let (clock, first_sent) = (engine.clock.clone(), case.started_at);
+    let (clock, first_sent) = (shared.clock.clone(), case.started_at);
     let context = door.context().guarded(move || {
         let is_young = until(first_sent, clock.now()) < REPEAT_FOR;
         is_young.then_some(()).ok_or("its bytes are too old by now to be repeated".to_owned())
@@ -219,8 +124,8 @@ fn is_answered(context: &CallContext, call: &PreparedCall) -> bool {
 }
 
 /// One listing for everything in doubt at a destination.
-async fn look_up(
-    engine: &Arc<Inner>,
+pub(crate) async fn look_up(
+    shared: &Arc<Shared>,
     lane: &Arc<Lane>,
     provider: &Provider,
     destination: Destination,
@@ -230,7 +135,7 @@ async fn look_up(
     let (cases, never_sent): (Vec<_>, Vec<_>) =
         cases.into_iter().partition(|case| case.call.is_some());
     for case in never_sent {
-        release(engine, lane, &case).await?;
+        release(shared, lane, &case).await?;
     }
     let doubts: Vec<Doubt> = cases.iter().filter_map(Case::doubt).collect();
     if doubts.is_empty() {
@@ -238,15 +143,15 @@ async fn look_up(
     }
     let lookup = invite_core::Lookup { destination: destination.clone(), doubts };
     let subject = Subject::of(cases.iter().flat_map(|case| &case.invites));
-    let door = Door { engine, lane, provider, subject };
+    let door = Door { shared, lane, provider, subject };
     let asked = tokio::select! {
         asked = door.look_up(lookup, None) => asked,
         // Questions may be left unanswered.
-        () = engine.stopping.cancelled() => return Ok(()),
+        () = shared.stopping.cancelled() => return Ok(()),
     };
     let seen = &asked.result;
     let held = match seen {
-        Ok(seen) => engine.store.find_held(&destination, &refs(seen)).await?,
+        Ok(seen) => shared.store.find_held(&destination, &refs(seen)).await?,
         Err(_) => BTreeMap::new(),
     };
     // One question is about the calls of all of them.
@@ -273,7 +178,7 @@ async fn look_up(
 
 /// Queues invites again whose attempt never had a call to send.
 async fn release(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     lane: &Arc<Lane>,
     case: &Case,
 ) -> Result<(), invite_store::Error> {
@@ -284,7 +189,7 @@ async fn release(
             transition::release(state, attempt, now)
         },
     );
-    engine.store.change(change).await?;
+    shared.store.change(change).await?;
     lane.wake.notify_one();
     Ok(())
 }

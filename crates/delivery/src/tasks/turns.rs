@@ -12,8 +12,11 @@ use invite_core::Destination;
 use invite_store::{InviteRecord, Look, Queue};
 use jiff::Timestamp;
 
-use super::{Lane, State, until};
-use crate::{engine::Inner, waiting::give_up};
+use crate::{
+    lane::{Lane, State, until},
+    shared::Shared,
+    waiting::give_up,
+};
 
 /// So many tenants share a call at most; the others come next.
 const TENANTS: usize = 16;
@@ -39,12 +42,12 @@ impl Turn {
 
 /// The next turn; else how long until there is one, if that is known.
 pub(super) async fn next(
-    engine: &Inner,
+    shared: &Shared,
     lane: &Lane,
     now: Timestamp,
 ) -> Result<Result<Turn, Option<Duration>>, invite_store::Error> {
     let from = lane.with_state(|state| state.look_from.clone());
-    let look = engine.store.queues(&lane.name, from.as_deref()).await?;
+    let look = shared.store.queues(&lane.name, from.as_deref()).await?;
     Ok(lane.with_state(|state| choose_of(state, look, now)))
 }
 
@@ -93,28 +96,28 @@ fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn,
 
 /// What goes into the call: due invites of equal call key and group, each person once.
 pub(super) async fn gather(
-    engine: &Arc<Inner>,
+    shared: &Arc<Shared>,
     lane: &Lane,
     provider: &Provider,
     mut turn: Turn,
 ) -> Result<Vec<InviteRecord>, invite_store::Error> {
     let most = provider.limits.max_batch;
-    let now = engine.clock.now();
+    let now = shared.clock.now();
     let max_batch = lane.with_state(|state| state.most_in_call(&turn.destination, most, now));
-    let mut due = read(engine, lane, &turn, max_batch).await?;
+    let mut due = read(shared, lane, &turn, max_batch).await?;
     if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
         // The first of them waits for company, which may be other tenants'.
         tokio::time::sleep(provider.limits.linger).await;
-        let there = engine.store.queues_at(&lane.name, &turn.destination).await?;
-        turn.refresh(there, engine.clock.now());
-        due = read(engine, lane, &turn, max_batch).await?;
+        let there = shared.store.queues_at(&lane.name, &turn.destination).await?;
+        turn.refresh(there, shared.clock.now());
+        due = read(shared, lane, &turn, max_batch).await?;
     }
     let give_up_after = provider.limits.retry.give_up_after;
-    let now = engine.clock.now();
+    let now = shared.clock.now();
     let (late, due): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|invite| until(invite.state.queued_at, now) > give_up_after);
     if !late.is_empty() {
-        give_up(engine, late).await?;
+        give_up(shared, late).await?;
     }
     let mut group: Vec<InviteRecord> = Vec::new();
     let mut people = BTreeSet::new();
@@ -134,7 +137,7 @@ pub(super) async fn gather(
 
 /// What is due at the turn's destination, one invite of each tenant in turn.
 async fn read(
-    engine: &Inner,
+    shared: &Shared,
     lane: &Lane,
     turn: &Turn,
     max_batch: u32,
@@ -142,10 +145,10 @@ async fn read(
     // Some of them may not fit with the others.
     let tenants = u32::try_from(turn.tenants.len()).unwrap_or(u32::MAX).max(1);
     let each = max_batch.saturating_mul(2).div_ceil(tenants);
-    let now = engine.clock.now();
+    let now = shared.clock.now();
     let mut due = Vec::new();
     for tenant in &turn.tenants {
-        let own = engine.store.due(&lane.name, tenant, &turn.destination, now, each).await?;
+        let own = shared.store.due(&lane.name, tenant, &turn.destination, now, each).await?;
         due.extend(own.into_iter().enumerate());
     }
     // Keeps the order of the tenants among those of equal place.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    engine::{Inner, contain},
+    shared::{Shared, contain},
     transition,
 };
 
@@ -23,69 +23,47 @@ const LANE: &str = "#retention";
 const TURN: Duration = Duration::from_secs(120);
 const AT_ONCE: u32 = 100;
 
-/// After how long from its end something is removed of an invite; none: never. No stage is earlier than
-/// the one before.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Retention {
-    /// What was exchanged with its provider.
-    pub bodies: Option<Duration>,
-    /// All that may tell of its person.
-    pub person: Option<Duration>,
-    /// The row.
-    pub row: Option<Duration>,
-    /// Counted from when it was made: an entry of the record of changes.
-    pub audit: Option<Duration>,
-}
-
-impl Retention {
-    fn stages(self) -> impl Iterator<Item = (Stage, Duration)> {
-        [(Stage::Bodies, self.bodies), (Stage::Person, self.person), (Stage::Row, self.row)]
-            .into_iter()
-            .filter_map(|(stage, age)| Some((stage, age?)))
-    }
-}
-
 /// Runs until shutdown.
-pub(crate) async fn run(engine: Arc<Inner>) {
-    let retention = engine.settings.retention;
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let retention = shared.settings.retention;
     let ages = retention.stages().map(|(_, age)| age).chain(retention.audit);
     let Some(shortest) = ages.min() else { return };
     let every = shortest.clamp(Duration::from_millis(200), EVERY);
-    while !engine.stopping.is_cancelled() {
-        if let Err(error) = contain(round(&engine)).await {
+    while !shared.stopping.is_cancelled() {
+        if let Err(error) = contain(round(&shared)).await {
             tracing::error!(%error, "cannot remove what is past its retention; trying again");
         }
-        pause(&engine, every).await;
+        pause(&shared, every).await;
     }
 }
 
-async fn pause(engine: &Inner, time: Duration) {
+async fn pause(shared: &Shared, time: Duration) {
     tokio::select! {
         () = tokio::time::sleep(time) => {}
-        () = engine.stopping.cancelled() => {}
+        () = shared.stopping.cancelled() => {}
     }
 }
 
 /// Everything that is over by now, if it is this replica's turn.
-async fn round(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
-    let mut turn = Turn { engine, until_renewal: Instant::now() };
-    let now = engine.clock.now();
+async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
+    let mut turn = Turn { shared, until_renewal: Instant::now() };
+    let now = shared.clock.now();
     let mut removed = 0;
-    for (stage, age) in engine.settings.retention.stages() {
+    for (stage, age) in shared.settings.retention.stages() {
         let Ok(before) = now.checked_sub(age) else { continue };
         if stage == Stage::Bodies {
-            settle_lapsed(engine, before).await?;
+            settle_lapsed(shared, before).await?;
         }
         removed += turn.remove(stage, before).await?;
         if stage == Stage::Row {
             turn.remove_empty_batches(before).await?;
         }
     }
-    if let Some(before) = engine.settings.retention.audit.and_then(|age| now.checked_sub(age).ok())
+    if let Some(before) = shared.settings.retention.audit.and_then(|age| now.checked_sub(age).ok())
     {
         turn.trim_audit(before).await?;
     }
-    for ((provider, status), count) in engine.store.removed_counts().await? {
+    for ((provider, status), count) in shared.store.removed_counts().await? {
         metrics::gauge!("invites_removed", "provider" => provider, "status" => status.as_str())
             .set(count as f64);
     }
@@ -93,7 +71,7 @@ async fn round(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
         return Ok(());
     }
     tracing::info!(invites = removed, "what was past its retention is removed");
-    if !engine.store.clean(false).await? {
+    if !shared.store.clean(false).await? {
         tracing::warn!(
             "the database's log is being read and could not be truncated; that is tried again after the next removal"
         );
@@ -102,20 +80,20 @@ async fn round(engine: &Arc<Inner>) -> Result<(), invite_store::Error> {
 }
 
 /// Open invites whose time was over long ago have lapsed, whether or not their provider said so.
-async fn settle_lapsed(engine: &Inner, before: Timestamp) -> Result<(), invite_store::Error> {
+async fn settle_lapsed(shared: &Shared, before: Timestamp) -> Result<(), invite_store::Error> {
     loop {
-        let lapsed = engine.store.lapsed(before, AT_ONCE).await?;
-        lapse(engine, &lapsed).await?;
-        if lapsed.len() < AT_ONCE as usize || engine.stopping.is_cancelled() {
+        let lapsed = shared.store.lapsed(before, AT_ONCE).await?;
+        lapse(shared, &lapsed).await?;
+        if lapsed.len() < AT_ONCE as usize || shared.stopping.is_cancelled() {
             return Ok(());
         }
-        pause(engine, SHORTEST_REST).await;
+        pause(shared, SHORTEST_REST).await;
     }
 }
 
 /// Writes down that these have lapsed, if they have.
 pub(crate) async fn lapse(
-    engine: &Inner,
+    shared: &Shared,
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
     if invites.is_empty() {
@@ -123,12 +101,12 @@ pub(crate) async fn lapse(
     }
     let ids = invites.iter().map(|invite| invite.id).collect();
     let decide = |_, _: &InviteRecord, state: &mut _, now| transition::lapse(state, now);
-    engine.store.change(Change::of(ids, decide)).await.map(|_| ())
+    shared.store.change(Change::of(ids, decide)).await.map(|_| ())
 }
 
 /// This replica's turn to remove.
 struct Turn<'e> {
-    engine: &'e Arc<Inner>,
+    shared: &'e Arc<Shared>,
     until_renewal: Instant,
 }
 
@@ -137,30 +115,30 @@ impl Turn<'_> {
         if Instant::now() < self.until_renewal {
             return Ok(true);
         }
-        let (store, newest) = (&self.engine.store, self.engine.live.current().revision());
-        let turn = store.acquire_lane(LANE, &self.engine.owner, TURN, newest, false).await?;
+        let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
+        let turn = store.acquire_lane(LANE, &self.shared.owner, TURN, newest, false).await?;
         self.until_renewal = Instant::now() + TURN / 4;
         Ok(turn.is_some())
     }
 
     async fn remove_empty_batches(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
         let mut after = Some(String::new());
-        while !self.engine.stopping.is_cancelled() && self.is_ours().await? {
+        while !self.shared.stopping.is_cancelled() && self.is_ours().await? {
             let Some(from) = after else { break };
-            after = self.engine.store.remove_empty_batches(before, from).await?;
-            pause(self.engine, SHORTEST_REST).await;
+            after = self.shared.store.remove_empty_batches(before, from).await?;
+            pause(self.shared, SHORTEST_REST).await;
         }
         Ok(())
     }
 
     /// Removes entries of the record of changes that were made before a time.
     async fn trim_audit(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
-        while !self.engine.stopping.is_cancelled() && self.is_ours().await? {
+        while !self.shared.stopping.is_cancelled() && self.is_ours().await? {
             let began = Instant::now();
-            if self.engine.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
+            if self.shared.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
                 break;
             }
-            pause(self.engine, (began.elapsed() * REST).max(SHORTEST_REST)).await;
+            pause(self.shared, (began.elapsed() * REST).max(SHORTEST_REST)).await;
         }
         Ok(())
     }
@@ -172,15 +150,15 @@ impl Turn<'_> {
         before: Timestamp,
     ) -> Result<u64, invite_store::Error> {
         let (mut removed, mut place): (u64, Option<Place>) = (0, None);
-        while !self.engine.stopping.is_cancelled() && self.is_ours().await? {
+        while !self.shared.stopping.is_cancelled() && self.is_ours().await? {
             let began = Instant::now();
-            let step = self.engine.store.remove_old(stage, before, place).await?;
+            let step = self.shared.store.remove_old(stage, before, place).await?;
             removed += step.removed;
             place = step.next;
             if place.is_none() {
                 break;
             }
-            pause(self.engine, (began.elapsed() * REST).max(SHORTEST_REST)).await;
+            pause(self.shared, (began.elapsed() * REST).max(SHORTEST_REST)).await;
         }
         Ok(removed)
     }

@@ -5,7 +5,7 @@ use invite_store::{NewItem, Placement};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Engine;
+use crate::shared::Engine;
 
 /// One call that would be made. It holds no credential: those are headers.
 #[derive(Clone, Debug, Serialize)]

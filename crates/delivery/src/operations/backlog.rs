@@ -1,64 +1,14 @@
 //! Room for new invites: in the providers' queues, for all and for each tenant, and in their quotas.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use invite_core::Limits;
-use invite_store::{Quotas, Store};
+use invite_store::Quotas;
 use jiff::Timestamp;
-use tokio::time::Instant;
 
-use crate::{AcceptError, Engine, lane::Lane};
+use crate::{error::AcceptError, lane::Lane, shared::Engine};
 
-/// How long a count of what the tenants have queued is gone by.
-const FRESH: Duration = Duration::from_secs(1);
 const DAY: i64 = 24 * 3600;
-
-/// About how many invites each tenant has queued at a provider; counted only while its queue is so long
-/// that one tenant may have too many of them.
-#[derive(Default)]
-pub(crate) struct Shares(tokio::sync::Mutex<Option<Counted>>);
-
-struct Counted {
-    at: Instant,
-    queued: HashMap<String, u64>,
-}
-
-impl Shares {
-    /// Counts so many more of a tenant, if then it has no more than `most`.
-    async fn take(
-        &self,
-        store: &Store,
-        provider: &str,
-        tenant: &str,
-        count: usize,
-        most: u64,
-    ) -> Result<bool, invite_store::Error> {
-        let mut counted = self.0.lock().await;
-        let counted = match counted.take().filter(|counted| counted.at.elapsed() < FRESH) {
-            Some(fresh) => counted.insert(fresh),
-            None => {
-                let queued = store.queued_by_tenant(provider).await?;
-                counted.insert(Counted { at: Instant::now(), queued })
-            }
-        };
-        let queued = counted.queued.entry(tenant.to_owned()).or_default();
-        let all = queued.saturating_add(count as u64);
-        if all <= most {
-            *queued = all;
-        }
-        Ok(all <= most)
-    }
-
-    /// Counts so many more of a tenant that has room for sure.
-    async fn note(&self, tenant: &str, count: usize) {
-        if let Some(counted) = &mut *self.0.lock().await {
-            *counted.queued.entry(tenant.to_owned()).or_default() += count as u64;
-        }
-    }
-}
 
 impl Engine {
     /// `limits.quota` of those of these providers that have one.

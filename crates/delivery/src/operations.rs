@@ -1,0 +1,16 @@
+//! What persons and services ask: each file one matter, as methods of the engine.
+
+mod accept;
+mod backlog;
+mod by_word;
+mod change;
+mod document;
+mod erase;
+mod inspect;
+mod plan;
+mod redrive;
+mod waits;
+
+pub use erase::{Erasure, Left};
+pub use plan::PlannedCall;
+pub use redrive::Redriven;

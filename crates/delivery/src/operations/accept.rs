@@ -1,0 +1,98 @@
+//! Taking a batch: room for it, its rows, and whoever waits for it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use invite_core::{BatchId, sabotage::crash_point};
+use invite_store::{Acceptance, NewBatch, NoRoom, Placement};
+use tokio::time::Instant;
+
+use crate::{
+    error::AcceptError,
+    fault,
+    shared::{Engine, SHARED_POLL},
+};
+
+impl Engine {
+    /// Stores a batch durably and wakes the lanes of its providers.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]; after `CommitUnknown` it may be stored.
+    pub async fn accept(&self, batch: NewBatch) -> Result<Acceptance, AcceptError> {
+        if self.is_shutting_down() {
+            return Err(AcceptError::ShuttingDown);
+        }
+        let mut new: BTreeMap<String, usize> = BTreeMap::new();
+        for item in &batch.items {
+            if let Placement::Bound { provider, .. } = &item.placement {
+                *new.entry(provider.clone()).or_default() += 1;
+            }
+        }
+        self.check_serving()?;
+        let document_stays = self.0.document.hold().await;
+        if !self.are_unchanged(new.keys(), batch.config_revision) {
+            return Err(AcceptError::Outdated);
+        }
+        let quotas = self.quotas(new.keys().map(String::as_str));
+        self.reserve(&batch.tenant, &new).await?;
+        crash_point("accept-before-commit");
+        let (store, newest) = (&self.0.store, self.0.live.current().revision());
+        let acceptance = store.accept(batch, newest, quotas.clone(), fault::duplicate).await;
+        crash_point("accept-after-commit");
+        drop(document_stays);
+        let queued = match &acceptance {
+            Ok(Ok(Acceptance::Accepted { queued, .. })) => queued,
+            _ => &BTreeMap::new(),
+        };
+        for (provider, reserved) in new {
+            let lane = self.0.lane(&provider);
+            let queued = queued.get(&provider).copied().unwrap_or(0);
+            // Duplicates took room and did not need it.
+            lane.queue_shrank(reserved.saturating_sub(queued));
+            lane.wake.notify_one();
+        }
+        if let Err(invite_store::Error::Outdated) = acceptance {
+            self.0.catch_up().await?;
+            return Err(AcceptError::Outdated);
+        }
+        acceptance?.map_err(|no_room| match no_room {
+            NoRoom::Quota { provider, room } => {
+                let quota = quotas.get(&provider).copied().unwrap_or_default();
+                AcceptError::QuotaExceeded { provider, quota, room }
+            }
+            NoRoom::Day { room } => self.day_exhausted(room),
+        })
+    }
+
+    /// Whether all of these are still the accounts that they were under this revision.
+    fn are_unchanged<'a>(
+        &self,
+        mut names: impl Iterator<Item = &'a String>,
+        revision: i64,
+    ) -> bool {
+        let document = self.0.live.current();
+        names.all(|name| document.provider(name).is_some_and(|it| it.account_since <= revision))
+    }
+
+    /// Returns when every invite of the batch that can be read has left `queued`, `sending` and
+    /// `unknown`, when `limit` is over, or when shutdown begins. The caller then reads the batch.
+    pub async fn wait_settled(&self, batch: BatchId, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let waiting = self.0.waiters.wait_for(batch);
+        loop {
+            let changed = waiting.changed();
+            match self.0.store.batch_counts(batch).await {
+                Ok(counts) if counts.by_status.keys().all(|status| status.is_settled()) => return,
+                Ok(_) => {}
+                // The caller reads the batch next and reports what is wrong.
+                Err(_) => return,
+            }
+            let poll = if self.0.store.is_shared() { SHARED_POLL } else { limit };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(poll) => {}
+                () = tokio::time::sleep_until(deadline) => return,
+                () = self.0.stopping.cancelled() => return,
+            }
+        }
+    }
+}

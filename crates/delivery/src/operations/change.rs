@@ -1,0 +1,136 @@
+//! Asking about an invite, setting its status, and withdrawing it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use invite_config::Provider;
+use invite_core::{InviteId, Remote, Status};
+use invite_store::{InviteRecord, InviteState};
+
+use crate::{
+    ask::{PATIENCE, Result, Undo, is_known_there, position, remote},
+    error::OperationError,
+    shared::Engine,
+    transition,
+};
+
+impl Engine {
+    /// Asks the provider for the present state. An invite that the provider cannot know anything
+    /// of is returned as it is.
+    ///
+    /// # Errors
+    /// The provider refused or did not answer.
+    pub async fn refresh(&self, id: InviteId) -> Result<InviteRecord> {
+        self.ask(id, PATIENCE).await
+    }
+
+    /// Sets the status: at the provider, or for an unknown invite by a person's word.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn set_status(&self, id: InviteId, to: Status) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        let status = invite.status_at(self.0.clock.now()).0;
+        if status == Status::Unknown {
+            if !matches!(to, Status::Pending | Status::Failed) {
+                return Err(OperationError::NotSettled { status });
+            }
+            let invite = self.take_word(&invite, to).await?;
+            if let Some(provider) = &invite.provider {
+                // Another invite to the person may have waited for this.
+                self.0.lane(provider).wake.notify_one();
+            }
+            return Ok(invite);
+        }
+        if invite.provider.is_none() {
+            return Err(OperationError::AlreadyFinal { status });
+        }
+        let provider = self.provider_of(&invite)?;
+        if !provider.adapter.capabilities().update_status.contains(&to) {
+            return Err(unsupported(&provider, "set this status"));
+        }
+        match status {
+            Status::Revoked | Status::Expired | Status::Failed => {
+                return Err(OperationError::AlreadyFinal { status });
+            }
+            Status::Queued | Status::Sending | Status::AwaitingApproval => {
+                return Err(OperationError::NotSettled { status });
+            }
+            _ => {}
+        }
+        let remote = remote(&invite, 0)?;
+        self.wait_for(&provider, PATIENCE).await?;
+        self.operate(
+            &invite,
+            &provider,
+            "update_status",
+            transition::override_status,
+            None,
+            async |context| provider.adapter.update_status(context, &remote, to).await,
+        )
+        .await
+    }
+
+    /// Withdraws it: here while it is queued, at the provider once it exists.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn revoke(&self, id: InviteId, force: bool) -> Result<InviteRecord> {
+        let invite = self.find(id).await?;
+        let status = invite.status_at(self.0.clock.now()).0;
+        match status {
+            Status::Revoked => return Ok(invite),
+            Status::Queued => {
+                return self.decide(&invite, |state, _| transition::withdraw(state)).await;
+            }
+            Status::Pending | Status::Sent => {}
+            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
+            status => return Err(OperationError::NotSettled { status }),
+        }
+        let provider = self.provider_of(&invite)?;
+        if !provider.adapter.capabilities().revoke {
+            return Err(unsupported(&provider, "withdraw an invite"));
+        }
+        if !is_known_there(&invite) {
+            return Err(OperationError::PairingUnproven);
+        }
+        self.wait_for(&provider, PATIENCE).await?;
+        let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
+        // What it finds done can only come from a call before this one.
+        let remote = Remote {
+            revoke_sent: was_sent,
+            ..remote(&invite, position(self.call_of(&invite).await?.as_ref()))?
+        };
+        let forget: Undo = transition::forget_withdrawal;
+        let forget = (!was_sent).then_some(forget);
+        let invite = self
+            .operate(&invite, &provider, "revoke", transition::observe, forget, async |context| {
+                provider.adapter.revoke(context, &remote, force).await
+            })
+            .await?;
+        match invite.state.status {
+            status if status.is_final() && status != Status::Revoked => {
+                Err(OperationError::AlreadyFinal { status })
+            }
+            _ => Ok(invite),
+        }
+    }
+
+    /// Records that a call to withdraw it is about to be made; says whether one was before.
+    async fn expect_withdrawal(&self, invite: &InviteRecord) -> Result<(InviteRecord, bool)> {
+        let was_sent = Arc::new(AtomicBool::new(false));
+        let told = was_sent.clone();
+        let expect = move |state: &mut InviteState, _| {
+            told.store(state.revoke_sent, Ordering::Relaxed);
+            transition::expect_withdrawal(state)
+        };
+        let invite = self.decide(invite, expect).await?;
+        Ok((invite, was_sent.load(Ordering::Relaxed)))
+    }
+}
+
+fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
+    OperationError::Unsupported { kind: provider.kind.name().to_owned(), operation }
+}

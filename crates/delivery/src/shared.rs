@@ -1,0 +1,176 @@
+//! What everything here uses: store, document, clock, settings, who waits, and the lanes as data. It starts
+//! nothing; that is [`crate::engine`]'s.
+
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use invite_config::Live;
+use invite_core::Clock;
+use invite_store::{Stage, Store};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{lane::Lane, revise::LiveDocument, waiters::Waiters};
+
+/// How often a replica looks for what other replicas did.
+pub(crate) const SHARED_POLL: Duration = Duration::from_millis(500);
+/// The longest a lane sleeps without looking for work.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The `[delivery]` part of the process's configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a claim is held without renewal.
+    pub lease: Duration,
+    /// Between looking up an unknown outcome and believing that it is absent.
+    pub settle: Duration,
+    /// How often live invites are asked about; zero switches it off.
+    pub refresh: Duration,
+    /// How long calls under way may take to finish at shutdown.
+    pub shutdown_grace: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_retention: Duration,
+    /// What is removed of invites that have ended, and when.
+    pub retention: Retention,
+}
+
+/// After how long from its end something is removed of an invite; none: never. No stage is earlier than
+/// the one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// What was exchanged with its provider.
+    pub bodies: Option<Duration>,
+    /// All that may tell of its person.
+    pub person: Option<Duration>,
+    /// The row.
+    pub row: Option<Duration>,
+    /// Counted from when it was made: an entry of the record of changes.
+    pub audit: Option<Duration>,
+}
+
+impl Retention {
+    pub(crate) fn stages(self) -> impl Iterator<Item = (Stage, Duration)> {
+        [(Stage::Bodies, self.bodies), (Stage::Person, self.person), (Stage::Row, self.row)]
+            .into_iter()
+            .filter_map(|(stage, age)| Some((stage, age?)))
+    }
+}
+
+/// The delivery engine, and the trace that what is asked of it belongs to. Cloning shares it.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Shared>, pub(crate) Option<Arc<str>>);
+
+pub(crate) struct Shared {
+    pub store: Store,
+    pub live: Live,
+    pub document: LiveDocument,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    pub waiters: Waiters,
+    pub stopping: CancellationToken,
+    /// What shutdown waits for.
+    pub tasks: TaskTracker,
+    /// Names this process in the lanes' leases and among the replicas.
+    pub owner: String,
+    lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+    /// There is another lane.
+    pub lane_added: Notify,
+}
+
+impl Engine {
+    /// The same engine for a request of this W3C trace: its attempts record it.
+    pub fn traced(&self, traceparent: Option<&str>) -> Self {
+        Self(self.0.clone(), traceparent.map(Arc::from))
+    }
+
+    /// The live provider document.
+    pub fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Whether shutdown has begun.
+    pub fn is_shutting_down(&self) -> bool {
+        self.0.stopping.is_cancelled()
+    }
+}
+
+impl Shared {
+    pub fn new(document: LiveDocument, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self {
+            store: document.store().clone(),
+            live: document.live().clone(),
+            document,
+            clock,
+            settings,
+            waiters: Waiters::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            owner: invite_core::ReplicaId::generate().to_string(),
+            lanes: Mutex::default(),
+            lane_added: Notify::new(),
+        }
+    }
+
+    /// Puts the newest stored revision in force, if it can be served here.
+    pub async fn catch_up(&self) -> Result<(), invite_store::Error> {
+        if self.document.catch_up().await? {
+            self.follow_document();
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a lane for each provider of the live document, and has all lanes look at
+    /// that. The lane of one that is gone rests.
+    pub fn follow_document(&self) {
+        let document = self.live.current();
+        for provider in document.providers() {
+            let lane = self.lane(&provider.name);
+            lane.wake.notify_one();
+            lane.doubt.notify_one();
+        }
+        let is_gone = |lane: &&Arc<Lane>| document.provider(&lane.name).is_none();
+        self.lanes().iter().filter(is_gone).for_each(|lane| lane.hide());
+    }
+
+    /// How long to sleep when nothing is due.
+    pub fn idle(&self) -> Duration {
+        if self.store.is_shared() { SHARED_POLL } else { IDLE }
+    }
+
+    /// The lanes that there are.
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The lane of a provider. Who supervises starts its tasks.
+    pub fn lane(&self, provider: &str) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(provider) {
+            return lane.clone();
+        }
+        let lane = Arc::new(Lane::new(provider, self.document.budget(provider)));
+        lanes.insert(provider.to_owned(), lane.clone());
+        self.lane_added.notify_one();
+        lane
+    }
+}
+
+/// A step of a task that goes on for ever: a defect in an adapter must not end it.
+pub(crate) async fn contain<T>(
+    step: impl Future<Output = Result<T, invite_store::Error>>,
+) -> Result<T, invite_store::Error> {
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| {
+        let why = "a step panicked, which is a defect of the gateway";
+        Err(invite_store::Error::Unavailable(why.to_owned()))
+    })
+}

@@ -1,0 +1,10 @@
+//! What goes on by itself until shutdown, each file one loop.
+
+pub mod following;
+pub mod reconciling;
+pub mod recovering;
+pub mod refreshing;
+pub mod replica;
+pub mod retention;
+pub mod sending;
+mod turns;

@@ -1,0 +1,111 @@
+//! The loop of a lane: gathers what is queued for one destination into one call, as fast as the provider's
+//! limits and its present state allow.
+
+use std::{sync::Arc, time::Duration};
+
+use invite_core::Limits;
+
+use super::{following, turns};
+use crate::{
+    accounts, attempt,
+    lane::Lane,
+    shared::{Shared, contain},
+};
+
+/// Runs until shutdown.
+pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
+    while !shared.stopping.is_cancelled() {
+        let stepped = contain(step(&shared, &lane)).await;
+        lane.note(&stepped);
+        let Some(pause) = stepped.unwrap_or(Some(Duration::from_secs(1))) else { continue };
+        lane.creates_wait.send_replace(false);
+        tokio::select! {
+            () = lane.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = shared.stopping.cancelled() => {}
+        }
+    }
+    if let Err(error) = shared.store.release_lane(&lane.name, &shared.owner).await {
+        tracing::warn!(provider.name = lane.name, %error, "cannot release a lane; its lease will run out");
+    }
+}
+
+/// Makes one call if one can be made now; else says how long to wait unless woken.
+async fn step(
+    shared: &Arc<Shared>,
+    lane: &Arc<Lane>,
+) -> Result<Option<Duration>, invite_store::Error> {
+    let idle = shared.idle();
+    let document = shared.live.current();
+    let Some(provider) = document.provider(&lane.name).cloned() else {
+        return Ok(Some(idle));
+    };
+    let Some(epoch) = lane.hold(shared).await? else { return Ok(Some(idle)) };
+    accounts::learn(shared, lane, &provider).await?;
+    let now = shared.clock.now();
+    lane.with_state(|state| {
+        state.follow(provider.adapter_since, provider.account_since, now);
+    });
+    lane.tell_of_change(shared, &provider);
+    if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
+        return Ok(Some(wait.min(idle)));
+    }
+    if lane.in_flight() >= provider.limits.max_in_flight {
+        return Ok(Some(idle));
+    }
+    let turn = match turns::next(shared, lane, now).await? {
+        Ok(turn) => turn,
+        Err(wait) => return Ok(Some(wait.map_or(idle, |wait| wait.min(idle)))),
+    };
+    lane.creates_wait.send_replace(true);
+    let is_live = || shared.live.current().revision() == document.revision();
+    if !wait_for_token(shared, lane, &provider.limits, is_live).await {
+        return Ok(None);
+    }
+    // A call under way may have ended badly while this one waited its turn.
+    let now = shared.clock.now();
+    let destination = turn.destination.clone();
+    if let Some(wait) = lane.with_state(|state| {
+        state.wait(now, lane.in_flight()).max(state.place_wait(&destination, now))
+    }) {
+        return Ok(Some(wait.min(idle)));
+    }
+    let group = turns::gather(shared, lane, &provider, turn).await?;
+    if group.is_empty() {
+        // What was due is given up, withdrawn, or waits for an invite in doubt by now.
+        return Ok(Some(Duration::from_millis(50)));
+    }
+    if !is_live() {
+        // What was gathered may have been accepted for another document than this one.
+        return Ok(None);
+    }
+    let slot = lane.take_slot(&destination);
+    let call = attempt::Call { shared: shared.clone(), lane: lane.clone(), provider };
+    if let Some((claimed, prepared)) = call.claim(group, document.revision(), epoch).await? {
+        shared.tasks.spawn(async move {
+            if let Some((claimed, prepared)) = call.send(claimed, prepared, slot).await {
+                following::follow(&call, claimed, prepared).await;
+            }
+        });
+    }
+    Ok(None)
+}
+
+/// Waits for the rate budget; false if first shutdown begins or another document goes live.
+async fn wait_for_token(
+    shared: &Shared,
+    lane: &Lane,
+    limits: &Limits,
+    is_live: impl Fn() -> bool,
+) -> bool {
+    let token = lane.take_token(limits);
+    tokio::pin!(token);
+    while is_live() {
+        tokio::select! {
+            () = &mut token => return is_live(),
+            () = lane.wake.notified() => {}
+            () = shared.stopping.cancelled() => break,
+        }
+    }
+    false
+}
