@@ -19,6 +19,13 @@ const NO_LIMIT: &str = "none";
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let may_make = matches!(command, KeysCommand::Create { .. });
     let store = compose::store(settings, may_make).await?;
+    if let Some((path, true)) = store.file() {
+        tell(&format!(
+            "the database {} was made just now: a gateway that runs already has another one, and knows no key \
+             in this one",
+            path.display()
+        ));
+    }
     let done = run_on(&store, settings, command).await;
     store.close().await;
     done
@@ -46,15 +53,8 @@ async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Res
                 "expires_at": expires_at,
             });
             let secret = create(store, body, &known, now).await?;
-            if let Some((path, is_new)) = store.file() {
-                let path = path.display();
-                let made = if is_new {
-                    " It was made just now: a gateway that runs already has another one, and does not \
-                     know the key."
-                } else {
-                    ""
-                };
-                tell(&format!("the key is in the database {path}.{made}"));
+            if let Some((path, _)) = store.file() {
+                tell(&format!("the key is in the database {}", path.display()));
             }
             print(&format!("{secret}\n"))
         }

@@ -1,6 +1,8 @@
 //! `sandbox`: the whole thing on a bare machine with no account anywhere.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration,
+};
 
 use comfy_table::Table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -32,8 +34,11 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
     let simulators = invite_sandbox::start(Options { listen: Vec::new(), faults })
         .await
         .map_err(|error| Failure::failed(format!("cannot start the simulators: {error}")))?;
-    let folder =
-        tempfile::Builder::new().prefix("invite-gateway-sandbox-").tempdir().map_err(|error| {
+    let folder = tempfile::Builder::new()
+        .prefix("invite-gateway-sandbox-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .map_err(|error| {
             Failure::failed(format!("cannot make a folder for the sandbox: {error}"))
         })?;
     let settings = settings(folder.path(), &simulators, address(args.listen).await?)?;

@@ -54,6 +54,20 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
 }
 
+impl Settings {
+    /// What each setting alone does not say.
+    fn check(&self) -> Result<(), String> {
+        if self.delivery.lease < Duration::from_secs(2) {
+            return Err("delivery.lease is under 2s: no call could be finished under it".to_owned());
+        }
+        self.server.check()?;
+        self.storage.check()?;
+        self.secrets.check()?;
+        self.privacy.retention.check(self.idempotency.retention)?;
+        crate::telemetry::filter(&self.log).map(|_| ())
+    }
+}
+
 /// The HTTP server.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +128,13 @@ impl Server {
     }
 
     fn check(&self) -> Result<(), String> {
+        for (name, address) in [("listen", &self.listen), ("metrics_listen", &self.metrics_listen)]
+        {
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none() && !(name == "metrics_listen" && address.is_empty()) {
+                return Err(format!("server.{name} is no address such as 127.0.0.1:8080"));
+            }
+        }
         for (name, most) in [
             ("max_connections", self.max_connections),
             ("max_connections_per_address", self.max_connections_per_address),
@@ -299,16 +320,7 @@ impl Loaded {
             return Err(unknown);
         }
         let settings: Settings = settings.map_err(|error| refusal::unusable(&error, &origins))?;
-        if settings.delivery.lease < Duration::from_secs(2) {
-            let key = "delivery.lease";
-            let place = refusal::place_in(&origins, key);
-            let why = "is under 2s: no call could be finished under it";
-            return Err(format!("{key}{place} {why}"));
-        }
-        settings.server.check()?;
-        settings.storage.check()?;
-        settings.secrets.check()?;
-        settings.privacy.retention.check(settings.idempotency.retention)?;
+        settings.check().map_err(|why| refusal::placed(why, &origins))?;
         Ok(Self { settings, origins })
     }
 
@@ -455,8 +467,37 @@ mod tests {
         let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
         assert!(error.contains("delivery.lease (in ") && error.contains("line 3)"), "{error}");
         std::fs::write(&file, "[delivery]\nlease = \"1s\"\n").unwrap();
-        let error = Loaded::layer(&[file], Some(Map::new())).err().unwrap();
+        let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
         assert!(error.contains("gateway.toml, line 2) is under 2s"), "{error}");
+        for (text, told) in [
+            (
+                "[privacy.retention]\nbodys = \"1d\"",
+                "privacy.retention.bodys (in F, line 2) is no setting; did you mean privacy.retention.bodies?",
+            ),
+            ("\n[server2]\nlisten = \"x\"", "server2 (in F, line 2) is no setting"),
+            ("[server]\nlisten = \"nonsense\"", "server.listen (in F, line 2) is no address"),
+            ("[server]\n\nhead_timeout = \"0s\"", "server.head_timeout (in F, line 3) has to be"),
+            ("[server]\nmax_connections = 0", "server.max_connections (in F, line 2) is 0"),
+            (
+                "[server]\ntls_key = \"a\"",
+                "server.tls_certificate and server.tls_key (in F, line 2)",
+            ),
+            ("[storage]\nurl = \"mysql://x\"", "storage.url (in F, line 2) is neither"),
+            (
+                "[storage]\npassword = { fil = \"x\" }",
+                "storage.password (in F, line 2): it is { file",
+            ),
+            ("[log]\nformat = \"xml\"", "log.format (in F, line 2): it is text or json"),
+            ("[log]\nfilter = \"a=b=c\"", "log.filter (in F, line 2) cannot be"),
+            ("[secrets]\nenv_prefixes = [\"\"]", "secrets.env_prefixes (in F, line 2) holds"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+            let told = told.replace('F', &file.display().to_string());
+            assert!(error.contains(&told), "{text}: {error}");
+        }
+        let error = refused("INVITE_GATEWAY__SERVR__LISTEN");
+        assert!(error.contains("variable INVITE_GATEWAY__SERVR__LISTEN) is no setting"), "{error}");
         let error = with_environment(&[("INVITE_GATEWAY__SERVER__MAX_BODY_BYTES", "much")]);
         let error = error.err().unwrap();
         assert!(error.contains("variable INVITE_GATEWAY__SERVER__MAX_BODY_BYTES"), "{error}");

@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use icu_normalizer::ComposingNormalizerBorrowed;
-use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
+
+use crate::text::is_invisible;
 
 /// The longest address that is taken, in bytes (RFC 5321, as corrected by erratum 1690).
 pub const MAX_LENGTH: usize = 254;
@@ -146,6 +147,13 @@ impl FromStr for Address {
 impl Address {
     fn read(text: &str) -> Result<Self, InvalidAddress> {
         let (local, domain) = text.rsplit_once('@').ok_or(InvalidAddress::Malformed)?;
+        // UTS 46 would leave them out, and what is written goes to the provider.
+        let is_unseen = |c: char| is_invisible(c) || matches!(c, '\u{fe00}'..='\u{fe0f}');
+        if let Some(at) = domain.chars().position(is_unseen) {
+            let place = text.chars().count() - domain.chars().count() + at + 1;
+            let code = domain.chars().nth(at).unwrap_or_default();
+            return Err(InvalidAddress::Unseen { place, code });
+        }
         let canonical_local =
             write_local(&fold(&read_local(local).ok_or(InvalidAddress::Malformed)?));
         let canonical = format!("{canonical_local}@{}", read_domain(domain)?);
@@ -196,13 +204,6 @@ fn is_dot_string(text: &str) -> bool {
 /// it to the receiver to refuse them.
 fn is_international(c: char) -> bool {
     !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !is_invisible(c)
-}
-
-/// A character that shows nothing and says nothing. Joiners and variation selectors do: some scripts
-/// cannot be spelled without them.
-fn is_invisible(c: char) -> bool {
-    let says_something = matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
-    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) && !says_something
 }
 
 /// NFC, then lower case, but only for letters that are the upper case of what they become: others
@@ -272,6 +273,14 @@ mod tests {
                 "an invisible character (U+200B) stands at character 2: remove it",
             ),
             ("ada@x .org", "a space stands at character 6: remove it"),
+            (
+                "ada@exam\u{200b}ple.org",
+                "an invisible character (U+200B) stands at character 9: remove it",
+            ),
+            (
+                "a\u{fe0f}da@ex\u{fe0f}ample.org",
+                "an invisible character (U+FE0F) stands at character 8: remove it",
+            ),
             (
                 "\u{feff}ada@x.org",
                 "an invisible character (U+FEFF) stands at character 1: remove it",

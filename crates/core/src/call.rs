@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Address, InviteId, Invitee, ProviderError, Status, StatusSource, moment};
+use crate::{Address, InviteId, Invitee, ProviderError, Status, StatusSource, moment, text::plain};
 
 /// Where an invite goes: one account and container at one provider.
 ///
@@ -188,10 +188,11 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// An invite of which only id and status are known, by the provider's word. An empty id is none.
+    /// An invite of which only id and status are known, by the provider's word. An empty id is none, and one
+    /// is without characters that would not be seen where it is shown.
     pub fn new(provider_ref: Option<String>, status: Status) -> Self {
         Self {
-            provider_ref: provider_ref.filter(|id| !id.is_empty()),
+            provider_ref: provider_ref.map(plain).filter(|id| !id.is_empty()),
             status,
             source: StatusSource::Provider,
             provider_status: None,

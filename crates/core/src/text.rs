@@ -1,6 +1,7 @@
 //! The rules for texts and ids that people write, in an invite or in a configuration alike. What else
 //! a text has to be is for whoever reads it.
 
+use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use serde_json::Value;
 
 /// The longest id of something at a provider.
@@ -29,14 +30,22 @@ pub fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static s
     Ok(())
 }
 
-/// Whether a character controls a terminal, or the direction of text (Unicode, `Bidi_Control`), by which
-/// a text can look like another.
+/// Whether a character shows nothing and says nothing. Joiners and variation selectors say something: some
+/// scripts cannot be spelled without them.
+pub fn is_invisible(c: char) -> bool {
+    let says_something = matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) && !says_something
+}
+
+/// Whether a character controls a terminal, parts lines, or controls the direction of text (Unicode,
+/// `Bidi_Control`), by which a text can look like another.
 pub fn is_control(c: char) -> bool {
+    let parts_lines = matches!(c, '\u{2028}' | '\u{2029}');
     let turns_text = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    turns_text || c.is_control()
+    turns_text || parts_lines || c.is_control()
 }
 
 /// Somebody else's text without the characters that [`is_control`] tells.
@@ -85,23 +94,37 @@ pub fn cut(text: String, max: usize) -> String {
 }
 
 /// A word that stands in lists and in the log, where nothing may look like something else: not empty,
-/// without white space around it, and without the characters that [`is_control`] tells.
+/// without white space around it, and without the characters that [`is_control`] or [`is_invisible`] tells.
 ///
 /// # Errors
 /// As [`check_text`].
 pub fn check_word(text: &str, max: usize) -> Result<(), (&'static str, String)> {
-    check_text(text, max, false)?;
+    check_handle(text, max)?;
     if text.is_empty() {
         return Err(("too-short", "is empty".to_owned()));
     }
     if text.trim() != text {
         return Err(("invalid", "starts or ends with a space".to_owned()));
     }
-    if text.contains(is_control) {
-        let detail = "holds a control character, or one that changes the direction of text";
-        return Err(("invalid", detail.to_owned()));
+    if text.contains(is_invisible) {
+        return Err(("invalid", "holds a character that is not seen".to_owned()));
     }
     Ok(())
+}
+
+/// A caller's own id for something, or the value of a label, by which it is found again.
+///
+/// # Errors
+/// As [`check_text`].
+pub fn check_handle(text: &str, max: usize) -> Result<(), (&'static str, String)> {
+    check_text(text, max, false)?;
+    match text.contains(is_control) {
+        true => {
+            let detail = "holds a control character, or one that changes the direction of text";
+            Err(("invalid", detail.to_owned()))
+        }
+        false => Ok(()),
+    }
 }
 
 /// An id of something at a provider, which often becomes one step of a path.
@@ -124,7 +147,7 @@ pub fn check_id(text: &str) -> Result<(), (&'static str, String)> {
 /// # Errors
 /// A fault's code and a sentence.
 pub fn check_label_key(key: &str) -> Result<(), (&'static str, String)> {
-    check_text(key, MAX_LABEL_KEY, false)
+    check_handle(key, MAX_LABEL_KEY)
         .map_err(|(code, detail)| (code, format!("the label's key {detail}")))?;
     if key.is_empty() || key.contains(':') {
         return Err(("invalid", "a label's key is not empty and has no `:`".to_owned()));
@@ -137,7 +160,7 @@ pub fn check_label_key(key: &str) -> Result<(), (&'static str, String)> {
 /// # Errors
 /// As [`check_label_key`].
 pub fn check_label_value(value: &str) -> Result<(), (&'static str, String)> {
-    check_text(value, MAX_LABEL_VALUE, false)
+    check_handle(value, MAX_LABEL_VALUE)
         .map_err(|(code, detail)| (code, format!("the label's value {detail}")))
 }
 
@@ -162,13 +185,21 @@ mod tests {
 
     #[test]
     fn a_word_and_somebody_elses_text_hold_nothing_that_is_not_seen() {
-        for c in ['\0', '\u{1b}', '\u{85}', '\u{61c}', '\u{200f}', '\u{202e}', '\u{2069}'] {
+        for c in
+            ['\0', '\u{1b}', '\u{85}', '\u{61c}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2069}']
+        {
             let text = format!("a{c}b");
             assert_eq!(check_word(&text, 9).unwrap_err().0, "invalid", "{text:?}");
             assert_eq!(plain(text.as_str()), "ab");
             let value = serde_json::json!({ text.as_str(): [text, 1, null] });
             assert_eq!(plain_json(&value), serde_json::json!({ "ab": ["ab", 1, null] }));
         }
+        for c in ['\u{ad}', '\u{180e}', '\u{200b}', '\u{2060}', '\u{feff}'] {
+            assert_eq!(check_word(&format!("a{c}b"), 9).unwrap_err().0, "invalid", "{c:?}");
+            // Whoever is found by it may be spelled so.
+            assert_eq!(check_handle(&format!("a{c}b"), 9), Ok(()));
+        }
+        assert_eq!(check_handle("a\u{202e}b", 9).unwrap_err().0, "invalid");
         assert_eq!(check_word("Ünit \u{5d0}", 6), Ok(()));
         assert_eq!(check_word("", 9).unwrap_err().0, "too-short");
         assert_eq!(check_word(" a", 9).unwrap_err().0, "invalid");

@@ -12,7 +12,7 @@ use crate::{
     auth::{Caller, Scope},
     openapi,
     problem::Problem,
-    query::{Parameters, cursor, refuse_parameters},
+    query::{Parameters, cursor, fitting, refuse_parameters},
     reads,
     segment::Segment,
     views::{
@@ -199,11 +199,12 @@ pub(crate) async fn list_provider_invites(
     // A page's end at one provider means nothing at another.
     let prefix = format!("{name}/");
     let after = parameters.cursor::<String>();
-    let cursor_at = after.as_ref().and_then(|after| after.strip_prefix(&prefix));
-    if after.is_some() && cursor_at.is_none() {
+    let place = after.as_ref().and_then(|after| read_place(after.strip_prefix(&prefix)?));
+    if after.is_some() && place.is_none() {
         parameters.fault("cursor", "invalid", "expected the `next_cursor` of an earlier answer");
     }
-    let query = ListQuery { email, cursor: cursor_at.map(str::to_owned), scope: None };
+    let (shown, at) = place.unwrap_or_default();
+    let query = ListQuery { email, cursor: at.clone(), scope: None };
     parameters.finish()?;
     reads::record(&gateway, &caller, "provider.read_invites", &name).await?;
     let page = gateway.engine().list_remote(&name, &query).await?;
@@ -211,10 +212,23 @@ pub(crate) async fn list_provider_invites(
         seen.data = without_codes(seen.data, Some(kind.name()), &gateway, &caller);
         RemoteInviteView::new(seen)
     };
-    Ok(Json(RemoteInviteList {
-        invites: page.invites.into_iter().map(view).collect(),
-        next_cursor: page.next_cursor.map(|at| cursor(format!("{prefix}{at}"))),
-    }))
+    let mut invites: Vec<_> = page.invites.into_iter().skip(shown).map(view).collect();
+    let fit = fitting(&invites);
+    let next = if fit < invites.len() {
+        // The provider's own page is longer than ours may be: it is asked for again.
+        Some((shown + fit, at.unwrap_or_default()))
+    } else {
+        page.next_cursor.map(|at| (0, at))
+    };
+    invites.truncate(fit);
+    let next_cursor = next.map(|(shown, at)| cursor(format!("{prefix}{shown}:{at}")));
+    Ok(Json(RemoteInviteList { invites, next_cursor }))
+}
+
+/// How many of a provider's page were shown already, and where that page begins.
+fn read_place(text: &str) -> Option<(usize, Option<String>)> {
+    let (shown, at) = text.split_once(':')?;
+    Some((shown.parse().ok()?, (!at.is_empty()).then(|| at.to_owned())))
 }
 
 /// List the kinds of providers
@@ -237,4 +251,19 @@ pub(crate) async fn list_provider_kinds(
     refuse_parameters(&uri)?;
     let kinds = gateway.kinds().iter().map(|kind| KindView::new(&**kind));
     Ok(Json(KindList { kinds: kinds.collect() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_providers_list_is_that_of_its_page_and_one_in_it() {
+        assert_eq!(read_place("0:second"), Some((0, Some("second".to_owned()))));
+        assert_eq!(read_place("70:a:b"), Some((70, Some("a:b".to_owned()))));
+        assert_eq!(read_place("70:"), Some((70, None)));
+        for wrong in ["", "second", ":second", "-1:second", "x:second"] {
+            assert_eq!(read_place(wrong), None, "{wrong}");
+        }
+    }
 }

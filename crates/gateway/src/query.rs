@@ -18,6 +18,9 @@ const MAX_PAGE: u32 = 200;
 /// Bytes of a page's entries at most, but for a first entry that is longer.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
+/// Parameters in a query; no call has use for as many.
+const MAX_PARAMETERS: usize = 100;
+
 /// The parameters of a request, and what is wrong with them.
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
@@ -29,7 +32,12 @@ impl Parameters {
     pub fn read(uri: &Uri, known: &[&str]) -> Self {
         let query = uri.query().unwrap_or_default();
         let mut parameters = Self { pairs: Vec::new(), faults: Faults::default() };
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let given = url::form_urlencoded::parse(query.as_bytes());
+        if given.clone().nth(MAX_PARAMETERS).is_some() {
+            let detail = format!("a query has at most {MAX_PARAMETERS} parameters");
+            parameters.faults.push(Fault::new("?", "too-many", detail));
+        }
+        for (name, value) in given.take(MAX_PARAMETERS) {
             if !known.contains(&&*name) {
                 let shown: String = name.chars().take(64).collect();
                 let mut fault = Fault::new(
@@ -137,7 +145,7 @@ pub(crate) fn refuse_parameters(uri: &Uri) -> Result<(), Problem> {
 }
 
 /// How many of these entries one page has room for: at least one, if there is any.
-fn fitting<T: Serialize>(entries: &[T]) -> usize {
+pub(crate) fn fitting<T: Serialize>(entries: &[T]) -> usize {
     let lengths = entries.iter().scan(0, |bytes, entry| {
         *bytes += serde_json::to_vec(entry).map_or(0, |json| json.len() + 1);
         Some(*bytes)
@@ -180,6 +188,17 @@ mod tests {
 
     fn fault(pointer: &str, code: &str) -> (String, String) {
         (pointer.to_owned(), code.to_owned())
+    }
+
+    #[test]
+    fn no_more_parameters_are_looked_at_than_any_call_has_use_for() {
+        let of = |count: usize, one: &str| read(&vec![one; count].join("&"));
+        assert!(of(100, "label=a").into_faults().is_empty());
+        for one in ["label=a", "nope=1", "%"] {
+            let faults = of(101, one).into_faults().into_vec();
+            assert_eq!((&*faults[0].pointer, &*faults[0].code), ("?", "too-many"));
+            assert!(faults.len() <= 101, "{}", faults.len());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use invite_core::{
     Address, Fault, Faults, Invitee, NewInvite,
     schema::{escape, nearest},
-    text::{MAX_LABELS, check_label_key, check_label_value, check_text},
+    text::{MAX_LABELS, check_handle, check_label_key, check_label_value, check_text},
 };
 use invite_store::OnDuplicate;
 use serde_json::{Map, Value};
@@ -150,7 +150,8 @@ fn read_item(item: Value, most_faults: usize) -> Item {
         message: text("message", MAX_MESSAGE),
         phone: read_phone(&mut members, &mut faults),
     };
-    let external_id = read_text(&mut members, "external_id", MAX_EXTERNAL_ID, &mut faults);
+    let check = |text: &str| check_handle(text, MAX_EXTERNAL_ID);
+    let external_id = read_string(&mut members, "external_id", check, &mut faults);
     let labels = read_labels(&mut members, &mut faults);
     let to = read_targets(&mut members, &mut faults);
     let options = read_options(&mut members, &mut faults);

@@ -73,7 +73,10 @@ impl Store {
     /// # Errors
     /// As above, and there is no such file.
     pub async fn open_existing(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
-        Self::start(Database::at(url, true)?, machine).await
+        let database = Database::at(url, true)?;
+        let mut connection = within(CONNECT, database.connect(Use::Reading)).await?;
+        within(ANSWER, database.expect_tables(&mut connection)).await?;
+        Self::start(database, machine).await
     }
 
     /// The same for the process that serves it: a SQLite database is held against a second one from
@@ -299,6 +302,14 @@ impl Database {
 
     /// Everything in one transaction that no other process enters, so that several may start at
     /// the same time.
+    /// Fails where there are no tables of ours: whoever only reads makes none.
+    async fn expect_tables(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+        match Statement::new(self.dialect.has_tables()).first(connection, |_| Ok(())).await? {
+            Some(()) => Ok(()),
+            None => Err(Error::Empty),
+        }
+    }
+
     async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), Error> {
         let mut migrator = sqlx::migrate!();
         migrator.set_locking(false);

@@ -122,6 +122,14 @@ impl Dialect {
         }
     }
 
+    /// A row, if the database holds tables of ours.
+    pub(crate) fn has_tables(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'",
+            Self::Postgres => "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
+        }
+    }
+
     /// At the end of a SELECT whose rows are about to be changed.
     pub(crate) fn for_update(self) -> &'static str {
         match self {

@@ -72,6 +72,12 @@ pub enum Error {
         /// The number of the change that this version does not know.
         version: i64,
     },
+    /// There is nothing of the gateway in the database.
+    #[error(
+        "opening the database: it holds no tables of the gateway: name the one that the gateway uses \
+         (storage.url), or start the gateway first"
+    )]
+    Empty,
     /// The database's tables cannot be brought up to date.
     #[error("bringing the database's tables up to date: {0}")]
     Migration(String),

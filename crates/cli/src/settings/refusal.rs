@@ -38,7 +38,16 @@ pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
                 if is_secret { "something else".to_owned() } else { unexpected.to_string() };
             (key, format!("expected {expected}, found {found}"))
         }
-        ConfigError::At { key, error, .. } => (key, error.to_string()),
+        ConfigError::At { key: Some(name), .. } if name == "storage.password" => {
+            return format!(
+                "cannot use the setting {name}{}: it is {{ file = \"PATH\" }} or {{ env = \"NAME\" }}",
+                place_in(given, name)
+            );
+        }
+        ConfigError::At { key, error, .. } => {
+            let words = key.as_deref().and_then(words);
+            (key, words.map_or_else(|| error.to_string(), |words| format!("it is {words}")))
+        }
         other => return format!("cannot use the settings: {other}"),
     };
     let Some(key) = key else { return format!("cannot use the settings: {why}") };
@@ -77,10 +86,47 @@ fn known() -> Vec<String> {
         properties.cloned().unwrap_or_default()
     };
     let mut names = Vec::new();
-    for (section, value) in members(schema.document()) {
-        names.extend(members(&value).keys().map(|name| format!("{section}.{name}")));
+    let mut sections = vec![(String::new(), schema.document().clone())];
+    while let Some((prefix, section)) = sections.pop() {
+        for (name, value) in members(&section) {
+            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            match members(&value).is_empty() {
+                true => names.push(key),
+                false => sections.push((key, value)),
+            }
+        }
     }
+    names.sort();
     names
+}
+
+/// What is wrong with settings that are what they may be one by one: the first of them that is named stands
+/// with its place.
+pub(super) fn placed(why: String, given: &Config) -> String {
+    let named = known().into_iter().filter_map(|key| Some((why.find(&key)?, key)));
+    let first = named.min_by_key(|(at, key)| (*at, usize::MAX - key.len()));
+    match first {
+        Some((at, key)) => {
+            let (before, rest) = why.split_at(at + key.len());
+            format!("{before}{}{rest}", place_in(given, &key))
+        }
+        None => why,
+    }
+}
+
+/// The words that a setting may be, where it is one of some.
+fn words(key: &str) -> Option<String> {
+    let schema = invite_core::schema::Schema::of::<Settings>();
+    let parts = key.split('.').map(|part| format!("/properties/{part}"));
+    let setting = schema.document().pointer(&parts.collect::<String>())?;
+    let of_enum = setting.get("enum").and_then(serde_json::Value::as_array).cloned();
+    let of_each = || {
+        let each = setting.get("oneOf")?.as_array()?.iter();
+        each.map(|one| one.get("const").cloned()).collect::<Option<Vec<_>>>()
+    };
+    let words = of_enum.or_else(of_each)?;
+    let words: Vec<_> = words.iter().filter_map(|word| word.as_str()).collect();
+    Some(words.join(" or "))
 }
 
 fn variable(key: &str) -> String {
@@ -112,7 +158,12 @@ fn find_unknown(prefix: &str, value: &Value, known: &[String], told: &mut Vec<St
     for (name, value) in members {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         let is_section = known.iter().any(|known| known.starts_with(&format!("{key}.")));
-        if is_section {
+        let is_from_variables = || {
+            matches!(value.kind, ValueKind::Table(_))
+                && origin(value).is_some_and(|origin| origin.contains(ENVIRONMENT))
+        };
+        // A variable is named whole, also where its section is the mistake.
+        if is_section || !known.contains(&key) && is_from_variables() {
             find_unknown(&key, value, known, told);
         } else if !known.contains(&key)
             && !known.iter().any(|it| key.starts_with(&format!("{it}.")))

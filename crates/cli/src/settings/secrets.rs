@@ -63,6 +63,12 @@ impl Settings {
 
 impl Storage {
     pub(super) fn check(&self) -> Result<(), String> {
+        if !["sqlite://", "postgres://", "postgresql://"].iter().any(|it| self.url.starts_with(it))
+        {
+            return Err(
+                "storage.url is neither sqlite://PATH nor postgres://USER@HOST/DATABASE".to_owned()
+            );
+        }
         match &self.password {
             SecretRef::Literal(none) if none.is_empty() => Ok(()),
             SecretRef::Literal(_) => {

@@ -33,6 +33,9 @@ const TIME: Duration = Duration::from_millis(500);
 /// How long one difference of a page may take.
 const SHARE: Duration = Duration::from_millis(100);
 
+/// The longest difference that a page tells, in bytes.
+const LONGEST: usize = 256 * 1024;
+
 /// List the revisions of the provider document
 ///
 /// Newest first, each with what it changed, unless telling that takes long. What is live, whether the file says something else, and
@@ -87,7 +90,8 @@ fn show_page(revisions: &[Revision], limit: usize) -> Vec<RevisionView> {
             let deadline = end.min(now + SHARE);
             let told = (now < end).then(|| difference(revision, revisions.get(next), deadline));
             // One that is told late is told at length: the page could be many times the documents.
-            RevisionView::new(revision, told.filter(|_| Instant::now() < deadline))
+            let is_short = |told: &String| told.len() <= LONGEST && Instant::now() < deadline;
+            RevisionView::new(revision, told.filter(is_short))
         })
         .collect()
 }

@@ -165,6 +165,10 @@ impl InviteProvider for Loft {
     }
 
     async fn list(&self, _: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
+        if query.email.as_deref() == Some("many@example.org") {
+            let one = |n: usize| seen(Some(format!("id-{n}")), Status::Sent);
+            return Ok(Page { invites: (0..20_000).map(one).collect(), next_cursor: None });
+        }
         let next_cursor = query.cursor.is_none().then(|| "second".to_owned());
         Ok(Page { invites: vec![seen(Some("a".into()), Status::Sent)], next_cursor })
     }

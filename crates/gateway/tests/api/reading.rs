@@ -230,6 +230,22 @@ async fn what_a_provider_lists_is_for_administrators_and_paged_by_its_own_cursor
 }
 
 #[tokio::test]
+async fn a_long_list_of_a_provider_is_shown_in_pages_of_a_bounded_size() {
+    let api = Api::start().await;
+    let admin = api.caller_with(NewKey { scopes: &["admin"], ..NewKey::default() }).await;
+    let path = "/v1/providers/north/invites?email=many%40example.org";
+    let (mut shown, mut next) = (Vec::new(), Some(String::new()));
+    while let Some(after) = next {
+        let page = admin.get(&format!("{path}{after}")).await;
+        assert!(page.body["invites"].to_string().len() <= 1024 * 1024 + 2);
+        let ids = page.body["invites"].as_array().unwrap().iter();
+        shown.extend(ids.map(|it| it["provider_ref"].as_str().unwrap().to_owned()));
+        next = page.body["next_cursor"].as_str().map(|at| format!("&cursor={at}"));
+    }
+    assert_eq!(shown, (0..20_000).map(|n| format!("id-{n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn what_waits_is_due_no_earlier_than_its_provider_is_tried_again() {
     let api = Api::start().await;
     let caller = api.caller().await;

@@ -1,11 +1,11 @@
 //! The writing task: group commit, callers that go, connections that break; and opening.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use futures::future::join_all;
 use invite_core::{Status, SystemClock};
 use invite_store::{Change, Decision, Error, InviteFilter, Quotas, Store};
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::fixture::{
     Db, accept, batch, claim, duplicate_error, item, on_both, queue, set_status, status,
@@ -121,6 +121,32 @@ async fn a_url_that_names_no_database_is_refused_without_quoting_it() {
         let error = Store::open(url, Arc::new(SystemClock)).await.unwrap_err().to_string();
         assert!(error.contains("storage.url") && !error.contains("pass"), "{url}: {error}");
     }
+}
+
+#[tokio::test]
+async fn whoever_only_reads_makes_no_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("invites.db");
+    let url = format!("sqlite://{}", path.display());
+    for content in [&b""[..], &foreign(folder.path()).await[..]] {
+        std::fs::write(&path, content).unwrap();
+        let error = Store::open_existing(&url, Arc::new(SystemClock)).await.unwrap_err();
+        assert!(matches!(error, Error::Empty), "{error:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+    }
+    std::fs::write(&path, b"").unwrap();
+    Store::open(&url, Arc::new(SystemClock)).await.unwrap().close().await;
+    Store::open_existing(&url, Arc::new(SystemClock)).await.unwrap();
+}
+
+/// The file of another program's database.
+async fn foreign(folder: &Path) -> Vec<u8> {
+    let path = folder.join("foreign.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    connection.execute("CREATE TABLE notes (text TEXT)").await.unwrap();
+    connection.close().await.unwrap();
+    std::fs::read(path).unwrap()
 }
 
 #[tokio::test]
