@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
 
 mod adapters;
+mod circles;
 mod documents;
 mod manifests;
 mod sources;

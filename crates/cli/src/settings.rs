@@ -2,6 +2,7 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
+mod log;
 mod privacy;
 mod refusal;
 mod secrets;
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use log::{Log, LogFormat};
 pub use privacy::Privacy;
 
 /// Every setting with its default and a comment.
@@ -64,7 +66,7 @@ impl Settings {
         self.storage.check()?;
         self.secrets.check()?;
         self.privacy.retention.check(self.idempotency.retention)?;
-        crate::telemetry::filter(&self.log).map(|_| ())
+        self.log.filter().map(|_| ())
     }
 }
 
@@ -222,26 +224,6 @@ pub struct Providers {
     pub file: PathBuf,
     /// The hosts that providers may be at; empty for any.
     pub allowed_hosts: Vec<String>,
-}
-
-/// Logs.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    /// What is logged, in the syntax of `RUST_LOG`.
-    pub filter: String,
-    /// How it is written.
-    pub format: LogFormat,
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// A line for people.
-    Text,
-    /// A JSON object per line.
-    Json,
 }
 
 /// The settings and where each came from.

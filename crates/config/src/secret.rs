@@ -24,6 +24,8 @@ use serde_json::Value;
 
 use crate::release::{Grant, Reference};
 
+pub use file::SecretOutcome;
+use file::clean;
 pub(crate) use file::{Place, SecretFile};
 
 /// What looks up an environment variable.
@@ -44,18 +46,6 @@ pub struct SecretChange {
     pub path: PathBuf,
     /// What became of it.
     pub outcome: SecretOutcome,
-}
-
-/// What became of a secret file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretOutcome {
-    /// It holds another secret, which is in use from now on.
-    Replaced,
-    /// It cannot be read or holds nothing usable, for this reason; the last good value stays in use.
-    /// Reported once, not again until the reason changes.
-    Unreadable(String),
-    /// It can be read again, and holds the secret that is in use.
-    Recovered,
 }
 
 impl fmt::Display for SecretChange {
@@ -225,14 +215,6 @@ pub fn read_secret(reference: &SecretRef) -> Result<SecretString, String> {
         SecretRef::Literal(value) => clean(value),
     };
     read.map_err(|why| format!("the secret in {reference}: {why}"))
-}
-
-/// A secret without the line break that editors and `echo` leave at its end.
-fn clean(text: &str) -> Result<SecretString, String> {
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err("it is empty".into()),
-        value => Ok(SecretString::from(value)),
-    }
 }
 
 #[cfg(test)]

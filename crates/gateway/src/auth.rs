@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use crate::{
     Gateway,
     listener::{ClientAddress, HoldBack},
-    observe,
     problem::{Problem, codes},
+    trace,
 };
 
 pub(crate) use failures::Failures;
@@ -268,7 +268,7 @@ pub(crate) async fn authenticate(
     };
     let now = gateway.clock().now();
     gateway.key_uses().record(gateway.store(), key.id, now);
-    let caller = Caller::new(key, above, observe::traceparent(request.headers()));
+    let caller = Caller::new(key, above, trace::traceparent(request.headers()));
     let allowance = gateway.budgets().take(caller.line(), now);
     let mut response = match &allowance {
         Some(allowance) if !allowance.is_granted() => {

@@ -36,8 +36,10 @@ mod segment;
 mod service;
 mod shares;
 mod submission;
+mod trace;
 mod unambiguous;
 mod views;
+mod words;
 
 use std::{sync::Arc, time::Duration};
 

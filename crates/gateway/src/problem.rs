@@ -320,7 +320,7 @@ pub(crate) struct ProblemView {
     origin: Origin,
     /// What is known of the request's effect: `not_sent` is safe to send again, `rejected` would be
     /// refused again, `throttled` later, `unknown` may have taken effect.
-    #[schema(schema_with = crate::views::outcome_schema)]
+    #[schema(schema_with = crate::words::outcome_schema)]
     outcome: Outcome,
     /// The provider that it happened at.
     #[serde(skip_serializing_if = "Option::is_none")]

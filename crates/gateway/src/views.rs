@@ -21,18 +21,10 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, Schema, Type},
 };
 
-use crate::{Gateway, auth::Caller, problem::with_title};
+use crate::{Gateway, auth::Caller, problem::with_title, words::words};
 
 use shown::without_codes;
 use unreadable::{UnreadableInviteView, UnreadableView};
-
-fn words(description: &str, words: impl Iterator<Item = &'static str>) -> Object {
-    ObjectBuilder::new()
-        .description(Some(description))
-        .schema_type(Type::String)
-        .enum_values(Some(words))
-        .build()
-}
 
 /// The statuses of an Invite.
 pub(crate) fn status_schema() -> Object {
@@ -44,14 +36,6 @@ pub(crate) fn source_schema() -> Object {
     words("How the status is known.", StatusSource::ALL.iter().map(|source| source.as_str()))
 }
 
-const OUTCOME: &str = "What is known of the effect: `not_sent` is safe to send again, `rejected` \
-     would be refused again, `throttled` later, `unknown` may have taken effect.";
-
-/// What is known of the effect of a failed call.
-pub(crate) fn outcome_schema() -> Object {
-    words(OUTCOME, Outcome::ALL.iter().map(|outcome| outcome.as_str()))
-}
-
 /// Why an invite failed, if it did.
 pub(crate) fn reason_schema() -> Schema {
     OneOfBuilder::new()
@@ -61,9 +45,9 @@ pub(crate) fn reason_schema() -> Schema {
 }
 
 fn attempt_outcome_schema() -> Schema {
-    let words = ["succeeded"].into_iter().chain(Outcome::ALL.iter().map(|word| word.as_str()));
+    let all = ["succeeded"].into_iter().chain(Outcome::ALL.iter().map(|word| word.as_str()));
     OneOfBuilder::new()
-        .item(self::words("What came of it; null while it is under way.", words))
+        .item(words("What came of it; null while it is under way.", all))
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .into()
 }

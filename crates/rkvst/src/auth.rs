@@ -1,6 +1,5 @@
 //! Which token a request carries: a configured one, or one obtained with client credentials, kept
-//! and renewed; and which comes next when the service refuses it. The requests themselves, the
-//! token request included, are the client's.
+//! and renewed; and which comes next when the service refuses it. The request for one is made here.
 //!
 //! Source: <https://docs.datatrails.ai/developers/developer-patterns/getting-access-tokens-using-app-registrations/>
 
@@ -10,24 +9,26 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{Method, header};
 use invite_core::{
     Cause, Clock, Outcome, ProviderError,
-    http::CallContext,
-    secret::{Credential, Secret},
+    http::{CallContext, HttpClient, Record, Request, Response},
+    secret::{Credential, Secret, erased_bytes},
     text::check_text,
 };
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde_json::Value;
 use tokio::sync::Mutex as AsyncMutex;
+use url::{Url, form_urlencoded};
 
-use crate::{client::TokenEndpoint, error::Task, wire::TokenReply};
+use crate::{
+    error::Task,
+    wire::{TENANCY, TokenReply},
+};
 
 /// A token is renewed this long before it lapses, or a tenth of its life if that is less.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The claim of a JWT that names its tenancy. What a token shows is kept under the same name in an
-/// invite's data.
-pub const TENANCY: &str = "jit_tenant_id";
 /// The longest name of a tenancy, in characters; those known are `tenant/` and a UUID.
 const LONGEST_TENANCY: usize = 255;
 /// The documented life of a token, for replies that do not state it.
@@ -361,6 +362,38 @@ fn time_of_use(expires_in: Option<f64>) -> Duration {
         Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
     });
     life - MARGIN.min(life / 10)
+}
+
+/// Asks for tokens with client credentials.
+pub struct TokenEndpoint {
+    pub http: HttpClient,
+    pub url: Url,
+    pub client_id: String,
+}
+
+impl TokenEndpoint {
+    /// `POST …/appidp/token`. Both bodies are secrets, so the exchange is not recorded.
+    pub async fn request_token(
+        &self,
+        context: &CallContext,
+        client_secret: &str,
+    ) -> Result<Response, ProviderError> {
+        // At most three characters for each byte, so that it does not grow and leave copies behind.
+        let room = 64 + 3 * (self.client_id.len() + client_secret.len());
+        let body = form_urlencoded::Serializer::new(String::with_capacity(room))
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("client_secret", client_secret)
+            .finish();
+        let mut request = Request::new(Method::POST, self.url.clone());
+        let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers.insert(header::CONTENT_TYPE, form);
+        request.body = erased_bytes(Zeroizing::new(body));
+        request.record = Record::Nothing;
+        let encoded: String = form_urlencoded::byte_serialize(client_secret.as_bytes()).collect();
+        request.secrets = [client_secret.into(), encoded].map(|it| it.into_bytes().into()).into();
+        self.http.send(context, request).await
+    }
 }
 
 #[cfg(test)]

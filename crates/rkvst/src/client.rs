@@ -8,18 +8,17 @@ use std::sync::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use invite_core::{
     Cause, Clock, Invitee, Outcome, PreparedCall, ProviderError,
-    http::{CallContext, HttpClient, Record, Request, Response},
-    secret::{Credential, erased_bytes},
+    http::{CallContext, HttpClient, Request, Response},
+    secret::Credential,
 };
-use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use crate::{
-    auth::{Access, Authenticator},
+    auth::{Access, Authenticator, TokenEndpoint},
     config::Config,
     error::Task,
     state::Only,
@@ -31,9 +30,6 @@ const PAGE_SIZE: &str = "100";
 /// More pages than any list of invites has: beyond it the service makes up page tokens.
 const MAX_PAGES: u32 = 10_000;
 
-/// Room for what stands in a token request around client id and secret.
-const FORM_NAMES: usize = 64;
-
 /// One tenancy of one service.
 pub struct Client {
     name: String,
@@ -44,13 +40,6 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     /// The list of invites has answered, so its path is right.
     found: AtomicBool,
-}
-
-/// Asks for tokens with client credentials.
-pub struct TokenEndpoint {
-    http: HttpClient,
-    url: Url,
-    client_id: String,
 }
 
 /// Where a listing stands: the token that asks for the next page, and enough to notice when the
@@ -338,31 +327,6 @@ impl Client {
         };
         drop(query);
         url
-    }
-}
-
-impl TokenEndpoint {
-    /// `POST …/appidp/token`. Both bodies are secrets, so the exchange is not recorded.
-    pub async fn request_token(
-        &self,
-        context: &CallContext,
-        client_secret: &str,
-    ) -> Result<Response, ProviderError> {
-        // At most three characters for each byte, so that it does not grow and leave copies behind.
-        let room = FORM_NAMES + 3 * (self.client_id.len() + client_secret.len());
-        let body = form_urlencoded::Serializer::new(String::with_capacity(room))
-            .append_pair("grant_type", "client_credentials")
-            .append_pair("client_id", &self.client_id)
-            .append_pair("client_secret", client_secret)
-            .finish();
-        let mut request = Request::new(Method::POST, self.url.clone());
-        let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers.insert(header::CONTENT_TYPE, form);
-        request.body = erased_bytes(Zeroizing::new(body));
-        request.record = Record::Nothing;
-        let encoded: String = form_urlencoded::byte_serialize(client_secret.as_bytes()).collect();
-        request.secrets = [client_secret.into(), encoded].map(|it| it.into_bytes().into()).into();
-        self.http.send(context, request).await
     }
 }
 

@@ -27,8 +27,8 @@ use crate::{
     config::{Config, Options, Params, Settings},
     error::without_effect,
     reconcile::{InviteLookup, explain_absence},
-    state::{is_same_person, is_to, observe, tenancy_at, tenancy_of},
-    wire::{CreateInvite, Invite},
+    state::{is_to, observe, tenancy_at, tenancy_of},
+    wire::{CreateInvite, Invite, is_same_person},
 };
 
 const KIND: &str = "rkvst";
@@ -399,11 +399,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::auth::TENANCY;
     use crate::client::peer::{
         Asked, Bench, EMAIL, INVITES, NOW, Peer, at, bench, context, invite, invitee, jwt,
         recipient, remote, with_token,
     };
+    use crate::wire::TENANCY;
 
     fn nowhere(settings: Value) -> Bench {
         bench("http://127.0.0.1:9/", settings, &["token-1"])

@@ -17,8 +17,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     client::{Client, Position},
     config::Params,
-    state::{canonical, carries, is_to, observe, sent_message, tenancy_at},
+    state::{carries, is_to, observe, sent_message, tenancy_at},
     wire::Invite,
+    wire::canonical,
 };
 
 /// Beyond this age an invite may have been accepted, and the membership ended, unseen.

@@ -8,7 +8,10 @@ use invite_core::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{auth::TENANCY, error::Task, wire::Invite};
+use crate::{
+    error::Task,
+    wire::{Invite, TENANCY, canonical},
+};
 
 /// The tenancy that a destination is, if that is known.
 pub fn tenancy_at(destination: &Destination) -> Option<&str> {
@@ -85,22 +88,9 @@ pub fn observe(invite: &Invite, account: Option<&str>, now: Timestamp) -> Observ
     }
 }
 
-/// The address in the form that is compared; none if it is not one.
-pub fn canonical(email: &str) -> Option<Address> {
-    Address::shown(email)
-}
-
 /// Whether `email` is this address.
 pub fn is_to(email: &str, address: &Address) -> bool {
     canonical(email).as_ref() == Some(address)
-}
-
-/// Whether both are one address, or at least spelled alike.
-pub fn is_same_person(email: &str, other: &str) -> bool {
-    match (canonical(email), canonical(other)) {
-        (Some(email), Some(other)) => email == other,
-        _ => email.eq_ignore_ascii_case(other),
-    }
 }
 
 /// The message as it was sent, which is what the frozen body says.

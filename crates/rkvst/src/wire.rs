@@ -5,13 +5,15 @@
 //! Sources: the Invites API reference, <https://docs.rkvst.com/docs/api-reference/invites-api/>, and
 //! `doc/invitesv1.swagger.json` and `doc/membersv1.swagger.json` of `datatrails/datatrails-openapi`.
 
-use invite_core::{Invitee, http::scrub, moment};
+use invite_core::{Address, Invitee, http::scrub, moment};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::state::is_same_person;
+/// The claim of a JWT that names its tenancy. What a token shows is kept under the same name in an
+/// invite's data.
+pub const TENANCY: &str = "jit_tenant_id";
 
 /// `v1CreateInviteRequest`. The documents disagree on which of the two is required, so both are
 /// always sent, and `message` is never empty.
@@ -163,6 +165,19 @@ fn read_page(body: &[u8], key: &str) -> Option<(Vec<Value>, Option<String>)> {
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
+}
+
+/// The address in the form that is compared; none if it is not one.
+pub fn canonical(email: &str) -> Option<Address> {
+    Address::shown(email)
+}
+
+/// Whether both are one address, or at least spelled alike.
+pub fn is_same_person(email: &str, other: &str) -> bool {
+    match (canonical(email), canonical(other)) {
+        (Some(email), Some(other)) => email == other,
+        _ => email.eq_ignore_ascii_case(other),
+    }
 }
 
 #[cfg(test)]

@@ -3,19 +3,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     sync::Arc,
 };
 
-use invite_core::{Address, BatchId, Destination, InviteId, Invitee, Status};
+use invite_core::{Destination, InviteId, Status};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use sqlx::AnyConnection;
 
 use crate::{
-    DayLimit, Error, IdempotencyKey, InviteRecord, InviteState, Quotas, Store,
+    Error, InviteRecord, InviteState, Quotas, Store,
     accounts::Accounts,
-    admission::{address_locks, find_duplicates, find_room, number, quota_locks},
+    admission::{address_locks, find_duplicates, find_room, quota_locks},
+    advisory::number,
+    batch::{Acceptance, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
     dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
     idempotency::{find_key, remember_key},
     key_days,
@@ -24,136 +25,6 @@ use crate::{
     statement::{Statement, chunks},
     writer::Tx,
 };
-
-/// What one request asks for.
-#[derive(Clone, Debug)]
-pub struct NewBatch {
-    /// Its id.
-    pub id: BatchId,
-    /// Whose it is.
-    pub tenant: String,
-    /// The revision of the provider document that it was resolved with.
-    pub config_revision: i64,
-    /// The W3C trace that the request belongs to.
-    pub traceparent: Option<String>,
-    /// The caller's key for it.
-    pub idempotency: Option<IdempotencyKey>,
-    /// How many invites are accepted of the key that it came with and of those that that descends from,
-    /// where they are limited.
-    pub day_limits: Vec<DayLimit>,
-    /// What becomes of invites to people who have a live one there.
-    pub on_duplicate: OnDuplicate,
-    /// Its invites, in the order of the request.
-    pub items: Vec<NewItem>,
-}
-
-/// One invite at one provider.
-#[derive(Clone)]
-pub struct NewItem {
-    /// Its id.
-    pub id: InviteId,
-    /// Its item's place in the request.
-    pub index: usize,
-    /// The person.
-    pub invitee: Invitee,
-    /// The canonical address; none if there is no valid one.
-    pub address: Option<Address>,
-    /// The caller's own id for it.
-    pub external_id: Option<String>,
-    /// The caller's labels.
-    pub labels: BTreeMap<String, String>,
-    /// Where it goes.
-    pub placement: Placement,
-}
-
-impl fmt::Debug for NewItem {
-    /// Without personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewItem")
-            .field("id", &self.id)
-            .field("index", &self.index)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Where a new invite goes.
-#[derive(Clone)]
-pub enum Placement {
-    /// To a provider.
-    Bound {
-        /// The configured name.
-        provider: String,
-        /// The provider's kind.
-        kind: String,
-        /// The place there.
-        destination: Destination,
-        /// Invites of equal destination and call key may share a call.
-        call_key: String,
-        /// What the adapter recorded.
-        params: Json,
-    },
-    /// Nowhere: it is stored as failed.
-    Refused {
-        /// The problem.
-        error: Json,
-    },
-}
-
-impl fmt::Debug for Placement {
-    /// Without parameters and errors, which may be personal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bound { provider, .. } => write!(f, "Bound({provider})"),
-            Self::Refused { .. } => f.write_str("Refused"),
-        }
-    }
-}
-
-/// What becomes of an invite to a person who has a live one of the same tenant at the same
-/// destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDuplicate {
-    /// The existing one is answered with; nothing new is stored.
-    #[default]
-    ReturnExisting,
-    /// It is stored as failed.
-    Reject,
-    /// It is sent all the same.
-    Send,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acceptance {
-    /// It is stored.
-    Accepted {
-        /// As this batch.
-        batch: BatchId,
-        /// How many of its invites are queued, by provider: without duplicates and refused ones.
-        queued: BTreeMap<String, usize>,
-    },
-    /// The same request was accepted before, as this batch.
-    Replayed(BatchId),
-    /// The key belongs to another request.
-    KeyReused,
-}
-
-/// Why nothing of a request is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoRoom {
-    /// A provider would have more live invites than its quota allows.
-    Quota {
-        /// Its name.
-        provider: String,
-        /// How many more it takes.
-        room: u64,
-    },
-    /// More would be accepted of the caller's key today than may be.
-    Day {
-        /// How many more may be.
-        room: u64,
-    },
-}
 
 impl Store {
     /// Stores a request, durably, unless its key is known or there is no room for its invites. `newest` is the newest revision of the provider document that the

@@ -11,6 +11,7 @@ use sqlx::AnyConnection;
 use crate::{
     Error, InviteRecord, NewItem, Placement, Store,
     accounts::Accounts,
+    advisory::number,
     dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
     rows::{LIVE, UNSETTLED},
     statement::{Statement, Value, chunks},
@@ -93,12 +94,6 @@ pub(crate) fn quota_locks<'a>(
     let with_quota = providers.filter(|name| quotas.contains_key(*name));
     let count = QUOTA_LOCKS.end - QUOTA_LOCKS.start;
     with_quota.map(move |name| QUOTA_LOCKS.start + number(&[name]) % count)
-}
-
-/// FNV-1a: the same number in every replica, whatever it was built with.
-pub(crate) fn number(texts: &[&str]) -> u32 {
-    let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The people that these invites are to.

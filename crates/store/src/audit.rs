@@ -5,42 +5,15 @@ use std::sync::Arc;
 
 use invite_core::AuditId;
 use jiff::Timestamp;
-use serde_json::Value as Json;
 
 use crate::{
     Error, Store,
-    chain::Link,
+    actor::{Actor, NewAudit},
+    chain,
     dialect::AUDIT_LOCK,
     statement::{Fields, Statement},
     unreadable::{Unreadable, apart, cut, separate},
-    writer::Tx,
 };
-
-/// Who makes a change, and by which way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
-    /// An API key's id, or what else it is: `file`, `command line`.
-    pub name: String,
-    /// `api`, `file`, `restore`, `cli`, or `gateway` for what it does by itself.
-    pub source: String,
-}
-
-/// A change to be recorded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewAudit {
-    /// Who made it.
-    pub actor: Actor,
-    /// What was done, in a word, such as `config.revise`; docs/operations.md lists them.
-    pub action: String,
-    /// To what: a revision's number, the id of a key or an invite, the query of a filter.
-    pub target: String,
-    /// What there was before; without secrets, documents and personal data.
-    pub before: Option<Json>,
-    /// What there is now; likewise.
-    pub after: Option<Json>,
-    /// Why, in the words of who made it.
-    pub note: Option<String>,
-}
 
 /// A change as recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,18 +74,10 @@ impl Store {
         let change = Arc::new(change);
         self.write(vec![AUDIT_LOCK], move |mut tx| {
             let change = Arc::clone(&change);
-            Box::pin(async move { record(&mut tx, &change).await })
+            Box::pin(async move { chain::record(&mut tx, &change).await })
         })
         .await
     }
-}
-
-/// Records a change in the transaction that makes it, which must hold [`AUDIT_LOCK`].
-pub(crate) async fn record(tx: &mut Tx<'_>, change: &NewAudit) -> Result<(), Error> {
-    let link = Link::next(tx.connection, AuditId::generate(), tx.now, change).await?;
-    link.insert(tx.connection).await?;
-    tx.committed.push(Box::new(move || link.log()));
-    Ok(())
 }
 
 fn read_entry(row: &mut Fields<'_>) -> Result<AuditEntry, Error> {

@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use sqlx::AnyConnection;
 
 use crate::{
-    Actor, Error, NewAudit, Store, audit,
+    Actor, Error, NewAudit, Store,
     dialect::AUDIT_LOCK,
     statement::{Fields, Statement, Value, storable},
+    writer::Tx,
 };
 
 /// What stands for the hash of an entry before the first.
@@ -102,6 +103,14 @@ impl fmt::Display for AuditFault {
             }
         }
     }
+}
+
+/// Records a change in the transaction that makes it, which must hold [`AUDIT_LOCK`].
+pub(crate) async fn record(tx: &mut Tx<'_>, change: &NewAudit) -> Result<(), Error> {
+    let link = Link::next(tx.connection, AuditId::generate(), tx.now, change).await?;
+    link.insert(tx.connection).await?;
+    tx.committed.push(Box::new(move || link.log()));
+    Ok(())
 }
 
 impl Link {
@@ -330,7 +339,7 @@ impl Store {
                     after: Some(serde_json::json!({ "through": through, "hash": hash })),
                     note: None,
                 };
-                audit::record(&mut tx, &change).await?;
+                record(&mut tx, &change).await?;
                 Ok(old.len() as u64)
             })
         })

@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Connection, Executor, Row};
 
 use crate::{
     Error, Store,
-    connections::Use,
+    database::Use,
     deadline::{CONNECT, within},
     dialect::Dialect,
 };

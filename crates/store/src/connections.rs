@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     Error,
-    db::Database,
+    database::{Database, Use},
     deadline::{ANSWER, CONNECT, SIGN_OF_LIFE, within},
     dialect::Dialect,
 };
@@ -29,14 +29,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_millis(500);
 
 const HAS_CONNECTION: &str = "only keeping or dropping it takes the connection out";
-
-/// What connections are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
-    Reading,
-    /// They are handed out with a transaction begun.
-    Writing,
-}
 
 /// Cheap to clone.
 #[derive(Clone)]

@@ -1,30 +1,26 @@
 //! The database: opening it, its connections, and closing it.
 
 use std::{
-    collections::BTreeSet,
     path::Path,
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::future::BoxFuture;
 use invite_core::{Clock, SteadyClock, random};
 use jiff::Timestamp;
-use sqlx::{
-    AnyConnection, ConnectOptions, Connection, Executor, Row, any::AnyConnectOptions,
-    migrate::MigrateError, sqlite::SqliteConnectOptions,
-};
+use sqlx::{AnyConnection, Connection};
 use tokio::time::timeout;
 
 use crate::{
     Error, Lock, clock,
-    connections::{Connections, Taken, Use},
+    connections::{Connections, Taken},
+    database::{Database, Use},
     deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
-    dialect::{Dialect, MIGRATION_LOCK},
-    file::DatabaseFile,
+    dialect::Dialect,
     keyed::HashKey,
-    postgres,
     readiness::{self, Readiness},
     statement::Statement,
-    writer::{self, Writer},
+    writer::{self, Tx, Writer},
 };
 
 /// Connections for reading.
@@ -74,8 +70,7 @@ impl Store {
     /// As above, and there is no such file.
     pub async fn open_existing(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
         let database = Database::at(url, true)?;
-        let mut connection = within(CONNECT, database.connect(Use::Reading)).await?;
-        within(ANSWER, database.expect_tables(&mut connection)).await?;
+        within(CONNECT, database.expect_tables()).await?;
         Self::start(database, machine).await
     }
 
@@ -178,8 +173,13 @@ impl Store {
         self.0.listers.take().await
     }
 
-    pub(crate) fn writer(&self) -> &Writer {
-        &self.0.writer
+    /// See [`Writer::write`].
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        locks: Vec<u32>,
+        work: impl for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        self.0.writer.write(locks, work).await
     }
 
     pub(crate) fn hash_key(&self) -> &Arc<HashKey> {
@@ -223,115 +223,10 @@ impl Store {
     }
 }
 
-/// Where the database is and how to talk to it.
-#[derive(Clone)]
-pub(crate) struct Database {
-    pub(crate) dialect: Dialect,
-    options: AnyConnectOptions,
-    /// Of SQLite.
-    pub(crate) file: Option<Arc<DatabaseFile>>,
-}
-
-impl Database {
-    fn at(url: &str, must_exist: bool) -> Result<Self, Error> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let (dialect, options, file) = if let Some(path) = url.strip_prefix("sqlite://") {
-            let path = path.split_once('?').map_or(path, |(path, _)| path);
-            if path.is_empty() || path == ":memory:" {
-                return Err(Error::Url("names no file: expected sqlite://PATH"));
-            }
-            let file = DatabaseFile::at(path, must_exist)?;
-            // If it goes, no other takes its place.
-            let options = SqliteConnectOptions::new().filename(file.path());
-            (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(file))
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self {
-                dialect: Dialect::Postgres,
-                options: postgres::options(url)?.disable_statement_logging(),
-                file: None,
-            });
-        } else {
-            return Err(Error::Url("must start with sqlite:// or postgres://"));
-        };
-        // What the parser says may quote the password.
-        let options = options.map_err(|_| Error::Url("is not a valid URL"))?;
-        Ok(Self { dialect, options: options.disable_statement_logging(), file })
-    }
-
-    /// A new connection, however long that takes.
-    pub(crate) async fn connect(&self, purpose: Use) -> Result<AnyConnection, Error> {
-        self.check_file().await?;
-        let mut connection = AnyConnection::connect_with(&self.options).await?;
-        connection.execute(self.dialect.settings()).await?;
-        let settings = match purpose {
-            Use::Reading => self.dialect.reader_settings(),
-            Use::Writing => self.dialect.writer_settings(),
-        };
-        connection.execute(settings).await?;
-        // By now it is known which file that was.
-        self.check_file().await?;
-        if let Some(file) = &self.file {
-            let mode = connection.fetch_one("PRAGMA journal_mode").await?;
-            if mode.try_get::<&str, _>(0)? != "wal" {
-                let reason =
-                    "its file system does not let SQLite write ahead (WAL): use another one";
-                return Err(Error::File { path: file.path().to_owned(), reason: reason.into() });
-            }
-        }
-        Ok(connection)
-    }
-
-    /// The file of SQLite is the one that was opened: what a file says that nobody finds again is as
-    /// good as lost.
-    pub(crate) async fn check_file(&self) -> Result<(), Error> {
-        match &self.file {
-            Some(file) => file.check().await,
-            None => Ok(()),
-        }
-    }
-
-    /// A connection that has read, which SQLite keeps its log for.
-    async fn anchor(&self) -> Result<Option<AnyConnection>, Error> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let mut anchor = self.connect(Use::Reading).await?;
-        anchor.execute("SELECT count(*) FROM sqlite_schema").await?;
-        file.note_opened()?;
-        Ok(Some(anchor))
-    }
-
-    /// Everything in one transaction that no other process enters, so that several may start at
-    /// the same time.
-    /// Fails where there are no tables of ours: whoever only reads makes none.
-    async fn expect_tables(&self, connection: &mut AnyConnection) -> Result<(), Error> {
-        match Statement::new(self.dialect.has_tables()).first(connection, |_| Ok(())).await? {
-            Some(()) => Ok(()),
-            None => Err(Error::Empty),
-        }
-    }
-
-    async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), Error> {
-        let mut migrator = sqlx::migrate!();
-        migrator.set_locking(false);
-        let mut transaction = connection.begin_with(self.dialect.begin()).await?;
-        transaction.execute(self.dialect.migration_settings()).await?;
-        self.dialect.lock(&mut transaction, &BTreeSet::from([MIGRATION_LOCK])).await?;
-        migrator.run(&mut *transaction).await.map_err(|error| match error {
-            MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-                Error::Newer { version }
-            }
-            MigrateError::VersionMismatch(version) => Error::Migration(format!(
-                "they were made by a version between releases, with another change {version}; use a \
-                 database of its own"
-            )),
-            error => Error::Migration(error.to_string()),
-        })?;
-        Ok(transaction.commit().await?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use sqlx::{Executor, Row};
+
     use super::*;
 
     #[tokio::test]

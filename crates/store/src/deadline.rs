@@ -8,8 +8,6 @@ use crate::Error;
 /// A statement or a commit. PostgreSQL's own limits are shorter, so that what is slow there ends with
 /// an error that says so.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
-/// A list for a caller, who can narrow it.
-pub(crate) const LIST: Duration = Duration::from_secs(5);
 /// A new connection, ready to use.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 /// What costs the database nothing, on a connection that lay idle.

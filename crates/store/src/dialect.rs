@@ -1,11 +1,8 @@
 //! Everything in which the two databases differ.
 
-use std::{collections::BTreeSet, fmt::Write, ops::Range};
+use std::{fmt::Write, ops::Range};
 
-use jiff::Timestamp;
 use sqlx::{AnyConnection, Database, Sqlite};
-
-use crate::{Error, statement::Statement};
 
 /// Advisory locks from 0 up to this stand for addresses.
 pub(crate) const ADDRESS_LOCKS: u32 = 1024;
@@ -25,10 +22,7 @@ pub(crate) const REVISION_LOCK: u32 = AUDIT_LOCK + 1;
 /// only one can have.
 pub(crate) const NO_REVISION_LOCK: u32 = SHARED + REVISION_LOCK;
 /// From here up: the same locks, for any number of writers at once.
-const SHARED: u32 = 1 << 16;
-/// Keeps our advisory locks apart from those of others in the same database.
-const LOCK_CLASS: i32 = 0x1417;
-
+pub(crate) const SHARED: u32 = 1 << 16;
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -135,51 +129,6 @@ impl Dialect {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR UPDATE",
-        }
-    }
-
-    /// Keeps other writers away from what the numbers stand for until the transaction
-    /// ends, in the order of the numbers. SQLite has one writer at a time anyway.
-    pub(crate) async fn lock(
-        self,
-        connection: &mut AnyConnection,
-        locks: &BTreeSet<u32>,
-    ) -> Result<(), Error> {
-        if self == Self::Sqlite || locks.is_empty() {
-            return Ok(());
-        }
-        let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
-        let (class, shared) = (LOCK_CLASS.to_string(), SHARED.to_string());
-        Statement::new("SELECT count(CASE WHEN number < ")
-            .text(&shared)
-            .text(" THEN pg_advisory_xact_lock(")
-            .text(&class)
-            .text(", number) ELSE pg_advisory_xact_lock_shared(")
-            .text(&class)
-            .text(", number - ")
-            .text(&shared)
-            .text(") END) FROM (SELECT CAST(unnest(string_to_array(")
-            .bind(locks.join(","))
-            .text(", ',')) AS integer) AS number) AS numbers")
-            .first(connection, |_| Ok(()))
-            .await?;
-        Ok(())
-    }
-
-    /// What the database's own clock shows, in whole milliseconds; none if it has none.
-    pub(crate) async fn shown_time(
-        self,
-        connection: &mut AnyConnection,
-    ) -> Result<Option<Timestamp>, Error> {
-        match self {
-            Self::Sqlite => Ok(None),
-            Self::Postgres => Statement::new(
-                "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
-            )
-            .first(connection, |row| row.time())
-            .await?
-            .map(Some)
-            .ok_or_else(|| Error::Unavailable("the database told no time".into())),
         }
     }
 }

@@ -70,6 +70,12 @@ pub(crate) enum Extent {
 }
 
 impl Store {
+    /// What stands for a person where no address may: the same for the same person in this database,
+    /// and of no use without its key.
+    pub fn pseudonym(&self, address: &Address) -> String {
+        self.hash_key().hash("person", address.as_str())
+    }
+
     /// Takes a person out of all invites to this address that have ended, over all tenants and
     /// providers; also out of rows that cannot be read. Left are those that have not ended, and those that
     /// share a call with an invite of which it has to be found out yet what became of it.

@@ -1,13 +1,14 @@
 //! What can go wrong with the database, and what each of its errors says of what is stored.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use sqlx::{
     error::DatabaseError,
     postgres::{PgDatabaseError, PgSeverity},
 };
 
-use crate::deadline::LIST;
+/// How long a list for a caller, who can narrow it, may take.
+pub(crate) const LIST: Duration = Duration::from_secs(5);
 
 /// What went wrong in the store, in one line without personal data.
 #[derive(Clone, Debug, thiserror::Error)]

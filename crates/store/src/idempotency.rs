@@ -5,21 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
-use crate::{Acceptance, Error, NewBatch, Store, rows::UNSETTLED, statement::Statement};
+use crate::{
+    Acceptance, Error, IdempotencyKey, NewBatch, Store, rows::UNSETTLED, statement::Statement,
+};
 
 /// Keys in one transaction of [`Store::purge_idempotency`].
 const PURGE: u32 = 1000;
-
-/// A caller's name for a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// The name.
-    pub key: String,
-    /// What the request asked for, hashed.
-    pub body_hash: String,
-    /// How long it is kept after acceptance; longer while an invite of its batch is unsettled.
-    pub retention: Duration,
-}
 
 impl Store {
     /// What is remembered of a key: [`Acceptance::Replayed`], [`Acceptance::KeyReused`] or nothing.

@@ -1,24 +1,14 @@
 //! How many invites were accepted of a key today: its own, and those of the keys that descend from it.
 
-use invite_core::KeyId;
 use jiff::Timestamp;
 
 use crate::{
-    Error,
-    admission::number,
+    DayLimit, Error,
+    advisory::number,
     dialect::{ADDRESS_LOCKS, KEY_LOCKS},
     statement::{Statement, chunks},
     writer::Tx,
 };
-
-/// The limit of a key that has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DayLimit {
-    /// The key.
-    pub key: KeyId,
-    /// Invites that are accepted of it in a day, from midnight to midnight UTC.
-    pub invites: u64,
-}
 
 /// What no other replica may hold while these are looked at and taken from.
 pub(crate) fn locks(limits: &[DayLimit]) -> impl Iterator<Item = u32> {

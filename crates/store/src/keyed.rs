@@ -2,11 +2,11 @@
 //! tell what one is of by trying addresses.
 
 use hmac::{Hmac, KeyInit, Mac};
-use invite_core::{Address, random};
+use invite_core::random;
 use sha2::Sha256;
 use sqlx::AnyConnection;
 
-use crate::{Error, Store, statement::Statement};
+use crate::{Error, statement::Statement};
 
 /// What stands before a keyed hash where there may be a plain text as well.
 pub(crate) const MARK: &str = "hmac:";
@@ -58,13 +58,5 @@ async fn find(connection: &mut AnyConnection) -> Result<Option<HashKey>, Error> 
     match base16ct::lower::decode(&secret, &mut key).map(<[u8]>::len) {
         Ok(64) => Ok(Some(HashKey(key))),
         _ => Err(Error::Corrupt { what: "secret".to_owned() }),
-    }
-}
-
-impl Store {
-    /// What stands for a person where no address may: the same for the same person in this database,
-    /// and of no use without its key.
-    pub fn pseudonym(&self, address: &Address) -> String {
-        self.hash_key().hash("person", address.as_str())
     }
 }

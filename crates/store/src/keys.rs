@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use crate::{
     Actor, Error, Store,
-    audit::{self, NewAudit},
+    actor::NewAudit,
+    chain,
     dialect::AUDIT_LOCK,
     rows::json,
     statement::{Fields, Statement, Value, chunks},
@@ -136,7 +137,7 @@ impl Store {
                 .text(" AS DOUBLE PRECISION))")
                 .execute(tx.connection)
                 .await?;
-                audit::record(&mut tx, &key.change("key.create", actor, None)).await?;
+                chain::record(&mut tx, &key.change("key.create", actor, None)).await?;
                 Ok(true)
             })
         })
@@ -233,7 +234,7 @@ impl Store {
                     .execute(tx.connection)
                     .await?;
                 let change = after.change("key.change", actor, Some(&family.key));
-                audit::record(&mut tx, &change).await?;
+                chain::record(&mut tx, &change).await?;
                 Ok(Some(KeyChanged::Changed(Box::new(after))))
             })
         })
@@ -277,7 +278,7 @@ impl Store {
                             note: None,
                         },
                     };
-                    audit::record(&mut tx, &change).await?;
+                    chain::record(&mut tx, &change).await?;
                 }
                 let key = select().text(" WHERE id = ").bind(id.to_string());
                 key.first(tx.connection, read_key).await

@@ -5,17 +5,22 @@
 
 mod accept;
 mod accounts;
+mod actor;
 mod admission;
+mod advisory;
 mod attempts;
 mod audit;
+mod batch;
 mod chain;
 mod change;
 mod clean;
 mod clock;
 mod connections;
+mod database;
 mod db;
 mod deadline;
 mod dialect;
+mod epochs;
 mod erase;
 mod error;
 mod file;
@@ -29,6 +34,7 @@ mod query;
 mod queue;
 mod queues;
 mod readiness;
+mod ready;
 mod refused_file;
 mod replicas;
 mod requeue;
@@ -39,18 +45,19 @@ mod statement;
 mod unreadable;
 mod writer;
 
-pub use accept::{Acceptance, NewBatch, NewItem, NoRoom, OnDuplicate, Placement};
+pub use actor::{Actor, NewAudit};
 pub use admission::Quotas;
 pub use attempts::{AttemptEnd, AttemptPage, AttemptView, NewAttempt};
-pub use audit::{Actor, AuditEntry, AuditPage, NewAudit};
+pub use audit::{AuditEntry, AuditPage};
+pub use batch::{
+    Acceptance, DayLimit, IdempotencyKey, NewBatch, NewItem, NoRoom, OnDuplicate, Placement,
+};
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
 pub use db::Store;
 pub use erase::{Erased, Holding};
 pub use error::Error;
 pub use file::Lock;
-pub use idempotency::IdempotencyKey;
-pub use key_days::DayLimit;
 pub use keys::{ApiKey, KeyChanged, KeyFamily, KeyLimits};
 pub use lanes::LaneHolder;
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};

@@ -11,7 +11,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
-    rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite},
+    rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, Value, chunks},
     unreadable::{cut, id_of, separate},
 };
@@ -209,11 +209,6 @@ impl Store {
         }
         Ok(counts)
     }
-}
-
-/// `SELECT … FROM invites`, to go on from.
-pub(crate) fn select_invites() -> Statement<'static> {
-    Statement::new("SELECT ").text(COLUMNS).text(", unreadable FROM invites")
 }
 
 /// These invites in the order asked for, without those that do not exist or cannot be read; `lock` ends

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::{
     Error, InviteRecord, Store,
     accounts::MAY_BE_OTHERS,
-    query::select_invites,
+    rows::select_invites,
     rows::{AMONG_SET_ASIDE, LIVE, MAY_BE_IN_DOUBT, UNSETTLED},
     statement::{Fields, Statement, Value},
 };

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::{
     Error, Store,
-    query::select_invites,
     queue::FREE,
+    rows::select_invites,
     statement::{Fields, Statement},
 };
 

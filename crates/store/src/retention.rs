@@ -14,7 +14,7 @@ use crate::{
     Error, InviteRecord, Store,
     erase::{Extent, STEP, take_out},
     keyed::HashKey,
-    query::select_invites,
+    rows::select_invites,
     rows::{FINAL, OPEN, PERSON_GONE},
     statement::{Statement, Value, chunks},
     writer::Tx,

@@ -8,9 +8,10 @@ use sqlx::AnyConnection;
 
 use crate::{
     Actor, Error, Store,
-    audit::{self, NewAudit},
+    actor::NewAudit,
+    chain,
     dialect::{AUDIT_LOCK, Dialect, REVISION_LOCK},
-    lanes::raise_epochs,
+    epochs::raise_epochs,
     rows::LIVE,
     statement::{Fields, Statement, Value},
     writer::Tx,
@@ -189,7 +190,7 @@ impl Store {
                     after: Some(after),
                     note,
                 };
-                audit::record(&mut tx, &change).await?;
+                chain::record(&mut tx, &change).await?;
                 Ok(Added::Revision(revision))
             })
         })

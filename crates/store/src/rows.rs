@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     Error,
-    statement::{Fields, Value},
+    statement::{Fields, Statement, Value},
 };
 
 /// One invite. All times are whole milliseconds.
@@ -329,6 +329,11 @@ pub(crate) fn place(index: usize) -> Value<'static> {
 /// A value as JSON text.
 pub(crate) fn json(value: &impl Serialize) -> Value<'static> {
     serde_json::to_string(value).expect("texts and maps of texts are always JSON").into()
+}
+
+/// `SELECT … FROM invites`, to go on from.
+pub(crate) fn select_invites() -> Statement<'static> {
+    Statement::new("SELECT ").text(COLUMNS).text(", unreadable FROM invites")
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
 use crate::{
-    Actor, Error, InviteRecord, InviteState, NewAudit, Store, audit,
+    Actor, Error, InviteRecord, InviteState, NewAudit, Store, chain,
     connections::Taken,
-    deadline::LIST,
     dialect::AUDIT_LOCK,
-    query::select_invites,
+    error::LIST,
+    rows::select_invites,
     rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite},
     statement::{Fields, Statement, Value, chunks},
 };
@@ -242,7 +242,7 @@ impl Store {
                         after: Some(serde_json::json!({ "status": Status::Revoked })),
                         note: None,
                     };
-                    audit::record(&mut tx, &change).await?;
+                    chain::record(&mut tx, &change).await?;
                 }
                 Ok(ended > 0)
             })

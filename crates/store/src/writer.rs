@@ -23,9 +23,9 @@ use tokio::{
 };
 
 use crate::{
-    Error, Store, clock,
-    connections::{Connections, Taken, Use},
-    db::Database,
+    Error, clock,
+    connections::{Connections, Taken},
+    database::{Database, Use},
     deadline::{ANSWER, TRANSACTION, silent, within},
     dialect::Dialect,
     error::is_refused_commit,
@@ -113,14 +113,6 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    fn submit(&self, job: Box<dyn Job>) -> Result<(), Error> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let closed = || Error::Unavailable("the store is closed".into());
-        jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
-    }
-}
-
-impl Store {
     /// Has a write done, once and durably; it is done even if the caller goes away. `locks` are
     /// the advisory locks that it needs.
     pub(crate) async fn write<T: Send + 'static>(
@@ -129,14 +121,15 @@ impl Store {
         work: impl for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let (caller, answer) = oneshot::channel();
-        self.writer().submit(Box::new(Write {
-            work: Box::new(work),
-            locks,
-            written: None,
-            caller,
-        }))?;
+        self.submit(Box::new(Write { work: Box::new(work), locks, written: None, caller }))?;
         // The task drops a write without an answer only when the process is ending.
         answer.await.unwrap_or(Err(Error::CommitUnknown))
+    }
+
+    fn submit(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = || Error::Unavailable("the store is closed".into());
+        jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
     }
 }
 

@@ -13,12 +13,22 @@ use invite_core::secret::{Secret, read_to_end};
 use rustix::fs::OFlags;
 use secrecy::SecretString;
 
-use super::{SecretOutcome, clean};
-
 /// The longest secret that is read from a file, in bytes; keys and tokens are far shorter.
 const MAX_BYTES: usize = 64 * 1024;
 /// A pipe, which is no secret file, is opened without waiting for somebody who writes to it.
 const FLAGS: i32 = OFlags::NONBLOCK.bits().cast_signed();
+
+/// What became of a secret file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretOutcome {
+    /// It holds another secret, which is in use from now on.
+    Replaced,
+    /// It cannot be read or holds nothing usable, for this reason; the last good value stays in use.
+    /// Reported once, not again until the reason changes.
+    Unreadable(String),
+    /// It can be read again, and holds the secret that is in use.
+    Recovered,
+}
 
 /// Where a secret file is, and how far its path may lead.
 #[derive(Clone, Debug)]
@@ -161,5 +171,13 @@ impl SecretFile {
             }
         };
         Some((&self.path, outcome))
+    }
+}
+
+/// A secret without the line break that editors and `echo` leave at its end.
+pub(super) fn clean(text: &str) -> Result<SecretString, String> {
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err("it is empty".into()),
+        value => Ok(SecretString::from(value)),
     }
 }

@@ -17,10 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{
-    fake_lookup::ByAddress,
-    fake_peer::{self, Reply},
-};
+use crate::{fake_lookup::ByAddress, fake_peer::Reply};
 
 pub const BASE_URL: &str = "http://127.0.0.1:9";
 
@@ -134,21 +131,6 @@ impl World {
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
-    }
-
-    /// Makes a real request where this operation's next reply is given; whether it did, and the reply was
-    /// a success.
-    pub async fn ask_peer(
-        &self,
-        operation: &str,
-        http: &HttpClient,
-        context: &CallContext,
-    ) -> Result<bool, ProviderError> {
-        let reply = self.lock().reply.take_if(|reply| reply.operation == operation);
-        match reply {
-            Some(reply) => fake_peer::ask(http, context, reply).await.map(|()| true),
-            None => Ok(false),
-        }
     }
 
     /// The calls so far, each by the names before the `@`.

@@ -10,6 +10,8 @@ use tokio::{
     net::TcpListener,
 };
 
+use crate::fake::World;
+
 /// What one request of an operation is answered with.
 #[derive(Clone)]
 pub struct Reply {
@@ -20,11 +22,7 @@ pub struct Reply {
 }
 
 /// Asks a peer that answers so.
-pub async fn ask(
-    http: &HttpClient,
-    context: &CallContext,
-    reply: Reply,
-) -> Result<(), ProviderError> {
+async fn ask(http: &HttpClient, context: &CallContext, reply: Reply) -> Result<(), ProviderError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let Reply { status, headers, .. } = reply;
@@ -40,8 +38,25 @@ pub async fn ask(
         http.send(context, Request::new("GET".parse().unwrap(), url.parse().unwrap())).await?;
     let Some(outcome) = response.outcome() else { return Ok(()) };
     let cause = if status == 401 { Cause::Credentials } else { Cause::Request };
-    let retry_after = response.told_to_wait(Timestamp::now());
+    let retry_after = response.told_to_wait(Timestamp::UNIX_EPOCH);
     let error = ProviderError { retry_after, ..ProviderError::new(outcome, "made up") };
     Err(if outcome == Outcome::Rejected { error.caused_by(cause) } else { error }
         .with_status(status))
+}
+
+impl World {
+    /// Makes a real request where this operation's next reply is given; whether it did, and the reply was
+    /// a success.
+    pub async fn ask_peer(
+        &self,
+        operation: &str,
+        http: &HttpClient,
+        context: &CallContext,
+    ) -> Result<bool, ProviderError> {
+        let reply = self.lock().reply.take_if(|reply| reply.operation == operation);
+        match reply {
+            Some(reply) => ask(http, context, reply).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
 }

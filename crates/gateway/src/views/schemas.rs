@@ -81,7 +81,7 @@ pub(crate) struct LastErrorSchema {
     /// Which operation.
     operation: String,
     /// What is known of its effect.
-    #[schema(schema_with = crate::views::outcome_schema)]
+    #[schema(schema_with = crate::words::outcome_schema)]
     outcome: String,
     /// What went wrong, in one line.
     message: String,

@@ -2,6 +2,7 @@
 //! `tokens`, paging in `page`, what remains of a request in `store`.
 
 mod page;
+mod settings;
 mod store;
 mod tokens;
 
@@ -11,9 +12,10 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use self::page::Page;
-use self::store::{DeleteAnswer, ErrorBody, Fate, Invite, Required, State};
+use self::settings::{DeleteAnswer, ErrorBody, Required};
+use self::store::{Fate, Invite, State};
 use self::tokens::{Caller, Role};
-use crate::settings::{self, Shared};
+use crate::settings::{self as all, Shared};
 use crate::simulator::{
     Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
     locked, set_header, text,
@@ -120,12 +122,12 @@ impl Simulator for Rkvst {
     }
 
     fn settings(&self) -> Value {
-        settings::shown(&locked(&self.state).settings)
+        all::shown(&locked(&self.state).settings)
     }
 
     fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String> {
         let state = &mut *locked(&self.state);
-        state.settings = settings::patched(&state.settings, patch)?;
+        state.settings = all::patched(&state.settings, patch)?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::store::Settings;
+use super::settings::Settings;
 use crate::simulator::{Call, Reply, json as json_reply};
 use crate::{accounts, ids};
 

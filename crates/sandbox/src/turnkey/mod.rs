@@ -20,7 +20,7 @@ use self::keys::User;
 use self::request::{APPROVE_ACTIVITY, CREATE_INVITATIONS, DELETE_INVITATION, REJECT_ACTIVITY};
 use self::rpc::Problem;
 use self::settings::GetOrganization;
-use self::store::{State, Submitter, fingerprint};
+use self::store::{ORGANIZATION_NAME, State, Submitter, fingerprint};
 use crate::settings::{Shared, patched, shown};
 use crate::simulator::{
     Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
@@ -29,7 +29,6 @@ use crate::simulator::{
 
 const SUBMIT: &str = "/public/v1/submit/";
 const QUERY: &str = "/public/v1/query/";
-const ORGANIZATION_NAME: &str = "Sandbox Organization";
 
 /// A Turnkey with one organization of ours (and one of somebody else's).
 #[derive(Debug, Default)]

@@ -15,6 +15,9 @@ use super::stamp::{Stamp, to_hex};
 use crate::simulator::{Call, Effect};
 use crate::{accounts, ids};
 
+/// What the simulated organization is called.
+pub(super) const ORGANIZATION_NAME: &str = "Sandbox Organization";
+
 /// Everything that this organization knows.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -270,7 +273,7 @@ impl State {
         let invitations = self.invitations.iter().filter(shown).map(|own| own.json(spelling));
         json!({
             "organizationId": accounts::TURNKEY_ORGANIZATION_ID,
-            "name": super::ORGANIZATION_NAME,
+            "name": ORGANIZATION_NAME,
             "invitations": invitations.collect::<Vec<_>>(),
             "tags": [],
         })

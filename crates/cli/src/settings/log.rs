@@ -1,0 +1,39 @@
+//! Settings of logs.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub filter: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+impl Log {
+    /// What is logged. The record of changes is whatever the filter says, unless that names it (`audit=off`):
+    /// what the log holds of it shows whether somebody has altered the database's.
+    ///
+    /// # Errors
+    /// If the filter cannot be read.
+    pub fn filter(&self) -> Result<EnvFilter, String> {
+        let names_audit = self.filter.split(',').any(|part| part.trim().starts_with("audit"));
+        let always = if names_audit { "" } else { "audit=info," };
+        EnvFilter::try_new(format!("{always}{}", self.filter))
+            .map_err(|error| format!("log.filter cannot be `{}`: {error}", self.filter))
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object per line.
+    Json,
+}

@@ -1,0 +1,29 @@
+//! Who changes something, and what is to be recorded of it.
+
+use serde_json::Value as Json;
+
+/// Who makes a change, and by which way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// An API key's id, or what else it is: `file`, `command line`.
+    pub name: String,
+    /// `api`, `file`, `restore`, `cli`, or `gateway` for what it does by itself.
+    pub source: String,
+}
+
+/// A change to be recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewAudit {
+    /// Who made it.
+    pub actor: Actor,
+    /// What was done, in a word, such as `config.revise`; docs/operations.md lists them.
+    pub action: String,
+    /// To what: a revision's number, the id of a key or an invite, the query of a filter.
+    pub target: String,
+    /// What there was before; without secrets, documents and personal data.
+    pub before: Option<Json>,
+    /// What there is now; likewise.
+    pub after: Option<Json>,
+    /// Why, in the words of who made it.
+    pub note: Option<String>,
+}

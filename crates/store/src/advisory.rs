@@ -1,0 +1,68 @@
+//! What PostgreSQL is asked for that SQLite has no need of: locks that are no row's, and its own clock.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use crate::{
+    Error,
+    dialect::{Dialect, SHARED},
+    statement::Statement,
+};
+
+/// Keeps our advisory locks apart from those of others in the same database.
+const LOCK_CLASS: i32 = 0x1417;
+
+impl Dialect {
+    /// Keeps other writers away from what the numbers stand for until the transaction
+    /// ends, in the order of the numbers. SQLite has one writer at a time anyway.
+    pub(crate) async fn lock(
+        self,
+        connection: &mut AnyConnection,
+        locks: &BTreeSet<u32>,
+    ) -> Result<(), Error> {
+        if self == Self::Sqlite || locks.is_empty() {
+            return Ok(());
+        }
+        let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
+        let (class, shared) = (LOCK_CLASS.to_string(), SHARED.to_string());
+        Statement::new("SELECT count(CASE WHEN number < ")
+            .text(&shared)
+            .text(" THEN pg_advisory_xact_lock(")
+            .text(&class)
+            .text(", number) ELSE pg_advisory_xact_lock_shared(")
+            .text(&class)
+            .text(", number - ")
+            .text(&shared)
+            .text(") END) FROM (SELECT CAST(unnest(string_to_array(")
+            .bind(locks.join(","))
+            .text(", ',')) AS integer) AS number) AS numbers")
+            .first(connection, |_| Ok(()))
+            .await?;
+        Ok(())
+    }
+
+    /// What the database's own clock shows, in whole milliseconds; none if it has none.
+    pub(crate) async fn shown_time(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Option<Timestamp>, Error> {
+        match self {
+            Self::Sqlite => Ok(None),
+            Self::Postgres => Statement::new(
+                "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
+            )
+            .first(connection, |row| row.time())
+            .await?
+            .map(Some)
+            .ok_or_else(|| Error::Unavailable("the database told no time".into())),
+        }
+    }
+}
+
+/// FNV-1a: the same number in every replica, whatever it was built with.
+pub(crate) fn number(texts: &[&str]) -> u32 {
+    let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}

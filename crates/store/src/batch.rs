@@ -1,0 +1,156 @@
+//! What one request asks for, and what became of it.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId};
+use serde_json::Value as Json;
+
+/// What one request asks for.
+#[derive(Clone, Debug)]
+pub struct NewBatch {
+    /// Its id.
+    pub id: BatchId,
+    /// Whose it is.
+    pub tenant: String,
+    /// The revision of the provider document that it was resolved with.
+    pub config_revision: i64,
+    /// The W3C trace that the request belongs to.
+    pub traceparent: Option<String>,
+    /// The caller's key for it.
+    pub idempotency: Option<IdempotencyKey>,
+    /// How many invites are accepted of the key that it came with and of those that that descends from,
+    /// where they are limited.
+    pub day_limits: Vec<DayLimit>,
+    /// What becomes of invites to people who have a live one there.
+    pub on_duplicate: OnDuplicate,
+    /// Its invites, in the order of the request.
+    pub items: Vec<NewItem>,
+}
+
+/// One invite at one provider.
+#[derive(Clone)]
+pub struct NewItem {
+    /// Its id.
+    pub id: InviteId,
+    /// Its item's place in the request.
+    pub index: usize,
+    /// The person.
+    pub invitee: Invitee,
+    /// The canonical address; none if there is no valid one.
+    pub address: Option<Address>,
+    /// The caller's own id for it.
+    pub external_id: Option<String>,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it goes.
+    pub placement: Placement,
+}
+
+impl fmt::Debug for NewItem {
+    /// Without personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewItem")
+            .field("id", &self.id)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a new invite goes.
+#[derive(Clone)]
+pub enum Placement {
+    /// To a provider.
+    Bound {
+        /// The configured name.
+        provider: String,
+        /// The provider's kind.
+        kind: String,
+        /// The place there.
+        destination: Destination,
+        /// Invites of equal destination and call key may share a call.
+        call_key: String,
+        /// What the adapter recorded.
+        params: Json,
+    },
+    /// Nowhere: it is stored as failed.
+    Refused {
+        /// The problem.
+        error: Json,
+    },
+}
+
+impl fmt::Debug for Placement {
+    /// Without parameters and errors, which may be personal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bound { provider, .. } => write!(f, "Bound({provider})"),
+            Self::Refused { .. } => f.write_str("Refused"),
+        }
+    }
+}
+
+/// What becomes of an invite to a person who has a live one of the same tenant at the same
+/// destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// The existing one is answered with; nothing new is stored.
+    #[default]
+    ReturnExisting,
+    /// It is stored as failed.
+    Reject,
+    /// It is sent all the same.
+    Send,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is stored.
+    Accepted {
+        /// As this batch.
+        batch: BatchId,
+        /// How many of its invites are queued, by provider: without duplicates and refused ones.
+        queued: BTreeMap<String, usize>,
+    },
+    /// The same request was accepted before, as this batch.
+    Replayed(BatchId),
+    /// The key belongs to another request.
+    KeyReused,
+}
+
+/// Why nothing of a request is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// A provider would have more live invites than its quota allows.
+    Quota {
+        /// Its name.
+        provider: String,
+        /// How many more it takes.
+        room: u64,
+    },
+    /// More would be accepted of the caller's key today than may be.
+    Day {
+        /// How many more may be.
+        room: u64,
+    },
+}
+
+/// A caller's name for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The name.
+    pub key: String,
+    /// What the request asked for, hashed.
+    pub body_hash: String,
+    /// How long it is kept after acceptance; longer while an invite of its batch is unsettled.
+    pub retention: Duration,
+}
+
+/// The limit of a key that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayLimit {
+    /// The key.
+    pub key: KeyId,
+    /// Invites that are accepted of it in a day, from midnight to midnight UTC.
+    pub invites: u64,
+}

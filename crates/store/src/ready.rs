@@ -1,0 +1,47 @@
+//! Saying whether the database takes what it has to take.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::{Error, Store, statement::Statement};
+
+/// Who asks is answered within a second, of which some is for the way.
+const ANSWERED: Duration = Duration::from_millis(800);
+
+impl Store {
+    /// The database takes writes and can be read, as of the last second. The answer comes within a
+    /// second.
+    ///
+    /// # Errors
+    /// It does not, or does not say so in time.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let store = self.clone();
+        let mut result = self.readiness().last(async move { store.write_and_read().await });
+        let answered = timeout(ANSWERED, result.wait_for(Option::is_some)).await;
+        match answered {
+            Ok(Ok(result)) => result.clone().unwrap_or(Ok(())),
+            Ok(Err(_)) => Err(Error::Unavailable("the process is ending".into())),
+            Err(_) => Err(Error::Away("it does not answer within a second".into())),
+        }
+    }
+
+    /// Commits a row, by the way that every invite takes, and reads.
+    async fn write_and_read(&self) -> Result<(), Error> {
+        let row = self.readiness_row();
+        self.write(Vec::new(), move |tx| {
+            Box::pin(async move {
+                Statement::new("INSERT INTO readiness (replica, checked_at) VALUES (")
+                    .values([row.into(), tx.now.into()])
+                    .text(") ON CONFLICT (replica) DO UPDATE SET checked_at = excluded.checked_at")
+                    .execute(tx.connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+        let mut connection = self.reader().await?;
+        Statement::new("SELECT 1 FROM readiness").first(&mut connection, |_| Ok(())).await?;
+        Ok(())
+    }
+}
