@@ -7,9 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use invite_core::{
-    Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    Account, BuildContext, Capabilities, CreateCapability, Fault, InviteProvider, Invitee, Limits,
+    ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     http::{CallContext, HttpClient},
     secret::Credential,
 };
@@ -396,8 +396,4 @@ impl InviteProvider for Fake {
     fn credential(&self) -> &Credential {
         &self.credential
     }
-}
-
-pub fn destination(scope: &str) -> Destination {
-    Destination { kind: "fake".into(), base_url: BASE_URL.into(), scope: scope.into() }
 }

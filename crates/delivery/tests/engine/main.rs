@@ -33,8 +33,8 @@ use std::{
 use futures::future::join_all;
 use invite_config::{Configuration, Gate, Live, Rules};
 use invite_core::{
-    BatchId, Cause, Clock, InviteId, Invitee, Outcome, ProviderError, ProviderKind, Status,
-    SystemClock,
+    BatchId, Cause, Clock, Destination, InviteId, Invitee, Outcome, ProviderError, ProviderKind,
+    Status, SystemClock,
 };
 use invite_delivery::{
     AcceptError, Engine, LaneState, LiveDocument, Retention, Settings, transition,
@@ -45,7 +45,7 @@ use invite_store::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use fake::{Answer, FakeKind, World, destination};
+use fake::{Answer, FakeKind, World};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Small waits, so that what takes minutes in service takes moments here.
@@ -89,6 +89,10 @@ fn configuration(world: &World, limits: &str, revision: i64) -> Configuration {
     let checked = gate(world).check(&document);
     let configuration = checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings));
     configuration.with_revision(revision)
+}
+
+fn destination(scope: &str) -> Destination {
+    Destination { kind: "fake".into(), base_url: fake::BASE_URL.into(), scope: scope.into() }
 }
 
 fn error(outcome: Outcome) -> ProviderError {
