@@ -475,8 +475,9 @@ mod tests {
         ] {
             std::fs::write(&file, text).unwrap();
             let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
-            let told = told.replace('F', &file.display().to_string());
-            assert!(error.contains(&told), "{text}: {error}");
+            let (key, place) = told.split_once("(in F").unwrap();
+            assert!(error.contains(key), "{text}: {error}");
+            assert!(error.contains(&format!("gateway.toml{place}")), "{text}: {error}");
         }
         let error = refused("INVITE_GATEWAY__SERVR__LISTEN");
         assert!(error.contains("variable INVITE_GATEWAY__SERVR__LISTEN) is no setting"), "{error}");
@@ -517,7 +518,8 @@ mod tests {
         for name in ["CERTIFICATE", "KEY", "CLIENT_CA"] {
             let variable = format!("INVITE_GATEWAY__SERVER__TLS_{name}");
             let error = with_environment(&[(&variable, "x.pem")]).err().unwrap();
-            assert!(error.contains("both server.tls_certificate and server.tls_key"), "{error}");
+            assert!(error.contains("both server.tls_certificate"), "{error}");
+            assert!(error.contains(" and server.tls_key"), "{error}");
         }
     }
 

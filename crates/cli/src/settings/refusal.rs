@@ -63,7 +63,7 @@ pub(super) fn place_in(given: &Config, key: &str) -> String {
             _ => None,
         });
     }
-    place(value.and_then(Value::origin), key)
+    place(value.and_then(origin), key)
 }
 
 fn place(origin: Option<&str>, key: &str) -> String {
@@ -100,18 +100,19 @@ fn known() -> Vec<String> {
     names
 }
 
-/// What is wrong with settings that are what they may be one by one: the first of them that is named stands
-/// with its place.
+/// What is wrong with settings that are what they may be one by one: the first of those named that was given
+/// stands with its place.
 pub(super) fn placed(why: String, given: &Config) -> String {
-    let named = known().into_iter().filter_map(|key| Some((why.find(&key)?, key)));
-    let first = named.min_by_key(|(at, key)| (*at, usize::MAX - key.len()));
-    match first {
-        Some((at, key)) => {
-            let (before, rest) = why.split_at(at + key.len());
-            format!("{before}{}{rest}", place_in(given, &key))
-        }
-        None => why,
-    }
+    let named = known().into_iter().filter_map(|key| {
+        let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        let ends = why.match_indices(&key).map(|(at, _)| at + key.len());
+        let end = ends.into_iter().find(|end| !why[*end..].starts_with(goes_on))?;
+        Some((end, place_in(given, &key))).filter(|(_, place)| !place.is_empty())
+    });
+    named.min_by_key(|(end, _)| *end).map_or_else(
+        || why.clone(),
+        |(end, place)| format!("{}{place}{}", &why[..end], &why[end..]),
+    )
 }
 
 /// The words that a setting may be, where it is one of some.
