@@ -66,6 +66,11 @@ pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>)
         let made = if is_new { ", which was made just now" } else { "" };
         tracing::info!("the database is {}{made}", path.display());
         exposure::warn_of_database(path);
+    } else {
+        tracing::info!(
+            "the database is {}",
+            crate::settings::without_password(&settings.storage.url)
+        );
     }
     let off = store.unsafe_settings().await.map_err(Failure::store)?.join(" and ");
     if off.is_empty() {

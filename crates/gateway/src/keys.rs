@@ -287,7 +287,10 @@ fn read_names(
         let Some(word) = value.as_str() else {
             return Fault::new(pointer, "wrong-type", "a name must be a string");
         };
-        let detail = format!("there is no such name; known are: {}", known.join(", "));
+        let detail = match known.is_empty() {
+            true => "there is no such name; none is configured".to_owned(),
+            false => format!("there is no such name; known are: {}", known.join(", ")),
+        };
         let suggestion = nearest(word, known.iter().copied()).map(str::to_owned);
         Fault { suggestion, ..Fault::new(pointer, unknown, detail) }
     }));
