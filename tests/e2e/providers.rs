@@ -94,6 +94,15 @@ async fn refused_credentials_are_the_providers_fault_and_no_invite_fails() {
     gateway.client().read_once(&answer.invites()[0], &["queued"]).await;
     let other = gateway.client().invite(&invites("treasury", [person(2)])).await;
     assert_eq!(text(&other[0], "status"), "pending", "one provider never holds up another");
+    // The log says once how the provider fares, and of each call what it was about.
+    let log = gateway.log();
+    let lines = |words: &str| log.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
+    assert_eq!(lines("provider berlin-summit is misconfigured").len(), 1, "{log}");
+    let waiting = format!("invite.id={}", answer.invites()[0]["id"]);
+    let failed = lines("create at berlin-summit did not succeed");
+    assert!(failed[0].contains(&waiting) && failed[0].contains("attempt.id=\"att_"), "{failed:?}");
+    let batch = format!("batch.id={}", other[0]["batch_id"]);
+    assert!(lines("created 1 invite at treasury")[0].contains(&batch), "{log}");
     gateway.finish().await;
 }
 

@@ -241,7 +241,10 @@ impl Door<'_> {
             };
         }
         match error {
-            None if operation == "create" => line!(info, "created {invites} invites at {name}"),
+            None if operation == "create" => {
+                let noun = if *invites == 1 { "invite" } else { "invites" };
+                line!(info, "created {invites} {noun} at {name}");
+            }
             None => line!(debug, "{name} answered to {operation}"),
             Some(error) => line!(warn, "{operation} at {name} did not succeed: {error}"),
         }
