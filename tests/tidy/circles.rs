@@ -1,4 +1,5 @@
-//! Which file of a crate stands on which: no two on each other, and inside delivery none on one above it.
+//! Which file of a crate stands on which: no two on each other (but for a module and the files in its own folder, which
+//! it names without `self::`), and inside delivery none on one above it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

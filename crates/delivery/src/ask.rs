@@ -33,7 +33,8 @@ pub(crate) type Undo = fn(&mut InviteState) -> Decision;
 pub(crate) type Result<T, E = OperationError> = std::result::Result<T, E>;
 
 impl Engine {
-    /// The same, where the provider's rate budget may keep it waiting for so long.
+    /// Asks the provider for an invite's present state, as [`refresh`](Engine::refresh) does; its rate budget may
+    /// keep that waiting for so long.
     pub(crate) async fn ask(&self, id: InviteId, patience: Duration) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
         let asked = matches!(

@@ -212,6 +212,8 @@ pub(crate) async fn record_outcome(
         pause = (pause * 2).min(Duration::from_secs(5));
         let lost = claimed.lease_end.elapsed() > shared.settings.lease;
         if lost || (shared.stopping.is_cancelled() && claimed.lease_end <= Instant::now()) {
+            // It may be stored all the same.
+            shared.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
             break;
         }
     }

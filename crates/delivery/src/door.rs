@@ -161,14 +161,22 @@ impl Door<'_> {
         within: Option<Duration>,
     ) -> Asked<Vec<Vec<Sighting>>> {
         let (begun, destination) = (self.begin(), lookup.destination.clone());
-        let mut exchange = None;
-        let searching = self.search(lookup, &mut exchange);
-        let result = match within {
-            None => searching.await,
-            Some(within) => tokio::time::timeout(within, searching).await.unwrap_or_else(|_| {
-                Err(ProviderError::new(Outcome::Unknown, "the look-up took too long"))
-            }),
+        let (mut is_asked, mut exchange) = (false, None);
+        let searching = self.search(lookup, &mut is_asked, &mut exchange);
+        let searched = match within {
+            None => Ok(searching.await),
+            Some(within) => tokio::time::timeout(within, searching).await,
         };
+        let result = searched.unwrap_or_else(|_| {
+            Err(match is_asked {
+                true => ProviderError::new(Outcome::Unknown, "the look-up took too long"),
+                // It is our own budget's doing, and says nothing of the provider.
+                false => ProviderError::new(
+                    Outcome::Throttled,
+                    "the provider's rate budget (limits.requests_per_second) left the look-up no turn in time",
+                ),
+            })
+        });
         self.hear("reconcile", Some(&destination), &begun, result.as_ref().err()).await;
         Asked { result, begun, exchange }
     }
@@ -176,6 +184,7 @@ impl Door<'_> {
     async fn search(
         &self,
         lookup: Lookup,
+        is_asked: &mut bool,
         exchange: &mut Option<Exchange>,
     ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         let mut reconciliation = self.provider.adapter.reconcile(lookup);
@@ -183,6 +192,7 @@ impl Door<'_> {
             self.wait_for_turn().await;
             let context = self.context();
             crash_point("reconcile-before-request");
+            *is_asked = true;
             let step =
                 self.make(&context, async |context| reconciliation.step(context).await).await;
             crash_point("reconcile-after-reply");
@@ -246,6 +256,10 @@ impl Door<'_> {
                 line!(info, "created {invites} {noun} at {name}");
             }
             None => line!(debug, "{name} answered to {operation}"),
+            // What a person asked for was refused to them; a create that is refused is the operator's business.
+            Some(error) if error.outcome == Outcome::Rejected && operation != "create" => {
+                line!(info, "{operation} at {name} was refused: {error}");
+            }
             Some(error) => line!(warn, "{operation} at {name} did not succeed: {error}"),
         }
     }
@@ -262,7 +276,7 @@ impl Door<'_> {
             Some(destination) => state.take(destination, event, error, retry, now),
             None => state.take_of_whole(event, error, retry, now),
         });
-        self.lane.tell_of_change(self.shared, self.provider);
+        self.lane.tell_of_change(self.shared);
     }
 
     /// What the end of a question says of how the provider is doing. A wait that is asked for counts whoever
@@ -284,9 +298,12 @@ impl Door<'_> {
     /// Whether the end of a question says how the provider is doing: a wait that is asked for does always,
     /// and anything at a destination that is paused while no create is due there, which would.
     async fn is_heeded(&self, destination: Option<&Destination>, event: &Event) -> bool {
+        if matches!(event, Event::Throttled(_)) {
+            return true;
+        }
         let paused = destination
             .filter(|destination| self.lane.with_state(|state| state.is_paused(destination)));
-        let Some(destination) = paused else { return matches!(event, Event::Throttled(_)) };
+        let Some(destination) = paused else { return false };
         let (store, now) = (&self.shared.store, self.shared.clock.now());
         let is_due = store.is_any_due(&self.lane.name, destination, now).await;
         is_due.map_or_else(

@@ -1,8 +1,7 @@
 //! Finding out what became of calls whose outcome is unknown.
 //!
-//! Beside each lane of creates runs this one: it looks up what is in doubt, one destination at a
-//! time, or repeats the frozen bytes where the provider takes equal bytes as one call. What an answer
-//! means for an invite is decided in [`crate::transition::look`].
+//! What is in doubt is looked up, or the frozen bytes are repeated where the provider takes equal bytes as one
+//! call; when, is `crate::tasks::reconciling`'s to say. What an answer means for an invite is decided in [`crate::transition::look`].
 
 pub mod case;
 mod record;
@@ -34,6 +33,7 @@ use verdicts::{refs, unsaid};
 
 /// How long equal bytes are surely taken as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
+
 /// Equal bytes are one call there, and still will be when they arrive.
 pub(crate) fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
     let age = until(case.started_at, now);

@@ -29,7 +29,7 @@ pub(crate) fn ended<T>(
         provider: door.provider.name.clone(),
         operation,
         call: None,
-        config_revision: door.shared.live.current().revision(),
+        config_revision: door.provider.revision,
         traceparent: door.subject.trace.as_deref().map(str::to_owned),
         started_at: asked.begun.at,
     };

@@ -35,8 +35,12 @@ impl Lane {
         })
     }
 
-    /// Says in the log that the lane's state is another one, if it is.
-    pub fn tell_of_change(&self, shared: &Shared, provider: &Provider) {
+    /// Says in the log that the lane's state is another one, if it is: by the replica that works it.
+    pub fn tell_of_change(&self, shared: &Shared) {
+        let document = shared.live.current();
+        let Some(provider) = document.provider(&self.name).filter(|_| self.held().is_some()) else {
+            return;
+        };
         let now = shared.clock.now();
         let (state, reason, end) = self.describe(shared, provider);
         let Some(unwell) = self.news.is_due(state, now) else { return };
@@ -44,12 +48,13 @@ impl Lane {
         let lasted = unwell.map(|since| until(since, now).as_secs_f64());
         match state {
             LaneState::Ready => {
-                let lasted = lasted.unwrap_or_default();
+                let how_long = lasted.map(|lasted| format!(" again after {lasted:.0} s"));
                 tracing::info!(
                     provider.name = name,
                     lane.state = word,
                     lasted.seconds = lasted,
-                    "provider {name} is ready again after {lasted:.0} s"
+                    "provider {name} is ready{}",
+                    how_long.unwrap_or_default()
                 );
             }
             LaneState::Disabled => {

@@ -115,11 +115,11 @@ impl Budgets {
         Err(Problem::new(&codes::RATE_LIMITED, detail).with_retry_after(wait))
     }
 
-    /// Takes refused invites that were stored already.
-    pub fn charge_refused(&self, tenant: &str, count: usize) {
+    /// Of the refused invites that were `taken`, so many were stored.
+    pub fn settle_refused(&self, tenant: &str, taken: usize, stored: usize) {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(&Of::Refused(tenant.to_owned())) {
-            bucket.tokens -= count as f64;
+            bucket.tokens += taken as f64 - stored as f64;
         }
     }
 
@@ -300,8 +300,12 @@ mod tests {
         );
         assert_eq!([take("ada", 11, at(10)), take("ada", 10, at(10))], [false, true]);
         // What was stored already is paid off before anything that stores more is granted.
-        budgets.charge_refused("ada", 100);
+        budgets.settle_refused("ada", 0, 100);
         assert_eq!([take("ada", 0, at(109)), take("ada", 0, at(110))], [false, true]);
+        // What was not stored is given back.
+        assert!(take("ada", 50, at(160)));
+        budgets.settle_refused("ada", 50, 0);
+        assert!(take("ada", 50, at(160)));
     }
 
     #[test]

@@ -140,10 +140,13 @@ pub(crate) async fn create_invites(
         let bound = items.len() - refused;
         if !is_within_rate {
             let now = gateway.clock().now();
+            let budgets = gateway.budgets();
             if refused > 0 || on_duplicate == OnDuplicate::Reject {
-                gateway.budgets().take_refused(caller.tenant(), refused, now)?;
+                budgets.take_refused(caller.tenant(), refused, now)?;
             }
-            gateway.budgets().take_invites(caller.line(), items.len(), now)?;
+            budgets.take_invites(caller.line(), items.len(), now).inspect_err(|_| {
+                budgets.settle_refused(caller.tenant(), refused, 0);
+            })?;
             is_within_rate = true;
         }
         let batch = NewBatch {
@@ -161,12 +164,16 @@ pub(crate) async fn create_invites(
             // The document changed in between: the one that is live now decides.
             Err(AcceptError::Outdated) => {}
             accepted => {
-                if let Ok(Acceptance::Accepted { queued, .. }) = &accepted
-                    && on_duplicate == OnDuplicate::Reject
-                {
-                    let rejected = bound.saturating_sub(queued.values().sum());
-                    gateway.budgets().charge_refused(caller.tenant(), rejected);
-                }
+                let stored = match &accepted {
+                    Ok(Acceptance::Accepted { queued, .. }) => match on_duplicate {
+                        OnDuplicate::Reject => {
+                            (refused + bound).saturating_sub(queued.values().sum())
+                        }
+                        OnDuplicate::ReturnExisting | OnDuplicate::Send => refused,
+                    },
+                    _ => 0,
+                };
+                gateway.budgets().settle_refused(caller.tenant(), refused, stored);
                 // Its memory is not to be held while the caller waits.
                 drop(bytes);
                 return answer(&gateway, &caller, accepted?, preferences).await;

@@ -113,7 +113,6 @@ impl Database {
 
     /// Everything in one transaction that no other process enters, so that several may start at
     /// the same time.
-
     pub(crate) async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), Error> {
         let mut migrator = sqlx::migrate!();
         migrator.set_locking(false);

@@ -23,6 +23,7 @@ pub(crate) const REVISION_LOCK: u32 = AUDIT_LOCK + 1;
 pub(crate) const NO_REVISION_LOCK: u32 = SHARED + REVISION_LOCK;
 /// From here up: the same locks, for any number of writers at once.
 pub(crate) const SHARED: u32 = 1 << 16;
+
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {

@@ -21,9 +21,14 @@ impl Log {
     /// # Errors
     /// If the filter cannot be read.
     pub fn filter(&self) -> Result<EnvFilter, String> {
-        let names_audit = self.filter.split(',').any(|part| part.trim().starts_with("audit"));
-        let always = if names_audit { "" } else { "audit=info," };
-        EnvFilter::try_new(format!("{always}{}", self.filter))
+        let target = |part: &str| {
+            part.trim().split(['=', '[']).next().and_then(|it| it.split("::").next())
+                == Some("audit")
+        };
+        let always = if self.filter.split(',').any(target) { "" } else { "audit=info," };
+        // Nothing said is errors alone.
+        let said = if self.filter.trim().is_empty() { "error" } else { &self.filter };
+        EnvFilter::try_new(format!("{always}{said}"))
             .map_err(|error| format!("log.filter cannot be `{}`: {error}", self.filter))
     }
 }

@@ -124,14 +124,24 @@ fn next(text: &str) -> Option<(char, usize)> {
     let escaped = match escape.chars().next() {
         Some(c @ ('"' | '\\' | '/')) => Some((c, 2)),
         Some('b' | 'f' | 'n' | 'r' | 't') => Some(('\n', 2)),
-        // Half of a character beyond the first plane is none of a credential.
-        Some('u') => escape
-            .get(1..5)
-            .and_then(|unit| u32::from_str_radix(unit, 16).ok())
-            .map(|unit| (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6)),
+        Some('u') => escaped_units(text),
         _ => None,
     };
     Some(escaped.unwrap_or(plain))
+}
+
+/// The character that one unit of UTF-16 stands for, or two where it is beyond the first plane.
+fn escaped_units(text: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let first = unit(0)?;
+    let two = unit(6).and_then(|second| char::decode_utf16([first, second]).next()?.ok());
+    match char::from_u32(u32::from(first)) {
+        Some(c) => Some((c, 6)),
+        None => Some(two.map_or((char::REPLACEMENT_CHARACTER, 6), |c| (c, 12))),
+    }
 }
 
 #[cfg(test)]
@@ -164,7 +174,7 @@ mod tests {
 
     #[test]
     fn no_way_to_write_a_credential_shows_it_to_who_reads_the_reply() {
-        let credential = "s3cret/to\\ken\"é";
+        let credential = "s3cret/to\\ken\"é😀";
         let characters: Vec<char> = credential.chars().collect();
         let unseen = ["\u{7f}", "\u{200f}", "\u{85}", "\\u200f", "\\u0007", "\\n", "\\t"];
         for at in 0..characters.len() {
@@ -175,7 +185,8 @@ mod tests {
                     written.push_str(hidden.filter(|_| is_there).unwrap_or_default());
                     match c {
                         _ if is_there && hidden.is_none() => {
-                            written.push_str(&format!("\\u{:04X}", u32::from(*c)));
+                            let units = c.encode_utf16(&mut [0; 2]).to_vec();
+                            written.extend(units.iter().map(|unit| format!("\\u{unit:04X}")));
                         }
                         '"' | '\\' => written.extend(['\\', *c]),
                         c => written.push(*c),

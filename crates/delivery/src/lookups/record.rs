@@ -30,7 +30,6 @@ pub(super) async fn record(
             }
         }
     }
-    let attempt = ended(door, "reconcile", asked, Some(describe(&case.invites, &verdicts)));
     let change = |taken: &BTreeSet<InviteId>| {
         // It is another invite's by now.
         let free = verdicts.iter().zip(&case.invites).map(|(verdict, invite)| {
@@ -39,7 +38,9 @@ pub(super) async fn record(
                 false => verdict.clone(),
             }
         });
-        change(door, case, free.collect(), asked, attempt.clone())
+        let verdicts: Vec<Verdict> = free.collect();
+        let detail = describe(&case.invites, &verdicts);
+        change(door, case, verdicts, asked, ended(door, "reconcile", asked, Some(detail)))
     };
     match commit(door.shared, &door.lane.name, &case.invites, change).await? {
         Changed::Written(_) => {}

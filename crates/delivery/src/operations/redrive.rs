@@ -212,8 +212,8 @@ struct Trial {
 }
 
 impl Trial {
-    async fn new(shared: &Engine) -> Result<Self, invite_store::Error> {
-        let counts = shared.store().provider_counts().await?;
+    async fn new(engine: &Engine) -> Result<Self, invite_store::Error> {
+        let counts = engine.store().provider_counts().await?;
         let room = |provider: &Arc<Provider>| {
             let counts = counts.get(&provider.name);
             let queued = counts.and_then(|counts| counts.get(&Status::Queued)).copied();
@@ -222,17 +222,17 @@ impl Trial {
             let quota = provider.limits.quota.map(|quota| quota.saturating_sub(live));
             (provider.name.clone(), quota.unwrap_or(backlog).min(backlog))
         };
-        let room = shared.live().current().providers().map(room).collect();
+        let room = engine.live().current().providers().map(room).collect();
         Ok(Self { room, people: HashSet::new() })
     }
 
     async fn count(
         &mut self,
-        shared: &Engine,
+        engine: &Engine,
         invites: &[InviteRecord],
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
-        let duplicates = shared.store().live_duplicates(invites).await?;
+        let duplicates = engine.store().live_duplicates(invites).await?;
         for (invite, existing) in invites.iter().zip(duplicates) {
             let person = (&invite.tenant, &invite.destination, &invite.address);
             let person = BuildHasherDefault::<DefaultHasher>::default().hash_one(person);

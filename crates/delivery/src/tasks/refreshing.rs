@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use crate::{
     ask::is_known_there,
     door::{Door, Subject},
+    error::OperationError,
     lane::Lane,
     lookups::second_effects::find_second_effects,
     shared::{Engine, Shared, contain},
@@ -133,8 +134,12 @@ async fn ask(
         return Ok(());
     }
     let asked = engine.ask(invite.id, Duration::MAX).await;
-    if let Err(error) = &asked {
-        tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
+    match &asked {
+        // The door has told it.
+        Ok(_) | Err(OperationError::Provider { .. } | OperationError::Unanswered { .. }) => {}
+        Err(error) => {
+            tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
+        }
     }
     if asked.is_err() || !is_known_there(invite) {
         // Asked in vain: it is its turn again when the others have had theirs.

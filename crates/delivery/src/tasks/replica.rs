@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
-    lane::Report,
+    lane::{Lane, Report},
     obstacle::{CLOCK_TOLERANCE, clock_fault},
     shared::{Shared, contain},
 };
@@ -22,7 +23,7 @@ const REPORT: Duration = Duration::from_secs(5);
 struct Told {
     replica: Option<Replica>,
     /// Of the providers whose calls this one makes.
-    lanes: BTreeMap<String, Report>,
+    lanes: BTreeMap<String, (i64, Report)>,
 }
 
 struct Replica {
@@ -77,22 +78,22 @@ async fn step(shared: &Arc<Shared>, told: &mut Told) -> Result<(), invite_store:
 /// Leaves what is known of the providers whose calls this replica makes, where that is news.
 async fn report_lanes(
     shared: &Arc<Shared>,
-    told: &mut BTreeMap<String, Report>,
+    told: &mut BTreeMap<String, (i64, Report)>,
 ) -> Result<(), invite_store::Error> {
     let document = shared.live.current();
-    for lane in shared.lanes() {
-        let provider = document.provider(&lane.name).filter(|_| lane.held().is_some());
-        let Some(provider) = provider else {
-            told.remove(&lane.name);
-            continue;
-        };
-        let report = lane.report(shared, provider);
-        if told.get(&lane.name) != Some(&report) {
-            let shown = serde_json::json!(report);
-            shared.store.report_lane(&lane.name, &shared.owner, shown).await?;
-            told.insert(lane.name.clone(), report);
-        }
-    }
+    let known = |lane: &Arc<Lane>| {
+        let (provider, held) = (document.provider(&lane.name)?, lane.held()?);
+        // Under another epoch somebody else may have had the lane, and what was left is gone.
+        Some((lane.name.clone(), (held.epoch, lane.report(shared, provider))))
+    };
+    let known: BTreeMap<_, _> = shared.lanes().iter().filter_map(known).collect();
+    let news = known.iter().filter(|(name, report)| told.get(*name) != Some(*report));
+    // Side by side, so that they share commits.
+    try_join_all(news.map(|(name, (_, report))| {
+        shared.store.report_lane(name, &shared.owner, serde_json::json!(report))
+    }))
+    .await?;
+    *told = known;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     while !shared.stopping.is_cancelled() {
         let stepped = contain(step(&shared, &lane)).await;
         lane.note(&stepped);
+        lane.tell_of_change(&shared);
         let Some(pause) = stepped.unwrap_or(Some(Duration::from_secs(1))) else { continue };
         lane.creates_wait.send_replace(false);
         tokio::select! {
@@ -41,12 +42,16 @@ async fn step(
         return Ok(Some(idle));
     };
     let Some(epoch) = lane.hold(shared).await? else { return Ok(Some(idle)) };
-    accounts::learn(shared, lane, &provider).await?;
     let now = shared.clock.now();
     lane.with_state(|state| {
         state.follow(provider.adapter_since, provider.account_since, now);
     });
-    lane.tell_of_change(shared, &provider);
+    if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
+        return Ok(Some(wait.min(idle)));
+    }
+    accounts::learn(shared, lane, &provider).await?;
+    // The answer may have been to wait.
+    let now = shared.clock.now();
     if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
         return Ok(Some(wait.min(idle)));
     }

@@ -156,6 +156,20 @@ async fn row(
     let (operation, told) = asker.operations();
     let before = count(metrics, told, outcome);
     let (bench, invite) = asker.ask(Reply { operation, status, headers }).await;
+    let wrong = check(metrics, asker, (status, outcome, state), before, &bench, invite).await;
+    bench.engine.shutdown().await;
+    wrong
+}
+
+async fn check(
+    metrics: &PrometheusHandle,
+    asker: Asker,
+    (status, outcome, state): (u16, &str, LaneState),
+    before: u64,
+    bench: &Bench,
+    invite: Option<InviteId>,
+) -> Option<String> {
+    let (_, told) = asker.operations();
     let seen = within(async || {
         let is_asked = bench.world.lock().reply.is_none();
         let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
@@ -178,8 +192,7 @@ async fn row(
         return Some(format!("{seen:?}"));
     }
     let invite = invite.filter(|_| asker.is_recorded())?;
-    let recorded = within(async || attempt(&bench, invite, (told, outcome, status)).await).await;
-    bench.engine.shutdown().await;
+    let recorded = within(async || attempt(bench, invite, (told, outcome, status)).await).await;
     match recorded {
         Some(_) => None,
         None => {
