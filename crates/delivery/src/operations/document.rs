@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Engine {
-    /// What would become of a provider document if it went live now; see [`LiveDocument::review`].
+    /// What would become of a provider document if it went live now; see [`LiveDocument::review`](crate::LiveDocument::review).
     ///
     /// # Errors
     /// The database cannot be used.
@@ -24,7 +24,7 @@ impl Engine {
         self.0.document.review(text, probe, actor).await
     }
 
-    /// Puts a provider document in force; see [`LiveDocument::revise`].
+    /// Puts a provider document in force; see [`LiveDocument::revise`](crate::LiveDocument::revise).
     ///
     /// # Errors
     /// See [`ReviseError`].
@@ -45,12 +45,12 @@ impl Engine {
         self.0.document.status()
     }
 
-    /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::lag`].
+    /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::lag`](crate::LiveDocument::lag).
     pub fn lag(&self) -> Option<String> {
         self.0.document.lag()
     }
 
-    /// Fails if the newest revision cannot be served here; see [`LiveDocument::behind`].
+    /// Fails if the newest revision cannot be served here; see [`LiveDocument::behind`](crate::LiveDocument::behind).
     ///
     /// # Errors
     /// [`AcceptError::Behind`].
@@ -66,7 +66,7 @@ impl Engine {
         lane.doubt.notify_one();
     }
 
-    /// Takes what the file holds; see [`LiveDocument::take_file`].
+    /// Takes what the file holds; see [`LiveDocument::take_file`](crate::LiveDocument::take_file).
     ///
     /// # Errors
     /// See [`ReviseError`].
@@ -81,12 +81,12 @@ impl Engine {
         taken
     }
 
-    /// Whether the file is to be tried again; see [`LiveDocument::is_file_due`].
+    /// Whether the file is to be tried again; see [`LiveDocument::is_file_due`](crate::LiveDocument::is_file_due).
     pub fn is_file_due(&self) -> bool {
         self.0.document.is_file_due()
     }
 
-    /// There is nothing to take in the file; see [`LiveDocument::miss_file`].
+    /// There is nothing to take in the file; see [`LiveDocument::miss_file`](crate::LiveDocument::miss_file).
     pub fn miss_file(&self, path: &Path, why: &str) {
         self.0.document.miss_file(path, why);
     }
