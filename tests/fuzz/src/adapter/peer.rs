@@ -7,7 +7,10 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue};
-use invite_core::http::{AddressGuard, HttpClient};
+use invite_core::{
+    http::{AddressGuard, HttpClient},
+    text::plain,
+};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::{
@@ -58,9 +61,9 @@ impl Reply {
         self.is_json
     }
 
-    /// It holds this text, perhaps within another.
+    /// It holds this text, perhaps within another, and as it is or without what is not seen.
     pub fn holds(&self, id: &str) -> bool {
-        self.texts.iter().any(|text| text.contains(id))
+        self.texts.iter().any(|text| text.contains(id) || plain(text.as_str()).contains(id))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
