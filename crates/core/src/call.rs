@@ -183,6 +183,9 @@ pub struct Observed {
     /// What callers need of the reply, by the provider's own names; part of the public API as
     /// `provider_data`.
     pub data: Map<String, Value>,
+    /// The fingerprint of the call that made it, where the reply shows it
+    /// ([`PreparedCall::fingerprint`]).
+    pub fingerprint: Option<String>,
     /// The person, where the reply shows it.
     pub invitee: Option<Invitee>,
 }
@@ -200,6 +203,7 @@ impl Observed {
             expires_at: None,
             created_at: None,
             data: Map::new(),
+            fingerprint: None,
             invitee: None,
         }
     }

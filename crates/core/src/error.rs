@@ -4,10 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    invite::{UnknownWord, words},
-    text::plain,
-};
+use crate::{invite::words, text::plain};
 
 /// The longest code of a provider that is kept, in bytes, and the most words that one has.
 const MAX_CODE: usize = 100;
@@ -26,8 +23,6 @@ words!(
         Unknown = "unknown",
     }
 );
-use schemars::JsonSchema;
-use std::str::FromStr;
 
 /// What lies behind a failure, where the engine or the gateway must tell it from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +156,7 @@ impl std::error::Error for ProviderError {}
 /// One thing that is wrong with an invite or with a configuration, at a place.
 ///
 /// The detail never quotes the value: it may be personal or secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fault {
     /// A JSON pointer (RFC 6901) relative to the thing checked; a missing member's pointer ends in
     /// its name.

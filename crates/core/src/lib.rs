@@ -4,6 +4,7 @@
 //! Adapters know this crate and nothing else of ours. There is no SQL, no axum and no retrying here.
 
 pub mod address;
+pub mod attempt;
 pub mod call;
 pub mod clock;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod limits;
 pub mod moment;
 pub mod provider;
 pub mod random;
+pub mod reason;
 pub mod refusal;
 pub mod sabotage;
 pub mod schema;
@@ -22,6 +24,7 @@ pub mod secret;
 pub mod text;
 
 pub use address::Address;
+pub use attempt::{AttemptOutcome, Operation};
 pub use call::{
     Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport,
     Recipient, Remote, Resolved, Sighting,
@@ -35,3 +38,4 @@ pub use limits::{Limits, Retry};
 pub use provider::{
     BuildContext, Capabilities, CreateCapability, InviteProvider, ProviderKind, Reconciliation,
 };
+pub use reason::{Origin, Reason, ReasonCode};

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use invite_config::Provider;
-use invite_core::{Address, PreparedCall, http::CallContext};
+use invite_core::{Address, Operation, PreparedCall, http::CallContext};
 use invite_store::InviteRecord;
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ pub(crate) async fn learn(
     let account = door.make(&context, ask).await;
     // Of most the configuration says it, and nothing is asked.
     if !matches!(account, Ok(None)) || !context.exchanges().is_empty() {
-        door.hear("account", None, &begun, account.as_ref().err()).await;
+        door.hear(Operation::Account, None, &begun, account.as_ref().err()).await;
     }
     let again = match account {
         Ok(account) => {

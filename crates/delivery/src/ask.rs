@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, slice, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    Cause, InviteId, Observed, Outcome, ProviderError, Remote, Status, http::CallContext,
-    sabotage::crash_point,
+    Cause, InviteId, Observed, Operation, Outcome, ProviderError, Remote, Status,
+    http::CallContext, sabotage::crash_point,
 };
 use invite_store::{AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ impl Engine {
     pub(crate) async fn ask(&self, id: InviteId, patience: Duration) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
         let asked = matches!(
-            invite.state.status,
+            invite.state.status(),
             Status::AwaitingApproval
                 | Status::Pending
                 | Status::Sent
@@ -46,7 +46,7 @@ impl Engine {
                 | Status::Declined
                 | Status::Expired
         );
-        if invite.state.status == Status::Unknown {
+        if invite.state.status() == Status::Unknown {
             return self.look_now(&invite, patience).await;
         }
         if !asked || !is_known_there(&invite) {
@@ -56,7 +56,7 @@ impl Engine {
         let call = self.call_of(&invite).await?;
         let remote = remote(&invite, position(call.as_ref()))?;
         self.wait_for(&provider, patience).await?;
-        let call = call.filter(|_| invite.state.status == Status::AwaitingApproval);
+        let call = call.filter(|_| invite.state.status() == Status::AwaitingApproval);
         let mut refused = None;
         let get = async |context: &CallContext| {
             let seen = provider.adapter.get(context, &remote).await?;
@@ -69,7 +69,7 @@ impl Engine {
             Some(_) if is_waiting => transition::ask_later(state, now),
             _ => transition::observe(state, seen, now),
         };
-        let invite = self.operate(&invite, &provider, "get", apply, None, get).await?;
+        let invite = self.operate(&invite, &provider, Operation::Get, apply, None, get).await?;
         match call.zip(refused) {
             Some((call, seen)) => {
                 self.settle_refused(&invite, &provider, &call, seen, patience).await
@@ -84,9 +84,9 @@ impl Engine {
         let (Some(provider), Some(destination)) = (&invite.provider, &invite.destination) else {
             return Ok(invite.clone());
         };
-        let lane = self.0.lane(provider);
+        let lane = self.shared.lane(provider);
         let open = || {
-            let now = self.0.clock.now();
+            let now = self.shared.clock.now();
             let paused = lane.with_state(|state| {
                 let until = state.opens_at(destination, now, true)?;
                 Some((until, state.hindrance(destination, now).unwrap_or_default()))
@@ -96,31 +96,31 @@ impl Engine {
             Err(OperationError::LanePaused { provider, until, wait, reason })
         };
         open()?;
-        let waiting = self.0.waiters.wait_for(invite.batch_id);
+        let waiting = self.shared.waiters.wait_for(invite.batch_id);
         let before = self.decide(invite, transition::look_now).await?.state.checked_at;
         lane.doubt.notify_one();
         let over = Instant::now() + patience;
         loop {
             let changed = waiting.changed();
             let invite = self.find(invite.id).await?;
-            if invite.state.status != Status::Unknown || invite.state.checked_at != before {
+            if invite.state.status() != Status::Unknown || invite.state.checked_at != before {
                 return Ok(invite);
             }
             open()?;
-            if Instant::now() >= over || self.0.stopping.is_cancelled() {
+            if Instant::now() >= over || self.shared.stopping.is_cancelled() {
                 return Err(OperationError::Busy { provider: provider.clone() });
             }
             tokio::select! {
                 () = changed => {}
                 // Another replica may have looked, or another invite's look-up begun a pause.
                 () = tokio::time::sleep(SHARED_POLL) => {}
-                () = self.0.stopping.cancelled() => {}
+                () = self.shared.stopping.cancelled() => {}
             }
         }
     }
 
     pub(crate) async fn find(&self, id: InviteId) -> Result<InviteRecord> {
-        self.0.store.invite(id).await?.ok_or(OperationError::NotFound)
+        self.shared.store.invite(id).await?.ok_or(OperationError::NotFound)
     }
 
     pub(crate) fn provider_of(&self, invite: &InviteRecord) -> Result<Arc<Provider>> {
@@ -129,7 +129,7 @@ impl Engine {
         }
         let name = invite.provider.as_deref().ok_or(OperationError::NeverBound)?;
         let gone = || OperationError::ProviderGone { name: name.to_owned() };
-        let provider = self.0.live.current().provider(name).cloned();
+        let provider = self.shared.live.current().provider(name).cloned();
         // Another kind may have taken over the name.
         let same = |provider: &Arc<Provider>| invite.kind.as_deref() == Some(provider.kind.name());
         provider.filter(same).ok_or_else(gone)
@@ -137,7 +137,7 @@ impl Engine {
 
     /// The call that created the invite: the one whose bytes the provider showed, else the last.
     pub(crate) async fn call_of(&self, invite: &InviteRecord) -> Result<Option<AttemptView>> {
-        let mut creates = self.0.store.creates(invite.id).await?;
+        let mut creates = self.shared.store.creates(invite.id).await?;
         let shown = creates.iter().position(|attempt| is_shown(invite, attempt));
         Ok(match shown {
             Some(place) => Some(creates.swap_remove(place)),
@@ -155,7 +155,7 @@ impl Engine {
             vec![invite.id],
             move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now),
         );
-        let changed = self.0.store.change(change).await?;
+        let changed = self.shared.store.change(change).await?;
         self.decided(invite, changed).await
     }
 
@@ -167,10 +167,10 @@ impl Engine {
     ) -> Result<InviteRecord> {
         let Changed::Written(mut records) = changed else {
             // It moved on while this was being decided.
-            let status = self.find(invite.id).await?.state.status;
+            let status = self.find(invite.id).await?.state.status();
             return Err(OperationError::NotSettled { status });
         };
-        self.0.waiters.wake(std::iter::once(invite.batch_id));
+        self.shared.waiters.wake(std::iter::once(invite.batch_id));
         records.pop().ok_or(OperationError::NotFound)
     }
 
@@ -181,13 +181,13 @@ impl Engine {
         provider: &'a Provider,
         subject: Subject,
     ) -> Door<'a> {
-        let subject = Subject { trace: self.1.clone(), ..subject };
-        Door { shared: &self.0, lane, provider, subject }
+        let subject = Subject { trace: self.trace.clone(), ..subject };
+        Door { shared: &self.shared, lane, provider, subject }
     }
 
     /// Waits until something may be asked of a provider for somebody who waits for so long at most.
     pub(crate) async fn wait_for(&self, provider: &Provider, patience: Duration) -> Result<()> {
-        let lane = self.0.lane(&provider.name);
+        let lane = self.shared.lane(&provider.name);
         let waited = self.door(&lane, provider, Subject::default()).wait_for_person(patience).await;
         waited.map_err(|Busy| OperationError::Busy { provider: provider.name.clone() })
     }
@@ -198,12 +198,12 @@ impl Engine {
         &self,
         invite: &InviteRecord,
         provider: &Arc<Provider>,
-        operation: &'static str,
+        operation: Operation,
         apply: impl Fn(&mut InviteState, &Observed, Timestamp) -> Decision + Send + Sync + 'static,
         undo: Option<Undo>,
         call: impl AsyncFnOnce(&CallContext) -> Result<Observed, ProviderError>,
     ) -> Result<InviteRecord> {
-        let lane = self.0.lane(&provider.name);
+        let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, provider, Subject::of([invite]));
         crash_point("operation-before-request");
         let asked = door.ask(operation, invite.destination.as_ref(), call).await;
@@ -233,8 +233,8 @@ impl Engine {
             };
             Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], decide) }
         };
-        let changed = commit(&self.0, &provider.name, slice::from_ref(invite), change).await?;
-        let told = if operation == "get" { question_error } else { provider_error };
+        let changed = commit(&self.shared, &provider.name, slice::from_ref(invite), change).await?;
+        let told = if operation.is_question() { question_error } else { provider_error };
         result.map_err(|error| told(provider, error))?;
         match changed {
             Changed::Written(records) => records.into_iter().next().ok_or(OperationError::NotFound),
@@ -246,7 +246,7 @@ impl Engine {
 /// The provider can be asked about it: it has an id there, or will have one once it is approved. One
 /// that a person found there has none here.
 pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
-    invite.state.provider_ref.is_some() || invite.state.status == Status::AwaitingApproval
+    invite.state.provider_ref.is_some() || invite.state.status() == Status::AwaitingApproval
 }
 
 /// The invite's place in the call that created it.
@@ -262,7 +262,7 @@ pub(crate) fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
         invitee: invite.invitee.clone(),
         address: invite.address.clone().ok_or(OperationError::NeverBound)?,
         index,
-        status: invite.state.status,
+        status: invite.state.status(),
         expires_at: invite.state.expires_at,
         revoke_sent: invite.state.revoke_sent,
     })

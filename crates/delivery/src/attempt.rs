@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, InviteId, Outcome, PreparedCall, ProviderError, Stopwatch,
+    AttemptId, InviteId, Operation, Outcome, PreparedCall, ProviderError, Stopwatch,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
@@ -16,10 +16,10 @@ use crate::{
     accounts,
     call::{Claimed, recipient},
     door::{Door, Subject},
-    fault,
     judge::{Judged, judge},
     lane::{Lane, Slot},
     obstacle::clock_fault,
+    reason,
     record::{self, commit},
     shared::Shared,
     transition::{self, Settlement},
@@ -95,7 +95,7 @@ impl Call {
             begin: Some(NewAttempt {
                 id: attempt,
                 provider: self.provider.name.clone(),
-                operation: "create",
+                operation: Operation::Create,
                 call: call.cloned(),
                 config_revision: revision,
                 traceparent: None,
@@ -145,7 +145,7 @@ impl Call {
             let is_taken = |it: &&Settlement| matches!(it, Settlement::Exists(_));
             let count = judged.settlements.iter().filter(is_taken).count();
             self.lane.with_state(|state| state.invites += count as u64);
-            door.tell("create", judged.outcome, judged.error.as_ref(), &begun);
+            door.tell(Operation::Create, judged.outcome, judged.error.as_ref(), &begun);
             door.take(Some(destination), &judged.event, judged.error.as_ref());
         }
         record_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
@@ -233,7 +233,7 @@ fn record_change(
     let settled = claimed.invites.iter().zip(&judged.settlements);
     let settlements: Vec<Settlement> = settled
         .map(|(invite, settlement)| match taken.contains(&invite.id) {
-            true => Settlement::Failed(fault::already_held()),
+            true => Settlement::Failed(reason::already_held()),
             false => settlement.clone(),
         })
         .collect();

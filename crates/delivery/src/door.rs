@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, BatchId, Cause, Destination, InviteId, Lookup, Outcome, ProviderError, Sighting,
-    Stopwatch,
+    AttemptId, AttemptOutcome, BatchId, Cause, Destination, InviteId, Lookup, Operation, Outcome,
+    ProviderError, Sighting, Stopwatch,
     http::{CallContext, Exchange},
     sabotage::crash_point,
 };
@@ -21,11 +21,6 @@ use crate::{
     lane::{Event, Lane},
     shared::Shared,
 };
-
-/// How an attempt ended whose effect was not known.
-pub(crate) const UNKNOWN: &str = Outcome::Unknown.as_str();
-/// How an attempt ended that did what it was for, as far as was told.
-pub(crate) const SUCCEEDED: &str = "succeeded";
 
 /// Everything that is asked of one provider about one subject.
 pub(crate) struct Door<'a> {
@@ -144,7 +139,7 @@ impl Door<'_> {
     /// Asks something that is no create, where a wait is over.
     pub async fn ask<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         destination: Option<&Destination>,
         ask: impl AsyncFnOnce(&CallContext) -> Result<T, ProviderError>,
     ) -> Asked<T> {
@@ -177,7 +172,7 @@ impl Door<'_> {
                 ),
             })
         });
-        self.hear("reconcile", Some(&destination), &begun, result.as_ref().err()).await;
+        self.hear(Operation::Reconcile, Some(&destination), &begun, result.as_ref().err()).await;
         Asked { result, begun, exchange }
     }
 
@@ -206,12 +201,12 @@ impl Door<'_> {
     /// Obeys and tells how something ended that was asked and is no create.
     pub async fn hear(
         &self,
-        operation: &'static str,
+        operation: Operation,
         destination: Option<&Destination>,
         begun: &Begun,
         error: Option<&ProviderError>,
     ) {
-        self.tell(operation, outcome(error), error, begun);
+        self.tell(operation, AttemptOutcome::of(error), error, begun);
         if let Some(event) = self.event(error)
             && self.is_heeded(destination, &event).await
         {
@@ -222,8 +217,8 @@ impl Door<'_> {
     /// Tells counters, last error, metrics and log how something ended that was asked.
     pub fn tell(
         &self,
-        operation: &'static str,
-        outcome: &'static str,
+        operation: Operation,
+        outcome: AttemptOutcome,
         error: Option<&ProviderError>,
         begun: &Begun,
     ) {
@@ -231,10 +226,10 @@ impl Door<'_> {
         self.lane.with_state(|state| state.count(operation, outcome, error, now));
         let took = begun.started.elapsed();
         metrics::counter!("invite_attempts_total", "provider" => name.clone(),
-            "operation" => operation, "outcome" => outcome)
+            "operation" => operation.as_str(), "outcome" => outcome.as_str())
         .increment(1);
         metrics::histogram!("invite_attempt_duration_seconds", "provider" => name.clone(),
-            "operation" => operation)
+            "operation" => operation.as_str())
         .record(took.as_secs_f64());
         let Subject { attempt, batch, invite, invites, trace } = &self.subject;
         let attempt = attempt.map(|id| id.to_string());
@@ -244,20 +239,21 @@ impl Door<'_> {
         macro_rules! line {
             ($level:ident, $($text:tt)*) => {
                 tracing::$level!(
-                    provider.name = name, operation, outcome, took.seconds = took, invites,
+                    provider.name = name, operation = operation.as_str(), outcome = outcome.as_str(),
+                    took.seconds = took, invites,
                     attempt.id = attempt, batch.id = batch, invite.id = invite, trace.id = of_trace,
                     $($text)*
                 )
             };
         }
         match error {
-            None if operation == "create" => {
+            None if operation == Operation::Create => {
                 let noun = if *invites == 1 { "invite" } else { "invites" };
                 line!(info, "created {invites} {noun} at {name}");
             }
             None => line!(debug, "{name} answered to {operation}"),
             // What a person asked for was refused to them; a create that is refused is the operator's business.
-            Some(error) if error.outcome == Outcome::Rejected && operation != "create" => {
+            Some(error) if error.outcome == Outcome::Rejected && operation != Operation::Create => {
                 line!(info, "{operation} at {name} was refused: {error}");
             }
             Some(error) => line!(warn, "{operation} at {name} did not succeed: {error}"),
@@ -315,9 +311,4 @@ impl Door<'_> {
             |is_due| !is_due,
         )
     }
-}
-
-/// How an attempt ended, in the record's word.
-pub(crate) fn outcome(error: Option<&ProviderError>) -> &'static str {
-    error.map_or(SUCCEEDED, |error| error.outcome.as_str())
 }

@@ -32,16 +32,16 @@ impl Engine {
         tasks.spawn(replica::run(shared.clone()));
         tasks.spawn(retention::run(shared.clone()));
         tasks.spawn(supervise(shared.clone()));
-        Ok(Self(shared, None))
+        Ok(Self { shared, trace: None })
     }
 
     /// Stops claiming, wakes the waiting callers, and gives the calls under way `shutdown_grace` to
     /// finish and be recorded. What is still under way then is found again by the next process.
     pub async fn shutdown(&self) {
-        self.0.stopping.cancel();
-        self.0.tasks.close();
-        let grace = self.0.settings.shutdown_grace;
-        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
+        self.shared.stopping.cancel();
+        self.shared.tasks.close();
+        let grace = self.shared.settings.shutdown_grace;
+        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(
                 grace.seconds = grace.as_secs_f64(),
                 "calls are still under way after delivery.shutdown_grace; their invites will be \
@@ -71,5 +71,5 @@ async fn supervise(shared: Arc<Shared>) {
 fn start_lane(shared: &Arc<Shared>, lane: Arc<Lane>) {
     shared.tasks.spawn(sending::run(shared.clone(), lane.clone()));
     shared.tasks.spawn(reconciling::run(shared.clone(), lane.clone()));
-    shared.tasks.spawn(refreshing::run(Engine(shared.clone(), None), lane));
+    shared.tasks.spawn(refreshing::run(Engine { shared: shared.clone(), trace: None }, lane));
 }

@@ -166,7 +166,7 @@ pub enum AcceptError {
     #[error("the provider document was changed meanwhile")]
     Outdated,
     /// The newest document cannot be served here.
-    #[error("{}", crate::fault::behind(*.newest))]
+    #[error("{}", crate::reason::behind(*.newest))]
     Behind {
         /// Its revision.
         newest: i64,

@@ -8,23 +8,23 @@ use std::{
 
 use invite_config::Provider;
 use invite_core::{
-    AttemptId, Cause, Observed, Outcome, ProviderError, Status, sabotage::resends_blindly,
+    AttemptId, AttemptOutcome, Cause, Observed, Outcome, ProviderError, Reason, Status,
+    sabotage::resends_blindly,
 };
 use invite_store::InviteRecord;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::{
     call::{Claimed, Reply},
-    fault,
     lane::{About, Event, Lane, Place},
+    reason,
     transition::{Settlement, Verdict},
 };
 
 /// What a reply means: for each invite, for the lane, and for the record.
 pub(crate) struct Judged {
     pub settlements: Vec<Settlement>,
-    pub outcome: &'static str,
+    pub outcome: AttemptOutcome,
     pub error: Option<ProviderError>,
     /// Ids of new invites that the reply named without showing whose they are.
     pub unpaired: Vec<String>,
@@ -54,7 +54,7 @@ pub(crate) fn judge(
     let is_mixed = is_mixed(&claimed.invites);
     let Some(destination) = claimed.destination() else {
         let (settlements, unpaired) = (Vec::new(), Vec::new());
-        let (outcome, event) = ("succeeded", Event::Unasked);
+        let (outcome, event) = (AttemptOutcome::Succeeded, Event::Unasked);
         return Judged { settlements, outcome, error: None, unpaired, event };
     };
     let mut judged = lane.with_state(|state| {
@@ -63,7 +63,7 @@ pub(crate) fn judge(
             (None, Ok(results)) => judge_items(provider, place, claimed, results, now),
             (Some(error), _) | (None, Err(error)) => {
                 let (settlements, event) = judge_refusal(provider, place, claimed, error, now);
-                let (outcome, error) = (error.outcome.as_str(), Some(error.clone()));
+                let (outcome, error) = (error.outcome.into(), Some(error.clone()));
                 Judged { settlements, outcome, error, unpaired: unpaired(reply), event }
             }
         }
@@ -84,8 +84,8 @@ pub(crate) fn is_mixed<'a>(invites: impl IntoIterator<Item = &'a InviteRecord>) 
 /// The same settlement without the provider's words.
 fn in_own_words(settlement: Settlement) -> Settlement {
     match settlement {
-        Settlement::Failed(fault) => Settlement::Failed(fault::in_own_words(fault)),
-        Settlement::Unknown(fault) => Settlement::Unknown(fault::in_own_words(fault)),
+        Settlement::Failed(reason) => Settlement::Failed(reason::in_own_words(reason)),
+        Settlement::Unknown(reason) => Settlement::Unknown(reason::in_own_words(reason)),
         other => other,
     }
 }
@@ -116,22 +116,22 @@ fn judge_items(
             Settlement::Exists(Box::new(observed.clone().since(claimed.invites[i].created_at)))
         }
         Some(Err(refused)) => {
-            let fault = fault::refused(Some(&provider.name), refused);
+            let reason = Reason::of(Some(&provider.name), refused);
             error.get_or_insert_with(|| refused.clone());
             match refused.outcome {
                 Outcome::Rejected => match blame(provider, refused, i, claimed.invites.len()) {
                     Verdict::Faultless => again(i),
-                    Verdict::AtFault(fault) => Settlement::Failed(fault),
+                    Verdict::AtFault(reason) => Settlement::Failed(reason),
                     _ => match shared.get(&i) {
                         Some(group) => Settlement::Again { at: Some(now), group: group.clone() },
-                        None => Settlement::Failed(fault),
+                        None => Settlement::Failed(reason),
                     },
                 },
                 Outcome::NotSent | Outcome::Throttled => again(i),
-                Outcome::Unknown => Settlement::Unknown(fault),
+                Outcome::Unknown => Settlement::Unknown(reason),
             }
         }
-        None => Settlement::Unknown(fault::refused(
+        None => Settlement::Unknown(Reason::of(
             Some(&provider.name),
             &ProviderError::new(Outcome::Unknown, "the reply leaves this invite out"),
         )),
@@ -144,9 +144,9 @@ fn judge_items(
     let unknown = settlements.iter().any(|s| matches!(s, Settlement::Unknown(_)));
     let exists = settlements.iter().any(|s| matches!(s, Settlement::Exists(_)));
     let outcome = match (unknown, exists) {
-        (true, _) => Outcome::Unknown.as_str(),
-        (false, true) => "succeeded",
-        (false, false) => Outcome::Rejected.as_str(),
+        (true, _) => AttemptOutcome::Unknown,
+        (false, true) => AttemptOutcome::Succeeded,
+        (false, false) => AttemptOutcome::Rejected,
     };
     let unpaired = unpaired_of(results);
     Judged { settlements, outcome, error, unpaired, event: Event::Success }
@@ -196,8 +196,8 @@ fn judge_refusal(
         let group = claimed.invites.iter().map(|invite| invite.state.group_id.clone());
         group.map(|group| Settlement::Again { at: Some(at), group }).collect()
     };
-    let fault = || fault::refused(Some(&provider.name), error);
-    let fail = || vec![Settlement::Failed(fault()); n];
+    let reason = || Reason::of(Some(&provider.name), error);
+    let fail = || vec![Settlement::Failed(reason()); n];
     let told = error.retry_after.map(|wait| wait.min(provider.limits.retry.max_retry_after));
     match (error.outcome, error.cause) {
         (Outcome::NotSent, cause) => {
@@ -222,7 +222,7 @@ fn judge_refusal(
             // Told to wait (503 is what that is used with most), the lane does, and look-ups with it.
             let failing = Event::Failing { unreachable: false };
             let event = told.map_or(failing, |wait| Event::Throttled(Some(wait)));
-            (vec![Settlement::Unknown(fault()); n], event)
+            (vec![Settlement::Unknown(reason()); n], event)
         }
         (Outcome::Rejected, Cause::Credentials | Cause::Configuration) => {
             (again(now), Event::Refused)
@@ -266,8 +266,8 @@ fn fail_named(
     mut settlements: Vec<Settlement>,
 ) -> Vec<Settlement> {
     for (index, settlement) in settlements.iter_mut().enumerate() {
-        if let Some(fault) = named_fault(provider, error, index) {
-            *settlement = Settlement::Failed(fault);
+        if let Some(reason) = named_reason(provider, error, index) {
+            *settlement = Settlement::Failed(reason);
         }
     }
     settlements
@@ -279,15 +279,10 @@ fn names_items(error: &ProviderError, n: usize) -> bool {
 }
 
 /// What a refusal says of the invite at this place, if it names that one.
-fn named_fault(provider: &Provider, error: &ProviderError, index: usize) -> Option<Value> {
-    let faults: Vec<_> =
-        error.items.iter().filter(|item| item.index == index).map(|item| &item.fault).collect();
-    if faults.is_empty() {
-        return None;
-    }
-    let mut fault = fault::refused(Some(&provider.name), error);
-    fault["errors"] = serde_json::to_value(&faults).unwrap_or(Value::Null);
-    Some(fault)
+fn named_reason(provider: &Provider, error: &ProviderError, index: usize) -> Option<Reason> {
+    let named = error.items.iter().filter(|item| item.index == index);
+    let errors: Vec<_> = named.map(|item| item.fault.clone()).collect();
+    (!errors.is_empty()).then(|| Reason { errors, ..Reason::of(Some(&provider.name), error) })
 }
 
 /// What a refusal that was learnt of later means for one of the call's `n` invites.
@@ -296,9 +291,9 @@ pub(crate) fn blame(provider: &Provider, error: &ProviderError, index: usize, n:
         return Verdict::Faultless;
     }
     if !names_items(error, n) {
-        return Verdict::Refused(fault::refused(Some(&provider.name), error));
+        return Verdict::Refused(Reason::of(Some(&provider.name), error));
     }
-    named_fault(provider, error, index).map_or(Verdict::Faultless, Verdict::AtFault)
+    named_reason(provider, error, index).map_or(Verdict::Faultless, Verdict::AtFault)
 }
 
 /// What the end of a call that waited for approval means for the one of its `n` invites at this place,
@@ -315,8 +310,8 @@ pub(crate) fn judge_approval(
 ) -> Option<Settlement> {
     let error = seen.failure.as_ref().filter(|_| seen.status == Status::Failed)?;
     let settlement = match blame(provider, error, index, n) {
-        Verdict::AtFault(fault) => Settlement::Failed(fault),
-        Verdict::Refused(fault) if n < 2 => Settlement::Failed(fault),
+        Verdict::AtFault(reason) => Settlement::Failed(reason),
+        Verdict::Refused(reason) if n < 2 => Settlement::Failed(reason),
         Verdict::Refused(_) => Settlement::Again { at: Some(now), group },
         _ => Settlement::Again { at: Some(now), group: None },
     };

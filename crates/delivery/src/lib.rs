@@ -7,7 +7,7 @@
 //! Its files stand on each other, from the top: `engine` starts the tasks; `operations` is what persons
 //! ask; `tasks` goes on by itself; `ask`, `lookups`, `attempt` and `accounts` are what both need of a provider; `door`
 //! is the way to one, `record` what is stored of it; `waiting`, `lease`, `report` and `obstacle` say who may go when; `shared`
-//! is what all hold; `revise` is the provider document; `lane`, `call`, `judge`, `transition` and `fault` are data and pure functions.
+//! is what all hold; `revise` is the provider document; `lane`, `call`, `judge`, `transition` and `reason` are data and pure functions.
 
 mod accounts;
 mod ask;
@@ -16,13 +16,13 @@ mod call;
 mod door;
 mod engine;
 mod error;
-mod fault;
 mod judge;
 mod lane;
 mod lease;
 mod lookups;
 mod obstacle;
 mod operations;
+mod reason;
 mod record;
 mod report;
 mod revise;
@@ -33,7 +33,6 @@ mod waiters;
 mod waiting;
 
 pub use error::{AcceptError, OperationError};
-pub use fault::{already_held, duplicate, refused};
 pub use lane::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 pub use operations::{Erasure, Left, PlannedCall, Redriven};
 pub use revise::{

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    Destination, Doubt, Outcome, PreparedCall, ProviderError, http::CallContext,
+    Destination, Doubt, Operation, Outcome, PreparedCall, ProviderError, http::CallContext,
     sabotage::crash_point,
 };
 use invite_store::{Change, InviteRecord};
@@ -21,8 +21,9 @@ use jiff::Timestamp;
 
 use crate::{
     door::{Asked, Door, Subject},
-    fault, judge,
+    judge,
     lane::{Lane, until},
+    reason,
     shared::Shared,
     transition::{self, Verdict},
 };
@@ -37,7 +38,7 @@ const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
 /// Equal bytes are one call there, and still will be when they arrive.
 pub(crate) fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
     let age = until(case.started_at, now);
-    let known = case.invites.iter().any(|invite| !transition::replies(&invite.state).is_empty());
+    let known = case.invites.iter().any(|invite| !invite.state.provider_data.is_empty());
     provider.adapter.capabilities().create.idempotent
         && case.call.is_some()
         && !known
@@ -102,7 +103,7 @@ pub(crate) async fn repeat(
             (vec![Verdict::CannotTell(why); n], Some(error))
         }
     };
-    door.hear("reconcile", Some(&call.destination), &begun, error.as_ref()).await;
+    door.hear(Operation::Reconcile, Some(&call.destination), &begun, error.as_ref()).await;
     let result = error.map_or(Ok(()), |error| Err(told_of(&error, is_mixed)));
     let exchange = context.exchanges().into_iter().next();
     record(&door, &case, verdicts, &Asked { result, begun, exchange }).await?;
@@ -112,7 +113,7 @@ pub(crate) async fn repeat(
 /// What those are told whose invites a question was about: if they are of several tenants, nothing in the
 /// provider's words. The lane's state and the log keep those.
 fn told_of(error: &ProviderError, is_mixed: bool) -> ProviderError {
-    if is_mixed { fault::error_in_own_words(error) } else { error.clone() }
+    if is_mixed { reason::error_in_own_words(error) } else { error.clone() }
 }
 
 /// Whether the call itself got a 2xx, which the error of one that ended without effect does not say.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use invite_core::{AttemptId, InviteId, ProviderError, Status, StatusSource, http::Exchange};
+use invite_core::{
+    AttemptId, AttemptOutcome, InviteId, Operation, ProviderError, Status, StatusSource,
+    http::Exchange,
+};
 use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
 use jiff::Timestamp;
 
 use crate::{
-    door::{Asked, Door, outcome},
+    door::{Asked, Door},
     shared::Shared,
     transition,
 };
@@ -19,7 +22,7 @@ pub(crate) type Ended = (NewAttempt, AttemptEnd);
 /// went wrong.
 pub(crate) fn ended<T>(
     door: &Door<'_>,
-    operation: &'static str,
+    operation: Operation,
     asked: &Asked<T>,
     detail: Option<String>,
 ) -> Ended {
@@ -36,10 +39,10 @@ pub(crate) fn ended<T>(
     let error = asked.result.as_ref().err();
     let exchange = asked.exchange.clone().map(|exchange| match operation {
         // A look-up may show everybody; what concerns an invite is in its state.
-        "reconcile" => Exchange { request: None, reply: None, ..exchange },
+        Operation::Reconcile => Exchange { request: None, reply: None, ..exchange },
         _ => exchange,
     });
-    let end = end(door.shared, id, outcome(error), error, exchange);
+    let end = end(door.shared, id, AttemptOutcome::of(error), error, exchange);
     (begin, AttemptEnd { detail: end.detail.or(detail), ..end })
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn ended<T>(
 pub(crate) fn end(
     shared: &Shared,
     attempt: AttemptId,
-    outcome: &str,
+    outcome: AttemptOutcome,
     error: Option<&ProviderError>,
     exchange: Option<Exchange>,
 ) -> AttemptEnd {
@@ -56,7 +59,7 @@ pub(crate) fn end(
     AttemptEnd {
         id: attempt,
         finished_at: shared.clock.now(),
-        outcome: outcome.to_owned(),
+        outcome,
         http_status: exchange.status.or(by_error),
         detail: error.map(|error| error.message.clone()),
         target: Some(exchange.target).filter(|target| !target.is_empty()),
@@ -115,18 +118,18 @@ fn tell_of_second_effects(provider: &str, before: &[InviteRecord], after: &[Invi
     let existed: BTreeSet<InviteId> =
         before.iter().filter(|i| i.state.provider_ref.is_some()).map(|invite| invite.id).collect();
     let ended_here = |state: &InviteState| {
-        matches!(state.status, Status::Failed | Status::Revoked)
+        matches!(state.status(), Status::Failed | Status::Revoked)
             && matches!(state.source, StatusSource::Gateway | StatusSource::Caller)
     };
     for invite in after.iter().filter(|i| i.state.provider_ref.is_some() && ended_here(&i.state)) {
         if !existed.contains(&invite.id) {
-            let status = invite.state.status.as_str();
+            let status = invite.state.status().as_str();
             tracing::error!(provider.name = provider, invite.id = %invite.id, status, "an invite that was given up here exists at its provider");
         }
     }
     let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
     for invite in new {
-        let ids = transition::second_effects(&invite.state).collect::<Vec<_>>().join(", ");
+        let ids = invite.state.second_effects.join(", ");
         let held = invite.state.provider_ref.as_deref();
         tracing::error!(provider.name = provider, invite.id = %invite.id, invite.provider_ref = held, invite.second_effects = ids, "a second effect was found");
         metrics::counter!("invite_duplicate_effects_total", "provider" => provider.to_owned())

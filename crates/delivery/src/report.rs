@@ -4,9 +4,9 @@ use invite_config::Provider;
 use jiff::Timestamp;
 
 use crate::{
-    fault,
     lane::{Lane, LaneState, Report, until},
     obstacle::obstacle,
+    reason,
     shared::Shared,
 };
 
@@ -17,7 +17,7 @@ impl Lane {
         shared: &Shared,
         provider: &Provider,
     ) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match obstacle(shared).or_else(|| self.is_stuck().then(fault::stuck)) {
+        match obstacle(shared).or_else(|| self.is_stuck().then(reason::stuck)) {
             Some(why) if provider.enabled => (LaneState::Paused, Some(why), None),
             _ => self.with_state(|it| it.describe(provider.enabled, shared.clock.now())),
         }

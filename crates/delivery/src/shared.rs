@@ -61,9 +61,13 @@ impl Retention {
     }
 }
 
-/// The delivery engine, and the trace that what is asked of it belongs to. Cloning shares it.
+/// The delivery engine, for one request. Cloning shares it.
 #[derive(Clone)]
-pub struct Engine(pub(crate) Arc<Shared>, pub(crate) Option<Arc<str>>);
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    /// The W3C trace of the request that asks.
+    pub(crate) trace: Option<Arc<str>>,
+}
 
 pub(crate) struct Shared {
     pub store: Store,
@@ -85,22 +89,22 @@ pub(crate) struct Shared {
 impl Engine {
     /// The same engine for a request of this W3C trace: its attempts record it.
     pub fn traced(&self, traceparent: Option<&str>) -> Self {
-        Self(self.0.clone(), traceparent.map(Arc::from))
+        Self { shared: self.shared.clone(), trace: traceparent.map(Arc::from) }
     }
 
     /// The live provider document.
     pub fn live(&self) -> &Live {
-        &self.0.live
+        &self.shared.live
     }
 
     /// The store.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.shared.store
     }
 
     /// Whether shutdown has begun.
     pub fn is_shutting_down(&self) -> bool {
-        self.0.stopping.is_cancelled()
+        self.shared.stopping.is_cancelled()
     }
 }
 

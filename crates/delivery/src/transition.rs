@@ -5,21 +5,18 @@
 
 mod by_hand;
 mod lookup;
-mod second_effect;
 
-use invite_core::{AttemptId, Observed, Status, StatusSource, text::plain};
-use invite_store::{Decision, InviteState};
+use invite_core::{
+    AttemptId, Observed, Reason, Status, StatusSource,
+    text::{plain, plain_json},
+};
+use invite_store::{Decision, InviteState, Phase, Unknown};
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::fault;
+use crate::reason;
 
 pub use by_hand::{decide_unknown, is_risky, override_status, requeue, withdraw};
 pub use lookup::{LOOK_FOR, Lookup, Verdict, follow, leave_to_person, look};
-pub use second_effect::{SECOND_EFFECTS, replies, second_effects};
-
-use second_effect::{forget_replies, note_second, take_reply};
-
 /// What an attempt came to for one invite.
 #[derive(Clone, Debug)]
 pub enum Settlement {
@@ -33,22 +30,17 @@ pub enum Settlement {
         group: Option<String>,
     },
     /// Without effect, and not to be sent again.
-    Failed(Value),
+    Failed(Reason),
     /// Whether it took effect is not known.
-    Unknown(Value),
+    Unknown(Reason),
 }
 
 /// Hands a queued invite to an attempt.
 pub fn claim(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp) -> Decision {
-    if state.status != Status::Queued {
-        return Decision::Abort;
-    }
-    state.status = Status::Sending;
+    let Phase::Queued { .. } = state.phase else { return Decision::Abort };
+    state.phase = Phase::Sending { holder, lease_until, next_attempt_at: None };
     state.source = StatusSource::Gateway;
-    state.holder = Some(holder);
-    state.lease_until = Some(lease_until);
     state.attempt_count += 1;
-    state.next_attempt_at = None;
     state.error = None;
     // What replies to an earlier call said (an activity's id) is not of this one.
     forget_replies(state);
@@ -64,8 +56,8 @@ pub fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Decision {
-    let holds = state.holder == Some(attempt);
-    match (state.status, settlement) {
+    let holds = state.holder() == Some(attempt);
+    match (state.status(), settlement) {
         (Status::Sending, _) if holds => apply(state, settlement, now),
         (Status::Unknown, Settlement::Exists(_)) if holds => apply(state, settlement, now),
         // Queued again before its earlier call was heard of: that one is its effect, or may yet be.
@@ -80,79 +72,71 @@ pub fn settle(
 
 fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> Decision {
     match settlement {
-        Settlement::Exists(observed) if observed.status == Status::Sending => {
-            describe(state, observed, now);
-            return Decision::Write;
-        }
         // An earlier call's effect is known, and this one's is none yet: what becomes of it later is
         // found by looking for second effects.
         Settlement::Exists(observed)
-            if observed.provider_ref.is_none() && state.provider_ref.is_some() =>
+            if observed.status.is_settled()
+                && observed.provider_ref.is_none()
+                && state.provider_ref.is_some() =>
         {
-            return stand_for_known_effect(state, now);
+            stand_for_known_effect(state, now);
         }
         Settlement::Exists(observed) => {
-            let known = state.provider_ref.clone();
-            if let Some(known) = known.filter(|known| observed.provider_ref.as_ref() != Some(known))
-            {
-                note_second(state, &known);
+            // Where it is no settled status, the provider is still working on it.
+            if let Some(phase) = Phase::settled(observed.status) {
+                let known = state.provider_ref.clone();
+                if let Some(known) =
+                    known.filter(|known| observed.provider_ref.as_ref() != Some(known))
+                {
+                    note_second(state, &known);
+                }
+                state.phase = phase;
+                state.source = observed.source;
+                state.sent_at = state.sent_at.or(Some(now));
+                state.error = None;
+                state.group_id = None;
             }
-            state.status = observed.status;
-            state.source = observed.source;
-            state.sent_at = state.sent_at.or(Some(now));
-            state.error = None;
-            state.group_id = None;
             describe(state, observed, now);
         }
         // An earlier call's effect has come to light, and this one's is none: that is the only one.
         Settlement::Again { .. } | Settlement::Failed(_) if state.provider_ref.is_some() => {
-            return stand_for_known_effect(state, now);
+            stand_for_known_effect(state, now);
         }
         Settlement::Again { at, group } => {
-            state.status = Status::Queued;
+            state.phase = Phase::Queued { next_attempt_at: *at };
             state.source = StatusSource::Gateway;
             state.error = None;
-            state.next_attempt_at = *at;
             state.group_id.clone_from(group);
         }
-        Settlement::Failed(error) => {
-            state.status = Status::Failed;
-            state.source = StatusSource::Gateway;
-            state.error = Some(error.clone());
-            state.group_id = None;
-        }
-        Settlement::Unknown(error) => {
-            doubt(state, error, now);
-            return Decision::Write;
+        Settlement::Failed(reason) => fail(state, reason.clone()),
+        Settlement::Unknown(reason) => {
+            if let Some(holder) = state.holder() {
+                doubt(state, holder, reason.clone(), now);
+            }
         }
     }
-    leave_doubt(state);
     Decision::Write
+}
+
+fn fail(state: &mut InviteState, reason: Reason) {
+    state.phase = Phase::Settled(Status::Failed);
+    state.source = StatusSource::Gateway;
+    state.error = Some(reason);
+    state.group_id = None;
 }
 
 /// Nobody knows whether its call took effect. It stays with its attempt: a late reply to that may
 /// still settle it.
-fn doubt(state: &mut InviteState, error: &Value, now: Timestamp) {
-    state.status = Status::Unknown;
+fn doubt(state: &mut InviteState, holder: AttemptId, reason: Reason, now: Timestamp) {
+    state.phase = Phase::Unknown(Unknown {
+        holder,
+        ended_at: now,
+        absent_since: None,
+        lookups: 0,
+        next_attempt_at: Some(now),
+    });
     state.source = StatusSource::Gateway;
-    state.error = Some(error.clone());
-    state.lease_until = None;
-    state.next_attempt_at = Some(now);
-    state.ended_at = Some(now);
-    state.absent_since = None;
-    state.lookups = 0;
-}
-
-/// Its last call is settled, one way or the other.
-fn leave_doubt(state: &mut InviteState) {
-    state.holder = None;
-    state.lease_until = None;
-    state.ended_at = None;
-    state.absent_since = None;
-    state.lookups = 0;
-    if state.status != Status::Queued {
-        state.next_attempt_at = None;
-    }
+    state.error = Some(reason);
 }
 
 /// A reply came for an invite that is no longer its attempt's. The first effect that is known is the
@@ -164,7 +148,7 @@ fn note_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
         Some(_) => return note_second(state, id),
         None => {}
     }
-    match state.status {
+    match state.status() {
         // Whether the call under way takes effect as well is still to be found out, by what the
         // replies to that one said.
         Status::Sending | Status::Unknown => {
@@ -173,7 +157,7 @@ fn note_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
         }
         Status::Failed => {
             describe(state, observed, now);
-            state.error = state.error.take().map(fault::took_effect);
+            state.error = state.error.take().map(reason::took_effect);
         }
         // Withdrawn while it was queued; or a person recorded that it exists, and this is the one
         // they found.
@@ -190,8 +174,7 @@ fn return_to_doubt(
     observed: &Observed,
     now: Timestamp,
 ) -> Decision {
-    doubt(state, &fault::still_working(), now);
-    state.holder = Some(attempt);
+    doubt(state, attempt, reason::still_working(), now);
     forget_replies(state);
     describe(state, observed, now);
     Decision::Write
@@ -204,80 +187,86 @@ pub fn keep_out_of_doubt(
     state: &mut InviteState,
     decision: Decision,
 ) -> Decision {
-    if before.status != Status::Queued || state.status != Status::Unknown {
+    if before.status() != Status::Queued || state.status() != Status::Unknown {
         return decision;
     }
     state.clone_from(before);
-    give_up(state, &fault::crowded_out())
+    give_up(state, reason::crowded_out())
 }
 
 /// The effect that is known is the invite's. In what state it is by now, the next refresh tells.
-fn stand_for_known_effect(state: &mut InviteState, now: Timestamp) -> Decision {
-    if !state.status.is_settled() {
+fn stand_for_known_effect(state: &mut InviteState, now: Timestamp) {
+    if !state.status().is_settled() {
         // What replies to the later call said is not of this effect.
         forget_replies(state);
         state.provider_status = None;
     }
-    state.status = Status::Pending;
+    state.phase = Phase::Settled(Status::Pending);
     state.source = StatusSource::Provider;
     state.sent_at = state.sent_at.or(Some(now));
     state.checked_at = None;
     state.error = None;
     state.group_id = None;
-    leave_doubt(state);
-    Decision::Write
 }
 
 /// Extends the lease of an invite whose processing at the provider is being followed.
-pub fn renew(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp) -> Decision {
-    if state.status != Status::Sending || state.holder != Some(holder) {
-        return Decision::Abort;
+pub fn renew(state: &mut InviteState, holder: AttemptId, until: Timestamp) -> Decision {
+    match &mut state.phase {
+        Phase::Sending { holder: holds, lease_until, .. } if *holds == holder => {
+            *lease_until = until;
+            Decision::Write
+        }
+        _ => Decision::Abort,
     }
-    state.lease_until = Some(lease_until);
-    Decision::Write
 }
 
 /// Its sender is gone: nobody knows whether the call was made.
 pub fn lose_sender(
     state: &mut InviteState,
-    holder: Option<AttemptId>,
-    error: &Value,
+    holder: AttemptId,
+    reason: &Reason,
     now: Timestamp,
 ) -> Decision {
-    if state.status != Status::Sending || state.holder != holder {
-        return Decision::Keep;
+    match state.phase {
+        Phase::Sending { holder: holds, .. } if holds == holder => {
+            doubt(state, holder, reason.clone(), now);
+            Decision::Write
+        }
+        _ => Decision::Keep,
     }
-    doubt(state, error, now);
-    Decision::Write
 }
 
 /// Queues an invite again whose attempt never had a call to send.
 pub fn release(state: &mut InviteState, holder: AttemptId, now: Timestamp) -> Decision {
-    if state.status != Status::Unknown || state.holder != Some(holder) {
-        return Decision::Keep;
+    match &state.phase {
+        Phase::Unknown(unknown) if unknown.holder == holder => {
+            apply(state, &Settlement::Again { at: None, group: state.group_id.clone() }, now)
+        }
+        _ => Decision::Keep,
     }
-    apply(state, &Settlement::Again { at: None, group: state.group_id.clone() }, now)
 }
 
 /// Applies what the provider says of an existing invite. A word that the present status does not
 /// admit changes nothing but `checked_at`. One that was put back in the queue since it was asked about
 /// is its attempts' alone.
 pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
-    if !state.status.is_settled() {
+    if !state.status().is_settled() {
         return Decision::Keep;
     }
     let by = match observed.source {
         StatusSource::Inferred => StatusSource::Inferred,
         _ => StatusSource::Provider,
     };
-    if state.status.can_become(state.source, observed.status, by) {
-        if state.status != observed.status {
+    if let Some(phase) = Phase::settled(observed.status)
+        && state.status().can_become(state.source, observed.status, by)
+    {
+        if state.phase != phase {
             state.source = by;
         }
-        state.status = observed.status;
+        state.phase = phase;
         describe(state, observed, now);
         if let Some(failure) = &observed.failure {
-            state.error = Some(fault::refused(None, failure));
+            state.error = Some(Reason::of(None, failure));
         }
     }
     state.checked_at = Some(now);
@@ -293,12 +282,12 @@ pub fn refuse_approval(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Decision {
-    if state.status != Status::AwaitingApproval || state.attempt_count != attempts {
+    if state.status() != Status::AwaitingApproval || state.attempt_count != attempts {
         return Decision::Keep;
     }
     describe(state, observed, now);
     let decision = apply(state, settlement, now);
-    if state.status == Status::Queued {
+    if state.status() == Status::Queued {
         state.provider_status = None;
         state.sent_at = None;
         // People took their time, and `give_up_after` limits how long it waits to be sent.
@@ -309,10 +298,8 @@ pub fn refuse_approval(
 
 /// Has the look-up of an unknown invite made now instead of when it is due.
 pub fn look_now(state: &mut InviteState, now: Timestamp) -> Decision {
-    if state.status != Status::Unknown {
-        return Decision::Keep;
-    }
-    state.next_attempt_at = Some(now);
+    let Phase::Unknown(unknown) = &mut state.phase else { return Decision::Keep };
+    unknown.next_attempt_at = Some(now);
     Decision::Write
 }
 
@@ -347,23 +334,18 @@ pub fn report_duplicates(state: &mut InviteState, ids: &[String]) -> Decision {
 /// Nothing was heard of an open invite since its time was over: it has lapsed.
 pub fn lapse(state: &mut InviteState, now: Timestamp) -> Decision {
     let is_over = state.expires_at.is_some_and(|at| at <= now);
-    if !state.status.is_open_at_provider() || !is_over {
+    if !state.status().is_open_at_provider() || !is_over {
         return Decision::Keep;
     }
-    state.status = Status::Expired;
+    state.phase = Phase::Settled(Status::Expired);
     state.source = StatusSource::Inferred;
     Decision::Write
 }
 
 /// Gives up a queued invite that could not be sent in time.
-pub fn give_up(state: &mut InviteState, error: &Value) -> Decision {
-    if state.status != Status::Queued {
-        return Decision::Keep;
-    }
-    state.status = Status::Failed;
-    state.source = StatusSource::Gateway;
-    state.next_attempt_at = None;
-    state.error = Some(error.clone());
+pub fn give_up(state: &mut InviteState, reason: Reason) -> Decision {
+    let Phase::Queued { .. } = state.phase else { return Decision::Keep };
+    fail(state, reason);
     Decision::Write
 }
 
@@ -372,16 +354,37 @@ fn describe(state: &mut InviteState, observed: &Observed, now: Timestamp) {
         state.provider_ref.clone_from(&observed.provider_ref);
     }
     state.provider_status = observed.provider_status.as_deref().map(plain);
-    take_reply(state, &observed.data);
+    // A reply may repeat what was known when it was asked for.
+    let said = observed.data.iter().map(|(member, value)| (member.clone(), plain_json(value)));
+    state.provider_data.extend(said);
+    if observed.fingerprint.is_some() {
+        state.shown_fingerprint.clone_from(&observed.fingerprint);
+    }
     if observed.expires_at.is_some() {
         state.expires_at = observed.expires_at;
     }
     state.checked_at = Some(now);
 }
 
+/// Reports a second effect by its provider id.
+fn note_second(state: &mut InviteState, id: &str) -> Decision {
+    if state.second_effects.iter().any(|known| known == id) {
+        return Decision::Keep;
+    }
+    state.second_effects.push(id.to_owned());
+    state.duplicate_effect = true;
+    Decision::Write
+}
+
+/// What the replies to one call said is not of another.
+fn forget_replies(state: &mut InviteState) {
+    state.provider_data.clear();
+    state.shown_fingerprint = None;
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use invite_core::{Origin, Outcome, ReasonCode};
 
     use super::*;
 
@@ -394,6 +397,10 @@ mod tests {
         let mut state = InviteState::queued(now());
         assert_eq!(claim(&mut state, holder, now()), Decision::Write);
         (state, holder)
+    }
+
+    pub(super) fn refusal() -> Reason {
+        Reason::new(ReasonCode::ProviderRejected, Origin::Provider, Outcome::Rejected, "no")
     }
 
     fn exists(id: &str) -> Settlement {
@@ -410,20 +417,20 @@ mod tests {
     #[test]
     fn only_the_attempt_that_holds_an_invite_settles_it() {
         let (mut state, holder) = sending();
-        let failed = Settlement::Failed(json!({}));
+        let failed = Settlement::Failed(refusal());
         assert_eq!(settle(&mut state, AttemptId::generate(), &failed, now()), Decision::Keep);
         assert_eq!(settle(&mut state, holder, &failed, now()), Decision::Write);
-        assert_eq!(state.status, Status::Failed);
-        assert_eq!(state.holder, None);
+        assert_eq!(state.status(), Status::Failed);
+        assert_eq!(state.holder(), None);
     }
 
     #[test]
     fn a_late_reply_settles_an_unknown_invite_only_by_showing_an_effect() {
         let (mut state, holder) = sending();
-        lose_sender(&mut state, Some(holder), &json!({}), now());
+        lose_sender(&mut state, holder, &refusal(), now());
         assert_eq!(settle(&mut state, holder, &again(), now()), Decision::Keep);
         assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Write);
-        assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("i1")));
+        assert_eq!((state.status(), state.provider_ref.as_deref()), (Status::Pending, Some("i1")));
     }
 
     #[test]
@@ -436,8 +443,11 @@ mod tests {
             Decision::Write
         );
         assert!(state.duplicate_effect);
+        // The same once more is no other, and what replies to a later call say does not remove it.
+        assert_eq!(note_second(&mut state, "i2"), Decision::Keep);
+        forget_replies(&mut state);
         assert_eq!(state.provider_ref.as_deref(), Some("i1"));
-        assert_eq!(second_effects(&state).collect::<Vec<_>>(), ["i2"]);
+        assert_eq!(state.second_effects, ["i2"]);
     }
 
     fn again() -> Settlement {
@@ -447,7 +457,7 @@ mod tests {
     /// Queued again at a person's risk, and the attempt whose reply is still to come.
     fn queued_at_risk() -> (InviteState, AttemptId) {
         let (mut state, holder) = sending();
-        lose_sender(&mut state, Some(holder), &json!({}), now());
+        lose_sender(&mut state, holder, &refusal(), now());
         assert_eq!(requeue(&mut state, true, now()), Decision::Write);
         (state, holder)
     }
@@ -462,8 +472,9 @@ mod tests {
     fn what_the_provider_is_still_working_on_is_not_sent_again_but_looked_up() {
         let (mut state, first) = queued_at_risk();
         assert_eq!(settle(&mut state, first, &working(), now()), Decision::Write);
-        assert_eq!((state.status, state.holder), (Status::Unknown, Some(first)));
-        assert_eq!((state.next_attempt_at, state.ended_at), (Some(now()), Some(now())));
+        assert_eq!((state.status(), state.holder()), (Status::Unknown, Some(first)));
+        let Phase::Unknown(unknown) = &state.phase else { panic!("{state:?}") };
+        assert_eq!((unknown.next_attempt_at, unknown.ended_at), (Some(now()), now()));
         assert_eq!(state.provider_data["activity_id"], "a");
         assert!(state.error.is_some());
     }
@@ -474,38 +485,38 @@ mod tests {
         let before = state.clone();
         let decision = settle(&mut state, first, &working(), now());
         assert_eq!(keep_out_of_doubt(&before, &mut state, decision), Decision::Write);
-        assert_eq!((state.status, state.holder), (Status::Failed, None));
-        assert!(state.error.unwrap()["detail"].as_str().unwrap().contains("still working"));
+        assert_eq!((state.status(), state.holder()), (Status::Failed, None));
+        assert!(state.error.unwrap().detail.contains("still working"));
     }
 
     #[test]
     fn an_effect_after_a_persons_word_is_kept_and_is_no_second_one() {
         let (mut state, holder) = sending();
-        lose_sender(&mut state, Some(holder), &json!({}), now());
-        decide_unknown(&mut state, Status::Failed, Some(json!({ "detail": "not there" })));
+        lose_sender(&mut state, holder, &refusal(), now());
+        decide_unknown(&mut state, Status::Failed, Some(reason::found_absent()));
         assert_eq!(settle(&mut state, holder, &exists("i1"), now()), Decision::Write);
-        assert_eq!((state.status, state.source), (Status::Failed, StatusSource::Caller));
+        assert_eq!((state.status(), state.source), (Status::Failed, StatusSource::Caller));
         assert_eq!((state.provider_ref.as_deref(), state.duplicate_effect), (Some("i1"), false));
-        let detail = state.error.as_ref().unwrap()["detail"].as_str().unwrap().to_owned();
-        assert!(detail.starts_with("not there; but"), "{detail}");
+        let detail = state.error.as_ref().unwrap().detail.clone();
+        assert!(detail.contains("does not exist at the provider; but"), "{detail}");
         // Nor is it sent again: it is there.
         assert_eq!(requeue(&mut state, false, now()), Decision::Write);
-        assert_eq!((state.status, state.error.is_none()), (Status::Pending, true));
+        assert_eq!((state.status(), state.error.is_none()), (Status::Pending, true));
         settle(&mut state, AttemptId::generate(), &exists("i2"), now());
         assert!(state.duplicate_effect);
     }
 
     #[test]
     fn an_effect_that_is_heard_of_during_the_next_call_is_the_only_one_if_that_has_none() {
-        for outcome in [again(), Settlement::Failed(json!({}))] {
+        for outcome in [again(), Settlement::Failed(refusal())] {
             let (mut state, first) = queued_at_risk();
             let second = AttemptId::generate();
             claim(&mut state, second, now());
             assert_eq!(settle(&mut state, first, &exists("i1"), now()), Decision::Write);
-            assert_eq!((state.status, state.duplicate_effect), (Status::Sending, false));
+            assert_eq!((state.status(), state.duplicate_effect), (Status::Sending, false));
             assert_eq!(settle(&mut state, second, &outcome, now()), Decision::Write);
-            assert_eq!((state.status, state.duplicate_effect), (Status::Pending, false));
-            assert_eq!((state.provider_ref.as_deref(), state.holder), (Some("i1"), None));
+            assert_eq!((state.status(), state.duplicate_effect), (Status::Pending, false));
+            assert_eq!((state.provider_ref.as_deref(), state.holder()), (Some("i1"), None));
         }
     }
 
@@ -515,12 +526,12 @@ mod tests {
         let second = AttemptId::generate();
         claim(&mut state, second, now());
         settle(&mut state, first, &exists("i1"), now());
-        settle(&mut state, second, &Settlement::Unknown(json!({})), now());
-        assert_eq!((state.status, state.duplicate_effect), (Status::Unknown, false));
+        settle(&mut state, second, &Settlement::Unknown(refusal()), now());
+        assert_eq!((state.status(), state.duplicate_effect), (Status::Unknown, false));
         assert_eq!(settle(&mut state, second, &exists("i2"), now()), Decision::Write);
-        assert_eq!((state.status, state.duplicate_effect), (Status::Pending, true));
+        assert_eq!((state.status(), state.duplicate_effect), (Status::Pending, true));
         assert_eq!(state.provider_ref.as_deref(), Some("i2"));
-        assert_eq!(second_effects(&state).collect::<Vec<_>>(), ["i1"]);
+        assert_eq!(state.second_effects, ["i1"]);
     }
 
     #[test]
@@ -532,17 +543,17 @@ mod tests {
         let waiting = Observed::new(None, Status::AwaitingApproval);
         let waiting = Settlement::Exists(Box::new(waiting));
         assert_eq!(settle(&mut state, second, &waiting, now()), Decision::Write);
-        assert_eq!((state.status, state.duplicate_effect), (Status::Pending, false));
-        assert_eq!((state.provider_ref.as_deref(), state.holder), (Some("i1"), None));
+        assert_eq!((state.status(), state.duplicate_effect), (Status::Pending, false));
+        assert_eq!((state.provider_ref.as_deref(), state.holder()), (Some("i1"), None));
     }
 
     #[test]
     fn what_failed_and_may_have_taken_effect_is_queued_again_only_at_a_persons_risk() {
         let (mut state, _) = queued_at_risk();
-        give_up(&mut state, &fault::crowded_out());
+        give_up(&mut state, reason::crowded_out());
         assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
         assert_eq!(requeue(&mut state, true, now()), Decision::Write);
-        assert_eq!(state.status, Status::Queued);
+        assert_eq!(state.status(), Status::Queued);
     }
 
     #[test]
@@ -554,7 +565,7 @@ mod tests {
         let earlier = now() - jiff::SignedDuration::from_secs(1);
         assert_eq!(lapse(&mut state, earlier), Decision::Keep);
         assert_eq!(lapse(&mut state, now()), Decision::Write);
-        assert_eq!((state.status, state.source), (Status::Expired, StatusSource::Inferred));
+        assert_eq!((state.status(), state.source), (Status::Expired, StatusSource::Inferred));
         assert_eq!(lapse(&mut state, now()), Decision::Keep);
     }
 
@@ -564,7 +575,7 @@ mod tests {
         settle(&mut state, holder, &exists("i1"), now());
         observe(&mut state, &Observed::new(Some("i1".into()), Status::Accepted), now());
         observe(&mut state, &Observed::new(Some("i1".into()), Status::Pending), now());
-        assert_eq!(state.status, Status::Accepted);
+        assert_eq!(state.status(), Status::Accepted);
     }
 
     fn awaiting_approval() -> InviteState {
@@ -584,16 +595,16 @@ mod tests {
     fn what_is_refused_after_it_waited_for_approval_fails_or_goes_again() {
         let later = now() + std::time::Duration::from_secs(3600);
         let mut state = awaiting_approval();
-        let failed = Settlement::Failed(json!({ "code": "provider-rejected" }));
+        let failed = Settlement::Failed(refusal());
         assert_eq!(refuse_approval(&mut state, 1, &ended(), &failed, later), Decision::Write);
-        assert_eq!((state.status, state.error.is_some()), (Status::Failed, true));
+        assert_eq!((state.status(), state.error.is_some()), (Status::Failed, true));
         assert_eq!(state.provider_status.as_deref(), Some("ENDED"));
 
         let mut state = awaiting_approval();
         let group = Some("half".to_owned());
         let again = Settlement::Again { at: None, group: group.clone() };
         assert_eq!(refuse_approval(&mut state, 1, &ended(), &again, later), Decision::Write);
-        assert_eq!((state.status, &state.group_id), (Status::Queued, &group));
+        assert_eq!((state.status(), &state.group_id), (Status::Queued, &group));
         assert_eq!((state.sent_at, state.queued_at), (None, later));
         assert_eq!(state.provider_status, None);
     }
@@ -610,7 +621,7 @@ mod tests {
         let waiting = Observed::new(None, Status::AwaitingApproval);
         settle(&mut state, second, &Settlement::Exists(Box::new(waiting)), now());
         assert_eq!(refuse_approval(&mut state, 1, &ended(), &again(), now()), Decision::Keep);
-        assert_eq!(state.status, Status::AwaitingApproval);
+        assert_eq!(state.status(), Status::AwaitingApproval);
     }
 
     #[test]
@@ -625,9 +636,9 @@ mod tests {
     #[test]
     fn an_unknown_invite_is_queued_again_only_at_a_persons_risk() {
         let (mut state, holder) = sending();
-        lose_sender(&mut state, Some(holder), &json!({}), now());
+        lose_sender(&mut state, holder, &refusal(), now());
         assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
         assert_eq!(requeue(&mut state, true, now()), Decision::Write);
-        assert_eq!(state.status, Status::Queued);
+        assert_eq!(state.status(), Status::Queued);
     }
 }

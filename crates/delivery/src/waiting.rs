@@ -6,7 +6,7 @@ use std::sync::Arc;
 use invite_core::InviteId;
 use invite_store::{Change, InviteRecord, InviteState};
 
-use crate::{fault, obstacle::obstacle, shared::Shared, transition};
+use crate::{obstacle::obstacle, reason, shared::Shared, transition};
 
 /// Fails queued invites that could not be sent in time: because of another invite to the same
 /// person, which is named if it is of the same tenant, or of what hinders their provider's lane.
@@ -17,17 +17,17 @@ pub(crate) async fn give_up(
     let mut errors = Vec::with_capacity(late.len());
     for invite in &late {
         errors.push(match in_doubt_to(shared, invite).await? {
-            Some(other) => fault::given_up_behind(other.named_to(Some(&invite.tenant))),
+            Some(other) => reason::given_up_behind(other.named_to(Some(&invite.tenant))),
             None => {
                 let provider = invite.provider.as_deref().unwrap_or_default();
-                fault::given_up(provider, hindrance(shared, provider, invite).as_deref())
+                reason::given_up(provider, hindrance(shared, provider, invite).as_deref())
             }
         });
     }
     let batches: Vec<_> = late.iter().map(|invite| invite.batch_id).collect();
     let invites = late.iter().map(|invite| invite.id).collect();
     let decide = move |place: usize, _: &InviteRecord, state: &mut InviteState, _| {
-        transition::give_up(state, &errors[place])
+        transition::give_up(state, errors[place].clone())
     };
     shared.store.change(Change::of(invites, decide)).await?;
     shared.waiters.wake(batches.into_iter());

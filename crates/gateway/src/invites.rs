@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::Uri};
 use invite_core::{
-    Address, AttemptId, BatchId, InviteId, Outcome, Status,
+    Address, AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Status,
     text::{MAX_LABELS, plain_json},
 };
 use invite_store::{
@@ -279,9 +279,8 @@ struct Shown {
 
 /// What went wrong with a call that other tenants' invites shared: the provider's own words may be about
 /// those.
-fn in_general(outcome: Option<&str>) -> Option<String> {
-    let outcome: Outcome = outcome?.parse().ok()?;
-    Some(what_failed(outcome).to_owned())
+fn in_general(outcome: Option<AttemptOutcome>) -> Option<String> {
+    Some(what_failed(outcome?.failure()?).to_owned())
 }
 
 fn view_attempts(
@@ -310,10 +309,10 @@ fn view_attempt(
     attempt: Attempt,
     shown: Shown,
 ) -> AttemptView {
-    let has_failed = attempt.outcome.as_deref().is_some_and(|outcome| outcome != "succeeded");
+    let has_failed = attempt.outcome.and_then(AttemptOutcome::failure).is_some();
     let hides = attempt.is_shared && !shown.sees_all;
-    let detail = match hides && (has_failed || attempt.operation == "create") {
-        true => in_general(attempt.outcome.as_deref()),
+    let detail = match hides && (has_failed || attempt.operation == Operation::Create) {
+        true => in_general(attempt.outcome),
         false => attempt.detail,
     };
     let kind = gateway.kinds().iter().find(|kind| Some(kind.name()) == invite.kind.as_deref());

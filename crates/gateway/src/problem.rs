@@ -17,15 +17,14 @@ use axum::{
 };
 use invite_config::{Finding, Severity};
 use invite_core::{
-    Fault, Outcome, ProviderError,
+    Fault, InviteId, Origin, Outcome, ProviderError, Reason, ReasonCode,
     text::{cut, legible},
 };
 use invite_delivery::AcceptError;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
-pub(crate) use codes::{Code, Origin};
+pub(crate) use codes::Code;
 pub(crate) use faults::{FaultView, MAX_ITEM_FAULTS, list_faults};
 use faults::{IN_ANSWER, IN_RECORD, Room, list};
 
@@ -138,9 +137,7 @@ impl Problem {
         if error.is_of_own_budget() {
             return Self::new(&codes::BACKLOG_FULL, error.message.clone());
         }
-        let stored = invite_delivery::refused(Some(provider), error);
-        let word = stored.get("code").and_then(Value::as_str).unwrap_or_default();
-        let code = match codes::find(word) {
+        let code = match codes::find(ReasonCode::of(error).as_str()) {
             // Without a status nothing readable came back.
             Some(code) if code.outcome == Outcome::Unknown && error.http_status.is_none() => {
                 &codes::PROVIDER_TIMEOUT
@@ -178,12 +175,13 @@ impl Problem {
         self.0.code.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// As the `error` of an Invite, as the store keeps it: [`with_title`] completes it.
-    pub fn to_reason(&self) -> Value {
-        let mut view = self.view();
-        view.kind = None;
-        view.title = None;
-        serde_json::to_value(view).unwrap_or_default()
+    /// As what an invite was refused for.
+    pub fn to_reason(&self) -> Reason {
+        let Details { code, detail, outcome, errors, .. } = &*self.0;
+        // Of what is wrong with one invite, some kinds have a code of their own.
+        let word = code.word.parse().unwrap_or(ReasonCode::ValidationFailed);
+        let errors = errors.iter().cloned().map(Fault::from).collect();
+        Reason { errors, ..Reason::new(word, code.origin, *outcome, detail.clone()) }
     }
 
     /// The body of an answer.
@@ -197,36 +195,25 @@ impl Problem {
     fn view(&self) -> ProblemView {
         let Details { code, detail, outcome, errors, provider, .. } = &*self.0;
         ProblemView {
-            kind: Some(kind(code.word)),
-            title: Some(code.title.to_owned()),
+            kind: kind(code.word),
+            title: code.title,
             status: None,
             detail: detail.clone(),
-            code: code.word.to_owned(),
+            code: code.word,
             request_id: None,
             origin: code.origin,
             outcome: *outcome,
             provider: provider.as_ref().map(|part| part.name.clone()),
             provider_code: provider.as_ref().and_then(|part| part.code.clone()),
             provider_http_status: provider.as_ref().and_then(|part| part.http_status),
-            errors: (!errors.is_empty()).then(|| errors.clone()),
+            existing: None,
+            errors: errors.clone(),
         }
     }
 }
 
 fn kind(code: &str) -> String {
     format!("/problems/{code}")
-}
-
-/// A stored reason as the `error` of an Invite: with `type` and `title` by its code.
-pub(crate) fn with_title(mut reason: Value) -> Value {
-    if let Value::Object(members) = &mut reason
-        && let Some(word) = members.get("code").and_then(Value::as_str).map(str::to_owned)
-    {
-        let title = codes::find(&word).map_or("The invite failed", |code| code.title);
-        members.insert("type".to_owned(), kind(&word).into());
-        members.insert("title".to_owned(), title.into());
-    }
-    reason
 }
 
 impl IntoResponse for Problem {
@@ -297,13 +284,11 @@ impl From<AcceptError> for Problem {
 #[schema(as = Problem)]
 pub(crate) struct ProblemView {
     /// `/problems/` and the code: an address of this gateway with a page about it.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    #[schema(required, value_type = String, format = "uri-reference")]
-    kind: Option<String>,
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference")]
+    kind: String,
     /// What the code means in general.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required, value_type = String)]
-    title: Option<String>,
+    title: &'static str,
     /// The HTTP status; absent in the `error` of an Invite.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u16, nullable = false)]
@@ -311,12 +296,13 @@ pub(crate) struct ProblemView {
     /// What happened in this case, in one line.
     detail: String,
     /// A stable word for programs.
-    code: String,
+    code: &'static str,
     /// The request's id, as in `X-Request-Id`; absent in the `error` of an Invite.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     request_id: Option<String>,
     /// Whose doing it is.
+    #[schema(schema_with = crate::words::origin_schema)]
     origin: Origin,
     /// What is known of the request's effect: `not_sent` is safe to send again, `rejected` would be
     /// refused again, `throttled` later, `unknown` may have taken effect.
@@ -334,16 +320,43 @@ pub(crate) struct ProblemView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     provider_http_status: Option<u16>,
+    /// The live invite to the same person at the same place, for the code `duplicate` in the `error` of an
+    /// Invite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
+    existing: Option<InviteId>,
     /// One for each fault. Of very many the first are listed, at most 100 (20 in the `error` of an
     /// Invite); the last then has the code `more-faults`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    errors: Option<Vec<FaultView>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FaultView>,
+}
+
+impl From<Reason> for ProblemView {
+    /// As the `error` of an Invite.
+    fn from(reason: Reason) -> Self {
+        let code = codes::find(reason.code.as_str()).unwrap_or(&codes::OUTCOME_UNKNOWN);
+        Self {
+            kind: kind(code.word),
+            title: code.title,
+            status: None,
+            detail: reason.detail,
+            code: code.word,
+            request_id: None,
+            origin: reason.origin,
+            outcome: reason.outcome,
+            provider: reason.provider,
+            provider_code: reason.provider_code,
+            provider_http_status: reason.provider_http_status,
+            existing: reason.existing,
+            errors: reason.errors.into_iter().map(FaultView::from).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use invite_delivery::OperationError;
+    use serde_json::Value;
 
     use super::*;
 
@@ -362,10 +375,18 @@ mod tests {
     fn an_answer_and_an_invites_error_differ_in_status_and_request_id() {
         let problem = Problem::invalid(vec![fault("required")]);
         let body: Value = serde_json::from_slice(&problem.to_body("req")).unwrap();
-        let mut expected = with_title(problem.to_reason());
+        let reason = ProblemView::from(problem.to_reason());
+        let mut expected = serde_json::to_value(reason).unwrap();
         expected["status"] = 422.into();
         expected["request_id"] = "req".into();
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn every_kind_of_reason_has_its_code_in_the_table() {
+        for code in ReasonCode::ALL {
+            assert!(codes::find(code.as_str()).is_some(), "{code}");
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub(crate) mod unreadable;
 
 use std::collections::BTreeMap;
 
-use invite_core::{AttemptId, BatchId, InviteId, Outcome, Status, StatusSource};
+use invite_core::{
+    AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason, Status, StatusSource,
+};
 use invite_store::InviteRecord;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,7 +23,7 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, Schema, Type},
 };
 
-use crate::{Gateway, auth::Caller, problem::with_title, words::words};
+use crate::{Gateway, auth::Caller, problem::ProblemView, words::words};
 
 use shown::without_codes;
 use unreadable::{UnreadableInviteView, UnreadableView};
@@ -45,7 +47,7 @@ pub(crate) fn reason_schema() -> Schema {
 }
 
 fn attempt_outcome_schema() -> Schema {
-    let all = ["succeeded"].into_iter().chain(Outcome::ALL.iter().map(|word| word.as_str()));
+    let all = AttemptOutcome::ALL.iter().map(|word| word.as_str());
     OneOfBuilder::new()
         .item(words("What came of it; null while it is under way.", all))
         .item(ObjectBuilder::new().schema_type(Type::Null))
@@ -111,12 +113,14 @@ pub(crate) struct InviteView {
     /// Why it failed, or why its effect is not known. Of a queued one, read alone: what it waits for
     /// that neither `next_attempt_at` nor its provider's `state_reason` shows.
     #[schema(schema_with = reason_schema)]
-    error: Option<Value>,
+    error: Option<ProblemView>,
     /// `on_duplicate` answered with this existing Invite.
     duplicate: bool,
-    /// A second effect at the provider was found: `provider_data.second_effects` holds its id, and
+    /// A second effect at the provider was found: `second_effects` holds its id, and
     /// `GET /v1/providers/{name}/invites?email=` lists all that the provider shows for the address.
     duplicate_effect: bool,
+    /// The provider ids of second effects.
+    second_effects: Vec<String>,
     /// The person's data is gone from it, by retention or because it was asked for: what told of them is
     /// null or empty, and nothing changes about it any more.
     erased: bool,
@@ -159,9 +163,10 @@ impl InviteView {
             expires_at: state.expires_at,
             attempt_count: state.attempt_count,
             next_attempt_at: next_attempt_at.filter(|_| !status.is_final()),
-            error: state.error.map(with_title),
+            error: state.error.map(ProblemView::from),
             duplicate: false,
             duplicate_effect: state.duplicate_effect,
+            second_effects: state.second_effects,
             erased: record.is_erased,
             created_at: record.created_at,
             updated_at: state.updated_at,
@@ -170,8 +175,8 @@ impl InviteView {
     }
 
     /// The same invite with what it waits for, if there is such a thing.
-    pub fn waiting_for(self, reason: Option<Value>) -> Self {
-        Self { error: self.error.or(reason.map(with_title)), ..self }
+    pub fn waiting_for(self, reason: Option<Reason>) -> Self {
+        Self { error: self.error.or(reason.map(ProblemView::from)), ..self }
     }
 
     /// The same invite as the answer to item `index` of another request.
@@ -255,14 +260,15 @@ pub(crate) struct AttemptView {
     /// The configured provider.
     pub provider: String,
     /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
-    pub operation: String,
+    #[schema(value_type = String)]
+    pub operation: Operation,
     /// When it began.
     pub started_at: Timestamp,
     /// How long it took; null while it is under way.
     pub duration_ms: Option<i64>,
     /// What came of it; null while it is under way.
     #[schema(schema_with = attempt_outcome_schema)]
-    pub outcome: Option<String>,
+    pub outcome: Option<AttemptOutcome>,
     /// The HTTP status of the provider's answer.
     pub http_status: Option<u16>,
     /// The revision of the provider document that it was made under.

@@ -33,6 +33,10 @@ CREATE TABLE invites (
     provider_ref TEXT,
     provider_status TEXT,
     provider_data TEXT NOT NULL,
+    -- JSON array of the provider ids of second effects
+    second_effects TEXT,
+    -- The fingerprint of the call that the provider showed as what created it
+    shown_fingerprint TEXT,
     expires_at BIGINT,
     checked_at BIGINT,
     sent_at BIGINT,
@@ -41,6 +45,7 @@ CREATE TABLE invites (
     lease_until BIGINT,
     holder TEXT,
     group_id TEXT,
+    -- JSON of the reason that it failed, or is in doubt, for
     error TEXT,
     duplicate_effect BIGINT NOT NULL,
     revoke_sent BIGINT NOT NULL,

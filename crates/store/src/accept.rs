@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use invite_core::{Destination, InviteId, Status};
+use invite_core::{Destination, InviteId, Reason, Status};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use sqlx::AnyConnection;
@@ -21,15 +21,14 @@ use crate::{
     idempotency::{find_key, remember_key},
     key_days,
     revisions::is_newest,
-    rows::{COLUMNS, invite_values, json},
+    rows::{COLUMNS, Phase, invite_values, json},
     statement::{Statement, chunks},
     writer::Tx,
 };
 
 impl Store {
-    /// Stores a request, durably, unless its key is known or there is no room for its invites. `newest` is the newest revision of the provider document that the
-    /// caller knows of. `duplicate_error` makes the problem of a rejected duplicate of the invite it
-    /// is given.
+    /// Stores a request, durably, unless its key is known or there is no room for its invites.
+    /// `newest` is the newest revision of the provider document that the caller knows of.
     ///
     /// # Errors
     /// [`Error::Outdated`] if there is a newer revision by now. After [`Error::CommitUnknown`] asking
@@ -39,7 +38,6 @@ impl Store {
         batch: NewBatch,
         newest: i64,
         quotas: Quotas,
-        duplicate_error: fn(&InviteId) -> Json,
     ) -> Result<Result<Acceptance, NoRoom>, Error> {
         let batch = NewBatch {
             idempotency: batch.idempotency.as_ref().map(|key| self.as_stored(key)),
@@ -49,9 +47,7 @@ impl Store {
         let request = Arc::new((batch, quotas));
         self.write(locks, move |tx| {
             let request = Arc::clone(&request);
-            Box::pin(
-                async move { accept(tx, &request.0, newest, &request.1, duplicate_error).await },
-            )
+            Box::pin(async move { accept(tx, &request.0, newest, &request.1).await })
         })
         .await
     }
@@ -83,7 +79,6 @@ async fn accept(
     batch: &NewBatch,
     newest: i64,
     quotas: &Quotas,
-    duplicate_error: fn(&InviteId) -> Json,
 ) -> Result<Result<Acceptance, NoRoom>, Error> {
     if let Some(key) = &batch.idempotency
         && let Some(known) = find_key(tx.connection, tx.now, &batch.tenant, key).await?
@@ -94,10 +89,9 @@ async fn accept(
         return Err(Error::Outdated);
     }
     let now = tx.now;
-    let (invites, duplicates) =
-        settle_duplicates(tx.connection, now, batch, duplicate_error).await?;
+    let (invites, duplicates) = settle_duplicates(tx.connection, now, batch).await?;
     let mut queued: BTreeMap<String, usize> = BTreeMap::new();
-    for invite in invites.iter().filter(|invite| invite.state.status == Status::Queued) {
+    for invite in invites.iter().filter(|invite| invite.state.status() == Status::Queued) {
         if let Some(provider) = &invite.provider {
             *queued.entry(provider.clone()).or_default() += 1;
         }
@@ -124,7 +118,6 @@ async fn settle_duplicates(
     connection: &mut AnyConnection,
     now: Timestamp,
     batch: &NewBatch,
-    duplicate_error: fn(&InviteId) -> Json,
 ) -> Result<(Vec<InviteRecord>, Vec<(usize, InviteId)>), Error> {
     let accounts = Accounts::of(connection, &batch.items).await?;
     let found = match batch.on_duplicate {
@@ -139,8 +132,8 @@ async fn settle_duplicates(
                 duplicates.push((item.index, *existing));
                 continue;
             }
-            invite.state.status = Status::Failed;
-            invite.state.error = Some(duplicate_error(existing));
+            invite.state.phase = Phase::Settled(Status::Failed);
+            invite.state.error = Some(Reason::duplicate(*existing));
         }
         invites.push(invite);
     }
@@ -180,7 +173,7 @@ fn new_invite(
             invite.params = params.clone();
         }
         Placement::Refused { error } => {
-            invite.state.status = Status::Failed;
+            invite.state.phase = Phase::Settled(Status::Failed);
             invite.state.error = Some(error.clone());
         }
     }
@@ -224,7 +217,7 @@ async fn insert_invites(
             .text(", service, final_since) VALUES ")
             .rows(chunk.iter().map(|invite| {
                 let service = invite.destination.as_ref().map(Destination::service);
-                let ended = invite.state.status.is_final().then_some(invite.created_at);
+                let ended = invite.state.status().is_final().then_some(invite.created_at);
                 invite_values(invite).chain([service.into(), ended.into()])
             }))
             .execute(connection)

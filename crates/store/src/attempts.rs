@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use invite_core::{AttemptId, InviteId, PreparedCall};
+use invite_core::{AttemptId, AttemptOutcome, InviteId, Operation, PreparedCall};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
@@ -23,8 +23,8 @@ pub struct NewAttempt {
     pub id: AttemptId,
     /// The configured provider.
     pub provider: String,
-    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
-    pub operation: &'static str,
+    /// What is asked.
+    pub operation: Operation,
     /// The frozen call of a create.
     pub call: Option<PreparedCall>,
     /// The revision of the provider document that it is made with.
@@ -53,8 +53,8 @@ pub struct AttemptEnd {
     pub id: AttemptId,
     /// When.
     pub finished_at: Timestamp,
-    /// `succeeded`, or the word of an [`Outcome`](invite_core::Outcome).
-    pub outcome: String,
+    /// How.
+    pub outcome: AttemptOutcome,
     /// The status that the provider answered with.
     pub http_status: Option<u16>,
     /// What went wrong, in one line.
@@ -101,14 +101,14 @@ pub struct AttemptView {
     pub id: AttemptId,
     /// The configured provider.
     pub provider: String,
-    /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
-    pub operation: String,
+    /// What was asked.
+    pub operation: Operation,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// `succeeded`, or the word of an [`Outcome`](invite_core::Outcome).
-    pub outcome: Option<String>,
+    /// How.
+    pub outcome: Option<AttemptOutcome>,
     /// The status that the provider answered with.
     pub http_status: Option<u16>,
     /// The revision of the provider document that it was made with.
@@ -248,10 +248,10 @@ fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
     Ok(AttemptView {
         id: row.parsed()?,
         provider: row.string()?,
-        operation: row.string()?,
+        operation: row.parsed()?,
         started_at: row.time()?,
         finished_at: row.optional_time()?,
-        outcome: row.optional_string()?,
+        outcome: row.optional_parsed()?,
         http_status: row.optional_count()?,
         config_revision: row.number()?,
         detail: row.optional_string()?,
@@ -282,7 +282,7 @@ pub(crate) async fn begin_attempt(
     .values([
         attempt.id.to_string().into(),
         (&attempt.provider).into(),
-        attempt.operation.into(),
+        attempt.operation.as_str().into(),
         call.map_or(Value::Text(None), json),
         call.and_then(|call| call.fingerprint.as_deref()).into(),
         attempt.config_revision.into(),
@@ -305,7 +305,7 @@ pub(crate) async fn begin_attempt(
             .execute(connection)
             .await?;
     }
-    if matches!(attempt.operation, "get" | "list" | "reconcile") {
+    if attempt.operation.is_question() {
         let invites: Vec<&InviteId> = links.into_iter().map(|(_, invite)| invite).collect();
         forget_questions(connection, attempt.operation, &invites).await?;
     }
@@ -316,7 +316,7 @@ pub(crate) async fn begin_attempt(
 /// those attempts that no invite has any more.
 async fn forget_questions(
     connection: &mut AnyConnection,
-    operation: &str,
+    operation: Operation,
     invites: &[&InviteId],
 ) -> Result<(), Error> {
     let mut forgotten = BTreeSet::new();
@@ -329,7 +329,7 @@ async fn forget_questions(
         )
         .values(chunk.iter().map(|invite| Value::from(invite.to_string())))
         .text(") AND operation = ")
-        .bind(operation)
+        .bind(operation.as_str())
         .text(") AS ranked WHERE age > ")
         .bind(KEPT)
         .text(") RETURNING attempt_id")
@@ -356,7 +356,7 @@ pub(crate) async fn end_attempt(
     Statement::new("UPDATE attempts SET finished_at = ")
         .bind(end.finished_at)
         .text(", outcome = ")
-        .bind(&end.outcome)
+        .bind(end.outcome.as_str())
         .text(", http_status = ")
         .bind(end.http_status.map(i64::from))
         .text(", detail = ")

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId};
+use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason};
 use serde_json::Value as Json;
 
 /// What one request asks for.
@@ -74,8 +74,8 @@ pub enum Placement {
     },
     /// Nowhere: it is stored as failed.
     Refused {
-        /// The problem.
-        error: Json,
+        /// Why.
+        error: Reason,
     },
 }
 

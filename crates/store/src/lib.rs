@@ -66,5 +66,5 @@ pub use replicas::Replica;
 pub use requeue::Requeued;
 pub use retention::{Place, Stage, Step};
 pub use revisions::{Added, NewRevision, Revision, RevisionPage};
-pub use rows::{InviteRecord, InviteState};
+pub use rows::{InviteRecord, InviteState, Phase, Unknown};
 pub use unreadable::{Ended, Row, Unreadable, UnreadableInvite};

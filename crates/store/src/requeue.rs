@@ -111,14 +111,14 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             requeued.push(Requeued::Duplicate(*existing));
             continue;
         }
-        let is_queued = state.status == Status::Queued;
+        let is_queued = state.status() == Status::Queued;
         if is_queued && today == 0 {
             requeued.push(Requeued::DayExhausted);
             continue;
         }
         // One that is live already takes no more room.
         let room = invite.provider.as_ref().and_then(|name| room.get_mut(name));
-        if let Some(room) = room.filter(|_| !invite.state.status.is_live()) {
+        if let Some(room) = room.filter(|_| !invite.state.status().is_live()) {
             if *room == 0 {
                 requeued.push(Requeued::QuotaExceeded);
                 continue;

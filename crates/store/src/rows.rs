@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use invite_core::{
-    Address, AttemptId, BatchId, Destination, InviteId, Invitee, Status, StatusSource,
+    Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, Status, StatusSource,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -51,11 +51,66 @@ pub struct InviteRecord {
     pub state: InviteState,
 }
 
+/// Where an invite stands, with what holds there only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It waits to be sent.
+    Queued {
+        /// The earliest time for that; none: at once.
+        next_attempt_at: Option<Timestamp>,
+    },
+    /// A call is under way, or the provider's own processing is being followed.
+    Sending {
+        /// The attempt that alone may change it.
+        holder: AttemptId,
+        /// Until when that may work on it.
+        lease_until: Timestamp,
+        /// When the provider is asked next how far it is.
+        next_attempt_at: Option<Timestamp>,
+    },
+    /// A call may or may not have taken effect.
+    Unknown(Unknown),
+    /// In a status that is settled ([`Status::is_settled`]).
+    Settled(Status),
+}
+
+/// What is known of an invite whose call may or may not have taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Unknown {
+    /// The attempt whose effect is not known.
+    pub holder: AttemptId,
+    /// When its call ended, or began to be waited out anew.
+    pub ended_at: Timestamp,
+    /// When the first look-up that counts began to show that it took no effect.
+    pub absent_since: Option<Timestamp>,
+    /// Look-ups made.
+    pub lookups: u32,
+    /// When the next one is due; none: a person has to decide.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+impl Phase {
+    /// In this status, if it is settled.
+    pub fn settled(status: Status) -> Option<Self> {
+        status.is_settled().then_some(Self::Settled(status))
+    }
+
+    /// As the status shows it.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Queued { .. } => Status::Queued,
+            Self::Sending { .. } => Status::Sending,
+            Self::Unknown(_) => Status::Unknown,
+            Self::Settled(status) => *status,
+        }
+    }
+}
+
 /// What changes about an invite.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Hash)]
 pub struct InviteState {
     /// As last recorded; [`InviteRecord::status_at`] is what to show.
-    pub status: Status,
+    pub phase: Phase,
     /// How the status is known.
     pub source: StatusSource,
     /// The provider's own id for it.
@@ -64,6 +119,10 @@ pub struct InviteState {
     pub provider_status: Option<String>,
     /// What callers need of the provider's replies.
     pub provider_data: Map<String, Json>,
+    /// The provider ids of second effects that were found.
+    pub second_effects: Vec<String>,
+    /// The fingerprint of the call that the provider showed as what created it.
+    pub shown_fingerprint: Option<String>,
     /// When the provider says it lapses.
     pub expires_at: Option<Timestamp>,
     /// When the provider was last asked.
@@ -72,29 +131,17 @@ pub struct InviteState {
     pub sent_at: Option<Timestamp>,
     /// Calls made for it.
     pub attempt_count: u32,
-    /// When the next call or lookup is due; none: now, or never.
-    pub next_attempt_at: Option<Timestamp>,
-    /// Until when its holder may work on it.
-    pub lease_until: Option<Timestamp>,
-    /// The attempt that alone may change it.
-    pub holder: Option<AttemptId>,
     /// The half of a split call that it belongs to.
     pub group_id: Option<String>,
-    /// The problem that it failed with.
-    pub error: Option<Json>,
-    /// A second effect at the provider was found.
+    /// Why it failed, or is in doubt.
+    pub error: Option<Reason>,
+    /// A second effect at the provider was found. It stays true once the ids of those are erased.
     pub duplicate_effect: bool,
     /// A call to withdraw it was sent.
     pub revoke_sent: bool,
     /// When it last entered the queue by a person's doing: accepted, or retried. What is given up
     /// for its age is measured from here.
     pub queued_at: Timestamp,
-    /// When the call whose effect is not known ended, or began to be waited out anew.
-    pub ended_at: Option<Timestamp>,
-    /// When the first look-up that counts began to show that it took no effect.
-    pub absent_since: Option<Timestamp>,
-    /// Look-ups made for the present doubt.
-    pub lookups: u32,
     /// Calls that were unknown and then found without effect.
     pub found_absent: u32,
     /// When any of this was last written; the store sets it.
@@ -105,34 +152,53 @@ impl InviteState {
     /// Durably accepted, not handed to the provider yet.
     pub fn queued(now: Timestamp) -> Self {
         Self {
-            status: Status::Queued,
+            phase: Phase::Queued { next_attempt_at: None },
             source: StatusSource::Gateway,
             provider_ref: None,
             provider_status: None,
             provider_data: Map::new(),
+            second_effects: Vec::new(),
+            shown_fingerprint: None,
             expires_at: None,
             checked_at: None,
             sent_at: None,
             attempt_count: 0,
-            next_attempt_at: None,
-            lease_until: None,
-            holder: None,
             group_id: None,
             error: None,
             duplicate_effect: false,
             revoke_sent: false,
             queued_at: now,
-            ended_at: None,
-            absent_since: None,
-            lookups: 0,
             found_absent: 0,
             updated_at: now,
         }
     }
 
+    /// As last recorded; [`InviteRecord::status_at`] is what to show.
+    pub fn status(&self) -> Status {
+        self.phase.status()
+    }
+
+    /// The attempt that alone may change it.
+    pub fn holder(&self) -> Option<AttemptId> {
+        match &self.phase {
+            Phase::Sending { holder, .. } | Phase::Unknown(Unknown { holder, .. }) => Some(*holder),
+            Phase::Queued { .. } | Phase::Settled(_) => None,
+        }
+    }
+
+    /// When the next call or look-up is due; none: at once, or never.
+    pub fn next_attempt_at(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Queued { next_attempt_at }
+            | Phase::Sending { next_attempt_at, .. }
+            | Phase::Unknown(Unknown { next_attempt_at, .. }) => *next_attempt_at,
+            Phase::Settled(_) => None,
+        }
+    }
+
     /// The unique index `invites_in_doubt` counts it.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        matches!(self.status, Status::Sending | Status::Unknown)
+        matches!(self.phase, Phase::Sending { .. } | Phase::Unknown(_))
     }
 }
 
@@ -142,10 +208,11 @@ impl InviteRecord {
     pub fn status_at(&self, now: Timestamp) -> (Status, StatusSource) {
         let state = &self.state;
         let lapsed = state.expires_at.is_some_and(|at| at <= now);
-        if lapsed && state.status.is_open_at_provider() {
-            (Status::Expired, StatusSource::Inferred)
-        } else {
-            (state.status, state.source)
+        match state.status() {
+            status if lapsed && status.is_open_at_provider() => {
+                (Status::Expired, StatusSource::Inferred)
+            }
+            status => (status, state.source),
         }
     }
 }
@@ -167,12 +234,9 @@ impl fmt::Debug for InviteState {
     /// Without the provider's data and texts, which may be personal or a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InviteState")
-            .field("status", &self.status)
+            .field("phase", &self.phase)
             .field("source", &self.source)
             .field("attempt_count", &self.attempt_count)
-            .field("next_attempt_at", &self.next_attempt_at)
-            .field("lease_until", &self.lease_until)
-            .field("holder", &self.holder)
             .field("updated_at", &self.updated_at)
             .finish_non_exhaustive()
     }
@@ -197,10 +261,11 @@ pub(crate) const MAY_BE_IN_DOUBT: &str = "status NOT IN ('queued', 'awaiting_app
 
 /// The columns of an invite, in the order that [`read_invite`] reads and [`invite_values`] writes.
 pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, kind, destination, \
-     call_key, params, address, invitee, external_id, labels, created_at, erased, status, status_source, \
-     provider_ref, provider_status, provider_data, expires_at, checked_at, sent_at, \
-     attempt_count, next_attempt_at, lease_until, holder, group_id, error, duplicate_effect, \
-     revoke_sent, queued_at, ended_at, absent_since, lookups, found_absent, updated_at";
+     call_key, params, address, invitee, external_id, labels, created_at, erased, status, \
+     next_attempt_at, lease_until, holder, ended_at, absent_since, lookups, status_source, \
+     provider_ref, provider_status, provider_data, second_effects, shown_fingerprint, expires_at, \
+     checked_at, sent_at, attempt_count, group_id, error, duplicate_effect, revoke_sent, queued_at, \
+     found_absent, updated_at";
 
 /// Set aside, as in the index `invites_set_aside`.
 pub(crate) const SET_ASIDE: &str = "(unreadable IS NOT NULL OR status NOT IN ('queued', 'sending', \
@@ -214,16 +279,17 @@ pub(crate) const AMONG_SET_ASIDE: &str = "id IN (SELECT id FROM invites WHERE (u
 
 /// Sets the state from rows of `id` and [`state_values`].
 pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
-     status_source = v.column3, provider_ref = v.column4, provider_status = v.column5, \
-     provider_data = v.column6, expires_at = v.column7, checked_at = v.column8, \
-     sent_at = v.column9, attempt_count = v.column10, next_attempt_at = v.column11, \
-     lease_until = v.column12, holder = v.column13, group_id = v.column14, error = v.column15, \
-     duplicate_effect = v.column16, revoke_sent = v.column17, queued_at = v.column18, \
-     ended_at = v.column19, absent_since = v.column20, lookups = v.column21, \
-     found_absent = v.column22, updated_at = v.column23, final_since = CASE \
+     next_attempt_at = v.column3, lease_until = v.column4, holder = v.column5, ended_at = v.column6, \
+     absent_since = v.column7, lookups = v.column8, status_source = v.column9, \
+     provider_ref = v.column10, provider_status = v.column11, provider_data = v.column12, \
+     second_effects = v.column13, shown_fingerprint = v.column14, expires_at = v.column15, \
+     checked_at = v.column16, sent_at = v.column17, attempt_count = v.column18, \
+     group_id = v.column19, error = v.column20, duplicate_effect = v.column21, \
+     revoke_sent = v.column22, queued_at = v.column23, found_absent = v.column24, \
+     updated_at = v.column25, final_since = CASE \
      WHEN v.column2 IN ('accepted', 'declined', 'expired', 'revoked', 'failed') \
-     THEN CASE WHEN final_since < v.column23 THEN final_since ELSE v.column23 END \
-     WHEN v.column2 IN ('awaiting_approval', 'pending', 'sent') THEN v.column7 END";
+     THEN CASE WHEN final_since < v.column25 THEN final_since ELSE v.column25 END \
+     WHEN v.column2 IN ('awaiting_approval', 'pending', 'sent') THEN v.column15 END";
 
 /// From this level of `erased` on the person is gone.
 pub(crate) const PERSON_GONE: i64 = 2;
@@ -246,30 +312,73 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
         created_at: fields.time()?,
         is_erased: fields.number()? >= PERSON_GONE,
         state: InviteState {
-            status: fields.parsed()?,
+            phase: read_phase(fields)?,
             source: fields.parsed()?,
             provider_ref: fields.optional_string()?,
             provider_status: fields.optional_string()?,
             provider_data: fields.json()?,
+            second_effects: fields.optional_json()?.unwrap_or_default(),
+            shown_fingerprint: fields.optional_string()?,
             expires_at: fields.optional_time()?,
             checked_at: fields.optional_time()?,
             sent_at: fields.optional_time()?,
             attempt_count: fields.count()?,
-            next_attempt_at: fields.optional_time()?,
-            lease_until: fields.optional_time()?,
-            holder: fields.optional_parsed()?,
             group_id: fields.optional_string()?,
             error: fields.optional_json()?,
             duplicate_effect: fields.flag()?,
             revoke_sent: fields.flag()?,
             queued_at: fields.time()?,
-            ended_at: fields.optional_time()?,
-            absent_since: fields.optional_time()?,
-            lookups: fields.count()?,
             found_absent: fields.count()?,
             updated_at: fields.time()?,
         },
     })
+}
+
+fn read_phase(fields: &mut Fields<'_>) -> Result<Phase, Error> {
+    let missing = |column: &str| Error::Corrupt { what: column.to_owned() };
+    let status: Status = fields.parsed()?;
+    let next_attempt_at = fields.optional_time()?;
+    let lease_until = fields.optional_time()?;
+    let holder = fields.optional_parsed()?;
+    let ended_at = fields.optional_time()?;
+    let absent_since = fields.optional_time()?;
+    let lookups = fields.count()?;
+    Ok(match status {
+        Status::Queued => Phase::Queued { next_attempt_at },
+        Status::Sending => Phase::Sending {
+            holder: holder.ok_or_else(|| missing("holder"))?,
+            lease_until: lease_until.ok_or_else(|| missing("lease_until"))?,
+            next_attempt_at,
+        },
+        Status::Unknown => Phase::Unknown(Unknown {
+            holder: holder.ok_or_else(|| missing("holder"))?,
+            ended_at: ended_at.ok_or_else(|| missing("ended_at"))?,
+            absent_since,
+            lookups,
+            next_attempt_at,
+        }),
+        settled => Phase::Settled(settled),
+    })
+}
+
+/// The phase's values, in the order that [`read_phase`] reads them.
+fn phase_values(state: &InviteState) -> [Value<'static>; 7] {
+    let (lease_until, ended_at, absent_since, lookups) = match &state.phase {
+        Phase::Queued { .. } | Phase::Settled(_) => (None, None, None, 0),
+        Phase::Sending { lease_until, .. } => (Some(*lease_until), None, None, 0),
+        Phase::Unknown(Unknown { ended_at, absent_since, lookups, .. }) => {
+            (None, Some(*ended_at), *absent_since, *lookups)
+        }
+    };
+    [
+        state.status().as_str().into(),
+        state.next_attempt_at().into(),
+        lease_until.into(),
+        state.holder().map(|id| id.to_string()).into(),
+        ended_at.into(),
+        absent_since.into(),
+        i64::from(lookups).into(),
+    ]
 }
 
 pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value<'_>> {
@@ -294,31 +403,28 @@ pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value
 }
 
 /// The state's values, in the order of [`SET_STATE`].
-pub(crate) fn state_values(state: &InviteState) -> [Value<'_>; 22] {
-    [
-        state.status.as_str().into(),
+pub(crate) fn state_values(state: &InviteState) -> impl Iterator<Item = Value<'_>> {
+    let second_effects = Some(&state.second_effects).filter(|ids| !ids.is_empty());
+    let others: [Value<'_>; 17] = [
         state.source.as_str().into(),
         state.provider_ref.as_deref().into(),
         state.provider_status.as_deref().into(),
         json(&state.provider_data),
+        second_effects.map_or(Value::Text(None), json),
+        state.shown_fingerprint.as_deref().into(),
         state.expires_at.into(),
         state.checked_at.into(),
         state.sent_at.into(),
         i64::from(state.attempt_count).into(),
-        state.next_attempt_at.into(),
-        state.lease_until.into(),
-        state.holder.map(|id| id.to_string()).into(),
         state.group_id.as_deref().into(),
-        state.error.as_ref().map(Json::to_string).into(),
+        state.error.as_ref().map_or(Value::Text(None), json),
         state.duplicate_effect.into(),
         state.revoke_sent.into(),
         state.queued_at.into(),
-        state.ended_at.into(),
-        state.absent_since.into(),
-        i64::from(state.lookups).into(),
         i64::from(state.found_absent).into(),
         state.updated_at.into(),
-    ]
+    ];
+    phase_values(state).into_iter().chain(others)
 }
 
 /// A place in a list.
@@ -354,9 +460,9 @@ mod tests {
         assert!(SET_STATE.contains(&format!("WHEN v.column2 IN {}", &OPEN["status IN ".len()..])));
         assert_eq!(UNSETTLED, sql("IN", |s| !s.is_settled()));
         assert_eq!(OPEN, sql("IN", Status::is_open_at_provider));
-        let state = |status| InviteState { status, ..InviteState::queued(Timestamp::UNIX_EPOCH) };
-        assert_eq!(IN_DOUBT, sql("IN", |s| state(s).is_in_doubt()));
-        assert_eq!(MAY_BE_IN_DOUBT, sql("NOT IN", |s| !state(s).is_in_doubt()));
+        let in_doubt = |s| matches!(s, Status::Sending | Status::Unknown);
+        assert_eq!(IN_DOUBT, sql("IN", in_doubt));
+        assert_eq!(MAY_BE_IN_DOUBT, sql("NOT IN", |s| !in_doubt(s)));
         assert_eq!(SET_ASIDE, format!("(unreadable IS NOT NULL OR {})", sql("NOT IN", |_| true)));
         assert_eq!(AMONG_SET_ASIDE, format!("id IN (SELECT id FROM invites WHERE {SET_ASIDE})"));
     }

@@ -13,8 +13,7 @@ use crate::{
     connections::Taken,
     dialect::AUDIT_LOCK,
     error::LIST,
-    rows::select_invites,
-    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite},
+    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, Phase, SET_ASIDE, read_invite, select_invites},
     statement::{Fields, Statement, Value, chunks},
 };
 
@@ -348,7 +347,10 @@ pub(crate) fn fill(rows: Vec<Row>) -> Vec<InviteRecord> {
                 .invitee
                 .unwrap_or(Invitee { email: address.clone(), ..Invitee::default() }),
             address: Some(Address::stored(address)),
-            state: InviteState { status: Status::Revoked, ..InviteState::queued(like.created_at) },
+            state: InviteState {
+                phase: Phase::Settled(Status::Revoked),
+                ..InviteState::queued(like.created_at)
+            },
             ..like.clone()
         }
     };

@@ -212,6 +212,7 @@ fn observed(
         provider_status: activity.status.clone(),
         created_at: activity.created_at.0,
         data: members.into_iter().filter_map(member).collect(),
+        fingerprint: fingerprint.map(str::to_owned),
         ..Observed::new(id, status)
     }
 }

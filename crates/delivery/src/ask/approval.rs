@@ -3,7 +3,7 @@
 use std::{slice, time::Duration};
 
 use invite_config::Provider;
-use invite_core::{Doubt, Observed, PreparedCall, Recipient, Sighting, Status};
+use invite_core::{Doubt, Observed, Operation, PreparedCall, Recipient, Sighting, Status};
 use invite_store::{AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
 
@@ -41,8 +41,8 @@ impl Engine {
         seen: Observed,
         patience: Duration,
     ) -> Result<InviteRecord> {
-        let members = self.0.store.attempt_invites(call.id).await?;
-        let waits = |member: &InviteRecord| member.state.status == Status::AwaitingApproval;
+        let members = self.shared.store.attempt_invites(call.id).await?;
+        let waits = |member: &InviteRecord| member.state.status() == Status::AwaitingApproval;
         let still_waits = members.iter().any(|member| member.id == invite.id && waits(member));
         let Some(prepared) = call.call.as_ref().filter(|_| still_waits) else {
             // It was settled meanwhile, with another one of its call.
@@ -53,7 +53,7 @@ impl Engine {
             _ => self.look_at(&members, provider, prepared, invite, patience).await,
         };
         let held = self
-            .0
+            .shared
             .store
             .find_held(&prepared.destination, &refs(slice::from_ref(&sightings)))
             .await?;
@@ -84,7 +84,7 @@ impl Engine {
                     n,
                     group,
                     is_mixed,
-                    self.0.clock.now(),
+                    self.shared.clock.now(),
                 ),
             }));
         }
@@ -96,7 +96,7 @@ impl Engine {
             let ids = members.iter().map(|member| member.id).collect();
             Change { begin, end, ..Change::of(ids, decide) }
         };
-        let changed = commit(&self.0, &provider.name, &members, change).await?;
+        let changed = commit(&self.shared, &provider.name, &members, change).await?;
         if let Changed::Written(after) = changed {
             self.count_queued_again(provider, &members, &after);
         }
@@ -120,16 +120,16 @@ impl Engine {
             // No later than their first attempts.
             first_attempts: members.iter().map(|member| member.created_at).collect(),
             started_at: invite.state.sent_at.unwrap_or(invite.created_at),
-            data: transition::replies(&invite.state),
+            data: invite.state.provider_data.clone(),
         };
         let lookup =
             invite_core::Lookup { destination: call.destination.clone(), doubts: vec![doubt] };
-        let lane = self.0.lane(&provider.name);
-        let subject = Subject { trace: self.1.clone(), ..Subject::of(members) };
-        let door = Door { shared: &self.0, lane: &lane, provider, subject };
+        let lane = self.shared.lane(&provider.name);
+        let subject = Subject { trace: self.trace.clone(), ..Subject::of(members) };
+        let door = Door { shared: &self.shared, lane: &lane, provider, subject };
         let patience = patience.saturating_add(provider.limits.timeout);
         let asked = door.look_up(lookup, Some(patience)).await;
-        let attempt = ended(&door, "reconcile", &asked, None);
+        let attempt = ended(&door, Operation::Reconcile, &asked, None);
         let seen = asked.result.unwrap_or_default().into_iter().next().unwrap_or_default();
         (seen, Some(attempt))
     }
@@ -141,9 +141,9 @@ impl Engine {
         before: &[InviteRecord],
         after: &[InviteRecord],
     ) {
-        let is_queued = |invite: &InviteRecord| invite.state.status == Status::Queued;
+        let is_queued = |invite: &InviteRecord| invite.state.status() == Status::Queued;
         let again = before.iter().zip(after).filter(|(was, is)| !is_queued(was) && is_queued(is));
-        let lane = self.0.lane(&provider.name);
+        let lane = self.shared.lane(&provider.name);
         lane.queue_grew(again.count());
         lane.wake.notify_one();
     }
@@ -153,7 +153,7 @@ impl Ending {
     fn apply(&self, state: &mut InviteState, now: Timestamp) -> Decision {
         let Self { attempts, seen, settlement } = self;
         let still_waits =
-            state.status == Status::AwaitingApproval && state.attempt_count == *attempts;
+            state.status() == Status::AwaitingApproval && state.attempt_count == *attempts;
         match settlement {
             Some(settlement) => {
                 transition::refuse_approval(state, *attempts, seen, settlement, now)

@@ -7,7 +7,7 @@ use invite_core::{ProviderError, Retry, random};
 use jiff::Timestamp;
 
 use super::LaneState;
-use crate::fault;
+use crate::reason;
 
 /// Calls in a row that may end unknown before the lane pauses.
 const TOLERATED_UNKNOWN: u32 = 5;
@@ -92,7 +92,7 @@ impl Health {
     /// What keeps calls from being made, for anybody to read: it says nothing of the call that showed
     /// it, which may have held other tenants' invites.
     pub fn hindrance(&self) -> Option<String> {
-        self.pause.as_ref()?.error.as_ref().map(fault::ailment)
+        self.pause.as_ref()?.error.as_ref().map(reason::ailment)
     }
 
     /// Calls that may be under way since the last pause; none for full speed.

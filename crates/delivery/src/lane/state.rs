@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use invite_core::{Destination, ProviderError, Retry, http::ClockDifference};
+use invite_core::{
+    AttemptOutcome, Destination, Operation, ProviderError, Retry, http::ClockDifference,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -58,7 +60,7 @@ pub(crate) struct State {
     pub last_probe: Option<LastProbe>,
     /// By how much the provider's clock is ahead of this machine's.
     pub clock_difference: Option<ClockDifference>,
-    pub outcomes: BTreeMap<&'static str, u64>,
+    pub outcomes: BTreeMap<AttemptOutcome, u64>,
     pub invites: u64,
 }
 
@@ -197,8 +199,8 @@ impl State {
     /// Counts a call by its outcome, and keeps why it did not succeed.
     pub fn count(
         &mut self,
-        operation: &'static str,
-        outcome: &'static str,
+        operation: Operation,
+        outcome: AttemptOutcome,
         error: Option<&ProviderError>,
         at: Timestamp,
     ) {
@@ -206,7 +208,7 @@ impl State {
         if let Some(error) = error {
             self.last_error = Some(LastError {
                 at,
-                operation: operation.to_owned(),
+                operation,
                 outcome: error.outcome,
                 message: error.message.clone(),
                 code: error.code.clone(),

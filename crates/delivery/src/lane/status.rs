@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use invite_core::{Outcome, ProviderError, secret::CredentialUse};
+use invite_core::{AttemptOutcome, Operation, Outcome, ProviderError, secret::CredentialUse};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ pub struct LastError {
     /// When.
     pub at: Timestamp,
     /// Which operation.
-    pub operation: String,
+    pub operation: Operation,
     /// What is known of its effect.
     pub outcome: Outcome,
     /// One line, without secrets and personal data.
@@ -138,7 +138,7 @@ pub struct ProviderStatus {
     /// The last call that did not succeed.
     pub last_error: Option<LastError>,
     /// Attempts of this process by outcome.
-    pub outcomes: BTreeMap<&'static str, u64>,
+    pub outcomes: BTreeMap<AttemptOutcome, u64>,
     /// Invites that the provider took from this process: those of one call are several.
     pub invites: u64,
     /// Destinations that calls wait for although the provider is well otherwise; of many some.

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use super::verdicts::{name, verdicts, why_unsolved};
 use crate::{
     call::recipient,
-    fault,
     judge::{self, is_mixed},
     lane::Lane,
+    reason,
     shared::Shared,
     transition::{self, Lookup, Verdict},
 };
@@ -49,14 +49,14 @@ pub(crate) async fn gather(
     let (mut cases, mut lost, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
     for invite in due.into_iter().filter(|invite| invite.destination.as_ref() == Some(destination))
     {
-        if invite.state.holder.is_some_and(|attempt| known.contains(&attempt)) {
+        if invite.state.holder().is_some_and(|attempt| known.contains(&attempt)) {
             continue;
         }
         let creates = match shared.store.creates(invite.id).await {
             Err(invite_store::Error::Corrupt { .. }) => Vec::new(),
             creates => creates?,
         };
-        let call = creates.iter().find(|view| invite.state.holder == Some(view.id));
+        let call = creates.iter().find(|view| invite.state.holder() == Some(view.id));
         let Some(view) = call else {
             lost.push(invite);
             continue;
@@ -108,7 +108,7 @@ async fn first_attempts(
 
 /// Whether the bytes of this call are those that the provider showed as what created the invite.
 pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
-    let shown = invite.state.provider_data.get("fingerprint").and_then(|shown| shown.as_str());
+    let shown = invite.state.shown_fingerprint.as_deref();
     let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
     shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
 }
@@ -132,7 +132,7 @@ pub(crate) async fn leave_to_people(
     for invite in &lost {
         tracing::error!(provider.name = lane.name, invite.id = %invite.id, "no record of the call for an unknown invite can be read; a person has to look at its provider");
     }
-    let error = fault::unrecorded(&lane.name);
+    let error = reason::unrecorded(&lane.name);
     let ids = lost.iter().map(|invite| invite.id).collect();
     let decide =
         move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
@@ -143,7 +143,7 @@ pub(crate) async fn leave_to_people(
 
 impl Case {
     pub fn doubt(&self) -> Option<Doubt> {
-        let mut known = self.invites.iter().map(|i| transition::replies(&i.state));
+        let mut known = self.invites.iter().map(|i| i.state.provider_data.clone());
         Some(Doubt {
             call: self.call.clone()?,
             recipients: self.recipients.clone(),
@@ -207,7 +207,7 @@ impl Case {
     ) -> Vec<Lookup> {
         let appeared = |verdict: &Verdict| matches!(verdict, Verdict::Exists(_));
         let in_doubt = |invite: &InviteRecord| {
-            invite.state.status == Status::Unknown && invite.state.holder == Some(self.attempt)
+            invite.state.status() == Status::Unknown && invite.state.holder() == Some(self.attempt)
         };
         let disturbed = self
             .invites
@@ -232,8 +232,8 @@ impl Case {
             timeout: provider.limits.timeout,
             retry: provider.limits.retry,
             fraction: random::fraction(),
-            unsolved: fault::unsolved(&provider.name, verdicts.get(i).and_then(why)),
-            exhausted: fault::exhausted(self.was_answered),
+            unsolved: reason::unsolved(&provider.name, verdicts.get(i).and_then(why)),
+            exhausted: reason::exhausted(self.was_answered),
         };
         (0..n).map(lookup).collect()
     }

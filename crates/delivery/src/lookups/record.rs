@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use invite_core::{InviteId, sabotage::crash_point};
+use invite_core::{InviteId, Operation, sabotage::crash_point};
 use invite_store::{Change, Changed, InviteRecord};
 use jiff::Timestamp;
 
@@ -10,8 +10,8 @@ use super::{case::Case, verdicts::describe};
 use crate::{
     accounts,
     door::{Asked, Door},
-    fault,
     judge::is_mixed,
+    reason,
     record::{Ended, commit, ended},
     transition::{self, Lookup, Verdict},
 };
@@ -25,8 +25,8 @@ pub(super) async fn record(
 ) -> Result<(), invite_store::Error> {
     if is_mixed(&case.invites) {
         for verdict in &mut verdicts {
-            if let Verdict::Refused(fault) | Verdict::AtFault(fault) = verdict {
-                *fault = fault::in_own_words(fault.take());
+            if let Verdict::Refused(reason) | Verdict::AtFault(reason) = verdict {
+                *reason = reason::in_own_words(reason.clone());
             }
         }
     }
@@ -40,7 +40,7 @@ pub(super) async fn record(
         });
         let verdicts: Vec<Verdict> = free.collect();
         let detail = describe(&case.invites, &verdicts);
-        change(door, case, verdicts, asked, ended(door, "reconcile", asked, Some(detail)))
+        change(door, case, verdicts, asked, ended(door, Operation::Reconcile, asked, Some(detail)))
     };
     match commit(door.shared, &door.lane.name, &case.invites, change).await? {
         Changed::Written(_) => {}

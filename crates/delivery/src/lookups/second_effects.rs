@@ -6,14 +6,14 @@ use std::{
 };
 
 use invite_config::Provider;
-use invite_core::{AttemptId, Destination, Doubt, InviteId};
+use invite_core::{AttemptId, AttemptOutcome, Destination, Doubt, InviteId, Operation};
 use invite_store::{AttemptView, Change, InviteRecord, InviteState};
 use jiff::Timestamp;
 
 use super::{case::is_shown, verdicts::refs};
 use crate::{
     call::recipient,
-    door::{Door, SUCCEEDED, Subject, UNKNOWN},
+    door::{Door, Subject},
     lane::Lane,
     record::{commit, ended},
     shared::Shared,
@@ -65,7 +65,7 @@ pub(crate) async fn find_second_effects(
             continue;
         }
         let detail = format!("a second effect is there: {}", free.join(", "));
-        let attempt = ended(&door, "reconcile", &asked, Some(detail));
+        let attempt = ended(&door, Operation::Reconcile, &asked, Some(detail));
         let change = |_: &_| {
             let ((begin, end), free) = (attempt.clone(), free.clone());
             let report = move |_, _: &InviteRecord, state: &mut InviteState, _: Timestamp| {
@@ -127,9 +127,9 @@ fn doubtful<'a>(
     creates: &'a [AttemptView],
     is_idempotent: bool,
 ) -> impl Iterator<Item = &'a AttemptView> {
-    let may_have_effect = move |view: &&AttemptView| match view.outcome.as_deref() {
-        Some(UNKNOWN) => true,
-        Some(SUCCEEDED) => is_idempotent && !is_shown(invite, view),
+    let may_have_effect = move |view: &&AttemptView| match view.outcome {
+        Some(AttemptOutcome::Unknown) => true,
+        Some(AttemptOutcome::Succeeded) => is_idempotent && !is_shown(invite, view),
         _ => false,
     };
     let calls = creates.iter().filter(|view| view.call.is_some()).filter(may_have_effect);

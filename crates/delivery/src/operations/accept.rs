@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::{
     error::AcceptError,
-    fault,
     shared::{Engine, SHARED_POLL},
 };
 
@@ -28,15 +27,15 @@ impl Engine {
             }
         }
         self.check_serving()?;
-        let document_stays = self.0.document.hold().await;
+        let document_stays = self.shared.document.hold().await;
         if !self.are_unchanged(new.keys(), batch.config_revision) {
             return Err(AcceptError::Outdated);
         }
         let quotas = self.quotas(new.keys().map(String::as_str));
         self.reserve(&batch.tenant, &new).await?;
         crash_point("accept-before-commit");
-        let (store, newest) = (&self.0.store, self.0.live.current().revision());
-        let acceptance = store.accept(batch, newest, quotas.clone(), fault::duplicate).await;
+        let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
+        let acceptance = store.accept(batch, newest, quotas.clone()).await;
         crash_point("accept-after-commit");
         drop(document_stays);
         let queued = match &acceptance {
@@ -44,14 +43,14 @@ impl Engine {
             _ => &BTreeMap::new(),
         };
         for (provider, reserved) in new {
-            let lane = self.0.lane(&provider);
+            let lane = self.shared.lane(&provider);
             let queued = queued.get(&provider).copied().unwrap_or(0);
             // Duplicates took room and did not need it.
             lane.queue_shrank(reserved.saturating_sub(queued));
             lane.wake.notify_one();
         }
         if let Err(invite_store::Error::Outdated) = acceptance {
-            self.0.catch_up().await?;
+            self.shared.catch_up().await?;
             return Err(AcceptError::Outdated);
         }
         acceptance?.map_err(|no_room| match no_room {
@@ -69,7 +68,7 @@ impl Engine {
         mut names: impl Iterator<Item = &'a String>,
         revision: i64,
     ) -> bool {
-        let document = self.0.live.current();
+        let document = self.shared.live.current();
         names.all(|name| document.provider(name).is_some_and(|it| it.account_since <= revision))
     }
 
@@ -77,21 +76,21 @@ impl Engine {
     /// `unknown`, when `limit` is over, or when shutdown begins. The caller then reads the batch.
     pub async fn wait_settled(&self, batch: BatchId, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let waiting = self.0.waiters.wait_for(batch);
+        let waiting = self.shared.waiters.wait_for(batch);
         loop {
             let changed = waiting.changed();
-            match self.0.store.batch_counts(batch).await {
+            match self.shared.store.batch_counts(batch).await {
                 Ok(counts) if counts.by_status.keys().all(|status| status.is_settled()) => return,
                 Ok(_) => {}
                 // The caller reads the batch next and reports what is wrong.
                 Err(_) => return,
             }
-            let poll = if self.0.store.is_shared() { SHARED_POLL } else { limit };
+            let poll = if self.shared.store.is_shared() { SHARED_POLL } else { limit };
             tokio::select! {
                 () = changed => {}
                 () = tokio::time::sleep(poll) => {}
                 () = tokio::time::sleep_until(deadline) => return,
-                () = self.0.stopping.cancelled() => return,
+                () = self.shared.stopping.cancelled() => return,
             }
         }
     }

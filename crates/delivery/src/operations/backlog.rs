@@ -13,7 +13,7 @@ const DAY: i64 = 24 * 3600;
 impl Engine {
     /// `limits.quota` of those of these providers that have one.
     pub(crate) fn quotas<'a>(&self, providers: impl Iterator<Item = &'a str>) -> Quotas {
-        let document = self.0.live.current();
+        let document = self.shared.live.current();
         let quota = |name: &str| Some((name.to_owned(), document.provider(name)?.limits.quota?));
         providers.filter_map(quota).collect()
     }
@@ -24,18 +24,18 @@ impl Engine {
         tenant: &str,
         new: &BTreeMap<String, usize>,
     ) -> Result<(), AcceptError> {
-        let document = self.0.live.current();
+        let document = self.shared.live.current();
         for (place, (name, count)) in new.iter().enumerate() {
             let limits = document.provider(name).map(|provider| provider.limits.clone());
             // A provider that is gone meanwhile is refused later, with a better reason.
             let Some(limits) = limits else { continue };
-            let lane = self.0.lane(name);
+            let lane = self.shared.lane(name);
             let taken = self.reserve_at(&lane, &limits, tenant, *count).await;
             if let Err(error) = taken {
                 let before = new.iter().take(place);
                 before
                     .filter(|(name, _)| document.provider(name).is_some())
-                    .for_each(|(name, count)| self.0.lane(name).queue_shrank(*count));
+                    .for_each(|(name, count)| self.shared.lane(name).queue_shrank(*count));
                 return Err(error);
             }
         }
@@ -44,7 +44,7 @@ impl Engine {
 
     /// The refusal of more invites of a key than may be accepted today.
     pub(crate) fn day_exhausted(&self, room: u64) -> AcceptError {
-        let retry_after = until_midnight(self.0.clock.now());
+        let retry_after = until_midnight(self.shared.clock.now());
         AcceptError::DayExhausted { room, retry_after }
     }
 
@@ -69,7 +69,7 @@ impl Engine {
             lane.shares.note(tenant, count).await;
             return Ok(());
         }
-        let is_taken = lane.shares.take(&self.0.store, &provider, tenant, count, most).await;
+        let is_taken = lane.shares.take(&self.shared.store, &provider, tenant, count, most).await;
         if !matches!(is_taken, Ok(true)) {
             lane.queue_shrank(count);
         }

@@ -3,19 +3,19 @@
 use std::{collections::BTreeSet, slice};
 
 use invite_config::Provider;
-use invite_core::{InviteId, Observed, Sighting, Status};
+use invite_core::{InviteId, Observed, Operation, Sighting, Status};
 use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{
     ask::Result,
     door::{Door, Subject},
-    fault,
     judge::is_mixed,
     lookups::{
         case::gather,
         verdicts::{name, refs},
     },
+    reason,
     record::{Ended, commit, ended},
     shared::Engine,
     transition::{self, Settlement},
@@ -36,7 +36,7 @@ impl Engine {
             }
             _ => (None, None),
         };
-        let error = (to == Status::Failed).then(fault::found_absent);
+        let error = (to == Status::Failed).then(reason::found_absent);
         let change = |taken: &BTreeSet<InviteId>| {
             let (begin, end) = attempt.clone().unzip();
             // What another invite came to hold meanwhile is not this one's.
@@ -44,7 +44,7 @@ impl Engine {
             let error = error.clone();
             let decide = move |_, before: &InviteRecord, state: &mut _, now: Timestamp| {
                 let decision = transition::decide_unknown(state, to, error.clone());
-                if let (Some(seen), Some(holder)) = (&seen, before.state.holder) {
+                if let (Some(seen), Some(holder)) = (&seen, before.state.holder()) {
                     let seen = seen.clone().since(before.created_at);
                     let effect = Settlement::Exists(Box::new(seen));
                     transition::settle(state, holder, &effect, now);
@@ -54,7 +54,7 @@ impl Engine {
             Change { begin, end, ..Change::of(vec![invite.id], decide) }
         };
         let provider = invite.provider.as_deref().unwrap_or_default();
-        let changed = commit(&self.0, provider, slice::from_ref(invite), change).await?;
+        let changed = commit(&self.shared, provider, slice::from_ref(invite), change).await?;
         self.decided(invite, changed).await
     }
 
@@ -67,19 +67,19 @@ impl Engine {
         invite: &InviteRecord,
     ) -> Result<(Option<Observed>, Option<Ended>)> {
         let Some(destination) = &invite.destination else { return Ok((None, None)) };
-        let case = gather(&self.0, destination, vec![invite.clone()]).await?.0.pop();
+        let case = gather(&self.shared, destination, vec![invite.clone()]).await?.0.pop();
         let Some((case, doubt)) = case.and_then(|case| case.doubt().map(|doubt| (case, doubt)))
         else {
             return Ok((None, None));
         };
         let lookup = invite_core::Lookup { destination: destination.clone(), doubts: vec![doubt] };
-        let lane = self.0.lane(&provider.name);
-        let subject = Subject { trace: self.1.clone(), ..Subject::of([invite]) };
-        let door = Door { shared: &self.0, lane: &lane, provider, subject };
+        let lane = self.shared.lane(&provider.name);
+        let subject = Subject { trace: self.trace.clone(), ..Subject::of([invite]) };
+        let door = Door { shared: &self.shared, lane: &lane, provider, subject };
         let asked = door.look_up(lookup, Some(provider.limits.timeout)).await;
-        let (begin, mut end) = ended(&door, "reconcile", &asked, None);
+        let (begin, mut end) = ended(&door, Operation::Reconcile, &asked, None);
         let seen = asked.result.unwrap_or_default();
-        let held = self.0.store.find_held(destination, &refs(&seen)).await?;
+        let held = self.shared.store.find_held(destination, &refs(&seen)).await?;
         let sightings = case.invites.iter().zip(seen.first().into_iter().flatten());
         let sighting =
             sightings.filter(|(other, _)| other.id == invite.id).map(|(_, it)| it).next();

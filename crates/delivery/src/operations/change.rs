@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use invite_config::Provider;
-use invite_core::{InviteId, Remote, Status};
+use invite_core::{InviteId, Operation, Remote, Status};
 use invite_store::{InviteRecord, InviteState};
 
 use crate::{
@@ -32,7 +32,7 @@ impl Engine {
     /// See [`OperationError`].
     pub async fn set_status(&self, id: InviteId, to: Status) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
-        let status = invite.status_at(self.0.clock.now()).0;
+        let status = invite.status_at(self.shared.clock.now()).0;
         if status == Status::Unknown {
             if !matches!(to, Status::Pending | Status::Failed) {
                 return Err(OperationError::NotSettled { status });
@@ -40,7 +40,7 @@ impl Engine {
             let invite = self.take_word(&invite, to).await?;
             if let Some(provider) = &invite.provider {
                 // Another invite to the person may have waited for this.
-                self.0.lane(provider).wake.notify_one();
+                self.shared.lane(provider).wake.notify_one();
             }
             return Ok(invite);
         }
@@ -65,7 +65,7 @@ impl Engine {
         self.operate(
             &invite,
             &provider,
-            "update_status",
+            Operation::UpdateStatus,
             transition::override_status,
             None,
             async |context| provider.adapter.update_status(context, &remote, to).await,
@@ -79,7 +79,7 @@ impl Engine {
     /// See [`OperationError`].
     pub async fn revoke(&self, id: InviteId, force: bool) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
-        let status = invite.status_at(self.0.clock.now()).0;
+        let status = invite.status_at(self.shared.clock.now()).0;
         match status {
             Status::Revoked => return Ok(invite),
             Status::Queued => {
@@ -106,11 +106,16 @@ impl Engine {
         let forget: Undo = transition::forget_withdrawal;
         let forget = (!was_sent).then_some(forget);
         let invite = self
-            .operate(&invite, &provider, "revoke", transition::observe, forget, async |context| {
-                provider.adapter.revoke(context, &remote, force).await
-            })
+            .operate(
+                &invite,
+                &provider,
+                Operation::Revoke,
+                transition::observe,
+                forget,
+                async |context| provider.adapter.revoke(context, &remote, force).await,
+            )
             .await?;
-        match invite.state.status {
+        match invite.state.status() {
             status if status.is_final() && status != Status::Revoked => {
                 Err(OperationError::AlreadyFinal { status })
             }

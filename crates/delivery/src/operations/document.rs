@@ -21,7 +21,7 @@ impl Engine {
         probe: bool,
         actor: Actor,
     ) -> Result<Review, invite_store::Error> {
-        self.0.document.review(text, probe, actor).await
+        self.shared.document.review(text, probe, actor).await
     }
 
     /// Puts a provider document in force; see [`LiveDocument::revise`](crate::LiveDocument::revise).
@@ -34,20 +34,20 @@ impl Engine {
         origin: Origin,
         expected: Option<i64>,
     ) -> Result<Revised, ReviseError> {
-        let revised = self.0.document.revise(text, origin, expected).await;
+        let revised = self.shared.document.revise(text, origin, expected).await;
         // Also without it: what another replica had put in force may have been taken first.
-        self.0.follow_document();
+        self.shared.follow_document();
         revised
     }
 
     /// Which document is in force, and what was in the way of others.
     pub fn configuration_status(&self) -> ConfigurationStatus {
-        self.0.document.status()
+        self.shared.document.status()
     }
 
     /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::lag`](crate::LiveDocument::lag).
     pub fn lag(&self) -> Option<String> {
-        self.0.document.lag()
+        self.shared.document.lag()
     }
 
     /// Fails if the newest revision cannot be served here; see [`LiveDocument::behind`](crate::LiveDocument::behind).
@@ -55,13 +55,13 @@ impl Engine {
     /// # Errors
     /// [`AcceptError::Behind`].
     pub fn check_serving(&self) -> Result<(), AcceptError> {
-        self.0.document.behind().map_or(Ok(()), |newest| Err(AcceptError::Behind { newest }))
+        self.shared.document.behind().map_or(Ok(()), |newest| Err(AcceptError::Behind { newest }))
     }
 
     /// A secret of this provider is another one now: what its lane paused for may be over.
     pub fn secret_changed(&self, provider: &str) {
-        let lane = self.0.lane(provider);
-        lane.with_state(|state| state.resume(self.0.clock.now()));
+        let lane = self.shared.lane(provider);
+        lane.with_state(|state| state.resume(self.shared.clock.now()));
         lane.wake.notify_one();
         lane.doubt.notify_one();
     }
@@ -76,18 +76,18 @@ impl Engine {
         text: &str,
         is_told: bool,
     ) -> Result<Taken, ReviseError> {
-        let taken = self.0.document.take_file(path, text, is_told).await;
-        self.0.follow_document();
+        let taken = self.shared.document.take_file(path, text, is_told).await;
+        self.shared.follow_document();
         taken
     }
 
     /// Whether the file is to be tried again; see [`LiveDocument::is_file_due`](crate::LiveDocument::is_file_due).
     pub fn is_file_due(&self) -> bool {
-        self.0.document.is_file_due()
+        self.shared.document.is_file_due()
     }
 
     /// There is nothing to take in the file; see [`LiveDocument::miss_file`](crate::LiveDocument::miss_file).
     pub fn miss_file(&self, path: &Path, why: &str) {
-        self.0.document.miss_file(path, why);
+        self.shared.document.miss_file(path, why);
     }
 }

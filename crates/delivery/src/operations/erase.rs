@@ -8,7 +8,7 @@ use invite_store::{Erased, InviteFilter, InviteRecord, UnreadableInvite};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::{error::OperationError, fault, shared::Engine, tasks::retention::lapse};
+use crate::{error::OperationError, reason, shared::Engine, tasks::retention::lapse};
 
 const PAGE: u32 = 200;
 /// So many that are left are named; there are `more`.
@@ -82,13 +82,13 @@ impl Engine {
         let (mut refused, mut before) = (HashMap::new(), None);
         loop {
             let page = self.store().invites(&to(address), before, PAGE).await?;
-            let now = self.0.clock.now();
+            let now = self.shared.clock.now();
             let (lapsed, live): (Vec<_>, Vec<_>) = page
                 .invites
                 .into_iter()
-                .filter(|invite| invite.state.status.is_live())
+                .filter(|invite| invite.state.status().is_live())
                 .partition(|invite| invite.status_at(now).0 == Status::Expired);
-            lapse(&self.0, &lapsed).await?;
+            lapse(&self.shared, &lapsed).await?;
             for invite in live.iter().filter(|_| withdraw) {
                 if Instant::now() > until {
                     refused.insert(invite.id, "there was no time left for it: ask again".into());
@@ -142,14 +142,14 @@ fn why(error: &OperationError) -> String {
     match error {
         OperationError::Provider { provider, error }
         | OperationError::Unanswered { provider, error } => {
-            format!("provider `{provider}`: {}", fault::ailment(error))
+            format!("provider `{provider}`: {}", reason::ailment(error))
         }
         error => error.to_string(),
     }
 }
 
 fn left(invite: InviteRecord, refused: &HashMap<InviteId, String>) -> Left {
-    let status = invite.state.status;
+    let status = invite.state.status();
     let (reason, detail) = match refused.get(&invite.id) {
         _ if status.is_final() => (
             "call-unsettled",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use invite_config::Provider;
 use invite_core::{
-    ListQuery, Page, Status,
+    ListQuery, Operation, Page, Status,
     http::{CallContext, ClockDifference},
 };
 use invite_store::{Actor, Ended};
@@ -26,10 +26,10 @@ impl Engine {
     pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
         let provider = self.provider(provider)?;
         self.wait_for(&provider, PATIENCE).await?;
-        let lane = self.0.lane(&provider.name);
+        let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, &provider, Subject::default());
         let list = async |context: &CallContext| provider.adapter.list(context, query).await;
-        let asked = door.ask("list", None, list).await;
+        let asked = door.ask(Operation::List, None, list).await;
         asked.result.map_err(|error| question_error(&provider, error))
     }
 
@@ -40,7 +40,7 @@ impl Engine {
     pub async fn probe(&self, provider: &str) -> Result<LastProbe> {
         let provider = self.provider(provider)?;
         self.wait_for(&provider, PATIENCE).await?;
-        let lane = self.0.lane(&provider.name);
+        let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, &provider, Subject::default());
         let mut difference = None;
         let probe = async |context: &CallContext| {
@@ -48,12 +48,12 @@ impl Engine {
             difference = context.clock_difference();
             report
         };
-        let report = door.ask("probe", None, probe).await.result;
+        let report = door.ask(Operation::Probe, None, probe).await.result;
         let (result, detail) = match &report {
             Ok(report) => (ProbeResult::Accepted, report.detail.clone()),
             Err(error) => (ProbeResult::of(error), error.message.clone()),
         };
-        let (at, clock_difference_seconds) = (self.0.clock.now(), seconds(difference));
+        let (at, clock_difference_seconds) = (self.shared.clock.now(), seconds(difference));
         let probe = LastProbe { at, result, detail, clock_difference_seconds };
         lane.with_state(|state| state.last_probe = Some(probe.clone()));
         report.map(|_| probe).map_err(|error| question_error(&provider, error))
@@ -67,16 +67,17 @@ impl Engine {
         &self,
         name: &str,
     ) -> Result<Option<ProviderStatus>, invite_store::Error> {
-        let Some(provider) = self.0.live.current().provider(name).cloned() else {
+        let Some(provider) = self.shared.live.current().provider(name).cloned() else {
             return Ok(None);
         };
-        let counts = self.0.store.provider_counts().await?.remove(name).unwrap_or_default();
-        let unreadable = self.0.store.unreadable_counts().await?.remove(name).unwrap_or_default();
-        let lane = self.0.lane(name);
-        let own = lane.report(&self.0, &provider);
-        let (holder, report) = match self.0.store.is_shared() {
+        let counts = self.shared.store.provider_counts().await?.remove(name).unwrap_or_default();
+        let unreadable =
+            self.shared.store.unreadable_counts().await?.remove(name).unwrap_or_default();
+        let lane = self.shared.lane(name);
+        let own = lane.report(&self.shared, &provider);
+        let (holder, report) = match self.shared.store.is_shared() {
             true => self.holder_of(name).await?,
-            false => (Some(self.0.owner.clone()), None),
+            false => (Some(self.shared.owner.clone()), None),
         };
         let Report { state, reason, until, destinations, last_error } = report.unwrap_or(own);
         Ok(Some(lane.with_state(|known| ProviderStatus {
@@ -103,10 +104,10 @@ impl Engine {
         &self,
         provider: &str,
     ) -> std::result::Result<(Option<String>, Option<Report>), invite_store::Error> {
-        let Some(holder) = self.0.store.lane_holder(provider).await? else {
+        let Some(holder) = self.shared.store.lane_holder(provider).await? else {
             return Ok((None, None));
         };
-        let others = holder.report.filter(|_| holder.owner != self.0.owner);
+        let others = holder.report.filter(|_| holder.owner != self.shared.owner);
         // What another version of the gateway left may have another form.
         let report = others.and_then(|report| serde_json::from_value(report).ok());
         Ok((Some(holder.owner), report))
@@ -122,17 +123,17 @@ impl Engine {
         id: &str,
         actor: &Actor,
     ) -> std::result::Result<Ended, invite_store::Error> {
-        let ended = self.0.store.end_unreadable(id, actor).await?;
+        let ended = self.shared.store.end_unreadable(id, actor).await?;
         if let Ended::Now(invite) = &ended {
-            self.0.waiters.wake(invite.batch_id.into_iter());
+            self.shared.waiters.wake(invite.batch_id.into_iter());
             // Another invite to the person may have waited for this, at any provider.
-            self.0.follow_document();
+            self.shared.follow_document();
         }
         Ok(ended)
     }
 
     fn provider(&self, name: &str) -> Result<Arc<Provider>> {
-        self.0.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
+        self.shared.live.current().provider(name).cloned().ok_or(OperationError::NotFound)
     }
 }
 

@@ -81,7 +81,7 @@ impl Engine {
         let provider = document.provider(group.provider)?;
         let (indices, recipients): (Vec<_>, Vec<_>) = group.members.into_iter().unzip();
         let context = CallContext::offline();
-        let at = self.0.clock.wall();
+        let at = self.shared.clock.wall();
         let (url, body) = match provider.adapter.prepare(&context, &recipients, at).await {
             Ok(call) => {
                 let body = serde_json::from_str(&call.body).unwrap_or(Value::String(call.body));

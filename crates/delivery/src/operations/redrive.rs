@@ -53,7 +53,7 @@ impl Engine {
         if invite.destination.is_none() {
             return Err(OperationError::NeverBound);
         }
-        let status = invite.status_at(self.0.clock.now()).0;
+        let status = invite.status_at(self.shared.clock.now()).0;
         match status {
             Status::Failed if transition::is_risky(&invite.state) && !accept_duplicate_risk => {
                 return Err(OperationError::Risky);
@@ -66,7 +66,7 @@ impl Engine {
             status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
             status => return Err(OperationError::NotRetryable { status }),
         }
-        let _document_stays = self.0.document.hold().await;
+        let _document_stays = self.shared.document.hold().await;
         let provider = self.provider_of(&invite)?;
         let room = BTreeMap::from([(provider.name.clone(), 1)]);
         self.reserve(&invite.tenant, &room).await?;
@@ -82,7 +82,7 @@ impl Engine {
             Requeued::DayExhausted => Err(OperationError::NoRoom(self.day_exhausted(0))),
             // It moved on while this was being decided.
             Requeued::Declined => {
-                let status = self.find(id).await?.state.status;
+                let status = self.find(id).await?.state.status();
                 Err(OperationError::NotSettled { status })
             }
         }
@@ -130,12 +130,12 @@ impl Engine {
         full: &mut BTreeSet<String>,
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
-        let _document_stays = self.0.document.hold().await;
+        let _document_stays = self.shared.document.hold().await;
         let asked = invites.len() as u64;
         invites.retain(|invite| {
             let provider = self.provider_of(invite).ok();
             let open = provider.filter(|provider| !full.contains(&provider.name));
-            open.is_some_and(|it| self.0.lane(&it.name).reserve(1, it.limits.max_backlog))
+            open.is_some_and(|it| self.shared.lane(&it.name).reserve(1, it.limits.max_backlog))
         });
         redriven.left += asked - invites.len() as u64;
         if invites.is_empty() {
@@ -145,7 +145,7 @@ impl Engine {
         let requeued = self.requeue(invites, false, day_limits).await?;
         for (requeued, provider) in requeued.iter().zip(providers) {
             match requeued {
-                Requeued::Written(invite) if invite.state.status == Status::Queued => {
+                Requeued::Written(invite) if invite.state.status() == Status::Queued => {
                     redriven.queued += 1;
                 }
                 Requeued::Duplicate(_) => redriven.duplicates += 1,
@@ -177,9 +177,9 @@ impl Engine {
         let decide = move |_, _: &InviteRecord, state: &mut InviteState, now: Timestamp| {
             transition::requeue(state, accept_duplicate_risk, now)
         };
-        let newest = self.0.live.current().revision();
+        let newest = self.shared.live.current().revision();
         let requeued = match self.check_serving() {
-            Ok(()) => self.0.store.requeue(invites, newest, quotas, day_limits, decide).await,
+            Ok(()) => self.shared.store.requeue(invites, newest, quotas, day_limits, decide).await,
             Err(_) => Err(invite_store::Error::Outdated),
         };
         let written = requeued.iter().flatten().filter_map(|requeued| match requeued {
@@ -187,15 +187,15 @@ impl Engine {
             _ => None,
         });
         for invite in written {
-            if invite.state.status == Status::Queued
+            if invite.state.status() == Status::Queued
                 && let Some(count) = invite.provider.as_ref().and_then(|name| unused.get_mut(name))
             {
                 *count -= 1;
             }
-            self.0.waiters.wake(std::iter::once(invite.batch_id));
+            self.shared.waiters.wake(std::iter::once(invite.batch_id));
         }
         for (name, unused) in unused {
-            let lane = self.0.lane(&name);
+            let lane = self.shared.lane(&name);
             lane.queue_shrank(unused);
             lane.wake.notify_one();
         }

@@ -1,11 +1,10 @@
 //! What a queued invite waits for, where neither the invite nor its provider's state shows it, and until when.
 
-use invite_core::{Outcome, Status};
+use invite_core::{Outcome, Reason, ReasonCode, Status};
 use invite_store::InviteRecord;
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::{fault, shared::Engine, waiting::in_doubt_to};
+use crate::{reason, shared::Engine, waiting::in_doubt_to};
 
 impl Engine {
     /// What holds up a queued invite as a problem: its provider is no longer configured, or the
@@ -18,23 +17,23 @@ impl Engine {
         &self,
         invite: &InviteRecord,
         tenant: Option<&str>,
-    ) -> Result<Option<Value>, invite_store::Error> {
-        if invite.state.status != Status::Queued {
+    ) -> Result<Option<Reason>, invite_store::Error> {
+        if invite.state.status() != Status::Queued {
             return Ok(None);
         }
         if let Err(gone) = self.provider_of(invite) {
             let detail = format!("{gone}; it waits until the provider is there again");
-            return Ok(Some(fault::own("provider-gone", Outcome::NotSent, detail)));
+            return Ok(Some(reason::own(ReasonCode::ProviderGone, Outcome::NotSent, detail)));
         }
-        let other = in_doubt_to(&self.0, invite).await?;
-        Ok(other.map(|other| fault::waiting(other.named_to(tenant))))
+        let other = in_doubt_to(&self.shared, invite).await?;
+        Ok(other.map(|other| reason::waiting(other.named_to(tenant))))
     }
 
     /// When the next call for an invite is due: not before what holds up its provider's lane is over,
     /// as far as this process knows; none if nothing is to be done or nothing holds it up.
     pub fn next_attempt_at(&self, invite: &InviteRecord) -> Option<Timestamp> {
-        let own = invite.state.next_attempt_at;
-        let for_looks = match invite.state.status {
+        let own = invite.state.next_attempt_at();
+        let for_looks = match invite.state.status() {
             Status::Queued => false,
             // Its call is followed, and not asked about while the lane is paused.
             Status::Sending if own.is_some() => false,
@@ -42,9 +41,9 @@ impl Engine {
             _ => return own,
         };
         let Ok(provider) = self.provider_of(invite) else { return own };
-        let now = self.0.clock.now();
+        let now = self.shared.clock.now();
         let Some(destination) = &invite.destination else { return own };
-        let lane = self.0.lane(&provider.name);
+        let lane = self.shared.lane(&provider.name);
         own.max(lane.with_state(|state| state.opens_at(destination, now, for_looks)))
     }
 }

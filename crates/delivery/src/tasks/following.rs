@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use invite_core::{
-    Doubt, Lookup, Observed, Outcome, PreparedCall, ProviderError, Sighting, Status,
-    http::Exchange, sabotage::crash_point,
+    Doubt, Lookup, Observed, Operation, Outcome, PreparedCall, ProviderError, Reason, Sighting,
+    Status, http::Exchange, sabotage::crash_point,
 };
 use invite_store::{Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::recovering;
@@ -19,9 +18,10 @@ use crate::{
     attempt::{Call, record_outcome},
     call::{Claimed, Reply},
     door::{Asked, Door, Subject},
-    fault, judge,
+    judge,
     lane::Event,
     lookups::verdicts::describe,
+    reason,
     record::{self, Ended},
     transition::{self, LOOK_FOR, Verdict},
 };
@@ -102,9 +102,9 @@ async fn settle(
 
 /// Whether it took effect is not known: look-ups find it out, for as long as they do.
 async fn let_go(call: &Call, claimed: &Claimed) {
-    let (attempt, error) = (claimed.attempt, fault::not_heard_of());
+    let (attempt, error) = (claimed.attempt, reason::not_heard_of());
     tracing::warn!(attempt.id = %attempt, "a call that its provider works on is no longer followed");
-    let lost = recovering::lose_sender(&call.shared, Some(attempt), &claimed.invites, error).await;
+    let lost = recovering::lose_sender(&call.shared, attempt, &claimed.invites, error).await;
     if let Err(error) = lost {
         tracing::error!(attempt.id = %attempt, %error, "cannot leave a followed call to look-ups; that is done when its lease is over");
     }
@@ -147,7 +147,7 @@ fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) ->
         let verdicts: Vec<Verdict> = sightings.iter().map(verdict).collect();
         describe(&claimed.invites, &verdicts)
     });
-    record::ended(door, "reconcile", asked, shown)
+    record::ended(door, Operation::Reconcile, asked, shown)
 }
 
 /// Stores that it was asked about, as an attempt of its own, and when it is next; that renews the lease,
@@ -199,7 +199,7 @@ fn next_pause(pause: Duration, lease: Duration) -> Duration {
 }
 
 fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
-    let said = claimed.invites.first().map(|invite| transition::replies(&invite.state));
+    let said = claimed.invites.first().map(|invite| invite.state.provider_data.clone());
     let doubt = Doubt {
         call: prepared.clone(),
         recipients: claimed.recipients.clone(),
@@ -233,8 +233,10 @@ fn read(sightings: Vec<Sighting>) -> Showed {
 /// The same of one of them, for the record.
 fn verdict(sighting: &Sighting) -> Verdict {
     match sighting.exact.first() {
-        Some(seen) if seen.status == Status::Failed => Verdict::Refused(Value::Null),
-        Some(seen) => Verdict::Exists(Box::new(seen.clone())),
+        Some(seen) => match conclude(seen.clone()) {
+            Ok(seen) => Verdict::Exists(Box::new(seen)),
+            Err(error) => Verdict::Refused(Reason::of(None, &error)),
+        },
         None => {
             let gap = sighting.gap.as_deref().unwrap_or("the provider does not show it");
             Verdict::CannotTell(gap.to_owned())

@@ -4,12 +4,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use invite_core::{AttemptId, Outcome, Status};
+use invite_core::{AttemptId, AttemptOutcome, Reason, Status};
 use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::{LaneState, fault, shared::Shared, transition, waiting};
+use crate::{LaneState, reason, shared::Shared, transition, waiting};
 
 /// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
@@ -47,17 +46,19 @@ pub(crate) async fn recover(shared: &Arc<Shared>, all: bool) -> Result<(), invit
         if left.is_empty() {
             return Ok(());
         }
-        let mut by_attempt: BTreeMap<Option<AttemptId>, Vec<InviteRecord>> = BTreeMap::new();
+        let mut by_attempt: BTreeMap<AttemptId, Vec<InviteRecord>> = BTreeMap::new();
         for invite in left {
-            by_attempt.entry(invite.state.holder).or_default().push(invite);
+            if let Some(holder) = invite.state.holder() {
+                by_attempt.entry(holder).or_default().push(invite);
+            }
         }
         for (holder, invites) in by_attempt {
             tracing::warn!(
-                attempt.id = holder.map(|id| id.to_string()),
+                attempt.id = %holder,
                 invites = invites.len(),
                 "the sender of these invites is gone: whether its call took effect is not known"
             );
-            lose_sender(shared, holder, &invites, fault::sender_lost()).await?;
+            lose_sender(shared, holder, &invites, reason::sender_lost()).await?;
         }
     }
 }
@@ -65,28 +66,28 @@ pub(crate) async fn recover(shared: &Arc<Shared>, all: bool) -> Result<(), invit
 /// Makes what an attempt holds `unknown` for this reason.
 pub(crate) async fn lose_sender(
     shared: &Arc<Shared>,
-    holder: Option<AttemptId>,
+    holder: AttemptId,
     invites: &[InviteRecord],
-    error: Value,
+    reason: Reason,
 ) -> Result<(), invite_store::Error> {
-    let end = holder.map(|id| AttemptEnd {
-        id,
+    let end = AttemptEnd {
+        id: holder,
         finished_at: shared.clock.now(),
-        outcome: Outcome::Unknown.as_str().to_owned(),
+        outcome: AttemptOutcome::Unknown,
         http_status: None,
-        detail: error["detail"].as_str().map(str::to_owned),
+        detail: Some(reason.detail.clone()),
         target: None,
         request: None,
         reply: None,
         unpaired: Vec::new(),
-    });
+    };
     let ids = invites.iter().map(|invite| invite.id).collect();
     let change = Change {
-        end,
+        end: Some(end),
         // Of a call that was followed it is known how it ended, as far as it was told.
         keeps_end: true,
         ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-            transition::lose_sender(state, holder, &error, now)
+            transition::lose_sender(state, holder, &reason, now)
         })
     };
     shared.store.change(change).await?;

@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use invite_config::Provider;
 use invite_core::{
-    Address, Destination, ListQuery, Observed, ProviderError, http::CallContext, random,
+    Address, Destination, ListQuery, Observed, Operation, ProviderError, http::CallContext, random,
 };
 use invite_store::{Change, Decision, InviteRecord};
 use jiff::Timestamp;
@@ -42,7 +42,7 @@ const PAGES: usize = 1000;
 
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
-    let every = engine.0.settings.refresh;
+    let every = engine.shared.settings.refresh;
     if every.is_zero() {
         return;
     }
@@ -52,12 +52,12 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
         let rest = rest(every, has_more).mul_f64(0.5 + random::fraction());
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
-            () = engine.0.stopping.cancelled() => return,
+            () = engine.shared.stopping.cancelled() => return,
         }
         let ended = tokio::select! {
             // Only questions are asked, which may be left unanswered.
             ended = contain(round(&engine, &lane, every)) => ended,
-            () = engine.0.stopping.cancelled() => return,
+            () = engine.shared.stopping.cancelled() => return,
         };
         has_more = ended.unwrap_or_else(|error| {
             tracing::error!(provider.name = lane.name, %error, "cannot ask about live invites");
@@ -79,18 +79,18 @@ async fn round(
     lane: &Arc<Lane>,
     every: Duration,
 ) -> Result<bool, invite_store::Error> {
-    let inner = &engine.0;
-    if inner.live.current().provider(&lane.name).is_none() {
+    let shared = &engine.shared;
+    if shared.live.current().provider(&lane.name).is_none() {
         return Ok(false);
     }
-    let now = inner.clock.now();
-    if is_paused(inner, lane) || lane.hold(inner).await?.is_none() {
+    let now = shared.clock.now();
+    if is_paused(shared, lane) || lane.hold(shared).await?.is_none() {
         return Ok(false);
     }
     let Ok(before) = now.checked_sub(every) else { return Ok(false) };
     let closed: Vec<Destination> =
         lane.with_state(|state| state.closed(now, false)).into_keys().collect();
-    let stale = inner.store.stale(&lane.name, &closed, before, AT_ONCE).await?;
+    let stale = shared.store.stale(&lane.name, &closed, before, AT_ONCE).await?;
     let has_more = stale.len() == AT_ONCE as usize;
     let mut places: BTreeMap<Destination, Vec<InviteRecord>> = BTreeMap::new();
     for invite in stale {
@@ -100,10 +100,10 @@ async fn round(
     }
     for (destination, mut invites) in places {
         // A round may take long, and the document change meanwhile.
-        let Some(provider) = inner.live.current().provider(&lane.name).cloned() else { break };
-        find_second_effects(inner, lane, &provider, &destination, &invites).await?;
+        let Some(provider) = shared.live.current().provider(&lane.name).cloned() else { break };
+        find_second_effects(shared, lane, &provider, &destination, &invites).await?;
         if provider.adapter.capabilities().list && invites.len() >= LIST_FROM {
-            invites = by_list(inner, lane, &provider, &destination, invites).await?;
+            invites = by_list(shared, lane, &provider, &destination, invites).await?;
         }
         let in_turn = stream::iter(invites).then(async |invite| {
             lane.leave_to_creates().await;
@@ -113,7 +113,7 @@ async fn round(
             .map(Ok)
             .try_for_each_concurrent(AT_A_TIME, async |invite| ask(engine, lane, &invite).await)
             .await?;
-        if is_paused(inner, lane) {
+        if is_paused(shared, lane) {
             return Ok(false);
         }
     }
@@ -130,7 +130,7 @@ async fn ask(
     lane: &Lane,
     invite: &InviteRecord,
 ) -> Result<(), invite_store::Error> {
-    if is_paused(&engine.0, lane) {
+    if is_paused(&engine.shared, lane) {
         return Ok(());
     }
     let asked = engine.ask(invite.id, Duration::MAX).await;
@@ -143,7 +143,7 @@ async fn ask(
     }
     if asked.is_err() || !is_known_there(invite) {
         // Asked in vain: it is its turn again when the others have had theirs.
-        touch(&engine.0, invite).await?;
+        touch(&engine.shared, invite).await?;
     }
     Ok(())
 }
@@ -211,7 +211,7 @@ async fn list(
         door.lane.leave_to_creates().await;
         door.wait_for_turn().await;
         let list = async |context: &CallContext| door.provider.adapter.list(context, &query).await;
-        let page = door.ask("list", Some(destination), list).await.result?;
+        let page = door.ask(Operation::List, Some(destination), list).await.result?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
         let is_wanted = |(id, _): &(String, Observed)| wanted.contains(id.as_str());
         listed.extend(page.invites.into_iter().filter_map(by_ref).filter(is_wanted));

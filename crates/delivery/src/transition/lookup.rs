@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use invite_core::{AttemptId, Observed, Retry, Status};
-use invite_store::{Decision, InviteState};
+use invite_core::{AttemptId, Observed, Reason, Retry, Status};
+use invite_store::{Decision, InviteState, Phase, Unknown};
 use jiff::Timestamp;
-use serde_json::Value;
 
-use super::{Settlement, apply, describe, renew, settle};
+use super::{Settlement, apply, describe, settle};
 
 /// How long look-ups go on before a person has to look.
 pub const LOOK_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -19,9 +18,9 @@ pub enum Verdict {
     Exists(Box<Observed>),
     /// The provider ended the call without effect, and says why; of several invites any may be at
     /// fault.
-    Refused(Value),
+    Refused(Reason),
     /// The same, and it named this one as at fault.
-    AtFault(Value),
+    AtFault(Reason),
     /// The same, and it named others of the call.
     Faultless,
     /// Everything that could show it was seen, and it is not there.
@@ -59,9 +58,9 @@ pub struct Lookup {
     /// Spreads waits out, 0 to 1.
     pub fraction: f64,
     /// Recorded when look-ups end without an answer.
-    pub unsolved: Value,
+    pub unsolved: Reason,
     /// Recorded when it was found absent too often.
-    pub exhausted: Value,
+    pub exhausted: Reason,
 }
 
 /// Applies what a look-up says. *Exists* is believed when seen; *absent* only when two look-ups say
@@ -73,69 +72,63 @@ pub fn look(
     verdict: &Verdict,
     now: Timestamp,
 ) -> Decision {
-    if state.status != Status::Unknown || state.holder != Some(lookup.holder) {
-        let held_by_another = state.holder.is_some_and(|holder| holder != lookup.holder);
-        return match verdict {
-            // It may be that other attempt's effect, which will be told of.
-            Verdict::Exists(_) if held_by_another => Decision::Keep,
-            // Since it is not in doubt any more, another invite to the person may have been sent,
-            // and this may be that one's effect.
-            Verdict::Exists(observed) if lookup.told_by_bytes => {
-                settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
-            }
-            _ => Decision::Keep,
-        };
-    }
+    let unknown = match &state.phase {
+        Phase::Unknown(unknown) if unknown.holder == lookup.holder => unknown.clone(),
+        _ => {
+            let held_by_another = state.holder().is_some_and(|holder| holder != lookup.holder);
+            return match verdict {
+                // It may be that other attempt's effect, which will be told of.
+                Verdict::Exists(_) if held_by_another => Decision::Keep,
+                // Since it is not in doubt any more, another invite to the person may have been
+                // sent, and this may be that one's effect.
+                Verdict::Exists(observed) if lookup.told_by_bytes => {
+                    settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
+                }
+                _ => Decision::Keep,
+            };
+        }
+    };
     state.checked_at = Some(now);
-    match verdict {
+    let settlement = match verdict {
         Verdict::Exists(observed) if observed.status == Status::Sending => {
             describe(state, observed, now);
-            look_again(state, lookup, now);
+            look_again(state, unknown, lookup, now);
+            return Decision::Write;
         }
-        Verdict::Exists(observed) => {
-            return apply(state, &Settlement::Exists(observed.clone()), now);
-        }
+        Verdict::Exists(observed) => Settlement::Exists(observed.clone()),
         // One of several may be at fault for all of them.
-        Verdict::Refused(error) => {
-            let settlement = match &lookup.group {
-                Some(_) => Settlement::Again { at: Some(now), group: lookup.group.clone() },
-                None => Settlement::Failed(error.clone()),
-            };
-            return apply(state, &settlement, now);
-        }
-        Verdict::AtFault(error) => {
-            return apply(state, &Settlement::Failed(error.clone()), now);
-        }
-        Verdict::Faultless => {
-            let group = state.group_id.clone();
-            return apply(state, &Settlement::Again { at: Some(now), group }, now);
-        }
-        Verdict::Absent if is_believable(state, lookup) => {
+        Verdict::Refused(reason) => match &lookup.group {
+            Some(_) => Settlement::Again { at: Some(now), group: lookup.group.clone() },
+            None => Settlement::Failed(reason.clone()),
+        },
+        Verdict::AtFault(reason) => Settlement::Failed(reason.clone()),
+        Verdict::Faultless => Settlement::Again { at: Some(now), group: state.group_id.clone() },
+        Verdict::Absent if is_believable(&unknown, lookup) => {
             // What a call of several came to is no attempt of each of them: it is halved.
             state.found_absent += u32::from(lookup.group.is_none());
-            let is_exhausted =
-                lookup.group.is_none() && state.found_absent >= lookup.retry.max_attempts;
-            let settlement = if is_exhausted {
-                Settlement::Failed(lookup.exhausted.clone())
-            } else {
-                Settlement::Again { at: Some(now), group: lookup.group.clone() }
-            };
-            return apply(state, &settlement, now);
+            match lookup.group.is_none() && state.found_absent >= lookup.retry.max_attempts {
+                true => Settlement::Failed(lookup.exhausted.clone()),
+                false => Settlement::Again { at: Some(now), group: lookup.group.clone() },
+            }
         }
         Verdict::Absent | Verdict::Similar(_) | Verdict::CannotTell(_) => {
             // What shows at the first look after a refusal was made before that, not since.
-            let is_since = !lookup.is_refused || state.absent_since.is_some();
-            if lookup.disturbed && is_since {
-                state.ended_at = Some(now);
-                state.absent_since = None;
-            } else if matches!(verdict, Verdict::Absent) && lookup.began >= countable(state, lookup)
+            let is_since = !lookup.is_refused || unknown.absent_since.is_some();
+            let unknown = if lookup.disturbed && is_since {
+                Unknown { ended_at: now, absent_since: None, ..unknown }
+            } else if matches!(verdict, Verdict::Absent)
+                && lookup.began >= countable(&unknown, lookup)
             {
-                state.absent_since = state.absent_since.or(Some(lookup.began));
-            }
-            look_again(state, lookup, now);
+                let since = unknown.absent_since.or(Some(lookup.began));
+                Unknown { absent_since: since, ..unknown }
+            } else {
+                unknown
+            };
+            look_again(state, unknown, lookup, now);
+            return Decision::Write;
         }
-    }
-    Decision::Write
+    };
+    apply(state, &settlement, now)
 }
 
 /// The provider was asked about a call that it is still working on, and is asked again at `next`.
@@ -146,24 +139,24 @@ pub fn follow(
     next: Timestamp,
     now: Timestamp,
 ) -> Decision {
-    let decision = renew(state, holder, lease_until);
-    if decision == Decision::Write {
-        state.checked_at = Some(now);
-        state.next_attempt_at = Some(next);
+    if state.status() != Status::Sending || state.holder() != Some(holder) {
+        return Decision::Abort;
     }
-    decision
+    state.phase = Phase::Sending { holder, lease_until, next_attempt_at: Some(next) };
+    state.checked_at = Some(now);
+    Decision::Write
 }
 
 /// The earliest beginning of a look-up that counts.
-fn countable(state: &InviteState, lookup: &Lookup) -> Timestamp {
+fn countable(unknown: &Unknown, lookup: &Lookup) -> Timestamp {
     let on_its_way =
         if lookup.is_refused { Duration::ZERO } else { lookup.settle + lookup.timeout };
-    later(state.ended_at.unwrap_or(lookup.began), on_its_way)
+    later(unknown.ended_at, on_its_way)
 }
 
-fn is_believable(state: &InviteState, lookup: &Lookup) -> bool {
+fn is_believable(unknown: &Unknown, lookup: &Lookup) -> bool {
     !lookup.disturbed
-        && state.absent_since.is_some_and(|since| lookup.began >= confirms(since, lookup))
+        && unknown.absent_since.is_some_and(|since| lookup.began >= confirms(since, lookup))
 }
 
 /// The earliest beginning of a look-up that confirms an absence since a moment. What a refused call
@@ -177,38 +170,33 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// Look-ups back off, but none is later than the next moment at which it may decide something.
-fn look_again(state: &mut InviteState, lookup: &Lookup, now: Timestamp) {
-    state.lookups += 1;
-    let backoff = later(now, lookup.retry.backoff(state.lookups, lookup.fraction));
-    let decisive = match state.absent_since {
+fn look_again(state: &mut InviteState, unknown: Unknown, lookup: &Lookup, now: Timestamp) {
+    let lookups = unknown.lookups + 1;
+    let backoff = later(now, lookup.retry.backoff(lookups, lookup.fraction));
+    let decisive = match unknown.absent_since {
         Some(since) => confirms(since, lookup),
-        None => countable(state, lookup),
+        None => countable(&unknown, lookup),
     };
     let next = if decisive > now { backoff.min(decisive) } else { backoff };
-    let since_doubt = state.ended_at.unwrap_or(now);
-    if now >= later(since_doubt, LOOK_FOR) {
-        state.next_attempt_at = None;
+    let is_over = now >= later(unknown.ended_at, LOOK_FOR);
+    if is_over {
         state.error = Some(lookup.unsolved.clone());
-    } else {
-        state.next_attempt_at = Some(next);
     }
+    let next_attempt_at = (!is_over).then_some(next);
+    state.phase = Phase::Unknown(Unknown { lookups, next_attempt_at, ..unknown });
 }
 
 /// Ends the look-ups for an invite in doubt, for this reason: a person has to decide.
-pub fn leave_to_person(state: &mut InviteState, error: &Value) -> Decision {
-    if state.status != Status::Unknown {
-        return Decision::Keep;
-    }
-    state.next_attempt_at = None;
-    state.error = Some(error.clone());
+pub fn leave_to_person(state: &mut InviteState, reason: &Reason) -> Decision {
+    let Phase::Unknown(unknown) = &mut state.phase else { return Decision::Keep };
+    unknown.next_attempt_at = None;
+    state.error = Some(reason.clone());
     Decision::Write
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::*;
+    use super::{super::tests::refusal, *};
 
     fn lookup(holder: AttemptId, now: Timestamp) -> Lookup {
         Lookup {
@@ -222,8 +210,8 @@ mod tests {
             timeout: Duration::from_secs(1),
             retry: Retry::default(),
             fraction: 0.5,
-            unsolved: json!({}),
-            exhausted: json!({}),
+            unsolved: refusal(),
+            exhausted: refusal(),
         }
     }
 
@@ -238,11 +226,11 @@ mod tests {
             for is_retried in [false, true] {
                 let mut state = InviteState::queued(now);
                 super::super::claim(&mut state, holder, now);
-                super::super::lose_sender(&mut state, Some(holder), &json!({}), now);
+                super::super::lose_sender(&mut state, holder, &refusal(), now);
                 match is_retried {
                     true => super::super::requeue(&mut state, true, now),
                     false => {
-                        super::super::decide_unknown(&mut state, Status::Failed, Some(json!({})))
+                        super::super::decide_unknown(&mut state, Status::Failed, Some(refusal()))
                     }
                 };
                 assert_eq!(look(&mut state, &lookup, &seen, now), decision);
@@ -257,16 +245,16 @@ mod tests {
         let holder = AttemptId::generate();
         let lookup = lookup(holder, now);
         for (verdict, status, group) in [
-            (Verdict::AtFault(json!({})), Status::Failed, None),
+            (Verdict::AtFault(refusal()), Status::Failed, None),
             (Verdict::Faultless, Status::Queued, Some("own")),
-            (Verdict::Refused(json!({})), Status::Queued, Some("half")),
+            (Verdict::Refused(refusal()), Status::Queued, Some("half")),
         ] {
             let mut state = InviteState::queued(now);
             state.group_id = Some("own".into());
             super::super::claim(&mut state, holder, now);
-            super::super::lose_sender(&mut state, Some(holder), &json!({}), now);
+            super::super::lose_sender(&mut state, holder, &refusal(), now);
             assert_eq!(look(&mut state, &lookup, &verdict, now), Decision::Write);
-            assert_eq!((state.status, state.group_id.as_deref()), (status, group));
+            assert_eq!((state.status(), state.group_id.as_deref()), (status, group));
         }
     }
 }

@@ -24,7 +24,7 @@ async fn unknown(effects: &[&str]) -> (Bench, InviteRecord) {
     let invite = bench
         .eventually("the first look-up", async || {
             let invite = bench.one(batch).await;
-            (invite.state.lookups == 1).then_some(invite)
+            (lookups(&invite) == 1).then_some(invite)
         })
         .await;
     let shown = effects.iter().map(|id| ("ada@example.org".to_owned(), (*id).to_owned()));
@@ -37,7 +37,7 @@ async fn what_a_person_found_is_held_where_the_provider_shows_one_that_nobody_ho
     let (bench, invite) = unknown(&["id-7"]).await;
     let found = bench.engine.set_status(invite.id, Status::Pending).await.unwrap();
     let state = &found.state;
-    assert_eq!((state.status, state.provider_ref.as_deref()), (Status::Pending, Some("id-7")));
+    assert_eq!((state.status(), state.provider_ref.as_deref()), (Status::Pending, Some("id-7")));
     assert_eq!(state.source, invite_core::StatusSource::Caller);
     assert!(!state.duplicate_effect);
     let page = bench.store.attempts(invite.id, None, 10, false).await.unwrap();
@@ -55,7 +55,7 @@ async fn what_a_person_found_stays_without_an_id_where_the_provider_shows_severa
     for effects in [&["id-7", "id-8"][..], &[]] {
         let (bench, invite) = unknown(effects).await;
         let found = bench.engine.set_status(invite.id, Status::Pending).await.unwrap();
-        assert_eq!((found.state.status, found.state.provider_ref), (Status::Pending, None));
+        assert_eq!((found.state.status(), found.state.provider_ref), (Status::Pending, None));
         let said = bench.looks(invite.id).await.pop().unwrap().1;
         assert!(effects.iter().all(|id| said.contains(id)), "{said}");
     }
@@ -82,7 +82,7 @@ async fn a_queued_invite_says_for_which_other_one_it_waits_to_whoever_may_see_th
     let second = bench.one(second).await;
     let told = async |tenant| {
         let reason = bench.engine.waits_for(&second, tenant).await.unwrap();
-        reason.map(|reason| reason["detail"].as_str().unwrap().to_owned())
+        reason.map(|reason| reason.detail)
     };
     for tenant in [None, Some("default")] {
         let detail = told(tenant).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_queued_invite_says_for_which_other_one_it_waits_to_whoever_may_see_th
 async fn an_invite_that_was_claimed_since_it_was_read_does_not_wait_for_itself() {
     let (bench, invite) = unknown(&[]).await;
     let mut as_read = invite.clone();
-    as_read.state.status = Status::Queued;
+    as_read.state.phase = Phase::Queued { next_attempt_at: None };
     assert_eq!(bench.engine.waits_for(&as_read, None).await.unwrap(), None);
 }
 
@@ -213,14 +213,14 @@ async fn a_list_settles_nothing_that_it_shows_for_somebody_else_or_in_other_word
     let second = bench.invites(withdraw).await[1].id;
     let mark = Change::of(vec![second], |_, _, state, _| {
         state.revoke_sent = true;
-        state.status = Status::Pending;
+        state.phase = Phase::Settled(Status::Pending);
         Decision::Write
     });
     bench.store.change(mark).await.unwrap();
     let statuses = bench
         .eventually("the list to be read", async || {
             let all: Vec<_> =
-                bench.invites(withdraw).await.iter().map(|i| i.state.status).collect();
+                bench.invites(withdraw).await.iter().map(|i| i.state.status()).collect();
             (all[1] != Status::Pending && all[2] != Status::Pending).then_some(all)
         })
         .await;
@@ -236,7 +236,7 @@ async fn whoever_asks_about_an_unknown_invite_gets_what_the_look_up_found() {
     let asked = bench.engine.refresh(invite.id).await.unwrap();
     assert!(bench.world.lock().lookups > looks, "it was asked before the answer");
     assert!(asked.state.checked_at > invite.state.checked_at);
-    assert_eq!(asked.state.status, Status::Unknown);
+    assert_eq!(asked.state.status(), Status::Unknown);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn a_refusal_in_the_same_words_whatever_the_call_holds_is_the_lanes_and_in
     assert!(status().await.reason.unwrap().contains("more than we care to say"));
     // Tried again and again, and nothing fails.
     bench.eventually("more", async || (bench.world.calls().len() > calls + 3).then_some(())).await;
-    let waits = bench.invites(batch).await.into_iter().map(|invite| invite.state.status);
+    let waits = bench.invites(batch).await.into_iter().map(|invite| invite.state.status());
     assert!(waits.into_iter().all(|it| matches!(it, Status::Queued | Status::Sending)));
     bench.world.lock().rule_is(|_| Answer::Takes);
     assert_eq!(bench.until(batch, ENDS).await, [Status::Pending; 64]);
@@ -91,7 +91,7 @@ async fn a_quota_refuses_what_does_not_fit_and_not_the_call() {
     let created = ends.iter().filter(|end| **end == Status::Pending).count();
     assert_eq!(created, 5, "{:?}", bench.world.calls());
     let codes = bench.invites(batch).await.into_iter().filter_map(|invite| invite.state.error);
-    assert!(codes.into_iter().all(|error| error["code"] == "provider-quota"));
+    assert!(codes.into_iter().all(|reason| reason.code == ReasonCode::ProviderQuota));
 }
 
 #[tokio::test]

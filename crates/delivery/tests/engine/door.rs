@@ -9,12 +9,17 @@ use super::*;
 use fake_peer::Reply;
 
 /// Status and headers of a reply, how an attempt ends by it, and how the lane fares then.
-const REPLIES: [(u16, &str, &str, LaneState); 5] = [
-    (429, "retry-after: 300\r\n", "throttled", LaneState::Paused),
-    (503, "retry-after: 300\r\n", "unknown", LaneState::Paused),
-    (401, "", "rejected", LaneState::Ready),
-    (500, "", "unknown", LaneState::Ready),
-    (200, "ratelimit-remaining: 0\r\nratelimit-reset: 300\r\n", "succeeded", LaneState::Slowed),
+const REPLIES: [(u16, &str, AttemptOutcome, LaneState); 5] = [
+    (429, "retry-after: 300\r\n", AttemptOutcome::Throttled, LaneState::Paused),
+    (503, "retry-after: 300\r\n", AttemptOutcome::Unknown, LaneState::Paused),
+    (401, "", AttemptOutcome::Rejected, LaneState::Ready),
+    (500, "", AttemptOutcome::Unknown, LaneState::Ready),
+    (
+        200,
+        "ratelimit-remaining: 0\r\nratelimit-reset: 300\r\n",
+        AttemptOutcome::Succeeded,
+        LaneState::Slowed,
+    ),
 ];
 
 /// Everybody who asks something of a provider.
@@ -40,18 +45,19 @@ use Asker::*;
 
 impl Asker {
     /// What the adapter is asked for, and what that is in the record, metrics and counters.
-    fn operations(self) -> (&'static str, &'static str) {
-        match self {
-            Create => ("create", "create"),
-            Account => ("account", "account"),
-            Get => ("get", "get"),
-            UpdateStatus => ("update_status", "update_status"),
-            Revoke => ("revoke", "revoke"),
-            List | RefreshByList => ("list", "list"),
-            Probe => ("probe", "probe"),
-            Repeat => ("repeat", "reconcile"),
-            LookUp | SecondEffects | Following | Approval | ByWord => ("reconcile", "reconcile"),
-        }
+    fn operations(self) -> (&'static str, Operation) {
+        let told = match self {
+            Create => Operation::Create,
+            Account => Operation::Account,
+            Get => Operation::Get,
+            UpdateStatus => Operation::UpdateStatus,
+            Revoke => Operation::Revoke,
+            List | RefreshByList => Operation::List,
+            Probe => Operation::Probe,
+            Repeat => return ("repeat", Operation::Reconcile),
+            LookUp | SecondEffects | Following | Approval | ByWord => Operation::Reconcile,
+        };
+        (told.as_str(), told)
     }
 
     /// Its question is an attempt of the invite that it is about.
@@ -101,7 +107,7 @@ impl Asker {
             Create | LookUp | Repeat | Following => return (bench, Some(id)),
             ByWord => {
                 let seen = bench.eventually("a look", async || bench.looks(id).await.pop()).await;
-                assert_eq!(seen.0, "succeeded");
+                assert_eq!(seen.0, AttemptOutcome::Succeeded);
                 &[Status::Unknown, Status::Queued][..]
             }
             Approval => &[Status::AwaitingApproval],
@@ -124,7 +130,7 @@ impl Asker {
     }
 }
 
-fn count(metrics: &PrometheusHandle, operation: &str, outcome: &str) -> u64 {
+fn count(metrics: &PrometheusHandle, operation: Operation, outcome: AttemptOutcome) -> u64 {
     let (operation, outcome) = (format!("\"{operation}\""), format!("\"{outcome}\""));
     let metrics = metrics.render();
     let line = metrics.lines().find(|line| {
@@ -138,11 +144,11 @@ fn count(metrics: &PrometheusHandle, operation: &str, outcome: &str) -> u64 {
 async fn attempt(
     bench: &Bench,
     invite: InviteId,
-    wanted: (&str, &str, u16),
+    wanted: (Operation, AttemptOutcome, u16),
 ) -> Option<AttemptView> {
     let page = bench.store.attempts(invite, None, 100, false).await.unwrap();
     page.attempts.into_iter().find(|attempt| {
-        (&*attempt.operation, attempt.outcome.as_deref(), attempt.http_status)
+        (attempt.operation, attempt.outcome, attempt.http_status)
             == (wanted.0, Some(wanted.1), Some(wanted.2))
     })
 }
@@ -151,7 +157,7 @@ async fn attempt(
 async fn row(
     metrics: &PrometheusHandle,
     asker: Asker,
-    (status, headers, outcome, state): (u16, &'static str, &str, LaneState),
+    (status, headers, outcome, state): (u16, &'static str, AttemptOutcome, LaneState),
 ) -> Option<String> {
     let (operation, told) = asker.operations();
     let before = count(metrics, told, outcome);
@@ -164,7 +170,7 @@ async fn row(
 async fn check(
     metrics: &PrometheusHandle,
     asker: Asker,
-    (status, outcome, state): (u16, &str, LaneState),
+    (status, outcome, state): (u16, AttemptOutcome, LaneState),
     before: u64,
     bench: &Bench,
     invite: Option<InviteId>,
@@ -184,10 +190,10 @@ async fn check(
         (Create, 401) => LaneState::Misconfigured,
         _ => state,
     };
-    let error = seen.last_error.as_ref().map(|error| (&*error.operation, error.http_status));
+    let error = seen.last_error.as_ref().map(|error| (error.operation, error.http_status));
     let wanted = (told, Some(status));
-    let is_told = outcome == "succeeded" || error == Some(wanted);
-    let is_counted = seen.outcomes.get(outcome).is_some_and(|count| *count > 0);
+    let is_told = outcome == AttemptOutcome::Succeeded || error == Some(wanted);
+    let is_counted = seen.outcomes.get(&outcome).is_some_and(|count| *count > 0);
     if seen.state != state || !is_told || !is_counted {
         return Some(format!("{seen:?}"));
     }

@@ -28,14 +28,15 @@ async fn a_reply_that_comes_after_its_person_was_erased_brings_nothing_back() {
     let attempt = bench
         .eventually("the late reply", async || {
             let attempts = bench.store.attempts(invite.id, None, 100, true).await.unwrap().attempts;
-            let create = attempts.into_iter().find(|attempt| attempt.operation == "create");
-            create.filter(|create| create.outcome.as_deref() == Some("succeeded"))
+            let create =
+                attempts.into_iter().find(|attempt| attempt.operation == Operation::Create);
+            create.filter(|create| create.outcome == Some(AttemptOutcome::Succeeded))
         })
         .await;
     assert!(attempt.call.is_none() && attempt.reply.is_none() && attempt.target.is_none());
     let after = bench.one(batch).await;
     assert!(after.is_erased && after.address.is_none());
-    assert_eq!((after.state.status, after.state.provider_ref), (Status::Failed, None));
+    assert_eq!((after.state.status(), after.state.provider_ref), (Status::Failed, None));
     assert!(after.state.provider_data.is_empty());
 }
 
@@ -83,7 +84,7 @@ async fn what_is_queued_is_withdrawn_and_erased_and_what_is_under_way_is_named()
     assert_eq!(left, [(&under_way, "not-withdrawn")]);
     let withdrawn = bench.one(second).await;
     assert!(withdrawn.is_erased);
-    assert_eq!(withdrawn.state.status, Status::Revoked);
+    assert_eq!(withdrawn.state.status(), Status::Revoked);
     slow.notify_one();
     bench.until(first, &[Status::Pending]).await;
     assert_eq!(bench.world.calls(), ["ada"]);

@@ -28,7 +28,7 @@ async fn the_last_id_that_a_reply_named_is_the_last_invites() {
     // A person finds one of them, which is then not the other's.
     let found = Change::of(vec![ada.id], |_, _, state, now| {
         let seen = invite_core::Observed::new(Some("id-0".into()), Status::Pending);
-        let holder = state.holder.unwrap();
+        let holder = state.holder().unwrap();
         let effect = transition::Settlement::Exists(Box::new(seen));
         transition::settle(state, holder, &effect, now)
     });
@@ -48,7 +48,7 @@ async fn what_was_answered_with_success_never_fails_as_not_sent() {
     let batch = bench.post("ada").await;
     assert_eq!(bench.until(batch, ENDS).await, [Status::Failed]);
     let error = bench.one(batch).await.state.error.unwrap();
-    assert_eq!((&error["code"], &error["outcome"]), (&"given-up".into(), &"unknown".into()));
+    assert_eq!((error.code, error.outcome), (ReasonCode::GivenUp, Outcome::Unknown));
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ async fn look_ups_at_one_destination_that_fails_do_not_hold_up_anothers() {
     bench.world.lock().silence = None;
     let good = bench.post_of("two", "good", &names("good", 1)).await;
     assert_eq!(bench.until(good, ENDS).await, [Status::Pending]);
-    let left = bench.invites(bad).await.into_iter().map(|invite| invite.state.status);
+    let left = bench.invites(bad).await.into_iter().map(|invite| invite.state.status());
     assert!(left.into_iter().all(|status| status != Status::Pending));
 }
 

@@ -151,7 +151,7 @@ async fn a_refusal_is_told_once_while_its_provider_has_less_and_less_work() {
     assert!(detail.contains(" 2 of its invites"), "{detail}");
     let ada = bench.one(batches[0]).await.id;
     let end = Change::of(vec![ada], |_, _, state, _| {
-        state.status = Status::Pending;
+        state.phase = Phase::Settled(Status::Pending);
         Decision::Write
     });
     bench.store.change(end).await.unwrap();

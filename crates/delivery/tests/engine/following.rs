@@ -33,20 +33,21 @@ async fn each_look_at_a_followed_call_is_an_attempt_and_says_when_the_next_is_du
     let invite = bench
         .eventually("the first look to be stored", async || {
             let invite = bench.one(batch).await;
-            invite.state.next_attempt_at.is_some().then_some(invite)
+            invite.state.next_attempt_at().is_some().then_some(invite)
         })
         .await;
     let asked = bench.store.creates(invite.id).await.unwrap()[0].finished_at.unwrap();
-    let (checked, next) = (invite.state.checked_at.unwrap(), invite.state.next_attempt_at.unwrap());
+    let (checked, next) =
+        (invite.state.checked_at.unwrap(), invite.state.next_attempt_at().unwrap());
     assert!(asked < checked && checked < next, "{asked} {checked} {next}");
-    assert_eq!(invite.state.status, Status::Sending);
+    assert_eq!(invite.state.status(), Status::Sending);
     wait(&bench, 1).await;
     let looks = bench
         .eventually("the next look to be stored", async || {
             Some(bench.looks(invite.id).await).filter(|looks| looks.len() > 1)
         })
         .await;
-    let working = ("succeeded".to_owned(), "still being worked on".to_owned());
+    let working = (AttemptOutcome::Succeeded, "still being worked on".to_owned());
     assert!(looks.iter().all(|look| *look == working), "{looks:?}");
 }
 
@@ -61,10 +62,10 @@ async fn a_look_that_fails_is_told_of_on_its_attempt_and_by_the_provider() {
     let looks = bench
         .eventually("a look", async || Some(bench.looks(id).await).filter(|it| !it.is_empty()))
         .await;
-    assert_eq!(looks[0], ("unknown".to_owned(), "made up: unknown".to_owned()));
+    assert_eq!(looks[0], (AttemptOutcome::Unknown, "made up: unknown".to_owned()));
     let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
     let last = status.last_error.unwrap();
-    assert_eq!((last.operation.as_str(), last.http_status), ("reconcile", Some(500)));
+    assert_eq!((last.operation, last.http_status), (Operation::Reconcile, Some(500)));
 }
 
 #[tokio::test]
@@ -73,9 +74,9 @@ async fn a_followed_call_keeps_its_lease_while_it_waits_for_its_turn() {
     let short = Settings { lease: Duration::from_millis(400), ..settings() };
     let bench = start_with(short, "max_batch = 1\nrequests_per_second = 0.01", world).await;
     let batch = bench.post("ada").await;
-    let lease = async || {
-        let state = bench.one(batch).await.state;
-        state.lease_until.filter(|_| state.status == Status::Sending)
+    let lease = async || match bench.one(batch).await.state.phase {
+        Phase::Sending { lease_until, .. } => Some(lease_until),
+        _ => None,
     };
     let mut known = bench.eventually("the call", lease).await;
     for _ in 0..5 {
@@ -88,11 +89,11 @@ async fn a_followed_call_keeps_its_lease_while_it_waits_for_its_turn() {
 #[tokio::test]
 async fn a_followed_call_that_nothing_is_heard_of_is_left_to_look_ups() {
     let (bench, batch) = followed(false).await;
-    assert_eq!(bench.one(batch).await.state.status, Status::Sending);
+    assert_eq!(bench.one(batch).await.state.status(), Status::Sending);
     wait(&bench, 11).await;
     bench.until(batch, &[Status::Unknown]).await;
     let error = bench.one(batch).await.state.error.unwrap();
-    assert!(error["detail"].as_str().unwrap().contains("does not say"), "{error}");
+    assert!(error.detail.contains("does not say"), "{error:?}");
 }
 
 #[tokio::test]
@@ -100,7 +101,7 @@ async fn a_call_that_the_provider_says_it_works_on_is_followed_on_for_a_day() {
     let (bench, batch) = followed(true).await;
     for _ in 0..2 {
         wait(&bench, 9).await;
-        assert_eq!(bench.one(batch).await.state.status, Status::Sending);
+        assert_eq!(bench.one(batch).await.state.status(), Status::Sending);
     }
     wait(&bench, 24 * 60).await;
     bench.until(batch, &[Status::Unknown]).await;
@@ -119,7 +120,7 @@ async fn a_followed_call_is_not_asked_about_while_its_lane_pauses() {
     let followed = bench.post("ada").await;
     bench
         .eventually("the first look to be stored", async || {
-            bench.one(followed).await.state.next_attempt_at
+            bench.one(followed).await.state.next_attempt_at()
         })
         .await;
     bench.post("grace").await;
@@ -133,5 +134,5 @@ async fn a_followed_call_is_not_asked_about_while_its_lane_pauses() {
     let looks = bench.world.lock().lookups;
     bench.engine.wait_settled(followed, Duration::from_millis(1800)).await;
     assert_eq!(bench.world.lock().lookups, looks);
-    assert_eq!(bench.one(followed).await.state.status, Status::Sending);
+    assert_eq!(bench.one(followed).await.state.status(), Status::Sending);
 }

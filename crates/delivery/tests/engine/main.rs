@@ -33,14 +33,15 @@ use std::{
 use futures::future::join_all;
 use invite_config::{Configuration, Gate, Live, Rules};
 use invite_core::{
-    BatchId, Cause, Clock, Destination, InviteId, Invitee, Outcome, ProviderError, ProviderKind,
-    Status, SystemClock,
+    AttemptOutcome, BatchId, Cause, Clock, Destination, InviteId, Invitee, Operation, Origin,
+    Outcome, ProviderError, ProviderKind, Reason, ReasonCode, Status, SystemClock,
 };
 use invite_delivery::{
     AcceptError, Engine, LaneState, LiveDocument, Retention, Settings, transition,
 };
 use invite_store::{
-    Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Placement, Store,
+    Acceptance, Change, Decision, InviteRecord, InviteState, NewBatch, NewItem, OnDuplicate, Phase,
+    Placement, Store, Unknown,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -97,6 +98,27 @@ fn destination(scope: &str) -> Destination {
 
 fn error(outcome: Outcome) -> ProviderError {
     ProviderError::new(outcome, format!("made up: {outcome}"))
+}
+
+fn sender_lost() -> Reason {
+    let detail = "its sender is gone";
+    Reason::new(ReasonCode::OutcomeUnknown, Origin::Gateway, Outcome::Unknown, detail)
+}
+
+/// Look-ups that were made of an invite in doubt.
+fn lookups(invite: &InviteRecord) -> u32 {
+    match &invite.state.phase {
+        Phase::Unknown(unknown) => unknown.lookups,
+        _ => 0,
+    }
+}
+
+/// What is known of an invite that is in doubt.
+fn in_doubt(state: &mut InviteState) -> &mut Unknown {
+    match &mut state.phase {
+        Phase::Unknown(unknown) => unknown,
+        phase => panic!("it is not in doubt: {phase:?}"),
+    }
 }
 
 async fn start(limits: &str, world: World) -> Bench {
@@ -183,9 +205,10 @@ impl Bench {
     }
 
     /// The looks that were made for an invite: how each ended, and what it told.
-    async fn looks(&self, invite: InviteId) -> Vec<(String, String)> {
+    async fn looks(&self, invite: InviteId) -> Vec<(AttemptOutcome, String)> {
         let page = self.store.attempts(invite, None, 100, false).await.unwrap();
-        let looks = page.attempts.into_iter().filter(|attempt| attempt.operation == "reconcile");
+        let looks =
+            page.attempts.into_iter().filter(|attempt| attempt.operation == Operation::Reconcile);
         looks.map(|look| (look.outcome.unwrap(), look.detail.unwrap())).collect()
     }
 
@@ -203,7 +226,7 @@ impl Bench {
     async fn until(&self, batch: BatchId, statuses: &[Status]) -> Vec<Status> {
         self.eventually("the invites to settle", async || {
             let all: Vec<_> =
-                self.invites(batch).await.iter().map(|invite| invite.state.status).collect();
+                self.invites(batch).await.iter().map(|invite| invite.state.status()).collect();
             all.iter().all(|status| statuses.contains(status)).then_some(all)
         })
         .await
@@ -214,7 +237,7 @@ impl Bench {
         self.until(batch, &[Status::Sending]).await;
         let invite = self.one(batch).await;
         let lose = Change::of(vec![invite.id], |_, _, state, now| {
-            transition::lose_sender(state, state.holder, &Value::Null, now)
+            transition::lose_sender(state, state.holder().unwrap(), &sender_lost(), now)
         });
         self.store.change(lose).await.unwrap();
         invite

@@ -1,7 +1,9 @@
 //! What a refusal means for the invites of the call: one of rights, one that is learnt only by a
 //! look-up, and one that comes after the call waited for approval.
 
-use invite_core::{BatchId, Cause, Fault, ItemFault, Outcome, ProviderError, Status};
+use invite_core::{
+    AttemptOutcome, BatchId, Cause, Fault, ItemFault, Outcome, ProviderError, ReasonCode, Status,
+};
 
 use super::{Answer, Bench, ENDS, QUICK, World, error, refused, start};
 
@@ -128,8 +130,9 @@ async fn whom_a_refusal_after_approval_names_fails_and_the_others_go_again() {
     let (bench, batch) = ended_after_approval("ada grace barbara", naming(&[1])).await;
     let (pending, failed) = (Status::Pending, Status::Failed);
     assert_eq!(bench.until(batch, ENDS).await, [pending, failed, pending]);
-    let fault = bench.invites(batch).await.remove(1).state.error.unwrap();
-    assert_eq!((&fault["code"], &fault["provider"]), (&"provider-rejected".into(), &"fake".into()));
+    let reason = bench.invites(batch).await.remove(1).state.error.unwrap();
+    let told = (reason.code, reason.provider.as_deref());
+    assert_eq!(told, (ReasonCode::ProviderRejected, Some("fake")));
     assert!(bench.world.calls()[1..].iter().all(|call| !call.contains("grace")));
 }
 
@@ -162,7 +165,7 @@ async fn of_a_call_refused_after_approval_whoever_exists_for_all_that_is_not_sen
     assert_eq!(bench.world.effects_of("grace"), 1);
     let looks = bench.looks(first).await;
     let told = "3 of 4 ended without effect; 1 of 4 exists";
-    assert_eq!(looks, [("succeeded".to_owned(), told.to_owned())]);
+    assert_eq!(looks, [(AttemptOutcome::Succeeded, told.to_owned())]);
 }
 
 #[tokio::test]
@@ -175,7 +178,7 @@ async fn a_call_refused_after_approval_waits_on_while_nobody_says_what_became_of
         world.lookups_fail = Some(error(Outcome::Unknown));
     }
     let asked = bench.engine.refresh(first).await.unwrap();
-    assert_eq!(asked.state.status, Status::AwaitingApproval);
+    assert_eq!(asked.state.status(), Status::AwaitingApproval);
     bench.world.lock().lookups_fail = None;
     bench.engine.refresh(first).await.unwrap();
     assert_eq!(bench.until(batch, ENDS).await, [Status::Pending; 2]);

@@ -41,9 +41,9 @@ async fn a_retry_takes_no_room_that_the_backlog_does_not_have() {
     gate.notify_one();
     bench.until(under_way, ENDS).await;
     calls(3).await;
-    assert_eq!(bench.one(waiting).await.state.status, Status::Sending);
+    assert_eq!(bench.one(waiting).await.state.status(), Status::Sending);
     assert_eq!(
-        bench.engine.retry(ada.id, false, Vec::new()).await.unwrap().state.status,
+        bench.engine.retry(ada.id, false, Vec::new()).await.unwrap().state.status(),
         Status::Queued
     );
 }
@@ -98,7 +98,7 @@ async fn redriving_queues_what_has_room_and_a_dry_run_says_so_before() {
     assert_eq!(redrive(true).await.unwrap(), wanted);
     assert_eq!(redrive(false).await.unwrap(), wanted);
     let statuses: Vec<_> =
-        bench.invites(first).await.iter().map(|invite| invite.state.status).collect();
+        bench.invites(first).await.iter().map(|invite| invite.state.status()).collect();
     let (failed, queued) = (Status::Failed, Status::Queued);
     assert_eq!(statuses, [failed, failed, queued, queued, failed]);
     let again = Redriven { matched: 3, queued: 0, duplicates: 0, left: 3 };

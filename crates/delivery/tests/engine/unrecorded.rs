@@ -16,8 +16,9 @@ async fn an_unknown_invite_without_a_record_of_its_call_is_left_to_a_person_and_
     let id = bench.one(lost).await.id;
     let lose = Change::of(vec![id], |_, _, state, now| {
         // Due before the other, for ever.
-        state.holder = Some(AttemptId::generate());
-        state.next_attempt_at = now.checked_sub(Duration::from_secs(3600)).ok();
+        let unknown = in_doubt(state);
+        unknown.holder = AttemptId::generate();
+        unknown.next_attempt_at = now.checked_sub(Duration::from_secs(3600)).ok();
         Decision::Write
     });
     bench.store.change(lose).await.unwrap();
@@ -26,12 +27,12 @@ async fn an_unknown_invite_without_a_record_of_its_call_is_left_to_a_person_and_
     let state = bench
         .eventually("nothing more to be looked up", async || {
             let state = bench.one(lost).await.state;
-            state.next_attempt_at.is_none().then_some(state)
+            state.next_attempt_at().is_none().then_some(state)
         })
         .await;
-    assert_eq!(state.status, Status::Unknown);
-    let detail = state.error.unwrap()["detail"].as_str().unwrap().to_owned();
+    assert_eq!(state.status(), Status::Unknown);
+    let detail = state.error.unwrap().detail;
     assert!(detail.contains("record in the database cannot be read"), "{detail}");
     let decided = bench.engine.set_status(id, Status::Failed).await.unwrap();
-    assert_eq!(decided.state.status, Status::Failed);
+    assert_eq!(decided.state.status(), Status::Failed);
 }

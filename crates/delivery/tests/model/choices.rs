@@ -1,8 +1,7 @@
 //! Which steps a world admits.
 
 use invite_core::Status;
-use invite_delivery::transition;
-use invite_store::InviteState;
+use invite_store::{InviteState, Phase};
 
 use crate::{
     clocks::{self, Asleep},
@@ -54,7 +53,7 @@ fn claims(world: &World, case: &Case, steps: &mut Vec<Step>) {
     }
     let queued = |invite: &usize| {
         let state = &world.invites[*invite].state;
-        state.status == Status::Queued && state.next_attempt_at.is_none_or(|at| at <= now())
+        state.status() == Status::Queued && state.next_attempt_at().is_none_or(|at| at <= now())
     };
     let all: Vec<usize> = (0..world.invites.len()).filter(queued).collect();
     // The first call is of all there are: two calls from the start are two cases of one.
@@ -106,7 +105,7 @@ fn of_call(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
     } else if world.looks.len() < case.looks
         && call.invites.iter().any(|invite| held(invite) && world.is_due(*invite))
     {
-        let known = |invite: &usize| !transition::replies(&world.invites[*invite].state).is_empty();
+        let known = |invite: &usize| !world.invites[*invite].state.provider_data.is_empty();
         let repeat = match case.kind {
             Kind::Plain => case.fault == Fault::RepeatsAnywhere,
             Kind::Idempotent => call.age <= REPEAT_FOR && !call.invites.iter().any(known),
@@ -117,7 +116,7 @@ fn of_call(world: &World, case: &Case, at: usize, steps: &mut Vec<Step>) {
 
 pub fn is_doubtful(world: &World, call: usize, invite: usize) -> bool {
     let state = &world.invites[invite].state;
-    state.status == Status::Unknown && state.holder == Some(attempt(call))
+    state.status() == Status::Unknown && state.holder() == Some(attempt(call))
 }
 
 /// How a call may end now.
@@ -201,7 +200,7 @@ fn of_invite(world: &World, invite: usize, steps: &mut Vec<Step>) {
     let state = &world.invites[invite].state;
     let may_ask = world.persons > 0;
     let mut deeds = Vec::new();
-    match state.status {
+    match state.status() {
         Status::Queued => {
             steps.push(Step::GiveUp { invite });
             deeds.push(Deed::Withdraw);
@@ -232,16 +231,13 @@ fn is_recoverable(world: &World, case: &Case, place: usize) -> bool {
     let call = &world.calls[place];
     let left = call.invites.iter().map(|invite| &world.invites[*invite].state);
     let gone = matches!(call.sender, Sender::Gone | Sender::Following);
-    let over = |state: &InviteState| match case.fault {
-        Fault::NeverRecovers => false,
-        Fault::RecoversEarly => true,
-        _ => gone || state.lease_until.is_none_or(|until| until <= at(clocks::ahead(case))),
+    let over = |state: &InviteState| match (&state.phase, case.fault) {
+        (Phase::Sending { .. }, Fault::NeverRecovers) => false,
+        (Phase::Sending { .. }, Fault::RecoversEarly) => true,
+        (Phase::Sending { lease_until, .. }, _) => gone || *lease_until <= at(clocks::ahead(case)),
+        _ => false,
     };
-    left.filter(|state| is_sending(state, place)).any(over)
-}
-
-fn is_sending(state: &InviteState, call: usize) -> bool {
-    state.status == Status::Sending && state.holder == Some(attempt(call))
+    left.filter(|state| state.holder() == Some(attempt(place))).any(over)
 }
 
 /// Whether asking about a live invite finds an effect that it does not stand for.

@@ -2,6 +2,7 @@
 
 use invite_core::Status;
 use invite_delivery::transition::LOOK_FOR;
+use invite_store::Phase;
 
 use crate::{
     steps::After,
@@ -33,12 +34,13 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
     let Invite { state, vouched } = &world.invites[at];
     let effects = world.effects(at).count();
     let is_promised = case.overdue == 0 && !vouched;
-    let is_there = matches!(state.status, Status::Pending | Status::Accepted);
+    let is_there = matches!(state.status(), Status::Pending | Status::Accepted);
     let stands_for = world.effects(at).any(|c| state.provider_ref == Some(provider_ref(c, at)));
     let by_word = is_there && state.provider_ref.is_none();
-    let failed = matches!(state.status, Status::Failed | Status::Revoked);
-    let doubtful = matches!(state.status, Status::Sending | Status::Unknown);
-    let early = state.ended_at.is_none_or(|ended| now() < ended + LOOK_FOR);
+    let failed = matches!(state.status(), Status::Failed | Status::Revoked);
+    let doubtful = matches!(state.status(), Status::Sending | Status::Unknown);
+    let given_up_early = matches!(&state.phase, Phase::Unknown(unknown)
+        if unknown.next_attempt_at.is_none() && now() < unknown.ended_at + LOOK_FOR);
     let named = state.provider_data.get("activity").and_then(|call| call.as_u64());
     let broken = [
         (is_promised && effects > 1, DOUBLED),
@@ -46,18 +48,12 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
         (is_there && !(stands_for || (by_word && (effects > 0 || *vouched))), LOST),
         (is_promised && world.threats(case, at) + effects > 1, TWO_CALLS),
         (state.duplicate_effect && effects < 2, FALSE_ALARM),
-        (state.status == Status::Queued && state.provider_ref.is_some(), KNOWN_RESENT),
-        (doubtful != state.holder.is_some(), MISSHAPEN),
-        ((state.status == Status::Sending) != state.lease_until.is_some(), MISSHAPEN),
-        ((state.status == Status::Unknown) != state.ended_at.is_some(), MISSHAPEN),
+        (state.status() == Status::Queued && state.provider_ref.is_some(), KNOWN_RESENT),
         (
-            matches!(state.status, Status::Failed | Status::Unknown) != state.error.is_some(),
+            matches!(state.status(), Status::Failed | Status::Unknown) != state.error.is_some(),
             MISSHAPEN,
         ),
-        (
-            state.status == Status::Unknown && state.next_attempt_at.is_none() && early,
-            GIVEN_UP_EARLY,
-        ),
+        (given_up_early, GIVEN_UP_EARLY),
         (doubtful && named.is_some_and(|call| world.holder(at) != Some(call as usize)), STALE),
     ];
     broken.into_iter().find_map(|(is_broken, what)| is_broken.then_some(what))
@@ -70,23 +66,23 @@ pub fn check_step(before: &World, case: &Case, step: &Step, after: &After) -> Op
         // What a look-up sees may be the effect of the call that holds it now or, by its contents, of
         // another invite to the person.
         let awaited = matches!(step, Step::RecordLook { .. })
-            && (state.holder.is_some() || case.kind == Kind::Plain);
+            && (state.holder().is_some() || case.kind == Kind::Plain);
         state.provider_ref.as_ref() != Some(shown) && !state.duplicate_effect && !awaited
     });
     let retried = |at| matches!(step, Step::Person { invite, deed: Deed::Retry } if *invite == at);
     let changed = |(at, invite): (usize, &Invite)| {
         let (old, new) = (&invite.state, &after.world.invites[at].state);
-        old.status.is_final()
-            && (old.status != new.status
+        old.status().is_final()
+            && (old.status() != new.status()
                 || (old.provider_ref.is_some() && old.provider_ref != new.provider_ref))
-            && !(old.status == Status::Failed && retried(at))
+            && !(old.status() == Status::Failed && retried(at))
     };
     let replaced = |(at, invite): (usize, &Invite)| {
         let (old, new) = (&invite.state, &after.world.invites[at].state);
         let is_another = old.provider_ref.is_some() && old.provider_ref != new.provider_ref;
         is_another && !new.duplicate_effect
     };
-    let queued = |invite: &usize| after.world.invites[*invite].state.status == Status::Queued;
+    let queued = |invite: &usize| after.world.invites[*invite].state.status() == Status::Queued;
     if unreported || before.invites.iter().enumerate().any(replaced) {
         return Some(UNREPORTED);
     }
@@ -116,7 +112,7 @@ pub const REACHABLE: [Reachable; 2] = [
         broken: UNFOUND,
         from: |invite, effects| {
             let state = &invite.state;
-            effects > 1 && state.status == Status::Pending && state.provider_ref.is_some()
+            effects > 1 && state.status() == Status::Pending && state.provider_ref.is_some()
         },
         to: |invite| invite.state.duplicate_effect,
     },
@@ -124,6 +120,6 @@ pub const REACHABLE: [Reachable; 2] = [
 
 fn is_settled(invite: &Invite) -> bool {
     let for_a_person =
-        invite.state.status == Status::Unknown && invite.state.next_attempt_at.is_none();
-    invite.state.status.is_settled() || for_a_person
+        invite.state.status() == Status::Unknown && invite.state.next_attempt_at().is_none();
+    invite.state.status().is_settled() || for_a_person
 }

@@ -7,6 +7,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use invite_store::Phase;
+
 use crate::{
     choices::enabled,
     rules::{REACHABLE, check_step, check_world},
@@ -176,26 +178,8 @@ fn marks(world: &World) -> [(bool, bool); MARKS] {
 
 fn fingerprint(world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
-    hash_world(world, &mut hasher);
+    world.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Everything that steps and rules go by.
-fn hash_world(world: &World, hasher: &mut impl Hasher) {
-    for invite in &world.invites {
-        let state = &invite.state;
-        (state.status, state.source, &state.provider_ref, state.holder).hash(hasher);
-        (state.next_attempt_at, state.lease_until, state.ended_at, state.absent_since).hash(hasher);
-        (&state.group_id, state.error.is_some(), state.duplicate_effect).hash(hasher);
-        state.provider_data.get("activity").and_then(|call| call.as_u64()).hash(hasher);
-        (state.found_absent, invite.vouched).hash(hasher);
-    }
-    for call in &world.calls {
-        (&call.invites, call.prepared, &call.sender, call.age, call.asleep).hash(hasher);
-        (call.request, &call.made).hash(hasher);
-        (call.is_refused, call.is_named).hash(hasher);
-    }
-    (world.calls.len(), &world.looks, world.persons, world.suspensions).hash(hasher);
 }
 
 /// A world in one line.
@@ -206,17 +190,21 @@ fn describe(world: &World) -> String {
         let ago = |time: Option<jiff::Timestamp>| {
             time.map(|time| (time.duration_since(now()).as_secs()) / TICK.as_secs() as i64)
         };
+        let unknown = match &state.phase {
+            Phase::Unknown(unknown) => Some(unknown),
+            _ => None,
+        };
         let _ = write!(
             text,
             "[{} by {} of call {:?}, ref {:?}, due {:?}, ended {:?}, absent since {:?}, \
              found absent {}, duplicate {}; effects of calls {:?}] ",
-            state.status,
+            state.status(),
             state.source,
             world.holder(at),
             state.provider_ref,
-            ago(state.next_attempt_at),
-            ago(state.ended_at),
-            ago(state.absent_since),
+            ago(state.next_attempt_at()),
+            unknown.map(|unknown| ago(Some(unknown.ended_at))),
+            unknown.and_then(|unknown| ago(unknown.absent_since)),
             state.found_absent,
             state.duplicate_effect,
             world.effects(at).collect::<Vec<_>>(),

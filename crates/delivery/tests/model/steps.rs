@@ -1,10 +1,10 @@
 //! What a step makes of a world. States are changed by the engine's own transition functions alone,
 //! called as the engine calls them.
 
-use invite_core::{Observed, Status};
+use invite_core::{Observed, Origin, Outcome, Reason, ReasonCode, Status};
 use invite_delivery::transition::{self, Lookup, Settlement, Verdict};
-use invite_store::{Decision, InviteState};
-use serde_json::{Value, json};
+use invite_store::{Decision, InviteState, Phase, Unknown};
+use jiff::Timestamp;
 
 use crate::{
     choices::{is_doubtful, see},
@@ -61,7 +61,7 @@ pub fn take(world: &World, case: &Case, step: &Step) -> After {
         Step::Recover { call } => {
             for invite in world.calls[*call].invites.clone() {
                 let state = &mut world.invites[invite].state;
-                transition::lose_sender(state, Some(attempt(*call)), &error(), now());
+                transition::lose_sender(state, attempt(*call), &error(), now());
             }
         }
         Step::Release { call } => {
@@ -93,7 +93,7 @@ fn happen(world: &mut World, case: &Case, step: &Step) {
             transition::report_duplicates(&mut world.invites[*invite].state, &ids);
         }
         Step::GiveUp { invite } => {
-            transition::give_up(&mut world.invites[*invite].state, &error());
+            transition::give_up(&mut world.invites[*invite].state, error());
         }
         Step::Accept { invite } => {
             let state = &mut world.invites[*invite].state;
@@ -105,21 +105,40 @@ fn happen(world: &mut World, case: &Case, step: &Step) {
     }
 }
 
-fn error() -> Value {
-    json!({})
+fn error() -> Reason {
+    Reason::new(ReasonCode::ProviderRejected, Origin::Provider, Outcome::Rejected, "no")
+}
+
+/// Its effect is not known.
+fn unknown() -> Reason {
+    Reason::new(ReasonCode::OutcomeUnknown, Origin::Provider, Outcome::Unknown, "who knows")
+}
+
+/// Changes every time that a phase goes by: when it is due, and until or since when something holds.
+fn change_times(
+    phase: &mut Phase,
+    due: impl Fn(Timestamp) -> Timestamp,
+    other: impl Fn(Timestamp) -> Timestamp,
+) {
+    match phase {
+        Phase::Queued { next_attempt_at } => *next_attempt_at = next_attempt_at.map(due),
+        Phase::Sending { lease_until, next_attempt_at, .. } => {
+            *next_attempt_at = next_attempt_at.map(&due);
+            *lease_until = due(*lease_until);
+        }
+        Phase::Unknown(Unknown { ended_at, absent_since, next_attempt_at, .. }) => {
+            *next_attempt_at = next_attempt_at.map(due);
+            *ended_at = other(*ended_at);
+            *absent_since = absent_since.map(other);
+        }
+        Phase::Settled(_) => {}
+    }
 }
 
 pub fn tick(world: &mut World, case: &Case) {
     for invite in &mut world.invites {
-        let state = &mut invite.state;
-        for time in [
-            &mut state.next_attempt_at,
-            &mut state.lease_until,
-            &mut state.ended_at,
-            &mut state.absent_since,
-        ] {
-            *time = time.map(|time| (time - TICK).max(at(-OLD)));
-        }
+        let earlier = |time: Timestamp| (time - TICK).max(at(-OLD));
+        change_times(&mut invite.state.phase, earlier, earlier);
     }
     for call in &mut world.calls {
         call.age += 1;
@@ -227,8 +246,10 @@ fn record(after: &mut After, case: &Case, at: usize) {
                 Settlement::Exists(processing(at))
             }
             Ending::Failed => Settlement::Failed(error()),
-            Ending::RefusedInPart | Ending::Named => Settlement::Unknown(error()),
-            Ending::Unknown if case.fault != Fault::ResendsBlindly => Settlement::Unknown(error()),
+            Ending::RefusedInPart | Ending::Named => Settlement::Unknown(unknown()),
+            Ending::Unknown if case.fault != Fault::ResendsBlindly => {
+                Settlement::Unknown(unknown())
+            }
             Ending::Again | Ending::Unknown => {
                 Settlement::Again { at: None, group: state.group_id.clone() }
             }
@@ -237,7 +258,7 @@ fn record(after: &mut After, case: &Case, at: usize) {
         if forgets(case, state, endings[place] == Ending::Processing) {
             continue;
         }
-        let by = match (case.fault, state.holder) {
+        let by = match (case.fault, state.holder()) {
             (Fault::IgnoresHolder, Some(holder)) => holder,
             _ => attempt(at),
         };
@@ -246,7 +267,7 @@ fn record(after: &mut After, case: &Case, at: usize) {
 }
 
 fn forgets(case: &Case, state: &InviteState, is_working: bool) -> bool {
-    case.fault == Fault::ForgetsWork && state.status == Status::Queued && is_working
+    case.fault == Fault::ForgetsWork && state.status() == Status::Queued && is_working
 }
 
 fn renew(world: &mut World, case: &Case, call: usize) {
@@ -316,7 +337,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             timeout: TICK * u32::from(case.timeout) * u32::from(waits),
             retry: RETRY,
             fraction: 1.0,
-            unsolved: error(),
+            unsolved: unknown(),
             exhausted: error(),
         };
         believe_early(state, &lookup, case.fault);
@@ -326,16 +347,16 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
 
 /// Makes the first absence look like the second.
 fn believe_early(state: &mut InviteState, lookup: &Lookup, fault: Fault) {
-    let counts =
-        state.ended_at.is_some_and(|at| lookup.began >= at + lookup.settle + lookup.timeout);
+    let Phase::Unknown(unknown) = &mut state.phase else { return };
+    let counts = lookup.began >= unknown.ended_at + lookup.settle + lookup.timeout;
     let early = match fault {
         Fault::BelievesAnyAbsence => true,
         Fault::BelievesFirstAbsence => counts,
         Fault::BelievesRefusals => lookup.is_refused,
         _ => false,
     };
-    if early && state.status == Status::Unknown {
-        state.absent_since.get_or_insert(lookup.began - lookup.settle);
+    if early {
+        unknown.absent_since.get_or_insert(lookup.began - lookup.settle);
     }
 }
 
@@ -353,10 +374,7 @@ fn decide(world: &mut World, case: &Case, invite: usize, deed: Deed) {
             (decision, is_there || may_come)
         }
         Deed::Withdraw => (transition::withdraw(state), false),
-        Deed::LookNow => {
-            state.next_attempt_at = Some(now());
-            (Decision::Write, false)
-        }
+        Deed::LookNow => (transition::look_now(state, now()), false),
     };
     assert_eq!(decision, Decision::Write, "a person may do what is offered");
     place.vouched |= vouched;
@@ -368,10 +386,11 @@ fn normalize(world: &mut World, case: &Case) {
     for invite in &mut world.invites {
         let state = &mut invite.state;
         (state.sent_at, state.checked_at) = (None, None);
-        (state.attempt_count, state.lookups) = (0, 0);
-        for time in [&mut state.next_attempt_at, &mut state.lease_until] {
-            *time = time.map(|time| time.max(now()));
+        state.attempt_count = 0;
+        if let Phase::Unknown(unknown) = &mut state.phase {
+            unknown.lookups = 0;
         }
+        change_times(&mut state.phase, |time| time.max(now()), |time| time);
     }
     for call in &mut world.calls {
         let writes = matches!(call.sender, Sender::Claimed | Sender::Calling(_));

@@ -111,7 +111,7 @@ pub struct Case {
     pub fault: Fault,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 pub struct World {
     pub invites: Vec<Invite>,
     pub calls: Vec<Call>,
@@ -122,14 +122,14 @@ pub struct World {
     pub suspensions: u8,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 pub struct Invite {
     pub state: InviteState,
     /// A person accepted the risk of a second effect, or recorded what was not so.
     pub vouched: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 pub struct Call {
     pub invites: Vec<usize>,
     /// False: preparing it failed, so there is nothing to send.
@@ -354,12 +354,12 @@ impl World {
 
     /// The call whose attempt holds an invite.
     pub fn holder(&self, invite: usize) -> Option<usize> {
-        let holder = self.invites[invite].state.holder?;
+        let holder = self.invites[invite].state.holder()?;
         ATTEMPTS.iter().position(|attempt| *attempt == holder)
     }
 
     pub fn is_due(&self, invite: usize) -> bool {
-        self.invites[invite].state.next_attempt_at.is_some_and(|at| at <= now())
+        self.invites[invite].state.next_attempt_at().is_some_and(|at| at <= now())
     }
 }
 

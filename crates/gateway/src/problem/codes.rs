@@ -2,20 +2,7 @@
 //! what the person who meets it can do.
 
 use axum::http::StatusCode;
-use invite_core::Outcome;
-use utoipa::ToSchema;
-
-/// Whose doing a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// The request asks for what cannot be done.
-    Caller,
-    /// The gateway cannot do it at present.
-    Gateway,
-    /// The provider said no, or nothing.
-    Provider,
-}
+use invite_core::{Origin, Outcome};
 
 /// One kind of problem.
 #[derive(Debug)]

@@ -85,6 +85,13 @@ impl From<Fault> for FaultView {
     }
 }
 
+impl From<FaultView> for Fault {
+    fn from(fault: FaultView) -> Self {
+        let FaultView { pointer, code, detail, suggestion, .. } = fault;
+        Self { suggestion, ..Self::new(pointer, code, detail) }
+    }
+}
+
 impl From<Finding> for FaultView {
     fn from(found: Finding) -> Self {
         let Finding { pointer, code, detail, suggestion, line, column, .. } = found;
@@ -115,7 +122,7 @@ mod tests {
             let stored = Problem::invalid_item(many(count, name));
             assert!(stored.0.errors.len() <= 20);
             assert_eq!(last(&stored), "more-faults");
-            assert!(stored.to_reason().to_string().len() < 10_000);
+            assert!(serde_json::to_vec(&stored.to_reason()).unwrap().len() < 10_000);
         }
         let long = Problem::new(&codes::NOT_FOUND, "\u{1}".repeat(1_000_000));
         assert!(long.to_body("id").len() < 64_000);

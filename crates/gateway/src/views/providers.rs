@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use invite_config::{Configuration, Provider};
 use invite_core::{
-    Capabilities, Limits, Observed, ProviderKind, Status, StatusSource, secret::CredentialUse, text,
+    AttemptOutcome, Capabilities, Limits, Observed, ProviderKind, Reason, Status, StatusSource,
+    secret::CredentialUse, text,
 };
 use invite_delivery::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use super::{
     },
     source_schema, status_schema,
 };
-use crate::problem::with_title;
+use crate::problem::ProblemView;
 
 /// A configured provider.
 #[derive(Serialize, ToSchema)]
@@ -130,7 +131,7 @@ struct QuotaView {
 struct CountersView {
     /// By outcome.
     #[schema(value_type = BTreeMap<String, u64>)]
-    outcomes: BTreeMap<&'static str, u64>,
+    outcomes: BTreeMap<AttemptOutcome, u64>,
     /// Invites that the provider took; one call may carry several.
     invites: u64,
     /// By secret.
@@ -204,7 +205,7 @@ pub(crate) struct RemoteInviteView {
     message: Option<String>,
     /// Why it failed.
     #[schema(schema_with = reason_schema)]
-    error: Option<Value>,
+    error: Option<ProblemView>,
 }
 
 /// A page of what a provider lists.
@@ -308,7 +309,7 @@ impl RemoteInviteView {
             message: invitee
                 .message
                 .map(|it| it.lines().map(text::plain).collect::<Vec<_>>().join("\n")),
-            error: seen.failure.map(|error| with_title(invite_delivery::refused(None, &error))),
+            error: seen.failure.map(|error| Reason::of(None, &error).into()),
         }
     }
 }

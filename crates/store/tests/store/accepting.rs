@@ -3,14 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
-use invite_core::{InviteId, Status, StatusSource};
+use invite_core::{InviteId, Reason, Status, StatusSource};
 use invite_store::{
     Acceptance, IdempotencyKey, InviteFilter, NewBatch, OnDuplicate, Placement, Quotas, Store,
 };
-use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, batch, duplicate_error, item, now, on_both, queue, seconds, set, set_status,
+    Db, accept, batch, item, now, on_both, phase, queue, reason, seconds, set, set_status,
 };
 
 on_both!(
@@ -64,12 +63,12 @@ async fn an_item_that_was_refused_is_stored_as_failed(db: &Db) {
     let store = db.open().await;
     let mut refused = item(0, "ada@example.org");
     refused.address = None;
-    refused.placement = Placement::Refused { error: json!({ "code": "invalid" }) };
+    refused.placement = Placement::Refused { error: reason("invalid") };
     let id = accept(&store, batch(vec![refused.clone()])).await;
     let invite = store.invite(refused.id).await.unwrap().unwrap();
-    assert_eq!(invite.state.status, Status::Failed);
+    assert_eq!(invite.state.status(), Status::Failed);
     assert_eq!(invite.state.source, StatusSource::Gateway);
-    assert_eq!(invite.state.error, Some(json!({ "code": "invalid" })));
+    assert_eq!(invite.state.error, Some(reason("invalid")));
     assert!(invite.provider.is_none() && invite.destination.is_none() && invite.address.is_none());
     assert_eq!(
         store.batch_counts(id).await.unwrap().by_status,
@@ -98,8 +97,8 @@ async fn a_rejected_duplicate_is_stored_as_failed_naming_the_existing_invite(db:
     let store = db.open().await;
     let (first, second) = twice(&store, OnDuplicate::Reject).await;
     let invite = store.invite(second.items[0].id).await.unwrap().unwrap();
-    assert_eq!(invite.state.status, Status::Failed);
-    assert_eq!(invite.state.error, Some(duplicate_error(&first)));
+    assert_eq!(invite.state.status(), Status::Failed);
+    assert_eq!(invite.state.error, Some(Reason::duplicate(first)));
     assert!(store.batch(second.id).await.unwrap().unwrap().duplicates.is_empty());
     assert_eq!(
         store.batch_counts(second.id).await.unwrap().by_status,
@@ -112,7 +111,7 @@ async fn a_duplicate_is_sent_where_the_caller_wants_it(db: &Db) {
     let (_, second) = twice(&store, OnDuplicate::Send).await;
     let invites = store.batch_invites(second.id).await.unwrap().invites;
     assert_eq!(invites.len(), 2);
-    assert!(invites.iter().all(|invite| invite.state.status == Status::Queued));
+    assert!(invites.iter().all(|invite| invite.state.status() == Status::Queued));
 }
 
 async fn the_later_of_two_equal_items_of_a_request_is_the_duplicate(db: &Db) {
@@ -127,8 +126,8 @@ async fn the_later_of_two_equal_items_of_a_request_is_the_duplicate(db: &Db) {
     request.on_duplicate = OnDuplicate::Reject;
     accept(&store, request.clone()).await;
     let invites = store.batch_invites(request.id).await.unwrap().invites;
-    assert_eq!(invites[0].state.status, Status::Queued);
-    assert_eq!(invites[1].state.error, Some(duplicate_error(&request.items[0].id)));
+    assert_eq!(invites[0].state.status(), Status::Queued);
+    assert_eq!(invites[1].state.error, Some(Reason::duplicate(request.items[0].id)));
 }
 
 async fn only_a_live_invite_of_the_same_tenant_and_destination_makes_a_duplicate(db: &Db) {
@@ -145,7 +144,7 @@ async fn only_a_live_invite_of_the_same_tenant_and_destination_makes_a_duplicate
 
     let [lapsed] = queue(&store, ["lapsed@example.org"]).await;
     set(&store, lapsed, |state, now| {
-        state.status = Status::Pending;
+        state.phase = phase(Status::Pending);
         state.expires_at = Some(now);
     })
     .await;
@@ -215,10 +214,7 @@ async fn the_same_key_and_body_are_answered_with_the_same_batch(db: &Db) {
     let first = accept(&store, keyed("a", DAY)).await;
     let again = keyed("a", DAY);
     let replayed = Acceptance::Replayed(first);
-    assert_eq!(
-        store.accept(again.clone(), 0, Quotas::new(), duplicate_error).await.unwrap().unwrap(),
-        replayed
-    );
+    assert_eq!(store.accept(again.clone(), 0, Quotas::new()).await.unwrap().unwrap(), replayed);
     assert_eq!(store.batch(again.id).await.unwrap(), None);
     assert_eq!(
         store.find_idempotent("default", &key("a", DAY)).await.unwrap(),
@@ -227,18 +223,14 @@ async fn the_same_key_and_body_are_answered_with_the_same_batch(db: &Db) {
     // Across a restart too.
     store.close().await;
     let store = db.open().await;
-    assert_eq!(
-        store.accept(keyed("a", DAY), 0, Quotas::new(), duplicate_error).await.unwrap().unwrap(),
-        replayed
-    );
+    assert_eq!(store.accept(keyed("a", DAY), 0, Quotas::new()).await.unwrap().unwrap(), replayed);
 }
 
 async fn another_body_under_the_same_key_is_refused(db: &Db) {
     let store = db.open().await;
     accept(&store, keyed("a", DAY)).await;
     let other = keyed("b", DAY);
-    let answer =
-        store.accept(other.clone(), 0, Quotas::new(), duplicate_error).await.unwrap().unwrap();
+    let answer = store.accept(other.clone(), 0, Quotas::new()).await.unwrap().unwrap();
     assert_eq!(answer, Acceptance::KeyReused);
     assert_eq!(store.batch(other.id).await.unwrap(), None);
     assert!(store.invite(other.items[0].id).await.unwrap().is_none());
@@ -259,11 +251,7 @@ async fn a_key_is_forgotten_after_its_retention_once_its_batch_has_settled(db: &
     let store = db.open().await;
     let first = keyed("a", Duration::ZERO);
     accept(&store, first.clone()).await;
-    let again = store
-        .accept(keyed("a", Duration::ZERO), 0, Quotas::new(), duplicate_error)
-        .await
-        .unwrap()
-        .unwrap();
+    let again = store.accept(keyed("a", Duration::ZERO), 0, Quotas::new()).await.unwrap().unwrap();
     assert_eq!(again, Acceptance::Replayed(first.id));
 
     set_status(&store, first.items[0].id, Status::Pending).await;
@@ -282,9 +270,7 @@ async fn racing_stores_accept_one_request_per_key(db: &Db) {
         let mut request = keyed("a", DAY);
         request.items = vec![item(0, &format!("person-{n}@example.org"))];
         let store = store.clone();
-        tokio::spawn(async move {
-            store.accept(request, 0, Quotas::new(), duplicate_error).await.unwrap().unwrap()
-        })
+        tokio::spawn(async move { store.accept(request, 0, Quotas::new()).await.unwrap().unwrap() })
     });
     let answers: Vec<Acceptance> =
         join_all(requests.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).collect();

@@ -6,7 +6,7 @@ use invite_store::{
     Change, Changed, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Placement, Store,
 };
 
-use crate::fixture::{Db, accept, batch, item, on_both, set, set_status};
+use crate::fixture::{Db, accept, batch, item, on_both, phase, set, set_status};
 
 on_both!(
     at_most_one_invite_is_in_doubt_where_destinations_may_be_one,
@@ -50,7 +50,7 @@ async fn read(store: &Store, id: InviteId) -> InviteRecord {
 async fn doubt(store: &Store, id: InviteId) -> Changed {
     let people = read(store, id).await.address.into_iter().collect();
     let change = Change::of(vec![id], |_, _, state, _| {
-        state.status = Status::Unknown;
+        state.phase = phase(Status::Unknown);
         Decision::Write
     });
     store.change(Change { people, ..change }).await.unwrap()
@@ -106,7 +106,7 @@ async fn once_an_account_is_known_all_its_names_share_the_rule_of_duplicates(db:
     let before = invite(&store, &unknown("app-1"), "ada@example.org").await;
     let held = invite(&store, &unknown("app-1"), "eve@example.org").await;
     set(&store, held, |state, _| {
-        state.status = Status::Pending;
+        state.phase = phase(Status::Pending);
         state.provider_ref = Some("invites/1".into());
     })
     .await;

@@ -11,7 +11,7 @@ use invite_store::{
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, added, api, batch, draft, duplicate_error, item, now, on_both, queue, seconds, set,
+    Db, accept, added, api, batch, draft, item, now, on_both, phase, queue, seconds, set, set_due,
     set_status,
 };
 
@@ -278,9 +278,9 @@ async fn what_a_provider_has_left_to_do_is_counted(db: &Db) {
         (Status::Failed, false, false),
     ] {
         set(&store, ids[0], move |state, now| {
-            state.status = status;
+            state.phase = phase(status);
             let in_a_while = now.checked_add(Duration::from_secs(60)).ok();
-            state.next_attempt_at = in_a_while.filter(|_| has_look_ups_left);
+            set_due(state, in_a_while.filter(|_| has_look_ups_left));
         })
         .await;
         assert_eq!(count().await, 3 + u64::from(is_unfinished), "{status}");
@@ -311,7 +311,7 @@ async fn nothing_is_accepted_by_a_document_that_another_replica_replaced(db: &Db
     added(store.add_revision(draft("b"), None, &[]).await);
     let again = || {
         store.requeue(vec![failed.clone()], 1, Quotas::new(), Vec::new(), |_, _, state, _| {
-            state.status = Status::Queued;
+            state.phase = phase(Status::Queued);
             Decision::Write
         })
     };
@@ -369,7 +369,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn queue_at(store: &Store, newest: i64, email: &str) -> Result<[InviteId; 1], Error> {
     let batch = batch(vec![item(0, email)]);
     let id = batch.items[0].id;
-    let accepted = store.accept(batch, newest, Quotas::new(), duplicate_error).await?.unwrap();
+    let accepted = store.accept(batch, newest, Quotas::new()).await?.unwrap();
     assert!(matches!(accepted, Acceptance::Accepted { .. }), "{accepted:?}");
     Ok([id])
 }

@@ -9,7 +9,7 @@ use invite_store::{
 };
 
 use crate::fixture::{
-    Db, accept, batch, duplicate_error, item, now, on_both, queue, seconds, set, set_status, status,
+    Db, accept, batch, item, now, on_both, phase, queue, seconds, set, set_status, status,
 };
 
 on_both!(
@@ -36,7 +36,7 @@ fn quota(most: u64) -> Quotas {
 }
 
 async fn try_accept(store: &Store, request: NewBatch, most: u64) -> Result<Acceptance, NoRoom> {
-    store.accept(request, 0, quota(most), duplicate_error).await.unwrap()
+    store.accept(request, 0, quota(most)).await.unwrap()
 }
 
 fn people(names: &[&str]) -> NewBatch {
@@ -77,7 +77,7 @@ async fn only_live_invites_of_the_same_provider_take_room(db: &Db) {
     set_status(&store, ended, Status::Accepted).await;
     let past = seconds(-60);
     set(&store, lapsed, move |state, _| {
-        (state.status, state.expires_at) = (Status::Sent, Some(past));
+        (state.phase, state.expires_at) = (phase(Status::Sent), Some(past));
     })
     .await;
     let mut elsewhere = item(0, "c@example.org");
@@ -130,10 +130,10 @@ async fn requeue_records(
     day_limits: Vec<DayLimit>,
 ) -> Vec<Requeued> {
     let decide = |_, _: &_, state: &mut invite_store::InviteState, _| {
-        if !matches!(state.status, Status::Failed | Status::Unknown) {
+        if !matches!(state.status(), Status::Failed | Status::Unknown) {
             return Decision::Abort;
         }
-        state.status = Status::Queued;
+        state.phase = phase(Status::Queued);
         Decision::Write
     };
     store.requeue(invites, 0, quotas, day_limits, decide).await.unwrap()
@@ -156,7 +156,7 @@ async fn invites_that_nothing_stands_in_the_way_of_are_queued_again(db: &Db) {
     let wanted: Vec<_> =
         now_stored.iter().map(|invite| Requeued::Written(Box::new(invite.clone()))).collect();
     assert_eq!(requeued, wanted);
-    assert!(now_stored.iter().all(|invite| invite.state.status == Status::Queued));
+    assert!(now_stored.iter().all(|invite| invite.state.status() == Status::Queued));
     assert!(now_stored.iter().all(|invite| invite.state.updated_at <= now()));
 }
 
@@ -218,7 +218,7 @@ async fn racing_stores_never_make_two_live_invites_by_requeueing(db: &Db) {
         let again = [before];
         let (requeued, _) = tokio::join!(
             requeue(&stores[1], &again, Quotas::new()),
-            stores[0].accept(request.clone(), 0, Quotas::new(), duplicate_error)
+            stores[0].accept(request.clone(), 0, Quotas::new())
         );
         let is_queued = matches!(requeued[..], [Requeued::Written(_)]);
         let is_new = stores[0].invite(request.items[0].id).await.unwrap().is_some();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use invite_core::{AttemptId, InviteId};
+use invite_core::{AttemptId, AttemptOutcome, InviteId, Operation};
 use invite_store::{AttemptView, Change, Decision, Store};
 
 use crate::fixture::{Db, accept, attempt, attempts, batch, end, item, on_both, queue};
@@ -17,14 +17,14 @@ on_both!(
 );
 
 /// Records a call that has ended; its id.
-async fn make(store: &Store, operation: &'static str, invites: &[InviteId]) -> AttemptId {
+async fn make(store: &Store, operation: Operation, invites: &[InviteId]) -> AttemptId {
     let mut begin = attempt(None);
     let id = begin.id;
     begin.operation = operation;
-    if operation != "create" {
+    if operation != Operation::Create {
         begin.call = None;
     }
-    let mut outcome = end(id, "succeeded");
+    let mut outcome = end(id, AttemptOutcome::Succeeded);
     outcome.request = Some("asked".into());
     let change = Change {
         begin: Some(begin),
@@ -46,8 +46,8 @@ async fn an_attempt_for_several_tenants_is_known_as_one(db: &Db) {
     other.tenant = "other".into();
     let eve = other.items[0].id;
     accept(&store, other).await;
-    make(&store, "create", &[ada, bob]).await;
-    make(&store, "create", &[ada, eve]).await;
+    make(&store, Operation::Create, &[ada, bob]).await;
+    make(&store, Operation::Create, &[ada, eve]).await;
     for with_exchange in [false, true] {
         let page = store.attempts(ada, None, 10, with_exchange).await.unwrap();
         let shared: Vec<bool> = page.attempts.iter().map(|attempt| attempt.is_shared).collect();
@@ -59,10 +59,12 @@ async fn pages_of_attempts_join_up(db: &Db) {
     let store = db.open().await;
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
     let mut made = Vec::new();
-    for operation in ["create", "get", "revoke", "get", "create"] {
+    for operation in
+        [Operation::Create, Operation::Get, Operation::Revoke, Operation::Get, Operation::Create]
+    {
         made.push(make(&store, operation, &[ada]).await);
     }
-    make(&store, "get", &[bob]).await;
+    make(&store, Operation::Get, &[bob]).await;
     let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
     loop {
         let page = store.attempts(ada, after, 2, false).await.unwrap();
@@ -81,7 +83,7 @@ async fn pages_of_attempts_join_up(db: &Db) {
 async fn what_was_exchanged_is_read_only_where_it_is_wanted(db: &Db) {
     let store = db.open().await;
     let [ada] = queue(&store, ["ada@example.org"]).await;
-    make(&store, "create", &[ada]).await;
+    make(&store, Operation::Create, &[ada]).await;
     let page = store.attempts(ada, None, 10, false).await.unwrap();
     let [short] = &page.attempts[..] else { panic!("{page:?}") };
     let [full] = &attempts(&store, ada).await[..] else { panic!() };
@@ -93,10 +95,10 @@ async fn what_was_exchanged_is_read_only_where_it_is_wanted(db: &Db) {
 async fn the_creates_of_an_invite_are_read_with_their_calls(db: &Db) {
     let store = db.open().await;
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
-    let first = make(&store, "create", &[bob, ada]).await;
-    make(&store, "reconcile", &[ada]).await;
-    let second = make(&store, "create", &[ada]).await;
-    make(&store, "create", &[bob]).await;
+    let first = make(&store, Operation::Create, &[bob, ada]).await;
+    make(&store, Operation::Reconcile, &[ada]).await;
+    let second = make(&store, Operation::Create, &[ada]).await;
+    make(&store, Operation::Create, &[bob]).await;
     let creates = store.creates(ada).await.unwrap();
     assert_eq!(ids(&creates), [first, second]);
     assert_eq!(creates[0].position, 1);
@@ -110,10 +112,9 @@ async fn of_calls_that_only_ask_the_newest_twenty_are_kept(db: &Db) {
     let [ada] = queue(&store, ["ada@example.org"]).await;
     let mut kept = BTreeSet::new();
     for round in 0..25 {
-        for operation in ["create", "get", "list", "update_status", "revoke", "reconcile"] {
+        for operation in Operation::ALL.iter().copied() {
             let id = make(&store, operation, &[ada]).await;
-            let only_asks = ["get", "list", "reconcile"].contains(&operation);
-            if round >= 5 || !only_asks {
+            if round >= 5 || !operation.is_question() {
                 kept.insert(id);
             }
         }
@@ -125,15 +126,15 @@ async fn of_calls_that_only_ask_the_newest_twenty_are_kept(db: &Db) {
 async fn a_call_that_only_asks_is_forgotten_by_each_of_its_invites_alone(db: &Db) {
     let store = db.open().await;
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
-    let shared = make(&store, "reconcile", &[ada, bob]).await;
+    let shared = make(&store, Operation::Reconcile, &[ada, bob]).await;
     for _ in 0..20 {
-        make(&store, "reconcile", &[ada]).await;
+        make(&store, Operation::Reconcile, &[ada]).await;
     }
     assert!(!ids(&attempts(&store, ada).await).contains(&shared));
     assert_eq!(ids(&attempts(&store, bob).await), [shared]);
     assert_eq!(store.attempt_invites(shared).await.unwrap().len(), 1);
     for _ in 0..20 {
-        make(&store, "reconcile", &[bob]).await;
+        make(&store, Operation::Reconcile, &[bob]).await;
     }
     assert!(store.attempt_invites(shared).await.unwrap().is_empty());
     // With its last invite the attempt is gone as well: its id is free.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use invite_core::{AttemptId, InviteId, Status, StatusSource};
-use invite_store::{Change, Changed, Decision, InviteState, OnDuplicate, Store};
+use invite_core::{
+    AttemptId, AttemptOutcome, Fault, InviteId, Operation, Reason, Status, StatusSource,
+};
+use invite_store::{Change, Changed, Decision, InviteState, OnDuplicate, Phase, Store, Unknown};
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, attempt, attempts, batch, claim, end, item, now, on_both, queue, seconds, set,
-    set_status, status,
+    Db, accept, attempt, attempts, batch, claim, end, item, now, on_both, phase, queue, reason,
+    seconds, set, set_status, status,
 };
 
 on_both!(
@@ -33,37 +35,51 @@ on_both!(
 async fn every_member_of_the_state_reads_back(db: &Db) {
     let store = db.open().await;
     let [id] = queue(&store, ["ada@example.org"]).await;
-    let wanted = InviteState {
-        status: Status::Sent,
-        source: StatusSource::Provider,
-        provider_ref: Some("ref-1".into()),
-        provider_status: Some("MAILED".into()),
-        provider_data: json!({ "session_id": "s" }).as_object().unwrap().clone(),
-        expires_at: Some(seconds(60)),
-        checked_at: Some(seconds(-1)),
-        sent_at: Some(seconds(-2)),
-        attempt_count: 3,
-        next_attempt_at: Some(seconds(1)),
-        lease_until: Some(seconds(2)),
-        holder: Some(AttemptId::generate()),
-        group_id: Some("g".into()),
-        error: Some(json!({ "code": "x" })),
-        duplicate_effect: true,
-        revoke_sent: true,
-        queued_at: seconds(-3),
-        ended_at: Some(seconds(-4)),
+    let (holder, next_attempt_at) = (AttemptId::generate(), Some(seconds(1)));
+    let unknown = Unknown {
+        holder,
+        ended_at: seconds(-4),
         absent_since: Some(seconds(-5)),
         lookups: 6,
-        found_absent: 7,
-        updated_at: now(),
+        next_attempt_at,
     };
-    let written = wanted.clone();
-    let changed = set(&store, id, move |state, _| *state = written.clone()).await;
-    let Changed::Written(invites) = changed else { panic!("{changed:?}") };
-    let stored = store.invite(id).await.unwrap().unwrap();
-    assert_eq!(invites, std::slice::from_ref(&stored));
-    assert_eq!(stored.state, InviteState { updated_at: stored.state.updated_at, ..wanted.clone() });
-    assert!(stored.state.updated_at >= stored.created_at);
+    for phase in [
+        Phase::Queued { next_attempt_at },
+        Phase::Sending { holder, lease_until: seconds(2), next_attempt_at },
+        Phase::Unknown(unknown),
+        Phase::Settled(Status::Sent),
+    ] {
+        let wanted = InviteState {
+            phase,
+            source: StatusSource::Provider,
+            provider_ref: Some("ref-1".into()),
+            provider_status: Some("MAILED".into()),
+            provider_data: json!({ "session_id": "s" }).as_object().unwrap().clone(),
+            second_effects: vec!["ref-2".into(), "ref-3".into()],
+            shown_fingerprint: Some("sha256:1".into()),
+            expires_at: Some(seconds(60)),
+            checked_at: Some(seconds(-1)),
+            sent_at: Some(seconds(-2)),
+            attempt_count: 3,
+            group_id: Some("g".into()),
+            error: Some(Reason {
+                errors: vec![Fault::new("/phone", "invalid", "no")],
+                ..reason("x")
+            }),
+            duplicate_effect: true,
+            revoke_sent: true,
+            queued_at: seconds(-3),
+            found_absent: 7,
+            updated_at: now(),
+        };
+        let written = wanted.clone();
+        let changed = set(&store, id, move |state, _| *state = written.clone()).await;
+        let Changed::Written(invites) = changed else { panic!("{changed:?}") };
+        let stored = store.invite(id).await.unwrap().unwrap();
+        assert_eq!(invites, std::slice::from_ref(&stored));
+        assert_eq!(stored.state, InviteState { updated_at: stored.state.updated_at, ..wanted });
+        assert!(stored.state.updated_at >= stored.created_at);
+    }
 
     // And back to nothing.
     set(&store, id, |state, now| *state = InviteState::queued(now)).await;
@@ -76,7 +92,7 @@ async fn a_claim_writes_invites_and_attempt_together(db: &Db) {
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
     let begin = attempt(Some("sha256:1"));
     let mut change = Change::of(vec![bob, ada], |place, _, state, _| {
-        state.status = Status::Sending;
+        state.phase = phase(Status::Sending);
         state.attempt_count = 10 + u32::try_from(place).unwrap();
         Decision::Write
     });
@@ -96,14 +112,14 @@ async fn a_claim_writes_invites_and_attempt_together(db: &Db) {
     assert!(store.attempt_invites(AttemptId::generate()).await.unwrap().is_empty());
 
     let mut record = Change::of(vec![bob, ada], |_, invite, state, _| {
-        assert_eq!(invite.state.status, Status::Sending);
-        state.status = Status::Pending;
+        assert_eq!(invite.state.status(), Status::Sending);
+        state.phase = phase(Status::Pending);
         Decision::Write
     });
-    record.end = Some(end(begin.id, "succeeded"));
+    record.end = Some(end(begin.id, AttemptOutcome::Succeeded));
     assert!(matches!(store.change(record).await.unwrap(), Changed::Written(_)));
     let [view] = &attempts(&store, ada).await[..] else { panic!() };
-    assert_eq!((view.outcome.as_deref(), view.http_status), (Some("succeeded"), Some(201)));
+    assert_eq!((view.outcome, view.http_status), (Some(AttemptOutcome::Succeeded), Some(201)));
     assert_eq!(view.reply.as_deref(), Some("{}"));
     assert!(view.finished_at.is_some() && view.target.is_some() && view.request.is_none());
     assert_eq!(view.call, begin.call);
@@ -116,10 +132,10 @@ async fn a_claim_of_an_invite_that_is_no_longer_queued_writes_nothing(db: &Db) {
     set_status(&store, bob, Status::Revoked).await;
     let before = store.invites_by_id(&[ada, bob]).await.unwrap().invites;
     let mut change = Change::of(vec![ada, bob], |_, invite, state, _| {
-        if invite.state.status != Status::Queued {
+        if invite.state.status() != Status::Queued {
             return Decision::Abort;
         }
-        state.status = Status::Sending;
+        state.phase = phase(Status::Sending);
         Decision::Write
     });
     change.begin = Some(attempt(None));
@@ -133,7 +149,7 @@ async fn what_is_kept_is_not_written(db: &Db) {
     let [ada] = queue(&store, ["ada@example.org"]).await;
     let before = store.invite(ada).await.unwrap().unwrap();
     let change = Change::of(vec![ada], |_, _, state, _| {
-        state.status = Status::Failed;
+        state.phase = phase(Status::Failed);
         Decision::Keep
     });
     assert_eq!(store.change(change).await.unwrap(), Changed::Written(vec![before.clone()]));
@@ -145,7 +161,7 @@ async fn ids_that_do_not_exist_are_left_out(db: &Db) {
     let [ada] = queue(&store, ["ada@example.org"]).await;
     let mut change = Change::of(vec![InviteId::generate(), ada], |place, _, state, _| {
         assert_eq!(place, 1);
-        state.status = Status::Sending;
+        state.phase = phase(Status::Sending);
         Decision::Write
     });
     change.begin = Some(attempt(None));
@@ -160,7 +176,7 @@ async fn a_fingerprint_is_taken_once(db: &Db) {
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
     let claim = |id, fingerprint| {
         let mut change = Change::of(vec![id], |_, _, state, _| {
-            state.status = Status::Sending;
+            state.phase = phase(Status::Sending);
             Decision::Write
         });
         change.begin = Some(attempt(Some(fingerprint)));
@@ -241,7 +257,7 @@ async fn at_most_one_invite_per_person_and_destination_is_in_doubt(db: &Db) {
     let ids = vec![pair.items[0].id, pair.items[1].id];
     accept(&store, pair).await;
     let both = Change::of(ids.clone(), |_, _, state, _| {
-        state.status = Status::Sending;
+        state.phase = phase(Status::Sending);
         Decision::Write
     });
     let crowded = Changed::PersonInDoubt { invite: ids[1] };
@@ -258,7 +274,7 @@ async fn racing_stores_claim_an_invite_once(db: &Db) {
         assert!(claimed(&a) != claimed(&b), "{a:?} {b:?}");
         let holder = if claimed(&a) { a.0 } else { b.0 };
         let invite = stores[0].invite(id).await.unwrap().unwrap();
-        assert_eq!(invite.state.holder, Some(holder));
+        assert_eq!(invite.state.holder(), Some(holder));
         assert_eq!(attempts(&stores[0], id).await.len(), 1);
     }
 }
@@ -281,18 +297,18 @@ async fn a_late_reply_is_kept_on_its_attempt(db: &Db) {
     let [ada] = queue(&store, ["ada@example.org"]).await;
     let (id, _) = claim(&store, ada).await;
     let mut gone = Change::of(vec![ada], |_, _, _, _| Decision::Keep);
-    let mut outcome = end(id, "unknown");
+    let mut outcome = end(id, AttemptOutcome::Unknown);
     (outcome.reply, outcome.http_status) = (None, None);
     gone.end = Some(outcome);
     store.change(gone).await.unwrap();
 
     let mut late = Change::of(Vec::new(), |_, _, _, _| Decision::Keep);
-    let mut outcome = end(id, "succeeded");
+    let mut outcome = end(id, AttemptOutcome::Succeeded);
     outcome.target = None;
     late.end = Some(outcome);
     assert_eq!(store.change(late).await.unwrap(), Changed::Written(Vec::new()));
     let [view] = &attempts(&store, ada).await[..] else { panic!() };
-    assert_eq!(view.outcome.as_deref(), Some("succeeded"));
+    assert_eq!(view.outcome, Some(AttemptOutcome::Succeeded));
     assert_eq!(view.reply.as_deref(), Some("{}"));
     assert!(view.target.is_some());
 }
@@ -301,13 +317,13 @@ async fn an_attempt_may_begin_and_end_in_one_change(db: &Db) {
     let store = db.open().await;
     let [ada] = queue(&store, ["ada@example.org"]).await;
     let mut begin = attempt(None);
-    (begin.operation, begin.call) = ("get", None);
+    (begin.operation, begin.call) = (Operation::Get, None);
     let mut change = Change::of(vec![ada], |_, _, _, _| Decision::Keep);
-    change.end = Some(end(begin.id, "succeeded"));
+    change.end = Some(end(begin.id, AttemptOutcome::Succeeded));
     change.begin = Some(begin);
     store.change(change).await.unwrap();
     let [view] = &attempts(&store, ada).await[..] else { panic!() };
-    assert_eq!((view.operation.as_str(), view.outcome.as_deref()), ("get", Some("succeeded")));
+    assert_eq!((view.operation, view.outcome), (Operation::Get, Some(AttemptOutcome::Succeeded)));
     assert_eq!(view.call, None);
 }
 
@@ -319,7 +335,7 @@ async fn a_reply_that_no_database_can_hold_is_stored_readably(db: &Db) {
         state.provider_status = Some("a\0b".into());
         Decision::Write
     });
-    let mut outcome = end(begin.id, "succeeded");
+    let mut outcome = end(begin.id, AttemptOutcome::Succeeded);
     outcome.reply = Some("nul \0 and \u{1F600}".into());
     change.end = Some(outcome);
     change.begin = Some(begin.clone());
@@ -335,7 +351,7 @@ async fn many_invites_change_at_once(db: &Db) {
     let ids: Vec<_> = items.iter().map(|item| item.id).collect();
     accept(&store, batch(items)).await;
     let mut change = Change::of(ids.clone(), |place, _, state, _| {
-        state.status = Status::Pending;
+        state.phase = phase(Status::Pending);
         state.provider_ref = Some(format!("ref-{place}"));
         Decision::Write
     });

@@ -7,7 +7,8 @@ use invite_store::{Acceptance, IdempotencyKey, Store};
 use jiff::SignedDuration;
 
 use crate::fixture::{
-    Db, accept, batch, claim, due_anywhere, item, now, on_both, queue, set, set_status,
+    Db, accept, batch, claim, due_anywhere, item, now, on_both, phase, queue, set, set_due,
+    set_status,
 };
 
 on_both! {
@@ -35,11 +36,10 @@ async fn filled(store: &Store) {
     let emails = ["open@example.org", "waits@example.org", "due@example.org", "sent@example.org"];
     let [open, waits, _, sending] = queue(store, emails).await;
     set(store, open, |state, now| {
-        (state.status, state.expires_at) = (Status::Pending, Some(now + DAY));
+        (state.phase, state.expires_at) = (phase(Status::Pending), Some(now + DAY));
     })
     .await;
-    set(store, waits, |state, now| state.next_attempt_at = Some(now + Duration::from_secs(60)))
-        .await;
+    set(store, waits, |state, now| set_due(state, Some(now + Duration::from_secs(60)))).await;
     claim(store, sending).await;
 }
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use invite_core::{InviteId, Status};
+use invite_core::{AttemptOutcome, InviteId, Operation, Outcome, Status};
 use invite_store::{
-    Acceptance, Change, Changed, Decision, Holding, IdempotencyKey, InviteFilter, Placement,
+    Acceptance, Change, Changed, Decision, Holding, IdempotencyKey, InviteFilter, Phase, Placement,
     Quotas, Requeued, Store,
 };
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, attempt, attempts, batch, claim, destination, duplicate_error, end, item, on_both,
-    queue, set, set_status, status,
+    Db, accept, attempt, attempts, batch, claim, destination, end, item, on_both, phase, queue,
+    reason, set, set_status, status,
 };
 
 on_both!(
@@ -83,19 +83,20 @@ async fn full(store: &Store, email: &str, to: Status) -> InviteId {
     request.idempotency = Some(key);
     accept(store, request).await;
     let (holder, _) = claim(store, id).await;
-    let mut reply = end(holder, "succeeded");
+    let mut reply = end(holder, AttemptOutcome::Succeeded);
     reply.request = Some("canary".into());
     reply.reply = Some("canary".into());
     reply.detail = Some("canary".into());
     reply.target = Some("GET https://provider.example/?email=canary".into());
     reply.unpaired = vec!["canary-id".into()];
     let mut change = Change::of(vec![id], move |_, _, state, now| {
-        state.status = to;
+        state.phase = phase(to);
         state.provider_ref = Some(format!("canary-{id}"));
         state.provider_status = Some("canary".into());
         state.provider_data = [("session".to_owned(), json!("canary"))].into_iter().collect();
-        state.error =
-            Some(json!({ "code": "outcome-unknown", "detail": "canary", "outcome": "unknown" }));
+        state.second_effects = vec!["canary-2".into()];
+        state.shown_fingerprint = Some("canary".into());
+        state.error = Some(reason("canary"));
         state.expires_at = Some(now);
         Decision::Write
     });
@@ -122,11 +123,11 @@ async fn nothing_of_an_erased_person_is_left_in_any_table(db: &Db) {
 
     let invite = store.invite(id).await.unwrap().unwrap();
     assert!(invite.is_erased && invite.address.is_none() && invite.invitee.email.is_empty());
-    assert_eq!(invite.state.status, Status::Failed);
+    assert_eq!(invite.state.status(), Status::Failed);
     assert_eq!(invite.provider.as_deref(), Some("summit"));
-    assert_eq!(invite.state.error.unwrap()["outcome"], "unknown");
+    assert_eq!(invite.state.error.unwrap().outcome, Outcome::Unknown);
     let kept = attempts(&store, id).await;
-    assert_eq!((kept.len(), kept[0].outcome.as_deref()), (1, Some("succeeded")));
+    assert_eq!((kept.len(), kept[0].outcome), (1, Some(AttemptOutcome::Succeeded)));
     assert!(kept[0].call.is_none() && kept[0].reply.is_none() && kept[0].detail.is_none());
     assert_eq!(store.holdings(&[id]).await.unwrap()[&id], Holding { attempts: 1, exchanges: 0 });
 }
@@ -138,8 +139,10 @@ async fn call(store: &Store, invites: &[(InviteId, Status)]) {
     let ids: Vec<InviteId> = invites.iter().map(|(id, _)| *id).collect();
     let after: Vec<Status> = invites.iter().map(|(_, status)| *status).collect();
     let mut change = Change::of(ids, move |place, _, state, _| {
-        state.status = after[place];
-        state.holder = Some(holder);
+        state.phase = phase(after[place]);
+        if let Phase::Sending { holder: holds, .. } = &mut state.phase {
+            *holds = holder;
+        }
         state.attempt_count += 1;
         Decision::Write
     });
@@ -177,19 +180,19 @@ async fn a_late_reply_does_not_bring_the_person_back(db: &Db) {
     set_status(&store, id, Status::Failed).await;
     store.erase_person(&"canary@example.org".parse().unwrap()).await.unwrap();
 
-    let mut reply = end(holder, "succeeded");
+    let mut reply = end(holder, AttemptOutcome::Succeeded);
     (reply.request, reply.reply) = (Some(CANARY.into()), Some(CANARY.into()));
     (reply.detail, reply.target) = (Some(CANARY.into()), Some(CANARY.into()));
     let mut question = attempt(None);
-    (question.operation, question.call) = ("get", None);
+    (question.operation, question.call) = (Operation::Get, None);
     let mut answer = reply.clone();
     answer.id = question.id;
     for (begin, end) in [(None, reply), (Some(question), answer)] {
         let mut change = Change::of(vec![id], |_, _, state, _| {
-            state.status = Status::Accepted;
+            state.phase = phase(Status::Accepted);
             state.provider_ref = Some(CANARY.into());
             state.provider_data = [(CANARY.to_owned(), json!(CANARY))].into_iter().collect();
-            state.error = Some(json!({ "detail": CANARY }));
+            state.error = Some(reason(CANARY));
             Decision::Write
         });
         (change.begin, change.end) = (begin, Some(end));
@@ -200,18 +203,18 @@ async fn a_late_reply_does_not_bring_the_person_back(db: &Db) {
     assert_eq!(status(&store, id).await, Status::Failed);
     let kept = attempts(&store, id).await;
     assert_eq!(kept.len(), 2);
-    assert!(kept.iter().all(|attempt| attempt.outcome.as_deref() == Some("succeeded")));
+    assert!(kept.iter().all(|attempt| attempt.outcome == Some(AttemptOutcome::Succeeded)));
 }
 
 async fn an_erased_invite_changes_no_more_and_is_not_queued_again(db: &Db) {
     let store = db.open().await;
     let id = full(&store, "ada@example.org", Status::Failed).await;
     store.erase_person(&"ada@example.org".parse().unwrap()).await.unwrap();
-    set(&store, id, |state, _| state.status = Status::Queued).await;
+    set(&store, id, |state, _| state.phase = phase(Status::Queued)).await;
     assert_eq!(status(&store, id).await, Status::Failed);
     let invite = store.invite(id).await.unwrap().unwrap();
     let again = |_, _: &_, state: &mut invite_store::InviteState, _| {
-        state.status = Status::Queued;
+        state.phase = phase(Status::Queued);
         Decision::Write
     };
     let requeued = store.requeue(vec![invite], 0, Quotas::new(), Vec::new(), again).await.unwrap();
@@ -244,7 +247,7 @@ async fn the_bytes_of_a_call_are_made_once_also_when_its_person_is_erased(db: &D
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
     let made = |id, fingerprint: &'static str| {
         let mut change = Change::of(vec![id], |_, _, state, _| {
-            state.status = Status::Failed;
+            state.phase = phase(Status::Failed);
             Decision::Write
         });
         change.begin = Some(attempt(Some(fingerprint)));
@@ -275,7 +278,7 @@ async fn a_request_is_known_by_its_key_also_when_its_person_is_erased(db: &Db) {
     store.erase_person(&"canary@example.org".parse().unwrap()).await.unwrap();
     assert!(!db.texts().await.contains(CANARY));
     let ask = async |body| {
-        let asked = store.accept(request(body), 0, Quotas::new(), duplicate_error).await;
+        let asked = store.accept(request(body), 0, Quotas::new()).await;
         asked.unwrap().unwrap()
     };
     assert_eq!(ask("canary").await, Acceptance::Replayed(id));
@@ -328,7 +331,7 @@ async fn more_invites_than_one_step_are_erased(db: &Db) {
     request.on_duplicate = invite_store::OnDuplicate::Send;
     accept(&store, request).await;
     let change = Change::of(ids, |_, _, state, _| {
-        state.status = Status::Accepted;
+        state.phase = phase(Status::Accepted);
         Decision::Write
     });
     store.change(change).await.unwrap();

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use invite_store::{Acceptance, Error, InviteFilter, NoRoom, Quotas, Store};
 use sqlx::{Connection, Executor, SqliteConnection};
 
-use crate::fixture::{Db, batch, duplicate_error, item, on_both, queue};
+use crate::fixture::{Db, batch, item, on_both, queue};
 
 on_both!(whether_it_is_ready_is_found_out_once_for_all_who_ask);
 
@@ -28,7 +28,7 @@ async fn post(
 ) -> Result<Result<Acceptance, NoRoom>, Error> {
     let mut request = batch(vec![item(0, email)]);
     request.tenant = tenant.into();
-    store.accept(request, 0, Quotas::new(), duplicate_error).await
+    store.accept(request, 0, Quotas::new()).await
 }
 
 /// A PostgreSQL database that says this, with this code, when a batch of the tenant `bad` is about to

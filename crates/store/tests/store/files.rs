@@ -12,7 +12,7 @@ use futures::future::join_all;
 use invite_core::SystemClock;
 use invite_store::{Error, InviteFilter, Quotas, Store};
 
-use crate::fixture::{Db, batch, duplicate_error, item, on_both, queue};
+use crate::fixture::{Db, batch, item, on_both, queue};
 
 on_both!(one_process_at_a_time_serves_a_database_that_is_not_shared);
 
@@ -126,7 +126,7 @@ async fn a_file_with_two_names_is_refused() {
 async fn is_refused(store: &Store) {
     let invites = join_all((0..3).map(|n| {
         let request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
-        store.accept(request, 0, Quotas::new(), duplicate_error)
+        store.accept(request, 0, Quotas::new())
     }));
     for answer in invites.await {
         assert!(matches!(answer, Err(Error::File { .. })), "{answer:?}");
@@ -143,7 +143,7 @@ fn files(db: &Db) -> Vec<PathBuf> {
 async fn is_taken_again(store: &Store) {
     let accept = || {
         let request = batch(vec![item(0, "later@example.org")]);
-        store.accept(request, 0, Quotas::new(), duplicate_error)
+        store.accept(request, 0, Quotas::new())
     };
     let began = std::time::Instant::now();
     while accept().await.is_err() {

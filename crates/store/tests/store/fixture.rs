@@ -10,16 +10,16 @@ use std::{
 };
 
 use invite_core::{
-    AttemptId, BatchId, Clock, Destination, InviteId, Invitee, ManualClock, PreparedCall, Status,
-    SystemClock,
+    AttemptId, AttemptOutcome, BatchId, Clock, Destination, InviteId, Invitee, ManualClock,
+    Operation, Origin, Outcome, PreparedCall, Reason, ReasonCode, Status, SystemClock,
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
     InviteRecord, InviteState, Lock, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate,
-    Placement, Quotas, Revision, Store,
+    Phase, Placement, Quotas, Revision, Store, Unknown,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -231,14 +231,44 @@ pub fn batch(items: Vec<NewItem>) -> NewBatch {
     }
 }
 
-pub fn duplicate_error(existing: &InviteId) -> Value {
-    json!({ "code": "duplicate", "existing": existing })
+/// Why something failed, in these words.
+pub fn reason(detail: &str) -> Reason {
+    Reason::new(ReasonCode::OutcomeUnknown, Origin::Provider, Outcome::Unknown, detail)
+}
+
+/// Where an invite in this status stands.
+pub fn phase(status: Status) -> Phase {
+    let holder = AttemptId::generate();
+    match status {
+        Status::Queued => Phase::Queued { next_attempt_at: None },
+        Status::Sending => {
+            Phase::Sending { holder, lease_until: seconds(60), next_attempt_at: None }
+        }
+        Status::Unknown => Phase::Unknown(Unknown {
+            holder,
+            ended_at: seconds(0),
+            absent_since: None,
+            lookups: 0,
+            next_attempt_at: None,
+        }),
+        settled => Phase::Settled(settled),
+    }
+}
+
+/// Sets when the next call or look-up of an invite that is not settled is due.
+pub fn set_due(state: &mut InviteState, at: Option<Timestamp>) {
+    match &mut state.phase {
+        Phase::Queued { next_attempt_at }
+        | Phase::Sending { next_attempt_at, .. }
+        | Phase::Unknown(Unknown { next_attempt_at, .. }) => *next_attempt_at = at,
+        Phase::Settled(_) => {}
+    }
 }
 
 /// Accepts a batch that nothing speaks against.
 pub async fn accept(store: &Store, batch: NewBatch) -> BatchId {
     let id = batch.id;
-    let accepted = store.accept(batch, 0, Quotas::new(), duplicate_error).await.unwrap().unwrap();
+    let accepted = store.accept(batch, 0, Quotas::new()).await.unwrap().unwrap();
     assert!(matches!(accepted, Acceptance::Accepted { batch, .. } if batch == id), "{accepted:?}");
     id
 }
@@ -269,12 +299,12 @@ pub async fn set(
 }
 
 pub async fn set_status(store: &Store, id: InviteId, status: Status) {
-    let changed = set(store, id, move |state, _| state.status = status).await;
+    let changed = set(store, id, move |state, _| state.phase = phase(status)).await;
     assert!(matches!(changed, Changed::Written(_)), "{changed:?}");
 }
 
 pub async fn status(store: &Store, id: InviteId) -> Status {
-    store.invite(id).await.unwrap().unwrap().state.status
+    store.invite(id).await.unwrap().unwrap().state.status()
 }
 
 /// The attempt of a create call.
@@ -282,7 +312,7 @@ pub fn attempt(fingerprint: Option<&str>) -> NewAttempt {
     NewAttempt {
         id: AttemptId::generate(),
         provider: "summit".into(),
-        operation: "create",
+        operation: Operation::Create,
         call: Some(PreparedCall {
             destination: destination(),
             path: "/invites".into(),
@@ -296,11 +326,11 @@ pub fn attempt(fingerprint: Option<&str>) -> NewAttempt {
     }
 }
 
-pub fn end(id: AttemptId, outcome: &str) -> AttemptEnd {
+pub fn end(id: AttemptId, outcome: AttemptOutcome) -> AttemptEnd {
     AttemptEnd {
         id,
         finished_at: SystemClock.now(),
-        outcome: outcome.into(),
+        outcome,
         http_status: Some(201),
         detail: None,
         target: Some("POST https://provider.example/invites".into()),
@@ -315,12 +345,11 @@ pub async fn claim(store: &Store, id: InviteId) -> (AttemptId, Changed) {
     let begin = attempt(None);
     let holder = begin.id;
     let mut change = Change::of(vec![id], move |_, invite, state, now| {
-        if invite.state.status != Status::Queued {
+        if invite.state.status() != Status::Queued {
             return Decision::Abort;
         }
-        state.status = Status::Sending;
-        state.holder = Some(holder);
-        state.lease_until = now.checked_add(Duration::from_secs(60)).ok();
+        let lease_until = now + Duration::from_secs(60);
+        state.phase = Phase::Sending { holder, lease_until, next_attempt_at: None };
         Decision::Write
     });
     change.begin = Some(begin);

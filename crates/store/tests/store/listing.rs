@@ -4,7 +4,7 @@ use invite_core::{InviteId, Status, StatusSource};
 use invite_store::{InviteFilter, OnDuplicate, Placement, Quotas, Store};
 
 use crate::fixture::{
-    Db, accept, attempts, batch, duplicate_error, item, on_both, queue, seconds, set, set_status,
+    Db, accept, attempts, batch, item, on_both, phase, queue, seconds, set, set_status,
 };
 
 on_both!(
@@ -174,11 +174,11 @@ async fn an_open_invite_past_its_expiry_reads_as_expired(db: &Db) {
     let [lapsed, valid, queued] = queue(&store, emails).await;
     let [lapses, stays] = [seconds(-3600), seconds(3600)];
     set(&store, lapsed, move |state, _| {
-        (state.status, state.expires_at) = (Status::Sent, Some(lapses));
+        (state.phase, state.expires_at) = (phase(Status::Sent), Some(lapses));
     })
     .await;
     set(&store, valid, move |state, _| {
-        (state.status, state.expires_at) = (Status::Sent, Some(stays));
+        (state.phase, state.expires_at) = (phase(Status::Sent), Some(stays));
     })
     .await;
     set(&store, queued, move |state, _| state.expires_at = Some(lapses)).await;
@@ -221,7 +221,7 @@ async fn a_batch_lists_its_invites_in_the_order_of_the_request(db: &Db) {
     let wanted = [both[0].id, both[1].id, second.id, third.id];
     let [first, also_first] = both;
     let request = batch(vec![third, first, also_first, second]);
-    assert!(store.accept(request.clone(), 0, Quotas::new(), duplicate_error).await.is_ok());
+    assert!(store.accept(request.clone(), 0, Quotas::new()).await.is_ok());
     let invites = store.batch_invites(request.id).await.unwrap().invites;
     assert_eq!(invites.iter().map(|invite| invite.id).collect::<Vec<_>>(), wanted);
 }

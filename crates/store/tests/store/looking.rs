@@ -6,11 +6,12 @@ use std::{
 };
 
 use invite_core::{InviteId, Status};
-use invite_store::{InviteRecord, MOST_LOOKED_AT, Placement, Store};
+use invite_store::{InviteRecord, MOST_LOOKED_AT, Phase, Placement, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
-    Db, accept, batch, claim, destination, item, now, on_both, queue, seconds, set, set_status,
+    Db, accept, batch, claim, destination, item, now, on_both, phase, queue, seconds, set, set_due,
+    set_status,
 };
 
 on_both!(
@@ -37,7 +38,7 @@ fn ids(invites: Vec<InviteRecord>) -> Vec<InviteId> {
 }
 
 async fn wait_until(store: &Store, id: InviteId, at: Timestamp) {
-    set(store, id, move |state, _| state.next_attempt_at = Some(at)).await;
+    set(store, id, move |state, _| set_due(state, Some(at))).await;
 }
 
 /// What is due of the fixture's tenant at its place.
@@ -81,7 +82,7 @@ async fn due_invites_come_longest_due_first(db: &Db) {
 async fn what_goes_again_comes_behind_what_is_due_already(db: &Db) {
     let store = db.open().await;
     let [first, second] = queue(&store, ["a@example.org", "b@example.org"]).await;
-    set(&store, first, |state, now| state.next_attempt_at = Some(now)).await;
+    set(&store, first, |state, now| set_due(state, Some(now))).await;
     assert_eq!(due(&store, seconds(60), 10).await, [second, first]);
 }
 
@@ -224,11 +225,16 @@ async fn leases_are_over_by_the_clock_they_were_written_with(db: &Db) {
     let [held, over, _queued] = queue(&store, emails).await;
     let (holder, _) = claim(&store, held).await;
     claim(&store, over).await;
-    set(&store, over, |state, now| state.lease_until = Some(now)).await;
+    set(&store, over, |state, now| {
+        if let Phase::Sending { lease_until, .. } = &mut state.phase {
+            *lease_until = now;
+        }
+    })
+    .await;
     let found = store.leases_over(false, 10).await.unwrap();
     assert_eq!(ids(found), [over]);
     let all = store.leases_over(true, 10).await.unwrap();
-    assert_eq!(all[1].state.holder, Some(holder));
+    assert_eq!(all[1].state.holder(), Some(holder));
     assert_eq!(ids(all), [over, held]);
     assert_eq!(ids(store.leases_over(true, 1).await.unwrap()), [over]);
 }
@@ -240,11 +246,11 @@ async fn open_invites_that_were_not_asked_about_are_stale(db: &Db) {
     let (before, after) = (seconds(-7200), seconds(-60));
     set_status(&store, never, Status::Pending).await;
     set(&store, long_ago, move |state, _| {
-        (state.status, state.checked_at) = (Status::Sent, Some(before));
+        (state.phase, state.checked_at) = (phase(Status::Sent), Some(before));
     })
     .await;
     set(&store, lately, move |state, _| {
-        (state.status, state.checked_at) = (Status::AwaitingApproval, Some(after));
+        (state.phase, state.checked_at) = (phase(Status::AwaitingApproval), Some(after));
     })
     .await;
     let stale = |before, limit| store.stale("summit", &[], before, limit);

@@ -1,12 +1,12 @@
 //! API keys, revisions of the provider document, and what Debug output shows.
 
-use invite_core::{KeyId, Status};
+use invite_core::{AttemptOutcome, KeyId, Status};
 use invite_store::{Actor, ApiKey, InviteFilter, KeyLimits, NewRevision};
 use serde_json::json;
 
 use crate::fixture::{
     Db, accept, added, api, attempt, attempts, batch, claim, draft, end, item, millis, now,
-    on_both, queue, seconds, set,
+    on_both, phase, queue, reason, seconds, set,
 };
 
 on_both!(
@@ -152,15 +152,15 @@ async fn debug_output_shows_no_personal_data(db: &Db) {
     accept(&store, request.clone()).await;
     let (id, changed) = claim(&store, secret.id).await;
     set(&store, secret.id, |state, _| {
-        state.status = Status::Failed;
+        state.phase = phase(Status::Failed);
         state.provider_data = json!({ "session_code": "secret" }).as_object().unwrap().clone();
         state.provider_ref = Some("secret".into());
-        state.error = Some(json!({ "detail": "secret" }));
+        state.error = Some(reason("secret"));
     })
     .await;
     let mut begin = attempt(None);
     begin.call.as_mut().unwrap().body = "secret".into();
-    let mut outcome = end(id, "succeeded");
+    let mut outcome = end(id, AttemptOutcome::Succeeded);
     (outcome.reply, outcome.request) = (Some("secret".into()), Some("secret".into()));
     (outcome.detail, outcome.target) = (Some("secret".into()), Some("secret".into()));
     let mut change =
@@ -186,9 +186,6 @@ async fn debug_output_shows_no_personal_data(db: &Db) {
     let mut again = batch(vec![item(0, "third@example.org"), secret]);
     again.items[1].id = other;
     again.on_duplicate = invite_store::OnDuplicate::Send;
-    let error = store
-        .accept(again, 0, Default::default(), crate::fixture::duplicate_error)
-        .await
-        .unwrap_err();
+    let error = store.accept(again, 0, Default::default()).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use invite_core::{InviteId, Status};
+use invite_core::{AttemptOutcome, InviteId, Status};
 use invite_store::{Change, Decision, Place, Quotas, Stage, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
-    Db, accept, attempts, batch, claim, duplicate_error, end, item, now, on_both, queue, seconds,
-    set, set_status, status,
+    Db, accept, attempts, batch, claim, end, item, now, on_both, phase, queue, seconds, set,
+    set_status, status,
 };
 
 on_both!(
@@ -50,10 +50,10 @@ async fn all(store: &Store, before: Timestamp) -> [u64; 3] {
 async fn sent(store: &Store, id: InviteId, to: Status) {
     let (holder, _) = claim(store, id).await;
     let mut change = Change::of(vec![id], move |_, _, state, _| {
-        state.status = to;
+        state.phase = phase(to);
         Decision::Write
     });
-    change.end = Some(end(holder, "succeeded"));
+    change.end = Some(end(holder, AttemptOutcome::Succeeded));
     store.change(change).await.unwrap();
 }
 
@@ -74,7 +74,7 @@ async fn what_has_ended_goes_in_stages(db: &Db) {
     assert_eq!(remove(&store, Stage::Person, later()).await, 1);
     let without = store.invite(id).await.unwrap().unwrap();
     assert!(without.is_erased && without.labels.is_empty());
-    assert_eq!(without.state.status, Status::Accepted);
+    assert_eq!(without.state.status(), Status::Accepted);
     assert_eq!(remove(&store, Stage::Person, later()).await, 0);
 
     assert_eq!(remove(&store, Stage::Row, later()).await, 1);
@@ -121,7 +121,7 @@ async fn an_open_invite_has_lapsed_when_its_time_is_over(db: &Db) {
     let [over, open] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
     for (id, at) in [(over, seconds(-3600)), (open, seconds(3600))] {
         set(&store, id, move |state, _| {
-            state.status = Status::Pending;
+            state.phase = phase(Status::Pending);
             state.expires_at = Some(at);
         })
         .await;
@@ -157,7 +157,7 @@ async fn steps_come_to_every_invite_once(db: &Db) {
     let ids: Vec<InviteId> = items.iter().map(|item| item.id).collect();
     accept(&store, batch(items)).await;
     let change = Change::of(ids, |_, _, state, _| {
-        state.status = Status::Accepted;
+        state.phase = phase(Status::Accepted);
         Decision::Write
     });
     store.change(change).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_batch_without_invites_of_its_own_goes_by_its_age(db: &Db) {
 async fn accept_duplicate(store: &Store) -> invite_core::BatchId {
     let request = batch(vec![item(0, "ada@example.org")]);
     let id = request.id;
-    let accepted = store.accept(request, 0, Quotas::new(), duplicate_error).await.unwrap();
+    let accepted = store.accept(request, 0, Quotas::new()).await.unwrap();
     assert!(accepted.is_ok());
     id
 }

@@ -7,8 +7,8 @@ use invite_store::{Ended, InviteFilter, InviteRecord, Store};
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, api, attempts, batch, claim, draft, due_anywhere, item, now, on_both, queue,
-    seconds, set, set_status,
+    Db, accept, api, attempts, batch, claim, draft, due_anywhere, item, now, on_both, phase, queue,
+    seconds, set, set_due, set_status,
 };
 
 on_both!(
@@ -116,8 +116,8 @@ async fn a_damaged_row_costs_one_invite_whatever_is_damaged_and_wherever_it_stan
             let [good, bad, last] = ids;
             for id in ids {
                 set(&store, id, move |state, now| {
-                    state.status = status;
-                    state.next_attempt_at = (status == Status::Unknown).then_some(now);
+                    state.phase = phase(status);
+                    set_due(state, (status == Status::Unknown).then_some(now));
                 })
                 .await;
             }
@@ -264,7 +264,7 @@ async fn members_of_a_call_keep_their_places(db: &Db) {
         let members = store.attempt_invites(id).await.unwrap();
         let emails: Vec<String> = members.iter().map(email).collect();
         assert_eq!(emails, ["a@example.org", shown, "c@example.org"]);
-        assert_eq!(members[1].state.status, Status::Revoked);
+        assert_eq!(members[1].state.status(), Status::Revoked);
         assert!(members[1].destination.is_some() && members[1].address.is_some());
     }
 }

@@ -7,9 +7,7 @@ use invite_core::{Status, SystemClock};
 use invite_store::{Change, Decision, Error, InviteFilter, Quotas, Store};
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::fixture::{
-    Db, accept, batch, claim, duplicate_error, item, on_both, queue, set_status, status,
-};
+use crate::fixture::{Db, accept, batch, claim, item, on_both, queue, set_status, status};
 
 on_both!(
     writes_that_wait_together_are_committed_together,
@@ -43,7 +41,7 @@ async fn a_write_that_fails_does_not_fail_its_company(db: &Db) {
         if n == 4 {
             request.items[0].id = taken;
         }
-        store.accept(request, 0, Quotas::new(), duplicate_error)
+        store.accept(request, 0, Quotas::new())
     });
     let answers = join_all(requests).await;
     for (n, answer) in answers.iter().enumerate() {
@@ -59,7 +57,7 @@ async fn a_write_lands_although_its_caller_has_gone(db: &Db) {
     let request = batch(vec![item(0, "ada@example.org")]);
     let id = request.items[0].id;
     {
-        let mut caller = Box::pin(store.accept(request, 0, Quotas::new(), duplicate_error));
+        let mut caller = Box::pin(store.accept(request, 0, Quotas::new()));
         assert!(futures::poll!(&mut caller).is_pending());
     }
     // A later write is done after it.
@@ -83,7 +81,7 @@ async fn closing_finishes_the_writes_that_wait_and_refuses_later_ones(db: &Db) {
     let request = batch(vec![item(0, "ada@example.org")]);
     let id = request.items[0].id;
     tokio::join!(accept(&store, request), store.close());
-    let late = store.accept(batch(Vec::new()), 0, Quotas::new(), duplicate_error).await;
+    let late = store.accept(batch(Vec::new()), 0, Quotas::new()).await;
     assert!(matches!(late, Err(Error::Unavailable(_))));
     assert!(store.invite(id).await.is_err());
     assert!(store.ready().await.is_err());
@@ -279,7 +277,7 @@ async fn a_lost_commit_result_is_told_to_every_caller_of_the_group() {
         if n == 1 {
             request.tenant = "cut".into();
         }
-        store.accept(request, 0, Quotas::new(), duplicate_error)
+        store.accept(request, 0, Quotas::new())
     }))
     .await;
     for answer in answers {
