@@ -6,7 +6,6 @@ use std::{
 
 use comfy_table::Table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use indicatif::{ProgressBar, ProgressStyle};
 use invite_core::Clock;
 use invite_sandbox::{Options, accounts};
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ use crate::{
     keys, print, print_json,
     serve::{self, Running},
     settings::{Loaded, Settings},
-    simulate, telemetry,
+    simulate, telemetry, tell,
 };
 
 const PROVIDERS: &str = include_str!("../../../config/sandbox/providers.toml");
@@ -109,26 +108,16 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
     let client = Client::new(url, key)?;
     let mut accepted = post(&client, "/v1/invites", INVITES).await?;
     let id = accepted["batch"]["id"].as_str().unwrap_or_default().to_owned();
-    let total = accepted["invites"].as_array().map_or(0, Vec::len) as u64;
-    let bar = ProgressBar::new(total).with_message("invites settled");
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
-        bar.set_style(style);
-    }
+    let total = accepted["invites"].as_array().map_or(0, Vec::len);
+    tell(&format!("{total} invites are accepted; waiting for what becomes of them"));
     let started = tokio::time::Instant::now();
     while started.elapsed() < PATIENCE {
         let batch = get(&client, &format!("/v1/batches/{id}")).await?;
-        let counts = &batch["counts"];
-        let unsettled: u64 = ["queued", "sending", "unknown"]
-            .iter()
-            .filter_map(|status| counts[status].as_u64())
-            .sum();
-        bar.set_position(total.saturating_sub(unsettled));
         if batch["state"] != "in_progress" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    bar.finish_and_clear();
     // Read each again: what was posted may have moved on since.
     let ids: Vec<String> = accepted["invites"]
         .as_array()

@@ -6,8 +6,10 @@ use std::{
 };
 
 use sqlx::{
-    AnyConnection, ConnectOptions, Connection, Executor, Row, any::AnyConnectOptions,
-    migrate::MigrateError, sqlite::SqliteConnectOptions,
+    AnyConnection, ConnectOptions, Connection, Executor, Row, SqlSafeStr,
+    any::AnyConnectOptions,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
 };
 
 use crate::{
@@ -16,6 +18,9 @@ use crate::{
     file::DatabaseFile,
     postgres,
 };
+
+/// The tables. No version has been released yet: until one is, they change in place.
+const SCHEMA: &str = include_str!("../migrations/0001_schema.sql");
 
 /// What connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +119,13 @@ impl Database {
     /// Everything in one transaction that no other process enters, so that several may start at
     /// the same time.
     pub(crate) async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), Error> {
-        let mut migrator = sqlx::migrate!();
+        let mut migrator = Migrator::with_migrations(vec![Migration::new(
+            1,
+            "schema".into(),
+            MigrationType::Simple,
+            SCHEMA.into_sql_str(),
+            false,
+        )]);
         migrator.set_locking(false);
         let mut transaction = connection.begin_with(self.dialect.begin()).await?;
         transaction.execute(self.dialect.migration_settings()).await?;

@@ -54,19 +54,40 @@ CREATE TABLE invites (
     absent_since BIGINT,
     lookups BIGINT NOT NULL,
     found_absent BIGINT NOT NULL,
-    updated_at BIGINT NOT NULL
+    updated_at BIGINT NOT NULL,
+    -- The service that the destination is at: kind and base URL
+    service TEXT,
+    -- The column that could not be read when it was last met; NULL for all that can be read. No lane
+    -- takes an invite that has it
+    unreadable TEXT,
+    -- How much of it is gone: 0 nothing, 1 what was exchanged about it, 2 the person, too
+    erased BIGINT NOT NULL DEFAULT 0,
+    -- Since when it has ended; of one that is open at its provider, from when on it has lapsed; NULL for
+    -- any other
+    final_since BIGINT
 );
 
--- At most one invite per destination and person is in doubt, over all tenants and provider names.
-CREATE UNIQUE INDEX invites_in_doubt ON invites (destination, address)
+-- At most one invite per destination and person is in doubt, over all tenants and provider names. Both
+-- rules are found by person and by provider id: a destination whose account is not known may be the same
+-- as another one of its service.
+CREATE UNIQUE INDEX invites_in_doubt ON invites (address, destination)
     WHERE status IN ('sending', 'unknown');
 -- A provider id is held by at most one invite.
-CREATE UNIQUE INDEX invites_held ON invites (destination, provider_ref)
+CREATE UNIQUE INDEX invites_held ON invites (provider_ref, destination)
     WHERE provider_ref IS NOT NULL;
-CREATE INDEX invites_due ON invites (provider, next_attempt_at, id) WHERE status = 'queued';
--- Counts per provider, and what is to be asked about again.
+-- Tenants take turns, and destinations within them: the queue is walked by both.
+CREATE INDEX invites_due ON invites (provider, tenant, destination, next_attempt_at, id)
+    WHERE status = 'queued';
+-- Queued invites that could not be sent in time.
+CREATE INDEX invites_waiting ON invites (provider, queued_at, id) WHERE status = 'queued';
+-- Counts per provider, and what is to be asked about again. A status that this version does not know is
+-- not known to have ended: it counts.
 CREATE INDEX invites_live ON invites (provider, status, coalesce(checked_at, 0), expires_at)
-    WHERE status IN ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent');
+    WHERE status NOT IN ('accepted', 'declined', 'expired', 'revoked', 'failed');
+CREATE INDEX invites_set_aside ON invites (id) WHERE (unreadable IS NOT NULL OR status NOT IN
+    ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent', 'accepted', 'declined',
+     'expired', 'revoked', 'failed'));
+CREATE INDEX invites_ended ON invites (erased, final_since, id) WHERE final_since IS NOT NULL;
 CREATE INDEX invites_doubtful ON invites (provider, next_attempt_at, id) WHERE status = 'unknown';
 CREATE INDEX invites_failed ON invites (id) WHERE status = 'failed';
 CREATE INDEX invites_leased ON invites (lease_until) WHERE status = 'sending';
@@ -99,7 +120,11 @@ CREATE TABLE attempts (
     detail TEXT,
     target TEXT,
     request TEXT,
-    reply TEXT
+    reply TEXT,
+    -- JSON: provider ids of new invites that the reply named without showing whose they are, [id, …]
+    unpaired TEXT,
+    -- 1 for one for invites of more than one tenant, or some of whose invites could not be read
+    shared BIGINT NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX attempts_fingerprint ON attempts (fingerprint) WHERE fingerprint IS NOT NULL;
 
@@ -164,5 +189,92 @@ CREATE TABLE config_revisions (
     source TEXT NOT NULL,
     actor TEXT,
     note TEXT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- The revision that a restore put in force again; NULL for any other
+    restored BIGINT
+);
+-- The newest revision that came from the file.
+CREATE INDEX config_revisions_source ON config_revisions (source, revision);
+
+CREATE TABLE audit_entries (
+    -- Ordered by the time it was made
+    id TEXT PRIMARY KEY,
+    -- From 1 on, without gaps
+    sequence BIGINT NOT NULL UNIQUE,
+    -- The hash of the entry before, and this one's: SHA-256 in hexadecimal
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    source TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    -- JSON: what there was before and after, references and never values; NULL for nothing
+    before TEXT,
+    after TEXT,
+    note TEXT
+);
+
+CREATE TABLE config_replicas (
+    replica TEXT PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    refusal TEXT,
+    seen_at BIGINT NOT NULL
+);
+
+-- The document in the file that was refused last, by its SHA-256, and the newest revision when it was
+-- first seen. At most one row.
+CREATE TABLE refused_file (
+    text_hash TEXT PRIMARY KEY,
+    revision BIGINT NOT NULL
+);
+
+-- What is written to find out, by a number that keeps replicas out of each other's way.
+CREATE TABLE readiness (
+    replica BIGINT PRIMARY KEY,
+    checked_at BIGINT NOT NULL
+);
+
+-- The gateway's time, and at the same moment that of the clock that it follows (PostgreSQL's, or with
+-- SQLite the machine's): they differ while a step of that clock is made up for. At most one row.
+CREATE TABLE clock (
+    name TEXT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    reference BIGINT NOT NULL
+);
+
+-- Provisional destinations, and what each turned out to be.
+CREATE TABLE accounts (
+    provisional TEXT PRIMARY KEY,
+    destination TEXT NOT NULL
+);
+
+-- The last start of a request that was given out, for each provider; only where replicas share the
+-- database.
+CREATE TABLE rate_budgets (
+    provider TEXT PRIMARY KEY,
+    last_start BIGINT NOT NULL
+);
+
+-- Provider ids of invites whose person is gone, as keyed hashes: what has one of them at its provider is
+-- theirs, and nobody else's.
+CREATE TABLE held_refs (
+    reference TEXT NOT NULL,
+    service TEXT NOT NULL,
+    destination TEXT NOT NULL
+);
+CREATE INDEX held_refs_reference ON held_refs (reference, destination);
+
+-- How many invites were removed altogether.
+CREATE TABLE removed_invites (
+    provider TEXT NOT NULL,
+    status TEXT NOT NULL,
+    removed BIGINT NOT NULL,
+    PRIMARY KEY (provider, status)
+);
+
+-- What keyed hashes are made with, in hexadecimal. At most one row.
+CREATE TABLE hash_keys (
+    name TEXT PRIMARY KEY,
+    secret TEXT NOT NULL
 );
