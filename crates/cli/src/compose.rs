@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use crate::{exposure, failure::Failure, settings::Settings};
 
 /// The longest provider document that is read, in bytes.
-const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
+const MAX_DOCUMENT: u64 = 2 * 1024 * 1024;
 
 /// Every kind of provider there is. Adding one is a line here.
 pub fn kinds() -> Vec<Arc<dyn ProviderKind>> {
@@ -88,7 +88,7 @@ pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>)
 
 fn cannot_open(settings: &Settings, error: &invite_store::Error) -> Failure {
     let shown = crate::settings::without_password(&settings.storage.url);
-    let message = format!("cannot open the database {shown}: {error}");
+    let message = format!("cannot open the database {shown} (storage.url): {error}");
     match error {
         invite_store::Error::Url(_) => Failure::wrong(message),
         _ => Failure::failed(message),

@@ -20,6 +20,11 @@ impl Failure {
         Self { message: message.into(), status: 2 }
     }
 
+    /// The same in other words.
+    pub fn told(self, tell: impl FnOnce(String) -> String) -> Self {
+        Self { message: tell(self.message), ..self }
+    }
+
     /// The database said no, or nothing.
     pub fn store(error: invite_store::Error) -> Self {
         Self::failed(format!("cannot read or write the database: {error}"))

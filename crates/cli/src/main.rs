@@ -24,12 +24,17 @@ mod simulate;
 mod telemetry;
 mod watch;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use args::{Cli, Command};
 use clap::Parser;
 use failure::Failure;
 use invite_core::text::legible;
+use settings::Loaded;
+
+/// It gives back what large documents and lists took, where the system's keeps it for each thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -49,21 +54,30 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let settings = || settings::Loaded::read(&cli.config).map_err(Failure::wrong);
+    let files = &cli.config;
     match cli.command {
         Command::Sandbox(_) if !cli.config.is_empty() => {
             Err(Failure::wrong("sandbox has settings of its own: leave --config out, or use serve"))
         }
         Command::Sandbox(args) => sandbox::run(args).await,
-        Command::Serve(args) => serve::run(&settings()?.settings, args).await,
+        Command::Serve(args) => with(files, async |it| serve::run(&it.settings, args).await).await,
         Command::Simulate(args) => simulate::run(args).await,
-        Command::Config(command) => configuration::run(&settings()?, command).await,
-        Command::Keys(command) => keys::run(&settings()?.settings, command).await,
-        Command::Audit(command) => audit::run(&settings()?.settings, command).await,
-        Command::Erase(args) => erase::run(&settings()?.settings, args).await,
-        Command::Probe(args) => probe::run(&settings()?.settings, args).await,
+        Command::Config(what) => with(files, async |it| configuration::run(it, what).await).await,
+        Command::Keys(what) => with(files, async |it| keys::run(&it.settings, what).await).await,
+        Command::Audit(what) => with(files, async |it| audit::run(&it.settings, what).await).await,
+        Command::Erase(args) => with(files, async |it| erase::run(&it.settings, args).await).await,
+        Command::Probe(args) => with(files, async |it| probe::run(&it.settings, args).await).await,
         Command::Openapi => print_json(&invite_http::openapi()),
     }
+}
+
+/// Runs a command with the settings. What it finds wrong with one of them is told with that one's place.
+async fn with(
+    files: &[PathBuf],
+    run: impl AsyncFnOnce(&Loaded) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let loaded = Loaded::read(files).map_err(Failure::wrong)?;
+    run(&loaded).await.map_err(|failure| failure.told(|message| loaded.placed(message)))
 }
 
 /// Debug builds let the fault campaign choose where the process dies, and what its clocks show; release

@@ -30,6 +30,7 @@ impl fmt::Display for Probe {
         let verdict = match self.result {
             ProbeResult::Accepted => "ok",
             ProbeResult::Refused => "REFUSED",
+            ProbeResult::Unusable => "NOT USABLE AS CONFIGURED",
             ProbeResult::NotChecked => "NOT CHECKED",
         };
         write!(f, "{}: {verdict}: {}", self.provider, self.detail)?;
@@ -72,12 +73,13 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
 /// Whether all credentials were accepted.
 pub fn verdict(probes: &[Probe]) -> Result<(), Failure> {
     let count = |result| probes.iter().filter(|probe| probe.result == result).count();
-    let (refused, unchecked) = (count(ProbeResult::Refused), count(ProbeResult::NotChecked));
-    let mut told = Vec::new();
-    told.extend((refused > 0).then(|| format!("{refused} credential(s) refused")));
-    told.extend((unchecked > 0).then(|| {
-        format!("{unchecked} credential(s) could not be checked: the provider did not answer well")
-    }));
+    let told = [
+        (count(ProbeResult::Refused), "refused"),
+        (count(ProbeResult::Unusable), "good, but not usable as configured"),
+        (count(ProbeResult::NotChecked), "not checked: the provider did not answer well"),
+    ];
+    let told = told.into_iter().filter(|(count, _)| *count > 0);
+    let told: Vec<_> = told.map(|(count, what)| format!("{count} credential(s) {what}")).collect();
     if told.is_empty() { Ok(()) } else { Err(Failure::failed(told.join(", "))) }
 }
 

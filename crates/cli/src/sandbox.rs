@@ -7,7 +7,7 @@ use std::{
 use comfy_table::Table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use invite_core::Clock;
-use invite_sandbox::{Options, accounts};
+use invite_sandbox::{Options, Sandbox, accounts};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -40,21 +40,34 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
         .map_err(|error| {
             Failure::failed(format!("cannot make a folder for the sandbox: {error}"))
         })?;
-    let settings = settings(folder.path(), &simulators, address(args.listen).await?)?;
-    telemetry::start(&settings.log).map_err(Failure::wrong)?;
-    let gateway = Running::start(&settings).await?;
-    let key = make_key(&gateway).await?;
-    let outcome = send_example(gateway.url(), &key).await;
-    let result = match outcome {
-        Ok(batch) => show(&batch, &gateway, &key, &simulators, &args),
-        Err(failure) => Err(failure),
+    let stop = serve::told_to_stop();
+    tokio::pin!(stop);
+    let gateway = tokio::select! {
+        gateway = run_example(folder.path(), &simulators, &args) => gateway?,
+        // The folder goes also then.
+        () = &mut stop => return Err(Failure::failed("stopped before the example was done")),
     };
-    if result.is_ok() && !args.exit {
-        serve::told_to_stop().await;
+    if !args.exit {
+        stop.await;
     }
     gateway.stop().await;
     simulators.shutdown().await;
-    result
+    Ok(())
+}
+
+/// The gateway with its database in this folder, once the example is settled and shown.
+async fn run_example(
+    folder: &Path,
+    simulators: &Sandbox,
+    args: &SandboxArgs,
+) -> Result<Running, Failure> {
+    let settings = settings(folder, simulators, address(args.listen).await?)?;
+    telemetry::start(&settings.log).map_err(Failure::wrong)?;
+    let gateway = Running::start(&settings).await?;
+    let key = make_key(&gateway).await?;
+    let batch = send_example(gateway.url(), &key).await?;
+    show(&batch, &gateway, &key, simulators, args)?;
+    Ok(gateway)
 }
 
 /// Where the gateway listens: as told, else at the usual place, else where there is one free.
@@ -69,11 +82,7 @@ async fn address(told: Option<SocketAddr>) -> Result<String, Failure> {
 }
 
 /// The embedded defaults, with everything that is written inside the sandbox's own folder.
-fn settings(
-    folder: &Path,
-    simulators: &invite_sandbox::Sandbox,
-    listen: String,
-) -> Result<Settings, Failure> {
+fn settings(folder: &Path, simulators: &Sandbox, listen: String) -> Result<Settings, Failure> {
     let document = PROVIDERS
         .replace("{SECUREGATE_URL}", &simulators.securegate_url())
         .replace("{SECUREGATE_API_KEY}", accounts::SECUREGATE_API_KEY)
@@ -160,7 +169,7 @@ fn show(
     batch: &Value,
     gateway: &Running,
     key: &str,
-    simulators: &invite_sandbox::Sandbox,
+    simulators: &Sandbox,
     args: &SandboxArgs,
 ) -> Result<(), Failure> {
     let url = gateway.url();

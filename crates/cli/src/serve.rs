@@ -85,11 +85,9 @@ impl Running {
         let document = compose::document(settings, gate.clone(), &store).await?;
         let tls = match settings.server.tls() {
             None => None,
-            Some(files) => Some(
-                Tls::read(files)
-                    .await
-                    .map_err(|why| Failure::wrong(format!("cannot serve TLS: {why}")))?,
-            ),
+            Some(files) => Some(Tls::read(files).await.map_err(|why| {
+                Failure::wrong(format!("cannot serve TLS (server.tls_certificate): {why}"))
+            })?),
         };
         let server = &settings.server;
         let (listener, address) = listen("server.listen", &server.listen, server).await?;

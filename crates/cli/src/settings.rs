@@ -64,6 +64,7 @@ impl Settings {
         }
         self.server.check()?;
         self.storage.check()?;
+        self.providers.check()?;
         self.secrets.check()?;
         self.privacy.retention.check(self.idempotency.retention)?;
         self.log.filter().map(|_| ())
@@ -140,17 +141,24 @@ impl Server {
         for (name, most) in [
             ("max_connections", self.max_connections),
             ("max_connections_per_address", self.max_connections_per_address),
+            ("max_body_bytes", self.max_body_bytes),
+            ("max_invites_per_request", self.max_invites_per_request),
         ] {
             if most == 0 {
                 return Err(format!("server.{name} is 0: nobody could be served"));
             }
         }
+        let files = [
+            ("tls_certificate", &self.tls_certificate),
+            ("tls_key", &self.tls_key),
+            ("tls_client_ca", &self.tls_client_ca),
+        ];
         if self.tls().is_none()
-            && ![&self.tls_certificate, &self.tls_key, &self.tls_client_ca]
-                .iter()
-                .all(|file| file.is_empty())
+            && let Some((given, _)) = files.into_iter().find(|(_, file)| !file.is_empty())
         {
-            return Err("TLS needs both server.tls_certificate and server.tls_key".to_owned());
+            return Err(format!(
+                "server.{given} is set, and TLS needs both server.tls_certificate and server.tls_key"
+            ));
         }
         for (name, time) in [
             ("head_timeout", self.head_timeout),
@@ -224,6 +232,18 @@ pub struct Providers {
     pub file: PathBuf,
     /// The hosts that providers may be at; empty for any.
     pub allowed_hosts: Vec<String>,
+}
+
+impl Providers {
+    fn check(&self) -> Result<(), String> {
+        let is_host = |host: &&String| url::Host::parse(host).is_ok();
+        match self.allowed_hosts.iter().find(|host| !is_host(host)) {
+            Some(other) => Err(format!(
+                "providers.allowed_hosts: `{other}` is no host such as api.example.com"
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The settings and where each came from.
@@ -304,6 +324,12 @@ impl Loaded {
         let settings: Settings = settings.map_err(|error| refusal::unusable(&error, &origins))?;
         settings.check().map_err(|why| refusal::placed(why, &origins))?;
         Ok(Self { settings, origins })
+    }
+
+    /// What was found wrong when a setting was used: the first of those that it names that was given stands
+    /// with its place.
+    pub fn placed(&self, why: String) -> String {
+        refusal::placed(why, &self.origins)
     }
 
     /// Every setting in effect, in the order of their names.
@@ -462,7 +488,15 @@ mod tests {
             ("[server]\nmax_connections = 0", "server.max_connections (in F, line 2) is 0"),
             (
                 "[server]\ntls_key = \"a\"",
-                "server.tls_certificate and server.tls_key (in F, line 2)",
+                "server.tls_key (in F, line 2) is set, and TLS needs both server.tls_certificate",
+            ),
+            ("[server]\ntls_client_ca = \"a\"", "server.tls_client_ca (in F, line 2) is set"),
+            ("[server]\nmax_body_bytes = 0", "server.max_body_bytes (in F, line 2) is 0"),
+            ("server = \"x\"", "server (in F, line 1) is a section: [server]"),
+            ("[sever]\nlisten = \"x\"", "sever (in F, line 1) is no setting; did you mean server?"),
+            (
+                "[providers]\nallowed_hosts = [\"https://x/\"]",
+                "providers.allowed_hosts (in F, line 2): `https://x/` is no host",
             ),
             ("[storage]\nurl = \"mysql://x\"", "storage.url (in F, line 2) is neither"),
             (
@@ -479,6 +513,8 @@ mod tests {
             assert!(error.contains(key), "{text}: {error}");
             assert!(error.contains(&format!("gateway.toml{place}")), "{text}: {error}");
         }
+        let error = refused("INVITE_GATEWAY__SERVER__LISTEN__X");
+        assert!(error.contains("variable INVITE_GATEWAY__SERVER__LISTEN__X)"), "{error}");
         let error = refused("INVITE_GATEWAY__SERVR__LISTEN");
         assert!(error.contains("variable INVITE_GATEWAY__SERVR__LISTEN) is no setting"), "{error}");
         let error = with_environment(&[("INVITE_GATEWAY__SERVER__MAX_BODY_BYTES", "much")]);
@@ -518,8 +554,8 @@ mod tests {
         for name in ["CERTIFICATE", "KEY", "CLIENT_CA"] {
             let variable = format!("INVITE_GATEWAY__SERVER__TLS_{name}");
             let error = with_environment(&[(&variable, "x.pem")]).err().unwrap();
-            assert!(error.contains("both server.tls_certificate"), "{error}");
-            assert!(error.contains(" and server.tls_key"), "{error}");
+            let told = format!("server.tls_{} (in the environment", name.to_lowercase());
+            assert!(error.contains(&told), "{error}");
         }
     }
 

@@ -7,9 +7,23 @@ use similar::TextDiff;
 /// Lines shown around each change.
 const CONTEXT: usize = 3;
 
+/// The longest diff that is shown, in bytes.
+const MAX: usize = 256 * 1024;
+
 /// A unified diff of two documents under these names; empty if they are equal. From `deadline` on it is
-/// coarser than it might be: still right, but longer.
+/// coarser than it might be: still right, but longer. Of a very long one the beginning is shown, which then
+/// says so.
 pub fn diff(old: (&str, &str), new: (&str, &str), deadline: Instant) -> String {
+    let shown = whole(old, new, deadline);
+    if shown.len() <= MAX {
+        return shown;
+    }
+    let beginning = &shown[..shown.floor_char_boundary(MAX)];
+    let lines = beginning.rfind('\n').map_or(beginning, |end| &beginning[..end]);
+    format!("{lines}\n… (the diff is longer than what is shown of it)\n")
+}
+
+fn whole(old: (&str, &str), new: (&str, &str), deadline: Instant) -> String {
     let ((old_name, old), (new_name, new)) = (old, new);
     if old == new {
         return String::new();
@@ -52,11 +66,15 @@ mod tests {
         };
         let (old, new) = (text(7_919), text(104_729));
         let began = Instant::now();
-        let shown = super::diff(("a", &old), ("b", &new), began + Duration::from_millis(200));
+        let shown = whole(("a", &old), ("b", &new), began + Duration::from_millis(200));
         let took = began.elapsed();
         assert_eq!(patched(&old, &shown), new);
         // Without a deadline it takes many times as long.
         assert!(took < Duration::from_secs(5), "{took:?}");
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let beginning = super::diff(("a", &old), ("b", &new), deadline);
+        assert!(beginning.len() < MAX + 100 && beginning.starts_with("--- a\n+++ b\n"));
+        assert!(beginning.ends_with("longer than what is shown of it)\n"));
     }
 
     /// What a unified diff makes of a text whose lines all end.

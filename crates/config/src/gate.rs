@@ -28,7 +28,7 @@ use crate::{
     routes::{self, Route},
     schema,
     secret::{Resolver, SecretFile},
-    size::too_many,
+    size::{too_long, too_many},
 };
 
 /// What a document is checked against that is not its own: the process's settings.
@@ -110,6 +110,9 @@ impl Gate {
     }
 
     fn check_with(&self, text: &str, access: &Access<'_>) -> Checked {
+        if let Some(found) = too_long(text) {
+            return Checked { findings: vec![found], configuration: None };
+        }
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(findings) => return Checked { findings, configuration: None },

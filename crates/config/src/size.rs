@@ -4,7 +4,7 @@ use invite_core::Fault;
 use serde_json::Value;
 
 use crate::{
-    Severity,
+    Finding, Severity,
     document::{Document, Located},
 };
 
@@ -12,6 +12,18 @@ use crate::{
 /// and all of them are built to check a document.
 const MAX_PROVIDERS: usize = 1000;
 const MAX_ROUTES: usize = 5000;
+/// The longest document, in bytes: what is read of it takes about a hundred times as much memory.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What is wrong with a document that is longer than it may be.
+pub(crate) fn too_long(text: &str) -> Option<Finding> {
+    let detail = format!(
+        "the document is {} bytes long, and may have {MAX_BYTES}: for more, run another gateway",
+        text.len()
+    );
+    let fault = Fault::new("", "too-long", detail);
+    (text.len() > MAX_BYTES).then(|| Finding::unplaced(Severity::Error, fault))
+}
 
 /// What is wrong with a document that has so many providers, if it has more of anything than it may.
 pub(crate) fn too_many(document: &Document, providers: usize) -> Option<Located> {
@@ -41,6 +53,7 @@ mod tests {
             let findings = made_up::gate(&[]).check(text).findings;
             findings.into_iter().map(|it| (it.pointer, it.code)).collect()
         };
+        assert_eq!(codes(&"#".repeat(MAX_BYTES + 1)), [(String::new(), "too-long".to_owned())]);
         let too_many = |pointer: &str| vec![(pointer.to_owned(), "too-many".to_owned())];
         assert_eq!(codes(&text(MAX_PROVIDERS + 1, 1)), too_many("/providers"));
         assert_eq!(codes(&text(1, MAX_ROUTES + 1)), too_many("/routes"));

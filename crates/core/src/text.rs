@@ -33,8 +33,17 @@ pub fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static s
 /// Whether a character shows nothing and says nothing. Joiners and variation selectors say something: some
 /// scripts cannot be spelled without them.
 pub fn is_invisible(c: char) -> bool {
-    let says_something = matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
-    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) && !says_something
+    let annotates = matches!(c, '\u{fff9}'..='\u{fffb}');
+    annotates || is_ignorable(c) && !says_something(c)
+}
+
+/// Whether a character shows nothing, although it may say something.
+pub fn is_ignorable(c: char) -> bool {
+    !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+fn says_something(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
 
 /// Whether a character controls a terminal, parts lines, or controls the direction of text (Unicode,
@@ -48,22 +57,27 @@ pub fn is_control(c: char) -> bool {
     turns_text || parts_lines || c.is_control()
 }
 
-/// Somebody else's text without the characters that [`is_control`] tells.
+/// Whether a character is not seen: what [`is_control`] or [`is_invisible`] tells.
+pub fn is_unseen(c: char) -> bool {
+    is_control(c) || is_invisible(c)
+}
+
+/// Somebody else's text without what [`is_unseen`].
 pub fn plain(text: impl Into<String>) -> String {
     let mut text = text.into();
-    text.retain(|c| !is_control(c));
+    text.retain(|c| !is_unseen(c));
     text
 }
 
-/// Words of ours that may quote what somebody wrote: there the characters that [`is_control`] tells are
-/// written as in JSON (`\u202e`), so that what looks like something else shows why it is not.
+/// Words of ours that may quote what somebody wrote: there what [`is_unseen`] is written as in JSON
+/// (`\u202e`), so that what looks like something else shows why it is not.
 pub fn legible(text: String) -> String {
-    if !text.contains(is_control) {
+    if !text.contains(is_unseen) {
         return text;
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match is_control(c) {
+        match is_unseen(c) {
             true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
             false => shown.push(c),
         }
@@ -94,7 +108,7 @@ pub fn cut(text: String, max: usize) -> String {
 }
 
 /// A word that stands in lists and in the log, where nothing may look like something else: not empty,
-/// without white space around it, and without the characters that [`is_control`] or [`is_invisible`] tells.
+/// without white space but single spaces within it, and without anything that is not seen.
 ///
 /// # Errors
 /// As [`check_text`].
@@ -103,10 +117,12 @@ pub fn check_word(text: &str, max: usize) -> Result<(), (&'static str, String)> 
     if text.is_empty() {
         return Err(("too-short", "is empty".to_owned()));
     }
-    if text.trim() != text {
-        return Err(("invalid", "starts or ends with a space".to_owned()));
+    if text.trim() != text || text.contains("  ") {
+        return Err(("invalid", "starts or ends with a space, or has two in a row".to_owned()));
     }
-    if text.contains(is_invisible) {
+    // The blank of Braille is no white space, and shows as little.
+    let is_blank = |c: char| c != ' ' && c.is_whitespace() || c == '\u{2800}';
+    if text.contains(|c| is_invisible(c) || is_ignorable(c) || is_blank(c)) {
         return Err(("invalid", "holds a character that is not seen".to_owned()));
     }
     Ok(())
@@ -194,21 +210,33 @@ mod tests {
             let value = serde_json::json!({ text.as_str(): [text, 1, null] });
             assert_eq!(plain_json(&value), serde_json::json!({ "ab": ["ab", 1, null] }));
         }
-        for c in ['\u{ad}', '\u{180e}', '\u{200b}', '\u{2060}', '\u{feff}'] {
-            assert_eq!(check_word(&format!("a{c}b"), 9).unwrap_err().0, "invalid", "{c:?}");
+        for c in ['\u{ad}', '\u{180e}', '\u{200b}', '\u{2060}', '\u{feff}', '\u{fff9}', '\u{e0001}']
+        {
+            let text = format!("a{c}b");
+            assert_eq!(check_word(&text, 9).unwrap_err().0, "invalid", "{c:?}");
+            assert_eq!(plain(text.as_str()), "ab");
             // Whoever is found by it may be spelled so.
-            assert_eq!(check_handle(&format!("a{c}b"), 9), Ok(()));
+            assert_eq!(check_handle(&text, 9), Ok(()));
+        }
+        // What some scripts cannot be spelled without is kept, but makes no word differ from another.
+        for c in ['\u{200c}', '\u{200d}', '\u{fe0f}', '\u{a0}', '\u{2800}', '\u{3000}'] {
+            let text = format!("a{c}b");
+            assert_eq!(check_word(&text, 9).unwrap_err().0, "invalid", "{c:?}");
+            assert_eq!(plain(text.as_str()), text);
         }
         assert_eq!(check_handle("a\u{202e}b", 9).unwrap_err().0, "invalid");
         assert_eq!(check_word("Ünit \u{5d0}", 6), Ok(()));
         assert_eq!(check_word("", 9).unwrap_err().0, "too-short");
-        assert_eq!(check_word(" a", 9).unwrap_err().0, "invalid");
+        for spaced in [" a", "a ", "a  b"] {
+            assert_eq!(check_word(spaced, 9).unwrap_err().0, "invalid");
+        }
         assert_eq!(check_word("abc", 2).unwrap_err().0, "too-long");
     }
 
     #[test]
     fn what_is_quoted_shows_what_is_not_seen() {
-        assert_eq!(legible("/na\u{202e}me\n\u{85}".to_owned()), r"/na\u202eme\u000a\u0085");
+        let quoted = "/na\u{202e}me\n\u{85}\u{200b}";
+        assert_eq!(legible(quoted.to_owned()), r"/na\u202eme\u000a\u0085\u200b");
         assert_eq!(legible("Ünit \u{5d0}".to_owned()), "Ünit \u{5d0}");
     }
 

@@ -81,6 +81,9 @@ fn what_was_found(result: ProbeResult) -> &'static str {
     match result {
         ProbeResult::Accepted => "the provider accepted the gateway's credential",
         ProbeResult::Refused => "the provider refused the gateway's credential",
+        ProbeResult::Unusable => {
+            "the provider took the gateway's credential, and refused what it is to be used for"
+        }
         ProbeResult::NotChecked => "the gateway's credential could not be checked",
     }
 }

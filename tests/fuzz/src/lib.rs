@@ -15,7 +15,7 @@ mod address;
 mod api;
 mod document;
 
-use invite_core::text::is_control;
+use invite_core::text::is_unseen;
 use serde_json::Value;
 
 pub use adapter::{rkvst, securegate, turnkey};
@@ -46,7 +46,7 @@ fn choose<T: Copy>(byte: u8, among: &[T]) -> T {
 /// A text that people read on one line, in a terminal as well as in a browser.
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
-    assert!(!text.contains(is_control), "{what} holds what is not seen: {text:?}");
+    assert!(!text.contains(is_unseen), "{what} holds what is not seen: {text:?}");
 }
 
 /// Every text and every name in a value.

@@ -31,6 +31,13 @@ pub(super) fn unknown(given: &Value, variables: &[String]) -> Option<String> {
 
 /// Why a setting cannot be what it was set to. What an address holds may be secret and is not shown.
 pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
+    if let ValueKind::Table(sections) = &given.cache.kind
+        && let Some((name, value)) =
+            sections.iter().find(|(_, value)| !matches!(value.kind, ValueKind::Table(_)))
+    {
+        let place = place(origin(value), name);
+        return format!("cannot use the settings: {name}{place} is a section: [{name}]");
+    }
     let (key, why) = match error {
         ConfigError::Type { key, expected, unexpected, .. } => {
             let is_secret = key.as_deref().is_some_and(|key| key.starts_with("storage."));
@@ -56,14 +63,22 @@ pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
 
 /// Where a setting was given, in brackets; nothing for a default.
 pub(super) fn place_in(given: &Config, key: &str) -> String {
-    let mut value = Some(&given.cache);
-    for part in key.split('.') {
+    let (mut value, mut key) = (Some(&given.cache), key.to_owned());
+    for part in key.clone().split('.') {
         value = value.and_then(|value| match &value.kind {
             ValueKind::Table(table) => table.get(part),
             _ => None,
         });
     }
-    place(value.and_then(origin), key)
+    let place_of = value.and_then(origin);
+    // A variable is named whole, also where it goes on behind the setting's name.
+    while let Some(ValueKind::Table(table)) = value.map(|value| &value.kind) {
+        let is_variable = place_of.is_some_and(|origin| origin.contains(ENVIRONMENT));
+        let Some((name, inner)) = table.iter().next().filter(|_| is_variable) else { break };
+        key = format!("{key}.{name}");
+        value = Some(inner);
+    }
+    place(place_of, &key)
 }
 
 fn place(origin: Option<&str>, key: &str) -> String {
@@ -169,7 +184,11 @@ fn find_unknown(prefix: &str, value: &Value, known: &[String], told: &mut Vec<St
         } else if !known.contains(&key)
             && !known.iter().any(|it| key.starts_with(&format!("{it}.")))
         {
-            let meant = suggestion(&key, known).map(|key| format!("; did you mean {key}?"));
+            let sections: Vec<String> =
+                known.iter().filter_map(|it| Some(it.split_once('.')?.0.to_owned())).collect();
+            let is_section = prefix.is_empty() && matches!(value.kind, ValueKind::Table(_));
+            let meant = suggestion(&key, if is_section { &sections } else { known });
+            let meant = meant.map(|key| format!("; did you mean {key}?"));
             let place = place(origin(value), &key);
             told.push(format!("{key}{place} is no setting{}", meant.unwrap_or_default()));
         }

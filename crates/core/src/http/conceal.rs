@@ -6,7 +6,7 @@ use std::{collections::VecDeque, ops::Range};
 use secrecy::zeroize::Zeroizing;
 
 use super::Request;
-use crate::text::is_control;
+use crate::text::{is_ignorable, is_unseen};
 
 /// Shorter ones are words that may stand in any reply.
 const SHORTEST: usize = 8;
@@ -101,7 +101,7 @@ fn read(body: &[u8], mut tell: impl FnMut(u8, Range<usize>)) {
     for chunk in body.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some((c, length)) = next(rest) {
-            if !is_control(c) {
+            if !is_unseen(c) && !is_ignorable(c) {
                 let mut bytes = [0; 4];
                 c.encode_utf8(&mut bytes).bytes().for_each(|byte| tell(byte, at..at + length));
             }
@@ -176,7 +176,10 @@ mod tests {
     fn no_way_to_write_a_credential_shows_it_to_who_reads_the_reply() {
         let credential = "s3cret/to\\ken\"é😀";
         let characters: Vec<char> = credential.chars().collect();
-        let unseen = ["\u{7f}", "\u{200f}", "\u{85}", "\\u200f", "\\u0007", "\\n", "\\t"];
+        let unseen = [
+            "\u{7f}", "\u{200b}", "\u{200d}", "\\ufeff", "\u{200f}", "\u{85}", "\\u200f",
+            "\\u0007", "\\n", "\\t",
+        ];
         for at in 0..characters.len() {
             for hidden in unseen.iter().copied().map(Some).chain([None]) {
                 let mut written = String::new();

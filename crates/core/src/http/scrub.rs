@@ -1,6 +1,6 @@
 //! Taking personal data out of a provider's own words before they reach a message or a log.
 
-use crate::text::is_control;
+use crate::text::{is_ignorable, is_unseen};
 
 /// The longest text kept.
 const MAX: usize = 300;
@@ -45,10 +45,10 @@ pub fn scrub_of<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String 
     line
 }
 
-/// Without what is not seen; what parts two lines parts two words.
+/// Without what shows nothing; what parts two lines parts two words.
 fn visible(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-    spaced.filter(|c| !is_control(*c)).collect()
+    spaced.filter(|c| !is_unseen(*c) && !is_ignorable(*c)).collect()
 }
 
 /// A piece as it may stand in a provider's text: as it is, escaped in JSON, and of a phone number what

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use invite_core::{AttemptOutcome, Operation, Outcome, ProviderError, secret::CredentialUse};
+use invite_core::{
+    AttemptOutcome, Cause, Operation, Outcome, ProviderError, secret::CredentialUse,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +78,10 @@ pub struct DestinationStatus {
 pub enum ProbeResult {
     /// The provider took it.
     Accepted,
-    /// The provider refused it, or what it was to be used for.
+    /// The provider refused it.
     Refused,
+    /// The provider took it and refused what it is to be used for, an event that is not there, say.
+    Unusable,
     /// The provider did not answer, or not as it should, so that nothing is known of the credential.
     NotChecked,
 }
@@ -85,8 +89,9 @@ pub enum ProbeResult {
 impl ProbeResult {
     /// What a check says that came to this error.
     pub fn of(error: &ProviderError) -> Self {
-        match error.outcome {
-            Outcome::Rejected => Self::Refused,
+        match (error.outcome, error.cause) {
+            (Outcome::Rejected, Cause::Credentials) => Self::Refused,
+            (Outcome::Rejected, _) => Self::Unusable,
             _ => Self::NotChecked,
         }
     }

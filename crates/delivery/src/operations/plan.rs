@@ -1,5 +1,7 @@
 //! What would be sent: the dry run.
 
+use std::collections::HashMap;
+
 use invite_core::{Destination, Recipient, http::CallContext};
 use invite_store::{NewItem, Placement};
 use serde::Serialize;
@@ -27,7 +29,6 @@ pub struct PlannedCall {
 struct Group<'a> {
     provider: &'a str,
     destination: &'a Destination,
-    call_key: &'a str,
     members: Vec<(usize, Recipient)>,
 }
 
@@ -36,6 +37,8 @@ impl Engine {
     pub async fn plan(&self, items: &[NewItem]) -> Vec<PlannedCall> {
         let document = self.live().current();
         let mut groups: Vec<Group<'_>> = Vec::new();
+        // The call of each kind that has room left.
+        let mut open: HashMap<(&str, &Destination, &str), usize> = HashMap::new();
         for item in items {
             let Placement::Bound { provider, destination, call_key, params, .. } = &item.placement
             else {
@@ -50,25 +53,21 @@ impl Engine {
                 params: params.clone(),
             };
             let max = document.provider(provider).map_or(1, |p| p.limits.max_batch);
-            let open = groups.iter_mut().rev().find(|group| {
-                group.provider == provider
-                    && group.destination == destination
-                    && group.call_key == call_key
-                    && group.members.len() < max as usize
+            let key = (provider.as_str(), destination, call_key.as_str());
+            let group = open.get(&key).copied();
+            let group = group.filter(|group| groups[*group].members.len() < max as usize);
+            let group = group.unwrap_or_else(|| {
+                groups.push(Group { provider, destination, members: Vec::new() });
+                open.insert(key, groups.len() - 1);
+                groups.len() - 1
             });
-            match open {
-                Some(group) => group.members.push((item.index, recipient)),
-                None => groups.push(Group {
-                    provider,
-                    destination,
-                    call_key,
-                    members: vec![(item.index, recipient)],
-                }),
-            }
+            groups[group].members.push((item.index, recipient));
         }
         let mut plan = Vec::with_capacity(groups.len());
         for group in groups {
             plan.extend(self.plan_call(&document, group).await);
+            // Nothing in here waits for anything, and others are served between two calls.
+            tokio::task::yield_now().await;
         }
         plan
     }

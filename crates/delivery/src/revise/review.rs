@@ -10,7 +10,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severity, diff};
-use invite_core::{Cause, Fault, schema::escape};
+use invite_core::{Fault, schema::escape};
 use invite_store::Store;
 use tokio::time::timeout_at;
 
@@ -124,14 +124,16 @@ impl Review {
                 let probed = timeout_at(end, provider.adapter.probe(&context)).await;
                 let (code, what) = match &probed {
                     Ok(Ok(_)) => return None,
-                    Ok(Err(error)) => match (ProbeResult::of(error), error.cause) {
-                        (ProbeResult::NotChecked, _) => {
-                            ("credential-not-checked", format!("could not be checked: {error}"))
-                        }
-                        (_, Cause::Credentials) => {
+                    Ok(Err(error)) => match ProbeResult::of(error) {
+                        ProbeResult::Refused => {
                             ("credential-refused", format!("was refused: {error}"))
                         }
-                        _ => ("probe-refused", format!("cannot be used as configured: {error}")),
+                        ProbeResult::Unusable => {
+                            ("probe-refused", format!("cannot be used as configured: {error}"))
+                        }
+                        ProbeResult::NotChecked | ProbeResult::Accepted => {
+                            ("credential-not-checked", format!("could not be checked: {error}"))
+                        }
                     },
                     Err(_) => {
                         let most = PROBE_TIME.as_secs();

@@ -130,8 +130,10 @@ pub(crate) enum SeveritySchema {
 pub(crate) enum ProbeResultSchema {
     /// The provider took it.
     Accepted,
-    /// The provider refused it, or what it was to be used for.
+    /// The provider refused it.
     Refused,
+    /// The provider took it and refused what it is to be used for, an event that is not there, say.
+    Unusable,
     /// The provider did not answer, or not as it should, so that nothing is known of the credential.
     NotChecked,
 }
