@@ -16,7 +16,7 @@ const DELIVERY: [&[&str]; 9] = [
     &["obstacle"],
     &["shared"],
     &["revise"],
-    &["call", "error", "fault", "judge", "lane", "transition", "waiters"],
+    &["call", "error", "judge", "lane", "reason", "transition", "waiters"],
 ];
 
 const CRATES: [&str; 10] = [

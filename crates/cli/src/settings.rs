@@ -2,12 +2,13 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
+mod forms;
 mod log;
 mod privacy;
 mod refusal;
 mod secrets;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use config::{
     Config, ConfigBuilder, Environment, File, FileFormat, Map, Value, ValueKind,
@@ -17,8 +18,9 @@ use invite_core::secret::SecretRef;
 use invite_http::TlsFiles;
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
+use forms::{duration, networks};
 pub use log::{Log, LogFormat};
 pub use privacy::Privacy;
 
@@ -389,23 +391,6 @@ pub fn without_password(url: &str) -> String {
         }
         _ => "(not a URL)".to_owned(),
     }
-}
-
-/// Networks; an address is a network of one.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    let read = |text: &String| {
-        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
-            let wanted = "no address or network such as 10.0.0.1 or 10.0.0.0/8";
-            D::Error::custom(format!("server.trusted_proxies: `{text}` is {wanted}"))
-        })
-    };
-    Vec::<String>::deserialize(deserializer)?.iter().map(read).collect()
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("`{text}` is no duration such as 20s: {error}")))
 }
 
 #[cfg(test)]

@@ -2,8 +2,16 @@
 
 use std::fmt;
 
-use invite_core::{Fault, text::legible};
+use invite_core::{
+    Fault,
+    text::{cut, legible},
+};
 use serde::{Deserialize, Serialize};
+
+/// The longest pointer, and the longest detail or suggestion, in bytes: they may quote the names that somebody
+/// gave to members.
+const MAX_POINTER: usize = 300;
+const MAX_DETAIL: usize = 1000;
 
 /// Whether a finding keeps a document from going live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -45,11 +53,10 @@ impl Finding {
             severity,
             line: 1,
             column: 1,
-            // They may quote the names that somebody gave to members.
-            pointer: legible(fault.pointer),
+            pointer: cut(legible(fault.pointer), MAX_POINTER),
             code: fault.code,
-            detail: legible(fault.detail),
-            suggestion: fault.suggestion.map(legible),
+            detail: cut(legible(fault.detail), MAX_DETAIL),
+            suggestion: fault.suggestion.map(|word| cut(legible(word), MAX_DETAIL)),
             for_operator: fault.for_operator.map(legible),
         }
     }

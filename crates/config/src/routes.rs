@@ -1,9 +1,9 @@
 //! `[[routes]]`: which invites go where if they do not say it themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use invite_core::{
-    Address, Fault,
+    Address, Fault, MAX_FAULTS,
     schema::{escape, nearest},
     text::{MAX_LABELS, check_label_key, check_label_value},
 };
@@ -165,14 +165,24 @@ pub(crate) fn resolve(
 ) -> (Vec<Route>, Vec<Fault>) {
     let mut routes: Vec<Route> = Vec::new();
     let mut faults = Vec::new();
+    let declared: HashSet<&str> = providers.iter().copied().collect();
+    let mut names = HashSet::new();
     let route_names: BTreeSet<_> = parts.iter().filter_map(|(_, part)| part.name.clone()).collect();
     for (index, part) in parts {
         let at = format!("/routes/{index}");
         if let Some(name) = &part.name {
-            faults.extend(check_name(name, &routes, providers).map(|f| f.under(&at)));
+            let is_new = names.insert(name.clone());
+            faults.extend(check_name(name, is_new, &declared).map(|f| f.under(&at)));
         }
         for (at, name) in part.to.entries(&format!("{at}/to")) {
-            faults.extend(check_destination(name, providers, &route_names).map(|f| f.under(&at)));
+            let fault = check_destination(name, &declared, &route_names).map(|mut fault| {
+                // To find it takes a look at all of them, and no more faults than that are told.
+                if faults.len() <= MAX_FAULTS {
+                    fault.suggestion = nearest(name, providers.iter().copied()).map(str::to_owned);
+                }
+                fault.under(&at)
+            });
+            faults.extend(fault);
         }
         let when = match part.when.unwrap_or_default().resolve(&format!("{at}/when")) {
             Ok(when) => when,
@@ -189,29 +199,31 @@ pub(crate) fn resolve(
     (routes, faults)
 }
 
-fn check_name(name: &str, earlier: &[Route], providers: &[&str]) -> Option<Fault> {
-    if providers.contains(&name) {
+fn check_name(name: &str, is_new: bool, providers: &HashSet<&str>) -> Option<Fault> {
+    if providers.contains(name) {
         let detail = format!("`{name}` is also a provider; `to` could not tell them apart");
         return Some(Fault::new("/name", "name-clash", detail));
     }
-    if earlier.iter().any(|route| route.name.as_deref() == Some(name)) {
+    if !is_new {
         let detail = format!("an earlier route is called `{name}` too");
         return Some(Fault::new("/name", "name-clash", detail));
     }
     invalid_name(name).map(|detail| Fault::new("/name", "invalid", detail))
 }
 
-fn check_destination(name: &str, providers: &[&str], routes: &BTreeSet<String>) -> Option<Fault> {
-    if providers.contains(&name) {
+fn check_destination(
+    name: &str,
+    providers: &HashSet<&str>,
+    routes: &BTreeSet<String>,
+) -> Option<Fault> {
+    if providers.contains(name) {
         return None;
     }
     if routes.contains(name) {
         let detail = format!("`{name}` is a route; a route goes to providers");
         return Some(Fault::new("", "unknown-provider", detail));
     }
-    let suggestion = nearest(name, providers.iter().copied()).map(str::to_owned);
-    let detail = format!("there is no provider `{name}`");
-    Some(Fault { suggestion, ..Fault::new("", "unknown-provider", detail) })
+    Some(Fault::new("", "unknown-provider", format!("there is no provider `{name}`")))
 }
 
 /// A route is reached through its `when`, or, if it has a name and no `when`, through `to` alone.

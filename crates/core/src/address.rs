@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-use crate::text::is_invisible;
+use crate::text::{is_ignorable, is_invisible};
 
 /// The longest address that is taken, in bytes (RFC 5321, as corrected by erratum 1690).
 pub const MAX_LENGTH: usize = 254;
@@ -134,7 +134,9 @@ impl FromStr for Address {
         }
         Self::read(text).map_err(|error| match error {
             InvalidAddress::Malformed | InvalidAddress::Domain => {
-                let is_unseen = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
+                let is_unseen = |c: char| {
+                    c.is_whitespace() || c.is_control() || is_invisible(c) || is_ignorable(c)
+                };
                 let found = text.chars().enumerate().find(|(_, c)| is_unseen(*c));
                 let told = found.map(|(at, code)| InvalidAddress::Unseen { place: at + 1, code });
                 told.unwrap_or(error)
@@ -148,7 +150,8 @@ impl Address {
     fn read(text: &str) -> Result<Self, InvalidAddress> {
         let (local, domain) = text.rsplit_once('@').ok_or(InvalidAddress::Malformed)?;
         // UTS 46 would leave them out, and what is written goes to the provider.
-        let is_unseen = |c: char| is_invisible(c) || matches!(c, '\u{fe00}'..='\u{fe0f}');
+        let is_unseen =
+            |c: char| is_invisible(c) || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{2800}');
         if let Some(at) = domain.chars().position(is_unseen) {
             let place = text.chars().count() - domain.chars().count() + at + 1;
             let code = domain.chars().nth(at).unwrap_or_default();
@@ -276,6 +279,14 @@ mod tests {
             (
                 "ada@exam\u{200b}ple.org",
                 "an invisible character (U+200B) stands at character 9: remove it",
+            ),
+            (
+                "ada@exam\u{200c}ple.org",
+                "an invisible character (U+200C) stands at character 9: remove it",
+            ),
+            (
+                "ada@exam\u{2800}ple.org",
+                "an invisible character (U+2800) stands at character 9: remove it",
             ),
             (
                 "a\u{fe0f}da@ex\u{fe0f}ample.org",

@@ -163,6 +163,9 @@ impl fmt::Debug for Remote {
     }
 }
 
+/// The longest id of an invite at a provider, in bytes.
+const MAX_REF: usize = 1000;
+
 /// What a provider showed of one invite.
 #[derive(Clone, PartialEq)]
 pub struct Observed {
@@ -191,11 +194,11 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// An invite of which only id and status are known, by the provider's word. An empty id is none, and one
-    /// is without characters that would not be seen where it is shown.
+    /// An invite of which only id and status are known, by the provider's word. An empty id is none, nor is one
+    /// of more than a thousand bytes, and one is without characters that would not be seen where it is shown.
     pub fn new(provider_ref: Option<String>, status: Status) -> Self {
         Self {
-            provider_ref: provider_ref.map(plain).filter(|id| !id.is_empty()),
+            provider_ref: provider_ref.map(plain).filter(|id| (1..=MAX_REF).contains(&id.len())),
             status,
             source: StatusSource::Provider,
             provider_status: None,

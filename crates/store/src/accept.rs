@@ -20,8 +20,9 @@ use crate::{
     dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
     idempotency::{find_key, remember_key},
     key_days,
+    phase::Phase,
     revisions::is_newest,
-    rows::{COLUMNS, Phase, invite_values, json},
+    rows::{COLUMNS, invite_values, json},
     statement::{Statement, chunks},
     writer::Tx,
 };

@@ -13,7 +13,8 @@ use crate::{
     connections::Taken,
     dialect::AUDIT_LOCK,
     error::LIST,
-    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, Phase, SET_ASIDE, read_invite, select_invites},
+    phase::Phase,
+    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite, select_invites},
     statement::{Fields, Statement, Value, chunks},
 };
 

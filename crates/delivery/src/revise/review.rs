@@ -10,7 +10,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use invite_config::{Accounts, Checked, Configuration, Finding, Provider, Severity, diff};
-use invite_core::{Fault, schema::escape};
+use invite_core::{Fault, MAX_FAULTS, schema::escape};
 use invite_store::Store;
 use tokio::time::timeout_at;
 
@@ -156,7 +156,17 @@ impl Review {
 
     fn add(&mut self, findings: Vec<Finding>) {
         self.findings.extend(findings);
+        // Of very many, errors are told rather than warnings.
+        self.findings.sort_by_key(|finding| (!is_error(finding), finding.line, finding.column));
+        let left = self.findings.split_off(self.findings.len().min(MAX_FAULTS));
         self.findings.sort_by_key(|finding| (finding.line, finding.column));
+        if let (Some(first), Some(last)) = (left.first(), self.findings.last()) {
+            let detail = format!("{} more findings are not listed", left.len());
+            let fault = Fault::new("", "more-findings", detail);
+            let (line, column) = (last.line, last.column);
+            let more = Finding { line, column, ..Finding::unplaced(first.severity, fault) };
+            self.findings.push(more);
+        }
     }
 }
 

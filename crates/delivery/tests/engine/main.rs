@@ -20,6 +20,7 @@ mod pauses;
 mod refusals;
 mod requeueing;
 mod revising;
+mod states;
 mod telling;
 mod unrecorded;
 mod waits;
@@ -33,20 +34,21 @@ use std::{
 use futures::future::join_all;
 use invite_config::{Configuration, Gate, Live, Rules};
 use invite_core::{
-    AttemptOutcome, BatchId, Cause, Clock, Destination, InviteId, Invitee, Operation, Origin,
-    Outcome, ProviderError, ProviderKind, Reason, ReasonCode, Status, SystemClock,
+    AttemptOutcome, BatchId, Cause, Clock, Destination, InviteId, Invitee, Operation, Outcome,
+    ProviderError, ProviderKind, ReasonCode, Status, SystemClock,
 };
 use invite_delivery::{
     AcceptError, Engine, LaneState, LiveDocument, Retention, Settings, transition,
 };
 use invite_store::{
-    Acceptance, Change, Decision, InviteRecord, InviteState, NewBatch, NewItem, OnDuplicate, Phase,
-    Placement, Store, Unknown,
+    Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Phase, Placement,
+    Store,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use fake::{Answer, FakeKind, World};
+use states::{in_doubt, lookups, sender_lost};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Small waits, so that what takes minutes in service takes moments here.
@@ -98,27 +100,6 @@ fn destination(scope: &str) -> Destination {
 
 fn error(outcome: Outcome) -> ProviderError {
     ProviderError::new(outcome, format!("made up: {outcome}"))
-}
-
-fn sender_lost() -> Reason {
-    let detail = "its sender is gone";
-    Reason::new(ReasonCode::OutcomeUnknown, Origin::Gateway, Outcome::Unknown, detail)
-}
-
-/// Look-ups that were made of an invite in doubt.
-fn lookups(invite: &InviteRecord) -> u32 {
-    match &invite.state.phase {
-        Phase::Unknown(unknown) => unknown.lookups,
-        _ => 0,
-    }
-}
-
-/// What is known of an invite that is in doubt.
-fn in_doubt(state: &mut InviteState) -> &mut Unknown {
-    match &mut state.phase {
-        Phase::Unknown(unknown) => unknown,
-        phase => panic!("it is not in doubt: {phase:?}"),
-    }
 }
 
 async fn start(limits: &str, world: World) -> Bench {

@@ -3,6 +3,9 @@
 //! The world's time is the database's, which all that is stored is written with. While a machine is
 //! suspended the time goes on and its monotonic clock does not.
 
+use invite_store::{Phase, Unknown};
+use jiff::Timestamp;
+
 use crate::{
     choices::may_tick_but_for,
     steps::tick,
@@ -79,5 +82,26 @@ pub fn ahead(case: &Case) -> i32 {
     match case.fault {
         Fault::GoesByItsOwnClock => i32::from(case.skew),
         _ => 0,
+    }
+}
+
+/// Changes every time that a phase goes by: when it is due, and until or since when something holds.
+pub fn change_times(
+    phase: &mut Phase,
+    due: impl Fn(Timestamp) -> Timestamp,
+    other: impl Fn(Timestamp) -> Timestamp,
+) {
+    match phase {
+        Phase::Queued { next_attempt_at } => *next_attempt_at = next_attempt_at.map(due),
+        Phase::Sending { lease_until, next_attempt_at, .. } => {
+            *next_attempt_at = next_attempt_at.map(&due);
+            *lease_until = due(*lease_until);
+        }
+        Phase::Unknown(Unknown { ended_at, absent_since, next_attempt_at, .. }) => {
+            *next_attempt_at = next_attempt_at.map(due);
+            *ended_at = other(*ended_at);
+            *absent_since = absent_since.map(other);
+        }
+        Phase::Settled(_) => {}
     }
 }

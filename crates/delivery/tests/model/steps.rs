@@ -3,7 +3,7 @@
 
 use invite_core::{Observed, Origin, Outcome, Reason, ReasonCode, Status};
 use invite_delivery::transition::{self, Lookup, Settlement, Verdict};
-use invite_store::{Decision, InviteState, Phase, Unknown};
+use invite_store::{Decision, InviteState, Phase};
 use jiff::Timestamp;
 
 use crate::{
@@ -114,31 +114,10 @@ fn unknown() -> Reason {
     Reason::new(ReasonCode::OutcomeUnknown, Origin::Provider, Outcome::Unknown, "who knows")
 }
 
-/// Changes every time that a phase goes by: when it is due, and until or since when something holds.
-fn change_times(
-    phase: &mut Phase,
-    due: impl Fn(Timestamp) -> Timestamp,
-    other: impl Fn(Timestamp) -> Timestamp,
-) {
-    match phase {
-        Phase::Queued { next_attempt_at } => *next_attempt_at = next_attempt_at.map(due),
-        Phase::Sending { lease_until, next_attempt_at, .. } => {
-            *next_attempt_at = next_attempt_at.map(&due);
-            *lease_until = due(*lease_until);
-        }
-        Phase::Unknown(Unknown { ended_at, absent_since, next_attempt_at, .. }) => {
-            *next_attempt_at = next_attempt_at.map(due);
-            *ended_at = other(*ended_at);
-            *absent_since = absent_since.map(other);
-        }
-        Phase::Settled(_) => {}
-    }
-}
-
 pub fn tick(world: &mut World, case: &Case) {
     for invite in &mut world.invites {
         let earlier = |time: Timestamp| (time - TICK).max(at(-OLD));
-        change_times(&mut invite.state.phase, earlier, earlier);
+        clocks::change_times(&mut invite.state.phase, earlier, earlier);
     }
     for call in &mut world.calls {
         call.age += 1;
@@ -390,7 +369,7 @@ fn normalize(world: &mut World, case: &Case) {
         if let Phase::Unknown(unknown) = &mut state.phase {
             unknown.lookups = 0;
         }
-        change_times(&mut state.phase, |time| time.max(now()), |time| time);
+        clocks::change_times(&mut state.phase, |time| time.max(now()), |time| time);
     }
     for call in &mut world.calls {
         let writes = matches!(call.sender, Sender::Claimed | Sender::Calling(_));

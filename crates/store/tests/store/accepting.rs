@@ -8,9 +8,8 @@ use invite_store::{
     Acceptance, IdempotencyKey, InviteFilter, NewBatch, OnDuplicate, Placement, Quotas, Store,
 };
 
-use crate::fixture::{
-    Db, accept, batch, item, now, on_both, phase, queue, reason, seconds, set, set_status,
-};
+use crate::fixture::{Db, accept, batch, item, now, on_both, queue, seconds, set, set_status};
+use crate::states::{phase, reason};
 
 on_both!(
     an_accepted_invite_reads_back_as_it_was_given,

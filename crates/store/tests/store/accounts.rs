@@ -6,7 +6,8 @@ use invite_store::{
     Change, Changed, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Placement, Store,
 };
 
-use crate::fixture::{Db, accept, batch, item, on_both, phase, set, set_status};
+use crate::fixture::{Db, accept, batch, item, on_both, set, set_status};
+use crate::states::phase;
 
 on_both!(
     at_most_one_invite_is_in_doubt_where_destinations_may_be_one,

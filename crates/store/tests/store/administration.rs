@@ -11,9 +11,9 @@ use invite_store::{
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, added, api, batch, draft, item, now, on_both, phase, queue, seconds, set, set_due,
-    set_status,
+    Db, accept, added, api, batch, draft, item, now, on_both, queue, seconds, set, set_status,
 };
+use crate::states::{phase, set_due};
 
 on_both!(
     every_change_leaves_an_entry_that_names_who_made_it,

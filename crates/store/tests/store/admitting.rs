@@ -9,8 +9,9 @@ use invite_store::{
 };
 
 use crate::fixture::{
-    Db, accept, batch, item, now, on_both, phase, queue, seconds, set, set_status, status,
+    Db, accept, batch, item, now, on_both, queue, seconds, set, set_status, status,
 };
+use crate::states::phase;
 
 on_both!(
     a_request_beyond_the_quota_is_refused_as_a_whole,

@@ -9,9 +9,10 @@ use invite_store::{Change, Changed, Decision, InviteState, OnDuplicate, Phase, S
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, attempt, attempts, batch, claim, end, item, now, on_both, phase, queue, reason,
-    seconds, set, set_status, status,
+    Db, accept, attempt, attempts, batch, claim, end, item, now, on_both, queue, seconds, set,
+    set_status, status,
 };
+use crate::states::{phase, reason};
 
 on_both!(
     every_member_of_the_state_reads_back,

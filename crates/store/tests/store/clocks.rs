@@ -7,9 +7,9 @@ use invite_store::{Acceptance, IdempotencyKey, Store};
 use jiff::SignedDuration;
 
 use crate::fixture::{
-    Db, accept, batch, claim, due_anywhere, item, now, on_both, phase, queue, set, set_due,
-    set_status,
+    Db, accept, batch, claim, due_anywhere, item, now, on_both, queue, set, set_status,
 };
+use crate::states::{phase, set_due};
 
 on_both! {
     a_step_of_the_clock_ages_nothing,

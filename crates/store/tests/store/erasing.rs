@@ -10,9 +10,10 @@ use invite_store::{
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, attempt, attempts, batch, claim, destination, end, item, on_both, phase, queue,
-    reason, set, set_status, status,
+    Db, accept, attempt, attempts, batch, claim, destination, end, item, on_both, queue, set,
+    set_status, status,
 };
+use crate::states::{phase, reason};
 
 on_both!(
     nothing_of_an_erased_person_is_left_in_any_table,

@@ -11,17 +11,19 @@ use std::{
 
 use invite_core::{
     AttemptId, AttemptOutcome, BatchId, Clock, Destination, InviteId, Invitee, ManualClock,
-    Operation, Origin, Outcome, PreparedCall, Reason, ReasonCode, Status, SystemClock,
+    Operation, PreparedCall, Status, SystemClock,
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
     InviteRecord, InviteState, Lock, NewAttempt, NewBatch, NewItem, NewRevision, OnDuplicate,
-    Phase, Placement, Quotas, Revision, Store, Unknown,
+    Phase, Placement, Quotas, Revision, Store,
 };
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
+
+use crate::states::phase;
 
 /// Makes two tests of each check: `sqlite::…` and `postgres::…`.
 macro_rules! on_both {
@@ -228,40 +230,6 @@ pub fn batch(items: Vec<NewItem>) -> NewBatch {
         day_limits: Vec::new(),
         on_duplicate: OnDuplicate::ReturnExisting,
         items,
-    }
-}
-
-/// Why something failed, in these words.
-pub fn reason(detail: &str) -> Reason {
-    Reason::new(ReasonCode::OutcomeUnknown, Origin::Provider, Outcome::Unknown, detail)
-}
-
-/// Where an invite in this status stands.
-pub fn phase(status: Status) -> Phase {
-    let holder = AttemptId::generate();
-    match status {
-        Status::Queued => Phase::Queued { next_attempt_at: None },
-        Status::Sending => {
-            Phase::Sending { holder, lease_until: seconds(60), next_attempt_at: None }
-        }
-        Status::Unknown => Phase::Unknown(Unknown {
-            holder,
-            ended_at: seconds(0),
-            absent_since: None,
-            lookups: 0,
-            next_attempt_at: None,
-        }),
-        settled => Phase::Settled(settled),
-    }
-}
-
-/// Sets when the next call or look-up of an invite that is not settled is due.
-pub fn set_due(state: &mut InviteState, at: Option<Timestamp>) {
-    match &mut state.phase {
-        Phase::Queued { next_attempt_at }
-        | Phase::Sending { next_attempt_at, .. }
-        | Phase::Unknown(Unknown { next_attempt_at, .. }) => *next_attempt_at = at,
-        Phase::Settled(_) => {}
     }
 }
 

@@ -3,9 +3,8 @@
 use invite_core::{InviteId, Status, StatusSource};
 use invite_store::{InviteFilter, OnDuplicate, Placement, Quotas, Store};
 
-use crate::fixture::{
-    Db, accept, attempts, batch, item, on_both, phase, queue, seconds, set, set_status,
-};
+use crate::fixture::{Db, accept, attempts, batch, item, on_both, queue, seconds, set, set_status};
+use crate::states::phase;
 
 on_both!(
     pages_are_newest_first_and_whole_while_invites_are_accepted,

@@ -10,9 +10,9 @@ use invite_store::{InviteRecord, MOST_LOOKED_AT, Phase, Placement, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
-    Db, accept, batch, claim, destination, item, now, on_both, phase, queue, seconds, set, set_due,
-    set_status,
+    Db, accept, batch, claim, destination, item, now, on_both, queue, seconds, set, set_status,
 };
+use crate::states::{phase, set_due};
 
 on_both!(
     due_invites_come_longest_due_first,

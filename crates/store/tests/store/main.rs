@@ -17,5 +17,6 @@ mod listing;
 mod looking;
 mod records;
 mod retaining;
+mod states;
 mod unreadable;
 mod writing;

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::fixture::{
     Db, accept, added, api, attempt, attempts, batch, claim, draft, end, item, millis, now,
-    on_both, phase, queue, reason, seconds, set,
+    on_both, queue, seconds, set,
 };
+use crate::states::{phase, reason};
 
 on_both!(
     a_key_reads_back_and_is_found_by_its_hash,

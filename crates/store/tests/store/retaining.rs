@@ -7,9 +7,10 @@ use invite_store::{Change, Decision, Place, Quotas, Stage, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
-    Db, accept, attempts, batch, claim, end, item, now, on_both, phase, queue, seconds, set,
-    set_status, status,
+    Db, accept, attempts, batch, claim, end, item, now, on_both, queue, seconds, set, set_status,
+    status,
 };
+use crate::states::phase;
 
 on_both!(
     what_has_ended_goes_in_stages,

@@ -7,9 +7,10 @@ use invite_store::{Ended, InviteFilter, InviteRecord, Store};
 use serde_json::json;
 
 use crate::fixture::{
-    Db, accept, api, attempts, batch, claim, draft, due_anywhere, item, now, on_both, phase, queue,
-    seconds, set, set_due, set_status,
+    Db, accept, api, attempts, batch, claim, draft, due_anywhere, item, now, on_both, queue,
+    seconds, set, set_status,
 };
+use crate::states::{phase, set_due};
 
 on_both!(
     a_damaged_row_costs_one_invite_whatever_is_damaged_and_wherever_it_stands,
