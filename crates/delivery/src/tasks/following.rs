@@ -2,6 +2,7 @@
 //!
 //! The invites stay `sending`; whoever follows renews their lease, so that a follower that goes
 //! away leaves them to recovery.
+//! Step by step: `docs/loops/following.md`.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The loop of look-ups beside a lane: it looks up what is in doubt, one destination at a time, or repeats the
 //! frozen bytes where the provider takes equal bytes as one call.
+//! Step by step: `docs/loops/reconciling.md`.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,7 @@
 //! What a sender that went away leaves behind: invites found `sending` under a lease that is over
 //! become `unknown`, queued ones that nobody could send in time are given up, and idempotency keys
 //! past their retention are forgotten. Invites that could not be read are tried again.
+//! Step by step: `docs/loops/recovering.md`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -3,6 +3,7 @@
 //! Every live invite is asked about once in `delivery.refresh`, by list where the provider has one,
 //! within the lane's rate budget. An invite that was sent again after an earlier call seemed to have
 //! had no effect is looked for as well: a second effect is reported.
+//! Step by step: `docs/loops/refreshing.md`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

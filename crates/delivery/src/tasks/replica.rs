@@ -1,5 +1,6 @@
 //! A replica among others: follows the newest revision of the provider document, tells the others which
 //! one it serves, and sends nothing while it cannot serve the newest or its clock is wrong.
+//! Step by step: `docs/loops/replica.md`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
 //! Removing what is kept of invites that have ended for as long as the settings say: by one replica at a
 //! time, in small steps with pauses, so that nobody who accepts or delivers has to wait for it.
+//! Step by step: `docs/loops/retention.md`.
 
 use std::{sync::Arc, time::Duration};
 

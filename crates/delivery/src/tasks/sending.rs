@@ -1,5 +1,6 @@
 //! The loop of a lane: gathers what is queued for one destination into one call, as fast as the provider's
 //! limits and its present state allow.
+//! Step by step: `docs/loops/sending.md`.
 
 use std::{sync::Arc, time::Duration};
 

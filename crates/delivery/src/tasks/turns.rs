@@ -4,6 +4,7 @@
 //! no call was made for longest. Destinations do not take turns beside tenants, because a tenant chooses
 //! them and could have as many turns as it names. A call is filled up with other tenants' invites to
 //! the same destination, one of each in turn.
+//! Step by step: `docs/loops/sending.md`.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
