@@ -19,7 +19,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub const BODY_CAP: usize = 1024 * 1024;
 pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
 /// The longest reply that is kept for the record; a longer one is read and not kept.
 const KEPT_REPLY: usize = 256 * 1024;
+/// From this length on, in bytes, a reply is read apart from what others wait for.
+const LONG: usize = 64 * 1024;
 /// The `code` of the error of a reply that is longer than what is read of it.
 pub const TOO_LONG: &str = "reply-too-long";
 
@@ -163,7 +165,7 @@ impl HttpClient {
             guard: context.guard.clone(),
             kept_back: Arc::clone(&kept_back),
         };
-        let attempt = self.attempt(request, watched, &mut exchange);
+        let attempt = self.attempt(request, watched, &mut exchange, &context.is_long);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure::while_reading("no answer in time".into())),
@@ -200,6 +202,7 @@ impl HttpClient {
         request: Request,
         watched: impl FnOnce(Bytes) -> WatchedBody,
         exchange: &mut Exchange,
+        is_long: &AtomicBool,
     ) -> Result<Response, Failure> {
         let (cap, record) = (request.body_cap, request.record);
         let credentials = credentials(&request);
@@ -229,6 +232,10 @@ impl HttpClient {
                 return Err(too_long());
             }
             body.extend_from_slice(&chunk);
+            if body.len() > LONG && !is_long.swap(true, Ordering::Relaxed) {
+                // What follows is done apart from here on.
+                tokio::task::yield_now().await;
+            }
         }
         let response = Response {
             status: reply.status(),
@@ -433,6 +440,44 @@ mod tests {
         assert_eq!(exchange.target, "POST /invites?email=ada");
         assert_eq!(exchange.reply.as_deref(), Some("hi"));
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_done_with_a_long_reply_keeps_nobody_waiting() {
+        for (length, is_apart) in [(1000, false), (LONG + 1, true)] {
+            let reply = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}",
+                "x".repeat(length)
+            );
+            let url = peer(move |stream| async move { answer(stream, &reply).await }).await;
+            let ticks = Arc::new(std::sync::atomic::AtomicU32::new(0));
+            let counted = ticks.clone();
+            let ticking = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let working = tokio::spawn(async move {
+                let context = CallContext::new(SECOND * 60);
+                let work = async {
+                    let client = HttpClient::new(AddressGuard::default()).unwrap();
+                    let request = Request::new(Method::POST, url).json("{}");
+                    client.send(&context, request).await.unwrap();
+                    let before = ticks.load(Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(300));
+                    ticks.load(Ordering::Relaxed) - before
+                };
+                context.apart(work).await
+            });
+            let passed = working.await.unwrap();
+            ticking.abort();
+            assert_eq!(
+                passed > 3,
+                is_apart,
+                "{passed} ticks during what was done with {length} bytes"
+            );
+        }
     }
 
     #[tokio::test]

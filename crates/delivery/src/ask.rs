@@ -99,7 +99,7 @@ impl Engine {
         let waiting = self.shared.waiters.wait_for(invite.batch_id);
         let before = self.decide(invite, transition::look_now).await?.state.checked_at;
         lane.doubt.notify_one();
-        let over = Instant::now() + patience;
+        let began = Instant::now();
         loop {
             let changed = waiting.changed();
             let invite = self.find(invite.id).await?;
@@ -107,7 +107,7 @@ impl Engine {
                 return Ok(invite);
             }
             open()?;
-            if Instant::now() >= over || self.shared.stopping.is_cancelled() {
+            if began.elapsed() >= patience || self.shared.stopping.is_cancelled() {
                 return Err(OperationError::Busy { provider: provider.clone() });
             }
             tokio::select! {

@@ -151,8 +151,6 @@ impl Call {
         record_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
         crash_point("create-after-record");
         drop(slot);
-        let again = |settlement: &&Settlement| matches!(settlement, Settlement::Again { .. });
-        self.lane.queue_grew(judged.settlements.iter().filter(again).count());
         self.lane.doubt.notify_one();
         accounts::wake_others(&self.shared, &self.provider, prepared.as_ref().ok());
         prepared.ok().filter(|_| judged.is_processing()).map(|call| (claimed, call))

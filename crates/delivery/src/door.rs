@@ -131,7 +131,7 @@ impl Door<'_> {
         context: &CallContext,
         ask: impl AsyncFnOnce(&CallContext) -> T,
     ) -> T {
-        let answer = ask(context).await;
+        let answer = context.apart(ask(context)).await;
         self.lane.ease(context, &self.provider.limits.retry, self.shared.clock.now());
         answer
     }

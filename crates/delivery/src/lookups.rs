@@ -24,6 +24,7 @@ use crate::{
     judge,
     lane::{Lane, until},
     reason,
+    record::commit,
     shared::Shared,
     transition::{self, Verdict},
 };
@@ -184,13 +185,15 @@ async fn release(
     case: &Case,
 ) -> Result<(), invite_store::Error> {
     let attempt = case.attempt;
-    let change = Change::of(
-        case.invites.iter().map(|invite| invite.id).collect(),
-        move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-            transition::release(state, attempt, now)
-        },
-    );
-    shared.store.change(change).await?;
+    let change = |_: &_| {
+        Change::of(
+            case.invites.iter().map(|invite| invite.id).collect(),
+            move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
+                transition::release(state, attempt, now)
+            },
+        )
+    };
+    commit(shared, &lane.name, &case.invites, change).await?;
     lane.wake.notify_one();
     Ok(())
 }

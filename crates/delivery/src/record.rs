@@ -93,9 +93,28 @@ pub(crate) async fn commit(
     };
     if let Changed::Written(after) = &changed {
         tell_of_second_effects(provider, before, after);
+        count_queued(shared, provider, before, after);
     }
     shared.waiters.wake(before.iter().map(|invite| invite.batch_id));
     Ok(changed)
+}
+
+/// Tells the lane how many of these invites it has queued more, or fewer, than before.
+pub(crate) fn count_queued(
+    shared: &Shared,
+    provider: &str,
+    before: &[InviteRecord],
+    after: &[InviteRecord],
+) {
+    let queued = |invites: &[InviteRecord]| -> BTreeSet<InviteId> {
+        let queued = invites.iter().filter(|invite| invite.state.status() == Status::Queued);
+        queued.map(|invite| invite.id).collect()
+    };
+    let (was, is) = (queued(before), queued(after));
+    let known: BTreeSet<InviteId> = after.iter().map(|invite| invite.id).collect();
+    let lane = shared.lane(provider);
+    lane.queue_grew(is.difference(&was).count());
+    lane.queue_shrank(was.intersection(&known).filter(|id| !is.contains(id)).count());
 }
 
 fn keep_out_of_doubt(change: Change, crowded: BTreeSet<InviteId>) -> Change {

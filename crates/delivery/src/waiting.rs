@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use invite_core::InviteId;
-use invite_store::{Change, InviteRecord, InviteState};
+use invite_store::{Change, Changed, InviteRecord, InviteState};
 
-use crate::{obstacle::obstacle, reason, shared::Shared, transition};
+use crate::{obstacle::obstacle, reason, record::count_queued, shared::Shared, transition};
 
 /// Fails queued invites that could not be sent in time: because of another invite to the same
 /// person, which is named if it is of the same tenant, or of what hinders their provider's lane.
@@ -29,7 +29,12 @@ pub(crate) async fn give_up(
     let decide = move |place: usize, _: &InviteRecord, state: &mut InviteState, _| {
         transition::give_up(state, errors[place].clone())
     };
-    shared.store.change(Change::of(invites, decide)).await?;
+    let changed = shared.store.change(Change::of(invites, decide)).await?;
+    if let (Changed::Written(after), Some(provider)) =
+        (changed, late.first().and_then(|invite| invite.provider.as_deref()))
+    {
+        count_queued(shared, provider, &late, &after);
+    }
     shared.waiters.wake(batches.into_iter());
     Ok(())
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     Error,
-    phase::{Phase, Unknown, phase_values, read_phase},
+    phase::{Phase, phase_values, read_phase},
     statement::{Fields, Statement, Value},
 };
 

@@ -2,12 +2,18 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time::Instant,
+};
 
 use super::{ClockDifference, RateHint, Response, body::Guard, pace::Pace};
 use crate::{Clock, SystemClock};
@@ -24,6 +30,8 @@ pub struct CallContext {
     pub(super) guard: Option<Guard>,
     exchanges: Mutex<Vec<Exchange>>,
     heard: Mutex<Heard>,
+    /// A reply is so long that to read it takes a thread for long.
+    pub(super) is_long: AtomicBool,
 }
 
 /// What the replies of an attempt said beside what they were asked.
@@ -64,7 +72,23 @@ impl CallContext {
             guard: None,
             exchanges: Mutex::default(),
             heard: Mutex::default(),
+            is_long: AtomicBool::new(false),
         }
+    }
+
+    /// Awaits what is asked with this context. What is done with a long reply, such as a list of all invites
+    /// there, keeps a thread for as long as it takes to read it: nothing else waits for that thread meanwhile.
+    pub async fn apart<T>(&self, asking: impl Future<Output = T>) -> T {
+        let mut asking = std::pin::pin!(asking);
+        let has_others = || {
+            Handle::try_current()
+                .is_ok_and(|it| it.runtime_flavor() != RuntimeFlavor::CurrentThread)
+        };
+        std::future::poll_fn(|cx| match self.is_long.load(Ordering::Relaxed) && has_others() {
+            true => tokio::task::block_in_place(|| asking.as_mut().poll(cx)),
+            false => asking.as_mut().poll(cx),
+        })
+        .await
     }
 
     /// With another clock than the machine's to measure the provider's by.

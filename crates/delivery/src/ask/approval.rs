@@ -4,7 +4,7 @@ use std::{slice, time::Duration};
 
 use invite_config::Provider;
 use invite_core::{Doubt, Observed, Operation, PreparedCall, Recipient, Sighting, Status};
-use invite_store::{AttemptEnd, AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
+use invite_store::{AttemptEnd, AttemptView, Change, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
 
 use super::Result;
@@ -96,10 +96,8 @@ impl Engine {
             let ids = members.iter().map(|member| member.id).collect();
             Change { begin, end, ..Change::of(ids, decide) }
         };
-        let changed = commit(&self.shared, &provider.name, &members, change).await?;
-        if let Changed::Written(after) = changed {
-            self.count_queued_again(provider, &members, &after);
-        }
+        commit(&self.shared, &provider.name, &members, change).await?;
+        self.shared.lane(&provider.name).wake.notify_one();
         self.find(invite.id).await
     }
 
@@ -132,20 +130,6 @@ impl Engine {
         let attempt = ended(&door, Operation::Reconcile, &asked, None);
         let seen = asked.result.unwrap_or_default().into_iter().next().unwrap_or_default();
         (seen, Some(attempt))
-    }
-
-    /// Of these invites some are queued now.
-    fn count_queued_again(
-        &self,
-        provider: &Provider,
-        before: &[InviteRecord],
-        after: &[InviteRecord],
-    ) {
-        let is_queued = |invite: &InviteRecord| invite.state.status() == Status::Queued;
-        let again = before.iter().zip(after).filter(|(was, is)| !is_queued(was) && is_queued(is));
-        let lane = self.shared.lane(&provider.name);
-        lane.queue_grew(again.count());
-        lane.wake.notify_one();
     }
 }
 

@@ -18,6 +18,7 @@ impl Lane {
                 "status" => status.as_str())
             .set(0.0);
         }
+        metrics::gauge!("invite_calls_in_flight", "provider" => provider.clone()).set(0.0);
         metrics::gauge!("invite_provider_clock_difference_seconds", "provider" => provider.clone())
             .set(0.0);
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::recovering;
 use crate::{
+    accounts,
     attempt::{Call, record_outcome},
     call::{Claimed, Reply},
     door::{Asked, Door, Subject},
@@ -73,7 +74,9 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         let attempt = question(&door, &claimed, &asked);
         let is_held = extend_for(call, &mut claimed, attempt, pause).await;
         match asked.result.map_or(Showed::Nothing, read) {
-            Showed::End(reply) => return settle(call, &claimed, reply, &asked.exchange).await,
+            Showed::End(reply) => {
+                return settle(call, &claimed, &prepared, reply, &asked.exchange).await;
+            }
             _ if !is_held => return,
             Showed::Work => heard = Instant::now(),
             Showed::Nothing => {}
@@ -85,6 +88,7 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
 async fn settle(
     call: &Call,
     claimed: &Claimed,
+    prepared: &PreparedCall,
     reply: Vec<Result<Observed, ProviderError>>,
     exchange: &Option<Exchange>,
 ) {
@@ -99,6 +103,7 @@ async fn settle(
     record_outcome(&call.shared, claimed, &judged, exchange.clone()).await;
     call.lane.wake.notify_one();
     call.lane.doubt.notify_one();
+    accounts::wake_others(&call.shared, &call.provider, Some(prepared));
 }
 
 /// Whether it took effect is not known: look-ups find it out, for as long as they do.

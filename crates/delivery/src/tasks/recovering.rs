@@ -9,7 +9,11 @@ use invite_core::{AttemptId, AttemptOutcome, Reason, Status};
 use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
 
-use crate::{LaneState, reason, shared::Shared, transition, waiting};
+use crate::{
+    LaneState, reason,
+    shared::{Shared, contain},
+    transition, waiting,
+};
 
 /// Each round is a few indexed reads.
 const EVERY: Duration = Duration::from_secs(5);
@@ -34,7 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.store.reexamine().await?;
             forget_keys(&shared).await
         };
-        if let Err(error) = done.await {
+        if let Err(error) = contain(done).await {
             tracing::error!(%error, "cannot recover invites whose sender is gone; trying again");
         }
     }

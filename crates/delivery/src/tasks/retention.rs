@@ -47,7 +47,7 @@ async fn pause(shared: &Shared, time: Duration) {
 
 /// Everything that is over by now, if it is this replica's turn.
 async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
-    let mut turn = Turn { shared, until_renewal: Instant::now() };
+    let mut turn = Turn { shared, until_renewal: None };
     let now = shared.clock.now();
     let mut removed = 0;
     for (stage, age) in shared.settings.retention.stages() {
@@ -108,18 +108,19 @@ pub(crate) async fn lapse(
 /// This replica's turn to remove.
 struct Turn<'e> {
     shared: &'e Arc<Shared>,
-    until_renewal: Instant,
+    /// Its turn is not asked for anew before; none while it is another replica's.
+    until_renewal: Option<Instant>,
 }
 
 impl Turn<'_> {
     async fn is_ours(&mut self) -> Result<bool, invite_store::Error> {
-        if Instant::now() < self.until_renewal {
+        if self.until_renewal.is_some_and(|until| Instant::now() < until) {
             return Ok(true);
         }
         let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
         let turn = store.acquire_lane(LANE, &self.shared.owner, TURN, newest, false).await?;
-        self.until_renewal = Instant::now() + TURN / 4;
-        Ok(turn.is_some())
+        self.until_renewal = turn.map(|_| Instant::now() + TURN / 4);
+        Ok(self.until_renewal.is_some())
     }
 
     async fn remove_empty_batches(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
