@@ -6,6 +6,7 @@ use invite_core::{
     Fault,
     text::{cut, legible},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest pointer, and the longest detail or suggestion, in bytes: they may quote the names that somebody
@@ -14,7 +15,7 @@ const MAX_POINTER: usize = 300;
 const MAX_DETAIL: usize = 1000;
 
 /// Whether a finding keeps a document from going live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It does.
@@ -24,7 +25,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong or doubtful in a document. Never quotes a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Finding {
     /// Whether the document is refused for it.
     pub severity: Severity,

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -225,7 +226,7 @@ pub struct BuildContext<'a> {
 }
 
 /// What a provider can do; part of the public API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Capabilities {
     /// Creating invites.
     pub create: CreateCapability,
@@ -244,7 +245,7 @@ pub struct Capabilities {
 }
 
 /// What a provider can do about creating invites.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CreateCapability {
     /// One call takes several invites.
     pub native_batch: bool,

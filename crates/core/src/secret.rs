@@ -190,7 +190,7 @@ impl fmt::Debug for Secret {
 pub struct Credential(Arc<[Arc<Secret>]>);
 
 /// How one secret of a credential fared since the process started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CredentialUse {
     /// How the document names the secret; never its value.
     pub reference: String,

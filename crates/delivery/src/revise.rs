@@ -21,6 +21,8 @@ use invite_config::{Checked, Configuration, Finding, Gate, Live};
 use invite_core::Clock;
 use invite_store::{Actor, Added, NewRevision, Store};
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::{
     sync::{RwLock, RwLockReadGuard},
     time::Instant,
@@ -54,13 +56,14 @@ pub struct Origin {
 }
 
 /// A document that went live, or that was live already.
-#[derive(Clone)]
+#[derive(Clone, Serialize, JsonSchema)]
+#[schemars(rename = "AppliedConfiguration")]
 pub struct Revised {
-    /// Its revision.
+    /// Its revision; that of before if nothing changed.
     pub revision: i64,
     /// What is doubtful in it.
     pub findings: Vec<Finding>,
-    /// What it changed in the document before, unified; empty if nothing.
+    /// Against the document before, unified; empty if nothing changed.
     pub diff: String,
     /// The providers that it added, removed or changed.
     pub changed: Vec<String>,
@@ -84,12 +87,12 @@ pub enum ReviseError {
 }
 
 /// A document that was to go live and did not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Refusal {
     /// When.
     pub at: Timestamp,
-    /// Where it came from: `file`, `api`, `restore`, or `store` for a revision that other replicas
-    /// serve and this one cannot.
+    /// Where it came from: `file`, `api`, `restore`, or `store` for a revision that another replica
+    /// put in force and this one cannot serve.
     pub source: &'static str,
     /// The revision that cannot be served here.
     pub revision: Option<i64>,
@@ -97,24 +100,27 @@ pub struct Refusal {
     pub findings: Vec<Finding>,
 }
 
-/// How the file stands to the live document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The file of the provider document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ConfigurationFile")]
 pub struct FileStatus {
-    /// The file.
-    pub path: PathBuf,
-    /// Whether it held another document than the live one when it was last read.
+    /// Where it is.
+    pub path: String,
+    /// Whether it said something else than the live document when it was last read.
     pub differs: bool,
 }
 
 /// Which document is in force, and what was in the way of others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Configuration")]
 pub struct ConfigurationStatus {
-    /// The live revision.
+    /// The revision that is live here.
+    #[serde(rename = "live")]
     pub revision: i64,
-    /// The file, where a file is watched and there is one.
+    /// The provider document's file; null if none is watched.
     pub file: Option<FileStatus>,
-    /// The latest document that was refused and that none of the same source has followed that was
-    /// not.
+    /// The last document that was refused, unless one of the same source has passed since; null
+    /// for a key that is limited to some providers.
     pub last_refusal: Option<Refusal>,
 }
 
@@ -298,10 +304,10 @@ impl LiveDocument {
     pub fn status(&self) -> ConfigurationStatus {
         let live = self.live.current();
         let notes = self.notes();
-        let file = notes
-            .file
-            .as_ref()
-            .map(|(path, text)| FileStatus { path: path.clone(), differs: text != live.text() });
+        let file = notes.file.as_ref().map(|(path, text)| FileStatus {
+            path: path.display().to_string(),
+            differs: text != live.text(),
+        });
         let last_refusal = notes.refusals.values().max_by_key(|refusal| refusal.at).cloned();
         ConfigurationStatus { revision: live.revision(), file, last_refusal }
     }

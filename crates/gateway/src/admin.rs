@@ -4,9 +4,9 @@
 
 pub(crate) mod audit;
 mod config;
-mod erase;
+pub(crate) mod erase;
 mod keys;
-mod people;
+pub(crate) mod people;
 mod probe;
 mod redrive;
 mod revisions;

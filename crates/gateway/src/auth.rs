@@ -17,6 +17,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{KeyId, random};
 use invite_store::{Actor, ApiKey, DayLimit, Row};
+use schemars::JsonSchema;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -54,8 +55,8 @@ macro_rules! scopes {
         pub(crate) const SCOPES: &[&str] = &[$($word,)*];
 
         /// What a key may do.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Scope { $($(#[$doc])* $name,)* }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+        pub(crate) enum Scope { $($(#[$doc])* #[serde(rename = $word)] $name,)* }
 
         impl Scope {
             /// The word that stands in keys.

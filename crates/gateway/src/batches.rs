@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::{
     Gateway,
     auth::{Caller, Scope},
+    invites::show,
     openapi,
     prefer::Preferences,
     problem::Problem,
@@ -28,7 +29,6 @@ use crate::{
         InviteView,
         batches::{Accepted, BatchState, BatchView, CountsView},
         shown::ShownInvite,
-        unreadable::UnreadableInviteView,
     },
 };
 
@@ -84,8 +84,7 @@ async fn read_accepted(
     for invite in &invites {
         *counts.by_status.entry(invite.status()).or_default() += 1;
     }
-    let view = |it| UnreadableInviteView::new(it, caller.sees_all_tenants());
-    let unreadable = unreadable.into_iter().map(view).collect();
+    let unreadable = unreadable.into_iter().map(|it| show(it, caller)).collect();
     Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }
 

@@ -10,10 +10,10 @@ use axum::{
 };
 use invite_core::{Fault, Faults, InviteId, Outcome, Status, schema::nearest};
 use invite_delivery::{Engine, OperationError};
-use invite_store::{Ended, InviteRecord, NewAudit};
+use invite_store::{Ended, InviteRecord, NewAudit, UnreadableInvite};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
 
 use crate::{
     Gateway,
@@ -28,7 +28,7 @@ use crate::{
     requests::{InviteChange, RetryRequest},
     segment::Segment,
     submission::{object, refuse_unknown, take},
-    views::{InviteView, shown::ShownInvite, unreadable::UnreadableInviteView},
+    views::{InviteView, shown::ShownInvite},
 };
 
 /// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
@@ -173,13 +173,13 @@ pub(crate) async fn revoke_invite(
 }
 
 /// What is left of an invite that was withdrawn.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Revoked {
     /// It.
     Invite(ShownInvite),
     /// What can be told of one that cannot be read.
-    Unreadable(UnreadableInviteView),
+    Unreadable(Box<UnreadableInvite>),
 }
 
 async fn end_unreadable(
@@ -194,7 +194,7 @@ async fn end_unreadable(
             Err(Problem::new(&codes::ALREADY_FINAL, "the invite has ended, which is final"))
         }
         Ended::Now(invite) | Ended::Before(invite) => {
-            Ok(Json(Revoked::Unreadable(UnreadableInviteView::new(invite, true))))
+            Ok(Json(Revoked::Unreadable(Box::new(invite))))
         }
         Ended::NotSetAside => {
             let detail = "the invite could be read again meanwhile; send the request again";

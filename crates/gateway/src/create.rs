@@ -35,7 +35,7 @@ use crate::{
 const VALUES_PER_INVITE: usize = 100;
 
 /// What a request to create invites is answered with.
-#[derive(utoipa::ToSchema)]
+#[derive(schemars::JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes the two bodies that an answer 200 has")]
 pub(crate) enum AcceptedOrPlan {

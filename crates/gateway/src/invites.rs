@@ -18,10 +18,7 @@ use crate::{
     query::{Parameters, cursor, cut_to_fit, refuse_parameters},
     reads,
     segment::Segment,
-    views::{
-        AttemptList, AttemptView, InviteList, InviteView,
-        unreadable::{UnreadableInviteView, UnreadableView},
-    },
+    views::{AttemptList, AttemptView, InviteList, InviteView},
 };
 
 /// Attempts on a page at most that shows what was exchanged.
@@ -97,8 +94,10 @@ pub(crate) async fn list_invites(
     }))
 }
 
-fn show(unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInviteView {
-    UnreadableInviteView::new(unreadable, caller.sees_all_tenants())
+/// What can be told of an invite, as far as the caller may know it.
+pub(crate) fn show(mut unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInvite {
+    unreadable.tenant.take_if(|_| !caller.sees_all_tenants());
+    unreadable
 }
 
 /// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
@@ -296,11 +295,7 @@ fn view_attempts(
         page.unreadable.retain(|unreadable| unreadable.id < last);
         page.next = Some(last);
     }
-    AttemptList {
-        attempts,
-        unreadable: UnreadableView::all(page.unreadable),
-        next_cursor: page.next.map(cursor),
-    }
+    AttemptList { attempts, unreadable: page.unreadable, next_cursor: page.next.map(cursor) }
 }
 
 fn view_attempt(

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use invite_core::text::MAX_LABELS;
+use schemars::JsonSchema;
+use serde_json::Value;
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi,
     openapi::{
@@ -13,7 +15,7 @@ use utoipa::{
     },
 };
 
-use crate::problem::{FaultView, MEDIA_TYPE, ProblemView};
+use crate::problem::MEDIA_TYPE;
 
 /// The document without its calls.
 #[derive(OpenApi)]
@@ -23,7 +25,6 @@ use crate::problem::{FaultView, MEDIA_TYPE, ProblemView};
         description = "One API for invitations through several providers: accepted durably, \
             delivered once."
     ),
-    components(schemas(ProblemView, FaultView)),
     security(("api_key" = [])),
     modifiers(&ApiKeyScheme),
     tags(
@@ -49,15 +50,16 @@ impl Modify for ApiKeyScheme {
 }
 
 /// Writes the configured number of invites per request into the document.
-pub(crate) fn limit_invites(document: &mut utoipa::openapi::OpenApi, max: usize) {
-    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
-    let request = schemas.and_then(|schemas| schemas.get_mut("NewInvites"));
-    if let Some(RefOr::T(utoipa::openapi::Schema::Object(request))) = request
-        && let Some(RefOr::T(utoipa::openapi::Schema::Array(invites))) =
-            request.properties.get_mut("invites")
-    {
-        invites.max_items = Some(max);
+pub(crate) fn limit_invites(document: &mut Value, max: usize) {
+    let invites = "/components/schemas/NewInvites/properties/invites/maxItems";
+    if let Some(most) = document.pointer_mut(invites) {
+        *most = max.into();
     }
+}
+
+/// Where the shape of a type stands in the document.
+pub(crate) fn place<T: JsonSchema>() -> String {
+    format!("#/components/schemas/{}", T::schema_name())
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;
@@ -192,7 +194,7 @@ pub(crate) struct Filters {
 }
 
 fn statuses_schema() -> Array {
-    ArrayBuilder::new().items(crate::views::status_schema()).build()
+    ArrayBuilder::new().items(Ref::from_schema_name("Status")).build()
 }
 
 fn labels_schema() -> Array {

@@ -21,8 +21,8 @@ use invite_core::{
     text::{cut, legible},
 };
 use invite_delivery::AcceptError;
+use schemars::JsonSchema;
 use serde::Serialize;
-use utoipa::ToSchema;
 
 pub(crate) use codes::Code;
 pub(crate) use faults::{FaultView, MAX_ITEM_FAULTS, list_faults};
@@ -280,18 +280,17 @@ impl From<AcceptError> for Problem {
 }
 
 /// A problem (RFC 9457).
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub(crate) struct ProblemView {
     /// `/problems/` and the code: an address of this gateway with a page about it.
     #[serde(rename = "type")]
-    #[schema(format = "uri-reference")]
+    #[schemars(extend("format" = "uri-reference"))]
     kind: String,
     /// What the code means in general.
     title: &'static str,
     /// The HTTP status; absent in the `error` of an Invite.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = u16, nullable = false)]
     status: Option<u16>,
     /// What happened in this case, in one line.
     detail: String,
@@ -299,31 +298,24 @@ pub(crate) struct ProblemView {
     code: &'static str,
     /// The request's id, as in `X-Request-Id`; absent in the `error` of an Invite.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     request_id: Option<String>,
     /// Whose doing it is.
-    #[schema(schema_with = crate::words::origin_schema)]
     origin: Origin,
     /// What is known of the request's effect: `not_sent` is safe to send again, `rejected` would be
     /// refused again, `throttled` later, `unknown` may have taken effect.
-    #[schema(schema_with = crate::words::outcome_schema)]
     outcome: Outcome,
     /// The provider that it happened at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     provider: Option<String>,
     /// The provider's own code for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     provider_code: Option<String>,
     /// The HTTP status that the provider answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     provider_http_status: Option<u16>,
     /// The live invite to the same person at the same place, for the code `duplicate` in the `error` of an
     /// Invite.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, nullable = false)]
     existing: Option<InviteId>,
     /// One for each fault. Of very many the first are listed, at most 100 (20 in the `error` of an
     /// Invite); the last then has the code `more-faults`.

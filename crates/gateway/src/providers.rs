@@ -6,6 +6,7 @@ use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
 use invite_core::{Address, ListQuery, Observed, Outcome};
 use invite_delivery::{LaneState, ProbeResult, ProviderStatus};
+use invite_store::Replica;
 
 use crate::{
     Gateway,
@@ -16,7 +17,7 @@ use crate::{
     reads,
     segment::Segment,
     views::{
-        configuration::{ConfigurationView, ReplicaView},
+        configuration::shown,
         providers::{
             KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
         },
@@ -26,10 +27,12 @@ use crate::{
 
 /// The replicas and what each serves. Why one does not serve the newest document may be about
 /// providers that the key is not for.
-async fn find_replicas(gateway: &Gateway, caller: &Caller) -> Result<Vec<ReplicaView>, Problem> {
-    let replicas = gateway.store().replicas().await?;
-    let view = |replica| ReplicaView::new(replica, caller.providers().is_none());
-    Ok(replicas.into_iter().map(view).collect())
+async fn find_replicas(gateway: &Gateway, caller: &Caller) -> Result<Vec<Replica>, Problem> {
+    let mut replicas = gateway.store().replicas().await?;
+    for replica in replicas.iter_mut().filter(|_| caller.providers().is_some()) {
+        replica.refusal = None;
+    }
+    Ok(replicas)
 }
 
 /// None if the document was swapped in between, and the provider is gone.
@@ -38,7 +41,7 @@ async fn view(
     caller: &Caller,
     configuration: &Configuration,
     provider: &Provider,
-    replicas: &[ReplicaView],
+    replicas: &[Replica],
 ) -> Result<Option<ProviderView>, Problem> {
     let status = gateway.engine().provider_status(&provider.name).await?;
     let status =
@@ -116,7 +119,7 @@ pub(crate) async fn list_providers(
         providers.extend(view(&gateway, &caller, &configuration, provider, &replicas).await?);
     }
     let status = gateway.engine().configuration_status();
-    let configuration = ConfigurationView::new(status, caller.providers().is_none());
+    let configuration = shown(status, caller.providers().is_none());
     Ok(Json(ProviderList { providers, configuration }))
 }
 

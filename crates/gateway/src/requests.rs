@@ -6,75 +6,92 @@ use std::collections::BTreeMap;
 
 use invite_core::text::{MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
-use utoipa::{
-    ToSchema,
-    openapi::{
-        Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type,
-        schema::{AdditionalProperties, SchemaType},
-    },
-};
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
 
-use crate::auth::SCOPES;
+use crate::auth::Scope;
 use crate::submission::{MAX_EXTERNAL_ID, MAX_MESSAGE, MAX_NAME, MAX_TARGETS};
 
 const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f]*$";
+const WORD: &str = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])?$";
 const NO_CONTROLS_BUT_LINES: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$";
 
 /// Invites to create.
-#[derive(ToSchema)]
+#[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `submission` reads")]
 pub(crate) struct NewInvites {
     /// Where they go that do not say so themselves; absent: the routing rules decide.
-    #[schema(schema_with = targets_schema)]
-    to: Option<Vec<String>>,
+    to: Option<Targets>,
     /// The invites.
-    #[schema(min_items = 1, max_items = 1000)]
+    #[schemars(length(min = 1, max = 1000))]
     invites: Vec<NewInviteSchema>,
     /// What to do about a person who already has a live invite at the same place: answer with that
     /// (`return_existing`, the default), fail the item (`reject`), or send another (`send`).
-    #[schema(schema_with = on_duplicate_schema)]
-    on_duplicate: Option<String>,
+    on_duplicate: Option<OnDuplicate>,
+}
+
+/// Names of providers and routes. An invite's own wins over the request's; without any the routing rules
+/// decide. Each destination is taken once.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Targets")]
+#[expect(dead_code, reason = "describes what `submission` reads")]
+enum Targets {
+    /// The name of a provider or a route.
+    One(String),
+    /// Several of them.
+    Several(#[schemars(length(min = 1, max = MAX_TARGETS))] Vec<String>),
+}
+
+/// What to do about a person who already has a live invite at the same place.
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes what `submission` reads")]
+enum OnDuplicate {
+    /// Answer with that.
+    ReturnExisting,
+    /// Fail the item.
+    Reject,
+    /// Send another.
+    Send,
 }
 
 /// One invite to create.
-#[derive(ToSchema)]
-#[schema(as = NewInvite)]
+#[derive(JsonSchema)]
+#[schemars(rename = "NewInvite")]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `submission` reads")]
 pub(crate) struct NewInviteSchema {
     /// The address.
-    #[schema(max_length = 254, format = "email", example = "ada@example.org")]
+    #[schemars(length(max = 254), email, example = "ada@example.org")]
     email: String,
     /// Given name.
-    #[schema(schema_with = first_name_schema)]
+    #[schemars(length(max = MAX_NAME), regex(pattern = NO_CONTROLS))]
     first_name: Option<String>,
     /// Family name.
-    #[schema(schema_with = last_name_schema)]
+    #[schemars(length(max = MAX_NAME), regex(pattern = NO_CONTROLS))]
     last_name: Option<String>,
     /// `+` and 8 to 15 digits.
-    #[schema(pattern = r"^\+[1-9][0-9]{7,14}$", example = "+15551234567")]
+    #[schemars(regex(pattern = r"^\+[1-9][0-9]{7,14}$"), example = "+15551234567")]
     phone: Option<String>,
     /// A text for the mail.
-    #[schema(schema_with = message_schema)]
+    #[schemars(length(max = MAX_MESSAGE), regex(pattern = NO_CONTROLS_BUT_LINES))]
     message: Option<String>,
     /// The caller's own id for it.
-    #[schema(schema_with = external_id_schema)]
+    #[schemars(length(max = MAX_EXTERNAL_ID), regex(pattern = NO_CONTROLS))]
     external_id: Option<String>,
     /// Stored, filterable and used by routing rules; never sent to a provider.
-    #[schema(schema_with = labels_schema)]
+    #[schemars(transform = bound_labels)]
     labels: Option<BTreeMap<String, String>>,
     /// Where it goes; wins over the request's.
-    #[schema(schema_with = targets_schema)]
-    to: Option<Vec<String>>,
+    to: Option<Targets>,
     /// Per provider kind, in that provider's own vocabulary; schemas in `GET /v1/provider-kinds`.
-    #[schema(value_type = Option<BTreeMap<String, Map<String, Value>>>)]
-    options: Option<Map<String, Value>>,
+    options: Option<BTreeMap<String, Map<String, Value>>>,
 }
 
 /// A change of an invite.
-#[derive(ToSchema)]
+#[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `changes` reads")]
 pub(crate) struct InviteChange {
@@ -83,7 +100,7 @@ pub(crate) struct InviteChange {
 }
 
 /// A status that a caller may set.
-#[derive(ToSchema)]
+#[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "describes what `changes` reads")]
 pub(crate) enum SettableStatus {
@@ -100,7 +117,7 @@ pub(crate) enum SettableStatus {
 }
 
 /// How to retry an invite.
-#[derive(ToSchema)]
+#[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `changes` reads")]
 pub(crate) struct RetryRequest {
@@ -109,171 +126,90 @@ pub(crate) struct RetryRequest {
 }
 
 /// A person to look for.
-#[derive(ToSchema)]
+#[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `admin::people` reads")]
 pub(crate) struct PersonRequest {
     /// The address, in any of its spellings.
-    #[schema(max_length = 254, format = "email", example = "ada@example.org")]
+    #[schemars(length(max = 254), email, example = "ada@example.org")]
     email: String,
 }
 
 /// A person to erase.
-#[derive(ToSchema)]
+#[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `admin::erase` reads")]
 pub(crate) struct EraseRequest {
     /// The address, in any of its spellings.
-    #[schema(max_length = 254, format = "email", example = "ada@example.org")]
+    #[schemars(length(max = 254), email, example = "ada@example.org")]
     email: String,
     /// Withdraw live invites first. Without it they are named and left.
     withdraw: Option<bool>,
 }
 
 /// An API key to make.
-#[derive(ToSchema)]
-#[schema(as = NewKey)]
+#[derive(JsonSchema)]
+#[schemars(rename = "NewKey")]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `admin::keys` reads")]
 pub(crate) struct NewKeySchema {
     /// What it is for, and who uses it.
-    #[schema(
-        min_length = 1,
-        max_length = 100,
-        example = "HR onboarding",
-        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])?$"
-    )]
+    #[schemars(length(min = 1, max = 100), regex(pattern = WORD), example = "HR onboarding")]
     name: String,
-    /// What it may do.
-    #[schema(schema_with = scopes_schema)]
-    scopes: Vec<String>,
+    /// What it may do; `admin` is all of them, over all tenants.
+    #[schemars(length(min = 1))]
+    scopes: Vec<Scope>,
     /// Whose invites it sees; absent: `default`, or that of the key that makes it if that is not for all
     /// tenants.
-    #[schema(
-        min_length = 1,
-        max_length = 200,
-        example = "default",
-        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])?$"
-    )]
+    #[schemars(length(min = 1, max = 200), regex(pattern = WORD), example = "default".to_owned())]
     tenant: Option<String>,
     /// The providers that it may use; absent: those of the key that makes it.
-    #[schema(min_items = 1)]
+    #[schemars(length(min = 1))]
     providers: Option<Vec<String>>,
     /// How many requests it may make; absent: as many as the key that makes it.
-    #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 100)]
     requests_per_second: Option<f64>,
     /// How many invites it may ask for in a second, on average; absent: as many as the key that makes it.
-    #[schema(minimum = 0.001, maximum = 1_000_000, example = 20)]
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 20)]
     invites_per_second: Option<f64>,
     /// How many invites are accepted of it in a day, from midnight to midnight UTC; absent: as many as the key that makes it.
-    #[schema(minimum = 1, maximum = 1_000_000_000, example = 5000)]
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 5000)]
     invites_per_day: Option<u64>,
     /// When it lapses, a time to come; absent: with the key that makes it.
     expires_at: Option<Timestamp>,
 }
 
 /// A change of an API key.
-#[derive(ToSchema)]
-#[schema(as = KeyChange)]
+#[derive(JsonSchema)]
+#[schemars(rename = "KeyChange")]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `admin::keys` reads")]
 pub(crate) struct KeyChangeSchema {
     /// What it is for, and who uses it.
-    #[schema(
-        nullable = false,
-        min_length = 1,
-        max_length = 100,
-        example = "HR onboarding",
-        pattern = r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$"
-    )]
+    #[schemars(with = "String", length(min = 1, max = 100), regex(pattern = WORD), example = "HR onboarding")]
+    #[serde(default)]
     name: Option<String>,
     /// The providers that it may use; null: all.
-    #[schema(min_items = 1)]
+    #[schemars(length(min = 1))]
     providers: Option<Vec<String>>,
     /// How many requests it may make; null: no limit.
-    #[schema(minimum = 0.001, maximum = 1_000_000, example = 100)]
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 100)]
     requests_per_second: Option<f64>,
     /// How many invites it may ask for in a second, on average; null: no limit.
-    #[schema(minimum = 0.001, maximum = 1_000_000, example = 20)]
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 20)]
     invites_per_second: Option<f64>,
     /// How many invites are accepted of it in a day, from midnight to midnight UTC; null: no limit.
-    #[schema(minimum = 1, maximum = 1_000_000_000, example = 5000)]
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 5000)]
     invites_per_day: Option<u64>,
     /// When it lapses, a time to come; null: never.
     expires_at: Option<Timestamp>,
 }
 
-fn text(description: &str, max: usize, pattern: &str) -> Object {
-    ObjectBuilder::new()
-        .description(Some(description))
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .max_length(Some(max))
-        .pattern(Some(pattern))
-        .build()
-}
-
-/// The name of a provider or a route, or several.
-fn targets_schema() -> Schema {
-    let name = || ObjectBuilder::new().schema_type(Type::String);
-    let what = "Names of providers and routes. An invite's own wins over the request's; without \
-                any the routing rules decide. Each destination is taken once.";
-    OneOfBuilder::new()
-        .description(Some(what))
-        .item(name())
-        .item(ArrayBuilder::new().items(name()).min_items(Some(1)).max_items(Some(MAX_TARGETS)))
-        .item(ObjectBuilder::new().schema_type(Type::Null))
-        .into()
-}
-
-fn on_duplicate_schema() -> Object {
-    let words = ["return_existing", "reject", "send"].map(Value::from);
-    let what = "About a person who already has a live invite at the same place: answer with that \
-                (the default), fail the item, or send another.";
-    ObjectBuilder::new()
-        .description(Some(what))
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .enum_values(Some(words.into_iter().chain([Value::Null])))
-        .build()
-}
-
-fn scopes_schema() -> Array {
-    let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(SCOPES.to_vec()));
-    ArrayBuilder::new()
-        .description(Some("What it may do; `admin` is all of them, over all tenants."))
-        .items(word)
-        .min_items(Some(1))
-        .build()
-}
-
-fn first_name_schema() -> Object {
-    text("Given name.", MAX_NAME, NO_CONTROLS)
-}
-
-fn last_name_schema() -> Object {
-    text("Family name.", MAX_NAME, NO_CONTROLS)
-}
-
-fn message_schema() -> Object {
-    text("A text for the mail.", MAX_MESSAGE, NO_CONTROLS_BUT_LINES)
-}
-
-fn external_id_schema() -> Object {
-    text("The caller's own id for it.", MAX_EXTERNAL_ID, NO_CONTROLS)
-}
-
-fn labels_schema() -> Object {
-    let string = || ObjectBuilder::new().schema_type(Type::String);
-    let key = string()
-        .min_length(Some(1))
-        .max_length(Some(MAX_LABEL_KEY))
-        .pattern(Some(r"^[^:\u0000-\u001f\u007f]+$"))
-        .build();
-    let value = string().max_length(Some(MAX_LABEL_VALUE)).pattern(Some(NO_CONTROLS)).build();
-    ObjectBuilder::new()
-        .description(Some("Stored, filterable, used by routing rules; never sent to a provider."))
-        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
-        .max_properties(Some(MAX_LABELS))
-        .property_names(Some(Schema::Object(key)))
-        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(Schema::Object(value)))))
-        .build()
+/// What a map's type does not say of its keys and how many there may be.
+fn bound_labels(schema: &mut schemars::Schema) {
+    schema.insert("maxProperties".to_owned(), MAX_LABELS.into());
+    let key = json!({ "minLength": 1, "maxLength": MAX_LABEL_KEY, "pattern": r"^[^:\u0000-\u001f\u007f]+$" });
+    schema.insert("propertyNames".to_owned(), key);
+    let value = json!({ "type": "string", "maxLength": MAX_LABEL_VALUE, "pattern": NO_CONTROLS });
+    schema.insert("additionalProperties".to_owned(), value);
 }

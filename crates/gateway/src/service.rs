@@ -5,8 +5,8 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::{
     Gateway,
@@ -18,7 +18,7 @@ use crate::{
 type Metrics = ([(HeaderName, &'static str); 1], String);
 
 /// How the gateway is.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Health {
     /// `ok`
     status: &'static str,

@@ -5,70 +5,35 @@ pub(crate) mod batches;
 pub(crate) mod configuration;
 pub(crate) mod keys;
 pub(crate) mod providers;
-pub(crate) mod schemas;
 pub(crate) mod shown;
-pub(crate) mod unreadable;
 
 use std::collections::BTreeMap;
 
 use invite_core::{
     AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason, Status, StatusSource,
 };
-use invite_store::InviteRecord;
+use invite_store::{InviteRecord, Unreadable, UnreadableInvite};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::{
-    ToSchema,
-    openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, Schema, Type},
-};
 
-use crate::{Gateway, auth::Caller, problem::ProblemView, words::words};
+use crate::{Gateway, auth::Caller, problem::ProblemView};
 
 use shown::without_codes;
-use unreadable::{UnreadableInviteView, UnreadableView};
-
-/// The statuses of an Invite.
-pub(crate) fn status_schema() -> Object {
-    words("Where it stands.", Status::ALL.iter().map(|status| status.as_str()))
-}
-
-/// How a status is known.
-pub(crate) fn source_schema() -> Object {
-    words("How the status is known.", StatusSource::ALL.iter().map(|source| source.as_str()))
-}
-
-/// Why an invite failed, if it did.
-pub(crate) fn reason_schema() -> Schema {
-    OneOfBuilder::new()
-        .item(Ref::from_schema_name("Problem"))
-        .item(ObjectBuilder::new().schema_type(Type::Null))
-        .into()
-}
-
-fn attempt_outcome_schema() -> Schema {
-    let all = AttemptOutcome::ALL.iter().map(|word| word.as_str());
-    OneOfBuilder::new()
-        .item(words("What came of it; null while it is under way.", all))
-        .item(ObjectBuilder::new().schema_type(Type::Null))
-        .into()
-}
 
 /// One person's invite at one provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Invite)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Invite")]
 pub(crate) struct InviteView {
     /// Prefixed and ordered by time.
-    #[schema(value_type = String, example = "inv_0199c0de0000700080000000000000aa")]
     id: InviteId,
     /// The request that it came with.
-    #[schema(value_type = String, example = "bat_0199c0de0000700080000000000000aa")]
     batch_id: BatchId,
     /// Its item's place in that request.
     index: usize,
     /// Whose it is; with the scope invites:all-tenants only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     tenant: Option<String>,
     /// The caller's own id for it.
     external_id: Option<String>,
@@ -89,10 +54,8 @@ pub(crate) struct InviteView {
     /// The provider's kind.
     provider_kind: Option<String>,
     /// Where it stands.
-    #[schema(schema_with = status_schema)]
     status: Status,
     /// How that is known.
-    #[schema(schema_with = source_schema)]
     status_source: StatusSource,
     /// When the provider was last asked.
     checked_at: Option<Timestamp>,
@@ -102,7 +65,6 @@ pub(crate) struct InviteView {
     provider_status: Option<String>,
     /// What callers need of the provider's replies, in the provider's own names. Codes that let in
     /// whoever holds them are in it only for keys with the scope invites:codes.
-    #[schema(value_type = Object)]
     provider_data: Map<String, Value>,
     /// When the provider says it lapses.
     expires_at: Option<Timestamp>,
@@ -112,7 +74,6 @@ pub(crate) struct InviteView {
     next_attempt_at: Option<Timestamp>,
     /// Why it failed, or why its effect is not known. Of a queued one, read alone: what it waits for
     /// that neither `next_attempt_at` nor its provider's `state_reason` shows.
-    #[schema(schema_with = reason_schema)]
     error: Option<ProblemView>,
     /// `on_duplicate` answered with this existing Invite.
     duplicate: bool,
@@ -186,35 +147,33 @@ impl InviteView {
 }
 
 /// Invites.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct InviteList {
     /// Newest first.
     pub invites: Vec<InviteView>,
     /// Those that cannot be read, newest first; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<UnreadableInviteView>,
+    pub unreadable: Vec<UnreadableInvite>,
     /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }
 
 /// What would be sent.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Plan {
     /// The calls that would be made.
-    #[schema(value_type = Vec<PlannedCallView>)]
     pub plan: Vec<invite_delivery::PlannedCall>,
     /// What would not be sent: the person has a live invite there, or an earlier item is the same.
     /// None where `on_duplicate` is `send`.
     pub duplicates: Vec<DuplicateView>,
     /// What is wrong with items that `handling=lenient` would report as failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Option<Vec<crate::problem::FaultView>>, nullable = false)]
     pub errors: Vec<crate::problem::FaultView>,
 }
 
 /// An item that would be a duplicate at a provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = PlannedDuplicate)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlannedDuplicate")]
 pub(crate) struct DuplicateView {
     /// The request's item.
     pub index: usize,
@@ -222,52 +181,27 @@ pub(crate) struct DuplicateView {
     pub provider: String,
     /// The person's live invite there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, nullable = false, required = false)]
     pub invite_id: Option<InviteId>,
     /// The earlier item of this request that is to the same person there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub earlier_index: Option<usize>,
 }
 
-/// A call that would be made; it holds no credential.
-#[derive(ToSchema)]
-#[schema(as = PlannedCall)]
-#[expect(dead_code, reason = "describes invite_delivery::PlannedCall, which knows no OpenAPI")]
-pub(crate) struct PlannedCallView {
-    /// The configured provider.
-    provider: String,
-    /// Its kind.
-    kind: String,
-    /// The HTTP method.
-    method: String,
-    /// The full address.
-    url: String,
-    /// The body, in the provider's own form.
-    #[schema(value_type = Value)]
-    body: Value,
-    /// The request's items that it carries.
-    indices: Vec<usize>,
-}
-
 /// One call made for an invite.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Attempt)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
 pub(crate) struct AttemptView {
     /// Prefixed and ordered by time.
-    #[schema(value_type = String)]
     pub id: AttemptId,
     /// The configured provider.
     pub provider: String,
     /// `create`, `get`, `list`, `update_status`, `revoke` or `reconcile`.
-    #[schema(value_type = String)]
     pub operation: Operation,
     /// When it began.
     pub started_at: Timestamp,
     /// How long it took; null while it is under way.
     pub duration_ms: Option<i64>,
     /// What came of it; null while it is under way.
-    #[schema(schema_with = attempt_outcome_schema)]
     pub outcome: Option<AttemptOutcome>,
     /// The HTTP status of the provider's answer.
     pub http_status: Option<u16>,
@@ -279,22 +213,20 @@ pub(crate) struct AttemptView {
     pub traceparent: Option<String>,
     /// This invite's part of the request, without secrets; with the scope invites:raw only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Value)]
     pub request: Option<Value>,
     /// This invite's part of the reply, without secrets; with the scope invites:raw only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Value)]
     pub reply: Option<Value>,
 }
 
 /// Calls made for an invite.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AttemptList {
     /// Oldest first.
     pub attempts: Vec<AttemptView>,
     /// Those that cannot be read; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<UnreadableView>,
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use invite_core::{Address, InviteId, Reason};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::AnyConnection;
 
@@ -24,7 +25,8 @@ use crate::{
 pub(crate) const STEP: u32 = 50;
 
 /// How much was taken out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ErasedCounts")]
 pub struct Erased {
     /// Invites: address, name, phone, message, parameters, labels, external id, what the provider
     /// showed, and its id there, of which a keyed hash stays.

@@ -3,20 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{Error, Store, clock, statement::Statement, unreadable::apart};
 
 /// How long a replica that is not heard of counts as one.
 const KNOWN_FOR: Duration = Duration::from_secs(15);
 
-/// A process that serves this database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A process that serves this gateway's database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Replica {
     /// Its name, a new one at each start.
     pub id: String,
-    /// The revision that it serves.
+    /// The revision of the provider document that it serves.
+    #[serde(rename = "config_revision")]
     pub revision: i64,
-    /// Why it does not serve a newer one that there is, or sends nothing, in one line.
+    /// Why it does not serve the newest, or sends nothing, if so, in one line; null for a key that is
+    /// limited to some providers.
     pub refusal: Option<String>,
     /// When it was last heard of.
     pub seen_at: Timestamp,

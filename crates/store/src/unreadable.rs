@@ -8,6 +8,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, chain,
     connections::Taken,
@@ -24,8 +27,8 @@ const PAGE: i64 = 500;
 /// An invite as stored, or what can be told of one that cannot be read.
 pub type Row = Result<InviteRecord, Box<UnreadableInvite>>;
 
-/// A row that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A record that cannot be read from the database: damaged, or of another version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unreadable {
     /// Its id, as it is stored; empty if that cannot be read either.
     pub id: String,
@@ -33,8 +36,9 @@ pub struct Unreadable {
     pub column: String,
 }
 
-/// What can be told of an invite that cannot be read. What is none cannot be told.
-#[derive(Clone, PartialEq, Eq)]
+/// An Invite that cannot be read from the database: damaged, or of another version. Nothing is done about
+/// it until it can be read again or an administrator ends it (`DELETE`). What is null cannot be told.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnreadableInvite {
     /// Its id, as it is stored; empty if that cannot be read either.
     pub id: String,
@@ -44,13 +48,16 @@ pub struct UnreadableInvite {
     pub batch_id: Option<BatchId>,
     /// Its item's place in that request.
     pub index: Option<usize>,
-    /// Whose it is.
+    /// Whose it is; with the scope invites:all-tenants only.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// The configured provider.
     pub provider: Option<String>,
     /// The word for its status, which may be of another version.
     pub status: Option<String>,
+    #[serde(skip)]
     address: Option<String>,
+    #[serde(skip)]
     invitee: Option<Invitee>,
 }
 

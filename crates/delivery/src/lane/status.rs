@@ -6,11 +6,13 @@ use invite_core::{
     AttemptOutcome, Cause, Operation, Outcome, ProviderError, secret::CredentialUse,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a provider is doing, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ProviderState")]
 pub enum LaneState {
     /// Calls are made as limits allow.
     Ready,
@@ -43,7 +45,7 @@ impl LaneState {
 }
 
 /// The last call that did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastError {
     /// When.
     pub at: Timestamp,
@@ -60,11 +62,12 @@ pub struct LastError {
 }
 
 /// A destination that calls wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Destination")]
 pub struct DestinationStatus {
     /// Event, tenancy or organization.
     pub scope: String,
-    /// In a word.
+    /// How it is doing, in a word.
     pub state: LaneState,
     /// Why.
     pub reason: Option<String>,
@@ -73,7 +76,7 @@ pub struct DestinationStatus {
 }
 
 /// What became of a credential that was checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeResult {
     /// The provider took it.
@@ -98,7 +101,7 @@ impl ProbeResult {
 }
 
 /// The last credential check.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LastProbe {
     /// When.
     pub at: Timestamp,
@@ -106,7 +109,8 @@ pub struct LastProbe {
     pub result: ProbeResult,
     /// What was found.
     pub detail: String,
-    /// By how much the provider's clock is ahead of this machine's, if its reply told.
+    /// By how much the provider's clock is ahead of this machine's, as far as its reply proves it; null
+    /// if it does not show its time.
     pub clock_difference_seconds: Option<f64>,
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use invite_core::{Address, InviteId, Status};
 use invite_store::{Erased, InviteFilter, InviteRecord, UnreadableInvite};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -17,32 +18,38 @@ const NAMED: usize = 1000;
 const WITHDRAWING: Duration = Duration::from_secs(60);
 
 /// What came of erasing a person. It names nobody.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Erasure {
-    /// What was taken out.
+    /// What was erased by this call.
     pub erased: Erased,
     /// Invites that were withdrawn first.
     pub withdrawn: u64,
-    /// Invites that still hold the person, newest first.
+    /// Invites that still hold the person, newest first, up to about a thousand.
     pub left: Vec<Left>,
-    /// There are more than are named.
+    /// There are more than are listed.
+    #[serde(rename = "more_left")]
     pub has_more: bool,
-    /// The database let go of what was erased as far as it can beside other work.
+    /// The database let go of what it keeps beside its tables: SQLite's file was rewritten and its log
+    /// truncated, PostgreSQL's tables were vacuumed. If false, ask again, or see docs/privacy.md.
+    #[serde(rename = "cleaned")]
     pub is_cleaned: bool,
 }
 
 /// An invite that still holds the person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "LeftInvite")]
 pub struct Left {
     /// Its id.
     pub id: String,
     /// Whose it is, as far as that can be read.
     pub tenant: Option<String>,
-    /// Where it is.
+    /// The configured provider.
     pub provider: Option<String>,
     /// The word for its status.
     pub status: Option<String>,
-    /// `live`, `not-withdrawn`, `call-unsettled`, `unreadable`.
+    /// `live`: it has not ended, and withdrawing it was not asked for. `not-withdrawn`: that was not
+    /// possible. `call-unsettled`: it shares a call with an invite of which it has to be found out yet
+    /// what became of it. `unreadable`: its row cannot be read, and it may not have ended.
     pub reason: &'static str,
     /// What that means, and what to do.
     pub detail: String,

@@ -4,23 +4,24 @@ use std::collections::HashMap;
 
 use invite_core::{Destination, Recipient, http::CallContext};
 use invite_store::{NewItem, Placement};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::shared::Engine;
 
 /// One call that would be made. It holds no credential: those are headers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PlannedCall {
     /// The configured provider.
     pub provider: String,
     /// Its kind.
     pub kind: String,
-    /// The method.
+    /// The HTTP method.
     pub method: &'static str,
     /// The full address.
     pub url: String,
-    /// The body.
+    /// The body, in the provider's own form.
     pub body: Value,
     /// The request's items that it carries.
     pub indices: Vec<usize>,

@@ -11,6 +11,7 @@ use invite_config::Provider;
 use invite_core::{InviteId, Status};
 use invite_store::{DayLimit, InviteFilter, InviteRecord, InviteState, Requeued};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 const PAGE: u32 = 200;
 
 /// What became of the failed invites that a filter matched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Redriven {
     /// Failed invites that the filter matched and that can be sent at all.
     pub matched: u64,
@@ -33,7 +34,8 @@ pub struct Redriven {
     /// Left alone: the person has a live invite there by now.
     pub duplicates: u64,
     /// Left alone: their provider is no longer configured, its backlog or quota or the day of the key
-    /// that asks is full, or they are not `failed` any more, or known to exist there, or may exist there.
+    /// that asks (`invites_per_day`) is full, or they are not `failed` any more, or known to exist there,
+    /// or may exist there.
     pub left: u64,
 }
 

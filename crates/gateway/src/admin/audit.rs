@@ -10,10 +10,7 @@ use crate::{
     openapi,
     problem::Problem,
     query::{Parameters, cursor},
-    views::{
-        audit::{AuditEntryView, AuditList},
-        unreadable::UnreadableView,
-    },
+    views::audit::{AuditEntryView, AuditList},
 };
 
 /// Records a change that has been made: that it could not be recorded does not undo it, and is logged.
@@ -55,7 +52,7 @@ pub(crate) async fn list_audit(
     let page = gateway.store().audit(before, limit).await?;
     Ok(Json(AuditList {
         entries: page.entries.into_iter().map(AuditEntryView::new).collect(),
-        unreadable: UnreadableView::all(page.unreadable),
+        unreadable: page.unreadable,
         next_cursor: page.next.map(cursor),
     }))
 }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_core::text::is_control;
-use invite_delivery::{Origin, ReviseError};
+use invite_delivery::{Origin, ReviseError, Revised};
 
 use crate::{
     Gateway,
@@ -19,7 +19,7 @@ use crate::{
     precondition::{Basis, etag, has_already, outdated},
     problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
-    views::configuration::{AppliedView, ReviewView},
+    views::configuration::ReviewView,
 };
 
 /// The longest note, in characters.
@@ -130,7 +130,7 @@ pub(crate) async fn check_configuration(
     request_body(content = String, content_type = "application/toml",
         example = "[providers.treasury]\nkind = \"turnkey\"\n"),
     responses(
-        (status = 200, description = "It is live", body = AppliedView,
+        (status = 200, description = "It is live", body = ref(openapi::place::<Revised>()),
             headers(("ETag" = String, description = "Its revision, quoted"))),
         openapi::AnyCall,
         openapi::WithBody,
@@ -193,5 +193,5 @@ pub(super) async fn revise(
         ReviseError::Store(error) => error.into(),
     })?;
     let tag = [(header::ETAG, etag(revised.revision))];
-    Ok((tag, Json(AppliedView::new(revised))).into_response())
+    Ok((tag, Json(revised)).into_response())
 }

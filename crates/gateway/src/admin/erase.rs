@@ -9,9 +9,9 @@ use axum::{
 use invite_core::Fault;
 use invite_delivery::Erasure;
 use invite_store::NewAudit;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use super::people::take_address;
 use crate::{
@@ -26,54 +26,13 @@ use crate::{
 };
 
 /// What was erased, and what is left.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Receipt {
     /// A keyed hash of the address, as in the record of changes: the same for the same person in this
     /// database, and of no use without its key.
     person: String,
-    /// What was erased by this call.
-    erased: ErasedCounts,
-    /// Invites that were withdrawn first.
-    withdrawn: u64,
-    /// Invites that still hold the person, newest first, up to about a thousand.
-    left: Vec<LeftInvite>,
-    /// There are more than are listed.
-    more_left: bool,
-    /// The database let go of what it keeps beside its tables: SQLite's file was rewritten and its log
-    /// truncated, PostgreSQL's tables were vacuumed. If false, ask again, or see docs/privacy.md.
-    cleaned: bool,
-}
-
-/// How much was erased.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ErasedCounts {
-    /// Invites.
-    invites: u64,
-    /// Calls made for them.
-    attempts: u64,
-    /// Of those the ones of which a request or a reply was kept.
-    exchanges: u64,
-    /// Labels.
-    labels: u64,
-}
-
-/// An invite that still holds the person.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LeftInvite {
-    /// Its id.
-    id: String,
-    /// Whose it is.
-    tenant: Option<String>,
-    /// The configured provider.
-    provider: Option<String>,
-    /// The word for its status.
-    status: Option<String>,
-    /// `live`: it has not ended, and withdrawing it was not asked for. `not-withdrawn`: that was not
-    /// possible. `call-unsettled`: it shares a call with an invite of which it has to be found out yet
-    /// what became of it. `unreadable`: its row cannot be read, and it may not have ended.
-    reason: &'static str,
-    /// What to do about it.
-    detail: String,
+    #[serde(flatten)]
+    erasure: Erasure,
 }
 
 /// Erase a person
@@ -137,26 +96,5 @@ pub(crate) async fn erase_person(
         super::audit::record(&engine, change).await;
         done
     });
-    let Erasure { erased, withdrawn, left, has_more, is_cleaned } = erasure.await??;
-    let left = left.into_iter().map(|left| LeftInvite {
-        id: left.id,
-        tenant: left.tenant,
-        provider: left.provider,
-        status: left.status,
-        reason: left.reason,
-        detail: left.detail,
-    });
-    Ok(Json(Receipt {
-        person,
-        erased: ErasedCounts {
-            invites: erased.invites,
-            attempts: erased.attempts,
-            exchanges: erased.exchanges,
-            labels: erased.labels,
-        },
-        withdrawn,
-        left: left.collect(),
-        more_left: has_more,
-        cleaned: is_cleaned,
-    }))
+    Ok(Json(Receipt { person, erasure: erasure.await?? }))
 }

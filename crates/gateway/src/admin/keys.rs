@@ -22,10 +22,7 @@ use crate::{
     query::{Parameters, refuse_parameters},
     requests::{KeyChangeSchema, NewKeySchema},
     segment::Segment,
-    views::{
-        keys::{KeyList, KeyView},
-        unreadable::UnreadableView,
-    },
+    views::keys::{KeyList, KeyView},
 };
 
 /// Make an API key
@@ -113,10 +110,7 @@ pub(crate) async fn list_keys(
     let ((keys, unreadable), now) = (gateway.store().keys().await?, gateway.clock().now());
     let unreadable = if caller.has(Scope::Admin) { unreadable } else { Vec::new() };
     let keys = keys.into_iter().filter(|key| manages(&caller, key));
-    Ok(Json(KeyList {
-        keys: keys.map(|key| KeyView::new(key, now)).collect(),
-        unreadable: UnreadableView::all(unreadable),
-    }))
+    Ok(Json(KeyList { keys: keys.map(|key| KeyView::new(key, now)).collect(), unreadable }))
 }
 
 /// Change an API key

@@ -8,10 +8,10 @@ use axum::{
     http::{HeaderMap, Uri},
 };
 use invite_core::{Address, Fault, Faults, InviteId, address::InvalidAddress};
-use invite_store::InviteFilter;
+use invite_store::{InviteFilter, UnreadableInvite};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
 use crate::{
     Gateway,
@@ -23,23 +23,23 @@ use crate::{
     reads,
     requests::PersonRequest,
     submission::{members_of, refuse_unknown},
-    views::{InviteView, unreadable::UnreadableInviteView},
+    views::InviteView,
 };
 
 /// What is held of a person.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Person {
     /// Their invites at all providers and of all tenants, newest first; none of which they were erased.
     invites: Vec<HeldInvite>,
     /// Those that cannot be read, newest first; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    unreadable: Vec<UnreadableInviteView>,
+    unreadable: Vec<UnreadableInvite>,
     /// Where the next page starts; null on the last.
     next_cursor: Option<String>,
 }
 
 /// An invite, and what else is held of it.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct HeldInvite {
     /// It.
     invite: InviteView,
@@ -177,10 +177,5 @@ async fn page(
         page.unreadable.retain(|unreadable| unreadable.id > last);
         page.next = Some(last);
     }
-    let unreadable = page.unreadable.into_iter();
-    Ok(Json(Person {
-        invites,
-        unreadable: unreadable.map(|it| UnreadableInviteView::new(it, true)).collect(),
-        next_cursor: page.next.map(cursor),
-    }))
+    Ok(Json(Person { invites, unreadable: page.unreadable, next_cursor: page.next.map(cursor) }))
 }

@@ -13,7 +13,6 @@ use crate::{
     providers::find_provider,
     query::refuse_parameters,
     segment::Segment,
-    views::schemas::LastProbeSchema,
 };
 
 /// Check a provider's credential
@@ -26,7 +25,7 @@ use crate::{
     tag = "administration",
     params(("name" = String, Path, description = "The provider's name")),
     responses(
-        (status = 200, description = "It was accepted", body = LastProbeSchema),
+        (status = 200, description = "It was accepted", body = ref(openapi::place::<LastProbe>())),
         openapi::AnyCall,
         openapi::WithoutBody,
         openapi::NotFound,

@@ -1,10 +1,9 @@
 //! Putting failed invites back in the queue, by filter.
 
 use axum::{Json, body::Body, extract::State, http::Uri};
+use invite_delivery::Redriven;
 use invite_store::NewAudit;
-use serde::Serialize;
 use serde_json::json;
-use utoipa::ToSchema;
 
 use crate::{
     Gateway,
@@ -16,20 +15,6 @@ use crate::{
     query::Parameters,
     reads,
 };
-
-/// What became of the failed invites that the filter matched.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Redriven {
-    /// Failed invites that the filter matched and that can be sent at all.
-    matched: u64,
-    /// Queued again; in a dry run those that would be.
-    queued: u64,
-    /// Left alone: the person has a live invite there by now.
-    duplicates: u64,
-    /// Left alone: the backlog or quota of their provider or the day of the key (`invites_per_day`) is
-    /// full, their provider is no longer configured, or they are not `failed` any more, or known to exist there.
-    left: u64,
-}
 
 /// Redrive failed invites
 ///
@@ -45,7 +30,7 @@ pub(crate) struct Redriven {
         openapi::Filters,
     ),
     responses(
-        (status = 200, description = "What became of them", body = Redriven),
+        (status = 200, description = "What became of them", body = ref(openapi::place::<Redriven>())),
         openapi::AnyCall,
         openapi::WithoutBody,
         openapi::Unprocessable,
@@ -93,9 +78,8 @@ pub(crate) async fn redrive_invites(
         done
     });
     let done = done.await??;
-    let invite_delivery::Redriven { matched, queued, duplicates, left } = done;
     if !is_dry_run {
-        gateway.budgets().charge_invites(caller.line(), queued);
+        gateway.budgets().charge_invites(caller.line(), done.queued);
     }
-    Ok(Json(Redriven { matched, queued, duplicates, left }))
+    Ok(Json(done))
 }

@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use invite_config::diff;
-use invite_delivery::Origin;
+use invite_delivery::{Origin, Revised};
 use invite_store::Revision;
 
 use super::config::{NoteParameter, read_note, revise};
@@ -23,7 +23,7 @@ use crate::{
     problem::Problem,
     query::{Parameters, cursor, cut_to_fit, refuse_parameters},
     segment::Segment,
-    views::configuration::{AppliedView, ConfigurationView, RevisionList, RevisionView},
+    views::configuration::{RevisionList, RevisionView},
 };
 
 /// How long the differences of a page may take, and the shortest one of a revision that is read alone
@@ -75,7 +75,7 @@ pub(crate) async fn list_revisions(
     let next_cursor = cut.map(cursor).or(next_cursor);
     Ok(Json(RevisionList {
         revisions,
-        configuration: ConfigurationView::new(gateway.engine().configuration_status(), true),
+        configuration: gateway.engine().configuration_status(),
         next_cursor,
     }))
 }
@@ -159,7 +159,7 @@ pub(crate) async fn get_revision(
             to be replaced; without it whatever is live", example = "\"7\""),
     ),
     responses(
-        (status = 200, description = "It is live", body = AppliedView,
+        (status = 200, description = "It is live", body = ref(openapi::place::<Revised>()),
             headers(("ETag" = String, description = "Its revision, quoted"))),
         openapi::AnyCall,
         openapi::WithoutBody,

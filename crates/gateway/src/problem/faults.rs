@@ -5,8 +5,8 @@ use invite_core::{
     Fault, MAX_FAULTS,
     text::{cut, legible},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
-use utoipa::ToSchema;
 
 /// The longest detail and the longest pointer, in bytes.
 const MAX_DETAIL: usize = 500;
@@ -49,8 +49,8 @@ pub(super) fn list(faults: impl Iterator<Item = FaultView>, room: Room) -> (Vec<
 }
 
 /// One thing that is wrong, at a place.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Fault)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Fault")]
 pub(crate) struct FaultView {
     /// A JSON pointer into the body as a URI fragment (`#/invites/3/email`), or `?` and the name of
     /// a query parameter. A missing member's pointer ends in its name. One that is very long ends in
@@ -62,15 +62,12 @@ pub(crate) struct FaultView {
     pub(super) detail: String,
     /// What was probably meant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     suggestion: Option<String>,
     /// The line of the provider document, from 1; absent where the body is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     line: Option<usize>,
     /// The character within that line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     column: Option<usize>,
 }
 

@@ -1,31 +1,28 @@
 //! What the API shows of the record of changes.
 
 use invite_core::AuditId;
-use invite_store::AuditEntry;
+use invite_store::{AuditEntry, Unreadable};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
-use utoipa::ToSchema;
-
-use super::unreadable::UnreadableView;
+use serde_json::{Map, Value};
 
 /// A change that an administrator made.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AuditEntry)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 pub(crate) struct AuditEntryView {
     /// Its id; a later entry has a higher one.
-    #[schema(value_type = String, example = "aud_0199c0de0000700080000000000000aa")]
     id: AuditId,
     /// Its place in the record, from 1 on.
-    #[schema(minimum = 1)]
+    #[schemars(range(min = 1))]
     sequence: i64,
     /// SHA-256 over the entry and the hash of the one before it.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     hash: String,
     /// When.
     at: Timestamp,
     /// Who: an API key's id with its name, or what else it was.
-    #[schema(example = "key_0199c0de0000700080000000000000aa (HR)")]
+    #[schemars(example = "key_0199c0de0000700080000000000000aa (HR)")]
     actor: String,
     /// By which way: `api`, `restore`, `file`, `cli`, or `gateway` for what it did by itself.
     source: String,
@@ -36,23 +33,23 @@ pub(crate) struct AuditEntryView {
     /// provider, the id of a key or an invite, the filters of a list, the keyed hash of a person's address.
     target: String,
     /// What there was; references to secrets, never their values.
-    #[schema(value_type = Option<Object>)]
+    #[schemars(with = "Option<Map<String, Value>>")]
     before: Option<Value>,
     /// What there is since.
-    #[schema(value_type = Option<Object>)]
+    #[schemars(with = "Option<Map<String, Value>>")]
     after: Option<Value>,
     /// Why, as given.
     note: Option<String>,
 }
 
 /// Changes that administrators made.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AuditList {
     /// Newest first.
     pub entries: Vec<AuditEntryView>,
     /// Those that cannot be read; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<UnreadableView>,
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }

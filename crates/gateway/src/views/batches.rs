@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use invite_core::{BatchId, Status};
-use invite_store::BatchCounts;
+use invite_store::{BatchCounts, UnreadableInvite};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::{shown::ShownInvite, unreadable::UnreadableInviteView};
+use super::shown::ShownInvite;
 
 /// How far a request's invites have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BatchState {
     /// Some are not settled yet.
@@ -35,11 +35,10 @@ impl BatchState {
 }
 
 /// What one request to create invites became.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Batch)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Batch")]
 pub(crate) struct BatchView {
     /// Prefixed and ordered by time.
-    #[schema(value_type = String, example = "bat_0199c0de0000700080000000000000aa")]
     pub id: BatchId,
     /// How far it has come.
     pub state: BatchState,
@@ -51,9 +50,10 @@ pub(crate) struct BatchView {
     pub counts: CountsView,
 }
 
-/// Invites of a batch, counted; statuses that none is in are left out.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Counts)]
+/// Invites of a batch, counted. Beside the members named here there is one for each status that some are
+/// in; together with `unreadable` these are the total.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Counts")]
 pub(crate) struct CountsView {
     /// All of them.
     total: u64,
@@ -61,11 +61,9 @@ pub(crate) struct CountsView {
     duplicates: u64,
     /// Those that cannot be read, which are in no status; left out if there is none.
     #[serde(skip_serializing_if = "is_none")]
-    #[schema(required = false)]
     unreadable: u64,
-    /// By status; together with `unreadable` they are the total.
+    // The schema of what is flattened in has no place for a description: see above.
     #[serde(flatten)]
-    #[schema(value_type = BTreeMap<String, u64>)]
     by_status: BTreeMap<Status, u64>,
 }
 
@@ -83,7 +81,7 @@ fn is_none(count: &u64) -> bool {
 }
 
 /// The answer to a request to create invites.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Accepted {
     /// The batch that the request became.
     pub batch: BatchView,
@@ -91,7 +89,7 @@ pub(crate) struct Accepted {
     pub invites: Vec<ShownInvite>,
     /// Those that cannot be read; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<UnreadableInviteView>,
+    pub unreadable: Vec<UnreadableInvite>,
 }
 
 #[cfg(test)]

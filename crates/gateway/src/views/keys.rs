@@ -1,24 +1,21 @@
 //! What the API shows of API keys: never a hash, and the secret once.
 
 use invite_core::KeyId;
-use invite_store::ApiKey;
+use invite_store::{ApiKey, Unreadable};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use utoipa::{ToSchema, openapi::Object};
 
-use super::{unreadable::UnreadableView, words};
 use crate::keys::key_state;
 
 /// An API key.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Key)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
 pub(crate) struct KeyView {
     /// Its id.
-    #[schema(value_type = String, example = "key_0199c0de0000700080000000000000aa")]
     id: KeyId,
     /// The secret; only in the answer to the call that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     key: Option<String>,
     /// What it is for.
     name: String,
@@ -35,7 +32,7 @@ pub(crate) struct KeyView {
     /// How many invites are accepted of it in a day, from midnight to midnight UTC; null: no limit.
     invites_per_day: Option<u64>,
     /// Whether it is good.
-    #[schema(schema_with = state_schema)]
+    #[schemars(extend("enum" = ["active", "expired", "revoked"]))]
     state: &'static str,
     /// When it was made.
     created_at: Timestamp,
@@ -46,22 +43,17 @@ pub(crate) struct KeyView {
     /// When it was last used, some seconds late.
     last_used_at: Option<Timestamp>,
     /// The key that it was made with, and is revoked with; null: it was made on the gateway's machine.
-    #[schema(value_type = Option<String>)]
     parent: Option<KeyId>,
 }
 
-fn state_schema() -> Object {
-    words("Whether it is good.", ["active", "expired", "revoked"].into_iter())
-}
-
 /// API keys.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct KeyList {
     /// Newest first, among them revoked and expired ones.
     pub keys: Vec<KeyView>,
     /// Those that cannot be read, and are refused; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<UnreadableView>,
+    pub unreadable: Vec<Unreadable>,
 }
 
 impl KeyView {

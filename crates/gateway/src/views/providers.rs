@@ -7,33 +7,26 @@ use invite_core::{
     AttemptOutcome, Capabilities, Limits, Observed, ProviderKind, Reason, Status, StatusSource,
     secret::CredentialUse, text,
 };
-use invite_delivery::{DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus};
+use invite_delivery::{
+    ConfigurationStatus, DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus,
+};
+use invite_store::Replica;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
-use super::{
-    configuration::{ConfigurationView, ReplicaView},
-    reason_schema,
-    schemas::{
-        CapabilitiesSchema, CredentialUseSchema, DestinationStatusSchema, LaneStateSchema,
-        LastErrorSchema, LastProbeSchema,
-    },
-    source_schema, status_schema,
-};
 use crate::problem::ProblemView;
 
 /// A configured provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Provider)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Provider")]
 pub(crate) struct ProviderView {
     /// Its name in the configuration.
     name: String,
     /// Its kind.
     kind: String,
     /// How it is doing, in a word.
-    #[schema(value_type = LaneStateSchema)]
     state: LaneState,
     /// Why, unless it is ready.
     state_reason: Option<String>,
@@ -44,10 +37,8 @@ pub(crate) struct ProviderView {
     holder: Option<String>,
     /// Destinations that calls wait for while others go on, some of them if they are many; empty for a key
     /// without the scope `invites:all-tenants`, as they may be another tenant's.
-    #[schema(value_type = Vec<DestinationStatusSchema>)]
     destinations: Vec<DestinationStatus>,
     /// What it can do, as configured.
-    #[schema(value_type = CapabilitiesSchema)]
     capabilities: Capabilities,
     /// What protects it and the gateway from each other.
     limits: LimitsView,
@@ -60,12 +51,10 @@ pub(crate) struct ProviderView {
     /// Calls under way in this process.
     in_flight: u32,
     /// The last call that did not succeed.
-    #[schema(value_type = Option<LastErrorSchema>)]
     last_error: Option<LastError>,
     /// Calls of this process, counted.
     counters: CountersView,
     /// The last credential check.
-    #[schema(value_type = Option<LastProbeSchema>)]
     last_probe: Option<LastProbe>,
     /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it
     /// (0 while both may show the same); null before one. More than 30 s either way is logged.
@@ -73,15 +62,15 @@ pub(crate) struct ProviderView {
     /// The revision of the provider document that this replica serves.
     config_revision: i64,
     /// The replicas of this gateway, and the revision that each serves.
-    replicas: Vec<ReplicaView>,
+    replicas: Vec<Replica>,
 }
 
 /// The limits of a provider; durations have units, as in its configuration.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Limits)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Limits")]
 struct LimitsView {
     /// One attempt, all of it.
-    #[schema(example = "20s")]
+    #[schemars(example = "20s")]
     timeout: String,
     /// Calls under way at once.
     max_in_flight: u32,
@@ -100,8 +89,8 @@ struct LimitsView {
 }
 
 /// When a call is made again.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Retry)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Retry")]
 struct RetryView {
     /// The first wait.
     first: String,
@@ -116,8 +105,8 @@ struct RetryView {
 }
 
 /// Live invites at a provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Quota)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Quota")]
 struct QuotaView {
     /// How many there may be, if an administrator limited them.
     limit: Option<u64>,
@@ -126,68 +115,62 @@ struct QuotaView {
 }
 
 /// Calls since the process started, and what they came to.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Counters)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Counters")]
 struct CountersView {
     /// By outcome.
-    #[schema(value_type = BTreeMap<String, u64>)]
     outcomes: BTreeMap<AttemptOutcome, u64>,
     /// Invites that the provider took; one call may carry several.
     invites: u64,
     /// By secret.
-    #[schema(value_type = Vec<CredentialUseSchema>)]
     credentials: Vec<CredentialUse>,
 }
 
 /// The configured providers.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ProviderList {
     /// In the order of the configuration.
     pub providers: Vec<ProviderView>,
     /// Which document is in force, and what was in the way of others.
-    pub configuration: ConfigurationView,
+    pub configuration: ConfigurationStatus,
 }
 
 /// A kind of provider.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ProviderKind)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProviderKind")]
 pub(crate) struct KindView {
     /// The word for it.
     kind: &'static str,
     /// What its providers can do unless configured otherwise.
-    #[schema(value_type = CapabilitiesSchema)]
     capabilities: Capabilities,
     /// JSON Schema of its part of the configuration.
-    #[schema(value_type = Object)]
+    #[schemars(with = "Map<String, Value>")]
     config_schema: Value,
     /// JSON Schema of `options.<kind>`.
-    #[schema(value_type = Object)]
+    #[schemars(with = "Map<String, Value>")]
     options_schema: Value,
 }
 
 /// The kinds of providers.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct KindList {
     /// All that this gateway knows.
     pub kinds: Vec<KindView>,
 }
 
 /// An invite as a provider lists it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RemoteInvite)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RemoteInvite")]
 pub(crate) struct RemoteInviteView {
     /// The provider's own id for it.
     provider_ref: Option<String>,
     /// Where it stands, normalized.
-    #[schema(schema_with = status_schema)]
     status: Status,
     /// How that is known.
-    #[schema(schema_with = source_schema)]
     status_source: StatusSource,
     /// The provider's own word for its status.
     provider_status: Option<String>,
     /// What callers need of the provider's reply, in the provider's own names.
-    #[schema(value_type = Object)]
     provider_data: Map<String, Value>,
     /// When it lapses.
     expires_at: Option<Timestamp>,
@@ -204,12 +187,11 @@ pub(crate) struct RemoteInviteView {
     /// The text for the mail.
     message: Option<String>,
     /// Why it failed.
-    #[schema(schema_with = reason_schema)]
     error: Option<ProblemView>,
 }
 
 /// A page of what a provider lists.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct RemoteInviteList {
     /// The invites.
     pub invites: Vec<RemoteInviteView>,
@@ -223,7 +205,7 @@ impl ProviderView {
         configuration: &Configuration,
         provider: &Provider,
         status: ProviderStatus,
-        replicas: &[ReplicaView],
+        replicas: &[Replica],
     ) -> Self {
         Self {
             name: provider.name.clone(),

@@ -1,11 +1,11 @@
 //! How much of an invite a caller is shown.
 
 use invite_core::{BatchId, InviteId, Status, StatusSource};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
-use super::{InviteView, source_schema, status_schema};
+use super::InviteView;
 use crate::{
     Gateway,
     auth::{Caller, Scope},
@@ -29,11 +29,10 @@ pub(crate) fn without_codes(
 }
 
 /// What a key that may not read invites sees of one that was there before.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InviteOutline {
     /// Prefixed and ordered by time.
-    #[schema(value_type = String, example = "inv_0199c0de0000700080000000000000aa")]
     id: InviteId,
     /// Its item's place in the request that is answered, or in the one that it came with.
     index: usize,
@@ -42,10 +41,8 @@ pub(crate) struct InviteOutline {
     /// The provider's kind.
     provider_kind: Option<String>,
     /// Where it stands.
-    #[schema(schema_with = status_schema)]
     status: Status,
     /// How that is known.
-    #[schema(schema_with = source_schema)]
     status_source: StatusSource,
     /// `on_duplicate` answered with this existing Invite.
     duplicate: bool,
@@ -54,7 +51,7 @@ pub(crate) struct InviteOutline {
 }
 
 /// An invite, as far as the caller may see it.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum ShownInvite {
     /// All of it: with the scope invites:read, and of what the same request made.
