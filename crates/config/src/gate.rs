@@ -701,7 +701,7 @@ to = "zoë"
                 "error 6:8 name-clash /routes/0/name -",
                 "error 8:7 unknown-provider /routes/0/to/0 bob",
                 "error 8:15 unknown-provider /routes/0/to/1 -",
-                "error 12:6 invalid /routes/1/to -",
+                "error 12:6 too-few /routes/1/to -",
                 "error 14:8 name-clash /routes/2/name -",
                 "error 15:37 invalid /routes/2/when/email_domain/1 example.com",
                 "error 16:6 unknown-provider /routes/2/to -",

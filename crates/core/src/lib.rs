@@ -14,6 +14,7 @@ pub mod id;
 pub mod invite;
 pub mod limits;
 pub mod moment;
+pub mod pattern;
 pub mod provider;
 pub mod random;
 pub mod reason;

@@ -1,21 +1,30 @@
 //! One mechanism for checking what people write as JSON or TOML: the JSON Schema of a Rust type.
 //!
-//! Provider configuration and the `options` of an invite go through it, so all faults are found at
-//! once, each with its pointer, and the published schema is the one that is enforced.
+//! Provider configuration, the `options` of an invite and the bodies of requests go through it, so all
+//! faults are found at once, each with its pointer, and the published schema is the one that is enforced.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jsonschema::{
-    JsonType, ValidationError, Validator,
+    JsonType, PatternOptions, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{Fault, MAX_FAULTS};
 
-/// A keyword of ours beside `anyOf`: the forms in words, after "has to be". Validators ignore it.
-const FORMS: &str = "x-forms";
+/// A keyword of ours beside `anyOf` or `pattern`: what is taken in words, after "has to be".
+/// Validators ignore it.
+pub const FORMS: &str = "x-forms";
+
+/// Of a list so many entries are looked at for what is wrong, as all that is found is in memory at once.
+const LOOKED_AT: usize = 1000;
+
+/// What a schema lets through and its type does not, or what is wrong with stands behind what is looked at.
+const UNREADABLE: &str = "this cannot be read: a whole number has a fraction (`5.0`), or something is \
+                          wrong behind the first 1000 entries of a list";
 
 /// The JSON Schema (2020-12) of a type, compiled.
 pub struct Schema {
@@ -39,7 +48,9 @@ impl Schema {
     /// # Panics
     /// If it is not a valid schema: a defect of whoever put it together.
     pub fn new(document: Value) -> Self {
-        let validator = jsonschema::validator_for(&document).expect("a derived schema is valid");
+        // Without look-around, matching takes linear time.
+        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+        let validator = options.build(&document).expect("a derived schema is valid");
         Self { document, validator }
     }
 
@@ -54,10 +65,48 @@ impl Schema {
         self.check_up_to(value, MAX_FAULTS + 1)
     }
 
+    /// Reads an object as far as it is well-formed, and at most so many of its faults. Members with a fault
+    /// are left out: `T` has to be able to do without each.
+    pub fn read<T: DeserializeOwned + Default>(
+        &self,
+        mut value: Value,
+        most: usize,
+    ) -> (T, Vec<Fault>) {
+        let mut faults = Vec::new();
+        if !self.validator.is_valid(&value) {
+            let mut faulty = HashSet::new();
+            for error in self.validator.iter_errors(&beginning(&value)) {
+                faulty.extend(members_at_fault(&error));
+                let room = most.saturating_sub(faults.len());
+                faults.extend(self.explain(&error, room).into_iter().take(room));
+            }
+            match &mut value {
+                Value::Object(members) => members.retain(|name, _| !faulty.contains(name)),
+                _ => return (T::default(), faults),
+            }
+        }
+        let read = T::deserialize(value).unwrap_or_else(|_| {
+            if faults.is_empty() {
+                faults.push(Fault::new("", "invalid", UNREADABLE));
+            }
+            T::default()
+        });
+        (read, faults)
+    }
+
     /// At most so many of the faults of `value`, in document order.
     pub fn check_up_to(&self, value: &Value, most: usize) -> Vec<Fault> {
-        let errors = self.validator.iter_errors(value);
-        errors.flat_map(|error| self.explain(&error, most)).take(most).collect()
+        if self.validator.is_valid(value) {
+            return Vec::new();
+        }
+        let beginning = (most <= LOOKED_AT).then(|| beginning(value));
+        let errors = self.validator.iter_errors(beginning.as_ref().unwrap_or(value));
+        let faults = errors.flat_map(|error| self.explain(&error, most)).take(most);
+        let faults: Vec<_> = faults.collect();
+        if !faults.is_empty() {
+            return faults;
+        }
+        vec![Fault::new("", "invalid", UNREADABLE)]
     }
 
     /// At most so many faults for an error.
@@ -85,10 +134,24 @@ impl Schema {
                 let detail = format!("the value has to be {}", type_name(kind));
                 vec![Fault::new(at, "wrong-type", detail)]
             }
-            kind => {
-                let detail = error.masked_with("the value").to_string();
-                vec![Fault::new(at, code(kind), detail)]
+            ValidationErrorKind::PropertyNames { error: of_name } => {
+                let name = of_name.instance().as_str().unwrap_or_default();
+                let detail = self.describe(of_name, "the name");
+                vec![Fault::new(format!("{at}/{}", escape(name)), code(of_name.kind()), detail)]
             }
+            kind => vec![Fault::new(at, code(kind), self.describe(error, "the value"))],
+        }
+    }
+
+    /// What is wrong with `what` itself.
+    fn describe(&self, error: &ValidationError<'_>, what: &str) -> String {
+        let words = match error.kind() {
+            ValidationErrorKind::Pattern { .. } => self.containing(error).and_then(words_for_forms),
+            _ => None,
+        };
+        match words {
+            Some(words) => format!("{what} has to be {words}"),
+            None => error.masked_with(what).to_string(),
         }
     }
 
@@ -117,6 +180,7 @@ impl Schema {
         most: usize,
     ) -> Vec<Fault> {
         let at = error.instance_path().as_str();
+        let of_all: Vec<_> = forms.iter().flat_map(|form| words_of(form)).collect();
         let forms: Vec<_> = forms.iter().filter(|form| !is_of_another_type(form, at)).collect();
         let words: Vec<_> = forms.iter().filter_map(|form| only_word(form)).collect();
         if !words.is_empty() && words.len() == forms.len() {
@@ -128,7 +192,11 @@ impl Schema {
             faults.take(most).collect::<Vec<_>>()
         });
         let Some(mut faults) = likely.next() else {
-            return vec![Fault::new(at, "wrong-type", "the value is of a type not taken here")];
+            let detail = match of_all.as_slice() {
+                [] => "the value is of a type not taken here".to_owned(),
+                words => format!("the value has to be one of {}", quoted(words)),
+            };
+            return vec![Fault::new(at, "wrong-type", detail)];
         };
         // Between equally likely forms only what is wrong with each of them is certain.
         for others in likely {
@@ -160,6 +228,55 @@ impl Schema {
         let (schema, _) = error.schema_path().as_str().rsplit_once('/')?;
         self.document.pointer(schema)
     }
+}
+
+/// A value of which every list, and every map in it, ends after [`LOOKED_AT`] entries. Its own members
+/// are all there: that one is missing would be no fault of its writer's.
+fn beginning(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            members.iter().map(|(name, member)| (name.clone(), cut(member))).collect()
+        }
+        _ => cut(value),
+    }
+}
+
+fn cut(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().take(LOOKED_AT).map(cut).collect(),
+        Value::Object(members) => {
+            let some = members.iter().take(LOOKED_AT);
+            some.map(|(name, member)| (name.clone(), cut(member))).collect()
+        }
+        _ => value.clone(),
+    }
+}
+
+/// The members of the whole in which something is wrong.
+fn members_at_fault(error: &ValidationError<'_>) -> Vec<String> {
+    match (error.instance_path().as_str().split('/').nth(1), error.kind()) {
+        (Some(step), _) => vec![step.replace("~1", "/").replace("~0", "~")],
+        (None, ValidationErrorKind::AdditionalProperties { unexpected }) => unexpected.clone(),
+        (None, _) => Vec::new(),
+    }
+}
+
+/// The words that a form asks for, or any of the forms in it.
+fn words_of<'a>(form: &'a [ValidationError<'_>]) -> Vec<&'a str> {
+    let words = form.iter().map(|error| match error.kind() {
+        ValidationErrorKind::Constant { expected_value } => {
+            expected_value.as_str().into_iter().collect()
+        }
+        ValidationErrorKind::OneOfNotValid { context } => {
+            context.iter().flat_map(|form| words_of(form)).collect()
+        }
+        _ => Vec::new(),
+    });
+    words.flatten().collect()
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// The words of a schema for its forms; of one that may be left out, those of what may be there.
@@ -203,11 +320,10 @@ fn unknown(at: &str, name: &str, known: Option<&Map<String, Value>>) -> Fault {
 }
 
 fn not_one_of(at: &str, value: &Value, words: &[&str]) -> Fault {
-    let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let meant = value.as_str().and_then(|word| nearest(word, words.iter().copied()));
     Fault {
         suggestion: meant.map(str::to_owned),
-        ..Fault::new(at, "not-allowed", format!("the value is not one of {}", quoted.join(", ")))
+        ..Fault::new(at, "not-allowed", format!("the value is not one of {}", quoted(words)))
     }
 }
 
@@ -258,7 +374,11 @@ fn code(kind: &ValidationErrorKind) -> &'static str {
     match kind {
         ValidationErrorKind::MaxLength { .. } => "too-long",
         ValidationErrorKind::MinLength { .. } => "too-short",
-        ValidationErrorKind::MaxItems { .. } => "too-many",
+        ValidationErrorKind::MinItems { .. } => "too-few",
+        ValidationErrorKind::MaxItems { .. } | ValidationErrorKind::MaxProperties { .. } => {
+            "too-many"
+        }
+        ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => "out-of-range",
         ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => "not-allowed",
         _ => "invalid",
     }
@@ -374,6 +494,61 @@ mod tests {
     fn a_word_that_is_not_taken_comes_with_the_nearest_one_that_is() {
         let found = nested(json!({"word": "throtled"}));
         assert_eq!(found, [("/word".into(), "not-allowed".into(), Some("throttled".into()))]);
+    }
+
+    #[derive(Debug, Default, PartialEq, JsonSchema, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Parts {
+        #[schemars(required)]
+        name: Option<String>,
+        count: Option<u64>,
+        list: Option<Vec<String>>,
+        #[schemars(extend("propertyNames" = { "pattern": "^[a-z]+$", "x-forms": "lower case" }))]
+        map: Option<HashMap<String, bool>>,
+    }
+
+    fn read(value: Value, most: usize) -> (Parts, Vec<(String, String)>) {
+        let (read, faults) = Schema::of::<Parts>().read(value, most);
+        (read, faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect())
+    }
+
+    #[test]
+    fn what_is_well_formed_is_read_also_beside_what_is_not() {
+        let (whole, faults) = read(json!({"name": "n", "count": null, "map": {"a": true}}), 9);
+        assert_eq!((whole.name.as_deref(), whole.count, faults), (Some("n"), None, vec![]));
+        let wrong = json!({"count": 2, "list": ["a", 1], "map": {"A": true, "b/c": 1}, "x/y": 1});
+        let (rest, mut faults) = read(wrong.clone(), 9);
+        assert_eq!(rest, Parts { count: Some(2), ..Parts::default() });
+        faults.sort();
+        let found = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
+        let expected = [
+            found("/list/1", "wrong-type"),
+            found("/map/A", "invalid"),
+            found("/map/b~1c", "invalid"),
+            found("/map/b~1c", "wrong-type"),
+            found("/name", "required"),
+            found("/x~1y", "unknown-member"),
+        ];
+        assert_eq!(faults, expected);
+        let (rest, faults) = read(wrong, 1);
+        assert_eq!((rest.count, faults.len()), (Some(2), 1), "the same where few are told");
+        // A whole number as JSON Schema has it, and not as it is read.
+        let (rest, faults) = read(json!({"name": "n", "count": 5.0}), 9);
+        assert_eq!((rest, faults), (Parts::default(), vec![found("", "invalid")]));
+        assert_eq!(read(json!(["n"]), 9), (Parts::default(), vec![found("", "wrong-type")]));
+    }
+
+    #[test]
+    fn of_a_long_list_the_beginning_is_looked_at_and_nothing_wrong_is_taken() {
+        let list = |wrong: usize| {
+            let entry = |at| if at < wrong { json!("x") } else { json!(1) };
+            json!({"name": "n", "list": (0..100_000).map(entry).collect::<Vec<_>>()})
+        };
+        for wrong in [0, 99_999] {
+            let (rest, faults) = read(list(wrong), 5);
+            assert_eq!((rest.list, faults.len()), (None, if wrong == 0 { 5 } else { 1 }));
+            assert!(!Schema::of::<Parts>().check(&list(wrong)).is_empty());
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{KeyId, random};
 use invite_store::{Actor, ApiKey, DayLimit, Row};
 use schemars::JsonSchema;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -55,7 +56,7 @@ macro_rules! scopes {
         pub(crate) const SCOPES: &[&str] = &[$($word,)*];
 
         /// What a key may do.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
         pub(crate) enum Scope { $($(#[$doc])* #[serde(rename = $word)] $name,)* }
 
         impl Scope {

@@ -8,7 +8,7 @@ use std::{
 
 use invite_config::{Configuration, Provider, RouteError};
 use invite_core::{
-    Address, Fault, Faults, InviteId, Invitee, ProviderKind,
+    Address, Fault, Faults, InviteId, Invitee, NewInvite, ProviderKind,
     schema::{escape, nearest},
 };
 use invite_store::{NewItem, Placement};
@@ -130,15 +130,15 @@ impl Binding {
             invite.invitee = Invitee { email, ..Invitee::default() };
         }
         self.item_faults.extend(faults);
-        self.items.extend(placements.into_iter().map(|placement| NewItem {
-            id: InviteId::generate(),
-            index,
-            invitee: invite.invitee.clone(),
-            address: address.clone(),
-            external_id: invite.external_id.clone(),
-            labels: invite.labels.clone(),
-            placement,
-        }));
+        let NewInvite { invitee, external_id, labels, .. } = invite;
+        // The last one is moved; hardly any invite goes to several providers.
+        let parts = std::iter::repeat_n((invitee, address, external_id, labels), placements.len());
+        let items = parts.zip(placements).map(|(parts, placement)| {
+            let (invitee, address, external_id, labels) = parts;
+            let id = InviteId::generate();
+            NewItem { id, index, invitee, address, external_id, labels, placement }
+        });
+        self.items.extend(items);
     }
 }
 
@@ -189,10 +189,10 @@ static ANYONE: LazyLock<Address> =
 fn route_named(configuration: &Configuration, targets: &Targets, at: &str) -> Routed {
     let labels = BTreeMap::new();
     let route = |names: &[String]| configuration.route(Some(names), &labels, &ANYONE);
-    if let Ok(providers) = route(&targets.names) {
+    if let Ok(providers) = route(targets.names()) {
         return Ok(providers);
     }
-    let faults = targets.names.iter().enumerate().filter_map(|(index, name)| {
+    let faults = targets.names().iter().enumerate().filter_map(|(index, name)| {
         let pointer = format!("{at}{}", targets.pointer(index));
         match route(std::slice::from_ref(name)) {
             Ok(_) => None,
@@ -262,11 +262,7 @@ fn check_options<'a>(
     })
 }
 
-fn place(
-    provider: &Provider,
-    invite: &invite_core::NewInvite,
-    at: &str,
-) -> Result<Placement, Vec<Fault>> {
+fn place(provider: &Provider, invite: &NewInvite, at: &str) -> Result<Placement, Vec<Fault>> {
     match provider.adapter.resolve(invite) {
         Ok(resolved) => Ok(Placement::Bound {
             provider: provider.name.clone(),

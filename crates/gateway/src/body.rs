@@ -9,14 +9,17 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use invite_core::{Fault, Faults, KeyId, schema::nearest};
+use invite_core::{
+    Fault, Faults, KeyId,
+    schema::{Schema, escape, nearest},
+};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
     listener::BodyTimedOut,
     problem::{Problem, codes},
     shares::{Full, Share, Shares},
-    submission::refuse_unknown,
     unambiguous::{self, Unread},
 };
 
@@ -166,20 +169,29 @@ pub(crate) async fn refuse_body(
     let mut faults = Faults::default();
     match parse(&bytes, MAX_SMALL) {
         Ok(Value::Null) => {}
-        Ok(Value::Object(members)) => refuse_unknown(&members, &[], &mut faults),
-        _ => faults.push(Fault::new("", "wrong-type", "nothing may stand here")),
+        Ok(Value::Object(members)) => faults.extend(members.keys().map(|name| {
+            let suggestion = nearest(name, parameters.iter().copied()).map(|it| format!("?{it}"));
+            let detail = format!("this member is not known here: {instead}");
+            let fault = Fault::new(format!("#/{}", escape(name)), "unknown-member", detail);
+            Fault { suggestion, ..fault }
+        })),
+        _ => {
+            let detail = format!("nothing may stand here: {instead}");
+            faults.push(Fault::new("#", "wrong-type", detail));
+        }
     }
-    if faults.is_empty() {
-        return Ok(());
-    }
-    let told = |fault: Fault| {
-        let suggestion = fault.pointer.strip_prefix('/').and_then(|name| {
-            nearest(name, parameters.iter().copied()).map(|parameter| format!("?{parameter}"))
-        });
-        let detail = format!("{}: {instead}", fault.detail);
-        Fault { suggestion, detail, ..fault }.under("#")
-    };
-    Err(Problem::invalid(faults.into_iter().map(told).collect()))
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults.into_vec())) }
+}
+
+/// Reads the members of a body as far as they are well-formed; `schema` is that of `T`.
+pub(crate) fn read_members<T: DeserializeOwned + Default>(
+    body: Value,
+    schema: &Schema,
+    faults: &mut Faults,
+) -> T {
+    let (read, found) = schema.read(body, faults.left() + 1);
+    faults.extend(found.into_iter().map(|fault| fault.under("#")));
+    read
 }
 
 fn require_kind(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {

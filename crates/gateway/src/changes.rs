@@ -2,38 +2,82 @@
 //!
 //! What each change means is the engine's; it runs to its end even if the caller hangs up.
 
+use std::sync::LazyLock;
+
 use axum::{
     Json,
     body::Body,
     extract::State,
     http::{HeaderMap, Uri},
 };
-use invite_core::{Fault, Faults, InviteId, Outcome, Status, schema::nearest};
+use invite_core::{Fault, Faults, InviteId, Outcome, Status, schema::Schema};
 use invite_delivery::{Engine, OperationError};
 use invite_store::{Ended, InviteRecord, NewAudit, UnreadableInvite};
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     Gateway,
     admin::audit,
     auth::{Caller, Scope},
-    body::{read_json, read_optional_json, refuse_body},
+    body::{read_json, read_members, read_optional_json, refuse_body},
     invites::{find_invite, find_row},
     openapi,
     problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
     reads,
-    requests::{InviteChange, RetryRequest},
     segment::Segment,
-    submission::{object, refuse_unknown, take},
     views::{InviteView, shown::ShownInvite},
 };
 
-/// The statuses that a caller may set; `failed` only on an unknown invite, which the engine checks.
-const SETTABLE: [Status; 5] =
-    [Status::Pending, Status::Sent, Status::Accepted, Status::Declined, Status::Failed];
+/// A change of an invite.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InviteChange {
+    /// The status to set; `failed` only on an unknown invite, which then can be `pending` as well.
+    #[schemars(with = "SettableStatus")]
+    status: Option<SettableStatus>,
+}
+
+/// A status that a caller may set.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum SettableStatus {
+    /// Exists at the provider, no answer yet.
+    Pending,
+    /// Was mailed.
+    Sent,
+    /// The person accepted.
+    Accepted,
+    /// The person declined.
+    Declined,
+    /// Does not exist at the provider.
+    Failed,
+}
+
+impl From<SettableStatus> for Status {
+    fn from(status: SettableStatus) -> Self {
+        match status {
+            SettableStatus::Pending => Self::Pending,
+            SettableStatus::Sent => Self::Sent,
+            SettableStatus::Accepted => Self::Accepted,
+            SettableStatus::Declined => Self::Declined,
+            SettableStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// How to retry an invite.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetryRequest {
+    /// Send an unknown one again, although the person may then get two.
+    accept_duplicate_risk: Option<bool>,
+}
+
+static CHANGE: LazyLock<Schema> = LazyLock::new(Schema::of::<InviteChange>);
+static RETRY: LazyLock<Schema> = LazyLock::new(Schema::of::<RetryRequest>);
 
 /// Set an invite's status
 ///
@@ -67,10 +111,7 @@ pub(crate) async fn update_invite(
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     let mut faults = Parameters::read(&uri, &[]).into_faults();
-    let mut members = read_members(body, &mut faults);
-    let status = read_status(members.remove("status"), &mut faults);
-    refuse_unknown_members(&members, "status", &mut faults);
-    let (Some(to), true) = (status, faults.is_empty()) else {
+    let (Some(to), true) = (read_status(body, &mut faults), faults.is_empty()) else {
         return Err(Problem::invalid(faults.into_vec()));
     };
     let noted = note(&gateway, &caller, "invite.status", &invite, None);
@@ -80,48 +121,25 @@ pub(crate) async fn update_invite(
     .await
 }
 
-fn read_members(body: Value, faults: &mut Faults) -> Map<String, Value> {
-    object(body).unwrap_or_else(|fault| {
-        faults.push(fault.under("#"));
-        Map::new()
-    })
-}
-
-fn refuse_unknown_members(members: &Map<String, Value>, known: &str, faults: &mut Faults) {
+fn read_status(body: Value, faults: &mut Faults) -> Option<Status> {
+    let meant = body["status"].as_str().and_then(meant);
     let mut found = Faults::default();
-    refuse_unknown(members, &[known], &mut found);
-    faults.extend(found.into_iter().map(|fault| fault.under("#")));
+    let change: InviteChange = read_members(body, &CHANGE, &mut found);
+    faults.extend(found.into_iter().map(|fault| match fault.pointer.as_str() {
+        "#/status" => Fault { suggestion: meant.map(str::to_owned).or(fault.suggestion), ..fault },
+        _ => fault,
+    }));
+    change.status.map(Status::from)
 }
 
-fn read_status(value: Option<Value>, faults: &mut Faults) -> Option<Status> {
-    let fault = match value {
-        None => Fault::new("#/status", "required", "`status` is missing"),
-        Some(Value::String(word)) => {
-            if let Some(status) = word.parse().ok().filter(|status| SETTABLE.contains(status)) {
-                return Some(status);
-            }
-            let detail = "`status` must be pending, sent, accepted or declined; on an unknown invite \
-                          pending or failed";
-            let suggestion = meant(&word).map(|status| status.to_string());
-            Fault { suggestion, ..Fault::new("#/status", "not-allowed", detail) }
-        }
-        Some(_) => Fault::new("#/status", "wrong-type", "`status` must be a string"),
-    };
-    faults.push(fault);
-    None
-}
-
-/// The status that a word was probably meant for: providers and people have words of their own.
-fn meant(word: &str) -> Option<Status> {
+/// The status that a word stands for that is nothing like ours: providers and people have words of their own.
+fn meant(word: &str) -> Option<&'static str> {
     match word.to_lowercase().as_str() {
-        "rejected" | "refused" | "denied" => Some(Status::Declined),
-        "approved" | "confirmed" | "joined" => Some(Status::Accepted),
-        "created" | "open" => Some(Status::Pending),
-        "delivered" => Some(Status::Sent),
-        other => {
-            let words = SETTABLE.map(|status| status.to_string());
-            nearest(other, words.iter().map(String::as_str))?.parse().ok()
-        }
+        "rejected" | "refused" | "denied" => Some("declined"),
+        "approved" | "confirmed" | "joined" => Some("accepted"),
+        "created" | "open" => Some("pending"),
+        "delivered" => Some("sent"),
+        _ => None,
     }
 }
 
@@ -267,25 +285,16 @@ pub(crate) async fn retry_invite(
     let body = read_optional_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let invite = find_invite(&gateway, &caller, &id).await?;
     let mut faults = Parameters::read(&uri, &[]).into_faults();
-    let mut accept_risk = false;
-    if let Some(body) = body {
-        let mut members = read_members(body, &mut faults);
-        match take(&mut members, "accept_duplicate_risk") {
-            None => {}
-            Some(Value::Bool(flag)) => accept_risk = flag,
-            Some(_) => faults.push(Fault::new(
-                "#/accept_duplicate_risk",
-                "wrong-type",
-                "`accept_duplicate_risk` must be true or false",
-            )),
-        }
-        refuse_unknown_members(&members, "accept_duplicate_risk", &mut faults);
-    }
+    let given: RetryRequest = match body {
+        Some(body) => read_members(body, &RETRY, &mut faults),
+        None => RetryRequest::default(),
+    };
     if !faults.is_empty() {
         return Err(Problem::invalid(faults.into_vec()));
     }
     gateway.budgets().take_invites(caller.line(), 1, gateway.clock().now())?;
     let day_limits = caller.day_limits();
+    let accept_risk = given.accept_duplicate_risk.unwrap_or_default();
     let flag = accept_risk.then_some("accept_duplicate_risk");
     let noted = note(&gateway, &caller, "invite.retry", &invite, flag);
     change(&gateway, &caller, invite.id, noted, async move |engine, id| {
@@ -369,12 +378,14 @@ mod tests {
             let status = read_status(value, &mut faults);
             (status, faults.into_vec().pop().map(|fault| fault.code))
         };
-        assert_eq!(read(Some(json!("declined"))), (Some(Status::Declined), None));
+        assert_eq!(read(json!({ "status": "declined" })), (Some(Status::Declined), None));
         for (value, code) in [
-            (None, "required"),
-            (Some(json!(1)), "wrong-type"),
-            (Some(json!("revoked")), "not-allowed"),
-            (Some(json!("Pending")), "not-allowed"),
+            (json!({}), "required"),
+            (json!({ "status": null }), "wrong-type"),
+            (json!({ "status": 1 }), "wrong-type"),
+            (json!({ "status": "revoked" }), "not-allowed"),
+            (json!({ "status": "Pending" }), "not-allowed"),
+            (json!([]), "wrong-type"),
         ] {
             assert_eq!(read(value), (None, Some(code.to_owned())));
         }

@@ -22,8 +22,7 @@ use crate::{
     problem::{Problem, codes},
     query::Parameters,
     rehearsal::rehearse,
-    requests::NewInvites,
-    submission,
+    submission::{self, NewInvites},
     views::{
         Plan,
         batches::{Accepted, BatchState},

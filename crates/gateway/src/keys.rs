@@ -1,49 +1,64 @@
 //! What an API key may be: read from what was asked for, and held against the key that it is made or
 //! changed with. API and command line share these rules; the calls are `admin::keys`.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::LazyLock};
 
-use invite_core::{Fault, Faults, KeyId, schema::nearest, text::check_word};
+use invite_core::{
+    Fault, Faults, KeyId, pattern,
+    schema::{Schema, nearest},
+    text::check_word,
+};
 use invite_store::{ApiKey, KeyFamily, KeyLimits};
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::{
     auth::{Caller, MAX_KEY_NAME, SCOPES, Scope, has_scope},
-    moment,
-    submission::{object, read_string, refuse_unknown, take},
+    body::read_members,
+    moment::Moment,
 };
 
-/// The longest name of a tenant, in characters.
-const MAX_TENANT: usize = 200;
 /// Whose invites a key sees that names no tenant.
 const DEFAULT_TENANT: &str = "default";
 /// How many keys a line can have, of which each was made with the one before: what is asked for with the
 /// last is counted for all of them.
 pub(crate) const MAX_LINE: usize = 16;
-/// How many requests per second a key can be limited to.
-const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
-/// How many invites a day a key can be limited to.
-const PER_DAY: std::ops::RangeInclusive<u64> = 1..=1_000_000_000;
-const MEMBERS: [&str; 8] = [
-    "name",
-    "scopes",
-    "tenant",
-    "providers",
-    "requests_per_second",
-    "invites_per_second",
-    "invites_per_day",
-    "expires_at",
-];
-/// The members that can change.
-const CHANGEABLE: [&str; 6] = [
-    "name",
-    "providers",
-    "requests_per_second",
-    "invites_per_second",
-    "invites_per_day",
-    "expires_at",
-];
+
+/// An API key to make.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewKey {
+    /// What it is for, and who uses it.
+    #[schemars(required, length(min = 1, max = 100), transform = pattern::word, example = "HR onboarding")]
+    name: Option<String>,
+    /// What it may do; `admin` is all of them, over all tenants.
+    #[schemars(required, length(min = 1))]
+    scopes: Option<Vec<Scope>>,
+    /// Whose invites it sees; absent: `default`, or that of the key that makes it if that is not for all
+    /// tenants.
+    #[schemars(length(min = 1, max = 200), transform = pattern::word, example = DEFAULT_TENANT)]
+    tenant: Option<String>,
+    /// The providers that it may use; absent: those of the key that makes it.
+    #[schemars(length(min = 1))]
+    providers: Option<Vec<String>>,
+    /// How many requests it may make; absent: as many as the key that makes it.
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 100)]
+    requests_per_second: Option<f64>,
+    /// How many invites it may ask for in a second, on average; absent: as many as the key that makes it.
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 20)]
+    invites_per_second: Option<f64>,
+    /// How many invites are accepted of it in a day, from midnight to midnight UTC; absent: as many as the key that makes it.
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 5000)]
+    invites_per_day: Option<u64>,
+    /// When it lapses, a time to come; absent: with the key that makes it.
+    #[schemars(with = "Option<Timestamp>")]
+    expires_at: Option<Moment>,
+}
+
+static NEW_KEY: LazyLock<Schema> = LazyLock::new(Schema::of::<NewKey>);
+static KEY_CHANGE: LazyLock<Schema> = LazyLock::new(Schema::of::<KeyChange>);
 
 /// Reads a key to make, with a new id and without a hash. What is left out is as it is for `maker`, the
 /// key that it is made with, if that is limited; none: it is made on the gateway's machine. `providers`
@@ -57,25 +72,18 @@ pub fn new_key(
     providers: &[&str],
     now: Timestamp,
 ) -> Result<ApiKey, Vec<Fault>> {
-    let mut members = object(body).map_err(|fault| vec![fault.under("#")])?;
     let mut found = Faults::default();
-    let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
-    let scopes = read_names(&mut members, "scopes", SCOPES, "not-allowed", &mut found);
-    let tenant = read_word(&mut members, "tenant", MAX_TENANT, &mut found);
-    let providers =
-        read_names(&mut members, "providers", providers, "unknown-provider", &mut found);
-    let limits = read_limits(&mut members, &mut found);
-    let expires_at = read_expiry(&mut members, now, &mut found);
-    refuse_unknown(&members, &MEMBERS, &mut found);
-    for (member, is_missing) in [("name", name.is_none()), ("scopes", scopes.is_none())] {
-        let pointer = format!("/{member}");
-        if is_missing && !found.iter().any(|fault| fault.pointer.starts_with(&pointer)) {
-            found.push(Fault::new(pointer, "required", format!("`{member}` is missing")));
-        }
-    }
-    let (Some(name), Some(scopes), true) = (name, scopes, found.is_empty()) else {
-        return Err(found.into_iter().map(|fault| fault.under("#")).collect());
+    let new: NewKey = read_members(body, &NEW_KEY, &mut found);
+    let name = new.name.filter(|name| check(name, "name", MAX_KEY_NAME, &mut found));
+    let tenant = new.tenant.filter(|tenant| check(tenant, "tenant", usize::MAX, &mut found));
+    let providers = new.providers.and_then(|names| known_names(names, providers, &mut found));
+    let expires_at = read_expiry(new.expires_at, now, &mut found);
+    let (Some(name), Some(scopes), true) = (name, new.scopes, found.is_empty()) else {
+        return Err(found.into_vec());
     };
+    let is_given = |word: &&&str| scopes.iter().any(|scope| scope.as_str() == **word);
+    let scopes = SCOPES.iter().filter(is_given).map(ToString::to_string).collect();
+    let own = maker.map(|maker| maker.limits).unwrap_or_default();
     let own_tenant = maker.filter(|maker| !is_for_all_tenants(maker));
     Ok(ApiKey {
         id: KeyId::generate(),
@@ -86,28 +94,52 @@ pub fn new_key(
         }),
         scopes,
         providers: providers.or_else(|| maker?.providers.clone()),
-        limits: maker.map_or(limits, |maker| KeyLimits {
-            requests_per_second: limits.requests_per_second.or(maker.limits.requests_per_second),
-            invites_per_second: limits.invites_per_second.or(maker.limits.invites_per_second),
-            invites_per_day: limits.invites_per_day.or(maker.limits.invites_per_day),
-        }),
+        limits: KeyLimits {
+            requests_per_second: new.requests_per_second.or(own.requests_per_second),
+            invites_per_second: new.invites_per_second.or(own.invites_per_second),
+            invites_per_day: new.invites_per_day.or(own.invites_per_day),
+        },
         created_at: whole_milliseconds(now),
-        expires_at: expires_at.map(whole_milliseconds).or_else(|| maker?.expires_at),
+        expires_at: expires_at.or_else(|| maker?.expires_at),
         revoked_at: None,
         last_used_at: None,
         parent: maker.map(|maker| maker.id),
     })
 }
 
-/// What of a key is to be another: none of a member leaves it as it is.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A change of an API key: none of a member leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct KeyChange {
+    /// What it is for, and who uses it.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 100), transform = pattern::word, example = "HR onboarding")]
     name: Option<String>,
+    /// The providers that it may use; null: all.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     providers: Option<Option<Vec<String>>>,
+    /// How many requests it may make; null: no limit.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 100)]
     requests_per_second: Option<Option<f64>>,
+    /// How many invites it may ask for in a second, on average; null: no limit.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.001, max = 1_000_000), example = 20)]
     invites_per_second: Option<Option<f64>>,
+    /// How many invites are accepted of it in a day, from midnight to midnight UTC; null: no limit.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 5000)]
     invites_per_day: Option<Option<u64>>,
-    expires_at: Option<Option<Timestamp>>,
+    /// When it lapses, a time to come; null: never.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Timestamp>")]
+    expires_at: Option<Option<Moment>>,
+}
+
+/// What is given, be it null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 impl KeyChange {
@@ -116,35 +148,25 @@ impl KeyChange {
     /// # Errors
     /// All faults, with pointers such as `#/name`.
     pub fn read(body: Value, providers: &[&str], now: Timestamp) -> Result<Self, Vec<Fault>> {
-        let mut members = object(body).map_err(|fault| vec![fault.under("#")])?;
         let mut found = Faults::default();
-        let given = |members: &Map<String, Value>, name: &str| members.contains_key(name);
-        let is_given = CHANGEABLE.map(|name| given(&members, name));
-        let [has_name, has_providers, has_requests, has_invites, has_day, has_expiry] = is_given;
-        let name = read_word(&mut members, "name", MAX_KEY_NAME, &mut found);
-        let providers =
-            read_names(&mut members, "providers", providers, "unknown-provider", &mut found);
-        let limits = read_limits(&mut members, &mut found);
-        let expires_at = read_expiry(&mut members, now, &mut found).map(whole_milliseconds);
-        refuse_unknown(&members, &CHANGEABLE, &mut found);
-        if has_name && name.is_none() && found.is_empty() {
-            found.push(Fault::new("/name", "wrong-type", "`name` must be a string"));
+        let is_empty = body.as_object().is_some_and(Map::is_empty);
+        let change: Self = read_members(body, &KEY_CHANGE, &mut found);
+        if let Some(name) = &change.name {
+            check(name, "name", MAX_KEY_NAME, &mut found);
         }
-        if !is_given.contains(&true) && found.is_empty() {
-            let detail = format!("nothing is to change: give one of {}", CHANGEABLE.join(", "));
-            found.push(Fault::new("", "required", detail));
+        let names = change.providers.clone().flatten();
+        let names = names.and_then(|names| known_names(names, providers, &mut found));
+        read_expiry(change.expires_at.flatten(), now, &mut found);
+        if is_empty {
+            let members = KEY_CHANGE.document()["properties"].as_object().into_iter().flatten();
+            let members: Vec<&str> = members.map(|(name, _)| name.as_str()).collect();
+            let detail = format!("nothing is to change: give one of {}", members.join(", "));
+            found.push(Fault::new("#", "required", detail));
         }
-        if !found.is_empty() {
-            return Err(found.into_iter().map(|fault| fault.under("#")).collect());
+        match found.is_empty() {
+            true => Ok(Self { providers: change.providers.is_some().then_some(names), ..change }),
+            false => Err(found.into_vec()),
         }
-        Ok(Self {
-            name,
-            providers: has_providers.then_some(providers),
-            requests_per_second: has_requests.then_some(limits.requests_per_second),
-            invites_per_second: has_invites.then_some(limits.invites_per_second),
-            invites_per_day: has_day.then_some(limits.invites_per_day),
-            expires_at: has_expiry.then_some(expires_at),
-        })
     }
 
     /// The key with the change.
@@ -162,7 +184,10 @@ impl KeyChange {
                     .unwrap_or(key.limits.invites_per_second),
                 invites_per_day: change.invites_per_day.unwrap_or(key.limits.invites_per_day),
             },
-            expires_at: change.expires_at.unwrap_or(key.expires_at),
+            expires_at: match change.expires_at {
+                Some(at) => at.and_then(|at| at.0).map(whole_milliseconds),
+                None => key.expires_at,
+            },
             ..key.clone()
         }
     }
@@ -246,107 +271,41 @@ fn whole_milliseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
-/// What stands in a column of a list, and in the log.
-fn read_word(
-    members: &mut Map<String, Value>,
-    name: &str,
-    max: usize,
-    faults: &mut Faults,
-) -> Option<String> {
-    read_string(members, name, |word| check_word(word, max), faults)
+/// Whether a text, whose length and form the schema has seen to, is fit for a column of a list and for the log.
+fn check(word: &str, member: &str, max: usize, faults: &mut Faults) -> bool {
+    let checked = check_word(word, max);
+    if let Err((code, detail)) = &checked {
+        faults.push(Fault::new(format!("#/{member}"), *code, format!("`{member}` {detail}")));
+    }
+    checked.is_ok()
 }
 
-/// An array of names out of those that are `known`, at least one; `unknown` is the code for others.
-/// Each is taken once, in the order in which they are known.
-fn read_names(
-    members: &mut Map<String, Value>,
-    name: &str,
-    known: &[&str],
-    unknown: &str,
-    faults: &mut Faults,
-) -> Option<Vec<String>> {
-    let values = match take(members, name)? {
-        Value::Array(values) if !values.is_empty() => values,
-        Value::Array(_) => {
-            let detail = format!("`{name}` is empty: name at least one");
-            faults.push(Fault::new(format!("/{name}"), "too-few", detail));
-            return None;
-        }
-        _ => {
-            let detail = format!("`{name}` must be an array of strings");
-            faults.push(Fault::new(format!("/{name}"), "wrong-type", detail));
-            return None;
-        }
-    };
+/// The providers of these names, each once, in the order in which they are known.
+fn known_names(given: Vec<String>, known: &[&str], faults: &mut Faults) -> Option<Vec<String>> {
     let names: HashSet<&str> = known.iter().copied().collect();
-    let is_wrong = |value: &Value| value.as_str().is_none_or(|word| !names.contains(word));
-    let wrong = values.iter().enumerate().filter(|(_, value)| is_wrong(value));
     let before = faults.len();
-    faults.extend(wrong.map(|(index, value)| {
-        let pointer = format!("/{name}/{index}");
-        let Some(word) = value.as_str() else {
-            return Fault::new(pointer, "wrong-type", "a name must be a string");
-        };
+    let unknown = given.iter().enumerate().filter(|(_, name)| !names.contains(name.as_str()));
+    faults.extend(unknown.map(|(index, name)| {
         let detail = match known.is_empty() {
             true => "there is no such name; none is configured".to_owned(),
             false => format!("there is no such name; known are: {}", known.join(", ")),
         };
-        let suggestion = nearest(word, known.iter().copied()).map(str::to_owned);
-        Fault { suggestion, ..Fault::new(pointer, unknown, detail) }
+        let suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
+        let fault = Fault::new(format!("#/providers/{index}"), "unknown-provider", detail);
+        Fault { suggestion, ..fault }
     }));
-    let given: HashSet<&str> = values.iter().filter_map(Value::as_str).collect();
+    let given: HashSet<&str> = given.iter().map(String::as_str).collect();
     let taken = known.iter().filter(|name| given.contains(*name));
     (faults.len() == before).then(|| taken.map(ToString::to_string).collect())
 }
 
-fn read_limits(members: &mut Map<String, Value>, faults: &mut Faults) -> KeyLimits {
-    let rate = |value: &Value| value.as_f64().filter(|rate| RATES.contains(rate));
-    let count = |value: &Value| value.as_u64().filter(|count| PER_DAY.contains(count));
-    let a_rate = "a number from 0.001 to 1000000";
-    let a_count = "a whole number from 1 to 1000000000";
-    KeyLimits {
-        requests_per_second: read_limit(members, "requests_per_second", rate, a_rate, faults),
-        invites_per_second: read_limit(members, "invites_per_second", rate, a_rate, faults),
-        invites_per_day: read_limit(members, "invites_per_day", count, a_count, faults),
-    }
-}
-
-fn read_limit<T>(
-    members: &mut Map<String, Value>,
-    member: &str,
-    read: impl Fn(&Value) -> Option<T>,
-    expected: &str,
-    faults: &mut Faults,
-) -> Option<T> {
-    let value = take(members, member)?;
-    let limit = read(&value);
-    if limit.is_none() {
-        let code = if value.is_number() { "out-of-range" } else { "wrong-type" };
-        faults.push(Fault::new(
-            format!("/{member}"),
-            code,
-            format!("`{member}` must be {expected}"),
-        ));
-    }
-    limit
-}
-
-fn read_expiry(
-    members: &mut Map<String, Value>,
-    now: Timestamp,
-    faults: &mut Faults,
-) -> Option<Timestamp> {
-    let value = take(members, "expires_at")?;
-    let at: Option<Timestamp> = value.as_str().and_then(moment::read);
-    let (code, detail) = match at {
-        Some(at) if at > now => return Some(at),
+fn read_expiry(given: Option<Moment>, now: Timestamp, faults: &mut Faults) -> Option<Timestamp> {
+    let (code, detail) = match given?.0 {
+        Some(at) if at > now => return Some(whole_milliseconds(at)),
         Some(_) => ("out-of-range", "`expires_at` must be a time to come"),
-        None if value.is_string() => {
-            ("invalid", "`expires_at` must be a time such as 2026-01-31T12:00:00Z")
-        }
-        None => ("wrong-type", "`expires_at` must be a string"),
+        None => ("invalid", "`expires_at` must be a time such as 2026-01-31T12:00:00Z"),
     };
-    faults.push(Fault::new("/expires_at", code, detail));
+    faults.push(Fault::new("#/expires_at", code, detail));
     None
 }
 
@@ -576,12 +535,12 @@ pub(crate) mod tests {
             ("#/scopes/1", "not-allowed"),
             ("#/scopes/2", "wrong-type"),
             ("#/tenant", "too-short"),
-            ("#/providers/0", "unknown-provider"),
             ("#/requests_per_second", "out-of-range"),
             ("#/invites_per_second", "out-of-range"),
-            ("#/invites_per_day", "out-of-range"),
-            ("#/expires_at", "out-of-range"),
+            ("#/invites_per_day", "wrong-type"),
             ("#/scope", "unknown-member"),
+            ("#/providers/0", "unknown-provider"),
+            ("#/expires_at", "out-of-range"),
         ];
         assert_eq!(faults.unwrap_err(), expected.map(|(p, c)| (p.into(), c.into())));
         let types = json!({ "name": 1, "scopes": [], "requests_per_second": "1", "expires_at": 1 });

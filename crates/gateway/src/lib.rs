@@ -31,7 +31,6 @@ mod providers;
 mod query;
 mod reads;
 mod rehearsal;
-mod requests;
 mod segment;
 mod service;
 mod shapes;

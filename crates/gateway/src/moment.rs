@@ -1,6 +1,7 @@
 //! Reading times that callers give.
 
 use jiff::{Timestamp, civil::Date, fmt::temporal::Pieces};
+use serde::Deserialize;
 
 /// The day on which [`Timestamp::MAX`] falls.
 const LAST_DAY: Date = jiff::civil::date(9999, 12, 30);
@@ -13,6 +14,17 @@ pub(crate) fn read(text: &str) -> Option<Timestamp> {
         let is_moment = pieces.time().is_some() && pieces.offset().is_some();
         (is_moment && pieces.date() >= LAST_DAY).then_some(Timestamp::MAX)
     })
+}
+
+/// A time that somebody gave; none if it cannot be read as one.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct Moment(pub Option<Timestamp>);
+
+impl From<String> for Moment {
+    fn from(text: String) -> Self {
+        Self(read(&text))
+    }
 }
 
 #[cfg(test)]

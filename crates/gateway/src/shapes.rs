@@ -3,15 +3,22 @@
 
 use std::borrow::Cow;
 
+use invite_core::schema::FORMS;
 use invite_delivery::{LastProbe, Redriven, Revised};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
 
 use crate::{
-    admin::{erase::Receipt, people::Person},
-    changes, create, problem, requests, service,
-    views::{self, audit, configuration, keys, providers, shown},
+    admin::{
+        erase::{EraseRequest, Receipt},
+        people::{Person, PersonRequest},
+    },
+    changes, create,
+    keys::{KeyChange, NewKey},
+    problem, service,
+    submission::NewInvites,
+    views::{self, audit, configuration, providers, shown},
 };
 
 /// Lets calls name the types of their bodies, all but those of other crates, for which there is [`place`](crate::openapi::place).
@@ -55,13 +62,12 @@ macro_rules! name {
 }
 
 bodies! {
-    taken: requests::NewInvites, requests::InviteChange, requests::RetryRequest, requests::PersonRequest,
-        requests::EraseRequest, requests::NewKeySchema, requests::KeyChangeSchema;
+    taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange;
     answered: views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
         providers::ProviderView, providers::KindList, providers::RemoteInviteList, audit::AuditList,
-        configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, keys::KeyList,
-        keys::KeyView, Person, Receipt, service::Health, problem::ProblemView;
+        configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, views::keys::KeyList,
+        views::keys::KeyView, Person, Receipt, service::Health, problem::ProblemView;
     answered_of_others: LastProbe, Redriven, Revised;
 }
 
@@ -80,6 +86,7 @@ fn settings() -> SchemaSettings {
 /// means goes into the description.
 fn list_words(schema: &mut Schema) {
     transform_subschemas(&mut list_words, schema);
+    schema.remove(FORMS);
     let one_of = schema.get("oneOf").and_then(Value::as_array);
     let words: Option<Vec<_>> =
         one_of.into_iter().flatten().map(|form| Some((form.get("const")?, form))).collect();

@@ -1,39 +1,104 @@
 //! The body of `POST /v1/invites`: its form. Everything that is wrong with it is found at once,
 //! each fault with a pointer. Where the invites go, and what providers need, is in `binding`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem, slice, sync::LazyLock};
 
 use invite_core::{
     Address, Fault, Faults, Invitee, NewInvite,
-    schema::{escape, nearest},
-    text::{MAX_LABELS, check_handle, check_label_key, check_label_value, check_text},
+    address::InvalidAddress,
+    pattern,
+    schema::Schema,
+    text::{MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS},
 };
 use invite_store::OnDuplicate;
-use serde_json::{Map, Value};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
-use crate::{prefer::Handling, problem::MAX_ITEM_FAULTS};
+use crate::{body::read_members, prefer::Handling, problem::MAX_ITEM_FAULTS};
 
-/// The longest name.
-pub(crate) const MAX_NAME: usize = 200;
-/// The longest external id.
-pub(crate) const MAX_EXTERNAL_ID: usize = 255;
-/// The longest message.
-pub(crate) const MAX_MESSAGE: usize = 256;
-/// Names in one `to` at most.
-pub(crate) const MAX_TARGETS: usize = 100;
+/// Invites to create.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewInvites {
+    /// Where they go that do not say so themselves; absent: the routing rules decide.
+    to: Option<Targets>,
+    /// The invites.
+    #[schemars(with = "Vec<Wanted>", required, length(min = 1, max = 1000))]
+    #[expect(dead_code, reason = "they are taken out before the rest is read")]
+    invites: Option<Vec<Value>>,
+    /// What to do about a person who already has a live invite at the same place: answer with that
+    /// (`return_existing`, the default), fail the item (`reject`), or send another (`send`).
+    on_duplicate: Option<OnDuplicate>,
+}
 
-const REQUEST_MEMBERS: [&str; 3] = ["to", "invites", "on_duplicate"];
-const INVITE_MEMBERS: [&str; 9] = [
-    "email",
-    "first_name",
-    "last_name",
-    "phone",
-    "message",
-    "external_id",
-    "labels",
-    "to",
-    "options",
-];
+/// One invite to create.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewInvite")]
+struct Wanted {
+    /// The address.
+    #[schemars(required, length(max = 254), email, example = "ada@example.org")]
+    email: Option<String>,
+    /// Given name.
+    #[schemars(length(max = 200), transform = pattern::line)]
+    first_name: Option<String>,
+    /// Family name.
+    #[schemars(length(max = 200), transform = pattern::line)]
+    last_name: Option<String>,
+    /// `+` and 8 to 15 digits.
+    #[schemars(
+        regex(pattern = r"^\+[1-9][0-9]{7,14}$"),
+        extend("x-forms" = "+ and 8 to 15 digits, the first not 0"),
+        example = "+15551234567"
+    )]
+    phone: Option<String>,
+    /// A text for the mail.
+    #[schemars(length(max = 256), transform = pattern::lines)]
+    message: Option<String>,
+    /// The caller's own id for it.
+    #[schemars(length(max = 255), transform = pattern::handle)]
+    external_id: Option<String>,
+    /// Stored, filterable and used by routing rules; never sent to a provider.
+    #[schemars(transform = bound_labels)]
+    labels: Option<BTreeMap<String, String>>,
+    /// Where it goes; wins over the request's.
+    to: Option<Targets>,
+    /// Per provider kind, in that provider's own vocabulary; schemas in `GET /v1/provider-kinds`.
+    #[schemars(with = "Option<BTreeMap<String, Map<String, Value>>>")]
+    options: Option<BTreeMap<String, Value>>,
+}
+
+/// Names of providers and routes. An invite's own wins over the request's; without any the routing rules
+/// decide. Each destination is taken once.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(extend("x-forms" = "the name of a provider or route, or an array of 1 to 100 such names"))]
+pub(crate) enum Targets {
+    /// The name of a provider or a route.
+    One(String),
+    /// Several of them.
+    Several(#[schemars(length(min = 1, max = 100))] Vec<String>),
+}
+
+/// What a map's type does not say of its keys and values, and how many there may be.
+fn bound_labels(schema: &mut schemars::Schema) {
+    let mut key = schemars::json_schema!({ "type": "string", "maxLength": MAX_LABEL_KEY });
+    let mut value = schemars::json_schema!({ "type": "string", "maxLength": MAX_LABEL_VALUE });
+    pattern::label_key(&mut key);
+    pattern::handle(&mut value);
+    schema.insert("maxProperties".to_owned(), MAX_LABELS.into());
+    schema.insert("propertyNames".to_owned(), key.to_value());
+    schema.insert("additionalProperties".to_owned(), value.to_value());
+}
+
+/// A request, but for what its invites hold and how many they may be, which is a setting's to say.
+static REQUEST: LazyLock<Schema> = LazyLock::new(|| {
+    let mut schema = Schema::of::<NewInvites>().document().clone();
+    schema["properties"]["invites"] = json!({ "type": "array" });
+    Schema::new(schema)
+});
+static WANTED: LazyLock<Schema> = LazyLock::new(Schema::of::<Wanted>);
 
 /// A request as far as it could be read.
 pub(crate) struct Submission {
@@ -59,286 +124,78 @@ pub(crate) struct Item {
     pub faults: Faults,
 }
 
-/// The names in a `to`.
-pub(crate) struct Targets {
-    /// Names of providers and routes.
-    pub names: Vec<String>,
-    /// Written as an array.
-    is_array: bool,
-}
-
 impl Targets {
+    /// Names of providers and routes.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+
     /// The pointer to one of the names, from where the `to` stands.
     pub fn pointer(&self, index: usize) -> String {
-        if self.is_array { format!("/to/{index}") } else { "/to".to_owned() }
+        match self {
+            Self::One(_) => "/to".to_owned(),
+            Self::Several(_) => format!("/to/{index}"),
+        }
     }
-}
-
-/// The members of a body, which must be an object.
-pub(crate) fn object(body: Value) -> Result<Map<String, Value>, Fault> {
-    match body {
-        Value::Object(members) => Ok(members),
-        _ => Err(Fault::new("", "wrong-type", "the body must be an object")),
-    }
-}
-
-/// The same for who finds all faults: of what is no object there are no members.
-pub(crate) fn members_of(body: Value, faults: &mut Faults) -> Map<String, Value> {
-    object(body).unwrap_or_else(|fault| {
-        faults.push(fault);
-        Map::new()
-    })
 }
 
 /// Reads a body. At most `max_items` invites are read. If it is accepted for its good invites
 /// (`handling` is lenient) as many faults of each of the others are found as are stored with one; else
 /// as many of all together as one answer lists, and of those behind that one.
-pub(crate) fn read(body: Value, max_items: usize, handling: Handling) -> Submission {
+pub(crate) fn read(mut body: Value, max_items: usize, handling: Handling) -> Submission {
+    // Each has its own place for faults, and they are moved, not copied.
+    let invites = body.get_mut("invites").and_then(Value::as_array_mut).map(mem::take);
     let mut faults = Faults::default();
-    let mut members = members_of(body, &mut faults);
-    let is_object = faults.is_empty();
-    let to = read_targets(&mut members, &mut faults);
-    let on_duplicate = read_on_duplicate(&mut members, &mut faults);
-    let items = match members.remove("invites") {
-        Some(Value::Array(items)) if (1..=max_items).contains(&items.len()) => {
-            let mut left = faults.left();
-            let read = items.into_iter().map(|item| {
-                let item = read_item(
-                    item,
-                    match handling {
-                        Handling::Lenient => MAX_ITEM_FAULTS,
-                        Handling::Strict => left,
-                    },
-                );
-                left = left.saturating_sub(item.faults.len());
-                item
-            });
-            read.collect()
-        }
-        Some(Value::Array(items)) => {
-            let code = if items.is_empty() { "too-few" } else { "too-many" };
-            let detail = format!("`invites` holds 1 to {max_items} invites, not {}", items.len());
-            faults.push(Fault::new("/invites", code, detail));
+    let NewInvites { to, on_duplicate, .. } = read_members(body, &REQUEST, &mut faults);
+    let invites = match invites {
+        Some(invites) if !(1..=max_items).contains(&invites.len()) => {
+            let code = if invites.is_empty() { "too-few" } else { "too-many" };
+            let detail = format!("`invites` holds 1 to {max_items} invites, not {}", invites.len());
+            faults.push(Fault::new("#/invites", code, detail));
             Vec::new()
         }
-        Some(_) => {
-            faults.push(Fault::new("/invites", "wrong-type", "`invites` must be an array"));
-            Vec::new()
-        }
-        None if is_object => {
-            faults.push(Fault::new("/invites", "required", "`invites` is missing"));
-            Vec::new()
-        }
-        None => Vec::new(),
+        invites => invites.unwrap_or_default(),
     };
-    refuse_unknown(&members, &REQUEST_MEMBERS, &mut faults);
-    Submission { to, on_duplicate, items, faults: faults.under("#") }
+    let mut left = faults.left();
+    let items = invites.into_iter().map(|invite| {
+        let most = match handling {
+            Handling::Lenient => MAX_ITEM_FAULTS,
+            Handling::Strict => left,
+        };
+        let item = read_item(invite, most);
+        left = left.saturating_sub(item.faults.len());
+        item
+    });
+    let items = items.collect();
+    Submission { to, on_duplicate: on_duplicate.unwrap_or_default(), items, faults }
 }
 
 fn read_item(item: Value, most_faults: usize) -> Item {
     let mut faults = Faults::up_to(most_faults);
-    let Value::Object(mut members) = item else {
-        faults.push(Fault::new("", "wrong-type", "an invite must be an object"));
-        return Item { invite: NewInvite::default(), address: None, to: None, faults };
+    let (wanted, found): (Wanted, _) = WANTED.read(item, faults.left() + 1);
+    faults.extend(found);
+    let Wanted { email, first_name, last_name, phone, message, .. } = wanted;
+    let address = email.as_deref().and_then(|email| read_address(email, "/email", &mut faults));
+    let email = email.unwrap_or_default();
+    let invite = NewInvite {
+        invitee: Invitee { email, first_name, last_name, phone, message },
+        external_id: wanted.external_id,
+        labels: wanted.labels.unwrap_or_default(),
+        options: wanted.options.unwrap_or_default(),
     };
-    let (email, address) = read_email(&mut members, &mut faults);
-    let mut text = |name, max| read_text(&mut members, name, max, &mut faults);
-    let invitee = Invitee {
-        email,
-        first_name: text("first_name", MAX_NAME),
-        last_name: text("last_name", MAX_NAME),
-        message: text("message", MAX_MESSAGE),
-        phone: read_phone(&mut members, &mut faults),
+    Item { invite, address, to: wanted.to, faults }
+}
+
+/// The canonical address of one that was given at `pointer`.
+pub(crate) fn read_address(email: &str, pointer: &str, faults: &mut Faults) -> Option<Address> {
+    let told = |error: InvalidAddress| {
+        let code = if error == InvalidAddress::TooLong { "too-long" } else { "invalid" };
+        faults.push(Fault::new(pointer, code, error.to_string()));
     };
-    let check = |text: &str| check_handle(text, MAX_EXTERNAL_ID);
-    let external_id = read_string(&mut members, "external_id", check, &mut faults);
-    let labels = read_labels(&mut members, &mut faults);
-    let to = read_targets(&mut members, &mut faults);
-    let options = read_options(&mut members, &mut faults);
-    refuse_unknown(&members, &INVITE_MEMBERS, &mut faults);
-    Item { invite: NewInvite { invitee, external_id, labels, options }, address, to, faults }
-}
-
-/// Refuses the members that were not taken out.
-pub(crate) fn refuse_unknown(members: &Map<String, Value>, known: &[&str], faults: &mut Faults) {
-    faults.extend(members.keys().map(|name| {
-        let pointer = format!("/{}", escape(name));
-        let suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
-        let detail = "this member is not known here";
-        Fault { suggestion, ..Fault::new(pointer, "unknown-member", detail) }
-    }));
-}
-
-/// Takes an optional member out; `null` is as good as absent.
-pub(crate) fn take(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    members.remove(name).filter(|value| !value.is_null())
-}
-
-fn read_email(members: &mut Map<String, Value>, faults: &mut Faults) -> (String, Option<Address>) {
-    match members.remove("email") {
-        Some(Value::String(email)) => match email.parse::<Address>() {
-            Ok(address) => (email, Some(address)),
-            Err(error) => {
-                let code = match error {
-                    invite_core::address::InvalidAddress::TooLong => "too-long",
-                    _ => "invalid",
-                };
-                faults.push(Fault::new("/email", code, error.to_string()));
-                (email, None)
-            }
-        },
-        Some(_) => {
-            faults.push(Fault::new("/email", "wrong-type", "`email` must be a string"));
-            (String::new(), None)
-        }
-        None => {
-            faults.push(Fault::new("/email", "required", "`email` is missing"));
-            (String::new(), None)
-        }
-    }
-}
-
-fn read_text(
-    members: &mut Map<String, Value>,
-    name: &str,
-    max: usize,
-    faults: &mut Faults,
-) -> Option<String> {
-    read_string(members, name, |text| check_text(text, max, name == "message"), faults)
-}
-
-/// Takes an optional string out that passes a check; what is wrong with another is the check's to say,
-/// as in [`invite_core::text`].
-pub(crate) fn read_string(
-    members: &mut Map<String, Value>,
-    name: &str,
-    check: impl FnOnce(&str) -> Result<(), (&'static str, String)>,
-    faults: &mut Faults,
-) -> Option<String> {
-    let checked = match take(members, name)? {
-        Value::String(text) => check(&text).map(|()| text),
-        _ => Err(("wrong-type", "must be a string".to_owned())),
-    };
-    let fault = |(code, detail)| Fault::new(format!("/{name}"), code, format!("`{name}` {detail}"));
-    checked.map_err(|refused| faults.push(fault(refused))).ok()
-}
-
-fn read_phone(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<String> {
-    let value = take(members, "phone")?;
-    let Value::String(phone) = value else {
-        faults.push(Fault::new("/phone", "wrong-type", "`phone` must be a string"));
-        return None;
-    };
-    let is_phone = phone.strip_prefix('+').is_some_and(|digits| {
-        (8..=15).contains(&digits.len())
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && !digits.starts_with('0')
-    });
-    if !is_phone {
-        let detail = "`phone` must be + and 8 to 15 digits, the first not 0";
-        faults.push(Fault::new("/phone", "invalid", detail));
-        return None;
-    }
-    Some(phone)
-}
-
-fn read_labels(members: &mut Map<String, Value>, faults: &mut Faults) -> BTreeMap<String, String> {
-    let labels = match take(members, "labels") {
-        None => return BTreeMap::new(),
-        Some(Value::Object(labels)) => labels,
-        Some(_) => {
-            let detail = "`labels` must be an object of strings";
-            faults.push(Fault::new("/labels", "wrong-type", detail));
-            return BTreeMap::new();
-        }
-    };
-    if labels.len() > MAX_LABELS {
-        let detail = format!("an invite has at most {MAX_LABELS} labels");
-        faults.push(Fault::new("/labels", "too-many", detail));
-        return BTreeMap::new();
-    }
-    let mut read = BTreeMap::new();
-    for (key, value) in labels {
-        let pointer = format!("/labels/{}", escape(&key));
-        match check_label(&key, &value) {
-            Ok(value) => {
-                let value = value.to_owned();
-                read.insert(key, value);
-            }
-            Err((code, detail)) => faults.push(Fault::new(pointer, code, detail)),
-        }
-    }
-    read
-}
-
-fn check_label<'a>(key: &str, value: &'a Value) -> Result<&'a str, (&'static str, String)> {
-    check_label_key(key)?;
-    let text = value
-        .as_str()
-        .ok_or_else(|| ("wrong-type", "a label's value must be a string".to_owned()))?;
-    check_label_value(text)?;
-    Ok(text)
-}
-
-fn read_targets(members: &mut Map<String, Value>, faults: &mut Faults) -> Option<Targets> {
-    let wrong = |pointer: String| {
-        let detail = "`to` must be the name of a provider or route, or an array of such names";
-        Fault::new(pointer, "wrong-type", detail)
-    };
-    match take(members, "to")? {
-        Value::String(name) => Some(Targets { names: vec![name], is_array: false }),
-        Value::Array(values) if values.is_empty() => {
-            faults.push(Fault::new("/to", "too-few", "`to` names nothing"));
-            None
-        }
-        Value::Array(values) if values.len() > MAX_TARGETS => {
-            let detail = format!("`to` names at most {MAX_TARGETS}; a route can name more");
-            faults.push(Fault::new("/to", "too-many", detail));
-            None
-        }
-        Value::Array(values) => {
-            let is_wrong = |value: &Value| !value.is_string();
-            let places = values.iter().enumerate().filter(|(_, value)| is_wrong(value));
-            faults.extend(places.map(|(index, _)| wrong(format!("/to/{index}"))));
-            let names = values.into_iter().map(|value| match value {
-                Value::String(name) => Some(name),
-                _ => None,
-            });
-            Some(Targets { names: names.collect::<Option<_>>()?, is_array: true })
-        }
-        _ => {
-            faults.push(wrong("/to".to_owned()));
-            None
-        }
-    }
-}
-
-/// What the options hold is checked by the adapter of their kind.
-fn read_options(members: &mut Map<String, Value>, faults: &mut Faults) -> BTreeMap<String, Value> {
-    match take(members, "options") {
-        None => BTreeMap::new(),
-        Some(Value::Object(options)) => options.into_iter().collect(),
-        Some(_) => {
-            let detail = "`options` must be an object with a member per provider kind";
-            faults.push(Fault::new("/options", "wrong-type", detail));
-            BTreeMap::new()
-        }
-    }
-}
-
-fn read_on_duplicate(members: &mut Map<String, Value>, faults: &mut Faults) -> OnDuplicate {
-    let Some(value) = take(members, "on_duplicate") else { return OnDuplicate::ReturnExisting };
-    match value.as_str() {
-        Some("return_existing") => OnDuplicate::ReturnExisting,
-        Some("reject") => OnDuplicate::Reject,
-        Some("send") => OnDuplicate::Send,
-        given => {
-            let code = if given.is_some() { "not-allowed" } else { "wrong-type" };
-            let detail = "`on_duplicate` must be return_existing, reject or send";
-            faults.push(Fault::new("/on_duplicate", code, detail));
-            OnDuplicate::ReturnExisting
-        }
-    }
+    email.parse().map_err(told).ok()
 }
 
 #[cfg(test)]
@@ -377,7 +234,7 @@ mod tests {
         assert_eq!(read.address.unwrap().as_str(), "ada@example.org");
         assert_eq!(read.invite.labels["purpose"], "event");
         assert_eq!(read.invite.options["securegate"], json!({ "notify": 2 }));
-        assert_eq!(read.to.unwrap().names, ["a", "b"]);
+        assert_eq!(read.to.unwrap().names(), ["a", "b"]);
     }
 
     #[test]
@@ -391,11 +248,11 @@ mod tests {
             ("/email", "wrong-type"),
             ("/first_name", "too-long"),
             ("/last_name", "invalid"),
-            ("/message", "too-long"),
             ("/phone", "invalid"),
+            ("/message", "too-long"),
             ("/external_id", "wrong-type"),
-            ("/labels/a:b", "invalid"),
             ("/labels/d", "wrong-type"),
+            ("/labels/a:b", "invalid"),
             ("/to/1", "wrong-type"),
             ("/options", "wrong-type"),
             ("/emial", "unknown-member"),

@@ -94,10 +94,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut read = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if read.contains_key(&name) {
+            if read.insert(name, members.next_value_seed(self)?).is_some() {
                 return Err(Error::custom("an object has two members with one name"));
             }
-            read.insert(name, members.next_value_seed(self)?);
         }
         Ok(read.into())
     }

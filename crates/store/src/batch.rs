@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 /// What one request asks for.
@@ -91,7 +93,8 @@ impl fmt::Debug for Placement {
 
 /// What becomes of an invite to a person who has a live one of the same tenant at the same
 /// destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OnDuplicate {
     /// The existing one is answered with; nothing new is stored.
     #[default]

@@ -1,29 +1,42 @@
 //! Erasing a person, with a receipt that names nobody.
 
+use std::sync::LazyLock;
+
 use axum::{
     Json,
     body::Body,
     extract::State,
     http::{HeaderMap, Uri},
 };
-use invite_core::Fault;
+use invite_core::schema::Schema;
 use invite_delivery::Erasure;
 use invite_store::NewAudit;
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::people::take_address;
 use crate::{
     Gateway,
     auth::{Caller, Scope},
-    body::read_json,
+    body::{read_json, read_members},
     openapi,
     problem::Problem,
     query::Parameters,
-    requests::EraseRequest,
-    submission::{members_of, refuse_unknown, take},
+    submission::read_address,
 };
+
+/// A person to erase.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EraseRequest {
+    /// The address, in any of its spellings.
+    #[schemars(required, length(max = 254), email, example = "ada@example.org")]
+    email: Option<String>,
+    /// Withdraw live invites first. Without it they are named and left.
+    withdraw: Option<bool>,
+}
+
+static ERASE: LazyLock<Schema> = LazyLock::new(Schema::of::<EraseRequest>);
 
 /// What was erased, and what is left.
 #[derive(Serialize, JsonSchema)]
@@ -60,24 +73,13 @@ pub(crate) async fn erase_person(
 ) -> Result<Json<Receipt>, Problem> {
     caller.require_for_all(Scope::PeopleErase)?;
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
-    let mut all = Parameters::read(&uri, &[]).into_faults();
-    let mut faults = invite_core::Faults::default();
-    let mut members = members_of(body, &mut faults);
-    let address = take_address(&mut members, &mut faults);
-    let withdraw = match take(&mut members, "withdraw") {
-        None => false,
-        Some(Value::Bool(flag)) => flag,
-        Some(_) => {
-            let detail = "`withdraw` must be true or false";
-            faults.push(Fault::new("/withdraw", "wrong-type", detail));
-            false
-        }
+    let mut faults = Parameters::read(&uri, &[]).into_faults();
+    let EraseRequest { email, withdraw } = read_members(body, &ERASE, &mut faults);
+    let address = email.and_then(|email| read_address(&email, "#/email", &mut faults));
+    let Some(address) = address.filter(|_| faults.is_empty()) else {
+        return Err(Problem::invalid(faults.into_vec()));
     };
-    refuse_unknown(&members, &["email", "withdraw"], &mut faults);
-    all.extend(faults.under("#"));
-    let Some(address) = address.filter(|_| all.is_empty()) else {
-        return Err(Problem::invalid(all.into_vec()));
-    };
+    let withdraw = withdraw.unwrap_or_default();
     let person = gateway.store().pseudonym(&address);
     let engine = gateway.engine().traced(caller.traceparent());
     let (actor, target) = (caller.actor(), person.clone());

@@ -16,11 +16,10 @@ use crate::{
     Gateway,
     auth::{Caller, Scope, generate_key, hash_key},
     body::{read_json, refuse_body},
-    keys::{KeyChange, MAX_LINE, excess, manages, new_key},
+    keys::{KeyChange, MAX_LINE, NewKey, excess, manages, new_key},
     openapi,
     problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
-    requests::{KeyChangeSchema, NewKeySchema},
     segment::Segment,
     views::keys::{KeyList, KeyView},
 };
@@ -33,7 +32,7 @@ use crate::{
     post,
     path = "/v1/admin/keys",
     tag = "administration",
-    request_body = NewKeySchema,
+    request_body = NewKey,
     responses(
         (status = 201, description = "The key with its secret", body = KeyView,
             headers(("Location" = String, description = "The key"))),
@@ -123,7 +122,7 @@ pub(crate) async fn list_keys(
     path = "/v1/admin/keys/{id}",
     tag = "administration",
     params(("id" = String, Path, description = "The key's id", pattern = "^key_[0-9a-f]{32}$")),
-    request_body = KeyChangeSchema,
+    request_body = KeyChange,
     responses(
         (status = 200, description = "The key as it is now", body = KeyView),
         openapi::AnyCall,

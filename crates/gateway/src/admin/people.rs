@@ -1,30 +1,41 @@
 //! What is held of one person, over all tenants and providers: for who asks what the gateway knows of
 //! them.
 
+use std::sync::LazyLock;
+
 use axum::{
     Json,
     body::Body,
     extract::State,
     http::{HeaderMap, Uri},
 };
-use invite_core::{Address, Fault, Faults, InviteId, address::InvalidAddress};
+use invite_core::{Address, Faults, InviteId, schema::Schema};
 use invite_store::{InviteFilter, UnreadableInvite};
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Gateway,
     auth::{Caller, Scope},
-    body::read_json,
+    body::{read_json, read_members},
     openapi,
     problem::Problem,
     query::{Parameters, cursor, cut_to_fit},
     reads,
-    requests::PersonRequest,
-    submission::{members_of, refuse_unknown},
+    submission::read_address,
     views::InviteView,
 };
+
+/// A person to look for.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PersonRequest {
+    /// The address, in any of its spellings.
+    #[schemars(required, length(max = 254), email, example = "ada@example.org")]
+    email: Option<String>,
+}
+
+static PERSON: LazyLock<Schema> = LazyLock::new(Schema::of::<PersonRequest>);
 
 /// What is held of a person.
 #[derive(Serialize, JsonSchema)]
@@ -110,12 +121,11 @@ pub(crate) async fn find_person(
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let parameters = Parameters::read(&uri, &["limit", "cursor"]);
     let mut faults = Faults::default();
-    let mut members = members_of(body, &mut faults);
-    let address = take_address(&mut members, &mut faults);
-    refuse_unknown(&members, &["email"], &mut faults);
+    let PersonRequest { email } = read_members(body, &PERSON, &mut faults);
+    let address = email.and_then(|email| read_address(&email, "#/email", &mut faults));
     if !faults.is_empty() {
         let mut all = parameters.into_faults();
-        all.extend(faults.under("#"));
+        all.extend(faults);
         return Err(Problem::invalid(all.into_vec()));
     }
     page(&gateway, &caller, parameters, address).await
@@ -124,24 +134,6 @@ pub(crate) async fn find_person(
 fn require(caller: &Caller) -> Result<(), Problem> {
     caller.require(Scope::InvitesRead)?;
     caller.require_for_all(Scope::InvitesAllTenants)
-}
-
-/// Takes the address out of the members of a body.
-pub(super) fn take_address(
-    members: &mut Map<String, Value>,
-    faults: &mut Faults,
-) -> Option<Address> {
-    let (code, detail) = match members.remove("email") {
-        Some(Value::String(email)) => match email.parse::<Address>() {
-            Ok(address) => return Some(address),
-            Err(error @ InvalidAddress::TooLong) => ("too-long", error.to_string()),
-            Err(error) => ("invalid", error.to_string()),
-        },
-        Some(_) => ("wrong-type", "`email` must be a string".to_owned()),
-        None => ("required", "`email` is missing".to_owned()),
-    };
-    faults.push(Fault::new("/email", code, detail));
-    None
 }
 
 async fn page(
