@@ -90,9 +90,9 @@ fn built(document: &str, name: &str) -> Result<Arc<Provider>, String> {
     let text = fs::read_to_string(document).map_err(|error| format!("{document}: {error}"))?;
     let rules = Rules::new(Duration::from_secs(60), vec!["127.0.0.1".to_owned()]);
     let kinds = [
-        Arc::new(SecuregateKind::new()) as Arc<dyn invite_core::ProviderKind>,
-        Arc::new(RkvstKind::new()),
-        Arc::new(TurnkeyKind::new()),
+        Arc::new(SecuregateKind) as Arc<dyn invite_core::ProviderKind>,
+        Arc::new(RkvstKind),
+        Arc::new(TurnkeyKind),
     ];
     let checked = Gate::new(kinds.into(), rules, Arc::new(SystemClock)).check(&text);
     let configuration = checked.configuration.ok_or_else(|| {

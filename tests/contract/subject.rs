@@ -54,7 +54,7 @@ pub fn all() -> Vec<Subject> {
 pub fn securegate() -> Subject {
     Subject {
         name: "securegate",
-        kind: Arc::new(SecuregateKind::new()),
+        kind: Arc::new(SecuregateKind),
         settings: json!({
             "event_id": accounts::SECUREGATE_EVENT_ID, "authentication_method": "QR Code",
         }),
@@ -90,7 +90,7 @@ pub fn securegate_revoking() -> Subject {
 pub fn rkvst() -> Subject {
     Subject {
         name: "rkvst",
-        kind: Arc::new(RkvstKind::new()),
+        kind: Arc::new(RkvstKind),
         settings: json!({ "client_id": accounts::RKVST_CLIENT_ID }),
         secret: "client_secret",
         good: accounts::RKVST_CLIENT_SECRET,
@@ -142,7 +142,7 @@ pub fn rkvst_reference() -> Subject {
 pub fn turnkey() -> Subject {
     Subject {
         name: "turnkey",
-        kind: Arc::new(TurnkeyKind::new()),
+        kind: Arc::new(TurnkeyKind),
         settings: json!({ "organization_id": accounts::TURNKEY_ORGANIZATION_ID }),
         secret: "api_private_key",
         good: accounts::TURNKEY_API_PRIVATE_KEY,

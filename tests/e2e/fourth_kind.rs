@@ -42,10 +42,10 @@ to = ["alpine-post"]
 /// What the composition root would have after its one more line.
 fn kinds() -> Vec<Arc<dyn ProviderKind>> {
     vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
-        Arc::new(PostcardKind::new()),
+        Arc::new(invite_securegate::SecuregateKind),
+        Arc::new(invite_rkvst::RkvstKind),
+        Arc::new(invite_turnkey::TurnkeyKind),
+        Arc::new(PostcardKind),
     ]
 }
 

@@ -21,9 +21,9 @@ const MAX_DOCUMENT: u64 = 2 * 1024 * 1024;
 /// Every kind of provider there is. Adding one is a line here.
 pub fn kinds() -> Vec<Arc<dyn ProviderKind>> {
     vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
+        Arc::new(invite_securegate::SecuregateKind),
+        Arc::new(invite_rkvst::RkvstKind),
+        Arc::new(invite_turnkey::TurnkeyKind),
     ]
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Adapters know this crate and nothing else of ours. There is no SQL, no axum and no retrying here.
 
+pub mod adapter;
 pub mod address;
 pub mod attempt;
 pub mod call;
@@ -26,8 +27,8 @@ pub mod text;
 pub use address::Address;
 pub use attempt::{AttemptOutcome, Operation};
 pub use call::{
-    Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport,
-    Recipient, Remote, Resolved, Sighting,
+    Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, Place, PreparedCall,
+    ProbeReport, Recipient, Remote, Resolved, Sighting,
 };
 pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};

@@ -12,7 +12,7 @@ use crate::{
     Account, Clock, Fault, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Page,
     PreparedCall, ProbeReport, ProviderError, Recipient, Remote, Resolved, Sighting, Status,
     http::{CallContext, HttpClient},
-    secret::{Credential, SecretRefs},
+    secret::{Check, Credential, SecretRefs},
 };
 
 /// One configured provider.
@@ -222,6 +222,22 @@ pub struct BuildContext<'a> {
     pub http: HttpClient,
     /// Resolves secret references; the fault's pointer is relative to the reference.
     pub resolve_secret: &'a dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
+}
+
+impl BuildContext<'_> {
+    /// The secrets of the member at `pointer`, each of which passes `check` now and whenever it is rotated.
+    ///
+    /// # Errors
+    /// Those that cannot be found or used.
+    pub fn credential(
+        &self,
+        pointer: &str,
+        references: &SecretRefs,
+        check: Check,
+    ) -> Result<Credential, Vec<Fault>> {
+        let resolved = (self.resolve_secret)(references);
+        resolved.map_err(|fault| vec![fault.under(pointer)])?.checked(pointer, check)
+    }
 }
 
 /// What a provider can do; part of the public API.

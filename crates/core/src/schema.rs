@@ -10,6 +10,7 @@ use jsonschema::{
     error::{TypeKind, ValidationErrorKind},
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{Fault, MAX_FAULTS};
@@ -52,6 +53,24 @@ impl Schema {
     /// [`MAX_FAULTS`], one more than that tells of them.
     pub fn check(&self, value: &Value) -> Vec<Fault> {
         self.check_up_to(value, MAX_FAULTS + 1)
+    }
+
+    /// A value that fits, as the type that this is the schema of.
+    ///
+    /// # Errors
+    /// The faults of `value`.
+    pub fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Vec<Fault>> {
+        let faults = self.check(value);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            // The schema is the type's own, and says less than it in one thing: `2.0` is a whole number
+            // there. The error's own text may quote the value.
+            let steps = error.path().iter().map(|step| format!("/{}", escape(&step.to_string())));
+            let detail = "cannot be read: a whole number has at most 64 bits and no fraction";
+            vec![Fault::new(steps.collect::<String>(), "invalid", detail)]
+        })
     }
 
     /// At most so many of the faults of `value`, in document order.

@@ -137,7 +137,7 @@ pub fn excerpt(body: &str, recipient: &Invitee) -> Option<Value> {
         (!shown.is_empty()).then(|| shown.into())
     };
     match text(&body, "email") {
-        Some(email) if is_same_person(email, &recipient.email) => {
+        Some(email) if Address::shown(email) == Address::shown(&recipient.email) => {
             known(&OF_AN_INVITE, &|value| value.is_string().then(|| value.clone()))
         }
         Some(_) => None,
@@ -165,19 +165,6 @@ fn read_page(body: &[u8], key: &str) -> Option<(Vec<Value>, Option<String>)> {
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
-}
-
-/// The address in the form that is compared; none if it is not one.
-pub fn canonical(email: &str) -> Option<Address> {
-    Address::shown(email)
-}
-
-/// Whether both are one address, or at least spelled alike.
-pub fn is_same_person(email: &str, other: &str) -> bool {
-    match (canonical(email), canonical(other)) {
-        (Some(email), Some(other)) => email == other,
-        _ => email.eq_ignore_ascii_case(other),
-    }
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl Provider {
         let credential = Credential::new(secrets.clone());
         let resolve = |_: &SecretRefs| Ok(credential.clone());
         let clock = ManualClock::new(jiff::Timestamp::from_millisecond(AT).unwrap());
-        let provider = TurnkeyKind::new().build(&BuildContext {
+        let provider = TurnkeyKind.build(&BuildContext {
             name: "treasury",
             settings: &settings,
             clock: Arc::new(clock.clone()),

@@ -50,7 +50,7 @@ pub fn securegate(data: &[u8]) {
         "event_id": "event-456", "authentication_method": "QR Code", "revoke_as": "rejected",
         "api_key": SECRETS[1],
     });
-    answer(&invite_securegate::SecuregateKind::new(), settings, data);
+    answer(&invite_securegate::SecuregateKind, settings, data);
 }
 
 /// RKVST's replies, to requests with a token and with client credentials.
@@ -62,7 +62,7 @@ pub fn rkvst(data: &[u8]) {
             "message_reference": true,
         }),
     };
-    answer(&invite_rkvst::RkvstKind::new(), settings, data);
+    answer(&invite_rkvst::RkvstKind, settings, data);
 }
 
 /// Turnkey's replies.
@@ -73,7 +73,7 @@ pub fn turnkey(data: &[u8]) {
     if data.first().is_some_and(|byte| byte & 128 == 0) {
         settings["sender_user_id"] = "c7517305-6772-4e74-8101-108fbab0c11e".into();
     }
-    answer(&invite_turnkey::TurnkeyKind::new(), settings, data);
+    answer(&invite_turnkey::TurnkeyKind, settings, data);
 }
 
 fn answer(kind: &dyn ProviderKind, mut settings: Value, data: &[u8]) {

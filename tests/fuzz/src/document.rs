@@ -16,9 +16,9 @@ const SECRET: &str = "kept-9f3c1d77a2b04e5f8c6d";
 
 static GATE: LazyLock<Gate> = LazyLock::new(|| {
     let kinds: Vec<Arc<dyn ProviderKind>> = vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
+        Arc::new(invite_securegate::SecuregateKind),
+        Arc::new(invite_rkvst::RkvstKind),
+        Arc::new(invite_turnkey::TurnkeyKind),
     ];
     let environment = |name: &str| match name {
         "KEY" => Ok(SECRET.to_owned()),

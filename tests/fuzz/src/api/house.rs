@@ -144,9 +144,9 @@ fn person(number: usize) -> Value {
 async fn start(folder: &TempDir) -> (Router, String, KeyId) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kinds: Vec<Arc<dyn ProviderKind>> = vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
+        Arc::new(invite_securegate::SecuregateKind),
+        Arc::new(invite_rkvst::RkvstKind),
+        Arc::new(invite_turnkey::TurnkeyKind),
     ];
     let lease = Duration::from_secs(120);
     let gate =
