@@ -93,6 +93,8 @@ pub async fn a_configuration_is_checked_as_a_whole_and_shows_no_secret(bench: &B
     let schema = invite_core::schema::Schema::new(subject.kind.config_schema().clone());
     assert_eq!(schema.check(&good), []);
     let build = |part: &Value| subject.build(part, Arc::new(SystemClock));
+    let shown = format!("{:?}", build(&good).unwrap());
+    assert!(!shown.contains(subject.good), "{shown}");
     let mut unknown = good.clone();
     unknown["quill_setting"] = json!(1);
     let faults = build(&unknown).unwrap_err();

@@ -561,32 +561,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_refused_client_secrets_are_a_refused_credential() {
-        let peer = issuer(|_, _| true).await;
-        let bench = with_client(&peer, &["refused", "refused"]);
-        let error = probe(&bench).await.unwrap_err();
-        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
-        assert_eq!(error.code.as_deref(), Some("invalid_client"));
-        assert_eq!(usage(&bench), [(1, 1), (1, 1)]);
-    }
-
-    #[tokio::test]
-    async fn a_second_bearer_token_takes_over_until_the_first_changes() {
-        let peer = issuer(|secret, _| secret == "b").await;
-        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &["a-1", "b-1"]);
-        probe(&bench).await.unwrap();
-        probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(1, 1), (2, 0)]);
-        bench.secrets[0].replace("b-2".into());
-        probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(2, 1), (2, 0)]);
-        let lone =
-            crate::client::peer::bench(&peer.base_url, json!({"bearer_token": "t"}), &["a-1"]);
-        assert_eq!(probe(&lone).await.unwrap_err().cause, Cause::Credentials);
-        assert_eq!(usage(&lone), [(1, 1)]);
-    }
-
-    #[tokio::test]
     async fn a_failed_token_call_means_that_nothing_was_sent() {
         for (status, body) in [(500, ""), (503, ""), (302, ""), (200, "{}"), (200, "<html>")] {
             let peer = Peer::start(move |_| (status, body.into())).await;

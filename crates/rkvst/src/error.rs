@@ -99,8 +99,6 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{HeaderMap, StatusCode};
     use invite_core::Invitee;
     use jiff::Timestamp;
@@ -127,32 +125,6 @@ mod tests {
         let creating = Operation::new("creating an invite", "acme");
         let error = super::token_refused(&creating, &reply(status, &[], body));
         (error.outcome, error.cause, error.code)
-    }
-
-    #[test]
-    fn each_status_has_the_outcome_that_delivery_gives_it() {
-        use Cause::{Credentials, NotFound, Quota, Request};
-        use Outcome::{Rejected, Throttled, Unknown};
-        for (status, outcome, cause) in [
-            (302, Unknown, Request),
-            (400, Rejected, Request),
-            (401, Rejected, Credentials),
-            (402, Rejected, Quota),
-            (403, Rejected, Credentials),
-            (404, Rejected, NotFound),
-            (408, Unknown, Request),
-            (409, Unknown, Request),
-            (425, Unknown, Request),
-            (429, Throttled, Request),
-            (499, Unknown, Request),
-            (500, Unknown, Request),
-            (501, Unknown, Request),
-            (503, Unknown, Request),
-        ] {
-            let error = refused(status, "");
-            assert_eq!((error.outcome, error.cause), (outcome, cause), "{status}");
-            assert_eq!(error.http_status, Some(status));
-        }
     }
 
     #[test]
@@ -190,20 +162,6 @@ mod tests {
     }
 
     #[test]
-    fn the_services_own_reset_header_comes_before_retry_after() {
-        let wait = |headers: &[(&'static str, &str)]| {
-            let listing = Operation::new("listing invites", "acme");
-            super::refused(&listing, &reply(429, headers, "")).retry_after
-        };
-        let reset = ("archivist-rate-limit-reset", "1.5");
-        assert_eq!(wait(&[reset, ("retry-after", "9")]), Some(Duration::from_millis(1500)));
-        assert_eq!(wait(&[("retry-after", "9")]), Some(Duration::from_secs(9)));
-        let nonsense = ("archivist-rate-limit-reset", "-1");
-        assert_eq!(wait(&[nonsense, ("retry-after", "9")]), Some(Duration::from_secs(9)));
-        assert_eq!(wait(&[]), None);
-    }
-
-    #[test]
     fn a_refusal_of_the_call_is_told_from_one_of_the_invite() {
         for (status, text, cause) in [
             (400, "token is expired", Cause::Credentials),
@@ -237,13 +195,6 @@ mod tests {
             let error = list_refused(&creating, &reply(status, &[], ""));
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{status}");
         }
-    }
-
-    #[test]
-    fn no_message_and_no_code_shows_the_person() {
-        let error =
-            refused(400, r#"{"code":"Ada@example.org","message":"ADA@EXAMPLE.ORG is bad"}"#);
-        assert!(!format!("{error} {:?}", error.code).to_lowercase().contains("ada@"), "{error}");
     }
 
     #[test]

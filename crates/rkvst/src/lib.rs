@@ -417,23 +417,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn spelling_makes_no_other_place_of_a_base_url() {
-        let base = "https://app.rkvst.example";
-        for spelled in [
-            "https://APP.rkvst.example",
-            "https://app.rkvst.example/",
-            "https://app.rkvst.example:443",
-            "HTTPS://app.rkvst.example:443/",
-        ] {
-            let place = |url| {
-                let bench = bench(url, json!({"bearer_token": "t"}), &["token-1"]);
-                recipient(&bench, None).destination
-            };
-            assert_eq!(place(spelled), place(base), "{spelled}");
-        }
-    }
-
     #[tokio::test]
     async fn a_registrations_tenancy_is_asked_for_and_a_tokens_is_not() {
         let token = json!({"access_token": jwt("tenant/1", 1), "expires_in": 3600}).to_string();
@@ -975,17 +958,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn setting_a_status_is_not_offered_and_sends_nothing() {
-        let peer = Peer::start(|_| (200, "{}".into())).await;
-        let bench = with_token(&peer);
-        let known = remote(&bench);
-        let result = bench.provider.update_status(&context(), &known, Status::Accepted).await;
-        assert_eq!(result.unwrap_err().cause, Cause::Unsupported);
-        assert!(bench.provider.capabilities().update_status.is_empty());
-        assert!(peer.asked().is_empty());
-    }
-
-    #[tokio::test]
     async fn a_probe_lists_one_invite_and_says_whose_token_it_is() {
         let peer = Peer::start(|asked| match asked.header("authorization") {
             Some("Bearer bad") => (403, String::new()),
@@ -1023,14 +995,5 @@ mod tests {
         assert_eq!(excerpt(&refusal.to_string(), 0).1, json!({"code": 3, "message": "… is there"}));
         assert_eq!(excerpt(&reply.to_string(), 1), (Value::Null, Value::Null));
         assert_eq!(kind.excerpt(None, None, 0, &invitee(None)), (Value::Null, Value::Null));
-    }
-
-    #[test]
-    fn the_kind_describes_itself() {
-        let kind = RkvstKind;
-        assert_eq!(kind.name(), "rkvst");
-        assert_eq!(kind.options_schema()["additionalProperties"], json!(false));
-        assert!(kind.config_schema()["properties"]["client_secret"].is_object());
-        assert_eq!(kind.default_limits().max_batch, kind.capabilities().create.max_batch);
     }
 }

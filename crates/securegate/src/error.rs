@@ -117,8 +117,6 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{HeaderName, StatusCode};
     use serde_json::{Value, json};
 
@@ -285,16 +283,6 @@ mod tests {
     fn a_429_that_names_a_quota_is_no_request_to_wait() {
         let error = refuse(2, 429, r#"{"message": "Monthly quota exceeded"}"#, &[]);
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Quota));
-    }
-
-    #[test]
-    fn how_long_to_wait_is_read_from_either_header() {
-        let wait = |headers: &[(&str, &str)]| refuse(1, 429, "", headers).retry_after;
-        let both = [("retry-after", "7"), ("ratelimit-reset", "30")];
-        assert_eq!(wait(&both), Some(Duration::from_secs(7)));
-        assert_eq!(wait(&both[1..]), Some(Duration::from_secs(30)));
-        assert_eq!(wait(&[("ratelimit-reset", "-1")]), None);
-        assert_eq!(wait(&[]), None);
     }
 
     #[test]

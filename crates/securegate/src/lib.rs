@@ -344,7 +344,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::client::canned::{Peer, place, recipient, shown};
+    use crate::client::canned::{Peer, recipient, shown};
 
     const AT: &str = "2026-11-21T10:00:00Z";
 
@@ -537,53 +537,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_key_takes_over_when_the_first_is_refused_and_is_remembered() {
-        let found = (200, json!({"id": "event-456", "is_deleted": true}));
-        let peer = Peer::new(vec![(403, json!({"detail": "no"})), found.clone(), found]).await;
-        let provider = provider(&peer.url, json!({"api_key": ["a", "b"]}));
-        let report = provider.probe(&context()).await.unwrap();
-        assert!(report.detail.contains("event event-456, which is deleted"), "{}", report.detail);
-        provider.probe(&context()).await.unwrap();
-        let keys: Vec<_> =
-            peer.requests().iter().map(|r| r.split(' ').nth(2).unwrap().to_owned()).collect();
-        assert_eq!(keys, ["[key-0]", "[key-1]", "[key-1]"]);
-        let usage = provider.credential().usage();
-        let usage: Vec<_> = usage.iter().map(|u| (u.used, u.refused)).collect();
-        assert_eq!(usage, [(1, 1), (2, 0)]);
-    }
-
-    #[tokio::test]
-    async fn a_key_that_is_refused_is_the_configurations_fault() {
-        let no = json!({"detail": "Not authenticated"});
-        let peer = Peer::new(vec![(401, no.clone()), (403, no)]).await;
-        let provider = provider(&peer.url, json!({"api_key": ["a", "b"], "event_id": null}));
-        let error = provider.probe(&context()).await.unwrap_err();
-        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
-        assert_eq!(peer.requests(), ["GET /events [key-0]", "GET /events [key-1]"]);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_sent_to_or_about_another_place() {
-        let peer = Peer::new(vec![]).await;
-        let provider = provider(&peer.url, json!({"revoke_as": "rejected"}));
-        let elsewhere = remote("https://elsewhere.example.org", false);
-        let ada = recipient("https://elsewhere.example.org", "ada@example.org", "Ada");
-        let destination = place("https://elsewhere.example.org");
-        let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![] });
-        let errors = [
-            provider.get(&context(), &elsewhere).await.unwrap_err(),
-            provider.update_status(&context(), &elsewhere, Status::Sent).await.unwrap_err(),
-            provider.revoke(&context(), &elsewhere, false).await.unwrap_err(),
-            create(&*provider, &[ada]).await.unwrap_err(),
-            lookup.step(&context()).await.unwrap_err(),
-        ];
-        for error in errors {
-            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
-        }
-        assert!(peer.requests().is_empty());
-    }
-
-    #[tokio::test]
     async fn reading_an_invite_tells_a_withdrawal_from_a_refusal_and_from_nothing() {
         let missing = (404, json!({"detail": "Invite not found"}));
         let other = (200, shown("invite-2", "ada@example.org", "Ada", AT));
@@ -623,16 +576,6 @@ mod tests {
         assert_eq!(peer.requests(), [read, set, read]);
         let error = provider.update_status(&context(), &remote, Status::Revoked).await.unwrap_err();
         assert_eq!((error.cause, peer.requests().len()), (Cause::Unsupported, 3));
-    }
-
-    #[tokio::test]
-    async fn withdrawing_is_unsupported_unless_configured() {
-        let peer = Peer::new(vec![]).await;
-        let provider = provider(&peer.url, json!({}));
-        assert!(!provider.capabilities().revoke);
-        let error = provider.revoke(&context(), &remote(&peer.url, false), false).await;
-        assert_eq!(error.unwrap_err().cause, Cause::Unsupported);
-        assert!(peer.requests().is_empty());
     }
 
     #[tokio::test]
@@ -688,25 +631,13 @@ mod tests {
         assert_eq!(peer.requests().len(), 3);
     }
 
-    #[test]
-    fn debug_output_shows_no_key() {
-        let provider = provider("https://api.securegate.ai", json!({}));
-        let shown = format!("{provider:?}");
-        assert!(shown.contains("berlin-summit at https://api.securegate.ai"), "{shown}");
-        assert!(!shown.contains("key-0"), "{shown}");
-    }
-
-    #[test]
-    fn a_part_whose_secret_does_not_resolve_is_a_fault_at_the_key() {
-        let settings = json!({"base_url": "https://api.securegate.ai", "api_key": {"env": "X"}});
-        let context = BuildContext {
-            name: "berlin-summit",
-            settings: &settings,
-            clock: Arc::new(ManualClock::new(AT.parse().unwrap())),
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
-            resolve_secret: &|_| Err(Fault::new("/env", "unresolved", "is not set")),
-        };
-        let faults = SecuregateKind.build(&context).unwrap_err();
-        assert_eq!(faults[0].pointer, "/api_key/env");
+    #[tokio::test]
+    async fn a_probe_reads_the_event_or_lists_events_and_says_so() {
+        let deleted = (200, json!({"id": "event-456", "is_deleted": true}));
+        let peer = Peer::new(vec![deleted, (200, json!([]))]).await;
+        let report = provider(&peer.url, json!({})).probe(&context()).await.unwrap();
+        assert!(report.detail.contains("event event-456, which is deleted"), "{}", report.detail);
+        provider(&peer.url, json!({"event_id": null})).probe(&context()).await.unwrap();
+        assert_eq!(peer.requests(), ["GET /events/event-456 [key-0]", "GET /events [key-0]"]);
     }
 }

@@ -273,12 +273,6 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_of_settings_shows_no_literal_key() {
-        let settings = Settings::parse(&with("api_private_key", json!("f0249daa"))).unwrap();
-        assert!(!format!("{settings:?}").contains("f0249daa"));
-    }
-
-    #[test]
     fn the_name_is_the_option_else_first_and_last_name() {
         let settings = Settings::parse(&part()).unwrap();
         let name = |options, first, last| {

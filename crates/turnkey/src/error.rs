@@ -273,8 +273,6 @@ fn grpc_name(code: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{HeaderMap, StatusCode};
     use jiff::Timestamp;
     use serde_json::json;
@@ -425,14 +423,6 @@ mod tests {
     }
 
     #[test]
-    fn statuses_that_may_follow_an_effect_leave_the_outcome_unknown() {
-        for http in [302, 408, 409, 425, 499, 500, 503] {
-            assert_eq!(refuse(http, &json!({}), &[]).outcome, Outcome::Unknown, "{http}");
-        }
-        assert_eq!(refuse(402, &json!({}), &[]).cause, Cause::Quota);
-    }
-
-    #[test]
     fn messages_and_faults_hold_no_personal_data() {
         let violation = json!({"field": "parameters.invitations[2].receiverUserEmail", "description": "ada@example.org is bad"});
         let detail = json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]});
@@ -466,17 +456,6 @@ mod tests {
                 (1, "", "Turnkey refused this"),
             ]
         );
-    }
-
-    #[test]
-    fn a_wait_is_taken_from_whichever_header_says_when() {
-        let wait = |headers: &[(&'static str, &str)]| refuse(429, &json!({}), headers).retry_after;
-        let seconds = |n| Some(Duration::from_secs(n));
-        assert_eq!(wait(&[("ratelimit-limit", "60"), ("ratelimit-remaining", "0")]), None);
-        assert_eq!(wait(&[("ratelimit-reset", "7")]), seconds(7));
-        assert_eq!(wait(&[("ratelimit-reset", "1746736519")]), seconds(10));
-        assert_eq!(wait(&[("ratelimit-reset", "soon")]), None);
-        assert_eq!(wait(&[("ratelimit-reset", "7"), ("retry-after", "3")]), seconds(3));
     }
 
     #[test]

@@ -120,4 +120,16 @@ mod tests {
         let kept = BaseUrl::read("https://api.example.org/prefix//").unwrap();
         assert_eq!(kept.as_str(), "https://api.example.org/prefix");
     }
+
+    #[test]
+    fn spelling_makes_no_other_place() {
+        for spelled in [
+            "https://API.example.org",
+            "https://api.example.org/",
+            " https://api.example.org:443",
+            "HTTPS://api.example.org:443/",
+        ] {
+            assert_eq!(BaseUrl::read(spelled).unwrap().as_str(), "https://api.example.org");
+        }
+    }
 }

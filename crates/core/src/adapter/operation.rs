@@ -222,3 +222,103 @@ pub fn without_effect(error: ProviderError) -> ProviderError {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderName, StatusCode};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn refused(status: u16, headers: &[(&'static str, &str)], said: Said) -> ProviderError {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        let (status, body) = (StatusCode::from_u16(status).unwrap(), "".into());
+        let response = Response { status, headers, body, received: Timestamp::UNIX_EPOCH };
+        let operation = Operation::new("creating an invite", "acme").about(["Ada@example.org"]);
+        operation.refused(&response, said)
+    }
+
+    fn text(text: &str) -> Said {
+        Said { text: text.to_owned(), ..Said::default() }
+    }
+
+    #[test]
+    fn each_status_has_the_outcome_and_cause_that_delivery_gives_it() {
+        use Cause::{Configuration, Credentials, NotFound, Quota, Request};
+        use Outcome::{Rejected, Throttled, Unknown};
+        for (status, outcome, cause) in [
+            (302, Unknown, Request),
+            (400, Rejected, Request),
+            (401, Rejected, Credentials),
+            (402, Rejected, Quota),
+            (403, Rejected, Credentials),
+            (404, Rejected, NotFound),
+            (405, Rejected, Configuration),
+            (408, Unknown, Request),
+            (409, Unknown, Request),
+            (410, Rejected, Request),
+            (415, Rejected, Configuration),
+            (422, Rejected, Request),
+            (425, Unknown, Request),
+            (426, Rejected, Configuration),
+            (429, Throttled, Request),
+            (499, Unknown, Request),
+            (500, Unknown, Request),
+            (501, Unknown, Request),
+            (503, Unknown, Request),
+        ] {
+            let error = refused(status, &[], Said::default());
+            assert_eq!((error.outcome, error.cause), (outcome, cause), "{status}");
+            assert_eq!(error.http_status, Some(status));
+        }
+    }
+
+    #[test]
+    fn what_the_provider_says_decides_over_the_status_but_not_over_an_effect() {
+        let cause = |status, cause| {
+            let said = Said { cause: Some(cause), ..text("the tenancy is suspended") };
+            let error = refused(status, &[], said);
+            (error.outcome, error.cause)
+        };
+        let (rejected, unknown) = (Outcome::Rejected, Outcome::Unknown);
+        assert_eq!(cause(403, Cause::NotAuthorized), (rejected, Cause::NotAuthorized));
+        assert_eq!(cause(400, Cause::Request), (rejected, Cause::Request));
+        assert_eq!(cause(500, Cause::Configuration), (unknown, Cause::Request));
+        let by_words = |status, words| refused(status, &[], text(words)).cause;
+        assert_eq!(by_words(400, "the tenancy is suspended"), Cause::Configuration);
+        assert_eq!(by_words(404, "the tenancy is suspended"), Cause::NotFound);
+        assert_eq!(by_words(500, "the tenancy is suspended"), Cause::Request);
+        assert_eq!(by_words(429, "Monthly quota exceeded"), Cause::Quota);
+        let no_quota = Said { is_quota: Some(false), ..text("Monthly quota exceeded") };
+        assert_eq!(refused(429, &[], no_quota).outcome, Outcome::Throttled);
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_done_where_and_why_but_not_to_whom() {
+        let said = |hint, code: &str| {
+            let code = Some(code.to_owned());
+            Said { hint, code, ..text("ADA@example.org\nis bad") }
+        };
+        let error = refused(400, &[], said(None, "bad_mail"));
+        assert_eq!(error.message, "creating an invite at acme: HTTP 400: … is bad");
+        assert_eq!(error.code.as_deref(), Some("bad_mail"));
+        let error = refused(403, &[], said(Some("check the key"), "Ada@example.org"));
+        let expected = "creating an invite at acme: HTTP 403, check the key: … is bad";
+        assert_eq!((error.message.as_str(), error.code), (expected, None));
+    }
+
+    #[test]
+    fn how_long_to_wait_is_read_from_whichever_header_says_when() {
+        let wait = |headers: &[_]| refused(429, headers, Said::default()).retry_after;
+        let both = [("retry-after", "7"), ("ratelimit-reset", "30")];
+        assert_eq!(wait(&both), Some(Duration::from_secs(7)));
+        assert_eq!(wait(&both[1..]), Some(Duration::from_secs(30)));
+        assert_eq!(wait(&[("ratelimit-limit", "60"), ("ratelimit-remaining", "0")]), None);
+        assert_eq!(wait(&[]), None);
+    }
+}
