@@ -46,7 +46,7 @@ pub struct Bench {
 /// Runs a check, and then looks at what was said and recorded during it.
 pub async fn run(subject: Subject, covers: &[&str], check: Run) {
     let log = Arc::new(tempfile::tempfile().unwrap());
-    let ours = format!("invite_core=trace,invite_{}=trace", subject.kind.name());
+    let ours = format!("invite_core=trace,invite_{}=trace", subject.kind.name);
     let bench = Bench::start(subject).await;
     let subscriber = tracing_subscriber::fmt().with_env_filter(ours).with_writer(log.clone());
     let logged = subscriber.finish().set_default();
@@ -62,7 +62,7 @@ pub async fn run(subject: Subject, covers: &[&str], check: Run) {
 impl Bench {
     async fn start(subject: Subject) -> Self {
         let sandbox = invite_sandbox::start(invite_sandbox::Options::default()).await.unwrap();
-        let url = sandbox.url(subject.kind.name()).unwrap();
+        let url = sandbox.url(subject.kind.name).unwrap();
         let wire = Arc::new(Wire::to(&url).await);
         let clock = ManualClock::new(SystemClock.now());
         let audit = Arc::new(Audit::default());

@@ -65,8 +65,8 @@ fn main() -> ExitCode {
                 let subject = facts.name;
                 let name = format!("{}::{subject}::{}", group.name, check.name);
                 trials.push(Trial::test(name, move || {
-                    let all = subject::all().into_iter();
-                    let subject = all.filter(|it| it.name == subject).next().unwrap();
+                    let mut all = subject::all().into_iter();
+                    let subject = all.find(|it| it.name == subject).unwrap();
                     let runtime = tokio::runtime::Builder::new_current_thread();
                     let runtime = { runtime }.enable_all().build()?;
                     runtime.block_on(bench::run(subject, check.covers, check.run));

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 pub struct Subject {
     /// The provider's configured name.
     pub name: &'static str,
-    pub kind: Arc<dyn ProviderKind>,
+    pub kind: Arc<ProviderKind>,
     /// The part of the provider document, without `base_url` and the secret.
     pub settings: Value,
     /// The member of the part that holds the secret.
@@ -36,8 +36,8 @@ pub struct Subject {
 /// Every subject: each kind as its simulator says, and as else it can be configured.
 pub fn all() -> Vec<Subject> {
     let accounts = accounts();
-    let of_kind = |kind: Arc<dyn ProviderKind>| {
-        let account = accounts.iter().find(|account| account.kind == kind.name()).unwrap();
+    let of_kind = |kind: Arc<ProviderKind>| {
+        let account = accounts.iter().find(|account| account.kind == kind.name).unwrap();
         let (secret, good) = account.secrets[0];
         let settings = account.settings.iter().map(|(name, value)| ((*name).into(), json!(value)));
         let plain = || Subject {
@@ -182,7 +182,7 @@ impl Subject {
         part: &Value,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        self.kind.build(&BuildContext {
+        (self.kind.build)(&BuildContext {
             name: self.name,
             settings: part,
             clock,
@@ -192,7 +192,7 @@ impl Subject {
     }
 
     pub fn is(&self, kind: &str) -> bool {
-        self.kind.name() == kind
+        self.kind.name == kind
     }
 }
 

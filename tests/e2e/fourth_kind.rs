@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     postcard::{
-        PostcardKind,
+        self,
         simulator::{Cut, PostOffice},
     },
     text, texts,
@@ -40,9 +40,9 @@ to = ["alpine-post"]
 "#;
 
 /// What the registry would have after its one more line.
-fn kinds() -> Vec<Arc<dyn ProviderKind>> {
+fn kinds() -> Vec<Arc<ProviderKind>> {
     let mut kinds = invite_kinds::all();
-    kinds.push(Arc::new(PostcardKind));
+    kinds.push(Arc::new(postcard::kind()));
     kinds
 }
 
@@ -214,7 +214,7 @@ async fn the_kinds_are_listed_with_the_fourth_and_its_schemas() {
     let house = House::start().await;
     let kinds = house.client.get("/v1/provider-kinds").await.expect(200).list("kinds");
     let known = self::kinds();
-    assert_eq!(texts(&kinds, "kind"), known.iter().map(|kind| kind.name()).collect::<Vec<_>>());
+    assert_eq!(texts(&kinds, "kind"), known.iter().map(|kind| kind.name).collect::<Vec<_>>());
     let postcard = kinds.last().unwrap();
     let member = |schema: &str, member: &str| {
         postcard[schema]["properties"][member]["description"].as_str().map(str::to_owned)

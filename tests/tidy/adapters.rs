@@ -68,7 +68,7 @@ fn every_kind_has_its_rows_in_the_documents_and_an_example() {
     let (readme, delivery) = (text("README.md"), text("docs/delivery.md").to_lowercase());
     let (example, sandbox) = (text("config/providers.toml"), text("config/sandbox/providers.toml"));
     let mut wrong = Vec::new();
-    for kind in invite_kinds::all().iter().map(|kind| kind.name()) {
+    for kind in invite_kinds::all().iter().map(|kind| kind.name) {
         let in_example = format!("kind = \"{kind}\"");
         for (place, is_there) in [
             ("the table of kinds in README.md", readme.contains(&format!("| [`{kind}`]"))),

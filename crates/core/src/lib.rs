@@ -37,6 +37,7 @@ pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{
-    BuildContext, Capabilities, CreateCapability, InviteProvider, ProviderKind, Reconciliation,
+    Build, BuildContext, Capabilities, CreateCapability, Excerpt, InviteProvider, ProviderKind,
+    Reconciliation,
 };
 pub use reason::{Origin, Reason, ReasonCode};

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use invite_core::ProviderKind;
 
 /// Every kind of provider there is. Adding one is a line here.
-pub fn all() -> Vec<Arc<dyn ProviderKind>> {
-    vec![
-        Arc::new(invite_securegate::SecuregateKind),
-        Arc::new(invite_rkvst::RkvstKind),
-        Arc::new(invite_turnkey::TurnkeyKind),
-    ]
+pub fn all() -> Vec<Arc<ProviderKind>> {
+    let kinds = [invite_securegate::kind(), invite_rkvst::kind(), invite_turnkey::kind()];
+    kinds.map(Arc::new).into()
 }

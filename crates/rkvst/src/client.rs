@@ -393,7 +393,7 @@ pub(crate) mod peer {
 
     use invite_core::{
         BuildContext, Clock, Doubt, InviteId, InviteProvider, Invitee, ManualClock, NewInvite,
-        ProviderKind, Recipient, Remote, Status,
+        Recipient, Remote, Status,
         http::{AddressGuard, HttpClient},
         secret::{Credential, Secret, SecretRef},
     };
@@ -405,7 +405,6 @@ pub(crate) mod peer {
     };
 
     use super::*;
-    use crate::RkvstKind;
 
     pub const NOW: &str = "2026-11-21T10:00:00Z";
     pub const EMAIL: &str = "Ada@example.org";
@@ -510,15 +509,14 @@ pub(crate) mod peer {
             .collect();
         let clock = ManualClock::new(NOW.parse().unwrap());
         let shared = secrets.clone();
-        let provider = RkvstKind
-            .build(&BuildContext {
-                name: "acme",
-                settings: &settings,
-                clock: Arc::new(clock.clone()),
-                http: HttpClient::new(AddressGuard::default()).unwrap(),
-                resolve_secret: &move |_| Ok(Credential::new(shared.clone())),
-            })
-            .unwrap();
+        let provider = crate::build(&BuildContext {
+            name: "acme",
+            settings: &settings,
+            clock: Arc::new(clock.clone()),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            resolve_secret: &move |_| Ok(Credential::new(shared.clone())),
+        })
+        .unwrap();
         Bench { provider, clock, secrets }
     }
 

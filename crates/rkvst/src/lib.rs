@@ -15,15 +15,15 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use invite_core::{
     Account, Address, BuildContext, Capabilities, CreateCapability, Destination, Fault,
-    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Status, StatusSource,
+    InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    StatusSource,
     adapter::{Operation, Service, without_effect},
     http::CallContext,
     secret::Credential,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     client::{Client, Position, Shown},
@@ -35,63 +35,33 @@ use crate::{
 
 const KIND: &str = "rkvst";
 
-/// Builds providers of the kind `rkvst`.
-#[derive(Default)]
-pub struct RkvstKind;
-
-impl ProviderKind for RkvstKind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        capabilities()
-    }
-
-    fn config_schema(&self) -> &Value {
-        SETTINGS.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        OPTIONS.document()
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url", "client_id"]
-    }
-
-    fn default_limits(&self) -> Limits {
+/// RKVST, as a kind of provider.
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: KIND,
+        capabilities: capabilities(),
+        config_schema: SETTINGS.document().clone(),
+        options_schema: OPTIONS.document().clone(),
+        account_settings: &["base_url", "client_id"],
         // Calls carry one invite, so there is no company to wait for.
-        Limits { max_batch: 1, linger: Duration::ZERO, ..Limits::default() }
+        default_limits: Limits { max_batch: 1, linger: Duration::ZERO, ..Limits::default() },
+        codes: &[],
+        build: Box::new(build),
+        excerpt: wire::excerpt,
     }
+}
 
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let (config, base_url, credential) = Config::check(part)?;
-        let known_by = config.client_id.as_deref().unwrap_or(part.name);
-        let provisional = Destination::provisional(KIND, base_url.as_str(), known_by);
-        let service = Service::new(part, base_url, credential);
-        Ok(Arc::new(Rkvst {
-            client: Arc::new(Client::new(service, &config)),
-            capabilities: capabilities(),
-            config,
-            provisional,
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        index: usize,
-        recipient: &Invitee,
-    ) -> (Value, Value) {
-        let own = |text: Option<&str>| wire::excerpt(text.filter(|_| index == 0)?, recipient);
-        (own(request).unwrap_or_default(), own(reply).unwrap_or_default())
-    }
+fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    let (config, base_url, credential) = Config::check(part)?;
+    let known_by = config.client_id.as_deref().unwrap_or(part.name);
+    let provisional = Destination::provisional(KIND, base_url.as_str(), known_by);
+    let service = Service::new(part, base_url, credential);
+    Ok(Arc::new(Rkvst {
+        client: Arc::new(Client::new(service, &config)),
+        capabilities: capabilities(),
+        config,
+        provisional,
+    }))
 }
 
 fn capabilities() -> Capabilities {
@@ -368,7 +338,8 @@ fn only_one<'a>(
 
 #[cfg(test)]
 mod tests {
-    use invite_core::{Cause, secret::Secret};
+    use invite_core::{Cause, Invitee, secret::Secret};
+    use serde_json::Value;
 
     use super::*;
     use crate::client::peer::{
@@ -977,11 +948,10 @@ mod tests {
 
     #[test]
     fn an_excerpt_shows_the_recipients_own_exchange_and_nobody_elses() {
-        let kind = RkvstKind;
         let request = json!({"message": "Hi", "email": EMAIL}).to_string();
         let reply = invite("1", "ada@example.org", "Hi");
         let excerpt =
-            |reply: &str, index| kind.excerpt(Some(&request), Some(reply), index, &invitee(None));
+            |reply: &str, index| wire::excerpt(Some(&request), Some(reply), index, &invitee(None));
         let (shown_request, shown_reply) = excerpt(&reply.to_string(), 0);
         assert_eq!((&shown_request["email"], &shown_reply), (&json!(EMAIL), &reply));
         assert_eq!(excerpt(&invite("1", "eve@example.org", "Hi").to_string(), 0).1, Value::Null);
@@ -994,6 +964,6 @@ mod tests {
         let refusal = json!({"code": 3, "message": "eve@example.org is there", "members": ["x"]});
         assert_eq!(excerpt(&refusal.to_string(), 0).1, json!({"code": 3, "message": "… is there"}));
         assert_eq!(excerpt(&reply.to_string(), 1), (Value::Null, Value::Null));
-        assert_eq!(kind.excerpt(None, None, 0, &invitee(None)), (Value::Null, Value::Null));
+        assert_eq!(wire::excerpt(None, None, 0, &invitee(None)), (Value::Null, Value::Null));
     }
 }

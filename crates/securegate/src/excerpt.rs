@@ -22,8 +22,7 @@ const SHOWN: [&str; 10] = [
 /// The members of a create call's invite that are personal data.
 const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
 
-/// One recipient's part of a create call's request and reply
-/// ([`excerpt`](invite_core::ProviderKind::excerpt)).
+/// One recipient's part of a create call's request and reply ([`Excerpt`](invite_core::Excerpt)).
 pub fn of(
     request: Option<&str>,
     reply: Option<&str>,

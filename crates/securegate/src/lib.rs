@@ -12,15 +12,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use invite_core::{
     Account, Address, BuildContext, Capabilities, CreateCapability, Destination, Fault,
-    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Status, StatusSource,
+    InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    StatusSource,
     adapter::{Operation, Service},
     http::{CallContext, check_header},
     secret::Credential,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     client::Client,
@@ -33,58 +33,29 @@ use crate::{
 const KIND: &str = "securegate";
 
 /// Securegate, as a kind of provider.
-#[derive(Default)]
-pub struct SecuregateKind;
-
-impl ProviderKind for SecuregateKind {
-    fn name(&self) -> &'static str {
-        KIND
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: KIND,
+        capabilities: capabilities(None),
+        config_schema: CONFIG.document().clone(),
+        options_schema: OPTIONS.document().clone(),
+        account_settings: &["base_url"],
+        default_limits: Limits::default(),
+        codes: &["session_code"],
+        build: Box::new(build),
+        excerpt: excerpt::of,
     }
+}
 
-    fn capabilities(&self) -> Capabilities {
-        capabilities(None)
-    }
-
-    fn config_schema(&self) -> &Value {
-        CONFIG.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        OPTIONS.document()
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let (config, base_url) = Config::read(part.settings)?;
-        let credential = part.credential("/api_key", &config.api_key, check_header)?;
-        Ok(Arc::new(Securegate {
-            client: Arc::new(Client { service: Service::new(part, base_url, credential) }),
-            defaults: config.defaults(),
-            revoke_as: config.revoke_as,
-            capabilities: capabilities(config.revoke_as),
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &["session_code"]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        index: usize,
-        recipient: &Invitee,
-    ) -> (Value, Value) {
-        excerpt::of(request, reply, index, recipient)
-    }
+fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    let (config, base_url) = Config::read(part.settings)?;
+    let credential = part.credential("/api_key", &config.api_key, check_header)?;
+    Ok(Arc::new(Securegate {
+        client: Arc::new(Client { service: Service::new(part, base_url, credential) }),
+        defaults: config.defaults(),
+        revoke_as: config.revoke_as,
+        capabilities: capabilities(config.revoke_as),
+    }))
 }
 
 /// Invites in one call. Securegate documents no figure; this many are answered in less than 9 MiB
@@ -342,6 +313,7 @@ mod tests {
         secret::{Secret, SecretRefs},
     };
     use secrecy::SecretString;
+    use serde_json::Value;
 
     use super::*;
     use crate::client::canned::{Peer, recipient, shown};
@@ -371,7 +343,7 @@ mod tests {
             http: HttpClient::new(AddressGuard::default()).unwrap(),
             resolve_secret: &resolve_literals,
         };
-        SecuregateKind.build(&context).unwrap()
+        build(&context).unwrap()
     }
 
     fn context() -> CallContext {

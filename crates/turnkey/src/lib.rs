@@ -17,15 +17,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use invite_core::{
     Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Doubt, Fault,
-    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Status,
+    InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     adapter::{Operation, Service, without_effect},
     http::CallContext,
     secret::Credential,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use activity::Subject;
 use client::Client;
@@ -40,77 +39,56 @@ use wire::{
 /// 100 such activities, by which calls are looked up, is still read to its end.
 const MAX_BATCH: u32 = 100;
 
-/// The kind `turnkey`.
-#[derive(Default)]
-pub struct TurnkeyKind;
-
-impl ProviderKind for TurnkeyKind {
-    fn name(&self) -> &'static str {
-        KIND
+/// Turnkey, as a kind of provider.
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: KIND,
+        capabilities: capabilities(),
+        config_schema: DOCUMENT.document().clone(),
+        options_schema: OPTIONS.document().clone(),
+        account_settings: &["base_url", "organization_id"],
+        default_limits: Limits {
+            requests_per_second: 1.0,
+            max_batch: MAX_BATCH,
+            ..Limits::default()
+        },
+        codes: &[],
+        build: Box::new(build),
+        excerpt: excerpt::of,
     }
+}
 
-    fn capabilities(&self) -> Capabilities {
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-        Capabilities {
-            create: CreateCapability {
-                native_batch: true,
-                max_batch: MAX_BATCH,
-                idempotent: true,
-                required_fields: names(&["first_name|last_name"]),
-                fields: names(&["email", "first_name", "last_name"]),
-            },
-            get: true,
-            list: true,
-            update_status: Vec::new(),
-            revoke: true,
-            reconcile: "By the fingerprint of the request's bytes: the same bytes are sent again \
-                        while Turnkey takes them, after that its activities are listed."
-                .into(),
-            approval: true,
-        }
+fn capabilities() -> Capabilities {
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+    Capabilities {
+        create: CreateCapability {
+            native_batch: true,
+            max_batch: MAX_BATCH,
+            idempotent: true,
+            required_fields: names(&["first_name|last_name"]),
+            fields: names(&["email", "first_name", "last_name"]),
+        },
+        get: true,
+        list: true,
+        update_status: Vec::new(),
+        revoke: true,
+        reconcile: "By the fingerprint of the request's bytes: the same bytes are sent again \
+                    while Turnkey takes them, after that its activities are listed."
+            .into(),
+        approval: true,
     }
+}
 
-    fn config_schema(&self) -> &Value {
-        DOCUMENT.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        OPTIONS.document()
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url", "organization_id"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits { requests_per_second: 1.0, max_batch: MAX_BATCH, ..Limits::default() }
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let settings = Settings::parse(part.settings)?;
-        let usable = |key: &str| Stamper::parse(key).map(drop).map_err(str::to_owned);
-        let credential = part.credential("/api_private_key", &settings.api_private_key, usable)?;
-        let service = Service::new(part, settings.base_url.clone(), credential);
-        Ok(Arc::new(Turnkey {
-            client: Arc::new(Client::new(service, settings.get_organization)),
-            capabilities: self.capabilities(),
-            settings,
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        index: usize,
-        recipient: &Invitee,
-    ) -> (Value, Value) {
-        excerpt::of(request, reply, index, recipient)
-    }
+fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    let settings = Settings::parse(part.settings)?;
+    let usable = |key: &str| Stamper::parse(key).map(drop).map_err(str::to_owned);
+    let credential = part.credential("/api_private_key", &settings.api_private_key, usable)?;
+    let service = Service::new(part, settings.base_url.clone(), credential);
+    Ok(Arc::new(Turnkey {
+        client: Arc::new(Client::new(service, settings.get_organization)),
+        capabilities: capabilities(),
+        settings,
+    }))
 }
 
 /// One configured Turnkey organization.
@@ -367,8 +345,8 @@ impl InviteProvider for Turnkey {
 
 #[cfg(test)]
 mod tests {
-    use invite_core::{StatusSource, http::CallContext};
-    use serde_json::json;
+    use invite_core::StatusSource;
+    use serde_json::Value;
 
     use super::*;
     use crate::canned::{

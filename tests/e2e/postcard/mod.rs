@@ -12,14 +12,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use invite_core::{
     Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     adapter::{Operation, Service, excerpt},
     http::{CallContext, check_header},
     secret::Credential,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use client::Client;
 use config::{CONFIG, Config, OPTIONS, Params};
@@ -30,63 +30,37 @@ use wire::{Card, NewCard};
 const KIND: &str = "postcard";
 
 /// Postcards, as a kind of provider.
-pub struct PostcardKind;
-
-impl ProviderKind for PostcardKind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        capabilities()
-    }
-
-    fn config_schema(&self) -> &Value {
-        CONFIG.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        OPTIONS.document()
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits { max_batch: 1, ..Limits::default() }
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let (config, base_url) = Config::read(part.settings)?;
-        let credential = part.credential("/token", &config.token, check_header)?;
-        let destination = Destination {
-            kind: KIND.to_owned(),
-            base_url: base_url.as_str().to_owned(),
-            scope: part.name.to_owned(),
-        };
-        let service = Service::new(part, base_url, credential);
-        Ok(Arc::new(Postcard {
-            client: Arc::new(Client { service, destination }),
-            config,
-            capabilities: capabilities(),
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        _: usize,
-        _: &Invitee,
-    ) -> (Value, Value) {
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: KIND,
+        capabilities: capabilities(),
+        config_schema: CONFIG.document().clone(),
+        options_schema: OPTIONS.document().clone(),
+        account_settings: &["base_url"],
+        default_limits: Limits { max_batch: 1, ..Limits::default() },
+        codes: &[],
+        build: Box::new(build),
         // A call carries one card, so all of it is its recipient's.
-        (excerpt::of_request(request), excerpt::of_reply(reply, |reply| reply))
+        excerpt: |request, reply, _, _| {
+            (excerpt::of_request(request), excerpt::of_reply(reply, |reply| reply))
+        },
     }
+}
+
+fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    let (config, base_url) = Config::read(part.settings)?;
+    let credential = part.credential("/token", &config.token, check_header)?;
+    let destination = Destination {
+        kind: KIND.to_owned(),
+        base_url: base_url.as_str().to_owned(),
+        scope: part.name.to_owned(),
+    };
+    let service = Service::new(part, base_url, credential);
+    Ok(Arc::new(Postcard {
+        client: Arc::new(Client { service, destination }),
+        config,
+        capabilities: capabilities(),
+    }))
 }
 
 fn capabilities() -> Capabilities {

@@ -78,27 +78,26 @@ pub fn turnkey(data: &[u8]) {
 
 fn answer(kind: &str, mut settings: Value, data: &[u8]) {
     let [operation, known, replies @ ..] = data else { return };
-    let kind = invite_kinds::all().into_iter().find(|it| it.name() == kind).unwrap();
-    let kind = &*kind;
+    let kind = invite_kinds::all().into_iter().find(|it| it.name == kind).unwrap();
     let replies: Vec<Reply> = replies.split(|byte| *byte == 0).map(Reply::read).collect();
     Peer::with(|peer| {
         settings["base_url"] = peer.url().into();
         peer.set_replies(&replies);
-        let provider = build(kind, &settings, peer.client());
+        let provider = build(&kind, &settings, peer.client());
         let is_about_somebody = ![4, 5, 8, 9].contains(&(operation & 15));
         let holds = |member| settings.get(member).is_some();
         let sent = (holds("api_key").then_some(SECRETS[1]))
             .or_else(|| holds("bearer_token").then_some(SECRETS[2]));
-        let case = Case { kind, provider, replies, known: *known, is_about_somebody, sent };
+        let case = Case { kind: &kind, provider, replies, known: *known, is_about_somebody, sent };
         peer.block_on(case.run(*operation));
     });
 }
 
-fn build(kind: &dyn ProviderKind, settings: &Value, http: HttpClient) -> Arc<dyn InviteProvider> {
+fn build(kind: &ProviderKind, settings: &Value, http: HttpClient) -> Arc<dyn InviteProvider> {
     let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
     let resolve_secret = &literal_secrets;
     let part = BuildContext { name: "acme", settings, clock, http, resolve_secret };
-    kind.build(&part).unwrap()
+    (kind.build)(&part).unwrap()
 }
 
 fn literal_secrets(references: &SecretRefs) -> Result<Credential, Fault> {
@@ -113,7 +112,7 @@ fn literal_secrets(references: &SecretRefs) -> Result<Credential, Fault> {
 
 /// One operation and the replies that it gets.
 struct Case<'a> {
-    kind: &'a dyn ProviderKind,
+    kind: &'a ProviderKind,
     provider: Arc<dyn InviteProvider>,
     replies: Vec<Reply>,
     known: u8,
@@ -323,7 +322,7 @@ impl Case<'_> {
         for exchange in context.exchanges() {
             let reply = exchange.reply.as_deref();
             let (own, replied) =
-                self.kind.excerpt(exchange.request.as_deref(), reply, 0, recipient);
+                (self.kind.excerpt)(exchange.request.as_deref(), reply, 0, recipient);
             let is_json = reply.is_none_or(|it| serde_json::from_str::<Value>(it).is_ok());
             let shown = plain_json(&replied).to_string();
             assert!(is_json || shown.len() < 100, "of what cannot be read: {shown}");
