@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{
+    Run,
     audit::Audit,
     people::{invite, person},
     simulator::Simulator,
@@ -43,10 +44,10 @@ pub struct Bench {
 }
 
 /// Runs a check, and then looks at what was said and recorded during it.
-pub async fn run(subject: Subject, covers: &[&str], check: impl AsyncFnOnce(&Bench)) {
-    let bench = Bench::start(subject).await;
+pub async fn run(subject: Subject, covers: &[&str], check: Run) {
     let log = Arc::new(tempfile::tempfile().unwrap());
-    let ours = "invite_core=trace,invite_securegate=trace,invite_rkvst=trace,invite_turnkey=trace";
+    let ours = format!("invite_core=trace,invite_{}=trace", subject.kind.name);
+    let bench = Bench::start(subject).await;
     let subscriber = tracing_subscriber::fmt().with_env_filter(ours).with_writer(log.clone());
     let logged = subscriber.finish().set_default();
     check(&bench).await;
@@ -61,7 +62,7 @@ pub async fn run(subject: Subject, covers: &[&str], check: impl AsyncFnOnce(&Ben
 impl Bench {
     async fn start(subject: Subject) -> Self {
         let sandbox = invite_sandbox::start(invite_sandbox::Options::default()).await.unwrap();
-        let url = (subject.url)(&sandbox);
+        let url = sandbox.url(subject.kind.name).unwrap();
         let wire = Arc::new(Wire::to(&url).await);
         let clock = ManualClock::new(SystemClock.now());
         let audit = Arc::new(Audit::default());

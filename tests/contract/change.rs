@@ -117,7 +117,7 @@ pub async fn an_id_that_shows_nobody_is_not_withdrawn(bench: &Bench) {
     let (_, mut remote) = bench.invited(1).await;
     remote.data.insert("pairing".into(), "unproven".into());
     let id = remote.provider_ref.clone().unwrap();
-    let (operation, body) = match bench.subject.kind.name() {
+    let (operation, body) = match bench.subject.kind.name {
         "securegate" => ("get", json!({ "id": id, "status": "pending" })),
         "rkvst" => ("get", json!({ "identity": id })),
         _ => ("get_organization", json!({"organizationData": {"invitations": []}})),

@@ -49,7 +49,7 @@ pub async fn an_excerpt_shows_a_caller_its_own_part_and_nobody_elses(bench: &Ben
         for reply in replies {
             let request = exchange.request.as_deref();
             let (asked, answered) =
-                bench.subject.kind.excerpt(request, reply, index, &recipient.invitee);
+                (bench.subject.kind.excerpt)(request, reply, index, &recipient.invitee);
             let shown = format!("{asked} {answered}");
             assert!(asked.to_string().contains(&recipient.invitee.email), "{asked}");
             for other in (0..count).filter(|other| *other != index) {
@@ -58,7 +58,7 @@ pub async fn an_excerpt_shows_a_caller_its_own_part_and_nobody_elses(bench: &Ben
         }
         let request = exchange.request.as_deref();
         let reply = exchange.reply.as_deref();
-        let (_, own) = bench.subject.kind.excerpt(request, reply, index, &recipient.invitee);
+        let (_, own) = (bench.subject.kind.excerpt)(request, reply, index, &recipient.invitee);
         let id = &bench.simulator.effects_for(&recipient.invitee.email).await[0]["id"];
         assert!(own.to_string().contains(id.as_str().unwrap()), "{own}");
         for others in bench.simulator.effects().await.iter().filter(|effect| effect["id"] != *id) {
@@ -66,7 +66,7 @@ pub async fn an_excerpt_shows_a_caller_its_own_part_and_nobody_elses(bench: &Ben
         }
         assert!(!own.to_string().contains("signature"), "a stamp: {own}");
     }
-    let (asked, answered) = bench.subject.kind.excerpt(None, None, 0, &person(0));
+    let (asked, answered) = (bench.subject.kind.excerpt)(None, None, 0, &person(0));
     assert!(asked.is_null() && answered.is_null());
 }
 
@@ -84,7 +84,7 @@ pub async fn what_is_kept_of_a_question_shows_nobody_else(bench: &Bench) {
         assert!(!kept.is_empty());
         for exchange in kept {
             let (request, reply) = (exchange.request.as_deref(), exchange.reply.as_deref());
-            let parts = bench.subject.kind.excerpt(request, reply, 0, &recipient.invitee);
+            let parts = (bench.subject.kind.excerpt)(request, reply, 0, &recipient.invitee);
             let shown = format!("{} {}", parts.0, parts.1);
             assert!(!shows(&shown, &person(2)), "{shown}");
         }
@@ -97,7 +97,7 @@ pub async fn what_is_kept_of_a_question_shows_nobody_else(bench: &Bench) {
 
 pub async fn what_lets_its_holder_in_is_named_as_a_code(bench: &Bench) {
     let (_, remote) = bench.invited(1).await;
-    let codes = bench.subject.kind.codes();
+    let codes = bench.subject.kind.codes;
     for name in remote.data.keys().filter(|name| name.ends_with("code")) {
         assert!(codes.contains(&name.as_str()), "{name}");
     }

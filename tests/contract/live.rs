@@ -23,9 +23,6 @@ use invite_core::{
     Outcome, Recipient, Remote, Resolved, Sighting, Status, StatusSource, SystemClock,
     http::CallContext,
 };
-use invite_rkvst::RkvstKind;
-use invite_securegate::SecuregateKind;
-use invite_turnkey::TurnkeyKind;
 use libtest_mimic::{Arguments, Trial};
 use tokio::time::{Instant, Interval, interval_at};
 
@@ -89,12 +86,7 @@ fn setting(name: &str) -> Option<String> {
 fn built(document: &str, name: &str) -> Result<Arc<Provider>, String> {
     let text = fs::read_to_string(document).map_err(|error| format!("{document}: {error}"))?;
     let rules = Rules::new(Duration::from_secs(60), vec!["127.0.0.1".to_owned()]);
-    let kinds = [
-        Arc::new(SecuregateKind::new()) as Arc<dyn invite_core::ProviderKind>,
-        Arc::new(RkvstKind::new()),
-        Arc::new(TurnkeyKind::new()),
-    ];
-    let checked = Gate::new(kinds.into(), rules, Arc::new(SystemClock)).check(&text);
+    let checked = Gate::new(invite_kinds::all(), rules, Arc::new(SystemClock)).check(&text);
     let configuration = checked.configuration.ok_or_else(|| {
         let findings = checked.findings.iter().map(|finding| format!("\n  {finding}"));
         format!("{document} does not pass the checks:{}", findings.collect::<String>())

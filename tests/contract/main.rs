@@ -2,9 +2,10 @@
 //!
 //! The table below says which checks there are, whom they are for, and what of the contract
 //! (`InviteProvider`'s documentation, docs/delivery.md) each covers: methods of the traits and
-//! members of the capabilities. Every check becomes one test for each subject of its group.
-//! `coverage` fails if a group has the wrong subjects, or if a subject has a method or a capability
-//! that none of its checks covers; `audit` fails a check that does not use the methods which it
+//! members of the capabilities. Every check becomes one test for each subject that its group takes; the
+//! subjects are every kind of the registry as its simulator says, and what `subject` adds.
+//! `coverage` fails if a group takes nobody, or if a subject has a method or a capability that none of
+//! its checks covers; `audit` fails a check that does not use the methods which it
 //! claims to cover. `tests/run --live` is in the target `contract-live`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a check fails by panicking")]
@@ -28,46 +29,57 @@ mod subject;
 mod turnkey;
 mod wire;
 
-use coverage::Group;
+use std::{pin::Pin, process::ExitCode};
 
-/// Makes the tests of all groups, and the list of the groups.
+use libtest_mimic::{Arguments, Trial};
+
+use bench::Bench;
+use coverage::{Check, Group};
+
+/// Makes the list of the groups.
 macro_rules! groups {
-    ($(
-        $group:ident: [$($subject:ident),* $(,)?] where $takes:expr;
-        $checks:tt
-    )*) => {
+    ($($group:ident where $takes:expr; { $($file:ident::$check:ident $covers:tt)* })*) => {
         const GROUPS: &[Group] = &[$(Group {
             name: stringify!($group),
             takes: $takes,
-            subjects: &[$(stringify!($subject)),*],
-            checks: listed!($checks),
+            checks: &[$(Check {
+                name: stringify!($check),
+                covers: &$covers,
+                run: |bench| Box::pin($file::$check(bench)),
+            }),*],
         }),*];
-
-        $(mod $group { $(mod $subject { tests!($subject $checks); })* })*
     };
 }
 
-/// The names of the checks, and what they cover.
-macro_rules! listed {
-    ({ $($file:ident::$check:ident $covers:tt)* }) => {
-        &[$((stringify!($check), &$covers)),*]
-    };
-}
+/// What a check does.
+type Run = for<'a> fn(&'a Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// One test for each check.
-macro_rules! tests {
-    ($subject:ident { $($file:ident::$check:ident $covers:tt)* }) => { $(
-        #[tokio::test]
-        async fn $check() {
-            crate::bench::run(crate::subject::$subject(), &$covers, crate::$file::$check).await;
+/// One test for each check of each group and each subject that the group takes.
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let subjects = coverage::subjects();
+    let mut trials = coverage::trials();
+    for group in GROUPS {
+        for facts in subjects.iter().filter(|facts| (group.takes)(facts)) {
+            for check in group.checks {
+                let subject = facts.name;
+                let name = format!("{}::{subject}::{}", group.name, check.name);
+                trials.push(Trial::test(name, move || {
+                    let mut all = subject::all().into_iter();
+                    let subject = all.find(|it| it.name == subject).unwrap();
+                    let runtime = tokio::runtime::Builder::new_current_thread();
+                    let runtime = { runtime }.enable_all().build()?;
+                    runtime.block_on(bench::run(subject, check.covers, check.run));
+                    Ok(())
+                }));
+            }
         }
-    )* };
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 groups! {
-    every: [
-        securegate, securegate_revoking, rkvst, rkvst_token, rkvst_reference, turnkey, turnkey_closed,
-    ] where |_| true;
+    every where |_| true;
     {
         create::an_invite_comes_to_exist_once_with_what_was_given ["resolve", "prepare", "create"]
         create::the_exchange_is_recorded_with_both_bodies_and_the_providers_time ["create"]
@@ -151,8 +163,7 @@ groups! {
         reconcile::what_the_list_does_not_show_yet_is_found_later ["reconcile", "step"]
     }
 
-    batching: [securegate, securegate_revoking, turnkey, turnkey_closed]
-        where |facts| facts.capabilities.create.native_batch;
+    batching where |facts| facts.capabilities.create.native_batch;
     {
         create::a_full_batch_is_one_call_answered_in_the_order_of_its_recipients
             ["capabilities.create.native_batch", "capabilities.create.max_batch"]
@@ -160,41 +171,35 @@ groups! {
     }
 
     // Without get_organization a failed activity is taken to be without effect (docs/delivery.md).
-    batching_where_all_is_shown: [securegate, securegate_revoking, turnkey]
-        where |facts| facts.capabilities.create.native_batch && facts.name != "turnkey_closed";
+    batching_where_all_is_shown where |facts| facts.capabilities.create.native_batch && facts.name != "turnkey_closed";
     {
         create::a_part_of_a_batch_is_claimed_for_what_it_is ["create"]
     }
 
-    one_by_one: [rkvst, rkvst_token, rkvst_reference]
-        where |facts| !facts.capabilities.create.native_batch;
+    one_by_one where |facts| !facts.capabilities.create.native_batch;
     {
         create::more_than_one_recipient_is_refused_without_a_request
             ["capabilities.create.native_batch", "capabilities.create.max_batch"]
     }
 
-    idempotent: [turnkey, turnkey_closed] where |facts| facts.capabilities.create.idempotent;
+    idempotent where |facts| facts.capabilities.create.idempotent;
     {
         create::the_same_bytes_again_have_one_effect ["capabilities.create.idempotent"]
     }
 
-    not_idempotent: [securegate, securegate_revoking, rkvst, rkvst_token, rkvst_reference]
-        where |facts| !facts.capabilities.create.idempotent;
+    not_idempotent where |facts| !facts.capabilities.create.idempotent;
     {
         create::the_same_bytes_again_have_a_second_effect_where_nothing_else_is_promised
             ["capabilities.create.idempotent"]
     }
 
-    setting_a_status: [securegate, securegate_revoking]
-        where |facts| !facts.capabilities.update_status.is_empty();
+    setting_a_status where |facts| !facts.capabilities.update_status.is_empty();
     {
         change::every_listed_status_can_be_set_and_set_again
             ["update_status", "capabilities.update_status"]
     }
 
-    withdrawing: [
-        securegate_revoking, rkvst, rkvst_token, rkvst_reference, turnkey, turnkey_closed,
-    ] where |facts| facts.capabilities.revoke;
+    withdrawing where |facts| facts.capabilities.revoke;
     {
         change::a_withdrawn_invite_is_withdrawn_and_can_be_withdrawn_again
             ["revoke", "capabilities.revoke"]
@@ -205,30 +210,27 @@ groups! {
         change::an_id_that_shows_nobody_is_not_withdrawn ["revoke"]
     }
 
-    not_withdrawing: [securegate] where |facts| !facts.capabilities.revoke;
+    not_withdrawing where |facts| !facts.capabilities.revoke;
     {
         change::withdrawing_is_unsupported_and_sends_nothing ["revoke", "capabilities.revoke"]
     }
 
-    approved_by_nobody: [securegate, securegate_revoking, rkvst, rkvst_token, rkvst_reference]
-        where |facts| !facts.capabilities.approval;
+    approved_by_nobody where |facts| !facts.capabilities.approval;
     {
         create::an_invite_that_needs_no_approval_is_never_awaiting_one ["capabilities.approval"]
     }
 
-    listing_in_pages: [rkvst, rkvst_token, rkvst_reference, turnkey_closed]
-        where |facts| facts.kind == "rkvst" || facts.name == "turnkey_closed";
+    listing_in_pages where |facts| facts.kind == "rkvst" || facts.name == "turnkey_closed";
     {
         read::a_list_that_leads_in_a_circle_is_an_error ["list"]
     }
 
-    reading_one: [securegate, securegate_revoking, rkvst, rkvst_token, rkvst_reference, turnkey]
-        where |facts| facts.name != "turnkey_closed";
+    reading_one where |facts| facts.name != "turnkey_closed";
     {
         read::unknown_words_and_members_fail_nothing ["get"]
     }
 
-    of_securegate: [securegate, securegate_revoking] where |facts| facts.kind == "securegate";
+    of_securegate where |facts| facts.kind == "securegate";
     {
         securegate::validation_names_the_item_and_the_callers_own_member ["create"]
         securegate::a_fault_in_what_the_call_shares_is_named_for_every_item ["create"]
@@ -247,7 +249,7 @@ groups! {
         securegate::debug_output_does_not_show_what_admits_to_the_event ["create"]
     }
 
-    of_rkvst: [rkvst, rkvst_token, rkvst_reference] where |facts| facts.kind == "rkvst";
+    of_rkvst where |facts| facts.kind == "rkvst";
     {
         rkvst::an_invite_that_is_gone_is_told_by_what_else_is_known ["get"]
         rkvst::an_invite_lapses_when_its_time_is_over ["get"]
@@ -261,8 +263,7 @@ groups! {
         rkvst::a_path_that_is_not_there_is_the_configurations_until_it_was_found ["create", "probe"]
     }
 
-    rkvst_with_client_credentials: [rkvst, rkvst_reference]
-        where |facts| facts.kind == "rkvst" && facts.name != "rkvst_token";
+    rkvst_with_client_credentials where |facts| facts.kind == "rkvst" && facts.name != "rkvst_token";
     {
         rkvst::a_call_made_in_another_tenancy_is_not_judged_in_this_one ["create", "step"]
         rkvst::a_token_is_renewed_before_it_lapses_and_after_it_was_refused ["create"]
@@ -270,23 +271,22 @@ groups! {
         rkvst::a_registration_without_the_owner_role_is_a_refused_credential ["create", "probe"]
     }
 
-    rkvst_with_a_token: [rkvst_token] where |facts| facts.name == "rkvst_token";
+    rkvst_with_a_token where |facts| facts.name == "rkvst_token";
     {
         rkvst::curls_whole_header_line_is_a_token ["probe"]
     }
 
-    rkvst_without_references: [rkvst, rkvst_token]
-        where |facts| facts.kind == "rkvst" && facts.name != "rkvst_reference";
+    rkvst_without_references where |facts| facts.kind == "rkvst" && facts.name != "rkvst_reference";
     {
         rkvst::a_lone_other_invite_is_taken_for_this_one_but_only_inferred ["step"]
     }
 
-    rkvst_with_references: [rkvst_reference] where |facts| facts.name == "rkvst_reference";
+    rkvst_with_references where |facts| facts.name == "rkvst_reference";
     {
         rkvst::with_a_reference_an_equal_message_is_not_enough ["step"]
     }
 
-    of_turnkey: [turnkey, turnkey_closed] where |facts| facts.kind == "turnkey";
+    of_turnkey where |facts| facts.kind == "turnkey";
     {
         turnkey::an_activity_under_way_is_followed_to_its_end ["create", "get"]
         turnkey::an_activity_that_needs_consensus_waits_for_the_votes
@@ -313,7 +313,7 @@ groups! {
         turnkey::a_private_key_of_the_wrong_form_is_a_fault_that_does_not_show_it ["kind.build"]
     }
 
-    turnkey_with_the_organization: [turnkey] where |facts| facts.name == "turnkey";
+    turnkey_with_the_organization where |facts| facts.name == "turnkey";
     {
         turnkey::an_organization_that_is_refused_is_done_without ["get"]
         turnkey::a_deleted_invitation_is_revoked_only_if_we_deleted_it ["get"]

@@ -15,12 +15,12 @@ fn pointers(faults: &[Fault]) -> Vec<&str> {
 
 fn faults_of(bench: &Bench, options: Value) -> Vec<Fault> {
     let mut invite = invite(&person(1));
-    invite.options.insert(bench.subject.kind.name().into(), options);
+    invite.options.insert(bench.subject.kind.name.into(), options);
     bench.provider.resolve(&invite).unwrap_err()
 }
 
 pub async fn options_that_are_unknown_or_wrong_are_faults_at_their_place(bench: &Bench) {
-    let kind = bench.subject.kind.name();
+    let kind = bench.subject.kind.name;
     let faults = faults_of(bench, json!({"quill_member": 1, "other_member": "s3cret-value"}));
     for name in ["quill_member", "other_member"] {
         let pointer = format!("/options/{kind}/{name}");
@@ -32,7 +32,7 @@ pub async fn options_that_are_unknown_or_wrong_are_faults_at_their_place(bench: 
         let faults = faults_of(bench, wrong);
         assert_eq!(pointers(&faults), [format!("/options/{kind}")]);
     }
-    let schema = bench.subject.kind.options_schema();
+    let schema = &bench.subject.kind.options_schema;
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
         let types = &member["type"];
         let takes = |word: &str| {
@@ -66,7 +66,7 @@ pub async fn faults_of_the_person_and_of_the_options_come_together(bench: &Bench
     wrong.invitee.phone = None;
     wrong.invitee.first_name = None;
     wrong.invitee.last_name = None;
-    wrong.options.insert(bench.subject.kind.name().into(), json!({"quill_member": 1}));
+    wrong.options.insert(bench.subject.kind.name.into(), json!({"quill_member": 1}));
     let faults = bench.provider.resolve(&wrong).unwrap_err();
     let at = pointers(&faults);
     assert!(at.iter().any(|pointer| pointer.ends_with("/quill_member")), "{at:?}");
@@ -81,7 +81,7 @@ pub async fn resolving_is_pure(bench: &Bench) {
     let first = bench.provider.resolve(&invite).unwrap();
     assert_eq!(bench.provider.resolve(&invite).unwrap(), first);
     assert_eq!(bench.simulator.count("*").await, 0);
-    assert_eq!(first.destination.kind, bench.subject.kind.name());
+    assert_eq!(first.destination.kind, bench.subject.kind.name);
     assert_eq!(first.destination.base_url, bench.wire.url);
     let text = first.destination.to_string();
     assert_eq!(text.parse(), Ok(first.destination));
@@ -90,15 +90,17 @@ pub async fn resolving_is_pure(bench: &Bench) {
 pub async fn a_configuration_is_checked_as_a_whole_and_shows_no_secret(bench: &Bench) {
     let subject = &bench.subject;
     let good = subject.part(&bench.wire.url, &[subject.good]);
-    let schema = invite_core::schema::Schema::new(subject.kind.config_schema().clone());
+    let schema = invite_core::schema::Schema::new(subject.kind.config_schema.clone());
     assert_eq!(schema.check(&good), []);
     let build = |part: &Value| subject.build(part, Arc::new(SystemClock));
+    let shown = format!("{:?}", build(&good).unwrap());
+    assert!(!shown.contains(subject.good), "{shown}");
     let mut unknown = good.clone();
     unknown["quill_setting"] = json!(1);
     let faults = build(&unknown).unwrap_err();
     assert!(pointers(&faults).contains(&"/quill_setting"), "{faults:?}");
     let required: Vec<String> =
-        serde_json::from_value(subject.kind.config_schema()["required"].clone()).unwrap();
+        serde_json::from_value(subject.kind.config_schema["required"].clone()).unwrap();
     assert!(required.contains(&"base_url".to_owned()));
     for name in required {
         let mut lacking = good.clone();
@@ -123,24 +125,24 @@ pub async fn a_configuration_is_checked_as_a_whole_and_shows_no_secret(bench: &B
 pub async fn a_kind_says_of_itself_what_its_providers_do(bench: &Bench) {
     let kind = &bench.subject.kind;
     let configured = bench.provider.capabilities();
-    let general = kind.capabilities();
+    let general = kind.capabilities.clone();
     assert_eq!(configured.create, general.create);
     assert_eq!((configured.get, configured.list), (general.get, general.list));
     assert_eq!(configured.update_status, general.update_status);
-    let limits = kind.default_limits();
+    let limits = kind.default_limits.clone();
     assert!(limits.max_batch >= 1 && limits.max_batch <= configured.create.max_batch);
     assert!(limits.requests_per_second > 0.0 && limits.max_in_flight > 0);
-    assert_eq!(kind.options_schema()["additionalProperties"], false);
-    assert_eq!(kind.config_schema()["additionalProperties"], false);
+    assert_eq!(kind.options_schema["additionalProperties"], false);
+    assert_eq!(kind.config_schema["additionalProperties"], false);
     assert!(configured.reconcile.len() > 20 && !configured.reconcile.contains('\n'));
 }
 
 /// What the gate compares to tell another account from the same one.
 pub async fn the_settings_that_name_an_account_are_settings_of_the_kind(bench: &Bench) {
     let kind = &bench.subject.kind;
-    let names = kind.account_settings();
+    let names = kind.account_settings;
     assert!(names.contains(&"base_url"), "{names:?}");
-    let known = &kind.config_schema()["properties"];
+    let known = &kind.config_schema["properties"];
     for name in names {
         assert!(known[*name].is_object(), "{name} is no setting: {known}");
     }

@@ -32,7 +32,7 @@ pub async fn an_acceptance_is_seen(bench: &Bench) {
 
 pub async fn an_id_that_is_not_known_there_is_no_invite(bench: &Bench) {
     let (_, mut remote) = bench.invited(1).await;
-    remote.provider_ref = Some(match bench.subject.kind.name() {
+    remote.provider_ref = Some(match bench.subject.kind.name {
         "securegate" => "invite-0123456789ab".into(),
         "rkvst" => "invites/0b7d8a5e-8f57-4d0e-9d0c-2f4b8d1e6a03".into(),
         _ => "0b7d8a5e-8f57-4d0e-9d0c-2f4b8d1e6a03".into(),
@@ -146,7 +146,7 @@ pub async fn a_cursor_that_was_never_given_is_refused_without_a_request(bench: &
 
 /// A reply to a list request that leads back to itself.
 fn circle(bench: &Bench) -> (&'static str, Value) {
-    match bench.subject.kind.name() {
+    match bench.subject.kind.name {
         "rkvst" => ("list", json!({"invites": [], "next_page_token": "the-same"})),
         _ => {
             let activity = |i: usize| {
@@ -185,7 +185,7 @@ pub async fn unknown_words_and_members_fail_nothing(bench: &Bench) {
     let (_, remote) = bench.invited(1).await;
     let id = remote.provider_ref.clone().unwrap();
     let email = remote.invitee.email.clone();
-    let (operation, body) = match bench.subject.kind.name() {
+    let (operation, body) = match bench.subject.kind.name {
         "securegate" => (
             "get",
             json!({"id": id, "email": email, "status": "on_hold", "new": {"a": []}, "created_at": 7}),

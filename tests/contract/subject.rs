@@ -1,25 +1,22 @@
 //! What is tested: each adapter in each form that its configuration gives it, and what of its
 //! provider a check has to know. Nothing here is about one check.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use invite_core::{
     BuildContext, Clock, Fault, InviteProvider, ProviderKind, Recipient,
     http::{AddressGuard, HttpClient},
     secret::{Credential, Secret, SecretRef, SecretRefs},
 };
-use invite_rkvst::RkvstKind;
-use invite_sandbox::{Sandbox, accounts};
-use invite_securegate::SecuregateKind;
-use invite_turnkey::TurnkeyKind;
+use invite_sandbox::accounts;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// An adapter as configured, and its simulator.
 pub struct Subject {
     /// The provider's configured name.
     pub name: &'static str,
-    pub kind: Arc<dyn ProviderKind>,
+    pub kind: Arc<ProviderKind>,
     /// The part of the provider document, without `base_url` and the secret.
     pub settings: Value,
     /// The member of the part that holds the secret.
@@ -28,8 +25,6 @@ pub struct Subject {
     pub good: &'static str,
     /// One of the right form that it refuses.
     pub wrong: &'static str,
-    /// Where its simulator is.
-    pub url: fn(&Sandbox) -> String,
     /// The members of `provider_data` that docs/api.md names.
     pub data: &'static [&'static str],
     /// What the simulator must show of a recipient's invite.
@@ -38,30 +33,36 @@ pub struct Subject {
     pub says_wait: bool,
 }
 
-/// Every subject.
+/// Every subject: each kind as its simulator says, and as else it can be configured.
 pub fn all() -> Vec<Subject> {
-    vec![
-        securegate(),
-        securegate_revoking(),
-        rkvst(),
-        rkvst_token(),
-        rkvst_reference(),
-        turnkey(),
-        turnkey_closed(),
-    ]
+    let accounts = accounts();
+    let of_kind = |kind: Arc<ProviderKind>| {
+        let account = accounts.iter().find(|account| account.kind == kind.name).unwrap();
+        let (secret, good) = account.secrets[0];
+        let settings = account.settings.iter().map(|(name, value)| ((*name).into(), json!(value)));
+        let plain = || Subject {
+            name: account.kind,
+            kind: kind.clone(),
+            settings: Value::Object(Map::from_iter(settings.clone())),
+            secret,
+            good,
+            wrong: account.wrong,
+            data: &[],
+            arrived: |recipient| json!({ "email": recipient.invitee.email }),
+            says_wait: true,
+        };
+        match account.kind {
+            "securegate" => vec![securegate(plain()), securegate_revoking(plain())],
+            "rkvst" => vec![rkvst(plain()), rkvst_token(plain()), rkvst_reference(plain())],
+            "turnkey" => vec![turnkey(plain()), turnkey_closed(plain())],
+            _ => vec![plain()],
+        }
+    };
+    invite_kinds::all().into_iter().flat_map(of_kind).collect()
 }
 
-pub fn securegate() -> Subject {
+fn securegate(plain: Subject) -> Subject {
     Subject {
-        name: "securegate",
-        kind: Arc::new(SecuregateKind::new()),
-        settings: json!({
-            "event_id": accounts::SECUREGATE_EVENT_ID, "authentication_method": "QR Code",
-        }),
-        secret: "api_key",
-        good: accounts::SECUREGATE_API_KEY,
-        wrong: "sg-wrong-key-000000000000",
-        url: Sandbox::securegate_url,
         data: &["event_id", "session_code", "session_id"],
         arrived: |recipient| {
             json!({
@@ -70,32 +71,25 @@ pub fn securegate() -> Subject {
                 "status": "pending",
             })
         },
-        says_wait: true,
+        ..plain
     }
 }
 
 /// With the one way to withdraw that there is, and every default configured.
-pub fn securegate_revoking() -> Subject {
+fn securegate_revoking(plain: Subject) -> Subject {
     Subject {
         name: "securegate_revoking",
         settings: json!({
             "event_id": accounts::SECUREGATE_EVENT_ID, "authentication_method": "Both",
             "onboarding_flow_type": "kyc", "notify": 2, "revoke_as": "rejected",
         }),
-        ..securegate()
+        ..securegate(plain)
     }
 }
 
 /// With client credentials.
-pub fn rkvst() -> Subject {
+fn rkvst(plain: Subject) -> Subject {
     Subject {
-        name: "rkvst",
-        kind: Arc::new(RkvstKind::new()),
-        settings: json!({ "client_id": accounts::RKVST_CLIENT_ID }),
-        secret: "client_secret",
-        good: accounts::RKVST_CLIENT_SECRET,
-        wrong: "wrong+client/secret=00000000",
-        url: Sandbox::rkvst_url,
         data: &["identity", "jit_tenant_id"],
         arrived: |recipient| {
             json!({
@@ -103,12 +97,12 @@ pub fn rkvst() -> Subject {
                 "tenant_id": accounts::RKVST_TENANT_ID, "status": "pending",
             })
         },
-        says_wait: true,
+        ..plain
     }
 }
 
 /// With a token that somebody else renews.
-pub fn rkvst_token() -> Subject {
+fn rkvst_token(plain: Subject) -> Subject {
     Subject {
         name: "rkvst_token",
         settings: json!({}),
@@ -117,12 +111,12 @@ pub fn rkvst_token() -> Subject {
         wrong: "eyJhbGciOiJSUzI1NiJ9.wrong-token.c2FuZGJveA",
         // The token does not show its tenancy.
         data: &["identity"],
-        ..rkvst()
+        ..rkvst(plain)
     }
 }
 
 /// With messages that are each invite's own.
-pub fn rkvst_reference() -> Subject {
+fn rkvst_reference(plain: Subject) -> Subject {
     Subject {
         name: "rkvst_reference",
         settings: json!({ "client_id": accounts::RKVST_CLIENT_ID, "message_reference": true }),
@@ -134,20 +128,13 @@ pub fn rkvst_reference() -> Subject {
                 "message": format!("{message} [ref {}]", &id[id.len() - 12..]),
             })
         },
-        ..rkvst()
+        ..rkvst(plain)
     }
 }
 
 /// With `get_organization`, and the sender that whoami names.
-pub fn turnkey() -> Subject {
+fn turnkey(plain: Subject) -> Subject {
     Subject {
-        name: "turnkey",
-        kind: Arc::new(TurnkeyKind::new()),
-        settings: json!({ "organization_id": accounts::TURNKEY_ORGANIZATION_ID }),
-        secret: "api_private_key",
-        good: accounts::TURNKEY_API_PRIVATE_KEY,
-        wrong: "1111111111111111111111111111111111111111111111111111111111111111",
-        url: Sandbox::turnkey_url,
         data: &["activity_id", "fingerprint", "organization_id", "pairing"],
         arrived: |recipient| {
             json!({
@@ -156,18 +143,19 @@ pub fn turnkey() -> Subject {
             })
         },
         says_wait: false,
+        ..plain
     }
 }
 
 /// With nothing but what Turnkey documents as public.
-pub fn turnkey_closed() -> Subject {
+fn turnkey_closed(plain: Subject) -> Subject {
     Subject {
         name: "turnkey_closed",
         settings: json!({
             "organization_id": accounts::TURNKEY_ORGANIZATION_ID, "get_organization": false,
             "sender_user_id": accounts::TURNKEY_USER_ID, "access_type": "ACCESS_TYPE_ALL",
         }),
-        ..turnkey()
+        ..turnkey(plain)
     }
 }
 
@@ -194,19 +182,23 @@ impl Subject {
         part: &Value,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        self.kind.build(&BuildContext {
+        (self.kind.build)(&BuildContext {
             name: self.name,
             settings: part,
             clock,
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            http: HTTP.clone(),
             resolve_secret: &literal_secrets,
         })
     }
 
     pub fn is(&self, kind: &str) -> bool {
-        self.kind.name() == kind
+        self.kind.name == kind
     }
 }
+
+/// Reading the system's roots once is enough.
+static HTTP: LazyLock<HttpClient> =
+    LazyLock::new(|| HttpClient::new(AddressGuard::default()).unwrap());
 
 /// The secrets that stand in a document themselves, as for any provider on loopback.
 fn literal_secrets(references: &SecretRefs) -> Result<Credential, Fault> {

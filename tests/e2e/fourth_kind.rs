@@ -1,5 +1,5 @@
 //! That a fourth kind of provider takes what docs/adding-a-provider.md says and nothing else: a
-//! gateway in this process that knows the three real kinds and the made-up `postcard`, whose
+//! gateway in this process that knows the real kinds and the made-up `postcard`, whose
 //! adapter and simulator are in the folder of that name.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     postcard::{
-        PostcardKind,
+        self,
         simulator::{Cut, PostOffice},
     },
     text, texts,
@@ -39,14 +39,11 @@ retry = { first = "50ms", max = "300ms" }
 to = ["alpine-post"]
 "#;
 
-/// What the composition root would have after its one more line.
-fn kinds() -> Vec<Arc<dyn ProviderKind>> {
-    vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
-        Arc::new(PostcardKind::new()),
-    ]
+/// What the registry would have after its one more line.
+fn kinds() -> Vec<Arc<ProviderKind>> {
+    let mut kinds = invite_kinds::all();
+    kinds.push(Arc::new(postcard::kind()));
+    kinds
 }
 
 fn clock() -> Arc<dyn Clock> {
@@ -216,8 +213,9 @@ async fn an_invite_becomes_a_card_and_can_be_read_listed_and_withdrawn() {
 async fn the_kinds_are_listed_with_the_fourth_and_its_schemas() {
     let house = House::start().await;
     let kinds = house.client.get("/v1/provider-kinds").await.expect(200).list("kinds");
-    assert_eq!(texts(&kinds, "kind"), ["securegate", "rkvst", "turnkey", "postcard"]);
-    let postcard = &kinds[3];
+    let known = self::kinds();
+    assert_eq!(texts(&kinds, "kind"), known.iter().map(|kind| kind.name).collect::<Vec<_>>());
+    let postcard = kinds.last().unwrap();
     let member = |schema: &str, member: &str| {
         postcard[schema]["properties"][member]["description"].as_str().map(str::to_owned)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use invite_sandbox::{Options, Sandbox, accounts};
+use invite_sandbox::{Options, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -26,15 +26,7 @@ impl Providers {
 
     /// The provider document that leads here.
     pub fn document(&self) -> String {
-        DOCUMENT
-            .replace("{SECUREGATE_URL}", &self.sandbox.securegate_url())
-            .replace("{SECUREGATE_API_KEY}", accounts::SECUREGATE_API_KEY)
-            .replace("{RKVST_URL}", &self.sandbox.rkvst_url())
-            .replace("{RKVST_CLIENT_ID}", accounts::RKVST_CLIENT_ID)
-            .replace("{RKVST_CLIENT_SECRET}", accounts::RKVST_CLIENT_SECRET)
-            .replace("{TURNKEY_URL}", &self.sandbox.turnkey_url())
-            .replace("{TURNKEY_ORGANIZATION_ID}", accounts::TURNKEY_ORGANIZATION_ID)
-            .replace("{TURNKEY_API_PRIVATE_KEY}", accounts::TURNKEY_API_PRIVATE_KEY)
+        self.sandbox.fill_in(DOCUMENT)
     }
 
     /// Ends what no provider does for long, and lets only these rules go on.
@@ -135,11 +127,7 @@ impl Providers {
         path: &str,
         body: &Value,
     ) -> Result<Value, Value> {
-        let base = match kind {
-            "securegate" => self.sandbox.securegate_url(),
-            "rkvst" => self.sandbox.rkvst_url(),
-            _ => self.sandbox.turnkey_url(),
-        };
+        let base = self.sandbox.url(kind).unwrap();
         let url = format!("{base}/_control/{path}");
         let response = self.http.request(method, url).json(body).send().await.unwrap();
         let is_good = response.status().is_success();

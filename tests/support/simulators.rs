@@ -40,18 +40,10 @@ impl Simulators {
     /// A provider document with the words in braces filled in, as in
     /// `config/sandbox/providers.toml`.
     pub fn fill_in(&self, document: &str) -> String {
-        document
-            .replace("{SECUREGATE_URL}", &self.sandbox.securegate_url())
-            .replace("{SECUREGATE_API_KEY}", accounts::SECUREGATE_API_KEY)
-            .replace("{RKVST_URL}", &self.sandbox.rkvst_url())
-            .replace("{RKVST_CLIENT_ID}", accounts::RKVST_CLIENT_ID)
-            .replace("{RKVST_CLIENT_SECRET}", accounts::RKVST_CLIENT_SECRET)
+        self.sandbox
+            .fill_in(document)
             .replace("{RKVST_OTHER_CLIENT_ID}", accounts::RKVST_OTHER_CLIENT_ID)
             .replace("{RKVST_OTHER_CLIENT_SECRET}", accounts::RKVST_OTHER_CLIENT_SECRET)
-            .replace("{RKVST_BEARER_TOKEN}", accounts::RKVST_BEARER_TOKEN)
-            .replace("{TURNKEY_URL}", &self.sandbox.turnkey_url())
-            .replace("{TURNKEY_ORGANIZATION_ID}", accounts::TURNKEY_ORGANIZATION_ID)
-            .replace("{TURNKEY_API_PRIVATE_KEY}", accounts::TURNKEY_API_PRIVATE_KEY)
     }
 
     /// Every invite that ever came to exist at a provider (`securegate`, `rkvst`, `turnkey`).
@@ -100,12 +92,7 @@ impl Simulators {
     }
 
     async fn control(&self, provider: &str, method: &str, path: &str, body: &Value) -> Value {
-        let base = match provider {
-            "securegate" => self.sandbox.securegate_url(),
-            "rkvst" => self.sandbox.rkvst_url(),
-            "turnkey" => self.sandbox.turnkey_url(),
-            other => panic!("no simulator is called {other}"),
-        };
+        let base = self.sandbox.url(provider).unwrap();
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let url = format!("{base}/_control/{path}");
         let response = self.http.request(method, url).json(body).send().await.unwrap();

@@ -1,11 +1,11 @@
-//! Rules for the three adapters: the same files in each, and what they must never reach for.
+//! Rules for the adapters: the same files in each, and what they must never reach for.
 
 use std::collections::BTreeSet;
 
 use crate::assert_none;
+use crate::manifests::adapters;
 use crate::tree::{files, rust_files};
 
-const ADAPTERS: [&str; 3] = ["securegate", "rkvst", "turnkey"];
 const ALWAYS: [&str; 7] = [
     "Cargo.toml",
     "README.md",
@@ -31,7 +31,7 @@ const SOMETIMES: [&str; 7] = [
 #[test]
 fn every_adapter_has_the_same_files() {
     let mut wrong = Vec::new();
-    for adapter in ADAPTERS {
+    for adapter in adapters() {
         let folder = format!("crates/{adapter}/");
         let found: BTreeSet<&str> =
             files().iter().filter_map(|file| file.path.strip_prefix(&folder)).collect();
@@ -48,7 +48,7 @@ fn every_adapter_has_the_same_files() {
 #[test]
 fn adapters_never_sleep_read_the_environment_or_touch_sql() {
     let mut wrong = Vec::new();
-    for adapter in ADAPTERS {
+    for adapter in adapters() {
         for file in rust_files(&format!("crates/{adapter}/")) {
             for (number, line) in file.text.lines().enumerate() {
                 for banned in ["time::sleep", "sleep(", "std::env", "env::var", "sqlx"] {
@@ -60,4 +60,29 @@ fn adapters_never_sleep_read_the_environment_or_touch_sql() {
         }
     }
     assert_none("adapters make one attempt and know no more than their provider", wrong);
+}
+
+#[test]
+fn every_kind_has_its_rows_in_the_documents_and_an_example() {
+    let text = |path: &str| files().iter().find(|file| file.path == path).unwrap().text.clone();
+    let (readme, delivery) = (text("README.md"), text("docs/delivery.md").to_lowercase());
+    let (example, sandbox) = (text("config/providers.toml"), text("config/sandbox/providers.toml"));
+    let mut wrong = Vec::new();
+    for kind in invite_kinds::all().iter().map(|kind| kind.name) {
+        let in_example = format!("kind = \"{kind}\"");
+        for (place, is_there) in [
+            ("the table of kinds in README.md", readme.contains(&format!("| [`{kind}`]"))),
+            (
+                "two tables of docs/delivery.md",
+                delivery.matches(&format!("\n| {kind} |")).count() > 1,
+            ),
+            ("config/providers.toml", example.contains(&in_example)),
+            ("config/sandbox/providers.toml", sandbox.contains(&in_example)),
+        ] {
+            if !is_there {
+                wrong.push(format!("{kind} is not in {place}"));
+            }
+        }
+    }
+    assert_none("a kind that is not told of", wrong);
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assert_none;
-use crate::tree::{File, rust_files};
+use crate::tree::{File, files, rust_files};
 
 /// The layers of delivery from the top; each stands on those below it, and on others of its own.
 const DELIVERY: [&[&str]; 9] = [
@@ -19,18 +19,11 @@ const DELIVERY: [&[&str]; 9] = [
     &["call", "error", "judge", "lane", "reason", "transition", "waiters"],
 ];
 
-const CRATES: [&str; 10] = [
-    "core",
-    "config",
-    "store",
-    "delivery",
-    "gateway",
-    "sandbox",
-    "securegate",
-    "rkvst",
-    "turnkey",
-    "cli",
-];
+/// The folders of our crates.
+fn crates() -> impl Iterator<Item = &'static str> {
+    let paths = files().iter().map(|file| file.path.as_str());
+    paths.filter_map(|path| path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml"))
+}
 
 /// The files of a crate by their module, and for each which others it names.
 struct Crate {
@@ -177,9 +170,10 @@ fn target(
 
 #[test]
 fn no_two_files_of_a_crate_stand_on_each_other() {
-    let circles = CRATES.iter().flat_map(|name| {
+    let circles = crates().flat_map(|name| {
         let found = Crate::read(name);
-        assert!(found.uses.values().any(|used| !used.is_empty()), "{name}: nothing is read");
+        let is_read = found.uses.values().any(|used| !used.is_empty());
+        assert!(is_read || found.uses.is_empty(), "{name}: nothing is read");
         let circles = found.uses.keys().filter_map(|module| found.circle_through(module));
         circles.map(|circle| format!("{name}: {circle}")).collect::<Vec<_>>()
     });

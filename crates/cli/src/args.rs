@@ -27,7 +27,7 @@ pub enum Command {
     Sandbox(SandboxArgs),
     /// The gateway
     Serve(ServeArgs),
-    /// The simulators of the three providers alone
+    /// The simulators of the providers alone
     Simulate(SimulateArgs),
     /// Check and show configuration
     #[command(subcommand)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use invite_config::{Configuration, Finding, Gate, Live, Rules, Severity};
-use invite_core::{Clock, ProviderKind, SystemClock};
+use invite_core::{Clock, SystemClock};
 use invite_delivery::{Engine, LiveDocument, ReviseError, Taken};
 use invite_store::{Lock, Store};
 use secrecy::ExposeSecret;
@@ -17,15 +17,6 @@ use crate::{exposure, failure::Failure, settings::Settings};
 
 /// The longest provider document that is read, in bytes.
 const MAX_DOCUMENT: u64 = 2 * 1024 * 1024;
-
-/// Every kind of provider there is. Adding one is a line here.
-pub fn kinds() -> Vec<Arc<dyn ProviderKind>> {
-    vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
-    ]
-}
 
 /// This machine's clocks, for what has no store: the store's own clock tells the time to the rest.
 pub fn machine() -> Arc<dyn Clock> {
@@ -40,7 +31,7 @@ pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Gate, Failure>
         released: settings.released().map_err(Failure::wrong)?,
         ..Rules::new(settings.delivery.lease, hosts)
     };
-    Ok(Gate::new(kinds(), rules, clock))
+    Ok(Gate::new(invite_kinds::all(), rules, clock))
 }
 
 /// Opens and migrates the database; `may_make` says whether a file is made where there is none.

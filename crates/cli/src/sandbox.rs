@@ -7,7 +7,7 @@ use std::{
 use comfy_table::Table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use invite_core::Clock;
-use invite_sandbox::{Options, Sandbox, accounts};
+use invite_sandbox::{Options, Sandbox};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -83,15 +83,7 @@ async fn address(told: Option<SocketAddr>) -> Result<String, Failure> {
 
 /// The embedded defaults, with everything that is written inside the sandbox's own folder.
 fn settings(folder: &Path, simulators: &Sandbox, listen: String) -> Result<Settings, Failure> {
-    let document = PROVIDERS
-        .replace("{SECUREGATE_URL}", &simulators.securegate_url())
-        .replace("{SECUREGATE_API_KEY}", accounts::SECUREGATE_API_KEY)
-        .replace("{RKVST_URL}", &simulators.rkvst_url())
-        .replace("{RKVST_CLIENT_ID}", accounts::RKVST_CLIENT_ID)
-        .replace("{RKVST_CLIENT_SECRET}", accounts::RKVST_CLIENT_SECRET)
-        .replace("{TURNKEY_URL}", &simulators.turnkey_url())
-        .replace("{TURNKEY_ORGANIZATION_ID}", accounts::TURNKEY_ORGANIZATION_ID)
-        .replace("{TURNKEY_API_PRIVATE_KEY}", accounts::TURNKEY_API_PRIVATE_KEY);
+    let document = simulators.fill_in(PROVIDERS);
     let file = folder.join("providers.toml");
     std::fs::write(&file, document)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
@@ -173,16 +165,11 @@ fn show(
     args: &SandboxArgs,
 ) -> Result<(), Failure> {
     let url = gateway.url();
-    let simulated = [
-        ("securegate", simulators.securegate_url()),
-        ("rkvst", simulators.rkvst_url()),
-        ("turnkey", simulators.turnkey_url()),
-    ];
+    let simulated: Vec<(&str, String)> =
+        simulators.simulators().map(|(account, url)| (account.kind, url)).collect();
     if args.json {
-        let simulators: serde_json::Map<_, _> = simulated
-            .map(|(kind, url)| (kind.to_owned(), Value::String(url)))
-            .into_iter()
-            .collect();
+        let simulators: serde_json::Map<String, Value> =
+            simulated.iter().map(|(kind, url)| ((*kind).to_owned(), url.as_str().into())).collect();
         print_json(&serde_json::json!({
             "url": url, "key": key, "simulators": simulators,
             "batch": batch["batch"], "invites": batch["invites"],

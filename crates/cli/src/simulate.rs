@@ -1,9 +1,9 @@
-//! `simulate`: the simulators of the three providers alone.
+//! `simulate`: the simulators of the providers alone.
 
 use std::path::Path;
 
-use invite_sandbox::{FaultScript, Options, accounts};
-use serde_json::{Value, json};
+use invite_sandbox::{Account, FaultScript, Options, Sandbox};
+use serde_json::Value;
 
 use crate::{args::SimulateArgs, failure::Failure, print, print_json, serve};
 
@@ -36,15 +36,11 @@ pub fn read_faults(path: &Path) -> Result<FaultScript, Failure> {
         .map_err(|error| Failure::wrong(format!("{}: {error}", path.display())))
 }
 
-fn accounts(simulators: &invite_sandbox::Sandbox) -> Value {
-    json!({
-        "securegate": { "base_url": simulators.securegate_url(),
-            "api_key": accounts::SECUREGATE_API_KEY, "event_id": accounts::SECUREGATE_EVENT_ID },
-        "rkvst": { "base_url": simulators.rkvst_url(), "client_id": accounts::RKVST_CLIENT_ID,
-            "client_secret": accounts::RKVST_CLIENT_SECRET,
-            "bearer_token": accounts::RKVST_BEARER_TOKEN },
-        "turnkey": { "base_url": simulators.turnkey_url(),
-            "organization_id": accounts::TURNKEY_ORGANIZATION_ID,
-            "api_private_key": accounts::TURNKEY_API_PRIVATE_KEY },
-    })
+fn accounts(simulators: &Sandbox) -> Value {
+    let account = |(account, url): (&'static Account, String)| {
+        let members = account.members().map(|(name, value)| (name.to_owned(), value.into()));
+        let members = members.chain([("base_url".to_owned(), url.into())]);
+        (account.kind.to_owned(), Value::Object(members.collect()))
+    };
+    simulators.simulators().map(account).collect()
 }

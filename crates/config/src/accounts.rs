@@ -20,12 +20,12 @@ pub struct Accounts(BTreeMap<String, Account>);
 
 impl Accounts {
     /// Of a document as JSON. A kind that is not among `kinds` has no settings that are known.
-    pub(crate) fn of(document: &Value, kinds: &[Arc<dyn ProviderKind>]) -> Self {
+    pub(crate) fn of(document: &Value, kinds: &[Arc<ProviderKind>]) -> Self {
         let parts = document.get("providers").and_then(Value::as_object).into_iter().flatten();
         let accounts = parts.map(|(name, part)| {
             let kind = part.get("kind").and_then(Value::as_str).unwrap_or_default();
-            let known = kinds.iter().find(|known| known.name() == kind);
-            let settings = known.map_or(&[][..], |known| known.account_settings());
+            let known = kinds.iter().find(|known| known.name == kind);
+            let settings = known.map_or(&[][..], |known| known.account_settings);
             let settings =
                 settings.iter().map(|name| (*name, part.get(*name).map(plain))).collect();
             (name.clone(), Account { kind: kind.to_owned(), settings })

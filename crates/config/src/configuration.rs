@@ -20,7 +20,7 @@ pub struct Provider {
     /// Its name in the document.
     pub name: String,
     /// What kind of provider it is.
-    pub kind: Arc<dyn ProviderKind>,
+    pub kind: Arc<ProviderKind>,
     /// False: it takes no new invites, and finishes those it has.
     pub enabled: bool,
     /// Its limits; `max_batch` is 1 where one call takes one invite.
@@ -40,7 +40,7 @@ impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Provider")
             .field("name", &self.name)
-            .field("kind", &self.kind.name())
+            .field("kind", &self.kind.name)
             .field("enabled", &self.enabled)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

@@ -5,8 +5,8 @@ use std::{env::VarError, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use invite_core::{
     Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
-    Invitee, Limits, ListQuery, Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall,
-    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    Limits, ListQuery, Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     http::CallContext,
     schema::Schema,
     secret::{Credential, SecretRefs},
@@ -41,9 +41,8 @@ pub(crate) fn gate_with(
             found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         }),
     });
-    let kinds: Vec<Arc<dyn ProviderKind>> =
-        vec![Arc::new(Pigeon::new("pigeon")), Arc::new(Pigeon::new("dove"))];
-    Gate::new(kinds, rules, Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)))
+    let kinds = ["pigeon", "dove"].map(|name| Arc::new(kind(name)));
+    Gate::new(kinds.into(), rules, Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)))
 }
 
 /// A part of the document.
@@ -62,16 +61,65 @@ struct Settings {
     range: Option<i64>,
 }
 
-/// The kind.
-struct Pigeon {
-    name: &'static str,
-    schema: Schema,
+/// The kind, under this name.
+fn kind(name: &'static str) -> ProviderKind {
+    let schema = Schema::of::<Settings>();
+    ProviderKind {
+        name,
+        capabilities: capabilities(),
+        config_schema: schema.document().clone(),
+        options_schema: Value::Null,
+        account_settings: &["base_url", "loft"],
+        default_limits: Limits { timeout: Duration::from_secs(5), ..Limits::default() },
+        codes: &[],
+        build: Box::new(move |part| build(&schema, part)),
+        excerpt: |_, _, _, _| (Value::Null, Value::Null),
+    }
 }
 
-impl Pigeon {
-    fn new(name: &'static str) -> Self {
-        Self { name, schema: Schema::of::<Settings>() }
+fn capabilities() -> Capabilities {
+    Capabilities {
+        create: CreateCapability {
+            native_batch: false,
+            max_batch: 1,
+            idempotent: false,
+            required_fields: Vec::new(),
+            fields: Vec::new(),
+        },
+        get: false,
+        list: false,
+        update_status: Vec::new(),
+        revoke: false,
+        reconcile: "never".into(),
+        approval: false,
     }
+}
+
+fn build(schema: &Schema, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    if part.settings.get("range") == Some(&Value::from(0)) {
+        // A defect: it does not say what is wrong.
+        return Err(Vec::new());
+    }
+    let mut faults = schema.check(part.settings);
+    let settings = Settings::deserialize(part.settings).map_err(|_| faults.clone())?;
+    if settings.base_url.is_some_and(|base_url| !base_url.contains("://")) {
+        faults.push(Fault::new("/base_url", "no-url", "told by the gate as well"));
+    }
+    if settings.range.is_some_and(|range| range % 2 == 1) {
+        faults.push(Fault::new("/range", "odd", "pigeons fly even ranges"));
+    }
+    let mut credential = Credential::new(Vec::new());
+    for (secret, at) in [(&settings.token, "/token"), (&settings.ring, "/ring")] {
+        match secret.as_ref().map(part.resolve_secret) {
+            Some(Ok(resolved)) => credential = resolved,
+            Some(Err(fault)) => faults.push(fault.under(at)),
+            None => {}
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Arc::new(Loft { capabilities: capabilities(), credential, loft: settings.loft }))
 }
 
 /// A provider of the kind.
@@ -80,82 +128,6 @@ struct Loft {
     capabilities: Capabilities,
     credential: Credential,
     loft: Option<String>,
-}
-
-impl ProviderKind for Pigeon {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            create: CreateCapability {
-                native_batch: false,
-                max_batch: 1,
-                idempotent: false,
-                required_fields: Vec::new(),
-                fields: Vec::new(),
-            },
-            get: false,
-            list: false,
-            update_status: Vec::new(),
-            revoke: false,
-            reconcile: "never".into(),
-            approval: false,
-        }
-    }
-
-    fn config_schema(&self) -> &Value {
-        self.schema.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        &Value::Null
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url", "loft"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits { timeout: Duration::from_secs(5), ..Limits::default() }
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        if part.settings.get("range") == Some(&Value::from(0)) {
-            // A defect: it does not say what is wrong.
-            return Err(Vec::new());
-        }
-        let mut faults = self.schema.check(part.settings);
-        let settings = Settings::deserialize(part.settings).map_err(|_| faults.clone())?;
-        if settings.base_url.is_some_and(|base_url| !base_url.contains("://")) {
-            faults.push(Fault::new("/base_url", "no-url", "told by the gate as well"));
-        }
-        if settings.range.is_some_and(|range| range % 2 == 1) {
-            faults.push(Fault::new("/range", "odd", "pigeons fly even ranges"));
-        }
-        let mut credential = Credential::new(Vec::new());
-        for (secret, at) in [(&settings.token, "/token"), (&settings.ring, "/ring")] {
-            match secret.as_ref().map(part.resolve_secret) {
-                Some(Ok(resolved)) => credential = resolved,
-                Some(Err(fault)) => faults.push(fault.under(at)),
-                None => {}
-            }
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let capabilities = self.capabilities();
-        Ok(Arc::new(Loft { capabilities, credential, loft: settings.loft }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn excerpt(&self, _: Option<&str>, _: Option<&str>, _: usize, _: &Invitee) -> (Value, Value) {
-        (Value::Null, Value::Null)
-    }
 }
 
 fn unsupported<T>(operation: &str) -> Result<T, ProviderError> {

@@ -19,9 +19,9 @@ pub(crate) fn settings_of(part: &Value) -> Value {
 }
 
 /// The schema of documents with providers of these kinds.
-pub(crate) fn of(kinds: &[Arc<dyn ProviderKind>]) -> Schema {
-    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-    let by_kind: Vec<_> = kinds.iter().map(|kind| provider_of(&**kind)).collect();
+pub(crate) fn of(kinds: &[Arc<ProviderKind>]) -> Schema {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+    let by_kind: Vec<_> = kinds.iter().map(|kind| provider_of(kind)).collect();
     Schema::new(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Providers and routes of an invite gateway",
@@ -49,18 +49,18 @@ pub(crate) fn of(kinds: &[Arc<dyn ProviderKind>]) -> Schema {
 
 /// What holds for a provider if it is of this kind: the kind's own schema, with the members that
 /// every provider has.
-fn provider_of(kind: &dyn ProviderKind) -> Value {
-    let mut schema = part(kind.config_schema());
+fn provider_of(kind: &ProviderKind) -> Value {
+    let mut schema = part(&kind.config_schema);
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
     if let Value::Object(properties) = properties {
-        for (name, common) in COMMON.into_iter().zip(common_members(kind.name())) {
+        for (name, common) in COMMON.into_iter().zip(common_members(kind.name)) {
             properties.insert(name.to_owned(), common);
         }
     }
     json!({
         "if": {
             "type": "object",
-            "properties": { "kind": { "const": kind.name() } },
+            "properties": { "kind": { "const": kind.name } },
             "required": ["kind"],
         },
         "then": schema,

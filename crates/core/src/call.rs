@@ -242,6 +242,15 @@ pub struct ListQuery {
     pub scope: Option<String>,
 }
 
+impl ListQuery {
+    /// Whether an invite is to be listed. How a provider matches an address is its own, so that its
+    /// filter is not relied upon.
+    pub fn wants(&self, invite: &Observed) -> bool {
+        let Some(wanted) = self.email.as_deref().map(Address::shown) else { return true };
+        invite.invitee.as_ref().is_some_and(|it| Address::shown(&it.email) == wanted)
+    }
+}
+
 /// One page of what a provider lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
@@ -267,6 +276,23 @@ pub struct Lookup {
     pub doubts: Vec<Doubt>,
 }
 
+/// A recipient of a look-up: which doubt, and which of its recipients.
+pub type Place = (usize, usize);
+
+impl Lookup {
+    /// All recipients with their places.
+    pub fn recipients(&self) -> impl Iterator<Item = (Place, &Recipient)> {
+        self.doubts.iter().enumerate().flat_map(|(doubt, it)| {
+            it.recipients.iter().enumerate().map(move |(index, r)| ((doubt, index), r))
+        })
+    }
+
+    /// What is seen of every recipient before anything else is known.
+    pub fn sightings(&self, of_each: impl Fn() -> Sighting) -> Vec<Vec<Sighting>> {
+        self.doubts.iter().map(|it| it.recipients.iter().map(|_| of_each()).collect()).collect()
+    }
+}
+
 /// One call whose outcome is unknown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Doubt {
@@ -284,7 +310,7 @@ pub struct Doubt {
 
 /// What a lookup saw for one invite. Which of these invites other Invites of ours hold is the
 /// engine's to know.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sighting {
     /// Invites at the provider that are this one as far as their contents tell.
     pub exact: Vec<Observed>,
@@ -294,6 +320,23 @@ pub struct Sighting {
     /// secret, no personal data. None: everything that could show it was seen, so that it is absent
     /// if nothing unheld is in `exact` and `near`.
     pub gap: Option<String>,
+}
+
+impl Sighting {
+    /// One invite, which is this one.
+    pub fn exactly(observed: Observed) -> Self {
+        Self { exact: vec![observed], ..Self::default() }
+    }
+
+    /// Nothing, and why that is not absence.
+    pub fn open(gap: impl Into<String>) -> Self {
+        Self { gap: Some(gap.into()), ..Self::default() }
+    }
+
+    /// Absence cannot be told any more; what kept it from being told first stays the reason.
+    pub fn leave_open(&mut self, gap: &str) {
+        self.gap.get_or_insert_with(|| gap.to_owned());
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -60,6 +60,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// When it was received, by the machine's clock.
+    pub received: Timestamp,
 }
 
 impl fmt::Debug for Response {
@@ -74,10 +76,10 @@ impl Response {
         date(&self.headers)
     }
 
-    /// How long it asks to wait. An absolute time is read by its own `Date`, and by `now`, which is our
-    /// clock, only where it has none.
-    pub fn told_to_wait(&self, now: Timestamp) -> Option<Duration> {
-        wait::told_to_wait(self.status, &self.headers, now)
+    /// How long it asks to wait. An absolute time is read by its own `Date`, and by our clock only where it
+    /// has none.
+    pub fn told_to_wait(&self) -> Option<Duration> {
+        wait::told_to_wait(self.status, &self.headers, self.received)
     }
 
     /// The outcome that the status alone stands for, by the table in docs/delivery.md; none for
@@ -165,7 +167,7 @@ impl HttpClient {
             guard: context.guard.clone(),
             kept_back: Arc::clone(&kept_back),
         };
-        let attempt = self.attempt(request, watched, &mut exchange, &context.is_long);
+        let attempt = self.attempt(request, watched, &mut exchange, context);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure::while_reading("no answer in time".into())),
@@ -202,7 +204,7 @@ impl HttpClient {
         request: Request,
         watched: impl FnOnce(Bytes) -> WatchedBody,
         exchange: &mut Exchange,
-        is_long: &AtomicBool,
+        context: &CallContext,
     ) -> Result<Response, Failure> {
         let (cap, record) = (request.body_cap, request.record);
         let credentials = credentials(&request);
@@ -232,7 +234,7 @@ impl HttpClient {
                 return Err(too_long());
             }
             body.extend_from_slice(&chunk);
-            if body.len() > LONG && !is_long.swap(true, Ordering::Relaxed) {
+            if body.len() > LONG && !context.is_long.swap(true, Ordering::Relaxed) {
                 // What follows is done apart from here on.
                 tokio::task::yield_now().await;
             }
@@ -241,6 +243,7 @@ impl HttpClient {
             status: reply.status(),
             headers: std::mem::take(reply.headers_mut()),
             body: conceal(body, &credentials).into(),
+            received: context.clock.wall(),
         };
         // What is not kept may be secret: no copy is made of it.
         let is_kept = record == Record::Whole && response.body.len() <= KEPT_REPLY;

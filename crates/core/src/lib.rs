@@ -3,6 +3,7 @@
 //!
 //! Adapters know this crate and nothing else of ours. There is no SQL, no axum and no retrying here.
 
+pub mod adapter;
 pub mod address;
 pub mod attempt;
 pub mod call;
@@ -27,8 +28,8 @@ pub mod text;
 pub use address::Address;
 pub use attempt::{AttemptOutcome, Operation};
 pub use call::{
-    Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, PreparedCall, ProbeReport,
-    Recipient, Remote, Resolved, Sighting,
+    Account, Destination, Doubt, ListQuery, Lookup, Observed, Page, Place, PreparedCall,
+    ProbeReport, Recipient, Remote, Resolved, Sighting,
 };
 pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
@@ -37,6 +38,7 @@ pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{
-    BuildContext, Capabilities, CreateCapability, InviteProvider, ProviderKind, Reconciliation,
+    Build, BuildContext, Capabilities, CreateCapability, Excerpt, InviteProvider, ProviderKind,
+    Reconciliation,
 };
 pub use reason::{Origin, Reason, ReasonCode};

@@ -13,7 +13,7 @@ use crate::{
     Account, Clock, Fault, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Page,
     PreparedCall, ProbeReport, ProviderError, Recipient, Remote, Resolved, Sighting, Status,
     http::{CallContext, HttpClient},
-    secret::{Credential, SecretRefs},
+    secret::{Check, Credential, SecretRefs},
 };
 
 /// One configured provider.
@@ -167,49 +167,40 @@ pub trait Reconciliation: Send {
     ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError>;
 }
 
-/// A kind of provider: validates its part of the configuration, and builds a provider from it.
-pub trait ProviderKind: Send + Sync {
+/// A kind of provider: what is known of it, and what validates a part of the configuration and builds a
+/// provider from it.
+pub struct ProviderKind {
     /// The word in `kind = "…"`.
-    fn name(&self) -> &'static str;
-
+    pub name: &'static str,
     /// What providers of this kind can do unless configured otherwise.
-    fn capabilities(&self) -> Capabilities;
-
+    pub capabilities: Capabilities,
     /// JSON Schema of its part of the document, without `kind`, `enabled` and `limits`.
-    fn config_schema(&self) -> &Value;
-
+    pub config_schema: Value,
     /// JSON Schema of `options.<kind>`.
-    fn options_schema(&self) -> &Value;
-
+    pub options_schema: Value,
     /// The settings that say which account it is. Another value for one of them is another
     /// account: what is in doubt at the old one could not be looked up any more.
-    fn account_settings(&self) -> &'static [&'static str];
-
+    pub account_settings: &'static [&'static str],
     /// The limits of providers that set none.
-    fn default_limits(&self) -> Limits;
-
-    /// Validates a part and builds the provider. Nothing is sent.
-    ///
-    /// # Errors
-    /// All faults, with pointers relative to the part (`/event_id`).
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>>;
-
+    pub default_limits: Limits,
     /// The members of [`Observed::data`](crate::Observed::data) that let in whoever holds them. They are
     /// shown only to keys with a scope of their own.
-    fn codes(&self) -> &'static [&'static str];
-
-    /// The part of a stored exchange that belongs to the recipient alone, without secrets, stamps and
-    /// other people: the request's and the reply's. Only members that are known pass, and nothing of
-    /// what cannot be read. In a create the recipient is at `index`; `recipient` tells it from others in
-    /// a reply that is not in order.
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        index: usize,
-        recipient: &Invitee,
-    ) -> (Value, Value);
+    pub codes: &'static [&'static str],
+    /// Validates a part and builds the provider. Nothing is sent. Of a part that is wrong all faults come
+    /// back, with pointers relative to the part (`/event_id`).
+    pub build: Build,
+    /// The part of a stored exchange that belongs to the recipient alone.
+    pub excerpt: Excerpt,
 }
+
+/// Builds a provider.
+pub type Build =
+    Box<dyn Fn(&BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> + Send + Sync>;
+
+/// Of a request and a reply the part that belongs to the recipient alone, without secrets, stamps and
+/// other people. Only members that are known pass, and nothing of what cannot be read. In a create the
+/// recipient is at this place; the person tells it from others in a reply that is not in order.
+pub type Excerpt = fn(Option<&str>, Option<&str>, usize, &Invitee) -> (Value, Value);
 
 /// What a provider is built from.
 pub struct BuildContext<'a> {
@@ -223,6 +214,22 @@ pub struct BuildContext<'a> {
     pub http: HttpClient,
     /// Resolves secret references; the fault's pointer is relative to the reference.
     pub resolve_secret: &'a dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
+}
+
+impl BuildContext<'_> {
+    /// The secrets of the member at `pointer`, each of which passes `check` now and whenever it is rotated.
+    ///
+    /// # Errors
+    /// Those that cannot be found or used.
+    pub fn credential(
+        &self,
+        pointer: &str,
+        references: &SecretRefs,
+        check: Check,
+    ) -> Result<Credential, Vec<Fault>> {
+        let resolved = (self.resolve_secret)(references);
+        resolved.map_err(|fault| vec![fault.under(pointer)])?.checked(pointer, check)
+    }
 }
 
 /// What a provider can do; part of the public API.

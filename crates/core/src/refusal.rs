@@ -150,6 +150,17 @@ pub fn of_the_call(text: &str) -> Option<Cause> {
     is_credential(&words).then_some(Cause::Credentials)
 }
 
+/// Whether the words of a refusal say that a quota or a resource limit is used up, which waiting does not
+/// refill, as against too many requests. Addresses of pages speak of anything.
+pub fn names_quota(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower.split_whitespace().filter(|word| !word.contains("://")).collect();
+    let text = words.join(" ").replace('_', " ");
+    let speaks_of = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    !speaks_of(&["too many requests", "rate limit"])
+        && speaks_of(&["quota", "resource limit", "limit reached", "reached its limit"])
+}
+
 fn holds(words: &[&str], any: &[&str]) -> bool {
     words.iter().any(|word| any.contains(word))
 }
@@ -424,6 +435,28 @@ mod tests {
         }
         for text in NEITHER {
             assert_eq!(of_the_call(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_told_from_too_many_requests() {
+        for text in [
+            "Monthly quota exceeded",
+            "Entity QuotaReached",
+            "resource_limit",
+            "Resource limit exceeded",
+            "the organization has reached its limit of invitations",
+            "Invite limit reached for this plan",
+        ] {
+            assert!(names_quota(text), "{text}");
+        }
+        for text in [
+            "",
+            "rate limit exceeded",
+            "rate_limit: quota of requests per second",
+            "Too Many Requests, see https://docs.example.org/resource-limits-and-quota",
+        ] {
+            assert!(!names_quota(text), "{text}");
         }
     }
 

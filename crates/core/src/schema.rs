@@ -65,9 +65,27 @@ impl Schema {
         self.check_up_to(value, MAX_FAULTS + 1)
     }
 
+    /// A value that fits, as the type that this is the schema of.
+    ///
+    /// # Errors
+    /// The faults of `value`.
+    pub fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Vec<Fault>> {
+        let faults = self.check(value);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            // The schema is the type's own, and says less than it in one thing: `2.0` is a whole number
+            // there. The error's own text may quote the value.
+            let steps = error.path().iter().map(|step| format!("/{}", escape(&step.to_string())));
+            let detail = "cannot be read: a whole number has at most 64 bits and no fraction";
+            vec![Fault::new(steps.collect::<String>(), "invalid", detail)]
+        })
+    }
+
     /// Reads an object as far as it is well-formed, and at most so many of its faults. Members with a fault
     /// are left out: `T` has to be able to do without each.
-    pub fn read<T: DeserializeOwned + Default>(
+    pub fn read_partly<T: DeserializeOwned + Default>(
         &self,
         mut value: Value,
         most: usize,
@@ -508,7 +526,7 @@ mod tests {
     }
 
     fn read(value: Value, most: usize) -> (Parts, Vec<(String, String)>) {
-        let (read, faults) = Schema::of::<Parts>().read(value, most);
+        let (read, faults) = Schema::of::<Parts>().read_partly(value, most);
         (read, faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect())
     }
 

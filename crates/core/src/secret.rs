@@ -8,7 +8,7 @@ use std::{
     io::{self, Read},
     path::PathBuf,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -185,9 +185,55 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The one or two secrets by which a provider knows the gateway. Cloning shares them.
-#[derive(Clone, Debug)]
-pub struct Credential(Arc<[Arc<Secret>]>);
+/// The one or two secrets by which a provider knows the gateway, and which of them it took last.
+/// Cloning shares them.
+#[derive(Clone)]
+pub struct Credential {
+    secrets: Arc<[Arc<Secret>]>,
+    /// The value (its number) of the first secret that the second one stands in for, once it was refused.
+    replaced: Arc<Mutex<Option<u64>>>,
+}
+
+/// A secret of a credential with its present value.
+#[derive(Clone)]
+pub struct Key {
+    /// Where its use is counted.
+    pub secret: Arc<Secret>,
+    place: usize,
+    version: u64,
+    value: Arc<SecretString>,
+    first_version: u64,
+}
+
+impl Key {
+    /// The value.
+    pub fn value(&self) -> &str {
+        self.value.expose_secret()
+    }
+
+    /// Whether this is still the secret's value.
+    pub fn is_current(&self) -> bool {
+        self.secret.current().0 == self.version
+    }
+
+    /// Whether both are the same secret, whatever its value.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.secret.fmt(f)
+    }
+}
+
+impl PartialEq for Key {
+    /// The same value of the same secret.
+    fn eq(&self, other: &Self) -> bool {
+        self.is_of(other) && self.version == other.version
+    }
+}
 
 /// How one secret of a credential fared since the process started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -203,7 +249,28 @@ pub struct CredentialUse {
 impl Credential {
     /// A credential of these secrets, in the order of their use.
     pub fn new(secrets: Vec<Arc<Secret>>) -> Self {
-        Self(secrets.into())
+        Self { secrets: secrets.into(), replaced: Arc::default() }
+    }
+
+    /// The secrets in the order in which to try them: the one that worked last comes first, but a first
+    /// secret with a new value always does.
+    pub fn in_order(&self) -> Vec<Key> {
+        let first_version = self.secrets.first().map_or(0, |first| first.current().0);
+        let key = |(place, secret): (usize, &Arc<Secret>)| {
+            let (version, value) = secret.current();
+            Key { secret: secret.clone(), place, version, value, first_version }
+        };
+        let mut keys: Vec<Key> = self.secrets.iter().enumerate().map(key).collect();
+        if *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) == Some(first_version) {
+            keys.reverse();
+        }
+        keys
+    }
+
+    /// Remembers that the provider took this one.
+    pub fn accept(&self, key: &Key) {
+        *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) =
+            (key.place > 0).then_some(key.first_version);
     }
 
     /// Holds each secret to `check`, now and whenever it is rotated.
@@ -212,7 +279,7 @@ impl Credential {
     /// A fault for each that cannot be used, at `pointer`, or at its place below that where there are
     /// two.
     pub fn checked(self, pointer: &str, check: Check) -> Result<Self, Vec<Fault>> {
-        let several = self.0.len() > 1;
+        let several = self.secrets.len() > 1;
         let fault = |(place, secret): (usize, &Arc<Secret>)| {
             // The same check whichever revision of the document it is built for.
             let check = secret.check.get_or_init(|| check);
@@ -220,13 +287,13 @@ impl Credential {
             let at = if several { format!("{pointer}/{place}") } else { pointer.to_owned() };
             Some(Fault::new(at, "invalid", why))
         };
-        let faults: Vec<Fault> = self.0.iter().enumerate().filter_map(fault).collect();
+        let faults: Vec<Fault> = self.secrets.iter().enumerate().filter_map(fault).collect();
         if faults.is_empty() { Ok(self) } else { Err(faults) }
     }
 
-    /// The secrets in the order in which to try them.
+    /// The secrets in the order of the document.
     pub fn secrets(&self) -> &[Arc<Secret>] {
-        &self.0
+        &self.secrets
     }
 
     /// How each secret fared.
@@ -236,7 +303,13 @@ impl Credential {
             used: secret.used.load(Ordering::Relaxed),
             refused: secret.refused.load(Ordering::Relaxed),
         };
-        self.0.iter().map(usage).collect()
+        self.secrets.iter().map(usage).collect()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.secrets.fmt(f)
     }
 }
 
@@ -281,5 +354,36 @@ mod tests {
         assert_eq!(good.check(&SecretString::from("bad")), Ok(()));
         Credential::new(vec![good.clone()]).checked("/key", check).unwrap();
         assert_eq!(good.check(&SecretString::from("bad")), Err("the key is bad".into()));
+    }
+
+    fn secret(value: &str) -> Arc<Secret> {
+        Arc::new(Secret::new(&SecretRef::Literal(value.into()), SecretString::from(value)))
+    }
+
+    fn order(credential: &Credential) -> Vec<String> {
+        credential.in_order().iter().map(|key| key.value().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_secret_that_worked_last_comes_first_until_the_first_one_changes() {
+        let first = secret("old");
+        let credential = Credential::new(vec![first.clone(), secret("new")]);
+        assert_eq!(order(&credential), ["old", "new"]);
+        credential.accept(&credential.in_order()[1]);
+        assert_eq!(order(&credential.clone()), ["new", "old"]);
+        let old = credential.in_order().remove(1);
+        first.replace(SecretString::from("newest"));
+        assert_eq!(order(&credential), ["newest", "new"]);
+        let newest = credential.in_order().remove(0);
+        assert!(!old.is_current() && newest.is_current() && newest.is_of(&old) && newest != old);
+    }
+
+    #[test]
+    fn the_first_secret_comes_first_again_once_it_works_again() {
+        let credential = Credential::new(vec![secret("a"), secret("b")]);
+        credential.accept(&credential.in_order()[1]);
+        let b_then_a = credential.in_order();
+        credential.accept(&b_then_a[1]);
+        assert_eq!(order(&credential), ["a", "b"]);
     }
 }

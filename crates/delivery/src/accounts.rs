@@ -68,8 +68,8 @@ pub(crate) fn wake_others(shared: &Arc<Shared>, provider: &Provider, call: Optio
         return;
     }
     let document = shared.live.current();
-    let kind = provider.kind.name();
-    let is_other = |it: &&Arc<Provider>| it.kind.name() == kind && it.name != provider.name;
+    let kind = provider.kind.name;
+    let is_other = |it: &&Arc<Provider>| it.kind.name == kind && it.name != provider.name;
     for other in document.providers().filter(is_other) {
         shared.lane(&other.name).wake.notify_one();
     }

@@ -131,7 +131,7 @@ impl Engine {
         let gone = || OperationError::ProviderGone { name: name.to_owned() };
         let provider = self.shared.live.current().provider(name).cloned();
         // Another kind may have taken over the name.
-        let same = |provider: &Arc<Provider>| invite.kind.as_deref() == Some(provider.kind.name());
+        let same = |provider: &Arc<Provider>| invite.kind.as_deref() == Some(provider.kind.name);
         provider.filter(same).ok_or_else(gone)
     }
 

@@ -42,7 +42,7 @@ type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
 pub(crate) fn bind(
     submission: Submission,
     configuration: &Configuration,
-    kinds: &[Arc<dyn ProviderKind>],
+    kinds: &[Arc<ProviderKind>],
     caller: &Caller,
     handling: Handling,
 ) -> Result<Binding, Problem> {
@@ -98,7 +98,7 @@ impl Binding {
         index: usize,
         item: Item,
         routed: Option<Routed>,
-        kinds: &[Arc<dyn ProviderKind>],
+        kinds: &[Arc<ProviderKind>],
     ) {
         let at = format!("#/invites/{index}");
         let Item { mut invite, address, faults, .. } = item;
@@ -246,17 +246,17 @@ fn require_allowed(
 fn check_options<'a>(
     options: &'a BTreeMap<String, Value>,
     providers: &'a [Arc<Provider>],
-    kinds: &'a [Arc<dyn ProviderKind>],
+    kinds: &'a [Arc<ProviderKind>],
 ) -> impl Iterator<Item = Fault> + 'a {
     let is_for =
-        |kind: &&String| providers.iter().any(|provider| provider.kind.name() == kind.as_str());
+        |kind: &&String| providers.iter().any(|provider| provider.kind.name == kind.as_str());
     options.keys().filter(move |kind| !is_for(kind)).map(|kind| {
         let pointer = format!("/options/{}", escape(kind));
-        if kinds.iter().any(|known| known.name() == kind) {
+        if kinds.iter().any(|known| known.name == kind) {
             let detail = format!("the invite goes to no provider of the kind {kind}");
             return Fault::new(pointer, "not-routed", detail);
         }
-        let suggestion = nearest(kind, kinds.iter().map(|kind| kind.name())).map(str::to_owned);
+        let suggestion = nearest(kind, kinds.iter().map(|kind| kind.name)).map(str::to_owned);
         let detail = "there is no such provider kind";
         Fault { suggestion, ..Fault::new(pointer, "unknown-kind", detail) }
     })
@@ -266,7 +266,7 @@ fn place(provider: &Provider, invite: &NewInvite, at: &str) -> Result<Placement,
     match provider.adapter.resolve(invite) {
         Ok(resolved) => Ok(Placement::Bound {
             provider: provider.name.clone(),
-            kind: provider.kind.name().to_owned(),
+            kind: provider.kind.name.to_owned(),
             destination: resolved.destination,
             call_key: resolved.call_key,
             params: resolved.params,

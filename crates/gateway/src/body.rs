@@ -189,7 +189,7 @@ pub(crate) fn read_members<T: DeserializeOwned + Default>(
     schema: &Schema,
     faults: &mut Faults,
 ) -> T {
-    let (read, found) = schema.read(body, faults.left() + 1);
+    let (read, found) = schema.read_partly(body, faults.left() + 1);
     faults.extend(found.into_iter().map(|fault| fault.under("#")));
     read
 }

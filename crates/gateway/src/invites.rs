@@ -310,13 +310,13 @@ fn view_attempt(
         true => in_general(attempt.outcome),
         false => attempt.detail,
     };
-    let kind = gateway.kinds().iter().find(|kind| Some(kind.name()) == invite.kind.as_deref());
+    let kind = gateway.kinds().iter().find(|kind| Some(kind.name) == invite.kind.as_deref());
     let (request, reply) = kind
         .filter(|_| shown.is_raw)
         .map(|kind| {
             let request = attempt.call.as_ref().map(|call| call.body.as_str());
             let request = request.or(attempt.request.as_deref());
-            kind.excerpt(request, attempt.reply.as_deref(), attempt.position, &invite.invitee)
+            (kind.excerpt)(request, attempt.reply.as_deref(), attempt.position, &invite.invitee)
         })
         .map(|(request, reply)| match hides && has_failed && !reply.is_null() {
             true => (request, "[said of more than this invite]".into()),

@@ -83,7 +83,7 @@ pub struct Gateway(Arc<Parts>);
 
 struct Parts {
     engine: Engine,
-    kinds: Vec<Arc<dyn ProviderKind>>,
+    kinds: Vec<Arc<ProviderKind>>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     metrics: PrometheusHandle,
@@ -105,7 +105,7 @@ impl Gateway {
     /// Something else records this process's metrics already.
     pub fn new(
         engine: Engine,
-        kinds: Vec<Arc<dyn ProviderKind>>,
+        kinds: Vec<Arc<ProviderKind>>,
         clock: Arc<dyn Clock>,
         limits: Limits,
     ) -> Result<Self, MetricsUnavailable> {
@@ -165,7 +165,7 @@ impl Gateway {
         self.0.engine.live()
     }
 
-    fn kinds(&self) -> &[Arc<dyn ProviderKind>] {
+    fn kinds(&self) -> &[Arc<ProviderKind>] {
         &self.0.kinds
     }
 

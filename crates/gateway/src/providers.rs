@@ -215,7 +215,7 @@ pub(crate) async fn list_provider_invites(
     reads::record(&gateway, &caller, "provider.read_invites", &name).await?;
     let page = gateway.engine().list_remote(&name, &query).await?;
     let view = |mut seen: Observed| {
-        seen.data = without_codes(seen.data, Some(kind.name()), &gateway, &caller);
+        seen.data = without_codes(seen.data, Some(kind.name), &gateway, &caller);
         RemoteInviteView::new(seen)
     };
     let mut invites: Vec<_> = page.invites.into_iter().skip(shown).map(view).collect();
@@ -255,7 +255,7 @@ pub(crate) async fn list_provider_kinds(
 ) -> Result<Json<KindList>, Problem> {
     caller.require(Scope::ProvidersRead)?;
     refuse_parameters(&uri)?;
-    let kinds = gateway.kinds().iter().map(|kind| KindView::new(&**kind));
+    let kinds = gateway.kinds().iter().map(|kind| KindView::new(kind));
     Ok(Json(KindList { kinds: kinds.collect() }))
 }
 

@@ -3,17 +3,15 @@
 //!
 //! Source: <https://docs.datatrails.ai/developers/developer-patterns/getting-access-tokens-using-app-registrations/>
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, header};
 use invite_core::{
-    Cause, Clock, Outcome, ProviderError,
+    Cause, Outcome, ProviderError,
+    adapter::{Operation, Service},
     http::{CallContext, HttpClient, Record, Request, Response},
-    secret::{Credential, Secret, erased_bytes},
+    secret::{Key, erased_bytes},
     text::check_text,
 };
 use jiff::Timestamp;
@@ -23,7 +21,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use url::{Url, form_urlencoded};
 
 use crate::{
-    error::Task,
+    error,
     wire::{TENANCY, TokenReply},
 };
 
@@ -36,11 +34,9 @@ const USUAL_LIFE: Duration = Duration::from_secs(3600);
 
 /// Provides tokens.
 pub struct Authenticator {
-    credential: Credential,
+    /// The service, whose secrets they are made of.
+    pub service: Service,
     form: Form,
-    clock: Arc<dyn Clock>,
-    /// The secret that worked last, and the version that the first secret had then.
-    working: Mutex<(usize, u64)>,
 }
 
 enum Form {
@@ -54,8 +50,7 @@ enum Form {
 struct Token {
     /// The value of the `Authorization` header.
     header: SecretString,
-    secret: usize,
-    version: u64,
+    key: Key,
     renew_at: Timestamp,
 }
 
@@ -93,28 +88,19 @@ fn tenancy_of(token: &str) -> Option<String> {
 
 impl Authenticator {
     /// For secrets that are tokens or, with an endpoint, client secrets.
-    pub fn new(
-        credential: Credential,
-        endpoint: Option<TokenEndpoint>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(service: Service, endpoint: Option<TokenEndpoint>) -> Self {
         let form = match endpoint {
             None => Form::Token,
             Some(endpoint) => Form::ClientCredentials { endpoint, held: AsyncMutex::default() },
         };
-        Self { credential, form, clock, working: Mutex::default() }
-    }
-
-    /// The secrets in use.
-    pub fn credential(&self) -> &Credential {
-        &self.credential
+        Self { service, form }
     }
 
     /// The tenancy that the configured token shows; none with client credentials.
     pub fn configured_account(&self) -> Option<String> {
-        let secret = self.credential.secrets().get(self.first())?;
-        let shown = || tenancy_of(bare_token(secret.current().1.expose_secret()));
-        matches!(self.form, Form::Token).then(shown).flatten()
+        let shown = |key: &Key| tenancy_of(bare_token(key.value()));
+        let keys = self.service.credential.in_order();
+        keys.first().filter(|_| matches!(self.form, Form::Token)).and_then(shown)
     }
 
     /// Access for a first request.
@@ -124,11 +110,11 @@ impl Authenticator {
     pub async fn access(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
+        operation: &Operation,
     ) -> Result<Access, ProviderError> {
         let token = match &self.form {
-            Form::Token => self.configured_token(task, self.first())?,
-            Form::ClientCredentials { .. } => self.obtain(context, task, None, None).await?,
+            Form::Token => configured_token(self.first(operation)?),
+            Form::ClientCredentials { .. } => self.obtain(context, operation, None, None).await?,
         };
         Ok(Access { token, renewed: false, switched: false })
     }
@@ -141,25 +127,25 @@ impl Authenticator {
     pub async fn after_refusal(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
+        operation: &Operation,
         refused: &Access,
     ) -> Result<Option<Access>, ProviderError> {
-        let used = refused.token.secret;
+        let used = &refused.token.key;
         let obtains = matches!(self.form, Form::ClientCredentials { .. });
         if obtains && !refused.renewed {
-            let token = self.obtain(context, task, None, Some(&refused.token)).await?;
-            let switched = token.secret != used;
+            let token = self.obtain(context, operation, None, Some(&refused.token)).await?;
+            let switched = !token.key.is_of(used);
             return Ok(Some(Access { token, renewed: true, switched }));
         }
         // A token that outlived its welcome says nothing about its secret; a fresh one does.
-        self.secret(used, Secret::count_refusal);
-        let Some(other) = self.others(used).next().filter(|_| !refused.switched) else {
+        used.secret.count_refusal();
+        let Some(other) = self.other(used).filter(|_| !refused.switched) else {
             return Ok(None);
         };
         let token = if obtains {
-            self.obtain(context, task, Some(other), Some(&refused.token)).await?
+            self.obtain(context, operation, Some(other), Some(&refused.token)).await?
         } else {
-            self.configured_token(task, other)?
+            configured_token(other)
         };
         Ok(Some(Access { token, renewed: true, switched: true }))
     }
@@ -167,26 +153,15 @@ impl Authenticator {
     /// Counts a request that is about to be made. A client secret is used in token requests only.
     pub fn count_use(&self, access: &Access) {
         if matches!(self.form, Form::Token) {
-            self.secret(access.token.secret, Secret::count_use);
+            access.token.key.secret.count_use();
         }
     }
 
     /// Notes that the service took the access, whatever it made of the request.
     pub fn accepted(&self, access: &Access) {
         if matches!(self.form, Form::Token) {
-            self.note_working(access.token.secret);
+            self.service.credential.accept(&access.token.key);
         }
-    }
-
-    fn configured_token(
-        &self,
-        task: &Task<'_>,
-        secret: usize,
-    ) -> Result<Arc<Token>, ProviderError> {
-        let source = self.credential.secrets().get(secret).ok_or_else(|| no_secret(task))?;
-        let (version, value) = source.current();
-        let header = bearer(bare_token(value.expose_secret()));
-        Ok(Arc::new(Token { header, secret, version, renew_at: Timestamp::MAX }))
     }
 
     /// The token held, or else a new one, which is then held. One request at a time: callers that
@@ -195,35 +170,36 @@ impl Authenticator {
     async fn obtain(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
-        only: Option<usize>,
+        operation: &Operation,
+        only: Option<Key>,
         refused: Option<&Arc<Token>>,
     ) -> Result<Arc<Token>, ProviderError> {
         let Form::ClientCredentials { endpoint, held } = &self.form else {
-            return Err(no_secret(task));
+            return Err(no_secret(operation));
         };
         // Whoever holds it may be waiting for a token endpoint that does not answer.
         let mut held = context.within(held.lock()).await.ok_or_else(|| {
             let why = "no token was issued: the token endpoint did not answer in time";
-            task.failed(Outcome::NotSent, why).caused_by(Cause::Transport)
+            operation.failed(Outcome::NotSent, why).caused_by(Cause::Transport)
         })?;
-        let first = only.unwrap_or_else(|| self.first());
+        let may_switch = only.is_none();
+        let first = only.map_or_else(|| self.first(operation), Ok)?;
         if let Some(token) = held.as_ref()
-            && token.secret == first
-            && self.is_current(token)
+            && token.key.is_of(&first)
+            && token.key.is_current()
+            && self.service.clock.now() < token.renew_at
             && refused.is_none_or(|refused| !Arc::ptr_eq(refused, token))
         {
             return Ok(token.clone());
         }
         *held = None;
-        let mut result = self.request(context, task, endpoint, first).await;
-        if only.is_none() && result.as_ref().is_err_and(is_refused_credential) {
-            for other in self.others(first) {
-                result = self.request(context, task, endpoint, other).await;
-            }
+        let other = self.other(&first).filter(|_| may_switch);
+        let mut result = self.request(context, operation, endpoint, first).await;
+        if let (Some(other), true) = (other, result.as_ref().is_err_and(is_refused_credential)) {
+            result = self.request(context, operation, endpoint, other).await;
         }
         let token = result?;
-        self.note_working(token.secret);
+        self.service.credential.accept(&token.key);
         *held = Some(token.clone());
         Ok(token)
     }
@@ -231,74 +207,56 @@ impl Authenticator {
     async fn request(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
+        operation: &Operation,
         endpoint: &TokenEndpoint,
-        secret: usize,
+        key: Key,
     ) -> Result<Arc<Token>, ProviderError> {
-        let source = self.credential.secrets().get(secret).ok_or_else(|| no_secret(task))?;
-        source.count_use();
-        let (version, value) = source.current();
-        let asked_at = self.clock.now();
-        let response = endpoint.request_token(context, value.expose_secret().trim()).await;
+        key.secret.count_use();
+        let asked_at = self.service.clock.now();
+        let (http, value) = (&self.service.http, key.value().trim());
+        let response = endpoint.request_token(http, context, value).await;
         // What failed is the token call: of what it is for, nothing was sent.
         let response = response.map_err(|error| {
-            task.interrupted(ProviderError { outcome: Outcome::NotSent, ..error })
+            operation.explain(ProviderError { outcome: Outcome::NotSent, ..error })
         })?;
         if !response.status.is_success() {
-            let mut error = task.token_refused(&response, self.clock.now());
+            let mut error = error::token_refused(operation, &response);
             // The secret went in the body, where the HTTP client does not know it.
-            error.message = error.message.replace(value.expose_secret().trim(), "…");
+            error.message = error.message.replace(value, "…");
             if is_refused_credential(&error) {
-                source.count_refusal();
+                key.secret.count_refusal();
             }
             return Err(error);
         }
         let Some(reply) = TokenReply::read(&response.body) else {
-            let error = task.unreadable(&response, "the token endpoint sent no token");
+            let error = operation.unreadable(&response, "the token endpoint sent no token");
             return Err(ProviderError { outcome: Outcome::NotSent, ..error });
         };
         let renew_at = asked_at.saturating_add(time_of_use(reply.expires_in));
         Ok(Arc::new(Token {
             header: bearer(reply.access_token.expose_secret()),
-            secret,
-            version,
+            key,
             renew_at: renew_at.unwrap_or(Timestamp::MAX),
         }))
     }
 
-    fn is_current(&self, token: &Token) -> bool {
-        let version = self.credential.secrets().get(token.secret).map(|s| s.current().0);
-        version == Some(token.version) && self.clock.now() < token.renew_at
+    /// The secret to begin with.
+    fn first(&self, operation: &Operation) -> Result<Key, ProviderError> {
+        self.service.credential.in_order().into_iter().next().ok_or_else(|| no_secret(operation))
     }
 
-    /// The secret to begin with: the one that worked last, unless the first has changed since.
-    fn first(&self) -> usize {
-        let (secret, version) = *self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        if version == self.version_of_first() { secret } else { 0 }
-    }
-
-    fn note_working(&self, secret: usize) {
-        let version = self.version_of_first();
-        *self.working.lock().unwrap_or_else(PoisonError::into_inner) = (secret, version);
-    }
-
-    fn version_of_first(&self) -> u64 {
-        self.credential.secrets().first().map_or(0, |secret| secret.current().0)
-    }
-
-    fn others(&self, secret: usize) -> impl Iterator<Item = usize> + use<> {
-        (0..self.credential.secrets().len()).filter(move |other| *other != secret)
-    }
-
-    fn secret(&self, secret: usize, count: impl Fn(&Secret)) {
-        if let Some(secret) = self.credential.secrets().get(secret) {
-            count(secret);
-        }
+    fn other(&self, than: &Key) -> Option<Key> {
+        self.service.credential.in_order().into_iter().find(|key| !key.is_of(than))
     }
 }
 
-fn no_secret(task: &Task<'_>) -> ProviderError {
-    task.failed(Outcome::NotSent, "no secret is configured").caused_by(Cause::Credentials)
+fn configured_token(key: Key) -> Arc<Token> {
+    let header = bearer(bare_token(key.value()));
+    Arc::new(Token { header, key, renew_at: Timestamp::MAX })
+}
+
+fn no_secret(operation: &Operation) -> ProviderError {
+    operation.failed(Outcome::NotSent, "no secret is configured").caused_by(Cause::Credentials)
 }
 
 fn is_refused_credential(error: &ProviderError) -> bool {
@@ -366,7 +324,6 @@ fn time_of_use(expires_in: Option<f64>) -> Duration {
 
 /// Asks for tokens with client credentials.
 pub struct TokenEndpoint {
-    pub http: HttpClient,
     pub url: Url,
     pub client_id: String,
 }
@@ -375,6 +332,7 @@ impl TokenEndpoint {
     /// `POST …/appidp/token`. Both bodies are secrets, so the exchange is not recorded.
     pub async fn request_token(
         &self,
+        http: &HttpClient,
         context: &CallContext,
         client_secret: &str,
     ) -> Result<Response, ProviderError> {
@@ -392,25 +350,25 @@ impl TokenEndpoint {
         request.record = Record::Nothing;
         let encoded: String = form_urlencoded::byte_serialize(client_secret.as_bytes()).collect();
         request.secrets = [client_secret.into(), encoded].map(|it| it.into_bytes().into()).into();
-        self.http.send(context, request).await
+        http.send(context, request).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use invite_core::{
+        Clock,
+        secret::{Credential, Secret, SecretRef},
+    };
     use serde_json::json;
 
     use super::*;
     use crate::client::peer::{Bench, Peer, bench, context, jwt, recipient};
 
     fn account(token: &str) -> Option<String> {
-        let token = Arc::new(Token {
-            header: bearer(token),
-            secret: 0,
-            version: 0,
-            renew_at: Timestamp::MAX,
-        });
-        Access { token, renewed: false, switched: false }.account()
+        let secret = Secret::new(&SecretRef::Literal(String::new()), token.into());
+        let key = Credential::new(vec![Arc::new(secret)]).in_order().remove(0);
+        Access { token: configured_token(key), renewed: false, switched: false }.account()
     }
 
     #[test]
@@ -600,32 +558,6 @@ mod tests {
         assert_eq!(usage(&bench), [(2, 1), (1, 0)]);
         probe(&bench).await.unwrap();
         assert_eq!(peer.count(TOKEN), 3);
-    }
-
-    #[tokio::test]
-    async fn two_refused_client_secrets_are_a_refused_credential() {
-        let peer = issuer(|_, _| true).await;
-        let bench = with_client(&peer, &["refused", "refused"]);
-        let error = probe(&bench).await.unwrap_err();
-        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
-        assert_eq!(error.code.as_deref(), Some("invalid_client"));
-        assert_eq!(usage(&bench), [(1, 1), (1, 1)]);
-    }
-
-    #[tokio::test]
-    async fn a_second_bearer_token_takes_over_until_the_first_changes() {
-        let peer = issuer(|secret, _| secret == "b").await;
-        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &["a-1", "b-1"]);
-        probe(&bench).await.unwrap();
-        probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(1, 1), (2, 0)]);
-        bench.secrets[0].replace("b-2".into());
-        probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(2, 1), (2, 0)]);
-        let lone =
-            crate::client::peer::bench(&peer.base_url, json!({"bearer_token": "t"}), &["a-1"]);
-        assert_eq!(probe(&lone).await.unwrap_err().cause, Cause::Credentials);
-        assert_eq!(usage(&lone), [(1, 1)]);
     }
 
     #[tokio::test]

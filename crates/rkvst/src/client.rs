@@ -2,17 +2,14 @@
 //! request, but for the repeat after a refused credential; what replies mean for an invite is not
 //! decided here.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, StatusCode};
 use invite_core::{
-    Cause, Clock, Invitee, Outcome, PreparedCall, ProviderError,
-    http::{CallContext, HttpClient, Request, Response},
-    secret::Credential,
+    PreparedCall, ProviderError,
+    adapter::{BaseUrl, Operation, Service},
+    http::{CallContext, Request, Response},
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -20,24 +17,22 @@ use url::Url;
 use crate::{
     auth::{Access, Authenticator, TokenEndpoint},
     config::Config,
-    error::Task,
+    error,
     state::Only,
     wire::{Invite, InvitePage, MemberPage},
 };
 
 /// Entries to ask for on a page. The service's default and maximum are not documented.
 const PAGE_SIZE: &str = "100";
+/// What is wrong with a reply that should list invites.
+const NO_LIST: &str = "the reply shows no list of invites";
 /// More pages than any list of invites has: beyond it the service makes up page tokens.
 const MAX_PAGES: u32 = 10_000;
 
 /// One tenancy of one service.
 pub struct Client {
-    name: String,
-    http: HttpClient,
-    base_url: Url,
     path: String,
     auth: Authenticator,
-    clock: Arc<dyn Clock>,
     /// The list of invites has answered, so its path is right.
     found: AtomicBool,
 }
@@ -67,32 +62,20 @@ pub struct Shown<T> {
 }
 
 impl Client {
-    /// A client for a provider of this name.
-    pub fn new(
-        name: &str,
-        http: HttpClient,
-        config: &Config,
-        credential: Credential,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let (base_url, path) = (config.base_url.clone(), config.path.clone());
-        let endpoint = config.client_id.clone().map(|client_id| {
-            let url = below(&base_url, &format!("{path}/appidp/token"));
-            TokenEndpoint { http: http.clone(), url, client_id }
+    /// A client for this service.
+    pub fn new(service: Service, config: &Config) -> Self {
+        let path = config.path.clone();
+        let endpoint = config.client_id.clone().map(|client_id| TokenEndpoint {
+            url: service.base_url.below(&format!("{path}/appidp/token")),
+            client_id,
         });
-        let auth = Authenticator::new(credential, endpoint, clock.clone());
-        let found = AtomicBool::new(false);
-        Self { name: name.into(), http, base_url, path, auth, clock, found }
+        let auth = Authenticator::new(service, endpoint);
+        Self { path, auth, found: AtomicBool::new(false) }
     }
 
-    /// The secrets in use.
-    pub fn credential(&self) -> &Credential {
-        self.auth.credential()
-    }
-
-    /// The frame for the messages of errors.
-    pub fn task<'a>(&'a self, doing: &'static str, people: &'a [&'a Invitee]) -> Task<'a> {
-        Task { doing, provider: &self.name, people }
+    /// The service.
+    pub fn service(&self) -> &Service {
+        &self.auth.service
     }
 
     /// The path that invites are posted to, below the base URL.
@@ -110,13 +93,12 @@ impl Client {
     pub async fn account(
         &self,
         context: &CallContext,
+        operation: &Operation,
         only: Option<&str>,
-        people: &[&Invitee],
     ) -> Result<Option<String>, ProviderError> {
-        let task = self.task("preparing an invite", people);
-        let account = self.auth.access(context, &task).await?.account();
+        let account = self.auth.access(context, operation).await?.account();
         if let Some(only) = Only::to_create(only) {
-            only.require(&task, account.as_deref())?;
+            only.require(operation, account.as_deref())?;
         }
         Ok(account)
     }
@@ -126,17 +108,16 @@ impl Client {
     pub async fn create_invite(
         &self,
         context: &CallContext,
+        operation: &Operation,
         call: &PreparedCall,
-        people: &[&Invitee],
     ) -> Result<Shown<Invite>, ProviderError> {
-        let task = self.task("creating an invite", people);
-        let url = below(&self.base_url, &call.path);
+        let url = self.base_url().below(&call.path);
         let build = || Request::new(Method::POST, url.clone()).json(call.body.clone());
         let only = Only::to_create(call.account.as_deref());
-        let Reply { response, access } = self.call(context, &task, only, build).await?;
-        self.require_list(&task, &response)?;
+        let Reply { response, access } = self.call(context, operation, only, build).await?;
+        self.require_list(operation, &response)?;
         let what = Invite::read(&response.body)
-            .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))?;
+            .ok_or_else(|| operation.unreadable(&response, "the reply shows no invite"))?;
         Ok(Shown { what, account: access.account() })
     }
 
@@ -145,20 +126,20 @@ impl Client {
     pub async fn get_invite(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
+        operation: &Operation,
         identity: &str,
         account: Option<&str>,
     ) -> Result<Shown<Option<Invite>>, ProviderError> {
-        let url = self.invite_url(task, identity)?;
+        let url = self.invite_url(operation, identity)?;
         let build = || Request::new(Method::GET, url.clone());
-        let reply = self.call(context, task, Only::there(account), build).await?;
+        let reply = self.call(context, operation, Only::there(account), build).await?;
         let (response, account) = (reply.response, reply.access.account());
         if response.status == StatusCode::NOT_FOUND {
             return Ok(Shown { what: None, account });
         }
-        self.require_success(task, &response)?;
+        require_success(operation, &response)?;
         let invite = Invite::read(&response.body)
-            .ok_or_else(|| task.unreadable(&response, "the reply shows no invite"))?;
+            .ok_or_else(|| operation.unreadable(&response, "the reply shows no invite"))?;
         Ok(Shown { what: Some(invite), account })
     }
 
@@ -167,21 +148,21 @@ impl Client {
     pub async fn delete_invite(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
+        operation: &Operation,
         identity: &str,
         account: Option<&str>,
     ) -> Result<bool, ProviderError> {
-        let url = self.invite_url(task, identity)?;
+        let url = self.invite_url(operation, identity)?;
         let build = || Request::new(Method::DELETE, url.clone());
-        let response = self.call(context, task, Only::there(account), build).await?.response;
+        let response = self.call(context, operation, Only::there(account), build).await?.response;
         if response.status == StatusCode::NOT_FOUND {
             return Ok(false);
         }
-        self.require_success(task, &response)?;
+        require_success(operation, &response)?;
         // Swagger and prose disagree on the body (`{}` or nothing), but it is nothing else.
         let body = response.body.trim_ascii();
         if !body.is_empty() && serde_json::from_slice::<serde_json::Value>(body).is_err() {
-            return Err(task.unreadable(&response, "the reply is not JSON"));
+            return Err(operation.unreadable(&response, "the reply is not JSON"));
         }
         Ok(true)
     }
@@ -191,17 +172,15 @@ impl Client {
     pub async fn list_invites(
         &self,
         context: &CallContext,
+        operation: &Operation,
         email: Option<&str>,
         position: Option<&Position>,
         account: Option<&str>,
-        people: &[&Invitee],
     ) -> Result<Shown<InvitePage>, ProviderError> {
-        let task = self.task("listing invites", people);
         let url = self.list_url(&self.invites_path(), PAGE_SIZE, email, position);
-        let only = Only::there(account);
-        let Reply { response, access } = self.list(context, &task, only, url).await?;
+        let Reply { response, access } = self.list(context, operation, account, url).await?;
         let what = InvitePage::read(&response.body)
-            .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
+            .ok_or_else(|| operation.unreadable(&response, NO_LIST))?;
         Ok(Shown { what, account: access.account() })
     }
 
@@ -210,42 +189,42 @@ impl Client {
     pub async fn list_members(
         &self,
         context: &CallContext,
+        operation: &Operation,
         position: Option<&Position>,
         account: Option<&str>,
-        people: &[&Invitee],
     ) -> Result<Shown<MemberPage>, ProviderError> {
-        let task = self.task("listing members", people);
         let url = self.list_url(&format!("{}/members", self.path), PAGE_SIZE, None, position);
-        let only = Only::there(account);
-        let Reply { response, access } = self.list(context, &task, only, url).await?;
+        let Reply { response, access } = self.list(context, operation, account, url).await?;
         let what = MemberPage::read(&response.body)
-            .ok_or_else(|| task.unreadable(&response, "the reply shows no list of members"))?;
+            .ok_or_else(|| operation.unreadable(&response, "the reply shows no list of members"))?;
         Ok(Shown { what, account: access.account() })
     }
 
     /// `GET …/invites?page_size=1`, which changes nothing and needs the right to invite; the
     /// tenancy that the token shows.
-    pub async fn probe(&self, context: &CallContext) -> Result<Option<String>, ProviderError> {
-        let task = self.task("checking the credential", &[]);
+    pub async fn probe(
+        &self,
+        context: &CallContext,
+        operation: &Operation,
+    ) -> Result<Option<String>, ProviderError> {
         let url = self.list_url(&self.invites_path(), "1", None, None);
         let build = || Request::new(Method::GET, url.clone());
-        let Reply { response, access } = self.call(context, &task, None, build).await?;
-        self.require_list(&task, &response)?;
-        InvitePage::read(&response.body)
-            .ok_or_else(|| task.unreadable(&response, "the reply shows no list of invites"))?;
+        let Reply { response, access } = self.call(context, operation, None, build).await?;
+        self.require_list(operation, &response)?;
+        InvitePage::read(&response.body).ok_or_else(|| operation.unreadable(&response, NO_LIST))?;
         Ok(access.account())
     }
 
     async fn list(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
-        only: Option<Only<'_>>,
+        operation: &Operation,
+        account: Option<&str>,
         url: Url,
     ) -> Result<Reply, ProviderError> {
         let build = || Request::new(Method::GET, url.clone()).listing();
-        let reply = self.call(context, task, only, build).await?;
-        self.require_success(task, &reply.response)?;
+        let reply = self.call(context, operation, Only::there(account), build).await?;
+        require_success(operation, &reply.response)?;
         Ok(reply)
     }
 
@@ -254,26 +233,25 @@ impl Client {
     async fn call(
         &self,
         context: &CallContext,
-        task: &Task<'_>,
+        operation: &Operation,
         only: Option<Only<'_>>,
         build: impl Fn() -> Request,
     ) -> Result<Reply, ProviderError> {
-        let mut access = self.auth.access(context, task).await?;
+        let mut access = self.auth.access(context, operation).await?;
         loop {
             if let Some(only) = &only {
-                only.require(task, access.account().as_deref())?;
+                only.require(operation, access.account().as_deref())?;
             }
-            let request = build()
-                .credential("authorization", access.header())
-                .map_err(|error| task.interrupted(error))?;
+            let request = build().credential("authorization", access.header());
+            let request = request.map_err(|error| operation.explain(error))?;
             self.auth.count_use(&access);
-            let response = self.http.send(context, request).await;
-            let response = response.map_err(|error| task.interrupted(error))?;
+            let response = self.service().http.send(context, request).await;
+            let response = response.map_err(|error| operation.explain(error))?;
             if response.status != StatusCode::UNAUTHORIZED {
                 self.auth.accepted(&access);
                 return Ok(Reply { response, access });
             }
-            match self.auth.after_refusal(context, task, &access).await? {
+            match self.auth.after_refusal(context, operation, &access).await? {
                 Some(next) => access = next,
                 None => return Ok(Reply { response, access }),
             }
@@ -281,33 +259,33 @@ impl Client {
     }
 
     /// The same of a request to the list of all invites, which is there for whoever knows its path.
-    fn require_list(&self, task: &Task<'_>, response: &Response) -> Result<(), ProviderError> {
+    fn require_list(
+        &self,
+        operation: &Operation,
+        response: &Response,
+    ) -> Result<(), ProviderError> {
         if !response.status.is_success() && !self.found.load(Ordering::Relaxed) {
-            return Err(task.list_refused(response, self.clock.now()));
+            return Err(error::list_refused(operation, response));
         }
-        self.require_success(task, response)?;
+        require_success(operation, response)?;
         self.found.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    fn require_success(&self, task: &Task<'_>, response: &Response) -> Result<(), ProviderError> {
-        if response.status.is_success() {
-            Ok(())
-        } else {
-            Err(task.refused(response, self.clock.now()))
-        }
+    fn base_url(&self) -> &BaseUrl {
+        &self.service().base_url
     }
 
-    fn invite_url(&self, task: &Task<'_>, identity: &str) -> Result<Url, ProviderError> {
+    fn invite_url(&self, operation: &Operation, identity: &str) -> Result<Url, ProviderError> {
         let id = identity.strip_prefix("invites/").unwrap_or(identity);
         // An empty or dotted segment would name the whole list, or something outside it.
         let is_one_segment = id.chars().any(|c| c != '.')
             && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !is_one_segment {
             let why = "its provider id is not an identity such as invites/{uuid}";
-            return Err(task.failed(Outcome::Rejected, why).caused_by(Cause::NotFound));
+            return Err(operation.not_found(why));
         }
-        Ok(below(&self.base_url, &format!("{}/{id}", self.invites_path())))
+        Ok(self.base_url().below(&format!("{}/{id}", self.invites_path())))
     }
 
     fn list_url(
@@ -317,7 +295,7 @@ impl Client {
         email: Option<&str>,
         position: Option<&Position>,
     ) -> Url {
-        let mut url = below(&self.base_url, path);
+        let mut url = self.base_url().below(path);
         let mut query = url.query_pairs_mut();
         query.append_pair("page_size", page_size);
         match (position, email) {
@@ -355,11 +333,8 @@ impl Position {
     }
 }
 
-/// A path below a base URL, whose own path is kept.
-fn below(base_url: &Url, path: &str) -> Url {
-    let mut url = base_url.clone();
-    url.set_path(&format!("{}{path}", base_url.path().trim_end_matches('/')));
-    url
+fn require_success(operation: &Operation, response: &Response) -> Result<(), ProviderError> {
+    if response.status.is_success() { Ok(()) } else { Err(error::refused(operation, response)) }
 }
 
 #[cfg(test)]
@@ -408,29 +383,19 @@ mod tests {
             assert_eq!(Position::from_cursor(text), None, "{text}");
         }
     }
-
-    #[test]
-    fn a_path_is_put_below_the_path_of_the_base_url() {
-        let url = |base: &str| below(&base.parse().unwrap(), "/archivist/iam/v1/invites");
-        assert_eq!(
-            url("https://app.rkvst.io").as_str(),
-            "https://app.rkvst.io/archivist/iam/v1/invites"
-        );
-        assert_eq!(url("https://p.example/a/").path(), "/a/archivist/iam/v1/invites");
-    }
 }
 
 #[cfg(test)]
 pub(crate) mod peer {
     //! A loopback service with canned answers, and a provider that talks to it.
 
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use invite_core::{
-        BuildContext, Doubt, InviteId, InviteProvider, ManualClock, NewInvite, ProviderKind,
+        BuildContext, Clock, Doubt, InviteId, InviteProvider, Invitee, ManualClock, NewInvite,
         Recipient, Remote, Status,
-        http::AddressGuard,
-        secret::{Secret, SecretRef},
+        http::{AddressGuard, HttpClient},
+        secret::{Credential, Secret, SecretRef},
     };
     use jiff::Timestamp;
     use serde_json::{Map, Value, json};
@@ -440,7 +405,6 @@ pub(crate) mod peer {
     };
 
     use super::*;
-    use crate::RkvstKind;
 
     pub const NOW: &str = "2026-11-21T10:00:00Z";
     pub const EMAIL: &str = "Ada@example.org";
@@ -545,15 +509,14 @@ pub(crate) mod peer {
             .collect();
         let clock = ManualClock::new(NOW.parse().unwrap());
         let shared = secrets.clone();
-        let provider = RkvstKind::new()
-            .build(&BuildContext {
-                name: "acme",
-                settings: &settings,
-                clock: Arc::new(clock.clone()),
-                http: HttpClient::new(AddressGuard::default()).unwrap(),
-                resolve_secret: &move |_| Ok(Credential::new(shared.clone())),
-            })
-            .unwrap();
+        let provider = crate::build(&BuildContext {
+            name: "acme",
+            settings: &settings,
+            clock: Arc::new(clock.clone()),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            resolve_secret: &move |_| Ok(Credential::new(shared.clone())),
+        })
+        .unwrap();
         Bench { provider, clock, secrets }
     }
 

@@ -2,8 +2,11 @@
 //! checks. What is done with them is elsewhere; that `base_url` is https and public is for the
 //! configuration crate to say.
 
+use std::sync::LazyLock;
+
 use invite_core::{
-    Fault, InviteId, NewInvite, Recipient,
+    BuildContext, Fault, InviteId, NewInvite, Recipient,
+    adapter::BaseUrl,
     schema::Schema,
     secret::{Check, Credential, SecretRefs},
     text::{check_id, check_text},
@@ -11,9 +14,13 @@ use invite_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use url::Url;
 
 use crate::auth::{check_bearer_token, check_client_secret};
+
+/// The schema of its part of the document.
+pub static SETTINGS: LazyLock<Schema> = LazyLock::new(Schema::of::<Settings>);
+/// The schema of an invite's options.
+pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
 
 /// The longest address, in characters (`v1CreateInviteRequest` of the Invites API's swagger).
 const MAX_EMAIL: usize = 128;
@@ -61,8 +68,6 @@ pub struct Options {}
 /// The settings after all checks.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Without query, fragment or user.
-    pub base_url: Url,
     /// Starts with `/` unless empty, and does not end with one.
     pub path: String,
     /// The client-credentials form; without it the secrets are tokens.
@@ -115,24 +120,24 @@ impl Config {
     ///
     /// # Errors
     /// All faults, with pointers relative to the settings.
-    pub fn check(
-        schema: &Schema,
-        settings: &Value,
-        resolve_secret: &dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
-    ) -> Result<(Self, Credential), Vec<Fault>> {
-        let mut faults = schema.check(settings);
+    pub fn check(part: &BuildContext<'_>) -> Result<(Self, BaseUrl, Credential), Vec<Fault>> {
+        let settings = part.settings;
+        let mut faults = SETTINGS.check(settings);
         faults.extend(check_form(settings));
         faults.extend(check_message(settings));
         faults.extend(check_client_id(settings));
-        let base_url = kept(&mut faults, read_base_url(settings)).flatten();
+        // Where it is missing, the schema's faults say so.
+        let base_url = settings.get("base_url").and_then(Value::as_str).map(BaseUrl::read);
+        let base_url = kept(&mut faults, base_url.transpose()).flatten();
         let path = kept(&mut faults, read_path(settings));
-        let credential = read_credential(settings, resolve_secret);
+        let credential = read_credential(part);
         let credential = credential.map_err(|found| faults.extend(found)).ok().flatten();
         let parsed = Settings::deserialize(settings);
         match (parsed, base_url, path, credential) {
             (Ok(parsed), Some(base_url), Some(path), Some(credential)) if faults.is_empty() => {
                 let Settings { client_id, message, message_reference, .. } = parsed;
-                Ok((Self { base_url, path, client_id, message, message_reference }, credential))
+                let config = Self { path, client_id, message, message_reference };
+                Ok((config, base_url, credential))
             }
             _ if faults.is_empty() => {
                 Err(vec![Fault::new("", "invalid", "the settings cannot be read")])
@@ -145,10 +150,10 @@ impl Config {
     ///
     /// # Errors
     /// All faults, with pointers relative to the invite.
-    pub fn resolve(&self, options: &Schema, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
+    pub fn resolve(&self, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
         let mut faults = Vec::new();
         if let Some(given) = invite.options.get("rkvst") {
-            let found = options.check(given).into_iter();
+            let found = OPTIONS.check(given).into_iter();
             faults.extend(found.map(|fault| fault.under("/options/rkvst")));
         }
         let mut check_length = |text: &str, member: &str, limit: usize| {
@@ -166,11 +171,6 @@ impl Config {
         }
         let message = given.unwrap_or(&self.message).to_owned();
         Ok(Params { message, message_reference: self.message_reference })
-    }
-
-    /// The base URL as it names the place: without a trailing slash.
-    pub fn place(&self) -> &str {
-        self.base_url.as_str().trim_end_matches('/')
     }
 }
 
@@ -226,25 +226,6 @@ fn check_client_id(settings: &Value) -> Option<Fault> {
     Some(Fault::new("/client_id", code, format!("`client_id` {why}")))
 }
 
-/// None where the schema's faults already say what is wrong.
-fn read_base_url(settings: &Value) -> Result<Option<Url>, Fault> {
-    let Some(text) = settings.get("base_url").and_then(Value::as_str) else { return Ok(None) };
-    let fault = |detail| Fault::new("/base_url", "invalid", detail);
-    let url = Url::parse(text).map_err(|_| {
-        fault("`base_url` is no URL: expected one such as https://app.datatrails.ai")
-    })?;
-    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-        return Err(fault("`base_url` must start with https:// and name a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(fault("`base_url` must not hold a user name or a password"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(fault("`base_url` must end before any `?` or `#`"));
-    }
-    Ok(Some(url))
-}
-
 fn read_path(settings: &Value) -> Result<String, Fault> {
     let path =
         settings.get("path").and_then(Value::as_str).map_or_else(default_path, str::to_owned);
@@ -261,18 +242,13 @@ fn read_path(settings: &Value) -> Result<String, Fault> {
 }
 
 /// None where form or schema are at fault.
-fn read_credential(
-    settings: &Value,
-    resolve_secret: &dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
-) -> Result<Option<Credential>, Vec<Fault>> {
+fn read_credential(part: &BuildContext<'_>) -> Result<Option<Credential>, Vec<Fault>> {
     let forms: [(&str, Check); 2] =
         [("bearer_token", check_bearer_token), ("client_secret", check_client_secret)];
     for (key, check) in forms {
-        let Some(value) = settings.get(key) else { continue };
+        let Some(value) = part.settings.get(key) else { continue };
         let Ok(references) = SecretRefs::deserialize(value) else { continue };
-        let at = format!("/{key}");
-        let credential = resolve_secret(&references).map_err(|fault| vec![fault.under(&at)])?;
-        return credential.checked(&at, check).map(Some);
+        return part.credential(&format!("/{key}"), &references, check).map(Some);
     }
     Ok(None)
 }
@@ -281,7 +257,11 @@ fn read_credential(
 mod tests {
     use std::sync::Arc;
 
-    use invite_core::secret::Secret;
+    use invite_core::{
+        SystemClock,
+        http::{AddressGuard, HttpClient},
+        secret::Secret,
+    };
     use serde_json::json;
 
     use super::*;
@@ -292,9 +272,22 @@ mod tests {
     }
 
     fn check(settings: Value) -> Result<Config, Vec<(String, String)>> {
-        let schema = Schema::of::<Settings>();
-        Config::check(&schema, &settings, &resolve)
-            .map(|(config, _)| config)
+        check_with(settings, &resolve).map(|(config, _)| config)
+    }
+
+    fn check_with(
+        settings: Value,
+        resolve_secret: &dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
+    ) -> Result<(Config, BaseUrl), Vec<(String, String)>> {
+        let part = BuildContext {
+            name: "acme",
+            settings: &settings,
+            clock: Arc::new(SystemClock),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            resolve_secret,
+        };
+        Config::check(&part)
+            .map(|(config, base_url, _)| (config, base_url))
             .map_err(|faults| faults.into_iter().map(|f| (f.pointer, f.code)).collect())
     }
 
@@ -304,11 +297,11 @@ mod tests {
 
     #[test]
     fn the_documented_example_is_taken_with_its_defaults() {
-        let config = check(json!({
+        let settings = json!({
             "base_url": "https://app.rkvst.io/", "bearer_token": {"file": "/run/secrets/token"},
-        }))
-        .unwrap();
-        assert_eq!(config.place(), "https://app.rkvst.io");
+        });
+        let (config, base_url) = check_with(settings, &resolve).unwrap();
+        assert_eq!(base_url.as_str(), "https://app.rkvst.io");
         assert_eq!(config.path, "/archivist/iam/v1");
         assert_eq!(config.message, "You are invited.");
         assert!(!config.message_reference && config.client_id.is_none());
@@ -316,12 +309,12 @@ mod tests {
 
     #[test]
     fn a_path_prefix_in_the_base_url_is_kept() {
-        let config = check(json!({
+        let settings = json!({
             "base_url": "https://proxy.example.org/rkvst/", "path": "/archivist/v1/",
             "client_id": "app", "client_secret": [{"env": "NEW"}, {"env": "OLD"}],
-        }))
-        .unwrap();
-        assert_eq!(config.place(), "https://proxy.example.org/rkvst");
+        });
+        let (config, base_url) = check_with(settings, &resolve).unwrap();
+        assert_eq!(base_url.as_str(), "https://proxy.example.org/rkvst");
         assert_eq!(config.path, "/archivist/v1");
     }
 
@@ -348,8 +341,7 @@ mod tests {
             "base_url": "app.rkvst.io", "path": "archivist/../v1", "messsage": "Hi",
             "message": "x".repeat(257), "bearer_token": {"env": "X"},
         });
-        let found = Config::check(&Schema::of::<Settings>(), &settings, &refuse).unwrap_err();
-        let found: Vec<_> = found.into_iter().map(|f| (f.pointer, f.code)).collect();
+        let found = check_with(settings, &refuse).unwrap_err();
         for expected in [
             fault("/base_url", "invalid"),
             fault("/path", "invalid"),
@@ -360,14 +352,6 @@ mod tests {
             assert!(found.contains(&expected), "{expected:?} is not in {found:?}");
         }
         assert_eq!(found.len(), 5);
-    }
-
-    #[test]
-    fn a_base_url_holds_neither_credentials_nor_a_query() {
-        for url in ["https://user:pw@app.rkvst.io", "https://app.rkvst.io/?a=b", "ftp://x", "x"] {
-            let settings = json!({"base_url": url, "bearer_token": {"env": "X"}});
-            assert_eq!(check(settings).unwrap_err(), [fault("/base_url", "invalid")], "{url}");
-        }
     }
 
     #[test]
@@ -424,8 +408,7 @@ mod tests {
                 };
                 Ok(Credential::new(values.iter().map(secret).collect()))
             };
-            let found = Config::check(&Schema::of::<Settings>(), &settings, &resolve).unwrap_err();
-            found.into_iter().map(|f| (f.pointer, f.code)).collect::<Vec<_>>()
+            check_with(settings, &resolve).unwrap_err()
         };
         let base_url = "https://app.rkvst.io";
         let token = json!({"base_url": base_url, "bearer_token": [{"env": "A"}, {"env": "B"}]});
@@ -434,12 +417,5 @@ mod tests {
             "base_url": base_url, "client_id": "app", "client_secret": {"env": "X"},
         });
         assert_eq!(found(client, &["b\nad"]), [fault("/client_secret", "invalid")]);
-    }
-
-    #[test]
-    fn debug_output_shows_no_secret() {
-        let settings = json!({"base_url": "http://127.0.0.1", "bearer_token": "s3cret"});
-        let parsed = Settings::deserialize(&settings).unwrap();
-        assert!(!format!("{parsed:?}").contains("s3cret"));
     }
 }

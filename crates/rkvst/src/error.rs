@@ -4,138 +4,64 @@
 //! `error` with or without `description`, OAuth), and everything else is taken as text.
 
 use invite_core::{
-    Cause, Invitee, Outcome, ProviderError,
-    http::{Response, scrub_of},
-    refusal,
+    Cause, Outcome, ProviderError,
+    adapter::{Operation, Said},
+    http::Response,
+    refusal::names_quota,
 };
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-/// What is being done, where and about whom: the frame of every message.
-#[derive(Clone, Copy)]
-pub struct Task<'a> {
-    /// Such as "creating an invite".
-    pub doing: &'static str,
-    /// The provider's configured name.
-    pub provider: &'a str,
-    /// Whose data no message may show.
-    pub people: &'a [&'a Invitee],
+/// A reply that is no success.
+pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
+    let is_of_role = response.status.as_u16() == 403;
+    let hint = is_of_role.then_some("the user or app registration needs the Owner role");
+    operation.refused(response, said(operation, response, hint))
 }
 
-impl Task<'_> {
-    /// An error of our own making.
-    pub fn failed(&self, outcome: Outcome, why: &str) -> ProviderError {
-        ProviderError::new(outcome, format!("{} at {}: {why}", self.doing, self.provider))
+/// A reply that is no success, of a request to the list of all invites, which is always there: a
+/// place that is not known is no invite, but the service's path.
+pub fn list_refused(operation: &Operation, response: &Response) -> ProviderError {
+    if !matches!(response.status.as_u16(), 404 | 405) {
+        return refused(operation, response);
     }
-
-    /// An error of the HTTP client, told with what was being done.
-    pub fn interrupted(&self, error: ProviderError) -> ProviderError {
-        let message = format!("{} at {}: {}", self.doing, self.provider, error.message);
-        ProviderError { message, ..error }
-    }
-
-    /// A success whose body cannot be understood: it may have taken effect.
-    pub fn unreadable(&self, response: &Response, why: &str) -> ProviderError {
-        let status = response.status.as_u16();
-        self.failed(Outcome::Unknown, &format!("HTTP {status}, but {why}"))
-            .with_status(status)
-            .caused_by(Cause::Transport)
-    }
-
-    /// A list whose page tokens lead back, or nowhere.
-    pub fn endless(&self) -> ProviderError {
-        let why = "its page tokens repeat, so the list has no end";
-        self.failed(Outcome::Unknown, why).caused_by(Cause::Transport)
-    }
-
-    /// A reply that is no success.
-    pub fn refused(&self, response: &Response, now: Timestamp) -> ProviderError {
-        let body = ErrorBody::read(&response.body);
-        let status = response.status.as_u16();
-        let (outcome, cause, hint) = match status {
-            401 => (Outcome::Rejected, Cause::Credentials, "the credential was refused"),
-            403 => (
-                Outcome::Rejected,
-                Cause::Credentials,
-                "the user or app registration needs the Owner role",
-            ),
-            402 => (Outcome::Rejected, Cause::Quota, "a quota of the tenancy is used up"),
-            429 if body.names_quota() => {
-                (Outcome::Rejected, Cause::Quota, "a quota of the tenancy is used up")
-            }
-            404 => (Outcome::Rejected, Cause::NotFound, "it is not known there"),
-            _ => {
-                let outcome = response.outcome().unwrap_or(Outcome::Unknown);
-                let refused = outcome == Outcome::Rejected;
-                let cause = body.text.as_deref().filter(|_| refused).and_then(refusal::of_the_call);
-                (outcome, cause.unwrap_or(Cause::Request), "")
-            }
-        };
-        self.told(response, now, body, outcome, hint).caused_by(cause)
-    }
-
-    /// A reply that is no success, of a request to the list of all invites, which is always there: a
-    /// place that is not known is no invite, but the service's path.
-    pub fn list_refused(&self, response: &Response, now: Timestamp) -> ProviderError {
-        let status = response.status.as_u16();
-        if !matches!(status, 404 | 405) {
-            return self.refused(response, now);
-        }
-        let hint = "there is no such call here: check `base_url` and `path`";
-        self.told(response, now, ErrorBody::read(&response.body), Outcome::Rejected, hint)
-            .caused_by(Cause::Configuration)
-    }
-
-    /// A reply of the token endpoint that is no success. The call that needed the token was not
-    /// made, so the most that this can be is a refused credential.
-    pub fn token_refused(&self, response: &Response, now: Timestamp) -> ProviderError {
-        let body = ErrorBody::read(&response.body);
-        let oauth_refusal = matches!(
-            body.code.as_deref(),
-            Some("invalid_client" | "invalid_grant" | "unauthorized_client")
-        );
-        let (outcome, cause) = match response.status.as_u16() {
-            401 | 403 => (Outcome::Rejected, Cause::Credentials),
-            400 if oauth_refusal => (Outcome::Rejected, Cause::Credentials),
-            429 => (Outcome::Throttled, Cause::Request),
-            // The endpoint, or what is asked of it: another token request would be refused, too.
-            400 | 404 | 405 => (Outcome::NotSent, Cause::Configuration),
-            _ => (Outcome::NotSent, Cause::Request),
-        };
-        self.told(response, now, body, outcome, "no token was issued").caused_by(cause)
-    }
-
-    fn told(
-        &self,
-        response: &Response,
-        now: Timestamp,
-        body: ErrorBody,
-        outcome: Outcome,
-        hint: &str,
-    ) -> ProviderError {
-        let conceal = |text: &str| {
-            scrub_of(text, self.people.iter().flat_map(|person| person.personal_data()))
-        };
-        let code = body.code.as_deref().map(conceal);
-        let status = response.status.as_u16();
-        let mut why = format!("HTTP {status}");
-        if !hint.is_empty() {
-            why.push_str(&format!(", {hint}"));
-        }
-        if let Some(text) = body.text.as_deref().map(conceal) {
-            why.push_str(&format!(" ({text})"));
-        }
-        let retry_after = response.told_to_wait(now);
-        let error = self.failed(outcome, &why).with_status(status).with_code(code.as_deref());
-        ProviderError { retry_after, ..error }
-    }
+    let hint = "there is no such call here: check `base_url` and `path`";
+    let said = said(operation, response, Some(hint));
+    operation.told(response, Outcome::Rejected, Cause::Configuration, said)
 }
 
-/// A failure to read before a change: of the change itself nothing was sent.
-pub fn without_effect(error: ProviderError) -> ProviderError {
-    match error.outcome {
-        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
-        _ => error,
+/// A reply of the token endpoint that is no success. The call that needed the token was not
+/// made, so the most that this can be is a refused credential.
+pub fn token_refused(operation: &Operation, response: &Response) -> ProviderError {
+    let said = said(operation, response, Some("no token was issued"));
+    let oauth_refusal = matches!(
+        said.code.as_deref(),
+        Some("invalid_client" | "invalid_grant" | "unauthorized_client")
+    );
+    let (outcome, cause) = match response.status.as_u16() {
+        401 | 403 => (Outcome::Rejected, Cause::Credentials),
+        400 if oauth_refusal => (Outcome::Rejected, Cause::Credentials),
+        429 => (Outcome::Throttled, Cause::Request),
+        // The endpoint, or what is asked of it: another token request would be refused, too.
+        400 | 404 | 405 => (Outcome::NotSent, Cause::Configuration),
+        _ => (Outcome::NotSent, Cause::Request),
+    };
+    operation.told(response, outcome, cause, said)
+}
+
+/// A list whose page tokens lead back, or nowhere.
+pub fn endless(operation: &Operation) -> ProviderError {
+    operation.untold("its page tokens repeat, so the list has no end")
+}
+
+fn said(operation: &Operation, response: &Response, hint: Option<&'static str>) -> Said {
+    let ErrorBody { code, text } = ErrorBody::read(&response.body);
+    let is_quota = [&code, &text].into_iter().flatten().any(|text| names_quota(text));
+    Said {
+        text: text.unwrap_or_default(),
+        code: code.map(|code| operation.scrub(&code)),
+        hint,
+        is_quota: Some(is_quota),
+        ..Said::default()
     }
 }
 
@@ -169,21 +95,13 @@ impl ErrorBody {
         };
         Self { code, text: said.or(text("error")).map(str::to_owned) }
     }
-
-    /// A used-up allowance, which waiting does not refill, as against too many requests.
-    fn names_quota(&self) -> bool {
-        [&self.code, &self.text].into_iter().flatten().any(|text| {
-            let text = text.to_lowercase();
-            text.contains("quota") || text.contains("resource limit")
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{HeaderMap, StatusCode};
+    use invite_core::Invitee;
+    use jiff::Timestamp;
 
     use super::*;
 
@@ -193,45 +111,20 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        Response { status, headers: map, body: body.to_owned().into() }
+        let received = Timestamp::UNIX_EPOCH;
+        Response { status, headers: map, body: body.to_owned().into(), received }
     }
 
     fn refused(status: u16, body: &str) -> ProviderError {
         let ada = Invitee { email: "ada@example.org".into(), ..Invitee::default() };
-        let task = Task { doing: "creating an invite", provider: "acme", people: &[&ada] };
-        task.refused(&reply(status, &[], body), Timestamp::UNIX_EPOCH)
+        let creating = Operation::new("creating an invite", "acme").about(ada.personal_data());
+        super::refused(&creating, &reply(status, &[], body))
     }
 
     fn token_refused(status: u16, body: &str) -> (Outcome, Cause, Option<String>) {
-        let task = Task { doing: "creating an invite", provider: "acme", people: &[] };
-        let error = task.token_refused(&reply(status, &[], body), Timestamp::UNIX_EPOCH);
+        let creating = Operation::new("creating an invite", "acme");
+        let error = super::token_refused(&creating, &reply(status, &[], body));
         (error.outcome, error.cause, error.code)
-    }
-
-    #[test]
-    fn each_status_has_the_outcome_that_delivery_gives_it() {
-        use Cause::{Credentials, NotFound, Quota, Request};
-        use Outcome::{Rejected, Throttled, Unknown};
-        for (status, outcome, cause) in [
-            (302, Unknown, Request),
-            (400, Rejected, Request),
-            (401, Rejected, Credentials),
-            (402, Rejected, Quota),
-            (403, Rejected, Credentials),
-            (404, Rejected, NotFound),
-            (408, Unknown, Request),
-            (409, Unknown, Request),
-            (425, Unknown, Request),
-            (429, Throttled, Request),
-            (499, Unknown, Request),
-            (500, Unknown, Request),
-            (501, Unknown, Request),
-            (503, Unknown, Request),
-        ] {
-            let error = refused(status, "");
-            assert_eq!((error.outcome, error.cause), (outcome, cause), "{status}");
-            assert_eq!(error.http_status, Some(status));
-        }
     }
 
     #[test]
@@ -243,21 +136,21 @@ mod tests {
         let frame = "creating an invite at acme: HTTP 400";
         assert_eq!(
             shape(r#"{"code":3,"message":"bad email","details":[{"@type":"x"}]}"#),
-            (Some("3".into()), format!("{frame} (bad email)"))
+            (Some("3".into()), format!("{frame}: bad email"))
         );
         assert_eq!(
             shape(r#"{"error":"Entity QuotaReached","description":"Current quota is 10"}"#),
-            (Some("Entity QuotaReached".into()), format!("{frame} (Current quota is 10)"))
+            (Some("Entity QuotaReached".into()), format!("{frame}: Current quota is 10"))
         );
-        assert_eq!(shape(r#"{"error":"some text"}"#), (None, format!("{frame} (some text)")));
+        assert_eq!(shape(r#"{"error":"some text"}"#), (None, format!("{frame}: some text")));
         assert_eq!(
             shape(r#"{"error":"invalid_client","error_description":"who are you"}"#),
-            (Some("invalid_client".into()), format!("{frame} (who are you)"))
+            (Some("invalid_client".into()), format!("{frame}: who are you"))
         );
-        assert_eq!(shape("plain\ntext"), (None, format!("{frame} (plain text)")));
+        assert_eq!(shape("plain\ntext"), (None, format!("{frame}: plain text")));
         assert_eq!(shape("<html>bad</html>"), (None, frame.into()));
         assert_eq!(shape(""), (None, frame.into()));
-        assert_eq!(shape("[1]"), (None, format!("{frame} ([1])")));
+        assert_eq!(shape("[1]"), (None, format!("{frame}: [1]")));
     }
 
     #[test]
@@ -266,20 +159,6 @@ mod tests {
         assert_eq!((quota.outcome, quota.cause), (Outcome::Rejected, Cause::Quota));
         let rate = refused(429, r#"{"code":8,"message":"rate limit exceeded"}"#);
         assert_eq!((rate.outcome, rate.cause), (Outcome::Throttled, Cause::Request));
-    }
-
-    #[test]
-    fn the_services_own_reset_header_comes_before_retry_after() {
-        let wait = |headers: &[(&'static str, &str)]| {
-            let task = Task { doing: "listing invites", provider: "acme", people: &[] };
-            task.refused(&reply(429, headers, ""), Timestamp::UNIX_EPOCH).retry_after
-        };
-        let reset = ("archivist-rate-limit-reset", "1.5");
-        assert_eq!(wait(&[reset, ("retry-after", "9")]), Some(Duration::from_millis(1500)));
-        assert_eq!(wait(&[("retry-after", "9")]), Some(Duration::from_secs(9)));
-        let nonsense = ("archivist-rate-limit-reset", "-1");
-        assert_eq!(wait(&[nonsense, ("retry-after", "9")]), Some(Duration::from_secs(9)));
-        assert_eq!(wait(&[]), None);
     }
 
     #[test]
@@ -306,23 +185,16 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_known_is_the_configurations() {
-        let task = Task { doing: "creating an invite", provider: "acme", people: &[] };
+        let creating = Operation::new("creating an invite", "acme");
         for (status, cause) in [
             (404, Cause::Configuration),
             (405, Cause::Configuration),
             (400, Cause::Request),
             (401, Cause::Credentials),
         ] {
-            let error = task.list_refused(&reply(status, &[], ""), Timestamp::UNIX_EPOCH);
+            let error = list_refused(&creating, &reply(status, &[], ""));
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{status}");
         }
-    }
-
-    #[test]
-    fn no_message_and_no_code_shows_the_person() {
-        let error =
-            refused(400, r#"{"code":"Ada@example.org","message":"ADA@EXAMPLE.ORG is bad"}"#);
-        assert!(!format!("{error} {:?}", error.code).to_lowercase().contains("ada@"), "{error}");
     }
 
     #[test]

@@ -9,24 +9,23 @@ use std::{
 
 use async_trait::async_trait;
 use invite_core::{
-    Address, Cause, Clock, Doubt, Invitee, Lookup, Observed, Outcome, ProviderError, Recipient,
-    Reconciliation, Remote, Sighting, Status, StatusSource, http::CallContext,
+    Address, Doubt, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Remote,
+    Sighting, Status, StatusSource,
+    adapter::{Failures, Operation, seen_or},
+    http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     client::{Client, Position},
     config::Params,
-    state::{carries, is_to, observe, sent_message, tenancy_at},
+    error,
+    state::{carries, observe, sent_message, tenancy_at},
     wire::Invite,
-    wire::canonical,
 };
 
 /// Beyond this age an invite may have been accepted, and the membership ended, unseen.
 const ABSENCE_SHOWS_FOR: SignedDuration = SignedDuration::from_hours(24);
-
-/// Failed requests in a row after which a lookup ends with what it has.
-const PATIENCE: u32 = 3;
 
 /// Why nothing is told of a call that was made in another tenancy.
 const OTHER_TENANCY: &str =
@@ -35,8 +34,9 @@ const OTHER_TENANCY: &str =
 /// A lookup under way at one tenancy.
 pub struct InviteLookup {
     client: Arc<Client>,
-    clock: Arc<dyn Clock>,
-    is_ours: bool,
+    operation: Operation,
+    /// Why nothing can be asked.
+    misplaced: Option<ProviderError>,
     /// The tenancy whose tokens alone will do, where it is known.
     tenancy: Option<String>,
     doubts: Vec<Doubt>,
@@ -54,7 +54,7 @@ pub struct InviteLookup {
     invites_gap: Option<String>,
     address_gaps: BTreeMap<Address, String>,
     members_gap: Option<String>,
-    failures: u32,
+    failures: Failures,
 }
 
 /// An invite to one of the addresses, and the tenancy that it was found in, if the token shows it.
@@ -75,8 +75,13 @@ enum Stage {
 }
 
 impl InviteLookup {
-    /// A lookup at the client's tenancy, which must be the one that `lookup` names: `is_ours`.
-    pub fn new(client: Arc<Client>, clock: Arc<dyn Clock>, lookup: Lookup, is_ours: bool) -> Self {
+    /// The lookup; `misplaced` is the error for a destination that is not this provider's.
+    pub fn new(
+        client: Arc<Client>,
+        operation: Operation,
+        lookup: Lookup,
+        misplaced: Option<ProviderError>,
+    ) -> Self {
         let tenancy = tenancy_at(&lookup.destination).map(str::to_owned);
         let doubts = lookup.doubts;
         let recipients = doubts.iter().flat_map(|doubt| &doubt.recipients);
@@ -84,8 +89,8 @@ impl InviteLookup {
             recipients.map(|r| (r.address.clone(), r.invitee.email.clone())).collect();
         Self {
             client,
-            clock,
-            is_ours,
+            operation,
+            misplaced,
             tenancy,
             barred: vec![false; doubts.len()],
             stage: if addresses.is_empty() { Stage::Done } else { Stage::InvitesTo(0) },
@@ -97,7 +102,7 @@ impl InviteLookup {
             invites_gap: None,
             address_gaps: BTreeMap::new(),
             members_gap: None,
-            failures: 0,
+            failures: Failures::default(),
         }
     }
 
@@ -106,15 +111,15 @@ impl InviteLookup {
         context: &CallContext,
         email: Option<&str>,
     ) -> Result<(), ProviderError> {
-        let people = people(&self.doubts);
         let (position, only) = (self.position.as_ref(), self.tenancy.as_deref());
-        let listed = self.client.list_invites(context, email, position, only, &people).await?;
+        let listed = self.client.list_invites(context, &self.operation, email, position, only);
+        let listed = listed.await?;
         self.bar(listed.account.as_deref());
         if listed.what.unreadable {
             note(&mut self.invites_gap, "an entry of the invite list cannot be read");
         }
         for invite in listed.what.invites {
-            let address = invite.email.as_deref().and_then(canonical);
+            let address = invite.email.as_deref().map(Address::shown);
             if let Some(address) = address.filter(|address| self.addresses.contains_key(address)) {
                 let account = listed.account.clone();
                 self.found.insert(invite.identity.clone(), Found { address, invite, account });
@@ -129,17 +134,18 @@ impl InviteLookup {
     }
 
     async fn read_members(&mut self, context: &CallContext) -> Result<(), ProviderError> {
-        let people = people(&self.doubts);
         let (position, only) = (self.position.as_ref(), self.tenancy.as_deref());
-        let listed = self.client.list_members(context, position, only, &people).await?;
+        let listed = self.client.list_members(context, &self.operation, position, only).await?;
         self.bar(listed.account.as_deref());
         if listed.what.unreadable {
             note(&mut self.members_gap, "an entry of the members list cannot be read");
         }
         for email in &listed.what.emails {
-            match canonical(email).filter(|address| self.addresses.contains_key(address)) {
-                Some(address) => drop(self.members.insert(address)),
-                None => self.leave_open(email, "a member"),
+            let address = Address::shown(email);
+            if self.addresses.contains_key(&address) {
+                self.members.insert(address);
+            } else {
+                self.leave_open(email, "a member");
             }
         }
         if !self.turn(listed.what.next) {
@@ -193,10 +199,7 @@ impl InviteLookup {
     /// # Errors
     /// The error, if the lookup ends with it and nothing was seen that it could tell.
     fn skip(&mut self, error: ProviderError) -> Result<(), ProviderError> {
-        self.failures += 1;
-        let is_told_to_stop = error.cause == Cause::Credentials
-            || error.outcome == Outcome::Throttled
-            || self.failures == PATIENCE;
+        let is_told_to_stop = self.failures.is_last(&error);
         match self.stage {
             Stage::InvitesTo(place) if !is_told_to_stop => {
                 let gap = format!("the invites to the address cannot be listed: {error}");
@@ -222,8 +225,7 @@ impl InviteLookup {
                 self.stage = Stage::Done;
             }
         }
-        let is_exact = |sighting: &Sighting| !sighting.exact.is_empty();
-        if self.sightings().iter().flatten().any(is_exact) { Ok(()) } else { Err(error) }
+        seen_or(self.sightings(), error).map(drop)
     }
 
     /// Nothing that is still to be read can change what is known.
@@ -241,14 +243,10 @@ impl InviteLookup {
     }
 
     fn sightings(&self) -> Vec<Vec<Sighting>> {
-        let now = self.clock.now();
+        let now = self.client.service().clock.now();
         let of_doubt = |(doubt, barred): (&Doubt, &bool)| {
             let sight = |recipient| match barred {
-                true => Sighting {
-                    exact: Vec::new(),
-                    near: Vec::new(),
-                    gap: Some(OTHER_TENANCY.to_owned()),
-                },
+                true => Sighting::open(OTHER_TENANCY),
                 false => self.sighting(doubt, recipient, now),
             };
             doubt.recipients.iter().map(sight).collect()
@@ -303,10 +301,8 @@ impl Reconciliation for InviteLookup {
         &mut self,
         context: &CallContext,
     ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
-        if !self.is_ours {
-            let task = self.client.task("looking up invites", &[]);
-            let why = "they went to another base URL or tenancy than is configured now";
-            return Err(task.failed(Outcome::Rejected, why).caused_by(Cause::NotFound));
+        if let Some(error) = &self.misplaced {
+            return Err(error.clone());
         }
         let read = match self.stage {
             Stage::InvitesTo(i) => {
@@ -318,7 +314,7 @@ impl Reconciliation for InviteLookup {
             Stage::Done => Ok(()),
         };
         match read {
-            Ok(()) => self.failures = 0,
+            Ok(()) => self.failures.reset(),
             Err(error) => self.skip(error)?,
         }
         let ends = self.stage == Stage::Done || self.is_settled();
@@ -334,11 +330,12 @@ impl Reconciliation for InviteLookup {
 pub async fn explain_absence(
     client: &Client,
     context: &CallContext,
+    operation: &Operation,
     remote: &Remote,
     account: Option<&str>,
-    now: Timestamp,
 ) -> Result<Observed, ProviderError> {
-    let (status, word) = if is_member(client, context, remote, account).await? {
+    let now = client.service().clock.now();
+    let (status, word) = if is_member(client, context, operation, remote, account).await? {
         (Status::Accepted, None)
     } else if remote.revoke_sent {
         (Status::Revoked, None)
@@ -361,26 +358,27 @@ pub async fn explain_absence(
 async fn is_member(
     client: &Client,
     context: &CallContext,
+    operation: &Operation,
     remote: &Remote,
     account: Option<&str>,
 ) -> Result<bool, ProviderError> {
-    let people = [&remote.invitee];
     let mut position: Option<Position> = None;
     loop {
-        let page = match client.list_members(context, position.as_ref(), account, &people).await {
+        let listed = client.list_members(context, operation, position.as_ref(), account).await;
+        let page = match listed {
             Ok(listed) => listed.what,
             Err(ProviderError { outcome: Outcome::Rejected, http_status: Some(_), .. }) => {
                 return Ok(false);
             }
             Err(error) => return Err(error),
         };
-        if page.emails.iter().any(|email| is_to(email, &remote.address)) {
+        if page.emails.iter().any(|email| Address::shown(email) == remote.address) {
             return Ok(true);
         }
         let Some(token) = page.next else { return Ok(false) };
         position = Position::after(position.as_ref(), token);
         if position.is_none() {
-            return Err(client.task("listing members", &people).endless());
+            return Err(error::endless(operation));
         }
     }
 }
@@ -390,14 +388,11 @@ fn note(gap: &mut Option<String>, why: &str) {
     gap.get_or_insert_with(|| why.to_owned());
 }
 
-fn people(doubts: &[Doubt]) -> Vec<&Invitee> {
-    doubts.iter().flat_map(|doubt| &doubt.recipients).map(|r| &r.invitee).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use invite_core::Cause;
     use serde_json::{Value, json};
 
     use super::*;

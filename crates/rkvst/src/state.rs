@@ -2,16 +2,13 @@
 //! about it, and whose it is. Why one is missing is not told here.
 
 use invite_core::{
-    Address, Cause, Destination, Doubt, Invitee, Observed, Outcome, ProviderError, Remote, Status,
-    StatusSource,
+    Cause, Destination, Doubt, Invitee, Observed, Outcome, ProviderError, Remote, Status,
+    StatusSource, adapter::Operation,
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{
-    error::Task,
-    wire::{Invite, TENANCY, canonical},
-};
+use crate::wire::{Invite, TENANCY};
 
 /// The tenancy that a destination is, if that is known.
 pub fn tenancy_at(destination: &Destination) -> Option<&str> {
@@ -49,7 +46,7 @@ impl<'a> Only<'a> {
     ///
     /// # Errors
     /// It shows another one, or none.
-    pub fn require(&self, task: &Task<'_>, shown: Option<&str>) -> Result<(), ProviderError> {
+    pub fn require(&self, operation: &Operation, shown: Option<&str>) -> Result<(), ProviderError> {
         let wanted = self.account;
         let whose = match shown {
             Some(shown) if shown == wanted => return Ok(()),
@@ -61,7 +58,7 @@ impl<'a> Only<'a> {
              the provider a credential of {wanted} again"
         );
         let (outcome, cause) = self.otherwise;
-        Err(task.failed(outcome, &why).caused_by(cause))
+        Err(operation.failed(outcome, &why).caused_by(cause))
     }
 }
 
@@ -86,11 +83,6 @@ pub fn observe(invite: &Invite, account: Option<&str>, now: Timestamp) -> Observ
         }),
         ..Observed::new(Some(invite.identity.clone()), status)
     }
-}
-
-/// Whether `email` is this address.
-pub fn is_to(email: &str, address: &Address) -> bool {
-    canonical(email).as_ref() == Some(address)
 }
 
 /// The message as it was sent, which is what the frozen body says.

@@ -5,11 +5,16 @@
 //! Sources: the Invites API reference, <https://docs.rkvst.com/docs/api-reference/invites-api/>, and
 //! `doc/invitesv1.swagger.json` and `doc/membersv1.swagger.json` of `datatrails/datatrails-openapi`.
 
-use invite_core::{Address, Invitee, http::scrub, moment};
+use invite_core::{
+    Address, Invitee,
+    adapter::excerpt::{members, of_reply},
+    http::scrub,
+    moment,
+};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The claim of a JWT that names its tenancy. What a token shows is kept under the same name in an
 /// invite's data.
@@ -127,26 +132,42 @@ const OF_AN_INVITE: [&str; 4] = ["identity", "email", "message", "expiry_time"];
 /// The members of an error, in each of its shapes.
 const OF_AN_ERROR: [&str; 5] = ["code", "error", "message", "description", "error_description"];
 
+/// The recipient's part of an exchange ([`Excerpt`](invite_core::Excerpt)), which is about one invite.
+pub fn excerpt(
+    request: Option<&str>,
+    reply: Option<&str>,
+    index: usize,
+    recipient: &Invitee,
+) -> (Value, Value) {
+    let own = |text: Option<&str>| {
+        of_reply(text.filter(|_| index == 0), |body| own_part(&body, recipient).unwrap_or_default())
+    };
+    (own(request), own(reply))
+}
+
 /// What a body says that belongs to this recipient: of an invite that is theirs, or of an error, the
 /// members that are known, and of anything else nothing.
-pub fn excerpt(body: &str, recipient: &Invitee) -> Option<Value> {
-    let Ok(body) = serde_json::from_str::<Value>(body) else { return Some("[not JSON]".into()) };
-    let known = |names: &[&str], show: &dyn Fn(&Value) -> Option<Value>| {
-        let member = |name: &&str| Some(((*name).to_owned(), show(body.get(*name)?)?));
-        let shown: Map<String, Value> = names.iter().filter_map(member).collect();
-        (!shown.is_empty()).then(|| shown.into())
-    };
-    match text(&body, "email") {
-        Some(email) if is_same_person(email, &recipient.email) => {
-            known(&OF_AN_INVITE, &|value| value.is_string().then(|| value.clone()))
+fn own_part(body: &Value, recipient: &Invitee) -> Option<Value> {
+    let mut shown = match text(body, "email") {
+        Some(email) if Address::shown(email) == Address::shown(&recipient.email) => {
+            let mut own = members(body, &OF_AN_INVITE);
+            own.retain(|_, value| value.is_string());
+            own
         }
-        Some(_) => None,
-        None => known(&OF_AN_ERROR, &|value| match value {
-            Value::String(said) => Some(scrub(said).into()),
-            Value::Number(_) => Some(value.clone()),
-            _ => None,
-        }),
+        Some(_) => return None,
+        None => {
+            let mut own = members(body, &OF_AN_ERROR);
+            own.retain(|_, value| value.is_string() || value.is_number());
+            own
+        }
+    };
+    let is_error = !shown.contains_key("email");
+    for value in shown.values_mut().filter(|_| is_error) {
+        if let Value::String(said) = value {
+            *said = scrub(said);
+        }
     }
+    (!shown.is_empty()).then(|| shown.into())
 }
 
 /// The entries under `key`, and what asks for the next page. Schema and prose call that
@@ -165,19 +186,6 @@ fn read_page(body: &[u8], key: &str) -> Option<(Vec<Value>, Option<String>)> {
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
-}
-
-/// The address in the form that is compared; none if it is not one.
-pub fn canonical(email: &str) -> Option<Address> {
-    Address::shown(email)
-}
-
-/// Whether both are one address, or at least spelled alike.
-pub fn is_same_person(email: &str, other: &str) -> bool {
-    match (canonical(email), canonical(other)) {
-        (Some(email), Some(other)) => email == other,
-        _ => email.eq_ignore_ascii_case(other),
-    }
 }
 
 #[cfg(test)]

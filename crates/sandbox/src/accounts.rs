@@ -1,6 +1,45 @@
 //! The credentials and ids that the simulators know. All of them are made up; none opens anything
 //! at a provider.
 
+/// What a provider document says to reach a simulator, but for where it is.
+#[derive(Debug)]
+pub struct Account {
+    /// The simulator's name, which is that of the kind.
+    pub kind: &'static str,
+    /// The settings, by their names, without secrets.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// The setting that holds the secret, and one that is good; any further are other ways in.
+    pub secrets: &'static [(&'static str, &'static str)],
+    /// A secret of the right form that opens nothing.
+    pub wrong: &'static str,
+}
+
+impl Account {
+    /// All that can be said, by name.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.settings.iter().chain(self.secrets).copied()
+    }
+}
+
+pub(crate) const SECUREGATE: Account = Account {
+    kind: "securegate",
+    settings: &[("event_id", SECUREGATE_EVENT_ID), ("authentication_method", "QR Code")],
+    secrets: &[("api_key", SECUREGATE_API_KEY)],
+    wrong: "sg-wrong-key-000000000000",
+};
+pub(crate) const RKVST: Account = Account {
+    kind: "rkvst",
+    settings: &[("client_id", RKVST_CLIENT_ID)],
+    secrets: &[("client_secret", RKVST_CLIENT_SECRET), ("bearer_token", RKVST_BEARER_TOKEN)],
+    wrong: "wrong+client/secret=00000000",
+};
+pub(crate) const TURNKEY: Account = Account {
+    kind: "turnkey",
+    settings: &[("organization_id", TURNKEY_ORGANIZATION_ID)],
+    secrets: &[("api_private_key", TURNKEY_API_PRIVATE_KEY)],
+    wrong: "1111111111111111111111111111111111111111111111111111111111111111",
+};
+
 /// The API key of Securegate's first customer.
 pub const SECUREGATE_API_KEY: &str = "sg-sandbox-key-1f0c6d2ab7";
 /// A second API key, equally good: for key rotation.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use accounts::Account;
 pub use fault::FaultScript;
 
 use exchange::Exchange;
@@ -31,8 +32,8 @@ use simulator::Simulator;
 /// How to start the simulators.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Up to three addresses, in the order Securegate, RKVST, Turnkey. A missing one is a free
-    /// port of the loopback.
+    /// Addresses in the order of the simulators: Securegate, RKVST, Turnkey. A missing one is a
+    /// free port of the loopback.
     pub listen: Vec<SocketAddr>,
     /// The fault rules in force from the start.
     pub faults: Option<FaultScript>,
@@ -50,8 +51,13 @@ pub enum Error {
         source: io::Error,
     },
     /// More addresses than simulators.
-    #[error("{0} addresses for 3 simulators")]
-    TooManyAddresses(usize),
+    #[error("{given} addresses for {simulators} simulators")]
+    TooManyAddresses {
+        /// How many were given.
+        given: usize,
+        /// How many there are.
+        simulators: usize,
+    },
     /// A fault script that cannot be used; the message names the line and the column.
     #[error("fault script: {0}")]
     FaultScript(String),
@@ -60,64 +66,79 @@ pub enum Error {
 /// The running simulators. They stop when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
-    listeners: Vec<Listener>,
+    simulated: Vec<(&'static Account, Listener)>,
     stop: watch::Sender<bool>,
 }
 
-/// Starts the three simulators, each on its own address.
-///
-/// # Errors
-/// If an address cannot be listened on, or if there are more than three.
-pub async fn start(options: Options) -> Result<Sandbox, Error> {
-    let simulators: [Arc<dyn Simulator>; 3] = [
+/// Every simulator there is. Adding one is a line here.
+fn simulators() -> Vec<Arc<dyn Simulator>> {
+    vec![
         Arc::new(securegate::Securegate::default()),
         Arc::new(rkvst::Rkvst::default()),
         Arc::new(turnkey::Turnkey::default()),
-    ];
-    if options.listen.len() > simulators.len() {
-        return Err(Error::TooManyAddresses(options.listen.len()));
+    ]
+}
+
+/// How each simulator is reached, in their order.
+pub fn accounts() -> Vec<&'static Account> {
+    simulators().iter().map(|simulator| simulator.account()).collect()
+}
+
+/// Starts the simulators, each on its own address.
+///
+/// # Errors
+/// If an address cannot be listened on, or if there are more than simulators.
+pub async fn start(options: Options) -> Result<Sandbox, Error> {
+    let (simulators, given) = (simulators(), options.listen.len());
+    if given > simulators.len() {
+        return Err(Error::TooManyAddresses { given, simulators: simulators.len() });
     }
     let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let addresses = options.listen.into_iter().chain(std::iter::repeat(free_port));
     let (stop, stopped) = watch::channel(false);
-    let mut listeners = Vec::new();
+    let mut simulated = Vec::new();
     for (simulator, address) in simulators.into_iter().zip(addresses) {
+        let account = simulator.account();
         let exchange = Exchange::new(simulator, options.faults.as_ref());
-        listeners.push(server::listen(address, exchange, stopped.clone()).await?);
+        simulated.push((account, server::listen(address, exchange, stopped.clone()).await?));
     }
-    Ok(Sandbox { listeners, stop })
+    Ok(Sandbox { simulated, stop })
 }
 
 impl Sandbox {
-    /// The base URL of the Securegate simulator, without a trailing slash.
-    #[must_use]
-    pub fn securegate_url(&self) -> String {
-        self.url(0)
+    /// The simulators in their order: how each is reached, and its base URL without a trailing slash.
+    pub fn simulators(&self) -> impl Iterator<Item = (&'static Account, String)> {
+        self.simulated.iter().map(|(account, it)| (*account, format!("http://{}", it.address)))
     }
 
-    /// The base URL of the RKVST simulator, without a trailing slash.
+    /// The base URL of the simulator of this kind, without a trailing slash; none if there is no such.
     #[must_use]
-    pub fn rkvst_url(&self) -> String {
-        self.url(1)
+    pub fn url(&self, kind: &str) -> Option<String> {
+        self.simulators().find(|(account, _)| account.kind == kind).map(|(_, url)| url)
     }
 
-    /// The base URL of the Turnkey simulator, without a trailing slash.
+    /// A provider document with what leads here in place of the words in braces: for each kind
+    /// `{KIND_URL}`, and `{KIND_MEMBER}` for the members of its [`Account`].
     #[must_use]
-    pub fn turnkey_url(&self) -> String {
-        self.url(2)
+    pub fn fill_in(&self, document: &str) -> String {
+        let mut filled = document.to_owned();
+        for (account, url) in self.simulators() {
+            let members = account.members().chain([("url", url.as_str())]);
+            for (name, value) in members {
+                let word = format!("{{{}_{}}}", account.kind, name).to_uppercase();
+                filled = filled.replace(&word, value);
+            }
+        }
+        filled
     }
 
     /// Stops accepting, lets the requests that are being answered end (for two seconds at most),
     /// and returns when every listener is closed.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
-        for listener in self.listeners.drain(..) {
+        for (_, listener) in self.simulated.drain(..) {
             // A listener's task neither panics nor is aborted.
             let _ = listener.task.await;
         }
-    }
-
-    fn url(&self, index: usize) -> String {
-        self.listeners.get(index).map_or_else(String::new, |l| format!("http://{}", l.address))
     }
 }

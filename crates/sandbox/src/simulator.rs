@@ -1,4 +1,4 @@
-//! What the three simulators have in common: a call comes in, a reply goes out, effects remain.
+//! What the simulators have in common: a call comes in, a reply goes out, effects remain.
 //! Nothing here knows a provider's wire format, and nothing here knows about faults or sockets.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::settings::Shared;
+use crate::{accounts::Account, settings::Shared};
 
 /// A whole answer of a provider.
 pub(crate) type Reply = Response<Bytes>;
@@ -133,6 +133,9 @@ pub(crate) enum Unmoved {
 /// One provider.
 pub(crate) trait Simulator: Send + Sync + 'static {
     fn provider(&self) -> Provider;
+
+    /// How a provider document says to reach it.
+    fn account(&self) -> &'static Account;
 
     /// Which operation a request line names.
     fn operation(&self, method: &Method, path: &str) -> Operation;

@@ -1,40 +1,29 @@
 //! Securegate's endpoints, one method each. Nothing else does HTTP; what the replies mean is told
 //! by `wire` and `error`.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{HashMap, VecDeque};
 
 use http::Method;
 use invite_core::{
-    Cause, Clock, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
-    http::{CallContext, HttpClient, Request, Response, reply_cap},
+    Address, Destination, Observed, Outcome, PreparedCall, ProviderError, Recipient,
+    adapter::{Operation, Service},
+    http::{CallContext, Request, Response, reply_cap},
 };
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json;
 use url::Url;
 
 use crate::{
-    auth::Keys,
-    error::Operation,
+    error,
     wire::{Event, Invite, InviteStatusUpdate},
 };
 
 /// Securegate's API, as one provider sees it.
+#[derive(Debug)]
 pub struct Client {
-    /// The provider's configured name.
-    pub name: String,
-    /// Where the API is.
-    pub base_url: Url,
-    /// The API keys.
-    pub keys: Keys,
-    /// Connections.
-    pub http: HttpClient,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
+    /// Where it is, and with which keys.
+    pub service: Service,
 }
 
 /// What a reply said, and when by Securegate's clock.
@@ -48,37 +37,27 @@ pub struct Reply<T> {
 impl Client {
     /// The base URL without a trailing slash.
     pub fn base(&self) -> &str {
-        self.base_url.as_str().trim_end_matches('/')
-    }
-
-    /// What is being done here, for errors.
-    pub fn operation<'a>(
-        &'a self,
-        doing: impl Into<String>,
-        personal_data: impl Iterator<Item = &'a str>,
-    ) -> Operation<'a> {
-        let personal_data = personal_data.collect();
-        Operation { doing: doing.into(), provider: &self.name, personal_data }
+        self.service.base_url.as_str()
     }
 
     /// Refuses to act on something that is elsewhere, where this provider's key must not go.
     pub fn check_place(
         &self,
-        operation: &Operation<'_>,
+        operation: &Operation,
         place: &Destination,
     ) -> Result<(), ProviderError> {
         if place.base_url == self.base() {
             return Ok(());
         }
         let why = format!("it belongs to {}, not to {}", place.base_url, self.base());
-        Err(operation.failed(Outcome::Rejected, &why).caused_by(Cause::NotFound))
+        Err(operation.not_found(&why))
     }
 
     /// The path and query of a create call, below the base URL. `query` is what all of its invites
     /// share.
     pub fn create_path(
         &self,
-        operation: &Operation<'_>,
+        operation: &Operation,
         event_id: &str,
         query: &str,
     ) -> Result<String, ProviderError> {
@@ -93,12 +72,11 @@ impl Client {
     pub async fn create_invites(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         call: &PreparedCall,
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
-        let url = Url::parse(&format!("{}{}", self.base(), call.path));
-        let url = url.map_err(|_| operation.failed(Outcome::Rejected, "its path is no path"))?;
+        let url = self.service.base_url.below(&call.path);
         let body_cap = reply_cap(recipients.len());
         let make = || {
             let request = Request::new(Method::POST, url.clone()).json(call.body.clone());
@@ -106,9 +84,9 @@ impl Client {
         };
         let response = self.send(context, operation, make).await?;
         if !response.status.is_success() {
-            return Err(operation.create_refused(&response, recipients, self.clock.now()));
+            return Err(error::create_refused(operation, &response));
         }
-        Ok(pair(operation, decode(operation, &response)?, recipients))
+        Ok(pair(operation, operation.read(&response)?, recipients))
     }
 
     /// `GET /events/{event_id}/invites`: all of them, in one reply.
@@ -117,7 +95,7 @@ impl Client {
     pub async fn list_invites(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         event_id: &str,
     ) -> Result<Reply<Vec<Invite>>, ProviderError> {
         let url = self.url(operation, &["events", event_id, "invites"])?;
@@ -131,7 +109,7 @@ impl Client {
     pub async fn find_invite(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         email: &str,
         event_id: &str,
     ) -> Result<Option<Reply<Invite>>, ProviderError> {
@@ -151,7 +129,7 @@ impl Client {
     pub async fn get_invite(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         invite_id: &str,
     ) -> Result<Invite, ProviderError> {
         let url = self.url(operation, &["invites", invite_id])?;
@@ -165,7 +143,7 @@ impl Client {
     pub async fn update_invite_status(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         event_id: &str,
         invite_id: &str,
         update: &InviteStatusUpdate,
@@ -182,7 +160,7 @@ impl Client {
     pub async fn get_event(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         event_id: &str,
     ) -> Result<Event, ProviderError> {
         let url = self.url(operation, &["events", event_id])?;
@@ -196,7 +174,7 @@ impl Client {
     pub async fn list_events(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
     ) -> Result<(), ProviderError> {
         let url = self.url(operation, &["events"])?;
         let make = || Request::new(Method::GET, url.clone()).listing();
@@ -204,29 +182,20 @@ impl Client {
     }
 
     /// A place below the base URL. What would not stay one step of the path is refused.
-    fn url(&self, operation: &Operation<'_>, steps: &[&str]) -> Result<Url, ProviderError> {
-        let strays =
-            |step: &&str| matches!(*step, "" | "." | "..") || step.chars().any(char::is_control);
-        let mut url = self.base_url.clone();
-        match url.path_segments_mut() {
-            Ok(mut path) if !steps.iter().any(strays) => path.extend(steps),
-            _ => return Err(operation.failed(Outcome::Rejected, "an id cannot stand in a path")),
-        };
-        Ok(url)
+    fn url(&self, operation: &Operation, steps: &[&str]) -> Result<Url, ProviderError> {
+        let refused = || operation.failed(Outcome::Rejected, "an id cannot stand in a path");
+        self.service.base_url.of_steps(steps).ok_or_else(refused)
     }
 
     async fn one_invite(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         make: impl Fn() -> Request,
         invite_id: &str,
     ) -> Result<Invite, ProviderError> {
-        let response = self.send(context, operation, make).await?;
-        if !response.status.is_success() {
-            return Err(operation.refused(&response, self.clock.now()));
-        }
-        let invite: Invite = decode(operation, &response)?;
+        let response = self.answer(context, operation, make).await?;
+        let invite: Invite = operation.read(&response)?;
         if invite.id.as_deref() != Some(invite_id) {
             return Err(operation.unreadable(&response, "it shows another invite, or none"));
         }
@@ -236,41 +205,37 @@ impl Client {
     async fn read<T: DeserializeOwned>(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         make: impl Fn() -> Request,
     ) -> Result<Reply<T>, ProviderError> {
+        let response = self.answer(context, operation, make).await?;
+        Ok(Reply { body: operation.read(&response)?, date: response.date() })
+    }
+
+    async fn answer(
+        &self,
+        context: &CallContext,
+        operation: &Operation,
+        make: impl Fn() -> Request,
+    ) -> Result<Response, ProviderError> {
         let response = self.send(context, operation, make).await?;
-        if !response.status.is_success() {
-            return Err(operation.refused(&response, self.clock.now()));
+        if response.status.is_success() {
+            Ok(response)
+        } else {
+            Err(error::refused(operation, &response))
         }
-        Ok(Reply { body: decode(operation, &response)?, date: response.date() })
     }
 
     /// Makes a request; once more with the other key if the first one tried is refused.
     async fn send(
         &self,
         context: &CallContext,
-        operation: &Operation<'_>,
+        operation: &Operation,
         make: impl Fn() -> Request,
     ) -> Result<Response, ProviderError> {
-        let mut refusal = None;
-        for key in self.keys.in_order() {
-            let response = async {
-                let request = make().credential("x-api-key", key.value.expose_secret())?;
-                key.secret.count_use();
-                self.http.send(context, request).await
-            };
-            let response = response.await.map_err(|error| operation.explain(error))?;
-            if !matches!(response.status.as_u16(), 401 | 403) {
-                self.keys.accept(&key);
-                return Ok(response);
-            }
-            key.secret.count_refusal();
-            refusal = Some(response);
-        }
-        refusal.ok_or_else(|| {
-            operation.failed(Outcome::NotSent, "no API key").caused_by(Cause::Credentials)
-        })
+        let make = |key: &str| make().credential("x-api-key", key);
+        let refuses = |response: &Response| matches!(response.status.as_u16(), 401 | 403);
+        Ok(self.service.send(context, operation, make, refuses).await?.response)
     }
 }
 
@@ -279,11 +244,11 @@ impl Client {
 /// where one is left on either side. Every invite of a success exists, so that ids whose invites nobody
 /// can be given are named.
 fn pair(
-    operation: &Operation<'_>,
+    operation: &Operation,
     invites: Vec<Invite>,
     recipients: &[Recipient],
 ) -> Vec<Result<Observed, ProviderError>> {
-    let mut by_address: HashMap<String, VecDeque<Invite>> = HashMap::new();
+    let mut by_address: HashMap<Address, VecDeque<Invite>> = HashMap::new();
     let mut left = Vec::new();
     for invite in invites {
         match invite.address() {
@@ -293,14 +258,14 @@ fn pair(
     }
     let mut results: Vec<Option<Invite>> = recipients
         .iter()
-        .map(|recipient| by_address.get_mut(recipient.address.as_str())?.pop_front())
+        .map(|recipient| by_address.get_mut(&recipient.address)?.pop_front())
         .collect();
     left.extend(by_address.into_values().flatten());
     pair_left(&mut left, &mut results, recipients);
     let unpaired: Vec<String> = left.iter().filter_map(|invite| invite.id.clone()).collect();
     if !unpaired.is_empty() {
         tracing::warn!(
-            provider.name = operation.provider,
+            provider.name = operation.provider(),
             count = unpaired.len(),
             "the reply to a create call holds invites that cannot be told to be anybody's"
         );
@@ -340,24 +305,10 @@ fn pair_left(left: &mut Vec<Invite>, results: &mut [Option<Invite>], recipients:
     }
 }
 
-fn decode<T: DeserializeOwned>(
-    operation: &Operation<'_>,
-    response: &Response,
-) -> Result<T, ProviderError> {
-    serde_json::from_slice(&response.body).map_err(|error| {
-        // Not the error's own text, which may quote the body.
-        let why = match error.classify() {
-            serde_json::error::Category::Data => "it is not of the documented form",
-            _ => "it is not JSON",
-        };
-        operation.unreadable(response, why)
-    })
-}
-
 /// A peer with canned replies, and the people of the tests.
 #[cfg(test)]
 pub mod canned {
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use invite_core::{InviteId, Invitee};
     use serde_json::Value;

@@ -4,143 +4,77 @@
 //! Only 200 and 422 are documented; the rest follows the table in docs/delivery.md.
 
 use invite_core::{
-    Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
-    http::{Response, scrub_of},
-    refusal,
+    Cause, Fault, ItemFault, Outcome, ProviderError,
+    adapter::{Operation, Said},
+    http::Response,
 };
-use jiff::Timestamp;
 
 use crate::wire::{ErrorBody, Step, ValidationError};
 
-/// What is being done, where and for whom: what an error has to say, and what it must not.
-#[derive(Debug)]
-pub struct Operation<'a> {
-    /// Such as "creating invites at event event-456".
-    pub doing: String,
-    /// The provider's configured name.
-    pub provider: &'a str,
-    /// What is known of the people concerned, which no message may show.
-    pub personal_data: Vec<&'a str>,
+/// The meaning of a reply that is no 2xx.
+pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
+    let body = ErrorBody::read(&response.body);
+    let is_of_key = matches!(response.status.as_u16(), 401 | 403);
+    let kinds = body.validation().into_iter().flatten().map(|error| error.kind.clone());
+    let said = Said {
+        text: body.text(),
+        code: kinds.into_iter().find(|kind| !kind.is_empty()),
+        cause: body.cause(),
+        hint: is_of_key.then_some("the API key was refused, check api_key"),
+        ..Said::default()
+    };
+    operation.refused(response, said)
 }
 
-impl Operation<'_> {
-    /// A failure of this operation.
-    pub fn failed(&self, outcome: Outcome, why: &str) -> ProviderError {
-        ProviderError::new(outcome, format!("{} at {}: {why}", self.doing, self.provider))
+/// The meaning of a create call's reply that is no 2xx: also which invites it names, and whether
+/// others of the call may have taken effect.
+pub fn create_refused(operation: &Operation, response: &Response) -> ProviderError {
+    let mut error = refused(operation, response);
+    let body = ErrorBody::read(&response.body);
+    // Only validation and what stands before the API's own code refuse a call as a whole; and what
+    // is said of the key, the version or the event was found before any invite was looked at.
+    let refused_whole = match response.status.as_u16() {
+        401 | 403..=406 | 410 | 411 | 413..=415 | 417 | 421 | 426 | 428 | 429 | 431 => true,
+        422 if body.validation().is_some() => true,
+        _ => matches!(error.cause, Cause::Credentials | Cause::Configuration),
+    };
+    if error.outcome == Outcome::Rejected && !refused_whole && operation.items() > 1 {
+        error.outcome = Outcome::Unknown;
+        error.message.push_str("; some of the invites may have been created");
     }
-
-    /// The same failure, saying what was being done.
-    pub fn explain(&self, error: ProviderError) -> ProviderError {
-        let message = format!("{} at {}: {}", self.doing, self.provider, error.message);
-        ProviderError { message, ..error }
+    if let (422, Some(errors)) = (response.status.as_u16(), body.validation()) {
+        error.items = errors.iter().flat_map(|error| item_faults(operation, error)).collect();
     }
+    error
+}
 
-    /// A 2xx whose body does not say what it should: its effect is not known.
-    pub fn unreadable(&self, response: &Response, why: &str) -> ProviderError {
-        let why = format!("HTTP {}, but the reply cannot be read: {why}", response.status.as_u16());
-        self.failed(Outcome::Unknown, &why)
-            .caused_by(Cause::Transport)
-            .with_status(response.status.as_u16())
-    }
-
-    /// The meaning of a reply that is no 2xx.
-    pub fn refused(&self, response: &Response, now: Timestamp) -> ProviderError {
-        let status = response.status.as_u16();
-        let body = ErrorBody::read(&response.body);
-        let text = self.scrub(&body.text());
-        let (outcome, cause) = match status {
-            401 | 403 => (Outcome::Rejected, Cause::Credentials),
-            402 => (Outcome::Rejected, Cause::Quota),
-            404 => (Outcome::Rejected, Cause::NotFound),
-            // Whatever the call holds, its method or its form is not taken.
-            405 | 406 | 415 | 421 | 426 => (Outcome::Rejected, Cause::Configuration),
-            429 if names_quota(&text) => (Outcome::Rejected, Cause::Quota),
-            _ => {
-                let outcome = response.outcome().unwrap_or(Outcome::Unknown);
-                let refused = outcome == Outcome::Rejected;
-                (outcome, body.of_the_call().filter(|_| refused).unwrap_or(Cause::Request))
-            }
+/// The invites that a validation error names: one by its place, or all of them where the fault is in what
+/// they share.
+fn item_faults(operation: &Operation, error: &ValidationError) -> Vec<ItemFault> {
+    let fault = |pointer: &str| {
+        let code = if error.kind == "missing" { "required" } else { "invalid" };
+        let member = match error.loc.last() {
+            Some(Step::Name(name)) => name.as_str(),
+            _ => "it",
         };
-        let mut why = match cause {
-            Cause::Credentials => format!("the API key was refused, check api_key (HTTP {status})"),
-            Cause::NotFound => format!("there is no such thing (HTTP {status})"),
-            Cause::Quota => format!("a quota is used up (HTTP {status})"),
-            Cause::Configuration => format!("the call as such was refused (HTTP {status})"),
-            _ => format!("HTTP {status}"),
-        };
-        if !text.is_empty() {
-            why.push_str(": ");
-            why.push_str(&text);
-        }
-        let code = body.validation().and_then(|errors| errors.iter().find_map(code));
-        ProviderError {
-            code,
-            retry_after: response.told_to_wait(now),
-            ..self.failed(outcome, &why).caused_by(cause).with_status(status)
-        }
-    }
-
-    /// The meaning of a create call's reply that is no 2xx: also which invites it names, and whether
-    /// others of the call may have taken effect.
-    pub fn create_refused(
-        &self,
-        response: &Response,
-        recipients: &[Recipient],
-        now: Timestamp,
-    ) -> ProviderError {
-        let mut error = self.refused(response, now);
-        let body = ErrorBody::read(&response.body);
-        // Only validation and what stands before the API's own code refuse a call as a whole; and what
-        // is said of the key, the version or the event was found before any invite was looked at.
-        let refused_whole = match response.status.as_u16() {
-            401 | 403..=406 | 410 | 411 | 413..=415 | 417 | 421 | 426 | 428 | 429 | 431 => true,
-            422 if body.validation().is_some() => true,
-            _ => matches!(error.cause, Cause::Credentials | Cause::Configuration),
-        };
-        if error.outcome == Outcome::Rejected && !refused_whole && recipients.len() > 1 {
-            error.outcome = Outcome::Unknown;
-            error.message.push_str("; some of the invites may have been created");
-        }
-        if let (422, Some(errors)) = (response.status.as_u16(), body.validation()) {
-            let faults = errors.iter().flat_map(|e| self.item_faults(e, recipients.len()));
-            error.items = faults.collect();
-        }
-        error
-    }
-
-    /// The invites that a validation error names: one by its place, or all of them where the fault
-    /// is in what they share.
-    fn item_faults(&self, error: &ValidationError, count: usize) -> Vec<ItemFault> {
-        let fault = |pointer: &str| {
-            let code = if error.kind == "missing" { "required" } else { "invalid" };
-            let member = match error.loc.last() {
+        let why = operation.scrub(&format!("{member}: {}", error.msg));
+        Fault::new(pointer, code, format!("{} refuses {why}", operation.provider()))
+    };
+    let named = match (error.index(), error.loc.as_slice()) {
+        (Some(index), loc) => {
+            let member = match loc.get(3) {
                 Some(Step::Name(name)) => name.as_str(),
-                _ => "it",
+                _ => "",
             };
-            let why = self.scrub(&format!("{member}: {}", error.msg));
-            Fault::new(pointer, code, format!("{} refuses {why}", self.provider))
-        };
-        match (error.index(), error.loc.as_slice()) {
-            (Some(index), loc) if index < count => {
-                let member = match loc.get(3) {
-                    Some(Step::Name(name)) => name.as_str(),
-                    _ => "",
-                };
-                vec![ItemFault { index, fault: fault(invite_pointer(member)) }]
-            }
-            (None, [Step::Name(part), Step::Name(name), ..]) => match shared_pointer(part, name) {
-                Some(pointer) => {
-                    (0..count).map(|index| ItemFault { index, fault: fault(pointer) }).collect()
-                }
-                None => Vec::new(),
-            },
-            _ => Vec::new(),
+            Some((index..index + 1, invite_pointer(member)))
         }
-    }
-
-    fn scrub(&self, text: &str) -> String {
-        scrub_of(text, self.personal_data.iter().copied())
-    }
+        (None, [Step::Name(part), Step::Name(name), ..]) => {
+            shared_pointer(part, name).map(|pointer| (0..operation.items(), pointer))
+        }
+        _ => None,
+    };
+    let Some((places, pointer)) = named else { return Vec::new() };
+    places.filter_map(|index| operation.item(index, fault(pointer))).collect()
 }
 
 /// Where a member of a create call's invite comes from, in the gateway's names.
@@ -165,59 +99,42 @@ fn shared_pointer(part: &str, name: &str) -> Option<&'static str> {
     }
 }
 
-/// The word for a validation error, if it is one.
-fn code(error: &ValidationError) -> Option<String> {
-    let is_word = !error.kind.is_empty()
-        && error.kind.len() <= 64
-        && error.kind.bytes().all(|b| b.is_ascii_lowercase() || b"_.".contains(&b));
-    is_word.then(|| error.kind.clone())
-}
-
 impl ErrorBody {
-    /// The cause, if it is about the call as such: validation of a header, which all calls have, or
-    /// words about key, clock or version.
-    fn of_the_call(&self) -> Option<Cause> {
-        let Some(errors) = self.validation() else { return refusal::of_the_call(&self.text()) };
-        let header = errors.iter().find_map(|error| match error.loc.as_slice() {
+    /// The cause that validation tells: of a header, which all calls have, it is about the call as such.
+    fn cause(&self) -> Option<Cause> {
+        let header = self.validation()?.iter().find_map(|error| match error.loc.as_slice() {
             [Step::Name(part), Step::Name(name), ..] if part == "header" => Some(name.as_str()),
             _ => None,
-        })?;
-        let is_key = header.to_ascii_lowercase().contains("key") || header == "authorization";
-        Some(if is_key { Cause::Credentials } else { Cause::Configuration })
+        });
+        Some(match header {
+            Some("authorization") => Cause::Credentials,
+            Some(name) if name.to_ascii_lowercase().contains("key") => Cause::Credentials,
+            Some(_) => Cause::Configuration,
+            None => Cause::Request,
+        })
     }
-}
-
-fn names_quota(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ["quota", "resource limit", "resource_limit"].iter().any(|words| text.contains(words))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{HeaderName, StatusCode};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::client::canned::recipient;
 
     const PERSONAL: [&str; 2] = ["ada@example.org", "Ada"];
 
     fn refuse(count: usize, status: u16, body: &str, headers: &[(&str, &str)]) -> ProviderError {
-        let operation = Operation {
-            doing: "creating invites".into(),
-            provider: "berlin-summit",
-            personal_data: PERSONAL.to_vec(),
-        };
+        let operation =
+            Operation::new("creating invites", "berlin-summit").about(PERSONAL).of_call(count);
         let headers = headers
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
             .collect();
         let status = StatusCode::from_u16(status).unwrap();
-        let response = Response { status, headers, body: body.to_owned().into() };
-        let recipients = vec![recipient("http://localhost", "ada@example.org", "Ada"); count];
-        operation.create_refused(&response, &recipients, "2026-11-21T10:00:00Z".parse().unwrap())
+        let received = "2026-11-21T10:00:00Z".parse().unwrap();
+        let response = Response { status, headers, body: body.to_owned().into(), received };
+        create_refused(&operation, &response)
     }
 
     fn validation(errors: Value) -> String {
@@ -366,16 +283,6 @@ mod tests {
     fn a_429_that_names_a_quota_is_no_request_to_wait() {
         let error = refuse(2, 429, r#"{"message": "Monthly quota exceeded"}"#, &[]);
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Quota));
-    }
-
-    #[test]
-    fn how_long_to_wait_is_read_from_either_header() {
-        let wait = |headers: &[(&str, &str)]| refuse(1, 429, "", headers).retry_after;
-        let both = [("retry-after", "7"), ("ratelimit-reset", "30")];
-        assert_eq!(wait(&both), Some(Duration::from_secs(7)));
-        assert_eq!(wait(&both[1..]), Some(Duration::from_secs(30)));
-        assert_eq!(wait(&[("ratelimit-reset", "-1")]), None);
-        assert_eq!(wait(&[]), None);
     }
 
     #[test]

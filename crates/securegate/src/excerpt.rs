@@ -1,10 +1,10 @@
 //! The part of an exchange that belongs to one recipient: only members that are known, and no code that
 //! lets anybody in.
 
-use invite_core::{Invitee, http::scrub_of};
-use serde_json::{Map, Value, json};
+use invite_core::{Address, Invitee, adapter::excerpt, http::scrub_of};
+use serde_json::{Value, json};
 
-use crate::wire::{ErrorBody, canonical};
+use crate::wire::ErrorBody;
 
 /// The members of an invite in a reply that an excerpt shows.
 const SHOWN: [&str; 10] = [
@@ -22,15 +22,14 @@ const SHOWN: [&str; 10] = [
 /// The members of a create call's invite that are personal data.
 const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
 
-/// One recipient's part of a create call's request and reply
-/// ([`excerpt`](invite_core::ProviderKind::excerpt)).
+/// One recipient's part of a create call's request and reply ([`Excerpt`](invite_core::Excerpt)).
 pub fn of(
     request: Option<&str>,
     reply: Option<&str>,
     index: usize,
     recipient: &Invitee,
 ) -> (Value, Value) {
-    let request = request.and_then(parse).unwrap_or_default();
+    let request = excerpt::of_request(request);
     let sent = request["invites"].as_array().map_or(&[][..], Vec::as_slice);
     let others: Vec<&str> = sent
         .iter()
@@ -44,24 +43,21 @@ pub fn of(
         // A request about one invite, which names nobody.
         None => request.clone(),
     };
-    let reply = reply.map_or(Value::Null, |text| excerpt_reply(text, index, recipient, &others));
-    (own, reply)
+    (own, excerpt::of_reply(reply, |reply| excerpt_reply(reply, index, recipient, &others)))
 }
 
-fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str]) -> Value {
+fn excerpt_reply(reply: Value, index: usize, recipient: &Invitee, others: &[&str]) -> Value {
     let scrubbed = |text: &str| scrub_of(text, others.iter().copied());
-    match parse(text) {
-        // Whatever it is, it may hold other people's data and codes.
-        None => "[not JSON]".into(),
-        Some(Value::Array(invites)) => {
+    match reply {
+        Value::Array(invites) => {
             own_invite(invites, recipient).map_or(Value::Null, |own| json!([own]))
         }
         // The reply to a request about one invite.
-        Some(Value::Object(one)) if one.contains_key("id") || one.contains_key("email") => {
+        Value::Object(one) if one.contains_key("id") || one.contains_key("email") => {
             own_invite(vec![one.into()], recipient).unwrap_or_default()
         }
-        Some(_) => {
-            let body = ErrorBody::read(text.as_bytes());
+        other => {
+            let body = ErrorBody::of(other);
             let Some(errors) = body.validation() else {
                 return json!({ "detail": scrubbed(&body.text()) });
             };
@@ -76,23 +72,16 @@ fn excerpt_reply(text: &str, index: usize, recipient: &Invitee, others: &[&str])
 
 /// The invite to a recipient, without the code that lets them in.
 fn own_invite(invites: Vec<Value>, recipient: &Invitee) -> Option<Value> {
-    let address = canonical(&recipient.email);
-    let is_own = |invite: &Value| invite["email"].as_str().is_some_and(|e| canonical(e) == address);
+    let address = Address::shown(&recipient.email);
+    let is_own =
+        |invite: &Value| invite["email"].as_str().is_some_and(|e| Address::shown(e) == address);
     let own = invites.into_iter().find(is_own)?;
-    let shown = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), own.get(*name)?.clone())));
-    let mut shown: Map<String, Value> = shown.filter(|(_, value)| !is_composite(value)).collect();
+    let mut shown = excerpt::members(&own, &SHOWN);
+    shown.retain(|_, value| !value.is_array() && !value.is_object());
     if own.get("session_code").is_some() {
         shown.insert("session_code".into(), "[redacted]".into());
     }
     Some(shown.into())
-}
-
-fn is_composite(value: &Value) -> bool {
-    value.is_array() || value.is_object()
-}
-
-fn parse(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
 }
 
 #[cfg(test)]

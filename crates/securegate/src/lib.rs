@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod auth;
 mod client;
 mod config;
 mod error;
@@ -8,27 +7,24 @@ mod excerpt;
 mod reconcile;
 mod wire;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
-    InviteProvider, Invitee, ItemFault, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome,
-    Page, PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation,
-    Remote, Resolved, Status, StatusSource,
+    Account, Address, BuildContext, Capabilities, CreateCapability, Destination, Fault,
+    InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
+    ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    StatusSource,
+    adapter::{Operation, Service},
     http::{CallContext, check_header},
-    schema::Schema,
     secret::Credential,
 };
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    auth::Keys,
     client::Client,
-    config::{Config, Options, Params, RevokeAs},
-    error::Operation,
+    config::{CONFIG, Config, OPTIONS, Options, Params, RevokeAs},
     reconcile::EventLookup,
     wire::{Invite, InviteBatchRequest, InviteCreate, InviteStatusUpdate},
 };
@@ -37,83 +33,29 @@ use crate::{
 const KIND: &str = "securegate";
 
 /// Securegate, as a kind of provider.
-pub struct SecuregateKind {
-    config: Schema,
-    options: Arc<Schema>,
-}
-
-impl SecuregateKind {
-    /// The kind, with its schemas compiled.
-    pub fn new() -> Self {
-        Self { config: Schema::of::<Config>(), options: Arc::new(Schema::of::<Options>()) }
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: KIND,
+        capabilities: capabilities(None),
+        config_schema: CONFIG.document().clone(),
+        options_schema: OPTIONS.document().clone(),
+        account_settings: &["base_url"],
+        default_limits: Limits::default(),
+        codes: &["session_code"],
+        build: Box::new(build),
+        excerpt: excerpt::of,
     }
 }
 
-impl Default for SecuregateKind {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ProviderKind for SecuregateKind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        capabilities(None)
-    }
-
-    fn config_schema(&self) -> &Value {
-        self.config.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        self.options.document()
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let (config, base_url) = Config::read(&self.config, part.settings)?;
-        let credential = (part.resolve_secret)(&config.api_key)
-            .map_err(|fault| vec![fault.under("/api_key")])?
-            .checked("/api_key", check_header)?;
-        let client = Client {
-            name: part.name.to_owned(),
-            base_url,
-            keys: Keys::new(credential),
-            http: part.http.clone(),
-            clock: part.clock.clone(),
-        };
-        Ok(Arc::new(Securegate {
-            client: Arc::new(client),
-            options: self.options.clone(),
-            defaults: config.defaults(),
-            revoke_as: config.revoke_as,
-            capabilities: capabilities(config.revoke_as),
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &["session_code"]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        index: usize,
-        recipient: &Invitee,
-    ) -> (Value, Value) {
-        excerpt::of(request, reply, index, recipient)
-    }
+fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    let (config, base_url) = Config::read(part.settings)?;
+    let credential = part.credential("/api_key", &config.api_key, check_header)?;
+    Ok(Arc::new(Securegate {
+        client: Arc::new(Client { service: Service::new(part, base_url, credential) }),
+        defaults: config.defaults(),
+        revoke_as: config.revoke_as,
+        capabilities: capabilities(config.revoke_as),
+    }))
 }
 
 /// Invites in one call. Securegate documents no figure; this many are answered in less than 9 MiB
@@ -142,53 +84,34 @@ fn capabilities(revoke_as: Option<RevokeAs>) -> Capabilities {
 }
 
 /// One configured Securegate provider.
+#[derive(Debug)]
 struct Securegate {
     client: Arc<Client>,
-    options: Arc<Schema>,
     defaults: Options,
     revoke_as: Option<RevokeAs>,
     capabilities: Capabilities,
 }
 
-impl fmt::Debug for Securegate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Securegate({}, {})", self.client.name, self.client.base())
-    }
-}
-
 impl Securegate {
-    fn creating<'a>(&'a self, place: &Destination, recipients: &'a [Recipient]) -> Operation<'a> {
+    fn creating(&self, place: &Destination, recipients: &[Recipient]) -> Operation {
         // Not how many: some may be of tenants whom the number is no business of.
-        self.client.operation(
-            format!("creating invites at event {}", place.scope),
-            recipients.iter().flat_map(|recipient| recipient.invitee.personal_data()),
-        )
+        let operation = self.operation(format!("creating invites at event {}", place.scope));
+        operation.for_recipients(recipients)
     }
 
-    /// The id of an invite that this provider may be asked about.
-    fn id_of<'a>(
-        &self,
-        operation: &Operation<'_>,
-        remote: &'a Remote,
-    ) -> Result<&'a str, ProviderError> {
-        self.client.check_place(operation, &remote.destination)?;
-        remote.provider_ref.as_deref().ok_or_else(|| {
-            operation
-                .failed(Outcome::Rejected, "its id there is not known")
-                .caused_by(Cause::NotFound)
-        })
+    fn operation(&self, doing: impl Into<String>) -> Operation {
+        self.client.service.operation(doing)
     }
 
     async fn read_invite(
         &self,
         context: &CallContext,
-        doing: &str,
+        operation: &Operation,
         remote: &Remote,
     ) -> Result<Observed, ProviderError> {
-        let operation = self.client.operation(doing, remote.invitee.personal_data());
-        let id = self.id_of(&operation, remote)?;
-        let invite = self.client.get_invite(context, &operation, id).await?;
-        Ok(invite.observed())
+        self.client.check_place(operation, &remote.destination)?;
+        let id = operation.id_of(remote)?;
+        Ok(self.client.get_invite(context, operation, id).await?.observed())
     }
 
     async fn set_status(
@@ -198,9 +121,8 @@ impl Securegate {
         remote: &Remote,
         status: &'static str,
     ) -> Result<Observed, ProviderError> {
-        let operation = self.client.operation(doing, remote.invitee.personal_data());
-        let id = self.id_of(&operation, remote)?;
-        let event_id = &remote.destination.scope;
+        let operation = self.operation(doing).about(remote.invitee.personal_data());
+        let (id, event_id) = (operation.id_of(remote)?, &remote.destination.scope);
         let update = InviteStatusUpdate { status };
         let invite =
             self.client.update_invite_status(context, &operation, event_id, id, &update).await?;
@@ -223,9 +145,9 @@ impl InviteProvider for Securegate {
     }
 
     fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
-        let name = &self.client.name;
+        let name = &self.client.service.name;
         let mut faults = wire::check_invitee(&invite.invitee, name);
-        let bound = Options::read(&self.options, invite.options.get(KIND), &self.defaults)
+        let bound = Options::read(invite.options.get(KIND), &self.defaults)
             .and_then(|options| Params::of(options, name));
         match bound {
             Ok((event_id, params)) if faults.is_empty() => {
@@ -257,17 +179,10 @@ impl InviteProvider for Securegate {
         let mut query = None;
         let mut invites = Vec::with_capacity(recipients.len());
         for (index, recipient) in recipients.iter().enumerate() {
-            let params = Params::deserialize(&recipient.params).ok();
-            let invite = params
-                .as_ref()
-                .and_then(|params| InviteCreate::of(recipient, params.authentication_method));
-            let (Some(params), Some(invite)) = (params, invite) else {
-                let why = "what was stored of an invite does not make one; create it anew";
-                let items = vec![ItemFault { index, fault: Fault::new("", "invalid", why) }];
-                return Err(ProviderError { items, ..operation.failed(Outcome::Rejected, why) });
-            };
+            let params: Params = operation.recorded(index, recipient)?;
+            let invite = InviteCreate::of(recipient, params.authentication_method);
+            invites.push(invite.ok_or_else(|| operation.unusable(index))?);
             query.get_or_insert_with(|| params.query());
-            invites.push(invite);
         }
         let query = query.unwrap_or_default();
         Ok(PreparedCall {
@@ -291,28 +206,23 @@ impl InviteProvider for Securegate {
     }
 
     async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
-        let observed = self.read_invite(context, "reading an invite", remote).await?;
+        let operation = self.operation("reading an invite").about(remote.invitee.personal_data());
+        let observed = self.read_invite(context, &operation, remote).await?;
         let was_withdrawn = remote.revoke_sent;
         Ok(if was_withdrawn { withdrawn(observed, StatusSource::Inferred) } else { observed })
     }
 
     async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
-        let operation =
-            self.client.operation("listing invites", query.email.as_deref().into_iter());
-        if query.cursor.is_some() {
-            let why = "there is no such page: all invites of an event are one page";
-            return Err(operation.failed(Outcome::Rejected, why));
-        }
+        let operation = self.operation("listing invites").about(query.email.as_deref());
+        operation.only_page(query)?;
         let Some(event_id) = query.scope.as_ref().or(self.defaults.event_id.as_ref()) else {
             let why = "no event is named, and the configuration has no event_id";
             return Err(operation.failed(Outcome::Rejected, why));
         };
         let listed = self.client.list_invites(context, &operation, event_id).await?.body;
         // The look-up by address would show one of several invites to it, and hide the others.
-        let wanted = query.email.as_deref().map(wire::canonical);
-        let is_wanted = |invite: &Invite| wanted.is_none() || invite.address() == wanted;
-        let invites = listed.into_iter().filter(is_wanted).map(Invite::observed).collect();
-        Ok(Page { invites, next_cursor: None })
+        let invites = listed.into_iter().map(Invite::observed).filter(|it| query.wants(it));
+        Ok(Page { invites: invites.collect(), next_cursor: None })
     }
 
     async fn update_status(
@@ -324,8 +234,9 @@ impl InviteProvider for Securegate {
         let Some(word) = wire::status_word(to) else {
             return Err(ProviderError::unsupported(KIND, &format!("set the status {to}")));
         };
-        let doing = "reading an invite before its status is set";
-        let present = self.read_invite(context, doing, remote).await?;
+        let operation = self.operation("reading an invite before its status is set");
+        let operation = operation.about(remote.invitee.personal_data());
+        let present = self.read_invite(context, &operation, remote).await?;
         if present.provider_status.as_deref() == Some(word) {
             return Ok(present);
         }
@@ -341,14 +252,13 @@ impl InviteProvider for Securegate {
         let Some(RevokeAs::Rejected) = self.revoke_as else {
             return Err(ProviderError::unsupported(KIND, "withdraw an invite"));
         };
-        let doing = "reading an invite before it is withdrawn";
-        let present = self.read_invite(context, doing, remote).await?;
-        let shown = present.invitee.as_ref().map(|invitee| wire::canonical(&invitee.email));
-        if !force && shown.as_deref() != Some(remote.address.as_str()) {
-            let operation = self.client.operation(doing, remote.invitee.personal_data());
+        let operation = self.operation("reading an invite before it is withdrawn");
+        let operation = operation.about(remote.invitee.personal_data());
+        let present = self.read_invite(context, &operation, remote).await?;
+        let shown = present.invitee.as_ref().map(|invitee| Address::shown(&invitee.email));
+        if !force && shown.as_ref() != Some(&remote.address) {
             let why = "it shows another address under this invite's id, or none";
-            let error = operation.failed(Outcome::Rejected, why);
-            return Err(error.caused_by(Cause::PairingUnproven));
+            return Err(operation.unproven(why));
         }
         match present.status {
             Status::Declined if remote.revoke_sent => {
@@ -373,7 +283,7 @@ impl InviteProvider for Securegate {
     }
 
     async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
-        let operation = self.client.operation("checking the API key", std::iter::empty());
+        let operation = self.operation("checking the API key");
         let detail = match &self.defaults.event_id {
             Some(event_id) => {
                 let event = self.client.get_event(context, &operation, event_id).await?;
@@ -389,7 +299,7 @@ impl InviteProvider for Securegate {
     }
 
     fn credential(&self) -> &Credential {
-        self.client.keys.credential()
+        &self.client.service.credential
     }
 }
 
@@ -398,14 +308,15 @@ mod tests {
     use std::time::Duration;
 
     use invite_core::{
-        ManualClock,
+        Cause, ManualClock,
         http::{AddressGuard, HttpClient},
         secret::{Secret, SecretRefs},
     };
     use secrecy::SecretString;
+    use serde_json::Value;
 
     use super::*;
-    use crate::client::canned::{Peer, place, recipient, shown};
+    use crate::client::canned::{Peer, recipient, shown};
 
     const AT: &str = "2026-11-21T10:00:00Z";
 
@@ -432,7 +343,7 @@ mod tests {
             http: HttpClient::new(AddressGuard::default()).unwrap(),
             resolve_secret: &resolve_literals,
         };
-        SecuregateKind::new().build(&context).unwrap()
+        build(&context).unwrap()
     }
 
     fn context() -> CallContext {
@@ -598,53 +509,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_key_takes_over_when_the_first_is_refused_and_is_remembered() {
-        let found = (200, json!({"id": "event-456", "is_deleted": true}));
-        let peer = Peer::new(vec![(403, json!({"detail": "no"})), found.clone(), found]).await;
-        let provider = provider(&peer.url, json!({"api_key": ["a", "b"]}));
-        let report = provider.probe(&context()).await.unwrap();
-        assert!(report.detail.contains("event event-456, which is deleted"), "{}", report.detail);
-        provider.probe(&context()).await.unwrap();
-        let keys: Vec<_> =
-            peer.requests().iter().map(|r| r.split(' ').nth(2).unwrap().to_owned()).collect();
-        assert_eq!(keys, ["[key-0]", "[key-1]", "[key-1]"]);
-        let usage = provider.credential().usage();
-        let usage: Vec<_> = usage.iter().map(|u| (u.used, u.refused)).collect();
-        assert_eq!(usage, [(1, 1), (2, 0)]);
-    }
-
-    #[tokio::test]
-    async fn a_key_that_is_refused_is_the_configurations_fault() {
-        let no = json!({"detail": "Not authenticated"});
-        let peer = Peer::new(vec![(401, no.clone()), (403, no)]).await;
-        let provider = provider(&peer.url, json!({"api_key": ["a", "b"], "event_id": null}));
-        let error = provider.probe(&context()).await.unwrap_err();
-        assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
-        assert_eq!(peer.requests(), ["GET /events [key-0]", "GET /events [key-1]"]);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_sent_to_or_about_another_place() {
-        let peer = Peer::new(vec![]).await;
-        let provider = provider(&peer.url, json!({"revoke_as": "rejected"}));
-        let elsewhere = remote("https://elsewhere.example.org", false);
-        let ada = recipient("https://elsewhere.example.org", "ada@example.org", "Ada");
-        let destination = place("https://elsewhere.example.org");
-        let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![] });
-        let errors = [
-            provider.get(&context(), &elsewhere).await.unwrap_err(),
-            provider.update_status(&context(), &elsewhere, Status::Sent).await.unwrap_err(),
-            provider.revoke(&context(), &elsewhere, false).await.unwrap_err(),
-            create(&*provider, &[ada]).await.unwrap_err(),
-            lookup.step(&context()).await.unwrap_err(),
-        ];
-        for error in errors {
-            assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
-        }
-        assert!(peer.requests().is_empty());
-    }
-
-    #[tokio::test]
     async fn reading_an_invite_tells_a_withdrawal_from_a_refusal_and_from_nothing() {
         let missing = (404, json!({"detail": "Invite not found"}));
         let other = (200, shown("invite-2", "ada@example.org", "Ada", AT));
@@ -684,16 +548,6 @@ mod tests {
         assert_eq!(peer.requests(), [read, set, read]);
         let error = provider.update_status(&context(), &remote, Status::Revoked).await.unwrap_err();
         assert_eq!((error.cause, peer.requests().len()), (Cause::Unsupported, 3));
-    }
-
-    #[tokio::test]
-    async fn withdrawing_is_unsupported_unless_configured() {
-        let peer = Peer::new(vec![]).await;
-        let provider = provider(&peer.url, json!({}));
-        assert!(!provider.capabilities().revoke);
-        let error = provider.revoke(&context(), &remote(&peer.url, false), false).await;
-        assert_eq!(error.unwrap_err().cause, Cause::Unsupported);
-        assert!(peer.requests().is_empty());
     }
 
     #[tokio::test]
@@ -749,23 +603,13 @@ mod tests {
         assert_eq!(peer.requests().len(), 3);
     }
 
-    #[test]
-    fn debug_output_shows_no_key() {
-        let provider = provider("https://api.securegate.ai", json!({}));
-        assert_eq!(format!("{provider:?}"), "Securegate(berlin-summit, https://api.securegate.ai)");
-    }
-
-    #[test]
-    fn a_part_whose_secret_does_not_resolve_is_a_fault_at_the_key() {
-        let settings = json!({"base_url": "https://api.securegate.ai", "api_key": {"env": "X"}});
-        let context = BuildContext {
-            name: "berlin-summit",
-            settings: &settings,
-            clock: Arc::new(ManualClock::new(AT.parse().unwrap())),
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
-            resolve_secret: &|_| Err(Fault::new("/env", "unresolved", "is not set")),
-        };
-        let faults = SecuregateKind::new().build(&context).unwrap_err();
-        assert_eq!(faults[0].pointer, "/api_key/env");
+    #[tokio::test]
+    async fn a_probe_reads_the_event_or_lists_events_and_says_so() {
+        let deleted = (200, json!({"id": "event-456", "is_deleted": true}));
+        let peer = Peer::new(vec![deleted, (200, json!([]))]).await;
+        let report = provider(&peer.url, json!({})).probe(&context()).await.unwrap();
+        assert!(report.detail.contains("event event-456, which is deleted"), "{}", report.detail);
+        provider(&peer.url, json!({"event_id": null})).probe(&context()).await.unwrap();
+        assert_eq!(peer.requests(), ["GET /events/event-456 [key-0]", "GET /events [key-0]"]);
     }
 }

@@ -11,15 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use invite_core::{
-    Cause, Invitee, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
+    Address, Cause, Invitee, Lookup, Observed, Place, ProviderError, Reconciliation, Sighting,
+    adapter::{Failures, Operation, seen_or, unfinished},
     http::{CallContext, TOO_LONG},
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    client::{Client, Reply},
-    error::Operation,
-};
+use crate::client::{Client, Reply};
 
 /// How much earlier than an Invite's first attempt its effect may be dated.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
@@ -28,16 +26,14 @@ const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 const OTHERWISE_SPELT: &str =
     "an invite in the event's list shows an address that may be this one, spelt otherwise";
 
-/// Failed requests in a row after which a lookup ends with what it has.
-const PATIENCE: u32 = 3;
-
 /// A lookup in one event.
 pub struct EventLookup {
     client: Arc<Client>,
+    operation: Operation,
     lookup: Arc<Lookup>,
     seen: Vec<Vec<Sighting>>,
     stage: Stage,
-    failures: u32,
+    failures: Failures,
     /// Why the event's list was not read, without which nothing is absent.
     unread_list: Option<ProviderError>,
 }
@@ -48,55 +44,55 @@ enum Stage {
     Event,
 }
 
-/// A recipient: which doubt, and which of its recipients.
-type Place = (usize, usize);
-
 impl EventLookup {
     /// A lookup that has asked nothing yet.
     pub fn new(client: Arc<Client>, lookup: Lookup) -> Self {
-        let lookup = Arc::new(lookup);
-        let (stage, failures, unread_list) = (Stage::List, 0, None);
-        Self { client, lookup, seen: Vec::new(), stage, failures, unread_list }
+        let doing = format!("looking for invites in event {}", lookup.destination.scope);
+        let people = lookup.recipients().flat_map(|(_, r)| r.invitee.personal_data());
+        Self {
+            operation: client.service.operation(doing).about(people),
+            client,
+            seen: lookup.sightings(Sighting::default),
+            lookup: Arc::new(lookup),
+            stage: Stage::List,
+            failures: Failures::default(),
+            unread_list: None,
+        }
     }
 
-    async fn read_list(
-        &mut self,
-        context: &CallContext,
-        operation: &Operation<'_>,
-        lookup: &Lookup,
-    ) -> Result<(), ProviderError> {
+    async fn read_list(&mut self, context: &CallContext) -> Result<(), ProviderError> {
+        let lookup = self.lookup.clone();
         let event_id = &lookup.destination.scope;
         let Reply { body: invites, date } =
-            self.client.list_invites(context, operation, event_id).await?;
+            self.client.list_invites(context, &self.operation, event_id).await?;
         let clock_difference = self.clock_difference(date);
-        let mut places: HashMap<&str, Vec<Place>> = HashMap::new();
-        for (place, recipient) in recipients(lookup) {
-            places.entry(recipient.address.as_str()).or_default().push(place);
+        let mut places: HashMap<&Address, Vec<Place>> = HashMap::new();
+        for (place, recipient) in lookup.recipients() {
+            places.entry(&recipient.address).or_default().push(place);
         }
         // An entry that shows no address may be to anybody.
-        let is_whole = invites.iter().all(|invite| invite.email.is_some());
-        let gap =
-            (!is_whole).then(|| "the event's list has an invite that shows no address".to_owned());
-        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap };
-        self.seen =
-            lookup.doubts.iter().map(|d| vec![nothing.clone(); d.recipients.len()]).collect();
+        if invites.iter().any(|invite| invite.email.is_none()) {
+            let gap = "the event's list has an invite that shows no address";
+            self.seen = lookup.sightings(|| Sighting::open(gap));
+        }
         for invite in invites {
-            let Some(found) = invite.address().and_then(|a| places.get(a.as_str())) else {
+            let Some(found) = invite.address().and_then(|address| places.get(&address)) else {
                 let shown = invite.email.as_deref().unwrap_or_default();
-                let may_be = |(_, r): &(Place, &Recipient)| r.address.may_be_shown_as(shown);
-                for (place, _) in recipients(lookup).filter(may_be) {
-                    leave_open(&mut self.seen[place.0][place.1], OTHERWISE_SPELT);
+                for (place, recipient) in lookup.recipients() {
+                    if recipient.address.may_be_shown_as(shown) {
+                        self.seen[place.0][place.1].leave_open(OTHERWISE_SPELT);
+                    }
                 }
                 continue;
             };
             let observed = invite.observed();
             for &place in found {
-                let search = Search::new(lookup, place, clock_difference);
+                let search = Search::new(&lookup, place, clock_difference);
                 search.note(&observed, &mut self.seen[place.0][place.1]);
             }
         }
-        let unsettled = recipients(lookup).map(|(place, _)| place).filter(|&place| {
-            let search = Search::new(lookup, place, clock_difference);
+        let unsettled = lookup.recipients().map(|(place, _)| place).filter(|&place| {
+            let search = Search::new(&lookup, place, clock_difference);
             !search.is_settled(&self.seen[place.0][place.1])
         });
         self.stage = Stage::Addresses(unsettled.collect());
@@ -105,51 +101,34 @@ impl EventLookup {
 
     /// The list is longer than what is read of it: each address is asked for, which may show an invite,
     /// but not that there is none.
-    fn do_without_list(&mut self, lookup: &Lookup, error: ProviderError) {
+    fn do_without_list(&mut self, error: ProviderError) {
         let why =
             "the event's list is too long to be read, so that no absence can be told in this event";
         let error = ProviderError { message: format!("{why}: {}", error.message), ..error };
-        let unread =
-            Sighting { exact: Vec::new(), near: Vec::new(), gap: Some(error.message.clone()) };
-        self.seen =
-            lookup.doubts.iter().map(|d| vec![unread.clone(); d.recipients.len()]).collect();
-        self.stage = Stage::Addresses(recipients(lookup).map(|(place, _)| place).collect());
+        self.seen = self.lookup.sightings(|| Sighting::open(error.message.as_str()));
+        self.stage = Stage::Addresses(self.lookup.recipients().map(|(place, _)| place).collect());
         self.unread_list = Some(error);
     }
 
-    /// There is no list: if there is no event either, nothing is in it.
-    fn doubt_event(&mut self, lookup: &Lookup, error: ProviderError) {
-        let nothing = Sighting { exact: Vec::new(), near: Vec::new(), gap: None };
-        self.seen =
-            lookup.doubts.iter().map(|d| vec![nothing.clone(); d.recipients.len()]).collect();
-        self.stage = Stage::Event;
-        self.unread_list = Some(error);
-    }
-
-    async fn ask_for(
-        &mut self,
-        context: &CallContext,
-        operation: &Operation<'_>,
-        lookup: &Lookup,
-        place: Place,
-    ) -> Result<(), ProviderError> {
+    async fn ask_for(&mut self, context: &CallContext, place: Place) -> Result<(), ProviderError> {
+        let lookup = self.lookup.clone();
         let recipient = &lookup.doubts[place.0].recipients[place.1];
         let (email, event_id) = (&recipient.invitee.email, &lookup.destination.scope);
-        let found = self.client.find_invite(context, operation, email, event_id).await;
+        let found = self.client.find_invite(context, &self.operation, email, event_id).await;
         let sighting = &mut self.seen[place.0][place.1];
-        let Some(Reply { body: invite, date }) =
-            found.inspect_err(|error| leave_open(sighting, &unread(error)))?
-        else {
-            return Ok(());
-        };
-        let is_asked_for = invite.address().as_deref() == Some(recipient.address.as_str())
+        let found = found.inspect_err(|error| {
+            let why = format!("the invite to the address cannot be asked for: {error}");
+            sighting.leave_open(&why);
+        });
+        let Some(Reply { body: invite, date }) = found? else { return Ok(()) };
+        let is_asked_for = invite.address().as_ref() == Some(&recipient.address)
             && invite.event_id.as_ref().is_none_or(|id| id == event_id);
         if is_asked_for {
-            let search = Search::new(lookup, place, self.clock_difference(date));
+            let search = Search::new(&lookup, place, self.clock_difference(date));
             search.note(&invite.observed(), &mut self.seen[place.0][place.1]);
         } else {
             // It answered about something else, so it did not say that there is nothing.
-            leave_open(sighting, "GET /invites answered with another invite than was asked for");
+            sighting.leave_open("GET /invites answered with another invite than was asked for");
         }
         Ok(())
     }
@@ -158,23 +137,30 @@ impl EventLookup {
     async fn prove_event(
         &mut self,
         context: &CallContext,
-        operation: &Operation<'_>,
-        event_id: &str,
     ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
-        match self.client.get_event(context, operation, event_id).await {
-            Ok(event) if event.is_live(event_id) => match self.unread_list.take() {
-                Some(error) => self.end_early(error),
-                None => Ok(std::mem::take(&mut self.seen)),
-            },
+        let event_id = &self.lookup.destination.scope;
+        let event = self.client.get_event(context, &self.operation, event_id).await;
+        let doubt = match event {
+            Ok(event) if event.is_live(event_id) => self.unread_list.take(),
             Ok(_) => {
                 let why = "the event does not show itself as existing, so absence means nothing";
-                self.end_early(operation.failed(Outcome::Rejected, why).caused_by(Cause::NotFound))
+                Some(self.operation.not_found(why))
             }
-            Err(error) if error.cause == Cause::NotFound && self.is_without_list() => {
-                Ok(std::mem::take(&mut self.seen))
-            }
-            Err(error) => self.end_early(error),
+            // There is neither list nor event, so that nothing is in it.
+            Err(error) if error.cause == Cause::NotFound && self.is_without_list() => None,
+            Err(error) => Some(error),
+        };
+        match doubt {
+            None => Ok(std::mem::take(&mut self.seen)),
+            Some(error) => self.end_early(error),
         }
+    }
+
+    /// What was seen still counts; the error only if nothing was.
+    fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
+        let (gap, mut seen) = (unfinished(&error), std::mem::take(&mut self.seen));
+        seen.iter_mut().flatten().for_each(|sighting| sighting.leave_open(&gap));
+        seen_or(seen, error)
     }
 
     /// The event's list was said not to be there.
@@ -182,20 +168,11 @@ impl EventLookup {
         self.unread_list.as_ref().is_some_and(|error| error.cause == Cause::NotFound)
     }
 
-    /// What was seen still counts; the error only if nothing was.
-    fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
-        let mut seen = std::mem::take(&mut self.seen);
-        if seen.iter().flatten().all(|sighting| sighting.exact.is_empty()) {
-            return Err(error);
-        }
-        let gap = format!("the look-up did not come to its end: {error}");
-        seen.iter_mut().flatten().for_each(|sighting| leave_open(sighting, &gap));
-        Ok(seen)
-    }
-
     /// How far Securegate's clock is ahead of ours; nothing where it does not show it.
     fn clock_difference(&self, date: Option<Timestamp>) -> SignedDuration {
-        date.map_or(SignedDuration::ZERO, |date| date.duration_since(self.client.clock.now()))
+        date.map_or(SignedDuration::ZERO, |date| {
+            date.duration_since(self.client.service.clock.now())
+        })
     }
 }
 
@@ -205,42 +182,32 @@ impl Reconciliation for EventLookup {
         &mut self,
         context: &CallContext,
     ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
-        let (client, lookup) = (self.client.clone(), self.lookup.clone());
-        let event_id = lookup.destination.scope.as_str();
-        let people = recipients(&lookup).flat_map(|(_, r)| r.invitee.personal_data());
-        let operation =
-            client.operation(format!("looking for invites in event {event_id}"), people);
-        client.check_place(&operation, &lookup.destination)?;
+        self.client.check_place(&self.operation, &self.lookup.destination)?;
         let next = match &mut self.stage {
             Stage::List => {
-                match self.read_list(context, &operation, &lookup).await {
+                match self.read_list(context).await {
                     Err(error) if error.code.as_deref() == Some(TOO_LONG) => {
-                        self.do_without_list(&lookup, error);
+                        self.do_without_list(error);
                     }
+                    // There is no list: if there is no event either, nothing is in it.
                     Err(error) if error.cause == Cause::NotFound => {
-                        self.doubt_event(&lookup, error);
+                        self.stage = Stage::Event;
+                        self.unread_list = Some(error);
                     }
                     read => read?,
                 }
                 None
             }
             Stage::Addresses(unsettled) => unsettled.pop_front(),
-            Stage::Event => {
-                return self.prove_event(context, &operation, event_id).await.map(Some);
-            }
+            Stage::Event => return self.prove_event(context).await.map(Some),
         };
         if let Some(place) = next {
-            match self.ask_for(context, &operation, &lookup, place).await {
-                Ok(()) => self.failures = 0,
-                Err(error) => {
-                    self.failures += 1;
-                    if error.cause == Cause::Credentials
-                        || error.outcome == Outcome::Throttled
-                        || self.failures == PATIENCE
-                    {
-                        return self.end_early(error).map(Some);
-                    }
+            match self.ask_for(context, place).await {
+                Ok(()) => self.failures.reset(),
+                Err(error) if self.failures.is_last(&error) => {
+                    return self.end_early(error).map(Some);
                 }
+                Err(_) => {}
             }
         }
         if matches!(&self.stage, Stage::Addresses(unsettled) if unsettled.is_empty()) {
@@ -248,21 +215,6 @@ impl Reconciliation for EventLookup {
         }
         Ok(None)
     }
-}
-
-/// Absence can no longer be told; what kept it from being told first stays the reason.
-fn leave_open(sighting: &mut Sighting, gap: &str) {
-    sighting.gap.get_or_insert_with(|| gap.to_owned());
-}
-
-fn unread(error: &ProviderError) -> String {
-    format!("the invite to the address cannot be asked for: {error}")
-}
-
-fn recipients(lookup: &Lookup) -> impl Iterator<Item = (Place, &Recipient)> {
-    lookup.doubts.iter().enumerate().flat_map(|(doubt, d)| {
-        d.recipients.iter().enumerate().map(move |(index, r)| ((doubt, index), r))
-    })
 }
 
 /// What is looked for: the invite to a person that a call may have made.
@@ -293,7 +245,7 @@ impl<'a> Search<'a> {
     fn note(&self, observed: &Observed, sighting: &mut Sighting) {
         let Some(id) = &observed.provider_ref else {
             // It exists, but nobody could say of whom it is.
-            leave_open(sighting, "an invite to the same address shows no id");
+            sighting.leave_open("an invite to the same address shows no id");
             return;
         };
         let is_known = sighting.exact.iter().any(|known| known.provider_ref.as_ref() == Some(id))
@@ -334,7 +286,8 @@ mod tests {
     use std::time::Duration;
 
     use invite_core::{
-        Doubt, ManualClock, PreparedCall,
+        Doubt, ManualClock, Outcome, PreparedCall,
+        adapter::{BaseUrl, Service},
         http::{AddressGuard, HttpClient, LIST_BODY_CAP},
         secret::{Credential, Secret, SecretRef},
     };
@@ -342,10 +295,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::{
-        auth::Keys,
-        client::canned::{Peer, place, recipient, shown},
-    };
+    use crate::client::canned::{Peer, place, recipient, shown};
 
     /// When the first attempt began by our clock, which is an hour behind the peer's.
     const BEGAN: &str = "2026-11-21T08:58:00Z";
@@ -356,13 +306,14 @@ mod tests {
     fn lookup(peer: &Peer, calls: &[&[&str]]) -> EventLookup {
         let secret =
             Secret::new(&SecretRef::Literal("k".into()), SecretString::from("k".to_owned()));
-        let client = Client {
+        let service = Service {
             name: "berlin-summit".into(),
-            base_url: peer.url.parse().unwrap(),
-            keys: Keys::new(Credential::new(vec![Arc::new(secret)])),
+            base_url: BaseUrl::read(&peer.url).unwrap(),
+            credential: Credential::new(vec![Arc::new(secret)]),
             http: HttpClient::new(AddressGuard::default()).unwrap(),
             clock: Arc::new(ManualClock::new(NOW.parse().unwrap())),
         };
+        let client = Client { service };
         let destination = place(&peer.url);
         let doubts = calls
             .iter()

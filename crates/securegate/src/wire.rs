@@ -177,8 +177,8 @@ fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
 
 impl Invite {
     /// The canonical address it is for.
-    pub fn address(&self) -> Option<String> {
-        self.email.as_deref().map(canonical)
+    pub fn address(&self) -> Option<Address> {
+        self.email.as_deref().map(Address::shown)
     }
 
     /// Whether it shows this person's names and number.
@@ -298,6 +298,11 @@ impl ErrorBody {
         serde_json::from_slice(body).unwrap_or_default()
     }
 
+    /// The same of one that was read already.
+    pub fn of(body: Value) -> Self {
+        serde_json::from_value(body).unwrap_or_default()
+    }
+
     /// The validation errors, if that is what it holds.
     pub fn validation(&self) -> Option<&[ValidationError]> {
         match &self.detail {
@@ -384,11 +389,6 @@ fn read_status(word: Option<&str>) -> Status {
         Some("rejected") => Status::Declined,
         _ => Status::Pending,
     }
-}
-
-/// The canonical form of an address that a provider shows; lower case if it is none.
-pub fn canonical(email: &str) -> String {
-    Address::shown(email).map_or_else(|| email.trim().to_lowercase(), |a| a.as_str().to_owned())
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, HashSet};
 
 use invite_core::{
-    Address, Invitee, Observed, ProviderError, Status, StatusSource, http::CallContext,
+    Address, Invitee, Observed, ProviderError, Status, StatusSource, adapter::Operation,
+    http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::{
     client::Client,
-    error::{self, Task},
+    error,
     wire::{
         ActivitiesQuery, Activity, Invitation, Pagination, STATUS_COMPLETED, STATUS_FAILED,
         STATUS_REJECTED, TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_CREATE, TYPE_DELETE,
@@ -91,7 +92,7 @@ impl Pages {
         &mut self,
         client: &Client,
         context: &CallContext,
-        task: &Task,
+        operation: &Operation,
     ) -> Result<Vec<Activity>, ProviderError> {
         let cursor = self.position.as_ref().map(|at| (at.cursor.as_str(), at.backwards));
         let query = ActivitiesQuery {
@@ -104,7 +105,7 @@ impl Pages {
                 after: cursor.and_then(|(id, backwards)| (!backwards).then_some(id)),
             },
         };
-        let page = client.list_activities(context, task, &query).await?;
+        let page = client.list_activities(context, operation, &query).await?;
         Ok(self.take(page))
     }
 
@@ -155,7 +156,7 @@ pub struct Subject<'a> {
 pub fn observe(
     activity: &Activity,
     subject: &Subject<'_>,
-    task: &Task,
+    operation: &Operation,
 ) -> Result<Vec<Observed>, ProviderError> {
     let word = activity.status.as_deref().unwrap_or_default();
     let intended = activity.intended().map(<[_]>::len);
@@ -164,7 +165,7 @@ pub fn observe(
         STATUS_COMPLETED => {
             let ids = distinct(activity.invitation_ids().unwrap_or_default());
             if ids.is_empty() || count.is_some_and(|count| count != ids.len()) {
-                let error = task.unreadable("it completed, but not with one id per invitation");
+                let error = operation.untold("it completed, but not with one id per invitation");
                 let named = activity.invitation_ids().unwrap_or_default().iter();
                 let unpaired = named.filter(|id| !id.is_empty()).cloned().collect();
                 return Err(ProviderError { unpaired, ..error });
@@ -177,10 +178,10 @@ pub fn observe(
             };
             return Ok(ids.into_iter().map(one).collect());
         }
-        STATUS_FAILED => return Err(task.ended(word, activity.failure.as_ref())),
+        STATUS_FAILED => return Err(error::ended(operation, word, activity.failure.as_ref())),
         STATUS_REJECTED => {
-            let error = task.ended(word, activity.failure.as_ref());
-            return Err(error::rejected_by_people(error, count.unwrap_or(task.invitations())));
+            let error = error::ended(operation, word, activity.failure.as_ref());
+            return Err(error::rejected_by_people(error, count.unwrap_or(operation.items())));
         }
         "ACTIVITY_STATUS_CONSENSUS_NEEDED" | "ACTIVITY_STATUS_AUTHENTICATORS_NEEDED" => {
             Status::AwaitingApproval
@@ -189,7 +190,7 @@ pub fn observe(
         _ => Status::Sending,
     };
     if activity.id.is_none() {
-        return Err(task.unreadable("it is under way, but has no id to be followed by"));
+        return Err(operation.untold("it is under way, but has no id to be followed by"));
     }
     Ok(vec![observed(activity, subject, None, status); count.unwrap_or(1)])
 }
@@ -265,14 +266,14 @@ pub fn effect_of_failed(
 pub async fn fold(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     organization_id: &str,
 ) -> Result<Vec<Observed>, ProviderError> {
     let mut pages = Pages::new(organization_id, ALL, &[STATUS_COMPLETED]);
     let mut answers = BTreeMap::new();
     let mut created = Vec::new();
     while pages.end().is_none() {
-        for activity in pages.next(client, context, task).await? {
+        for activity in pages.next(client, context, operation).await? {
             if let Some((id, status)) = answer(&activity) {
                 answers.entry(id.to_owned()).or_insert(status);
             } else {
@@ -281,14 +282,14 @@ pub async fn fold(
         }
     }
     if pages.end() == Some(End::Incomplete) {
-        return Err(task.unreadable("the pages of list_activities do not lead on"));
+        return Err(operation.untold("the pages of list_activities do not lead on"));
     }
     let subject = Subject { organization_id, fingerprint: None, count: None };
     let mut invites = Vec::new();
     for activity in &created {
         let addresses = activity.intended().unwrap_or_default();
         for (i, mut invite) in
-            observe(activity, &subject, task).unwrap_or_default().into_iter().enumerate()
+            observe(activity, &subject, operation).unwrap_or_default().into_iter().enumerate()
         {
             invite.invitee = addresses.get(i).and_then(|a| invitee(a.receiver_user_email.as_ref()));
             if let Some(status) = invite.provider_ref.as_ref().and_then(|id| answers.get(id)) {
@@ -306,16 +307,10 @@ pub fn answer(activity: &Activity) -> Option<(&str, Status)> {
     accepted.or_else(|| activity.deleted().map(|id| (id, Status::Revoked)))
 }
 
-/// The canonical form of an address that somebody wrote; lower case if it is none.
-pub fn canonical(email: &str) -> String {
-    Address::shown(email).map_or_else(|| email.to_lowercase(), |a| a.as_str().to_owned())
-}
-
 impl Invitation {
     /// Whether it is for this person.
     pub fn is_to(&self, address: &Address) -> bool {
-        let Some(email) = self.receiver_email.as_deref() else { return false };
-        Address::shown(email).as_ref() == Some(address)
+        self.receiver_email.as_deref().map(Address::shown).as_ref() == Some(address)
     }
 
     /// What it shows of an invite, whose id its address proves; `data` is what is known already.
@@ -359,6 +354,7 @@ mod tests {
 
     use invite_core::{
         ManualClock,
+        adapter::{BaseUrl, Service},
         http::{AddressGuard, HttpClient},
         secret::{Credential, Secret, SecretRef},
     };
@@ -372,18 +368,19 @@ mod tests {
         let all = activities(count);
         let server = Canned::start(move |asked| (200, page_of(&all, asked, older))).await;
         let secret = Secret::new(&SecretRef::Literal(KEY.into()), KEY.to_owned().into());
-        let client = Client::new(
-            server.url.clone(),
-            HttpClient::new(AddressGuard::default()).unwrap(),
-            Credential::new(vec![Arc::new(secret)]),
-            Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
-            false,
-        );
+        let service = Service {
+            name: "treasury".to_owned(),
+            base_url: BaseUrl::read(&server.url).unwrap(),
+            credential: Credential::new(vec![Arc::new(secret)]),
+            http: HttpClient::new(AddressGuard::default()).unwrap(),
+            clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
+        };
+        let client = Client::new(service, false);
         let mut pages = Pages::new(ORGANIZATION, ALL, &[]);
         let mut shown = Vec::new();
         while pages.end().is_none() {
-            let task = Task::new("listing", "treasury");
-            let page = pages.next(&client, &context(), &task).await.unwrap();
+            let listing = client.service.operation("listing");
+            let page = pages.next(&client, &context(), &listing).await.unwrap();
             shown.extend(page.into_iter().filter_map(|activity| activity.id));
         }
         (shown, server.asked().len(), pages.end().unwrap())

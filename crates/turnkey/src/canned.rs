@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{
     BuildContext, Destination, Fault, InviteId, InviteProvider, Invitee, ManualClock, NewInvite,
-    ProviderKind, Recipient, Remote, Status,
+    Recipient, Remote, Status,
     http::{AddressGuard, CallContext, HttpClient},
     secret::{Credential, Secret, SecretRef, SecretRefs},
 };
@@ -19,8 +19,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-
-use crate::TurnkeyKind;
 
 /// The private key of vector 4, made for it.
 pub const KEY: &str = "f0249daa9da7aad965d138773320341f465e17ff86afdbcd6f4762d375e019c2";
@@ -174,7 +172,7 @@ impl Provider {
         let credential = Credential::new(secrets.clone());
         let resolve = |_: &SecretRefs| Ok(credential.clone());
         let clock = ManualClock::new(jiff::Timestamp::from_millisecond(AT).unwrap());
-        let provider = TurnkeyKind::new().build(&BuildContext {
+        let provider = crate::build(&BuildContext {
             name: "treasury",
             settings: &settings,
             clock: Arc::new(clock.clone()),

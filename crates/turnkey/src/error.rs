@@ -3,10 +3,11 @@
 
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
-    http::{Response, scrub_of},
+    adapter::{Operation, Said},
+    http::Response,
     refusal,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::wire::RpcStatus;
@@ -18,179 +19,111 @@ const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
 /// A difference of clocks from which on a probe tells of it.
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(30);
 
-/// What is being done, for messages, and what must not get into them.
-#[derive(Clone)]
-pub struct Task {
-    what: String,
-    provider: String,
-    personal: Vec<String>,
-    invitations: usize,
+/// The same operation, of which no error shows what recipients are called in the organization.
+pub fn unnamed(operation: Operation, recipients: &[Recipient]) -> Operation {
+    let named = recipients.iter().filter_map(|r| r.params.get("receiver_user_name")?.as_str());
+    operation.about(named).for_recipients(recipients)
 }
 
-impl Task {
-    /// A task about no person.
-    pub fn new(what: &str, provider: &str) -> Self {
-        let (what, provider) = (what.to_owned(), provider.to_owned());
-        Self { what, provider, personal: Vec::new(), invitations: 0 }
-    }
+/// A call would be refused for how this provider is configured, or for this machine.
+pub fn misconfigured(operation: &Operation, why: &str) -> ProviderError {
+    operation.failed(Outcome::Rejected, why).caused_by(Cause::Configuration)
+}
 
-    /// A task about one person.
-    pub fn about<'a>(self, personal: impl Iterator<Item = &'a str>) -> Self {
-        Self { personal: personal.map(str::to_owned).collect(), ..self }
+/// Checks how far our clock is ahead of Turnkey's; says so where that is worth telling.
+///
+/// # Errors
+/// So far that submissions, which carry a time, would be refused; questions carry none.
+pub fn check_clocks(
+    operation: &Operation,
+    ahead: SignedDuration,
+) -> Result<Option<String>, ProviderError> {
+    let way = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let told = format!("this machine's clock is {} s {way} Turnkey's", ahead.abs().as_secs());
+    if ahead > MOST_AHEAD || ahead <= -MOST_BEHIND {
+        let why = format!(
+            "{told}; it takes invitations that are at most 5 minutes ahead of its clock and \
+             less than an hour behind it: set this machine's clock"
+        );
+        return Err(misconfigured(operation, &why));
     }
+    Ok((ahead.abs() > WORTH_TELLING).then_some(told))
+}
 
-    /// A task about the recipients of a call, whom errors may name by their place.
-    pub fn for_recipients(self, recipients: &[Recipient]) -> Self {
-        let named = recipients.iter().filter_map(|r| r.params.get("receiver_user_name")?.as_str());
-        let personal = recipients.iter().flat_map(|r| r.invitee.personal_data());
-        let all: Vec<&str> = personal.chain(named).collect();
-        Self { invitations: recipients.len(), ..self.about(all.into_iter()) }
-    }
+/// A reply other than 2xx.
+pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
+    let status = RpcStatus::read(&response.body);
+    let said = Said {
+        text: status.message.clone().unwrap_or_default(),
+        code: status.any_code(),
+        cause: cause(operation, Some(response.status.as_u16()), &status),
+        is_quota: Some(status.is_quota()),
+        ..Said::default()
+    };
+    with_items(operation, operation.refused(response, said), &status)
+}
 
-    /// The same task, about a call of so many invitations, any of which errors may name by its place.
-    pub fn of_call(self, invitations: usize) -> Self {
-        Self { invitations, ..self }
-    }
+/// An activity that ended without effect; `word` is its status.
+pub fn ended(operation: &Operation, word: &str, failure: Option<&RpcStatus>) -> ProviderError {
+    let none = RpcStatus::default();
+    let status = failure.unwrap_or(&none);
+    let cause = if status.is_quota() { Some(Cause::Quota) } else { cause(operation, None, status) };
+    let told = operation.scrub(status.message.as_deref().unwrap_or_default());
+    let told = if told.is_empty() { told } else { format!(": {told}") };
+    let why = format!("the activity ended as {word}{told}");
+    let error = operation.failed(Outcome::Rejected, &why).with_code(status.any_code().as_deref());
+    with_items(operation, error.caused_by(cause.unwrap_or(Cause::Request)), status)
+}
 
-    /// How many invitations errors may name.
-    pub fn invitations(&self) -> usize {
-        self.invitations
-    }
+fn with_items(operation: &Operation, error: ProviderError, status: &RpcStatus) -> ProviderError {
+    let items = if error.cause == Cause::Request { items(operation, status) } else { Vec::new() };
+    ProviderError { items, ..error }
+}
 
-    /// An error of this task.
-    pub fn error(&self, outcome: Outcome, why: &str) -> ProviderError {
-        ProviderError::new(outcome, format!("{} at {}: {why}", self.what, self.provider))
+/// What lies behind a refusal, or behind the failure of an activity, which has no HTTP status: by
+/// Turnkey's code, then by the fields that are named, then by its words. None where the HTTP status knows
+/// better.
+fn cause(operation: &Operation, http: Option<u16>, status: &RpcStatus) -> Option<Cause> {
+    let told = match status.turnkey_code() {
+        Some(code) if is_key_code(code) => Some(Cause::Credentials),
+        Some(
+            "ORGANIZATION_MISMATCH"
+            | "INVALID_ORGANIZATION_ID"
+            | "ORGANIZATION_NOT_FOUND"
+            | "INVALID_TIME"
+            | "EMAIL_SENDING_DISABLED",
+        ) => Some(Cause::Configuration),
+        Some("REQUEST_NOT_AUTHORIZED") => Some(Cause::NotAuthorized),
+        Some("INVALID_EMAIL" | "INVALID_FQDN") => Some(Cause::Request),
+        _ => None,
+    };
+    let is_denied = matches!(http, None | Some(403)) && status.is_policy_denial();
+    let told = told.or(is_denied.then_some(Cause::NotAuthorized));
+    if told.is_some() || matches!(http, Some(401..=403)) {
+        return told;
     }
+    if !items(operation, status).is_empty() {
+        return Some(Cause::Request);
+    }
+    let fields = status.field_violations().map(|(field, _)| field);
+    if fields.clone().any(is_of_the_call) {
+        return Some(Cause::Configuration);
+    }
+    // A field that is named without its place may be an item's.
+    if fields.count() > 0 {
+        return (http != Some(404)).then_some(Cause::Request);
+    }
+    status.message.as_deref().and_then(refusal::of_the_call)
+}
 
-    /// An error of the connection, told as one of this task.
-    pub fn failed(&self, error: ProviderError) -> ProviderError {
-        ProviderError { message: self.error(error.outcome, &error.message).message, ..error }
-    }
-
-    /// A success whose body cannot be used.
-    pub fn unreadable(&self, why: &str) -> ProviderError {
-        self.error(Outcome::Unknown, why).caused_by(Cause::Transport)
-    }
-
-    /// The thing is elsewhere, or there is nothing to find it by; nothing was sent.
-    pub fn not_here(&self, why: &str) -> ProviderError {
-        self.error(Outcome::Rejected, why).caused_by(Cause::NotFound)
-    }
-
-    /// A call would be refused for how this provider is configured, or for this machine.
-    pub fn misconfigured(&self, why: &str) -> ProviderError {
-        self.error(Outcome::Rejected, why).caused_by(Cause::Configuration)
-    }
-
-    /// Checks how far our clock is ahead of Turnkey's; says so where that is worth telling.
-    ///
-    /// # Errors
-    /// So far that submissions, which carry a time, would be refused; questions carry none.
-    pub fn check_clocks(&self, ahead: SignedDuration) -> Result<Option<String>, ProviderError> {
-        let way = if ahead.is_negative() { "behind" } else { "ahead of" };
-        let told = format!("this machine's clock is {} s {way} Turnkey's", ahead.abs().as_secs());
-        if ahead > MOST_AHEAD || ahead <= -MOST_BEHIND {
-            return Err(self.misconfigured(&format!(
-                "{told}; it takes invitations that are at most 5 minutes ahead of its clock and \
-                 less than an hour behind it: set this machine's clock"
-            )));
-        }
-        Ok((ahead.abs() > WORTH_TELLING).then_some(told))
-    }
-
-    /// A reply other than 2xx.
-    pub fn refused(
-        &self,
-        response: &Response,
-        status: &RpcStatus,
-        now: Timestamp,
-    ) -> ProviderError {
-        let http = response.status.as_u16();
-        let (outcome, cause) = match response.outcome() {
-            Some(Outcome::Throttled) if status.is_quota() => (Outcome::Rejected, Cause::Quota),
-            Some(Outcome::Rejected) => (Outcome::Rejected, self.cause(Some(http), status)),
-            outcome => (outcome.unwrap_or(Outcome::Unknown), Cause::Request),
-        };
-        let why = self.why(&format!("Turnkey answered {http}"), status);
-        ProviderError {
-            http_status: Some(http),
-            retry_after: response.told_to_wait(now),
-            items: if cause == Cause::Request { self.items(status) } else { Vec::new() },
-            ..self.error(outcome, &why).caused_by(cause).with_code(status.any_code().as_deref())
-        }
-    }
-
-    /// An activity that ended without effect; `word` is its status.
-    pub fn ended(&self, word: &str, failure: Option<&RpcStatus>) -> ProviderError {
-        let none = RpcStatus::default();
-        let status = failure.unwrap_or(&none);
-        let cause = if status.is_quota() { Cause::Quota } else { self.cause(None, status) };
-        let why = self.why(&format!("the activity ended as {word}"), status);
-        let items = if cause == Cause::Request { self.items(status) } else { Vec::new() };
-        let error = self.error(Outcome::Rejected, &why).caused_by(cause);
-        ProviderError { items, ..error.with_code(status.any_code().as_deref()) }
-    }
-
-    /// What lies behind a refusal, or behind the failure of an activity, which has no HTTP status: by
-    /// Turnkey's code, then by the fields that are named, then by its words. Without anything that says
-    /// otherwise it is about what was asked for.
-    fn cause(&self, http: Option<u16>, status: &RpcStatus) -> Cause {
-        let told = match status.turnkey_code() {
-            Some(code) if is_key_code(code) => Some(Cause::Credentials),
-            Some(
-                "ORGANIZATION_MISMATCH"
-                | "INVALID_ORGANIZATION_ID"
-                | "ORGANIZATION_NOT_FOUND"
-                | "INVALID_TIME"
-                | "EMAIL_SENDING_DISABLED",
-            ) => Some(Cause::Configuration),
-            Some("REQUEST_NOT_AUTHORIZED") => Some(Cause::NotAuthorized),
-            Some("INVALID_EMAIL" | "INVALID_FQDN") => Some(Cause::Request),
-            _ => None,
-        };
-        if let Some(told) = told {
-            return told;
-        }
-        match http {
-            Some(403) | None if status.is_policy_denial() => return Cause::NotAuthorized,
-            Some(401 | 403) => return Cause::Credentials,
-            Some(402) => return Cause::Quota,
-            _ => {}
-        }
-        if !self.items(status).is_empty() {
-            return Cause::Request;
-        }
-        let fields = status.field_violations().map(|(field, _)| field);
-        if fields.clone().any(is_of_the_call) {
-            return Cause::Configuration;
-        }
-        let nearest = if http == Some(404) { Cause::NotFound } else { Cause::Request };
-        // A field that is named without its place may be an item's.
-        if fields.count() > 0 {
-            return nearest;
-        }
-        status.message.as_deref().and_then(refusal::of_the_call).unwrap_or(nearest)
-    }
-
-    fn why(&self, what: &str, status: &RpcStatus) -> String {
-        let told = self.scrubbed(status.message.as_deref().unwrap_or_default());
-        if told.is_empty() { what.to_owned() } else { format!("{what}: {told}") }
-    }
-
-    fn scrubbed(&self, text: &str) -> String {
-        scrub_of(text, self.personal.iter().map(String::as_str))
-    }
-
-    fn items(&self, status: &RpcStatus) -> Vec<ItemFault> {
-        let fault = |(field, description): (&str, &str)| {
-            let (index, member) = invitation_member(field)?;
-            let detail = self.scrubbed(description);
-            let detail = if detail.is_empty() { "Turnkey refused this".into() } else { detail };
-            let fault = Fault::new(pointer(member), "invalid", detail);
-            (index < self.invitations).then_some(ItemFault { index, fault })
-        };
-        status.field_violations().filter_map(fault).collect()
-    }
+fn items(operation: &Operation, status: &RpcStatus) -> Vec<ItemFault> {
+    let fault = |(field, description): (&str, &str)| {
+        let (index, member) = invitation_member(field)?;
+        let detail = operation.scrub(description);
+        let detail = if detail.is_empty() { "Turnkey refused this".into() } else { detail };
+        operation.item(index, Fault::new(pointer(member), "invalid", detail))
+    };
+    status.field_violations().filter_map(fault).collect()
 }
 
 impl RpcStatus {
@@ -229,20 +162,13 @@ impl RpcStatus {
         self.turnkey_code().map(str::to_owned).or_else(number)
     }
 
-    /// A quota or resource limit is used up. The code decides where there is one; addresses of pages
-    /// in the message, which may speak of limits, do not.
+    /// A quota or resource limit is used up. The code decides where there is one.
     fn is_quota(&self) -> bool {
         match self.turnkey_code() {
-            Some(code) if code.contains("QUOTA") => return true,
-            Some(code) if code.contains("RATE_LIMIT") => return false,
-            _ => {}
+            Some(code) if code.contains("QUOTA") => true,
+            Some(code) if code.contains("RATE_LIMIT") => false,
+            _ => refusal::names_quota(self.message.as_deref().unwrap_or_default()),
         }
-        let message = self.message.as_deref().unwrap_or_default().to_lowercase();
-        let words: Vec<&str> = message.split_whitespace().filter(|w| !w.contains("://")).collect();
-        let text = words.join(" ");
-        let speaks_of = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        !speaks_of(&["too many requests", "rate limit"])
-            && speaks_of(&["quota", "resource limit", "limit reached", "reached its limit"])
     }
 
     fn is_policy_denial(&self) -> bool {
@@ -283,14 +209,6 @@ pub fn rejected_by_people(error: ProviderError, invitations: usize) -> ProviderE
     let fault = Fault::new("", "rejected", "the approvers at Turnkey rejected the activity");
     let item = |index| ItemFault { index, fault: fault.clone() };
     ProviderError { items: (0..invitations).map(item).collect(), ..error }
-}
-
-/// An error of a question that came before the call itself, which was therefore not made.
-pub fn without_effect(error: ProviderError) -> ProviderError {
-    match error.outcome {
-        Outcome::Unknown => ProviderError { outcome: Outcome::NotSent, ..error },
-        _ => error,
-    }
 }
 
 /// An error of a question that a create call depends on. Whatever it is, it says nothing of the
@@ -355,23 +273,24 @@ fn grpc_name(code: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{HeaderMap, StatusCode};
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
 
+    fn creating() -> Operation {
+        Operation::new("creating invitations", "treasury")
+    }
+
     fn refuse(http: u16, body: &Value, headers: &[(&'static str, &str)]) -> ProviderError {
         let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-        let status = RpcStatus::read(body.as_bytes());
         let headers: HeaderMap =
             headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        let response =
-            Response { status: StatusCode::from_u16(http).unwrap(), headers, body: body.into() };
-        let task = Task { invitations: 4, ..Task::new("creating invitations", "treasury") };
-        let task = task.about(["ada@example.org", "Lovelace"].into_iter());
-        task.refused(&response, &status, Timestamp::from_second(1_746_736_509).unwrap())
+        let status = StatusCode::from_u16(http).unwrap();
+        let received = Timestamp::from_second(1_746_736_509).unwrap();
+        let response = Response { status, headers, body: body.into(), received };
+        refused(&creating().about(["ada@example.org", "Lovelace"]).of_call(4), &response)
     }
 
     fn coded(http: u16, grpc: i64, code: &str, message: &str) -> ProviderError {
@@ -416,8 +335,11 @@ mod tests {
                 coded(http, grpc, code, "see https://docs.turnkey.com/policies/resource-limits");
             assert_eq!((error.outcome, error.cause), (outcome, cause), "{code}");
             assert_eq!((error.code.as_deref(), error.http_status), (Some(code), Some(http)));
-            let start = format!("creating invitations at treasury: Turnkey answered {http}: see");
-            assert!(error.message.starts_with(&start), "{error}");
+            let start = format!("creating invitations at treasury: HTTP {http}");
+            assert!(
+                error.message.starts_with(&start) && error.message.contains(": see"),
+                "{error}"
+            );
         }
     }
 
@@ -492,20 +414,12 @@ mod tests {
     fn plain_text_and_other_shapes_are_read_too() {
         let error = refuse(502, &json!("upstream\nconnect error"), &[]);
         assert_eq!(error.outcome, Outcome::Unknown);
-        assert!(error.message.ends_with("Turnkey answered 502: upstream connect error"));
+        assert!(error.message.ends_with("HTTP 502: upstream connect error"));
         assert_eq!(refuse(500, &json!([1]), &[]).code, None);
         assert_eq!(
             refuse(400, &json!(""), &[]).message,
-            "creating invitations at treasury: Turnkey answered 400"
+            "creating invitations at treasury: HTTP 400"
         );
-    }
-
-    #[test]
-    fn statuses_that_may_follow_an_effect_leave_the_outcome_unknown() {
-        for http in [302, 408, 409, 425, 499, 500, 503] {
-            assert_eq!(refuse(http, &json!({}), &[]).outcome, Outcome::Unknown, "{http}");
-        }
-        assert_eq!(refuse(402, &json!({}), &[]).cause, Cause::Quota);
     }
 
     #[test]
@@ -542,17 +456,6 @@ mod tests {
                 (1, "", "Turnkey refused this"),
             ]
         );
-    }
-
-    #[test]
-    fn a_wait_is_taken_from_whichever_header_says_when() {
-        let wait = |headers: &[(&'static str, &str)]| refuse(429, &json!({}), headers).retry_after;
-        let seconds = |n| Some(Duration::from_secs(n));
-        assert_eq!(wait(&[("ratelimit-limit", "60"), ("ratelimit-remaining", "0")]), None);
-        assert_eq!(wait(&[("ratelimit-reset", "7")]), seconds(7));
-        assert_eq!(wait(&[("ratelimit-reset", "1746736519")]), seconds(10));
-        assert_eq!(wait(&[("ratelimit-reset", "soon")]), None);
-        assert_eq!(wait(&[("ratelimit-reset", "7"), ("retry-after", "3")]), seconds(3));
     }
 
     #[test]
@@ -604,8 +507,8 @@ mod tests {
             let error = refuse(http, &body, &[]);
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{http} {body}");
             let failure = RpcStatus::read(body.to_string().as_bytes());
-            let task = Task { invitations: 4, ..Task::new("creating invitations", "treasury") };
-            let ended = task.ended("ACTIVITY_STATUS_FAILED", Some(&failure));
+            let operation = creating().of_call(4);
+            let ended = ended(&operation, "ACTIVITY_STATUS_FAILED", Some(&failure));
             let expected = if cause == Cause::NotFound { Cause::Request } else { cause };
             assert_eq!((ended.outcome, ended.cause), (Outcome::Rejected, expected), "{body}");
         }
@@ -620,14 +523,14 @@ mod tests {
                 .to_string()
                 .as_bytes(),
         );
-        let task = Task::new("creating invitations", "treasury").about(["Lovelace"].into_iter());
-        let error = task.ended("ACTIVITY_STATUS_FAILED", Some(&failure));
+        let operation = creating().about(["Lovelace"]);
+        let error = ended(&operation, "ACTIVITY_STATUS_FAILED", Some(&failure));
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Quota));
         assert_eq!(error.code.as_deref(), Some("RESOURCE_EXHAUSTED"));
         assert_eq!(
             error.message,
             "creating invitations at treasury: the activity ended as ACTIVITY_STATUS_FAILED: over quota for …"
         );
-        assert_eq!(task.ended("ACTIVITY_STATUS_REJECTED", None).cause, Cause::Request);
+        assert_eq!(ended(&operation, "ACTIVITY_STATUS_REJECTED", None).cause, Cause::Request);
     }
 }

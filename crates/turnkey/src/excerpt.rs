@@ -1,10 +1,12 @@
 //! The part of a create exchange that belongs to one recipient. Everything is left out but what is
 //! known to be that recipient's: votes repeat the whole body and name the voters.
 
-use invite_core::{Invitee, http::scrub_of};
+use invite_core::{
+    Address, Invitee,
+    adapter::excerpt::{self, members, or_null},
+    http::scrub_of,
+};
 use serde_json::{Map, Value, json};
-
-use crate::activity::canonical;
 
 /// The members of an activity that are about all of it and no person.
 const ABOUT_ALL: &[&str] =
@@ -18,16 +20,13 @@ pub fn of(
     index: usize,
     recipient: &Invitee,
 ) -> (Value, Value) {
-    let request: Value = request.and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
+    let request = excerpt::of_request(request);
     let invitations = request.pointer("/parameters/invitations").and_then(Value::as_array);
     let personal: Vec<&str> = invitations.into_iter().flatten().flat_map(personal_data).collect();
     let scrubbed = |text: &str| scrub_of(text, personal.iter().copied());
     let asked = own_place(invitations, index, recipient);
-    let reply = match reply.map(serde_json::from_str) {
-        None => Value::Null,
-        Some(Ok(reply)) => reply_of(&reply, &Own { asked, index, recipient }, &scrubbed),
-        Some(Err(_)) => "[not JSON]".into(),
-    };
+    let own = Own { asked, index, recipient };
+    let reply = excerpt::of_reply(reply, |reply| reply_of(&reply, &own, &scrubbed));
     (request_of(&request, asked), reply)
 }
 
@@ -41,10 +40,10 @@ struct Own<'a> {
 
 /// The place of the invitation to the recipient: `index` if it is theirs, else the first that is.
 fn own_place(invitations: Option<&Vec<Value>>, index: usize, own: &Invitee) -> Option<usize> {
-    let address = canonical(&own.email);
+    let address = Address::shown(&own.email);
     let is_own = |invitation: &Value| {
         let email = invitation.get("receiverUserEmail").and_then(Value::as_str);
-        email.is_some_and(|email| canonical(email) == address)
+        email.is_some_and(|email| Address::shown(email) == address)
     };
     let invitations = invitations?;
     let at_index = invitations.get(index).is_some_and(is_own).then_some(index);
@@ -67,14 +66,14 @@ fn request_of(request: &Value, place: Option<usize>) -> Value {
     if let Some(own) = place.and_then(own) {
         excerpt.insert("parameters".into(), json!({ "invitations": [own] }));
     }
-    null_if_empty(excerpt)
+    or_null(excerpt)
 }
 
 fn reply_of(reply: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> String) -> Value {
     if let Some(activity) = reply.get("activity") {
         return json!({ "activity": activity_of(activity, own, scrubbed) });
     }
-    null_if_empty(error_of(reply, scrubbed))
+    or_null(error_of(reply, scrubbed))
 }
 
 fn activity_of(activity: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> String) -> Value {
@@ -113,15 +112,6 @@ fn error_of(error: &Value, scrubbed: &dyn Fn(&str) -> String) -> Map<String, Val
         excerpt.insert("message".into(), scrubbed(message).into());
     }
     excerpt
-}
-
-fn members(object: &Value, names: &[&str]) -> Map<String, Value> {
-    let member = |name: &&str| Some(((*name).to_owned(), object.get(*name)?.clone()));
-    names.iter().filter_map(member).collect()
-}
-
-fn null_if_empty(object: Map<String, Value>) -> Value {
-    if object.is_empty() { Value::Null } else { object.into() }
 }
 
 #[cfg(test)]

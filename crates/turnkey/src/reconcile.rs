@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    Cause, Doubt, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
+    Doubt, Lookup, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
+    adapter::{Failures, Operation, seen_or, unfinished},
     http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +16,6 @@ use serde_json::Value;
 use crate::{
     activity::{self, End, Pages, Subject},
     client::Client,
-    error::Task,
     stamp::fingerprint,
     wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, TYPE_CREATE},
 };
@@ -28,16 +28,13 @@ const DEAD: SignedDuration = SignedDuration::from_mins(70);
 /// How far before the oldest `timestampMs` the listing goes back.
 const MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Failed requests in a row after which a lookup ends with what it has.
-const PATIENCE: u32 = 3;
-
 /// Why nothing more is told of an activity whose ids do not match its invitations.
 const UNPAIRED: &str = "the activity took effect, but which invitation id is whose cannot be told";
 
 /// A lookup of calls to one organization.
 pub struct ByFingerprint {
     client: Arc<Client>,
-    task: Task,
+    operation: Operation,
     organization_id: String,
     searches: Vec<Search>,
     pages: Pages,
@@ -49,7 +46,7 @@ pub struct ByFingerprint {
     invitations: Option<Option<Vec<Invitation>>>,
     /// Why not everything was asked that there was to ask.
     gap: Option<String>,
-    failures: u32,
+    failures: Failures,
     /// Why nothing can be asked.
     misplaced: Option<ProviderError>,
 }
@@ -70,7 +67,7 @@ impl ByFingerprint {
     /// The lookup; `misplaced` is the error for a destination that is not this provider's.
     pub fn new(
         client: Arc<Client>,
-        task: Task,
+        operation: Operation,
         lookup: Lookup,
         misplaced: Option<ProviderError>,
     ) -> Self {
@@ -78,7 +75,7 @@ impl ByFingerprint {
         let oldest = searches.iter().map(|s| s.submitted_at).min().unwrap_or(Timestamp::MIN);
         Self {
             client,
-            task,
+            operation,
             pages: Pages::new(&lookup.destination.scope, &[TYPE_CREATE], &[]),
             organization_id: lookup.destination.scope,
             searches,
@@ -87,7 +84,7 @@ impl ByFingerprint {
             listed_all: None,
             invitations: None,
             gap: None,
-            failures: 0,
+            failures: Failures::default(),
             misplaced,
         }
     }
@@ -110,10 +107,8 @@ impl ByFingerprint {
     /// # Errors
     /// The error, if nothing was seen.
     fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
-        self.gap = Some(format!("the look-up did not come to its end: {error}"));
-        let seen = self.sightings();
-        let has_seen = seen.iter().flatten().any(|sighting| !sighting.exact.is_empty());
-        if has_seen { Ok(seen) } else { Err(error) }
+        self.gap = Some(unfinished(&error));
+        seen_or(self.sightings(), error)
     }
 
     /// Does without an activity that cannot be read.
@@ -121,13 +116,8 @@ impl ByFingerprint {
     /// # Errors
     /// The error, if there is no going on after it.
     fn skip(&mut self, place: usize, error: ProviderError) -> Result<(), ProviderError> {
-        self.failures += 1;
         // Alone, the look-up is of nothing else, and its failure is to be told.
-        if self.searches.len() == 1
-            || error.cause == Cause::Credentials
-            || error.outcome == Outcome::Throttled
-            || self.failures == PATIENCE
-        {
+        if self.failures.is_last(&error) || self.searches.len() == 1 {
             return Err(error);
         }
         let search = &mut self.searches[place];
@@ -142,7 +132,8 @@ impl ByFingerprint {
         place: usize,
         id: &str,
     ) -> Result<(), ProviderError> {
-        let asked = self.client.get_activity(context, &self.task, &self.organization_id, id).await;
+        let asked =
+            self.client.get_activity(context, &self.operation, &self.organization_id, id).await;
         let search = &mut self.searches[place];
         match asked {
             Ok(activity) => search.take(&activity, true),
@@ -151,13 +142,13 @@ impl ByFingerprint {
             Err(error) => return self.skip(place, error),
         }
         search.activity_id = None;
-        self.failures = 0;
+        self.failures.reset();
         Ok(())
     }
 
     async fn ask_page(&mut self, context: &CallContext) -> Result<(), ProviderError> {
         let now = self.client.now();
-        let page = self.pages.next(&self.client, context, &self.task).await?;
+        let page = self.pages.next(&self.client, context, &self.operation).await?;
         let shown = context.exchanges().last().and_then(|exchange| exchange.date);
         self.listed_at.get_or_insert((now, shown));
         let is_far_enough = activity::reaches(&page, self.horizon);
@@ -180,22 +171,20 @@ impl ByFingerprint {
 
     fn sightings_of(&self, search: &Search) -> Vec<Sighting> {
         let recipients = &search.doubt.recipients;
-        let unclear = |near, gap| Sighting { exact: Vec::new(), near, gap };
+        let unclear = |near, gap| vec![Sighting { exact: Vec::new(), near, gap }; recipients.len()];
         let Some(activity) = &search.found else {
-            return vec![unclear(Vec::new(), self.gap(search)); recipients.len()];
+            return unclear(Vec::new(), self.gap(search));
         };
         let subject = Subject {
             organization_id: &self.organization_id,
             fingerprint: Some(&search.fingerprint),
             count: Some(recipients.len()),
         };
-        let exactly =
-            |observed: Observed| Sighting { exact: vec![observed], near: Vec::new(), gap: None };
-        match activity::observe(activity, &subject, &self.task) {
-            Ok(observed) => observed.into_iter().map(exactly).collect(),
+        match activity::observe(activity, &subject, &self.operation) {
+            Ok(observed) => observed.into_iter().map(Sighting::exactly).collect(),
             // What a failed activity left behind, the organization would have to say first.
             Err(_) if has_failed(activity) && self.gap.is_some() && self.may_ask_organization() => {
-                vec![unclear(Vec::new(), self.gap.clone()); recipients.len()]
+                unclear(Vec::new(), self.gap.clone())
             }
             Err(error) if error.outcome == Outcome::Rejected => {
                 let shown = self.invitations.iter().flatten().flatten();
@@ -204,9 +193,11 @@ impl ByFingerprint {
                 let of = |r: &Recipient| match activity::effect_of_failed(
                     activity, &shown, &r.address, &subject,
                 ) {
-                    Ok(Some(effect)) => exactly(effect),
-                    Ok(None) => exactly(activity::settled(error.clone(), activity, &subject)),
-                    Err(why) => unclear(Vec::new(), Some(why.to_owned())),
+                    Ok(Some(effect)) => Sighting::exactly(effect),
+                    Ok(None) => {
+                        Sighting::exactly(activity::settled(error.clone(), activity, &subject))
+                    }
+                    Err(why) => Sighting::open(why),
                 };
                 recipients.iter().map(of).collect()
             }
@@ -214,7 +205,7 @@ impl ByFingerprint {
             Err(_) => {
                 let near = activity.invitation_ids().unwrap_or_default().to_vec();
                 let gap = search.gap.clone().or_else(|| Some(UNPAIRED.to_owned()));
-                vec![unclear(near, gap); recipients.len()]
+                unclear(near, gap)
             }
         }
     }
@@ -264,7 +255,7 @@ impl Reconciliation for ByFingerprint {
             self.ask_page(context).await
         } else if self.asks_about_failed() {
             let (client, organization_id) = (&self.client, &self.organization_id);
-            let shown = client.invitations(context, &self.task, organization_id, true).await;
+            let shown = client.invitations(context, &self.operation, organization_id, true).await;
             shown.map(|shown| self.invitations = Some(shown))
         } else {
             Ok(())
@@ -319,7 +310,7 @@ fn has_failed(activity: &Activity) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use invite_core::{PreparedCall, Status};
+    use invite_core::{Cause, PreparedCall, Status};
     use serde_json::json;
 
     use super::*;

@@ -2,7 +2,7 @@
 //! activities where that is refused, and proving that an id is the invite's before it is deleted.
 
 use invite_core::{
-    Address, Cause, Observed, Outcome, ProviderError, Remote, Status, StatusSource,
+    Address, Observed, Outcome, ProviderError, Remote, Status, StatusSource, adapter::Operation,
     http::CallContext,
 };
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     activity::{self, Pages, Subject},
     client::Client,
-    error::Task,
+    error,
     wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, STATUS_REJECTED},
 };
 
@@ -23,52 +23,52 @@ const DELETION: &str = "delete_activity_id";
 pub async fn after_failure(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     activity: &Activity,
     subject: &Subject<'_>,
     addresses: &[&Address],
 ) -> Result<Vec<Option<Observed>>, ProviderError> {
-    let asked = client.invitations(context, task, subject.organization_id, false).await;
+    let asked = client.invitations(context, operation, subject.organization_id, false).await;
     let shown = asked.map_err(|_| {
-        task.unreadable(
-            "the activity failed, and the organization does not say what it left behind",
-        )
+        operation
+            .untold("the activity failed, and the organization does not say what it left behind")
     })?;
     let shown = shown.unwrap_or_default();
     let of = |address: &&Address| activity::effect_of_failed(activity, &shown, address, subject);
-    addresses.iter().map(of).collect::<Result<_, _>>().map_err(|why| task.unreadable(why))
+    addresses.iter().map(of).collect::<Result<_, _>>().map_err(|why| operation.untold(why))
 }
 
 /// The present state of an invite that has no id yet, by its activity.
 pub async fn follow(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     remote: &Remote,
 ) -> Result<Observed, ProviderError> {
     let text = |name: &str| remote.data.get(name).and_then(Value::as_str);
     let Some(activity_id) = text("activity_id") else {
-        return Err(task.not_here("neither an invitation's nor an activity's id is known"));
+        return Err(operation.not_found("neither an invitation's nor an activity's id is known"));
     };
     let organization_id = remote.destination.scope.as_str();
-    let activity = client.get_activity(context, task, organization_id, activity_id).await?;
+    let activity = client.get_activity(context, operation, organization_id, activity_id).await?;
     let subject = Subject { organization_id, fingerprint: text("fingerprint"), count: None };
     // Where it does not show what it was to create, it was to create this one at least.
     let invitations = activity.intended().map_or(remote.index + 1, <[_]>::len);
-    let task = &task.clone().of_call(invitations);
-    match activity::observe(&activity, &subject, task) {
+    let operation = &operation.clone().of_call(invitations);
+    match activity::observe(&activity, &subject, operation) {
         Ok(mut all) => {
             // While it is under way all of its invites are in the same state.
             let waiting = all.iter().position(|observed| observed.provider_ref.is_none());
             let place = waiting.unwrap_or(remote.index);
-            let missing = || task.unreadable("the activity has no invitation at this place");
+            let missing = || operation.untold("the activity has no invitation at this place");
             (place < all.len()).then(|| all.swap_remove(place)).ok_or_else(missing)
         }
         Err(error) if error.outcome == Outcome::Rejected => {
             let mut effect = None;
             if activity.status.as_deref() == Some(STATUS_FAILED) {
                 let address = [&remote.address];
-                let effects = after_failure(client, context, task, &activity, &subject, &address);
+                let effects =
+                    after_failure(client, context, operation, &activity, &subject, &address);
                 effect = effects.await?.pop().flatten();
             }
             Ok(effect.unwrap_or_else(|| activity::settled(error, &activity, &subject)))
@@ -81,18 +81,19 @@ pub async fn follow(
 pub async fn read(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     remote: &Remote,
     id: &str,
 ) -> Result<Observed, ProviderError> {
-    let Some(shown) = client.invitations(context, task, &remote.destination.scope, true).await?
+    let Some(shown) =
+        client.invitations(context, operation, &remote.destination.scope, true).await?
     else {
-        return answered(client, context, task, remote, id).await;
+        return answered(client, context, operation, remote, id).await;
     };
     let mut observed = shown_in_organization(&shown, remote, id);
     if observed.status == Status::Revoked && observed.source == StatusSource::Inferred {
-        let deletion = earlier_deletion(client, context, task, remote).await?;
-        if deletion.is_some_and(|activity| deleted_by(&activity, task, remote, id).is_err()) {
+        let deletion = earlier_deletion(client, context, operation, remote).await?;
+        if deletion.is_some_and(|activity| deleted_by(&activity, operation, remote, id).is_err()) {
             // Its approvers refused: whoever deleted it, it was not that delete of ours.
             observed.status = Status::Pending;
         }
@@ -105,11 +106,11 @@ pub async fn read(
 pub async fn earlier_deletion(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     remote: &Remote,
 ) -> Result<Option<Activity>, ProviderError> {
     let Some(id) = remote.data.get(DELETION).and_then(Value::as_str) else { return Ok(None) };
-    match client.get_activity(context, task, &remote.destination.scope, id).await {
+    match client.get_activity(context, operation, &remote.destination.scope, id).await {
         Ok(activity) => Ok(Some(activity)),
         Err(error) if error.http_status == Some(404) => Ok(None),
         Err(error) => Err(error),
@@ -123,14 +124,16 @@ pub async fn earlier_deletion(
 /// `Rejected` if it failed or its approvers refused it.
 pub fn deleted_by(
     activity: &Activity,
-    task: &Task,
+    operation: &Operation,
     remote: &Remote,
     id: &str,
 ) -> Result<Observed, ProviderError> {
     let word = activity.status.as_deref().unwrap_or_default();
     let status = match word {
         STATUS_COMPLETED => Status::Revoked,
-        STATUS_FAILED | STATUS_REJECTED => return Err(task.ended(word, activity.failure.as_ref())),
+        STATUS_FAILED | STATUS_REJECTED => {
+            return Err(error::ended(operation, word, activity.failure.as_ref()));
+        }
         _ => remote.status,
     };
     let mut data = remote.data.clone();
@@ -148,7 +151,7 @@ pub fn deleted_by(
 async fn answered(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     remote: &Remote,
     id: &str,
 ) -> Result<Observed, ProviderError> {
@@ -156,7 +159,7 @@ async fn answered(
     let mut pages = Pages::new(organization_id, activity::ANSWERS, &[STATUS_COMPLETED]);
     let mut status = Status::Pending;
     while pages.end().is_none() && status == Status::Pending {
-        let page = pages.next(client, context, task).await?;
+        let page = pages.next(client, context, operation).await?;
         let mut answers = page.iter().filter_map(activity::answer);
         status = answers.find(|(of, _)| *of == id).map_or(status, |(_, status)| status);
     }
@@ -168,18 +171,17 @@ async fn answered(
 pub async fn before_deleting(
     client: &Client,
     context: &CallContext,
-    task: &Task,
+    operation: &Operation,
     remote: &Remote,
     id: &str,
     force: bool,
 ) -> Result<Option<Observed>, ProviderError> {
     let organization_id = &remote.destination.scope;
     let unproven = |why: &str| {
-        let error = task.error(Outcome::Rejected, why).caused_by(Cause::PairingUnproven);
-        if force { Ok(None) } else { Err(error) }
+        if force { Ok(None) } else { Err(operation.unproven(why)) }
     };
     let is_proven = remote.data.get("pairing").and_then(Value::as_str) == Some("proven");
-    let Some(shown) = client.invitations(context, task, organization_id, true).await? else {
+    let Some(shown) = client.invitations(context, operation, organization_id, true).await? else {
         if is_proven {
             return Ok(None);
         }

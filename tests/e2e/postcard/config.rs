@@ -1,11 +1,17 @@
 //! Postcard's part of the provider document and the `options.postcard` of an invite: form, defaults
 //! and checks. Whether `base_url` may be reached at all is the configuration crate's to judge.
 
-use invite_core::{Fault, NewInvite, schema::Schema, secret::SecretRefs};
+use std::sync::LazyLock;
+
+use invite_core::{Fault, NewInvite, adapter::BaseUrl, schema::Schema, secret::SecretRefs};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use url::Url;
+
+/// The schema of its part of the document.
+pub static CONFIG: LazyLock<Schema> = LazyLock::new(Schema::of::<Config>);
+/// The schema of an invite's options.
+pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
 
 /// `[providers.<name>]` with `kind = "postcard"`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -61,13 +67,9 @@ impl Config {
     ///
     /// # Errors
     /// Every fault, with pointers relative to the part.
-    pub fn read(schema: &Schema, part: &Value) -> Result<(Self, Url), Vec<Fault>> {
-        let config: Self = decode(schema, part)?;
-        let base_url =
-            Url::parse(&config.base_url).ok().filter(Url::has_host).ok_or_else(|| {
-                let detail = "`base_url` is no URL: expected one such as https://post.example";
-                vec![Fault::new("/base_url", "invalid", detail)]
-            })?;
+    pub fn read(part: &Value) -> Result<(Self, BaseUrl), Vec<Fault>> {
+        let config: Self = CONFIG.read(part)?;
+        let base_url = BaseUrl::read(&config.base_url).map_err(|fault| vec![fault])?;
         Ok((config, base_url))
     }
 
@@ -75,18 +77,10 @@ impl Config {
     ///
     /// # Errors
     /// Every fault, with pointers relative to the options.
-    pub fn bind(&self, schema: &Schema, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
+    pub fn bind(&self, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
         let given = invite.options.get("postcard");
-        let given: Options = given.map_or_else(|| Ok(Options::default()), |v| decode(schema, v))?;
+        let given: Options = given.map_or_else(|| Ok(Options::default()), |v| OPTIONS.read(v))?;
         let text = invite.invitee.message.as_ref().unwrap_or(&self.text).clone();
         Ok(Params { motif: given.motif.unwrap_or(self.motif), text })
     }
-}
-
-fn decode<T: DeserializeOwned>(schema: &Schema, value: &Value) -> Result<T, Vec<Fault>> {
-    let faults = schema.check(value);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    T::deserialize(value).map_err(|_| vec![Fault::new("", "invalid", "it cannot be read")])
 }

@@ -7,21 +7,22 @@ mod reconcile;
 pub mod simulator;
 mod wire;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
-    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Status, http::CallContext, schema::Schema, secret::Credential,
+    Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
+    Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    adapter::{Operation, Service, excerpt},
+    http::{CallContext, check_header},
+    secret::Credential,
 };
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use client::Client;
-use config::{Config, Options, Params};
+use config::{CONFIG, Config, OPTIONS, Params};
 use reconcile::CardLookup;
 use wire::{Card, NewCard};
 
@@ -29,83 +30,37 @@ use wire::{Card, NewCard};
 const KIND: &str = "postcard";
 
 /// Postcards, as a kind of provider.
-pub struct PostcardKind {
-    config: Schema,
-    options: Arc<Schema>,
-}
-
-impl PostcardKind {
-    /// The kind, with its schemas compiled.
-    pub fn new() -> Self {
-        Self { config: Schema::of::<Config>(), options: Arc::new(Schema::of::<Options>()) }
-    }
-}
-
-impl ProviderKind for PostcardKind {
-    fn name(&self) -> &'static str {
-        KIND
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        capabilities()
-    }
-
-    fn config_schema(&self) -> &Value {
-        self.config.document()
-    }
-
-    fn options_schema(&self) -> &Value {
-        self.options.document()
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits { max_batch: 1, ..Limits::default() }
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let (config, base_url) = Config::read(&self.config, part.settings)?;
-        let credential =
-            (part.resolve_secret)(&config.token).map_err(|fault| vec![fault.under("/token")])?;
-        let destination = Destination {
-            kind: KIND.to_owned(),
-            base_url: base_url.as_str().trim_end_matches('/').to_owned(),
-            scope: part.name.to_owned(),
-        };
-        let client = Client {
-            name: part.name.to_owned(),
-            base_url,
-            destination,
-            credential,
-            http: part.http.clone(),
-            clock: part.clock.clone(),
-        };
-        Ok(Arc::new(Postcard {
-            client: Arc::new(client),
-            config,
-            options: self.options.clone(),
-            capabilities: capabilities(),
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        _: usize,
-        _: &Invitee,
-    ) -> (Value, Value) {
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: KIND,
+        capabilities: capabilities(),
+        config_schema: CONFIG.document().clone(),
+        options_schema: OPTIONS.document().clone(),
+        account_settings: &["base_url"],
+        default_limits: Limits { max_batch: 1, ..Limits::default() },
+        codes: &[],
+        build: Box::new(build),
         // A call carries one card, so all of it is its recipient's.
-        let all = |text: Option<&str>| text.and_then(|text| serde_json::from_str(text).ok());
-        (all(request).unwrap_or_default(), all(reply).unwrap_or_default())
+        excerpt: |request, reply, _, _| {
+            (excerpt::of_request(request), excerpt::of_reply(reply, |reply| reply))
+        },
     }
+}
+
+fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
+    let (config, base_url) = Config::read(part.settings)?;
+    let credential = part.credential("/token", &config.token, check_header)?;
+    let destination = Destination {
+        kind: KIND.to_owned(),
+        base_url: base_url.as_str().to_owned(),
+        scope: part.name.to_owned(),
+    };
+    let service = Service::new(part, base_url, credential);
+    Ok(Arc::new(Postcard {
+        client: Arc::new(Client { service, destination }),
+        config,
+        capabilities: capabilities(),
+    }))
 }
 
 fn capabilities() -> Capabilities {
@@ -128,42 +83,38 @@ fn capabilities() -> Capabilities {
 }
 
 /// One configured post office.
+#[derive(Debug)]
 struct Postcard {
     client: Arc<Client>,
     config: Config,
-    options: Arc<Schema>,
     capabilities: Capabilities,
 }
 
-impl fmt::Debug for Postcard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Postcard({})", self.client.destination)
-    }
-}
-
 impl Postcard {
-    fn only_one<'a>(&self, recipients: &'a [Recipient]) -> Result<&'a Recipient, ProviderError> {
-        let [recipient] = recipients else {
-            let operation = self.client.operation("writing a card", []);
-            return Err(operation.failed(Outcome::Rejected, "a call takes one card"));
-        };
-        Ok(recipient)
+    fn operation(&self, doing: &str) -> Operation {
+        self.client.service.operation(doing)
     }
 
     async fn read_card(
         &self,
         context: &CallContext,
-        doing: &'static str,
+        doing: &str,
         remote: &Remote,
     ) -> Result<Card, ProviderError> {
-        let operation = self.client.operation(doing, [&remote.invitee]);
+        let operation = self.operation(doing).about(remote.invitee.personal_data());
         self.client.check_place(&operation, &remote.destination)?;
-        let Some(id) = &remote.provider_ref else {
-            let error = operation.failed(Outcome::Rejected, "its id there is not known");
-            return Err(error.caused_by(Cause::NotFound));
-        };
-        self.client.get_card(context, &operation, id).await
+        self.client.get_card(context, &operation, operation.id_of(remote)?).await
     }
+}
+
+fn only_one<'a>(
+    operation: &Operation,
+    recipients: &'a [Recipient],
+) -> Result<&'a Recipient, ProviderError> {
+    let [recipient] = recipients else {
+        return Err(operation.failed(Outcome::Rejected, "a call takes one card"));
+    };
+    Ok(recipient)
 }
 
 #[async_trait]
@@ -175,11 +126,13 @@ impl InviteProvider for Postcard {
     fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
         let mut faults = Vec::new();
         if invite.invitee.first_name.is_none() {
-            let detail =
-                format!("`first_name` is missing; {} (postcard) needs it", self.client.name);
+            let detail = format!(
+                "`first_name` is missing; {} (postcard) needs it",
+                self.client.service.name
+            );
             faults.push(Fault::new("/first_name", "required", detail));
         }
-        match self.config.bind(&self.options, invite) {
+        match self.config.bind(invite) {
             Ok(params) if faults.is_empty() => Ok(Resolved {
                 destination: self.client.destination.clone(),
                 call_key: String::new(),
@@ -199,13 +152,11 @@ impl InviteProvider for Postcard {
         recipients: &[Recipient],
         _: Timestamp,
     ) -> Result<PreparedCall, ProviderError> {
-        let recipient = self.only_one(recipients)?;
+        let operation = self.operation("preparing a card").for_recipients(recipients);
+        let recipient = only_one(&operation, recipients)?;
         let invitee = &recipient.invitee;
-        let operation = self.client.operation("preparing a card", [invitee]);
         self.client.check_place(&operation, &recipient.destination)?;
-        let params = Params::deserialize(&recipient.params).map_err(|_| {
-            operation.failed(Outcome::Rejected, "what was stored of the invite cannot be read")
-        })?;
+        let params: Params = operation.recorded(0, recipient)?;
         let names = [&invitee.first_name, &invitee.last_name].into_iter().flatten();
         let card = NewCard {
             to: &invitee.email,
@@ -229,13 +180,12 @@ impl InviteProvider for Postcard {
         call: &PreparedCall,
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
-        let recipient = self.only_one(recipients)?;
-        let operation = self.client.operation("writing a card", [&recipient.invitee]);
+        let operation = self.operation("writing a card").for_recipients(recipients);
+        let recipient = only_one(&operation, recipients)?;
         self.client.check_place(&operation, &call.destination)?;
         let card = self.client.write_card(context, &operation, call).await?;
         if card.reference != Some(recipient.id.to_string()) {
-            let why = "the reply shows another card";
-            return Ok(vec![Err(operation.failed(Outcome::Unknown, why))]);
+            return Ok(vec![Err(operation.untold("the reply shows another card"))]);
         }
         Ok(vec![Ok(card.observed())])
     }
@@ -245,11 +195,10 @@ impl InviteProvider for Postcard {
     }
 
     async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError> {
-        let operation = self.client.operation("listing cards", []);
-        let elsewhere = query.scope.as_ref().is_some_and(|s| *s != self.client.destination.scope);
-        if elsewhere || query.cursor.is_some() {
-            let error = operation.failed(Outcome::Rejected, "there is no such list or page");
-            return Err(error.caused_by(Cause::NotFound));
+        let operation = self.operation("listing cards").about(query.email.as_deref());
+        operation.only_page(query)?;
+        if query.scope.as_ref().is_some_and(|scope| *scope != self.client.destination.scope) {
+            return Err(operation.not_found("there is no such list"));
         }
         let cards = self.client.list_cards(context, &operation, query.email.as_deref()).await?;
         Ok(Page { invites: cards.into_iter().map(Card::observed).collect(), next_cursor: None })
@@ -271,11 +220,10 @@ impl InviteProvider for Postcard {
         force: bool,
     ) -> Result<Observed, ProviderError> {
         let card = self.read_card(context, "reading a card before it is cancelled", remote).await?;
-        let operation = self.client.operation("cancelling a card", [&remote.invitee]);
+        let operation = self.operation("cancelling a card").about(remote.invitee.personal_data());
         if !force && !card.is_to(&remote.address) {
             let why = "it shows another address under this invite's id, or none";
-            let error = operation.failed(Outcome::Rejected, why);
-            return Err(error.caused_by(Cause::PairingUnproven));
+            return Err(operation.unproven(why));
         }
         if card.state.as_deref() == Some("cancelled") {
             return Ok(card.observed());
@@ -292,12 +240,12 @@ impl InviteProvider for Postcard {
     }
 
     async fn probe(&self, context: &CallContext) -> Result<ProbeReport, ProviderError> {
-        let operation = self.client.operation("checking the token", []);
+        let operation = self.operation("checking the token");
         self.client.list_cards(context, &operation, None).await?;
         Ok(ProbeReport { detail: "the token may list cards".to_owned() })
     }
 
     fn credential(&self) -> &Credential {
-        &self.client.credential
+        &self.client.service.credential
     }
 }

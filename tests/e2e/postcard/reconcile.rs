@@ -33,7 +33,8 @@ impl Reconciliation for CardLookup {
         let open = doubts.find(|(doubt, seen)| seen.len() < doubt.recipients.len());
         if let Some((doubt, seen)) = open {
             let recipient = &doubt.recipients[seen.len()];
-            let operation = self.client.operation("looking for a card", [&recipient.invitee]);
+            let operation = self.client.service.operation("looking for a card");
+            let operation = operation.about(recipient.invitee.personal_data());
             self.client.check_place(&operation, &self.lookup.destination)?;
             let to = Some(recipient.invitee.email.as_str());
             let cards = self.client.list_cards(context, &operation, to).await?;
@@ -41,7 +42,7 @@ impl Reconciliation for CardLookup {
             let is_exact = |card: &Card| card.reference.as_ref() == Some(&reference);
             let exact = cards.into_iter().filter(is_exact).map(Card::observed).collect();
             // A card with another reference is another invite's beyond doubt.
-            seen.push(Sighting { exact, near: Vec::new(), gap: None });
+            seen.push(Sighting { exact, ..Sighting::default() });
         }
         let counts = self.lookup.doubts.iter().zip(&self.seen);
         let ends = counts.into_iter().all(|(doubt, seen)| seen.len() == doubt.recipients.len());

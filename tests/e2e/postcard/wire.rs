@@ -85,7 +85,6 @@ impl Card {
 
     /// Whether the card shows this address.
     pub fn is_to(&self, address: &Address) -> bool {
-        let shown = self.to.as_deref().and_then(Address::shown);
-        shown.as_ref() == Some(address)
+        self.to.as_deref().map(Address::shown).as_ref() == Some(address)
     }
 }

@@ -50,7 +50,7 @@ pub fn securegate(data: &[u8]) {
         "event_id": "event-456", "authentication_method": "QR Code", "revoke_as": "rejected",
         "api_key": SECRETS[1],
     });
-    answer(&invite_securegate::SecuregateKind::new(), settings, data);
+    answer("securegate", settings, data);
 }
 
 /// RKVST's replies, to requests with a token and with client credentials.
@@ -62,7 +62,7 @@ pub fn rkvst(data: &[u8]) {
             "message_reference": true,
         }),
     };
-    answer(&invite_rkvst::RkvstKind::new(), settings, data);
+    answer("rkvst", settings, data);
 }
 
 /// Turnkey's replies.
@@ -73,30 +73,31 @@ pub fn turnkey(data: &[u8]) {
     if data.first().is_some_and(|byte| byte & 128 == 0) {
         settings["sender_user_id"] = "c7517305-6772-4e74-8101-108fbab0c11e".into();
     }
-    answer(&invite_turnkey::TurnkeyKind::new(), settings, data);
+    answer("turnkey", settings, data);
 }
 
-fn answer(kind: &dyn ProviderKind, mut settings: Value, data: &[u8]) {
+fn answer(kind: &str, mut settings: Value, data: &[u8]) {
     let [operation, known, replies @ ..] = data else { return };
+    let kind = invite_kinds::all().into_iter().find(|it| it.name == kind).unwrap();
     let replies: Vec<Reply> = replies.split(|byte| *byte == 0).map(Reply::read).collect();
     Peer::with(|peer| {
         settings["base_url"] = peer.url().into();
         peer.set_replies(&replies);
-        let provider = build(kind, &settings, peer.client());
+        let provider = build(&kind, &settings, peer.client());
         let is_about_somebody = ![4, 5, 8, 9].contains(&(operation & 15));
         let holds = |member| settings.get(member).is_some();
         let sent = (holds("api_key").then_some(SECRETS[1]))
             .or_else(|| holds("bearer_token").then_some(SECRETS[2]));
-        let case = Case { kind, provider, replies, known: *known, is_about_somebody, sent };
+        let case = Case { kind: &kind, provider, replies, known: *known, is_about_somebody, sent };
         peer.block_on(case.run(*operation));
     });
 }
 
-fn build(kind: &dyn ProviderKind, settings: &Value, http: HttpClient) -> Arc<dyn InviteProvider> {
+fn build(kind: &ProviderKind, settings: &Value, http: HttpClient) -> Arc<dyn InviteProvider> {
     let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
     let resolve_secret = &literal_secrets;
     let part = BuildContext { name: "acme", settings, clock, http, resolve_secret };
-    kind.build(&part).unwrap()
+    (kind.build)(&part).unwrap()
 }
 
 fn literal_secrets(references: &SecretRefs) -> Result<Credential, Fault> {
@@ -111,7 +112,7 @@ fn literal_secrets(references: &SecretRefs) -> Result<Credential, Fault> {
 
 /// One operation and the replies that it gets.
 struct Case<'a> {
-    kind: &'a dyn ProviderKind,
+    kind: &'a ProviderKind,
     provider: Arc<dyn InviteProvider>,
     replies: Vec<Reply>,
     known: u8,
@@ -321,7 +322,7 @@ impl Case<'_> {
         for exchange in context.exchanges() {
             let reply = exchange.reply.as_deref();
             let (own, replied) =
-                self.kind.excerpt(exchange.request.as_deref(), reply, 0, recipient);
+                (self.kind.excerpt)(exchange.request.as_deref(), reply, 0, recipient);
             let is_json = reply.is_none_or(|it| serde_json::from_str::<Value>(it).is_ok());
             let shown = plain_json(&replied).to_string();
             assert!(is_json || shown.len() < 100, "of what cannot be read: {shown}");

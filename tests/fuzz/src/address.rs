@@ -14,13 +14,12 @@ pub fn addresses(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     if let Ok(address) = text.parse::<Address>() {
         is_canonical(&address);
-        let shown = Address::shown(text).unwrap();
+        let shown = Address::shown(text);
         assert_eq!(shown, address, "a provider that shows what it was sent shows somebody else");
     }
     // What could not be invited is shown all the same, and is then nobody's canonical address.
-    if let Some(shown) = Address::shown(text)
-        && let Ok(read) = shown.as_str().parse::<Address>()
-    {
+    let shown = Address::shown(text);
+    if let Ok(read) = shown.as_str().parse::<Address>() {
         assert_eq!(read, shown, "{:?}", shown.as_str());
     }
     let ada: Address = "ada@example.org".parse().unwrap();

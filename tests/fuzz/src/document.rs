@@ -7,7 +7,7 @@ use std::{
 };
 
 use invite_config::{Gate, Rules, Severity, line_of};
-use invite_core::{ProviderKind, SystemClock};
+use invite_core::SystemClock;
 
 use crate::assert_plain;
 
@@ -15,11 +15,7 @@ use crate::assert_plain;
 const SECRET: &str = "kept-9f3c1d77a2b04e5f8c6d";
 
 static GATE: LazyLock<Gate> = LazyLock::new(|| {
-    let kinds: Vec<Arc<dyn ProviderKind>> = vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
-    ];
+    let kinds = invite_kinds::all();
     let environment = |name: &str| match name {
         "KEY" => Ok(SECRET.to_owned()),
         "P256" => Ok("9720de87f61537e481f95f4433bed97b9d60719457c4dd20dac4bbf377f59c69".to_owned()),

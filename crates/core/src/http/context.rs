@@ -160,9 +160,8 @@ impl CallContext {
 
     /// Takes note of what a reply to a request that was `sent` then says beside its body.
     pub(super) fn heed(&self, reply: &Response, sent: Timestamp) {
-        let received = self.clock.wall();
-        let (hint, told) = (RateHint::read(&reply.headers, received), reply.told_to_wait(received));
-        let difference = ClockDifference::read(&reply.headers, sent, received);
+        let (hint, told) = (RateHint::read(&reply.headers, reply.received), reply.told_to_wait());
+        let difference = ClockDifference::read(&reply.headers, sent, reply.received);
         let left = self.told_to_wait();
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.rate_hint = hint.or(heard.rate_hint);

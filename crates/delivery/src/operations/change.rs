@@ -137,5 +137,5 @@ impl Engine {
 }
 
 fn unsupported(provider: &Provider, operation: &'static str) -> OperationError {
-    OperationError::Unsupported { kind: provider.kind.name().to_owned(), operation }
+    OperationError::Unsupported { kind: provider.kind.name.to_owned(), operation }
 }

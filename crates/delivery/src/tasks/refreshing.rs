@@ -196,7 +196,7 @@ async fn by_list(
 /// Whose invite an id stands for may be unproven: another person's says nothing of this one, and one
 /// that shows no address may be another person's, so that it is asked about by itself.
 fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
-    let shown = seen.invitee.as_ref().and_then(|invitee| Address::shown(&invitee.email));
+    let shown = seen.invitee.as_ref().map(|invitee| Address::shown(&invitee.email));
     shown.is_some() && shown == invite.address
 }
 

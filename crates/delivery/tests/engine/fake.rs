@@ -7,9 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use invite_core::{
-    Account, BuildContext, Capabilities, CreateCapability, Fault, InviteProvider, Invitee, Limits,
-    ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
-    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    Account, Capabilities, CreateCapability, Fault, InviteProvider, Invitee, Limits, ListQuery,
+    Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport, ProviderError,
+    ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     http::{CallContext, HttpClient},
     secret::Credential,
 };
@@ -147,8 +147,6 @@ impl World {
     }
 }
 
-pub struct FakeKind(pub World);
-
 #[derive(Clone)]
 struct Fake {
     world: World,
@@ -163,60 +161,40 @@ impl std::fmt::Debug for Fake {
     }
 }
 
-impl ProviderKind for FakeKind {
-    fn name(&self) -> &'static str {
-        "fake"
+/// The kind, whose providers live in this world.
+pub fn kind(world: World) -> ProviderKind {
+    ProviderKind {
+        name: "fake",
+        capabilities: capabilities(&world),
+        config_schema: json!({"type": "object", "properties": {"base_url": {"type": "string"}}}),
+        options_schema: Value::Null,
+        account_settings: &["base_url"],
+        default_limits: Limits { requests_per_second: 10_000.0, ..Limits::default() },
+        codes: &[],
+        build: Box::new(move |part| {
+            let credential = Arc::new(Credential::new(Vec::new()));
+            let (world, capabilities) = (world.clone(), capabilities(&world));
+            Ok(Arc::new(Fake { world, capabilities, credential, http: part.http.clone() }))
+        }),
+        excerpt: |_, _, _, _| (Value::Null, Value::Null),
     }
+}
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            create: CreateCapability {
-                native_batch: true,
-                max_batch: 100,
-                idempotent: self.0.lock().is_idempotent,
-                required_fields: Vec::new(),
-                fields: Vec::new(),
-            },
-            get: true,
-            list: true,
-            update_status: vec![Status::Accepted],
-            revoke: true,
-            reconcile: "by address".into(),
-            approval: false,
-        }
-    }
-
-    fn config_schema(&self) -> &Value {
-        static SCHEMA: std::sync::LazyLock<Value> = std::sync::LazyLock::new(
-            || json!({"type": "object", "properties": {"base_url": {"type": "string"}}}),
-        );
-        &SCHEMA
-    }
-
-    fn options_schema(&self) -> &Value {
-        &Value::Null
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["base_url"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits { requests_per_second: 10_000.0, ..Limits::default() }
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        let credential = Arc::new(Credential::new(Vec::new()));
-        let (world, capabilities) = (self.0.clone(), self.capabilities());
-        Ok(Arc::new(Fake { world, capabilities, credential, http: part.http.clone() }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn excerpt(&self, _: Option<&str>, _: Option<&str>, _: usize, _: &Invitee) -> (Value, Value) {
-        (Value::Null, Value::Null)
+fn capabilities(world: &World) -> Capabilities {
+    Capabilities {
+        create: CreateCapability {
+            native_batch: true,
+            max_batch: 100,
+            idempotent: world.lock().is_idempotent,
+            required_fields: Vec::new(),
+            fields: Vec::new(),
+        },
+        get: true,
+        list: true,
+        update_status: vec![Status::Accepted],
+        revoke: true,
+        reconcile: "by address".into(),
+        approval: false,
     }
 }
 

@@ -217,7 +217,7 @@ async fn a_reply_that_was_recorded_stays_when_the_follower_is_gone() {
     let new = batch(vec![item("ada", "here", 0)]);
     let id = new.items[0].id;
     engine.accept(new).await.unwrap();
-    let outcome = async || store.creates(id).await.unwrap().first()?.outcome.clone();
+    let outcome = async || store.creates(id).await.unwrap().first()?.outcome;
     while outcome().await.is_none() {
         tokio::task::yield_now().await;
     }

@@ -47,7 +47,7 @@ use invite_store::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use fake::{Answer, FakeKind, World};
+use fake::{Answer, World};
 use states::{in_doubt, lookups, sender_lost};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,7 +74,7 @@ fn settings() -> Settings {
 }
 
 fn gate(world: &World) -> Gate {
-    let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(world.clone()))];
+    let kinds: Vec<Arc<ProviderKind>> = vec![Arc::new(fake::kind(world.clone()))];
     Gate::new(
         kinds,
         Rules::new(settings().lease, vec!["127.0.0.1".to_owned()]),

@@ -219,7 +219,7 @@ async fn replicas_follow_the_newest_revision_unless_it_does_not_pass_there() {
     other.shutdown().await;
 
     // One for whose lease the calls may take too long.
-    let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(FakeKind(bench.world.clone()))];
+    let kinds: Vec<Arc<ProviderKind>> = vec![Arc::new(fake::kind(bench.world.clone()))];
     let rules = Rules::new(Duration::from_millis(2), vec!["127.0.0.1".to_owned()]);
     let lame = Gate::new(kinds, rules, Arc::new(SystemClock));
     let live = Live::new(lame.check("").configuration.unwrap().with_revision(1));

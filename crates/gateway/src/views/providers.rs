@@ -209,7 +209,7 @@ impl ProviderView {
     ) -> Self {
         Self {
             name: provider.name.clone(),
-            kind: provider.kind.name().to_owned(),
+            kind: provider.kind.name.to_owned(),
             state: status.state,
             state_reason: status.reason,
             state_until: status.until,
@@ -237,12 +237,12 @@ impl ProviderView {
 
 impl KindView {
     /// A kind.
-    pub fn new(kind: &dyn ProviderKind) -> Self {
+    pub fn new(kind: &ProviderKind) -> Self {
         Self {
-            kind: kind.name(),
-            capabilities: kind.capabilities(),
-            config_schema: kind.config_schema().clone(),
-            options_schema: kind.options_schema().clone(),
+            kind: kind.name,
+            capabilities: kind.capabilities.clone(),
+            config_schema: kind.config_schema.clone(),
+            options_schema: kind.options_schema.clone(),
         }
     }
 }

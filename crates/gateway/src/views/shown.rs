@@ -20,8 +20,8 @@ pub(crate) fn without_codes(
     caller: &Caller,
 ) -> Map<String, Value> {
     if !caller.has(Scope::InvitesCodes) {
-        match gateway.kinds().iter().find(|known| Some(known.name()) == kind) {
-            Some(kind) => data.retain(|name, _| !kind.codes().contains(&name.as_str())),
+        match gateway.kinds().iter().find(|known| Some(known.name) == kind) {
+            Some(kind) => data.retain(|name, _| !kind.codes.contains(&name.as_str())),
             None => data.clear(),
         }
     }

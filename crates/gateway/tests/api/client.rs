@@ -16,7 +16,7 @@ use invite_store::{Actor, ApiKey, KeyLimits, Store};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::pigeon::Pigeon;
+use crate::pigeon;
 
 const DOCUMENT: &str = r#"
 [providers.north]
@@ -99,7 +99,7 @@ impl Api {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let url = format!("sqlite://{}", folder.path().join("invites.db").display());
         let store = Store::open(&url, clock.clone()).await.unwrap();
-        let kinds: Vec<Arc<dyn ProviderKind>> = vec![Arc::new(Pigeon)];
+        let kinds: Vec<Arc<ProviderKind>> = vec![Arc::new(pigeon::kind())];
         let lease = Duration::from_secs(60);
         let gate = Gate::new(kinds.clone(), Rules::new(lease, Vec::new()), clock.clone());
         let checked = gate.check(DOCUMENT);

@@ -2,19 +2,17 @@
 //! the message `refuse` is refused, one with the message `silence` is never answered, and with one
 //! with the message `storm` no pigeon flies.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use invite_core::{
-    Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Fault,
-    InviteProvider, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page,
-    PreparedCall, ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote,
-    Resolved, Sighting, Status, http::CallContext, secret::Credential,
+    Account, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider, Limits,
+    ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Sighting, Status,
+    http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-pub struct Pigeon;
 
 #[derive(Debug)]
 struct Loft {
@@ -41,57 +39,30 @@ fn capabilities() -> Capabilities {
     }
 }
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| json!({ "type": "object" }));
-
-impl ProviderKind for Pigeon {
-    fn name(&self) -> &'static str {
-        "pigeon"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        capabilities()
-    }
-
-    fn config_schema(&self) -> &Value {
-        &SCHEMA
-    }
-
-    fn options_schema(&self) -> &Value {
-        &SCHEMA
-    }
-
-    fn account_settings(&self) -> &'static [&'static str] {
-        &["loft"]
-    }
-
-    fn default_limits(&self) -> Limits {
-        Limits { requests_per_second: 1000.0, ..Limits::default() }
-    }
-
-    fn build(&self, part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> {
-        Ok(Arc::new(Loft {
-            capabilities: capabilities(),
-            credential: Credential::new(Vec::new()),
-            name: part.name.to_owned(),
-        }))
-    }
-
-    fn codes(&self) -> &'static [&'static str] {
-        &["code"]
-    }
-
-    fn excerpt(
-        &self,
-        request: Option<&str>,
-        reply: Option<&str>,
-        index: usize,
-        _: &Invitee,
-    ) -> (Value, Value) {
-        let part = |text: Option<&str>| {
-            let whole: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
-            whole.and_then(|whole| whole.get(index).cloned()).unwrap_or_default()
-        };
-        (part(request), part(reply))
+/// The kind.
+pub fn kind() -> ProviderKind {
+    ProviderKind {
+        name: "pigeon",
+        capabilities: capabilities(),
+        config_schema: json!({ "type": "object" }),
+        options_schema: json!({ "type": "object" }),
+        account_settings: &["loft"],
+        default_limits: Limits { requests_per_second: 1000.0, ..Limits::default() },
+        codes: &["code"],
+        build: Box::new(|part| {
+            Ok(Arc::new(Loft {
+                capabilities: capabilities(),
+                credential: Credential::new(Vec::new()),
+                name: part.name.to_owned(),
+            }))
+        }),
+        excerpt: |request, reply, index, _| {
+            let part = |text: Option<&str>| {
+                let whole: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
+                whole.and_then(|whole| whole.get(index).cloned()).unwrap_or_default()
+            };
+            (part(request), part(reply))
+        },
     }
 }
 

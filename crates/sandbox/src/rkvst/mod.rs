@@ -64,6 +64,10 @@ impl Simulator for Rkvst {
         Provider::Rkvst
     }
 
+    fn account(&self) -> &'static crate::Account {
+        &crate::accounts::RKVST
+    }
+
     fn operation(&self, method: &Method, path: &str) -> Operation {
         match route(method, path) {
             Route::Token => Operation::Token,

@@ -72,6 +72,10 @@ impl Simulator for Securegate {
         Provider::Securegate
     }
 
+    fn account(&self) -> &'static crate::Account {
+        &accounts::SECUREGATE
+    }
+
     fn operation(&self, method: &Method, path: &str) -> Operation {
         match route(method, path) {
             Route::CreateInvites(_) => Operation::Create,

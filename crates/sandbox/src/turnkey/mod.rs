@@ -68,6 +68,10 @@ impl Simulator for Turnkey {
         Provider::Turnkey
     }
 
+    fn account(&self) -> &'static crate::Account {
+        &crate::accounts::TURNKEY
+    }
+
     fn operation(&self, _method: &Method, path: &str) -> Operation {
         match route(path) {
             Route::Submit(CREATE_INVITATIONS) => Operation::Create,

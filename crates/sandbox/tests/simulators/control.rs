@@ -9,7 +9,7 @@ async fn faults_come_as_json_or_toml_and_go() {
     world.control("POST", "rkvst", "faults", rule.clone()).await;
     world.control("POST", "rkvst", "faults", json!([rule.clone()])).await;
     world.control("POST", "rkvst", "faults", json!({ "fault": [rule] })).await;
-    let url = format!("{}/_control/faults", world.sandbox.rkvst_url());
+    let url = format!("{}/_control/faults", world.sandbox.url("rkvst").unwrap());
     let toml = "[[fault]]\nkind = 'quota'\nprovider = 'rkvst'";
     let request = world.client.post(&url).header("content-type", "application/toml");
     let (_, answer) = read(request.body(toml).send().await.unwrap()).await;
@@ -90,13 +90,13 @@ async fn the_journal_holds_no_secrets_and_the_clock_can_be_moved() {
 #[tokio::test]
 async fn a_sandbox_that_is_shut_down_or_dropped_is_gone() {
     let world = World::start().await;
-    let url = world.sandbox.rkvst_url();
+    let url = world.sandbox.url("rkvst").unwrap();
     world.rkvst("GET", "invites", Value::Null).await;
     world.sandbox.shutdown().await;
     assert!(world.client.get(&url).send().await.unwrap_err().is_connect());
 
     let world = World::start().await;
-    let url = world.sandbox.turnkey_url();
+    let url = world.sandbox.url("turnkey").unwrap();
     drop(world.sandbox);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(world.client.get(&url).send().await.unwrap_err().is_connect());
@@ -108,7 +108,7 @@ async fn addresses_can_be_chosen() {
     let refused = invite_sandbox::start(Options { listen, faults: None }).await.unwrap_err();
     assert_eq!(refused.to_string(), "4 addresses for 3 simulators");
     let first = invite_sandbox::start(Options::default()).await.unwrap();
-    let taken = first.securegate_url().replace("http://", "").parse().unwrap();
+    let taken = first.url("securegate").unwrap().replace("http://", "").parse().unwrap();
     let options = Options { listen: vec![taken], faults: None };
     let refused = invite_sandbox::start(options).await.unwrap_err();
     assert!(refused.to_string().starts_with(&format!("cannot listen on {taken}")));
@@ -119,7 +119,7 @@ async fn a_revoked_credential_is_refused_like_a_wrong_one_and_the_second_still_o
     let world = World::start().await;
     let revoked = |credential: &str| json!({ "revoked_credentials": [credential] });
 
-    let url = format!("{}/events", world.sandbox.securegate_url());
+    let url = format!("{}/events", world.sandbox.url("securegate").unwrap());
     let events = async |key: &str| {
         read(world.client.get(&url).header("x-api-key", key).send().await.unwrap()).await.0
     };

@@ -7,7 +7,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, header, request::Builder};
 use http_body_util::BodyExt;
 use invite_config::{Gate, Live, Rules};
-use invite_core::{Clock, KeyId, ProviderKind, SystemClock};
+use invite_core::{Clock, KeyId, SystemClock};
 use invite_delivery::{Engine, LiveDocument, Settings};
 use invite_http::{Gateway, Limits, generate_key, hash_key};
 use invite_store::{Actor, ApiKey, KeyLimits, Store};
@@ -143,11 +143,7 @@ fn person(number: usize) -> Value {
 
 async fn start(folder: &TempDir) -> (Router, String, KeyId) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let kinds: Vec<Arc<dyn ProviderKind>> = vec![
-        Arc::new(invite_securegate::SecuregateKind::new()),
-        Arc::new(invite_rkvst::RkvstKind::new()),
-        Arc::new(invite_turnkey::TurnkeyKind::new()),
-    ];
+    let kinds = invite_kinds::all();
     let lease = Duration::from_secs(120);
     let gate =
         Arc::new(Gate::new(kinds, Rules::new(lease, vec!["127.0.0.1".into()]), clock.clone()));
