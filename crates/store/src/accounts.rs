@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used; asking again is safe.
-    pub async fn settle_account(&self, account: Account) -> Result<(), Error> {
+    pub async fn remember_account(&self, account: Account) -> Result<(), Error> {
         let mut connection = self.reader().await?;
         let known = find(&mut connection, &account.provisional).await?;
         drop(connection);

@@ -1,7 +1,7 @@
 //! Who has something queued at a provider, and for which destinations: what a lane chooses its turns by.
 //!
 //! It is asked for with every call, so that it costs a few index searches for each queue that it tells of,
-//! however much any of them holds; and it tells of no more than [`MOST_LOOKED_AT`] queues of a tenant,
+//! however much any of them holds; and it tells of no more than [`MAX_SCANNED`] queues of a tenant,
 //! because a tenant names its destinations and could have as many as it has invites.
 
 use invite_core::Destination;
@@ -27,7 +27,7 @@ pub struct Queue {
 
 /// One look at the queues of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct QueueScan {
     /// What it found.
     pub queues: Vec<Queue>,
     /// Where the next look goes on, if some tenant has more destinations than this one told of.
@@ -36,8 +36,8 @@ pub struct Look {
 
 /// So many of a tenant's destinations one look tells of at most: the first half of them from the first
 /// one on, the second from where the look before left off.
-pub const MOST_LOOKED_AT: usize = 256;
-const FROM_THE_FIRST: usize = MOST_LOOKED_AT / 2;
+pub const MAX_SCANNED: usize = 256;
+const FROM_THE_FIRST: usize = MAX_SCANNED / 2;
 
 /// The condition that all steps share; the provider comes next.
 const QUEUED: &str =
@@ -46,12 +46,12 @@ const QUEUED: &str =
 impl Store {
     /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
     /// another invite at what may be the same destination is `sending` or `unknown`. Of a tenant with very
-    /// many destinations some are left out, too: `from` is the [`Look::next`] of the look before, and looks
+    /// many destinations some are left out, too: `from` is the [`QueueScan::next`] of the look before, and looks
     /// that go on until it is none have told of all.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<Look, Error> {
+    pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<QueueScan, Error> {
         let found = select_queues("", provider, from.unwrap_or_default())
             .all(&mut *self.reader().await?, |row| {
                 let next = row.text_at(4).map(str::to_owned);
@@ -71,7 +71,7 @@ impl Store {
                 }
             }
         }
-        Ok(Look { queues, next })
+        Ok(QueueScan { queues, next })
     }
 
     /// The queues of all tenants for one destination, as [`Store::queues`] tells of them.
@@ -119,7 +119,7 @@ fn read_queue(row: &Fields<'_>) -> Option<Queue> {
 /// `explain` stands before it.
 fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Statement<'a> {
     let goes_on = format!(
-        " AND tenant = queues.tenant AND queues.place < {MOST_LOOKED_AT} AND destination > CASE WHEN \
+        " AND tenant = queues.tenant AND queues.place < {MAX_SCANNED} AND destination > CASE WHEN \
          queues.place = {FROM_THE_FIRST} AND queues.destination < "
     );
     let statement = first(explain, provider)
@@ -136,7 +136,7 @@ fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Stateme
         .text(" THEN ")
         .bind(from)
         .text(" ELSE queues.destination END ORDER BY destination LIMIT 1), ");
-    let cut = format!("(SELECT min(destination) FROM queues WHERE place = {MOST_LOOKED_AT})");
+    let cut = format!("(SELECT min(destination) FROM queues WHERE place = {MAX_SCANNED})");
     with_dues(next_tenant(statement).text(")"), &cut)
 }
 

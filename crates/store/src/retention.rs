@@ -33,7 +33,7 @@ pub enum Stage {
 
 /// Where a walk over invites that have ended goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Cursor {
     level: i64,
     since: i64,
     id: String,
@@ -45,27 +45,27 @@ pub struct Step {
     /// Of how many invites something was removed.
     pub removed: u64,
     /// Where the next one goes on; none: there are no more.
-    pub next: Option<Place>,
+    pub next: Option<Cursor>,
 }
 
 impl Stage {
     /// Where the walk begins: with those that are furthest.
-    fn start(self) -> Place {
+    fn start(self) -> Cursor {
         let level = match self {
             Self::Bodies => 0,
             Self::Person => PERSON_GONE - 1,
             Self::Row => PERSON_GONE,
         };
-        Place::of(level)
+        Cursor::of(level)
     }
 
     /// What comes when a level is done.
-    fn after(self, level: i64) -> Option<Place> {
-        (self == Self::Person && level > 0).then(|| Place::of(level - 1))
+    fn after(self, level: i64) -> Option<Cursor> {
+        (self == Self::Person && level > 0).then(|| Cursor::of(level - 1))
     }
 }
 
-impl Place {
+impl Cursor {
     fn of(level: i64) -> Self {
         Self { level, since: i64::MIN, id: String::new() }
     }
@@ -82,7 +82,7 @@ impl Store {
         &self,
         stage: Stage,
         before: Timestamp,
-        after: Option<Place>,
+        after: Option<Cursor>,
     ) -> Result<Step, Error> {
         let (key, from) = (Arc::clone(self.hash_key()), after.unwrap_or_else(|| stage.start()));
         self.write(Vec::new(), move |mut tx| {
@@ -170,7 +170,7 @@ async fn step(
     key: &HashKey,
     stage: Stage,
     before: Timestamp,
-    from: Place,
+    from: Cursor,
 ) -> Result<Step, Error> {
     let level = from.level;
     let due = select_due("", before, from)
@@ -179,7 +179,7 @@ async fn step(
         .await?;
     let next = match due.last() {
         Some((since, id)) if due.len() == STEP as usize => {
-            Some(Place { level, since: *since, id: id.clone() })
+            Some(Cursor { level, since: *since, id: id.clone() })
         }
         _ => stage.after(level),
     };
@@ -193,7 +193,7 @@ async fn step(
 }
 
 /// The next invites of a level, in the order of the index `invites_ended`; `explain` stands before it.
-fn select_due(explain: &str, before: Timestamp, from: Place) -> Statement<'static> {
+fn select_due(explain: &str, before: Timestamp, from: Cursor) -> Statement<'static> {
     Statement::new(explain)
         .text("SELECT final_since, id FROM invites WHERE final_since IS NOT NULL AND erased = ")
         .bind(from.level)

@@ -26,7 +26,7 @@ pub enum LaneState {
 }
 
 impl LaneState {
-    /// All of them.
+    /// Every state.
     pub const ALL: &[Self] =
         &[Self::Ready, Self::Slowed, Self::Paused, Self::Misconfigured, Self::Disabled];
 
@@ -44,10 +44,9 @@ impl LaneState {
 
 /// The last call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct LastError {
-    /// When.
     pub at: Timestamp,
-    /// Which operation.
     pub operation: Operation,
     /// What is known of its effect.
     pub outcome: Outcome,
@@ -61,12 +60,11 @@ pub struct LastError {
 
 /// A destination that calls wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct DestinationStatus {
     /// Event, tenancy or organization.
     pub scope: String,
-    /// In a word.
     pub state: LaneState,
-    /// Why.
     pub reason: Option<String>,
     /// When it is tried again.
     pub until: Option<Timestamp>,
@@ -99,15 +97,21 @@ impl ProbeResult {
 
 /// The last credential check.
 #[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct LastProbe {
-    /// When.
     pub at: Timestamp,
-    /// What became of the credential.
     pub result: ProbeResult,
-    /// What was found.
     pub detail: String,
     /// By how much the provider's clock is ahead of this machine's, if its reply told.
     pub clock_difference_seconds: Option<f64>,
+}
+
+/// How a provider or a destination is doing, why, and until when it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub state: LaneState,
+    pub reason: Option<String>,
+    pub until: Option<Timestamp>,
 }
 
 /// What the replica that makes a provider's calls knows of it, and the others show.
@@ -122,17 +126,15 @@ pub(crate) struct Report {
 
 /// All that can be said of one provider now.
 #[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct ProviderStatus {
-    /// In a word.
     pub state: LaneState,
-    /// Why, unless it is ready.
     pub reason: Option<String>,
     /// When it is tried again.
     pub until: Option<Timestamp>,
     /// The replica that makes its calls, if one does; state, destinations and last error are what that one
     /// knows.
     pub holder: Option<String>,
-    /// Invites in the queue.
     pub queued: u64,
     /// Calls under way in this process.
     pub in_flight: u32,
@@ -140,7 +142,6 @@ pub struct ProviderStatus {
     pub live: u64,
     /// Invites that cannot be read and have not been ended.
     pub unreadable: u64,
-    /// The last call that did not succeed.
     pub last_error: Option<LastError>,
     /// Attempts of this process by outcome.
     pub outcomes: BTreeMap<AttemptOutcome, u64>,
@@ -148,9 +149,7 @@ pub struct ProviderStatus {
     pub invites: u64,
     /// Destinations that calls wait for although the provider is well otherwise; of many some.
     pub destinations: Vec<DestinationStatus>,
-    /// How each secret fared.
     pub credentials: Vec<CredentialUse>,
-    /// The last credential check.
     pub last_probe: Option<LastProbe>,
     /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it.
     pub clock_difference_seconds: Option<f64>,

@@ -10,19 +10,15 @@ use serde_json::Value;
 use crate::shared::Engine;
 
 /// One call that would be made. It holds no credential: those are headers.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedCall {
-    /// The configured provider.
     pub provider: String,
-    /// Its kind.
     pub kind: String,
-    /// The method.
     pub method: &'static str,
-    /// The full address.
     pub url: String,
-    /// The body.
     pub body: Value,
-    /// The request's items that it carries.
+    /// The places in the request of the items that it carries.
     pub indices: Vec<usize>,
 }
 
@@ -37,7 +33,7 @@ impl Engine {
     pub async fn plan(&self, items: &[NewItem]) -> Vec<PlannedCall> {
         let document = self.live().current();
         let mut groups: Vec<Group<'_>> = Vec::new();
-        // The call of each kind that has room left.
+        // By what a call's invites share, the call that still has room.
         let mut open: HashMap<(&str, &Destination, &str), usize> = HashMap::new();
         for item in items {
             let Placement::Bound { provider, destination, call_key, params, .. } = &item.placement
@@ -66,7 +62,7 @@ impl Engine {
         let mut plan = Vec::with_capacity(groups.len());
         for group in groups {
             plan.extend(self.plan_call(&document, group).await);
-            // Nothing in here waits for anything, and others are served between two calls.
+            // Nothing here waits for anything, so others are served between two calls.
             tokio::task::yield_now().await;
         }
         plan
