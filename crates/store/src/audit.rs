@@ -1,5 +1,5 @@
-//! What administrators changed, and what was read across tenants: entries are added and read, and nothing
-//! changes one. How they hang together is `chain`'s.
+//! The record of changes: what administrators changed, and what was read across tenants. Entries are added and read, and
+//! never changed; `chain` links them.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use crate::{
     chain,
     dialect::AUDIT_LOCK,
     statement::{Fields, Statement},
-    unreadable::{Unreadable, apart, cut, separate},
+    unreadable::{Unreadable, or_unreadable, page, separate},
 };
 
-/// A change as recorded.
+/// An entry of the record of changes.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEntry {
     /// Its id; a later entry has a higher one.
@@ -24,18 +25,16 @@ pub struct AuditEntry {
     pub sequence: i64,
     /// SHA-256 over the entry and the hash of the one before it, in hexadecimal.
     pub hash: String,
-    /// When.
     pub at: Timestamp,
-    /// What.
     pub change: NewAudit,
 }
 
 /// Some entries of the record.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditPage {
     /// Newest first.
     pub entries: Vec<AuditEntry>,
-    /// Those that cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// Where the next page goes on: behind the entry of this id; none on the last.
     pub next: Option<String>,
@@ -57,8 +56,8 @@ impl Store {
         }
         // One more than asked for tells whether there is a next page.
         let statement = statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit) + 1);
-        let rows = statement.all(&mut *self.lister().await?, apart(read_entry)).await?;
-        let (rows, next) = cut(rows, limit, |row| match row {
+        let rows = statement.all(&mut *self.lister().await?, or_unreadable(read_entry)).await?;
+        let (rows, next) = page(rows, limit, |row| match row {
             Ok(entry) => entry.id.to_string(),
             Err(unreadable) => unreadable.id.clone(),
         });

@@ -10,12 +10,12 @@ use crate::{
     writer::Tx,
 };
 
-/// What no other replica may hold while these are looked at and taken from.
+/// The locks under which no other replica counts invites of these keys.
 pub(crate) fn locks(limits: &[DayLimit]) -> impl Iterator<Item = u32> {
     limits.iter().map(|limit| ADDRESS_LOCKS + number(&["", &limit.key.to_string()]) % KEY_LOCKS)
 }
 
-/// For how many more invites there is room in all of these.
+/// For how many more invites there is room today in all of these limits.
 pub(crate) async fn room(tx: &mut Tx<'_>, limits: &[DayLimit]) -> Result<u64, Error> {
     let mut least = u64::MAX;
     for limit in limits {
@@ -30,7 +30,7 @@ pub(crate) async fn room(tx: &mut Tx<'_>, limits: &[DayLimit]) -> Result<u64, Er
     Ok(least)
 }
 
-/// Takes room, which there has to be, for new invites in each of these.
+/// Counts new invites of each of these keys, for which there has to be room.
 pub(crate) async fn take(
     tx: &mut Tx<'_>,
     limits: &[DayLimit],

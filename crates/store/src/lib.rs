@@ -1,7 +1,7 @@
 //! All SQL of the gateway, for SQLite and PostgreSQL from one text.
 //!
-//! What is stored and how it is written together lives here. What a change means does not: the
-//! delivery engine decides it in pure functions that run inside the store's transactions.
+//! What a change means is not decided here: the delivery engine does so, in pure functions that run inside the store's
+//! transactions.
 
 mod accept;
 mod accounts;
@@ -56,7 +56,7 @@ pub use batch::{
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
 pub use db::Store;
-pub use erase::{Erased, Holding};
+pub use erase::{Erased, KeptCalls};
 pub use error::Error;
 pub use file::Lock;
 pub use keys::{ApiKey, KeyChanged, KeyFamily, KeyLimits};

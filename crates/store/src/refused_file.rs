@@ -1,5 +1,4 @@
-//! The document in the file that was refused last. What is made of it is the delivery engine's to
-//! say.
+//! Which document in the file was last refused.
 
 use std::sync::Arc;
 
@@ -8,8 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Store, statement::Statement};
 
 impl Store {
-    /// The newest revision when this text of the file was refused; `None` if the one that was refused
-    /// last is another.
+    /// The newest revision at the time when this text of the file was refused; `None` if another text was refused last.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -21,7 +19,7 @@ impl Store {
             .await
     }
 
-    /// Keeps that this text of the file was refused while `revision` was the newest, and no other.
+    /// Remembers that this text of the file was refused last, while `revision` was the newest.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -29,7 +27,7 @@ impl Store {
         self.replace_refused_file(Some((hash(text), revision))).await
     }
 
-    /// Keeps of no text of the file that it was refused.
+    /// Forgets which text of the file was refused last.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -57,7 +55,7 @@ impl Store {
     }
 }
 
-/// Not the text itself: a document that was refused may hold a secret.
+/// Only the hash of the text is stored: a document that was refused may hold a secret.
 fn hash(text: &str) -> String {
     base16ct::lower::encode_string(&Sha256::digest(text))
 }

@@ -1,12 +1,12 @@
-//! Which replicas there are, and which revision of the provider document each serves.
+//! The replicas, and which revision of the provider document each serves.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{Error, Store, clock, statement::Statement, unreadable::apart};
+use crate::{Error, Store, clock, statement::Statement, unreadable::or_unreadable};
 
-/// How long a replica that is not heard of counts as one.
+/// How long a replica counts without a report.
 const KNOWN_FOR: Duration = Duration::from_secs(15);
 
 /// A process that serves this database.
@@ -14,18 +14,17 @@ const KNOWN_FOR: Duration = Duration::from_secs(15);
 pub struct Replica {
     /// Its name, a new one at each start.
     pub id: String,
-    /// The revision that it serves.
+    /// The revision of the provider document that it serves.
     pub revision: i64,
-    /// Why it does not serve a newer one that there is, or sends nothing, in one line.
+    /// Why it does not serve the newest revision, or sends nothing, in one line.
     pub refusal: Option<String>,
-    /// When it was last heard of.
+    /// When it last reported.
     pub seen_at: Timestamp,
 }
 
 impl Store {
-    /// Says that a replica is there and what it serves; forgets those not heard of any more. A SQLite
-    /// database has one process, so there whoever reports is the only one. With it goes what time it is,
-    /// for whoever starts next.
+    /// Stores that a replica is there and what it serves, and the time for whoever starts next; forgets replicas that do not
+    /// report any more. A SQLite database has one process, so there whoever reports is the only one.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -60,13 +59,13 @@ impl Store {
                 )
                 .execute(&mut *tx.connection)
                 .await?;
-                clock::leave(tx.connection, &clock).await
+                clock::keep(tx.connection, &clock).await
             })
         })
         .await
     }
 
-    /// The replicas that were heard of in the last 15 seconds, by their names.
+    /// The replicas that reported in the last 15 seconds, by their names.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -79,7 +78,7 @@ impl Store {
             .text(" ORDER BY replica")
             .all(
                 &mut connection,
-                apart(|row| {
+                or_unreadable(|row| {
                     Ok(Replica {
                         id: row.string()?,
                         revision: row.number()?,
@@ -89,7 +88,7 @@ impl Store {
                 }),
             )
             .await
-            // One that cannot be read is written anew by its replica, or forgotten.
+            // A row that cannot be read is written anew by its replica, or forgotten.
             .map(|replicas| replicas.into_iter().flatten().collect())
     }
 

@@ -1,5 +1,5 @@
-//! What is removed because its time is over: in steps of a few invites, each along an index. What an
-//! invite that has not ended still needs is left.
+//! Removing what is past its retention, in steps of a few invites along an index. What an invite that has not ended still
+//! needs is left.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,11 +27,11 @@ pub enum Stage {
     Bodies,
     /// All that may tell of its person.
     Person,
-    /// The row, of which the person went before; of a batch all or none, so that its counts never fall.
+    /// The row, from which the person was erased before; of a batch all rows or none, so that its counts never fall.
     Row,
 }
 
-/// Where a walk over invites that have ended goes on.
+/// Where a walk along the invites that have ended goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     level: i64,
@@ -42,14 +42,14 @@ pub struct Cursor {
 /// What a step did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Of how many invites something was removed.
+    /// From how many invites something was removed.
     pub removed: u64,
-    /// Where the next one goes on; none: there are no more.
+    /// Where the next step goes on; `None` after the last.
     pub next: Option<Cursor>,
 }
 
 impl Stage {
-    /// Where the walk begins: with those that are furthest.
+    /// Where the walk begins: at the level of invites from which most was removed.
     fn start(self) -> Cursor {
         let level = match self {
             Self::Bodies => 0,
@@ -59,7 +59,7 @@ impl Stage {
         Cursor::of(level)
     }
 
-    /// What comes when a level is done.
+    /// Where the walk goes on when a level is done.
     fn after(self, level: i64) -> Option<Cursor> {
         (self == Self::Person && level > 0).then(|| Cursor::of(level - 1))
     }
@@ -72,9 +72,8 @@ impl Cursor {
 }
 
 impl Store {
-    /// Removes so much of the next few invites that ended by `before`, behind those up to `after`. Left
-    /// are those that share a call with an invite of which it has to be found out yet what became of it,
-    /// and those that cannot be read.
+    /// Removes what the stage says from the next few invites behind `after` that ended by `before`. It leaves those that share a
+    /// call with an unsettled invite, and those that cannot be read.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -92,8 +91,8 @@ impl Store {
         .await
     }
 
-    /// Removes batches that no invite was stored with (all were answered with existing ones) and that were
-    /// accepted before; behind `after`, a few of them. Where the next step goes on; none: there are no more.
+    /// Removes the next few batches behind `after` that were accepted before a time and have no invites, because all were
+    /// answered with existing ones. Returns where the next step goes on; `None` after the last.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -105,7 +104,7 @@ impl Store {
         self.write(Vec::new(), move |tx| {
             let after = after.clone();
             Box::pin(async move {
-                // Ids begin with the time, so that none behind this one was accepted before.
+                // Ids begin with the time, so no batch behind this id was accepted before.
                 let until = format!("{}{:012x}", BatchId::PREFIX, before.as_millisecond().max(0));
                 let ids = Statement::new("SELECT id FROM batches WHERE id > ")
                     .bind(after)
@@ -131,7 +130,7 @@ impl Store {
         .await
     }
 
-    /// Invites that are open at their provider for all that was heard, and lapsed by `before`.
+    /// Invites that are still stored as open at their provider although they lapsed by `before`.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -150,8 +149,7 @@ impl Store {
         self.readable(statement).await
     }
 
-    /// How many invites were removed altogether, by provider and status. Those that were bound to none are
-    /// under an empty name.
+    /// How many invites have ever been removed, by provider and status. Those that were bound to none have an empty name.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -192,7 +190,7 @@ async fn step(
     Ok(Step { removed, next })
 }
 
-/// The next invites of a level, in the order of the index `invites_ended`; `explain` stands before it.
+/// Selects the next invites of a level, in the order of the index `invites_ended`. `explain` is put before it.
 fn select_due(explain: &str, before: Timestamp, from: Cursor) -> Statement<'static> {
     Statement::new(explain)
         .text("SELECT final_since, id FROM invites WHERE final_since IS NOT NULL AND erased = ")
@@ -207,7 +205,7 @@ fn select_due(explain: &str, before: Timestamp, from: Cursor) -> Statement<'stat
         .bind(i64::from(STEP))
 }
 
-/// Removes those of these rows whose batch is over as a whole, and their batches.
+/// Removes those of these rows all of whose batch may be removed, and their batches.
 async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u64, Error> {
     let mut removed = 0;
     for chunk in chunks(ids) {
@@ -232,7 +230,7 @@ async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u6
     Ok(removed)
 }
 
-/// Those of these batches of which an invite is not over.
+/// Those of these batches of which an invite must stay.
 async fn open_batches(
     connection: &mut AnyConnection,
     batches: &[&String],
@@ -271,7 +269,7 @@ async fn count(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<
     Ok(())
 }
 
-/// Deletes rows with all that hangs on them; how many.
+/// Deletes rows with all that refers to them; returns how many.
 async fn delete(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<u64, Error> {
     let ids = || rows.iter().map(|[id, ..]| Value::from(id));
     let attempts = Statement::new("DELETE FROM attempt_invites WHERE invite_id IN (")
@@ -291,7 +289,7 @@ async fn delete(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result
         .text(")")
         .execute(connection)
         .await?;
-    // With the first of its invites: what is left of it is over, too, and goes in the next steps.
+    // A batch goes with the first of its invites; the others may be removed, too, and go in the next steps.
     Statement::new("DELETE FROM batches WHERE id IN (")
         .values(rows.iter().map(|[_, batch, ..]| Value::from(batch)))
         .text(")")
