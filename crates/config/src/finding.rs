@@ -1,4 +1,4 @@
-//! What the gate has to say about a document, and at which place in it.
+//! What the gate finds in a document, and at which place.
 
 use std::fmt;
 
@@ -8,8 +8,7 @@ use invite_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The longest pointer, and the longest detail or suggestion, in bytes: they may quote the names that somebody
-/// gave to members.
+/// The longest pointer, and the longest detail or suggestion, in bytes: they may quote names from the document.
 const MAX_POINTER: usize = 300;
 const MAX_DETAIL: usize = 1000;
 
@@ -19,7 +18,7 @@ const MAX_DETAIL: usize = 1000;
 pub enum Severity {
     /// It does.
     Error,
-    /// It does not, but is hardly meant.
+    /// It does not, but is hardly intended.
     Warning,
 }
 
@@ -32,8 +31,8 @@ pub struct Finding {
     pub line: usize,
     /// The character within the line, from 1.
     pub column: usize,
-    /// A JSON pointer (RFC 6901) into the document; a missing member's ends in its name. Empty for
-    /// what concerns the whole, such as syntax.
+    /// A JSON pointer (RFC 6901) into the document, which for a missing member ends in its name. Empty for what concerns the
+    /// whole, such as syntax.
     pub pointer: String,
     /// A stable word: `syntax`, `unknown-member`, `unknown-provider`, …
     pub code: String,
@@ -61,8 +60,8 @@ impl Finding {
         }
     }
 
-    /// The finding as whoever runs the gateway may read it: for its log and the command line.
-    pub fn told_to_operator(&self) -> Self {
+    /// The finding for whoever runs the gateway: for its log and the command line.
+    pub fn for_operator(&self) -> Self {
         let detail = self.for_operator.clone().unwrap_or_else(|| self.detail.clone());
         Self { detail, for_operator: None, ..self.clone() }
     }

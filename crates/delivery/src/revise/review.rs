@@ -148,7 +148,7 @@ impl Review {
         });
         let failed: Vec<_> = stream::iter(probes).buffer_unordered(PROBES).collect().await;
         let warn = |(name, code, detail): (String, &'static str, String)| {
-            configuration.find(Severity::Warning, fault(&name, code, detail))
+            configuration.finding(Severity::Warning, fault(&name, code, detail))
         };
         let failed = failed.into_iter().flatten().map(warn).collect();
         self.add(failed);
@@ -209,7 +209,7 @@ fn is_new(provider: &&Arc<Provider>) -> bool {
 
 /// The first errors among findings in one line, for whoever runs the gateway.
 pub(super) fn errors(findings: &[Finding]) -> String {
-    told_errors(&findings.iter().map(Finding::told_to_operator).collect::<Vec<_>>())
+    told_errors(&findings.iter().map(Finding::for_operator).collect::<Vec<_>>())
 }
 
 /// The same for anybody.
@@ -238,7 +238,7 @@ fn has_work(next: &Configuration, before: &Accounts, name: &str, count: u64) -> 
         "{what} while {count} of its invites are not finished (queued, sending, awaiting_approval, or \
          unknown with look-ups left); set enabled = false first, so that no new ones come, and wait"
     );
-    next.find(Severity::Error, fault(name, "has-work", detail))
+    next.finding(Severity::Error, fault(name, "has-work", detail))
 }
 
 /// A fault of a provider as a whole.
