@@ -1,10 +1,7 @@
 //! Accepting a request: its batch, its invites and its idempotency record, in one step with the
 //! check for duplicates.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{Destination, InviteId, Reason, Status};
 use jiff::Timestamp;
@@ -45,10 +42,8 @@ impl Store {
             ..batch
         };
         let locks = locks(&batch, &quotas);
-        let request = Arc::new((batch, quotas));
-        self.write(locks, move |tx| {
-            let request = Arc::clone(&request);
-            Box::pin(async move { accept(tx, &request.0, newest, &request.1).await })
+        self.write(locks, (batch, quotas), move |tx, (batch, quotas)| {
+            Box::pin(accept(tx, batch, newest, quotas))
         })
         .await
     }

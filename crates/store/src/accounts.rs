@@ -76,21 +76,17 @@ impl Store {
             return Ok(());
         }
         // Nobody may accept or claim meanwhile, by what was known before.
-        self.write(vec![REVISION_LOCK], move |tx| {
-            let account = account.clone();
+        self.write(vec![REVISION_LOCK], account, |tx, account| {
             Box::pin(async move {
                 let (provisional, destination) =
                     (account.provisional.to_string(), account.destination.to_string());
-                Statement::new("INSERT INTO accounts (provisional, destination) VALUES (")
-                    .bind(&provisional)
-                    .text(", ")
-                    .bind(&destination)
-                    .text(
-                        ") ON CONFLICT (provisional) DO UPDATE SET destination = \
-                         excluded.destination",
-                    )
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "INSERT INTO accounts (provisional, destination) VALUES (?, ?) \
+                     ON CONFLICT (provisional) DO UPDATE SET destination = excluded.destination",
+                    [(&provisional).into(), (&destination).into()],
+                )
+                .execute(tx.connection)
+                .await?;
                 for table in ["invites", "held_refs"] {
                     Statement::new("UPDATE ")
                         .text(table)

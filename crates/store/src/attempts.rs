@@ -342,29 +342,25 @@ pub(crate) async fn end_attempt(
     end: &AttemptEnd,
     only_once: bool,
 ) -> Result<(), Error> {
-    Statement::new("UPDATE attempts SET finished_at = ")
-        .bind(end.finished_at)
-        .text(", outcome = ")
-        .bind(end.outcome.as_str())
-        .text(", http_status = ")
-        .bind(end.http_status.map(i64::from))
-        .text(", detail = ")
-        .bind(end.detail.as_deref())
-        .text(", target = coalesce(")
-        .bind(end.target.as_deref())
-        .text(", target), request = coalesce(")
-        .bind(end.request.as_deref())
-        .text(", request), reply = coalesce(")
-        .bind(end.reply.as_deref())
-        .text(", reply), unpaired = ")
-        .bind(match end.unpaired.is_empty() {
-            true => Value::Text(None),
-            false => json(&end.unpaired),
-        })
-        .text(" WHERE id = ")
-        .bind(end.id.to_string())
-        .text(if only_once { " AND finished_at IS NULL" } else { "" })
-        .execute(connection)
-        .await?;
+    let unpaired = Some(&end.unpaired).filter(|ids| !ids.is_empty());
+    Statement::with(
+        "UPDATE attempts SET finished_at = ?, outcome = ?, http_status = ?, detail = ?, \
+         target = coalesce(?, target), request = coalesce(?, request), \
+         reply = coalesce(?, reply), unpaired = ? WHERE id = ?",
+        [
+            end.finished_at.into(),
+            end.outcome.as_str().into(),
+            end.http_status.map(i64::from).into(),
+            end.detail.as_deref().into(),
+            end.target.as_deref().into(),
+            end.request.as_deref().into(),
+            end.reply.as_deref().into(),
+            unpaired.map_or(Value::Text(None), json),
+            end.id.to_string().into(),
+        ],
+    )
+    .text(if only_once { " AND finished_at IS NULL" } else { "" })
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! The record of changes: what administrators changed, and what was read across tenants. Entries are added and read, and
 //! never changed; `chain` links them.
 
-use std::sync::Arc;
-
 use invite_core::AuditId;
 use jiff::Timestamp;
 
@@ -70,10 +68,8 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn record_audit(&self, change: NewAudit) -> Result<(), Error> {
-        let change = Arc::new(change);
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let change = Arc::clone(&change);
-            Box::pin(async move { chain::record(&mut tx, &change).await })
+        self.write(vec![AUDIT_LOCK], change, |mut tx, change| {
+            Box::pin(async move { chain::record(&mut tx, change).await })
         })
         .await
     }

@@ -313,7 +313,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn trim_audit(&self, before: Timestamp, most: u32) -> Result<u64, Error> {
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
+        self.write(vec![AUDIT_LOCK], (), move |mut tx, ()| {
             Box::pin(async move {
                 let oldest = Statement::new(
                     "SELECT sequence, hash, at FROM audit_entries WHERE sequence < \

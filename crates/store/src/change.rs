@@ -125,14 +125,10 @@ impl Store {
     }
 
     async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
-        let (change, key) = (Arc::clone(change), Arc::clone(self.hash_key()));
         let no_revision = change.lane.iter().map(|_| NO_REVISION_LOCK);
         let locks = address_locks(change.people.iter()).chain(no_revision).collect();
-        self.write(locks, move |tx| {
-            let (change, key) = (Arc::clone(&change), Arc::clone(&key));
-            Box::pin(async move { apply(tx, &change, &key).await })
-        })
-        .await
+        let data = (Arc::clone(change), Arc::clone(self.hash_key()));
+        self.write(locks, data, |tx, (change, key)| Box::pin(apply(tx, change, key))).await
     }
 }
 

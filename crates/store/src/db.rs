@@ -172,12 +172,13 @@ impl Store {
     }
 
     /// See [`Writer::write`].
-    pub(crate) async fn write<T: Send + 'static>(
+    pub(crate) async fn write<D: Send + Sync + 'static, T: Send + 'static>(
         &self,
         locks: Vec<u32>,
-        work: impl for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+        data: D,
+        work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
-        self.0.writer.write(locks, work).await
+        self.0.writer.write(locks, data, work).await
     }
 
     pub(crate) fn hash_key(&self) -> &Arc<HashKey> {

@@ -81,15 +81,14 @@ impl Store {
     pub async fn erase_person(&self, address: &Address) -> Result<Erased, Error> {
         let (mut erased, mut after) = (Erased::default(), String::new());
         loop {
-            let (key, address, from) = (Arc::clone(self.hash_key()), address.clone(), after);
-            let locks = address_locks(std::iter::once(&address)).collect();
+            let locks = address_locks(std::iter::once(address)).collect();
+            let data = (Arc::clone(self.hash_key()), address.clone(), after);
             let (step, last) = self
-                .write(locks, move |mut tx| {
-                    let (key, address, from) = (Arc::clone(&key), address.clone(), from.clone());
+                .write(locks, data, |mut tx, (key, address, after)| {
                     Box::pin(async move {
-                        let ids = ended_to(&mut tx, &address, &from).await?;
+                        let ids = ended_to(&mut tx, address, after).await?;
                         let last = ids.last().cloned();
-                        Ok((take_out(&mut tx, &key, ids, Extent::Person).await?, last))
+                        Ok((take_out(&mut tx, key, ids, Extent::Person).await?, last))
                     })
                 })
                 .await?;

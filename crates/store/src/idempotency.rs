@@ -46,7 +46,7 @@ impl Store {
         let mut purged = 0;
         loop {
             let count = self
-                .write(Vec::new(), move |tx| {
+                .write(Vec::new(), (), move |tx, ()| {
                     Box::pin(async move {
                         let Ok(before) = tx.now.checked_sub(retention) else { return Ok(0) };
                         Statement::new(
@@ -108,22 +108,18 @@ pub(crate) async fn remember_key(
     batch: &NewBatch,
     key: &IdempotencyKey,
 ) -> Result<(), Error> {
-    Statement::new(
-        "INSERT INTO idempotency_keys \
-             (tenant, idempotency_key, body_hash, batch_id, created_at) VALUES (",
-    )
-    .values([
-        (&batch.tenant).into(),
-        (&key.key).into(),
-        (&key.body_hash).into(),
-        batch.id.to_string().into(),
-        now.into(),
-    ])
-    // If it is there already, it is past its retention.
-    .text(
-        ") ON CONFLICT (tenant, idempotency_key) DO UPDATE SET \
-             body_hash = excluded.body_hash, batch_id = excluded.batch_id, \
-             created_at = excluded.created_at",
+    // If the key is there already, it is past its retention.
+    Statement::with(
+        "INSERT INTO idempotency_keys (tenant, idempotency_key, body_hash, batch_id, created_at) \
+         VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, idempotency_key) DO UPDATE SET body_hash = \
+         excluded.body_hash, batch_id = excluded.batch_id, created_at = excluded.created_at",
+        [
+            (&batch.tenant).into(),
+            (&key.key).into(),
+            (&key.body_hash).into(),
+            batch.id.to_string().into(),
+            now.into(),
+        ],
     )
     .execute(connection)
     .await?;

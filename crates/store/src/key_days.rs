@@ -19,12 +19,12 @@ pub(crate) fn locks(limits: &[DayLimit]) -> impl Iterator<Item = u32> {
 pub(crate) async fn room(tx: &mut Tx<'_>, limits: &[DayLimit]) -> Result<u64, Error> {
     let mut least = u64::MAX;
     for limit in limits {
-        let used = Statement::new("SELECT invites FROM key_days WHERE key_id = ")
-            .bind(limit.key.to_string())
-            .text(" AND day = ")
-            .bind(day(tx.now))
-            .first(tx.connection, |row| row.count::<u64>())
-            .await?;
+        let used = Statement::with(
+            "SELECT invites FROM key_days WHERE key_id = ? AND day = ?",
+            [limit.key.to_string().into(), day(tx.now).into()],
+        )
+        .first(tx.connection, |row| row.count::<u64>())
+        .await?;
         least = least.min(limit.invites.saturating_sub(used.unwrap_or(0)));
     }
     Ok(least)

@@ -1,7 +1,5 @@
 //! API keys: the records, never the secrets.
 
-use std::sync::Arc;
-
 use invite_core::KeyId;
 use jiff::Timestamp;
 
@@ -94,11 +92,9 @@ impl Store {
     /// # Errors
     /// The database cannot be used, or the id or the hash is taken.
     pub async fn insert_key(&self, key: &ApiKey, actor: &Actor) -> Result<bool, Error> {
-        let new = Arc::new((key.clone(), actor.clone()));
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let new = Arc::clone(&new);
+        let data = (key.clone(), actor.clone());
+        self.write(vec![AUDIT_LOCK], data, |mut tx, (key, actor)| {
             Box::pin(async move {
-                let (key, actor) = &*new;
                 if let Some(parent) = key.parent {
                     let parent = select().text(" WHERE id = ").bind(parent.to_string());
                     let parent = parent.first(tx.connection, read_key).await?;
@@ -189,11 +185,9 @@ impl Store {
         actor: &Actor,
         decide: impl Fn(&KeyFamily) -> Option<ApiKey> + Send + Sync + 'static,
     ) -> Result<Option<KeyChanged>, Error> {
-        let shared = Arc::new((actor.clone(), decide));
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let shared = Arc::clone(&shared);
+        let data = (actor.clone(), decide);
+        self.write(vec![AUDIT_LOCK], data, move |mut tx, (actor, decide)| {
             Box::pin(async move {
-                let (actor, decide) = &*shared;
                 let key = select().text(" WHERE id = ").bind(id.to_string());
                 let Some(key) = key.first(tx.connection, read_key).await? else { return Ok(None) };
                 let parent = match key.parent {
@@ -211,22 +205,22 @@ impl Store {
                 let Some(after) = decide(&family) else {
                     return Ok(Some(KeyChanged::Refused(Box::new(family))));
                 };
-                Statement::new("UPDATE api_keys SET name = ")
-                    .bind(&after.name)
-                    .text(", providers = ")
-                    .bind(after.providers.as_ref().map_or(Value::Text(None), json))
-                    .text(", expires_at = ")
-                    .bind(after.expires_at)
-                    .text(", invites_per_day = ")
-                    .bind(per_day(&after))
-                    .text(", requests_per_second = CAST(")
-                    .bind(fraction(after.limits.requests_per_second))
-                    .text(" AS DOUBLE PRECISION), invites_per_second = CAST(")
-                    .bind(fraction(after.limits.invites_per_second))
-                    .text(" AS DOUBLE PRECISION) WHERE id = ")
-                    .bind(id.to_string())
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "UPDATE api_keys SET name = ?, providers = ?, expires_at = ?, \
+                     invites_per_day = ?, requests_per_second = CAST(? AS DOUBLE PRECISION), \
+                     invites_per_second = CAST(? AS DOUBLE PRECISION) WHERE id = ?",
+                    [
+                        (&after.name).into(),
+                        after.providers.as_ref().map_or(Value::Text(None), json),
+                        after.expires_at.into(),
+                        per_day(&after),
+                        fraction(after.limits.requests_per_second),
+                        fraction(after.limits.invites_per_second),
+                        id.to_string().into(),
+                    ],
+                )
+                .execute(tx.connection)
+                .await?;
                 let change = after.change("key.change", actor, Some(&family.key));
                 chain::record(&mut tx, &change).await?;
                 Ok(Some(KeyChanged::Changed(Box::new(after))))
@@ -241,9 +235,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn revoke_key(&self, id: KeyId, actor: &Actor) -> Result<Option<ApiKey>, Error> {
-        let actor = Arc::new(actor.clone());
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let actor = Arc::clone(&actor);
+        self.write(vec![AUDIT_LOCK], actor.clone(), move |mut tx, actor| {
             Box::pin(async move {
                 let revoked: Vec<String> = Statement::new("UPDATE api_keys SET revoked_at = ")
                     .bind(tx.now)
@@ -261,10 +253,10 @@ impl Store {
                     let change = match separate(key).0.pop() {
                         Some(key) => {
                             let before = ApiKey { revoked_at: None, ..key.clone() };
-                            key.change("key.revoke", &actor, Some(&before))
+                            key.change("key.revoke", actor, Some(&before))
                         }
                         None => NewAudit {
-                            actor: (*actor).clone(),
+                            actor: actor.clone(),
                             action: "key.revoke".to_owned(),
                             target: one,
                             before: None,
@@ -286,11 +278,9 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn touch_keys(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), Error> {
-        let uses = Arc::new(uses.to_vec());
-        self.write(Vec::new(), move |tx| {
-            let uses = Arc::clone(&uses);
+        self.write(Vec::new(), uses.to_vec(), |tx, uses| {
             Box::pin(async move {
-                for chunk in chunks(&uses) {
+                for chunk in chunks(uses) {
                     Statement::new("UPDATE api_keys SET last_used_at = v.column2 FROM (VALUES ")
                         .rows(chunk.iter().map(|(id, at)| [id.to_string().into(), (*at).into()]))
                         .text(

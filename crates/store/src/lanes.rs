@@ -37,33 +37,25 @@ impl Store {
         newest: i64,
         force: bool,
     ) -> Result<Option<i64>, Error> {
-        let (provider, owner) = (provider.to_owned(), owner.to_owned());
-        self.write(vec![NO_REVISION_LOCK], move |mut tx| {
-            let (provider, owner) = (provider.clone(), owner.clone());
+        let data = (provider.to_owned(), owner.to_owned());
+        self.write(vec![NO_REVISION_LOCK], data, move |mut tx, (provider, owner)| {
             Box::pin(async move {
                 if !is_newest(&mut tx, newest).await? {
                     return Ok(None);
                 }
                 let until = tx.now.saturating_add(ttl).unwrap_or(tx.now);
-                Statement::new("INSERT INTO lanes (provider, owner, epoch, lease_until) VALUES (")
-                    .bind(&provider)
-                    .text(", ")
-                    .bind(&owner)
-                    .text(", 1, ")
-                    .bind(until)
-                    .text(
-                        ") ON CONFLICT (provider) DO UPDATE SET owner = excluded.owner, \
+                Statement::with(
+                    "INSERT INTO lanes (provider, owner, epoch, lease_until) VALUES (?, ?, 1, ?) \
+                     ON CONFLICT (provider) DO UPDATE SET owner = excluded.owner, \
                      epoch = CASE WHEN lanes.owner = excluded.owner THEN lanes.epoch \
                      ELSE lanes.epoch + 1 END, report = CASE WHEN lanes.owner = excluded.owner \
                      THEN lanes.report END, lease_until = excluded.lease_until \
-                     WHERE lanes.owner = excluded.owner OR lanes.lease_until <= ",
-                    )
-                    .bind(tx.now)
-                    .text(" OR 1 = ")
-                    .bind(force)
-                    .text(" RETURNING epoch")
-                    .first(tx.connection, |row| row.number())
-                    .await
+                     WHERE lanes.owner = excluded.owner OR lanes.lease_until <= ? OR 1 = ? \
+                     RETURNING epoch",
+                    [provider.into(), owner.into(), until.into(), tx.now.into(), force.into()],
+                )
+                .first(tx.connection, |row| row.number())
+                .await
             })
         })
         .await
@@ -74,17 +66,16 @@ impl Store {
     /// # Errors
     /// The database cannot be used; the lane is then free when its lease ends.
     pub async fn release_lane(&self, provider: &str, owner: &str) -> Result<(), Error> {
-        let (provider, owner) = (provider.to_owned(), owner.to_owned());
-        self.write(vec![NO_REVISION_LOCK], move |tx| {
-            let (provider, owner) = (provider.clone(), owner.clone());
+        let data = (provider.to_owned(), owner.to_owned());
+        self.write(vec![NO_REVISION_LOCK], data, |tx, (provider, owner)| {
             Box::pin(async move {
                 // The row stays, so that the next owner gets a higher epoch.
-                Statement::new("UPDATE lanes SET lease_until = 0 WHERE provider = ")
-                    .bind(&provider)
-                    .text(" AND owner = ")
-                    .bind(&owner)
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "UPDATE lanes SET lease_until = 0 WHERE provider = ? AND owner = ?",
+                    [provider.into(), owner.into()],
+                )
+                .execute(tx.connection)
+                .await?;
                 Ok(())
             })
         })
@@ -101,18 +92,15 @@ impl Store {
         owner: &str,
         report: Json,
     ) -> Result<(), Error> {
-        let (provider, owner) = (provider.to_owned(), owner.to_owned());
-        self.write(vec![NO_REVISION_LOCK], move |tx| {
-            let (provider, owner, report) = (provider.clone(), owner.clone(), report.clone());
+        let data = (provider.to_owned(), owner.to_owned(), report);
+        self.write(vec![NO_REVISION_LOCK], data, |tx, (provider, owner, report)| {
             Box::pin(async move {
-                Statement::new("UPDATE lanes SET report = ")
-                    .bind(json(&report))
-                    .text(" WHERE provider = ")
-                    .bind(&provider)
-                    .text(" AND owner = ")
-                    .bind(&owner)
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "UPDATE lanes SET report = ? WHERE provider = ? AND owner = ?",
+                    [json(report), provider.into(), owner.into()],
+                )
+                .execute(tx.connection)
+                .await?;
                 Ok(())
             })
         })
@@ -126,16 +114,16 @@ impl Store {
     pub async fn lane_holder(&self, provider: &str) -> Result<Option<LaneHolder>, Error> {
         let mut connection = self.reader().await?;
         let now = self.lease_now(&mut connection).await?;
-        Statement::new("SELECT owner, report FROM lanes WHERE provider = ")
-            .bind(provider)
-            .text(" AND lease_until > ")
-            .bind(now)
-            .first(&mut connection, |row| {
-                let owner = row.string()?;
-                // A report that cannot be read is written anew soon.
-                Ok(LaneHolder { owner, report: row.optional_json().unwrap_or_default() })
-            })
-            .await
+        Statement::with(
+            "SELECT owner, report FROM lanes WHERE provider = ? AND lease_until > ?",
+            [provider.into(), now.into()],
+        )
+        .first(&mut connection, |row| {
+            let owner = row.string()?;
+            // A report that cannot be read is written anew soon.
+            Ok(LaneHolder { owner, report: row.optional_json().unwrap_or_default() })
+        })
+        .await
     }
 
     /// Takes the next `count` starts of requests to a provider, each `period` after the one before, so that no other replica
@@ -149,31 +137,29 @@ impl Store {
         period: Duration,
         count: u32,
     ) -> Result<Duration, Error> {
-        let provider = provider.to_owned();
-        let lock = RATE_LOCKS.start + number(&[&provider]) % (RATE_LOCKS.end - RATE_LOCKS.start);
+        let lock = RATE_LOCKS.start + number(&[provider]) % (RATE_LOCKS.end - RATE_LOCKS.start);
         // Rounded up to whole milliseconds, so that no start comes too early.
         let milliseconds = |span: Duration| (span.as_secs_f64() * 1000.0).ceil() as i64;
         let (after, all) = (milliseconds(period), milliseconds(period * (count.max(1) - 1)));
-        self.write(vec![lock], move |tx| {
-            let provider = provider.clone();
+        self.write(vec![lock], provider.to_owned(), move |tx, provider| {
             Box::pin(async move {
                 // By the database's clock, which all replicas share: their own may be seconds apart.
                 let shown = tx.dialect.shown_time(tx.connection).await?;
                 let now = shown.unwrap_or(tx.now).as_millisecond();
                 let last = Statement::new("SELECT last_start FROM rate_budgets WHERE provider = ")
-                    .bind(&provider)
+                    .bind(provider)
                     .first(&mut *tx.connection, |row| row.number())
                     .await?;
                 // Few replicas wait for starts. If the last one is further ahead, the clock was set back since.
                 let is_sane = |last: &i64| last - now <= 100 * (after + all);
                 let first = last.filter(is_sane).map_or(now, |last| now.max(last + after));
-                Statement::new("INSERT INTO rate_budgets (provider, last_start) VALUES (")
-                    .bind(&provider)
-                    .text(", ")
-                    .bind(first + all)
-                    .text(") ON CONFLICT (provider) DO UPDATE SET last_start = excluded.last_start")
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "INSERT INTO rate_budgets (provider, last_start) VALUES (?, ?) \
+                     ON CONFLICT (provider) DO UPDATE SET last_start = excluded.last_start",
+                    [provider.into(), (first + all).into()],
+                )
+                .execute(tx.connection)
+                .await?;
                 Ok(Duration::from_millis(u64::try_from(first - now).unwrap_or_default()))
             })
         })

@@ -28,7 +28,7 @@ impl Store {
     /// Commits a row in the same way as every invite, and reads.
     async fn write_and_read(&self) -> Result<(), Error> {
         let row = self.readiness_row();
-        self.write(Vec::new(), move |tx| {
+        self.write(Vec::new(), (), move |tx, ()| {
             Box::pin(async move {
                 Statement::new("INSERT INTO readiness (replica, checked_at) VALUES (")
                     .values([row.into(), tx.now.into()])

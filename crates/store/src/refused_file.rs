@@ -1,7 +1,5 @@
 //! Which document in the file was last refused.
 
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Store, statement::Statement};
@@ -36,12 +34,10 @@ impl Store {
     }
 
     async fn replace_refused_file(&self, refused: Option<(String, i64)>) -> Result<(), Error> {
-        let refused = Arc::new(refused);
-        self.write(Vec::new(), move |tx| {
-            let refused = Arc::clone(&refused);
+        self.write(Vec::new(), refused, |tx, refused| {
             Box::pin(async move {
                 Statement::new("DELETE FROM refused_file").execute(tx.connection).await?;
-                if let Some((hash, revision)) = &*refused {
+                if let Some((hash, revision)) = refused {
                     Statement::new("INSERT INTO refused_file (text_hash, revision) VALUES (")
                         .values([hash.into(), (*revision).into()])
                         .text(")")

@@ -1,6 +1,6 @@
 //! The replicas, and which revision of the provider document each serves.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -34,32 +34,27 @@ impl Store {
         revision: i64,
         refusal: Option<&str>,
     ) -> Result<(), Error> {
-        let (id, refusal) = (id.to_owned(), refusal.map(str::to_owned));
-        let (is_only_one, clock) = (!self.is_shared(), self.clock());
-        self.write(Vec::new(), move |tx| {
-            let (id, refusal, clock) = (id.clone(), refusal.clone(), Arc::clone(&clock));
+        let data = (id.to_owned(), refusal.map(str::to_owned), self.clock());
+        let is_only_one = !self.is_shared();
+        self.write(Vec::new(), data, move |tx, (id, refusal, clock)| {
             Box::pin(async move {
                 let gone = tx.now.saturating_sub(KNOWN_FOR).unwrap_or(tx.now);
-                Statement::new("DELETE FROM config_replicas WHERE replica <> ")
-                    .bind(&id)
-                    .text(" AND (seen_at < ")
-                    .bind(gone)
-                    .text(" OR 1 = ")
-                    .bind(is_only_one)
-                    .text(")")
-                    .execute(&mut *tx.connection)
-                    .await?;
-                Statement::new(
-                    "INSERT INTO config_replicas (replica, revision, refusal, seen_at) VALUES (",
-                )
-                .values([(&id).into(), revision.into(), refusal.as_deref().into(), tx.now.into()])
-                .text(
-                    ") ON CONFLICT (replica) DO UPDATE SET revision = excluded.revision, \
-                     refusal = excluded.refusal, seen_at = excluded.seen_at",
+                Statement::with(
+                    "DELETE FROM config_replicas WHERE replica <> ? AND (seen_at < ? OR 1 = ?)",
+                    [id.into(), gone.into(), is_only_one.into()],
                 )
                 .execute(&mut *tx.connection)
                 .await?;
-                clock::keep(tx.connection, &clock).await
+                Statement::with(
+                    "INSERT INTO config_replicas (replica, revision, refusal, seen_at) \
+                     VALUES (?, ?, ?, ?) ON CONFLICT (replica) DO UPDATE SET \
+                     revision = excluded.revision, refusal = excluded.refusal, \
+                     seen_at = excluded.seen_at",
+                    [id.into(), revision.into(), refusal.as_deref().into(), tx.now.into()],
+                )
+                .execute(&mut *tx.connection)
+                .await?;
+                clock::keep(tx.connection, clock).await
             })
         })
         .await
@@ -97,12 +92,10 @@ impl Store {
     /// # Errors
     /// The database cannot be used; the replica is then forgotten in a while.
     pub async fn retire_replica(&self, id: &str) -> Result<(), Error> {
-        let id = id.to_owned();
-        self.write(Vec::new(), move |tx| {
-            let id = id.clone();
+        self.write(Vec::new(), id.to_owned(), |tx, id| {
             Box::pin(async move {
                 Statement::new("DELETE FROM config_replicas WHERE replica = ")
-                    .bind(&id)
+                    .bind(id)
                     .execute(tx.connection)
                     .await?;
                 Ok(())

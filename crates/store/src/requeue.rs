@@ -1,6 +1,6 @@
 //! Putting invites back into the queue, each only if it may be live by now.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use invite_core::{InviteId, Status};
 use jiff::Timestamp;
@@ -66,12 +66,8 @@ impl Store {
             .chain([NO_REVISION_LOCK])
             .collect();
         let decide = Box::new(decide);
-        let requeue = Arc::new(Requeue { invites, newest, quotas, day_limits, decide });
-        self.write(locks, move |tx| {
-            let requeue = Arc::clone(&requeue);
-            Box::pin(async move { apply(tx, &requeue).await })
-        })
-        .await
+        let requeue = Requeue { invites, newest, quotas, day_limits, decide };
+        self.write(locks, requeue, |tx, requeue| Box::pin(apply(tx, requeue))).await
     }
 }
 

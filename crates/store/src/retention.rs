@@ -83,10 +83,9 @@ impl Store {
         before: Timestamp,
         after: Option<Cursor>,
     ) -> Result<Step, Error> {
-        let (key, from) = (Arc::clone(self.hash_key()), after.unwrap_or_else(|| stage.start()));
-        self.write(Vec::new(), move |mut tx| {
-            let (key, from) = (Arc::clone(&key), from.clone());
-            Box::pin(async move { step(&mut tx, &key, stage, before, from).await })
+        let data = (Arc::clone(self.hash_key()), after.unwrap_or_else(|| stage.start()));
+        self.write(Vec::new(), data, move |mut tx, (key, from)| {
+            Box::pin(async move { step(&mut tx, key, stage, before, from.clone()).await })
         })
         .await
     }
@@ -101,19 +100,16 @@ impl Store {
         before: Timestamp,
         after: String,
     ) -> Result<Option<String>, Error> {
-        self.write(Vec::new(), move |tx| {
-            let after = after.clone();
+        self.write(Vec::new(), after, move |tx, after| {
             Box::pin(async move {
                 // Ids begin with the time, so no batch behind this id was accepted before.
                 let until = format!("{}{:012x}", BatchId::PREFIX, before.as_millisecond().max(0));
-                let ids = Statement::new("SELECT id FROM batches WHERE id > ")
-                    .bind(after)
-                    .text(" AND id < ")
-                    .bind(until)
-                    .text(" ORDER BY id LIMIT ")
-                    .bind(i64::from(STEP))
-                    .all(tx.connection, |row| row.string())
-                    .await?;
+                let ids = Statement::with(
+                    "SELECT id FROM batches WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+                    [after.into(), until.into(), i64::from(STEP).into()],
+                )
+                .all(tx.connection, |row| row.string())
+                .await?;
                 for chunk in chunks(&ids) {
                     Statement::new("DELETE FROM batches WHERE id IN (")
                         .values(chunk.iter().map(Value::from))

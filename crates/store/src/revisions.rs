@@ -1,6 +1,6 @@
 //! Revisions of the provider document, and the unfinished invites that keep a provider in it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -149,19 +149,17 @@ impl Store {
         expected: Option<i64>,
         removed: &[String],
     ) -> Result<Added, Error> {
-        let new = Arc::new(new);
-        let removed: Arc<[String]> = removed.into();
-        self.write(vec![AUDIT_LOCK, REVISION_LOCK], move |mut tx| {
-            let (new, removed) = (Arc::clone(&new), Arc::clone(&removed));
+        let data = (new, removed.to_vec());
+        self.write(vec![AUDIT_LOCK, REVISION_LOCK], data, move |mut tx, (new, removed)| {
             Box::pin(async move {
                 let latest = find_latest(tx.connection).await?;
                 if expected.is_some_and(|expected| expected != latest) {
                     return Ok(Added::Outdated { latest });
                 }
-                if !count_unfinished(tx.connection, &removed).await?.is_empty() {
+                if !count_unfinished(tx.connection, removed).await?.is_empty() {
                     return Ok(Added::Unfinished);
                 }
-                let NewRevision { document, actor, note, restored } = Arc::unwrap_or_clone(new);
+                let NewRevision { document, actor, note, restored } = new.clone();
                 let revision = Revision {
                     revision: latest + 1,
                     document,

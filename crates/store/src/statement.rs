@@ -83,6 +83,12 @@ impl<'a> Statement<'a> {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
+    /// A text with a `?` for each of these values.
+    pub(crate) fn with<const N: usize>(text: &str, values: [Value<'a>; N]) -> Self {
+        debug_assert_eq!(text.matches('?').count(), N, "{text}");
+        Self { text: text.to_owned(), values: values.into() }
+    }
+
     pub(crate) fn text(mut self, text: &str) -> Self {
         self.text.push_str(text);
         self

@@ -3,7 +3,7 @@
 //! An invite whose row cannot be read is set aside: it is marked with the column that cannot be read, so that no lane takes it.
 //! It still counts as live, and as in doubt if it was, until an administrator ends it. Whoever reads a row corrects its mark.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
 use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
@@ -136,12 +136,10 @@ impl Store {
                 }
             }
         }
-        let marks = Arc::new(marks);
-        let written = self.write(Vec::new(), move |tx| {
-            let marks = Arc::clone(&marks);
+        let written = self.write(Vec::new(), marks, |tx, marks| {
             Box::pin(async move {
                 let mut written = 0;
-                for chunk in chunks(&marks) {
+                for chunk in chunks(marks) {
                     written +=
                         Statement::new("UPDATE invites SET unreadable = v.column2 FROM (VALUES ")
                             .rows(chunk.iter().map(|(id, column)| {
@@ -212,25 +210,19 @@ impl Store {
             Some(Err(known)) => *known,
             _ => return Ok(Ended::NotSetAside),
         };
-        let write = Arc::new((known.clone(), actor.clone()));
-        let ended = self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let write = Arc::clone(&write);
+        let data = (known.clone(), actor.clone());
+        let ended = self.write(vec![AUDIT_LOCK], data, |mut tx, (known, actor)| {
             Box::pin(async move {
-                let (known, actor) = &*write;
-                let ended = Statement::new("UPDATE invites SET status = ")
-                    .bind(Status::Revoked.as_str())
-                    .text(", status_source = 'caller', updated_at = ")
-                    .bind(tx.now)
-                    .text(", final_since = ")
-                    .bind(tx.now)
-                    .text(" WHERE id = ")
-                    .bind(&known.id)
-                    .text(" AND ")
-                    .text(SET_ASIDE)
-                    .text(" AND ")
-                    .text(LIVE)
-                    .execute(tx.connection)
-                    .await?;
+                let ended = Statement::with(
+                    "UPDATE invites SET status = 'revoked', status_source = 'caller', \
+                     updated_at = ?, final_since = ? WHERE id = ? AND ",
+                    [tx.now.into(), tx.now.into(), (&known.id).into()],
+                )
+                .text(SET_ASIDE)
+                .text(" AND ")
+                .text(LIVE)
+                .execute(tx.connection)
+                .await?;
                 if ended > 0 {
                     let change = NewAudit {
                         actor: actor.clone(),

@@ -44,10 +44,12 @@ pub(crate) struct Tx<'c> {
 }
 
 /// A write. It may run again if its transaction was rolled back because of another write.
-type Work<T> = dyn for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync;
+type Work<D, T> = dyn for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync;
 
-struct Write<T> {
-    work: Box<Work<T>>,
+struct Write<D, T> {
+    /// What all runs of the work need.
+    data: D,
+    work: Box<Work<D, T>>,
     locks: Vec<u32>,
     written: Option<T>,
     caller: oneshot::Sender<Result<T, Error>>,
@@ -59,7 +61,7 @@ trait Job: Send {
     fn answer(self: Box<Self>, result: Result<(), Error>);
 }
 
-impl<T: Send> Job for Write<T> {
+impl<D: Send + Sync, T: Send> Job for Write<D, T> {
     fn locks(&self) -> &[u32] {
         &self.locks
     }
@@ -67,7 +69,7 @@ impl<T: Send> Job for Write<T> {
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             // A panic in one write must not end the task that writes for all.
-            let work = AssertUnwindSafe(async { (self.work)(tx).await });
+            let work = AssertUnwindSafe(async { (self.work)(tx, &self.data).await });
             self.written = Some(work.catch_unwind().await.unwrap_or_else(|_| {
                 Err(Error::Unavailable("a write panicked, which is a defect of the gateway".into()))
             })?);
@@ -111,14 +113,16 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Runs a write, once and durably, even if the caller goes away. `locks` are the advisory locks that it needs.
-    pub(crate) async fn write<T: Send + 'static>(
+    /// Runs a write, once and durably, even if the caller goes away. `locks` are the advisory
+    /// locks that it needs.
+    pub(crate) async fn write<D: Send + Sync + 'static, T: Send + 'static>(
         &self,
         locks: Vec<u32>,
-        work: impl for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+        data: D,
+        work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let (caller, answer) = oneshot::channel();
-        self.submit(Box::new(Write { work: Box::new(work), locks, written: None, caller }))?;
+        self.submit(Box::new(Write { data, work: Box::new(work), locks, written: None, caller }))?;
         // The task drops a write without an answer only when the process ends.
         answer.await.unwrap_or(Err(Error::CommitUnknown))
     }
