@@ -12,7 +12,7 @@ const DELIVERY: [&[&str]; 9] = [
     &["operations"],
     &["tasks"],
     &["ask", "lookups", "attempt", "accounts"],
-    &["report", "lease", "waiting", "record", "door"],
+    &["report", "lease", "waiting", "commit", "door"],
     &["obstacle"],
     &["shared"],
     &["revise"],

@@ -90,7 +90,7 @@ fn cannot_open(settings: &Settings, error: &invite_store::Error) -> Failure {
 pub fn check(gate: &Gate, origin: &str, text: &str) -> Result<Configuration, Failure> {
     let checked = gate.check(text);
     for finding in checked.findings.iter().filter(|f| f.severity == Severity::Warning) {
-        tracing::warn!(document = origin, "{}", finding.told_to_operator());
+        tracing::warn!(document = origin, "{}", finding.for_operator());
     }
     checked.configuration.ok_or_else(|| refused(origin, &checked.findings))
 }
@@ -98,7 +98,7 @@ pub fn check(gate: &Gate, origin: &str, text: &str) -> Result<Configuration, Fai
 fn refused(origin: &str, findings: &[Finding]) -> Failure {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
     let lines: Vec<String> =
-        errors.map(|finding| format!("  {}", finding.told_to_operator())).collect();
+        errors.map(|finding| format!("  {}", finding.for_operator())).collect();
     Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
 }
 

@@ -33,7 +33,7 @@ async fn check(
     })?;
     let Checked { findings, configuration } =
         compose::gate(&loaded.settings, compose::machine())?.check(&text);
-    let findings: Vec<_> = findings.iter().map(Finding::told_to_operator).collect();
+    let findings: Vec<_> = findings.iter().map(Finding::for_operator).collect();
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     let probes = match (&configuration, probe) {
         (Some(configuration), true) => probe::all(configuration).await,

@@ -1,5 +1,5 @@
-//! Which account each provider of a document is: told by parsing alone, so that it is known of a
-//! document, too, that does not pass the gate here.
+//! Which account each provider of a document is. Parsing tells, so that it is also known of a document that does not pass the
+//! gate here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use url::Url;
 #[derive(PartialEq)]
 struct Account {
     kind: String,
-    /// By the name of the setting.
+    /// The values of the settings that tell accounts apart, by name.
     settings: Vec<(&'static str, Option<Value>)>,
 }
 
@@ -19,7 +19,7 @@ struct Account {
 pub struct Accounts(BTreeMap<String, Account>);
 
 impl Accounts {
-    /// Of a document as JSON. A kind that is not among `kinds` has no settings that are known.
+    /// The accounts of a document as JSON. Of a kind that is not among `kinds` no settings are known.
     pub(crate) fn of(document: &Value, kinds: &[Arc<ProviderKind>]) -> Self {
         let parts = document.get("providers").and_then(Value::as_object).into_iter().flatten();
         let accounts = parts.map(|(name, part)| {
@@ -33,7 +33,7 @@ impl Accounts {
         Self(accounts.collect())
     }
 
-    /// Whether there is no provider.
+    /// Whether the document has no provider.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -43,13 +43,13 @@ impl Accounts {
         self.0.keys().map(String::as_str)
     }
 
-    /// The settings by which the account of this provider is told from another.
+    /// The settings that tell this provider's account from others.
     pub fn settings(&self, provider: &str) -> Vec<&'static str> {
         let account = self.0.get(provider);
         account.into_iter().flat_map(|account| &account.settings).map(|(name, _)| *name).collect()
     }
 
-    /// These, and of `older` those whose names are not among them.
+    /// These, and those of `older` whose names are not among them.
     pub fn and(mut self, older: Self) -> Self {
         for (name, account) in older.0 {
             self.0.entry(name).or_insert(account);
@@ -57,7 +57,7 @@ impl Accounts {
         self
     }
 
-    /// Whether a name stands for the same account in both, and in both.
+    /// Whether both have a provider of this name, and it is the same account.
     pub(crate) fn share(&self, other: &Self, provider: &str) -> bool {
         let account = self.0.get(provider);
         account.is_some() && account == other.0.get(provider)
@@ -70,8 +70,7 @@ impl Accounts {
     }
 }
 
-/// The spelling of an address makes no other account of it: neither case nor default port of the host,
-/// nor a slash at the end.
+/// A value without what makes no other account of a URL: the case and default port of its host, and a slash at the end.
 pub(crate) fn plain(value: &Value) -> Value {
     let Some(text) = value.as_str() else { return value.clone() };
     let url = Url::parse(text).ok().filter(Url::has_host);

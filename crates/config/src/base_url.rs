@@ -1,13 +1,11 @@
-//! Which addresses a provider may be configured with: rule 4 of the gate.
-//!
-//! What a name resolves to is checked again on each connection, by the client in invite-core.
+//! Which base URLs a provider may have. The client in invite-core checks again what the host resolves to, at each connection.
 
 use std::net::IpAddr;
 
 use invite_core::{Fault, http::is_private};
 use url::{Host, Url};
 
-/// Which hosts the settings of the process let a provider be at.
+/// The hosts that the settings of the process allow for providers.
 #[derive(Clone, Copy)]
 pub(crate) struct Hosts<'a> {
     /// `server.allow_private_hosts`.
@@ -16,7 +14,7 @@ pub(crate) struct Hosts<'a> {
     pub allowed: &'a [String],
 }
 
-/// Whether a URL is one on loopback.
+/// Whether a URL's host is on loopback.
 pub(crate) fn is_on_loopback(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         url.host_str() == Some("localhost")
@@ -35,7 +33,7 @@ fn address(url: &Url) -> Option<IpAddr> {
 /// Checks a provider's `base_url`.
 ///
 /// # Errors
-/// The fault's pointer is empty: it is about the value itself. It quotes none of its credentials.
+/// The fault's pointer is empty, as it is about the value itself. It quotes no credentials.
 pub(crate) fn check(text: &str, hosts: Hosts<'_>) -> Result<(), Fault> {
     let fault = |code, detail: &str| Fault::new("", code, detail);
     let url = Url::parse(text).map_err(|error| {
@@ -96,8 +94,8 @@ fn names(listed: &[String], host: &str) -> bool {
     listed.iter().any(|listed| bare(listed) == bare(host))
 }
 
-/// Whether a URL is written as what it was parsed as. Parsers mend what is not, each in its own way,
-/// and two ways to write one host would look like two destinations.
+/// Whether a URL is written as it was parsed. Parsers correct what is not, each in its own way, and two spellings of one host
+/// would look like two destinations.
 fn is_plain(text: &str, url: &Url) -> bool {
     let is_odd = |c: char| c == '\\' || c.is_whitespace() || c.is_control();
     let authority = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
@@ -106,8 +104,8 @@ fn is_plain(text: &str, url: &Url) -> bool {
         && !url.host_str().is_some_and(|host| host.ends_with('.'))
 }
 
-/// Whether the host that a URL's text has behind its `//` is the one that is asked for: a letter of
-/// another script, or one that is not shown, would lead to another than the reader sees.
+/// Whether the host that is written behind the `//` is the one that will be connected to: a letter of another script, or one
+/// that is not shown, would lead to another host than the reader sees.
 fn is_plain_host(rest: &str, url: &Url) -> bool {
     let authority = rest.split('/').next().unwrap_or_default();
     match url.host() {
@@ -115,16 +113,16 @@ fn is_plain_host(rest: &str, url: &Url) -> bool {
             let written = authority.split(':').next().unwrap_or_default();
             written.eq_ignore_ascii_case(host)
         }
-        // An address may be written in several ways, all of which are checked as what they mean.
+        // An IP address may be spelled in several ways; what it means is checked.
         _ => !authority.is_empty() && authority.is_ascii(),
     }
 }
 
-/// How a URL is written plainly.
+/// The plain spelling of a URL.
 fn plain(url: &Url) -> String {
     let mut url = url.clone();
     if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
-        // One that cannot be without its dot stays as it is.
+        // If it is no host without its dot, it stays as it is.
         let _ = url.set_host(Some(&host));
     }
     url.as_str().trim_end_matches('/').to_owned()

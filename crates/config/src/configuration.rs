@@ -14,22 +14,22 @@ use crate::{
     schema::settings_of, secret::SecretFile,
 };
 
-/// A configured provider, as one document has it.
+/// A provider as one document configures it.
 #[derive(Clone)]
 pub struct Provider {
     /// Its name in the document.
     pub name: String,
     /// What kind of provider it is.
     pub kind: Arc<ProviderKind>,
-    /// False: it takes no new invites, and finishes those it has.
+    /// If false, it takes no new invites, and finishes those that it has.
     pub enabled: bool,
     /// Its limits; `max_batch` is 1 where one call takes one invite.
     pub limits: Limits,
-    /// What speaks with it.
+    /// What makes its calls.
     pub adapter: Arc<dyn InviteProvider>,
     /// The revision of the document; 0 before it has one.
     pub revision: i64,
-    /// The revision since which the adapter is the same: kind and settings have not changed.
+    /// The revision since which kind and settings, and so the adapter, are the same.
     pub adapter_since: i64,
     /// The revision since which it is the same account; see
     /// [`ProviderKind::account_settings`].
@@ -47,7 +47,7 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// A document that passed the gate. It does not change, except that secrets are read again.
+/// A document that passed the gate. It does not change, but its secrets are read again.
 pub struct Configuration {
     text: String,
     document: Value,
@@ -77,7 +77,7 @@ pub enum RouteError {
 }
 
 impl Configuration {
-    /// `routes` lead to `providers` only: the gate has seen to it.
+    /// The gate has made sure that `routes` lead only to `providers`.
     pub(crate) fn new(
         text: &str,
         document: Value,
@@ -90,7 +90,7 @@ impl Configuration {
         Self { text, document, revision: 0, providers, by_name, routes, secret_files }
     }
 
-    /// The same configuration as revision `revision`, which it gets before it goes live.
+    /// The configuration with its number as a revision, which it gets before it goes live.
     pub fn with_revision(mut self, revision: i64) -> Self {
         let since = |known: i64| if known == 0 { revision } else { known };
         for provider in &mut self.providers {
@@ -102,9 +102,8 @@ impl Configuration {
         Self { revision, ..self }
     }
 
-    /// The same configuration as the successor of the one in force: a provider whose kind and
-    /// settings are what they were keeps its adapter, and with it the tokens it holds, the counters
-    /// of its credential and the secrets that are read again. Others are new.
+    /// The configuration as the successor of the one in force: a provider whose kind and settings are the same keeps its
+    /// adapter, with its tokens, the counters of its credential and the secrets that are read again.
     pub fn adopting(mut self, live: &Self) -> Self {
         let (accounts, before) = (self.accounts(), live.accounts());
         for provider in &mut self.providers {
@@ -125,14 +124,13 @@ impl Configuration {
         self
     }
 
-    /// Which account each provider is.
+    /// The accounts of its providers.
     pub fn accounts(&self) -> Accounts {
         let kinds: Vec<_> = self.providers.iter().map(|provider| provider.kind.clone()).collect();
         Accounts::of(&self.document, &kinds)
     }
 
-    /// The providers that are not what they are in `live` in every respect, added ones and removed
-    /// ones among them.
+    /// The providers that are added, removed or in any way changed since `live`.
     pub fn changed_since(&self, live: &Self) -> Vec<String> {
         let names = |document: &Self| document.providers.iter().map(|p| p.name.clone()).collect();
         let (here, there): (Vec<_>, Vec<_>) = (names(self), names(live));
@@ -142,17 +140,16 @@ impl Configuration {
         here.iter().cloned().chain(removed).filter(is_changed).collect()
     }
 
-    /// A finding about what the document makes of the documents before it, which the gate cannot
-    /// know.
-    pub fn find(&self, severity: Severity, fault: Fault) -> Finding {
-        // Every configuration was made from a text that could be parsed.
+    /// A finding with the place of its fault in the text, for what the gate cannot know.
+    pub fn finding(&self, severity: Severity, fault: Fault) -> Finding {
+        // It can always be parsed, as the configuration was made from it.
         match Document::parse(&self.text) {
-            Ok(document) => document.find(severity, fault),
+            Ok(document) => document.finding(severity, fault),
             Err(_) => Finding::unplaced(severity, fault),
         }
     }
 
-    /// Which revision it is.
+    /// Its number as a revision; 0 before it has one.
     pub fn revision(&self) -> i64 {
         self.revision
     }
@@ -162,7 +159,7 @@ impl Configuration {
         &self.text
     }
 
-    /// The document as JSON. On loopback it may hold literal secrets: not for showing.
+    /// The document as JSON. It must not be shown, as with a provider on loopback it may hold literal secrets.
     pub fn document(&self) -> &Value {
         &self.document
     }
@@ -177,12 +174,12 @@ impl Configuration {
         self.by_name.get(name).map(|index| &self.providers[*index])
     }
 
-    /// The providers that an invite goes to, each once, in the order in which they are named;
-    /// among them such as are not enabled. `to` is what the invite or its request says, names of
-    /// providers and routes; `None`: the first route that is for such an invite.
+    /// The providers that an invite goes to, each once, in the order in which they are named, also those that are not enabled.
+    /// `to` are the names of providers and routes that the invite or its request gives; with `None` the first route decides
+    /// that is for such an invite.
     ///
     /// # Errors
-    /// The first name in `to` that is unknown; `NoRoute` if no route is for it, or `to` is empty.
+    /// The first name in `to` that is unknown; `NoRoute` if no route is for the invite, or `to` is empty.
     pub fn route(
         &self,
         to: Option<&[String]>,
@@ -220,8 +217,8 @@ impl Configuration {
         Err(RouteError::Unknown { name: name.clone(), index, suggestion })
     }
 
-    /// Reads those secret files again that changed; reports what became of them. Looks at every
-    /// file's metadata and blocks meanwhile; meant to be called every second or so.
+    /// Reads those secret files again that have changed, and reports what became of them. It reads every file's metadata and
+    /// blocks meanwhile; it is meant to be called about every second.
     pub fn refresh_secrets(&self) -> Vec<SecretChange> {
         let refresh = |(provider, file): &(String, Arc<SecretFile>)| {
             let (path, outcome) = file.refresh()?;
@@ -235,7 +232,7 @@ fn part_of<'a>(document: &'a Value, name: &str) -> Option<&'a Value> {
     document.get("providers")?.get(name)
 }
 
-/// Whether a name stands for the same kind with the same settings in two documents, and in both.
+/// Whether both documents have a provider of this name, of the same kind and with the same settings.
 fn is_same_adapter(a: &Value, b: &Value, name: &str) -> bool {
     let built_from = |document| {
         let part = part_of(document, name)?;
@@ -473,7 +470,8 @@ mod tests {
     #[test]
     fn a_finding_of_later_stands_where_the_provider_does() {
         let live = passed(FLOCK);
-        let found = |pointer: &str| live.find(Severity::Error, Fault::new(pointer, "x", "a fault"));
+        let found =
+            |pointer: &str| live.finding(Severity::Error, Fault::new(pointer, "x", "a fault"));
         let place = |pointer| (found(pointer).line, found(pointer).column);
         assert_eq!(place("/providers/bob"), (6, 9));
         assert_eq!(place("/providers/eve"), (2, 10), "where it would stand");

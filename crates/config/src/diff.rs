@@ -1,4 +1,4 @@
-//! What one document changes in another, for people.
+//! The difference of two documents, for people.
 
 use std::time::Instant;
 
@@ -10,11 +10,10 @@ const CONTEXT: usize = 3;
 /// The longest diff that is shown, in bytes.
 const MAX: usize = 256 * 1024;
 
-/// A unified diff of two documents under these names; empty if they are equal. From `deadline` on it is
-/// coarser than it might be: still right, but longer. Of a very long one the beginning is shown, which then
-/// says so.
+/// A unified diff of two documents under these names; empty if they are equal. If it takes until `deadline`, it is longer than
+/// it might be, but still right. Of a very long one only the beginning is returned, which says so.
 pub fn diff(old: (&str, &str), new: (&str, &str), deadline: Instant) -> String {
-    let shown = whole(old, new, deadline);
+    let shown = complete(old, new, deadline);
     if shown.len() <= MAX {
         return shown;
     }
@@ -23,7 +22,7 @@ pub fn diff(old: (&str, &str), new: (&str, &str), deadline: Instant) -> String {
     format!("{lines}\n… (the diff is longer than what is shown of it)\n")
 }
 
-fn whole(old: (&str, &str), new: (&str, &str), deadline: Instant) -> String {
+fn complete(old: (&str, &str), new: (&str, &str), deadline: Instant) -> String {
     let ((old_name, old), (new_name, new)) = (old, new);
     if old == new {
         return String::new();
@@ -66,7 +65,7 @@ mod tests {
         };
         let (old, new) = (text(7_919), text(104_729));
         let began = Instant::now();
-        let shown = whole(("a", &old), ("b", &new), began + Duration::from_millis(200));
+        let shown = complete(("a", &old), ("b", &new), began + Duration::from_millis(200));
         let took = began.elapsed();
         assert_eq!(patched(&old, &shown), new);
         // Without a deadline it takes many times as long.

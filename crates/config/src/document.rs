@@ -1,6 +1,4 @@
-//! The text of a document: parsed into JSON, with the place where each part of it stands.
-//!
-//! What the parts mean is not known here.
+//! The text of a document: parsed into JSON, with the place of each part. What the parts mean is not known here.
 
 use std::collections::HashMap;
 
@@ -18,26 +16,25 @@ pub(crate) struct Document<'a> {
     places: HashMap<String, Place>,
 }
 
-/// Where a part stands, in bytes from the start of the text.
+/// The place of a part, in bytes from the start of the text.
 #[derive(Clone, Copy, Default)]
 struct Place {
     key: usize,
     value: usize,
 }
 
-/// The line, from 1, where the part at a JSON pointer stands in a TOML text, or the nearest part that there
-/// is; none if the text is no TOML.
+/// The line, from 1, of the part at a JSON pointer in a TOML text, or of the nearest part around it; `None` if the text is no
+/// TOML.
 pub fn line_of(text: &str, pointer: &str) -> Option<usize> {
     let fault = Fault::new(pointer, "unknown-member", "");
-    Some(Document::parse(text).ok()?.find(Severity::Error, fault).line)
+    Some(Document::parse(text).ok()?.finding(Severity::Error, fault).line)
 }
 
 impl<'a> Document<'a> {
     /// Parses a text.
     ///
     /// # Errors
-    /// Everything in it that is not TOML, or that no setting can be: dates, and numbers that are
-    /// not finite or too big.
+    /// Everything in it that is no TOML or cannot be a setting: dates, and numbers that are not finite or too big.
     pub fn parse(text: &'a str) -> Result<Self, Vec<Finding>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
@@ -47,12 +44,12 @@ impl<'a> Document<'a> {
                 let fault = Fault::new("", "syntax", error.message());
                 Located { severity: Severity::Error, offset, fault }
             });
-            return Err(tell(text, found.collect()));
+            return Err(findings(text, found.collect()));
         }
         let mut reading = Reading { places: HashMap::new(), found: Vec::new() };
         let value = reading.table(root.get_ref(), "");
         if !reading.found.is_empty() {
-            return Err(tell(text, reading.found));
+            return Err(findings(text, reading.found));
         }
         Ok(Self { text, value, places: reading.places })
     }
@@ -72,7 +69,7 @@ impl<'a> Document<'a> {
         members
     }
 
-    /// A fault, with the place where it stands: that of the nearest part there is.
+    /// A fault with its place: that of the part, or of the nearest one around it.
     pub fn locate(&self, severity: Severity, fault: Fault) -> Located {
         let offset = match self.places.get(&fault.pointer) {
             Some(place) if fault.code == "unknown-member" => place.key,
@@ -82,14 +79,14 @@ impl<'a> Document<'a> {
         Located { severity, offset, fault }
     }
 
-    /// A fault as it is told.
-    pub fn find(&self, severity: Severity, fault: Fault) -> Finding {
+    /// A fault as a finding.
+    pub fn finding(&self, severity: Severity, fault: Fault) -> Finding {
         finding(self.text, self.locate(severity, fault))
     }
 
-    /// What was found in the document, as it is told.
-    pub fn tell(&self, found: Vec<Located>) -> Vec<Finding> {
-        tell(self.text, found)
+    /// Faults as findings, see [`findings`].
+    pub fn findings(&self, found: Vec<Located>) -> Vec<Finding> {
+        findings(self.text, found)
     }
 
     fn enclosing(&self, pointer: &str) -> Place {
@@ -104,22 +101,22 @@ impl<'a> Document<'a> {
     }
 }
 
-/// A fault and where it stands, in bytes from the start of the text.
+/// A fault with its place, in bytes from the start of the text.
 pub(crate) struct Located {
     pub severity: Severity,
     offset: usize,
     pub fault: Fault,
 }
 
-/// How many findings of one document are told: nobody mends more at once, and to tell each takes a
-/// look at all of the text before it.
-const MAX_TOLD: usize = 100;
+/// How many findings a document gets: nobody corrects more at once, and finding the line of each takes a read of all text
+/// before it.
+const MAX_FINDINGS: usize = 100;
 
-/// Findings in the order of the text. If there are too many, errors are told rather than warnings,
-/// and the last finding says how many are left; it is an error if one of those is.
-fn tell(text: &str, mut found: Vec<Located>) -> Vec<Finding> {
+/// Faults as findings in the order of the text. If there are too many, errors come before warnings, and the last finding says
+/// how many are left out; it is an error if one of those is.
+fn findings(text: &str, mut found: Vec<Located>) -> Vec<Finding> {
     found.sort_by_key(|found| (found.severity == Severity::Warning, found.offset));
-    let left = found.split_off(found.len().min(MAX_TOLD));
+    let left = found.split_off(found.len().min(MAX_FINDINGS));
     found.sort_by_key(|found| found.offset);
     if let (Some(first), Some(last)) = (left.first(), found.last()) {
         let offset = first.offset.max(last.offset);
@@ -193,7 +190,7 @@ impl Reading {
 
 /// A number as JSON Schema sees it: 8.0 is the integer 8.
 fn read_float(number: f64) -> Option<Value> {
-    /// From here on not every integer is a float.
+    /// From here on a float may not be the integer that was written.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() < EXACT {
         return Some(Value::from(number as i64));
@@ -211,7 +208,7 @@ mod tests {
     }
 
     fn at(document: &Document<'_>, pointer: &str, code: &str) -> (usize, usize) {
-        let found = document.find(Severity::Error, Fault::new(pointer, code, ""));
+        let found = document.finding(Severity::Error, Fault::new(pointer, code, ""));
         (found.line, found.column)
     }
 
@@ -266,7 +263,7 @@ mod tests {
 
     #[test]
     fn of_too_many_findings_the_first_errors_are_told_and_how_many_are_left() {
-        let text = "x = 1\n".repeat(3 * MAX_TOLD);
+        let text = "x = 1\n".repeat(3 * MAX_FINDINGS);
         let located = |severity, line: usize| Located {
             severity,
             offset: 6 * line,
@@ -274,24 +271,24 @@ mod tests {
         };
         let told = |warnings: usize, errors: usize| {
             let warnings = (0..warnings).map(|line| located(Severity::Warning, line));
-            let errors = (0..errors).map(|line| located(Severity::Error, MAX_TOLD + line));
-            tell(&text, warnings.chain(errors).collect())
+            let errors = (0..errors).map(|line| located(Severity::Error, MAX_FINDINGS + line));
+            findings(&text, warnings.chain(errors).collect())
         };
         let count = |told: &[Finding], severity| {
-            told[..MAX_TOLD].iter().filter(|found| found.severity == severity).count()
+            told[..MAX_FINDINGS].iter().filter(|found| found.severity == severity).count()
         };
-        assert_eq!(told(50, 50).len(), MAX_TOLD);
+        assert_eq!(told(50, 50).len(), MAX_FINDINGS);
         assert!(told(50, 50).iter().all(|found| found.code == "x"));
         for (warnings, errors, severity) in
             [(50, 60, Severity::Warning), (50, 150, Severity::Error), (110, 0, Severity::Warning)]
         {
             let told = told(warnings, errors);
-            assert_eq!(told.len(), MAX_TOLD + 1);
+            assert_eq!(told.len(), MAX_FINDINGS + 1);
             assert!(told.is_sorted_by_key(|found| (found.line, found.column)));
-            assert_eq!(count(&told, Severity::Error), errors.min(MAX_TOLD));
-            let last = &told[MAX_TOLD];
+            assert_eq!(count(&told, Severity::Error), errors.min(MAX_FINDINGS));
+            let last = &told[MAX_FINDINGS];
             assert_eq!((&*last.code, last.severity), ("more-findings", severity));
-            let left = format!("{} more findings", warnings + errors - MAX_TOLD);
+            let left = format!("{} more findings", warnings + errors - MAX_FINDINGS);
             assert!(last.detail.starts_with(&left), "{last}");
         }
     }

@@ -1,4 +1,4 @@
-//! What the gate has to say about a document, and at which place in it.
+//! What the gate finds in a document, and at which place.
 
 use std::fmt;
 
@@ -9,8 +9,7 @@ use invite_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The longest pointer, and the longest detail or suggestion, in bytes: they may quote the names that somebody
-/// gave to members.
+/// The longest pointer, and the longest detail or suggestion, in bytes: they may quote names from the document.
 const MAX_POINTER: usize = 300;
 const MAX_DETAIL: usize = 1000;
 
@@ -62,8 +61,8 @@ impl Finding {
         }
     }
 
-    /// The finding as whoever runs the gateway may read it: for its log and the command line.
-    pub fn told_to_operator(&self) -> Self {
+    /// The finding for whoever runs the gateway: for its log and the command line.
+    pub fn for_operator(&self) -> Self {
         let detail = self.for_operator.clone().unwrap_or_else(|| self.detail.clone());
         Self { detail, for_operator: None, ..self.clone() }
     }

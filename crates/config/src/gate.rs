@@ -1,7 +1,7 @@
-//! The gate: every candidate document passes it before it goes live.
+//! The gate: every document has to pass it before it goes live.
 //!
-//! It depends on nothing but the text, the rules, and what the secret references lead to at that
-//! moment; what depends on the document in force (removing a provider that has invites) is not here.
+//! It depends only on the text, the rules, and what the secret references lead to at that moment. What depends on the document
+//! in force, such as removing a provider that has invites, is not here.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,7 +31,7 @@ use crate::{
     size::{too_long, too_many},
 };
 
-/// What a document is checked against that is not its own: the process's settings.
+/// The process's settings that a document is checked against.
 #[derive(Clone)]
 pub struct Rules {
     /// `delivery.lease`; a provider's `timeout` is at most half of it.
@@ -47,8 +47,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Rules that resolve variables in the environment of this process, allow any public host, and release
-    /// nothing.
+    /// Rules that resolve variables in the environment of this process, allow any public host, and release nothing.
     pub fn new(lease: Duration, allow_private_hosts: Vec<String>) -> Self {
         Self {
             lease,
@@ -60,12 +59,12 @@ impl Rules {
     }
 }
 
-/// What became of a document.
+/// The result of checking a document.
 #[derive(Debug)]
 pub struct Checked {
     /// Everything that is wrong or doubtful, in the order of the text.
     pub findings: Vec<Finding>,
-    /// What can go live; `Some` only if no finding is an error.
+    /// What can go live; `None` if a finding is an error.
     pub configuration: Option<Configuration>,
 }
 
@@ -81,7 +80,7 @@ impl Gate {
     /// A gate for documents with providers of these kinds.
     ///
     /// # Panics
-    /// If the schema of a kind is none: a defect that every check would show.
+    /// If the schema of a kind is no schema: a defect that every check would show.
     pub fn new(kinds: Vec<Arc<ProviderKind>>, rules: Rules, clock: Arc<dyn Clock>) -> Self {
         let schema = schema::of(&kinds);
         Self { kinds, rules, clock, schema }
@@ -118,14 +117,14 @@ impl Gate {
             Err(findings) => return Checked { findings, configuration: None },
         };
         let mut report = Report::new(&document);
-        // All of them: which are told is decided when the others are known.
+        // All of them: which are reported is decided when the others are known.
         report.errors(self.schema.check_up_to(document.value(), usize::MAX));
         let parts = document.members("/providers");
         if let Some(found) = too_many(&document, parts.len()) {
-            return Checked { findings: document.tell(vec![found]), configuration: None };
+            return Checked { findings: document.findings(vec![found]), configuration: None };
         }
         report.errors(parts.iter().filter_map(|(name, part)| misspelt_kind(name, part)));
-        // Once for all of them: what the system trusts is read anew for each document.
+        // What the system trusts is read once for each document.
         let roots = TlsRoots::read();
         let built: Vec<_> = parts
             .iter()
@@ -139,7 +138,7 @@ impl Gate {
             report.warnings([Fault::new("/providers", "no-providers", detail)]);
         }
         let passes = report.found.iter().all(|found| found.severity != Severity::Error);
-        let findings = document.tell(report.found);
+        let findings = document.findings(report.found);
         let configuration = passes.then(|| {
             let (providers, files): (Vec<_>, Vec<_>) = built.into_iter().unzip();
             let names = providers.iter().map(|provider| provider.name.clone());
@@ -152,14 +151,13 @@ impl Gate {
         Checked { findings, configuration }
     }
 
-    /// Which account each provider of a document is, whether the document passes or not; none if it
-    /// cannot even be parsed.
+    /// Which account each provider of a document is, whether the document passes or not; none if it cannot be parsed.
     pub fn accounts(&self, text: &str) -> Accounts {
         let document = Document::parse(text);
         Accounts::of(document.as_ref().map_or(&Value::Null, Document::value), &self.kinds)
     }
 
-    /// Builds one provider; none if something is wrong that the report then says.
+    /// Builds one provider; `None` if something is wrong, which the report says then.
     fn build(
         &self,
         name: &str,
@@ -244,8 +242,8 @@ impl Gate {
     }
 }
 
-/// A member that probably was to be `kind`, where that is missing: what the others are to be is known
-/// by the kind alone.
+/// The fault that a member probably was to be `kind`, where that is missing. Of other members only the kind tells what they
+/// should be.
 fn misspelt_kind(provider: &str, part: &Value) -> Option<Fault> {
     let members = part.as_object().filter(|part| !part.contains_key("kind"))?;
     let known = |name: &&String| schema::COMMON.contains(&name.as_str());
@@ -272,7 +270,7 @@ fn cap_batch(limits: &mut Limits, part: &Value, adapter: &dyn InviteProvider) ->
     Some(Fault::new("/limits/max_batch", "out-of-range", detail))
 }
 
-/// A call of more invites than the adapter can read the answer to would leave all of them unknown.
+/// The fault that a call may hold more invites than the adapter can read the answer to: all of them would be unknown.
 fn check_batch(limits: &Limits, adapter: &dyn InviteProvider) -> Option<Fault> {
     let most = adapter.capabilities().create.max_batch;
     let detail = format!(
@@ -296,7 +294,7 @@ fn check_routes(providers: &[&str], report: &mut Report<'_>) -> Vec<Route> {
         .collect();
     let all_read = parts.len() == routes.len();
     let (routes, faults) = routes::resolve(parts, providers);
-    // What a faulty route leads to is not known.
+    // Where a faulty route leads is not known.
     if all_read && faults.is_empty() {
         report.warnings(routes::check_unrouted(&routes, providers));
     }
@@ -304,8 +302,8 @@ fn check_routes(providers: &[&str], report: &mut Report<'_>) -> Vec<Route> {
     routes
 }
 
-/// The warnings about two names for one destination, as far as the settings alone tell: an invite
-/// with nothing but the person's data must get a destination from each.
+/// The warnings about two names for one destination, as far as the settings alone tell: by what destination each gives to an
+/// invite with nothing but the person's data.
 fn check_destinations<'a>(providers: impl Iterator<Item = &'a Arc<Provider>>) -> Vec<Fault> {
     let text = |text: &str| Some(text.to_owned());
     let invitee = Invitee {
@@ -338,7 +336,6 @@ fn check_destinations<'a>(providers: impl Iterator<Item = &'a Arc<Provider>>) ->
     faults
 }
 
-/// The findings so far.
 struct Report<'a> {
     document: &'a Document<'a>,
     found: Vec<Located>,
@@ -363,14 +360,14 @@ impl<'a> Report<'a> {
         self.found.extend(located);
     }
 
-    /// Errors except at places where there is one already: adapters check their schema as well.
+    /// Adds errors, except at places where there is one already: adapters check their schema as well.
     fn further_errors(&mut self, faults: impl IntoIterator<Item = Fault>) {
         let is_known = |fault: &Fault| self.errors_at.contains(&fault.pointer);
         let further: Vec<_> = faults.into_iter().filter(|fault| !is_known(fault)).collect();
         self.errors(further);
     }
 
-    /// A part as the type whose schema has been checked; none if it does not fit.
+    /// A part as its type; `None`, with an error, if it does not fit.
     fn read<T: DeserializeOwned>(&mut self, part: &Value, at: &str) -> Option<T> {
         let read = T::deserialize(part).ok();
         if read.is_none() {
@@ -379,7 +376,7 @@ impl<'a> Report<'a> {
         read
     }
 
-    /// Makes sure that a part of which nothing was made does not pass without an error.
+    /// Makes sure that there is an error at a part that could not be used.
     fn need_error(&mut self, at: &str) {
         let within = format!("{at}/");
         let first_within = self.errors_at.range(within.clone()..).next();
@@ -422,8 +419,7 @@ mod tests {
         for reference in ["{ file = \"/x\\n2026 INFO told\" }", "{ env = \"A\\u001b[31m\" }"] {
             let text = format!("[providers.a]\nkind = \"pigeon\"\ntoken = {reference}\n");
             let findings = made_up::gate(&[]).check(&text).findings;
-            let told: Vec<_> =
-                findings.iter().map(|it| it.told_to_operator().to_string()).collect();
+            let told: Vec<_> = findings.iter().map(|it| it.for_operator().to_string()).collect();
             assert!(findings.iter().any(|it| it.code == "invalid"), "{told:?}");
             assert!(!told.concat().contains(is_control), "{told:?}");
         }

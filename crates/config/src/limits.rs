@@ -1,4 +1,4 @@
-//! `[providers.X.limits]`: what may stand there, and the ranges that make sense.
+//! `[providers.X.limits]`: its members, and the ranges that make sense.
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
@@ -50,7 +50,7 @@ struct RetryPart {
 }
 
 impl LimitsPart {
-    /// The limits, with `defaults` for what is not set; faults have pointers relative to the part.
+    /// The limits, with `defaults` for what is not set. The faults' pointers are relative to the part.
     pub fn resolve(self, defaults: Limits, lease: Duration) -> (Limits, Vec<Fault>) {
         let mut check = Check::default();
         let max_backlog = check.count(

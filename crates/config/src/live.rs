@@ -6,9 +6,8 @@ use arc_swap::ArcSwap;
 
 use crate::Configuration;
 
-/// The configuration in force, shared by all who ask for it. Cloning shares it.
-///
-/// Whoever took [`current`](Self::current) keeps that one to the end of what it is doing.
+/// The configuration in force, which clones share. Whoever has taken [`current`](Self::current) keeps that one to the end of
+/// what it is doing.
 #[derive(Clone, Debug)]
 pub struct Live(Arc<ArcSwap<Configuration>>);
 

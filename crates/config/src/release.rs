@@ -1,8 +1,8 @@
 //! Which secrets a document may use.
 //!
-//! The file on the gateway's machine may name any: whoever writes it may do there what they like. A document
-//! that comes over the network may name only what whoever runs the gateway has released: what the document in
-//! force names for the same use, and what the settings of the process release to all.
+//! The file on the gateway's machine may name any: whoever can write it can read them anyway. A document that comes over the
+//! network may name only what whoever runs the gateway has released: what the document in force names for the same use, and
+//! what the settings of the process release to all.
 
 use std::{
     collections::HashSet,
@@ -19,7 +19,7 @@ use crate::{accounts::plain, document::Document, schema::settings_of, secret::Pl
 
 /// The settings that say where a provider's secrets are sent.
 const WHERE: [&str; 2] = ["base_url", "path"];
-/// What the names of the process's own variables begin with, whatever the case.
+/// What the names of the process's own variables begin with, in upper or lower case.
 const OWN: &str = "INVITE_GATEWAY";
 
 /// What the settings of the process release to documents that come over the network.
@@ -34,18 +34,17 @@ pub struct Released {
 /// A directory whose files are released.
 #[derive(Clone, Debug)]
 struct Directory {
-    /// As it is named.
+    /// The path in the settings.
     named: PathBuf,
-    /// What that leads to, without links.
+    /// Where that leads, without links.
     canonical: PathBuf,
 }
 
 impl Released {
-    /// The files in these directories and below, and the variables whose names begin with one of these
-    /// prefixes.
+    /// Releases the files in and below these directories, and the variables whose names begin with one of these prefixes.
     ///
     /// # Errors
-    /// Of the first directory that is none, with its path.
+    /// The first path that is no directory, with why.
     pub fn new(directories: &[PathBuf], env_prefixes: &[String]) -> Result<Self, String> {
         let read = |named: &PathBuf| {
             let canonical = fs::canonicalize(named)
@@ -61,7 +60,7 @@ impl Released {
         Ok(Self { directories, env_prefixes: env_prefixes.to_vec(), ..Self::default() })
     }
 
-    /// The same without what the process uses itself, wherever it lies and whatever it is called.
+    /// The same without the files and variables that the process uses itself.
     pub fn without(mut self, own_files: Vec<PathBuf>, own_variables: Vec<String>) -> Self {
         self.own_files.extend(own_files);
         self.own_variables.extend(own_variables);
@@ -74,7 +73,7 @@ impl Released {
         !is_own && self.env_prefixes.iter().any(|prefix| name.starts_with(prefix))
     }
 
-    /// Where a file is that a released directory holds.
+    /// The place of a file in a released directory; `None` if it is in none.
     pub(crate) fn place_of(&self, path: &Path) -> Option<Place> {
         let path = std::path::absolute(path).ok()?;
         if path.components().any(|part| part == Component::ParentDir) {
@@ -93,12 +92,12 @@ impl Released {
     }
 }
 
-/// Whether a variable sets something of the gateway itself. Its settings are read whatever the case.
+/// Whether a variable is a setting of the gateway itself, which may be spelled in upper or lower case.
 fn is_of_gateway(name: &str) -> bool {
     name.get(..OWN.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN))
 }
 
-/// A reference to a secret, by what stands in a document.
+/// A reference to a secret, as a document has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reference {
     Env(String),
@@ -137,7 +136,7 @@ pub(crate) struct Use {
     kind: Value,
     /// The values of [`WHERE`].
     place: [Option<Value>; 2],
-    /// Of which member it is a value: a signing key is used in another way than an API key.
+    /// The member whose value it is: a signing key is used in another way than an API key.
     member: String,
     reference: Reference,
 }
@@ -176,7 +175,7 @@ pub(crate) enum Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// Of a document that comes over the network, beside the one in force.
+    /// The access of a document that comes over the network.
     pub(crate) fn over_network(in_force: &str, settings: &'a Released) -> Self {
         let document = Document::parse(in_force);
         let parts = document.iter().flat_map(|document| document.members("/providers"));
@@ -186,13 +185,13 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Of one of its providers; none if that may use anything.
+    /// The grant for one of its providers; `None` if that may use anything.
     pub(crate) fn of(&self, part: &Value) -> Option<Grant<'a>> {
         let Self::Released { in_force, settings } = self else { return None };
         let (kept, other): (Vec<Use>, Vec<Use>) =
             Use::all_in(part).into_iter().partition(|it| in_force.contains(it));
         let mut kept: HashSet<_> = kept.into_iter().map(|it| it.reference).collect();
-        // A secret is resolved without saying for which member.
+        // Secrets are resolved without the member, so that a reference must be kept for all of its uses.
         for it in other {
             kept.remove(&it.reference);
         }
@@ -202,7 +201,7 @@ impl<'a> Access<'a> {
 
 /// What a provider of a document from the network may use.
 pub(crate) struct Grant<'a> {
-    /// What the document in force uses as this one does.
+    /// The references that the document in force has for the same use.
     kept: HashSet<Reference>,
     settings: &'a Released,
 }

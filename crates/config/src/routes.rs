@@ -1,4 +1,4 @@
-//! `[[routes]]`: which invites go where if they do not say it themselves.
+//! `[[routes]]`: where invites go that do not say so themselves.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -56,7 +56,7 @@ struct WhenPart {
     email_domain: Option<OneOrMore>,
 }
 
-/// A route that the gate has let through.
+/// A route that passed the gate.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// What it is called in `to`.
@@ -66,7 +66,7 @@ pub(crate) struct Route {
     when: When,
 }
 
-/// Conditions that must all hold. None of them: everything.
+/// Conditions that must all hold; without any, every invite is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct When {
     labels: BTreeMap<String, BTreeSet<String>>,
@@ -86,7 +86,7 @@ impl Route {
 }
 
 impl When {
-    /// Whether every invite that `other` is for is one that this is for.
+    /// Whether this is for every invite that `other` is for.
     fn covers(&self, other: &Self) -> bool {
         let label_covered = |(name, values): (&String, &BTreeSet<String>)| {
             other.labels.get(name).is_some_and(|others| others.is_subset(values))
@@ -132,7 +132,7 @@ impl WhenPart {
     }
 }
 
-/// What no invite can have: its labels are checked likewise.
+/// The faults of labels that no invite can have, because its own are checked likewise.
 fn check_labels(labels: &BTreeMap<String, OneOrMore>, at: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     if labels.len() > MAX_LABELS {
@@ -151,14 +151,14 @@ fn check_labels(labels: &BTreeMap<String, OneOrMore>, at: &str) -> Vec<Fault> {
     faults
 }
 
-/// A domain as canonical addresses write it.
+/// A domain as canonical addresses have it.
 fn canonical_domain(domain: &str) -> Option<String> {
     let address: Address = format!("a@{domain}").parse().ok()?;
     Some(address.domain().to_owned())
 }
 
-/// Checks the routes against the providers that the document declares; `parts` come with their
-/// place among `[[routes]]`. The routes are complete only if there are no faults.
+/// Checks the routes against the providers of the document; `parts` have their places among `[[routes]]`. The routes are
+/// complete only if there are no faults.
 pub(crate) fn resolve(
     parts: Vec<(usize, RoutePart)>,
     providers: &[&str],
@@ -176,7 +176,7 @@ pub(crate) fn resolve(
         }
         for (at, name) in part.to.entries(&format!("{at}/to")) {
             let fault = check_destination(name, &declared, &route_names).map(|mut fault| {
-                // To find it takes a look at all of them, and no more faults than that are told.
+                // A suggestion takes a read of all names, and no more faults than this are reported.
                 if faults.len() <= MAX_FAULTS {
                     fault.suggestion = nearest(name, providers.iter().copied()).map(str::to_owned);
                 }
@@ -226,7 +226,7 @@ fn check_destination(
     Some(Fault::new("", "unknown-provider", format!("there is no provider `{name}`")))
 }
 
-/// A route is reached through its `when`, or, if it has a name and no `when`, through `to` alone.
+/// The fault that no invite reaches a route. One with a name and no `when` is reached through `to` alone.
 fn check_reachable(route: &Route, earlier: &[Route]) -> Option<Fault> {
     if route.name.is_some() && route.when.is_everything() {
         return None;

@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{limits::LimitsPart, routes::RoutePart};
 
-/// The members that every provider has, whatever its kind; the others are the kind's.
+/// The members that a provider of any kind has; the others are those of its kind.
 pub(crate) const COMMON: [&str; 3] = ["kind", "enabled", "limits"];
 
-/// A provider's part without what every provider has: what its kind is given to build from.
+/// The members of a provider that are those of its kind: what the kind builds the adapter from.
 pub(crate) fn settings_of(part: &Value) -> Value {
     let members = part.as_object().into_iter().flatten();
     let own = members.filter(|(name, _)| !COMMON.contains(&name.as_str()));
@@ -47,8 +47,7 @@ pub(crate) fn of(kinds: &[Arc<ProviderKind>]) -> Schema {
     }))
 }
 
-/// What holds for a provider if it is of this kind: the kind's own schema, with the members that
-/// every provider has.
+/// The schema of providers of this kind: the kind's own, with the members that every provider has.
 fn provider_of(kind: &ProviderKind) -> Value {
     let mut schema = part(&kind.config_schema);
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
@@ -77,7 +76,7 @@ fn common_members(kind: &str) -> [Value; 3] {
     ]
 }
 
-/// A schema without what only the root of a document has.
+/// A schema without the members that belong only at the root of a document.
 fn part(schema: &Value) -> Map<String, Value> {
     let mut part = schema.as_object().cloned().unwrap_or_default();
     part.remove("$schema");

@@ -1,7 +1,5 @@
-//! What secret references lead to: the environment and files.
-//!
-//! This is the one place of this crate that reads either. Values go into [`Secret`] and nowhere
-//! else.
+//! What secret references lead to: the environment and files. Nothing else in this crate reads either, and values go only into
+//! [`Secret`].
 
 mod file;
 
@@ -28,7 +26,7 @@ pub use file::SecretOutcome;
 use file::clean;
 pub(crate) use file::{Place, SecretFile};
 
-/// What looks up an environment variable.
+/// Reads an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Result<String, VarError> + Send + Sync>;
 
 /// The environment of this process.
@@ -68,8 +66,8 @@ pub(crate) struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Literal secrets are taken only where `takes_literals`: for a provider on loopback. Without a `grant`
-    /// every reference is followed.
+    /// Literal secrets are accepted if `takes_literals`, for a provider on loopback. Without a `grant` every reference may be
+    /// used.
     pub fn new(
         environment: &'a Environment,
         takes_literals: bool,
@@ -81,8 +79,8 @@ impl<'a> Resolver<'a> {
     /// The secrets that the references lead to now.
     ///
     /// # Errors
-    /// The first reference that leads nowhere, with a pointer relative to the references. Why is for whoever
-    /// runs the gateway; others learn nothing of files and variables by asking for them.
+    /// The first reference that leads nowhere, with a pointer relative to the references. Only whoever runs the gateway learns
+    /// why, so that nobody can find out by asking which files and variables there are.
     pub fn resolve(&self, references: &SecretRefs) -> Result<Credential, Fault> {
         let resolve = |(index, reference)| {
             let at = match references {
@@ -102,7 +100,7 @@ impl<'a> Resolver<'a> {
             SecretRef::Literal(_) => "".into(),
         };
         if name.chars().any(is_control) {
-            // Whoever reads the log must not take it for a line of its own.
+            // In the log it must not look like a line of its own.
             let detail = "the name of a variable or a file has no control characters";
             return Err(Fault::new("", "invalid", detail));
         }
@@ -147,7 +145,7 @@ impl<'a> Resolver<'a> {
         Ok(secret)
     }
 
-    /// The warnings about files named in `settings` that were read, and that others may read.
+    /// The warnings about files named in `settings` that were read and that others than the owner may use.
     pub fn check_permissions(&self, settings: &Value) -> Vec<Fault> {
         let files = self.files.borrow();
         let named = Reference::all_in(settings).into_iter();
@@ -166,14 +164,14 @@ impl<'a> Resolver<'a> {
             .collect()
     }
 
-    /// The files that were read, to be looked at again.
+    /// The files that were read, to be read again when they change.
     pub fn into_files(self) -> Vec<SecretFile> {
         self.files.into_inner()
     }
 }
 
-/// Says the same of every secret that cannot be used: else whoever may have documents checked could find out
-/// what there is on the machine.
+/// The fault of a secret that cannot be used. It says the same of all, or whoever may have documents checked could find out
+/// what is on the machine.
 fn unresolved(reference: &SecretRef, why: &str) -> Fault {
     let pointer = match reference {
         SecretRef::Env(_) => "/env",
@@ -188,10 +186,10 @@ fn unresolved(reference: &SecretRef, why: &str) -> Fault {
     Fault { for_operator, ..Fault::new(pointer, "secret-unresolved", detail) }
 }
 
-/// The secret in a variable, however it is used.
+/// The secret in a variable.
 ///
 /// # Errors
-/// Why there is none; shows nothing of it.
+/// Why there is none, without showing anything of it.
 fn read_variable(environment: &Environment, name: &str) -> Result<SecretString, String> {
     match environment(name).map(Zeroizing::new) {
         Ok(value) => clean(&value),
@@ -201,10 +199,10 @@ fn read_variable(environment: &Environment, name: &str) -> Result<SecretString, 
     }
 }
 
-/// What a reference in the process's own settings leads to, which is the operator's own.
+/// The secret that a reference in the process's own settings leads to.
 ///
 /// # Errors
-/// Why it leads nowhere; shows nothing of what is there.
+/// Why there is none, without showing anything of what is there.
 pub fn read_secret(reference: &SecretRef) -> Result<SecretString, String> {
     let read = match reference {
         SecretRef::Env(r) => read_variable(&process_environment(), &r.env),

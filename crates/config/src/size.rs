@@ -8,14 +8,14 @@ use crate::{
     document::{Document, Located},
 };
 
-/// Providers and routes of a document at most: each provider has connections, lanes and secrets of its own,
-/// and all of them are built to check a document.
+/// How many providers and routes a document may have: each provider has connections, a lane and secrets of its own, and all of
+/// them are built to check a document.
 const MAX_PROVIDERS: usize = 1000;
 const MAX_ROUTES: usize = 5000;
-/// The longest document, in bytes: what is read of it takes about a hundred times as much memory.
+/// The longest document, in bytes: parsed it takes about a hundred times as much memory.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What is wrong with a document that is longer than it may be.
+/// The finding that a document is too long, if it is.
 pub(crate) fn too_long(text: &str) -> Option<Finding> {
     let detail = format!(
         "the document is {} bytes long, and may have {MAX_BYTES}: for more, run another gateway",
@@ -25,7 +25,7 @@ pub(crate) fn too_long(text: &str) -> Option<Finding> {
     (text.len() > MAX_BYTES).then(|| Finding::unplaced(Severity::Error, fault))
 }
 
-/// What is wrong with a document that has so many providers, if it has more of anything than it may.
+/// The fault that a document has too many providers or routes, if it has.
 pub(crate) fn too_many(document: &Document, providers: usize) -> Option<Located> {
     let routes = document.value().pointer("/routes").and_then(Value::as_array).map_or(0, Vec::len);
     let counts = [("providers", providers, MAX_PROVIDERS), ("routes", routes, MAX_ROUTES)];

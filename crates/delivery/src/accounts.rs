@@ -1,5 +1,5 @@
-//! Which account a provider's invites go to, where its configuration does not say: asked for once, and
-//! remembered in the store, which then keeps the rules for one place over all names of the account.
+//! Which account a provider's invites go to, where its configuration does not say. The provider is asked once, and the
+//! store remembers the answer, so that the rules for one destination hold over all names of the account.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,12 +14,12 @@ use crate::{
     shared::Shared,
 };
 
-/// How long after a question that was not answered the next one comes.
+/// How long the next question waits after one that was not answered.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Asks for a provider's account, unless that is known or was asked for in vain a moment ago. Until it
-/// is known, its invites share the rules for one place with all others of the service.
-pub(crate) async fn learn(
+/// Asks for a provider's account, unless that is known, or was asked for without an answer less than
+/// [`ASK_AGAIN`] ago. Until it is known, its invites may be at one destination with all others of the service.
+pub(crate) async fn learn_account(
     shared: &Arc<Shared>,
     lane: &Lane,
     provider: &Provider,
@@ -31,15 +31,15 @@ pub(crate) async fn learn(
     let door = Door { shared, lane, provider, subject: Subject::default() };
     let (begun, context) = (door.begin(), door.context());
     let ask = async |context: &CallContext| provider.adapter.account(context).await;
-    let account = door.make(&context, ask).await;
-    // Of most the configuration says it, and nothing is asked.
+    let account = door.call(&context, ask).await;
+    // For most providers the configuration says it, and no request is made.
     if !matches!(account, Ok(None)) || !context.exchanges().is_empty() {
-        door.hear(Operation::Account, None, &begun, account.as_ref().err()).await;
+        door.finish(Operation::Account, None, &begun, account.as_ref().err()).await;
     }
     let again = match account {
         Ok(account) => {
             if let Some(account) = account {
-                shared.store.settle_account(account).await?;
+                shared.store.remember_account(account).await?;
             }
             None
         }
@@ -49,20 +49,23 @@ pub(crate) async fn learn(
     Ok(())
 }
 
-/// A call's destination may be one place with others of other names.
+/// Whether another name may stand for the same destination as this call's.
 fn overlaps(call: &PreparedCall) -> bool {
     call.account.is_some() || call.destination.is_provisional()
 }
 
-/// The people of a call whose destination may be one place with another one, so that no index keeps
-/// other replicas from bringing invites to them into doubt at the same moment.
-pub(crate) fn overlapping(invites: &[InviteRecord], call: Option<&PreparedCall>) -> Vec<Address> {
+/// The people whom only a lock keeps other replicas from bringing into doubt at the same moment: where another name
+/// may stand for the call's destination, no index does.
+pub(crate) fn people_to_lock(
+    invites: &[InviteRecord],
+    call: Option<&PreparedCall>,
+) -> Vec<Address> {
     let people = || invites.iter().filter_map(|invite| invite.address.clone());
     if call.is_some_and(overlaps) { people().collect() } else { Vec::new() }
 }
 
-/// Has the other providers of its kind look for work, once something was learnt of a call: an invite to
-/// the same person may have waited there for just that.
+/// Wakes the lanes of the other providers of this kind once the outcome of a call is stored: an invite to the same
+/// person may have waited there for that.
 pub(crate) fn wake_others(shared: &Arc<Shared>, provider: &Provider, call: Option<&PreparedCall>) {
     if !call.is_some_and(overlaps) {
         return;

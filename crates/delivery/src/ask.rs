@@ -15,27 +15,27 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
+    commit::{commit, ended_attempt},
     door::{Busy, Door, Subject},
     error::OperationError,
     lane::Lane,
     lookups::case::is_shown,
-    record::{commit, ended},
     shared::{Engine, SHARED_POLL},
     transition,
 };
 
 /// How long a person is kept waiting for a provider's rate budget.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PERSON_WAITS: Duration = Duration::from_secs(10);
 
-/// Takes back what was recorded before a call.
+/// Takes back what was stored before a call that then was not made, or was refused.
 pub(crate) type Undo = fn(&mut InviteState) -> Decision;
 
 pub(crate) type Result<T, E = OperationError> = std::result::Result<T, E>;
 
 impl Engine {
-    /// Asks the provider for an invite's present state, as [`refresh`](Engine::refresh) does; its rate budget may
-    /// keep that waiting for so long.
-    pub(crate) async fn ask(&self, id: InviteId, patience: Duration) -> Result<InviteRecord> {
+    /// Asks the provider for an invite's present state, as [`refresh`](Engine::refresh) does, and waits for its
+    /// rate budget for at most `max_wait`.
+    pub(crate) async fn ask(&self, id: InviteId, max_wait: Duration) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
         let asked = matches!(
             invite.state.status(),
@@ -47,7 +47,7 @@ impl Engine {
                 | Status::Expired
         );
         if invite.state.status() == Status::Unknown {
-            return self.look_now(&invite, patience).await;
+            return self.look_up_now(&invite, max_wait).await;
         }
         if !asked || !is_known_there(&invite) {
             return Ok(invite);
@@ -55,7 +55,7 @@ impl Engine {
         let provider = self.provider_of(&invite)?;
         let call = self.call_of(&invite).await?;
         let remote = remote(&invite, position(call.as_ref()))?;
-        self.wait_for(&provider, patience).await?;
+        self.wait_for_budget(&provider, max_wait).await?;
         let call = call.filter(|_| invite.state.status() == Status::AwaitingApproval);
         let mut refused = None;
         let get = async |context: &CallContext| {
@@ -65,39 +65,39 @@ impl Engine {
         };
         let is_waiting = call.is_some();
         let apply = move |state: &mut InviteState, seen: &Observed, now| match &seen.failure {
-            // The others of its call are, too: what becomes of them is decided together.
+            // The others of its call may be refused, too: all of them are settled together, below.
             Some(_) if is_waiting => transition::ask_later(state, now),
             _ => transition::observe(state, seen, now),
         };
         let invite = self.operate(&invite, &provider, Operation::Get, apply, None, get).await?;
         match call.zip(refused) {
             Some((call, seen)) => {
-                self.settle_refused(&invite, &provider, &call, seen, patience).await
+                self.settle_refused(&invite, &provider, &call, seen, max_wait).await
             }
             None => Ok(invite),
         }
     }
 
-    /// Has the look-up of an unknown invite made now instead of when it is due, and waits for it, but not
-    /// for longer than `patience`.
-    async fn look_now(&self, invite: &InviteRecord, patience: Duration) -> Result<InviteRecord> {
+    /// Has the look-up of an unknown invite made now instead of when it is due, and waits for that for at most
+    /// `max_wait`.
+    async fn look_up_now(&self, invite: &InviteRecord, max_wait: Duration) -> Result<InviteRecord> {
         let (Some(provider), Some(destination)) = (&invite.provider, &invite.destination) else {
             return Ok(invite.clone());
         };
         let lane = self.shared.lane(provider);
-        let open = || {
+        let check_open = || {
             let now = self.shared.clock.now();
             let paused = lane.with_state(|state| {
                 let until = state.opens_at(destination, now, true)?;
-                Some((until, state.hindrance(destination, now).unwrap_or_default()))
+                Some((until, state.pause_reason(destination, now).unwrap_or_default()))
             });
             let Some((until, reason)) = paused else { return Ok(()) };
             let (provider, wait) = (provider.clone(), crate::lane::until(now, until));
             Err(OperationError::LanePaused { provider, until, wait, reason })
         };
-        open()?;
+        check_open()?;
         let waiting = self.shared.waiters.wait_for(invite.batch_id);
-        let before = self.decide(invite, transition::look_now).await?.state.checked_at;
+        let before = self.decide(invite, transition::look_up_now).await?.state.checked_at;
         lane.doubt.notify_one();
         let began = Instant::now();
         loop {
@@ -106,13 +106,13 @@ impl Engine {
             if invite.state.status() != Status::Unknown || invite.state.checked_at != before {
                 return Ok(invite);
             }
-            open()?;
-            if began.elapsed() >= patience || self.shared.stopping.is_cancelled() {
+            check_open()?;
+            if began.elapsed() >= max_wait || self.shared.stopping.is_cancelled() {
                 return Err(OperationError::Busy { provider: provider.clone() });
             }
             tokio::select! {
                 () = changed => {}
-                // Another replica may have looked, or another invite's look-up begun a pause.
+                // Another replica may have looked it up, or another invite's look-up may have begun a pause.
                 () = tokio::time::sleep(SHARED_POLL) => {}
                 () = self.shared.stopping.cancelled() => {}
             }
@@ -159,14 +159,13 @@ impl Engine {
         self.decided(invite, changed).await
     }
 
-    /// What a change of one invite without a call came to.
+    /// The invite after a change without a call; the error names the status that it had by then.
     pub(crate) async fn decided(
         &self,
         invite: &InviteRecord,
         changed: Changed,
     ) -> Result<InviteRecord> {
         let Changed::Written(mut records) = changed else {
-            // It moved on while this was being decided.
             let status = self.find(invite.id).await?.state.status();
             return Err(OperationError::NotSettled { status });
         };
@@ -174,7 +173,7 @@ impl Engine {
         records.pop().ok_or(OperationError::NotFound)
     }
 
-    /// The way to a provider, for who asks.
+    /// A door whose calls belong to the trace of this request.
     pub(crate) fn door<'a>(
         &'a self,
         lane: &'a Lane,
@@ -185,15 +184,18 @@ impl Engine {
         Door { shared: &self.shared, lane, provider, subject }
     }
 
-    /// Waits until something may be asked of a provider for somebody who waits for so long at most.
-    pub(crate) async fn wait_for(&self, provider: &Provider, patience: Duration) -> Result<()> {
+    pub(crate) async fn wait_for_budget(
+        &self,
+        provider: &Provider,
+        max_wait: Duration,
+    ) -> Result<()> {
         let lane = self.shared.lane(&provider.name);
-        let waited = self.door(&lane, provider, Subject::default()).wait_for_person(patience).await;
+        let waited = self.door(&lane, provider, Subject::default()).wait_for_person(max_wait).await;
         waited.map_err(|Busy| OperationError::Busy { provider: provider.name.clone() })
     }
 
-    /// Makes one call about one invite, for which a rate token was taken, as an attempt of its own, and
-    /// applies what it showed, or what is to be `undone` where it was not made or was refused.
+    /// Makes one call about one invite, for which a rate token was taken, stores it as an attempt, and applies what
+    /// it showed; or `undo`, if the call was not made or was refused.
     pub(crate) async fn operate(
         &self,
         invite: &InviteRecord,
@@ -208,13 +210,13 @@ impl Engine {
         crash_point("operation-before-request");
         let asked = door.ask(operation, invite.destination.as_ref(), call).await;
         crash_point("operation-after-reply");
-        let attempt = ended(&door, operation, &asked, None);
+        let attempt = ended_attempt(&door, operation, &asked, None);
         let result = asked.result;
         let is_open = |error: &ProviderError| error.outcome == Outcome::Unknown;
         let undo = undo.filter(|_| result.as_ref().err().is_some_and(|error| !is_open(error)));
         let seen = result.as_ref().ok().cloned().map(|seen| seen.since(invite.created_at));
         let decide = move |state: &mut InviteState, now| match (&seen, undo) {
-            // A status that the invite does not admit any more is kept on the attempt.
+            // A status that the invite cannot take any more changes nothing; the attempt shows it.
             (Some(seen), _) => match apply(state, seen, now) {
                 Decision::Abort => Decision::Keep,
                 decision => decision,
@@ -228,14 +230,14 @@ impl Engine {
                 (attempt.clone(), decide.clone(), taken.is_empty());
             let decide = move |_, _: &InviteRecord, state: &mut _, now| match is_free {
                 true => decide(state, now),
-                // What it showed is another invite's; the next question comes after the others'.
+                // What it showed is another invite's: this one is asked about again after all others.
                 false => transition::ask_later(state, now),
             };
             Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], decide) }
         };
         let changed = commit(&self.shared, &provider.name, slice::from_ref(invite), change).await?;
-        let told = if operation.is_question() { question_error } else { provider_error };
-        result.map_err(|error| told(provider, error))?;
+        let to_error = if operation.is_question() { question_error } else { provider_error };
+        result.map_err(|error| to_error(provider, error))?;
         match changed {
             Changed::Written(records) => records.into_iter().next().ok_or(OperationError::NotFound),
             _ => self.find(invite.id).await,
@@ -243,7 +245,7 @@ impl Engine {
     }
 }
 
-/// The provider can be asked about it: it has an id there, or will have one once it is approved. One
+/// Whether the provider can be asked about an invite: it has an id there, or will have one once it is approved. One
 /// that a person found there has none here.
 pub(crate) fn is_known_there(invite: &InviteRecord) -> bool {
     invite.state.provider_ref.is_some() || invite.state.status() == Status::AwaitingApproval
@@ -268,7 +270,7 @@ pub(crate) fn remote(invite: &InviteRecord, index: usize) -> Result<Remote> {
     })
 }
 
-/// What a question that changes nothing came to.
+/// The error of a call that only asks: if its outcome is unknown, nothing has changed all the same.
 pub(crate) fn question_error(provider: &Provider, error: ProviderError) -> OperationError {
     match error.outcome {
         Outcome::Unknown => {

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use crate::{
     accounts,
     call::{Claimed, recipient},
+    commit::{attempt_end, commit},
     door::{Door, Subject},
     judge::{Judged, judge},
     lane::{Lane, Slot},
     obstacle::clock_fault,
     reason,
-    record::{self, commit},
     shared::Shared,
     transition::{self, Settlement},
 };
@@ -36,7 +36,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Freezes the call and claims its invites with it; none if others have them by now, or may not be sent to.
+    /// Freezes the call and claims its invites, in one transaction. `None` if one of them is another attempt's by now,
+    /// or must not be sent.
     pub async fn claim(
         &self,
         invites: Vec<InviteRecord>,
@@ -48,16 +49,16 @@ impl Call {
             .filter_map(|invite| recipient(&invite).map(|recipient| (invite, recipient)))
             .unzip();
         let context = self.lane.context(&self.provider.limits);
-        // For the provider, which compares it with its own clock.
+        // The wall clock, because the provider compares this time with its own.
         let mut at = self.shared.clock.wall();
         loop {
-            // Why it cannot be prepared is told with the call that it then does not become.
+            // If it cannot be prepared, `send` reports that as the outcome of this attempt.
             let preparing = async |context: &CallContext| {
                 self.provider.adapter.prepare(context, &recipients, at).await
             };
-            let prepared = self.door(Subject::default()).make(&context, preparing).await;
+            let prepared = self.door(Subject::default()).call(&context, preparing).await;
             let lease_end = Instant::now() + self.shared.settings.lease;
-            let held = Arc::new(Stopwatch::start(self.shared.clock.clone()));
+            let age = Arc::new(Stopwatch::start(self.shared.clock.clone()));
             let attempt = AttemptId::generate();
             crash_point("claim-before-commit");
             let claim = self.claim_with(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
@@ -65,16 +66,16 @@ impl Call {
                 Changed::Written(invites) => {
                     crash_point("claim-after-commit");
                     self.lane.queue_shrank(invites.len());
-                    let claimed = Claimed { attempt, invites, recipients, lease_end, held };
+                    let claimed = Claimed { attempt, invites, recipients, lease_end, age };
                     return Ok(Some((claimed, prepared)));
                 }
                 // Equal bytes in the same millisecond would be one activity at the provider.
                 Changed::FingerprintTaken => at += Duration::from_millis(1),
                 Changed::LaneLost => {
-                    self.lane.lose();
+                    self.lane.lose_lease();
                     return Ok(None);
                 }
-                // Somebody withdrew one of them, or one came into doubt elsewhere: gather again.
+                // Somebody withdrew one of them, or one came into doubt elsewhere: the next step chooses anew.
                 Changed::Aborted
                 | Changed::PersonInDoubt { .. }
                 | Changed::ProviderRefTaken { .. } => return Ok(None),
@@ -102,7 +103,7 @@ impl Call {
                 started_at: self.shared.clock.now(),
             }),
             lane: Some((self.lane.name.clone(), epoch)),
-            people: accounts::overlapping(invites, call),
+            people: accounts::people_to_lock(invites, call),
             ..Change::of(
                 invites.iter().map(|invite| invite.id).collect(),
                 move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
@@ -113,7 +114,7 @@ impl Call {
         self.shared.store.change(change).await
     }
 
-    /// Makes the call and stores what it came to; the call, if the provider took it and still works on it.
+    /// Makes the call and stores its outcome; returns the call if the provider took it and still works on it.
     pub async fn send(
         &self,
         claimed: Claimed,
@@ -126,8 +127,7 @@ impl Call {
         let context = door.context().guarded(self.guard(&claimed));
         let reply = match &prepared {
             Err(error) => Err(error.clone()),
-            // A claim that took so long that the call might outlive its lease is not followed by a
-            // call: somebody else may hold the invites by then.
+            // The call might outlive its lease, and another attempt hold the invites by then.
             Ok(_) if !self.has_time(&claimed) => {
                 Err(ProviderError::new(Outcome::NotSent, "the claim took too long to send safely"))
             }
@@ -136,7 +136,7 @@ impl Call {
                 let create = async |context: &CallContext| {
                     self.provider.adapter.create(context, call, &claimed.recipients).await
                 };
-                door.make(&context, create).await
+                door.call(&context, create).await
             }
         };
         crash_point("create-after-reply");
@@ -145,10 +145,10 @@ impl Call {
             let is_taken = |it: &&Settlement| matches!(it, Settlement::Exists(_));
             let count = judged.settlements.iter().filter(is_taken).count();
             self.lane.with_state(|state| state.invites += count as u64);
-            door.tell(Operation::Create, judged.outcome, judged.error.as_ref(), &begun);
-            door.take(Some(destination), &judged.event, judged.error.as_ref());
+            door.report(Operation::Create, judged.outcome, judged.error.as_ref(), &begun);
+            door.update_health(Some(destination), &judged.event, judged.error.as_ref());
         }
-        record_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
+        store_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
         crash_point("create-after-record");
         drop(slot);
         self.lane.doubt.notify_one();
@@ -156,68 +156,66 @@ impl Call {
         prepared.ok().filter(|_| judged.is_processing()).map(|call| (claimed, call))
     }
 
-    /// The call can end before the lease does.
+    /// Whether the call can end before the lease does.
     fn has_time(&self, claimed: &Claimed) -> bool {
-        let left = self.shared.settings.lease.saturating_sub(claimed.held.elapsed());
+        let left = self.shared.settings.lease.saturating_sub(claimed.age.elapsed());
         left >= self.provider.limits.timeout
     }
 
-    /// Asked when the connection takes the bytes: connecting may have taken as long as the call may, and
-    /// the process may have been frozen, or the machine suspended, since.
+    /// Checked when the connection takes the bytes: connecting may have taken as long as a call may, and the process
+    /// may have been frozen, or the machine suspended, since the claim.
     fn guard(&self, claimed: &Claimed) -> impl Fn() -> Result<(), String> + use<> {
-        let (shared, held) = (self.shared.clone(), claimed.held.clone());
+        let (shared, age) = (self.shared.clone(), claimed.age.clone());
         move || {
-            if held.elapsed() >= shared.settings.lease {
+            if age.elapsed() >= shared.settings.lease {
                 return Err("its lease is over, and somebody else may hold its invites".to_owned());
             }
             clock_fault(&shared).map_or(Ok(()), Err)
         }
     }
 
-    /// The way to its provider.
     pub fn door(&self, subject: Subject) -> Door<'_> {
         Door { shared: &self.shared, lane: &self.lane, provider: &self.provider, subject }
     }
 }
 
-/// Stores what the attempt came to, however long the store is away: the call was made, and only
-/// this process knows how it ended. Once the lease is over the record is a late reply.
-pub(crate) async fn record_outcome(
+/// Stores the outcome of an attempt, however long the store is away: the call was made, and only this process knows
+/// how it ended. Once the lease is over, the outcome counts as a late reply.
+pub(crate) async fn store_outcome(
     shared: &Shared,
     claimed: &Claimed,
     judged: &Judged,
     exchange: Option<Exchange>,
 ) {
     let provider = claimed.invites.first().and_then(|invite| invite.provider.as_deref());
+    let provider = provider.unwrap_or_default();
     let mut pause = Duration::from_millis(50);
     loop {
         let change = |taken: &BTreeSet<InviteId>| {
-            record_change(shared, claimed, judged, exchange.clone(), taken)
+            outcome_change(shared, claimed, judged, exchange.clone(), taken)
         };
-        let committed =
-            commit(shared, provider.unwrap_or_default(), &claimed.invites, change).await;
-        match committed {
+        match commit(shared, provider, &claimed.invites, change).await {
             Ok(Changed::Written(_)) => break,
             Ok(other) => {
-                tracing::error!(attempt.id = %claimed.attempt, ?other, "an attempt's outcome was not recorded");
+                tracing::error!(attempt.id = %claimed.attempt, provider.name = provider, ?other, "the outcome of a call to {provider} was not stored");
                 break;
             }
             Err(error) => {
-                tracing::error!(attempt.id = %claimed.attempt, %error, "cannot record an attempt's outcome; trying again");
+                tracing::warn!(attempt.id = %claimed.attempt, provider.name = provider, %error, "cannot store the outcome of a call to {provider}; trying again");
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
         let lost = claimed.lease_end.elapsed() > shared.settings.lease;
         if lost || (shared.stopping.is_cancelled() && claimed.lease_end <= Instant::now()) {
-            // It may be stored all the same.
+            // It may be stored although no answer came, so whoever waits for it looks again.
             shared.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
             break;
         }
     }
 }
 
-fn record_change(
+fn outcome_change(
     shared: &Shared,
     claimed: &Claimed,
     judged: &Judged,
@@ -225,9 +223,9 @@ fn record_change(
     taken: &BTreeSet<InviteId>,
 ) -> Change {
     let attempt = claimed.attempt;
-    // The request is in the call already.
+    // The attempt holds the request already, as its call.
     let exchange = exchange.map(|exchange| Exchange { request: None, ..exchange });
-    let end = record::end(shared, attempt, judged.outcome, judged.error.as_ref(), exchange);
+    let end = attempt_end(shared, attempt, judged.outcome, judged.error.as_ref(), exchange);
     let settled = claimed.invites.iter().zip(&judged.settlements);
     let settlements: Vec<Settlement> = settled
         .map(|(invite, settlement)| match taken.contains(&invite.id) {

@@ -6,7 +6,7 @@ use invite_core::{AttemptId, Destination, Observed, ProviderError, Recipient, St
 use invite_store::InviteRecord;
 use tokio::time::Instant;
 
-/// What a create call comes to: for all of it, or per recipient.
+/// The result of a create call: for each recipient, or one error for all of them.
 pub(crate) type Reply = Result<Vec<Result<Observed, ProviderError>>, ProviderError>;
 
 /// A call whose invites are `sending` under a lease.
@@ -14,10 +14,10 @@ pub(crate) struct Claimed {
     pub attempt: AttemptId,
     pub invites: Vec<InviteRecord>,
     pub recipients: Vec<Recipient>,
-    /// When the lease is over at the latest, by this process's own measure: it is renewed before.
+    /// When the lease is over as far as this process goes by it; a call that is followed renews it before.
     pub lease_end: Instant,
-    /// Since before the claim, by whichever clock says more: nothing is sent once that is the lease.
-    pub held: Arc<Stopwatch>,
+    /// How old the claim is, by whichever clock says more: nothing is sent once that is as much as the lease.
+    pub age: Arc<Stopwatch>,
 }
 
 impl Claimed {

@@ -1,8 +1,8 @@
 //! The one door to a provider: everything that is ever asked of one goes through here.
 //!
-//! Here a request waits until it may start, and how it ended is obeyed and told: what the reply says of
-//! waiting, how the lane fares, its counters and its last error, metrics and log. What a reply means for
-//! invites is its caller's to say, and the attempt that it was is [`crate::record`]'s.
+//! Here a request waits until it may start; what its reply says of waiting is obeyed; and how it ended goes into
+//! the lane's health, counters and last error, the metrics and the log. What a reply means for invites is its caller's
+//! to say, and [`crate::commit`] stores it as an attempt.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,18 +34,16 @@ pub(crate) struct Door<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
     pub attempt: Option<AttemptId>,
-    /// Where all of its invites are of one.
+    /// The batch, if all invites are of one.
     pub batch: Option<BatchId>,
-    /// Where there is one only.
+    /// The invite, if there is only one.
     pub invite: Option<InviteId>,
-    /// How many there are.
     pub invites: usize,
-    /// The W3C trace of who asked.
+    /// The W3C trace of the request that asks.
     pub trace: Option<Arc<str>>,
 }
 
 impl Subject {
-    /// What concerns these invites.
     pub fn of<'a>(invites: impl IntoIterator<Item = &'a InviteRecord>) -> Self {
         let mut invites = invites.into_iter();
         let Some(first) = invites.next() else { return Self::default() };
@@ -63,7 +61,7 @@ impl Subject {
     }
 }
 
-/// The provider's rate budget leaves no room for as long as somebody waits.
+/// The provider's rate budget leaves no room in time.
 #[derive(Debug)]
 pub(crate) struct Busy;
 
@@ -71,21 +69,19 @@ pub(crate) struct Busy;
 #[derive(Clone)]
 pub(crate) struct Begun {
     pub at: Timestamp,
-    /// Since then, by whichever clock says more: meanwhile the machine may be suspended.
+    /// How long ago that was, by whichever clock says more: the machine may have been suspended since.
     pub age: Arc<Stopwatch>,
     started: Instant,
 }
 
-/// What something that was asked came to.
+/// The result of a call, with what is stored of it.
 pub(crate) struct Asked<T> {
     pub result: Result<T, ProviderError>,
     pub begun: Begun,
-    /// The last exchange.
     pub exchange: Option<Exchange>,
 }
 
 impl<T> Asked<T> {
-    /// The same with another form of what was answered.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Asked<U> {
         let Self { result, begun, exchange } = self;
         Asked { result: result.map(form), begun, exchange }
@@ -93,50 +89,49 @@ impl<T> Asked<T> {
 }
 
 impl Door<'_> {
-    /// Waits until something may be asked for a person, but not for longer than `patience`; and for nothing
-    /// while the provider asked to be left alone for longer than that.
-    pub async fn wait_for_person(&self, patience: Duration) -> Result<(), Busy> {
-        let eased = self.lane.with_state(|state| state.eased(self.shared.clock.now()));
-        let left = eased.unwrap_or_default();
-        if left >= patience {
+    /// Waits until a call for a person may start, at most for `max_wait`; fails at once if the provider asked to be
+    /// left alone for longer than that.
+    pub async fn wait_for_person(&self, max_wait: Duration) -> Result<(), Busy> {
+        let left = self.lane.with_state(|state| state.backing_off(self.shared.clock.now()));
+        let left = left.unwrap_or_default();
+        if left >= max_wait {
             return Err(Busy);
         }
         let waiting = async {
             tokio::time::sleep(left).await;
             self.lane.take_token(&self.provider.limits).await;
         };
-        tokio::time::timeout(patience, waiting).await.map_err(|_| Busy)
+        tokio::time::timeout(max_wait, waiting).await.map_err(|_| Busy)
     }
 
-    /// Waits until the engine may ask something by itself: one question at a time, beside the creates.
-    pub async fn wait_for_turn(&self) {
-        self.lane.take_turn(&self.provider.limits, &*self.shared.clock).await;
+    /// Waits until a question of the engine's own may start: only one at a time waits beside the creates.
+    pub async fn wait_for_question(&self) {
+        self.lane.take_question_token(&self.provider.limits, &*self.shared.clock).await;
     }
 
-    /// The context of what is asked: each request starts when the rate budget allows it.
+    /// The context of a call: each of its requests starts when the rate budget allows it.
     pub fn context(&self) -> CallContext {
         self.lane.context(&self.provider.limits)
     }
 
-    /// Something begins to be asked.
     pub fn begin(&self) -> Begun {
         let age = Arc::new(Stopwatch::start(self.shared.clock.clone()));
         Begun { at: self.shared.clock.now(), age, started: Instant::now() }
     }
 
-    /// Asks, and obeys what the replies say of waiting, whatever they were to. How it ended has to be told
-    /// by the caller, with [`Self::hear`] or [`Self::tell`].
-    pub async fn make<T>(
+    /// Makes a call, and obeys what its replies say of waiting, whatever it was for. The caller has to say how it
+    /// ended, with [`Self::finish`] or [`Self::report`].
+    pub async fn call<T>(
         &self,
         context: &CallContext,
         ask: impl AsyncFnOnce(&CallContext) -> T,
     ) -> T {
         let answer = context.apart(ask(context)).await;
-        self.lane.ease(context, &self.provider.limits.retry, self.shared.clock.now());
+        self.lane.apply_hints(context, &self.provider.limits.retry, self.shared.clock.now());
         answer
     }
 
-    /// Asks something that is no create, where a wait is over.
+    /// Makes a call that is no create, once the caller has waited for the rate budget.
     pub async fn ask<T>(
         &self,
         operation: Operation,
@@ -144,12 +139,12 @@ impl Door<'_> {
         ask: impl AsyncFnOnce(&CallContext) -> Result<T, ProviderError>,
     ) -> Asked<T> {
         let (begun, context) = (self.begin(), self.context());
-        let result = self.make(&context, ask).await;
-        self.hear(operation, destination, &begun, result.as_ref().err()).await;
+        let result = self.call(&context, ask).await;
+        self.finish(operation, destination, &begun, result.as_ref().err()).await;
         Asked { result, begun, exchange: context.exchanges().pop() }
     }
 
-    /// Looks up calls page by page, each in its turn, for no longer than `within`.
+    /// Looks up calls page by page, each page when the rate budget allows it, for no longer than `within`.
     pub async fn look_up(
         &self,
         lookup: Lookup,
@@ -165,14 +160,14 @@ impl Door<'_> {
         let result = searched.unwrap_or_else(|_| {
             Err(match is_asked {
                 true => ProviderError::new(Outcome::Unknown, "the look-up took too long"),
-                // It is our own budget's doing, and says nothing of the provider.
+                // Our own budget is to blame, which says nothing of the provider.
                 false => ProviderError::new(
                     Outcome::Throttled,
                     "the provider's rate budget (limits.requests_per_second) left the look-up no turn in time",
                 ),
             })
         });
-        self.hear(Operation::Reconcile, Some(&destination), &begun, result.as_ref().err()).await;
+        self.finish(Operation::Reconcile, Some(&destination), &begun, result.as_ref().err()).await;
         Asked { result, begun, exchange }
     }
 
@@ -184,12 +179,12 @@ impl Door<'_> {
     ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         let mut reconciliation = self.provider.adapter.reconcile(lookup);
         loop {
-            self.wait_for_turn().await;
+            self.wait_for_question().await;
             let context = self.context();
             crash_point("reconcile-before-request");
             *is_asked = true;
             let step =
-                self.make(&context, async |context| reconciliation.step(context).await).await;
+                self.call(&context, async |context| reconciliation.step(context).await).await;
             crash_point("reconcile-after-reply");
             *exchange = context.exchanges().pop();
             if let Some(seen) = step? {
@@ -198,24 +193,24 @@ impl Door<'_> {
         }
     }
 
-    /// Obeys and tells how something ended that was asked and is no create.
-    pub async fn hear(
+    /// Reports how a call ended that is no create, and updates the lane's health by that.
+    pub async fn finish(
         &self,
         operation: Operation,
         destination: Option<&Destination>,
         begun: &Begun,
         error: Option<&ProviderError>,
     ) {
-        self.tell(operation, AttemptOutcome::of(error), error, begun);
-        if let Some(event) = self.event(error)
-            && self.is_heeded(destination, &event).await
+        self.report(operation, AttemptOutcome::of(error), error, begun);
+        if let Some(event) = self.health_event(error)
+            && self.counts_for_health(destination, &event).await
         {
-            self.take(destination, &event, error);
+            self.update_health(destination, &event, error);
         }
     }
 
-    /// Tells counters, last error, metrics and log how something ended that was asked.
-    pub fn tell(
+    /// Tells the lane's counters and last error, the metrics and the log how a call ended.
+    pub fn report(
         &self,
         operation: Operation,
         outcome: AttemptOutcome,
@@ -252,7 +247,7 @@ impl Door<'_> {
                 line!(info, "created {invites} {noun} at {name}");
             }
             None => line!(debug, "{name} answered to {operation}"),
-            // What a person asked for was refused to them; a create that is refused is the operator's business.
+            // The person who asked is told of the refusal; that of a create is the operator's business.
             Some(error) if error.outcome == Outcome::Rejected && operation != Operation::Create => {
                 line!(info, "{operation} at {name} was refused: {error}");
             }
@@ -260,8 +255,8 @@ impl Door<'_> {
         }
     }
 
-    /// Takes a call's end into the lane's health.
-    pub fn take(
+    /// Updates the lane's health by how a call ended.
+    pub fn update_health(
         &self,
         destination: Option<&Destination>,
         event: &Event,
@@ -269,15 +264,15 @@ impl Door<'_> {
     ) {
         let (retry, now) = (&self.provider.limits.retry, self.shared.clock.now());
         self.lane.with_state(|state| match destination {
-            Some(destination) => state.take(destination, event, error, retry, now),
-            None => state.take_of_whole(event, error, retry, now),
+            Some(destination) => state.update(destination, event, error, retry, now),
+            None => state.update_provider(event, error, retry, now),
         });
-        self.lane.tell_of_change(self.shared);
+        self.lane.log_change(self.shared);
     }
 
-    /// What the end of a question says of how the provider is doing. A wait that is asked for counts whoever
-    /// asked; a refused credential pauses nothing, as what it may ask may differ from what it may create.
-    fn event(&self, error: Option<&ProviderError>) -> Option<Event> {
+    /// What the end of a question says of the provider's health. A wait that the provider asks for counts, whatever
+    /// the question was. A refused credential does not: it may be good for creates and not for questions.
+    fn health_event(&self, error: Option<&ProviderError>) -> Option<Event> {
         let Some(error) = error else { return Some(Event::Success) };
         let told = error.retry_after;
         match (error.outcome, error.cause) {
@@ -291,21 +286,20 @@ impl Door<'_> {
         }
     }
 
-    /// Whether the end of a question says how the provider is doing: a wait that is asked for does always,
-    /// and anything at a destination that is paused while no create is due there, which would.
-    async fn is_heeded(&self, destination: Option<&Destination>, event: &Event) -> bool {
+    /// Whether the end of a question changes the lane's health. A wait that the provider asks for always does; anything
+    /// else only at a destination that awaits a success while no create is due there, which would bring one.
+    async fn counts_for_health(&self, destination: Option<&Destination>, event: &Event) -> bool {
         if matches!(event, Event::Throttled(_)) {
             return true;
         }
-        let paused = destination
-            .filter(|destination| self.lane.with_state(|state| state.is_paused(destination)));
-        let Some(destination) = paused else { return false };
+        let awaits = |it: &&Destination| self.lane.with_state(|state| state.awaits_success(it));
+        let Some(destination) = destination.filter(awaits) else { return false };
         let (store, now) = (&self.shared.store, self.shared.clock.now());
         let is_due = store.is_any_due(&self.lane.name, destination, now).await;
         is_due.map_or_else(
             |error| {
                 let name = &self.lane.name;
-                tracing::error!(provider.name = name, %error, "cannot read whether invites to {name} are due");
+                tracing::warn!(provider.name = name, %error, "cannot read from the store whether invites to {name} are due");
                 false
             },
             |is_due| !is_due,

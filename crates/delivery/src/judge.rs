@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::{
     call::{Claimed, Reply},
-    lane::{About, Event, Lane, Place},
+    lane::{About, DestinationState, Event, Lane},
     reason,
     transition::{Settlement, Verdict},
 };
@@ -39,7 +39,6 @@ impl Judged {
     }
 }
 
-/// Decides by the table of docs/delivery.md.
 pub(crate) fn judge(
     provider: &Provider,
     lane: &Lane,
@@ -58,7 +57,7 @@ pub(crate) fn judge(
         return Judged { settlements, outcome, error: None, unpaired, event };
     };
     let mut judged = lane.with_state(|state| {
-        let place = state.place(destination);
+        let place = state.destination(destination);
         match (refusal, reply) {
             (None, Ok(results)) => judge_items(provider, place, claimed, results, now),
             (Some(error), _) | (None, Err(error)) => {
@@ -100,7 +99,7 @@ fn refusal_of_all(results: &[Result<Observed, ProviderError>]) -> Option<&Provid
 
 fn judge_items(
     provider: &Provider,
-    place: &mut Place,
+    place: &mut DestinationState,
     claimed: &Claimed,
     results: &[Result<Observed, ProviderError>],
     now: Timestamp,
@@ -185,13 +184,13 @@ fn shared_refusals(results: &[Result<Observed, ProviderError>]) -> BTreeMap<usiz
 
 fn judge_refusal(
     provider: &Provider,
-    place: &mut Place,
+    place: &mut DestinationState,
     claimed: &Claimed,
     error: &ProviderError,
     now: Timestamp,
 ) -> (Vec<Settlement>, Event) {
     let n = claimed.invites.len();
-    // Whoever goes again goes behind the others, so that no invite and no destination holds up the lane.
+    // What goes again queues behind the others, so that no invite and no destination holds up the lane.
     let again = |at| -> Vec<Settlement> {
         let group = claimed.invites.iter().map(|invite| invite.state.group_id.clone());
         group.map(|group| Settlement::Again { at: Some(at), group }).collect()
@@ -219,7 +218,7 @@ fn judge_refusal(
             (vec![Settlement::Again { at: None, group: None }; n], Event::Success)
         }
         (Outcome::Unknown, _) => {
-            // Told to wait (503 is what that is used with most), the lane does, and look-ups with it.
+            // A provider that asks for a wait, mostly with a 503, pauses the lane, and look-ups with it.
             let failing = Event::Failing { unreachable: false };
             let event = told.map_or(failing, |wait| Event::Throttled(Some(wait)));
             (vec![Settlement::Unknown(reason()); n], event)
@@ -245,7 +244,7 @@ fn judge_refusal(
             (if n == 1 { fail() } else { halve(n, now) }, Event::Success)
         }
         (Outcome::Rejected, _) if n == 1 => {
-            match place.refusals.hear_one(&error.message, claimed.invites[0].id, now) {
+            match place.refusals.add_single(&error.message, claimed.invites[0].id, now) {
                 About::Invite => (fail(), Event::Success),
                 About::Open => (again(now + provider.limits.retry.first), Event::Success),
                 About::Call => (again(now), Event::Refused),
@@ -253,7 +252,7 @@ fn judge_refusal(
         }
         (Outcome::Rejected, _) => {
             let invites: BTreeSet<_> = claimed.invites.iter().map(|invite| invite.id).collect();
-            place.refusals.hear(&error.message, invites, now);
+            place.refusals.add(&error.message, invites, now);
             (halve(n, now), Event::Success)
         }
     }

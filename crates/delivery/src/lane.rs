@@ -1,12 +1,12 @@
-//! What this process knows of one provider: data. What is done with it is [`crate::tasks`]'s.
+//! What this process knows of one provider: data. The loops that work with it are in [`crate::tasks`].
 
 mod account;
 mod budget;
+mod destination;
 mod gauges;
 mod health;
-mod heard;
-mod news;
-mod place;
+mod hints;
+mod logged_state;
 mod refusals;
 mod shares;
 mod state;
@@ -27,52 +27,52 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use account::Asked;
+pub(crate) use account::AccountCheck;
 pub(crate) use budget::Budget;
+pub(crate) use destination::DestinationState;
 pub(crate) use health::Event;
-pub(crate) use news::News;
-pub(crate) use place::Place;
+pub(crate) use logged_state::LoggedState;
 pub(crate) use refusals::About;
 pub(crate) use shares::Shares;
 pub(crate) use state::State;
-pub(crate) use status::Report;
+pub(crate) use status::{Condition, Report};
 pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
 
-/// The longest that what waits for its turn goes without looking whether another document ends the wait.
-const LOOK: Duration = Duration::from_secs(10);
-/// The longest that what can wait lets creates pass.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a question that the provider keeps waiting looks whether another document has ended the wait.
+const RECHECK: Duration = Duration::from_secs(10);
+/// How long look-ups and refreshes let creates go first. After that they go on, so that a busy lane cannot starve them.
+const CREATES_FIRST: Duration = Duration::from_secs(1);
 
 /// What this process knows of one provider.
 pub(crate) struct Lane {
     pub name: String,
-    /// Something may have changed: work came, a slot is free, the configuration is another.
+    /// Wakes the sending loop: work came, a slot is free, or the document is another.
     pub wake: Notify,
-    /// An outcome is unknown, or what look-ups go by may have changed.
+    /// Wakes the loop of look-ups: an outcome is unknown, or what they go by may have changed.
     pub doubt: Notify,
     pub state: Mutex<State>,
     in_flight: AtomicU32,
     /// About how many invites wait here; counted along, and set right from the store now and then.
     queued: AtomicU64,
     budget: Arc<Budget>,
-    /// Held by the one question that waits for the budget.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the one question of the engine's own that waits for the budget.
+    question: tokio::sync::Mutex<()>,
     /// Creates are due and wait for nothing but the budget.
     pub creates_wait: watch::Sender<bool>,
-    held: Mutex<Option<Held>>,
-    /// The last step could not read or write the store.
+    lease: Mutex<Option<Lease>>,
+    /// The last step of the sending loop could not read or write the store.
     is_stuck: AtomicBool,
-    pub news: News,
-    pub account: Asked,
+    pub logged_state: LoggedState,
+    pub account: AccountCheck,
     pub shares: Shares,
 }
 
-/// This replica's hold on the lane.
+/// This replica's lease of the lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Held {
+pub(crate) struct Lease {
     pub epoch: i64,
     pub renewed: Instant,
-    /// A claim was refused: it has to be asked for again.
+    /// A claim under it was refused, so that it has to be asked for again.
     pub is_lost: bool,
 }
 
@@ -100,55 +100,52 @@ impl Lane {
             in_flight: AtomicU32::new(0),
             queued: AtomicU64::new(0),
             budget,
-            turn: tokio::sync::Mutex::default(),
+            question: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
-            held: Mutex::default(),
+            lease: Mutex::default(),
             is_stuck: AtomicBool::new(false),
-            news: News::default(),
-            account: Asked::default(),
+            logged_state: LoggedState::default(),
+            account: AccountCheck::default(),
             shares: Shares::default(),
         }
     }
 
-    /// Reads or changes the lane's state.
     pub fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// This replica's hold on it, as far as it knows.
-    pub fn held(&self) -> Option<Held> {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// This replica's lease of the lane, as far as it knows.
+    pub fn lease(&self) -> Option<Lease> {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps this replica's hold on it.
-    pub fn keep(&self, held: Option<Held>) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    pub fn set_lease(&self, lease: Option<Lease>) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
     }
 
-    /// Whether it goes on by itself only once the store can be used again.
     pub fn is_stuck(&self) -> bool {
         self.is_stuck.load(Ordering::Relaxed)
     }
 
-    /// Keeps whether the last step could use the store, and logs what was wrong.
-    pub fn note(&self, stepped: &Result<Option<Duration>, invite_store::Error>) {
+    /// Remembers whether the last step of the sending loop could use the store, and logs it if not.
+    pub fn note_step(&self, stepped: &Result<Option<Duration>, invite_store::Error>) {
         self.is_stuck.store(stepped.is_err(), Ordering::Relaxed);
         if let Err(error) = stepped {
-            tracing::error!(provider.name = self.name, %error, "a lane cannot read or write the store");
+            let name = &self.name;
+            tracing::error!(provider.name = name, %error, "the lane of provider {name} cannot read or write the store; trying again");
         }
     }
 
-    /// Calls under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// About how many invites wait here.
     pub fn queued(&self) -> u64 {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Sets the count, which was `before`, right by one read since: what changed meanwhile stays.
+    /// Corrects the count of waiting invites, which was `before` when the store was asked, to what that has `read`;
+    /// what was counted meanwhile stays.
     pub fn correct_queued(&self, before: u64, read: u64) {
         if read >= before {
             self.queued.fetch_add(read - before, Ordering::Relaxed);
@@ -157,21 +154,19 @@ impl Lane {
         }
     }
 
-    /// Counts so many more, if then no more than `most` wait.
+    /// Counts this many more waiting invites, if no more than `most` wait then.
     pub fn reserve(&self, count: usize, most: u64) -> bool {
         let grow = |queued: u64| queued.checked_add(count as u64).filter(|all| *all <= most);
         self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok()
     }
 
-    /// More invites wait.
     pub fn queue_grew(&self, by: usize) {
         self.queued.fetch_add(by as u64, Ordering::Relaxed);
     }
 
-    /// Fewer invites wait.
     pub fn queue_shrank(&self, by: usize) {
         let shrink = |queued: u64| Some(queued.saturating_sub(by as u64));
-        // The closure never refuses.
+        // The closure always returns a value, so this never fails.
         let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink);
     }
 
@@ -186,41 +181,40 @@ impl Lane {
         self.budget.grant(limits).await;
     }
 
-    /// The same for a question that the engine asks by itself. However many there are, only one at a
-    /// time waits beside the creates, and none is asked while the provider's own limit is nearly used
-    /// up.
-    pub async fn take_turn(&self, limits: &Limits, clock: &dyn Clock) {
-        let _turn = self.turn.lock().await;
-        let eased = || self.with_state(|state| state.eased(clock.now()));
-        let over = Instant::now() + eased().unwrap_or_default();
+    /// The same for a question of the engine's own. However many there are, only one at a time waits beside the
+    /// creates, and none starts while the provider is left alone.
+    pub async fn take_question_token(&self, limits: &Limits, clock: &dyn Clock) {
+        let _only_one = self.question.lock().await;
+        let left = || self.with_state(|state| state.backing_off(clock.now()));
+        let over = Instant::now() + left().unwrap_or_default();
         // Another document ends the wait, too.
-        while Instant::now() < over && eased().is_some() {
-            tokio::time::sleep_until(over.min(Instant::now() + LOOK)).await;
+        while Instant::now() < over && left().is_some() {
+            tokio::time::sleep_until(over.min(Instant::now() + RECHECK)).await;
         }
         self.take_token(limits).await;
     }
 
-    /// The context of an attempt: each of its requests starts when the rate budget allows it.
+    /// See [`Budget::context`].
     pub fn context(&self, limits: &Limits) -> CallContext {
         self.budget.context(limits)
     }
 
-    /// Lets creates that are due pass, though not for ever.
-    pub async fn leave_to_creates(&self) {
+    /// Lets creates that are due go first, but not for ever.
+    pub async fn yield_to_creates(&self) {
         let mut creates_wait = self.creates_wait.subscribe();
-        // Either way it goes on.
-        let _ = tokio::time::timeout(PATIENCE, creates_wait.wait_for(|wait| !wait)).await;
+        // Whether they have gone or the time is over, the caller goes on.
+        let _ = tokio::time::timeout(CREATES_FIRST, creates_wait.wait_for(|wait| !wait)).await;
     }
 
-    /// Has the next step ask for the lane again.
-    pub fn lose(&self) {
-        if let Some(held) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// Has the next step ask for the lease again.
+    pub fn lose_lease(&self) {
+        if let Some(held) = &mut *self.lease.lock().unwrap_or_else(PoisonError::into_inner) {
             held.is_lost = true;
         }
     }
 }
 
-/// The time from one moment to another; none if that is past.
+/// The time from `now` to `then`; zero if that is past.
 pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }
@@ -252,7 +246,7 @@ mod tests {
         let lane = lane();
         let unreadable = || invite_store::Error::Corrupt { what: "tenant".into() };
         for (stepped, is_stuck) in [(Err(unreadable()), true), (Ok(None), false)] {
-            lane.note(&stepped);
+            lane.note_step(&stepped);
             assert_eq!(lane.is_stuck(), is_stuck);
         }
     }
@@ -262,12 +256,12 @@ mod tests {
         let lane = lane();
         let took = async || {
             let began = Instant::now();
-            lane.leave_to_creates().await;
+            lane.yield_to_creates().await;
             began.elapsed()
         };
         assert_eq!(took().await, Duration::ZERO);
         lane.creates_wait.send_replace(true);
-        assert!(took().await >= PATIENCE);
+        assert!(took().await >= CREATES_FIRST);
         let (took, ()) = tokio::join!(took(), async {
             lane.creates_wait.send_replace(false);
         });
@@ -279,9 +273,11 @@ mod tests {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let (lane, clock) = (lane(), ManualClock::new(now));
         let wait = Duration::from_secs(7);
-        lane.with_state(|state| state.ease(now, wait, state::NEARLY_USED_UP, &Retry::default()));
+        lane.with_state(|state| {
+            state.back_off(now, wait, state::NEARLY_USED_UP, &Retry::default())
+        });
         let began = Instant::now();
-        lane.take_turn(&Limits::default(), &clock).await;
+        lane.take_question_token(&Limits::default(), &clock).await;
         assert!(began.elapsed() >= wait);
     }
 
@@ -290,13 +286,13 @@ mod tests {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let (lane, clock) = (lane(), ManualClock::new(now));
         lane.with_state(|state| {
-            state.ease(now, Duration::from_secs(7), state::NEARLY_USED_UP, &Retry::default())
+            state.back_off(now, Duration::from_secs(7), state::NEARLY_USED_UP, &Retry::default())
         });
         let limits = Limits::default();
-        let first = lane.take_turn(&limits, &clock);
+        let first = lane.take_question_token(&limits, &clock);
         tokio::pin!(first);
         assert!(futures::poll!(&mut first).is_pending());
-        assert!(lane.turn.try_lock().is_err());
+        assert!(lane.question.try_lock().is_err());
         // Creates do not queue behind it.
         lane.take_token(&limits).await;
     }

@@ -4,15 +4,13 @@
 //! [`transition`], in pure functions that run inside the store's transactions; everything else
 //! here decides when to make which call. No HTTP and no SQL.
 //!
-//! Its files stand on each other, from the top: `engine` starts the tasks; `operations` is what persons
-//! ask; `tasks` goes on by itself; `ask`, `lookups`, `attempt` and `accounts` are what both need of a provider; `door`
-//! is the way to one, `record` what is stored of it; `waiting`, `lease`, `report` and `obstacle` say who may go when; `shared`
-//! is what all hold; `revise` is the provider document; `lane`, `call`, `judge`, `transition` and `reason` are data and pure functions.
+//! Its files stand on each other in the layers that docs/architecture.md lists.
 
 mod accounts;
 mod ask;
 mod attempt;
 mod call;
+mod commit;
 mod door;
 mod engine;
 mod error;
@@ -23,7 +21,6 @@ mod lookups;
 mod obstacle;
 mod operations;
 mod reason;
-mod record;
 mod report;
 mod revise;
 mod shared;

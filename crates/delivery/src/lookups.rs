@@ -1,11 +1,11 @@
 //! Finding out what became of calls whose outcome is unknown.
 //!
-//! What is in doubt is looked up, or the frozen bytes are repeated where the provider takes equal bytes as one
-//! call; when, is `crate::tasks::reconciling`'s to say. What an answer means for an invite is decided in [`crate::transition::look`].
+//! A call in doubt is looked up, or its frozen bytes are repeated where the provider takes equal bytes as one call. When
+//! is for `crate::tasks::reconciling` to say, and what an answer means for an invite for [`crate::transition::apply_verdict`].
 
 pub mod case;
-mod record;
 pub mod second_effects;
+mod storing;
 pub mod verdicts;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -20,23 +20,23 @@ use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{
+    commit::commit,
     door::{Asked, Door, Subject},
     judge,
     lane::{Lane, until},
     reason,
-    record::commit,
     shared::Shared,
     transition::{self, Verdict},
 };
 
 use case::Case;
-use record::record;
-use verdicts::{refs, unsaid};
+use storing::store_verdicts;
+use verdicts::{left_out, refs};
 
-/// How long equal bytes are surely taken as one call: the provider's window is an hour.
+/// How long equal bytes surely count as one call: the provider's window is an hour.
 const REPEAT_FOR: Duration = Duration::from_secs(50 * 60);
 
-/// Equal bytes are one call there, and still will be when they arrive.
+/// Whether the call's bytes, sent again, still count as the same call when they arrive.
 pub(crate) fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) -> bool {
     let age = until(case.started_at, now);
     let known = case.invites.iter().any(|invite| !invite.state.provider_data.is_empty());
@@ -46,8 +46,8 @@ pub(crate) fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) ->
         && age < REPEAT_FOR
 }
 
-/// Sends the frozen bytes again; only a reply that carries the call's effect settles anything. The case
-/// is given back if they were refused: that says nothing of the first call, so it is to be looked up.
+/// Sends the frozen bytes again; only a reply that shows the call's effect settles anything. Returns the case if they
+/// were refused: that says nothing of the first call, which has to be looked up then.
 pub(crate) async fn repeat(
     shared: &Arc<Shared>,
     lane: &Arc<Lane>,
@@ -58,11 +58,11 @@ pub(crate) async fn repeat(
     let subject = Subject { attempt: Some(case.attempt), ..Subject::of(&case.invites) };
     let door = Door { shared, lane, provider, subject };
     tokio::select! {
-        () = door.wait_for_turn() => {}
+        () = door.wait_for_question() => {}
         () = shared.stopping.cancelled() => return Ok(None),
     }
     if !is_repeatable(provider, &case, shared.clock.now()) {
-        // It waited too long for its turn.
+        // It has become too old while it waited for the rate budget.
         return Ok(Some(case));
     }
     crash_point("reconcile-before-request");
@@ -75,7 +75,7 @@ pub(crate) async fn repeat(
     let create = async |context: &CallContext| {
         provider.adapter.create(context, call, &case.recipients).await
     };
-    let reply = door.make(&context, create).await;
+    let reply = door.call(&context, create).await;
     crash_point("reconcile-after-reply");
     let (n, is_mixed) = (case.invites.len(), judge::is_mixed(&case.invites));
     let mut is_refused = false;
@@ -88,36 +88,36 @@ pub(crate) async fn repeat(
                 Some(Err(error)) if error.outcome == Outcome::Rejected => {
                     judge::blame(provider, error, i, n)
                 }
-                Some(Err(error)) => Verdict::CannotTell(told_of(error, is_mixed).message),
-                None => unsaid(),
+                Some(Err(error)) => Verdict::CannotTell(shown_error(error, is_mixed).message),
+                None => left_out(),
             };
             ((0..n).map(verdict).collect(), None)
         }
-        // A refusal that came with 2xx is the provider's word on the call itself.
+        // A refusal inside a 2xx is the provider's answer about the call itself, not about its repetition.
         Err(error) if error.outcome == Outcome::Rejected && is_answered(&context, call) => {
             let blame = |i| judge::blame(provider, &error, i, n);
             ((0..n).map(blame).collect(), Some(error))
         }
         Err(error) => {
             is_refused = error.outcome == Outcome::Rejected;
-            let why = told_of(&error, is_mixed).message;
+            let why = shown_error(&error, is_mixed).message;
             (vec![Verdict::CannotTell(why); n], Some(error))
         }
     };
-    door.hear(Operation::Reconcile, Some(&call.destination), &begun, error.as_ref()).await;
-    let result = error.map_or(Ok(()), |error| Err(told_of(&error, is_mixed)));
+    door.finish(Operation::Reconcile, Some(&call.destination), &begun, error.as_ref()).await;
+    let result = error.map_or(Ok(()), |error| Err(shown_error(&error, is_mixed)));
     let exchange = context.exchanges().into_iter().next();
-    record(&door, &case, verdicts, &Asked { result, begun, exchange }).await?;
+    store_verdicts(&door, &case, verdicts, &Asked { result, begun, exchange }).await?;
     Ok(is_refused.then_some(case))
 }
 
-/// What those are told whose invites a question was about: if they are of several tenants, nothing in the
-/// provider's words. The lane's state and the log keep those.
-fn told_of(error: &ProviderError, is_mixed: bool) -> ProviderError {
+/// The error as an attempt may show it: without the provider's words if the invites are of several tenants. The lane's
+/// state and the log keep those.
+fn shown_error(error: &ProviderError, is_mixed: bool) -> ProviderError {
     if is_mixed { reason::error_in_own_words(error) } else { error.clone() }
 }
 
-/// Whether the call itself got a 2xx, which the error of one that ended without effect does not say.
+/// Whether the call itself was answered with 2xx: the error of one that ended without effect does not say.
 fn is_answered(context: &CallContext, call: &PreparedCall) -> bool {
     context.exchanges().iter().any(|exchange| {
         exchange.target.ends_with(&call.path)
@@ -125,7 +125,7 @@ fn is_answered(context: &CallContext, call: &PreparedCall) -> bool {
     })
 }
 
-/// One listing for everything in doubt at a destination.
+/// Looks up all of these calls in doubt at a destination at once.
 pub(crate) async fn look_up(
     shared: &Arc<Shared>,
     lane: &Arc<Lane>,
@@ -148,7 +148,7 @@ pub(crate) async fn look_up(
     let door = Door { shared, lane, provider, subject };
     let asked = tokio::select! {
         asked = door.look_up(lookup, None) => asked,
-        // Questions may be left unanswered.
+        // Nothing is lost with an answer that is not waited for.
         () = shared.stopping.cancelled() => return Ok(()),
     };
     let seen = &asked.result;
@@ -156,9 +156,9 @@ pub(crate) async fn look_up(
         Ok(seen) => shared.store.find_held(&destination, &refs(seen)).await?,
         Err(_) => BTreeMap::new(),
     };
-    // One question is about the calls of all of them.
+    // They share one look-up, so none may be shown words about another tenant's.
     let is_mixed = judge::is_mixed(cases.iter().flat_map(|case| &case.invites));
-    let told = seen.as_ref().map(|_| ()).map_err(|error| told_of(error, is_mixed));
+    let told = seen.as_ref().map(|_| ()).map_err(|error| shown_error(error, is_mixed));
     let told = Asked { result: told, begun: asked.begun.clone(), exchange: asked.exchange.clone() };
     let answers = cases.iter().enumerate().map(|(place, case)| {
         let verdicts = match (seen, &told.result) {
@@ -171,14 +171,14 @@ pub(crate) async fn look_up(
                 vec![Verdict::CannotTell(why); case.invites.len()]
             }
         };
-        record(&door, case, verdicts, &told)
+        store_verdicts(&door, case, verdicts, &told)
     });
     // Side by side, so that they share commits.
     try_join_all(answers).await?;
     Ok(())
 }
 
-/// Queues invites again whose attempt never had a call to send.
+/// Queues the invites of an attempt again that never had a call to send.
 async fn release(
     shared: &Arc<Shared>,
     lane: &Arc<Lane>,

@@ -1,4 +1,4 @@
-//! Why this replica sends nothing.
+//! What keeps this replica from sending anything.
 
 use jiff::SignedDuration;
 
@@ -7,13 +7,17 @@ use crate::{reason, shared::Shared};
 /// How far the clock of a replica's machine may be from the database's.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
-/// Why this replica sends nothing, if it must not.
+/// Why this replica must not send anything; `None` if it may.
 pub(crate) fn obstacle(shared: &Shared) -> Option<String> {
-    shared.document.behind().map(reason::behind).or_else(|| clock_fault(shared))
+    shared
+        .document
+        .unserved_revision()
+        .map(reason::revision_unserved)
+        .or_else(|| clock_fault(shared))
 }
 
-/// Why nothing is sent by this machine's clock, if that is far from the database's: what goes by it (the
-/// time in a request, certificates) would be wrong, and so may be what it measures.
+/// Why nothing is sent by this machine's clock; `None` unless it is far from the database's. What goes by it, such as the
+/// time in a request, would be wrong, and what it measures may be.
 pub(crate) fn clock_fault(shared: &Shared) -> Option<String> {
     let ahead = shared.store.clock().wall_ahead();
     (ahead.abs() > CLOCK_TOLERANCE).then(|| reason::clock_off(ahead))

@@ -2,7 +2,7 @@
 
 mod accept;
 mod backlog;
-mod by_word;
+mod by_hand;
 mod change;
 mod document;
 mod erase;

@@ -1,10 +1,10 @@
-//! The reasons that the engine gives, in its own words.
+//! The reasons that the engine gives for what it does, in its own words.
 
 use invite_core::{Cause, Fault, InviteId, Origin, Outcome, ProviderError, Reason, ReasonCode};
 use jiff::SignedDuration;
 
-/// What a refusal or a failure of a call comes to in the gateway's own words, for invites that shared the
-/// call with other tenants': the provider's may tell of those.
+/// A refusal or failure of a call in the gateway's own words, for invites that shared the call with other tenants': the
+/// provider's words may tell of those.
 pub(crate) fn in_own_words(reason: Reason) -> Reason {
     if reason.origin != Origin::Provider {
         return reason;
@@ -29,7 +29,7 @@ pub(crate) fn in_own_words(reason: Reason) -> Reason {
     }
 }
 
-/// An error of a call, or of a question, that was about several tenants' invites.
+/// The same for an error of a call that was about several tenants' invites.
 pub(crate) fn error_in_own_words(error: &ProviderError) -> ProviderError {
     let message = in_own_words(Reason::of(None, error)).detail;
     ProviderError { message, code: None, ..error.clone() }
@@ -40,20 +40,20 @@ pub(crate) fn own(code: ReasonCode, outcome: Outcome, detail: impl Into<String>)
     Reason::new(code, Origin::Gateway, outcome, detail)
 }
 
-/// Whether it took effect is not known, and this is why.
+/// Why it is not known whether an invite's call took effect.
 fn unknown(detail: impl Into<String>) -> Reason {
     own(ReasonCode::OutcomeUnknown, Outcome::Unknown, detail)
 }
 
 /// Why nothing is sent while the newest document cannot be served here.
-pub(crate) fn behind(newest: i64) -> String {
+pub(crate) fn revision_unserved(newest: i64) -> String {
     format!(
         "revision {newest} of the provider document cannot be served here, and nothing is sent by an \
          older one; `configuration` in GET /v1/providers says why"
     )
 }
 
-/// Why a lane makes no call while its statements fail.
+/// Why a lane makes no calls while its statements in the database fail.
 pub(crate) fn stuck() -> String {
     "this gateway cannot read or write its database, and tries again; its log says why".to_owned()
 }
@@ -68,21 +68,22 @@ pub(crate) fn clock_off(ahead: SignedDuration) -> String {
     )
 }
 
-/// It was in the queue of this provider for longer than `retry.give_up_after`; `hindrance` is why, if
-/// its lane knows.
-pub(crate) fn given_up(provider: &str, hindrance: Option<&str>) -> Reason {
-    let why = hindrance.map(|why| format!("; of provider `{provider}`: {why}")).unwrap_or_default();
+/// The invite was in the queue of this provider for longer than `retry.give_up_after`; `pause_reason` says why, if its lane
+/// knows.
+pub(crate) fn given_up(provider: &str, pause_reason: Option<&str>) -> Reason {
+    let why =
+        pause_reason.map(|why| format!("; of provider `{provider}`: {why}")).unwrap_or_default();
     let detail = format!("could not be sent in time (limits.retry.give_up_after){why}");
     own(ReasonCode::GivenUp, Outcome::NotSent, detail).at(provider)
 }
 
-/// The same, waiting for another invite, which is named if whose this one is may see it.
-pub(crate) fn given_up_behind(other: Option<InviteId>) -> Reason {
+/// The same while it waited for another invite, which is named if this one's tenant may see it.
+pub(crate) fn given_up_waiting(other: Option<InviteId>) -> Reason {
     let detail = format!("could not be sent in time: {} is not settled", another(other));
     own(ReasonCode::GivenUp, Outcome::NotSent, detail)
 }
 
-/// It waits in the queue for another invite, which is named if whoever asks may see it.
+/// The invite waits in the queue for another one, which is named if whoever asks may see it.
 pub(crate) fn waiting(other: Option<InviteId>) -> Reason {
     own(ReasonCode::Waiting, Outcome::NotSent, format!("waits for {} to settle", another(other)))
 }
@@ -92,8 +93,8 @@ fn another(invite: Option<InviteId>) -> String {
     format!("{invite} to the same person at the same place")
 }
 
-/// What ails a provider, as the kind of what its last call came to: in words that hold for any call.
-pub(crate) fn ailment(error: &ProviderError) -> String {
+/// What kind of failure a call's error is, in words that hold for any call and quote nothing of this one.
+pub(crate) fn failure_kind(error: &ProviderError) -> String {
     let what = match (error.outcome, error.cause) {
         (_, Cause::Credentials | Cause::NotAuthorized) => "it refused the credential",
         (_, Cause::Configuration) => "it refused how it is configured here",
@@ -110,21 +111,21 @@ pub(crate) fn ailment(error: &ProviderError) -> String {
     }
 }
 
-/// Its sender went away during the call.
+/// The sender of an invite went away during the call.
 pub fn sender_lost() -> Reason {
     let detail = "the gateway stopped or lost its lease during the call; whether it took effect is \
                   not known";
     unknown(detail)
 }
 
-/// The provider took a call to work on it, and what became of that is not heard of.
+/// The provider took a call to work on it, and does not say what became of that.
 pub fn not_heard_of() -> Reason {
     let detail = "the provider took the call to work on it and does not say what came of that; \
                   whether it took effect is not known";
     unknown(detail)
 }
 
-/// The provider works on a call that seemed to have had no effect.
+/// The provider still works on a call that seemed to have had no effect.
 pub fn still_working() -> Reason {
     let detail = "the provider is still working on an earlier call for it; whether that takes effect \
                   is not known";
@@ -132,14 +133,14 @@ pub fn still_working() -> Reason {
 }
 
 /// The same, while another invite to the person is in doubt.
-pub fn crowded_out() -> Reason {
+pub fn other_in_doubt() -> Reason {
     let detail = "the provider is still working on an earlier call for it, and the outcome of another \
                   invite to the same person at the same place is not known either; look there before \
                   you send it again";
     unknown(detail)
 }
 
-/// What it failed with, once it is known that it exists all the same.
+/// The reason that an invite failed for, once it is known that it exists all the same.
 pub fn took_effect(reason: Reason) -> Reason {
     let detail = format!(
         "{}; but the provider told of its effect (provider_ref), so it exists there",
@@ -155,7 +156,6 @@ pub fn already_held() -> Reason {
     own(ReasonCode::AlreadyHeld, Outcome::Rejected, detail)
 }
 
-/// A person found that it does not exist.
 pub fn found_absent() -> Reason {
     let detail = "a person recorded that it does not exist at the provider";
     own(ReasonCode::FoundAbsent, Outcome::Rejected, detail)
@@ -172,7 +172,7 @@ pub fn unsolved(provider: &str, why: Option<String>) -> Reason {
     unknown(detail)
 }
 
-/// What was sent for it is recorded nowhere that can be read.
+/// The record of an invite's call cannot be read, so nothing shows what was sent for it.
 pub fn unrecorded(provider: &str) -> Reason {
     let detail = format!(
         "whether the call to {provider} took effect cannot be found out: its record in the database cannot \
@@ -182,8 +182,8 @@ pub fn unrecorded(provider: &str) -> Reason {
     unknown(detail)
 }
 
-/// Its calls were unknown and then found absent, again and again. One that `was_answered` with success
-/// may have had an effect that the provider does not show.
+/// An invite's calls were unknown and then found absent, again and again. One that `was_answered` with success may have
+/// had an effect that the provider does not show.
 pub fn exhausted(was_answered: bool) -> Reason {
     let (outcome, detail) = match was_answered {
         true => (

@@ -1,51 +1,49 @@
 //! What a lane shows of itself: to whoever asks, to the other replicas, and in the log.
 
 use invite_config::Provider;
-use jiff::Timestamp;
 
 use crate::{
-    lane::{Lane, LaneState, Report, until},
+    lane::{Condition, Lane, LaneState, Report, until},
     obstacle::obstacle,
     reason,
     shared::Shared,
 };
 
 impl Lane {
-    /// What it shows of itself: its state, the reason, and the end of a pause.
-    pub fn describe(
-        &self,
-        shared: &Shared,
-        provider: &Provider,
-    ) -> (LaneState, Option<String>, Option<Timestamp>) {
+    /// How the provider is doing as far as this replica knows, which may be kept from sending itself.
+    pub fn condition(&self, shared: &Shared, provider: &Provider) -> Condition {
         match obstacle(shared).or_else(|| self.is_stuck().then(reason::stuck)) {
-            Some(why) if provider.enabled => (LaneState::Paused, Some(why), None),
-            _ => self.with_state(|it| it.describe(provider.enabled, shared.clock.now())),
+            Some(why) if provider.enabled => {
+                Condition { state: LaneState::Paused, reason: Some(why), until: None }
+            }
+            _ => self.with_state(|it| it.condition(provider.enabled, shared.clock.now())),
         }
     }
 
-    /// What this process knows of its provider, for whoever asks another one.
+    /// What this replica knows of the provider, for others to show.
     pub fn report(&self, shared: &Shared, provider: &Provider) -> Report {
-        let (state, reason, until) = self.describe(shared, provider);
+        let Condition { state, reason, until } = self.condition(shared, provider);
         self.with_state(|known| Report {
             state,
             reason,
             until,
-            destinations: known.describe_places(shared.clock.now()),
+            destinations: known.waiting_destinations(shared.clock.now()),
             last_error: known.last_error.clone(),
         })
     }
 
-    /// Says in the log that the lane's state is another one, if it is: by the replica that works it.
-    pub fn tell_of_change(&self, shared: &Shared) {
+    /// Logs that the lane's state has changed, if it has. Only the replica that works the lane does.
+    pub fn log_change(&self, shared: &Shared) {
         let document = shared.live.current();
-        let Some(provider) = document.provider(&self.name).filter(|_| self.held().is_some()) else {
+        let Some(provider) = document.provider(&self.name).filter(|_| self.lease().is_some())
+        else {
             return;
         };
         let now = shared.clock.now();
-        let (state, reason, end) = self.describe(shared, provider);
-        let Some(unwell) = self.news.is_due(state, now) else { return };
+        let Condition { state, reason, until: end } = self.condition(shared, provider);
+        let Some(not_ready_since) = self.logged_state.change(state, now) else { return };
         let (name, word) = (&self.name, state.as_str());
-        let lasted = unwell.map(|since| until(since, now).as_secs_f64());
+        let lasted = not_ready_since.map(|since| until(since, now).as_secs_f64());
         match state {
             LaneState::Ready => {
                 let how_long = lasted.map(|lasted| format!(" again after {lasted:.0} s"));

@@ -4,9 +4,9 @@
 //! What a document must be like is the gate's to say (invite-config); what depends on the one in
 //! force, and on the work that its providers have, is added here.
 
+mod audit;
 mod check;
 mod file;
-mod record;
 mod resume;
 mod review;
 
@@ -34,22 +34,21 @@ pub use file::Taken;
 pub use review::Review;
 use review::{Candidate, errors, told_errors};
 
-/// The source of documents that come from the file.
+/// The `source` of documents from the file.
 pub(crate) const FILE: &str = "file";
-/// The source of documents that another replica put in force.
+/// The `source` of documents that another replica put in force.
 const STORE: &str = "store";
-/// After how long a stored revision, or the file, that was refused here is tried again: what it refers
-/// to may have come since.
+/// How long after a stored revision, or the file, was refused here it is tried again: what it refers to may be there by
+/// then.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where a document comes from.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// `file`, `api` or `restore`.
     pub source: &'static str,
-    /// Who brings it.
     pub actor: String,
-    /// Why.
     pub note: Option<String>,
     /// The revision whose document it is again, if it is a restore.
     pub restored: Option<i64>,
@@ -81,7 +80,7 @@ pub enum ReviseError {
         /// The newest.
         live: i64,
     },
-    /// The database said no, or nothing.
+    /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] invite_store::Error),
 }
@@ -130,33 +129,35 @@ pub struct LiveDocument {
     gate: Arc<Gate>,
     live: Live,
     clock: Arc<dyn Clock>,
-    /// Written to by a change of document; whoever gives a provider work reads it, so that none gets
-    /// any between the check that it has none and its removal.
+    /// Write-locked by a change of document, and read-locked by whoever gives a provider work, so that no provider gets
+    /// work between the check that it has none and its removal.
     changing: RwLock<()>,
-    /// Held by whoever checks a stored revision: one is enough.
+    /// Held by the one task that checks a stored revision.
     catching_up: tokio::sync::Mutex<()>,
-    /// Held by whoever has the gate check a document.
+    /// Held by the one task that has the gate check a document.
     checking: tokio::sync::Mutex<()>,
-    /// Held by whoever has the credentials of a document checked.
+    /// Held by the one task that has a document's credentials checked.
     probing: tokio::sync::Mutex<()>,
     notes: Mutex<Notes>,
-    /// By provider: what is asked of one before it goes live counts, too.
+    /// The rate budgets by provider name. They are here because a credential check before a document goes live counts.
     budgets: Mutex<BTreeMap<String, Arc<Budget>>>,
 }
 
+/// What is remembered of documents that were refused, and of the file.
 #[derive(Default)]
 struct Notes {
+    /// The latest refusal by source.
     refusals: BTreeMap<&'static str, Refusal>,
     /// The stored revision that is refused here, and when it was last tried.
     refused: Option<(i64, Instant)>,
-    /// Where the file is, and what it held.
+    /// Where the file is, and what it held when it was last read.
     file: Option<(PathBuf, String)>,
-    /// When what it holds was last tried, if that was refused.
+    /// When what the file holds was last tried; `None` unless it was refused.
     file_tried: Option<Instant>,
 }
 
 impl LiveDocument {
-    /// The document in force is `live`'s; others have to pass `gate`.
+    /// The document in force is in `live`; others have to pass `gate`.
     pub fn new(store: Store, gate: Arc<Gate>, live: Live, clock: Arc<dyn Clock>) -> Self {
         let (changing, catching_up) = (RwLock::default(), tokio::sync::Mutex::default());
         let (checking, probing) = Default::default();
@@ -164,19 +165,19 @@ impl LiveDocument {
         Self { store, gate, live, clock, changing, catching_up, checking, probing, notes, budgets }
     }
 
-    /// The store.
+    /// The store that revisions are in.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Who shares the document in force.
+    /// The document in force, to be shared.
     pub fn live(&self) -> &Live {
         &self.live
     }
 
-    /// Stores a document that passes as the next revision and puts it in force. One that is in force
-    /// already stays the revision that it is, except that of the file: that the file holds it now is
-    /// worth knowing at the next start. `expected` is the revision that it was made for.
+    /// Stores a document that passes as the next revision and puts it in force. One that is in force already makes no new
+    /// revision, unless it comes from the file: the next start has to know that the file holds it now. `expected` is the
+    /// revision that the document was made for.
     ///
     /// # Errors
     /// See [`ReviseError`].
@@ -197,8 +198,8 @@ impl LiveDocument {
             Err(ReviseError::Refused(review)) => {
                 self.refused(source, None, &review.findings);
                 let live = self.live.current().revision();
-                let entry = record::refused(actor, live, &review.findings, restored, note);
-                record::keep(&self.store, entry).await;
+                let entry = audit::refused(actor, live, &review.findings, restored, note);
+                audit::keep(&self.store, entry).await;
             }
             Err(_) => {}
         }
@@ -218,13 +219,13 @@ impl LiveDocument {
                 FILE => self.check(text).await,
                 _ => self.check_from_network(text, &live).await?,
             };
-            // Before whoever accepts invites has to wait.
+            // Before the lock, for which whoever accepts invites has to wait.
             let diff = review::difference(&live, text).await;
             let _changing = self.changing.write().await;
             let stored = self.store.latest_revision_number().await?;
             let is_behind = stored > live.revision() && !self.is_refused(stored);
             if is_behind || self.live.current().revision() != live.revision() {
-                // Somebody else was faster.
+                // Another document went live meanwhile.
                 continue;
             }
             let newest = stored.max(live.revision());
@@ -249,7 +250,7 @@ impl LiveDocument {
                 restored: origin.restored,
             };
             let added = self.store.add_revision(new, Some(stored), &review.removed).await?;
-            // Else another replica added one, or accepted work, since.
+            // If it was not added, another replica has added one, or accepted work, meanwhile: begin anew.
             if let (Added::Revision(added), Some(next)) = (added, review.configuration.take()) {
                 let revision = added.revision;
                 self.swap(next.with_revision(revision), &origin);
@@ -259,8 +260,8 @@ impl LiveDocument {
         }
     }
 
-    /// Puts the newest stored revision in force if it is newer than the one that is; true if it was.
-    /// One that does not pass here (a secret may be missing on this machine) leaves the live one.
+    /// Puts the newest stored revision in force if it is newer than the one in force; true if it was put in force. One
+    /// that does not pass here, where a secret may be missing, leaves the live one.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -289,14 +290,18 @@ impl LiveDocument {
         }
         let origin = Origin { source: STORE, actor: STORE.to_owned(), note: None, restored: None };
         self.swap(configuration.adopting(&live).with_revision(newest.revision), &origin);
+        let revision = newest.revision;
         for finding in findings {
-            tracing::warn!(config.revision = newest.revision, "{finding}");
+            tracing::warn!(
+                config.revision = revision,
+                "revision {revision} of the provider document: {finding}"
+            );
         }
         Ok(true)
     }
 
     /// Keeps the document as it is until the guard is dropped.
-    pub(crate) async fn hold(&self) -> RwLockReadGuard<'_, ()> {
+    pub(crate) async fn freeze(&self) -> RwLockReadGuard<'_, ()> {
         self.changing.read().await
     }
 
@@ -312,17 +317,17 @@ impl LiveDocument {
         ConfigurationStatus { revision: live.revision(), file, last_refusal }
     }
 
-    /// The newest revision if it cannot be served here. Then nothing is accepted and no call is
-    /// claimed here: by an older one an invite might go to the wrong place.
-    pub fn behind(&self) -> Option<i64> {
+    /// The newest revision if it cannot be served here. Then nothing is accepted and no call is claimed here: by an older
+    /// one an invite might go to the wrong place.
+    pub fn unserved_revision(&self) -> Option<i64> {
         let refused = self.notes().refusals.get(STORE)?.revision?;
         (refused > self.live.current().revision()).then_some(refused)
     }
 
-    /// Why the newest revision cannot be served here, in one line, if it cannot. For administrators
-    /// alone: it tells of all providers.
-    pub fn lag(&self) -> Option<String> {
-        let revision = self.behind()?;
+    /// Why the newest revision cannot be served here, in one line; `None` if it can. For administrators alone: it tells of
+    /// all providers.
+    pub fn unserved_reason(&self) -> Option<String> {
+        let revision = self.unserved_revision()?;
         let notes = self.notes();
         let findings = &notes.refusals.get(STORE)?.findings;
         Some(format!("revision {revision} does not pass here: {}", told_errors(findings)))
@@ -334,10 +339,11 @@ impl LiveDocument {
             config.revision = configuration.revision(),
             config.source = origin.source,
             providers.changed = changed.join(","),
-            "another provider document is live"
+            "revision {} of the provider document is live",
+            configuration.revision()
         );
         let mut notes = self.notes();
-        // It may be newer than what could not be served here, whoever brought it.
+        // Whoever brought it, it may be newer than the revision that could not be served here.
         if notes.refused.is_some_and(|(refused, _)| refused <= configuration.revision()) {
             notes.refused = None;
             notes.refusals.remove(STORE);
@@ -345,7 +351,7 @@ impl LiveDocument {
         self.live.swap(configuration);
     }
 
-    /// A document did not go live: the one place where that is logged, counted and kept.
+    /// Logs, counts and remembers that a document did not go live; nothing else does.
     fn refused(&self, source: &'static str, revision: Option<i64>, findings: &[Finding]) {
         tracing::warn!(
             config.source = source,
@@ -363,7 +369,6 @@ impl LiveDocument {
         self.notes().refused.is_some_and(|(refused, _)| refused == revision)
     }
 
-    /// The rate budget of the provider of this name.
     pub(crate) fn budget(&self, provider: &str) -> Arc<Budget> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Budget::new(provider, &self.store, self.clock.clone()));

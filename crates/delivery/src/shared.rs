@@ -1,5 +1,5 @@
-//! What everything here uses: store, document, clock, settings, who waits, and the lanes as data. It starts
-//! nothing; that is [`crate::engine`]'s.
+//! What everything here uses: store, document, clock, settings, who waits, and the lanes as data. It starts nothing;
+//! [`crate::engine`] does.
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +17,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{lane::Lane, revise::LiveDocument, waiters::Waiters};
 
-/// How often a replica looks for what other replicas did.
+/// How often a replica looks for what other replicas have done.
 pub(crate) const SHARED_POLL: Duration = Duration::from_millis(500);
-/// The longest a lane sleeps without looking for work.
+/// How often an idle lane looks for work.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The `[delivery]` part of the process's configuration.
@@ -47,7 +47,7 @@ pub struct Retention {
     pub bodies: Option<Duration>,
     /// All that may tell of its person.
     pub person: Option<Duration>,
-    /// The row.
+    /// Its row.
     pub row: Option<Duration>,
     /// Counted from when it was made: an entry of the record of changes.
     pub audit: Option<Duration>,
@@ -77,12 +77,12 @@ pub(crate) struct Shared {
     pub settings: Settings,
     pub waiters: Waiters,
     pub stopping: CancellationToken,
-    /// What shutdown waits for.
+    /// The tasks that shutdown waits for.
     pub tasks: TaskTracker,
     /// Names this process in the lanes' leases and among the replicas.
     pub owner: String,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
-    /// There is another lane.
+    /// Notified when a lane was added.
     pub lane_added: Notify,
 }
 
@@ -97,7 +97,7 @@ impl Engine {
         &self.shared.live
     }
 
-    /// The store.
+    /// The database.
     pub fn store(&self) -> &Store {
         &self.shared.store
     }
@@ -128,14 +128,14 @@ impl Shared {
     /// Puts the newest stored revision in force, if it can be served here.
     pub async fn catch_up(&self) -> Result<(), invite_store::Error> {
         if self.document.catch_up().await? {
-            self.follow_document();
+            self.sync_lanes();
         }
         Ok(())
     }
 
-    /// Sees to it that there is a lane for each provider of the live document, and has all lanes look at
-    /// that. The lane of one that is gone rests.
-    pub fn follow_document(&self) {
+    /// Makes sure that each provider of the live document has a lane, and wakes all lanes to look at the document. The lane
+    /// of a provider that is gone rests.
+    pub fn sync_lanes(&self) {
         let document = self.live.current();
         for provider in document.providers() {
             let lane = self.lane(&provider.name);
@@ -143,7 +143,7 @@ impl Shared {
             lane.doubt.notify_one();
         }
         let is_gone = |lane: &&Arc<Lane>| document.provider(&lane.name).is_none();
-        self.lanes().iter().filter(is_gone).for_each(|lane| lane.hide());
+        self.lanes().iter().filter(is_gone).for_each(|lane| lane.set_gauges(None, |_| 0));
     }
 
     /// How long to sleep when nothing is due.
@@ -151,12 +151,11 @@ impl Shared {
         if self.store.is_shared() { SHARED_POLL } else { IDLE }
     }
 
-    /// The lanes that there are.
     pub fn lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// The lane of a provider. Who supervises starts its tasks.
+    /// The lane of a provider, made if need be; then [`crate::engine`] starts its tasks.
     pub fn lane(&self, provider: &str) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get(provider) {
@@ -169,8 +168,8 @@ impl Shared {
     }
 }
 
-/// A step of a task that goes on for ever: a defect in an adapter must not end it.
-pub(crate) async fn contain<T>(
+/// Makes an error of a panic in a step, so that a defect in an adapter does not end a task that goes on for ever.
+pub(crate) async fn catch_panic<T>(
     step: impl Future<Output = Result<T, invite_store::Error>>,
 ) -> Result<T, invite_store::Error> {
     AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| {

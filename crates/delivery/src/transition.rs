@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use crate::reason;
 
 pub use by_hand::{decide_unknown, is_risky, override_status, requeue, withdraw};
-pub use lookup::{LOOK_FOR, Lookup, Verdict, follow, leave_to_person, look};
+pub use lookup::{
+    LOOK_UP_FOR, LookupTerms, Verdict, apply_verdict, keep_following, leave_to_person,
+};
+
 /// What an attempt came to for one invite.
 #[derive(Clone, Debug)]
 pub enum Settlement {
@@ -42,14 +45,13 @@ pub fn claim(state: &mut InviteState, holder: AttemptId, lease_until: Timestamp)
     state.source = StatusSource::Gateway;
     state.attempt_count += 1;
     state.error = None;
-    // What replies to an earlier call said (an activity's id) is not of this one.
+    // What the replies to an earlier call said, such as an activity's id, does not concern this one.
     forget_replies(state);
     Decision::Write
 }
 
-/// Applies what an attempt came to. Only the attempt that holds the invite changes it; a late one
-/// that shows an effect settles what is not under way, is kept beside what is, and is reported if it
-/// is the second.
+/// Applies what an attempt came to. Only the attempt that holds the invite changes it, but for one that shows an effect
+/// late: that settles an invite that is not under way, is kept beside a call that is, and is reported if it is the second.
 pub fn settle(
     state: &mut InviteState,
     attempt: AttemptId,
@@ -60,7 +62,7 @@ pub fn settle(
     match (state.status(), settlement) {
         (Status::Sending, _) if holds => apply(state, settlement, now),
         (Status::Unknown, Settlement::Exists(_)) if holds => apply(state, settlement, now),
-        // Queued again before its earlier call was heard of: that one is its effect, or may yet be.
+        // The earlier call of an invite that is queued again has an effect, or may yet have one.
         (Status::Queued, Settlement::Exists(seen)) if seen.status == Status::Sending => {
             return_to_doubt(state, attempt, seen, now)
         }
@@ -72,23 +74,23 @@ pub fn settle(
 
 fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> Decision {
     match settlement {
-        // An earlier call's effect is known, and this one's is none yet: what becomes of it later is
-        // found by looking for second effects.
+        // An earlier call's effect is known and this one has none yet. Should it have one later, looking for second
+        // effects finds it.
         Settlement::Exists(observed)
             if observed.status.is_settled()
                 && observed.provider_ref.is_none()
                 && state.provider_ref.is_some() =>
         {
-            stand_for_known_effect(state, now);
+            adopt_known_effect(state, now);
         }
         Settlement::Exists(observed) => {
-            // Where it is no settled status, the provider is still working on it.
+            // In a status that is not settled the provider still works on it.
             if let Some(phase) = Phase::settled(observed.status) {
                 let known = state.provider_ref.clone();
                 if let Some(known) =
                     known.filter(|known| observed.provider_ref.as_ref() != Some(known))
                 {
-                    note_second(state, &known);
+                    note_second_effect(state, &known);
                 }
                 state.phase = phase;
                 state.source = observed.source;
@@ -96,11 +98,11 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
                 state.error = None;
                 state.group_id = None;
             }
-            describe(state, observed, now);
+            copy_observed(state, observed, now);
         }
-        // An earlier call's effect has come to light, and this one's is none: that is the only one.
+        // This call has no effect, but an earlier one's has come to light.
         Settlement::Again { .. } | Settlement::Failed(_) if state.provider_ref.is_some() => {
-            stand_for_known_effect(state, now);
+            adopt_known_effect(state, now);
         }
         Settlement::Again { at, group } => {
             state.phase = Phase::Queued { next_attempt_at: *at };
@@ -125,8 +127,8 @@ fn fail(state: &mut InviteState, reason: Reason) {
     state.group_id = None;
 }
 
-/// Nobody knows whether its call took effect. It stays with its attempt: a late reply to that may
-/// still settle it.
+/// Makes an invite `unknown`, since nobody knows whether its call took effect. Its attempt goes on holding it, as a late
+/// reply to that may still settle it.
 fn doubt(state: &mut InviteState, holder: AttemptId, reason: Reason, now: Timestamp) {
     state.phase = Phase::Unknown(Unknown {
         holder,
@@ -139,35 +141,33 @@ fn doubt(state: &mut InviteState, holder: AttemptId, reason: Reason, now: Timest
     state.error = Some(reason);
 }
 
-/// A reply came for an invite that is no longer its attempt's. The first effect that is known is the
-/// invite's; any other is a second one.
+/// Notes an effect that a reply shows of an invite that another attempt holds, or none. The first effect that is known is
+/// the invite's; any other is a second one.
 fn note_effect(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
     let Some(id) = observed.provider_ref.as_ref() else { return Decision::Keep };
     match &state.provider_ref {
         Some(known) if known == id => return Decision::Keep,
-        Some(_) => return note_second(state, id),
+        Some(_) => return note_second_effect(state, id),
         None => {}
     }
     match state.status() {
-        // Whether the call under way takes effect as well is still to be found out, by what the
-        // replies to that one said.
+        // Whether the call under way takes effect as well is still to be found out, by what its own replies said.
         Status::Sending | Status::Unknown => {
             state.provider_ref.clone_from(&observed.provider_ref);
             state.expires_at = observed.expires_at;
         }
         Status::Failed => {
-            describe(state, observed, now);
+            copy_observed(state, observed, now);
             state.error = state.error.take().map(reason::took_effect);
         }
-        // Withdrawn while it was queued; or a person recorded that it exists, and this is the one
-        // they found.
-        _ => describe(state, observed, now),
+        // It was withdrawn while it was queued; or a person found it, and this is the one.
+        _ => copy_observed(state, observed, now),
     }
     Decision::Write
 }
 
-/// The provider is still working on a call that seemed to have had no effect, so that there are no
-/// grounds any more to send the invite again: it is that attempt's, and looked up.
+/// Makes a queued invite `unknown` because the provider still works on an earlier call for it, so that there are no grounds
+/// any more to send it again. That call is looked up.
 fn return_to_doubt(
     state: &mut InviteState,
     attempt: AttemptId,
@@ -176,12 +176,12 @@ fn return_to_doubt(
 ) -> Decision {
     doubt(state, attempt, reason::still_working(), now);
     forget_replies(state);
-    describe(state, observed, now);
+    copy_observed(state, observed, now);
     Decision::Write
 }
 
-/// Only one invite to a person may be in doubt at a place, and another one is: one that would
-/// return to doubt (`before` it was queued) fails instead, because it must not be sent again either.
+/// Fails an invite that would return to doubt, having been queued `before`, while another one to the same person is in
+/// doubt: only one may be, and it must not be sent again either.
 pub fn keep_out_of_doubt(
     before: &InviteState,
     state: &mut InviteState,
@@ -191,13 +191,13 @@ pub fn keep_out_of_doubt(
         return decision;
     }
     state.clone_from(before);
-    give_up(state, reason::crowded_out())
+    give_up(state, reason::other_in_doubt())
 }
 
-/// The effect that is known is the invite's. In what state it is by now, the next refresh tells.
-fn stand_for_known_effect(state: &mut InviteState, now: Timestamp) {
+/// Makes the known effect the invite's. The next refresh tells in what state that is by now.
+fn adopt_known_effect(state: &mut InviteState, now: Timestamp) {
     if !state.status().is_settled() {
-        // What replies to the later call said is not of this effect.
+        // What the replies to the later call said does not concern this effect.
         forget_replies(state);
         state.provider_status = None;
     }
@@ -209,7 +209,7 @@ fn stand_for_known_effect(state: &mut InviteState, now: Timestamp) {
     state.group_id = None;
 }
 
-/// Extends the lease of an invite whose processing at the provider is being followed.
+/// Renews the lease of an invite whose call is followed.
 pub fn renew(state: &mut InviteState, holder: AttemptId, until: Timestamp) -> Decision {
     match &mut state.phase {
         Phase::Sending { holder: holds, lease_until, .. } if *holds == holder => {
@@ -220,7 +220,7 @@ pub fn renew(state: &mut InviteState, holder: AttemptId, until: Timestamp) -> De
     }
 }
 
-/// Its sender is gone: nobody knows whether the call was made.
+/// Makes an invite `unknown` whose sender is gone: nobody knows whether the call was made.
 pub fn lose_sender(
     state: &mut InviteState,
     holder: AttemptId,
@@ -246,9 +246,8 @@ pub fn release(state: &mut InviteState, holder: AttemptId, now: Timestamp) -> De
     }
 }
 
-/// Applies what the provider says of an existing invite. A word that the present status does not
-/// admit changes nothing but `checked_at`. One that was put back in the queue since it was asked about
-/// is its attempts' alone.
+/// Applies what the provider says of an existing invite. A status that the present one cannot become changes nothing but
+/// `checked_at`. An invite that has been queued again since the question is left to its attempts.
 pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
     if !state.status().is_settled() {
         return Decision::Keep;
@@ -264,7 +263,7 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
             state.source = by;
         }
         state.phase = phase;
-        describe(state, observed, now);
+        copy_observed(state, observed, now);
         if let Some(failure) = &observed.failure {
             state.error = Some(Reason::of(None, failure));
         }
@@ -273,8 +272,8 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
     Decision::Write
 }
 
-/// The provider ended the call of an invite that waited for approval without effect, the last of its
-/// `attempts` so far: it is refused as if that had been the first reply, with what was `observed`.
+/// Settles an invite that waited for approval and whose call, the last of its `attempts` so far, the provider ended without
+/// effect, as if what was `observed` had been the first reply.
 pub fn refuse_approval(
     state: &mut InviteState,
     attempts: u32,
@@ -285,53 +284,52 @@ pub fn refuse_approval(
     if state.status() != Status::AwaitingApproval || state.attempt_count != attempts {
         return Decision::Keep;
     }
-    describe(state, observed, now);
+    copy_observed(state, observed, now);
     let decision = apply(state, settlement, now);
     if state.status() == Status::Queued {
         state.provider_status = None;
         state.sent_at = None;
-        // People took their time, and `give_up_after` limits how long it waits to be sent.
+        // The time until people decided does not count for `give_up_after`, which limits the wait to be sent.
         state.queued_at = now;
     }
     decision
 }
 
 /// Has the look-up of an unknown invite made now instead of when it is due.
-pub fn look_now(state: &mut InviteState, now: Timestamp) -> Decision {
+pub fn look_up_now(state: &mut InviteState, now: Timestamp) -> Decision {
     let Phase::Unknown(unknown) = &mut state.phase else { return Decision::Keep };
     unknown.next_attempt_at = Some(now);
     Decision::Write
 }
 
-/// A call to withdraw it is about to be made: should the invite be gone later, this is why.
+/// Notes that a call to withdraw the invite is about to be made: if it is gone later, this is why.
 pub fn expect_withdrawal(state: &mut InviteState) -> Decision {
     state.revoke_sent = true;
     Decision::Write
 }
 
-/// That call was not made, or was refused: should the invite be gone later, this is not why.
+/// Notes that this call was not made, or was refused: if the invite is gone later, this is not why.
 pub fn forget_withdrawal(state: &mut InviteState) -> Decision {
     state.revoke_sent = false;
     Decision::Write
 }
 
-/// The provider was asked and did not say: the others come first now.
+/// Notes that the provider was asked and did not say: all others are asked about first now.
 pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
     state.checked_at = Some(now);
     Decision::Write
 }
 
-/// Invites that none of ours holds were found at the provider beside the one that this stands for.
-/// Nothing is to be recorded where none is new; nor for one without a provider id, which may be just
-/// the one found.
+/// Reports second effects: ids at the provider that none of our invites holds. Nothing is written if none is new, or if this
+/// invite has no provider id, so that what was found may be just it.
 pub fn report_duplicates(state: &mut InviteState, ids: &[String]) -> Decision {
     let Some(known) = state.provider_ref.clone() else { return Decision::Abort };
     let others = ids.iter().filter(|id| **id != known);
-    let noted = others.map(|id| note_second(state, id)).collect::<Vec<_>>();
+    let noted = others.map(|id| note_second_effect(state, id)).collect::<Vec<_>>();
     if noted.contains(&Decision::Write) { Decision::Write } else { Decision::Abort }
 }
 
-/// Nothing was heard of an open invite since its time was over: it has lapsed.
+/// Marks an open invite as expired whose `expires_at` is over.
 pub fn lapse(state: &mut InviteState, now: Timestamp) -> Decision {
     let is_over = state.expires_at.is_some_and(|at| at <= now);
     if !state.status().is_open_at_provider() || !is_over {
@@ -349,12 +347,13 @@ pub fn give_up(state: &mut InviteState, reason: Reason) -> Decision {
     Decision::Write
 }
 
-fn describe(state: &mut InviteState, observed: &Observed, now: Timestamp) {
+/// Takes over what the provider shows of the invite beside its status.
+fn copy_observed(state: &mut InviteState, observed: &Observed, now: Timestamp) {
     if observed.provider_ref.is_some() {
         state.provider_ref.clone_from(&observed.provider_ref);
     }
     state.provider_status = observed.provider_status.as_deref().map(plain);
-    // A reply may repeat what was known when it was asked for.
+    // A reply may leave out what was known already, so this adds to it.
     let said = observed.data.iter().map(|(member, value)| (member.clone(), plain_json(value)));
     state.provider_data.extend(said);
     if observed.fingerprint.is_some() {
@@ -367,7 +366,7 @@ fn describe(state: &mut InviteState, observed: &Observed, now: Timestamp) {
 }
 
 /// Reports a second effect by its provider id.
-fn note_second(state: &mut InviteState, id: &str) -> Decision {
+fn note_second_effect(state: &mut InviteState, id: &str) -> Decision {
     if state.second_effects.iter().any(|known| known == id) {
         return Decision::Keep;
     }
@@ -376,7 +375,7 @@ fn note_second(state: &mut InviteState, id: &str) -> Decision {
     Decision::Write
 }
 
-/// What the replies to one call said is not of another.
+/// Forgets what the replies to a call said, which does not concern another call.
 fn forget_replies(state: &mut InviteState) {
     state.provider_data.clear();
     state.shown_fingerprint = None;
@@ -444,7 +443,7 @@ mod tests {
         );
         assert!(state.duplicate_effect);
         // The same once more is no other, and what replies to a later call say does not remove it.
-        assert_eq!(note_second(&mut state, "i2"), Decision::Keep);
+        assert_eq!(note_second_effect(&mut state, "i2"), Decision::Keep);
         forget_replies(&mut state);
         assert_eq!(state.provider_ref.as_deref(), Some("i1"));
         assert_eq!(state.second_effects, ["i2"]);
@@ -550,7 +549,7 @@ mod tests {
     #[test]
     fn what_failed_and_may_have_taken_effect_is_queued_again_only_at_a_persons_risk() {
         let (mut state, _) = queued_at_risk();
-        give_up(&mut state, reason::crowded_out());
+        give_up(&mut state, reason::other_in_doubt());
         assert_eq!(requeue(&mut state, false, now()), Decision::Abort);
         assert_eq!(requeue(&mut state, true, now()), Decision::Write);
         assert_eq!(state.status(), Status::Queued);

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Waiters(Mutex<HashMap<BatchId, Arc<Notify>>>);
 
-/// A caller's place among the waiting; gone when dropped.
+/// A caller's place among those who wait, until it is dropped.
 #[derive(Debug)]
 pub struct Waiting<'a> {
     waiters: &'a Waiters,
@@ -21,7 +21,7 @@ pub struct Waiting<'a> {
 }
 
 impl Waiters {
-    /// Takes a place before looking at the batch, so that no change in between is missed.
+    /// Takes a place. Callers do so before they look at the batch, so that they miss no change.
     pub fn wait_for(&self, batch: BatchId) -> Waiting<'_> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = waiting.entry(batch).or_default().clone();
@@ -43,7 +43,7 @@ impl Waiters {
 }
 
 impl Waiting<'_> {
-    /// A future that ends at the next change after this call.
+    /// Ends at the next change after this call.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
@@ -52,7 +52,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut waiting = self.waiters.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's own reference and this one are the last two.
+        // Only the map and this place still refer to it.
         if Arc::strong_count(&self.changed) <= 2 {
             waiting.remove(&self.batch);
         }

@@ -1,15 +1,14 @@
-//! What a queued invite waits for, where neither the invite nor its provider's state shows it, and
-//! until when; and what becomes of it if it waits for too long.
+//! Which other invite a queued one waits for, and what becomes of one that waits for too long.
 
 use std::sync::Arc;
 
 use invite_core::InviteId;
 use invite_store::{Change, Changed, InviteRecord, InviteState};
 
-use crate::{obstacle::obstacle, reason, record::count_queued, shared::Shared, transition};
+use crate::{commit::count_queued, obstacle::obstacle, reason, shared::Shared, transition};
 
-/// Fails queued invites that could not be sent in time: because of another invite to the same
-/// person, which is named if it is of the same tenant, or of what hinders their provider's lane.
+/// Fails queued invites that could not be sent in time, with the reason: another invite to the same person, which is named
+/// if it is of the same tenant, or a pause of their provider's lane.
 pub(crate) async fn give_up(
     shared: &Arc<Shared>,
     late: Vec<InviteRecord>,
@@ -17,10 +16,10 @@ pub(crate) async fn give_up(
     let mut errors = Vec::with_capacity(late.len());
     for invite in &late {
         errors.push(match in_doubt_to(shared, invite).await? {
-            Some(other) => reason::given_up_behind(other.named_to(Some(&invite.tenant))),
+            Some(other) => reason::given_up_waiting(other.named_to(Some(&invite.tenant))),
             None => {
                 let provider = invite.provider.as_deref().unwrap_or_default();
-                reason::given_up(provider, hindrance(shared, provider, invite).as_deref())
+                reason::given_up(provider, pause_reason(shared, provider, invite).as_deref())
             }
         });
     }
@@ -39,13 +38,13 @@ pub(crate) async fn give_up(
     Ok(())
 }
 
-/// What keeps a provider's call for this invite from being made, for anybody to read.
-fn hindrance(shared: &Arc<Shared>, provider: &str, invite: &InviteRecord) -> Option<String> {
+/// Why no calls are made for this invite, for anybody to read.
+fn pause_reason(shared: &Arc<Shared>, provider: &str, invite: &InviteRecord) -> Option<String> {
     if let Some(obstacle) = obstacle(shared) {
         return Some(obstacle);
     }
     let destination = invite.destination.as_ref()?;
-    shared.lane(provider).with_state(|state| state.hindrance(destination, shared.clock.now()))
+    shared.lane(provider).with_state(|state| state.pause_reason(destination, shared.clock.now()))
 }
 
 /// An invite whose outcome another one waits for.
@@ -55,15 +54,14 @@ pub(crate) struct InDoubt {
 }
 
 impl InDoubt {
-    /// Its id, for its own tenant or where none is given.
+    /// Its id, if that may be told to `tenant`: its own, or whoever gives none.
     pub fn named_to(self, tenant: Option<&str>) -> Option<InviteId> {
         let is_told = tenant.is_none_or(|tenant| tenant == self.tenant);
         self.id.parse().ok().filter(|_| is_told)
     }
 }
 
-/// Another invite to the same person at what may be the same place that is `sending` or `unknown`, or may
-/// be.
+/// Another invite to the same person at what may be the same destination that is in doubt, or may be.
 pub(crate) async fn in_doubt_to(
     shared: &Shared,
     invite: &InviteRecord,

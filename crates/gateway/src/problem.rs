@@ -260,7 +260,7 @@ impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         let detail = error.to_string();
         match error {
-            AcceptError::ShuttingDown | AcceptError::Outdated | AcceptError::Behind { .. } => {
+            AcceptError::ShuttingDown | AcceptError::Outdated | AcceptError::Unserved { .. } => {
                 Self::new(&codes::NOT_READY, detail)
             }
             AcceptError::BacklogFull { retry_after, .. }

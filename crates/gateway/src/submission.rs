@@ -175,7 +175,7 @@ pub(crate) fn read(mut body: Value, max_items: usize, handling: Handling) -> Sub
 
 fn read_item(item: Value, most_faults: usize) -> Item {
     let mut faults = Faults::up_to(most_faults);
-    let (wanted, found): (Wanted, _) = WANTED.read(item, faults.left() + 1);
+    let (wanted, found): (Wanted, _) = WANTED.read_partly(item, faults.left() + 1);
     faults.extend(found);
     let Wanted { email, first_name, last_name, phone, message, .. } = wanted;
     let address = email.as_deref().and_then(|email| read_address(email, "/email", &mut faults));

@@ -1,10 +1,7 @@
 //! Accepting a request: its batch, its invites and its idempotency record, in one step with the
 //! check for duplicates.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{Destination, InviteId, Reason, Status};
 use jiff::Timestamp;
@@ -32,8 +29,8 @@ impl Store {
     /// `newest` is the newest revision of the provider document that the caller knows of.
     ///
     /// # Errors
-    /// [`Error::Outdated`] if there is a newer revision by now. After [`Error::CommitUnknown`] asking
-    /// again with the same key tells.
+    /// [`Error::Outdated`] if there is a newer revision by now. After [`Error::CommitUnknown`], asking again with the same
+    /// key tells whether it is stored.
     pub async fn accept(
         &self,
         batch: NewBatch,
@@ -45,18 +42,15 @@ impl Store {
             ..batch
         };
         let locks = locks(&batch, &quotas);
-        let request = Arc::new((batch, quotas));
-        self.write(locks, move |tx| {
-            let request = Arc::clone(&request);
-            Box::pin(async move { accept(tx, &request.0, newest, &request.1).await })
+        self.write(locks, (batch, quotas), move |tx, (batch, quotas)| {
+            Box::pin(accept(tx, batch, newest, quotas))
         })
         .await
     }
 }
 
-/// What no other replica may write meanwhile: invites to the same people, invites at the same
-/// providers with a quota, the same key for a request, requests of the same key with a limit, and another
-/// provider document.
+/// What no other replica may write meanwhile: invites to the same people, or at the same providers with a quota; the same
+/// idempotency key; requests of the same API key with a limit; and another provider document.
 fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
     let people = address_locks(batch.items.iter().filter_map(|item| item.address.as_ref()));
     let providers = batch.items.iter().filter_map(|item| match &item.placement {
@@ -90,7 +84,7 @@ async fn accept(
         return Err(Error::Outdated);
     }
     let now = tx.now;
-    let (invites, duplicates) = settle_duplicates(tx.connection, now, batch).await?;
+    let (invites, duplicates) = split_duplicates(tx.connection, now, batch).await?;
     let mut queued: BTreeMap<String, usize> = BTreeMap::new();
     for invite in invites.iter().filter(|invite| invite.state.status() == Status::Queued) {
         if let Some(provider) = &invite.provider {
@@ -113,9 +107,8 @@ async fn accept(
     Ok(Ok(Acceptance::Accepted { batch: batch.id, queued }))
 }
 
-/// The invites to store, and the existing ones that items are answered with instead, by the item's
-/// place in the request.
-async fn settle_duplicates(
+/// The invites to store, and those existing ones that items are answered with instead, by the item's place in the request.
+async fn split_duplicates(
     connection: &mut AnyConnection,
     now: Timestamp,
     batch: &NewBatch,
@@ -169,7 +162,7 @@ fn new_invite(
         Placement::Bound { provider, kind, destination, call_key, params } => {
             invite.provider = Some(provider.clone());
             invite.kind = Some(kind.clone());
-            invite.destination = Some(accounts.settle(destination).clone());
+            invite.destination = Some(accounts.known_or_same(destination).clone());
             invite.call_key = Some(call_key.clone());
             invite.params = params.clone();
         }

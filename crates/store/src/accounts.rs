@@ -1,5 +1,5 @@
-//! Which account a provisional destination turned out to be, and which rows may be of one place while
-//! that is not known.
+//! Which account a provisional destination turned out to be, and which rows may be at one destination while that is not
+//! known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,12 +12,12 @@ use crate::{
     statement::{Statement, Value, chunks},
 };
 
-/// Whether two invites, `invites` and `other`, may be at one place, as
-/// [`may_be`](Destination::may_be) says: a provisional scope begins with `#`.
+/// Whether two invites, `invites` and `other`, may be at one destination, as [`may_be`](Destination::may_be) says: a
+/// provisional scope begins with `#`.
 pub(crate) const MAY_BE_OTHERS: &str = "other.service = invites.service AND (other.destination = \
      invites.destination OR substr(other.destination, length(other.service) + 2, 1) = '#' OR \
      substr(invites.destination, length(invites.service) + 2, 1) = '#')";
-/// The same of an invite and the destination `column1` of the service `column2`.
+/// The same for an invite and the destination `column1` of the service `column2`.
 pub(crate) const MAY_BE_COLUMN1: &str = "service = column2 AND (destination = column1 OR \
      substr(destination, length(service) + 2, 1) = '#' OR \
      substr(column1, length(column2) + 2, 1) = '#')";
@@ -26,7 +26,6 @@ pub(crate) const MAY_BE_COLUMN1: &str = "service = column2 AND (destination = co
 pub(crate) struct Accounts(HashMap<Destination, Destination>);
 
 impl Accounts {
-    /// Those of these items.
     pub(crate) async fn of(
         connection: &mut AnyConnection,
         items: &[NewItem],
@@ -47,8 +46,8 @@ impl Accounts {
         Ok(Self(known))
     }
 
-    /// The destination, by its account if that is known.
-    pub(crate) fn settle<'a>(&'a self, destination: &'a Destination) -> &'a Destination {
+    /// What a destination turned out to be if that is known, else the same.
+    pub(crate) fn known_or_same<'a>(&'a self, destination: &'a Destination) -> &'a Destination {
         self.0.get(destination).unwrap_or(destination)
     }
 }
@@ -64,34 +63,30 @@ async fn find(
 }
 
 impl Store {
-    /// Remembers which account a provisional destination is, for good, and moves what was accepted for
-    /// it there: from then on the rules for one place hold over all names of that account.
+    /// Remembers for good which account a provisional destination is, and moves what was accepted for it there: from then on
+    /// the rules for one destination hold over all names of that account.
     ///
     /// # Errors
     /// The database cannot be used; asking again is safe.
-    pub async fn settle_account(&self, account: Account) -> Result<(), Error> {
+    pub async fn remember_account(&self, account: Account) -> Result<(), Error> {
         let mut connection = self.reader().await?;
         let known = find(&mut connection, &account.provisional).await?;
         drop(connection);
         if known.as_ref() == Some(&account.destination) {
             return Ok(());
         }
-        // Nobody accepts or claims meanwhile: each would go by what was known before.
-        self.write(vec![REVISION_LOCK], move |tx| {
-            let account = account.clone();
+        // Nobody may accept or claim meanwhile, by what was known before.
+        self.write(vec![REVISION_LOCK], account, |tx, account| {
             Box::pin(async move {
                 let (provisional, destination) =
                     (account.provisional.to_string(), account.destination.to_string());
-                Statement::new("INSERT INTO accounts (provisional, destination) VALUES (")
-                    .bind(&provisional)
-                    .text(", ")
-                    .bind(&destination)
-                    .text(
-                        ") ON CONFLICT (provisional) DO UPDATE SET destination = \
-                         excluded.destination",
-                    )
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "INSERT INTO accounts (provisional, destination) VALUES (?, ?) \
+                     ON CONFLICT (provisional) DO UPDATE SET destination = excluded.destination",
+                    [(&provisional).into(), (&destination).into()],
+                )
+                .execute(tx.connection)
+                .await?;
                 for table in ["invites", "held_refs"] {
                     Statement::new("UPDATE ")
                         .text(table)
@@ -130,8 +125,8 @@ impl Store {
             .values(chunk.iter().map(|text| Value::from(text.as_str())))
             .text(")")
             .all(&mut connection, |row| {
-                // One whose id cannot be read is another than any that can; one whose place cannot be
-                // may be here.
+                // An invite whose id cannot be read is another than any that can; one whose destination cannot be
+                // read may be here.
                 let id = row.string()?;
                 let invite = row.parsed().unwrap_or_else(|_| InviteId::generate());
                 Ok((id, invite, row.parsed::<Destination>().ok()))
@@ -148,7 +143,7 @@ impl Store {
         Ok(held)
     }
 
-    /// The same of those whose person was erased: each is another invite than any that there is.
+    /// The same for invites whose person was erased: each is another invite than any that there is.
     async fn held_by_gone(
         &self,
         connection: &mut AnyConnection,

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-/// Who makes a change, and by which way.
+/// Who makes a change, and in which way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// An API key's id, or what else it is: `file`, `command line`.
@@ -12,9 +12,9 @@ pub struct Actor {
 }
 
 /// A change to be recorded.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewAudit {
-    /// Who made it.
     pub actor: Actor,
     /// What was done, in a word, such as `config.revise`; docs/operations.md lists them.
     pub action: String,
@@ -22,8 +22,7 @@ pub struct NewAudit {
     pub target: String,
     /// What there was before; without secrets, documents and personal data.
     pub before: Option<Json>,
-    /// What there is now; likewise.
+    /// What there is now; without those, too.
     pub after: Option<Json>,
-    /// Why, in the words of who made it.
     pub note: Option<String>,
 }

@@ -1,6 +1,5 @@
-//! What stands in the way of an invite that is about to be live: a live one to the same person, and
-//! the quota of its provider. It is read in the transaction that makes the invite live, under locks
-//! that keep other replicas from doing the same meanwhile.
+//! What keeps an invite from becoming live: a live one to the same person, and the quota of its provider. Both are read in
+//! the transaction that makes it live, under locks that keep other replicas from doing the same meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -42,7 +41,7 @@ impl Person {
         let Placement::Bound { destination, .. } = &item.placement else { return None };
         Some(Self {
             tenant: tenant.to_owned(),
-            destination: accounts.settle(destination).to_string(),
+            destination: accounts.known_or_same(destination).to_string(),
             address: item.address.as_ref()?.as_str().to_owned(),
         })
     }
@@ -79,14 +78,14 @@ impl Store {
     }
 }
 
-/// Nobody else makes an invite to one of these people live meanwhile.
+/// The locks under which nobody else makes an invite to one of these people live.
 pub(crate) fn address_locks<'a>(
     addresses: impl Iterator<Item = &'a Address>,
 ) -> impl Iterator<Item = u32> {
     addresses.map(|address| number(&[address.as_str()]) % ADDRESS_LOCKS)
 }
 
-/// Nobody else makes an invite live at one of these providers that have a quota.
+/// The locks under which nobody else makes an invite live at one of these providers that have a quota.
 pub(crate) fn quota_locks<'a>(
     providers: impl Iterator<Item = &'a str>,
     quotas: &Quotas,
@@ -125,7 +124,7 @@ pub(crate) async fn find_duplicates(
     Ok(duplicates)
 }
 
-/// Of each of these invites whose person has another live one, the newest of those.
+/// For each of these invites whose person has another live one, the newest of those.
 pub(crate) async fn find_live(
     connection: &mut AnyConnection,
     now: Timestamp,
@@ -133,7 +132,7 @@ pub(crate) async fn find_live(
 ) -> Result<HashMap<InviteId, InviteId>, Error> {
     let mut live = HashMap::new();
     for chunk in chunks(people) {
-        // A subquery for each person: no planner can take it for a reason to walk all invites.
+        // A subquery for each person, so that no planner chooses to read all invites.
         let rows = Statement::new(
             "SELECT column1, (SELECT id FROM invites WHERE address = column2 AND destination = \
              column3 AND tenant = column4 AND id <> column1 AND ",
@@ -182,7 +181,7 @@ pub(crate) async fn find_room(
                 .bind(now)
                 .text(" OR ")
                 .text(UNSETTLED)
-                // More than the quota is as good as the quota.
+                // There is no need to count beyond the quota.
                 .text(") LIMIT ")
                 .bind(i64::try_from(*quota).unwrap_or(i64::MAX))
                 .text(") AS live")

@@ -1,4 +1,4 @@
-//! What PostgreSQL is asked for that SQLite has no need of: locks that are no row's, and its own clock.
+//! What only PostgreSQL is asked for: advisory locks, and its clock.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::{
 const LOCK_CLASS: i32 = 0x1417;
 
 impl Dialect {
-    /// Keeps other writers away from what the numbers stand for until the transaction
-    /// ends, in the order of the numbers. SQLite has one writer at a time anyway.
+    /// Takes advisory locks until the transaction ends, in the order of their numbers. SQLite has one writer at a time
+    /// anyway.
     pub(crate) async fn lock(
         self,
         connection: &mut AnyConnection,
@@ -43,7 +43,7 @@ impl Dialect {
         Ok(())
     }
 
-    /// What the database's own clock shows, in whole milliseconds; none if it has none.
+    /// The time by the database's own clock, in whole milliseconds; `None` if it has none.
     pub(crate) async fn shown_time(
         self,
         connection: &mut AnyConnection,

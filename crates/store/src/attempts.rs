@@ -1,4 +1,4 @@
-//! Attempts: the calls made for invites, as they begin, end and are looked at.
+//! Attempts: the calls made for invites, as they begin, end and are read.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -13,17 +13,15 @@ use crate::{
     Error, InviteRecord, Store,
     rows::{COLUMNS, json, place},
     statement::{Fields, Statement, Value, chunks},
-    unreadable::{Unreadable, apart, cut, fill, separate},
+    unreadable::{Unreadable, or_unreadable, page, separate, with_stand_ins},
 };
 
 /// An attempt before its call.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone)]
 pub struct NewAttempt {
-    /// Its id.
     pub id: AttemptId,
-    /// The configured provider.
     pub provider: String,
-    /// What is asked.
     pub operation: Operation,
     /// The frozen call of a create.
     pub call: Option<PreparedCall>,
@@ -31,7 +29,6 @@ pub struct NewAttempt {
     pub config_revision: i64,
     /// The W3C trace that it belongs to.
     pub traceparent: Option<String>,
-    /// When it begins.
     pub started_at: Timestamp,
 }
 
@@ -47,13 +44,11 @@ impl fmt::Debug for NewAttempt {
 }
 
 /// How an attempt ended.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone)]
 pub struct AttemptEnd {
-    /// Which attempt.
     pub id: AttemptId,
-    /// When.
     pub finished_at: Timestamp,
-    /// How.
     pub outcome: AttemptOutcome,
     /// The status that the provider answered with.
     pub http_status: Option<u16>,
@@ -70,8 +65,8 @@ pub struct AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// The same without anything that may tell of a person.
-    pub(crate) fn untold(&self) -> Self {
+    /// The same without texts, which may tell of a person.
+    pub(crate) fn without_texts(&self) -> Self {
         Self {
             detail: None,
             target: None,
@@ -95,21 +90,15 @@ impl fmt::Debug for AttemptEnd {
 }
 
 /// One attempt, as seen from one of its invites.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, PartialEq)]
 pub struct AttemptView {
-    /// Its id.
     pub id: AttemptId,
-    /// The configured provider.
     pub provider: String,
-    /// What was asked.
     pub operation: Operation,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// How.
     pub outcome: Option<AttemptOutcome>,
-    /// The status that the provider answered with.
     pub http_status: Option<u16>,
     /// The revision of the provider document that it was made with.
     pub config_revision: i64,
@@ -127,10 +116,10 @@ pub struct AttemptView {
     pub reply: Option<String>,
     /// Provider ids of new invites that the reply named without showing whose they are.
     pub unpaired: Vec<String>,
-    /// It was for invites of more than one tenant, or for some that could not be read: what the provider
-    /// said may be about another tenant's.
+    /// It was for invites of several tenants, or for some that could not be read, so that what the provider said may be
+    /// about another tenant's.
     pub is_shared: bool,
-    /// The place in the call of the invite asked about.
+    /// The invite's place in the call.
     pub position: usize,
 }
 
@@ -148,17 +137,17 @@ impl fmt::Debug for AttemptView {
 }
 
 /// Some of an invite's attempts.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptPage {
     /// Oldest first.
     pub attempts: Vec<AttemptView>,
-    /// Those that cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// Where the next page goes on; none on the last.
     pub next: Option<String>,
 }
 
-/// How many attempts of each operation that only asks are kept for an invite: the newest.
+/// How many attempts are kept for an invite of each operation that only asks, the newest.
 const KEPT: i64 = 20;
 
 impl Store {
@@ -166,8 +155,8 @@ impl Store {
     /// `reply` are none.
     ///
     /// # Errors
-    /// The database cannot be used, or [`Error::Corrupt`]: what all of them tell cannot be told from
-    /// some.
+    /// The database cannot be used, or [`Error::Corrupt`] if one cannot be read: what all of them show together, some do
+    /// not.
     pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
         let mut connection = self.reader().await?;
         select_attempts("call, NULL, NULL", invite)
@@ -200,9 +189,9 @@ impl Store {
         let rows = statement
             .text(" ORDER BY attempt_id LIMIT ")
             .bind(i64::from(limit) + 1)
-            .all(&mut connection, apart(read_attempt))
+            .all(&mut connection, or_unreadable(read_attempt))
             .await?;
-        let (rows, next) = cut(rows, limit, |row| match row {
+        let (rows, next) = page(rows, limit, |row| match row {
             Ok(attempt) => attempt.id.to_string(),
             Err(unreadable) => unreadable.id.clone(),
         });
@@ -210,8 +199,8 @@ impl Store {
         Ok(AttemptPage { attempts, unreadable, next })
     }
 
-    /// An attempt's invites, by their place in its call. In the place of one that cannot be read stands
-    /// one that has ended, so that the others keep theirs; of that one nothing is ever written.
+    /// An attempt's invites, by their place in its call. In place of one that cannot be read there is one that has ended, so
+    /// that the others keep their places; that one is never written.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -224,15 +213,15 @@ impl Store {
             )
             .bind(attempt.to_string())
             .text(" ORDER BY position");
-        Ok(fill(self.rows(statement).await?))
+        Ok(with_stand_ins(self.rows(statement).await?))
     }
 }
 
-/// `SELECT … WHERE invite_id = …`, to go on from. `exchange` stands for call, request and reply, which
-/// may be large.
+/// `SELECT … WHERE invite_id = …`, to be continued. `exchange` are the columns call, request and reply, or NULLs for them,
+/// as they may be large.
 fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
     Statement::new(
-        // A create may be shared: each invite's belongs to the trace that it came with.
+        // Invites may share a create, which belongs to the trace of each one's own request.
         "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
          http_status, attempts.config_revision, detail, \
          coalesce(attempts.traceparent, batches.traceparent), target, unpaired, shared, position, ",
@@ -307,14 +296,14 @@ pub(crate) async fn begin_attempt(
     }
     if attempt.operation.is_question() {
         let invites: Vec<&InviteId> = links.into_iter().map(|(_, invite)| invite).collect();
-        forget_questions(connection, attempt.operation, &invites).await?;
+        forget_old_questions(connection, attempt.operation, &invites).await?;
     }
     Ok(())
 }
 
 /// Deletes all but the newest [`KEPT`] attempts of this operation from each of these invites, and
 /// those attempts that no invite has any more.
-async fn forget_questions(
+async fn forget_old_questions(
     connection: &mut AnyConnection,
     operation: Operation,
     invites: &[&InviteId],
@@ -353,29 +342,25 @@ pub(crate) async fn end_attempt(
     end: &AttemptEnd,
     only_once: bool,
 ) -> Result<(), Error> {
-    Statement::new("UPDATE attempts SET finished_at = ")
-        .bind(end.finished_at)
-        .text(", outcome = ")
-        .bind(end.outcome.as_str())
-        .text(", http_status = ")
-        .bind(end.http_status.map(i64::from))
-        .text(", detail = ")
-        .bind(end.detail.as_deref())
-        .text(", target = coalesce(")
-        .bind(end.target.as_deref())
-        .text(", target), request = coalesce(")
-        .bind(end.request.as_deref())
-        .text(", request), reply = coalesce(")
-        .bind(end.reply.as_deref())
-        .text(", reply), unpaired = ")
-        .bind(match end.unpaired.is_empty() {
-            true => Value::Text(None),
-            false => json(&end.unpaired),
-        })
-        .text(" WHERE id = ")
-        .bind(end.id.to_string())
-        .text(if only_once { " AND finished_at IS NULL" } else { "" })
-        .execute(connection)
-        .await?;
+    let unpaired = Some(&end.unpaired).filter(|ids| !ids.is_empty());
+    Statement::with(
+        "UPDATE attempts SET finished_at = ?, outcome = ?, http_status = ?, detail = ?, \
+         target = coalesce(?, target), request = coalesce(?, request), \
+         reply = coalesce(?, reply), unpaired = ? WHERE id = ?",
+        [
+            end.finished_at.into(),
+            end.outcome.as_str().into(),
+            end.http_status.map(i64::from).into(),
+            end.detail.as_deref().into(),
+            end.target.as_deref().into(),
+            end.request.as_deref().into(),
+            end.reply.as_deref().into(),
+            unpaired.map_or(Value::Text(None), json),
+            end.id.to_string().into(),
+        ],
+    )
+    .text(if only_once { " AND finished_at IS NULL" } else { "" })
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -1,7 +1,5 @@
-//! What administrators changed, and what was read across tenants: entries are added and read, and nothing
-//! changes one. How they hang together is `chain`'s.
-
-use std::sync::Arc;
+//! The record of changes: what administrators changed, and what was read across tenants. Entries are added and read, and
+//! never changed; `chain` links them.
 
 use invite_core::AuditId;
 use jiff::Timestamp;
@@ -12,10 +10,11 @@ use crate::{
     chain,
     dialect::AUDIT_LOCK,
     statement::{Fields, Statement},
-    unreadable::{Unreadable, apart, cut, separate},
+    unreadable::{Unreadable, or_unreadable, page, separate},
 };
 
-/// A change as recorded.
+/// An entry of the record of changes.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEntry {
     /// Its id; a later entry has a higher one.
@@ -24,18 +23,16 @@ pub struct AuditEntry {
     pub sequence: i64,
     /// SHA-256 over the entry and the hash of the one before it, in hexadecimal.
     pub hash: String,
-    /// When.
     pub at: Timestamp,
-    /// What.
     pub change: NewAudit,
 }
 
 /// Some entries of the record.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditPage {
     /// Newest first.
     pub entries: Vec<AuditEntry>,
-    /// Those that cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// Where the next page goes on: behind the entry of this id; none on the last.
     pub next: Option<String>,
@@ -57,8 +54,8 @@ impl Store {
         }
         // One more than asked for tells whether there is a next page.
         let statement = statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit) + 1);
-        let rows = statement.all(&mut *self.lister().await?, apart(read_entry)).await?;
-        let (rows, next) = cut(rows, limit, |row| match row {
+        let rows = statement.all(&mut *self.lister().await?, or_unreadable(read_entry)).await?;
+        let (rows, next) = page(rows, limit, |row| match row {
             Ok(entry) => entry.id.to_string(),
             Err(unreadable) => unreadable.id.clone(),
         });
@@ -71,10 +68,8 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn record_audit(&self, change: NewAudit) -> Result<(), Error> {
-        let change = Arc::new(change);
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let change = Arc::clone(&change);
-            Box::pin(async move { chain::record(&mut tx, &change).await })
+        self.write(vec![AUDIT_LOCK], change, |mut tx, change| {
+            Box::pin(async move { chain::record(&mut tx, change).await })
         })
         .await
     }

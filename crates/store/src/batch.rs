@@ -8,43 +8,36 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 /// What one request asks for.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug)]
 pub struct NewBatch {
-    /// Its id.
     pub id: BatchId,
-    /// Whose it is.
     pub tenant: String,
     /// The revision of the provider document that it was resolved with.
     pub config_revision: i64,
     /// The W3C trace that the request belongs to.
     pub traceparent: Option<String>,
-    /// The caller's key for it.
     pub idempotency: Option<IdempotencyKey>,
-    /// How many invites are accepted of the key that it came with and of those that that descends from,
-    /// where they are limited.
+    /// The limits of the API key that it came with, and of the keys that this one descends from.
     pub day_limits: Vec<DayLimit>,
-    /// What becomes of invites to people who have a live one there.
     pub on_duplicate: OnDuplicate,
     /// Its invites, in the order of the request.
     pub items: Vec<NewItem>,
 }
 
 /// One invite at one provider.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone)]
 pub struct NewItem {
-    /// Its id.
     pub id: InviteId,
     /// Its item's place in the request.
     pub index: usize,
-    /// The person.
     pub invitee: Invitee,
     /// The canonical address; none if there is no valid one.
     pub address: Option<Address>,
     /// The caller's own id for it.
     pub external_id: Option<String>,
-    /// The caller's labels.
     pub labels: BTreeMap<String, String>,
-    /// Where it goes.
     pub placement: Placement,
 }
 
@@ -59,15 +52,13 @@ impl fmt::Debug for NewItem {
 }
 
 /// Where a new invite goes.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone)]
 pub enum Placement {
     /// To a provider.
     Bound {
-        /// The configured name.
         provider: String,
-        /// The provider's kind.
         kind: String,
-        /// The place there.
         destination: Destination,
         /// Invites of equal destination and call key may share a call.
         call_key: String,
@@ -75,10 +66,7 @@ pub enum Placement {
         params: Json,
     },
     /// Nowhere: it is stored as failed.
-    Refused {
-        /// Why.
-        error: Reason,
-    },
+    Refused { error: Reason },
 }
 
 impl fmt::Debug for Placement {
@@ -110,9 +98,9 @@ pub enum OnDuplicate {
 pub enum Acceptance {
     /// It is stored.
     Accepted {
-        /// As this batch.
+        /// The batch that it is stored as.
         batch: BatchId,
-        /// How many of its invites are queued, by provider: without duplicates and refused ones.
+        /// How many of its invites are queued at each provider, without duplicates and refused ones.
         queued: BTreeMap<String, usize>,
     },
     /// The same request was accepted before, as this batch.
@@ -122,11 +110,11 @@ pub enum Acceptance {
 }
 
 /// Why nothing of a request is stored.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRoom {
     /// A provider would have more live invites than its quota allows.
     Quota {
-        /// Its name.
         provider: String,
         /// How many more it takes.
         room: u64,
@@ -139,9 +127,9 @@ pub enum NoRoom {
 }
 
 /// A caller's name for a request.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The name.
     pub key: String,
     /// What the request asked for, hashed.
     pub body_hash: String,
@@ -150,9 +138,9 @@ pub struct IdempotencyKey {
 }
 
 /// The limit of a key that has one.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayLimit {
-    /// The key.
     pub key: KeyId,
     /// Invites that are accepted of it in a day, from midnight to midnight UTC.
     pub invites: u64,

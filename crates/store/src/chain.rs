@@ -1,5 +1,4 @@
-//! The chain of hashes through the record of changes: an entry that was altered, removed or put between
-//! others no longer fits.
+//! The chain of hashes through the record of changes, which shows entries that were altered, removed or inserted.
 //!
 //! Whoever can write to the database can also make a new chain. That one differs from the hashes in the
 //! log, where each entry is written when it is committed.
@@ -18,13 +17,13 @@ use crate::{
     writer::Tx,
 };
 
-/// What stands for the hash of an entry before the first.
+/// The `previous` hash of the first entry.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// What an entry says that was made because older ones were removed.
+/// The action of the entry that is added when older ones are removed.
 const TRIM: &str = "audit.trim";
 /// Entries in one read of [`Store::verify_audit`].
 const PAGE: i64 = 1000;
-/// Faults that are told one by one.
+/// How many faults are reported.
 const MAX_FAULTS: usize = 100;
 
 /// An entry as the database holds it.
@@ -54,9 +53,9 @@ pub struct AuditHead {
 }
 
 /// What [`Store::verify_audit`] found.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditCheck {
-    /// How many entries there are.
     pub entries: u64,
     /// The place of the first; none if there is none.
     pub first: Option<i64>,
@@ -77,9 +76,9 @@ pub enum AuditFault {
     Missing(i64, i64),
     /// Entries before this one are gone, and none says that they were removed because of their age.
     Beheaded(i64),
-    /// It is another one than the log says.
+    /// The log shows another hash for it.
     Differs(i64),
-    /// The log has it, and there is none so new.
+    /// The log shows it, but the record ends before it.
     CutOff(i64),
 }
 
@@ -114,7 +113,7 @@ pub(crate) async fn record(tx: &mut Tx<'_>, change: &NewAudit) -> Result<(), Err
 }
 
 impl Link {
-    /// The entry that follows the newest, which is this one's to read under [`AUDIT_LOCK`].
+    /// The entry that follows the newest one, which has to be read under [`AUDIT_LOCK`].
     pub(crate) async fn next(
         connection: &mut AnyConnection,
         id: AuditId,
@@ -191,7 +190,7 @@ impl Link {
         Ok(())
     }
 
-    /// Writes it to the log, whole: what is gone from the database can be made good from there.
+    /// Writes all of it to the log, from where it can be restored if it is gone from the database.
     pub(crate) fn log(&self) {
         tracing::event!(
             target: "audit",
@@ -213,18 +212,18 @@ impl Link {
     }
 }
 
-/// What has been seen of the chain so far.
+/// A walk along the chain, with what it has found so far.
 #[derive(Default)]
 struct Walk {
     check: AuditCheck,
-    /// Where entries that were removed for their age ended, by what others say.
+    /// The last entries that were removed for their age, as later entries say.
     trimmed: Vec<AuditHead>,
-    /// What the first entry says of the one before it.
+    /// The entry before the first, as the first one says.
     before_first: Option<AuditHead>,
 }
 
 impl Walk {
-    fn blame(&mut self, fault: AuditFault) {
+    fn report(&mut self, fault: AuditFault) {
         if self.check.faults.len() < MAX_FAULTS {
             self.check.faults.push(fault);
         }
@@ -239,16 +238,16 @@ impl Walk {
                     Some(AuditHead { sequence: at - 1, hash: link.previous.clone() });
             }
             Some(head) if head.sequence + 1 < at => {
-                self.blame(AuditFault::Missing(head.sequence + 1, at - 1));
+                self.report(AuditFault::Missing(head.sequence + 1, at - 1));
             }
-            Some(head) if head.hash != link.previous => self.blame(AuditFault::Unlinked(at)),
+            Some(head) if head.hash != link.previous => self.report(AuditFault::Unlinked(at)),
             Some(_) => {}
         }
         if link.hashed() != link.hash {
-            self.blame(AuditFault::Altered(at));
+            self.report(AuditFault::Altered(at));
         }
         if logged.get(&at).is_some_and(|hashes| hashes.iter().any(|hash| *hash != link.hash)) {
-            self.blame(AuditFault::Differs(at));
+            self.report(AuditFault::Differs(at));
         }
         if link.action == TRIM {
             self.trimmed.extend(link.after.as_deref().and_then(read_trim));
@@ -261,12 +260,12 @@ impl Walk {
         if let Some(before) = self.before_first.take() {
             let is_start = before.sequence == 0 && before.hash == GENESIS;
             if !is_start && !self.trimmed.contains(&before) {
-                self.blame(AuditFault::Beheaded(before.sequence + 1));
+                self.report(AuditFault::Beheaded(before.sequence + 1));
             }
         }
         let last = self.check.head.as_ref().map_or(0, |head| head.sequence);
         if let Some((newest, _)) = logged.last_key_value().filter(|(newest, _)| **newest > last) {
-            self.blame(AuditFault::CutOff(*newest));
+            self.report(AuditFault::CutOff(*newest));
         }
         self.check
     }
@@ -281,8 +280,8 @@ fn read_trim(after: &str) -> Option<AuditHead> {
 }
 
 impl Store {
-    /// Walks through the whole record of changes. `logged` are the hashes that the log shows, by place;
-    /// of those that were removed for their age nothing is said.
+    /// Checks the whole record of changes. `logged` are the hashes that the log shows, by place; those of entries that were
+    /// removed for their age are ignored.
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
@@ -314,7 +313,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn trim_audit(&self, before: Timestamp, most: u32) -> Result<u64, Error> {
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
+        self.write(vec![AUDIT_LOCK], (), move |mut tx, ()| {
             Box::pin(async move {
                 let oldest = Statement::new(
                     "SELECT sequence, hash, at FROM audit_entries WHERE sequence < \

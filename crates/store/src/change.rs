@@ -24,32 +24,31 @@ use crate::{
     writer::Tx,
 };
 
-/// Decides about the invite at a place: gets its record, the state to change, and the time by the
-/// store's clock. Pure: it may be asked again for the same change.
+/// Decides about the invite at a place: gets its record, the state to change, and the time by the store's clock. It must be
+/// pure, as it may be called again for the same change.
 pub type Decide =
     dyn Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision + Send + Sync;
 
 /// A change of some invites, all of it or nothing.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct Change {
-    /// Which invites.
     pub invites: Vec<InviteId>,
     /// An attempt that begins with it, for these invites in this order.
     pub begin: Option<NewAttempt>,
     /// An attempt that ends with it: the one that begins, or one that began earlier.
     pub end: Option<AttemptEnd>,
-    /// An attempt that has ended before keeps how it ended.
+    /// If the attempt has ended before, `end` does not change how.
     pub keeps_end: bool,
-    /// Only while the lane of this provider has this epoch.
+    /// The change is made only while the lane of this provider has this epoch.
     pub lane: Option<(String, i64)>,
-    /// People of whom no other replica may bring an invite into doubt meanwhile: no index keeps apart
-    /// two invites at destinations that only may be one place.
+    /// People to whom no other replica may bring an invite into doubt meanwhile: no index keeps apart two invites whose
+    /// destinations only may be the same.
     pub people: Vec<Address>,
-    /// What becomes of each invite.
     pub decide: Box<Decide>,
 }
 
 impl Change {
-    /// A change without an attempt and of any lane.
+    /// A change without an attempt, whoever has the lane.
     pub fn of(
         invites: Vec<InviteId>,
         decide: impl Fn(usize, &InviteRecord, &mut InviteState, Timestamp) -> Decision
@@ -119,21 +118,17 @@ impl Store {
     pub async fn change(&self, change: Change) -> Result<Changed, Error> {
         let change = Arc::new(change);
         match self.change_once(&change).await {
-            // What the other process wrote can be seen now, so that this one is told why.
+            // Now what the other process wrote can be seen, so that the result says what clashes.
             Err(Error::Conflict(_)) => self.change_once(&change).await,
             result => result,
         }
     }
 
     async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
-        let (change, key) = (Arc::clone(change), Arc::clone(self.hash_key()));
         let no_revision = change.lane.iter().map(|_| NO_REVISION_LOCK);
         let locks = address_locks(change.people.iter()).chain(no_revision).collect();
-        self.write(locks, move |tx| {
-            let (change, key) = (Arc::clone(&change), Arc::clone(&key));
-            Box::pin(async move { apply(tx, &change, &key).await })
-        })
-        .await
+        let data = (Arc::clone(change), Arc::clone(self.hash_key()));
+        self.write(locks, data, |tx, (change, key)| Box::pin(apply(tx, change, key))).await
     }
 }
 
@@ -146,14 +141,14 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
     let lock = tx.dialect.for_update();
     let mut invites = read_invites(tx.connection, &change.invites, lock).await?;
     if change.lane.is_some() && invites.len() < change.invites.len() {
-        // A call is claimed with all of its invites, or not made.
+        // A call is claimed with all of its invites or not at all.
         return Ok(Changed::Aborted);
     }
     let Some(states) = decide(change, &invites, tx.now) else { return Ok(Changed::Aborted) };
-    if let Some(invite) = find_crowded(tx.connection, &invites, &states).await? {
+    if let Some(invite) = find_person_in_doubt(tx.connection, &invites, &states).await? {
         return Ok(Changed::PersonInDoubt { invite });
     }
-    if let Some(invite) = find_taken(tx.connection, &invites, &states, key).await? {
+    if let Some(invite) = find_ref_taken(tx.connection, &invites, &states, key).await? {
         return Ok(Changed::ProviderRefTaken { invite });
     }
     let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
@@ -163,15 +158,15 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
         return Ok(Changed::FingerprintTaken);
     }
     write_states(tx.connection, &states).await?;
-    // What was exchanged would tell of a person who is gone.
-    let is_told = !invites.iter().any(|invite| invite.is_erased);
+    // The texts would tell of a person who was erased.
+    let keeps_texts = !invites.iter().any(|invite| invite.is_erased);
     if let Some(attempt) = &change.begin {
         begin_attempt(tx.connection, attempt, &change.invites, &invites).await?;
     }
     if let Some(end) = &change.end {
-        match is_told {
+        match keeps_texts {
             true => end_attempt(tx.connection, end, change.keeps_end).await?,
-            false => end_attempt(tx.connection, &end.untold(), change.keeps_end).await?,
+            false => end_attempt(tx.connection, &end.without_texts(), change.keeps_end).await?,
         }
     }
     for invite in &mut invites {
@@ -182,7 +177,7 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
     Ok(Changed::Written(invites))
 }
 
-/// The states to write; none if the change is off.
+/// The states to write; `None` if the change is aborted.
 fn decide(
     change: &Change,
     invites: &[InviteRecord],
@@ -198,7 +193,7 @@ fn decide(
                 if state.provider_ref.is_some() {
                     tracing::error!(
                         invite.id = %invite.id,
-                        "a reply shows an effect of an invite whose person was erased; it is not kept: look at its provider"
+                        "a reply shows an effect of an invite whose person was erased, and it is not kept: withdraw it at the provider"
                     );
                 }
             }
@@ -213,11 +208,11 @@ fn decide(
     Some(states)
 }
 
-/// An invite and what it is about to have alone: a destination and another text.
+/// An invite, and the destination and text that no other invite may have together.
 type Key<'a> = (InviteId, &'a Destination, &'a str);
 
-/// An invite of the change that newly comes into doubt, while another one to the person is.
-async fn find_crowded(
+/// An invite of the change that comes into doubt while another one to the same person is in doubt.
+async fn find_person_in_doubt(
     connection: &mut AnyConnection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
@@ -234,8 +229,8 @@ async fn find_crowded(
     find_clash(connection, &entering, "invites", "address", MAY_BE_IN_DOUBT).await
 }
 
-/// An invite of the change whose new provider id another one holds, or held before its person was erased.
-async fn find_taken(
+/// An invite of the change whose new provider id another one holds, or held until its person was erased.
+async fn find_ref_taken(
     connection: &mut AnyConnection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
@@ -263,8 +258,8 @@ async fn find_taken(
     find_clash(connection, &gone.collect::<Vec<_>>(), "held_refs", "reference", "true").await
 }
 
-/// The first whose key is stored already (in `table`, among the rows of the index's `condition`) or is
-/// also an earlier one's.
+/// The first whose key is stored already, in `table` among the rows that the `condition` of its index selects, or is an
+/// earlier one's.
 async fn find_clash(
     connection: &mut AnyConnection,
     entering: &[Key<'_>],
@@ -274,7 +269,7 @@ async fn find_clash(
 ) -> Result<Option<InviteId>, Error> {
     let mut taken: HashSet<(String, String)> = HashSet::new();
     for chunk in chunks(entering) {
-        // A subquery for each key: no planner can take it for a reason to walk all invites.
+        // A subquery for each key, so that no planner chooses to read all invites.
         let rows = Statement::new("SELECT column1, column3, (SELECT 1 FROM ")
             .text(table)
             .text(" WHERE ")

@@ -1,6 +1,5 @@
-//! Having the database let go of what it was told to forget. What is deleted in SQLite is overwritten in
-//! its page (`secure_delete`), but older copies of a page stay in the log until that is truncated, and
-//! parts of one may stay in the unused room of other pages until the file is rewritten.
+//! Cleaning the database's files of what was deleted. SQLite overwrites it in its page (`secure_delete`), but older copies of
+//! a page stay in the log until that is truncated, and parts in the unused room of other pages until the file is rewritten.
 
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use crate::{
     dialect::Dialect,
 };
 
-/// How often a log that somebody reads is tried to be truncated, and how long between.
+/// How often truncating a log that somebody reads is tried, and the pause between.
 const TRIES: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(250);
-/// The longest file that is rewritten beside other work, in bytes: nothing else is written meanwhile.
+/// The longest file that is rewritten, in bytes: nothing else can be written meanwhile.
 const REWRITTEN: i64 = 256 << 20;
 /// How long rewriting may take.
 const REWRITE: Duration = Duration::from_secs(60);
@@ -38,7 +37,7 @@ impl Store {
             Dialect::Sqlite => clean_file(&mut connection, thorough).await,
             Dialect::Postgres => vacuum_tables(&mut connection).await,
         };
-        // It is of no further use, whatever became of this.
+        // The connection is not used again, so it does not matter whether this succeeds.
         let _ = within(CONNECT, connection.close()).await;
         cleaned
     }
@@ -50,7 +49,7 @@ async fn clean_file(connection: &mut AnyConnection, thorough: bool) -> Result<bo
         within(REWRITE, connection.execute("VACUUM")).await?;
         is_rewritten = true;
     }
-    // Nothing is written while it waits for who reads, so it does not wait long at a time.
+    // Nothing can be written while it waits for readers, so it does not wait long at a time.
     within(CONNECT, connection.execute("PRAGMA busy_timeout = 100")).await?;
     for _ in 0..TRIES {
         let row = within(REWRITE, connection.fetch_one("PRAGMA wal_checkpoint(TRUNCATE)")).await?;

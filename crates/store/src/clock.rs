@@ -1,6 +1,5 @@
-//! What time it is: on PostgreSQL by the database's clock, which all replicas share, on SQLite by the
-//! machine's. Neither is taken at its word when it jumps ([`SteadyClock`]), and what time it was is left
-//! in the database to whoever opens it next.
+//! The store's clock: on PostgreSQL the database's, which all replicas share, on SQLite the machine's. Jumps of either are
+//! evened out ([`SteadyClock`]), and the time is kept in the database for whoever opens it next.
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ pub(crate) async fn start(
     Ok(SteadyClock::resuming(machine, shown.is_none(), reference, left))
 }
 
-/// The time at this moment, in whole milliseconds. Of replicas that ask PostgreSQL all get the same.
+/// The time now, in whole milliseconds. On PostgreSQL all replicas get the same.
 pub(crate) async fn now(
     dialect: Dialect,
     connection: &mut AnyConnection,
@@ -37,11 +36,8 @@ pub(crate) async fn now(
         .map_err(|_| Error::Unavailable("the clock shows a time that cannot be".into()))
 }
 
-/// Leaves the time to whoever opens the database next.
-pub(crate) async fn leave(
-    connection: &mut AnyConnection,
-    clock: &SteadyClock,
-) -> Result<(), Error> {
+/// Keeps the time in the database for whoever opens it next.
+pub(crate) async fn keep(connection: &mut AnyConnection, clock: &SteadyClock) -> Result<(), Error> {
     let (at, reference) = clock.to_leave();
     Statement::new("INSERT INTO clock (name, at, reference) VALUES ('gateway', ")
         .values([at.into(), reference.into()])

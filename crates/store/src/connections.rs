@@ -1,5 +1,5 @@
-//! Connections for one use, each for one task at a time. A database that does not answer is asked by
-//! nobody but one task that tries to reach it: everybody else is told at once that it is away.
+//! A pool of connections for one use. While the database does not answer, only one task tries to reach it, and everybody
+//! else gets an error at once.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -21,16 +21,16 @@ use crate::{
     dialect::Dialect,
 };
 
-/// How long a connection that others have is waited for.
-const TURN: Duration = Duration::from_secs(10);
-/// How long a database that is away is waited for: it may be back at this very moment.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// How often a database that is away is tried.
+/// How long to wait for a connection while others have all of them.
+const WAIT_FOR_FREE: Duration = Duration::from_secs(10);
+/// How long to wait for a database that is away, as it may be just coming back.
+const WAIT_FOR_AWAY: Duration = Duration::from_millis(250);
+/// How often reaching a database that is away is tried.
 const AGAIN: Duration = Duration::from_millis(500);
 
 const HAS_CONNECTION: &str = "only keeping or dropping it takes the connection out";
 
-/// Cheap to clone.
+/// Clones share the pool.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Shared>);
 
@@ -43,9 +43,9 @@ struct Shared {
     away: watch::Sender<Option<Error>>,
 }
 
-/// A connection in use. One for reading is kept when this is dropped; one for writing, whose
-/// transaction may still be open, only if told to.
-pub(crate) struct Taken {
+/// A connection in use. One for reading goes back to the pool when this is dropped; one for writing, whose transaction may
+/// still be open, only by [`keep`](Self::keep).
+pub(crate) struct InUse {
     connection: Option<AnyConnection>,
     of: Connections,
     _place: OwnedSemaphorePermit,
@@ -62,54 +62,54 @@ impl Connections {
         }))
     }
 
-    /// A connection that answers.
-    pub(crate) async fn take(&self) -> Result<Taken, Error> {
-        let place = match timeout(TURN, Arc::clone(&self.0.places).acquire_owned()).await {
+    /// Takes a connection that answers.
+    pub(crate) async fn take(&self) -> Result<InUse, Error> {
+        let place = match timeout(WAIT_FOR_FREE, Arc::clone(&self.0.places).acquire_owned()).await {
             Ok(place) => place.map_err(|_| closed())?,
             Err(_) => return Err(Error::Unavailable("no connection became free in time".into())),
         };
         let mut away = self.0.away.subscribe();
-        if timeout(PATIENCE, away.wait_for(Option::is_none)).await.is_err() {
+        if timeout(WAIT_FOR_AWAY, away.wait_for(Option::is_none)).await.is_err() {
             let why = away.borrow().clone();
             return Err(why.unwrap_or_else(closed));
         }
-        match self.ready().await {
-            Ok(it) => Ok(Taken { connection: Some(it), of: self.clone(), _place: place }),
+        match self.idle_or_new().await {
+            Ok(it) => Ok(InUse { connection: Some(it), of: self.clone(), _place: place }),
             Err(error) => {
-                self.lose(&error);
+                self.mark_away(&error);
                 Err(error)
             }
         }
     }
 
-    /// Nobody waits for the database any more until it is reached again.
-    pub(crate) fn lose(&self, error: &Error) {
+    /// Makes everybody get this error at once until the database is reached again.
+    pub(crate) fn mark_away(&self, error: &Error) {
         self.idle().clear();
         if self.0.away.send_replace(Some(error.clone())).is_none() {
-            tracing::error!(purpose = ?self.0.purpose, %error, "the database is away; trying again");
-            tokio::spawn(self.clone().reach());
+            tracing::error!(purpose = ?self.0.purpose, %error, "the database is away: {error}; trying to reach it");
+            tokio::spawn(self.clone().reconnect());
         }
     }
 
-    /// Hands out no more, and ends those that lie idle.
+    /// Hands out no more connections, and closes those that are idle.
     pub(crate) async fn close(&self) {
         self.0.places.close();
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
-            // The database notices a connection that goes.
+            // If this fails, the database notices that the connection is gone.
             let _ = connection.close().await;
         }
     }
 
-    /// One that lies idle, or else a new one.
-    async fn ready(&self) -> Result<AnyConnection, Error> {
+    /// An idle connection that still answers, or a new one.
+    async fn idle_or_new(&self) -> Result<AnyConnection, Error> {
         within(SIGN_OF_LIFE, self.0.database.check_file()).await?;
         let idle = self.idle().pop();
         if let Some(mut connection) = idle {
             let limit = if self.waits_for_locks() { ANSWER } else { SIGN_OF_LIFE };
             match within(limit, self.prepare(&mut connection)).await {
                 Ok(()) => return Ok(connection),
-                // What became of this one became of the others, too.
+                // If this one broke, so did the others.
                 Err(Error::Away(_)) if !self.waits_for_locks() => self.idle().clear(),
                 Err(error) => return Err(error),
             }
@@ -134,7 +134,7 @@ impl Connections {
         Ok(())
     }
 
-    /// SQLite begins to write once no other process does.
+    /// Whether beginning a transaction waits for other processes to end theirs, as SQLite does.
     fn waits_for_locks(&self) -> bool {
         self.0.purpose == Use::Writing && self.is_file()
     }
@@ -143,10 +143,9 @@ impl Connections {
         self.0.database.dialect == Dialect::Sqlite
     }
 
-    /// Tries until a connection is made. On a network that has just begun to carry again an attempt
-    /// from before may hang for long, so a new one is made beside it; of a file that blocks each
-    /// attempt keeps a thread, and one is enough.
-    async fn reach(self) {
+    /// Tries until a connection is made. When a network is back, an earlier attempt may still hang for long, so new ones are
+    /// made beside it. Each attempt at a file that blocks keeps a thread, so there is only one.
+    async fn reconnect(self) {
         let mut attempts = FuturesUnordered::new();
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -181,7 +180,7 @@ impl Connections {
         if self.is_file() { attempt.await } else { within(CONNECT, attempt).await }
     }
 
-    /// Lets one lie idle that answers and has no transaction open.
+    /// Puts a connection into the pool that answers and has no transaction open.
     pub(crate) fn keep(&self, connection: AnyConnection) {
         if !self.0.places.is_closed() {
             self.idle().push(connection);
@@ -197,8 +196,8 @@ fn closed() -> Error {
     Error::Unavailable("the store is closed".into())
 }
 
-impl Taken {
-    /// Keeps it for the next one; no transaction is open.
+impl InUse {
+    /// Puts it back into the pool; no transaction may be open.
     pub(crate) fn keep(mut self) {
         if let Some(connection) = self.connection.take() {
             self.of.keep(connection);
@@ -206,7 +205,7 @@ impl Taken {
     }
 }
 
-impl Deref for Taken {
+impl Deref for InUse {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
@@ -214,15 +213,15 @@ impl Deref for Taken {
     }
 }
 
-impl DerefMut for Taken {
+impl DerefMut for InUse {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         self.connection.as_mut().expect(HAS_CONNECTION)
     }
 }
 
-impl Drop for Taken {
+impl Drop for InUse {
     fn drop(&mut self) {
-        // One that is in the middle of an answer, or does not answer, is found out by the next.
+        // If it is in the middle of an answer, or does not answer, whoever takes it next finds out.
         if let Some(connection) = self.connection.take()
             && self.of.0.purpose == Use::Reading
         {

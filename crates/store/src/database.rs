@@ -1,4 +1,4 @@
-//! Where the database is, connections to it, and its tables.
+//! Where the database is, how to connect to it, and its tables.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ const SCHEMA: &str = include_str!("../migrations/0001_schema.sql");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Reading,
-    /// They are handed out with a transaction begun.
+    /// Such connections are handed out with a transaction begun.
     Writing,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Use {
 pub(crate) struct Database {
     pub(crate) dialect: Dialect,
     options: AnyConnectOptions,
-    /// Of SQLite.
+    /// The file of a SQLite database.
     pub(crate) file: Option<Arc<DatabaseFile>>,
 }
 
@@ -49,7 +49,7 @@ impl Database {
                 return Err(Error::Url("names no file: expected sqlite://PATH"));
             }
             let file = DatabaseFile::at(path, must_exist)?;
-            // If it goes, no other takes its place.
+            // SQLite must not create another file if this one goes.
             let options = SqliteConnectOptions::new().filename(file.path());
             (Dialect::Sqlite, AnyConnectOptions::from_url(&options.to_url_lossy()), Some(file))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -61,7 +61,7 @@ impl Database {
         } else {
             return Err(Error::Url("must start with sqlite:// or postgres://"));
         };
-        // What the parser says may quote the password.
+        // The parser's error may quote the password.
         let options = options.map_err(|_| Error::Url("is not a valid URL"))?;
         Ok(Self { dialect, options: options.disable_statement_logging(), file })
     }
@@ -76,7 +76,7 @@ impl Database {
             Use::Writing => self.dialect.writer_settings(),
         };
         connection.execute(settings).await?;
-        // By now it is known which file that was.
+        // The file may have been replaced while it was opened.
         self.check_file().await?;
         if let Some(file) = &self.file {
             let mode = connection.fetch_one("PRAGMA journal_mode").await?;
@@ -89,8 +89,8 @@ impl Database {
         Ok(connection)
     }
 
-    /// The file of SQLite is the one that was opened: what a file says that nobody finds again is as
-    /// good as lost.
+    /// Fails if the file of SQLite is no longer the one that was opened: what is written to a file that nobody finds again is
+    /// lost.
     pub(crate) async fn check_file(&self) -> Result<(), Error> {
         match &self.file {
             Some(file) => file.check().await,
@@ -98,7 +98,7 @@ impl Database {
         }
     }
 
-    /// A connection that has read, which SQLite keeps its log for.
+    /// A connection that has read: while it is open, SQLite keeps its log.
     pub(crate) async fn anchor(&self) -> Result<Option<AnyConnection>, Error> {
         let Some(file) = &self.file else { return Ok(None) };
         let mut anchor = self.connect(Use::Reading).await?;
@@ -107,8 +107,7 @@ impl Database {
         Ok(Some(anchor))
     }
 
-    /// Fails where there are no tables of ours: whoever only reads makes none. It leaves a file as it is,
-    /// which may be another program's.
+    /// Fails if there are no tables of ours, without touching the file, which may be another program's.
     pub(crate) async fn expect_tables(&self) -> Result<(), Error> {
         let mut connection = AnyConnection::connect_with(&self.options).await?;
         let found = connection.fetch_optional(self.dialect.has_tables()).await?;
@@ -116,8 +115,7 @@ impl Database {
         found.map(|_| ()).ok_or(Error::Empty)
     }
 
-    /// Everything in one transaction that no other process enters, so that several may start at
-    /// the same time.
+    /// Brings the tables up to date, in one transaction under a lock, so that several processes may start at the same time.
     pub(crate) async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), Error> {
         let mut migrator = Migrator::with_migrations(vec![Migration::new(
             1,

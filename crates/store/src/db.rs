@@ -1,4 +1,4 @@
-//! The database: opening it, its connections, and closing it.
+//! The store: opening it, its connections, and closing it.
 
 use std::{
     path::Path,
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     Error, Lock, clock,
-    connections::{Connections, Taken},
+    connections::{Connections, InUse},
     database::{Database, Use},
     deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
     dialect::Dialect,
@@ -23,9 +23,8 @@ use crate::{
     writer::{self, Tx, Writer},
 };
 
-/// Connections for reading.
 const READERS: usize = 4;
-/// Connections for lists, which may take long: whoever reads one row does not wait behind them.
+/// Lists, which may take long, have connections of their own, so that whoever reads one row does not wait for them.
 const LISTERS: usize = 2;
 
 /// All that the gateway remembers. Cheap to clone.
@@ -38,8 +37,8 @@ struct Inner {
     readers: Connections,
     listers: Connections,
     writer: Writer,
-    /// A connection to a file that is open from the start to the end, so that SQLite does not remove
-    /// the log when no other is: it can be told from another by its number.
+    /// A connection that is open from start to end, so that SQLite does not remove its log while no other is: by the log's
+    /// number [`DatabaseFile`](crate::file::DatabaseFile) sees that it is the same.
     anchor: Mutex<Option<AnyConnection>>,
     readiness: Readiness,
     readiness_row: i64,
@@ -54,9 +53,8 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a database and brings its tables up to date. `url` is `sqlite://PATH`, where file and
-    /// folder are made if need be, or `postgres://…`. `machine` are this machine's clocks; what to go by
-    /// is the store's own [`clock`](Self::clock).
+    /// Opens a database and brings its tables up to date. `url` is `sqlite://PATH`, where file and folder are made if need be,
+    /// or `postgres://…`. `machine` is this machine's clock, from which the store makes its own [`clock`](Self::clock).
     ///
     /// # Errors
     /// The URL, the file or the server cannot be used, or the tables belong to a newer version.
@@ -74,9 +72,8 @@ impl Store {
         Self::start(database, machine).await
     }
 
-    /// The same for the process that serves it: a SQLite database is held against a second one from
-    /// before anything in it is touched, by an exclusive lock on the file `<database>.lock` beside it.
-    /// PostgreSQL is made for several, and nothing is held.
+    /// The same for the process that serves it: before anything in a SQLite database is touched, it is locked against a second
+    /// gateway, by an exclusive lock on the file `<database>.lock` beside it. PostgreSQL is made for several, without a lock.
     ///
     /// # Errors
     /// [`Error::Locked`] if another process holds it; and as above.
@@ -115,17 +112,17 @@ impl Store {
         })))
     }
 
-    /// Other replicas may be at work on this database.
+    /// Whether other replicas may use this database.
     pub fn is_shared(&self) -> bool {
         self.0.database.dialect == Dialect::Postgres
     }
 
-    /// The file of a SQLite database, by its one absolute name, and whether it was made when it was opened.
+    /// The absolute path of a SQLite database's file, and whether it was made when it was opened.
     pub fn file(&self) -> Option<(&Path, bool)> {
         self.0.database.file.as_ref().map(|file| (file.path(), file.is_new()))
     }
 
-    /// What of the server's settings lets a crash lose what was answered; nothing of a SQLite file.
+    /// The server's settings by which a crash may lose what was answered; none of a SQLite file.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -154,7 +151,9 @@ impl Store {
             }
         };
         if timeout(CLOSE, closing).await.is_err() {
-            tracing::warn!("the database does not answer; its connections are given up");
+            tracing::warn!(
+                "the database did not answer when it was closed; its connections are given up"
+            );
             self.0.writer.abort();
         }
     }
@@ -164,29 +163,29 @@ impl Store {
         self.0.writer.commits()
     }
 
-    pub(crate) async fn reader(&self) -> Result<Taken, Error> {
+    pub(crate) async fn reader(&self) -> Result<InUse, Error> {
         self.0.readers.take().await
     }
 
-    /// For a list, which may take long.
-    pub(crate) async fn lister(&self) -> Result<Taken, Error> {
+    pub(crate) async fn lister(&self) -> Result<InUse, Error> {
         self.0.listers.take().await
     }
 
     /// See [`Writer::write`].
-    pub(crate) async fn write<T: Send + 'static>(
+    pub(crate) async fn write<D: Send + Sync + 'static, T: Send + 'static>(
         &self,
         locks: Vec<u32>,
-        work: impl for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+        data: D,
+        work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
-        self.0.writer.write(locks, work).await
+        self.0.writer.write(locks, data, work).await
     }
 
     pub(crate) fn hash_key(&self) -> &Arc<HashKey> {
         &self.0.hash_key
     }
 
-    /// The database is cleaned by one at a time.
+    /// Held by the one task that cleans the database.
     pub(crate) fn cleaning(&self) -> &tokio::sync::Mutex<()> {
         &self.0.cleaning
     }
@@ -203,18 +202,18 @@ impl Store {
         self.0.readiness_row
     }
 
-    /// The time that everything stored is written and read by, steadily: PostgreSQL's, or with SQLite this
-    /// machine's. Whoever compares a time with a stored one goes by this clock.
+    /// The clock of all times that are stored: PostgreSQL's, or with SQLite this machine's, without jumps. Whoever compares a
+    /// time with a stored one uses this clock.
     pub fn clock(&self) -> Arc<SteadyClock> {
         Arc::clone(&self.0.clock)
     }
 
-    /// The same without asking the database.
+    /// The time by this clock, without asking the database.
     pub(crate) fn clock_now(&self) -> Timestamp {
         self.0.clock.now()
     }
 
-    /// The time at this moment, which the database is asked for.
+    /// The time by this clock, for which PostgreSQL is asked.
     pub(crate) async fn lease_now(
         &self,
         connection: &mut AnyConnection,

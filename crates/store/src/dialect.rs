@@ -4,24 +4,23 @@ use std::{fmt::Write, ops::Range};
 
 use sqlx::{AnyConnection, Database, Sqlite};
 
-/// Advisory locks from 0 up to this stand for addresses.
+/// Advisory locks from 0 up to this are for addresses.
 pub(crate) const ADDRESS_LOCKS: u32 = 1024;
-/// From [`ADDRESS_LOCKS`] up to the sum of both: idempotency keys.
+/// This many behind those are for idempotency keys, and for API keys with a limit.
 pub(crate) const KEY_LOCKS: u32 = 1024;
-/// Bringing the tables up to date.
+/// For bringing the tables up to date.
 pub(crate) const MIGRATION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
-/// Providers with a quota.
+/// For providers with a quota.
 pub(crate) const QUOTA_LOCKS: Range<u32> = 4096..4352;
-/// Providers' rate budgets.
+/// For providers' rate budgets.
 pub(crate) const RATE_LOCKS: Range<u32> = QUOTA_LOCKS.end..QUOTA_LOCKS.end + 256;
-/// Adding an entry to the record of changes.
+/// For adding an entry to the record of changes.
 pub(crate) const AUDIT_LOCK: u32 = RATE_LOCKS.end;
-/// Adding a revision of the provider document.
+/// For adding a revision of the provider document.
 pub(crate) const REVISION_LOCK: u32 = AUDIT_LOCK + 1;
-/// No revision is added meanwhile. Any number of writers have it at once; it comes behind all that
-/// only one can have.
+/// Under this lock no revision is added. Any number of writers may have it at once.
 pub(crate) const NO_REVISION_LOCK: u32 = SHARED + REVISION_LOCK;
-/// From here up: the same locks, for any number of writers at once.
+/// From here on the same locks again, which any number of writers may have at once.
 pub(crate) const SHARED: u32 = 1 << 16;
 
 /// Which database it is.
@@ -36,8 +35,8 @@ impl Dialect {
         if connection.backend_name() == Sqlite::NAME { Self::Sqlite } else { Self::Postgres }
     }
 
-    /// A text with `?` for every value, as the database reads it. SQLite reads PostgreSQL's
-    /// numbers too, but takes them for names, which it searches one by one.
+    /// A text with `?` for every value, as the database reads it. SQLite reads PostgreSQL's `$1` too, but as a name that it
+    /// has to search for.
     pub(crate) fn spell(self, text: String) -> String {
         if self == Self::Sqlite {
             return text;
@@ -53,12 +52,12 @@ impl Dialect {
         spelled
     }
 
-    /// For every connection. Every statement has an index to go by. PostgreSQL, which plans with what
-    /// it believes to be in a table, would walk through one that it still believes to be small.
+    /// For every connection. All our statements have an index; PostgreSQL would not use it on a table that its statistics
+    /// still say is small.
     pub(crate) fn settings(self) -> &'static str {
         match self {
-            // On macOS a plain fsync leaves what was written in the drive's memory. What is deleted is
-            // overwritten.
+            // On macOS a plain fsync leaves what was written in the drive's memory. `secure_delete` overwrites what is
+            // deleted.
             Self::Sqlite => {
                 "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = OFF; PRAGMA fullfsync = ON; \
                  PRAGMA checkpoint_fullfsync = ON; PRAGMA secure_delete = ON"
@@ -75,8 +74,8 @@ impl Dialect {
 
     pub(crate) fn writer_settings(self) -> &'static str {
         match self {
-            // A cache of 32 MB, and a checkpoint every 16 MB instead of every 4: the same pages are
-            // written over and over.
+            // A cache of 32 MB, and a checkpoint every 16 MB instead of 4, because the same pages are written again and
+            // again.
             Self::Sqlite => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = EXTRA; PRAGMA temp_store = MEMORY; \
                  PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000"

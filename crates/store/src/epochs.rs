@@ -1,18 +1,17 @@
-//! The epochs of lanes, by which a claim of an owner of before is not written.
+//! The epochs of lanes, by which the claim of an earlier owner is refused.
 
 use sqlx::AnyConnection;
 
 use crate::{Error, dialect::Dialect, statement::Statement, writer::Tx};
 
-/// No claim that was begun before is written after; owners keep their lanes, and have to ask for them
-/// again. Whoever writes to lanes or claims holds [`NO_REVISION_LOCK`], so that this is apart from all
-/// of it.
+/// Refuses all claims that were begun before. Owners keep their lanes, but have to ask for them again. Whoever changes lanes
+/// or claims has the lock [`NO_REVISION_LOCK`], so none of that happens meanwhile.
 pub(crate) async fn raise_epochs(connection: &mut AnyConnection) -> Result<(), Error> {
     Statement::new("UPDATE lanes SET epoch = epoch + 1").execute(connection).await?;
     Ok(())
 }
 
-/// Nobody has taken the lane over since this epoch began.
+/// Whether nobody has taken the lane over since this epoch began.
 pub(crate) async fn is_lane_held(
     tx: &mut Tx<'_>,
     provider: &str,

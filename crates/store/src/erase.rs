@@ -1,5 +1,5 @@
-//! Taking out of the database what it holds of a person. What stays is what the guarantee needs: that
-//! there was an invite, what became of it, and a keyed hash of the id that it has at its provider.
+//! Erasing a person from the database. What stays is what the guarantee needs: that there was an invite, what became of it,
+//! and a keyed hash of its id at the provider.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -21,7 +21,7 @@ use crate::{
     writer::Tx,
 };
 
-/// Invites in one transaction: few, so that whoever writes beside it hardly waits.
+/// How many invites one transaction erases: few, so that other writers hardly wait.
 pub(crate) const STEP: u32 = 50;
 
 /// How much was taken out.
@@ -50,10 +50,10 @@ impl AddAssign for Erased {
 
 /// What is kept of the calls made for an invite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holding {
-    /// Calls.
+pub struct KeptCalls {
+    /// How many calls there were.
     pub attempts: u64,
-    /// Of those the ones of which a request or a reply is kept.
+    /// Of how many a request or a reply is kept.
     pub exchanges: u64,
 }
 
@@ -69,30 +69,28 @@ pub(crate) enum Extent {
 }
 
 impl Store {
-    /// What stands for a person where no address may: the same for the same person in this database,
-    /// and of no use without its key.
+    /// A pseudonym for a person where the address may not show: always the same in this database, and of no use without its
+    /// key.
     pub fn pseudonym(&self, address: &Address) -> String {
         self.hash_key().hash("person", address.as_str())
     }
 
-    /// Takes a person out of all invites to this address that have ended, over all tenants and
-    /// providers; also out of rows that cannot be read. Left are those that have not ended, and those that
-    /// share a call with an invite of which it has to be found out yet what became of it.
+    /// Erases a person from all invites to this address that have ended, of all tenants and providers, also from rows that
+    /// cannot be read. It leaves those that have not ended, and those that share a call with an unsettled invite.
     ///
     /// # Errors
-    /// The database cannot be used; what was taken out until then is.
+    /// The database cannot be used; what was erased until then stays erased.
     pub async fn erase_person(&self, address: &Address) -> Result<Erased, Error> {
         let (mut erased, mut after) = (Erased::default(), String::new());
         loop {
-            let (key, address, from) = (Arc::clone(self.hash_key()), address.clone(), after);
-            let locks = address_locks(std::iter::once(&address)).collect();
+            let locks = address_locks(std::iter::once(address)).collect();
+            let data = (Arc::clone(self.hash_key()), address.clone(), after);
             let (step, last) = self
-                .write(locks, move |mut tx| {
-                    let (key, address, from) = (Arc::clone(&key), address.clone(), from.clone());
+                .write(locks, data, |mut tx, (key, address, after)| {
                     Box::pin(async move {
-                        let ids = ended_to(&mut tx, &address, &from).await?;
+                        let ids = ended_to(&mut tx, address, after).await?;
                         let last = ids.last().cloned();
-                        Ok((take_out(&mut tx, &key, ids, Extent::Person).await?, last))
+                        Ok((take_out(&mut tx, key, ids, Extent::Person).await?, last))
                     })
                 })
                 .await?;
@@ -108,11 +106,11 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn holdings(
+    pub async fn kept_calls(
         &self,
         invites: &[InviteId],
-    ) -> Result<HashMap<InviteId, Holding>, Error> {
-        let mut holdings = HashMap::new();
+    ) -> Result<HashMap<InviteId, KeptCalls>, Error> {
+        let mut kept_calls = HashMap::new();
         let mut connection = self.lister().await?;
         for chunk in chunks(invites) {
             let ids = chunk.iter().map(|id| Value::from(id.to_string()));
@@ -125,16 +123,19 @@ impl Store {
                 .values(ids)
                 .text(") GROUP BY invite_id")
                 .all(&mut connection, |row| {
-                    Ok((row.parsed()?, Holding { attempts: row.count()?, exchanges: row.count()? }))
+                    Ok((
+                        row.parsed()?,
+                        KeptCalls { attempts: row.count()?, exchanges: row.count()? },
+                    ))
                 })
                 .await?;
-            holdings.extend(rows);
+            kept_calls.extend(rows);
         }
-        Ok(holdings)
+        Ok(kept_calls)
     }
 }
 
-/// The next invites to an address that have ended and of which the person is still there, by their ids.
+/// The next invites to an address that have ended, by their ids; erased ones have the address no more.
 async fn ended_to(tx: &mut Tx<'_>, address: &Address, after: &str) -> Result<Vec<String>, Error> {
     let rows = Statement::new("SELECT id FROM invites WHERE id IN (SELECT id FROM invites WHERE ")
         .text("address = ")
@@ -151,8 +152,7 @@ async fn ended_to(tx: &mut Tx<'_>, address: &Address, after: &str) -> Result<Vec
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// Takes so much out of these invites, which have ended, but for those of which an unsettled call needs
-/// what there is.
+/// Erases this much of these invites, which have ended, except those whose data an unsettled call needs.
 pub(crate) async fn take_out(
     tx: &mut Tx<'_>,
     key: &HashKey,
@@ -187,7 +187,7 @@ pub(crate) async fn take_out(
                     .await?
             }
             Extent::Person => {
-                hold(tx.connection, key, chunk).await?;
+                keep_ref_hashes(tx.connection, key, chunk).await?;
                 erased.labels += Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")
                     .values(chunk.iter().map(Value::from))
                     .text(")")
@@ -219,8 +219,8 @@ async fn attempts_of(
     Ok(links)
 }
 
-/// Those of these attempts that tell what became of an invite, or what is to be sent: creates for one
-/// that is not settled, waits for approval, was sent more than once, or cannot be read and has not ended.
+/// Those of these attempts that are still needed to find out what became of an invite: creates for one that is not settled,
+/// waits for approval, was sent more than once, or cannot be read and has not ended.
 async fn needed(
     connection: &mut AnyConnection,
     attempts: &[&String],
@@ -245,7 +245,7 @@ async fn needed(
     Ok(needed)
 }
 
-/// Takes out of attempts what was exchanged, and of the person also what is said of it.
+/// Erases from attempts what was exchanged, and for the extent of a person also the text about it.
 async fn empty(
     connection: &mut AnyConnection,
     key: &HashKey,
@@ -295,7 +295,11 @@ async fn empty(
 }
 
 /// Keeps keyed hashes of the provider ids of these invites.
-async fn hold(connection: &mut AnyConnection, key: &HashKey, ids: &[String]) -> Result<(), Error> {
+async fn keep_ref_hashes(
+    connection: &mut AnyConnection,
+    key: &HashKey,
+    ids: &[String],
+) -> Result<(), Error> {
     let held = Statement::new(
         "SELECT provider_ref, service, destination FROM invites WHERE provider_ref IS NOT NULL AND \
          destination IS NOT NULL AND service IS NOT NULL AND id IN (",
@@ -315,7 +319,7 @@ async fn hold(connection: &mut AnyConnection, key: &HashKey, ids: &[String]) -> 
     Ok(())
 }
 
-/// Leaves of these invites only what tells of no person.
+/// Erases from these invites all that may tell of a person.
 async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
     let reasons = Statement::new("SELECT id, error FROM invites WHERE id IN (")
         .values(ids.iter().map(Value::from))
@@ -340,7 +344,7 @@ async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
     Ok(blanked)
 }
 
-/// A reason without anybody's words but the gateway's; none of one that cannot be read.
+/// A reason with no words but the gateway's own; `None` if it cannot be read.
 fn bare(error: &str) -> Option<String> {
     let reason: Reason = serde_json::from_str(error).ok()?;
     serde_json::to_string(&reason.bare()).ok()

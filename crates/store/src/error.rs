@@ -11,9 +11,10 @@ use sqlx::{
 pub(crate) const LIST: Duration = Duration::from_secs(5);
 
 /// What went wrong in the store, in one line without personal data.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// Whether the write took place is not known; asking again, or looking, tells.
+    /// Whether the write took place is not known; asking again, or reading, tells.
     #[error(
         "storing the change: the database gave no answer to the commit, so it may or may not have been stored"
     )]
@@ -35,35 +36,21 @@ pub enum Error {
     /// Another process wrote the same thing in between. Nothing was written.
     #[error("storing the change: another process stored the same in between: {0}")]
     Conflict(String),
-    /// Another replica put another provider document in force, which this one has not seen. Nothing
-    /// was written.
+    /// Another replica put a provider document in force that this one does not know. Nothing was written.
     #[error("storing the change: another provider document went live in between; ask again")]
     Outdated,
     /// A row holds what this version of the program never writes.
     #[error(
         "reading the database: the column {what:?} holds something unreadable; was it written by a newer version?"
     )]
-    Corrupt {
-        /// The column.
-        what: String,
-    },
-    /// Another process serves this database.
+    Corrupt { what: String },
     #[error("opening the database: {} is locked: another gateway serves this database; stop it first", path.display())]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// `storage.url` names no database.
+    Locked { path: PathBuf },
     #[error("opening the database: storage.url {0}")]
     Url(&'static str),
     /// The database file, its folder or a file beside it cannot be used.
     #[error("using the database file {}: {reason}", path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    File { path: PathBuf, reason: String },
     /// A newer version of the program has changed the tables.
     #[error(
         "opening the database: it was written by a newer version of the gateway (its tables are at {version}, \
@@ -94,7 +81,7 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(e) if is_full(&*e) => Self::Full(e.message().to_owned()),
             sqlx::Error::Database(e) if is_end_of_connection(&*e) => Self::Away(e.to_string()),
             sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
-            // What it says quotes the address, and with it perhaps the password.
+            // Its text quotes the URL, and with it perhaps the password.
             sqlx::Error::Configuration(_) => {
                 Self::Url("has a parameter with a value that it cannot have, such as sslmode")
             }

@@ -1,5 +1,5 @@
-//! The file of a SQLite database: its one name, the files beside it, and that they stay those that
-//! were opened.
+//! The file of a SQLite database and the files beside it: their names, who may use them, and whether they are still those
+//! that were opened.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
@@ -11,34 +11,33 @@ use std::{
 
 use crate::Error;
 
-/// What a new file may be used for, and a new folder: by its owner alone, whatever the umask is.
+/// The mode of a new file, and of a new folder: for the owner alone, whatever the umask is.
 const FOR_OWNER: u32 = 0o600;
 const FOLDER_FOR_OWNER: u32 = 0o700;
-/// What group and others may do.
+/// The bits of a mode that are for group and others.
 const OTHERS: u32 = 0o077;
 
-/// What the names of the files beside the database end with.
+/// The endings of the files beside the database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", ".lock"];
 
-/// Holds a SQLite database against a second gateway until it is dropped.
+/// Keeps a second gateway from a SQLite database until it is dropped.
 #[derive(Debug)]
 #[must_use = "the database is locked only as long as this lives"]
 pub struct Lock(#[expect(dead_code, reason = "closing the file ends the lock")] File);
 
-/// A file whatever its name: its device and its number there.
+/// What identifies a file whatever its name: its device and its number there.
 type Id = (u64, u64);
 
-/// The file. It is never opened here once SQLite has: closing it would end SQLite's locks.
+/// The file of a database. Once SQLite has opened it, nothing here may: closing it would end SQLite's locks.
 pub(crate) struct DatabaseFile {
     path: PathBuf,
     is_new: bool,
-    /// The files that are in use, by their names.
+    /// The files in use, with what identifies them.
     used: Mutex<Vec<(PathBuf, Id)>>,
 }
 
 impl DatabaseFile {
-    /// The file under its one name, without symbolic links. It and its folder are made if need be,
-    /// durably, unless there must be one.
+    /// The file by its name without symbolic links. It and its folder are made durably if need be, unless it must exist.
     pub(crate) fn at(path: &str, must_exist: bool) -> Result<Arc<Self>, Error> {
         let named = Path::new(path);
         let unusable = |e: io::Error| unusable(named, &e.to_string());
@@ -56,7 +55,7 @@ impl DatabaseFile {
         if !found.is_file() {
             return Err(self::unusable(&path, "it is not a regular file"));
         }
-        // SQLite's log lies beside the name that it was opened by, and is not seen by another.
+        // SQLite's log is beside the name by which the file was opened, and not found by another name.
         if found.nlink() > 1 {
             let reason = "it has a second name (a hard link), beside which committed invites may lie: \
                           remove the link, or make it a copy";
@@ -66,7 +65,7 @@ impl DatabaseFile {
         for ending in BESIDE {
             let path = file.beside(ending);
             if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
-                // Somebody may have put it there so that a file of ours elsewhere is taken for it.
+                // Somebody may have put it there so that another file of ours is written to.
                 return Err(self::unusable(&path, "it is a symbolic link: remove it"));
             }
         }
@@ -74,8 +73,8 @@ impl DatabaseFile {
         Ok(Arc::new(file))
     }
 
-    /// Takes away what others may do with the database's files, and with its folder if that holds nothing
-    /// else. SQLite makes the log and its index as readable as the database.
+    /// Makes the database's files usable by their owner alone, and its folder, too, if that holds nothing else. SQLite makes
+    /// the log and its index as readable as the database.
     fn keep_to_owner(&self) {
         for ending in [""].into_iter().chain(BESIDE) {
             keep_to_owner(&self.beside(ending));
@@ -96,7 +95,7 @@ impl DatabaseFile {
         &self.path
     }
 
-    /// It was made when it was opened.
+    /// Whether it was made when it was opened.
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -117,13 +116,13 @@ impl DatabaseFile {
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
             Err(TryLockError::Error(e)) => return Err(unusable(e)),
         }
-        // Whoever removes it lets a second gateway in.
+        // If somebody removes it, a second gateway could lock a new one.
         self.note(path.clone(), &file.metadata().map_err(unusable)?);
         Ok(Lock(file))
     }
 
-    /// From now on the database, its log and the log's index are those that are there. SQLite has
-    /// opened them for writing, which on a file system of layers makes another file of one below.
+    /// Remembers the database, its log and the log's index as those to be expected from now on. SQLite has opened them for
+    /// writing, at which an overlay file system makes a new file of one in a lower layer.
     pub(crate) fn note_opened(&self) -> Result<(), Error> {
         for ending in ["", "-wal", "-shm"] {
             let path = self.beside(ending);
@@ -133,8 +132,7 @@ impl DatabaseFile {
         Ok(())
     }
 
-    /// The files are still those that were opened: nothing that is stored now is lost with a file
-    /// that nobody can find.
+    /// Fails unless the files are still those that were opened: what is stored in one that nobody can find is lost.
     pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
         let file = Arc::clone(self);
         let checked = tokio::task::spawn_blocking(move || file.check_now()).await;
@@ -172,7 +170,7 @@ fn unusable(path: &Path, reason: &str) -> Error {
     Error::File { path: path.to_owned(), reason: reason.to_owned() }
 }
 
-/// Takes away what others may do with a file or a folder, if there is one and they may do anything.
+/// Makes a file or folder usable by its owner alone, if there is one.
 fn keep_to_owner(path: &Path) {
     let Ok(found) = fs::metadata(path) else { return };
     let mode = found.permissions().mode();
@@ -182,7 +180,9 @@ fn keep_to_owner(path: &Path) {
     let path_shown = path.display();
     match fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS & 0o7777)) {
         Ok(()) => {
-            tracing::warn!("others than its owner could use {path_shown}: they cannot any more")
+            tracing::warn!(
+                "others than its owner could use {path_shown}: its mode is changed, so that they cannot any more"
+            )
         }
         Err(error) => tracing::warn!(
             "others than its owner can use {path_shown}, and that cannot be changed: {error}"
@@ -190,12 +190,12 @@ fn keep_to_owner(path: &Path) {
     }
 }
 
-/// Makes an empty file, which is a database, such that it is still there after a power cut.
+/// Makes an empty file, which is a database, so that it is still there after a power cut.
 fn create(named: &Path) -> io::Result<PathBuf> {
     let folder = std::path::absolute(named)?.parent().map(Path::to_owned).unwrap_or_default();
     let missing = folder.ancestors().take_while(|folder| !folder.exists()).count();
     fs::DirBuilder::new().recursive(true).mode(FOLDER_FOR_OWNER).create(&folder)?;
-    // Through a symbolic link whose target is not there yet, too.
+    // This also makes the missing target of a symbolic link.
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(FOR_OWNER);
     options.open(named)?.sync_all()?;

@@ -9,7 +9,7 @@ use crate::{
     Acceptance, Error, IdempotencyKey, NewBatch, Store, rows::UNSETTLED, statement::Statement,
 };
 
-/// Keys in one transaction of [`Store::purge_idempotency`].
+/// How many keys one transaction of [`Store::purge_idempotency`] deletes.
 const PURGE: u32 = 1000;
 
 impl Store {
@@ -27,8 +27,8 @@ impl Store {
         find_key(&mut connection, now, tenant, &self.as_stored(key)).await
     }
 
-    /// As it is stored and looked for: a caller may have put an address into it, and the hash of a body
-    /// can be found again by whoever tries bodies.
+    /// The key as it is stored, hashed: a caller may have put an address into it, and whoever tries bodies could find one by
+    /// its plain hash.
     pub(crate) fn as_stored(&self, key: &IdempotencyKey) -> IdempotencyKey {
         IdempotencyKey {
             key: self.hash_key().hash("idempotency key", &key.key),
@@ -37,8 +37,8 @@ impl Store {
         }
     }
 
-    /// Forgets the idempotency keys that were accepted longer ago than `retention` and whose batches have
-    /// settled; how many.
+    /// Forgets the idempotency keys that were accepted longer ago than `retention` and whose batches have settled; returns how
+    /// many.
     ///
     /// # Errors
     /// The database cannot be used; some may be forgotten already.
@@ -46,7 +46,7 @@ impl Store {
         let mut purged = 0;
         loop {
             let count = self
-                .write(Vec::new(), move |tx| {
+                .write(Vec::new(), (), move |tx, ()| {
                     Box::pin(async move {
                         let Ok(before) = tx.now.checked_sub(retention) else { return Ok(0) };
                         Statement::new(
@@ -108,22 +108,18 @@ pub(crate) async fn remember_key(
     batch: &NewBatch,
     key: &IdempotencyKey,
 ) -> Result<(), Error> {
-    Statement::new(
-        "INSERT INTO idempotency_keys \
-             (tenant, idempotency_key, body_hash, batch_id, created_at) VALUES (",
-    )
-    .values([
-        (&batch.tenant).into(),
-        (&key.key).into(),
-        (&key.body_hash).into(),
-        batch.id.to_string().into(),
-        now.into(),
-    ])
-    // It is known only if it is past its retention.
-    .text(
-        ") ON CONFLICT (tenant, idempotency_key) DO UPDATE SET \
-             body_hash = excluded.body_hash, batch_id = excluded.batch_id, \
-             created_at = excluded.created_at",
+    // If the key is there already, it is past its retention.
+    Statement::with(
+        "INSERT INTO idempotency_keys (tenant, idempotency_key, body_hash, batch_id, created_at) \
+         VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, idempotency_key) DO UPDATE SET body_hash = \
+         excluded.body_hash, batch_id = excluded.batch_id, created_at = excluded.created_at",
+        [
+            (&batch.tenant).into(),
+            (&key.key).into(),
+            (&key.body_hash).into(),
+            batch.id.to_string().into(),
+            now.into(),
+        ],
     )
     .execute(connection)
     .await?;

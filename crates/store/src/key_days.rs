@@ -10,27 +10,27 @@ use crate::{
     writer::Tx,
 };
 
-/// What no other replica may hold while these are looked at and taken from.
+/// The locks under which no other replica counts invites of these keys.
 pub(crate) fn locks(limits: &[DayLimit]) -> impl Iterator<Item = u32> {
     limits.iter().map(|limit| ADDRESS_LOCKS + number(&["", &limit.key.to_string()]) % KEY_LOCKS)
 }
 
-/// For how many more invites there is room in all of these.
+/// For how many more invites there is room today in all of these limits.
 pub(crate) async fn room(tx: &mut Tx<'_>, limits: &[DayLimit]) -> Result<u64, Error> {
     let mut least = u64::MAX;
     for limit in limits {
-        let used = Statement::new("SELECT invites FROM key_days WHERE key_id = ")
-            .bind(limit.key.to_string())
-            .text(" AND day = ")
-            .bind(day(tx.now))
-            .first(tx.connection, |row| row.count::<u64>())
-            .await?;
+        let used = Statement::with(
+            "SELECT invites FROM key_days WHERE key_id = ? AND day = ?",
+            [limit.key.to_string().into(), day(tx.now).into()],
+        )
+        .first(tx.connection, |row| row.count::<u64>())
+        .await?;
         least = least.min(limit.invites.saturating_sub(used.unwrap_or(0)));
     }
     Ok(least)
 }
 
-/// Takes room, which there has to be, for new invites in each of these.
+/// Counts new invites of each of these keys, for which there has to be room.
 pub(crate) async fn take(
     tx: &mut Tx<'_>,
     limits: &[DayLimit],

@@ -1,5 +1,5 @@
-//! Keyed hashes (HMAC-SHA-256): what must be known again without being kept. Without the key nobody can
-//! tell what one is of by trying addresses.
+//! Keyed hashes (HMAC-SHA-256) of what has to be recognized without being kept. Without the key nobody can find the text of
+//! one by trying addresses.
 
 use hmac::{Hmac, KeyInit, Mac};
 use invite_core::random;
@@ -8,14 +8,14 @@ use sqlx::AnyConnection;
 
 use crate::{Error, statement::Statement};
 
-/// What stands before a keyed hash where there may be a plain text as well.
+/// What a keyed hash begins with, as in some columns there may be a plain text instead.
 pub(crate) const MARK: &str = "hmac:";
 
-/// The key of a database, as long as HMAC-SHA-256 takes one as it is.
+/// The key of a database, of the block length of HMAC-SHA-256.
 pub(crate) struct HashKey([u8; 64]);
 
 impl HashKey {
-    /// The one of this database, which is made if there is none yet.
+    /// The key of this database, which is made if there is none yet.
     pub(crate) async fn of(connection: &mut AnyConnection) -> Result<Self, Error> {
         if let Some(key) = find(connection).await? {
             return Ok(key);
@@ -29,7 +29,7 @@ impl HashKey {
         find(connection).await?.ok_or_else(missing)
     }
 
-    /// A hash of a text; of equal texts those of different kinds differ.
+    /// The hash of a text; equal texts of different kinds have different hashes.
     pub(crate) fn hash(&self, kind: &str, text: &str) -> String {
         let mut mac = Hmac::<Sha256>::new(&self.0.into());
         for part in [kind.as_bytes(), &[0], text.as_bytes()] {

@@ -1,7 +1,5 @@
 //! API keys: the records, never the secrets.
 
-use std::sync::Arc;
-
 use invite_core::KeyId;
 use jiff::Timestamp;
 
@@ -12,30 +10,28 @@ use crate::{
     dialect::AUDIT_LOCK,
     rows::json,
     statement::{Fields, Statement, Value, chunks},
-    unreadable::{Unreadable, apart, separate},
+    unreadable::{Unreadable, or_unreadable, separate},
 };
 
 const COLUMNS: &str = "id, hash, name, tenant, scopes, providers, \
      CAST(requests_per_second AS DOUBLE PRECISION), CAST(invites_per_second AS DOUBLE PRECISION), \
      invites_per_day, created_at, expires_at, revoked_at, last_used_at, parent";
-/// The ids of a key and of all that were made with it, with one of those, and so on: to go on from with
-/// the key's id and then [`FAMILY_END`].
+/// Selects the ids of a key and of all that descend from it; the key's id and [`FAMILY_END`] have to follow.
 const FAMILY: &str =
     "WITH RECURSIVE family(id) AS (SELECT api_keys.id FROM api_keys WHERE api_keys.id = ";
 const FAMILY_END: &str = " UNION SELECT api_keys.id FROM api_keys JOIN family ON parent = family.id) \
      SELECT id FROM family";
 
-/// The ids of a key, of the one that it was made with, of the one that that was made with, and so on: to
-/// go on from with the key's id and then [`LINE_END`].
+/// Selects the ids of a key and of all that it descends from; the key's id and [`LINE_END`] have to follow.
 const LINE: &str = "WITH RECURSIVE line(id, parent) AS \
      (SELECT api_keys.id, api_keys.parent FROM api_keys WHERE api_keys.id = ";
 const LINE_END: &str = " UNION SELECT api_keys.id, api_keys.parent FROM api_keys \
      JOIN line ON api_keys.id = line.parent) SELECT id FROM line";
 
 /// An API key without its secret.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiKey {
-    /// Its id.
     pub id: KeyId,
     /// The hash of the secret.
     pub hash: String,
@@ -49,11 +45,8 @@ pub struct ApiKey {
     pub providers: Option<Vec<String>>,
     /// How much it may ask for.
     pub limits: KeyLimits,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends.
     pub expires_at: Option<Timestamp>,
-    /// When it was withdrawn.
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, as last recorded.
     pub last_used_at: Option<Timestamp>,
@@ -72,23 +65,23 @@ pub struct KeyLimits {
     pub invites_per_day: Option<u64>,
 }
 
-/// What a key has to agree with when it changes.
+/// A key with the keys that it has to agree with when it changes.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug)]
 pub struct KeyFamily {
-    /// The key.
     pub key: ApiKey,
     /// The one that it was made with, if it can be read.
     pub parent: Option<ApiKey>,
-    /// The good ones that were made with it and can be read.
+    /// The valid keys that were made with it and can be read.
     pub children: Vec<ApiKey>,
 }
 
 /// What became of a change of a key.
 #[derive(Debug)]
 pub enum KeyChanged {
-    /// It is as this says now.
+    /// The key as it is now.
     Changed(Box<ApiKey>),
-    /// Nothing was changed; this is what the change would not have agreed with.
+    /// Nothing was changed; these are the keys that the change would not agree with.
     Refused(Box<KeyFamily>),
 }
 
@@ -99,11 +92,9 @@ impl Store {
     /// # Errors
     /// The database cannot be used, or the id or the hash is taken.
     pub async fn insert_key(&self, key: &ApiKey, actor: &Actor) -> Result<bool, Error> {
-        let new = Arc::new((key.clone(), actor.clone()));
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let new = Arc::clone(&new);
+        let data = (key.clone(), actor.clone());
+        self.write(vec![AUDIT_LOCK], data, |mut tx, (key, actor)| {
             Box::pin(async move {
-                let (key, actor) = &*new;
                 if let Some(parent) = key.parent {
                     let parent = select().text(" WHERE id = ").bind(parent.to_string());
                     let parent = parent.first(tx.connection, read_key).await?;
@@ -150,7 +141,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn keys(&self) -> Result<(Vec<ApiKey>, Vec<Unreadable>), Error> {
         let statement = select().text(" ORDER BY id DESC");
-        Ok(separate(statement.all(&mut *self.lister().await?, apart(read_key)).await?))
+        Ok(separate(statement.all(&mut *self.lister().await?, or_unreadable(read_key)).await?))
     }
 
     /// The key whose secret has this hash, also when it is revoked or has expired.
@@ -162,8 +153,7 @@ impl Store {
         select().text(" WHERE hash = ").bind(hash).first(&mut connection, read_key).await
     }
 
-    /// The keys that one descends from: the one that it was made with, the one that that was made with,
-    /// and so on.
+    /// The keys that a key descends from: the one that it was made with, and so on.
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`] if one of them cannot be read.
@@ -195,11 +185,9 @@ impl Store {
         actor: &Actor,
         decide: impl Fn(&KeyFamily) -> Option<ApiKey> + Send + Sync + 'static,
     ) -> Result<Option<KeyChanged>, Error> {
-        let shared = Arc::new((actor.clone(), decide));
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let shared = Arc::clone(&shared);
+        let data = (actor.clone(), decide);
+        self.write(vec![AUDIT_LOCK], data, move |mut tx, (actor, decide)| {
             Box::pin(async move {
-                let (actor, decide) = &*shared;
                 let key = select().text(" WHERE id = ").bind(id.to_string());
                 let Some(key) = key.first(tx.connection, read_key).await? else { return Ok(None) };
                 let parent = match key.parent {
@@ -210,29 +198,29 @@ impl Store {
                     None => None,
                 };
                 let children = select().text(" WHERE parent = ").bind(id.to_string());
-                let children = children.all(tx.connection, apart(read_key)).await?;
+                let children = children.all(tx.connection, or_unreadable(read_key)).await?;
                 let mut children = separate(children).0;
                 children.retain(|child| child.is_good(tx.now));
                 let family = KeyFamily { key, parent, children };
                 let Some(after) = decide(&family) else {
                     return Ok(Some(KeyChanged::Refused(Box::new(family))));
                 };
-                Statement::new("UPDATE api_keys SET name = ")
-                    .bind(&after.name)
-                    .text(", providers = ")
-                    .bind(after.providers.as_ref().map_or(Value::Text(None), json))
-                    .text(", expires_at = ")
-                    .bind(after.expires_at)
-                    .text(", invites_per_day = ")
-                    .bind(per_day(&after))
-                    .text(", requests_per_second = CAST(")
-                    .bind(fraction(after.limits.requests_per_second))
-                    .text(" AS DOUBLE PRECISION), invites_per_second = CAST(")
-                    .bind(fraction(after.limits.invites_per_second))
-                    .text(" AS DOUBLE PRECISION) WHERE id = ")
-                    .bind(id.to_string())
-                    .execute(tx.connection)
-                    .await?;
+                Statement::with(
+                    "UPDATE api_keys SET name = ?, providers = ?, expires_at = ?, \
+                     invites_per_day = ?, requests_per_second = CAST(? AS DOUBLE PRECISION), \
+                     invites_per_second = CAST(? AS DOUBLE PRECISION) WHERE id = ?",
+                    [
+                        (&after.name).into(),
+                        after.providers.as_ref().map_or(Value::Text(None), json),
+                        after.expires_at.into(),
+                        per_day(&after),
+                        fraction(after.limits.requests_per_second),
+                        fraction(after.limits.invites_per_second),
+                        id.to_string().into(),
+                    ],
+                )
+                .execute(tx.connection)
+                .await?;
                 let change = after.change("key.change", actor, Some(&family.key));
                 chain::record(&mut tx, &change).await?;
                 Ok(Some(KeyChanged::Changed(Box::new(after))))
@@ -247,9 +235,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn revoke_key(&self, id: KeyId, actor: &Actor) -> Result<Option<ApiKey>, Error> {
-        let actor = Arc::new(actor.clone());
-        self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let actor = Arc::clone(&actor);
+        self.write(vec![AUDIT_LOCK], actor.clone(), move |mut tx, actor| {
             Box::pin(async move {
                 let revoked: Vec<String> = Statement::new("UPDATE api_keys SET revoked_at = ")
                     .bind(tx.now)
@@ -261,16 +247,16 @@ impl Store {
                     .all(tx.connection, |row| row.string())
                     .await?;
                 for one in revoked {
-                    // Also of one that cannot be read it is on record that it was revoked.
+                    // That a key was revoked is recorded even if the key cannot be read.
                     let key = select().text(" WHERE id = ").bind(&one);
-                    let key = key.all(tx.connection, apart(read_key)).await?;
+                    let key = key.all(tx.connection, or_unreadable(read_key)).await?;
                     let change = match separate(key).0.pop() {
                         Some(key) => {
                             let before = ApiKey { revoked_at: None, ..key.clone() };
-                            key.change("key.revoke", &actor, Some(&before))
+                            key.change("key.revoke", actor, Some(&before))
                         }
                         None => NewAudit {
-                            actor: (*actor).clone(),
+                            actor: actor.clone(),
                             action: "key.revoke".to_owned(),
                             target: one,
                             before: None,
@@ -292,11 +278,9 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn touch_keys(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), Error> {
-        let uses = Arc::new(uses.to_vec());
-        self.write(Vec::new(), move |tx| {
-            let uses = Arc::clone(&uses);
+        self.write(Vec::new(), uses.to_vec(), |tx, uses| {
             Box::pin(async move {
-                for chunk in chunks(&uses) {
+                for chunk in chunks(uses) {
                     Statement::new("UPDATE api_keys SET last_used_at = v.column2 FROM (VALUES ")
                         .rows(chunk.iter().map(|(id, at)| [id.to_string().into(), (*at).into()]))
                         .text(
@@ -314,7 +298,7 @@ impl Store {
 }
 
 impl ApiKey {
-    /// Whether it is taken at `now`.
+    /// Whether it is accepted at `now`.
     pub fn is_good(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
     }
@@ -342,8 +326,8 @@ impl ApiKey {
     }
 }
 
-/// As text: sqlx's driver for any database gives a fraction that is NULL another type than one that is
-/// not, which PostgreSQL's prepared statement refuses.
+/// A fraction as text. As a number sqlx's driver for any database would give a NULL another type than a value, which
+/// PostgreSQL's prepared statement refuses.
 fn fraction(rate: Option<f64>) -> Value<'static> {
     rate.map(|rate| rate.to_string()).into()
 }

@@ -1,7 +1,7 @@
 //! All SQL of the gateway, for SQLite and PostgreSQL from one text.
 //!
-//! What is stored and how it is written together lives here. What a change means does not: the
-//! delivery engine decides it in pure functions that run inside the store's transactions.
+//! What a change means is not decided here: the delivery engine does so, in pure functions that run inside the store's
+//! transactions.
 
 mod accept;
 mod accounts;
@@ -56,17 +56,17 @@ pub use batch::{
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
 pub use db::Store;
-pub use erase::{Erased, Holding};
+pub use erase::{Erased, KeptCalls};
 pub use error::Error;
 pub use file::Lock;
 pub use keys::{ApiKey, KeyChanged, KeyFamily, KeyLimits};
 pub use lanes::LaneHolder;
 pub use phase::{Phase, Unknown};
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
-pub use queues::{Look, MOST_LOOKED_AT, Queue};
+pub use queues::{MAX_SCANNED, Queue, QueueScan};
 pub use replicas::Replica;
 pub use requeue::Requeued;
-pub use retention::{Place, Stage, Step};
+pub use retention::{Cursor, Stage, Step};
 pub use revisions::{Added, NewRevision, Revision, RevisionPage};
 pub use rows::{InviteRecord, InviteState};
 pub use unreadable::{Ended, Row, Unreadable, UnreadableInvite};

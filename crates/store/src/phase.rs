@@ -1,4 +1,4 @@
-//! Where an invite stands, with what holds there only.
+//! Where an invite stands, with what is known only there.
 
 use invite_core::{AttemptId, Status};
 use jiff::Timestamp;
@@ -8,26 +8,26 @@ use crate::{
     statement::{Fields, Value},
 };
 
-/// Where an invite stands, with what holds there only.
+/// Where an invite stands, with what is known only there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// It waits to be sent.
     Queued {
-        /// The earliest time for that; none: at once.
+        /// When it may be sent at the earliest; `None`: at once.
         next_attempt_at: Option<Timestamp>,
     },
-    /// A call is under way, or the provider's own processing is being followed.
+    /// A call is under way, or the provider has taken it and still works on it.
     Sending {
         /// The attempt that alone may change it.
         holder: AttemptId,
-        /// Until when that may work on it.
+        /// Until when that attempt holds it.
         lease_until: Timestamp,
-        /// When the provider is asked next how far it is.
+        /// When the provider is asked next whether it still works on it.
         next_attempt_at: Option<Timestamp>,
     },
     /// A call may or may not have taken effect.
     Unknown(Unknown),
-    /// In a status that is settled ([`Status::is_settled`]).
+    /// It is in a status that is settled ([`Status::is_settled`]).
     Settled(Status),
 }
 
@@ -36,23 +36,23 @@ pub enum Phase {
 pub struct Unknown {
     /// The attempt whose effect is not known.
     pub holder: AttemptId,
-    /// When its call ended, or began to be waited out anew.
+    /// When its call ended; or later, when the wait for its effect began anew.
     pub ended_at: Timestamp,
-    /// When the first look-up that counts began to show that it took no effect.
+    /// When the first look-up began that counts and showed no effect.
     pub absent_since: Option<Timestamp>,
-    /// Look-ups made.
+    /// How many look-ups there were.
     pub lookups: u32,
-    /// When the next one is due; none: a person has to decide.
+    /// When the next look-up is due; `None`: a person has to decide.
     pub next_attempt_at: Option<Timestamp>,
 }
 
 impl Phase {
-    /// In this status, if it is settled.
+    /// The phase of a settled status.
     pub fn settled(status: Status) -> Option<Self> {
         status.is_settled().then_some(Self::Settled(status))
     }
 
-    /// As the status shows it.
+    /// The status that it is shown as.
     pub fn status(&self) -> Status {
         match self {
             Self::Queued { .. } => Status::Queued,
@@ -70,7 +70,7 @@ impl Phase {
         }
     }
 
-    /// When the next call or look-up is due; none: at once, or never.
+    /// When the next call or look-up is due; `None`: at once, or never.
     pub fn next_attempt_at(&self) -> Option<Timestamp> {
         match self {
             Self::Queued { next_attempt_at }

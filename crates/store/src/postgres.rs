@@ -1,5 +1,4 @@
-//! How a PostgreSQL server is reached: encrypted, and only if it is the one that its name says, unless it is on
-//! this machine.
+//! How a PostgreSQL server is reached: encrypted, and only if it proves that it has its name, unless it is on this machine.
 
 use std::net::IpAddr;
 
@@ -12,7 +11,7 @@ use url::Url;
 
 use crate::Error;
 
-/// The parameters of a URL that are known; of others the driver would log the values.
+/// The known parameters of a URL. Others are refused, since the driver would log their values.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -34,11 +33,11 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// What to connect with. A server that is not on this machine has to show a certificate for its name, from an
-/// authority that this machine or `sslrootcert` trusts, unless the URL says something weaker.
+/// The options of a URL. A server that is not on this machine has to show a certificate for its name, from an authority that
+/// this machine or `sslrootcert` trusts, unless the URL asks for something weaker.
 ///
 /// # Errors
-/// It is no URL of PostgreSQL; never shows it.
+/// It is no URL of PostgreSQL; the error does not show it.
 pub(crate) fn options(url: &str) -> Result<AnyConnectOptions, Error> {
     let invalid = Error::Url("is not a valid URL");
     let mut url = Url::parse(url).map_err(|_| invalid.clone())?;
@@ -50,7 +49,7 @@ pub(crate) fn options(url: &str) -> Result<AnyConnectOptions, Error> {
     }
     let is_mode = |name: &str| matches!(name, "sslmode" | "ssl-mode");
     let is_named = url.query_pairs().any(|(name, _)| is_mode(&name));
-    // What the parser says may quote the password.
+    // The parser's error may quote the password.
     let parsed: PgConnectOptions = url.as_str().parse().map_err(|_| invalid.clone())?;
     match far_host(&parsed) {
         Some(_) if !is_named => {
@@ -69,7 +68,7 @@ pub(crate) fn options(url: &str) -> Result<AnyConnectOptions, Error> {
     AnyConnectOptions::from_url(&url).map_err(|_| invalid)
 }
 
-/// The host, if it is not this machine.
+/// The host, unless it is this machine.
 fn far_host(options: &PgConnectOptions) -> Option<&str> {
     let host = options.get_host();
     let bare = host.trim_matches(['[', ']']);
@@ -80,7 +79,7 @@ fn far_host(options: &PgConnectOptions) -> Option<&str> {
     (!is_here).then_some(host)
 }
 
-/// What somebody on the way to the server could do; none if nothing.
+/// What somebody on the way to the server could do; `None` if nothing.
 fn danger(mode: PgSslMode) -> Option<&'static str> {
     match mode {
         PgSslMode::VerifyFull => None,
@@ -103,7 +102,7 @@ fn danger(mode: PgSslMode) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// The mode that an address comes to.
+    /// The mode by which a URL is connected to.
     fn mode(url: &str) -> String {
         let options = options(url).unwrap();
         let pairs =

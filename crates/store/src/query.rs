@@ -13,38 +13,33 @@ use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
     rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, Value, chunks},
-    unreadable::{cut, id_of, separate},
+    unreadable::{id_of, page, separate},
 };
 
 /// Which invites to list; every given member must hold.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Default)]
 pub struct InviteFilter {
-    /// Of this tenant; none: of all.
+    /// `None`: of all tenants.
     pub tenant: Option<String>,
-    /// Of this batch.
     pub batch_id: Option<BatchId>,
-    /// At one of these providers; empty: at any, or none.
+    /// If not empty: at one of these.
     pub providers: Vec<String>,
-    /// In one of these statuses, as they read now; empty: in any.
+    /// If not empty: in one of these, as they read now.
     pub statuses: Vec<Status>,
-    /// To this person.
     pub address: Option<Address>,
-    /// Of this id of the caller's.
+    /// The caller's own id.
     pub external_id: Option<String>,
-    /// With all of these labels.
     pub labels: Vec<(String, String)>,
-    /// Accepted later than this.
     pub created_after: Option<Timestamp>,
-    /// Accepted earlier than this.
     pub created_before: Option<Timestamp>,
-    /// Written later than this.
     pub updated_after: Option<Timestamp>,
     /// Set aside because they could not be read.
     pub unreadable: bool,
 }
 
 impl InviteFilter {
-    /// It asks for nothing but invites in some of these statuses.
+    /// Whether it asks for nothing but invites in some of these statuses.
     fn is_only(&self, statuses: &[Status]) -> bool {
         !self.statuses.is_empty() && self.statuses.iter().all(|status| statuses.contains(status))
     }
@@ -80,15 +75,13 @@ impl InvitePage {
 }
 
 /// One accepted request.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchView {
-    /// Its id.
     pub id: BatchId,
-    /// Whose it is.
     pub tenant: String,
     /// The revision of the provider document that it was resolved with.
     pub config_revision: i64,
-    /// When it was accepted.
     pub created_at: Timestamp,
     /// The existing invites that items were answered with, by the item's place in the request.
     pub duplicates: Vec<(usize, InviteId)>,
@@ -152,7 +145,7 @@ impl Store {
         let limit = limit.max(1);
         // One more than asked for tells whether there is a next page.
         let statement = list(filter, before, i64::from(limit) + 1, self.clock_now());
-        let (rows, next) = cut(self.listed(statement).await?, limit, id_of);
+        let (rows, next) = page(self.listed(statement).await?, limit, id_of);
         Ok(InvitePage { next, ..InvitePage::of(rows) })
     }
 
@@ -211,14 +204,14 @@ impl Store {
     }
 }
 
-/// These invites in the order asked for, without those that do not exist or cannot be read; `lock` ends
-/// the SELECT.
+/// These invites in the order asked for, without those that do not exist or cannot be read. `lock` is put at the end of the
+/// SELECT.
 pub(crate) async fn read_invites(
     connection: &mut AnyConnection,
     ids: &[InviteId],
     lock: &str,
 ) -> Result<Vec<InviteRecord>, Error> {
-    // In one order, so that two replicas that lock rows do not wait for each other.
+    // Sorted, so that two replicas that lock rows do not wait for each other.
     let mut sorted = ids.to_vec();
     sorted.sort_unstable();
     let mut found = HashMap::with_capacity(ids.len());
@@ -245,9 +238,9 @@ fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
         .text(" THEN 'expired' ELSE status END")
 }
 
-/// The page of a list. Newest first along an index, which a planner that knows nothing of the
-/// values in a column cannot find by itself: conditions that few invites meet name their ids, and
-/// without one of those what failed leads, or else a label.
+/// The page of a list, newest first along an index. A planner that knows nothing of the values in a column cannot choose it,
+/// so the statement does: conditions that few invites meet are subqueries for ids; without one, the index of failed invites
+/// leads if only those are asked for, or else that of a label.
 fn list(
     filter: &InviteFilter,
     before: Option<String>,
@@ -280,7 +273,7 @@ fn list(
         if let Some(value) = value {
             statement = statement.bind(value);
         }
-        // In here, so that it is not taken for a better way to find the invites.
+        // Inside the subquery, so that the planner does not begin with it.
         if let Some(before) = page.take() {
             statement = statement.text(" AND id < ").bind(before);
         }
@@ -295,7 +288,7 @@ fn list(
             .bind(value)
             .text(")");
     }
-    // Not along the index of tenants: few of a tenant's may have failed.
+    // The expression keeps the planner from the index of tenants: few of a tenant's invites may have failed.
     let tenant = if failed_leads { "tenant || ''" } else { "tenant" };
     statement = wide_conditions(statement, filter, tenant, now);
     if let Some(before) = page {

@@ -1,4 +1,4 @@
-//! What the delivery engine looks for: invites that something is due for.
+//! What the delivery engine reads: invites for which something is due.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,8 +16,8 @@ use crate::{
     statement::{Fields, Statement, Value},
 };
 
-/// Queued, and nobody waits for news of an earlier call to the same person: see
-/// [`MAY_BE_IN_DOUBT`](crate::rows::MAY_BE_IN_DOUBT). More conditions come next.
+/// Selects queued invites whose person no other invite may be in doubt to
+/// ([`MAY_BE_IN_DOUBT`](crate::rows::MAY_BE_IN_DOUBT)); more conditions have to follow.
 pub(crate) static FREE: LazyLock<String> = LazyLock::new(|| {
     format!(
         " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS (SELECT 1 FROM \
@@ -46,7 +46,7 @@ impl Store {
             let statement = statement.text(" AND tenant = ").bind(tenant.to_owned());
             statement.text(" AND destination = ").bind(destination.clone())
         };
-        // Two walks along one index: those that never waited, and those that have waited.
+        // Two reads along one index: of those that never waited, and of those that have.
         let fresh = select_invites().text(" WHERE id IN (SELECT id FROM (SELECT id");
         let waited = of_queue(fresh)
             .text(" AND next_attempt_at IS NULL ORDER BY next_attempt_at, id LIMIT ")
@@ -159,12 +159,12 @@ impl Store {
     ) -> Result<Vec<InviteRecord>, Error> {
         let limit = i64::from(limit);
         let mut statement = select_invites().text(" WHERE id IN (");
-        // A walk along one index for each status.
+        // One read along an index for each status.
         for (place, status) in Status::ALL.iter().filter(|s| s.is_open_at_provider()).enumerate() {
             statement = statement
                 .text(if place == 0 { "" } else { " UNION ALL " })
                 .text("SELECT id FROM (SELECT id FROM invites WHERE ")
-                // Follows from what comes next, and lets the index `invites_live` serve.
+                // Redundant, but the index `invites_live` can be used only with it.
                 .text(LIVE)
                 .text(" AND unreadable IS NULL AND provider = ")
                 .bind(provider)
@@ -217,7 +217,7 @@ impl Store {
         .bind(provider)
         .text(" GROUP BY tenant")
         .all(&mut *self.reader().await?, |row| {
-            // One that cannot be read shares what there is for no tenant.
+            // An invite whose tenant cannot be read counts for none.
             let tenant = row.text_at(0).unwrap_or_default().to_owned();
             Ok((tenant, row.number_at(1).unwrap_or_default().unsigned_abs()))
         })
@@ -247,7 +247,7 @@ impl Store {
             Ok(((provider, status), row.number_at(2).unwrap_or_default().unsigned_abs()))
         };
         let mut connection = self.reader().await?;
-        // The first reads nothing but an index of all, the second one of few.
+        // The first reads only an index of all live invites, the second one of the few that are set aside.
         let all = count("").all(&mut connection, read).await?;
         let aside = count(&format!(" AND {AMONG_SET_ASIDE}")).all(&mut connection, read).await?;
         let aside: HashMap<_, u64> = aside.into_iter().collect();
@@ -263,7 +263,7 @@ impl Store {
     }
 }
 
-/// Leaves out what is at these destinations.
+/// Adds a condition that leaves out these destinations.
 fn elsewhere<'a>(statement: Statement<'a>, except: &[Destination]) -> Statement<'a> {
     if except.is_empty() {
         return statement;

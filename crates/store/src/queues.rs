@@ -1,8 +1,7 @@
-//! Who has something queued at a provider, and for which destinations: what a lane chooses its turns by.
+//! Which tenants have something queued at a provider, and for which destinations: by this a lane chooses its turns.
 //!
-//! It is asked for with every call, so that it costs a few index searches for each queue that it tells of,
-//! however much any of them holds; and it tells of no more than [`MOST_LOOKED_AT`] queues of a tenant,
-//! because a tenant names its destinations and could have as many as it has invites.
+//! Every call needs it, so a scan costs a few index searches for each queue that it finds, however long that is; and it finds
+//! no more than [`MAX_SCANNED`] queues of a tenant, which names its destinations and could have as many as invites.
 
 use invite_core::Destination;
 use jiff::Timestamp;
@@ -15,43 +14,42 @@ use crate::{
 };
 
 /// What a tenant has queued at a provider for one destination.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// Whose.
     pub tenant: String,
-    /// Where to.
     pub destination: Destination,
-    /// When the first of them is due: 1970 for one that never waited.
+    /// When the first invite is due: 1970 if that never waited.
     pub due: Timestamp,
 }
 
-/// One look at the queues of a provider.
+/// One scan of the queues of a provider.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// What it found.
+pub struct QueueScan {
     pub queues: Vec<Queue>,
-    /// Where the next look goes on, if some tenant has more destinations than this one told of.
+    /// Where the next scan goes on, if some tenant has more destinations than this one found.
     pub next: Option<String>,
 }
 
-/// So many of a tenant's destinations one look tells of at most: the first half of them from the first
-/// one on, the second from where the look before left off.
-pub const MOST_LOOKED_AT: usize = 256;
-const FROM_THE_FIRST: usize = MOST_LOOKED_AT / 2;
+/// How many of a tenant's destinations one scan finds at most: half of them from the first one on, and half from where the
+/// scan before left off.
+pub const MAX_SCANNED: usize = 256;
+const FROM_THE_FIRST: usize = MAX_SCANNED / 2;
 
-/// The condition that all steps share; the provider comes next.
+/// Selects the id of a queued invite; the provider and further conditions have to follow.
 const QUEUED: &str =
     "(SELECT id FROM invites WHERE status = 'queued' AND destination IS NOT NULL AND provider = ";
 
 impl Store {
     /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
-    /// another invite at what may be the same destination is `sending` or `unknown`. Of a tenant with very
-    /// many destinations some are left out, too: `from` is the [`Look::next`] of the look before, and looks
-    /// that go on until it is none have told of all.
+    /// another invite at what may be the same destination is `sending` or `unknown`. Of a tenant with very many destinations
+    /// some are left out, too: `from` is the [`QueueScan::next`] of the scan before, and scans until that is `None` have
+    /// found all.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<Look, Error> {
+    pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<QueueScan, Error> {
         let found = select_queues("", provider, from.unwrap_or_default())
             .all(&mut *self.reader().await?, |row| {
                 let next = row.text_at(4).map(str::to_owned);
@@ -71,10 +69,10 @@ impl Store {
                 }
             }
         }
-        Ok(Look { queues, next })
+        Ok(QueueScan { queues, next })
     }
 
-    /// The queues of all tenants for one destination, as [`Store::queues`] tells of them.
+    /// The queues of all tenants for one destination, as [`Store::queues`] finds them.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -106,20 +104,19 @@ impl Store {
     }
 }
 
-/// A queue of which something is due at some time; none if it cannot be read.
+/// A queue in which something is due at some time; `None` if it cannot be read.
 fn read_queue(row: &Fields<'_>) -> Option<Queue> {
-    // What is no time never comes.
+    // If it is no time, it never comes.
     let due = row.moment_at(3).unwrap_or(Timestamp::MAX);
     let destination = row.text_at(2)?.parse().ok()?;
     Some(Queue { tenant: row.text_at(1)?.to_owned(), destination, due })
 }
 
-/// From each queue to the next in two steps that an index answers with one search each, which it would not
-/// for `(tenant, destination) > …`: that reads the tenant's queues from their first one.
-/// `explain` stands before it.
+/// Walks from each queue to the next in two steps, each one search of an index. One step with `(tenant, destination) > …`
+/// would read the tenant's queues from their first one. `explain` is put before it.
 fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Statement<'a> {
     let goes_on = format!(
-        " AND tenant = queues.tenant AND queues.place < {MOST_LOOKED_AT} AND destination > CASE WHEN \
+        " AND tenant = queues.tenant AND queues.place < {MAX_SCANNED} AND destination > CASE WHEN \
          queues.place = {FROM_THE_FIRST} AND queues.destination < "
     );
     let statement = first(explain, provider)
@@ -136,11 +133,11 @@ fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Stateme
         .text(" THEN ")
         .bind(from)
         .text(" ELSE queues.destination END ORDER BY destination LIMIT 1), ");
-    let cut = format!("(SELECT min(destination) FROM queues WHERE place = {MOST_LOOKED_AT})");
+    let cut = format!("(SELECT min(destination) FROM queues WHERE place = {MAX_SCANNED})");
     with_dues(next_tenant(statement).text(")"), &cut)
 }
 
-/// One step along the index for each tenant that has anything queued there.
+/// Walks along the index with one step for each tenant that has anything queued at this destination.
 fn select_queues_at<'a>(
     explain: &str,
     provider: &'a str,
@@ -157,8 +154,7 @@ fn select_queues_at<'a>(
     with_dues(next_tenant(statement), "NULL")
 }
 
-/// The beginning of a walk: to the first queue of a provider. What it selects as destination and place
-/// comes next.
+/// The beginning of a walk, at the first queue of a provider. What is selected as destination and place has to follow.
 fn first<'a>(explain: &str, provider: &'a str) -> Statement<'a> {
     Statement::new(explain)
         .text("WITH RECURSIVE first (id) AS ")
@@ -174,7 +170,7 @@ fn next_tenant(statement: Statement<'_>) -> Statement<'_> {
         .text("queues.provider AND tenant > queues.tenant ORDER BY tenant, destination LIMIT 1)")
 }
 
-/// The end of a walk: when the first of each queue is due. `cut` is selected beside it.
+/// The end of a walk, which selects when the first invite of each queue is due, and `cut` beside it.
 fn with_dues<'a>(walk: Statement<'a>, cut: &str) -> Statement<'a> {
     let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
                     invites.destination = queues.destination AND next_attempt_at IS ";

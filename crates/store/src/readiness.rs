@@ -1,4 +1,4 @@
-//! Whether the database takes what it has to take: found out by writing to it.
+//! The last check whether the database can be written and read.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,23 +9,22 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::Error;
 
-/// However many ask, it is written once in this time.
+/// However many ask, there is one check in this time.
 const EVERY: Duration = Duration::from_secs(1);
-/// Several replicas write rows of their own, and those that are gone leave no more than this.
+/// How many rows replicas share for their checks, so that those that are gone leave no more than this.
 pub(crate) const ROWS: u32 = 64;
 
-/// What was found out last.
 #[derive(Default)]
 pub(crate) struct Readiness(Mutex<Option<Check>>);
 
 struct Check {
     began: Instant,
-    /// None while it is under way.
+    /// `None` while it is under way.
     result: watch::Receiver<Option<Result<(), Error>>>,
 }
 
 impl Readiness {
-    /// The check that is under way or of the last second, or else a new one.
+    /// The result of the check that is under way or was begun within the last second, or else of a new one.
     pub(crate) fn last(
         &self,
         check: impl Future<Output = Result<(), Error>> + Send + 'static,
@@ -37,7 +36,7 @@ impl Readiness {
         }
         let (found, result) = watch::channel(None);
         *last = Some(Check { began: Instant::now(), result: result.clone() });
-        // It goes on when whoever asked first has gone.
+        // A task of its own, so that it goes on if whoever asked first goes away.
         tokio::spawn(async move { found.send(Some(check.await)) });
         result
     }

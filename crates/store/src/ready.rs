@@ -1,4 +1,4 @@
-//! Saying whether the database takes what it has to take.
+//! Whether the database can be written and read.
 
 use std::time::Duration;
 
@@ -6,12 +6,11 @@ use tokio::time::timeout;
 
 use crate::{Error, Store, statement::Statement};
 
-/// Who asks is answered within a second, of which some is for the way.
+/// Whoever asks gets an answer within a second, part of which is for the way.
 const ANSWERED: Duration = Duration::from_millis(800);
 
 impl Store {
-    /// The database takes writes and can be read, as of the last second. The answer comes within a
-    /// second.
+    /// Whether the database could be written and read within the last second. The answer comes within a second.
     ///
     /// # Errors
     /// It does not, or does not say so in time.
@@ -26,10 +25,10 @@ impl Store {
         }
     }
 
-    /// Commits a row, by the way that every invite takes, and reads.
+    /// Commits a row in the same way as every invite, and reads.
     async fn write_and_read(&self) -> Result<(), Error> {
         let row = self.readiness_row();
-        self.write(Vec::new(), move |tx| {
+        self.write(Vec::new(), (), move |tx, ()| {
             Box::pin(async move {
                 Statement::new("INSERT INTO readiness (replica, checked_at) VALUES (")
                     .values([row.into(), tx.now.into()])

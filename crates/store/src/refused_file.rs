@@ -1,15 +1,11 @@
-//! The document in the file that was refused last. What is made of it is the delivery engine's to
-//! say.
-
-use std::sync::Arc;
+//! Which document in the file was last refused.
 
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Store, statement::Statement};
 
 impl Store {
-    /// The newest revision when this text of the file was refused; `None` if the one that was refused
-    /// last is another.
+    /// The newest revision at the time when this text of the file was refused; `None` if another text was refused last.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -21,7 +17,7 @@ impl Store {
             .await
     }
 
-    /// Keeps that this text of the file was refused while `revision` was the newest, and no other.
+    /// Remembers that this text of the file was refused last, while `revision` was the newest.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -29,7 +25,7 @@ impl Store {
         self.replace_refused_file(Some((hash(text), revision))).await
     }
 
-    /// Keeps of no text of the file that it was refused.
+    /// Forgets which text of the file was refused last.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -38,12 +34,10 @@ impl Store {
     }
 
     async fn replace_refused_file(&self, refused: Option<(String, i64)>) -> Result<(), Error> {
-        let refused = Arc::new(refused);
-        self.write(Vec::new(), move |tx| {
-            let refused = Arc::clone(&refused);
+        self.write(Vec::new(), refused, |tx, refused| {
             Box::pin(async move {
                 Statement::new("DELETE FROM refused_file").execute(tx.connection).await?;
-                if let Some((hash, revision)) = &*refused {
+                if let Some((hash, revision)) = refused {
                     Statement::new("INSERT INTO refused_file (text_hash, revision) VALUES (")
                         .values([hash.into(), (*revision).into()])
                         .text(")")
@@ -57,7 +51,7 @@ impl Store {
     }
 }
 
-/// Not the text itself: a document that was refused may hold a secret.
+/// Only the hash of the text is stored: a document that was refused may hold a secret.
 fn hash(text: &str) -> String {
     base16ct::lower::encode_string(&Sha256::digest(text))
 }

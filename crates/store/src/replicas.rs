@@ -1,14 +1,14 @@
-//! Which replicas there are, and which revision of the provider document each serves.
+//! The replicas, and which revision of the provider document each serves.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Error, Store, clock, statement::Statement, unreadable::apart};
+use crate::{Error, Store, clock, statement::Statement, unreadable::or_unreadable};
 
-/// How long a replica that is not heard of counts as one.
+/// How long a replica counts without a report.
 const KNOWN_FOR: Duration = Duration::from_secs(15);
 
 /// A process that serves this gateway's database.
@@ -27,9 +27,8 @@ pub struct Replica {
 }
 
 impl Store {
-    /// Says that a replica is there and what it serves; forgets those not heard of any more. A SQLite
-    /// database has one process, so there whoever reports is the only one. With it goes what time it is,
-    /// for whoever starts next.
+    /// Stores that a replica is there and what it serves, and the time for whoever starts next; forgets replicas that do not
+    /// report any more. A SQLite database has one process, so there whoever reports is the only one.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -39,38 +38,33 @@ impl Store {
         revision: i64,
         refusal: Option<&str>,
     ) -> Result<(), Error> {
-        let (id, refusal) = (id.to_owned(), refusal.map(str::to_owned));
-        let (is_only_one, clock) = (!self.is_shared(), self.clock());
-        self.write(Vec::new(), move |tx| {
-            let (id, refusal, clock) = (id.clone(), refusal.clone(), Arc::clone(&clock));
+        let data = (id.to_owned(), refusal.map(str::to_owned), self.clock());
+        let is_only_one = !self.is_shared();
+        self.write(Vec::new(), data, move |tx, (id, refusal, clock)| {
             Box::pin(async move {
                 let gone = tx.now.saturating_sub(KNOWN_FOR).unwrap_or(tx.now);
-                Statement::new("DELETE FROM config_replicas WHERE replica <> ")
-                    .bind(&id)
-                    .text(" AND (seen_at < ")
-                    .bind(gone)
-                    .text(" OR 1 = ")
-                    .bind(is_only_one)
-                    .text(")")
-                    .execute(&mut *tx.connection)
-                    .await?;
-                Statement::new(
-                    "INSERT INTO config_replicas (replica, revision, refusal, seen_at) VALUES (",
-                )
-                .values([(&id).into(), revision.into(), refusal.as_deref().into(), tx.now.into()])
-                .text(
-                    ") ON CONFLICT (replica) DO UPDATE SET revision = excluded.revision, \
-                     refusal = excluded.refusal, seen_at = excluded.seen_at",
+                Statement::with(
+                    "DELETE FROM config_replicas WHERE replica <> ? AND (seen_at < ? OR 1 = ?)",
+                    [id.into(), gone.into(), is_only_one.into()],
                 )
                 .execute(&mut *tx.connection)
                 .await?;
-                clock::leave(tx.connection, &clock).await
+                Statement::with(
+                    "INSERT INTO config_replicas (replica, revision, refusal, seen_at) \
+                     VALUES (?, ?, ?, ?) ON CONFLICT (replica) DO UPDATE SET \
+                     revision = excluded.revision, refusal = excluded.refusal, \
+                     seen_at = excluded.seen_at",
+                    [id.into(), revision.into(), refusal.as_deref().into(), tx.now.into()],
+                )
+                .execute(&mut *tx.connection)
+                .await?;
+                clock::keep(tx.connection, clock).await
             })
         })
         .await
     }
 
-    /// The replicas that were heard of in the last 15 seconds, by their names.
+    /// The replicas that reported in the last 15 seconds, by their names.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -83,7 +77,7 @@ impl Store {
             .text(" ORDER BY replica")
             .all(
                 &mut connection,
-                apart(|row| {
+                or_unreadable(|row| {
                     Ok(Replica {
                         id: row.string()?,
                         revision: row.number()?,
@@ -93,7 +87,7 @@ impl Store {
                 }),
             )
             .await
-            // One that cannot be read is written anew by its replica, or forgotten.
+            // A row that cannot be read is written anew by its replica, or forgotten.
             .map(|replicas| replicas.into_iter().flatten().collect())
     }
 
@@ -102,12 +96,10 @@ impl Store {
     /// # Errors
     /// The database cannot be used; the replica is then forgotten in a while.
     pub async fn retire_replica(&self, id: &str) -> Result<(), Error> {
-        let id = id.to_owned();
-        self.write(Vec::new(), move |tx| {
-            let id = id.clone();
+        self.write(Vec::new(), id.to_owned(), |tx, id| {
             Box::pin(async move {
                 Statement::new("DELETE FROM config_replicas WHERE replica = ")
-                    .bind(&id)
+                    .bind(id)
                     .execute(tx.connection)
                     .await?;
                 Ok(())

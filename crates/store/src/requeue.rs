@@ -1,6 +1,6 @@
-//! Putting invites back in the queue, each only if nothing stands in its way by now.
+//! Putting invites back into the queue, each only if it may be live by now.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use invite_core::{InviteId, Status};
 use jiff::Timestamp;
@@ -19,16 +19,15 @@ use crate::{
 /// What became of an invite that was to be queued again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requeued {
-    /// What was decided is written; as it is now.
+    /// The decision is written; the invite as it is now.
     Written(Box<InviteRecord>),
-    /// It stays as it was: this is a live invite of its tenant to the same person at the same
-    /// destination.
+    /// It stays as it was: this other invite of its tenant to the same person at the same destination is live.
     Duplicate(InviteId),
     /// It stays as it was: its provider has as many live invites as its quota allows.
     QuotaExceeded,
     /// It stays as it was: no more invites of the caller's key are queued today.
     DayExhausted,
-    /// It stays as it was: it is not what it was taken for, or not there.
+    /// It stays as it was: its status is another by now, or it is not there.
     Declined,
 }
 
@@ -41,10 +40,9 @@ struct Requeue {
 }
 
 impl Store {
-    /// Queues these invites again, in one transaction, each that `decide` is for, to whose person
-    /// there is no other live invite and for which there is room at its provider and in `day_limits`,
-    /// those of the key that asks. `newest` is the newest revision of the provider document that the
-    /// caller knows of. What became of each, in their order.
+    /// Queues those of these invites again, in one transaction, that `decide` is for, whose person has no other live invite, and
+    /// for which there is room at the provider and in the `day_limits` of the key that asks. `newest` is the newest revision
+    /// of the provider document that the caller knows of. Returns what became of each, in their order.
     ///
     /// # Errors
     /// [`Error::Outdated`] if there is a newer revision by now, or the database cannot be used. After
@@ -68,12 +66,8 @@ impl Store {
             .chain([NO_REVISION_LOCK])
             .collect();
         let decide = Box::new(decide);
-        let requeue = Arc::new(Requeue { invites, newest, quotas, day_limits, decide });
-        self.write(locks, move |tx| {
-            let requeue = Arc::clone(&requeue);
-            Box::pin(async move { apply(tx, &requeue).await })
-        })
-        .await
+        let requeue = Requeue { invites, newest, quotas, day_limits, decide };
+        self.write(locks, requeue, |tx, requeue| Box::pin(apply(tx, requeue))).await
     }
 }
 
@@ -116,7 +110,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             requeued.push(Requeued::DayExhausted);
             continue;
         }
-        // One that is live already takes no more room.
+        // An invite that is live already takes no more room.
         let room = invite.provider.as_ref().and_then(|name| room.get_mut(name));
         if let Some(room) = room.filter(|_| !invite.state.status().is_live()) {
             if *room == 0 {

@@ -1,5 +1,5 @@
-//! What is removed because its time is over: in steps of a few invites, each along an index. What an
-//! invite that has not ended still needs is left.
+//! Removing what is past its retention, in steps of a few invites along an index. What an invite that has not ended still
+//! needs is left.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,13 +27,13 @@ pub enum Stage {
     Bodies,
     /// All that may tell of its person.
     Person,
-    /// The row, of which the person went before; of a batch all or none, so that its counts never fall.
+    /// The row, from which the person was erased before; of a batch all rows or none, so that its counts never fall.
     Row,
 }
 
-/// Where a walk over invites that have ended goes on.
+/// Where a walk along the invites that have ended goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Cursor {
     level: i64,
     since: i64,
     id: String,
@@ -42,39 +42,38 @@ pub struct Place {
 /// What a step did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Of how many invites something was removed.
+    /// From how many invites something was removed.
     pub removed: u64,
-    /// Where the next one goes on; none: there are no more.
-    pub next: Option<Place>,
+    /// Where the next step goes on; `None` after the last.
+    pub next: Option<Cursor>,
 }
 
 impl Stage {
-    /// Where the walk begins: with those that are furthest.
-    fn start(self) -> Place {
+    /// Where the walk begins: at the level of invites from which most was removed.
+    fn start(self) -> Cursor {
         let level = match self {
             Self::Bodies => 0,
             Self::Person => PERSON_GONE - 1,
             Self::Row => PERSON_GONE,
         };
-        Place::of(level)
+        Cursor::of(level)
     }
 
-    /// What comes when a level is done.
-    fn after(self, level: i64) -> Option<Place> {
-        (self == Self::Person && level > 0).then(|| Place::of(level - 1))
+    /// Where the walk goes on when a level is done.
+    fn after(self, level: i64) -> Option<Cursor> {
+        (self == Self::Person && level > 0).then(|| Cursor::of(level - 1))
     }
 }
 
-impl Place {
+impl Cursor {
     fn of(level: i64) -> Self {
         Self { level, since: i64::MIN, id: String::new() }
     }
 }
 
 impl Store {
-    /// Removes so much of the next few invites that ended by `before`, behind those up to `after`. Left
-    /// are those that share a call with an invite of which it has to be found out yet what became of it,
-    /// and those that cannot be read.
+    /// Removes what the stage says from the next few invites behind `after` that ended by `before`. It leaves those that share a
+    /// call with an unsettled invite, and those that cannot be read.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -82,18 +81,17 @@ impl Store {
         &self,
         stage: Stage,
         before: Timestamp,
-        after: Option<Place>,
+        after: Option<Cursor>,
     ) -> Result<Step, Error> {
-        let (key, from) = (Arc::clone(self.hash_key()), after.unwrap_or_else(|| stage.start()));
-        self.write(Vec::new(), move |mut tx| {
-            let (key, from) = (Arc::clone(&key), from.clone());
-            Box::pin(async move { step(&mut tx, &key, stage, before, from).await })
+        let data = (Arc::clone(self.hash_key()), after.unwrap_or_else(|| stage.start()));
+        self.write(Vec::new(), data, move |mut tx, (key, from)| {
+            Box::pin(async move { step(&mut tx, key, stage, before, from.clone()).await })
         })
         .await
     }
 
-    /// Removes batches that no invite was stored with (all were answered with existing ones) and that were
-    /// accepted before; behind `after`, a few of them. Where the next step goes on; none: there are no more.
+    /// Removes the next few batches behind `after` that were accepted before a time and have no invites, because all were
+    /// answered with existing ones. Returns where the next step goes on; `None` after the last.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -102,19 +100,16 @@ impl Store {
         before: Timestamp,
         after: String,
     ) -> Result<Option<String>, Error> {
-        self.write(Vec::new(), move |tx| {
-            let after = after.clone();
+        self.write(Vec::new(), after, move |tx, after| {
             Box::pin(async move {
-                // Ids begin with the time, so that none behind this one was accepted before.
+                // Ids begin with the time, so no batch behind this id was accepted before.
                 let until = format!("{}{:012x}", BatchId::PREFIX, before.as_millisecond().max(0));
-                let ids = Statement::new("SELECT id FROM batches WHERE id > ")
-                    .bind(after)
-                    .text(" AND id < ")
-                    .bind(until)
-                    .text(" ORDER BY id LIMIT ")
-                    .bind(i64::from(STEP))
-                    .all(tx.connection, |row| row.string())
-                    .await?;
+                let ids = Statement::with(
+                    "SELECT id FROM batches WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+                    [after.into(), until.into(), i64::from(STEP).into()],
+                )
+                .all(tx.connection, |row| row.string())
+                .await?;
                 for chunk in chunks(&ids) {
                     Statement::new("DELETE FROM batches WHERE id IN (")
                         .values(chunk.iter().map(Value::from))
@@ -131,7 +126,7 @@ impl Store {
         .await
     }
 
-    /// Invites that are open at their provider for all that was heard, and lapsed by `before`.
+    /// Invites that are still stored as open at their provider although they lapsed by `before`.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -150,8 +145,7 @@ impl Store {
         self.readable(statement).await
     }
 
-    /// How many invites were removed altogether, by provider and status. Those that were bound to none are
-    /// under an empty name.
+    /// How many invites have ever been removed, by provider and status. Those that were bound to none have an empty name.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -170,7 +164,7 @@ async fn step(
     key: &HashKey,
     stage: Stage,
     before: Timestamp,
-    from: Place,
+    from: Cursor,
 ) -> Result<Step, Error> {
     let level = from.level;
     let due = select_due("", before, from)
@@ -179,7 +173,7 @@ async fn step(
         .await?;
     let next = match due.last() {
         Some((since, id)) if due.len() == STEP as usize => {
-            Some(Place { level, since: *since, id: id.clone() })
+            Some(Cursor { level, since: *since, id: id.clone() })
         }
         _ => stage.after(level),
     };
@@ -192,8 +186,8 @@ async fn step(
     Ok(Step { removed, next })
 }
 
-/// The next invites of a level, in the order of the index `invites_ended`; `explain` stands before it.
-fn select_due(explain: &str, before: Timestamp, from: Place) -> Statement<'static> {
+/// Selects the next invites of a level, in the order of the index `invites_ended`. `explain` is put before it.
+fn select_due(explain: &str, before: Timestamp, from: Cursor) -> Statement<'static> {
     Statement::new(explain)
         .text("SELECT final_since, id FROM invites WHERE final_since IS NOT NULL AND erased = ")
         .bind(from.level)
@@ -207,7 +201,7 @@ fn select_due(explain: &str, before: Timestamp, from: Place) -> Statement<'stati
         .bind(i64::from(STEP))
 }
 
-/// Removes those of these rows whose batch is over as a whole, and their batches.
+/// Removes those of these rows all of whose batch may be removed, and their batches.
 async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u64, Error> {
     let mut removed = 0;
     for chunk in chunks(ids) {
@@ -232,7 +226,7 @@ async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u6
     Ok(removed)
 }
 
-/// Those of these batches of which an invite is not over.
+/// Those of these batches of which an invite must stay.
 async fn open_batches(
     connection: &mut AnyConnection,
     batches: &[&String],
@@ -271,7 +265,7 @@ async fn count(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<
     Ok(())
 }
 
-/// Deletes rows with all that hangs on them; how many.
+/// Deletes rows with all that refers to them; returns how many.
 async fn delete(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<u64, Error> {
     let ids = || rows.iter().map(|[id, ..]| Value::from(id));
     let attempts = Statement::new("DELETE FROM attempt_invites WHERE invite_id IN (")
@@ -291,7 +285,7 @@ async fn delete(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result
         .text(")")
         .execute(connection)
         .await?;
-    // With the first of its invites: what is left of it is over, too, and goes in the next steps.
+    // A batch goes with the first of its invites; the others may be removed, too, and go in the next steps.
     Statement::new("DELETE FROM batches WHERE id IN (")
         .values(rows.iter().map(|[_, batch, ..]| Value::from(batch)))
         .text(")")

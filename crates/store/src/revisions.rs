@@ -1,6 +1,6 @@
-//! Revisions of the provider document, and what each provider still has to do.
+//! Revisions of the provider document, and the unfinished invites that keep a provider in it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,36 +17,33 @@ use crate::{
     writer::Tx,
 };
 
-/// In the place of a document that cannot be read; the gate refuses it as no TOML.
+/// What is returned for a document that cannot be read; it is no TOML, so the gate refuses it.
 const UNREADABLE: &str = "(this document cannot be read from the database)";
 
 /// One version of the provider document.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
     /// 1, 2, 3 …
     pub revision: i64,
-    /// The document, byte for byte.
     pub document: String,
     /// Where it came from: `file`, `api` or `restore`.
     pub source: String,
-    /// Who made it.
     pub actor: Option<String>,
-    /// Why.
     pub note: Option<String>,
     /// The revision whose document it is again, if it came from a restore.
     pub restored: Option<i64>,
-    /// When it was stored.
     pub created_at: Timestamp,
 }
 
 /// A document that is to be the next revision.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRevision {
     /// The document, byte for byte.
     pub document: String,
     /// Who brings it, and from where.
     pub actor: Actor,
-    /// Why.
     pub note: Option<String>,
     /// The revision that is restored by it.
     pub restored: Option<i64>,
@@ -64,7 +61,7 @@ pub struct RevisionPage {
 /// What became of a document that was to be the next revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It is.
+    /// It is this one.
     Revision(Revision),
     /// Another one was first, and nothing was stored.
     Outdated {
@@ -140,10 +137,9 @@ impl Store {
         Ok(RevisionPage { revisions, next })
     }
 
-    /// Stores a document as the next revision, with its entry in the audit; the numbers have no gaps.
-    /// `expected` is the newest revision that whoever made the document knew, `removed` are the
-    /// providers that it takes away, which must have no [`unfinished`](Self::unfinished) invites. No
-    /// call is claimed for an older revision afterwards without asking for the lane again.
+    /// Stores a document as the next revision, with its entry in the record of changes; the numbers have no gaps. `expected` is
+    /// the newest revision that the document was made for, `removed` are the providers that it takes away, which must have
+    /// no [`unfinished`](Self::unfinished) invites. Afterwards every lane has to be asked for again before a claim.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -153,19 +149,17 @@ impl Store {
         expected: Option<i64>,
         removed: &[String],
     ) -> Result<Added, Error> {
-        let new = Arc::new(new);
-        let removed: Arc<[String]> = removed.into();
-        self.write(vec![AUDIT_LOCK, REVISION_LOCK], move |mut tx| {
-            let (new, removed) = (Arc::clone(&new), Arc::clone(&removed));
+        let data = (new, removed.to_vec());
+        self.write(vec![AUDIT_LOCK, REVISION_LOCK], data, move |mut tx, (new, removed)| {
             Box::pin(async move {
                 let latest = find_latest(tx.connection).await?;
                 if expected.is_some_and(|expected| expected != latest) {
                     return Ok(Added::Outdated { latest });
                 }
-                if !count_unfinished(tx.connection, &removed).await?.is_empty() {
+                if !count_unfinished(tx.connection, removed).await?.is_empty() {
                     return Ok(Added::Unfinished);
                 }
-                let NewRevision { document, actor, note, restored } = Arc::unwrap_or_clone(new);
+                let NewRevision { document, actor, note, restored } = new.clone();
                 let revision = Revision {
                     revision: latest + 1,
                     document,
@@ -216,7 +210,7 @@ async fn count_unfinished(
         return Ok(BTreeMap::new());
     }
     let statement = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
-        // Follows from what comes next, and lets the index `invites_live` serve.
+        // Redundant, but the index `invites_live` can be used only with it.
         .text(LIVE)
         .text(
             " AND (status IN ('queued', 'sending', 'awaiting_approval') \
@@ -248,8 +242,8 @@ async fn insert(connection: &mut AnyConnection, revision: &Revision) -> Result<(
     Ok(())
 }
 
-/// Whether nobody has added a revision that the writer does not know. A SQLite database has one
-/// process, which knows what it adds; on PostgreSQL the writer holds [`NO_REVISION_LOCK`].
+/// Whether nobody has added a revision that the writer does not know. A SQLite database has one process, which knows all; on
+/// PostgreSQL the writer has the lock [`NO_REVISION_LOCK`](crate::dialect::NO_REVISION_LOCK).
 pub(crate) async fn is_newest(tx: &mut Tx<'_>, known: i64) -> Result<bool, Error> {
     Ok(tx.dialect == Dialect::Sqlite || find_latest(tx.connection).await? <= known)
 }
@@ -265,8 +259,8 @@ fn select() -> Statement<'static> {
     )
 }
 
-/// A revision of which something cannot be read is there all the same, so that the gateway starts and
-/// the others are listed. Its number alone decides which is the newest.
+/// Reads a revision even if something of it cannot be read, so that the gateway starts and the others are listed. Its number
+/// alone decides which is the newest.
 fn read_revision(row: &mut Fields<'_>) -> Result<Revision, Error> {
     Ok(Revision {
         revision: row.number()?,

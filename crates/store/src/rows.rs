@@ -1,4 +1,4 @@
-//! An invite as it is stored: what never changes, and the state that does.
+//! An invite as it is stored: what never changes about it, and its state.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,21 +16,19 @@ use crate::{
 };
 
 /// One invite. All times are whole milliseconds.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, PartialEq)]
 pub struct InviteRecord {
-    /// Its id.
     pub id: InviteId,
     /// The request that it came with.
     pub batch_id: BatchId,
     /// Its item's place in that request.
     pub index: usize,
-    /// Whose it is.
     pub tenant: String,
     /// The configured provider; none for an item that was refused before it was bound to one.
     pub provider: Option<String>,
-    /// The provider's kind.
     pub kind: Option<String>,
-    /// Where it goes.
+    /// The account and the container there that it goes to.
     pub destination: Option<Destination>,
     /// Invites of equal destination and call key may share a call.
     pub call_key: Option<String>,
@@ -38,24 +36,21 @@ pub struct InviteRecord {
     pub params: Json,
     /// The canonical address; none for an item that was refused for its address.
     pub address: Option<Address>,
-    /// The person.
     pub invitee: Invitee,
     /// The caller's own id for it.
     pub external_id: Option<String>,
-    /// The caller's labels.
     pub labels: BTreeMap<String, String>,
-    /// When it was accepted.
     pub created_at: Timestamp,
-    /// The person and all that may tell of them is gone from it, and nothing changes about it any more.
+    /// All that may tell of its person was erased, and nothing about it changes any more.
     pub is_erased: bool,
-    /// Everything that changes.
     pub state: InviteState,
 }
 
 /// What changes about an invite.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, PartialEq, Hash)]
 pub struct InviteState {
-    /// As last recorded; [`InviteRecord::status_at`] is what to show.
+    /// As it was last stored; to be shown is [`InviteRecord::status_at`].
     pub phase: Phase,
     /// How the status is known.
     pub source: StatusSource,
@@ -73,9 +68,7 @@ pub struct InviteState {
     pub expires_at: Option<Timestamp>,
     /// When the provider was last asked.
     pub checked_at: Option<Timestamp>,
-    /// When it was sent.
     pub sent_at: Option<Timestamp>,
-    /// Calls made for it.
     pub attempt_count: u32,
     /// The half of a split call that it belongs to.
     pub group_id: Option<String>,
@@ -85,17 +78,16 @@ pub struct InviteState {
     pub duplicate_effect: bool,
     /// A call to withdraw it was sent.
     pub revoke_sent: bool,
-    /// When it last entered the queue by a person's doing: accepted, or retried. What is given up
-    /// for its age is measured from here.
+    /// When a person last put it into the queue: when it was accepted, or retried. Its age in the queue counts from here.
     pub queued_at: Timestamp,
-    /// Calls that were unknown and then found without effect.
+    /// How many calls were unknown and then found without effect.
     pub found_absent: u32,
     /// When any of this was last written; the store sets it.
     pub updated_at: Timestamp,
 }
 
 impl InviteState {
-    /// Durably accepted, not handed to the provider yet.
+    /// The state of an invite that is accepted and not sent yet.
     pub fn queued(now: Timestamp) -> Self {
         Self {
             phase: Phase::Queued { next_attempt_at: None },
@@ -119,7 +111,7 @@ impl InviteState {
         }
     }
 
-    /// As last recorded; [`InviteRecord::status_at`] is what to show.
+    /// As it was last stored; to be shown is [`InviteRecord::status_at`].
     pub fn status(&self) -> Status {
         self.phase.status()
     }
@@ -129,20 +121,19 @@ impl InviteState {
         self.phase.holder()
     }
 
-    /// When the next call or look-up is due; none: at once, or never.
+    /// When the next call or look-up is due; `None`: at once, or never.
     pub fn next_attempt_at(&self) -> Option<Timestamp> {
         self.phase.next_attempt_at()
     }
 
-    /// The unique index `invites_in_doubt` counts it.
+    /// Whether it is in the unique index `invites_in_doubt`.
     pub(crate) fn is_in_doubt(&self) -> bool {
         matches!(self.phase, Phase::Sending { .. } | Phase::Unknown(_))
     }
 }
 
 impl InviteRecord {
-    /// The status as it reads at `now`, and how it is known: one that is open at the provider past
-    /// its `expires_at` has expired.
+    /// The status at `now`, and how it is known: an invite that is open at the provider past its `expires_at` has expired.
     pub fn status_at(&self, now: Timestamp) -> (Status, StatusSource) {
         let state = &self.state;
         let lapsed = state.expires_at.is_some_and(|at| at <= now);
@@ -180,20 +171,20 @@ impl fmt::Debug for InviteState {
     }
 }
 
-/// Has not ended, as in the index `invites_live`; so, for all that is known, has one in a status that
-/// this version does not know.
+/// Invites that have not ended, as in the index `invites_live`. One in a status that this version does not know counts as
+/// one.
 pub(crate) const LIVE: &str =
     "status NOT IN ('accepted', 'declined', 'expired', 'revoked', 'failed')";
-/// The statuses that nothing follows.
+/// Invites that have ended.
 pub(crate) const FINAL: &str = "status IN ('accepted', 'declined', 'expired', 'revoked', 'failed')";
-/// The statuses that a waiting caller waits out.
+/// Invites whose call is still to be made, under way or in doubt: a caller who waits, waits for these.
 pub(crate) const UNSETTLED: &str = "status IN ('queued', 'sending', 'unknown')";
-/// The statuses that `expires_at` ends.
+/// Invites that expire at `expires_at`.
 pub(crate) const OPEN: &str = "status IN ('awaiting_approval', 'pending', 'sent')";
-/// The statuses of the unique index `invites_in_doubt`.
+/// Invites in doubt, as in the unique index `invites_in_doubt`.
 pub(crate) const IN_DOUBT: &str = "status IN ('sending', 'unknown')";
 
-/// May be one of those, or is in a status that this version does not know.
+/// Invites in doubt, and those in a status that this version does not know.
 pub(crate) const MAY_BE_IN_DOUBT: &str = "status NOT IN ('queued', 'awaiting_approval', 'pending', \
      'sent', 'accepted', 'declined', 'expired', 'revoked', 'failed')";
 
@@ -205,12 +196,12 @@ pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, ki
      checked_at, sent_at, attempt_count, group_id, error, duplicate_effect, revoke_sent, queued_at, \
      found_absent, updated_at";
 
-/// Set aside, as in the index `invites_set_aside`.
+/// Invites that are set aside, as in the index `invites_set_aside`.
 pub(crate) const SET_ASIDE: &str = "(unreadable IS NOT NULL OR status NOT IN ('queued', 'sending', \
      'unknown', 'awaiting_approval', 'pending', 'sent', 'accepted', 'declined', 'expired', 'revoked', \
      'failed'))";
 
-/// The same, which no planner can take for anything but few rows to begin with.
+/// The same as a subquery, so that a planner begins with these few rows.
 pub(crate) const AMONG_SET_ASIDE: &str = "id IN (SELECT id FROM invites WHERE (unreadable IS NOT NULL \
      OR status NOT IN ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent', \
      'accepted', 'declined', 'expired', 'revoked', 'failed')))";
@@ -229,7 +220,7 @@ pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
      THEN CASE WHEN final_since < v.column25 THEN final_since ELSE v.column25 END \
      WHEN v.column2 IN ('awaiting_approval', 'pending', 'sent') THEN v.column15 END";
 
-/// From this level of `erased` on the person is gone.
+/// The level of `erased` from which on the person is erased.
 pub(crate) const PERSON_GONE: i64 = 2;
 
 pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error> {
@@ -318,17 +309,15 @@ pub(crate) fn state_values(state: &InviteState) -> impl Iterator<Item = Value<'_
     phase_values(&state.phase).into_iter().chain(others)
 }
 
-/// A place in a list.
 pub(crate) fn place(index: usize) -> Value<'static> {
     Value::Number(i64::try_from(index).ok())
 }
 
-/// A value as JSON text.
 pub(crate) fn json(value: &impl Serialize) -> Value<'static> {
     serde_json::to_string(value).expect("texts and maps of texts are always JSON").into()
 }
 
-/// `SELECT … FROM invites`, to go on from.
+/// `SELECT … FROM invites`, to be continued.
 pub(crate) fn select_invites() -> Statement<'static> {
     Statement::new("SELECT ").text(COLUMNS).text(", unreadable FROM invites")
 }

@@ -1,6 +1,4 @@
-//! A statement and its values, built together; and the reading of a row, column by column.
-//!
-//! No statement is written here.
+//! Building a statement together with its values, and reading a row column by column.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -19,12 +17,12 @@ use crate::{
     dialect::Dialect,
 };
 
-/// Rows in one statement at most. Rows of up to 60 values stay under SQLite's 32,766 variables with
-/// it, and under PostgreSQL's 65,535.
+/// How many rows one statement has at most. With up to 60 values in each it has fewer than SQLite's 32,766 variables, and
+/// PostgreSQL's 65,535.
 const MAX_ROWS: usize = 512;
 
-/// Cuts rows into chunks for one statement each. Their sizes are powers of two, so that a
-/// statement has ten texts at most and each stays prepared.
+/// Cuts rows into chunks for one statement each. Their sizes are powers of two, so that a statement has only ten different
+/// texts, which stay prepared.
 pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let size = (1 << rows.len().checked_ilog2()?).min(MAX_ROWS);
@@ -64,8 +62,8 @@ value! {
     Option<Timestamp>, at => Self::Number(at.map(Timestamp::as_millisecond));
 }
 
-/// PostgreSQL's TEXT cannot hold U+0000, which a provider's reply may contain: the sign for an
-/// unreadable character stands in its place, in both databases.
+/// A text as both databases can hold it. PostgreSQL's TEXT cannot hold U+0000, which a provider's reply may contain, so the
+/// sign for an unreadable character replaces it.
 pub(crate) fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
@@ -74,7 +72,6 @@ pub(crate) fn storable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A statement under construction.
 #[derive(Clone)]
 pub(crate) struct Statement<'a> {
     text: String,
@@ -86,19 +83,23 @@ impl<'a> Statement<'a> {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
-    /// More of its text.
+    /// A text with a `?` for each of these values.
+    pub(crate) fn with<const N: usize>(text: &str, values: [Value<'a>; N]) -> Self {
+        debug_assert_eq!(text.matches('?').count(), N, "{text}");
+        Self { text: text.to_owned(), values: values.into() }
+    }
+
     pub(crate) fn text(mut self, text: &str) -> Self {
         self.text.push_str(text);
         self
     }
 
-    /// A placeholder for a value.
     pub(crate) fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
         self.push(value.into());
         self
     }
 
-    /// Placeholders for values, of which there must be one: `?, ?, …`.
+    /// Placeholders for at least one value: `?, ?, …`.
     pub(crate) fn values(mut self, values: impl IntoIterator<Item = Value<'a>>) -> Self {
         for (place, value) in values.into_iter().enumerate() {
             if place > 0 {
@@ -109,7 +110,7 @@ impl<'a> Statement<'a> {
         self
     }
 
-    /// Placeholders for rows, of which there must be one: `(?, ?), (?, ?), …`.
+    /// Placeholders for at least one row: `(?, ?), (?, ?), …`.
     pub(crate) fn rows<R: IntoIterator<Item = Value<'a>>>(
         mut self,
         rows: impl IntoIterator<Item = R>,
@@ -128,7 +129,7 @@ impl<'a> Statement<'a> {
     }
 
     fn query(self, dialect: Dialect) -> Query<'static, Any, AnyArguments> {
-        // Every value goes through a placeholder.
+        // The text is safe, because every value has a placeholder.
         let query = sqlx::query(AssertSqlSafe(dialect.spell(self.text)));
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text.map(Cow::into_owned)),
@@ -136,7 +137,7 @@ impl<'a> Statement<'a> {
         })
     }
 
-    /// Runs it; how many rows it wrote.
+    /// Runs it; returns how many rows it wrote.
     pub(crate) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
         let query = self.query(Dialect::of(connection));
         Ok(within(ANSWER, query.execute(connection)).await?.rows_affected())
@@ -154,7 +155,7 @@ impl<'a> Statement<'a> {
             while let Some(row) = stream.next().await {
                 rows.push(match row {
                     Ok(row) => Some(row),
-                    // SQLite keeps what is no text in a column of texts.
+                    // SQLite lets a column of texts hold something else.
                     Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => None,
                     Err(error) => return Err(error),
                 });
@@ -165,7 +166,7 @@ impl<'a> Statement<'a> {
         rows.iter().map(|row| read(&mut Fields { row: row.as_ref(), next: 0 })).collect()
     }
 
-    /// The first of its rows, of which there are few, if it has one.
+    /// The first of its rows, of which there should be few.
     pub(crate) async fn first<T>(
         self,
         connection: &mut AnyConnection,
@@ -177,7 +178,7 @@ impl<'a> Statement<'a> {
 
 /// The columns of a row, read from the left.
 pub(crate) struct Fields<'r> {
-    /// None if the driver cannot tell what is in it.
+    /// `None` if the driver cannot decode it.
     row: Option<&'r AnyRow>,
     next: usize,
 }
@@ -189,18 +190,18 @@ impl<'r> Fields<'r> {
         value.ok_or_else(|| self.corrupt())
     }
 
-    /// The error that the column just read holds something that this program never writes.
+    /// The error for the column that was just read.
     fn corrupt(&self) -> Error {
         let column = self.row.and_then(|row| row.columns().get(self.next.saturating_sub(1)));
         Error::Corrupt { what: column.map_or_else(|| "?".to_owned(), |c| c.name().to_owned()) }
     }
 
-    /// The text at a place, whatever was read so far; none also if there is no text.
+    /// The text in a column, whatever was read before; `None` also if it is no text.
     pub(crate) fn text_at(&self, place: usize) -> Option<&'r str> {
         self.row?.try_get::<Option<&str>, _>(place).ok()?
     }
 
-    /// The number at a place, likewise.
+    /// The number in a column, likewise.
     pub(crate) fn number_at(&self, place: usize) -> Option<i64> {
         self.row?.try_get::<Option<i64>, _>(place).ok()?
     }
@@ -250,18 +251,17 @@ impl<'r> Fields<'r> {
         millis.map(Timestamp::from_millisecond).transpose().map_err(|_| self.corrupt())
     }
 
-    /// A time that only says when to look: of one that there is not, the nearest that there is; none if
-    /// it is no number.
+    /// A time that only says when something is due: if it is out of range, the nearest in it; `None` if it is no number.
     pub(crate) fn moment(&mut self) -> Option<Timestamp> {
         nearest(self.next::<Option<i64>>().ok()??)
     }
 
-    /// The same at a place.
+    /// The same in a column, whatever was read before.
     pub(crate) fn moment_at(&self, place: usize) -> Option<Timestamp> {
         nearest(self.number_at(place)?)
     }
 
-    /// An id, a status or whatever else has one spelling.
+    /// An id, a status or something else that is stored as text.
     pub(crate) fn parsed<T: FromStr>(&mut self) -> Result<T, Error> {
         let text = self.text()?;
         text.parse().map_err(|_| self.corrupt())

@@ -1,10 +1,9 @@
 //! Rows that this version of the program cannot read: damaged ones, and those of another version.
 //!
-//! An invite whose row cannot be read is set aside: marked with the column that stands in the way, so
-//! that no lane takes it. It still counts as live, and as in doubt if it was, until an administrator
-//! ends it. Every reading of a row sets its mark right.
+//! An invite whose row cannot be read is set aside: it is marked with the column that cannot be read, so that no lane takes it.
+//! It still counts as live, and as in doubt if it was, until an administrator ends it. Whoever reads a row corrects its mark.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
 use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
@@ -13,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, chain,
-    connections::Taken,
+    connections::InUse,
     dialect::AUDIT_LOCK,
     error::LIST,
     phase::Phase,
@@ -21,7 +20,7 @@ use crate::{
     statement::{Fields, Statement, Value, chunks},
 };
 
-/// Rows in one read of [`Store::reexamine`].
+/// How many rows one read of [`Store::reexamine`] has.
 const PAGE: i64 = 500;
 
 /// An invite as stored, or what can be told of one that cannot be read.
@@ -76,7 +75,7 @@ impl fmt::Debug for UnreadableInvite {
 /// What became of an unreadable invite that an administrator ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It counts no more; as it is now.
+    /// It has ended now; as it is.
     Now(UnreadableInvite),
     /// It had ended before; as it is.
     Before(UnreadableInvite),
@@ -85,20 +84,20 @@ pub enum Ended {
 }
 
 impl Store {
-    /// Reads invites. What cannot be read is marked, what can be again is marked no more.
+    /// Reads invites. Those that cannot be read are marked, those that can be read again are not any more.
     pub(crate) async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
         Ok(self.rows_and_marks(self.reader().await?, statement).await?.0)
     }
 
-    /// The same of a list for a caller, which may take no longer than lists may.
+    /// The same for a list that a caller asks for, which may take no longer than [`LIST`].
     pub(crate) async fn listed(&self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
         let connection = self.lister().await?;
         let rows = tokio::time::timeout(LIST, self.rows_and_marks(connection, statement)).await;
         Ok(rows.map_err(|_| Error::SlowList)??.0)
     }
 
-    /// Reads invites for the engine, of which there are as many as it asks for if there are so many
-    /// that can be read: `statement` finds none that is marked.
+    /// Reads invites for the engine, again and again until none is newly marked, so that it gets as many as it asks for:
+    /// `statement` must find none that is marked.
     pub(crate) async fn readable(
         &self,
         statement: Statement<'_>,
@@ -114,7 +113,7 @@ impl Store {
 
     async fn rows_and_marks(
         &self,
-        mut connection: Taken,
+        mut connection: InUse,
         statement: Statement<'_>,
     ) -> Result<(Vec<Row>, u64), Error> {
         let rows = statement.all(&mut connection, read_row).await?;
@@ -129,7 +128,7 @@ impl Store {
         Ok((rows.into_iter().map(|(row, _)| row).collect(), marked))
     }
 
-    /// How many marks were written. Those that could not be are written when they are met again.
+    /// Writes marks, and returns how many were written; the others are written when their rows are read again.
     async fn mark(&self, marks: Vec<(String, Option<String>)>) -> u64 {
         for (id, column) in &marks {
             match column {
@@ -137,18 +136,18 @@ impl Store {
                     tracing::error!(
                         invite.id = id,
                         column,
-                        "an invite cannot be read from the database and is set aside: nothing is done about it until it can be read or an administrator ends it"
+                        "an invite cannot be read from the database (column {column}) and is set aside: nothing is done about it until it can be read or an administrator ends it"
                     );
                 }
-                None => tracing::info!(invite.id = id, "an invite can be read again"),
+                None => {
+                    tracing::info!(invite.id = id, "an invite that was set aside can be read again")
+                }
             }
         }
-        let marks = Arc::new(marks);
-        let written = self.write(Vec::new(), move |tx| {
-            let marks = Arc::clone(&marks);
+        let written = self.write(Vec::new(), marks, |tx, marks| {
             Box::pin(async move {
                 let mut written = 0;
-                for chunk in chunks(&marks) {
+                for chunk in chunks(marks) {
                     written +=
                         Statement::new("UPDATE invites SET unreadable = v.column2 FROM (VALUES ")
                             .rows(chunk.iter().map(|(id, column)| {
@@ -167,7 +166,7 @@ impl Store {
         })
     }
 
-    /// Tries to read what is set aside: it may have been repaired, or be of this version again.
+    /// Tries to read what is set aside: it may have been repaired, or this version may be able to read it.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -185,8 +184,8 @@ impl Store {
         }
     }
 
-    /// How many invites of each provider are set aside and have not been ended. Those whose provider
-    /// cannot be told are under an empty name.
+    /// How many invites of each provider are set aside and have not been ended. Those whose provider cannot be told have an
+    /// empty name.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -209,8 +208,8 @@ impl Store {
         Ok(counts)
     }
 
-    /// Ends an invite that is set aside, with an entry in the audit: it is `revoked` here, whatever
-    /// there is of it at its provider. `id` as it is stored.
+    /// Ends an invite that is set aside, with an entry in the record of changes: it is `revoked` here, whatever exists at its
+    /// provider. `id` as it is stored.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -219,25 +218,19 @@ impl Store {
             Some(Err(known)) => *known,
             _ => return Ok(Ended::NotSetAside),
         };
-        let write = Arc::new((known.clone(), actor.clone()));
-        let ended = self.write(vec![AUDIT_LOCK], move |mut tx| {
-            let write = Arc::clone(&write);
+        let data = (known.clone(), actor.clone());
+        let ended = self.write(vec![AUDIT_LOCK], data, |mut tx, (known, actor)| {
             Box::pin(async move {
-                let (known, actor) = &*write;
-                let ended = Statement::new("UPDATE invites SET status = ")
-                    .bind(Status::Revoked.as_str())
-                    .text(", status_source = 'caller', updated_at = ")
-                    .bind(tx.now)
-                    .text(", final_since = ")
-                    .bind(tx.now)
-                    .text(" WHERE id = ")
-                    .bind(&known.id)
-                    .text(" AND ")
-                    .text(SET_ASIDE)
-                    .text(" AND ")
-                    .text(LIVE)
-                    .execute(tx.connection)
-                    .await?;
+                let ended = Statement::with(
+                    "UPDATE invites SET status = 'revoked', status_source = 'caller', \
+                     updated_at = ?, final_since = ? WHERE id = ? AND ",
+                    [tx.now.into(), tx.now.into(), (&known.id).into()],
+                )
+                .text(SET_ASIDE)
+                .text(" AND ")
+                .text(LIVE)
+                .execute(tx.connection)
+                .await?;
                 if ended > 0 {
                     let change = NewAudit {
                         actor: actor.clone(),
@@ -257,7 +250,7 @@ impl Store {
         if !ended.await? {
             return Ok(Ended::Before(known));
         }
-        // What stood in the way may have been its status.
+        // The column that cannot be read may be its status.
         Ok(Ended::Now(UnreadableInvite { status: Some(Status::Revoked.to_string()), ..known }))
     }
 }
@@ -280,13 +273,13 @@ pub(crate) fn read_row(fields: &mut Fields<'_>) -> Result<(Row, Option<String>),
     Ok((row, mark.map(str::to_owned)))
 }
 
-/// Where a column stands among [`COLUMNS`].
+/// The place of a column among [`COLUMNS`].
 fn place(column: &str) -> usize {
     COLUMNS.split(',').position(|known| known.trim() == column).unwrap_or(usize::MAX)
 }
 
-/// Reads rows whose first column is their id: those that can be read, and the others.
-pub(crate) fn apart<T>(
+/// Reads rows whose first column is their id, as a value or as what can be told of one that cannot be read.
+pub(crate) fn or_unreadable<T>(
     read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
 ) -> impl Fn(&mut Fields<'_>) -> Result<Result<T, Unreadable>, Error> {
     move |fields| {
@@ -309,9 +302,9 @@ pub(crate) fn separate<T, U>(rows: Vec<Result<T, U>>) -> (Vec<T>, Vec<U>) {
     (readable, unreadable)
 }
 
-/// A page of rows, of which one more than its `limit` was asked for, and the id to go on behind; none on
-/// the last page. One whose id cannot be read is no place to go on from.
-pub(crate) fn cut<T>(
+/// A page of rows, of which one more than `limit` was asked for, and the id behind which the next goes on; `None` on the last
+/// page. A row whose id cannot be read is no place to go on from.
+pub(crate) fn page<T>(
     mut rows: Vec<T>,
     limit: u32,
     id: impl Fn(&T) -> String,
@@ -338,15 +331,15 @@ pub(crate) fn id_of(row: &Row) -> String {
     }
 }
 
-/// The invites of a call, in its order. In the place of one that cannot be read stands one that has ended
-/// and that nothing is written of, so that the others keep their places.
-pub(crate) fn fill(rows: Vec<Row>) -> Vec<InviteRecord> {
+/// The invites of a call, in its order. In place of one that cannot be read there is one that has ended, so that the others
+/// keep their places; that one is never written.
+pub(crate) fn with_stand_ins(rows: Vec<Row>) -> Vec<InviteRecord> {
     let Some(like) = rows.iter().find_map(|row| row.as_ref().ok()).cloned() else {
         return Vec::new();
     };
     let stand_in = |unreadable: Box<UnreadableInvite>| {
         let unreadable = *unreadable;
-        // An address that nobody has; RFC 2606 keeps it free.
+        // An address that nobody has, by RFC 2606.
         let address = unreadable.address.unwrap_or_else(|| "unreadable@unreadable.invalid".into());
         InviteRecord {
             id: unreadable.id.parse().unwrap_or_else(|_| InviteId::generate()),

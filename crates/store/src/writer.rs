@@ -1,7 +1,5 @@
-//! The one task of a process that writes: it gathers the writes that are waiting, runs them in one
-//! transaction, commits once and answers all (group commit).
-//!
-//! It knows nothing of what is written.
+//! The one task of a process that writes (group commit): it runs all writes that are waiting in one transaction, commits once
+//! and answers all. It does not know what they write.
 
 use std::{
     collections::BTreeSet,
@@ -24,32 +22,34 @@ use tokio::{
 
 use crate::{
     Error, clock,
-    connections::{Connections, Taken},
+    connections::{Connections, InUse},
     database::{Database, Use},
-    deadline::{ANSWER, TRANSACTION, silent, within},
+    deadline::{ANSWER, TRANSACTION, no_answer, within},
     dialect::Dialect,
     error::is_refused_commit,
 };
 
-/// Writes in one transaction at most.
+/// How many writes one transaction has at most.
 const GROUP: usize = 128;
 
-/// The transaction that a write takes part in. A write that returns an error is undone; one that
-/// refuses returns `Ok` and must not have written anything.
+/// The transaction that a write is part of. A write that returns an error is rolled back; one that refuses returns `Ok` and
+/// must not have written anything.
 pub(crate) struct Tx<'c> {
     pub(crate) connection: &'c mut AnyConnection,
     /// When it began, by the store's clock.
     pub(crate) now: Timestamp,
     pub(crate) dialect: Dialect,
-    /// What is done once the transaction is committed, and only then.
+    /// What to do once the transaction is committed.
     pub(crate) committed: &'c mut Vec<Box<dyn FnOnce() + Send>>,
 }
 
-/// A write, which can run again when the transaction had to be given up because of another.
-type Work<T> = dyn for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync;
+/// A write. It may run again if its transaction was rolled back because of another write.
+type Work<D, T> = dyn for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync;
 
-struct Write<T> {
-    work: Box<Work<T>>,
+struct Write<D, T> {
+    /// What all runs of the work need.
+    data: D,
+    work: Box<Work<D, T>>,
     locks: Vec<u32>,
     written: Option<T>,
     caller: oneshot::Sender<Result<T, Error>>,
@@ -61,15 +61,15 @@ trait Job: Send {
     fn answer(self: Box<Self>, result: Result<(), Error>);
 }
 
-impl<T: Send> Job for Write<T> {
+impl<D: Send + Sync, T: Send> Job for Write<D, T> {
     fn locks(&self) -> &[u32] {
         &self.locks
     }
 
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // A defect in one write must not end the task that writes for all.
-            let work = AssertUnwindSafe(async { (self.work)(tx).await });
+            // A panic in one write must not end the task that writes for all.
+            let work = AssertUnwindSafe(async { (self.work)(tx, &self.data).await });
             self.written = Some(work.catch_unwind().await.unwrap_or_else(|_| {
                 Err(Error::Unavailable("a write panicked, which is a defect of the gateway".into()))
             })?);
@@ -79,14 +79,14 @@ impl<T: Send> Job for Write<T> {
 
     fn answer(mut self: Box<Self>, result: Result<(), Error>) {
         let result = result.and_then(|()| self.written.take().ok_or(Error::CommitUnknown));
-        // A caller that has gone wants no answer.
+        // The caller may have gone away.
         let _ = self.caller.send(result);
     }
 }
 
 /// The way to the writing task.
 pub(crate) struct Writer {
-    /// Unbounded: each caller waits for its one write, so callers are the bound.
+    /// Unbounded, because each caller waits for its one write.
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     abort: AbortHandle,
@@ -94,12 +94,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Finishes what was asked for and ends the task; later writes fail.
+    /// Finishes the writes that were asked for and ends the task; later writes fail.
     pub(crate) async fn close(&self) {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            // It ends by itself and never panics.
+            // The task ends by itself and does not panic.
             let _ = task.await;
         }
     }
@@ -113,16 +113,17 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Has a write done, once and durably; it is done even if the caller goes away. `locks` are
-    /// the advisory locks that it needs.
-    pub(crate) async fn write<T: Send + 'static>(
+    /// Runs a write, once and durably, even if the caller goes away. `locks` are the advisory
+    /// locks that it needs.
+    pub(crate) async fn write<D: Send + Sync + 'static, T: Send + 'static>(
         &self,
         locks: Vec<u32>,
-        work: impl for<'c> Fn(Tx<'c>) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+        data: D,
+        work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let (caller, answer) = oneshot::channel();
-        self.submit(Box::new(Write { work: Box::new(work), locks, written: None, caller }))?;
-        // The task drops a write without an answer only when the process is ending.
+        self.submit(Box::new(Write { data, work: Box::new(work), locks, written: None, caller }))?;
+        // The task drops a write without an answer only when the process ends.
         answer.await.unwrap_or(Err(Error::CommitUnknown))
     }
 
@@ -133,7 +134,7 @@ impl Writer {
     }
 }
 
-/// Starts the task, which has this connection to begin with.
+/// Starts the task with a first connection.
 pub(crate) fn start(
     database: Database,
     connection: AnyConnection,
@@ -157,12 +158,13 @@ struct Task {
     commits: Arc<AtomicU64>,
 }
 
-/// Where a transaction came to its end before it was committed.
+/// Why a transaction was not committed.
 enum Stopped {
-    /// Nothing can be written at present, whatever it is.
+    /// Nothing can be written at present.
     Away(Error),
-    /// One of the writes is at fault.
+    /// One of the writes failed.
     Write(Error),
+    /// The result of the commit is not known.
     Commit,
 }
 
@@ -177,7 +179,7 @@ impl Task {
 
     async fn write(&self, mut group: Vec<Box<dyn Job>>) {
         match self.transact(&mut group).await {
-            // Which of them is at fault is not known: each gets a transaction of its own.
+            // Nobody knows which of them failed, so each gets a transaction of its own.
             Err(Stopped::Write(_)) if group.len() > 1 => self.write_each(group).await,
             result => answer(group, result),
         }
@@ -217,9 +219,9 @@ impl Task {
                 return Err(self.undo(connection, error.into()).await);
             }
             Ok(Err(error)) => return Err(self.lose_commit(&error.into())),
-            Err(_) => return Err(self.lose_commit(&silent(ANSWER))),
+            Err(_) => return Err(self.lose_commit(&no_answer(ANSWER))),
         }
-        // What was stored in a file that has gone meanwhile is lost.
+        // If the file has been replaced meanwhile, what was stored in it is lost.
         if let Err(error) = within(ANSWER, self.database.check_file()).await {
             return Err(self.lose_commit(&error));
         }
@@ -229,13 +231,13 @@ impl Task {
         Ok(())
     }
 
-    /// Gives the transaction up. It is never committed: without a connection it is rolled back, too.
-    async fn undo(&self, mut connection: Taken, error: Error) -> Stopped {
+    /// Rolls the transaction back. The database does so itself if the connection is gone.
+    async fn undo(&self, mut connection: InUse, error: Error) -> Stopped {
         if let Error::Away(_) = error {
-            self.connections.lose(&error);
+            self.connections.mark_away(&error);
             return Stopped::Away(error);
         }
-        // A connection that cannot even do this is dropped.
+        // If even this fails, the connection is dropped.
         if within(ANSWER, connection.execute("ROLLBACK")).await.is_ok() {
             connection.keep();
         }
@@ -243,8 +245,8 @@ impl Task {
     }
 
     fn lose_commit(&self, error: &Error) -> Stopped {
-        tracing::error!(%error, "the result of a commit is lost");
-        self.connections.lose(error);
+        tracing::error!(%error, "the database gave no answer to a commit: whether its writes are stored is not known");
+        self.connections.mark_away(error);
         Stopped::Commit
     }
 }
@@ -256,7 +258,7 @@ async fn run_all(
     group: &mut [Box<dyn Job>],
     committed: &mut Vec<Box<dyn FnOnce() + Send>>,
 ) -> Result<(), Error> {
-    // All at once and in one order, so that two replicas never wait for each other.
+    // All locks at once and in one order, so that two replicas never wait for each other.
     let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).copied().collect();
     dialect.lock(connection, &locks).await?;
     let now = clock::now(dialect, connection, clock).await?;

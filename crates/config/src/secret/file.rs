@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 /// The longest secret that is read from a file, in bytes; keys and tokens are far shorter.
 const MAX_BYTES: usize = 64 * 1024;
-/// A pipe, which is no secret file, is opened without waiting for somebody who writes to it.
+/// Opening a pipe, which is refused afterwards, must not wait for somebody who writes to it.
 const FLAGS: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// What became of a secret file.
@@ -35,19 +35,18 @@ pub enum SecretOutcome {
 pub(crate) enum Place {
     /// Wherever the path leads.
     Anywhere(PathBuf),
-    /// Below this directory, which neither the path nor a link on it leads out of.
+    /// Below this directory, out of which neither the path nor a link on it may lead.
     Below { directory: PathBuf, inner: PathBuf },
 }
 
-/// A secret file that is open, as it was then.
+/// An open secret file, with its metadata from then.
 pub(crate) struct Opened {
     file: File,
     pub(crate) metadata: Metadata,
 }
 
 impl Place {
-    /// Opens the file. What is judged of it from here on is judged of what was opened, so that nobody can
-    /// put another in its place meanwhile.
+    /// Opens the file. All checks are made on the open file, so that nobody can put another in its place meanwhile.
     pub(crate) fn open(&self) -> Result<Opened, String> {
         let cannot = |error: io::Error| format!("cannot be read: {error}");
         let file = match self {
@@ -73,7 +72,7 @@ fn open_below(directory: &Path, inner: &Path) -> io::Result<File> {
 }
 
 impl Opened {
-    /// Reads the secret; the version is from before, so that a later change is never overlooked.
+    /// Reads the secret. The version is from before that, so that no later change is overlooked.
     pub(crate) fn read(self) -> Result<(SecretString, Version), String> {
         let bytes = read_to_end(self.file, MAX_BYTES);
         let bytes = bytes.map_err(|error| format!("cannot be read: {error}"))?;
@@ -96,13 +95,13 @@ pub(crate) struct SecretFile {
 /// What a file was like when it was last looked at.
 #[derive(Debug)]
 struct Seen {
-    /// None: it could not be read, and is to be read again whatever it is like.
+    /// `None` if it could not be read, so that it is read again even if it has not changed.
     version: Option<Version>,
     failure: Option<String>,
 }
 
-/// What changes whenever a file's content does: device, inode, size, and the times of the last
-/// change of content and of the file's own data, in nanoseconds.
+/// What changes whenever a file's content does: device, inode, size, and the times of the last change of content and of
+/// metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     file: (u64, u64),
@@ -123,7 +122,6 @@ impl Version {
 }
 
 impl SecretFile {
-    /// A file as it is named, where it is, its mode, and what was read from it.
     pub(super) fn new(
         path: &Path,
         place: Place,
@@ -140,7 +138,7 @@ impl SecretFile {
         (&self.path, self.mode)
     }
 
-    /// Reads the file again if it changed; says what became of it if there is something to say.
+    /// Reads the file again if it changed; returns its path and what became of it, unless the secret is the same.
     pub fn refresh(&self) -> Option<(&Path, SecretOutcome)> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = self.place.open();
@@ -174,7 +172,7 @@ impl SecretFile {
     }
 }
 
-/// A secret without the line break that editors and `echo` leave at its end.
+/// A secret without the line break at its end, which editors and `echo` leave.
 pub(super) fn clean(text: &str) -> Result<SecretString, String> {
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err("it is empty".into()),

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use super::Result;
 use crate::{
     call::recipient,
-    door::{Door, Subject},
+    commit::{EndedAttempt, commit, ended_attempt},
+    door::Subject,
     error::OperationError,
     judge,
-    lookups::verdicts::{describe, refs, shown, verdicts},
-    record::{Ended, commit, ended},
+    lookups::verdicts::{refs, shown, summary, verdicts},
     shared::Engine,
     transition::{self, Settlement},
 };
@@ -24,33 +24,33 @@ use crate::{
 struct Ending {
     attempts: u32,
     seen: Observed,
-    /// None unless it was refused.
+    /// `None` unless the provider refused it.
     settlement: Option<Settlement>,
 }
 
 impl Engine {
-    /// Settles all invites of a call that waited for approval and ended without effect for this one, as
-    /// `seen`: in one change, so that those who go again share calls, each of which people have to
-    /// approve. Others may exist for all that, so one look-up shows what became of each. Where it shows
-    /// nothing in time they wait for the next question.
+    /// Settles all invites of a call that waited for approval, after the provider ended it without effect for this
+    /// one, as `seen`. One change settles all of them, so that those that go again share calls, each of which people
+    /// have to approve. Others of the call may exist all the same, so one look-up shows what became of each; those
+    /// that it does not show in time wait for the next question.
     pub(crate) async fn settle_refused(
         &self,
         invite: &InviteRecord,
         provider: &Provider,
         call: &AttemptView,
         seen: Observed,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<InviteRecord> {
         let members = self.shared.store.attempt_invites(call.id).await?;
         let waits = |member: &InviteRecord| member.state.status() == Status::AwaitingApproval;
         let still_waits = members.iter().any(|member| member.id == invite.id && waits(member));
         let Some(prepared) = call.call.as_ref().filter(|_| still_waits) else {
-            // It was settled meanwhile, with another one of its call.
+            // It was settled meanwhile, together with another invite of its call.
             return self.find(invite.id).await;
         };
         let (sightings, asked) = match members.len() {
             1 => (vec![Sighting { exact: vec![seen], near: Vec::new(), gap: None }], None),
-            _ => self.look_at(&members, provider, prepared, invite, patience).await,
+            _ => self.look_up_members(&members, provider, prepared, invite, max_wait).await,
         };
         let held = self
             .shared
@@ -60,7 +60,7 @@ impl Engine {
         let (begin, mut end) = asked.unzip();
         if let Some(end) = end.as_mut().filter(|end: &&mut AttemptEnd| end.detail.is_none()) {
             let verdicts = verdicts(provider, &members, &sightings, &held);
-            end.detail = Some(describe(&members, &verdicts));
+            end.detail = Some(summary(&members, &verdicts));
         }
         let is_mixed = judge::is_mixed(&members);
         let (n, mut groups) = (members.len(), judge::halves(members.len()).into_iter());
@@ -70,7 +70,7 @@ impl Engine {
             let sighting = sightings.get(i).filter(|_| waits(member));
             let seen = sighting.and_then(|sighting| shown(sighting, member, &held));
             let last = match self.call_of(member).await {
-                // It waits for a person.
+                // Its calls cannot be read, so a person has to decide.
                 Err(OperationError::Store(invite_store::Error::Corrupt { .. })) => None,
                 last => last?.filter(|last| last.id == call.id),
             };
@@ -101,21 +101,21 @@ impl Engine {
         self.find(invite.id).await
     }
 
-    /// Looks once at what became of the call, for hardly longer than somebody waits: what is shown of
-    /// each invite, and the attempt that it was.
-    async fn look_at(
+    /// Looks up once what became of the call, for at most `max_wait` and the provider's `timeout`: what is shown of
+    /// each invite, and the look-up as an attempt.
+    async fn look_up_members(
         &self,
         members: &[InviteRecord],
         provider: &Provider,
         call: &PreparedCall,
         invite: &InviteRecord,
-        patience: Duration,
-    ) -> (Vec<Sighting>, Option<Ended>) {
+        max_wait: Duration,
+    ) -> (Vec<Sighting>, Option<EndedAttempt>) {
         let recipients: Vec<Recipient> = members.iter().filter_map(recipient).collect();
         let doubt = Doubt {
             call: call.clone(),
             recipients,
-            // No later than their first attempts.
+            // Each was accepted before its first attempt.
             first_attempts: members.iter().map(|member| member.created_at).collect(),
             started_at: invite.state.sent_at.unwrap_or(invite.created_at),
             data: invite.state.provider_data.clone(),
@@ -123,11 +123,10 @@ impl Engine {
         let lookup =
             invite_core::Lookup { destination: call.destination.clone(), doubts: vec![doubt] };
         let lane = self.shared.lane(&provider.name);
-        let subject = Subject { trace: self.trace.clone(), ..Subject::of(members) };
-        let door = Door { shared: &self.shared, lane: &lane, provider, subject };
-        let patience = patience.saturating_add(provider.limits.timeout);
-        let asked = door.look_up(lookup, Some(patience)).await;
-        let attempt = ended(&door, Operation::Reconcile, &asked, None);
+        let door = self.door(&lane, provider, Subject::of(members));
+        let max_wait = max_wait.saturating_add(provider.limits.timeout);
+        let asked = door.look_up(lookup, Some(max_wait)).await;
+        let attempt = ended_attempt(&door, Operation::Reconcile, &asked, None);
         let seen = asked.result.unwrap_or_default().into_iter().next().unwrap_or_default();
         (seen, Some(attempt))
     }

@@ -4,15 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// For which adapter, by its revision, the account was asked for, and when to ask again if that was not
-/// answered.
+/// The revision of the adapter with which the account was last asked for, and when to ask again if there was no answer.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<Option<(i64, Option<Instant>)>>);
+pub(crate) struct AccountCheck(Mutex<Option<(i64, Option<Instant>)>>);
 
-impl Asked {
+impl AccountCheck {
     pub fn is_due(&self, adapter_since: i64) -> bool {
-        let asked = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match asked {
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((since, again)) if since == adapter_since => {
                 again.is_some_and(|again| again <= Instant::now())
             }

@@ -17,17 +17,17 @@ use invite_core::{Clock, Limits, http::CallContext};
 use invite_store::Store;
 use tokio::time::Instant;
 
-/// A second as it is counted here. What it is longer is for requests that leave later than they may, by
-/// a busy machine or database: then, too, no second at the provider holds more than it should.
+/// A second as it is counted here. It is longer than one because a busy machine or database lets requests leave late:
+/// even then no second at the provider holds more of them than it should.
 const SECOND: Duration = Duration::from_millis(1050);
-/// Of that, how late a start may be without those after it being put off: timers are no finer.
+/// How late a start may be without putting off those after it: timers are no finer.
 const LATE: Duration = Duration::from_millis(10);
-/// Starts are taken from the database for so long at once, so that a high rate is no load for it.
+/// The time for which starts are taken from the database at once, so that a high rate is no load for it.
 const AT_ONCE: Duration = Duration::from_millis(50);
-/// Between two tries to take starts from a database that cannot be used.
+/// The pause between two tries to take starts from a database that cannot be used.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
-/// Takes so many starts, spaced so: how long until the first of them.
+/// Takes a number of starts, one in each period, from the database; returns how long it is until the first.
 type Take = Arc<
     dyn Fn(Duration, u32) -> BoxFuture<'static, Result<Duration, invite_store::Error>>
         + Send
@@ -37,26 +37,28 @@ type Take = Arc<
 /// The rate budget of one provider.
 pub(crate) struct Budget {
     clock: Arc<dyn Clock>,
-    /// Where other replicas take starts as well.
+    /// Takes starts from the budget that all replicas share; `None` where this process is alone.
     shared: Option<Take>,
-    /// A process that ran here before may have spent what was left then.
+    /// When this process began: one that ran here before may have used up what there was until then.
     born: Instant,
-    /// The last start.
     last: Mutex<Option<Instant>>,
-    /// When work was last begun for which a request will start; held by whoever is next to begin some.
+    /// When [`grant`](Self::grant) last let somebody go on; locked by whoever is next.
     granted: tokio::sync::Mutex<Option<Instant>>,
-    /// Starts that were taken and not made yet; held by whose start is next.
+    /// Starts that were taken and not used yet; locked by whoever uses the next.
     taken: tokio::sync::Mutex<VecDeque<Instant>>,
 }
 
 impl Budget {
-    /// The budget of the provider of this name.
     pub fn new(provider: &str, store: &Store, clock: Arc<dyn Clock>) -> Self {
         let shared = store.is_shared().then(|| -> Take {
             let (provider, store) = (provider.to_owned(), store.clone());
             Arc::new(move |period, count| {
                 let (provider, store) = (provider.clone(), store.clone());
-                Box::pin(async move { store.take_starts(&provider, period, count).await })
+                Box::pin(async move {
+                    store.take_starts(&provider, period, count).await.inspect_err(|error| {
+                        tracing::warn!(provider.name = provider, %error, "cannot take from the rate budget of provider {provider}; trying again");
+                    })
+                })
             })
         });
         Self::of(shared, clock)
@@ -67,12 +69,11 @@ impl Budget {
         Self { clock, shared, born: Instant::now(), last, granted, taken }
     }
 
-    /// Waits until work may begin for which a request will start: what waits here can still be given up
-    /// or done otherwise.
+    /// Waits until work may begin that will start a request. Whoever waits here can still give up or do something else.
     pub async fn grant(&self, limits: &Limits) {
         let mut granted = self.granted.lock().await;
         let next = self.next(self.last().max(*granted), period(limits));
-        // A little early: until the request starts there is something to do.
+        // A little early, as the work comes before the request.
         wait_until(next.checked_sub(LATE).unwrap_or(next)).await;
         *granted = Some(next.max(Instant::now()));
     }
@@ -92,11 +93,8 @@ impl Budget {
                 }
                 (None, Some(take)) => match self.take(take, period).await {
                     Ok(starts) => taken.extend(starts),
-                    // A start that nobody else would know of is not made.
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot take from a provider's rate budget; trying again");
-                        tokio::time::sleep(TRY_AGAIN).await;
-                    }
+                    // Without it no request starts: other replicas would not know of it.
+                    Err(_) => tokio::time::sleep(TRY_AGAIN).await,
                 },
             }
         };
@@ -120,8 +118,8 @@ impl Budget {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The earliest start after the `last`. Without one, an earlier process may have made some until a
-    /// moment ago, but other replicas' are known.
+    /// The earliest start after the `last`. If there is none, a process that ran before may have made some until a moment
+    /// ago, unless the database knows of those.
     fn next(&self, last: Option<Instant>, period: Duration) -> Instant {
         match last {
             Some(last) => last + period,
@@ -130,7 +128,7 @@ impl Budget {
         }
     }
 
-    /// The context of one attempt, all of whose requests start by this budget.
+    /// The context of a call, each of whose requests starts when this budget allows it.
     pub fn context(self: &Arc<Self>, limits: &Limits) -> CallContext {
         let (budget, period) = (self.clone(), period(limits));
         CallContext::new(limits.timeout).measured_by(self.clock.clone()).paced(move || {
@@ -146,14 +144,14 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// A timer that is due already would still take a millisecond.
+/// Sleeps only if it has to: a timer that is due already still takes a millisecond.
 async fn wait_until(at: Instant) {
     if at > Instant::now() {
         tokio::time::sleep_until(at).await;
     }
 }
 
-/// Between two starts.
+/// The time between two starts.
 fn period(limits: &Limits) -> Duration {
     SECOND.div_f64(limits.requests_per_second)
 }

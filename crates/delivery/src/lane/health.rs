@@ -6,21 +6,21 @@ use std::time::Duration;
 use invite_core::{ProviderError, Retry, random};
 use jiff::Timestamp;
 
-use super::LaneState;
+use super::{LaneState, status::Condition};
 use crate::reason;
 
-/// Calls in a row that may end unknown before the lane pauses.
+/// How many calls in a row may end unknown before the lane pauses.
 const TOLERATED_UNKNOWN: u32 = 5;
-/// Of the last 32 calls, those that may end unknown before the lane pauses.
+/// How many of the last 32 calls may end unknown before the lane pauses.
 const TOLERATED_OF_32: u32 = 15;
-/// How often the calls that may be under way double after a pause, from two on.
+/// After a pause two calls may be under way at once, and twice as many each time that this is over.
 const SPEED_UP: Duration = Duration::from_secs(1);
-/// So many at once are full speed: `max_in_flight` says what that is.
+/// From this many calls at once on the lane is at full speed, and only `max_in_flight` limits it.
 const FULL_SPEED: u32 = 32;
 /// The longest a lane waits before it tries a refused credential again.
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
-/// Between the look-ups that are tried after a pause, unless one of them begins or ends a pause.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// The time between two trial look-ups after a pause, unless one of them begins or ends a pause.
+pub(super) const TRIAL_EVERY: Duration = Duration::from_secs(15);
 
 /// What a call's end means to its lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,31 +34,31 @@ pub(crate) enum Event {
     },
     /// It told us to wait.
     Throttled(Option<Duration>),
-    /// It refused the credential, or how it is configured.
+    /// It refused the credential, or how it is configured here.
     Refused,
     /// The provider was not asked: our own rate budget left no time for it.
     Unasked,
 }
 
-/// What is remembered between calls.
+/// How calls have fared.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     pause: Option<Pause>,
     failures: u32,
     /// The last 32 calls, the latest lowest; a one for each that ended unknown.
     unknown: u32,
-    /// When the last pause ended, from when on it gradually comes back to full speed.
+    /// When a success ended the last pause: from then on the lane comes back to full speed.
     resumed: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct Pause {
     until: Timestamp,
-    /// The credential, or how it is configured, was refused.
+    /// The credential, or how the provider is configured here, was refused.
     is_refusal: bool,
-    /// The earliest time of the next look-up that may be tried after it.
-    look_at: Timestamp,
-    /// What began it.
+    /// When the next trial look-up may be made.
+    look_up_at: Timestamp,
+    /// The error that began it.
     error: Option<ProviderError>,
 }
 
@@ -76,52 +76,51 @@ impl Health {
     }
 
     /// Until when no create is made, or no look-up; none if one may be made now.
-    pub fn opens_at(&self, now: Timestamp, for_looks: bool) -> Option<Timestamp> {
-        let opens = |pause: &Pause| match for_looks {
-            true => pause.until.max(pause.look_at),
+    pub fn opens_at(&self, now: Timestamp, for_look_ups: bool) -> Option<Timestamp> {
+        let opens = |pause: &Pause| match for_look_ups {
+            true => pause.until.max(pause.look_up_at),
             false => pause.until,
         };
         self.pause.as_ref().map(opens).filter(|at| *at > now)
     }
 
-    /// Its credential, or how it is configured, counts as refused.
+    /// Whether the credential, or how the provider is configured here, counts as refused.
     pub fn is_refused(&self) -> bool {
         self.pause.as_ref().is_some_and(|pause| pause.is_refusal)
     }
 
-    /// What keeps calls from being made, for anybody to read: it says nothing of the call that showed
-    /// it, which may have held other tenants' invites.
-    pub fn hindrance(&self) -> Option<String> {
-        self.pause.as_ref()?.error.as_ref().map(reason::ailment)
+    /// Why no calls are made, for anybody to read: it says nothing of the call that showed it, which may have held other
+    /// tenants' invites.
+    pub fn pause_reason(&self) -> Option<String> {
+        self.pause.as_ref()?.error.as_ref().map(reason::failure_kind)
     }
 
-    /// Calls that may be under way since the last pause; none for full speed.
+    /// How many calls may be under way since the last pause; `None` at full speed.
     fn at_once(&self, now: Timestamp) -> Option<u32> {
         let since = Duration::try_from(now.duration_since(self.resumed?)).unwrap_or_default();
         let doublings = u32::try_from(since.as_secs() / SPEED_UP.as_secs()).unwrap_or(u32::MAX);
         2u32.checked_shl(doublings).filter(|most| (1..FULL_SPEED).contains(most))
     }
 
-    /// How long no look-up may be made; none if one may be made now. After each pause one is tried, and
-    /// another a while later should it have said nothing, until a success ends what the pause was for.
-    pub fn look_wait(&self, now: Timestamp) -> Option<Duration> {
-        self.wait(now, 0).or_else(|| left(now, self.pause.as_ref()?.look_at))
+    /// How long no look-up may be made; `None` if one may be made now. After each pause one is tried, and every
+    /// [`TRIAL_EVERY`] another, until a success comes.
+    pub fn look_up_wait(&self, now: Timestamp) -> Option<Duration> {
+        self.wait(now, 0).or_else(|| left(now, self.pause.as_ref()?.look_up_at))
     }
 
-    /// A look-up is about to be made. True if it is the only one that may be, as a trial.
-    pub fn try_look(&mut self, now: Timestamp) -> bool {
+    /// Notes that a look-up is about to be made. True if it is a trial, beside which no other may be made.
+    pub fn try_look_up(&mut self, now: Timestamp) -> bool {
         let Some(pause) = &mut self.pause else { return false };
-        pause.look_at = now.saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
+        pause.look_up_at = now.saturating_add(TRIAL_EVERY).unwrap_or(Timestamp::MAX);
         true
     }
 
-    /// A pause is under way or has not been ended by a success yet.
-    pub fn is_paused(&self) -> bool {
+    /// Whether a pause is under way, or is over and no call has succeeded since.
+    pub fn awaits_success(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// Takes in a call's end.
-    pub fn take(
+    pub fn update(
         &mut self,
         event: &Event,
         error: Option<&ProviderError>,
@@ -132,9 +131,8 @@ impl Health {
             let failed = matches!(event, Event::Failing { .. });
             self.unknown = (self.unknown << 1) | u32::from(failed);
         }
-        // Calls that were under way when a pause began say nothing of what it is for: a success does
-        // not end it, and several failures of the same moment are one. Only a wait that is asked for,
-        // or a refused credential, is news.
+        // Calls that were under way when a pause began say nothing of its cause: a success does not end it, and several
+        // failures of the same moment count as one. Only a wait that is asked for, or a refused credential, is new.
         let pausing = self.pause.as_ref().filter(|pause| pause.until > now);
         let known_refusal = pausing.is_some_and(|pause| pause.is_refusal);
         let wait = match event {
@@ -153,7 +151,7 @@ impl Health {
             }
             Event::Throttled(asked) => {
                 self.failures += u32::from(pausing.is_none());
-                // Asked for no wait at all it waits all the same.
+                // A wait of no length is at least the first wait all the same.
                 let asked = asked.map(|asked| asked.max(retry.first).min(retry.max_retry_after));
                 asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
@@ -167,7 +165,7 @@ impl Health {
         self.pause = Some(Pause {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
             is_refusal: *event == Event::Refused,
-            look_at: now,
+            look_up_at: now,
             error: error.cloned(),
         });
     }
@@ -180,17 +178,16 @@ impl Health {
         }
     }
 
-    /// What it was paused for may be over.
+    /// Ends the pause, whose cause may be over; a success has to show whether it is.
     pub fn resume(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(now);
-            pause.look_at = now;
+            pause.look_up_at = now;
         }
     }
 
-    /// State, reason, and the end of the pause if that is still to come.
-    pub fn describe(&self, now: Timestamp) -> (LaneState, Option<String>, Option<Timestamp>) {
-        match &self.pause {
+    pub fn condition(&self, now: Timestamp) -> Condition {
+        let (state, reason, until) = match &self.pause {
             None if self.at_once(now).is_some() => {
                 let reason = "after a pause it comes back to full speed step by step";
                 (LaneState::Slowed, Some(reason.to_owned()), None)
@@ -206,11 +203,12 @@ impl Health {
                 let until = Some(pause.until).filter(|until| *until > now);
                 (state, Some(reason.unwrap_or_default()), until)
             }
-        }
+        };
+        Condition { state, reason, until }
     }
 }
 
-/// How long it is to a moment that is still to come.
+/// The time until a moment; `None` once that is past.
 pub(super) fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
     Duration::try_from(until.duration_since(now)).ok().filter(|left| *left > Duration::ZERO)
 }
@@ -230,32 +228,37 @@ mod tests {
     #[test]
     fn an_unreachable_provider_pauses_its_lane_at_once_and_one_success_ends_it() {
         let mut state = Health::default();
-        state.take(&failing(true), None, &Retry::default(), now());
+        state.update(&failing(true), None, &Retry::default(), now());
         assert!(state.wait(now(), 0).is_some());
-        assert_eq!(state.describe(now()).0, LaneState::Paused);
+        assert_eq!(state.condition(now()).state, LaneState::Paused);
         let later = now() + Duration::from_secs(1);
-        state.take(&Event::Success, None, &Retry::default(), later);
+        state.update(&Event::Success, None, &Retry::default(), later);
         assert_eq!(state.wait(later, 0), None);
     }
 
     #[test]
     fn after_a_pause_one_call_is_tried_alone() {
         let mut state = Health::default();
-        state.take(&Event::Throttled(Some(Duration::from_secs(7))), None, &Retry::default(), now());
+        state.update(
+            &Event::Throttled(Some(Duration::from_secs(7))),
+            None,
+            &Retry::default(),
+            now(),
+        );
         let later = now() + Duration::from_secs(7);
         assert_eq!(state.wait(later, 0), None);
         assert!(state.wait(later, 1).is_some());
-        assert_eq!(state.describe(later).0, LaneState::Slowed);
+        assert_eq!(state.condition(later).state, LaneState::Slowed);
     }
 
     #[test]
     fn single_unknown_outcomes_pause_nothing_but_a_row_of_them_does() {
         let mut state = Health::default();
         for _ in 1..TOLERATED_UNKNOWN {
-            state.take(&failing(false), None, &Retry::default(), now());
+            state.update(&failing(false), None, &Retry::default(), now());
             assert_eq!(state.wait(now(), 0), None);
         }
-        state.take(&failing(false), None, &Retry::default(), now());
+        state.update(&failing(false), None, &Retry::default(), now());
         assert!(state.wait(now(), 0).is_some());
     }
 
@@ -264,10 +267,10 @@ mod tests {
         let retry = Retry::default();
         let mut state = Health::default();
         for _ in 0..8 {
-            state.take(&failing(true), None, &retry, now());
+            state.update(&failing(true), None, &retry, now());
         }
         assert!(state.wait(now(), 0).unwrap() <= retry.first);
-        state.take(&Event::Success, None, &retry, now());
+        state.update(&Event::Success, None, &retry, now());
         assert!(state.wait(now(), 0).is_some());
     }
 
@@ -277,7 +280,7 @@ mod tests {
         for n in 0..31 {
             let event = if n % 2 == 0 { failing(false) } else { Event::Success };
             assert_eq!(state.wait(now(), 0), None, "{n}");
-            state.take(&event, None, &Retry::default(), now());
+            state.update(&event, None, &Retry::default(), now());
         }
         assert!(state.wait(now(), 0).is_some());
     }
@@ -285,17 +288,17 @@ mod tests {
     #[test]
     fn after_a_pause_what_may_be_under_way_doubles_every_second() {
         let mut state = Health::default();
-        state.take(&failing(true), None, &Retry::default(), now());
+        state.update(&failing(true), None, &Retry::default(), now());
         let after = |seconds| now() + Duration::from_secs(seconds);
-        state.take(&Event::Success, None, &Retry::default(), after(1));
+        state.update(&Event::Success, None, &Retry::default(), after(1));
         for (seconds, most) in [(1, 2), (2, 4), (3, 8), (4, 16)] {
             assert_eq!(state.wait(after(seconds), most - 1), None);
             assert!(state.wait(after(seconds), most).is_some());
-            assert_eq!(state.describe(after(seconds)).0, LaneState::Slowed);
+            assert_eq!(state.condition(after(seconds)).state, LaneState::Slowed);
         }
         for seconds in [5, 6, 40, 4000] {
             assert_eq!(state.wait(after(seconds), 1000), None, "{seconds}");
-            assert_eq!(state.describe(after(seconds)).0, LaneState::Ready);
+            assert_eq!(state.condition(after(seconds)).state, LaneState::Ready);
         }
     }
 
@@ -303,13 +306,13 @@ mod tests {
     fn what_the_provider_was_not_asked_changes_nothing() {
         let mut state = Health::default();
         for _ in 0..40 {
-            state.take(&Event::Unasked, None, &Retry::default(), now());
+            state.update(&Event::Unasked, None, &Retry::default(), now());
         }
         assert_eq!((state.wait(now(), 1000), state.failures), (None, 0));
-        state.take(&failing(true), None, &Retry::default(), now());
+        state.update(&failing(true), None, &Retry::default(), now());
         let later = now() + Duration::from_secs(1);
-        state.take(&Event::Unasked, None, &Retry::default(), later);
-        assert!(state.is_paused());
+        state.update(&Event::Unasked, None, &Retry::default(), later);
+        assert!(state.awaits_success());
     }
 
     #[test]
@@ -317,20 +320,20 @@ mod tests {
         let retry = Retry::default();
         let mut state = Health::default();
         for n in 0..3u64 {
-            state.take(&failing(true), None, &retry, now() + Duration::from_secs(60 * n));
+            state.update(&failing(true), None, &retry, now() + Duration::from_secs(60 * n));
         }
         let later = now() + Duration::from_secs(600);
-        state.take(&Event::Success, None, &retry, later);
-        assert!(!state.is_paused());
+        state.update(&Event::Success, None, &retry, later);
+        assert!(!state.awaits_success());
         assert!(state.wait(later, 2).is_some(), "not at full speed yet");
-        state.take(&failing(true), None, &retry, later);
+        state.update(&failing(true), None, &retry, later);
         assert!(state.wait(later, 0).unwrap() <= retry.first, "it fails for the first time again");
     }
 
     #[test]
     fn a_wait_of_no_length_is_none_of_ours() {
         let mut state = Health::default();
-        state.take(&Event::Throttled(Some(Duration::ZERO)), None, &Retry::default(), now());
+        state.update(&Event::Throttled(Some(Duration::ZERO)), None, &Retry::default(), now());
         assert_eq!(state.wait(now(), 0), Some(Retry::default().first));
     }
 
@@ -338,10 +341,10 @@ mod tests {
     fn a_refused_credential_is_tried_again_within_fifteen_seconds_or_at_once_on_a_change() {
         let mut state = Health::default();
         for _ in 0..20 {
-            state.take(&Event::Refused, None, &Retry::default(), now());
+            state.update(&Event::Refused, None, &Retry::default(), now());
         }
         assert!(state.wait(now(), 0).unwrap() <= CREDENTIAL_PAUSE);
-        assert_eq!(state.describe(now()).0, LaneState::Misconfigured);
+        assert_eq!(state.condition(now()).state, LaneState::Misconfigured);
         state.resume(now());
         assert_eq!(state.wait(now(), 0), None);
     }
@@ -354,7 +357,7 @@ mod tests {
             (Duration::MAX, retry.max_retry_after),
         ] {
             let mut state = Health::default();
-            state.take(&Event::Throttled(Some(asked)), None, &retry, now());
+            state.update(&Event::Throttled(Some(asked)), None, &retry, now());
             assert_eq!(state.wait(now(), 0), Some(waits));
         }
     }

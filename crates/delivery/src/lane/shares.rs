@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use invite_store::Store;
 use tokio::time::Instant;
 
-/// How long a count of what the tenants have queued is gone by.
+/// How long a count holds before the store is asked again.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// About how many invites each tenant has queued at a provider; counted only while its queue is so long
@@ -19,8 +19,8 @@ struct Counted {
 }
 
 impl Shares {
-    /// Counts so many more of a tenant, if then it has no more than `most`.
-    pub async fn take(
+    /// Counts this many more invites of a tenant, if it has no more than `most` then.
+    pub async fn reserve(
         &self,
         store: &Store,
         provider: &str,
@@ -44,8 +44,8 @@ impl Shares {
         Ok(all <= most)
     }
 
-    /// Counts so many more of a tenant that has room for sure.
-    pub async fn note(&self, tenant: &str, count: usize) {
+    /// Counts this many more invites of a tenant that has room for sure.
+    pub async fn add(&self, tenant: &str, count: usize) {
         if let Some(counted) = &mut *self.0.lock().await {
             *counted.queued.entry(tenant.to_owned()).or_default() += count as u64;
         }

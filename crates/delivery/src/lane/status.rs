@@ -28,7 +28,7 @@ pub enum LaneState {
 }
 
 impl LaneState {
-    /// All of them.
+    /// Every state.
     pub const ALL: &[Self] =
         &[Self::Ready, Self::Slowed, Self::Paused, Self::Misconfigured, Self::Disabled];
 
@@ -114,6 +114,14 @@ pub struct LastProbe {
     pub clock_difference_seconds: Option<f64>,
 }
 
+/// How a provider or a destination is doing, why, and until when it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub state: LaneState,
+    pub reason: Option<String>,
+    pub until: Option<Timestamp>,
+}
+
 /// What the replica that makes a provider's calls knows of it, and the others show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -126,17 +134,15 @@ pub(crate) struct Report {
 
 /// All that can be said of one provider now.
 #[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct ProviderStatus {
-    /// In a word.
     pub state: LaneState,
-    /// Why, unless it is ready.
     pub reason: Option<String>,
     /// When it is tried again.
     pub until: Option<Timestamp>,
     /// The replica that makes its calls, if one does; state, destinations and last error are what that one
     /// knows.
     pub holder: Option<String>,
-    /// Invites in the queue.
     pub queued: u64,
     /// Calls under way in this process.
     pub in_flight: u32,
@@ -144,7 +150,6 @@ pub struct ProviderStatus {
     pub live: u64,
     /// Invites that cannot be read and have not been ended.
     pub unreadable: u64,
-    /// The last call that did not succeed.
     pub last_error: Option<LastError>,
     /// Attempts of this process by outcome.
     pub outcomes: BTreeMap<AttemptOutcome, u64>,
@@ -152,9 +157,7 @@ pub struct ProviderStatus {
     pub invites: u64,
     /// Destinations that calls wait for although the provider is well otherwise; of many some.
     pub destinations: Vec<DestinationStatus>,
-    /// How each secret fared.
     pub credentials: Vec<CredentialUse>,
-    /// The last credential check.
     pub last_probe: Option<LastProbe>,
     /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it.
     pub clock_difference_seconds: Option<f64>,

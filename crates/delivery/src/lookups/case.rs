@@ -1,4 +1,4 @@
-//! A call in doubt, with all that is known of it.
+//! Calls in doubt, with what is known of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     lane::Lane,
     reason,
     shared::Shared,
-    transition::{self, Lookup, Verdict},
+    transition::{self, LookupTerms, Verdict},
 };
 
 /// One call in doubt, with all of its invites.
@@ -25,23 +25,23 @@ pub(crate) struct Case {
     pub attempt: AttemptId,
     pub call: Option<PreparedCall>,
     pub started_at: Timestamp,
-    /// The provider refused it, although some of it may have taken effect: it is not on its way any more.
+    /// The provider refused it, so it is not on its way any more, although some of it may have taken effect.
     pub is_refused: bool,
-    /// Ids of new invites that its reply named without showing whose they are, and that no Invite held
-    /// when this was read.
+    /// Ids of new invites that its reply named without showing whose they are, and that no Invite held when this was
+    /// read.
     pub unpaired: Vec<String>,
     /// When the first attempt of each of its invites began.
     pub first_attempts: Vec<Timestamp>,
-    /// A call for the invite that was due was answered with success, whatever became of it.
+    /// A call for the invite that is due was answered with 2xx, whatever became of it.
     pub was_answered: bool,
     /// In the order of the call.
     pub invites: Vec<InviteRecord>,
     pub recipients: Vec<Recipient>,
 }
 
-/// The calls at a destination that hold any of these, in their order; and those of these of which no
-/// record can be read of the call that holds them.
-pub(crate) async fn gather(
+/// The calls that hold the invites that are `due` at a destination, in their order; and those invites for which no record
+/// of the call that holds them can be read.
+pub(crate) async fn find_cases(
     shared: &Shared,
     destination: &Destination,
     due: Vec<InviteRecord>,
@@ -83,8 +83,7 @@ pub(crate) async fn gather(
     Ok((cases, lost))
 }
 
-/// When the first attempt of each of these invites began, all of which are of one that began at
-/// `started_at`.
+/// When the first attempt of each of these invites began; all are in the call of `started_at`.
 async fn first_attempts(
     shared: &Shared,
     invites: &[InviteRecord],
@@ -92,11 +91,11 @@ async fn first_attempts(
 ) -> Result<Vec<Timestamp>, invite_store::Error> {
     let mut first_attempts = Vec::with_capacity(invites.len());
     for invite in invites {
-        // Most have been in one call only.
+        // Most invites have been in this call only.
         let first = match invite.state.attempt_count {
             0 | 1 => None,
             _ => match shared.store.creates(invite.id).await {
-                // It was accepted before them.
+                // Its attempts cannot be read, but it was accepted before all of them.
                 Err(invite_store::Error::Corrupt { .. }) => Some(invite.created_at),
                 creates => creates?.iter().map(|view| view.started_at).min(),
             },
@@ -106,14 +105,14 @@ async fn first_attempts(
     Ok(first_attempts)
 }
 
-/// Whether the bytes of this call are those that the provider showed as what created the invite.
+/// Whether the provider showed that these bytes created the invite.
 pub(crate) fn is_shown(invite: &InviteRecord, attempt: &AttemptView) -> bool {
     let shown = invite.state.shown_fingerprint.as_deref();
     let sent = attempt.call.as_ref().and_then(|call| call.fingerprint.as_deref());
     shown.zip(sent).is_some_and(|(shown, sent)| shown.eq_ignore_ascii_case(sent))
 }
 
-/// An answer that ends the call, of which nothing is on its way any more.
+/// Whether an answer with this status ends the call, so that nothing of it is on its way any more.
 fn is_refusal(status: u16) -> bool {
     (400..500).contains(&status) && !matches!(status, 408 | 425 | 499)
 }
@@ -122,15 +121,15 @@ fn is_success(view: &AttemptView) -> bool {
     view.http_status.is_some_and(|status| (200..300).contains(&status))
 }
 
-/// Ends the look-ups for invites of whose call there is no record that can be read: there is nothing to
-/// compare with what is there.
+/// Ends the look-ups for invites of whose call no record can be read: there is nothing to compare with what the provider
+/// shows.
 pub(crate) async fn leave_to_people(
     shared: &Shared,
     lane: &Lane,
     lost: Vec<InviteRecord>,
 ) -> Result<(), invite_store::Error> {
     for invite in &lost {
-        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "no record of the call for an unknown invite can be read; a person has to look at its provider");
+        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "the call for an unknown invite cannot be read from the database: a person has to look for it at {}", lane.name);
     }
     let error = reason::unrecorded(&lane.name);
     let ids = lost.iter().map(|invite| invite.id).collect();
@@ -153,8 +152,8 @@ impl Case {
         })
     }
 
-    /// What a look-up says of each invite. None is absent while the call's own reply named ids that
-    /// nobody holds; where one invite and one id are left, they belong together.
+    /// What a look-up says of each invite. While nobody holds an id that the call's own reply named, no invite counts as
+    /// absent; where one invite and one id are left, they belong together.
     pub fn verdicts(
         &self,
         provider: &Provider,
@@ -196,15 +195,14 @@ impl Case {
         verdicts
     }
 
-    /// What each invite's look-up goes by. A call of several that turns out absent or refused is
-    /// halved.
-    pub fn lookups(
+    /// The terms of the look-up for each invite. A call of several that turns out absent or refused is halved.
+    pub fn terms(
         &self,
         shared: &Shared,
         provider: &Provider,
         began: Timestamp,
         verdicts: &[Verdict],
-    ) -> Vec<Lookup> {
+    ) -> Vec<LookupTerms> {
         let appeared = |verdict: &Verdict| matches!(verdict, Verdict::Exists(_));
         let in_doubt = |invite: &InviteRecord| {
             invite.state.status() == Status::Unknown && invite.state.holder() == Some(self.attempt)
@@ -217,11 +215,11 @@ impl Case {
         let n = self.invites.len();
         let is_idempotent = provider.adapter.capabilities().create.idempotent;
         let is_refused = self.is_refused && !is_idempotent;
-        // A refusal means that some of them are at fault: each tried alone, all others are well.
+        // After a refusal some of them are at fault; each goes alone, so that these hold up no others.
         let groups = if is_refused { judge::singles(n) } else { judge::halves(n) };
         let is_mixed = is_mixed(&self.invites);
         let why = |verdict| why_unsolved(verdict, is_mixed);
-        let lookup = |i: usize| Lookup {
+        let lookup = |i: usize| LookupTerms {
             holder: self.attempt,
             began,
             disturbed,

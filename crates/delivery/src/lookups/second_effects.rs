@@ -1,4 +1,4 @@
-//! Looking for second effects of invites that were sent again: there should be none.
+//! Looking for second effects of invites that were sent again, of which there should be none.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -13,20 +13,20 @@ use jiff::Timestamp;
 use super::{case::is_shown, verdicts::refs};
 use crate::{
     call::recipient,
+    commit::{commit, ended_attempt},
     door::{Door, Subject},
     lane::Lane,
-    record::{commit, ended},
     shared::Shared,
     transition, waiting,
 };
 
-/// An earlier call, and those of its invites that are asked about, each with its place in `doubt`.
+/// An earlier call, and those of its invites that are looked for, each with its place in `doubt`.
 struct Earlier {
     doubt: Doubt,
     invites: Vec<(usize, InviteRecord)>,
 }
 
-/// Looks for effects of earlier calls of invites that were sent again: there should be none.
+/// Looks for effects of the earlier calls of invites that were sent again, and reports them.
 pub(crate) async fn find_second_effects(
     shared: &Arc<Shared>,
     lane: &Lane,
@@ -35,10 +35,10 @@ pub(crate) async fn find_second_effects(
     invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
     let is_idempotent = provider.adapter.capabilities().create.idempotent;
-    // Of one that exists by a person's word, without an id, any that is found may be just that one.
+    // An invite that a person found has no id here: any effect may be just that one.
     let has_one = |state: &InviteState| state.provider_ref.is_some() && !state.duplicate_effect;
     let again = invites.iter().filter(|i| i.state.attempt_count > 1 && has_one(&i.state));
-    let calls = gather(shared, again, is_idempotent).await?;
+    let calls = earlier_calls(shared, again, is_idempotent).await?;
     if calls.is_empty() {
         return Ok(());
     }
@@ -56,7 +56,7 @@ pub(crate) async fn find_second_effects(
             }
         }
     }
-    // In this order, so that what is not awaited any more is held.
+    // After the check for doubt: the effect of a call that is in doubt no more is held by its invite now.
     let held = shared.store.find_held(destination, &refs(seen)).await?;
     for (invite, sighting) in settled {
         let ids = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
@@ -65,7 +65,7 @@ pub(crate) async fn find_second_effects(
             continue;
         }
         let detail = format!("a second effect is there: {}", free.join(", "));
-        let attempt = ended(&door, Operation::Reconcile, &asked, Some(detail));
+        let attempt = ended_attempt(&door, Operation::Reconcile, &asked, Some(detail));
         let change = |_: &_| {
             let ((begin, end), free) = (attempt.clone(), free.clone());
             let report = move |_, _: &InviteRecord, state: &mut InviteState, _: Timestamp| {
@@ -78,9 +78,9 @@ pub(crate) async fn find_second_effects(
     Ok(())
 }
 
-/// The earlier calls of these invites. Where a call is told by its bytes, it is read as the whole that
-/// it was; else only those asked about are looked for.
-async fn gather(
+/// The earlier calls of these invites. Where calls are told apart by their bytes, each is looked up as a whole; elsewhere
+/// only the invites that are looked for.
+async fn earlier_calls(
     shared: &Shared,
     invites: impl Iterator<Item = &InviteRecord>,
     is_idempotent: bool,
@@ -88,7 +88,7 @@ async fn gather(
     let mut calls: BTreeMap<(AttemptId, Option<InviteId>), Earlier> = BTreeMap::new();
     for invite in invites {
         let creates = match shared.store.creates(invite.id).await {
-            // Nobody can tell which of its calls had an effect.
+            // If its calls cannot be read, nobody can tell which had an effect.
             Err(invite_store::Error::Corrupt { .. }) => continue,
             creates => creates?,
         };
@@ -99,14 +99,14 @@ async fn gather(
             let earlier = match calls.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => {
-                    // No later than their first attempts.
+                    // Each was accepted before its first attempt.
                     let (recipients, first_attempts) = if is_idempotent {
                         let members = shared.store.attempt_invites(view.id).await?;
                         members.iter().filter_map(|i| Some((recipient(i)?, i.created_at))).unzip()
                     } else {
                         recipient(invite).map(|recipient| (recipient, first)).into_iter().unzip()
                     };
-                    // What is known of an invite is of the call that it stands for, not of this one.
+                    // What is known of an invite comes from the call that created it, not from this one.
                     let (started_at, data) = (view.started_at, Default::default());
                     let doubt = Doubt { call, recipients, first_attempts, started_at, data };
                     place.insert(Earlier { doubt, invites: Vec::new() })
@@ -119,9 +119,9 @@ async fn gather(
     Ok(calls.into_values().collect())
 }
 
-/// The calls of an invite that may have an effect beside the one that it stands for. Where calls are
-/// told by their contents, one look shows what all of them did. Where each is told by its bytes, the
-/// provider may also have gone on with an earlier one of which it said that it was working on it.
+/// The calls of an invite that may have an effect beside the known one. Where calls are told apart by their contents, one
+/// look-up shows the effects of all. Where they are told apart by their bytes, the provider may also have gone on with an
+/// earlier one that it said it was working on.
 fn doubtful<'a>(
     invite: &InviteRecord,
     creates: &'a [AttemptView],

@@ -12,9 +12,10 @@ use crate::{
 };
 
 const SIMILAR: &str = "a similar one is there";
-/// So many ids are named at most; a call may have created a hundred.
-const NAMED: usize = 5;
+/// How many ids are named at most; a call may have created a hundred.
+const MAX_NAMED: usize = 5;
 
+/// The provider ids that look-ups have shown.
 pub(crate) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
     let of = |sighting: &Sighting| {
         let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
@@ -24,7 +25,7 @@ pub(crate) fn refs(seen: &[Vec<Sighting>]) -> Vec<String> {
 }
 
 /// What a look-up showed of these invites, in one line, for the record that all of them share.
-pub(crate) fn describe(invites: &[InviteRecord], verdicts: &[Verdict]) -> String {
+pub(crate) fn summary(invites: &[InviteRecord], verdicts: &[Verdict]) -> String {
     let is_mixed = is_mixed(invites);
     let mut shown: Vec<(String, usize)> = Vec::new();
     for verdict in verdicts {
@@ -57,7 +58,7 @@ fn words(verdict: &Verdict, is_mixed: bool) -> String {
     }
 }
 
-/// Why a look-up did not settle an invite, where it says so: a clause for whoever has to.
+/// Why a look-up did not settle an invite, as a clause for the person who has to; `None` if it did.
 pub(crate) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> {
     match verdict {
         Verdict::Similar(_) if is_mixed => Some(SIMILAR.to_owned()),
@@ -68,21 +69,20 @@ pub(crate) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> 
     }
 }
 
-/// Ids to look at, in one line of bearable length.
+/// The ids in one line, of which some are left out if they are many.
 pub(crate) fn name(ids: &[impl AsRef<str>]) -> String {
-    let named: Vec<&str> = ids.iter().take(NAMED).map(AsRef::as_ref).collect();
-    match ids.len().saturating_sub(NAMED) {
+    let named: Vec<&str> = ids.iter().take(MAX_NAMED).map(AsRef::as_ref).collect();
+    match ids.len().saturating_sub(MAX_NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
 }
 
-/// The answer leaves an invite out.
-pub(crate) fn unsaid() -> Verdict {
+pub(crate) fn left_out() -> Verdict {
     Verdict::CannotTell("the provider's answer says nothing of it".to_owned())
 }
 
-/// What ours do not hold decides.
+/// What a look-up says of each of these invites. What is `held` by another invite of ours counts for nothing.
 pub(crate) fn verdicts(
     provider: &Provider,
     invites: &[InviteRecord],
@@ -90,7 +90,7 @@ pub(crate) fn verdicts(
     held: &BTreeMap<String, InviteId>,
 ) -> Vec<Verdict> {
     let verdict = |(i, invite): (usize, &InviteRecord)| {
-        let Some(sighting) = sightings.get(i) else { return unsaid() };
+        let Some(sighting) = sightings.get(i) else { return left_out() };
         let is_free = |id: &str| is_free(id, invite, held);
         match shown(sighting, invite, held) {
             Some(seen) if seen.status == Status::Failed => {
@@ -113,7 +113,7 @@ pub(crate) fn verdicts(
     invites.iter().enumerate().map(verdict).collect()
 }
 
-/// The oldest that is this invite as far as its contents tell, and that no other of ours holds.
+/// The oldest that is this invite by its contents and that no other invite of ours holds.
 pub(crate) fn shown<'a>(
     sighting: &'a Sighting,
     invite: &InviteRecord,

@@ -27,7 +27,7 @@ impl Engine {
             }
         }
         self.check_serving()?;
-        let document_stays = self.shared.document.hold().await;
+        let document_stays = self.shared.document.freeze().await;
         if !self.are_unchanged(new.keys(), batch.config_revision) {
             return Err(AcceptError::Outdated);
         }
@@ -45,7 +45,7 @@ impl Engine {
         for (provider, reserved) in new {
             let lane = self.shared.lane(&provider);
             let queued = queued.get(&provider).copied().unwrap_or(0);
-            // Duplicates took room and did not need it.
+            // Room was reserved for duplicates, too, which need none.
             lane.queue_shrank(reserved.saturating_sub(queued));
             lane.wake.notify_one();
         }
@@ -62,7 +62,7 @@ impl Engine {
         })
     }
 
-    /// Whether all of these are still the accounts that they were under this revision.
+    /// Whether all of these providers are still the accounts that they were under this revision.
     fn are_unchanged<'a>(
         &self,
         mut names: impl Iterator<Item = &'a String>,
@@ -82,7 +82,7 @@ impl Engine {
             match self.shared.store.batch_counts(batch).await {
                 Ok(counts) if counts.by_status.keys().all(|status| status.is_settled()) => return,
                 Ok(_) => {}
-                // The caller reads the batch next and reports what is wrong.
+                // The caller reads the batch next, and reports the error.
                 Err(_) => return,
             }
             let poll = if self.shared.store.is_shared() { SHARED_POLL } else { limit };

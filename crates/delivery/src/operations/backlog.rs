@@ -11,14 +11,14 @@ use crate::{error::AcceptError, lane::Lane, shared::Engine};
 const DAY: i64 = 24 * 3600;
 
 impl Engine {
-    /// `limits.quota` of those of these providers that have one.
+    /// The `limits.quota` of each of these providers that has one.
     pub(crate) fn quotas<'a>(&self, providers: impl Iterator<Item = &'a str>) -> Quotas {
         let document = self.shared.live.current();
         let quota = |name: &str| Some((name.to_owned(), document.provider(name)?.limits.quota?));
         providers.filter_map(quota).collect()
     }
 
-    /// Takes room in every provider's queue for so many new invites of a tenant, or in none.
+    /// Reserves room for new invites of a tenant in the queues of all these providers, or in none.
     pub(crate) async fn reserve(
         &self,
         tenant: &str,
@@ -27,7 +27,7 @@ impl Engine {
         let document = self.shared.live.current();
         for (place, (name, count)) in new.iter().enumerate() {
             let limits = document.provider(name).map(|provider| provider.limits.clone());
-            // A provider that is gone meanwhile is refused later, with a better reason.
+            // A provider that is gone by now is refused later, with a better reason.
             let Some(limits) = limits else { continue };
             let lane = self.shared.lane(name);
             let taken = self.reserve_at(&lane, &limits, tenant, *count).await;
@@ -42,7 +42,6 @@ impl Engine {
         Ok(())
     }
 
-    /// The refusal of more invites of a key than may be accepted today.
     pub(crate) fn day_exhausted(&self, room: u64) -> AcceptError {
         let retry_after = until_midnight(self.shared.clock.now());
         AcceptError::DayExhausted { room, retry_after }
@@ -56,7 +55,7 @@ impl Engine {
         count: usize,
     ) -> Result<(), AcceptError> {
         let provider = lane.name.clone();
-        // How long the lane takes for a hundredth of its backlog.
+        // The time in which the lane works off a hundredth of its backlog.
         let rate = limits.requests_per_second * f64::from(limits.max_batch);
         let wait = (limits.max_backlog as f64 / 100.0 / rate).clamp(1.0, 60.0);
         let retry_after = Duration::from_secs_f64(wait);
@@ -64,12 +63,13 @@ impl Engine {
             return Err(AcceptError::BacklogFull { provider, retry_after });
         }
         let most = limits.max_backlog_per_tenant;
-        // No tenant has more than there are.
+        // No tenant can have more in the queue than all have together.
         if lane.queued() <= most {
-            lane.shares.note(tenant, count).await;
+            lane.shares.add(tenant, count).await;
             return Ok(());
         }
-        let is_taken = lane.shares.take(&self.shared.store, &provider, tenant, count, most).await;
+        let is_taken =
+            lane.shares.reserve(&self.shared.store, &provider, tenant, count, most).await;
         if !matches!(is_taken, Ok(true)) {
             lane.queue_shrank(count);
         }

@@ -10,7 +10,7 @@ use invite_core::{InviteId, Operation, Remote, Status};
 use invite_store::{InviteRecord, InviteState};
 
 use crate::{
-    ask::{PATIENCE, Result, Undo, is_known_there, position, remote},
+    ask::{PERSON_WAITS, Result, Undo, is_known_there, position, remote},
     error::OperationError,
     shared::Engine,
     transition,
@@ -23,10 +23,10 @@ impl Engine {
     /// # Errors
     /// The provider refused or did not answer.
     pub async fn refresh(&self, id: InviteId) -> Result<InviteRecord> {
-        self.ask(id, PATIENCE).await
+        self.ask(id, PERSON_WAITS).await
     }
 
-    /// Sets the status: at the provider, or for an unknown invite by a person's word.
+    /// Sets the status: at the provider, or by hand for an unknown invite.
     ///
     /// # Errors
     /// See [`OperationError`].
@@ -37,9 +37,9 @@ impl Engine {
             if !matches!(to, Status::Pending | Status::Failed) {
                 return Err(OperationError::NotSettled { status });
             }
-            let invite = self.take_word(&invite, to).await?;
+            let invite = self.settle_by_hand(&invite, to).await?;
             if let Some(provider) = &invite.provider {
-                // Another invite to the person may have waited for this.
+                // Another invite to the same person may have waited for this.
                 self.shared.lane(provider).wake.notify_one();
             }
             return Ok(invite);
@@ -61,7 +61,7 @@ impl Engine {
             _ => {}
         }
         let remote = remote(&invite, 0)?;
-        self.wait_for(&provider, PATIENCE).await?;
+        self.wait_for_budget(&provider, PERSON_WAITS).await?;
         self.operate(
             &invite,
             &provider,
@@ -96,9 +96,9 @@ impl Engine {
         if !is_known_there(&invite) {
             return Err(OperationError::PairingUnproven);
         }
-        self.wait_for(&provider, PATIENCE).await?;
+        self.wait_for_budget(&provider, PERSON_WAITS).await?;
         let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
-        // What it finds done can only come from a call before this one.
+        // If it is gone already, only an earlier call can have withdrawn it.
         let remote = Remote {
             revoke_sent: was_sent,
             ..remote(&invite, position(self.call_of(&invite).await?.as_ref()))?
@@ -123,7 +123,7 @@ impl Engine {
         }
     }
 
-    /// Records that a call to withdraw it is about to be made; says whether one was before.
+    /// Stores that a call to withdraw it is about to be made; says whether one was made before.
     async fn expect_withdrawal(&self, invite: &InviteRecord) -> Result<(InviteRecord, bool)> {
         let was_sent = Arc::new(AtomicBool::new(false));
         let told = was_sent.clone();

@@ -1,4 +1,4 @@
-//! What is asked of the provider document: putting another one in force, and how it stands.
+//! The provider document, as persons and services ask for it: putting another in force, and what is in force.
 
 use std::path::Path;
 
@@ -35,8 +35,8 @@ impl Engine {
         expected: Option<i64>,
     ) -> Result<Revised, ReviseError> {
         let revised = self.shared.document.revise(text, origin, expected).await;
-        // Also without it: what another replica had put in force may have been taken first.
-        self.shared.follow_document();
+        // Even after an error: a document that another replica put in force may have been taken over before.
+        self.shared.sync_lanes();
         revised
     }
 
@@ -45,20 +45,23 @@ impl Engine {
         self.shared.document.status()
     }
 
-    /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::lag`](crate::LiveDocument::lag).
-    pub fn lag(&self) -> Option<String> {
-        self.shared.document.lag()
+    /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::unserved_reason`](crate::LiveDocument::unserved_reason).
+    pub fn unserved_reason(&self) -> Option<String> {
+        self.shared.document.unserved_reason()
     }
 
-    /// Fails if the newest revision cannot be served here; see [`LiveDocument::behind`](crate::LiveDocument::behind).
+    /// Fails if the newest revision cannot be served here; see [`LiveDocument::unserved_revision`](crate::LiveDocument::unserved_revision).
     ///
     /// # Errors
-    /// [`AcceptError::Behind`].
+    /// [`AcceptError::Unserved`].
     pub fn check_serving(&self) -> Result<(), AcceptError> {
-        self.shared.document.behind().map_or(Ok(()), |newest| Err(AcceptError::Behind { newest }))
+        self.shared
+            .document
+            .unserved_revision()
+            .map_or(Ok(()), |newest| Err(AcceptError::Unserved { newest }))
     }
 
-    /// A secret of this provider is another one now: what its lane paused for may be over.
+    /// Ends the waits of a provider's lane because a secret of it is another one now, which may have mended their cause.
     pub fn secret_changed(&self, provider: &str) {
         let lane = self.shared.lane(provider);
         lane.with_state(|state| state.resume(self.shared.clock.now()));
@@ -77,7 +80,7 @@ impl Engine {
         is_told: bool,
     ) -> Result<Taken, ReviseError> {
         let taken = self.shared.document.take_file(path, text, is_told).await;
-        self.shared.follow_document();
+        self.shared.sync_lanes();
         taken
     }
 

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use crate::{error::OperationError, reason, shared::Engine, tasks::retention::lapse};
 
 const PAGE: u32 = 200;
-/// So many that are left are named; there are `more`.
-const NAMED: usize = 1000;
-/// Withdrawing goes on for so long: whoever asks waits.
+/// How many of the invites that still hold the person are named.
+const MAX_NAMED: usize = 1000;
+/// How long withdrawing goes on, since whoever asks waits for it.
 const WITHDRAWING: Duration = Duration::from_secs(60);
 
 /// What came of erasing a person. It names nobody.
@@ -72,13 +72,14 @@ impl Engine {
         erasure.erased = self.store().erase_person(address).await?;
         self.name_left(address, &refused, &mut erasure).await?;
         erasure.is_cleaned = self.store().clean(true).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a person was erased, and the database could not be cleaned of what it keeps beside its tables");
+            tracing::warn!(%error, "a person was erased, but the database could not clean its files of what was erased");
             false
         });
         Ok(erasure)
     }
 
-    /// Withdraws what is live, if asked to, and settles what has lapsed; why some were not withdrawn.
+    /// Withdraws live invites, if asked to, and marks those as expired that have lapsed; returns why some were not
+    /// withdrawn.
     async fn end_all(
         &self,
         address: &Address,
@@ -103,7 +104,6 @@ impl Engine {
                 }
                 match self.revoke(invite.id, false).await {
                     Ok(_) => erasure.withdrawn += 1,
-                    // It ended by itself meanwhile.
                     Err(OperationError::AlreadyFinal { .. }) => {}
                     Err(OperationError::Store(error)) => return Err(error),
                     Err(error) => _ = refused.insert(invite.id, why(&error)),
@@ -132,7 +132,7 @@ impl Engine {
             if before.is_none() {
                 return Ok(());
             }
-            if erasure.left.len() >= NAMED {
+            if erasure.left.len() >= MAX_NAMED {
                 erasure.has_more = true;
                 return Ok(());
             }
@@ -144,12 +144,12 @@ fn to(address: &Address) -> InviteFilter {
     InviteFilter { address: Some(address.clone()), ..InviteFilter::default() }
 }
 
-/// Why it was not withdrawn, without the words of a provider, which may name the person.
+/// Why an invite was not withdrawn, without the provider's words, which may name the person.
 fn why(error: &OperationError) -> String {
     match error {
         OperationError::Provider { provider, error }
         | OperationError::Unanswered { provider, error } => {
-            format!("provider `{provider}`: {}", reason::ailment(error))
+            format!("provider `{provider}`: {}", reason::failure_kind(error))
         }
         error => error.to_string(),
     }

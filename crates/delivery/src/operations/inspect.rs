@@ -11,7 +11,7 @@ use invite_core::{
 use invite_store::{Actor, Ended};
 
 use crate::{
-    ask::{PATIENCE, Result, question_error},
+    ask::{PERSON_WAITS, Result, question_error},
     door::Subject,
     error::OperationError,
     lane::{LastProbe, ProbeResult, ProviderStatus, Report},
@@ -25,7 +25,7 @@ impl Engine {
     /// The provider is not configured, offers no list, refused or did not answer.
     pub async fn list_remote(&self, provider: &str, query: &ListQuery) -> Result<Page> {
         let provider = self.provider(provider)?;
-        self.wait_for(&provider, PATIENCE).await?;
+        self.wait_for_budget(&provider, PERSON_WAITS).await?;
         let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, &provider, Subject::default());
         let list = async |context: &CallContext| provider.adapter.list(context, query).await;
@@ -39,7 +39,7 @@ impl Engine {
     /// The provider is not configured, refused or did not answer.
     pub async fn probe(&self, provider: &str) -> Result<LastProbe> {
         let provider = self.provider(provider)?;
-        self.wait_for(&provider, PATIENCE).await?;
+        self.wait_for_budget(&provider, PERSON_WAITS).await?;
         let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, &provider, Subject::default());
         let mut difference = None;
@@ -99,7 +99,7 @@ impl Engine {
         })))
     }
 
-    /// The replica that makes a provider's calls, and what it knows if it is another than this one.
+    /// The replica that makes a provider's calls, and what it knows of the provider unless it is this one.
     async fn holder_of(
         &self,
         provider: &str,
@@ -108,7 +108,7 @@ impl Engine {
             return Ok((None, None));
         };
         let others = holder.report.filter(|_| holder.owner != self.shared.owner);
-        // What another version of the gateway left may have another form.
+        // A report from another version of the gateway may have another form.
         let report = others.and_then(|report| serde_json::from_value(report).ok());
         Ok((Some(holder.owner), report))
     }
@@ -127,7 +127,7 @@ impl Engine {
         if let Ended::Now(invite) = &ended {
             self.shared.waiters.wake(invite.batch_id.into_iter());
             // Another invite to the person may have waited for this, at any provider.
-            self.shared.follow_document();
+            self.shared.sync_lanes();
         }
         Ok(ended)
     }

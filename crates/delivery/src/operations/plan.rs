@@ -38,7 +38,7 @@ impl Engine {
     pub async fn plan(&self, items: &[NewItem]) -> Vec<PlannedCall> {
         let document = self.live().current();
         let mut groups: Vec<Group<'_>> = Vec::new();
-        // The call of each kind that has room left.
+        // By what a call's invites share, the call that still has room.
         let mut open: HashMap<(&str, &Destination, &str), usize> = HashMap::new();
         for item in items {
             let Placement::Bound { provider, destination, call_key, params, .. } = &item.placement
@@ -67,7 +67,7 @@ impl Engine {
         let mut plan = Vec::with_capacity(groups.len());
         for group in groups {
             plan.extend(self.plan_call(&document, group).await);
-            // Nothing in here waits for anything, and others are served between two calls.
+            // Nothing here waits for anything, so others are served between two calls.
             tokio::task::yield_now().await;
         }
         plan

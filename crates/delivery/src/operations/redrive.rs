@@ -1,5 +1,5 @@
-//! Failed invites back into the queue: one of them, or by filter. Each only where it has room and
-//! its person has no other live invite; both are decided in the transaction that queues it.
+//! Putting failed invites back into the queue, one of them or by a filter, where there is room and the person has no
+//! other live invite. Both are decided in the transaction that queues an invite.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -68,7 +68,7 @@ impl Engine {
             status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
             status => return Err(OperationError::NotRetryable { status }),
         }
-        let _document_stays = self.shared.document.hold().await;
+        let _document_stays = self.shared.document.freeze().await;
         let provider = self.provider_of(&invite)?;
         let room = BTreeMap::from([(provider.name.clone(), 1)]);
         self.reserve(&invite.tenant, &room).await?;
@@ -82,7 +82,7 @@ impl Engine {
                 room: 0,
             })),
             Requeued::DayExhausted => Err(OperationError::NoRoom(self.day_exhausted(0))),
-            // It moved on while this was being decided.
+            // Its status changed while this was being decided.
             Requeued::Declined => {
                 let status = self.find(id).await?.state.status();
                 Err(OperationError::NotSettled { status })
@@ -102,7 +102,7 @@ impl Engine {
         day_limits: &[DayLimit],
     ) -> Result<Redriven, invite_store::Error> {
         let filter = InviteFilter { statuses: vec![Status::Failed], ..filter };
-        let mut trial = if dry_run { Some(Trial::new(self).await?) } else { None };
+        let mut trial = if dry_run { Some(DryRun::new(self).await?) } else { None };
         let mut redriven = Redriven::default();
         let mut full = BTreeSet::new();
         let mut before = None;
@@ -132,7 +132,7 @@ impl Engine {
         full: &mut BTreeSet<String>,
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
-        let _document_stays = self.shared.document.hold().await;
+        let _document_stays = self.shared.document.freeze().await;
         let asked = invites.len() as u64;
         invites.retain(|invite| {
             let provider = self.provider_of(invite).ok();
@@ -163,8 +163,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Queues invites for which room is taken in their providers' queues, and gives back what was
-    /// not needed.
+    /// Queues invites for which room is reserved in their providers' queues, and frees the room that was not needed.
     async fn requeue(
         &self,
         invites: Vec<InviteRecord>,
@@ -205,15 +204,15 @@ impl Engine {
     }
 }
 
-/// A dry run: what there is room for, and who would have an invite by now.
-struct Trial {
+/// What a dry run has to know: what there is room for, and who would have an invite by now.
+struct DryRun {
     /// Invites that each configured provider would still take.
     room: BTreeMap<String, u64>,
     /// Hashes of the people whose invites would be queued.
     people: HashSet<u64>,
 }
 
-impl Trial {
+impl DryRun {
     async fn new(engine: &Engine) -> Result<Self, invite_store::Error> {
         let counts = engine.store().provider_counts().await?;
         let room = |provider: &Arc<Provider>| {

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use crate::{reason, shared::Engine, waiting::in_doubt_to};
 
 impl Engine {
-    /// What holds up a queued invite as a problem: its provider is no longer configured, or the
-    /// outcome of another invite to the same person at the same place is awaited. That one is named
-    /// if it is of this tenant, or of any where none is given.
+    /// What a queued invite waits for: a provider that is no longer configured, or the outcome of another invite to the
+    /// same person at the same place. That one is named only to its own `tenant`; to whoever gives none, always.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -29,13 +28,13 @@ impl Engine {
         Ok(other.map(|other| reason::waiting(other.named_to(tenant))))
     }
 
-    /// When the next call for an invite is due: not before what holds up its provider's lane is over,
-    /// as far as this process knows; none if nothing is to be done or nothing holds it up.
+    /// When the next call for an invite is due, which is not before the pause of its provider's lane ends, as far as this
+    /// process knows. `None` if no call is to come, or one may be made now.
     pub fn next_attempt_at(&self, invite: &InviteRecord) -> Option<Timestamp> {
         let own = invite.state.next_attempt_at();
-        let for_looks = match invite.state.status() {
+        let for_look_ups = match invite.state.status() {
             Status::Queued => false,
-            // Its call is followed, and not asked about while the lane is paused.
+            // Its call is followed, which rests while the lane is paused.
             Status::Sending if own.is_some() => false,
             Status::Unknown if own.is_some() => true,
             _ => return own,
@@ -44,6 +43,6 @@ impl Engine {
         let now = self.shared.clock.now();
         let Some(destination) = &invite.destination else { return own };
         let lane = self.shared.lane(&provider.name);
-        own.max(lane.with_state(|state| state.opens_at(destination, now, for_looks)))
+        own.max(lane.with_state(|state| state.opens_at(destination, now, for_look_ups)))
     }
 }

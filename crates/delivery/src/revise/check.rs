@@ -7,14 +7,14 @@ use invite_core::Fault;
 use invite_store::Actor;
 
 use super::{
-    LiveDocument, Review, record,
+    LiveDocument, Review, audit,
     review::{self, Candidate, errors},
 };
 
 impl LiveDocument {
     /// What would become of a document that comes over the network if it went live now; nothing changes. `probe`
-    /// also checks the credential of each provider that is new or has other settings, without side
-    /// effects. That, and that it names secrets which it may not use, is on record before anything is sent.
+    /// also checks the credential of each provider that is new or has other settings, without side effects. That, and
+    /// that it names secrets which it may not use, is recorded before anything is sent.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -34,17 +34,17 @@ impl LiveDocument {
         if is_withheld {
             tracing::warn!(
                 audit.actor = actor.name,
-                "a provider document that was to be checked names secrets that cannot be used: {}",
+                "a provider document from the network that was to be checked names secrets that cannot be used: {}",
                 errors(&review.findings)
             );
         }
         if probe || is_withheld {
             let probed = if probe { review.to_be_probed() } else { BTreeMap::new() };
-            let entry = record::checked(actor, live.revision(), &review.findings, &probed);
+            let entry = audit::checked(actor, live.revision(), &review.findings, &probed);
             self.store.record_audit(entry).await?;
         }
         if probe && review.passes() {
-            let _turn = self.probing.lock().await;
+            let _only_one = self.probing.lock().await;
             review.probe(|provider| self.budget(provider)).await;
         }
         Ok(review)
@@ -62,7 +62,7 @@ impl LiveDocument {
         text: &str,
         live: &Configuration,
     ) -> Result<Checked, invite_store::Error> {
-        // An older one that stands in for the newest may name what has been withdrawn since.
+        // Where an older document stands in for the newest, it may name secrets that have been withdrawn since.
         let in_force = match self.store.latest_revision().await? {
             Some(newest) if newest.revision > live.revision() => newest.document,
             _ => live.text().to_owned(),
@@ -71,11 +71,11 @@ impl LiveDocument {
         Ok(self.aside(move |gate| gate.check_from_network(&text, &in_force)).await)
     }
 
-    /// Runs the gate, which reads secrets, aside: one document at a time, since each takes memory and time
-    /// for as many providers as it has.
+    /// Runs the gate, which blocks to read secrets, on a thread of its own. One document at a time, since each takes memory
+    /// and time for all of its providers.
     async fn aside(&self, check: impl FnOnce(&Gate) -> Checked + Send + 'static) -> Checked {
         let gate = self.gate.clone();
-        let _turn = self.checking.lock().await;
+        let _only_one = self.checking.lock().await;
         tokio::task::spawn_blocking(move || check(&gate)).await.unwrap_or_else(|_| {
             let detail = "the document could not be checked, which is a defect of the gateway; its \
                           log says more";

@@ -1,5 +1,4 @@
-//! The file of the provider document: when what it holds becomes the document in force. How it is
-//! watched is the command line's matter.
+//! When the provider document in the file becomes the document in force. The command line watches the file.
 
 use std::path::Path;
 
@@ -10,26 +9,25 @@ use tokio::time::Instant;
 use super::{FILE, LiveDocument, Origin, ReviseError, Revised, TRY_AGAIN};
 
 /// What became of the document in the file.
+#[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone)]
 pub enum Taken {
     /// It is in force.
     Revised(Revised),
-    /// It is what was last taken from the file: whatever was put in force since stays.
+    /// It is what was last taken over from the file: whatever was put in force since stays.
     Unchanged,
-    /// It is what was refused last, and another one was put in force since, which stays.
+    /// It is what was last refused, and another document was put in force since, which stays.
     Overtaken {
         /// The newest revision when it was refused.
         refused: i64,
-        /// The newest by now.
         newest: i64,
     },
 }
 
 impl LiveDocument {
-    /// Takes what the file holds, unless it was taken last, or was refused last before the newest
-    /// revision was made, which is another: then whatever was put in force since, by whomever, stays. `is_told`:
-    /// somebody asks for it now, so it counts as news even if it was refused. A store that replicas
-    /// share takes a file only while it is empty.
+    /// Puts what the file holds in force, unless that is what was last taken over from it, or was last refused and another
+    /// revision was made since: then whatever was put in force since stays. `is_told`: somebody asks for it now, so that
+    /// an earlier refusal does not count. A store that replicas share takes a file only while it is empty.
     ///
     /// # Errors
     /// See [`ReviseError`]; `Conflict` if a shared store is not empty.
@@ -50,14 +48,14 @@ impl LiveDocument {
         let was_refused = self.note_file(path, text);
         if is_last {
             self.store.forget_refused_file().await?;
-            self.settle_file();
+            self.clear_file_refusal();
             return Ok(Taken::Unchanged);
         }
         let stored = self.store.latest_revision().await?;
-        // It was refused, and somebody else put it in force since: it is the file's by now, too.
+        // If it was refused and somebody else put it in force since, it counts as the file's by now, too.
         let is_newest = stored.as_ref().is_some_and(|stored| stored.document == text);
         let newest = stored.map_or(0, |stored| stored.revision);
-        // Once another text of the file was taken, the same as before that is an edit again.
+        // Once another text of the file was taken over, the refused one is a new edit again.
         let is_still_known = |refused: &i64| last.is_none_or(|last| last.revision <= *refused);
         let refused = match is_told {
             true => None,
@@ -70,7 +68,7 @@ impl LiveDocument {
         }
         match self.put_in_force(text, origin(), refused).await {
             Ok(revised) => {
-                self.settle_file();
+                self.clear_file_refusal();
                 Ok(Taken::Revised(revised))
             }
             Err(ReviseError::Refused(review)) => {
@@ -88,8 +86,8 @@ impl LiveDocument {
         }
     }
 
-    /// Whether the document in the file was refused a while ago, so that it is to be tried again:
-    /// what it was refused for may stand outside of it.
+    /// Whether the document in the file was refused so long ago that it is to be tried again: the cause may have been
+    /// outside of it.
     pub fn is_file_due(&self) -> bool {
         self.notes().file_tried.is_some_and(|tried| tried.elapsed() >= TRY_AGAIN)
     }
@@ -102,22 +100,21 @@ impl LiveDocument {
         self.refused(FILE, None, &[Finding::unplaced(Severity::Error, fault)]);
     }
 
-    /// Notes what the file holds; true if that is what was refused when it was last tried.
+    /// Remembers what the file holds; true if that was refused when it was last tried.
     fn note_file(&self, path: &Path, text: &str) -> bool {
         let mut notes = self.notes();
         let before = notes.file.replace((path.to_owned(), text.to_owned()));
         notes.file_tried.is_some() && before.is_some_and(|(_, before)| before == text)
     }
 
-    /// Nothing is wrong with what the file holds.
-    fn settle_file(&self) {
+    /// Forgets that the file was refused: nothing is wrong with what it holds.
+    fn clear_file_refusal(&self) {
         let mut notes = self.notes();
         notes.refusals.remove(FILE);
         notes.file_tried = None;
     }
 
-    /// `is_again`: the same document was refused before, so that it is told only if the reason is
-    /// another.
+    /// Refuses what the file holds. If it `is_again` the same document, that is logged only if the errors are others.
     fn refuse_file(&self, findings: &[Finding], is_again: bool) {
         {
             let mut notes = self.notes();
@@ -132,7 +129,7 @@ impl LiveDocument {
     }
 }
 
-/// Whether the same is wrong in both. A detail may say how many invites are left, which changes.
+/// Whether both have the same errors, whatever their details say: those may hold counts, which change.
 fn is_alike(one: &[Finding], other: &[Finding]) -> bool {
     let kinds = |findings: &[Finding]| -> Vec<_> {
         findings.iter().map(|it| (it.code.clone(), it.pointer.clone())).collect()

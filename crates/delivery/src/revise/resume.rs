@@ -1,18 +1,16 @@
-//! The document to begin with: the newest revision in the store that can be served here; and what a
-//! newer one that cannot still says of accounts.
+//! The document at the start: the newest stored revision that can be served here. And the accounts of a newer one that
+//! cannot.
 
 use invite_config::{Accounts, Checked, Configuration};
 use invite_store::Revision;
 
 use super::{LiveDocument, Origin, STORE};
 
-/// Revisions read at once.
 const PAGE: u32 = 20;
 
 impl LiveDocument {
-    /// Puts the newest stored revision in force that passes here; false if none does. Newer ones
-    /// stay, and the newest is kept as a refusal, as by [`catch_up`](Self::catch_up): an older one
-    /// serves to read invites, not to send any.
+    /// Puts the newest stored revision in force that passes here; false if none does. The newest of all counts as refused,
+    /// as after [`catch_up`](Self::catch_up): an older one serves to read invites, not to send any.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -25,7 +23,7 @@ impl LiveDocument {
         while before.is_some() {
             let page = self.store.revisions(before, PAGE).await?;
             for revision in page.revisions {
-                if self.stand_in(&revision).await? {
+                if self.serve_older(&revision).await? {
                     tracing::error!(
                         config.revision = revision.revision,
                         config.newest = newest,
@@ -40,9 +38,8 @@ impl LiveDocument {
         Ok(false)
     }
 
-    /// Puts an older revision in force, if it passes and no unfinished invite would go to another
-    /// account by it.
-    async fn stand_in(&self, revision: &Revision) -> Result<bool, invite_store::Error> {
+    /// Puts an older revision in force, if it passes and by it no unfinished invite would go to another account.
+    async fn serve_older(&self, revision: &Revision) -> Result<bool, invite_store::Error> {
         let Checked { configuration: Some(next), .. } = self.check(&revision.document).await else {
             return Ok(false);
         };
@@ -58,8 +55,8 @@ impl LiveDocument {
         Ok(true)
     }
 
-    /// The accounts that may have work: those of the newest revision, and those of the live one if
-    /// the newest cannot be served here.
+    /// The accounts that may have work: those of the newest revision, and also those of the live one if the newest cannot
+    /// be served here.
     pub(super) async fn accounts(
         &self,
         live: &Configuration,

@@ -16,21 +16,21 @@ use tokio::time::timeout_at;
 
 use crate::lane::{Budget, ProbeResult};
 
-/// Errors of a refused document that are told in one line.
-const TOLD: usize = 5;
+/// How many errors of a refused document are named in one line.
+const MAX_SHOWN: usize = 5;
 
-/// Credentials that are checked at once, and for how long at most, so that no document takes all connections
-/// that this process may have.
+/// How many credentials are checked at once, and for how long all of them at most, so that no document takes all
+/// connections that this process may have.
 const PROBES: usize = 16;
 const PROBE_TIME: Duration = Duration::from_secs(60);
 
-/// How long the shortest difference of two documents is looked for.
+/// How long the shortest diff of two documents is looked for.
 const DIFF_TIME: Duration = Duration::from_millis(500);
 
 /// A document that is to go live.
 pub(super) struct Candidate<'a> {
     pub text: &'a str,
-    /// What the gate says to it.
+    /// The result of the gate.
     pub checked: Checked,
     /// What it changes in the live document.
     pub diff: String,
@@ -86,7 +86,7 @@ impl Review {
         Ok(review)
     }
 
-    /// Of what cannot be used at all.
+    /// The review of a document that cannot be used at all.
     fn refused(findings: Vec<Finding>, diff: String) -> Self {
         let (changed, removed) = (Vec::new(), Vec::new());
         Self { findings, diff, changed, removed, configuration: None }
@@ -97,7 +97,7 @@ impl Review {
         self.configuration.is_some() && !self.findings.iter().any(is_error)
     }
 
-    /// The providers whose credentials would be checked, each with where it is.
+    /// The providers whose credentials would be checked, each with its base URL.
     pub(super) fn to_be_probed(&self) -> BTreeMap<String, String> {
         let Some(configuration) = self.configuration.as_ref().filter(|_| self.passes()) else {
             return BTreeMap::new();
@@ -110,9 +110,9 @@ impl Review {
         new.map(|it| (it.name.clone(), base_url(it).unwrap_or_default())).collect()
     }
 
-    /// Checks the credentials of the adapters that would be new, some at a time; they have no lane yet, so that
-    /// what is heard is told of none, and only the rate budget of the name is kept to. What fails is a warning: a
-    /// credential may be meant to be good only later, and a provider may be down.
+    /// Checks the credentials of the adapters that would be new, some at a time. They have no lane yet whose health could
+    /// show a failure, so only the rate budget of the name is kept to. A failure is a warning: a credential may be meant
+    /// to be good only later, and a provider may be down.
     pub(super) async fn probe(&mut self, budget: impl Fn(&str) -> Arc<Budget>) {
         let Some(configuration) = &self.configuration else { return };
         let end = tokio::time::Instant::now() + PROBE_TIME;
@@ -148,7 +148,7 @@ impl Review {
         });
         let failed: Vec<_> = stream::iter(probes).buffer_unordered(PROBES).collect().await;
         let warn = |(name, code, detail): (String, &'static str, String)| {
-            configuration.find(Severity::Warning, fault(&name, code, detail))
+            configuration.finding(Severity::Warning, fault(&name, code, detail))
         };
         let failed = failed.into_iter().flatten().map(warn).collect();
         self.add(failed);
@@ -192,7 +192,7 @@ fn empty(is_file: bool) -> &'static str {
     }
 }
 
-/// What a text changes in the live document, told aside: of long texts that takes a while.
+/// What a text changes in the live document. It is found on a thread of its own, as long texts take a while.
 pub(super) async fn difference(live: &Arc<Configuration>, text: &str) -> String {
     let (live, text) = (live.clone(), text.to_owned());
     let told = tokio::task::spawn_blocking(move || {
@@ -202,22 +202,22 @@ pub(super) async fn difference(live: &Arc<Configuration>, text: &str) -> String 
     told.await.unwrap_or_else(|_| "the difference could not be told".to_owned())
 }
 
-/// Whether a provider's adapter was in no document before.
+/// Whether a provider's adapter is in no document that went live.
 fn is_new(provider: &&Arc<Provider>) -> bool {
     provider.adapter_since == 0
 }
 
-/// The errors among findings in one line, which is not too long, for whoever runs the gateway.
+/// The first errors among findings in one line, for whoever runs the gateway.
 pub(super) fn errors(findings: &[Finding]) -> String {
-    told_errors(&findings.iter().map(Finding::told_to_operator).collect::<Vec<_>>())
+    told_errors(&findings.iter().map(Finding::for_operator).collect::<Vec<_>>())
 }
 
-/// The same for others, too.
+/// The same for anybody.
 pub(super) fn told_errors(findings: &[Finding]) -> String {
     let errors: Vec<String> =
         findings.iter().filter(|f| is_error(f)).map(ToString::to_string).collect();
-    let more = errors.len().saturating_sub(TOLD);
-    let line = errors.into_iter().take(TOLD).collect::<Vec<_>>().join("; ");
+    let more = errors.len().saturating_sub(MAX_SHOWN);
+    let line = errors.into_iter().take(MAX_SHOWN).collect::<Vec<_>>().join("; ");
     if more > 0 { format!("{line}; and {more} more") } else { line }
 }
 
@@ -225,7 +225,7 @@ fn is_error(finding: &Finding) -> bool {
     finding.severity == Severity::Error
 }
 
-/// A provider still has work that the document takes away from it.
+/// The error that the document takes a provider away that still has work.
 fn has_work(next: &Configuration, before: &Accounts, name: &str, count: u64) -> Finding {
     let what = match next.provider(name) {
         Some(_) => {
@@ -238,10 +238,10 @@ fn has_work(next: &Configuration, before: &Accounts, name: &str, count: u64) -> 
         "{what} while {count} of its invites are not finished (queued, sending, awaiting_approval, or \
          unknown with look-ups left); set enabled = false first, so that no new ones come, and wait"
     );
-    next.find(Severity::Error, fault(name, "has-work", detail))
+    next.finding(Severity::Error, fault(name, "has-work", detail))
 }
 
-/// A fault of the provider as a whole.
+/// A fault of a provider as a whole.
 fn fault(provider: &str, code: &str, detail: String) -> Fault {
     Fault::new(format!("/providers/{}", escape(provider)), code, detail)
 }

@@ -1,7 +1,6 @@
-//! Following a call that the provider took but is still working on (Turnkey's pending activities).
+//! Following a call that the provider took but still works on (Turnkey's pending activities).
 //!
-//! The invites stay `sending`; whoever follows renews their lease, so that a follower that goes
-//! away leaves them to recovery.
+//! The invites stay `sending`, and whoever follows renews their lease; if it goes away, recovery finds them.
 //! Step by step: `docs/loops/following.md`.
 
 use std::time::Duration;
@@ -17,45 +16,43 @@ use tokio::time::Instant;
 use super::recovering;
 use crate::{
     accounts,
-    attempt::{Call, record_outcome},
+    attempt::{Call, store_outcome},
     call::{Claimed, Reply},
+    commit::{EndedAttempt, ended_attempt},
     door::{Asked, Door, Subject},
     judge,
     lane::Event,
-    lookups::verdicts::describe,
+    lookups::verdicts::summary,
     reason,
-    record::{self, Ended},
-    transition::{self, LOOK_FOR, Verdict},
+    transition::{self, LOOK_UP_FOR, Verdict},
 };
 
-const FIRST: Duration = Duration::from_millis(500);
-/// How long a call is followed that nothing is heard of: the lane pauses, or the provider refuses to
-/// say, or does not show it.
-const UNHEARD: Duration = Duration::from_secs(10 * 60);
+/// The pause before the first question.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a call is followed without an answer that it is still worked on: the lane may be paused, or the provider
+/// refuse to say, or not show the call.
+const NO_ANSWER: Duration = Duration::from_secs(10 * 60);
 
-/// What it showed.
-enum Showed {
-    /// What became of the call.
-    End(Vec<Result<Observed, ProviderError>>),
-    /// The provider is still working on it.
-    Work,
-    /// Nothing.
-    Nothing,
+/// What the provider shows of a call.
+enum Progress {
+    Ended(Vec<Result<Observed, ProviderError>>),
+    Working,
+    NotShown,
 }
 
-/// Asks until every invite of the call is settled, or shutdown begins. A call that nothing is heard of
-/// for long, or that takes a day, is left to look-ups.
+/// Asks until every invite of the call is settled, or shutdown begins. A call without an answer for [`NO_ANSWER`], or that
+/// takes a day, is left to look-ups.
 pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: PreparedCall) {
-    let mut pause = FIRST;
+    let mut pause = FIRST_PAUSE;
     let began = Instant::now();
-    let mut heard = began;
+    let mut answered = began;
     loop {
-        if holding(call, &mut claimed, tokio::time::sleep(pause)).await.is_none() {
+        if renewing(call, &mut claimed, tokio::time::sleep(pause)).await.is_none() {
             return;
         }
         pause = next_pause(pause, call.shared.settings.lease);
-        if heard.elapsed() >= UNHEARD || began.elapsed() >= LOOK_FOR {
-            return let_go(call, &claimed).await;
+        if answered.elapsed() >= NO_ANSWER || began.elapsed() >= LOOK_UP_FOR {
+            return stop_following(call, &claimed).await;
         }
         let now = call.shared.clock.now();
         let destination = &prepared.destination;
@@ -69,22 +66,22 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
         let provider = document.provider(&call.lane.name).unwrap_or(&call.provider);
         let door = Door { provider, ..call.door(subject) };
         let looking = door.look_up(lookup, None);
-        let Some(asked) = holding(call, &mut claimed, looking).await else { return };
+        let Some(asked) = renewing(call, &mut claimed, looking).await else { return };
         let asked = asked.map(of_one_call);
         let attempt = question(&door, &claimed, &asked);
-        let is_held = extend_for(call, &mut claimed, attempt, pause).await;
-        match asked.result.map_or(Showed::Nothing, read) {
-            Showed::End(reply) => {
+        let is_ours = store_question(call, &mut claimed, attempt, pause).await;
+        match asked.result.map_or(Progress::NotShown, progress) {
+            Progress::Ended(reply) => {
                 return settle(call, &claimed, &prepared, reply, &asked.exchange).await;
             }
-            _ if !is_held => return,
-            Showed::Work => heard = Instant::now(),
-            Showed::Nothing => {}
+            _ if !is_ours => return,
+            Progress::Working => answered = Instant::now(),
+            Progress::NotShown => {}
         }
     }
 }
 
-/// What became of the call is recorded with the call itself.
+/// Settles the call's invites by what the provider showed, which counts as the reply to the call itself.
 async fn settle(
     call: &Call,
     claimed: &Claimed,
@@ -98,27 +95,28 @@ async fn settle(
         && let Some(destination) = claimed.destination()
     {
         let door = call.door(Subject::default());
-        door.take(Some(destination), &judged.event, judged.error.as_ref());
+        door.update_health(Some(destination), &judged.event, judged.error.as_ref());
     }
-    record_outcome(&call.shared, claimed, &judged, exchange.clone()).await;
+    store_outcome(&call.shared, claimed, &judged, exchange.clone()).await;
     call.lane.wake.notify_one();
     call.lane.doubt.notify_one();
     accounts::wake_others(&call.shared, &call.provider, Some(prepared));
 }
 
-/// Whether it took effect is not known: look-ups find it out, for as long as they do.
-async fn let_go(call: &Call, claimed: &Claimed) {
+/// Leaves the call to look-ups: whether it took effect is not known.
+async fn stop_following(call: &Call, claimed: &Claimed) {
     let (attempt, error) = (claimed.attempt, reason::not_heard_of());
-    tracing::warn!(attempt.id = %attempt, "a call that its provider works on is no longer followed");
+    let name = &call.lane.name;
+    tracing::warn!(attempt.id = %attempt, provider.name = name, "a call that {name} took to work on is no longer followed: look-ups have to find out what became of it");
     let lost = recovering::lose_sender(&call.shared, attempt, &claimed.invites, error).await;
     if let Err(error) = lost {
-        tracing::error!(attempt.id = %attempt, %error, "cannot leave a followed call to look-ups; that is done when its lease is over");
+        tracing::warn!(attempt.id = %attempt, provider.name = name, %error, "cannot leave a followed call at {name} to look-ups now; that is done when its lease is over");
     }
 }
 
-/// Does this, which may have to wait long for its turn, while the lease is renewed before it ends. None
-/// if shutdown begins (questions may be left unanswered), or the invites are no longer this call's.
-async fn holding<T>(
+/// Waits for something, which may take long, and renews the lease meanwhile. `None` if shutdown begins, as nothing is lost
+/// with an answer, or if the invites are no longer this call's.
+async fn renewing<T>(
     call: &Call,
     claimed: &mut Claimed,
     doing: impl Future<Output = T>,
@@ -133,48 +131,55 @@ async fn holding<T>(
             () = tokio::time::sleep_until(due) => {}
         }
         let attempt = claimed.attempt;
-        let renew = move |state: &mut InviteState, now: Timestamp| {
+        let decide = move |state: &mut InviteState, now: Timestamp| {
             transition::renew(state, attempt, now + lease)
         };
-        match extend(call, claimed, None, renew).await {
+        match renew(call, claimed, None, decide).await {
             Ok(true) => due = claimed.lease_end - lease / 2,
             Ok(false) => return None,
             Err(error) => {
-                tracing::error!(attempt.id = %attempt, %error, "cannot renew the lease of a followed call");
+                let name = &call.lane.name;
+                tracing::warn!(attempt.id = %attempt, provider.name = name, %error, "cannot renew the lease of a followed call at {name}; trying again");
                 due = Instant::now() + lease / 10;
             }
         }
     }
 }
 
-/// The attempt that a look was.
-fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) -> Ended {
+/// A question about a followed call, as an attempt.
+fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) -> EndedAttempt {
     let shown = asked.result.as_ref().ok().map(|sightings| {
         let verdicts: Vec<Verdict> = sightings.iter().map(verdict).collect();
-        describe(&claimed.invites, &verdicts)
+        summary(&claimed.invites, &verdicts)
     });
-    record::ended(door, Operation::Reconcile, asked, shown)
+    ended_attempt(door, Operation::Reconcile, asked, shown)
 }
 
-/// Stores that it was asked about, as an attempt of its own, and when it is next; that renews the lease,
-/// too. False if the invites are no longer this call's.
-async fn extend_for(call: &Call, claimed: &mut Claimed, asked: Ended, pause: Duration) -> bool {
+/// Stores a question about the call and when the next comes, which renews the lease, too. False if the invites are no
+/// longer this call's.
+async fn store_question(
+    call: &Call,
+    claimed: &mut Claimed,
+    asked: EndedAttempt,
+    pause: Duration,
+) -> bool {
     let (lease, attempt) = (call.shared.settings.lease, claimed.attempt);
-    let follow = move |state: &mut InviteState, now: Timestamp| {
-        transition::follow(state, attempt, now + lease, now + pause, now)
+    let decide = move |state: &mut InviteState, now: Timestamp| {
+        transition::keep_following(state, attempt, now + lease, now + pause, now)
     };
-    extend(call, claimed, Some(asked), follow).await.unwrap_or_else(|error| {
-        tracing::error!(attempt.id = %attempt, %error, "cannot record that a followed call was asked about");
-        // The lease says so before it ends.
+    renew(call, claimed, Some(asked), decide).await.unwrap_or_else(|error| {
+        let name = &call.lane.name;
+        tracing::warn!(attempt.id = %attempt, provider.name = name, %error, "cannot store what {name} said of a followed call");
+        // Renewing the lease will tell.
         true
     })
 }
 
-/// Extends the lease; false if the invites are no longer this call's.
-async fn extend(
+/// Renews the lease; false if the invites are no longer this call's.
+async fn renew(
     call: &Call,
     claimed: &mut Claimed,
-    asked: Option<Ended>,
+    asked: Option<EndedAttempt>,
     decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
 ) -> Result<bool, invite_store::Error> {
     let lease_end = Instant::now() + call.shared.settings.lease;
@@ -184,7 +189,7 @@ async fn extend(
     let change = Change { begin, end, ..Change::of(ids, decide) };
     match call.shared.store.change(change).await? {
         Changed::Written(invites) => {
-            // One that cannot be read any more keeps its place, which its recipient has.
+            // One that cannot be read any more stays as it was, as places must not shift.
             for invite in invites {
                 if let Some(known) = claimed.invites.iter_mut().find(|it| it.id == invite.id) {
                     *known = invite;
@@ -198,8 +203,8 @@ async fn extend(
     }
 }
 
-/// The pause after this one: ever longer, because all that is followed takes from one rate budget, but
-/// not so long that the lease has to be renewed between two looks that wait for nothing.
+/// The pause after this one. They grow, because all that is followed shares one rate budget, but not so far that the lease
+/// would have to be renewed between two questions.
 fn next_pause(pause: Duration, lease: Duration) -> Duration {
     (pause * 2).min(lease / 3)
 }
@@ -209,7 +214,7 @@ fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
     let doubt = Doubt {
         call: prepared.clone(),
         recipients: claimed.recipients.clone(),
-        // No later than their first attempts.
+        // Each was accepted before its first attempt.
         first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
         started_at: call.shared.clock.now(),
         data: said.unwrap_or_default(),
@@ -217,26 +222,25 @@ fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
     Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] }
 }
 
-/// What a look at one call showed.
+/// The sightings of a look-up of one call.
 fn of_one_call(seen: Vec<Vec<Sighting>>) -> Vec<Sighting> {
     seen.into_iter().next().unwrap_or_default()
 }
 
-/// What is shown of the call's invites.
-fn read(sightings: Vec<Sighting>) -> Showed {
+fn progress(sightings: Vec<Sighting>) -> Progress {
     let n = sightings.len();
     let seen: Vec<Observed> =
         sightings.into_iter().filter_map(|sighting| sighting.exact.into_iter().next()).collect();
     if seen.is_empty() || seen.len() < n {
-        Showed::Nothing
+        Progress::NotShown
     } else if seen.iter().any(|seen| seen.status == Status::Sending) {
-        Showed::Work
+        Progress::Working
     } else {
-        Showed::End(seen.into_iter().map(conclude).collect())
+        Progress::Ended(seen.into_iter().map(conclude).collect())
     }
 }
 
-/// The same of one of them, for the record.
+/// What is shown of one invite, for the attempt.
 fn verdict(sighting: &Sighting) -> Verdict {
     match sighting.exact.first() {
         Some(seen) => match conclude(seen.clone()) {
@@ -250,8 +254,7 @@ fn verdict(sighting: &Sighting) -> Verdict {
     }
 }
 
-/// A refusal of all of them is one of the call: those that it names are at fault, or any of them may
-/// be.
+/// A refusal of all invites is one of the call: those that any part of it names are at fault, or any may be.
 fn as_one(results: Vec<Result<Observed, ProviderError>>) -> Reply {
     let mut refusals = results.iter().map_while(|result| result.as_ref().err());
     let Some(mut refusal) = refusals.next().cloned() else { return Ok(results) };
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_third_of_the_lease() {
         let lease = Duration::from_secs(60);
-        let mut pauses = vec![FIRST];
+        let mut pauses = vec![FIRST_PAUSE];
         for n in 0..8 {
             pauses.push(next_pause(pauses[n], lease));
         }

@@ -1,5 +1,5 @@
-//! The loop of look-ups beside a lane: it looks up what is in doubt, one destination at a time, or repeats the
-//! frozen bytes where the provider takes equal bytes as one call.
+//! The loop that looks up a provider's calls in doubt, one destination at a time, or repeats their frozen bytes where the
+//! provider takes equal bytes as one call.
 //! Step by step: `docs/loops/reconciling.md`.
 
 use std::{sync::Arc, time::Duration};
@@ -9,22 +9,23 @@ use invite_core::Destination;
 use crate::{
     lane::{Lane, until},
     lookups::{
-        case::{Case, gather, leave_to_people},
+        case::{Case, find_cases, leave_to_people},
         is_repeatable, look_up, repeat,
     },
-    shared::{Shared, contain},
+    shared::{Shared, catch_panic},
 };
 
-/// Invites looked up at once.
+/// How many invites are looked up at once.
 const AT_ONCE: u32 = 500;
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     while !shared.stopping.is_cancelled() {
-        let pause = match contain(step(&shared, &lane)).await {
+        let pause = match catch_panic(step(&shared, &lane)).await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::error!(provider.name = lane.name, %error, "look-ups cannot read or write the store");
+                let name = &lane.name;
+                tracing::error!(provider.name = name, %error, "look-ups at provider {name} cannot read or write the store; trying again");
                 Duration::from_secs(1)
             }
         };
@@ -36,18 +37,18 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     }
 }
 
-/// Looks up what is due at one destination; says how long to wait then.
+/// Looks up what is due at one destination; returns how long to wait then.
 async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite_store::Error> {
     let idle = shared.idle();
     let document = shared.live.current();
     let Some(provider) = document.provider(&lane.name).cloned() else { return Ok(idle) };
-    if lane.hold(shared).await?.is_none() {
+    if lane.acquire_lease(shared).await?.is_none() {
         return Ok(idle);
     }
     let now = shared.clock.now();
     let (wait, closed) = lane.with_state(|state| {
-        state.follow(provider.adapter_since, provider.account_since, now);
-        (state.look_wait(now), state.closed(now, true))
+        state.set_revisions(provider.adapter_since, provider.account_since, now);
+        (state.look_up_wait(now), state.closed(now, true))
     });
     let opens = closed.values().min().copied().unwrap_or(idle).min(idle);
     let closed: Vec<Destination> = closed.into_keys().collect();
@@ -62,12 +63,12 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
     let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
         return Ok(opens);
     };
-    // A trial of the lane's own may have begun the next pause meanwhile.
-    let only_one = match lane.with_state(|state| state.may_look(&destination, now)) {
+    // A create may have begun a pause meanwhile.
+    let only_one = match lane.with_state(|state| state.may_look_up(&destination, now)) {
         Ok(only_one) => only_one,
         Err(left) => return Ok(left.min(idle)),
     };
-    let (cases, lost) = gather(shared, &destination, due).await?;
+    let (cases, lost) = find_cases(shared, &destination, due).await?;
     if !lost.is_empty() {
         leave_to_people(shared, lane, lost).await?;
     }
@@ -79,7 +80,7 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
     let (mut repeats, mut lookups): (Vec<Case>, Vec<Case>) =
         cases.into_iter().partition(is_repeatable);
     match only_one {
-        // Whichever is due longest: else one kind would wait for all of the other.
+        // Whichever is due for longest, so that neither kind waits for all of the other.
         true if repeats_first => {
             repeats.truncate(1);
             lookups.clear();
@@ -89,8 +90,8 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
     }
     for case in repeats {
         let refused = repeat(shared, lane, &provider, case).await?;
-        if lane.with_state(|state| state.is_paused(&destination)) {
-            // From here on one a step.
+        if lane.with_state(|state| state.awaits_success(&destination)) {
+            // From here on each step may make only one look-up.
             lookups = Vec::from_iter(refused);
             break;
         }

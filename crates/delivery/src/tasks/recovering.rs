@@ -1,6 +1,6 @@
-//! What a sender that went away leaves behind: invites found `sending` under a lease that is over
-//! become `unknown`, queued ones that nobody could send in time are given up, and idempotency keys
-//! past their retention are forgotten. Invites that could not be read are tried again.
+//! The loop that puts right what nobody else does: invites `sending` under a lease that is over become `unknown`, queued
+//! ones that could not be sent in time are given up, rows that could not be read are tried again, and idempotency keys
+//! past their retention are forgotten.
 //! Step by step: `docs/loops/recovering.md`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -10,14 +10,14 @@ use invite_store::{AttemptEnd, Change, InviteRecord};
 use jiff::Timestamp;
 
 use crate::{
-    LaneState, reason,
-    shared::{Shared, contain},
+    reason,
+    shared::{Shared, catch_panic},
     transition, waiting,
 };
 
-/// Each round is a few indexed reads.
+/// The pause between two rounds, each of which is a few reads along an index.
 const EVERY: Duration = Duration::from_secs(5);
-/// Rounds between two looks for what changes seldom, each of which may be a commit.
+/// How many rounds there are between two that also do what is seldom due, and may be a commit each.
 const SELDOM: u32 = 60;
 const AT_ONCE: u32 = 1000;
 
@@ -38,13 +38,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.store.reexamine().await?;
             forget_keys(&shared).await
         };
-        if let Err(error) = contain(done).await {
-            tracing::error!(%error, "cannot recover invites whose sender is gone; trying again");
+        if let Err(error) = catch_panic(done).await {
+            tracing::error!(%error, "cannot look for invites whose sender is gone or whose time is over; trying again");
         }
     }
 }
 
-/// Settles what was left `sending`: all of it, or only that whose lease is over.
+/// Makes invites `unknown` that were left `sending`: all, or only those whose lease is over.
 pub(crate) async fn recover(shared: &Arc<Shared>, all: bool) -> Result<(), invite_store::Error> {
     loop {
         let left = shared.store.leases_over(all, AT_ONCE).await?;
@@ -61,14 +61,15 @@ pub(crate) async fn recover(shared: &Arc<Shared>, all: bool) -> Result<(), invit
             tracing::warn!(
                 attempt.id = %holder,
                 invites = invites.len(),
-                "the sender of these invites is gone: whether its call took effect is not known"
+                "the sender of {} invites is gone: whether their call took effect is not known, and is looked up",
+                invites.len()
             );
             lose_sender(shared, holder, &invites, reason::sender_lost()).await?;
         }
     }
 }
 
-/// Makes what an attempt holds `unknown` for this reason.
+/// Makes the invites of an attempt `unknown` for this reason.
 pub(crate) async fn lose_sender(
     shared: &Arc<Shared>,
     holder: AttemptId,
@@ -89,7 +90,7 @@ pub(crate) async fn lose_sender(
     let ids = invites.iter().map(|invite| invite.id).collect();
     let change = Change {
         end: Some(end),
-        // Of a call that was followed it is known how it ended, as far as it was told.
+        // The attempt of a call that was followed has ended already.
         keeps_end: true,
         ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
             transition::lose_sender(state, holder, &reason, now)
@@ -103,8 +104,7 @@ pub(crate) async fn lose_sender(
     Ok(())
 }
 
-/// Lanes give up what they come across; this finds what they never do, because it waits for an
-/// invite in doubt.
+/// Gives up invites that lanes never come across, because they wait for an invite in doubt.
 async fn give_up(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     let now = shared.clock.now();
     for provider in shared.live.current().providers() {
@@ -118,7 +118,7 @@ async fn give_up(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     Ok(())
 }
 
-/// Sets the lanes' counts of waiting invites right, and shows every lane in the metrics.
+/// Corrects the lanes' counts of waiting invites, and shows every lane in the metrics.
 pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     let document = shared.live.current();
     let counted: Vec<_> = document
@@ -136,19 +136,7 @@ pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_stor
         let by_status = counts.get(&provider.name);
         let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);
         lane.correct_queued(before, count(Status::Queued));
-        let state = lane.describe(shared, provider).0;
-        for shown in LaneState::ALL {
-            metrics::gauge!("invite_lane_state", "provider" => provider.name.clone(),
-                "state" => shown.as_str())
-            .set(if *shown == state { 1.0 } else { 0.0 });
-        }
-        for status in [Status::Queued, Status::Sending, Status::Unknown] {
-            metrics::gauge!("invites_unsettled", "provider" => provider.name.clone(),
-                "status" => status.as_str())
-            .set(count(status) as f64);
-        }
-        metrics::gauge!("invite_calls_in_flight", "provider" => provider.name.clone())
-            .set(f64::from(lane.in_flight()));
+        lane.set_gauges(Some(lane.condition(shared, provider).state), count);
     }
     Ok(())
 }

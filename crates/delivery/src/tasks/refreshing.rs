@@ -1,8 +1,5 @@
-//! Asking about invites that exist and may still change at their provider.
-//!
-//! Every live invite is asked about once in `delivery.refresh`, by list where the provider has one,
-//! within the lane's rate budget. An invite that was sent again after an earlier call seemed to have
-//! had no effect is looked for as well: a second effect is reported.
+//! The loop that asks about invites that exist and may still change at their provider, each once in `delivery.refresh`, by
+//! list where the provider has one. For an invite that was sent again it also looks for a second effect.
 //! Step by step: `docs/loops/refreshing.md`.
 
 use std::{
@@ -25,21 +22,20 @@ use crate::{
     error::OperationError,
     lane::Lane,
     lookups::second_effects::find_second_effects,
-    shared::{Engine, Shared, contain},
+    shared::{Engine, Shared, catch_panic},
     transition,
 };
 
-/// Invites taken on at once, and so by one list.
+/// How many invites a round takes on, and so one list at most.
 const AT_ONCE: u32 = 5000;
-/// Of those, settled by one commit: creates wait for it.
+/// How many of those one commit changes: creates wait for it.
 const IN_A_COMMIT: usize = 500;
-/// Invites that are asked about one by one, at a time: what the rate budget allows takes that many
-/// where replies are slow.
+/// How many invites are asked about one by one at a time, so that slow replies do not keep the rate budget from being used.
 const AT_A_TIME: usize = 4;
 /// From how many invites at one destination its list is cheaper than asking for each.
 const LIST_FROM: usize = 3;
-/// Pages of one list at most.
-const PAGES: usize = 1000;
+/// How many pages of one list are read at most.
+const MAX_PAGES: usize = 1000;
 
 /// Runs until shutdown.
 pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
@@ -56,25 +52,26 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
             () = engine.shared.stopping.cancelled() => return,
         }
         let ended = tokio::select! {
-            // Only questions are asked, which may be left unanswered.
-            ended = contain(round(&engine, &lane, every)) => ended,
+            // Nothing is lost with an answer that is not waited for.
+            ended = catch_panic(round(&engine, &lane, every)) => ended,
             () = engine.shared.stopping.cancelled() => return,
         };
         has_more = ended.unwrap_or_else(|error| {
-            tracing::error!(provider.name = lane.name, %error, "cannot ask about live invites");
+            let name = &lane.name;
+            tracing::error!(provider.name = name, %error, "cannot read or write the store to ask {name} about live invites; trying again");
             false
         });
     }
 }
 
-/// Between rounds: often enough that no invite waits for much longer than it should; next to nothing
-/// while more than a round's are waiting, which the rate budget then spreads out.
+/// The pause between two rounds: so short that no invite waits much longer than it should, and next to nothing while there
+/// are more than one round takes on, which the rate budget spreads out then.
 fn rest(every: Duration, has_more: bool) -> Duration {
     let rest = (every / 20).clamp(Duration::from_millis(200), Duration::from_secs(60));
     if has_more { rest.min(Duration::from_secs(1)) } else { rest }
 }
 
-/// Asks about what was not asked about for long enough; says whether there is more of it.
+/// Asks about the invites that were not asked about for `every`; says whether there are more.
 async fn round(
     engine: &Engine,
     lane: &Arc<Lane>,
@@ -85,7 +82,7 @@ async fn round(
         return Ok(false);
     }
     let now = shared.clock.now();
-    if is_paused(shared, lane) || lane.hold(shared).await?.is_none() {
+    if is_paused(shared, lane) || lane.acquire_lease(shared).await?.is_none() {
         return Ok(false);
     }
     let Ok(before) = now.checked_sub(every) else { return Ok(false) };
@@ -93,21 +90,21 @@ async fn round(
         lane.with_state(|state| state.closed(now, false)).into_keys().collect();
     let stale = shared.store.stale(&lane.name, &closed, before, AT_ONCE).await?;
     let has_more = stale.len() == AT_ONCE as usize;
-    let mut places: BTreeMap<Destination, Vec<InviteRecord>> = BTreeMap::new();
+    let mut by_destination: BTreeMap<Destination, Vec<InviteRecord>> = BTreeMap::new();
     for invite in stale {
         if let Some(destination) = invite.destination.clone() {
-            places.entry(destination).or_default().push(invite);
+            by_destination.entry(destination).or_default().push(invite);
         }
     }
-    for (destination, mut invites) in places {
-        // A round may take long, and the document change meanwhile.
+    for (destination, mut invites) in by_destination {
+        // A round may take long, and another document go live meanwhile.
         let Some(provider) = shared.live.current().provider(&lane.name).cloned() else { break };
         find_second_effects(shared, lane, &provider, &destination, &invites).await?;
         if provider.adapter.capabilities().list && invites.len() >= LIST_FROM {
             invites = by_list(shared, lane, &provider, &destination, invites).await?;
         }
         let in_turn = stream::iter(invites).then(async |invite| {
-            lane.leave_to_creates().await;
+            lane.yield_to_creates().await;
             invite
         });
         in_turn
@@ -136,20 +133,21 @@ async fn ask(
     }
     let asked = engine.ask(invite.id, Duration::MAX).await;
     match &asked {
-        // The door has told it.
+        // The door has logged it.
         Ok(_) | Err(OperationError::Provider { .. } | OperationError::Unanswered { .. }) => {}
         Err(error) => {
-            tracing::warn!(invite.id = %invite.id, %error, "cannot ask about an invite");
+            let name = &lane.name;
+            tracing::warn!(provider.name = name, invite.id = %invite.id, %error, "cannot ask {name} about an invite");
         }
     }
     if asked.is_err() || !is_known_there(invite) {
-        // Asked in vain: it is its turn again when the others have had theirs.
-        touch(&engine.shared, invite).await?;
+        // It is asked about again after all others.
+        ask_later(&engine.shared, invite).await?;
     }
     Ok(())
 }
 
-/// Settles what the provider's list shows; returns what it does not.
+/// Stores what the provider's list shows, and returns the invites that it does not show.
 async fn by_list(
     shared: &Arc<Shared>,
     lane: &Lane,
@@ -157,8 +155,8 @@ async fn by_list(
     destination: &Destination,
     invites: Vec<InviteRecord>,
 ) -> Result<Vec<InviteRecord>, invite_store::Error> {
-    // A list does not say what a reply means for an invite that we tried to withdraw.
-    let (asked, listable): (Vec<_>, Vec<_>) =
+    // Of an invite that we tried to withdraw, only an answer about it alone says what became of it.
+    let (single, listable): (Vec<_>, Vec<_>) =
         invites.into_iter().partition(|invite| invite.state.revoke_sent);
     let wanted: HashSet<&str> =
         listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
@@ -166,8 +164,9 @@ async fn by_list(
     let listed = match list(&door, destination, &wanted).await {
         Ok(listed) => listed,
         Err(error) => {
-            tracing::warn!(provider.name = lane.name, %error, "cannot list invites; asking for each");
-            return Ok(asked.into_iter().chain(listable).collect());
+            let name = &lane.name;
+            tracing::warn!(provider.name = name, %error, "cannot list the invites of {name}; asking about each");
+            return Ok(single.into_iter().chain(listable).collect());
         }
     };
     let seen = |invite: &InviteRecord| {
@@ -190,17 +189,16 @@ async fn by_list(
         };
         shared.store.change(Change::of(ids, observe)).await?;
     }
-    Ok(asked.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
+    Ok(single.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
 }
 
-/// Whose invite an id stands for may be unproven: another person's says nothing of this one, and one
-/// that shows no address may be another person's, so that it is asked about by itself.
+/// Whether what the list shows is to this invite's person. Which invite an id belongs to may be unproven; one that shows
+/// another address, or none, is asked about by itself.
 fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
     let shown = seen.invitee.as_ref().map(|invitee| Address::shown(&invitee.email));
     shown.is_some() && shown == invite.address
 }
 
-/// What the list shows of the wanted ids.
 async fn list(
     door: &Door<'_>,
     destination: &Destination,
@@ -208,9 +206,9 @@ async fn list(
 ) -> Result<HashMap<String, Observed>, ProviderError> {
     let mut query = ListQuery { scope: Some(destination.scope.clone()), ..ListQuery::default() };
     let mut listed = HashMap::new();
-    for _ in 0..PAGES {
-        door.lane.leave_to_creates().await;
-        door.wait_for_turn().await;
+    for _ in 0..MAX_PAGES {
+        door.lane.yield_to_creates().await;
+        door.wait_for_question().await;
         let list = async |context: &CallContext| door.provider.adapter.list(context, &query).await;
         let page = door.ask(Operation::List, Some(destination), list).await.result?;
         let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
@@ -224,7 +222,7 @@ async fn list(
     Ok(listed)
 }
 
-async fn touch(shared: &Shared, invite: &InviteRecord) -> Result<(), invite_store::Error> {
+async fn ask_later(shared: &Shared, invite: &InviteRecord) -> Result<(), invite_store::Error> {
     let change =
         Change::of(vec![invite.id], |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
             transition::ask_later(state, now)

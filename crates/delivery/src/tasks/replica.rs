@@ -1,5 +1,5 @@
-//! A replica among others: follows the newest revision of the provider document, tells the others which
-//! one it serves, and sends nothing while it cannot serve the newest or its clock is wrong.
+//! The loop of a replica among others: it takes over the newest revision of the provider document, and tells the others
+//! which one it serves and what keeps it from sending.
 //! Step by step: `docs/loops/replica.md`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -11,19 +11,19 @@ use tokio::time::Instant;
 use crate::{
     lane::{Lane, Report},
     obstacle::{CLOCK_TOLERANCE, clock_fault},
-    shared::{Shared, contain},
+    shared::{Shared, catch_panic},
 };
 
-/// How often the newest revision is looked for.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often a replica says that it is there if nothing changed; it is forgotten after 15 seconds.
+/// How often the replica looks for the newest revision.
+const POLL: Duration = Duration::from_secs(1);
+/// How often a replica reports that it is there if nothing changed; without a report it is forgotten after 15 seconds.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// What was last told to the others.
+/// What this replica last reported to the others.
 #[derive(Default)]
 struct Told {
     replica: Option<Replica>,
-    /// Of the providers whose calls this one makes.
+    /// By provider whose calls this replica makes: the lane's epoch and the report.
     lanes: BTreeMap<String, (i64, Report)>,
 }
 
@@ -33,7 +33,7 @@ struct Replica {
     refusal: Option<String>,
 }
 
-/// Which faults of clocks were logged and are not over.
+/// Which faults of clocks have been logged and are not over.
 #[derive(Default)]
 struct Clocks {
     is_off: bool,
@@ -45,16 +45,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let (mut told, mut clocks) = (Told::default(), Clocks::default());
     while !shared.stopping.is_cancelled() {
         clocks.watch(&shared);
-        if let Err(error) = contain(step(&shared, &mut told)).await {
-            tracing::error!(%error, "cannot look for the newest configuration; trying again");
+        if let Err(error) = catch_panic(step(&shared, &mut told)).await {
+            tracing::error!(%error, "cannot look for the newest revision of the provider document; trying again");
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(POLL) => {}
             () = shared.stopping.cancelled() => {}
         }
     }
     if let Err(error) = shared.store.retire_replica(&shared.owner).await {
-        tracing::warn!(%error, "cannot say that this replica ends; the others will notice");
+        tracing::warn!(%error, "cannot tell the other replicas that this one ends; they will notice");
     }
 }
 
@@ -62,7 +62,7 @@ async fn step(shared: &Arc<Shared>, told: &mut Told) -> Result<(), invite_store:
     shared.catch_up().await?;
     let revision = shared.live.current().revision();
     metrics::gauge!("invite_config_revision").set(revision as f64);
-    let refusal = shared.document.lag().or_else(|| clock_fault(shared));
+    let refusal = shared.document.unserved_reason().or_else(|| clock_fault(shared));
     let is_known = |told: &Replica| {
         told.revision == revision && told.refusal == refusal && told.at.elapsed() < REPORT
     };
@@ -76,15 +76,15 @@ async fn step(shared: &Arc<Shared>, told: &mut Told) -> Result<(), invite_store:
     Ok(())
 }
 
-/// Leaves what is known of the providers whose calls this replica makes, where that is news.
+/// Reports what is known of the providers whose calls this replica makes, where that has changed.
 async fn report_lanes(
     shared: &Arc<Shared>,
     told: &mut BTreeMap<String, (i64, Report)>,
 ) -> Result<(), invite_store::Error> {
     let document = shared.live.current();
     let known = |lane: &Arc<Lane>| {
-        let (provider, held) = (document.provider(&lane.name)?, lane.held()?);
-        // Under another epoch somebody else may have had the lane, and what was left is gone.
+        let (provider, held) = (document.provider(&lane.name)?, lane.lease()?);
+        // Under another epoch another replica may have had the lane, and the last report is gone.
         Some((lane.name.clone(), (held.epoch, lane.report(shared, provider))))
     };
     let known: BTreeMap<_, _> = shared.lanes().iter().filter_map(known).collect();
@@ -99,7 +99,7 @@ async fn report_lanes(
 }
 
 impl Clocks {
-    /// Shows in metric and log what is wrong with the clocks: in the log once, and once that it is over.
+    /// Shows in the metrics what is wrong with the clocks, and logs each fault once, and once that it is over.
     fn watch(&mut self, shared: &Shared) {
         let clock = shared.store.clock();
         let (ahead, to_make_up) = (clock.wall_ahead(), clock.to_make_up());
@@ -125,7 +125,7 @@ impl Clocks {
                  to it by six minutes an hour"
             );
         } else if self.was_set && !was_set {
-            tracing::info!("the step of the clock is made up for");
+            tracing::info!("the gateway's time agrees with the clock again that was set");
         }
         self.was_set = was_set;
     }

@@ -1,27 +1,27 @@
-//! Removing what is kept of invites that have ended for as long as the settings say: by one replica at a
-//! time, in small steps with pauses, so that nobody who accepts or delivers has to wait for it.
+//! The loop that removes what has been kept of ended invites for as long as the settings say. One replica at a time does
+//! so, in small steps with pauses, so that accepting and delivering do not wait for it.
 //! Step by step: `docs/loops/retention.md`.
 
 use std::{sync::Arc, time::Duration};
 
-use invite_store::{Change, InviteRecord, Place, Stage};
+use invite_store::{Change, Cursor, InviteRecord, Stage};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    shared::{Shared, contain},
+    shared::{Shared, catch_panic},
     transition,
 };
 
-/// How often it is looked for what is over; more often if something is over sooner.
+/// How often there is a round; more often if something is kept for less than that.
 const EVERY: Duration = Duration::from_secs(60);
-/// Of the time, the part that steps take at most: a fifth.
+/// How many times as long as a step took the pause after it is, so that steps take a fifth of the time at most.
 const REST: u32 = 4;
 const SHORTEST_REST: Duration = Duration::from_millis(20);
-/// Whose turn it is stands beside the providers' lanes, under a name that no provider has.
+/// The lease to remove stands among those of the providers' lanes, under a name that no provider has.
 const LANE: &str = "#retention";
-/// How long a replica that went away keeps its turn.
-const TURN: Duration = Duration::from_secs(120);
+/// How long a replica that went away keeps the lease.
+const LEASE: Duration = Duration::from_secs(120);
 const AT_ONCE: u32 = 100;
 
 /// Runs until shutdown.
@@ -31,7 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let Some(shortest) = ages.min() else { return };
     let every = shortest.clamp(Duration::from_millis(200), EVERY);
     while !shared.stopping.is_cancelled() {
-        if let Err(error) = contain(round(&shared)).await {
+        if let Err(error) = catch_panic(round(&shared)).await {
             tracing::error!(%error, "cannot remove what is past its retention; trying again");
         }
         pause(&shared, every).await;
@@ -45,24 +45,24 @@ async fn pause(shared: &Shared, time: Duration) {
     }
 }
 
-/// Everything that is over by now, if it is this replica's turn.
+/// Removes everything that is past its retention, while this replica has the lease.
 async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
-    let mut turn = Turn { shared, until_renewal: None };
+    let mut remover = Remover { shared, renew_at: None };
     let now = shared.clock.now();
     let mut removed = 0;
     for (stage, age) in shared.settings.retention.stages() {
         let Ok(before) = now.checked_sub(age) else { continue };
         if stage == Stage::Bodies {
-            settle_lapsed(shared, before).await?;
+            lapse_all(shared, before).await?;
         }
-        removed += turn.remove(stage, before).await?;
+        removed += remover.remove(stage, before).await?;
         if stage == Stage::Row {
-            turn.remove_empty_batches(before).await?;
+            remover.remove_empty_batches(before).await?;
         }
     }
     if let Some(before) = shared.settings.retention.audit.and_then(|age| now.checked_sub(age).ok())
     {
-        turn.trim_audit(before).await?;
+        remover.trim_audit(before).await?;
     }
     for ((provider, status), count) in shared.store.removed_counts().await? {
         metrics::gauge!("invites_removed", "provider" => provider, "status" => status.as_str())
@@ -71,17 +71,17 @@ async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     if removed == 0 {
         return Ok(());
     }
-    tracing::info!(invites = removed, "what was past its retention is removed");
+    tracing::info!(invites = removed, "removed what was past its retention from {removed} invites");
     if !shared.store.clean(false).await? {
         tracing::warn!(
-            "the database's log is being read and could not be truncated; that is tried again after the next removal"
+            "SQLite's log still holds what was removed: somebody reads it, so it could not be truncated; that is tried again after the next removal"
         );
     }
     Ok(())
 }
 
-/// Open invites whose time was over long ago have lapsed, whether or not their provider said so.
-async fn settle_lapsed(shared: &Shared, before: Timestamp) -> Result<(), invite_store::Error> {
+/// Marks open invites as expired whose `expires_at` is before a time, whether or not their provider said so.
+async fn lapse_all(shared: &Shared, before: Timestamp) -> Result<(), invite_store::Error> {
     loop {
         let lapsed = shared.store.lapsed(before, AT_ONCE).await?;
         lapse(shared, &lapsed).await?;
@@ -92,7 +92,7 @@ async fn settle_lapsed(shared: &Shared, before: Timestamp) -> Result<(), invite_
     }
 }
 
-/// Writes down that these have lapsed, if they have.
+/// Marks these invites as expired, if their `expires_at` is over.
 pub(crate) async fn lapse(
     shared: &Shared,
     invites: &[InviteRecord],
@@ -105,27 +105,27 @@ pub(crate) async fn lapse(
     shared.store.change(Change::of(ids, decide)).await.map(|_| ())
 }
 
-/// This replica's turn to remove.
-struct Turn<'e> {
+/// What removes, for as long as this replica has the lease.
+struct Remover<'e> {
     shared: &'e Arc<Shared>,
-    /// Its turn is not asked for anew before; none while it is another replica's.
-    until_renewal: Option<Instant>,
+    /// When to renew the lease; `None` while another replica has it.
+    renew_at: Option<Instant>,
 }
 
-impl Turn<'_> {
-    async fn is_ours(&mut self) -> Result<bool, invite_store::Error> {
-        if self.until_renewal.is_some_and(|until| Instant::now() < until) {
+impl Remover<'_> {
+    async fn has_lease(&mut self) -> Result<bool, invite_store::Error> {
+        if self.renew_at.is_some_and(|at| Instant::now() < at) {
             return Ok(true);
         }
         let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
-        let turn = store.acquire_lane(LANE, &self.shared.owner, TURN, newest, false).await?;
-        self.until_renewal = turn.map(|_| Instant::now() + TURN / 4);
-        Ok(self.until_renewal.is_some())
+        let epoch = store.acquire_lane(LANE, &self.shared.owner, LEASE, newest, false).await?;
+        self.renew_at = epoch.map(|_| Instant::now() + LEASE / 4);
+        Ok(self.renew_at.is_some())
     }
 
     async fn remove_empty_batches(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
         let mut after = Some(String::new());
-        while !self.shared.stopping.is_cancelled() && self.is_ours().await? {
+        while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
             let Some(from) = after else { break };
             after = self.shared.store.remove_empty_batches(before, from).await?;
             pause(self.shared, SHORTEST_REST).await;
@@ -135,7 +135,7 @@ impl Turn<'_> {
 
     /// Removes entries of the record of changes that were made before a time.
     async fn trim_audit(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
-        while !self.shared.stopping.is_cancelled() && self.is_ours().await? {
+        while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
             let began = Instant::now();
             if self.shared.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
                 break;
@@ -145,19 +145,19 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Goes through all that a stage removes; of how many invites something was removed.
+    /// Removes all that a stage removes; returns from how many invites.
     async fn remove(
         &mut self,
         stage: Stage,
         before: Timestamp,
     ) -> Result<u64, invite_store::Error> {
-        let (mut removed, mut place): (u64, Option<Place>) = (0, None);
-        while !self.shared.stopping.is_cancelled() && self.is_ours().await? {
+        let (mut removed, mut cursor): (u64, Option<Cursor>) = (0, None);
+        while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
             let began = Instant::now();
-            let step = self.shared.store.remove_old(stage, before, place).await?;
+            let step = self.shared.store.remove_old(stage, before, cursor).await?;
             removed += step.removed;
-            place = step.next;
-            if place.is_none() {
+            cursor = step.next;
+            if cursor.is_none() {
                 break;
             }
             pause(self.shared, (began.elapsed() * REST).max(SHORTEST_REST)).await;

@@ -1,5 +1,5 @@
-//! The loop of a lane: gathers what is queued for one destination into one call, as fast as the provider's
-//! limits and its present state allow.
+//! The loop that sends: it puts what is queued for one destination into one call, as fast as the provider's limits and
+//! health allow.
 //! Step by step: `docs/loops/sending.md`.
 
 use std::{sync::Arc, time::Duration};
@@ -10,15 +10,15 @@ use super::{following, turns};
 use crate::{
     accounts, attempt,
     lane::Lane,
-    shared::{Shared, contain},
+    shared::{Shared, catch_panic},
 };
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     while !shared.stopping.is_cancelled() {
-        let stepped = contain(step(&shared, &lane)).await;
-        lane.note(&stepped);
-        lane.tell_of_change(&shared);
+        let stepped = catch_panic(step(&shared, &lane)).await;
+        lane.note_step(&stepped);
+        lane.log_change(&shared);
         let Some(pause) = stepped.unwrap_or(Some(Duration::from_secs(1))) else { continue };
         lane.creates_wait.send_replace(false);
         tokio::select! {
@@ -28,11 +28,12 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
         }
     }
     if let Err(error) = shared.store.release_lane(&lane.name, &shared.owner).await {
-        tracing::warn!(provider.name = lane.name, %error, "cannot release a lane; its lease will run out");
+        let name = &lane.name;
+        tracing::warn!(provider.name = name, %error, "cannot release the lane of provider {name}; other replicas wait for the end of its lease");
     }
 }
 
-/// Makes one call if one can be made now; else says how long to wait unless woken.
+/// Makes one call if one can be made now; else returns how long to wait unless woken.
 async fn step(
     shared: &Arc<Shared>,
     lane: &Arc<Lane>,
@@ -42,16 +43,16 @@ async fn step(
     let Some(provider) = document.provider(&lane.name).cloned() else {
         return Ok(Some(idle));
     };
-    let Some(epoch) = lane.hold(shared).await? else { return Ok(Some(idle)) };
+    let Some(epoch) = lane.acquire_lease(shared).await? else { return Ok(Some(idle)) };
     let now = shared.clock.now();
     lane.with_state(|state| {
-        state.follow(provider.adapter_since, provider.account_since, now);
+        state.set_revisions(provider.adapter_since, provider.account_since, now);
     });
     if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
         return Ok(Some(wait.min(idle)));
     }
-    accounts::learn(shared, lane, &provider).await?;
-    // The answer may have been to wait.
+    accounts::learn_account(shared, lane, &provider).await?;
+    // The provider may have asked for a wait.
     let now = shared.clock.now();
     if let Some(wait) = lane.with_state(|state| state.wait(now, lane.in_flight())) {
         return Ok(Some(wait.min(idle)));
@@ -68,21 +69,21 @@ async fn step(
     if !wait_for_token(shared, lane, &provider.limits, is_live).await {
         return Ok(None);
     }
-    // A call under way may have ended badly while this one waited its turn.
+    // A call under way may have ended badly while this one waited for the budget.
     let now = shared.clock.now();
     let destination = turn.destination.clone();
     if let Some(wait) = lane.with_state(|state| {
-        state.wait(now, lane.in_flight()).max(state.place_wait(&destination, now))
+        state.wait(now, lane.in_flight()).max(state.destination_wait(&destination, now))
     }) {
         return Ok(Some(wait.min(idle)));
     }
-    let group = turns::gather(shared, lane, &provider, turn).await?;
+    let group = turns::fill_call(shared, lane, &provider, turn).await?;
     if group.is_empty() {
-        // What was due is given up, withdrawn, or waits for an invite in doubt by now.
+        // By now what was due is given up, withdrawn, or waits for an invite in doubt.
         return Ok(Some(Duration::from_millis(50)));
     }
     if !is_live() {
-        // What was gathered may have been accepted for another document than this one.
+        // Some of it may have been accepted for another document than this one.
         return Ok(None);
     }
     let slot = lane.take_slot(&destination);

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_config::Provider;
 use invite_core::Destination;
-use invite_store::{InviteRecord, Look, Queue};
+use invite_store::{InviteRecord, Queue, QueueScan};
 use jiff::Timestamp;
 
 use crate::{
@@ -19,53 +19,56 @@ use crate::{
     waiting::give_up,
 };
 
-/// So many tenants share a call at most; the others come next.
-const TENANTS: usize = 16;
-/// How soon the next look comes where one found nothing to do and left out some destinations.
-const NEXT_LOOK: Duration = Duration::from_millis(100);
+/// How many tenants share a call at most; the others come next.
+const MAX_TENANTS: usize = 16;
+/// How soon the next scan comes after one that found nothing to do and left out some destinations.
+const NEXT_SCAN: Duration = Duration::from_millis(100);
 
 /// Whose turn it is.
 pub(super) struct Turn {
     pub destination: Destination,
-    /// Those who have something due there, the one whose turn it is first.
+    /// The tenants that have something due there, first the one whose turn it is.
     tenants: Vec<String>,
 }
 
 impl Turn {
-    /// Takes in who else has something due there by now.
+    /// Adds the tenants that have something due there by now.
     fn refresh(&mut self, mut queues: Vec<Queue>, now: Timestamp) {
         queues.retain(|queue| queue.due <= now);
         let first = self.tenants.first().cloned();
         queues.sort_by_key(|queue| (Some(&queue.tenant) < first.as_ref(), queue.tenant.clone()));
-        self.tenants = queues.into_iter().map(|queue| queue.tenant).take(TENANTS).collect();
+        self.tenants = queues.into_iter().map(|queue| queue.tenant).take(MAX_TENANTS).collect();
     }
 }
 
-/// The next turn; else how long until there is one, if that is known.
+/// The next turn; the error is how long until there is one, if that is known.
 pub(super) async fn next(
     shared: &Shared,
     lane: &Lane,
     now: Timestamp,
 ) -> Result<Result<Turn, Option<Duration>>, invite_store::Error> {
-    let from = lane.with_state(|state| state.look_from.clone());
-    let look = shared.store.queues(&lane.name, from.as_deref()).await?;
-    Ok(lane.with_state(|state| choose_of(state, look, now)))
+    let from = lane.with_state(|state| state.scan_from.clone());
+    let scan = shared.store.queues(&lane.name, from.as_deref()).await?;
+    Ok(lane.with_state(|state| choose_from(state, scan, now)))
 }
 
-/// The same of one look at the queues, and where the next look goes on: behind this one once each tenant
-/// could have had its turn by it.
-fn choose_of(state: &mut State, look: Look, now: Timestamp) -> Result<Turn, Option<Duration>> {
-    let Look { queues, next } = look;
+/// The next turn by one scan of the queues. The next scan goes on behind this one once each tenant could have had a turn.
+fn choose_from(
+    state: &mut State,
+    scan: QueueScan,
+    now: Timestamp,
+) -> Result<Turn, Option<Duration>> {
+    let QueueScan { queues, next } = scan;
     let tenants = queues.iter().map(|queue| &queue.tenant).collect::<BTreeSet<_>>().len();
     let turn = choose(state, queues, now);
-    state.looked += 1;
-    if turn.is_ok() && state.looked < tenants {
+    state.scans += 1;
+    if turn.is_ok() && state.scans < tenants {
         return turn;
     }
     let leaves_out = next.is_some();
-    (state.looked, state.look_from) = (0, next);
+    (state.scans, state.scan_from) = (0, next);
     turn.map_err(|wait| match leaves_out {
-        true => Some(wait.map_or(NEXT_LOOK, |wait| wait.min(NEXT_LOOK))),
+        true => Some(wait.map_or(NEXT_SCAN, |wait| wait.min(NEXT_SCAN))),
         false => wait,
     })
 }
@@ -78,7 +81,7 @@ fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn,
     };
     let first = queues.iter().map(wait).min();
     let mut open: Vec<Queue> = queues.into_iter().filter(|it| wait(it).is_zero()).collect();
-    // In the order of the tenants' names, from the one behind the last on and then from the start.
+    // In the order of the tenants' names, from the one behind the last one on, and then from the start.
     let last = state.last_tenant.take();
     open.sort_by_key(|queue| (Some(&queue.tenant) <= last.as_ref(), queue.tenant.clone()));
     let Some(tenant) = open.first().map(|queue| queue.tenant.clone()) else {
@@ -89,14 +92,14 @@ fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn,
     let destination = own.min_by_key(|destination| state.last_turn(destination)).cloned();
     let destination = destination.ok_or(None)?;
     let there = open.into_iter().filter(|queue| queue.destination == destination);
-    let tenants = there.map(|queue| queue.tenant).take(TENANTS).collect();
+    let tenants = there.map(|queue| queue.tenant).take(MAX_TENANTS).collect();
     state.last_tenant = Some(tenant);
-    state.choose(&destination);
+    state.give_turn(&destination);
     Ok(Turn { destination, tenants })
 }
 
-/// What goes into the call: due invites of equal call key and group, each person once.
-pub(super) async fn gather(
+/// The invites of a call: those that are due, of one call key and group, each person once.
+pub(super) async fn fill_call(
     shared: &Arc<Shared>,
     lane: &Lane,
     provider: &Provider,
@@ -107,7 +110,7 @@ pub(super) async fn gather(
     let max_batch = lane.with_state(|state| state.most_in_call(&turn.destination, most, now));
     let mut due = read(shared, lane, &turn, max_batch).await?;
     if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
-        // The first of them waits for company, which may be other tenants'.
+        // The first of them wait for others to share their call, which may be other tenants'.
         tokio::time::sleep(provider.limits.linger).await;
         let there = shared.store.queues_at(&lane.name, &turn.destination).await?;
         turn.refresh(there, shared.clock.now());
@@ -136,14 +139,14 @@ pub(super) async fn gather(
     Ok(group)
 }
 
-/// What is due at the turn's destination, one invite of each tenant in turn.
+/// What is due at the turn's destination, one invite of each tenant after the other.
 async fn read(
     shared: &Shared,
     lane: &Lane,
     turn: &Turn,
     max_batch: u32,
 ) -> Result<Vec<InviteRecord>, invite_store::Error> {
-    // Some of them may not fit with the others.
+    // Twice as many as fit, because some may not share a call with the first.
     let tenants = u32::try_from(turn.tenants.len()).unwrap_or(u32::MAX).max(1);
     let each = max_batch.saturating_mul(2).div_ceil(tenants);
     let now = shared.clock.now();
@@ -152,7 +155,7 @@ async fn read(
         let own = shared.store.due(&lane.name, tenant, &turn.destination, now, each).await?;
         due.extend(own.into_iter().enumerate());
     }
-    // Keeps the order of the tenants among those of equal place.
+    // The sort is stable, so it keeps the order of the tenants.
     due.sort_by_key(|(place, _)| *place);
     Ok(due.into_iter().map(|(_, invite)| invite).collect())
 }
@@ -193,9 +196,9 @@ mod tests {
 
     #[test]
     fn every_destination_of_many_has_its_turn_however_many_others_are_closed() {
-        // A store that tells of two destinations of a tenant from the first on, and of two others.
-        let look = |waiting: &BTreeSet<(usize, usize)>, from: Option<&str>| {
-            let mut look = Look { queues: Vec::new(), next: None };
+        // A store whose scan finds two destinations of a tenant from the first on, and two others.
+        let scan = |waiting: &BTreeSet<(usize, usize)>, from: Option<&str>| {
+            let mut found = QueueScan { queues: Vec::new(), next: None };
             for tenant in 0..2 {
                 let own = waiting.iter().filter(|(of, _)| *of == tenant);
                 let own: Vec<Queue> = own.map(|(_, scope)| queue(tenant, *scope)).collect();
@@ -203,24 +206,24 @@ mod tests {
                 let behind = rest.iter().filter(|it| Some(it.destination.scope.as_str()) > from);
                 let told: Vec<&Queue> = behind.take(2).collect();
                 let cut = told.get(1).map(|last| last.destination.scope.clone());
-                look.next = [look.next, cut].into_iter().flatten().min();
-                look.queues.extend(first.iter().chain(told).cloned());
+                found.next = [found.next, cut].into_iter().flatten().min();
+                found.queues.extend(first.iter().chain(told).cloned());
             }
-            look
+            found
         };
         let mut waiting: BTreeSet<(usize, usize)> =
             (0..2).flat_map(|tenant| (10..40).map(move |scope| (tenant, scope))).collect();
         let (mut state, mut time) = (State::default(), now());
         let refuse = |state: &mut State, scope: usize, time: Timestamp| {
             let event = Event::Refused;
-            state.place(&at(scope)).health.take(&event, None, &Retry::default(), time);
+            state.destination(&at(scope)).health.update(&event, None, &Retry::default(), time);
         };
         for _ in 0..400 {
             // Those at even places take nothing.
             (10..40).step_by(2).for_each(|scope| refuse(&mut state, scope, time));
-            let from = state.look_from.clone();
-            let found = look(&waiting, from.as_deref());
-            match choose_of(&mut state, found, time) {
+            let from = state.scan_from.clone();
+            let found = scan(&waiting, from.as_deref());
+            match choose_from(&mut state, found, time) {
                 Ok(turn) => {
                     let tenant = usize::from(turn.tenants[0] == "tenant-1");
                     waiting.remove(&(tenant, turn.destination.scope.parse().unwrap()));
@@ -269,7 +272,7 @@ mod tests {
                 };
                 state.begin(&turn.destination);
                 state.end(&turn.destination);
-                state.take(&turn.destination, &event, None, &Retry::default(), time);
+                state.update(&turn.destination, &event, None, &Retry::default(), time);
                 for tenant in turn.tenants {
                     *served.entry((tenant, turn.destination.clone())).or_default() += 1;
                 }

@@ -1,4 +1,4 @@
-//! What people decide about an invite: the changes that no call and no look-up leads to.
+//! What people decide about an invite: changes that neither a call nor a look-up leads to.
 
 use invite_core::{Observed, Outcome, Reason, Status, StatusSource};
 use invite_store::{Decision, InviteState, Phase};
@@ -6,20 +6,20 @@ use jiff::Timestamp;
 
 use crate::reason;
 
-use super::{describe, stand_for_known_effect};
+use super::{adopt_known_effect, copy_observed};
 
-/// Records that a caller set the status at the provider, which confirmed it.
+/// Sets the status that a caller asked for and the provider confirmed.
 pub fn override_status(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
     let phase = Phase::settled(observed.status)
         .filter(|to| state.status().can_become(state.source, to.status(), StatusSource::Caller));
     let Some(phase) = phase else { return Decision::Abort };
     state.phase = phase;
     state.source = StatusSource::Caller;
-    describe(state, observed, now);
+    copy_observed(state, observed, now);
     Decision::Write
 }
 
-/// A person decided what became of an unknown invite.
+/// Sets what a person found out about an unknown invite.
 pub fn decide_unknown(state: &mut InviteState, to: Status, error: Option<Reason>) -> Decision {
     let phase = Phase::settled(to).filter(|to| {
         state.status() == Status::Unknown
@@ -36,16 +36,15 @@ pub fn decide_unknown(state: &mut InviteState, to: Status, error: Option<Reason>
     Decision::Write
 }
 
-/// Whether sending a failed invite again risks a second effect: it failed while nobody knew whether
-/// its call took effect, and none is known since.
+/// Whether sending a failed invite again risks a second effect: it failed while nobody knew whether its call took effect,
+/// and no effect has come to light since.
 pub fn is_risky(state: &InviteState) -> bool {
     let outcome = state.error.as_ref().map(|reason| reason.outcome);
     outcome == Some(Outcome::Unknown) && state.provider_ref.is_none()
 }
 
-/// Puts a failed invite back in the queue; an unknown one, or one that may have taken effect, only
-/// if a person accepted the risk of a second effect. One of which an effect is known is not sent
-/// again: it stands for that.
+/// Puts a failed invite back in the queue; an unknown one, or one that may have taken effect, only if a person accepted the
+/// risk of a second effect. If an effect is known, the invite is not sent again but takes that over.
 pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timestamp) -> Decision {
     let allowed = match state.status() {
         Status::Failed => accept_duplicate_risk || !is_risky(state),
@@ -56,7 +55,7 @@ pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timest
         return Decision::Abort;
     }
     if state.provider_ref.is_some() {
-        stand_for_known_effect(state, now);
+        adopt_known_effect(state, now);
         return Decision::Write;
     }
     state.phase = Phase::Queued { next_attempt_at: None };
@@ -68,7 +67,7 @@ pub fn requeue(state: &mut InviteState, accept_duplicate_risk: bool, now: Timest
     Decision::Write
 }
 
-/// Withdraws an invite that was not handed to the provider yet.
+/// Withdraws an invite that is still queued.
 pub fn withdraw(state: &mut InviteState) -> Decision {
     let Phase::Queued { .. } = state.phase else { return Decision::Abort };
     state.phase = Phase::Settled(Status::Revoked);

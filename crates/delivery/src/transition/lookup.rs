@@ -1,4 +1,4 @@
-//! What a look-up means for an invite whose effect is not known.
+//! What a look-up means for an invite in doubt.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use invite_core::{AttemptId, Observed, Reason, Retry, Status};
 use invite_store::{Decision, InviteState, Phase, Unknown};
 use jiff::Timestamp;
 
-use super::{Settlement, apply, describe, settle};
+use super::{Settlement, apply, copy_observed, settle};
 
-/// How long look-ups go on before a person has to look.
-pub const LOOK_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long look-ups go on before a person has to find out.
+pub const LOOK_UP_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// What a look-up says of one invite.
 #[derive(Clone, Debug)]
@@ -19,21 +19,21 @@ pub enum Verdict {
     /// The provider ended the call without effect, and says why; of several invites any may be at
     /// fault.
     Refused(Reason),
-    /// The same, and it named this one as at fault.
+    /// The same, and it named this invite as at fault.
     AtFault(Reason),
-    /// The same, and it named others of the call.
+    /// The same, and it named only others of the call.
     Faultless,
-    /// Everything that could show it was seen, and it is not there.
+    /// It is nowhere where it could show.
     Absent,
-    /// Invites that may be it are there, by these provider ids, and none of ours holds them.
+    /// There are invites that may be it, with these provider ids, which none of ours holds.
     Similar(Vec<String>),
-    /// Nothing was learnt, for this reason, a clause.
+    /// Nothing is known, for this reason, a clause.
     CannotTell(String),
 }
 
-/// What a look-up goes by.
+/// By what terms a verdict counts.
 #[derive(Clone, Debug)]
-pub struct Lookup {
+pub struct LookupTerms {
     /// The attempt whose effect is not known.
     pub holder: AttemptId,
     /// When the look-up began.
@@ -43,32 +43,30 @@ pub struct Lookup {
     /// The group that the invite's next calls are confined to, should it be absent or refused; none
     /// for an invite that was alone in its call.
     pub group: Option<String>,
-    /// The provider tells calls apart by their bytes, so that what it shows of one is no other
-    /// invite's.
+    /// The provider tells calls apart by their bytes, so that what it shows of one is no other invite's.
     pub told_by_bytes: bool,
-    /// The provider refused the call, of which some may have taken effect: none of it is on its way any
-    /// more.
+    /// The provider refused the call, so nothing of it is on its way any more, although some may have taken effect.
     pub is_refused: bool,
-    /// Between two look-ups that find it absent, and before the first that counts.
+    /// How far two look-ups have to be apart that find it absent, and the first that counts from the call's end.
     pub settle: Duration,
-    /// The longest that the call may have been under way.
+    /// How long the call may have been under way at most.
     pub timeout: Duration,
     /// How often calls are made, and how look-ups back off.
     pub retry: Retry,
-    /// Spreads waits out, 0 to 1.
+    /// A random number from 0 to 1 that spreads waits out.
     pub fraction: f64,
-    /// Recorded when look-ups end without an answer.
+    /// The invite's reason if look-ups end without an answer.
     pub unsolved: Reason,
-    /// Recorded when it was found absent too often.
+    /// The invite's reason if it was found absent too often.
     pub exhausted: Reason,
 }
 
-/// Applies what a look-up says. *Exists* is believed when seen; *absent* only when two look-ups say
-/// so, at least `settle` apart, the first of them begun at least `settle` and the time-out after the
-/// call ended; if the provider refused the call, the first may begin as soon as that was heard.
-pub fn look(
+/// Applies what a look-up says. *Exists* is believed at once; *absent* only when two look-ups say so that are at least
+/// `settle` apart, the first of them begun at least `settle` and the time-out after the call ended. If the provider refused
+/// the call, the first may begin at once.
+pub fn apply_verdict(
     state: &mut InviteState,
-    lookup: &Lookup,
+    lookup: &LookupTerms,
     verdict: &Verdict,
     now: Timestamp,
 ) -> Decision {
@@ -77,10 +75,10 @@ pub fn look(
         _ => {
             let held_by_another = state.holder().is_some_and(|holder| holder != lookup.holder);
             return match verdict {
-                // It may be that other attempt's effect, which will be told of.
+                // It may be the effect of that other attempt, whose reply will tell.
                 Verdict::Exists(_) if held_by_another => Decision::Keep,
-                // Since it is not in doubt any more, another invite to the person may have been
-                // sent, and this may be that one's effect.
+                // Elsewhere it may be another invite's effect, which may have been sent to the person since this
+                // one is in doubt no more.
                 Verdict::Exists(observed) if lookup.told_by_bytes => {
                     settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
                 }
@@ -91,8 +89,8 @@ pub fn look(
     state.checked_at = Some(now);
     let settlement = match verdict {
         Verdict::Exists(observed) if observed.status == Status::Sending => {
-            describe(state, observed, now);
-            look_again(state, unknown, lookup, now);
+            copy_observed(state, observed, now);
+            schedule_look_up(state, unknown, lookup, now);
             return Decision::Write;
         }
         Verdict::Exists(observed) => Settlement::Exists(observed.clone()),
@@ -104,7 +102,7 @@ pub fn look(
         Verdict::AtFault(reason) => Settlement::Failed(reason.clone()),
         Verdict::Faultless => Settlement::Again { at: Some(now), group: state.group_id.clone() },
         Verdict::Absent if is_believable(&unknown, lookup) => {
-            // What a call of several came to is no attempt of each of them: it is halved.
+            // A call of several is halved, and does not count as an attempt of each of them.
             state.found_absent += u32::from(lookup.group.is_none());
             match lookup.group.is_none() && state.found_absent >= lookup.retry.max_attempts {
                 true => Settlement::Failed(lookup.exhausted.clone()),
@@ -112,7 +110,7 @@ pub fn look(
             }
         }
         Verdict::Absent | Verdict::Similar(_) | Verdict::CannotTell(_) => {
-            // What shows at the first look after a refusal was made before that, not since.
+            // What the first look-up after a refusal shows was made before the refusal.
             let is_since = !lookup.is_refused || unknown.absent_since.is_some();
             let unknown = if lookup.disturbed && is_since {
                 Unknown { ended_at: now, absent_since: None, ..unknown }
@@ -124,15 +122,15 @@ pub fn look(
             } else {
                 unknown
             };
-            look_again(state, unknown, lookup, now);
+            schedule_look_up(state, unknown, lookup, now);
             return Decision::Write;
         }
     };
     apply(state, &settlement, now)
 }
 
-/// The provider was asked about a call that it is still working on, and is asked again at `next`.
-pub fn follow(
+/// Stores that the provider was asked about a call that it still works on, and is asked again at `next`; renews the lease.
+pub fn keep_following(
     state: &mut InviteState,
     holder: AttemptId,
     lease_until: Timestamp,
@@ -147,21 +145,21 @@ pub fn follow(
     Decision::Write
 }
 
-/// The earliest beginning of a look-up that counts.
-fn countable(unknown: &Unknown, lookup: &Lookup) -> Timestamp {
+/// When a look-up that counts may begin at the earliest.
+fn countable(unknown: &Unknown, lookup: &LookupTerms) -> Timestamp {
     let on_its_way =
         if lookup.is_refused { Duration::ZERO } else { lookup.settle + lookup.timeout };
     later(unknown.ended_at, on_its_way)
 }
 
-fn is_believable(unknown: &Unknown, lookup: &Lookup) -> bool {
+fn is_believable(unknown: &Unknown, lookup: &LookupTerms) -> bool {
     !lookup.disturbed
         && unknown.absent_since.is_some_and(|since| lookup.began >= confirms(since, lookup))
 }
 
-/// The earliest beginning of a look-up that confirms an absence since a moment. What a refused call
-/// still makes may come up to `settle` after that moment; else the first look-up was that much later.
-fn confirms(since: Timestamp, lookup: &Lookup) -> Timestamp {
+/// When a look-up that confirms an absence may begin at the earliest. What a refused call still does may show until
+/// `settle` after the first look-up; otherwise that was so much later itself.
+fn confirms(since: Timestamp, lookup: &LookupTerms) -> Timestamp {
     later(since, lookup.settle + Duration::from_millis(lookup.is_refused.into()))
 }
 
@@ -169,8 +167,13 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// Look-ups back off, but none is later than the next moment at which it may decide something.
-fn look_again(state: &mut InviteState, unknown: Unknown, lookup: &Lookup, now: Timestamp) {
+/// Schedules the next look-up. They back off, but none is later than the next moment at which it may decide something.
+fn schedule_look_up(
+    state: &mut InviteState,
+    unknown: Unknown,
+    lookup: &LookupTerms,
+    now: Timestamp,
+) {
     let lookups = unknown.lookups + 1;
     let backoff = later(now, lookup.retry.backoff(lookups, lookup.fraction));
     let decisive = match unknown.absent_since {
@@ -178,7 +181,7 @@ fn look_again(state: &mut InviteState, unknown: Unknown, lookup: &Lookup, now: T
         None => countable(&unknown, lookup),
     };
     let next = if decisive > now { backoff.min(decisive) } else { backoff };
-    let is_over = now >= later(unknown.ended_at, LOOK_FOR);
+    let is_over = now >= later(unknown.ended_at, LOOK_UP_FOR);
     if is_over {
         state.error = Some(lookup.unsolved.clone());
     }
@@ -198,8 +201,8 @@ pub fn leave_to_person(state: &mut InviteState, reason: &Reason) -> Decision {
 mod tests {
     use super::{super::tests::refusal, *};
 
-    fn lookup(holder: AttemptId, now: Timestamp) -> Lookup {
-        Lookup {
+    fn lookup(holder: AttemptId, now: Timestamp) -> LookupTerms {
+        LookupTerms {
             holder,
             began: now,
             disturbed: false,
@@ -222,7 +225,7 @@ mod tests {
         let seen = Observed::new(Some("i1".into()), Status::Pending);
         let seen = Verdict::Exists(Box::new(seen));
         for (told_by_bytes, decision) in [(false, Decision::Keep), (true, Decision::Write)] {
-            let lookup = Lookup { told_by_bytes, ..lookup(holder, now) };
+            let lookup = LookupTerms { told_by_bytes, ..lookup(holder, now) };
             for is_retried in [false, true] {
                 let mut state = InviteState::queued(now);
                 super::super::claim(&mut state, holder, now);
@@ -233,7 +236,7 @@ mod tests {
                         super::super::decide_unknown(&mut state, Status::Failed, Some(refusal()))
                     }
                 };
-                assert_eq!(look(&mut state, &lookup, &seen, now), decision);
+                assert_eq!(apply_verdict(&mut state, &lookup, &seen, now), decision);
                 assert_eq!(state.provider_ref.is_some(), told_by_bytes);
             }
         }
@@ -253,7 +256,7 @@ mod tests {
             state.group_id = Some("own".into());
             super::super::claim(&mut state, holder, now);
             super::super::lose_sender(&mut state, holder, &refusal(), now);
-            assert_eq!(look(&mut state, &lookup, &verdict, now), Decision::Write);
+            assert_eq!(apply_verdict(&mut state, &lookup, &verdict, now), Decision::Write);
             assert_eq!((state.status(), state.group_id.as_deref()), (status, group));
         }
     }

@@ -264,7 +264,7 @@ async fn a_start_serves_the_newest_revision_that_passes_and_guards_the_work_of_t
     assert!(is_served);
     let status = document.status();
     assert_eq!((status.revision, status.last_refusal.unwrap().revision), (1, Some(3)));
-    assert!(document.lag().unwrap().starts_with("revision 3 does not pass here"));
+    assert!(document.unserved_reason().unwrap().starts_with("revision 3 does not pass here"));
     let path = Path::new("providers.toml");
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
     for (text, code) in [("", "empty-document"), (&*moved, "has-work")] {
@@ -273,7 +273,7 @@ async fn a_start_serves_the_newest_revision_that_passes_and_guards_the_work_of_t
     }
     let good = bench.text() + "# good\n";
     assert_eq!(document.take_file(path, &good, false).await.unwrap().revision(), Some(4));
-    assert!(document.lag().is_none() && document.status().last_refusal.is_none());
+    assert!(document.unserved_reason().is_none() && document.status().last_refusal.is_none());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ impl Bench {
     /// What a person is told of this invite when its look-ups, of which there was one, are over.
     async fn left_to_a_person(&self, invite: InviteId) -> String {
         let age = Change::of(vec![invite], |_, _, state, now| {
-            in_doubt(state).ended_at = now - transition::LOOK_FOR;
+            in_doubt(state).ended_at = now - transition::LOOK_UP_FOR;
             Decision::Write
         });
         self.store.change(age).await.unwrap();

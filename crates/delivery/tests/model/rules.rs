@@ -1,7 +1,7 @@
 //! What must hold in every world that can come about, at every step, and of what may follow.
 
 use invite_core::Status;
-use invite_delivery::transition::LOOK_FOR;
+use invite_delivery::transition::LOOK_UP_FOR;
 use invite_store::Phase;
 
 use crate::{
@@ -40,7 +40,7 @@ fn check_invite(world: &World, case: &Case, at: usize) -> Option<&'static str> {
     let failed = matches!(state.status(), Status::Failed | Status::Revoked);
     let doubtful = matches!(state.status(), Status::Sending | Status::Unknown);
     let given_up_early = matches!(&state.phase, Phase::Unknown(unknown)
-        if unknown.next_attempt_at.is_none() && now() < unknown.ended_at + LOOK_FOR);
+        if unknown.next_attempt_at.is_none() && now() < unknown.ended_at + LOOK_UP_FOR);
     let named = state.provider_data.get("activity").and_then(|call| call.as_u64());
     let broken = [
         (is_promised && effects > 1, DOUBLED),

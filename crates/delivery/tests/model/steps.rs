@@ -2,7 +2,7 @@
 //! called as the engine calls them.
 
 use invite_core::{Observed, Origin, Outcome, Reason, ReasonCode, Status};
-use invite_delivery::transition::{self, Lookup, Settlement, Verdict};
+use invite_delivery::transition::{self, LookupTerms, Settlement, Verdict};
 use invite_store::{Decision, InviteState, Phase};
 use jiff::Timestamp;
 
@@ -254,8 +254,9 @@ fn renew(world: &mut World, case: &Case, call: usize) {
     let members = world.calls[call].invites.clone();
     let mut states: Vec<InviteState> =
         members.iter().map(|invite| world.invites[*invite].state.clone()).collect();
-    let renew =
-        |state| transition::follow(state, attempt(call), until, now(), now()) == Decision::Write;
+    let renew = |state| {
+        transition::keep_following(state, attempt(call), until, now(), now()) == Decision::Write
+    };
     // All of it or nothing, as in the store.
     if states.iter_mut().all(renew) {
         for (invite, state) in members.into_iter().zip(states) {
@@ -305,7 +306,7 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             continue;
         }
         let waits = case.fault != Fault::WaitsForNothing;
-        let lookup = Lookup {
+        let lookup = LookupTerms {
             holder: attempt(look.call),
             began,
             disturbed,
@@ -320,12 +321,12 @@ fn record_look(after: &mut After, case: &Case, at: usize) {
             exhausted: error(),
         };
         believe_early(state, &lookup, case.fault);
-        transition::look(state, &lookup, &verdict, now());
+        transition::apply_verdict(state, &lookup, &verdict, now());
     }
 }
 
 /// Makes the first absence look like the second.
-fn believe_early(state: &mut InviteState, lookup: &Lookup, fault: Fault) {
+fn believe_early(state: &mut InviteState, lookup: &LookupTerms, fault: Fault) {
     let Phase::Unknown(unknown) = &mut state.phase else { return };
     let counts = lookup.began >= unknown.ended_at + lookup.settle + lookup.timeout;
     let early = match fault {
@@ -353,7 +354,7 @@ fn decide(world: &mut World, case: &Case, invite: usize, deed: Deed) {
             (decision, is_there || may_come)
         }
         Deed::Withdraw => (transition::withdraw(state), false),
-        Deed::LookNow => (transition::look_now(state, now()), false),
+        Deed::LookNow => (transition::look_up_now(state, now()), false),
     };
     assert_eq!(decision, Decision::Write, "a person may do what is offered");
     place.vouched |= vouched;

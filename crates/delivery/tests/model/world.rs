@@ -7,14 +7,14 @@
 use std::{sync::LazyLock, time::Duration};
 
 use invite_core::{AttemptId, Retry};
-use invite_delivery::transition::LOOK_FOR;
+use invite_delivery::transition::LOOK_UP_FOR;
 use invite_store::InviteState;
 use jiff::Timestamp;
 
 use crate::clocks::{Asleep, is_kept_back};
 
 /// The unit of time: a quarter of what look-ups go on for.
-pub const TICK: Duration = Duration::from_secs(LOOK_FOR.as_secs() / 4);
+pub const TICK: Duration = Duration::from_secs(LOOK_UP_FOR.as_secs() / 4);
 /// What is older than this many ticks differs in nothing from what is just this old.
 pub const OLD: i32 = 4 + LONGEST_LOOK as i32;
 /// Ticks that a look-up takes at most.

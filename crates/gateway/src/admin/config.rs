@@ -155,7 +155,8 @@ pub(crate) async fn replace_configuration(
                       GET /v1/admin/config, or * for whatever is live";
         Problem::new(&codes::PRECONDITION_REQUIRED, detail)
     })?;
-    let expected = basis.expected(gateway.live().current().revision(), gateway.engine().lag())?;
+    let expected =
+        basis.expected(gateway.live().current().revision(), gateway.engine().unserved_reason())?;
     let origin = Origin { source: "api", actor: caller.name(), note, restored: None };
     revise(&gateway, text, origin, expected).await
 }
@@ -187,9 +188,11 @@ pub(super) async fn revise(
         crate::to_the_end(async move { engine.revise(&text, origin, expected).await }).await?;
     let revised = revised.map_err(|error| match error {
         ReviseError::Refused(review) => Problem::refused_document(review.findings),
-        ReviseError::Conflict { live } => {
-            outdated("and the request is based on another", live, gateway.engine().lag())
-        }
+        ReviseError::Conflict { live } => outdated(
+            "and the request is based on another",
+            live,
+            gateway.engine().unserved_reason(),
+        ),
         ReviseError::Store(error) => error.into(),
     })?;
     let tag = [(header::ETAG, etag(revised.revision))];

@@ -152,7 +152,7 @@ async fn page(
     let filter = InviteFilter { address, ..InviteFilter::default() };
     let mut page = gateway.store().invites(&filter, before, limit).await?;
     let ids: Vec<InviteId> = page.invites.iter().map(|invite| invite.id).collect();
-    let holdings = gateway.store().holdings(&ids).await?;
+    let holdings = gateway.store().kept_calls(&ids).await?;
     let mut invites: Vec<HeldInvite> = page
         .invites
         .into_iter()

@@ -183,7 +183,7 @@ pub(crate) async fn restore_revision(
     refuse_body(body, gateway.body_bounds(&caller), &["note"]).await?;
     let note = read_note(&uri)?;
     let live = gateway.live().current().revision();
-    let lag = gateway.engine().lag();
+    let lag = gateway.engine().unserved_reason();
     let expected = basis.map_or(Ok(None), |basis| basis.expected(live, lag))?;
     let restored = Some(revision.revision);
     let origin = Origin { source: "restore", actor: caller.name(), note, restored };

@@ -114,7 +114,7 @@ async fn once_an_account_is_known_all_its_names_share_the_rule_of_duplicates(db:
     doubt(&store, before).await;
     let account = Account { provisional: unknown("app-1"), destination: tenancy("t1") };
     for _ in 0..2 {
-        store.settle_account(account.clone()).await.unwrap();
+        store.remember_account(account.clone()).await.unwrap();
     }
     for id in [before, held] {
         assert_eq!(read(&store, id).await.destination, Some(tenancy("t1")));
@@ -144,9 +144,9 @@ async fn once_an_account_is_known_all_its_names_share_the_rule_of_duplicates(db:
 async fn an_account_that_turns_out_another_takes_what_comes_from_then_on(db: &Db) {
     let store = db.open().await;
     let account = |scope| Account { provisional: unknown("app-1"), destination: tenancy(scope) };
-    store.settle_account(account("t1")).await.unwrap();
+    store.remember_account(account("t1")).await.unwrap();
     let before = invite(&store, &unknown("app-1"), "ada@example.org").await;
-    store.settle_account(account("t2")).await.unwrap();
+    store.remember_account(account("t2")).await.unwrap();
     let after = invite(&store, &unknown("app-1"), "ada@example.org").await;
     assert_eq!(read(&store, before).await.destination, Some(tenancy("t1")));
     assert_eq!(read(&store, after).await.destination, Some(tenancy("t2")));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use invite_core::{AttemptOutcome, InviteId, Operation, Outcome, Status};
 use invite_store::{
-    Acceptance, Change, Changed, Decision, Holding, IdempotencyKey, InviteFilter, Phase, Placement,
-    Quotas, Requeued, Store,
+    Acceptance, Change, Changed, Decision, IdempotencyKey, InviteFilter, KeptCalls, Phase,
+    Placement, Quotas, Requeued, Store,
 };
 use serde_json::json;
 
@@ -112,8 +112,8 @@ async fn nothing_of_an_erased_person_is_left_in_any_table(db: &Db) {
     let id = full(&store, email, Status::Failed).await;
     let [other] = queue(&store, ["bob@example.org"]).await;
     assert!(db.texts().await.to_lowercase().matches(CANARY).count() > 15);
-    let holding = store.holdings(&[id, other]).await.unwrap();
-    assert_eq!(holding.get(&id), Some(&Holding { attempts: 1, exchanges: 1 }));
+    let holding = store.kept_calls(&[id, other]).await.unwrap();
+    assert_eq!(holding.get(&id), Some(&KeptCalls { attempts: 1, exchanges: 1 }));
     assert_eq!(holding.get(&other), None);
 
     let erased = store.erase_person(&email.parse().unwrap()).await.unwrap();
@@ -130,7 +130,10 @@ async fn nothing_of_an_erased_person_is_left_in_any_table(db: &Db) {
     let kept = attempts(&store, id).await;
     assert_eq!((kept.len(), kept[0].outcome), (1, Some(AttemptOutcome::Succeeded)));
     assert!(kept[0].call.is_none() && kept[0].reply.is_none() && kept[0].detail.is_none());
-    assert_eq!(store.holdings(&[id]).await.unwrap()[&id], Holding { attempts: 1, exchanges: 0 });
+    assert_eq!(
+        store.kept_calls(&[id]).await.unwrap()[&id],
+        KeptCalls { attempts: 1, exchanges: 0 }
+    );
 }
 
 /// Makes one call for these, each of which becomes what is said.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use invite_core::{InviteId, Status};
-use invite_store::{InviteRecord, MOST_LOOKED_AT, Phase, Placement, Store};
+use invite_store::{InviteRecord, MAX_SCANNED, Phase, Placement, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
@@ -121,8 +121,8 @@ async fn spread(store: &Store, tenant: &str, destinations: usize) {
 
 async fn looks_tell_of_some_destinations_of_a_tenant_and_one_after_the_other_of_all(db: &Db) {
     let store = db.open().await;
-    let many = [("a", 3 * MOST_LOOKED_AT), ("c", 2 * MOST_LOOKED_AT + 3)];
-    for (tenant, destinations) in many.into_iter().chain([("b", 2), ("d", MOST_LOOKED_AT - 1)]) {
+    let many = [("a", 3 * MAX_SCANNED), ("c", 2 * MAX_SCANNED + 3)];
+    for (tenant, destinations) in many.into_iter().chain([("b", 2), ("d", MAX_SCANNED - 1)]) {
         spread(&store, tenant, destinations).await;
     }
     let (mut told, mut from) = (BTreeMap::<String, BTreeSet<String>>::new(), None);
@@ -135,8 +135,8 @@ async fn looks_tell_of_some_destinations_of_a_tenant_and_one_after_the_other_of_
             told.entry(queue.tenant).or_default().insert(queue.destination.scope);
         }
         // Those of few destinations are told of in every look.
-        assert_eq!((tenants["b"], tenants["d"]), (2, MOST_LOOKED_AT - 1));
-        assert!(tenants.values().all(|told| *told <= MOST_LOOKED_AT), "{tenants:?}");
+        assert_eq!((tenants["b"], tenants["d"]), (2, MAX_SCANNED - 1));
+        assert!(tenants.values().all(|told| *told <= MAX_SCANNED), "{tenants:?}");
         from = look.next;
         if from.is_none() {
             break;

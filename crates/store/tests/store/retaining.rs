@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use invite_core::{AttemptOutcome, InviteId, Status};
-use invite_store::{Change, Decision, Place, Quotas, Stage, Store};
+use invite_store::{Change, Cursor, Decision, Quotas, Stage, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
@@ -29,7 +29,7 @@ fn later() -> Timestamp {
 
 /// All steps of a stage; of how many invites something was removed.
 async fn remove(store: &Store, stage: Stage, before: Timestamp) -> u64 {
-    let (mut removed, mut place): (u64, Option<Place>) = (0, None);
+    let (mut removed, mut place): (u64, Option<Cursor>) = (0, None);
     loop {
         let step = store.remove_old(stage, before, place).await.unwrap();
         removed += step.removed;

@@ -1,4 +1,4 @@
-//! What was learnt of a call in doubt, and how it is stored.
+//! How the verdicts of a look-up are stored.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use invite_core::{InviteId, Operation, sabotage::crash_point};
 use invite_store::{Change, Changed, InviteRecord};
 use jiff::Timestamp;
 
-use super::{case::Case, verdicts::describe};
+use super::{case::Case, verdicts::summary};
 use crate::{
     accounts,
+    commit::{EndedAttempt, commit, ended_attempt},
     door::{Asked, Door},
     judge::is_mixed,
     reason,
-    record::{Ended, commit, ended},
-    transition::{self, Lookup, Verdict},
+    transition::{self, LookupTerms, Verdict},
 };
 
-/// Stores what was learnt of each invite of a case, as an attempt of its own.
-pub(super) async fn record(
+/// Stores the verdict on each invite of a case, and the look-up as an attempt.
+pub(super) async fn store_verdicts(
     door: &Door<'_>,
     case: &Case,
     mut verdicts: Vec<Verdict>,
@@ -31,7 +31,6 @@ pub(super) async fn record(
         }
     }
     let change = |taken: &BTreeSet<InviteId>| {
-        // It is another invite's by now.
         let free = verdicts.iter().zip(&case.invites).map(|(verdict, invite)| {
             match taken.contains(&invite.id) {
                 true => Verdict::CannotTell("it is another Invite's by now".to_owned()),
@@ -39,13 +38,19 @@ pub(super) async fn record(
             }
         });
         let verdicts: Vec<Verdict> = free.collect();
-        let detail = describe(&case.invites, &verdicts);
-        change(door, case, verdicts, asked, ended(door, Operation::Reconcile, asked, Some(detail)))
+        let detail = summary(&case.invites, &verdicts);
+        change(
+            door,
+            case,
+            verdicts,
+            asked,
+            ended_attempt(door, Operation::Reconcile, asked, Some(detail)),
+        )
     };
     match commit(door.shared, &door.lane.name, &case.invites, change).await? {
         Changed::Written(_) => {}
         other => {
-            tracing::error!(attempt.id = %case.attempt, ?other, "what a look-up learnt was not recorded");
+            tracing::error!(attempt.id = %case.attempt, provider.name = door.lane.name, ?other, "what a look-up at {} showed was not stored", door.lane.name);
         }
     }
     crash_point("reconcile-after-record");
@@ -59,15 +64,20 @@ fn change(
     case: &Case,
     verdicts: Vec<Verdict>,
     asked: &Asked<()>,
-    (begin, end): Ended,
+    (begin, end): EndedAttempt,
 ) -> Change {
-    let lookups = case.lookups(door.shared, door.provider, asked.begun.at, &verdicts);
+    let terms = case.terms(door.shared, door.provider, asked.begun.at, &verdicts);
     let age = asked.begun.age.clone();
     let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
-        // By the time that the state's other times are written with. What it saw is no newer than
-        // that, however long the machine was suspended since.
+        // The beginning by the clock of the state's other times: what it saw is no newer than that, however long the
+        // machine was suspended since.
         let began = now.saturating_sub(age.elapsed()).unwrap_or(now);
-        transition::look(state, &Lookup { began, ..lookups[i].clone() }, &verdicts[i], now)
+        transition::apply_verdict(
+            state,
+            &LookupTerms { began, ..terms[i].clone() },
+            &verdicts[i],
+            now,
+        )
     };
     let ids = case.invites.iter().map(|invite| invite.id).collect();
     Change { begin: Some(begin), end: Some(end), ..Change::of(ids, decide) }

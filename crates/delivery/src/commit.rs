@@ -1,4 +1,4 @@
-//! What is stored of something that was asked: the attempt that it was, and what it changes.
+//! How the outcome of a call is stored: as an attempt, together with what it changes.
 
 use std::collections::BTreeSet;
 
@@ -15,17 +15,16 @@ use crate::{
     transition,
 };
 
-/// An attempt that has ended.
-pub(crate) type Ended = (NewAttempt, AttemptEnd);
+/// An attempt that begins and ends with one change.
+pub(crate) type EndedAttempt = (NewAttempt, AttemptEnd);
 
-/// The attempt of something that was asked and is no create. `detail` says what was learnt, where nothing
-/// went wrong.
-pub(crate) fn ended<T>(
+/// The attempt that a call was which is no create. `detail` says what it showed, if nothing went wrong.
+pub(crate) fn ended_attempt<T>(
     door: &Door<'_>,
     operation: Operation,
     asked: &Asked<T>,
     detail: Option<String>,
-) -> Ended {
+) -> EndedAttempt {
     let id = AttemptId::generate();
     let begin = NewAttempt {
         id,
@@ -38,16 +37,15 @@ pub(crate) fn ended<T>(
     };
     let error = asked.result.as_ref().err();
     let exchange = asked.exchange.clone().map(|exchange| match operation {
-        // A look-up may show everybody; what concerns an invite is in its state.
+        // The reply may show anybody's invites; what concerns this one goes into its state.
         Operation::Reconcile => Exchange { request: None, reply: None, ..exchange },
         _ => exchange,
     });
-    let end = end(door.shared, id, AttemptOutcome::of(error), error, exchange);
+    let end = attempt_end(door.shared, id, AttemptOutcome::of(error), error, exchange);
     (begin, AttemptEnd { detail: end.detail.or(detail), ..end })
 }
 
-/// How an attempt ended.
-pub(crate) fn end(
+pub(crate) fn attempt_end(
     shared: &Shared,
     attempt: AttemptId,
     outcome: AttemptOutcome,
@@ -69,10 +67,10 @@ pub(crate) fn end(
     }
 }
 
-/// Stores a change. It is made anew for as long as it clashes with what others have stored: `change` is told
-/// of which invites an id that was seen is another invite's by now, and one that would return to doubt while
-/// another invite to the same person is in doubt is given up. Whoever waits for the invites, which are those of
-/// `before`, is woken, and effects that should not be there are told of.
+/// Stores a change of the invites `before`, wakes whoever waits for them, and reports effects that should not be there.
+/// Where the change clashes with what others have stored it is made anew: `change` is told for which invites the provider
+/// id that was seen is another one's by now; and an invite that would return to doubt while another one to the same
+/// person is in doubt is given up.
 ///
 /// # Errors
 /// If the store cannot be read or written.
@@ -82,24 +80,24 @@ pub(crate) async fn commit(
     before: &[InviteRecord],
     change: impl Fn(&BTreeSet<InviteId>) -> Change,
 ) -> Result<Changed, invite_store::Error> {
-    let (mut taken, mut crowded) = (BTreeSet::new(), BTreeSet::new());
+    let (mut taken, mut in_doubt) = (BTreeSet::new(), BTreeSet::new());
     let changed = loop {
-        let change = keep_out_of_doubt(change(&taken), crowded.clone());
+        let change = keep_out_of_doubt(change(&taken), in_doubt.clone());
         match shared.store.change(change).await? {
             Changed::ProviderRefTaken { invite } if taken.insert(invite) => {}
-            Changed::PersonInDoubt { invite } if crowded.insert(invite) => {}
+            Changed::PersonInDoubt { invite } if in_doubt.insert(invite) => {}
             changed => break changed,
         }
     };
     if let Changed::Written(after) = &changed {
-        tell_of_second_effects(provider, before, after);
+        report_second_effects(provider, before, after);
         count_queued(shared, provider, before, after);
     }
     shared.waiters.wake(before.iter().map(|invite| invite.batch_id));
     Ok(changed)
 }
 
-/// Tells the lane how many of these invites it has queued more, or fewer, than before.
+/// Corrects the lane's count of queued invites by what a change queued, or took out of the queue.
 pub(crate) fn count_queued(
     shared: &Shared,
     provider: &str,
@@ -117,11 +115,11 @@ pub(crate) fn count_queued(
     lane.queue_shrank(was.intersection(&known).filter(|id| !is.contains(id)).count());
 }
 
-fn keep_out_of_doubt(change: Change, crowded: BTreeSet<InviteId>) -> Change {
+fn keep_out_of_doubt(change: Change, in_doubt: BTreeSet<InviteId>) -> Change {
     let decide = change.decide;
     let decide = move |i: usize, invite: &InviteRecord, state: &mut InviteState, now: Timestamp| {
         let decision = decide(i, invite, state, now);
-        match crowded.contains(&invite.id) {
+        match in_doubt.contains(&invite.id) {
             true => transition::keep_out_of_doubt(&invite.state, state, decision),
             false => decision,
         }
@@ -129,9 +127,9 @@ fn keep_out_of_doubt(change: Change, crowded: BTreeSet<InviteId>) -> Change {
     Change { decide: Box::new(decide), ..change }
 }
 
-/// Says in log and metric of which invites a second effect has come to light, and in the log which
-/// exist although they were failed or withdrawn.
-fn tell_of_second_effects(provider: &str, before: &[InviteRecord], after: &[InviteRecord]) {
+/// Logs and counts second effects that have come to light, and logs invites that exist although they failed or were
+/// withdrawn here.
+fn report_second_effects(provider: &str, before: &[InviteRecord], after: &[InviteRecord]) {
     let known: BTreeSet<InviteId> =
         before.iter().filter(|i| i.state.duplicate_effect).map(|invite| invite.id).collect();
     let existed: BTreeSet<InviteId> =
@@ -143,14 +141,14 @@ fn tell_of_second_effects(provider: &str, before: &[InviteRecord], after: &[Invi
     for invite in after.iter().filter(|i| i.state.provider_ref.is_some() && ended_here(&i.state)) {
         if !existed.contains(&invite.id) {
             let status = invite.state.status().as_str();
-            tracing::error!(provider.name = provider, invite.id = %invite.id, status, "an invite that was given up here exists at its provider");
+            tracing::error!(provider.name = provider, invite.id = %invite.id, status, "an invite that is {status} here exists at {provider}");
         }
     }
     let new = after.iter().filter(|i| i.state.duplicate_effect && !known.contains(&i.id));
     for invite in new {
         let ids = invite.state.second_effects.join(", ");
         let held = invite.state.provider_ref.as_deref();
-        tracing::error!(provider.name = provider, invite.id = %invite.id, invite.provider_ref = held, invite.second_effects = ids, "a second effect was found");
+        tracing::error!(provider.name = provider, invite.id = %invite.id, invite.provider_ref = held, invite.second_effects = ids, "a second effect was found at {provider}: somebody was invited twice");
         metrics::counter!("invite_duplicate_effects_total", "provider" => provider.to_owned())
             .increment(1);
     }

@@ -1,4 +1,4 @@
-//! What the log said of a lane's state, so that each change is said once.
+//! What the log last said of a lane's state, so that it says each change once.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,29 +9,28 @@ use jiff::Timestamp;
 
 use super::{status::LaneState, until};
 
-/// How long after a line of the log the next one comes that says only that a lane is slowed, or no longer is: a
-/// provider whose rate limit is nearly used up would fill the log with those.
-const SELDOM: Duration = Duration::from_secs(60);
+/// How long after a line the next may say only that a lane is slowed, or no longer is: a provider whose rate limit is
+/// nearly used up would fill the log with those.
+const MINOR_EVERY: Duration = Duration::from_secs(60);
 
-/// What the log said last.
 #[derive(Debug, Default)]
-pub(crate) struct News(Mutex<Option<Said>>);
+pub(crate) struct LoggedState(Mutex<Option<Said>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Said {
     state: LaneState,
     at: Timestamp,
-    /// Since when it is not ready.
-    unwell: Option<Timestamp>,
+    /// Since when the lane is not ready.
+    not_ready_since: Option<Timestamp>,
 }
 
-impl News {
-    /// Whether the log is to say that this is the state now; and since when it was not ready.
-    pub fn is_due(&self, state: LaneState, now: Timestamp) -> Option<Option<Timestamp>> {
+impl LoggedState {
+    /// `None` unless the log is to say that this is the state now; then since when the lane was not ready before.
+    pub fn change(&self, state: LaneState, now: Timestamp) -> Option<Option<Timestamp>> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_well = matches!(state, LaneState::Ready | LaneState::Disabled);
-        let (before, unwell) = match *said {
-            Some(before) => (before.state, before.unwell),
+        let (before, not_ready_since) = match *said {
+            Some(before) => (before.state, before.not_ready_since),
             None => (LaneState::Ready, None),
         };
         if before == state {
@@ -39,12 +38,12 @@ impl News {
         }
         let is_minor =
             state == LaneState::Slowed || before == LaneState::Slowed && state == LaneState::Ready;
-        if is_minor && said.is_some_and(|said| until(said.at, now) < SELDOM) {
+        if is_minor && said.is_some_and(|said| until(said.at, now) < MINOR_EVERY) {
             return None;
         }
-        let still = if is_well { None } else { unwell.or(Some(now)) };
-        *said = Some(Said { state, at: now, unwell: still });
-        Some(unwell)
+        let still = if is_well { None } else { not_ready_since.or(Some(now)) };
+        *said = Some(Said { state, at: now, not_ready_since: still });
+        Some(not_ready_since)
     }
 }
 
@@ -56,7 +55,7 @@ mod tests {
 
     #[test]
     fn each_change_is_said_once_and_what_comes_and_goes_seldom() {
-        let news = News::default();
+        let logged = LoggedState::default();
         let at = |second| Timestamp::from_second(second).unwrap();
         for (second, state, said) in [
             (0, Ready, None),
@@ -74,7 +73,7 @@ mod tests {
             (74, Disabled, Some(Some(71))),
             (75, Ready, Some(None)),
         ] {
-            let due = news.is_due(state, at(second));
+            let due = logged.change(state, at(second));
             assert_eq!(due, said.map(|since: Option<i64>| since.map(at)), "{second} s: {state:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What a lane remembers of a destination.
+//! What a lane remembers of one destination.
 
 use std::time::Duration;
 
@@ -6,37 +6,36 @@ use jiff::Timestamp;
 
 use super::{health::Health, refusals::Refusals};
 
-/// How long the room counts that a refusal for want of it has shown: others withdraw, quotas are raised.
+/// How long a refusal for want of room counts: meanwhile invites may be withdrawn, and quotas raised.
 pub(super) const ROOM_COUNTS_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// How calls to one destination fare.
 #[derive(Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct DestinationState {
     pub health: Health,
     pub refusals: Refusals,
-    /// Calls under way.
     pub(super) under_way: u32,
-    /// Which turn of all was its last.
+    /// The number of its last turn, of all turns of the lane.
     pub(super) last_turn: u64,
-    /// The `adapter_since` with which the credential has created something.
+    /// The `adapter_since` of the adapter whose credential last created something here.
     pub created_under: Option<i64>,
-    /// How many more invites it takes at most, as a refusal for want of room has shown, and when.
+    /// How many more invites it takes at most, as a refusal for want of room showed, and when that was.
     room: Option<(u32, Timestamp)>,
 }
 
-impl Place {
-    /// A call of so many was refused for want of room.
+impl DestinationState {
+    /// Notes that a call of `count` invites was refused for want of room.
     pub fn lacks_room_for(&mut self, count: usize, now: Timestamp) {
         let most = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
         self.room = Some((self.room(now).map_or(most, |room| room.min(most)), now));
     }
 
-    /// So many were created, by an adapter that is the same since this revision.
+    /// Notes that `count` invites were created, by the adapter that is the same since this revision.
     pub fn succeed(&mut self, adapter_since: i64, count: usize, now: Timestamp) {
         self.created_under = Some(adapter_since);
         self.refusals = Refusals::default();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        // More than was thought possible: nothing is known any more.
+        // There was room for more than the refusal showed, so it shows nothing any more.
         self.room = self.room(now).and_then(|room| Some((room.checked_sub(count)?, now)));
     }
 

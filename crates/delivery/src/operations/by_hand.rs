@@ -1,4 +1,4 @@
-//! Which of a provider's invites a person means who found an unknown one there.
+//! Settling an unknown invite by hand: which of a provider's invites a person means who found it there.
 
 use std::{collections::BTreeSet, slice};
 
@@ -9,37 +9,37 @@ use jiff::Timestamp;
 
 use crate::{
     ask::Result,
-    door::{Door, Subject},
+    commit::{EndedAttempt, commit, ended_attempt},
+    door::Subject,
     judge::is_mixed,
     lookups::{
-        case::gather,
+        case::find_cases,
         verdicts::{name, refs},
     },
     reason,
-    record::{Ended, commit, ended},
     shared::Engine,
     transition::{self, Settlement},
 };
 
 impl Engine {
-    /// Records what a person found of an unknown invite: that it is there (`pending`) or is not
-    /// (`failed`). For one that is there the provider is asked once, because the id of what it shows
-    /// must not be taken for another invite's; without an answer it stays without an id.
-    pub(crate) async fn take_word(
+    /// Stores what a person found of an unknown invite: that it is there (`pending`) or is not (`failed`). If it is
+    /// there, the provider is asked for its id once, so that this is not taken for another invite's later; without an
+    /// answer it stays without an id.
+    pub(crate) async fn settle_by_hand(
         &self,
         invite: &InviteRecord,
         to: Status,
     ) -> Result<InviteRecord> {
         let (found, attempt) = match self.provider_of(invite) {
             Ok(provider) if to == Status::Pending && invite.state.provider_ref.is_none() => {
-                self.find_one(&provider, invite).await?
+                self.find_at_provider(&provider, invite).await?
             }
             _ => (None, None),
         };
         let error = (to == Status::Failed).then(reason::found_absent);
         let change = |taken: &BTreeSet<InviteId>| {
             let (begin, end) = attempt.clone().unzip();
-            // What another invite came to hold meanwhile is not this one's.
+            // If another invite holds the id by now, it is not this one's.
             let seen = found.clone().filter(|_| taken.is_empty());
             let error = error.clone();
             let decide = move |_, before: &InviteRecord, state: &mut _, now: Timestamp| {
@@ -58,26 +58,24 @@ impl Engine {
         self.decided(invite, changed).await
     }
 
-    /// Looks at the provider for an unknown invite, for no longer than one call may take: the one
-    /// there that may be this one's and that none of ours holds, unless there are several, and the
-    /// attempt that it was.
-    async fn find_one(
+    /// Looks up an unknown invite at its provider, for no longer than one call may take. Returns the one that may be it
+    /// and that none of ours holds, unless there are several, and the look-up as an attempt.
+    async fn find_at_provider(
         &self,
         provider: &Provider,
         invite: &InviteRecord,
-    ) -> Result<(Option<Observed>, Option<Ended>)> {
+    ) -> Result<(Option<Observed>, Option<EndedAttempt>)> {
         let Some(destination) = &invite.destination else { return Ok((None, None)) };
-        let case = gather(&self.shared, destination, vec![invite.clone()]).await?.0.pop();
+        let case = find_cases(&self.shared, destination, vec![invite.clone()]).await?.0.pop();
         let Some((case, doubt)) = case.and_then(|case| case.doubt().map(|doubt| (case, doubt)))
         else {
             return Ok((None, None));
         };
         let lookup = invite_core::Lookup { destination: destination.clone(), doubts: vec![doubt] };
         let lane = self.shared.lane(&provider.name);
-        let subject = Subject { trace: self.trace.clone(), ..Subject::of([invite]) };
-        let door = Door { shared: &self.shared, lane: &lane, provider, subject };
+        let door = self.door(&lane, provider, Subject::of([invite]));
         let asked = door.look_up(lookup, Some(provider.limits.timeout)).await;
-        let (begin, mut end) = ended(&door, Operation::Reconcile, &asked, None);
+        let (begin, mut end) = ended_attempt(&door, Operation::Reconcile, &asked, None);
         let seen = asked.result.unwrap_or_default();
         let held = self.shared.store.find_held(destination, &refs(&seen)).await?;
         let sightings = case.invites.iter().zip(seen.first().into_iter().flatten());
@@ -87,23 +85,22 @@ impl Engine {
         if let Some(sighting) = sighting {
             let mut free = free(sighting, |id| !held.contains_key(id));
             free.extend(case.unpaired.iter().map(String::as_str));
-            end.detail = Some(describe(sighting, &free, is_mixed(&case.invites)));
+            end.detail = Some(summary(sighting, &free, is_mixed(&case.invites)));
             found = only(sighting, &free);
         }
         Ok((found, Some((begin, end))))
     }
 }
 
-/// The ids of those that may be it and that none of ours holds.
+/// The ids of those that may be it, and that none of ours holds.
 fn free(sighting: &Sighting, is_free: impl Fn(&str) -> bool) -> BTreeSet<&str> {
     let exact = sighting.exact.iter().filter_map(|seen| seen.provider_ref.as_deref());
     let near = sighting.near.iter().map(String::as_str);
     exact.chain(near).filter(|id| is_free(id)).collect()
 }
 
-/// What was found, in one line, for the record; of a call for several tenants it names no ids that may
-/// be others'.
-fn describe(sighting: &Sighting, free: &BTreeSet<&str>, is_mixed: bool) -> String {
+/// What was found, in one line for the attempt. Of a call for several tenants it names no ids, which may be others'.
+fn summary(sighting: &Sighting, free: &BTreeSet<&str>, is_mixed: bool) -> String {
     let ids: Vec<&str> = free.iter().copied().collect();
     match (ids.len(), &sighting.gap) {
         (1, _) => format!("taken for the one that a person found: {}", ids[0]),
@@ -114,7 +111,7 @@ fn describe(sighting: &Sighting, free: &BTreeSet<&str>, is_mixed: bool) -> Strin
     }
 }
 
-/// The one that is free, if only one is.
+/// The one whose id is free, if only one is.
 fn only(sighting: &Sighting, free: &BTreeSet<&str>) -> Option<Observed> {
     let id = free.first().filter(|_| free.len() == 1)?;
     let seen = sighting.exact.iter().find(|seen| seen.provider_ref.as_deref() == Some(*id));

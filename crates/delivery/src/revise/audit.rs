@@ -1,5 +1,5 @@
-//! What is on record of documents that come over the network besides those that went live: which were refused,
-//! and which were tried at providers.
+//! What the record of changes says of documents that come over the network and did not go live: which were refused, and
+//! which had credentials checked at providers.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use invite_config::{Finding, Severity};
 use invite_store::{Actor, NewAudit, Store};
 use serde_json::{Value as Json, json};
 
-/// Errors of one document that are on record.
-const KEPT: usize = 20;
-/// The longest pointer on record, in characters: it may hold names that somebody made up.
+/// How many errors of one document are recorded.
+const MAX_ERRORS: usize = 20;
+/// The longest pointer that is recorded, in characters: it may hold names that somebody made up.
 const MAX_POINTER: usize = 200;
 
-/// A document was checked. `probed` are the providers that are about to be asked whether their credentials are
-/// good, each with where it is.
+/// The entry of a document that was checked. `probed` are the providers that are about to be asked whether their
+/// credentials are good, each with its base URL.
 pub(super) fn checked(
     actor: Actor,
     live: i64,
@@ -24,7 +24,7 @@ pub(super) fn checked(
     entry(actor, "config.check", live, after, None)
 }
 
-/// A document was to go live and did not.
+/// The entry of a document that was to go live and did not.
 pub(super) fn refused(
     actor: Actor,
     live: i64,
@@ -36,13 +36,13 @@ pub(super) fn refused(
     entry(actor, "config.refuse", live, after, note)
 }
 
-/// Records what nothing depends on: nothing has changed.
+/// Adds an entry of which a failure is only logged: nothing has changed that would have to be undone.
 pub(super) async fn keep(store: &Store, entry: NewAudit) {
     let (actor, action) = (entry.actor.name.clone(), entry.action.clone());
     if let Err(error) = store.record_audit(entry).await {
         tracing::error!(
             audit.actor = actor, audit.action = action, %error,
-            "what became of a provider document cannot be recorded"
+            "cannot add what became of a provider document to the record of changes"
         );
     }
 }
@@ -52,11 +52,11 @@ fn entry(actor: Actor, action: &str, live: i64, after: Json, note: Option<String
     NewAudit { actor, action, target, before: None, after: Some(after), note }
 }
 
-/// The places and kinds of errors; what they say may quote the document.
+/// The places and codes of errors, without their texts, which may quote the document.
 fn errors(findings: &[Finding]) -> Vec<Json> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
     errors
-        .take(KEPT)
+        .take(MAX_ERRORS)
         .map(|error| {
             let pointer: String = error.pointer.chars().take(MAX_POINTER).collect();
             json!({ "code": error.code, "pointer": pointer })
