@@ -199,7 +199,7 @@ fn actor() -> Actor {
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Failure> {
-    let (keys, unreadable) = store.keys().await.map_err(Failure::store)?;
+    let (keys, unreadable) = store.keys(None).await.map_err(Failure::store)?;
     for key in unreadable {
         tracing::error!(
             key.id = key.id,

@@ -93,7 +93,7 @@ pub struct Server {
     #[serde(deserialize_with = "networks")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
-    /// Invites in one request.
+    /// Invites that one request may make: one to two providers makes two.
     pub max_invites_per_request: usize,
     /// Bytes in one request's body.
     pub max_body_bytes: usize,

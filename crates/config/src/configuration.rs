@@ -55,6 +55,7 @@ pub struct Configuration {
     providers: Vec<Arc<Provider>>,
     by_name: HashMap<String, usize>,
     routes: Vec<Route>,
+    route_by_name: HashMap<String, usize>,
     secret_files: Vec<(String, Arc<SecretFile>)>,
 }
 
@@ -71,8 +72,6 @@ pub enum RouteError {
         name: String,
         /// Its place in `to`.
         index: usize,
-        /// What was probably meant.
-        suggestion: Option<String>,
     },
 }
 
@@ -86,8 +85,10 @@ impl Configuration {
         secret_files: Vec<(String, Arc<SecretFile>)>,
     ) -> Self {
         let by_name = providers.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
-        let text = text.to_owned();
-        Self { text, document, revision: 0, providers, by_name, routes, secret_files }
+        let named = |(i, route): (usize, &Route)| Some((route.name.clone()?, i));
+        let route_by_name = routes.iter().enumerate().filter_map(named).collect();
+        let (text, revision) = (text.to_owned(), 0);
+        Self { text, document, revision, providers, by_name, routes, route_by_name, secret_files }
     }
 
     /// The configuration with its number as a revision, which it gets before it goes live.
@@ -208,13 +209,17 @@ impl Configuration {
         if self.by_name.contains_key(name) {
             return Ok(std::slice::from_ref(name));
         }
-        if let Some(route) = self.routes.iter().find(|route| route.name.as_ref() == Some(name)) {
-            return Ok(&route.to);
+        match self.route_by_name.get(name) {
+            Some(route) => Ok(&self.routes[*route].to),
+            None => Err(RouteError::Unknown { name: name.clone(), index }),
         }
+    }
+
+    /// The provider or route that was probably meant. It takes a look at the names of all of them.
+    pub fn nearest_destination(&self, name: &str) -> Option<&str> {
         let routes = self.routes.iter().filter_map(|route| route.name.as_deref());
         let known = self.providers.iter().map(|provider| provider.name.as_str()).chain(routes);
-        let suggestion = nearest(name, known).map(str::to_owned);
-        Err(RouteError::Unknown { name: name.clone(), index, suggestion })
+        nearest(name, known)
     }
 
     /// Reads those secret files again that have changed, and reports what became of them. It reads every file's metadata and
@@ -341,13 +346,11 @@ mod tests {
     fn an_unknown_name_is_named_with_its_place_and_the_nearest_one() {
         let to = ["ada".to_owned(), "engineer".to_owned(), "nobody".to_owned()];
         let address = "who@one.example".parse().unwrap();
-        let error = configuration(ROUTES).route(Some(&to), &BTreeMap::new(), &address);
-        let expected = RouteError::Unknown {
-            name: "engineer".into(),
-            index: 1,
-            suggestion: Some("engineers".into()),
-        };
+        let configuration = configuration(ROUTES);
+        let error = configuration.route(Some(&to), &BTreeMap::new(), &address);
+        let expected = RouteError::Unknown { name: "engineer".into(), index: 1 };
         assert_eq!(error.unwrap_err(), expected);
+        assert_eq!(configuration.nearest_destination("engineer"), Some("engineers"));
     }
 
     #[test]

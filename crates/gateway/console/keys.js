@@ -23,7 +23,7 @@ export const title = () => "Keys";
 export async function open({ root, signal }) {
   const list = h("div", {});
   const state = reading({ root, signal, read: async () => {
-    const { keys } = await get("admin/keys", {}, signal);
+    const keys = await allKeys(signal);
     create.hidden = false;
     redraw(list, keys, () => (keys.length ? table({ caption: "API keys", columns: columns(keys, state.again), rows: keys })
       : empty("There are no keys.", "Create one for each program that calls the gateway.")));
@@ -46,6 +46,16 @@ const LIMITS = [
 function limits(one) {
   const set = LIMITS.filter(([name]) => one[name] !== null);
   return set.length ? set.map(([name, , unit]) => h("span", { class: "tag" }, `${one[name].toLocaleString()} ${unit}`)) : h("span", { class: "muted" }, "none");
+}
+
+async function allKeys(signal) {
+  const keys = [];
+  for (let cursor; cursor !== null;) {
+    const page = await get("admin/keys", cursor ? { cursor } : {}, signal);
+    keys.push(...page.keys);
+    cursor = page.next_cursor;
+  }
+  return keys;
 }
 
 const columns = (keys, again) => [

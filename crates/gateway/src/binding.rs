@@ -8,7 +8,7 @@ use std::{
 
 use invite_config::{Configuration, Provider, RouteError};
 use invite_core::{
-    Address, Fault, Faults, InviteId, Invitee, NewInvite, ProviderKind,
+    Address, Fault, Faults, InviteId, Invitee, MAX_FAULTS, NewInvite, ProviderKind,
     schema::{escape, nearest},
 };
 use invite_store::{NewItem, Placement};
@@ -34,7 +34,7 @@ pub(crate) struct Binding {
 /// Where something goes, or why it goes nowhere.
 type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
 
-/// Binds what was read. Unless it is accepted for its good invites (`handling` is lenient), no
+/// Binds what was read, to at most so many invites. Unless it is accepted for its good invites (`handling` is lenient), no
 /// invites are bound behind those with more faults than are listed.
 ///
 /// # Errors
@@ -45,17 +45,19 @@ pub(crate) fn bind(
     kinds: &[Arc<ProviderKind>],
     caller: &Caller,
     handling: Handling,
+    most: usize,
 ) -> Result<Binding, Problem> {
     let Submission { to, items, faults: mut request_faults, .. } = submission;
+    let names = &mut Names { configuration, suggestions_left: MAX_FAULTS };
     let shared = match &to {
-        Some(targets) => Some(route_named(configuration, targets, "#")),
+        Some(targets) => Some(names.route(targets, "#")),
         // Its fault is known; the rules are not to be asked in its place.
         None => request_faults.iter().any(|f| is_at(f, "#/to")).then(|| Err(Vec::new())),
     };
     let routed: Vec<Option<Routed>> = items
         .iter()
         .enumerate()
-        .map(|(index, item)| route_item(configuration, item, index, shared.as_ref()))
+        .map(|(index, item)| route_item(names, item, index, shared.as_ref()))
         .collect();
     let is_shared = |index: usize| items[index].to.is_none() && to.is_some();
     let place_of = |index: usize| match is_shared(index) {
@@ -88,6 +90,14 @@ pub(crate) fn bind(
             break;
         }
         binding.add(index, item, routed, kinds);
+        if binding.items.len() > most {
+            let detail = format!(
+                "the request makes more than {most} invites, as each goes to every destination that it \
+                 names: send fewer at once"
+            );
+            binding.request_faults.push(Fault::new("#/invites", "too-many", detail));
+            break;
+        }
     }
     Ok(binding)
 }
@@ -156,7 +166,7 @@ fn is_at(fault: &Fault, member: &str) -> bool {
 
 /// `None`: what routing needs is malformed, which is a fault already.
 fn route_item(
-    configuration: &Configuration,
+    names: &mut Names<'_>,
     item: &Item,
     index: usize,
     shared: Option<&Routed>,
@@ -167,12 +177,12 @@ fn route_item(
         return None; // No object: nothing can be asked of what it holds.
     }
     match (&item.to, shared) {
-        (Some(targets), _) => Some(route_named(configuration, targets, &at)),
+        (Some(targets), _) => Some(names.route(targets, &at)),
         (None, _) if malformed("/to") || malformed("/labels") && shared.is_none() => None,
         (None, Some(shared)) => shared.as_ref().ok().cloned().map(Ok),
         (None, None) => {
             let address = item.address.as_ref()?;
-            let routed = configuration.route(None, &item.invite.labels, address);
+            let routed = names.configuration.route(None, &item.invite.labels, address);
             let at = format!("{at}/to");
             Some(match routed {
                 Ok(providers) => Ok(providers),
@@ -186,24 +196,41 @@ fn route_item(
 static ANYONE: LazyLock<Address> =
     LazyLock::new(|| "anyone@example.org".parse().expect("a constant that is an address"));
 
-fn route_named(configuration: &Configuration, targets: &Targets, at: &str) -> Routed {
-    let labels = BTreeMap::new();
-    let route = |names: &[String]| configuration.route(Some(names), &labels, &ANYONE);
-    if let Ok(providers) = route(targets.names()) {
-        return Ok(providers);
-    }
-    let faults = targets.names().iter().enumerate().filter_map(|(index, name)| {
-        let pointer = format!("{at}{}", targets.pointer(index));
-        match route(std::slice::from_ref(name)) {
-            Ok(_) => None,
-            Err(RouteError::Unknown { suggestion, .. }) => {
-                let detail = "this names neither a provider nor a route";
-                Some(Fault { suggestion, ..Fault::new(pointer, "unknown-destination", detail) })
-            }
-            Err(error) => Some(Fault::new(pointer, codes::NO_ROUTE.word, error.to_string())),
+/// What the names in a request stand for.
+struct Names<'a> {
+    configuration: &'a Configuration,
+    /// For so many that stand for nothing it is still found out what was meant: each takes a look at all
+    /// names that there are.
+    suggestions_left: usize,
+}
+
+impl Names<'_> {
+    fn route(&mut self, targets: &Targets, at: &str) -> Routed {
+        let configuration = self.configuration;
+        let labels = BTreeMap::new();
+        let route = |names: &[String]| configuration.route(Some(names), &labels, &ANYONE);
+        if let Ok(providers) = route(targets.names()) {
+            return Ok(providers);
         }
-    });
-    Err(faults.collect())
+        let faults = targets.names().iter().enumerate().filter_map(|(index, name)| {
+            let pointer = format!("{at}{}", targets.pointer(index));
+            match route(std::slice::from_ref(name)) {
+                Ok(_) => None,
+                Err(RouteError::Unknown { .. }) => {
+                    let detail = "this names neither a provider nor a route";
+                    let mut fault = Fault::new(pointer, "unknown-destination", detail);
+                    if self.suggestions_left > 0 {
+                        self.suggestions_left -= 1;
+                        let meant = configuration.nearest_destination(name);
+                        fault.suggestion = meant.map(str::to_owned);
+                    }
+                    Some(fault)
+                }
+                Err(error) => Some(Fault::new(pointer, codes::NO_ROUTE.word, error.to_string())),
+            }
+        });
+        Err(faults.collect())
+    }
 }
 
 fn find_disabled(providers: &[Arc<Provider>], at: &str) -> Vec<Fault> {

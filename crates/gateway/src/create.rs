@@ -107,7 +107,7 @@ pub(crate) async fn create_invites(
                 let submission = submission::read(body, most, handling);
                 let on_duplicate = submission.on_duplicate;
                 let mut binding =
-                    bind(submission, &configuration, shared.kinds(), &as_who, handling)?;
+                    bind(submission, &configuration, shared.kinds(), &as_who, handling, most)?;
                 binding.request_faults.extend(faults);
                 let (items, item_faults) = accept_faults(binding, &preferences)?;
                 Ok::<_, Problem>((on_duplicate, items, item_faults))

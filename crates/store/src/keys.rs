@@ -135,12 +135,20 @@ impl Store {
         .await
     }
 
-    /// All keys, newest first: those that can be read, and the others, which are refused.
+    /// All keys, newest first, or those that come after one of them: those that can be read, and the
+    /// others, which are refused.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn keys(&self) -> Result<(Vec<ApiKey>, Vec<Unreadable>), Error> {
-        let statement = select().text(" ORDER BY id DESC");
+    pub async fn keys(
+        &self,
+        after: Option<String>,
+    ) -> Result<(Vec<ApiKey>, Vec<Unreadable>), Error> {
+        let statement = match after {
+            Some(after) => select().text(" WHERE id < ").bind(after),
+            None => select(),
+        };
+        let statement = statement.text(" ORDER BY id DESC");
         Ok(separate(statement.all(&mut *self.lister().await?, or_unreadable(read_key)).await?))
     }
 

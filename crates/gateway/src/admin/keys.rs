@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
 };
 use invite_core::{Fault, Faults, KeyId};
-use invite_store::{ApiKey, KeyChanged};
+use invite_store::{ApiKey, KeyChanged, Unreadable};
 
 use crate::{
     Gateway,
@@ -19,7 +19,7 @@ use crate::{
     keys::{KeyChange, MAX_LINE, NewKey, excess, manages, new_key},
     openapi,
     problem::{Problem, codes},
-    query::{Parameters, refuse_parameters},
+    query::{Parameters, cursor, cut_to_fit, refuse_parameters},
     segment::Segment,
     views::keys::{KeyList, KeyView},
 };
@@ -93,8 +93,9 @@ pub(crate) async fn create_key(
     get,
     path = "/v1/admin/keys",
     tag = "administration",
+    params(("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
     responses(
-        (status = 200, description = "All keys", body = KeyList),
+        (status = 200, description = "A page", body = KeyList),
         openapi::AnyCall,
         openapi::Unprocessable,
     )
@@ -105,11 +106,18 @@ pub(crate) async fn list_keys(
     uri: Uri,
 ) -> Result<Json<KeyList>, Problem> {
     caller.require_for_all(Scope::KeysWrite)?;
-    refuse_parameters(&uri)?;
-    let ((keys, unreadable), now) = (gateway.store().keys().await?, gateway.clock().now());
-    let unreadable = if caller.has(Scope::Admin) { unreadable } else { Vec::new() };
-    let keys = keys.into_iter().filter(|key| manages(&caller, key));
-    Ok(Json(KeyList { keys: keys.map(|key| KeyView::new(key, now)).collect(), unreadable }))
+    let mut parameters = Parameters::read(&uri, &["cursor"]);
+    let after = parameters.cursor::<String>();
+    parameters.finish()?;
+    let ((mut keys, mut unreadable), now) =
+        (gateway.store().keys(after).await?, gateway.clock().now());
+    keys.retain(|key| manages(&caller, key));
+    let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
+    let mut keys: Vec<_> = keys.into_iter().map(|key| KeyView::new(key, now)).collect();
+    let last = cut_to_fit(&mut keys, &ids);
+    let is_here = |it: &Unreadable| last.as_ref().is_none_or(|last| it.id >= *last);
+    unreadable.retain(|it| caller.has(Scope::Admin) && is_here(it));
+    Ok(Json(KeyList { keys, unreadable, next_cursor: last.map(cursor) }))
 }
 
 /// Change an API key

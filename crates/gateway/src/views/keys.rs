@@ -54,6 +54,8 @@ pub(crate) struct KeyList {
     /// Those that cannot be read, and are refused; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
 }
 
 impl KeyView {

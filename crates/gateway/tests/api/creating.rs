@@ -168,6 +168,18 @@ async fn an_invite_to_several_providers_becomes_one_invite_for_each() {
     let providers: Vec<_> =
         answer.body["invites"].as_array().unwrap().iter().map(|i| &i["provider"]).collect();
     assert_eq!(providers, ["north", "south"]);
+
+    // Each of them counts: three at two places are more than the five that a request may make.
+    let people = ["a@example.org", "b@example.org", "c@example.org"].map(person);
+    for prefer in ["handling=strict", "handling=lenient"] {
+        let body = json!({ "to": "both", "invites": people });
+        let refused = post_with(&caller, &[("prefer", prefer)], body).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        let fault = &refused.body["errors"][0];
+        assert_eq!((&fault["pointer"], &fault["code"]), (&json!("#/invites"), &json!("too-many")));
+    }
+    let body = json!({ "to": "both", "invites": people[..2] });
+    assert_eq!(caller.post(INVITES, body).await.status, 201);
 }
 
 #[tokio::test]

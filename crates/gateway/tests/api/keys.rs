@@ -226,3 +226,28 @@ async fn a_line_of_keys_that_make_each_other_ends() {
     let refused = make(&last, body).await;
     assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
 }
+
+#[tokio::test]
+async fn many_keys_are_listed_in_pages() {
+    let api = Api::start().await;
+    let admin = with(&api, &["admin"]).await;
+    let name = "x".repeat(100);
+    let providers: Vec<String> = (0..60).map(|n| format!("{n:03}{}", "p".repeat(200))).collect();
+    let providers: Vec<&str> = providers.iter().map(String::as_str).collect();
+    for _ in 0..100 {
+        let tenant = name.as_str();
+        api.key(NewKey { tenant, providers: Some(&providers), ..NewKey::default() }).await;
+    }
+    let (mut seen, mut path, mut pages) = (Vec::new(), "/v1/admin/keys".to_owned(), 0);
+    loop {
+        let page = admin.get(&path).await.body;
+        assert!(page.to_string().len() < 1_100_000);
+        let keys = page["keys"].as_array().unwrap();
+        seen.extend(keys.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/admin/keys?cursor={cursor}");
+    }
+    assert!(pages > 1 && seen.len() == 101, "{pages} pages of {} keys", seen.len());
+    assert!(seen.is_sorted_by(|newer, older| newer > older));
+}

@@ -31,7 +31,7 @@ async fn a_revoked_or_expired_key_is_refused() {
     let api = Api::start().await;
     let caller = api.caller().await;
     assert_eq!(caller.get("/v1/invites").await.status, 200);
-    let key = api.store.keys().await.unwrap().0.remove(0);
+    let key = api.store.keys(None).await.unwrap().0.remove(0);
     let actor = Actor { name: "test".into(), source: "cli".into() };
     api.store.revoke_key(key.id, &actor).await.unwrap();
     assert_eq!(caller.get("/v1/invites").await.status, 401);

@@ -53,7 +53,7 @@ async fn a_key_reads_back_and_is_found_by_its_hash(db: &Db) {
     assert_eq!(store.key_by_hash("h1").await.unwrap(), Some(plain.clone()));
     assert_eq!(store.key_by_hash("h2").await.unwrap(), Some(full.clone()));
     assert_eq!(store.key_by_hash("h4").await.unwrap(), None);
-    let keys = store.keys().await.unwrap().0;
+    let keys = store.keys(None).await.unwrap().0;
     assert_eq!(keys.len(), 3);
     assert_eq!(keys[1..], [full, plain]);
     assert!(store.insert_key(&key("h1"), &api()).await.is_err(), "a hash belongs to one key");
