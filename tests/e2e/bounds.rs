@@ -97,12 +97,11 @@ const DOCUMENTS: &[(&str, fn(usize) -> String)] = &[
     }),
 ];
 
+/// A path, the body's media type, a preference, and a body.
+type Request<'a> = (&'a str, &'a str, &'a str, String);
+
 /// What the gateway needs in processor time for a request, and what it answers.
-async fn cost(
-    gateway: &Gateway,
-    client: &Client,
-    request: &(&str, &str, &str, String),
-) -> (Duration, Answer) {
+async fn cost(gateway: &Gateway, client: &Client, request: &Request<'_>) -> (Duration, Answer) {
     let (path, media_type, prefer, body) = request;
     let before = gateway.processor_time();
     let asked = client.request("POST", path);
@@ -113,12 +112,7 @@ async fn cost(
 }
 
 /// Holds that a request of twice the size needs at most two and a half times as much.
-async fn is_linear(
-    gateway: &Gateway,
-    client: &Client,
-    what: &str,
-    requests: [(&str, &str, &str, String); 2],
-) {
+async fn is_linear(gateway: &Gateway, client: &Client, what: &str, requests: [Request<'_>; 2]) {
     let mut least = [Duration::MAX; 2];
     let is_linear = |[half, whole]: [Duration; 2]| {
         // What is too short to be measured is no square of anything.

@@ -224,7 +224,8 @@ async fn an_address_that_other_machines_reach_wants_tls_or_a_proxy_that_speaks_i
         let output = binary.run(&SERVE).await;
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(&format!("server.{setting} is 0.0.0.0:0")), "{said}");
+        assert!(said.contains(&format!("server.{setting} (in the environment variable")), "{said}");
+        assert!(said.contains(") is 0.0.0.0:0"), "{said}");
         assert!(said.contains("server.behind_tls_proxy"), "{said}");
         binary.set_variable("INVITE_GATEWAY__SERVER__BEHIND_TLS_PROXY", "true");
         let (mut gateway, _) = serve(&binary).await;

@@ -25,8 +25,10 @@ const DAMAGED: [(&str, &str, &str); 7] = [
 async fn damage(gateway: &Gateway, invite: &Value, status: &str, column: &str, value: &str) {
     let id = text(invite, "id");
     let statement = format!(
-        "UPDATE invites SET status = '{status}' WHERE id = '{id}'; \
-         UPDATE invites SET {column} = '{value}' WHERE id = '{id}'"
+        "UPDATE invites SET status = '{status}', holder = 'att_{}', ended_at = 0, lease_until = 0 \
+         WHERE id = '{id}'; \
+         UPDATE invites SET {column} = '{value}' WHERE id = '{id}'",
+        "0".repeat(32)
     );
     gateway.execute(&statement).await;
 }
