@@ -1,9 +1,6 @@
 //! Reading invites and batches, as callers ask for them.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{Address, BatchId, InviteId, Status};
 use jiff::Timestamp;
@@ -11,6 +8,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
+    debug::debug_only,
     rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, Value, chunks},
     unreadable::{id_of, page, separate},
@@ -45,16 +43,7 @@ impl InviteFilter {
     }
 }
 
-impl fmt::Debug for InviteFilter {
-    /// Without what may be personal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InviteFilter")
-            .field("batch_id", &self.batch_id)
-            .field("providers", &self.providers)
-            .field("statuses", &self.statuses)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(InviteFilter: batch_id, providers, statuses);
 
 /// Some invites of a list.
 #[derive(Clone, Debug, PartialEq)]
