@@ -127,10 +127,9 @@ impl Store {
     /// The database cannot be used, or [`Error::Corrupt`] if one cannot be read: what all of them show together, some do
     /// not.
     pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
-        let mut connection = self.reader().await?;
         select_attempts("call, NULL, NULL", invite)
             .text(" AND operation = 'create' ORDER BY attempt_id")
-            .all(&mut connection, read_attempt)
+            .all(&mut *self.reader().await?, read_attempt)
             .await
     }
 
@@ -153,12 +152,11 @@ impl Store {
         if let Some(after) = after {
             statement = statement.text(" AND attempt_id > ").bind(after);
         }
-        let mut connection = self.lister().await?;
         // One more than asked for tells whether there is a next page.
         let rows = statement
             .text(" ORDER BY attempt_id LIMIT ")
             .bind(i64::from(limit) + 1)
-            .all(&mut connection, or_unreadable(read_attempt))
+            .all(&mut *self.lister().await?, or_unreadable(read_attempt))
             .await?;
         let (rows, next) = page(rows, limit, |row| match row {
             Ok(attempt) => attempt.id.to_string(),

@@ -143,12 +143,11 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Error> {
-        let mut connection = self.reader().await?;
         Statement::new(
             "SELECT id, tenant, config_revision, created_at, duplicates FROM batches WHERE id = ",
         )
         .bind(id.to_string())
-        .first(&mut connection, |row| {
+        .first(&mut *self.reader().await?, |row| {
             Ok(BatchView {
                 id: row.parsed()?,
                 tenant: row.string()?,
@@ -179,10 +178,10 @@ impl Store {
             .text(" END AS status_now, count(*) FROM invites WHERE batch_id = ")
             .bind(id.to_string())
             .text(" GROUP BY status_now");
-        let mut connection = self.reader().await?;
         let mut counts = BatchCounts::default();
-        for (word, count) in
-            statement.all(&mut connection, |row| Ok((row.string()?, row.count()?))).await?
+        for (word, count) in statement
+            .all(&mut *self.reader().await?, |row| Ok((row.string()?, row.count()?)))
+            .await?
         {
             match word.parse() {
                 Ok(status) => _ = counts.by_status.insert(status, count),
