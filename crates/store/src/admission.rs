@@ -57,8 +57,8 @@ impl Store {
         &self,
         invites: &[InviteRecord],
     ) -> Result<Vec<Option<InviteId>>, Error> {
-        let mut connection = self.reader().await?;
-        let live = find_live(&mut connection, self.clock_now(), &people(invites)).await?;
+        let live =
+            find_live(&mut *self.reader().await?, self.clock_now(), &people(invites)).await?;
         Ok(invites.iter().map(|invite| live.get(&invite.id).copied()).collect())
     }
 

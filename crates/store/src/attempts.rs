@@ -1,9 +1,6 @@
 //! Attempts: the calls made for invites, as they begin, end and are read.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fmt,
-};
+use std::collections::{BTreeSet, HashSet};
 
 use invite_core::{AttemptId, AttemptOutcome, InviteId, Operation, PreparedCall};
 use jiff::Timestamp;
@@ -11,6 +8,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
+    debug::debug_only,
     rows::{COLUMNS, json, place},
     statement::{Fields, Statement, Value, chunks},
     unreadable::{Unreadable, or_unreadable, page, separate, with_stand_ins},
@@ -32,16 +30,7 @@ pub struct NewAttempt {
     pub started_at: Timestamp,
 }
 
-impl fmt::Debug for NewAttempt {
-    /// Without the call, which holds personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewAttempt")
-            .field("id", &self.id)
-            .field("provider", &self.provider)
-            .field("operation", &self.operation)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(NewAttempt: id, provider, operation);
 
 /// How an attempt ended.
 #[expect(missing_docs, reason = "other fields say all by their names")]
@@ -78,16 +67,7 @@ impl AttemptEnd {
     }
 }
 
-impl fmt::Debug for AttemptEnd {
-    /// Without texts, which may be personal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptEnd")
-            .field("id", &self.id)
-            .field("outcome", &self.outcome)
-            .field("http_status", &self.http_status)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(AttemptEnd: id, outcome, http_status);
 
 /// One attempt, as seen from one of its invites.
 #[expect(missing_docs, reason = "other fields say all by their names")]
@@ -123,18 +103,7 @@ pub struct AttemptView {
     pub position: usize,
 }
 
-impl fmt::Debug for AttemptView {
-    /// Without the exchange, which holds personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptView")
-            .field("id", &self.id)
-            .field("provider", &self.provider)
-            .field("operation", &self.operation)
-            .field("outcome", &self.outcome)
-            .field("http_status", &self.http_status)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(AttemptView: id, provider, operation, outcome, http_status);
 
 /// Some of an invite's attempts.
 #[expect(missing_docs, reason = "other fields say all by their names")]
@@ -158,10 +127,9 @@ impl Store {
     /// The database cannot be used, or [`Error::Corrupt`] if one cannot be read: what all of them show together, some do
     /// not.
     pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
-        let mut connection = self.reader().await?;
         select_attempts("call, NULL, NULL", invite)
             .text(" AND operation = 'create' ORDER BY attempt_id")
-            .all(&mut connection, read_attempt)
+            .all(&mut *self.reader().await?, read_attempt)
             .await
     }
 
@@ -184,12 +152,11 @@ impl Store {
         if let Some(after) = after {
             statement = statement.text(" AND attempt_id > ").bind(after);
         }
-        let mut connection = self.lister().await?;
         // One more than asked for tells whether there is a next page.
         let rows = statement
             .text(" ORDER BY attempt_id LIMIT ")
             .bind(i64::from(limit) + 1)
-            .all(&mut connection, or_unreadable(read_attempt))
+            .all(&mut *self.lister().await?, or_unreadable(read_attempt))
             .await?;
         let (rows, next) = page(rows, limit, |row| match row {
             Ok(attempt) => attempt.id.to_string(),

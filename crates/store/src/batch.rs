@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::debug::debug_only;
+
 /// What one request asks for.
 #[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug)]
@@ -41,15 +43,7 @@ pub struct NewItem {
     pub placement: Placement,
 }
 
-impl fmt::Debug for NewItem {
-    /// Without personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewItem")
-            .field("id", &self.id)
-            .field("index", &self.index)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(NewItem: id, index);
 
 /// Where a new invite goes.
 #[expect(missing_docs, reason = "other fields say all by their names")]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     sync::Arc,
 };
 
@@ -15,6 +14,7 @@ use crate::{
     accounts::MAY_BE_COLUMN1,
     admission::address_locks,
     attempts::{begin_attempt, end_attempt},
+    debug::debug_only,
     dialect::NO_REVISION_LOCK,
     epochs::is_lane_held,
     keyed::HashKey,
@@ -62,16 +62,7 @@ impl Change {
     }
 }
 
-impl fmt::Debug for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Change")
-            .field("invites", &self.invites)
-            .field("begin", &self.begin)
-            .field("end", &self.end)
-            .field("lane", &self.lane)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(Change: invites, begin, end, lane);
 
 /// What becomes of one invite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -130,10 +130,9 @@ impl Store {
         if !self.is_shared() {
             return Ok(Vec::new());
         }
-        let mut connection = self.reader().await?;
         Statement::new("SELECT name FROM pg_settings WHERE setting = 'off' ")
             .text("AND name IN ('fsync', 'full_page_writes') ORDER BY name")
-            .all(&mut connection, |row| row.string())
+            .all(&mut *self.reader().await?, |row| row.string())
             .await
     }
 

@@ -157,8 +157,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn key_by_hash(&self, hash: &str) -> Result<Option<ApiKey>, Error> {
-        let mut connection = self.reader().await?;
-        select().text(" WHERE hash = ").bind(hash).first(&mut connection, read_key).await
+        select().text(" WHERE hash = ").bind(hash).first(&mut *self.reader().await?, read_key).await
     }
 
     /// The keys that a key descends from: the one that it was made with, and so on.
@@ -167,9 +166,8 @@ impl Store {
     /// The database cannot be used, or [`Error::Corrupt`] if one of them cannot be read.
     pub async fn keys_above(&self, key: &ApiKey) -> Result<Vec<ApiKey>, Error> {
         let Some(parent) = key.parent else { return Ok(Vec::new()) };
-        let mut connection = self.reader().await?;
         let statement = select().text(" WHERE id IN (").text(LINE).bind(parent.to_string());
-        statement.text(LINE_END).text(")").all(&mut connection, read_key).await
+        statement.text(LINE_END).text(")").all(&mut *self.reader().await?, read_key).await
     }
 
     /// The key of this id, also when it is revoked or has expired.
@@ -177,9 +175,8 @@ impl Store {
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
     pub async fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
-        let mut connection = self.reader().await?;
         let statement = select().text(" WHERE id = ").bind(id.to_string());
-        statement.first(&mut connection, read_key).await
+        statement.first(&mut *self.reader().await?, read_key).await
     }
 
     /// Changes name, providers, limits and end of a key to those that `decide` returns, with an entry in

@@ -19,6 +19,7 @@ mod connections;
 mod database;
 mod db;
 mod deadline;
+mod debug;
 mod dialect;
 mod epochs;
 mod erase;

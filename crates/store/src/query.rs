@@ -1,9 +1,6 @@
 //! Reading invites and batches, as callers ask for them.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{Address, BatchId, InviteId, Status};
 use jiff::Timestamp;
@@ -11,6 +8,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
+    debug::debug_only,
     rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, Value, chunks},
     unreadable::{id_of, page, separate},
@@ -45,16 +43,7 @@ impl InviteFilter {
     }
 }
 
-impl fmt::Debug for InviteFilter {
-    /// Without what may be personal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InviteFilter")
-            .field("batch_id", &self.batch_id)
-            .field("providers", &self.providers)
-            .field("statuses", &self.statuses)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(InviteFilter: batch_id, providers, statuses);
 
 /// Some invites of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,12 +143,11 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Error> {
-        let mut connection = self.reader().await?;
         Statement::new(
             "SELECT id, tenant, config_revision, created_at, duplicates FROM batches WHERE id = ",
         )
         .bind(id.to_string())
-        .first(&mut connection, |row| {
+        .first(&mut *self.reader().await?, |row| {
             Ok(BatchView {
                 id: row.parsed()?,
                 tenant: row.string()?,
@@ -190,10 +178,10 @@ impl Store {
             .text(" END AS status_now, count(*) FROM invites WHERE batch_id = ")
             .bind(id.to_string())
             .text(" GROUP BY status_now");
-        let mut connection = self.reader().await?;
         let mut counts = BatchCounts::default();
-        for (word, count) in
-            statement.all(&mut connection, |row| Ok((row.string()?, row.count()?))).await?
+        for (word, count) in statement
+            .all(&mut *self.reader().await?, |row| Ok((row.string()?, row.count()?)))
+            .await?
         {
             match word.parse() {
                 Ok(status) => _ = counts.by_status.insert(status, count),

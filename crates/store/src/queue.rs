@@ -133,14 +133,13 @@ impl Store {
         provider: &str,
         except: &[Destination],
     ) -> Result<Option<Timestamp>, Error> {
-        let mut connection = self.reader().await?;
         let all = Statement::new(
             "SELECT min(next_attempt_at) FROM invites WHERE status = 'unknown' AND unreadable IS NULL \
              AND provider = ",
         );
         let next = elsewhere(all.bind(provider), except)
             .text(" AND next_attempt_at IS NOT NULL")
-            .first(&mut connection, |row| Ok(row.moment()))
+            .first(&mut *self.reader().await?, |row| Ok(row.moment()))
             .await?;
         Ok(next.flatten())
     }

@@ -39,8 +39,9 @@ impl Store {
             })
         })
         .await?;
-        let mut connection = self.reader().await?;
-        Statement::new("SELECT 1 FROM readiness").first(&mut connection, |_| Ok(())).await?;
+        Statement::new("SELECT 1 FROM readiness")
+            .first(&mut *self.reader().await?, |_| Ok(()))
+            .await?;
         Ok(())
     }
 }

@@ -10,10 +10,9 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn refused_file(&self, text: &str) -> Result<Option<i64>, Error> {
-        let mut connection = self.reader().await?;
         Statement::new("SELECT revision FROM refused_file WHERE text_hash = ")
             .bind(hash(text))
-            .first(&mut connection, |row| row.number())
+            .first(&mut *self.reader().await?, |row| row.number())
             .await
     }
 

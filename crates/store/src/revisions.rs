@@ -78,8 +78,10 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn latest_revision(&self) -> Result<Option<Revision>, Error> {
-        let mut connection = self.reader().await?;
-        select().text(" ORDER BY revision DESC LIMIT 1").first(&mut connection, read_revision).await
+        select()
+            .text(" ORDER BY revision DESC LIMIT 1")
+            .first(&mut *self.reader().await?, read_revision)
+            .await
     }
 
     /// The number of the newest revision; 0 if there is none.
@@ -87,8 +89,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn latest_revision_number(&self) -> Result<i64, Error> {
-        let mut connection = self.reader().await?;
-        find_latest(&mut connection).await
+        find_latest(&mut *self.reader().await?).await
     }
 
     /// The newest revision that came from `source`.
@@ -96,12 +97,11 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn latest_revision_from(&self, source: &str) -> Result<Option<Revision>, Error> {
-        let mut connection = self.reader().await?;
         select()
             .text(" WHERE source = ")
             .bind(source)
             .text(" ORDER BY revision DESC LIMIT 1")
-            .first(&mut connection, read_revision)
+            .first(&mut *self.reader().await?, read_revision)
             .await
     }
 
@@ -110,11 +110,10 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn revision(&self, revision: i64) -> Result<Option<Revision>, Error> {
-        let mut connection = self.reader().await?;
         select()
             .text(" WHERE revision = ")
             .bind(revision)
-            .first(&mut connection, read_revision)
+            .first(&mut *self.reader().await?, read_revision)
             .await
     }
 
@@ -197,8 +196,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn unfinished(&self, providers: &[String]) -> Result<BTreeMap<String, u64>, Error> {
-        let mut connection = self.reader().await?;
-        count_unfinished(&mut connection, providers).await
+        count_unfinished(&mut *self.reader().await?, providers).await
     }
 }
 

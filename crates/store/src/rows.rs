@@ -1,6 +1,6 @@
 //! An invite as it is stored: what never changes about it, and its state.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use invite_core::{
     Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, Status, StatusSource,
@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     Error,
+    debug::debug_only,
     phase::{Phase, phase_values, read_phase},
     statement::{Fields, Statement, Value},
 };
@@ -146,30 +147,9 @@ impl InviteRecord {
     }
 }
 
-impl fmt::Debug for InviteRecord {
-    /// Without personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InviteRecord")
-            .field("id", &self.id)
-            .field("batch_id", &self.batch_id)
-            .field("index", &self.index)
-            .field("provider", &self.provider)
-            .field("state", &self.state)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(InviteRecord: id, batch_id, index, provider, state);
 
-impl fmt::Debug for InviteState {
-    /// Without the provider's data and texts, which may be personal or a credential.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InviteState")
-            .field("phase", &self.phase)
-            .field("source", &self.source)
-            .field("attempt_count", &self.attempt_count)
-            .field("updated_at", &self.updated_at)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(InviteState: phase, source, attempt_count, updated_at);
 
 /// Invites that have not ended, as in the index `invites_live`. One in a status that this version does not know counts as
 /// one.

@@ -3,7 +3,7 @@
 //! An invite whose row cannot be read is set aside: it is marked with the column that cannot be read, so that no lane takes it.
 //! It still counts as live, and as in doubt if it was, until an administrator ends it. Whoever reads a row corrects its mark.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, chain,
     connections::InUse,
+    debug::debug_only,
     dialect::AUDIT_LOCK,
     error::LIST,
     phase::Phase,
@@ -60,17 +61,7 @@ pub struct UnreadableInvite {
     invitee: Option<Invitee>,
 }
 
-impl fmt::Debug for UnreadableInvite {
-    /// Without personal data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnreadableInvite")
-            .field("id", &self.id)
-            .field("column", &self.column)
-            .field("provider", &self.provider)
-            .field("status", &self.status)
-            .finish_non_exhaustive()
-    }
-}
+debug_only!(UnreadableInvite: id, column, provider, status);
 
 /// What became of an unreadable invite that an administrator ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
