@@ -15,6 +15,7 @@ pub mod id;
 pub mod invite;
 pub mod limits;
 pub mod moment;
+mod nearest;
 pub mod pattern;
 pub mod provider;
 pub mod random;

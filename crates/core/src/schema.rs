@@ -13,6 +13,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use crate::nearest::nearest;
 use crate::{Fault, MAX_FAULTS};
 
 /// A keyword of ours beside `anyOf` or `pattern`: what is taken in words, after "has to be".
@@ -345,26 +346,6 @@ fn not_one_of(at: &str, value: &Value, words: &[&str]) -> Fault {
     }
 }
 
-/// The longest name that something is suggested for: likeness is costly to tell of long ones.
-const LONGEST_NAME: usize = 64;
-
-/// The candidate most like `name`, if any is like it at all; in which case it is written matters least.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > LONGEST_NAME {
-        return None;
-    }
-    let folded = name.to_lowercase();
-    let likeness = |candidate: &str| strsim::jaro_winkler(&folded, &candidate.to_lowercase());
-    candidates
-        .into_iter()
-        .map(|candidate| (likeness(candidate), strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _, _)| *likeness >= 0.8)
-        .max_by(|(a, a_as_written, _), (b, b_as_written, _)| {
-            a.total_cmp(b).then(a_as_written.total_cmp(b_as_written))
-        })
-        .map(|(_, _, candidate)| candidate)
-}
-
 /// A member's name as one step of a JSON pointer (RFC 6901).
 pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
@@ -430,20 +411,6 @@ mod tests {
     fn an_unknown_member_comes_with_the_nearest_known_one() {
         let expected = ("/event_di".into(), "unknown-member".into(), Some("event_id".into()));
         assert!(faults(json!({"event_id": "e", "event_di": 1})).contains(&expected));
-    }
-
-    #[test]
-    fn the_nearest_name_is_found_in_whatever_case_it_was_written() {
-        let words = ["ACCESS_TYPE_API", "ACCESS_TYPE_WEB", "max_backlog", "kyc"];
-        for (name, nearest_one) in [
-            ("access_type_web", Some("ACCESS_TYPE_WEB")),
-            ("MAX_BACKLOG", Some("max_backlog")),
-            ("KYC", Some("kyc")),
-            ("unlike", None),
-        ] {
-            assert_eq!(nearest(name, words), nearest_one, "{name}");
-        }
-        assert_eq!(nearest("ADA", ["ada", "Ada"]), Some("Ada"), "the more alike of two");
     }
 
     #[derive(JsonSchema, serde::Deserialize)]
