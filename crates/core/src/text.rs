@@ -38,7 +38,7 @@ pub fn is_invisible(c: char) -> bool {
 }
 
 /// Whether a character shows nothing, although it may say something.
-pub fn is_ignorable(c: char) -> bool {
+pub(crate) fn is_ignorable(c: char) -> bool {
     !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
@@ -60,6 +60,11 @@ pub fn is_control(c: char) -> bool {
 /// Whether a character is not seen: what [`is_control`] or [`is_invisible`] tells.
 pub fn is_unseen(c: char) -> bool {
     is_control(c) || is_invisible(c)
+}
+
+/// Whether a character shows nothing, whether or not it says something.
+pub fn shows_nothing(c: char) -> bool {
+    is_unseen(c) || is_ignorable(c)
 }
 
 /// Somebody else's text without what [`is_unseen`].
@@ -122,7 +127,7 @@ pub fn check_word(text: &str, max: usize) -> Result<(), (&'static str, String)> 
     }
     // The blank of Braille is no white space, and shows as little.
     let is_blank = |c: char| c != ' ' && c.is_whitespace() || c == '\u{2800}';
-    if text.contains(|c| is_invisible(c) || is_ignorable(c) || is_blank(c)) {
+    if text.contains(|c| shows_nothing(c) || is_blank(c)) {
         return Err(("invalid", "holds a character that is not seen".to_owned()));
     }
     Ok(())

@@ -104,15 +104,13 @@ pub(crate) fn count_queued(
     before: &[InviteRecord],
     after: &[InviteRecord],
 ) {
-    let queued = |invites: &[InviteRecord]| -> BTreeSet<InviteId> {
-        let queued = invites.iter().filter(|invite| invite.state.status() == Status::Queued);
-        queued.map(|invite| invite.id).collect()
-    };
-    let (was, is) = (queued(before), queued(after));
-    let known: BTreeSet<InviteId> = after.iter().map(|invite| invite.id).collect();
+    let is_queued = |invite: &&InviteRecord| invite.state.status() == Status::Queued;
+    let was_queued: BTreeSet<InviteId> =
+        before.iter().filter(is_queued).map(|invite| invite.id).collect();
+    let (queued, others): (Vec<_>, Vec<_>) = after.iter().partition(is_queued);
     let lane = shared.lane(provider);
-    lane.queue_grew(is.difference(&was).count());
-    lane.queue_shrank(was.intersection(&known).filter(|id| !is.contains(id)).count());
+    lane.queue_grew(queued.iter().filter(|invite| !was_queued.contains(&invite.id)).count());
+    lane.queue_shrank(others.iter().filter(|invite| was_queued.contains(&invite.id)).count());
 }
 
 fn keep_out_of_doubt(change: Change, in_doubt: BTreeSet<InviteId>) -> Change {

@@ -86,9 +86,8 @@ fn apply(state: &mut InviteState, settlement: &Settlement, now: Timestamp) -> De
         Settlement::Exists(observed) => {
             // In a status that is not settled the provider still works on it.
             if let Some(phase) = Phase::settled(observed.status) {
-                let known = state.provider_ref.clone();
-                if let Some(known) =
-                    known.filter(|known| observed.provider_ref.as_ref() != Some(known))
+                if let Some(known) = state.provider_ref.clone()
+                    && observed.provider_ref.as_ref() != Some(&known)
                 {
                     note_second_effect(state, &known);
                 }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, ops::Range};
 use secrecy::zeroize::Zeroizing;
 
 use super::Request;
-use crate::text::{is_ignorable, is_unseen};
+use crate::text::shows_nothing;
 
 /// Shorter ones are words that may stand in any reply.
 const SHORTEST: usize = 8;
@@ -101,7 +101,7 @@ fn read(body: &[u8], mut tell: impl FnMut(u8, Range<usize>)) {
     for chunk in body.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some((c, length)) = next(rest) {
-            if !is_unseen(c) && !is_ignorable(c) {
+            if !shows_nothing(c) {
                 let mut bytes = [0; 4];
                 c.encode_utf8(&mut bytes).bytes().for_each(|byte| tell(byte, at..at + length));
             }

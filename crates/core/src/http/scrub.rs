@@ -1,6 +1,6 @@
 //! Taking personal data out of a provider's own words before they reach a message or a log.
 
-use crate::text::{is_ignorable, is_unseen};
+use crate::text::shows_nothing;
 
 /// The longest text kept.
 const MAX: usize = 300;
@@ -48,7 +48,7 @@ pub fn scrub_of<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String 
 /// Without what shows nothing; what parts two lines parts two words.
 fn visible(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-    spaced.filter(|c| !is_unseen(*c) && !is_ignorable(*c)).collect()
+    spaced.filter(|c| !shows_nothing(*c)).collect()
 }
 
 /// A piece as it may stand in a provider's text: as it is, escaped in JSON, and of a phone number what
