@@ -154,11 +154,7 @@ impl Gateway {
 
     fn command(&self, replica: usize) -> Command {
         let program = std::env::current_exe().unwrap().with_file_name("invite-gateway");
-        assert!(
-            program.exists(),
-            "{} is missing: cargo build -p invite-gateway",
-            program.display()
-        );
+        assert!(program.exists(), "{} is missing: cargo build -p invite-cli", program.display());
         let storage = match &self.storage {
             Storage::Sqlite => "sqlite://invites.db".to_owned(),
             Storage::Postgres { server, database } => {

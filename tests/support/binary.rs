@@ -133,7 +133,7 @@ fn program() -> PathBuf {
     let path = own.parent().and_then(|deps| deps.parent()).unwrap().join("invite-gateway");
     assert!(
         path.exists(),
-        "{} is missing: run tests/run, or `cargo build -p invite-gateway` first",
+        "{} is missing: run tests/run, or `cargo build -p invite-cli` first",
         path.display()
     );
     path

@@ -14,8 +14,8 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("config", &["core"]),
     ("store", &["core"]),
     ("delivery", &["config", "store", "core"]),
-    ("gateway", &["delivery", "config", "store", "core"]),
-    ("cli", &["core", "kinds", "config", "store", "delivery", "gateway", "sandbox"]),
+    ("http", &["delivery", "config", "store", "core"]),
+    ("cli", &["core", "kinds", "config", "store", "delivery", "http", "sandbox"]),
 ];
 
 /// The folders of the adapters: all that the registry of kinds depends on, but for the core.
@@ -103,6 +103,13 @@ fn crates_depend_on_each_other_exactly_as_the_architecture_says() {
 }
 
 #[test]
+fn a_package_is_named_after_its_folder() {
+    let other =
+        folders().into_iter().filter(|(package, folder)| *package != format!("invite-{folder}"));
+    assert_none("named after something else", other.map(|(package, _)| package).collect());
+}
+
+#[test]
 fn versions_of_dependencies_stand_in_the_root_manifest_only() {
     let mut wrong = Vec::new();
     for (path, manifest) in members() {
@@ -131,7 +138,7 @@ fn every_workspace_dependency_is_used_by_a_crate() {
         }
     }
     // The binary: nothing depends on it.
-    unused.remove("invite-gateway");
+    unused.remove("invite-cli");
     assert_none("in [workspace.dependencies] but in no crate", unused.into_iter().collect());
 }
 

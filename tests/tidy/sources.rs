@@ -96,12 +96,12 @@ fn no_test_of_the_whole_sleeps() {
 }
 
 #[test]
-fn only_the_gateway_knows_which_http_status_a_caller_gets() {
+fn only_the_http_api_knows_which_http_status_a_caller_gets() {
     let mut found = Vec::new();
     for below in ["crates/config/", "crates/store/", "crates/delivery/", "crates/cli/"] {
         found.extend(shipped_with(below, &["StatusCode"], &[]));
     }
-    assert_none("an HTTP status outside crates/gateway", found);
+    assert_none("an HTTP status outside crates/http", found);
 }
 
 #[test]
