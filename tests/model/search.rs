@@ -4,11 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt::Write,
-    hash::{BuildHasherDefault, Hash, Hasher},
+    hash::{DefaultHasher, Hash, Hasher},
 };
 
 use invite_store::Phase;
-use sha2::{Digest, Sha256};
 
 use crate::{
     choices::enabled,
@@ -38,7 +37,7 @@ type Origin = (u32, u16);
 struct Search<'a> {
     case: &'a Case,
     /// By a hash of 64 bits: that any two of a million worlds share one has odds of 1 to 10^7.
-    known: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    known: HashMap<u64, u32>,
     origins: Vec<Origin>,
     /// For each rule of [`REACHABLE`] and each invite: whether the world is where it starts from,
     /// and whether it is where it leads.
@@ -56,7 +55,7 @@ const MARKS: usize = 4;
 pub fn explore(case: &Case) -> Found {
     let mut search = Search {
         case,
-        known: HashMap::default(),
+        known: HashMap::new(),
         origins: Vec::new(),
         marks: Vec::new(),
         back: Vec::new(),
@@ -177,39 +176,10 @@ fn marks(world: &World) -> [(bool, bool); MARKS] {
     marks
 }
 
-/// The start of the SHA-256 of all fields of a world.
 fn fingerprint(world: &World) -> u64 {
-    let mut fields = Fields(Vec::with_capacity(1024));
-    world.hash(&mut fields);
-    fields.finish()
-}
-
-/// What a value is made of, byte for byte. The standard library's hasher takes half of the search's
-/// time where nothing is optimized; sha2 always is.
-struct Fields(Vec<u8>);
-
-impl Hasher for Fields {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        u64::from_le_bytes(Sha256::digest(&self.0)[..8].try_into().unwrap())
-    }
-}
-
-/// A key that is a hash already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = u64::from_le_bytes(bytes.try_into().unwrap());
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A world in one line.
