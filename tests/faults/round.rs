@@ -251,7 +251,7 @@ async fn end(mut child: Child, ending: Ending) -> End {
 /// organization says yes or no to what waits for an approval.
 async fn settle(gateway: &Gateway, providers: &Providers, seed: &mut Seed) {
     let began = Instant::now();
-    let mut looks = interval(Duration::from_millis(100));
+    let mut looks = interval(Duration::from_millis(250));
     while began.elapsed() < CALM {
         looks.tick().await;
         let open = gateway.invites(&UNSETTLED).await;
