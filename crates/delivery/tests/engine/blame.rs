@@ -96,7 +96,7 @@ async fn a_quota_refuses_what_does_not_fit_and_not_the_call() {
 
 #[tokio::test]
 async fn a_call_that_was_refused_in_part_settles_its_good_invites_within_two_settles() {
-    let settle = Duration::from_secs(3);
+    let settle = Duration::from_secs(5);
     let world = World::new(|to| {
         let bad = to.iter().position(|address| address.starts_with("p7@"));
         match bad {
