@@ -240,6 +240,11 @@ impl Bench {
     }
 }
 
+/// Nothing tells that something does not happen: after this it has had the time to.
+async fn let_pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 fn refused(cause: Cause) -> ProviderError {
     error(Outcome::Rejected).caused_by(cause)
 }

@@ -176,7 +176,7 @@ async fn repeats_that_are_due_do_not_go_on_through_a_pause() {
             (status.state == LaneState::Paused).then_some(())
         })
         .await;
-    bench.engine.wait_settled(invites[0].batch_id, Duration::from_millis(200)).await;
+    let_pass(Duration::from_millis(200)).await;
     assert_eq!(bench.world.calls().len(), 7);
 }
 
@@ -264,7 +264,7 @@ async fn a_wait_that_a_refresh_is_told_of_is_kept_by_creates() {
         })
         .await;
     let waiting = bench.post("grace").await;
-    bench.engine.wait_settled(waiting, Duration::from_millis(100)).await;
+    let_pass(Duration::from_millis(100)).await;
     assert_eq!(bench.one(waiting).await.state.status(), Status::Queued);
 }
 
@@ -336,7 +336,7 @@ async fn what_waits_for_the_rate_budget_goes_by_the_document_that_came_meanwhile
     let first = bench.post("ada").await;
     bench.until(first, ENDS).await;
     let waiting = bench.post("grace").await;
-    bench.engine.wait_settled(waiting, Duration::from_millis(50)).await;
+    let_pass(Duration::from_millis(50)).await;
     let faster = configuration(&bench.world, "max_batch = 1\nrequests_per_second = 100", 2);
     bench.live.swap(faster);
     let next = bench.post("barbara").await;
