@@ -1,21 +1,20 @@
-//! The credentials and ids that the simulators know. All of them are made up; none opens anything
-//! at a provider.
+//! The credentials and ids that the simulators know. All are made up, and none opens anything at a provider.
 
-/// What a provider document says to reach a simulator, but for where it is.
+/// What a provider document says to reach a simulator, but for its URL.
 #[derive(Debug)]
 pub struct Account {
     /// The simulator's name, which is that of the kind.
     pub kind: &'static str,
     /// The settings, by their names, without secrets.
     pub settings: &'static [(&'static str, &'static str)],
-    /// The setting that holds the secret, and one that is good; any further are other ways in.
+    /// The setting that holds the secret, with a secret that is good. Any further are other ways in.
     pub secrets: &'static [(&'static str, &'static str)],
     /// A secret of the right form that opens nothing.
     pub wrong: &'static str,
 }
 
 impl Account {
-    /// All that can be said, by name.
+    /// All settings and secrets, by their names.
     pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
         self.settings.iter().chain(self.secrets).copied()
     }
@@ -40,11 +39,10 @@ pub(crate) const TURNKEY: Account = Account {
     wrong: "1111111111111111111111111111111111111111111111111111111111111111",
 };
 
-/// The API key of Securegate's first customer.
 pub const SECUREGATE_API_KEY: &str = "sg-sandbox-key-1f0c6d2ab7";
-/// A second API key, equally good: for key rotation.
+/// A second API key, which is as good as the first: for rotation.
 pub const SECUREGATE_SECOND_API_KEY: &str = "sg-sandbox-key-9be47730c5";
-/// The event that every test may use: it is going on.
+/// An event that is going on.
 pub const SECUREGATE_EVENT_ID: &str = "event-456";
 /// An event that is still to come.
 pub const SECUREGATE_UPCOMING_EVENT_ID: &str = "event-457";
@@ -53,21 +51,18 @@ pub const SECUREGATE_ENDED_EVENT_ID: &str = "event-458";
 
 /// The client id of an app registration with the Owner role.
 pub const RKVST_CLIENT_ID: &str = "d1fb6c87-faa9-4d56-b2fd-a5b70a9af065";
-/// Its secret.
 pub const RKVST_CLIENT_SECRET: &str = "sandbox+client/secret=53b8b6a1";
-/// A second secret of the same registration, equally good: for rotation.
+/// A second secret of the same registration, which is as good as the first: for rotation.
 pub const RKVST_SECOND_CLIENT_SECRET: &str = "sandbox+client/secret=e07c92d4";
 /// A bearer token of the same registration that never expires.
 pub const RKVST_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2FuZGJveA";
-/// A second such token of the same registration, equally good: for rotation.
+/// A second such token, which is as good as the first: for rotation.
 pub const RKVST_SECOND_BEARER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-owner.c2Vjb25k";
 /// The client id of another app registration with the Owner role.
 pub const RKVST_OTHER_CLIENT_ID: &str = "6c1a0f5e-93b7-4f0d-8f1c-2f6f4b7d9e31";
-/// Its secret.
 pub const RKVST_OTHER_CLIENT_SECRET: &str = "sandbox+other/secret=4d1e88c0";
 /// The client id of an app registration without the Owner role, as registrations are by default.
 pub const RKVST_NON_OWNER_CLIENT_ID: &str = "0e7fa1f6-30f2-4b0c-9d21-1a5a2dd2a3ee";
-/// Its secret.
 pub const RKVST_NON_OWNER_CLIENT_SECRET: &str = "sandbox-non-owner-secret-07d1";
 /// A bearer token of the registration without the Owner role that never expires.
 pub const RKVST_NON_OWNER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-non-owner.c2FuZGJveA";
@@ -75,20 +70,17 @@ pub const RKVST_NON_OWNER_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.sandbox-non-owner.
 pub const RKVST_TENANT_ID: &str = "tenant/7dd2e36b-3a3e-4a1c-a9f4-2a6c7f0e8b11";
 /// The address of the tenancy's one member at the start.
 pub const RKVST_OWNER_EMAIL: &str = "owner@example.org";
-/// A bearer token of the first registration that shows its tenancy, as the tokens that are got with
-/// client credentials do; the other bearer tokens show nothing.
+/// A bearer token of the first registration that shows its tenancy, as tokens do that are issued for client
+/// credentials. The other bearer tokens show nothing.
 pub const RKVST_TELLING_BEARER_TOKEN: &str = "\
     eyJhbGciOiJSUzI1NiJ9.eyJqaXRfdGVuYW50X2lkIjoidGVuYW50LzdkZDJlMzZiLTNhM2UtNGExYy1hOWY0LTJ\
     hNmM3ZjBlOGIxMSIsImppdF90aWVyIjoiRlJFRSIsIm5hbWUiOiJzYW5kYm94IiwiY2xpZW50X2lkIjoiZDFmYjZ\
     jODctZmFhOS00ZDU2LWIyZmQtYTViNzBhOWFmMDY1In0.c2FuZGJveA";
 /// The client id of an app registration of another tenancy, with the Owner role there.
 pub const RKVST_FOREIGN_CLIENT_ID: &str = "b7c3d9e1-0a44-4a3e-9b1f-3d2e6f8a5c70";
-/// Its secret.
 pub const RKVST_FOREIGN_CLIENT_SECRET: &str = "sandbox-foreign-secret-9a27";
-/// The tenancy of that one.
 pub const RKVST_FOREIGN_TENANT_ID: &str = "tenant/f1b0c2d4-5e6a-4788-9c0d-1e2f3a4b5c6d";
 
-/// The organization.
 pub const TURNKEY_ORGANIZATION_ID: &str = "89881fc7-6ff3-4b43-b962-916698f8ff58";
 /// Another organization that exists, in which none of the keys below is registered.
 pub const TURNKEY_OTHER_ORGANIZATION_ID: &str = "35e5c619-ba95-417c-bb48-b16f1543aea0";

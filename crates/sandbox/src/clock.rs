@@ -1,5 +1,5 @@
-//! The one clock of the simulators. Each simulator adds its own offset (a setting) to it, so that
-//! a test can make a provider live in another time. Nothing else here reads the time of day.
+//! The clock of the simulators. Each adds its own offset, a setting, so that a test can let a provider live in another
+//! time. Nothing else here reads the time of day.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -10,7 +10,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// `at` shifted by a simulator's offset. An offset out of range leaves it as it was.
+/// `at` shifted by a simulator's offset, unless that is out of range.
 pub(crate) fn shifted(at: Timestamp, offset_ms: i64) -> Timestamp {
     at.checked_add(jiff::SignedDuration::from_millis(offset_ms)).unwrap_or(at)
 }

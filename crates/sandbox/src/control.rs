@@ -1,5 +1,5 @@
-//! The control endpoints, `/_control/...` on each simulator's own listener: what happened there,
-//! what is to go wrong, and what the invitee does. They answer to the loopback only.
+//! The control endpoints, `/_control/...` at each simulator: what happened there, what is to go wrong, and what the
+//! invitee does. Only the loopback may use them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,17 +14,16 @@ use serde_json::{Value, json};
 
 use crate::exchange::Exchange;
 use crate::fault::{FaultScript, Rule};
-use crate::simulator::{self, Reply, Unmoved};
+use crate::simulator::{self, ControlError, Reply};
 
 const PREFIX: &str = "/_control";
 const LARGEST_BODY: usize = 1 << 20;
 
-/// Whether a path belongs to the control endpoints.
+/// Whether a path is one of the control endpoints'.
 pub(crate) fn concerns(path: &str) -> bool {
     path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A refusal of a control endpoint.
 struct Refused(StatusCode, String);
 
 impl Refused {
@@ -33,16 +32,17 @@ impl Refused {
     }
 }
 
-impl From<Unmoved> for Refused {
-    fn from(unmoved: Unmoved) -> Self {
-        match unmoved {
-            Unmoved::Absent => Self(StatusCode::NOT_FOUND, "there is no such thing".to_owned()),
-            Unmoved::Impossible(why) => Self(StatusCode::CONFLICT, why),
+impl From<ControlError> for Refused {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::NotFound => {
+                Self(StatusCode::NOT_FOUND, "there is no such thing".to_owned())
+            }
+            ControlError::Impossible(why) => Self(StatusCode::CONFLICT, why),
         }
     }
 }
 
-/// Answers a control request.
 pub(crate) async fn answer(
     exchange: &Arc<Exchange>,
     peer: SocketAddr,
@@ -66,12 +66,11 @@ pub(crate) async fn answer(
 }
 
 fn carry_out(exchange: &Exchange, parts: &Parts, body: &Bytes) -> Result<Value, Refused> {
-    let simulator = &exchange.simulator;
     let path = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default().trim_matches('/');
     let (noun, id) = path.split_once('/').unwrap_or((path, ""));
     let shown_faults = || json!({ "faults": exchange.faults.shown() });
     match (parts.method.as_str(), noun, id) {
-        ("GET", "effects", "") => Ok(json!({ "effects": simulator.effects() })),
+        ("GET", "effects", "") => Ok(json!({ "effects": exchange.simulator().effects() })),
         ("GET", "requests", "") => Ok(exchange.journal.shown()),
         ("GET", "faults", "") => Ok(shown_faults()),
         ("POST", "faults", "") => {
@@ -82,9 +81,10 @@ fn carry_out(exchange: &Exchange, parts: &Parts, body: &Bytes) -> Result<Value, 
             exchange.faults.clear();
             Ok(shown_faults())
         }
-        ("GET", "settings", "") => Ok(simulator.settings()),
+        ("GET", "settings", "") => Ok(exchange.simulator().settings()),
         ("PATCH", "settings", "") => {
             let patch = serde_json::from_slice(body).map_err(Refused::bad)?;
+            let mut simulator = exchange.simulator();
             simulator.change_settings(&patch).map_err(Refused::bad)?;
             Ok(simulator.settings())
         }
@@ -94,12 +94,12 @@ fn carry_out(exchange: &Exchange, parts: &Parts, body: &Bytes) -> Result<Value, 
         }
         ("POST", "invites", id) if !id.is_empty() => {
             let Move { status } = serde_json::from_slice(body).map_err(Refused::bad)?;
-            simulator.move_invite(id, &status)?;
+            exchange.simulator().move_invite(id, &status)?;
             Ok(json!({ "id": id, "status": status }))
         }
         ("POST", "activities", id) if !id.is_empty() => {
             let Ballot { vote } = serde_json::from_slice(body).map_err(Refused::bad)?;
-            simulator.vote(id, vote == Vote::Approve)?;
+            exchange.simulator().vote(id, vote == Vote::Approve)?;
             Ok(json!({ "id": id }))
         }
         (method, _, _) => Err(Refused(
@@ -128,7 +128,7 @@ enum Vote {
     Reject,
 }
 
-/// Rules as TOML (`[[fault]]`), or as JSON: `{"fault": [..]}`, a list of rules, or one rule.
+/// Reads rules from TOML (`[[fault]]`), or from JSON: `{"fault": [..]}`, a list of rules, or one rule.
 fn rules(parts: &Parts, body: &Bytes) -> Result<Vec<Rule>, Refused> {
     let text = std::str::from_utf8(body).map_err(Refused::bad)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());

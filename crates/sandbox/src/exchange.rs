@@ -1,8 +1,8 @@
-//! One request at a simulator: the rate limit, the faults, the provider's own answer, the journal.
-//! How an outcome looks on the socket is in `server`.
+//! One request at a simulator: rate limit, faults, the provider's own answer, journal. `server` shows the outcome on
+//! the socket.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,32 +17,31 @@ use crate::fault::{FaultScript, Faults, Kind, Rule};
 use crate::journal::Journal;
 use crate::simulator::{Call, Refusal, Reply, Simulator, locked, set_header, text};
 
-/// More than any request of a gateway needs.
+/// The largest request that is read, in bytes: more than a gateway needs.
 const LARGEST_BODY: usize = 16 << 20;
 /// How long silence lasts unless a rule says otherwise: longer than any caller waits.
 const SILENCE: Duration = Duration::from_secs(60 * 60);
-/// In how many pieces a slow body arrives.
+/// A slow body arrives in so many pieces.
 const SLOW_PIECES: usize = 8;
 
 /// What the caller gets.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Whole(Reply),
-    /// The headers and the first half of the body, then the connection is closed.
+    /// The headers and the first half of the body, and then the end of the connection.
     Half(Reply),
-    /// The headers and the first half of the body, then nothing for so long, then the connection
-    /// is closed.
+    /// The headers and the first half of the body, silence for so long, and then the end of the connection.
     Stalled(Reply, Duration),
-    /// Nothing for so long, then the connection is closed.
+    /// Silence for so long, and then the end of the connection.
     Silent(Duration),
-    /// The body in pieces with a pause before each.
+    /// The body in pieces, with a pause before each.
     Slow(Reply, Duration),
     /// The headers, then this many bytes of white space instead of the body.
     Huge(Reply, usize),
     Cut(Cut),
 }
 
-/// A connection that ends without an answer.
+/// How a connection ends without an answer.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub(crate) enum Cut {
     /// The provider closed it (FIN).
@@ -53,21 +52,21 @@ pub(crate) enum Cut {
     Reset,
 }
 
-/// One simulator with everything that happens around it.
+/// A simulator, and what happens to requests on their way to it.
 pub(crate) struct Exchange {
-    pub simulator: Arc<dyn Simulator>,
+    simulator: Mutex<Box<dyn Simulator>>,
     pub faults: Faults,
     pub journal: Journal,
     bucket: Mutex<Option<Bucket>>,
-    /// Rises with each reset, so that a late effect from before a reset is not let in after it.
+    /// Counts resets, so that an effect which is late is dropped if a reset came before it.
     resets: AtomicU64,
 }
 
 impl Exchange {
-    pub fn new(simulator: Arc<dyn Simulator>, script: Option<&FaultScript>) -> Arc<Self> {
-        let faults = Faults::new(simulator.provider(), script);
+    pub fn new(simulator: Box<dyn Simulator>, script: Option<&FaultScript>) -> Arc<Self> {
+        let faults = Faults::new(simulator.account().kind, script);
         Arc::new(Self {
-            simulator,
+            simulator: Mutex::new(simulator),
             faults,
             journal: Journal::default(),
             bucket: Mutex::default(),
@@ -75,10 +74,14 @@ impl Exchange {
         })
     }
 
-    /// Back to the state of the start.
+    pub fn simulator(&self) -> MutexGuard<'_, Box<dyn Simulator>> {
+        locked(&self.simulator)
+    }
+
+    /// Goes back to the state of the start.
     pub fn reset(&self) {
         self.resets.fetch_add(1, Ordering::SeqCst);
-        self.simulator.reset();
+        self.simulator().reset();
         self.faults.reset();
         self.journal.clear();
         *locked(&self.bucket) = None;
@@ -86,23 +89,23 @@ impl Exchange {
 
     /// The `Date` of an answer, by the simulator's own clock.
     pub fn date(&self) -> String {
-        clock::http_date(self.simulator.shared().now())
+        clock::http_date(self.simulator().shared().now())
     }
 
     /// Takes a request in and works out what the caller gets.
     pub async fn answer(self: Arc<Self>, parts: Parts, body: Incoming) -> Outcome {
         let path = parts.uri.path().to_owned();
-        let operation = self.simulator.operation(&parts.method, &path);
+        let operation = self.simulator().operation(&parts.method, &path);
         let number = self.journal.open(operation, parts.method.as_str(), &path);
         if let Some(rule) = self.faults.early(operation) {
             let outcome = match rule.kind {
                 Kind::SilentUnread => Outcome::Silent(rule.delay_or(SILENCE)),
                 _ => Outcome::Cut(Cut::Reset),
             };
-            return self.closed(number, Some(rule.kind), outcome);
+            return self.finish(number, Some(rule.kind), outcome);
         }
         let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
-            return self.closed(number, None, Outcome::Cut(Cut::Closed));
+            return self.finish(number, None, Outcome::Cut(Cut::Closed));
         };
         let call = Call {
             number,
@@ -113,37 +116,38 @@ impl Exchange {
             body: body.to_bytes(),
             only_first: None,
         };
-        let goes_to = |place: &str| self.simulator.destination(&call).as_deref() == Some(place);
+        let goes_to = |place: &str| self.simulator().destination(&call).as_deref() == Some(place);
         let verdict = self.faults.verdict(operation, |email| holds(&call, email), goes_to);
         tokio::time::sleep(verdict.latency).await;
         let kind = verdict.rule.as_ref().map(|rule| rule.kind);
         let outcome = match verdict.rule {
-            Some(rule) => self.go_wrong(call, &rule).await,
+            Some(rule) => self.apply(call, &rule).await,
             None => Outcome::Whole(self.metered(&call)),
         };
-        self.closed(number, kind, outcome)
+        self.finish(number, kind, outcome)
     }
 
     /// The provider's answer, unless its rate limit is reached.
     fn metered(&self, call: &Call) -> Reply {
-        let Some(rate) = self.simulator.shared().rate_per_second.filter(|rate| *rate > 0.0) else {
-            return self.simulator.answer(call);
+        let mut simulator = self.simulator();
+        let Some(rate) = simulator.shared().rate_per_second.filter(|rate| *rate > 0.0) else {
+            return simulator.answer(call);
         };
         let taken = Bucket::take(&mut locked(&self.bucket), rate);
         let mut reply = match taken {
-            Ok(_) => self.simulator.answer(call),
+            Ok(_) => simulator.answer(call),
             Err(wait) => {
                 let seconds = wait.as_secs_f64().ceil() as u64;
                 let wait = Some(seconds.max(1).to_string());
-                self.simulator.refuse(Refusal::RateLimited { wait })
+                simulator.refuse(Refusal::RateLimited { wait })
             }
         };
-        self.simulator.show_rate(reply.headers_mut(), rate, taken.unwrap_or(0.0));
+        simulator.show_rate(reply.headers_mut(), rate, taken.unwrap_or(0.0));
         reply
     }
 
-    /// Carries a fault out. What a kind does is in the table of the README.
-    async fn go_wrong(self: &Arc<Self>, mut call: Call, rule: &Rule) -> Outcome {
+    /// Carries a fault out, as the README's table of kinds says.
+    async fn apply(self: &Arc<Self>, mut call: Call, rule: &Rule) -> Outcome {
         let server_error = StatusCode::INTERNAL_SERVER_ERROR;
         if !rule.kind.has_own_delay() {
             tokio::time::sleep(rule.delay_or(Duration::ZERO)).await;
@@ -180,10 +184,11 @@ impl Exchange {
                 Outcome::Whole(garbage(rule))
             }
             Kind::RateLimited => {
-                let wait = rule.wait(self.simulator.shared().now());
-                Outcome::Whole(self.simulator.refuse(Refusal::RateLimited { wait }))
+                let simulator = self.simulator();
+                let wait = rule.wait(simulator.shared().now());
+                Outcome::Whole(simulator.refuse(Refusal::RateLimited { wait }))
             }
-            Kind::Quota => Outcome::Whole(self.simulator.refuse(Refusal::Quota)),
+            Kind::Quota => Outcome::Whole(self.simulator().refuse(Refusal::Quota)),
             Kind::SlowBody => {
                 let pause = rule.delay_or(Duration::from_millis(200));
                 Outcome::Slow(self.metered(&call), pause)
@@ -207,29 +212,30 @@ impl Exchange {
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             if exchange.resets.load(Ordering::SeqCst) == resets {
-                exchange.simulator.answer(&call);
+                exchange.simulator().answer(&call);
             }
         });
         Outcome::Cut(Cut::Closed)
     }
 
-    /// The answer that a rule asks for; without a body, the provider's own for that status.
+    /// The answer that a rule asks for. If the rule has no body, the provider's own for that status is used.
     fn scripted(&self, rule: &Rule, default: StatusCode) -> Reply {
         let status = rule.status_or(default);
         let mut reply = match &rule.body {
             Some(body) => with_body(status, rule, body),
-            None => self.simulator.refuse(Refusal::Status(status)),
+            None => self.simulator().refuse(Refusal::Status(status)),
         };
-        if let Some(wait) = rule.wait(self.simulator.shared().now()) {
+        let now = self.simulator().shared().now();
+        if let Some(wait) = rule.wait(now) {
             set_header(reply.headers_mut(), "retry-after", &wait);
         }
         reply
     }
 
-    /// Dates the answer and notes it.
-    fn closed(&self, number: u64, fault: Option<Kind>, mut outcome: Outcome) -> Outcome {
-        let date = self.date();
-        let told = self.simulator.shared().rate_told;
+    /// Puts date and rate limit on the answer, and enters it in the journal.
+    fn finish(&self, number: u64, fault: Option<Kind>, mut outcome: Outcome) -> Outcome {
+        let shared = self.simulator().shared().clone();
+        let date = clock::http_date(shared.now());
         let (status, cut) = match &mut outcome {
             Outcome::Cut(Cut::Closed) => (None, Some("closed")),
             Outcome::Cut(Cut::Reset) => (None, Some("reset")),
@@ -242,15 +248,16 @@ impl Exchange {
         };
         let status = status.map(|reply| {
             set_header(reply.headers_mut(), "date", &date);
-            if let Some(told) = told {
-                let reset = told.form.written(told.reset_in_ms, self.simulator.shared().now());
+            if let Some(told) = &shared.rate_told {
+                let reset = told.form.written(told.reset_in_ms, shared.now());
                 let remaining = told.remaining.to_string();
                 set_header(reply.headers_mut(), "ratelimit-remaining", &remaining);
                 set_header(reply.headers_mut(), "ratelimit-reset", &reset);
             }
             reply.status().as_u16()
         });
-        tracing::debug!(provider = ?self.simulator.provider(), number, ?status, ?cut, ?fault);
+        let provider = self.faults.provider;
+        tracing::debug!(provider, number, ?status, ?cut, ?fault, "a request was answered");
         self.journal.close(number, status, cut, fault);
         outcome
     }
@@ -288,7 +295,7 @@ fn garbage(rule: &Rule) -> Reply {
 fn redirect(call: &Call, rule: &Rule) -> Reply {
     let mut reply =
         text(rule.status_or(StatusCode::TEMPORARY_REDIRECT), "text/plain", Bytes::new());
-    // Another host, so that a caller that follows would hand its credentials to a stranger.
+    // The place is another host, so that whoever follows would hand credentials to a stranger.
     let elsewhere = format!("http://redirected.invalid{}", call.path);
     let location = rule.location.clone().unwrap_or(elsewhere);
     if let Ok(value) = HeaderValue::from_str(&location) {
@@ -297,13 +304,12 @@ fn redirect(call: &Call, rule: &Rule) -> Reply {
     reply
 }
 
-/// The pieces of a slow body.
 pub(crate) fn slow_pieces(body: &Bytes) -> Vec<Bytes> {
     let length = body.len().div_ceil(SLOW_PIECES).max(1);
     body.chunks(length).map(|piece| body.slice_ref(piece)).collect()
 }
 
-/// A token bucket of one second's worth of requests.
+/// A token bucket that holds the requests of one second.
 #[derive(Debug)]
 struct Bucket {
     rate: f64,
@@ -312,7 +318,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Takes a token and tells how many are left, or how long the next one takes.
+    /// Takes a token; returns how many are left, or how long it takes until there is one.
     fn take(slot: &mut Option<Self>, rate: f64) -> Result<f64, Duration> {
         let capacity = rate.max(1.0);
         let now = Instant::now();

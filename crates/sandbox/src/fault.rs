@@ -1,4 +1,4 @@
-//! Fault rules: what goes wrong, where and how often. Carrying a fault out is in `exchange`.
+//! Fault rules: what goes wrong, where and how often. `exchange` carries them out.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::Error;
-use crate::simulator::{Operation, Provider, locked};
+use crate::simulator::{Operation, locked};
 use crate::wait::Form;
 
 /// A list of fault rules, read from TOML.
@@ -24,13 +24,13 @@ impl FaultScript {
     /// Reads `[[fault]]` rules. The error names the line and the column.
     ///
     /// # Errors
-    /// If the text is not TOML, or a rule has an unknown member, kind, operation or value.
+    /// The text is not TOML, or a rule has an unknown member, provider, kind, operation or value.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| Error::FaultScript(error.to_string()))
     }
 }
 
-/// What goes wrong.
+/// What goes wrong, as the README's table of kinds says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -58,12 +58,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether it strikes before the body of the request is read.
+    /// Whether it happens before the body of the request is read.
     pub fn is_early(self) -> bool {
         matches!(self, Self::ResetBeforeRead | Self::SilentUnread)
     }
 
-    /// Whether the `delay` of the rule is part of what it does, instead of a wait before it.
+    /// Whether a rule's `delay` is part of the fault, and not a wait before it.
     pub fn has_own_delay(self) -> bool {
         let silent = matches!(self, Self::SilentBefore | Self::SilentAfter | Self::SilentMidBody);
         silent || matches!(self, Self::LateEffect | Self::SlowBody | Self::LatencyAfter)
@@ -74,9 +74,9 @@ impl Kind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    /// Absent: every provider.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Provider>,
+    /// The kind of the only simulator that it holds at; absent for all.
+    #[serde(default, deserialize_with = "known_provider", skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     #[serde(default)]
     pub operation: Operation,
     pub kind: Kind,
@@ -96,10 +96,10 @@ pub(crate) struct Rule {
     /// How `retry_after` is written.
     #[serde(default)]
     pub retry_after_form: Form,
-    /// For `partial`: how many invites of the batch come to exist.
+    /// With `partial`: how many invites of the batch come to exist.
     #[serde(default)]
     pub items: usize,
-    /// For `huge_body`: how many bytes.
+    /// With `huge_body`: how many bytes it has.
     #[serde(default = "default_size")]
     pub size: usize,
     #[serde(default)]
@@ -108,7 +108,7 @@ pub(crate) struct Rule {
     pub times: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_email: Option<String>,
-    /// Only requests about this event, tenancy or organization.
+    /// The event, tenancy or organization that a request must be about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
 }
@@ -117,30 +117,37 @@ fn default_size() -> usize {
     64 << 20
 }
 
+fn known_provider<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let provider = Option::<String>::deserialize(from)?;
+    let is_known = |name: &String| crate::accounts().iter().any(|account| account.kind == name);
+    match provider {
+        Some(name) if !is_known(&name) => {
+            Err(serde::de::Error::custom(format!("there is no provider `{name}`")))
+        }
+        provider => Ok(provider),
+    }
+}
+
 impl Rule {
-    /// The status asked for, or the one given.
     pub fn status_or(&self, default: StatusCode) -> StatusCode {
         self.status.map_or(default, |status| status.0)
     }
 
-    /// The delay asked for, or the one given.
     pub fn delay_or(&self, default: Duration) -> Duration {
         self.delay.map_or(default, |span| span.0)
     }
 
-    /// The wait that it tells, in its form.
+    /// The wait that the reply shows, in the form that the rule asks for.
     pub fn wait(&self, now: Timestamp) -> Option<String> {
         let wait_ms = i64::try_from(self.retry_after?.0.as_millis()).unwrap_or(i64::MAX);
         Some(self.retry_after_form.written(wait_ms, now))
     }
 
-    fn concerns(&self, provider: Provider, operation: Operation) -> bool {
-        self.provider.is_none_or(|own| own == provider)
-            && (self.operation == Operation::Any || self.operation == operation)
+    fn concerns(&self, operation: Operation) -> bool {
+        self.operation == Operation::Any || self.operation == operation
     }
 }
 
-/// An HTTP status code.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Status(pub StatusCode);
 
@@ -159,7 +166,7 @@ impl Serialize for Status {
     }
 }
 
-/// A length of time: `"200ms"`, `"1s"`, or a number of seconds.
+/// A length of time, such as `"200ms"`, `"1s"`, or a number of seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span(pub Duration);
 
@@ -198,14 +205,14 @@ impl Serialize for Span {
 pub(crate) struct Counted {
     #[serde(flatten)]
     rule: Rule,
-    /// How many requests matched.
+    /// How many requests the rule is about.
     seen: u64,
-    /// To how many of them the rule was applied.
+    /// How many of them it was applied to.
     applied: u64,
 }
 
 impl Counted {
-    /// Counts a matching request; true if the rule is to be applied to it.
+    /// Counts a request that the rule is about; true if it is to be applied to this one.
     fn due(&mut self) -> bool {
         self.seen += 1;
         let due = self.seen > self.rule.skip
@@ -218,7 +225,9 @@ impl Counted {
 /// The rules in force at one simulator, in order.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    provider: Provider,
+    /// The kind of the simulator.
+    pub provider: &'static str,
+    /// The rules that a reset brings back.
     start: Vec<Rule>,
     rules: Mutex<Vec<Counted>>,
 }
@@ -231,14 +240,14 @@ pub(crate) struct Verdict {
 }
 
 impl Faults {
-    pub fn new(provider: Provider, script: Option<&FaultScript>) -> Self {
+    pub fn new(provider: &'static str, script: Option<&FaultScript>) -> Self {
         let start: Vec<Rule> = script.map_or_else(Vec::new, |script| script.rules.clone());
         let faults = Self { provider, start, rules: Mutex::default() };
         faults.reset();
         faults
     }
 
-    /// Back to the rules of the start, counters at zero.
+    /// Brings back the rules of the start, with counters at zero.
     pub fn reset(&self) {
         self.clear();
         self.add(self.start.clone());
@@ -248,9 +257,11 @@ impl Faults {
         locked(&self.rules).clear();
     }
 
-    /// Adds rules after those in force. Rules of other providers are left out.
+    /// Adds rules after those that hold already. Rules of other providers are left out.
     pub fn add(&self, rules: Vec<Rule>) {
-        let own = rules.into_iter().filter(|rule| rule.provider.is_none_or(|p| p == self.provider));
+        let own = rules
+            .into_iter()
+            .filter(|rule| rule.provider.as_deref().is_none_or(|p| p == self.provider));
         let counted = own.map(|rule| Counted { rule, seen: 0, applied: 0 });
         locked(&self.rules).extend(counted);
     }
@@ -259,22 +270,21 @@ impl Faults {
         serde_json::to_value(&*locked(&self.rules)).unwrap_or(Value::Null)
     }
 
-    /// The rule that strikes before the body of the request is read, if one does. Such a rule cannot
-    /// look at the request, so it applies to none if it names an address or a destination.
+    /// The rule that applies before the body of the request is read, if one does. It cannot look at the request, so
+    /// a rule that names an address or a destination applies to none.
     pub fn early(&self, operation: Operation) -> Option<Rule> {
         locked(&self.rules).iter_mut().find_map(|counted| {
             let rule = &counted.rule;
             let matches = rule.kind.is_early()
                 && rule.match_email.is_none()
                 && rule.destination.is_none()
-                && rule.concerns(self.provider, operation);
+                && rule.concerns(operation);
             (matches && counted.due()).then(|| counted.rule.clone())
         })
     }
 
-    /// The verdict on a request that was read: the first rule that applies, and the sum of the
-    /// latencies before it. `holds` says whether the request contains an address, and `goes_to`
-    /// whether it is about a destination.
+    /// What goes wrong with a request that was read: the first rule that applies, and the sum of the latencies before
+    /// it. `holds` tells whether the request contains an address, `goes_to` whether it is about a destination.
     pub fn verdict(
         &self,
         operation: Operation,
@@ -285,7 +295,7 @@ impl Faults {
         for counted in locked(&self.rules).iter_mut() {
             let rule = &counted.rule;
             let matches = !rule.kind.is_early()
-                && rule.concerns(self.provider, operation)
+                && rule.concerns(operation)
                 && rule.match_email.as_deref().is_none_or(&holds)
                 && rule.destination.as_deref().is_none_or(&goes_to);
             if !matches || !counted.due() {
@@ -307,7 +317,7 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> Faults {
-        Faults::new(Provider::Rkvst, Some(&FaultScript::from_toml(text).unwrap()))
+        Faults::new("rkvst", Some(&FaultScript::from_toml(text).unwrap()))
     }
 
     #[test]
@@ -355,6 +365,7 @@ mod tests {
         for (text, line, column, what) in [
             ("[[fault]]\nkind = 'cut'\n", 2, 8, "unknown variant `cut`"),
             ("[[fault]]\nkind = 'quota'\ndelay = 'soon'\n", 3, 9, "soon"),
+            ("[[fault]]\nkind = 'quota'\nprovider = 'acme'\n", 3, 12, "no provider `acme`"),
             ("[[fault]]\nkind = 'quota'\nstatus = 99\n", 3, 10, "99 is no HTTP status"),
             ("[[fault]]\nkind = 'quota'\ntimes_ = 1\n", 3, 1, "times_"),
         ] {

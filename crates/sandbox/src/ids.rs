@@ -1,15 +1,15 @@
-//! The one source of random identifiers of the simulators.
+//! Random ids of the simulators: all of them are made here.
 
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
 
-/// A random UUID, as RKVST and most providers give out.
+/// A random UUID, as most providers have.
 #[expect(clippy::disallowed_methods, reason = "the simulators' one source of randomness")]
 pub(crate) fn random() -> Uuid {
     Uuid::new_v4()
 }
 
-/// A UUIDv7 that carries `at`, as Turnkey gives to activities.
+/// A UUIDv7 of the time `at`, as Turnkey's activities have.
 pub(crate) fn ordered(at: Timestamp) -> Uuid {
     let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
     let nanos = u32::try_from(millis % 1_000).unwrap_or(0) * 1_000_000;

@@ -1,5 +1,5 @@
-//! The list of requests that a simulator saw. It holds neither bodies, headers nor queries, because
-//! they carry secrets and personal data.
+//! The list of requests that a simulator saw. It holds no bodies, headers or queries, because these carry secrets and
+//! personal data.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -22,17 +22,16 @@ struct Entry {
     received_at: String,
     #[serde(skip)]
     began: Instant,
-    /// The status answered, also when the body was then cut.
+    /// The status that was answered, even if the body was then cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     /// How the connection was cut, if it was: `closed`, `reset`, `mid_body`, `silent` or
     /// `silent_mid_body`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<&'static str>,
-    /// The fault that was applied, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<Kind>,
-    /// Absent as long as the request is being worked on.
+    /// Absent while the request is being answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     took_ms: Option<u128>,
 }
@@ -44,7 +43,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Notes that a request came in, and numbers it from 1.
+    /// Enters a request that came in; returns its number.
     pub fn open(&self, operation: Operation, method: &str, path: &str) -> u64 {
         let mut entries = locked(&self.entries);
         let number = entries.last().map_or(1, |entry| entry.number + 1);
@@ -63,7 +62,7 @@ impl Journal {
         number
     }
 
-    /// Notes what the caller is about to get.
+    /// Enters what the caller gets.
     pub fn close(
         &self,
         number: u64,
@@ -71,7 +70,7 @@ impl Journal {
         cut: Option<&'static str>,
         fault: Option<Kind>,
     ) {
-        // After a reset the numbers begin anew; a request from before it is no longer of interest.
+        // A request from before a reset has no entry any more; its number may belong to a later one.
         if let Some(entry) =
             locked(&self.entries).iter_mut().find(|e| e.number == number && e.took_ms.is_none())
         {

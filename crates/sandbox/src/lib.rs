@@ -18,8 +18,6 @@ mod wait;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
 use tokio::sync::watch;
 
 pub use accounts::Account;
@@ -29,36 +27,24 @@ use exchange::Exchange;
 use server::Listener;
 use simulator::Simulator;
 
-/// How to start the simulators.
+/// How the simulators are started.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Addresses in the order of the simulators: Securegate, RKVST, Turnkey. A missing one is a
-    /// free port of the loopback.
+    /// The addresses to listen on, in the order of the simulators: Securegate, RKVST, Turnkey. Those that are missing
+    /// get a free port of the loopback.
     pub listen: Vec<SocketAddr>,
-    /// The fault rules in force from the start.
+    /// The fault rules that hold from the start.
     pub faults: Option<FaultScript>,
 }
 
-/// Why the simulators could not be started or told something.
+/// Why the simulators could not be started, or their faults not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The reason.
-        source: io::Error,
-    },
-    /// More addresses than simulators.
+    Listen { address: SocketAddr, source: io::Error },
     #[error("{given} addresses for {simulators} simulators")]
-    TooManyAddresses {
-        /// How many were given.
-        given: usize,
-        /// How many there are.
-        simulators: usize,
-    },
-    /// A fault script that cannot be used; the message names the line and the column.
+    TooManyAddresses { given: usize, simulators: usize },
+    /// The message names the line and the column.
     #[error("fault script: {0}")]
     FaultScript(String),
 }
@@ -71,15 +57,11 @@ pub struct Sandbox {
 }
 
 /// Every simulator there is. Adding one is a line here.
-fn simulators() -> Vec<Arc<dyn Simulator>> {
-    vec![
-        Arc::new(securegate::Securegate::default()),
-        Arc::new(rkvst::Rkvst::default()),
-        Arc::new(turnkey::Turnkey::default()),
-    ]
+fn simulators() -> Vec<Box<dyn Simulator>> {
+    vec![securegate::simulator(), rkvst::simulator(), turnkey::simulator()]
 }
 
-/// How each simulator is reached, in their order.
+/// How each simulator is reached, in the order of the simulators.
 pub fn accounts() -> Vec<&'static Account> {
     simulators().iter().map(|simulator| simulator.account()).collect()
 }
@@ -106,19 +88,19 @@ pub async fn start(options: Options) -> Result<Sandbox, Error> {
 }
 
 impl Sandbox {
-    /// The simulators in their order: how each is reached, and its base URL without a trailing slash.
+    /// How each simulator is reached, and its base URL without a slash at its end, in the order of the simulators.
     pub fn simulators(&self) -> impl Iterator<Item = (&'static Account, String)> {
         self.simulated.iter().map(|(account, it)| (*account, format!("http://{}", it.address)))
     }
 
-    /// The base URL of the simulator of this kind, without a trailing slash; none if there is no such.
+    /// The base URL of the simulator of this kind, without a slash at its end.
     #[must_use]
     pub fn url(&self, kind: &str) -> Option<String> {
         self.simulators().find(|(account, _)| account.kind == kind).map(|(_, url)| url)
     }
 
-    /// A provider document with what leads here in place of the words in braces: for each kind
-    /// `{KIND_URL}`, and `{KIND_MEMBER}` for the members of its [`Account`].
+    /// A provider document in which `{KIND_URL}` and, for the members of an [`Account`], `{KIND_MEMBER}` are replaced by
+    /// what leads to these simulators.
     #[must_use]
     pub fn fill_in(&self, document: &str) -> String {
         let mut filled = document.to_owned();
@@ -132,12 +114,12 @@ impl Sandbox {
         filled
     }
 
-    /// Stops accepting, lets the requests that are being answered end (for two seconds at most),
-    /// and returns when every listener is closed.
+    /// Accepts no more connections, gives the requests that are being answered two seconds to end, and returns when
+    /// every listener is closed.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         for (_, listener) in self.simulated.drain(..) {
-            // A listener's task neither panics nor is aborted.
+            // It cannot fail: a listener's task neither panics nor is aborted.
             let _ = listener.task.await;
         }
     }

@@ -1,7 +1,7 @@
-//! The listeners: accepting connections, speaking HTTP/1.1 on them, and really cutting them.
+//! The listeners: they accept connections, speak HTTP/1.1 on them, and really cut them.
 //!
-//! An answer is worked out in a task of its own. As at a real provider, a caller that gives up
-//! while waiting does not undo what it asked for.
+//! Each answer is made in a task of its own, so that, as at a real provider, a caller who gives up waiting does not
+//! undo what was asked for.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,19 +28,18 @@ use crate::exchange::{Cut, Exchange, Outcome, slow_pieces};
 use crate::simulator::Reply;
 use crate::{Error, control};
 
-/// Long enough for a piece to leave before the connection is cut.
+/// How long a piece of a body gets to leave before the connection is cut.
 const SHORT: Duration = Duration::from_millis(20);
-/// How long requests that are being answered may still take after the stop.
+/// How long requests that are being answered may take after the stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// A simulator that is being served.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub address: SocketAddr,
     pub task: JoinHandle<()>,
 }
 
-/// Serves a simulator until `stop` turns true or its sender is gone.
+/// Serves a simulator until `stop` is true or its sender is gone.
 pub(crate) async fn listen(
     address: SocketAddr,
     exchange: Arc<Exchange>,
@@ -64,7 +63,7 @@ async fn accept(listener: TcpListener, exchange: Arc<Exchange>, mut stop: watch:
                     connections.spawn(serve(stream, peer, exchange, stop.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: give connections time to end.
+                    // Most likely there are no file descriptors left, until connections end.
                     tracing::warn!(%error, "no connection could be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -77,19 +76,17 @@ async fn accept(listener: TcpListener, exchange: Arc<Exchange>, mut stop: watch:
     let _ = tokio::time::timeout(LAST_ANSWERS, ended).await;
 }
 
-/// Waits for the stop, or for its sender to be gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Serves one connection to its end.
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     exchange: Arc<Exchange>,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Small pieces must leave at once, or a cut in the middle of a body would take them along.
+    // Small pieces have to leave at once, or a cut would lose them.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&exchange), peer, request));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -104,7 +101,7 @@ async fn serve(
     let cut = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Cut>());
     let stream = connection.into_parts().io.into_inner();
     if let Some(Cut::Reset) = cut {
-        // Without lingering, closing sends RST instead of FIN.
+        // A socket that does not linger sends RST instead of FIN when it is closed.
         let _ = stream.set_zero_linger();
     }
 }
@@ -132,7 +129,8 @@ async fn answer(
             Err(Cut::Closed)
         }
         Outcome::Slow(reply, pause) => {
-            Ok(reply.map(|body| Drip::new(slow_pieces(&body), body.len(), pause, pause).boxed()))
+            Ok(reply
+                .map(|body| SlowBody::new(slow_pieces(&body), body.len(), pause, pause).boxed()))
         }
         Outcome::Huge(reply, size) => Ok(huge(reply, size)),
         Outcome::Cut(cut) => Err(cut),
@@ -143,24 +141,24 @@ fn whole(reply: Reply) -> Response<BoxBody<Bytes, Cut>> {
     reply.map(|body| Full::new(body).map_err(|never: Infallible| match never {}).boxed())
 }
 
-/// The first half of a body, after which nothing comes for so long.
+/// The first half of a body, and then silence for so long.
 fn half(body: &Bytes, silence: Duration) -> BoxBody<Bytes, Cut> {
-    Drip::new(vec![body.slice(..body.len() / 2)], body.len(), SHORT, silence).boxed()
+    SlowBody::new(vec![body.slice(..body.len() / 2)], body.len(), SHORT, silence).boxed()
 }
 
-/// White space, which a JSON reader would have to read to its end to find nothing in it.
+/// White space, which a reader of JSON has to read to its end before it finds nothing.
 fn huge(mut reply: Reply, size: usize) -> Response<BoxBody<Bytes, Cut>> {
     let piece = Bytes::from(vec![b' '; 64 << 10]);
     let mut pieces = vec![piece.clone(); size / piece.len()];
     pieces.push(piece.slice(..size % piece.len()));
     reply.headers_mut().remove(header::CONTENT_LENGTH);
-    reply.map(|_| Drip::new(pieces, size, Duration::ZERO, Duration::ZERO).boxed())
+    reply.map(|_| SlowBody::new(pieces, size, Duration::ZERO, Duration::ZERO).boxed())
 }
 
-/// A body that arrives in pieces, with a pause before each. If the pieces are fewer bytes than
-/// announced, the connection is cut once nothing has come for a while behind the last one.
+/// A body that arrives in pieces, with a pause before each. If these are fewer bytes than announced, silence follows the
+/// last one, and then the connection is cut.
 #[derive(Debug)]
-struct Drip {
+struct SlowBody {
     pieces: VecDeque<Bytes>,
     missing: u64,
     pause: Duration,
@@ -168,14 +166,14 @@ struct Drip {
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Drip {
+impl SlowBody {
     fn new(pieces: Vec<Bytes>, announced: usize, pause: Duration, silence: Duration) -> Self {
         let sleep = Box::pin(tokio::time::sleep(pause));
         Self { pieces: pieces.into(), missing: announced as u64, pause, silence, sleep }
     }
 }
 
-impl Body for Drip {
+impl Body for SlowBody {
     type Data = Bytes;
     type Error = Cut;
 
@@ -202,7 +200,7 @@ impl Body for Drip {
         self.missing == 0
     }
 
-    /// What hyper makes the `Content-Length` of.
+    /// By this hyper sets `Content-Length`.
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.missing)
     }

@@ -1,5 +1,5 @@
-//! The settings that all simulators have, and changing settings while a simulator runs. What only
-//! one of them has is there.
+//! The settings that all simulators have, and how settings are changed while a simulator runs. Settings of a single
+//! simulator are in its folder.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -10,44 +10,40 @@ use crate::clock;
 use crate::spelling::Spellings;
 use crate::wait::Form;
 
-/// What can be changed at every simulator while it runs.
+/// The settings of every simulator.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Shared {
     pub clock_offset_ms: i64,
-    /// How many requests are answered, with one second's burst.
+    /// So many requests are answered in a second, with bursts of one second's worth.
     pub rate_per_second: Option<f64>,
-    /// For how long what is new is not yet found by lists and look-ups.
+    /// How long lists and look-ups do not find what is new.
     pub list_lag_ms: i64,
-    /// Credentials that are good no longer.
     pub revoked_credentials: Vec<String>,
-    /// What is done to the text that is shown.
+    /// How text is respelled where it is shown.
     pub spelling: Spellings,
-    /// Whether a query finds only the very spelling that is kept. Without it, the query is spelled
-    /// as what is kept is.
+    /// Whether a query finds only the exact spelling that is kept. Otherwise the query is respelled as what is kept was.
     pub literal_queries: bool,
-    /// What every answer tells of a rate limit.
+    /// The rate limit that every answer shows.
     pub rate_told: Option<RateTold>,
 }
 
-/// A rate limit as the headers of an answer tell it, whether or not there is one.
+/// A rate limit as headers show it, whether or not there is one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateTold {
-    /// `ratelimit-remaining`
     pub remaining: u32,
-    /// `ratelimit-reset`, as the time from now until then.
+    /// How far `ratelimit-reset` is from now.
     pub reset_in_ms: i64,
     #[serde(default)]
     pub form: Form,
 }
 
 impl Shared {
-    /// The simulator's own time.
     pub fn now(&self) -> Timestamp {
         clock::shifted(clock::now(), self.clock_offset_ms)
     }
 
-    /// What was made later than this is not yet listed.
+    /// Lists do not show what was made later than this.
     pub fn newest_listed(&self) -> Timestamp {
         clock::shifted(self.now(), -self.list_lag_ms)
     }
@@ -56,15 +52,17 @@ impl Shared {
         self.revoked_credentials.iter().any(|own| own == credential)
     }
 
-    /// Whether a query for an address finds one that was sent.
+    /// Whether a query for the address `asked` finds one that was sent as `sent`.
     pub fn finds(&self, asked: &str, sent: &str) -> bool {
         let kept = self.spelling.kept(sent);
         if self.literal_queries { asked == kept } else { self.spelling.kept(asked) == kept }
     }
 }
 
-/// `current` with the members of `patch` laid over it. A member that is no setting is refused,
-/// because a mistyped setting would otherwise silently test nothing.
+/// The settings `current` with those of `patch` in their place.
+///
+/// # Errors
+/// A member is no setting: if a misspelt one were ignored, a test would silently test nothing.
 pub(crate) fn patched<T: Serialize + DeserializeOwned>(
     current: &T,
     patch: &Map<String, Value>,
@@ -85,7 +83,6 @@ pub(crate) fn patched<T: Serialize + DeserializeOwned>(
     serde_json::from_value(merged).map_err(|error| error.to_string())
 }
 
-/// The settings as the control endpoint shows them.
 pub(crate) fn shown<T: Serialize>(settings: &T) -> Value {
     serde_json::to_value(settings).unwrap_or(Value::Null)
 }

@@ -13,20 +13,11 @@ use crate::{accounts::Account, settings::Shared};
 /// A whole answer of a provider.
 pub(crate) type Reply = Response<Bytes>;
 
-/// The simulated provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Provider {
-    Securegate,
-    Rkvst,
-    Turnkey,
-}
-
-/// The provider-neutral name of an endpoint, as fault rules and the list of requests use it.
+/// What a request asks for, in words that all providers share: fault rules and the list of requests use them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Operation {
-    /// In rules only: every operation.
+    /// Every operation; only rules say this.
     #[default]
     #[serde(rename = "*")]
     Any,
@@ -45,25 +36,26 @@ pub(crate) enum Operation {
     Approve,
     Reject,
     Event,
-    /// A request for something that the provider does not serve.
+    /// Something that the provider does not serve.
     Unknown,
 }
 
-/// One request, wholly read.
+/// A request that was read to its end.
 #[derive(Debug)]
 pub(crate) struct Call {
+    /// Its place among the requests, from 1 on.
     pub number: u64,
     pub method: Method,
     pub path: String,
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// A fault: only this many invites of the batch come to exist.
+    /// How many invites of the batch come to exist, if a fault cuts it short.
     pub only_first: Option<usize>,
 }
 
 impl Call {
-    /// A query parameter, decoded; of several values the last, as in FastAPI.
+    /// A query parameter, decoded. The last value counts, as in FastAPI.
     pub fn query_value(&self, name: &str) -> Option<String> {
         let query = self.query.as_deref()?.as_bytes();
         url::form_urlencoded::parse(query)
@@ -72,7 +64,6 @@ impl Call {
             .map(|(_, value)| value.into_owned())
     }
 
-    /// A header that is plain text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -83,19 +74,20 @@ impl Call {
     }
 }
 
-/// A refusal that a fault or a limit asks for, told in the provider's own words.
+/// A refusal that a fault or a limit causes. Each provider has its own words for it.
 #[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     /// The provider's error body for this status.
     Status(StatusCode),
-    /// Too many requests; the wait is told where the provider has a header for it.
-    RateLimited { wait: Option<String> },
-    /// The plan's quota is used up.
+    /// Too many requests. The reply shows the wait if the provider has a header for it.
+    RateLimited {
+        wait: Option<String>,
+    },
     Quota,
 }
 
 /// An invite that came to exist at a provider, whatever became of it since.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Effect {
     pub id: String,
     pub email: String,
@@ -121,65 +113,59 @@ pub(crate) struct Effect {
     pub fingerprint: Option<String>,
 }
 
-/// Why an order of the control endpoints was not carried out.
+/// Why a control endpoint could not change something.
 #[derive(Debug)]
-pub(crate) enum Unmoved {
-    /// There is nothing of that name.
-    Absent,
-    /// The provider has no such state, or not from here.
+pub(crate) enum ControlError {
+    NotFound,
+    /// The provider has no such state, or it cannot be reached from the present one.
     Impossible(String),
 }
 
-/// One provider.
-pub(crate) trait Simulator: Send + Sync + 'static {
-    fn provider(&self) -> Provider;
-
-    /// How a provider document says to reach it.
+/// A simulated provider.
+pub(crate) trait Simulator: Send + 'static {
     fn account(&self) -> &'static Account;
 
-    /// Which operation a request line names.
+    /// The operation that a request line asks for.
     fn operation(&self, method: &Method, path: &str) -> Operation;
 
     /// Checks the call, lets it take effect and answers it.
-    fn answer(&self, call: &Call) -> Reply;
+    fn answer(&mut self, call: &Call) -> Reply;
 
-    /// A refusal in the provider's own shape, without any effect.
+    /// A refusal in the provider's own shape. It has no effect.
     fn refuse(&self, refusal: Refusal) -> Reply;
 
-    /// Shows the state of the rate limit, where the provider has headers for it.
+    /// Shows the state of the rate limit, if the provider has headers for it.
     fn show_rate(&self, _headers: &mut HeaderMap, _limit: f64, _remaining: f64) {}
 
     /// The event, tenancy or organization that a request is about.
     fn destination(&self, call: &Call) -> Option<String>;
 
     /// The settings that every simulator has.
-    fn shared(&self) -> Shared;
+    fn shared(&self) -> &Shared;
 
     /// Every invite that ever came to exist, in order.
     fn effects(&self) -> Vec<Effect>;
 
     fn settings(&self) -> Value;
 
-    fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String>;
+    fn change_settings(&mut self, patch: &Map<String, Value>) -> Result<(), String>;
 
-    /// Does to an invite what its invitee (or time, or another administrator) would do.
-    fn move_invite(&self, id: &str, status: &str) -> Result<(), Unmoved>;
+    /// Gives an invite the status that its invitee, time, or another administrator would give it.
+    fn move_invite(&mut self, id: &str, status: &str) -> Result<(), ControlError>;
 
     /// Votes on an activity as another user of the organization.
-    fn vote(&self, _activity: &str, _approve: bool) -> Result<(), Unmoved> {
-        Err(Unmoved::Impossible("this provider has no activities".to_owned()))
+    fn vote(&mut self, _activity: &str, _approve: bool) -> Result<(), ControlError> {
+        Err(ControlError::Impossible("this provider has no activities".to_owned()))
     }
 
     /// Forgets everything, settings included.
-    fn reset(&self);
+    fn reset(&mut self);
 }
 
-/// A JSON reply.
 pub(crate) fn json(status: StatusCode, body: &Value) -> Reply {
     text(status, "application/json", body.to_string())
 }
 
-/// A reply of any content type.
 pub(crate) fn text(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
@@ -189,14 +175,31 @@ pub(crate) fn text(status: StatusCode, content_type: &str, body: impl Into<Bytes
     reply
 }
 
-/// Sets a header; a value that cannot be one is left out.
+/// Sets a header, unless the value cannot be one.
 pub(crate) fn set_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = value.parse() {
         headers.insert(name, value);
     }
 }
 
-/// Locks a state. A panic elsewhere must not make every later request of a test fail too.
+/// The gRPC code that grpc-gateway turns into this status.
+pub(crate) fn grpc_code(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        400 => 3,
+        401 => 16,
+        402 | 429 => 8,
+        403 => 7,
+        404 => 5,
+        405 | 501 => 12,
+        409 => 6,
+        500 => 13,
+        503 => 14,
+        504 => 4,
+        _ => 2,
+    }
+}
+
+/// Locks a state, even after a panic: one that failed must not make every later request of a test fail too.
 pub(crate) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

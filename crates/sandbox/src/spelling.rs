@@ -1,35 +1,34 @@
-//! How a provider writes what it was given. It keeps what was sent, and shows it in a spelling of
-//! its own: no provider here documents that it gives back the bytes that it was sent.
+//! How a provider respells what it was sent. None of these providers documents that it shows the bytes that it was sent,
+//! so each may keep them and show another spelling.
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-/// One thing that a provider does to text.
+/// One change that a provider makes to text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Spelling {
-    /// Addresses: a quoted local part without its quotes, as in the `Address` that Go's
-    /// `net/mail` gives.
+    /// Addresses lose the quotes of their local part, as in Go's `net/mail`.
     Unquoted,
-    /// All text: in lower case.
+    /// All text is in lower case.
     LowerCase,
-    /// All text: Unicode's compatibility composition.
+    /// All text is in Unicode's compatibility composition.
     Nfkc,
-    /// Names and messages: no white space around them, and single blanks within.
+    /// Names and messages have no white space around them, and single spaces within.
     Trimmed,
-    /// Names and messages: each word with one capital.
+    /// Names and messages have a capital at the start of each word.
     TitleCase,
-    /// Addresses, where they are shown: the first character of the local part and two asterisks.
+    /// Addresses are shown with the first character of the local part and two asterisks.
     Masked,
 }
 
-/// What a provider does to text, in order.
+/// The changes that a provider makes to text, in their order.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Spellings(Vec<Spelling>);
 
 impl Spellings {
-    /// An address as the provider keeps it, which is how it finds one.
+    /// An address as the provider keeps it, and finds it.
     pub fn kept(&self, address: &str) -> String {
         let respelled = |address: String, spelling: &Spelling| match spelling {
             Spelling::Unquoted => unquoted(&address),

@@ -1,5 +1,5 @@
-//! The forms in which servers tell how long to wait. `Retry-After` is seconds or a date, by RFC 9110;
-//! the headers of rate limits are whatever their vendor likes.
+//! The forms in which servers write how long to wait. By RFC 9110 `Retry-After` is seconds or a date; headers of rate
+//! limits are whatever their vendor likes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -24,10 +24,10 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// A wait that begins now; one that is over before it began points into the past.
+    /// Writes a wait that begins now. A negative one is a time in the past.
     pub fn written(self, wait_ms: i64, now: Timestamp) -> String {
         let then = now.checked_add(SignedDuration::from_millis(wait_ms)).unwrap_or(now);
-        // No server tells a negative number of seconds.
+        // No server writes a negative number of seconds.
         let left = wait_ms.max(0);
         match self {
             Self::Seconds => ceil(left).to_string(),

@@ -1,12 +1,10 @@
-//! The simulator of RKVST (DataTrails): routes, roles, and what each endpoint does. Tokens are in
-//! `tokens`, paging in `page`, what remains of a request in `store`.
+//! The simulator of RKVST (DataTrails): routes, roles, and what each endpoint does. `tokens` knows tokens, `page`
+//! paging, and `store` keeps what comes of requests.
 
 mod page;
 mod settings;
 mod store;
 mod tokens;
-
-use std::sync::Mutex;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -17,8 +15,8 @@ use self::store::{Fate, Invite, State};
 use self::tokens::{Caller, Role};
 use crate::settings::{self as all, Shared};
 use crate::simulator::{
-    Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
-    locked, set_header, text,
+    Call, ControlError, Effect, Operation, Refusal, Reply, Simulator, grpc_code,
+    json as json_reply, set_header, text,
 };
 
 const PREFIX: &str = "/archivist/iam/v1/";
@@ -26,12 +24,11 @@ const LONGEST_MESSAGE: usize = 256;
 const LONGEST_EMAIL: usize = 128;
 
 /// An RKVST with one tenancy of ours (and another one).
-#[derive(Debug, Default)]
-pub(crate) struct Rkvst {
-    state: Mutex<State>,
+pub(crate) fn simulator() -> Box<dyn Simulator> {
+    Box::<State>::default()
 }
 
-/// What a request line names.
+/// What a request line asks for.
 #[derive(Debug, Clone, Copy)]
 enum Route<'a> {
     Token,
@@ -59,11 +56,7 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
     }
 }
 
-impl Simulator for Rkvst {
-    fn provider(&self) -> Provider {
-        Provider::Rkvst
-    }
-
+impl Simulator for State {
     fn account(&self) -> &'static crate::Account {
         &crate::accounts::RKVST
     }
@@ -80,23 +73,22 @@ impl Simulator for Rkvst {
         }
     }
 
-    fn answer(&self, call: &Call) -> Reply {
-        let state = &mut *locked(&self.state);
-        let now = state.now();
+    fn answer(&mut self, call: &Call) -> Reply {
+        let now = self.now();
         let route = route(&call.method, &call.path);
         if let Route::Token = route {
-            return state.tokens.issue(call, now, &state.settings);
+            return self.tokens.issue(call, now, &self.settings);
         }
-        let handled = match state.tokens.caller(call, now, &state.settings) {
+        let handled = match self.tokens.caller(call, now, &self.settings) {
             None => Err(StatusCode::UNAUTHORIZED.into()),
             Some(Caller { role: Role::Other, .. }) => Err(StatusCode::FORBIDDEN.into()),
-            Some(Caller { role: Role::Owner, tenant }) => handle(state, call, route, tenant),
+            Some(Caller { role: Role::Owner, tenant }) => handle(self, call, route, tenant),
         };
-        handled.unwrap_or_else(|problem: Problem| problem.reply(state.settings.error_body))
+        handled.unwrap_or_else(|problem: Problem| problem.reply(self.settings.error_body))
     }
 
     fn refuse(&self, refusal: Refusal) -> Reply {
-        let form = locked(&self.state).settings.error_body;
+        let form = self.settings.error_body;
         match refusal {
             Refusal::Status(status) => Problem::from(status).reply(form),
             Refusal::RateLimited { wait } => {
@@ -106,61 +98,57 @@ impl Simulator for Rkvst {
                 }
                 reply
             }
-            Refusal::Quota => quota_reached(locked(&self.state).settings.quota.unwrap_or(10)),
+            Refusal::Quota => quota_reached(self.settings.quota.unwrap_or(10)),
         }
     }
 
-    /// The tenancy; none for a token call, which only asks for one.
+    /// The tenancy. A request for a token has none yet.
     fn destination(&self, call: &Call) -> Option<String> {
-        let state = locked(&self.state);
-        let caller = state.tokens.caller(call, state.now(), &state.settings);
+        let caller = self.tokens.caller(call, self.now(), &self.settings);
         caller.map(|caller| caller.tenant.to_owned())
     }
 
-    fn shared(&self) -> Shared {
-        locked(&self.state).settings.shared.clone()
+    fn shared(&self) -> &Shared {
+        &self.settings.shared
     }
 
     fn effects(&self) -> Vec<Effect> {
-        locked(&self.state).effects()
+        self.invites.iter().map(|invite| invite.effect(self.now())).collect()
     }
 
     fn settings(&self) -> Value {
-        all::shown(&locked(&self.state).settings)
+        all::shown(&self.settings)
     }
 
-    fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String> {
-        let state = &mut *locked(&self.state);
-        state.settings = all::patched(&state.settings, patch)?;
+    fn change_settings(&mut self, patch: &Map<String, Value>) -> Result<(), String> {
+        self.settings = all::patched(&self.settings, patch)?;
         Ok(())
     }
 
-    fn move_invite(&self, id: &str, status: &str) -> Result<(), Unmoved> {
-        let state = &mut *locked(&self.state);
+    fn move_invite(&mut self, id: &str, status: &str) -> Result<(), ControlError> {
         let id = id.strip_prefix("invites/").unwrap_or(id);
-        let position =
-            state.invites.iter().position(|invite| invite.id == id).ok_or(Unmoved::Absent)?;
-        if state.invites[position].fate != Fate::Pending {
-            return Err(Unmoved::Impossible("the invite is no longer there".to_owned()));
+        let position = self.invites.iter().position(|invite| invite.id == id);
+        let position = position.ok_or(ControlError::NotFound)?;
+        if self.invites[position].fate != Fate::Pending {
+            return Err(ControlError::Impossible("the invite is no longer there".to_owned()));
         }
         match status {
-            "accepted" => state.accept(position),
-            "expired" => state.expire(position),
-            "deleted" => state.invites[position].fate = Fate::Deleted,
+            "accepted" => self.accept(position),
+            "expired" => self.expire(position),
+            "deleted" => self.invites[position].fate = Fate::Deleted,
             _ => {
                 let what = "an invite of RKVST can be accepted, expired or deleted";
-                return Err(Unmoved::Impossible(what.to_owned()));
+                return Err(ControlError::Impossible(what.to_owned()));
             }
         }
         Ok(())
     }
 
-    fn reset(&self) {
-        *locked(&self.state) = State::default();
+    fn reset(&mut self) {
+        *self = Self::default();
     }
 }
 
-/// An error, before it gets its form.
 #[derive(Debug)]
 enum Problem {
     Told(StatusCode, String),
@@ -196,31 +184,14 @@ impl Problem {
             ErrorBody::Text => text(status, "text/plain; charset=utf-8", message),
             ErrorBody::Error => json_reply(status, &json!({ "error": message })),
             ErrorBody::RpcStatus => {
-                let body = json!({ "code": code(status), "message": message, "details": [] });
+                let body = json!({ "code": grpc_code(status), "message": message, "details": [] });
                 json_reply(status, &body)
             }
         }
     }
 }
 
-/// The gRPC code that grpc-gateway turns into this status.
-fn code(status: StatusCode) -> u8 {
-    match status.as_u16() {
-        400 => 3,
-        401 => 16,
-        402 | 429 => 8,
-        403 => 7,
-        404 => 5,
-        409 => 6,
-        501 => 12,
-        503 => 14,
-        504 => 4,
-        500 => 13,
-        _ => 2,
-    }
-}
-
-/// The one 402 that is attested.
+/// The only 402 of which an example is known.
 fn quota_reached(quota: usize) -> Reply {
     let description = format!("Current quota is {quota}");
     let body = json!({ "error": "Entity QuotaReached", "description": description });
@@ -333,7 +304,7 @@ fn list(state: &State, call: &Call, tenant: &str) -> Result<Reply, Problem> {
     Ok(counted(call, &body, cut.total))
 }
 
-/// The member is called `page_token` here: the vendor's lists are not uniform.
+/// In this list of the vendor's the token is called `page_token`.
 fn members(state: &State, call: &Call, tenant: &str) -> Result<Reply, Problem> {
     let page = Page::asked(call, "members", state.settings.page_size_cap).map_err(Problem::bad)?;
     let listed = |(_, own): &(usize, &store::Member)| own.tenant == tenant;
@@ -344,7 +315,7 @@ fn members(state: &State, call: &Call, tenant: &str) -> Result<Reply, Problem> {
     Ok(counted(call, &body, cut.total))
 }
 
-/// A list, with its length in a header if that is asked for.
+/// A list, with its length in a header if the request asks for that.
 fn counted(call: &Call, body: &Value, total: usize) -> Reply {
     let mut reply = json_reply(StatusCode::OK, body);
     if call.header("x-request-total-count").is_some_and(|value| value.eq_ignore_ascii_case("true"))

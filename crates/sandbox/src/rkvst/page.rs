@@ -1,4 +1,4 @@
-//! Paging of RKVST's lists: the page size, and page tokens that carry the filter with them.
+//! Paging of RKVST's lists, whose page tokens carry the filter with them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,14 +9,13 @@ use crate::simulator::Call;
 /// The part of a list that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    /// The position in the whole list, from 0.
+    /// The position in the whole list; the first is 0.
     pub from: usize,
     pub size: usize,
     pub email: Option<String>,
 }
 
-/// What a page token says. It is encoded with the alphabet that has `+`, `/` and `=` in it: a
-/// caller must escape it.
+/// What a page token says. Its encoding has `+`, `/` and `=` in it, so that a caller has to escape it.
 #[derive(Serialize, Deserialize)]
 struct Token {
     list: String,
@@ -24,16 +23,17 @@ struct Token {
     email: Option<String>,
 }
 
-/// A page of a list: what is on it, where the next one begins, and how long the list is.
+/// A page of a list.
 pub(super) struct Cut<T> {
     pub items: Vec<T>,
     pub next_token: String,
+    /// The length of the whole list.
     pub total: usize,
 }
 
 impl Page {
-    /// Reads the paging parameters. A token brings its own filter; one given beside it is ignored,
-    /// because the vendor's own client sends the filter with the first page only.
+    /// Reads the parameters of paging. A filter beside a token is ignored, because the vendor's own client sends the
+    /// filter with the first page only.
     pub fn asked(call: &Call, list: &str, cap: usize) -> Result<Self, String> {
         let size = match call.query_value("page_size") {
             None => cap,
@@ -56,7 +56,7 @@ impl Page {
         }
     }
 
-    /// Cuts the page out of a list, whose items are given with their positions in the whole list.
+    /// Takes the page from the items of a list, each of which comes with its position in the whole list.
     pub fn cut<T>(&self, list: &str, items: impl Iterator<Item = (usize, T)>) -> Cut<T> {
         let (mut total, mut on_page, mut next) = (0, Vec::new(), None);
         for (position, item) in items {

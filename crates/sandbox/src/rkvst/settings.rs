@@ -1,10 +1,10 @@
-//! How RKVST's simulator can be told to behave.
+//! The settings of RKVST's simulator.
 
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Shared;
 
-/// The body of the answer to a delete.
+/// How a delete is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DeleteAnswer {
@@ -12,11 +12,10 @@ pub(super) enum DeleteAnswer {
     Object,
     /// 200 without a body, as in the prose.
     Empty,
-    /// 204.
     NoContent,
 }
 
-/// The form of error bodies; the vendor documents none since 2023.
+/// The form of error bodies, which the vendor has not documented since 2023.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ErrorBody {
@@ -24,7 +23,6 @@ pub(super) enum ErrorBody {
     RpcStatus,
     /// `{"error":"..."}`
     Error,
-    /// Plain text.
     Text,
 }
 
@@ -37,34 +35,32 @@ pub(super) enum Required {
     Message,
 }
 
-/// What is shown as the `expiry_time`.
+/// What the API shows as `expiry_time`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ExpiryShown {
     Real,
     /// Go's zero time: 0001-01-01T00:00:00Z.
     Zero,
-    /// 1970-01-01T00:00:00Z.
     Epoch,
 }
 
-/// What can be changed while the simulator runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
     #[serde(flatten)]
     pub shared: Shared,
-    /// The most that a page holds, and what it holds if no size is asked for.
+    /// The largest size of a page, and the size if none is asked for.
     pub page_size_cap: usize,
     pub delete_answer: DeleteAnswer,
     pub error_body: ErrorBody,
     pub required: Required,
-    /// How many invites may be pending.
+    /// So many invites may be pending.
     pub quota: Option<usize>,
     pub token_lifetime_seconds: i64,
-    /// Whether the tokens that were got with a client secret end when it is revoked.
+    /// Whether revoking a client secret ends the tokens that were issued for it.
     pub revocation_ends_tokens: bool,
     pub invite_lifetime_seconds: i64,
-    /// Whether an expired invite is no longer found at all.
+    /// Whether an expired invite is not found any more.
     pub purge_expired: bool,
     pub expiry_shown: ExpiryShown,
 }

@@ -1,4 +1,4 @@
-//! The invites and members of RKVST's tenancies, and what they look like on the wire.
+//! The invites and members of RKVST's tenancies, and how its API shows them.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::simulator::Effect;
 use crate::spelling::Spellings;
 use crate::{accounts, clock, ids};
 
-/// What became of an invite. Only a pending one is visible.
+/// What became of an invite. The API shows only a pending one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Pending,
@@ -38,8 +38,8 @@ pub(super) struct Member {
     role: &'static str,
 }
 
-/// Everything that these tenancies know. Invites are never taken out of their list, so that a
-/// position in it can serve as the place where the next page begins.
+/// Everything that the simulator knows. Invites are never removed, so that a position in their list can say where the
+/// next page begins.
 #[derive(Debug)]
 pub(super) struct State {
     pub settings: Settings,
@@ -95,13 +95,13 @@ impl State {
         });
     }
 
-    /// Whether the API still shows an invite.
+    /// Whether the API still knows an invite.
     pub fn visible(&self, invite: &Invite) -> bool {
         let purged = self.settings.purge_expired && invite.expiry_time <= self.now();
         invite.fate == Fate::Pending && !purged
     }
 
-    /// Whether the list shows an invite already.
+    /// Whether lists show an invite already.
     pub fn listed(&self, invite: &Invite) -> bool {
         self.visible(invite) && invite.created_at <= self.settings.shared.newest_listed()
     }
@@ -111,7 +111,7 @@ impl State {
         self.invites.iter().filter(pending).count()
     }
 
-    /// The invitee redeems: the invite is deleted, a member appears.
+    /// Lets the invitee redeem the invite, which goes away and makes a member.
     pub fn accept(&mut self, position: usize) {
         let Some(invite) = self.invites.get_mut(position) else { return };
         invite.fate = Fate::Accepted;
@@ -121,16 +121,12 @@ impl State {
         self.members.push(Member { id, tenant, display_name, email, role: "USER" });
     }
 
-    /// Time passes for one invite.
+    /// Lets the time of one invite run out.
     pub fn expire(&mut self, position: usize) {
         let past = clock::shifted(self.now(), -1_000);
         if let Some(invite) = self.invites.get_mut(position) {
             invite.expiry_time = past;
         }
-    }
-
-    pub fn effects(&self) -> Vec<Effect> {
-        self.invites.iter().map(|invite| invite.effect(self.now())).collect()
     }
 }
 
@@ -150,7 +146,7 @@ impl Invite {
         })
     }
 
-    fn effect(&self, now: Timestamp) -> Effect {
+    pub fn effect(&self, now: Timestamp) -> Effect {
         let status = match self.fate {
             Fate::Accepted => "accepted",
             Fate::Deleted => "deleted",
@@ -160,17 +156,12 @@ impl Invite {
         Effect {
             id: format!("invites/{}", self.id),
             email: self.email.clone(),
-            name: None,
-            phone: None,
             message: Some(self.message.clone()),
-            event_id: None,
             tenant_id: Some(self.tenant.to_owned()),
-            organization_id: None,
             status: status.to_owned(),
             created_at: self.created_at.to_string(),
             request: self.request,
-            activity_id: None,
-            fingerprint: None,
+            ..Effect::default()
         }
     }
 }

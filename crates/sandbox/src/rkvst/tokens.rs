@@ -1,4 +1,4 @@
-//! RKVST's token endpoint and the check of bearer tokens.
+//! RKVST's token endpoint, and the check of bearer tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,11 +14,10 @@ use crate::{accounts, ids};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Owner,
-    /// What an app registration is by default: authenticated, and allowed nothing here.
+    /// The role of an app registration by default, which is allowed nothing here.
     Other,
 }
 
-/// Who is calling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Caller {
     pub role: Role,
@@ -30,7 +29,7 @@ const OWNER: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_TENANT
 const NON_OWNER: Caller = Caller { role: Role::Other, tenant: accounts::RKVST_TENANT_ID };
 const ELSEWHERE: Caller = Caller { role: Role::Owner, tenant: accounts::RKVST_FOREIGN_TENANT_ID };
 
-/// A client secret: whose it is, and what its client may do where.
+/// A client secret of an app registration.
 struct Registered {
     client_id: &'static str,
     secret: &'static str,
@@ -65,24 +64,25 @@ const REGISTERED: [Registered; 5] = [
     },
 ];
 
-/// A token given out, with the client secret it was got with and the host it is bound to.
+/// A token that was issued.
 #[derive(Debug)]
 struct Issued {
     token: String,
+    /// The client secret that it was issued for.
     secret: &'static str,
     caller: Caller,
+    /// The host that it is bound to.
     host: String,
     expires_at: Timestamp,
 }
 
-/// The tokens in circulation.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     issued: Vec<Issued>,
 }
 
 impl Tokens {
-    /// Who is calling; nobody without a token that is good now, on this host.
+    /// Whose token a call carries; none if it is not good now on this host.
     pub fn caller(&self, call: &Call, now: Timestamp, settings: &Settings) -> Option<Caller> {
         let (scheme, token) = call.header("authorization")?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -109,7 +109,7 @@ impl Tokens {
         }
     }
 
-    /// `POST appidp/token`: client credentials in a form, a JWT in return.
+    /// `POST appidp/token`, which issues a JWT for client credentials in a form.
     pub fn issue(&mut self, call: &Call, now: Timestamp, settings: &Settings) -> Reply {
         let Registered { client_id, secret, caller } = match client(call, settings) {
             Ok(client) => client,
@@ -131,7 +131,7 @@ impl Tokens {
     }
 }
 
-/// The client that the form names and proves to be.
+/// The registration whose secret the form holds.
 fn client(call: &Call, settings: &Settings) -> Result<Registered, Refused> {
     let content_type = call.header("content-type").unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
@@ -152,8 +152,7 @@ fn client(call: &Call, settings: &Settings) -> Result<Registered, Refused> {
         .ok_or(Refused(StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed"))
 }
 
-/// OAuth's error form, with the error and its description: the vendor documents none for this
-/// endpoint.
+/// An error and its description, in OAuth's form: the vendor documents none for this endpoint.
 struct Refused(StatusCode, &'static str, &'static str);
 
 impl Refused {
@@ -163,13 +162,12 @@ impl Refused {
     }
 }
 
-/// A token is bound to the host it was got from.
 fn host(call: &Call) -> String {
     call.header("host").unwrap_or_default().to_owned()
 }
 
-/// A token that looks like the vendor's sample. Nobody but us could check its signature, so there
-/// is none: only random bytes in its place.
+/// A token that looks like the vendor's sample. Nobody else could check its signature, so random bytes stand in its
+/// place.
 fn jwt(
     client_id: &str,
     tenant: &str,

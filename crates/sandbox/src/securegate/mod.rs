@@ -1,12 +1,10 @@
-//! The simulator of Securegate: routes, the key check, and what each endpoint does. Validation is
-//! in `request` and `validation`, what remains of a request is in `store`.
+//! The simulator of Securegate: routes, the check of the key, and what each endpoint does. `request` and `validation`
+//! validate requests, `store` keeps what comes of them.
 
 mod problem;
 mod request;
 mod store;
 mod validation;
-
-use std::sync::Mutex;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -16,17 +14,16 @@ use self::store::State;
 use crate::accounts;
 use crate::settings::{self, Shared};
 use crate::simulator::{
-    Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
-    locked, set_header,
+    Call, ControlError, Effect, Operation, Refusal, Reply, Simulator, json as json_reply,
+    set_header,
 };
 
 /// A Securegate with three events and no invites.
-#[derive(Debug, Default)]
-pub(crate) struct Securegate {
-    state: Mutex<State>,
+pub(crate) fn simulator() -> Box<dyn Simulator> {
+    Box::<State>::default()
 }
 
-/// What a request line names.
+/// What a request line asks for.
 #[derive(Debug, Clone, Copy)]
 enum Route<'a> {
     CreateInvites(&'a str),
@@ -39,7 +36,7 @@ enum Route<'a> {
     ListEvents,
     GetEvent(&'a str),
     DeleteEvent(&'a str),
-    /// The path exists, with this method only.
+    /// The path exists, but only with this method.
     OtherMethod(&'static str),
     Nowhere,
 }
@@ -67,11 +64,7 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
     }
 }
 
-impl Simulator for Securegate {
-    fn provider(&self) -> Provider {
-        Provider::Securegate
-    }
-
+impl Simulator for State {
     fn account(&self) -> &'static crate::Account {
         &accounts::SECUREGATE
     }
@@ -89,16 +82,15 @@ impl Simulator for Securegate {
         }
     }
 
-    fn answer(&self, call: &Call) -> Reply {
-        let state = &mut *locked(&self.state);
+    fn answer(&mut self, call: &Call) -> Reply {
         let known = [accounts::SECUREGATE_API_KEY, accounts::SECUREGATE_SECOND_API_KEY];
-        let good = |key: &str| known.contains(&key) && !state.settings.shared.is_revoked(key);
+        let good = |key: &str| known.contains(&key) && !self.settings.shared.is_revoked(key);
         if !call.header("x-api-key").is_some_and(good) {
-            let status = StatusCode::from_u16(state.settings.unauthorized_status);
+            let status = StatusCode::from_u16(self.settings.unauthorized_status);
             let status = status.unwrap_or(StatusCode::FORBIDDEN);
             return Problem::told(status, "Not authenticated").reply();
         }
-        handle(state, call).unwrap_or_else(Problem::reply)
+        handle(self, call).unwrap_or_else(Problem::reply)
     }
 
     fn refuse(&self, refusal: Refusal) -> Reply {
@@ -115,7 +107,6 @@ impl Simulator for Securegate {
         }
     }
 
-    /// The event.
     fn destination(&self, call: &Call) -> Option<String> {
         match route(&call.method, &call.path) {
             Route::CreateInvites(event)
@@ -124,8 +115,7 @@ impl Simulator for Securegate {
             | Route::GetEvent(event)
             | Route::DeleteEvent(event) => Some(event.to_owned()),
             Route::GetInvite(id) => {
-                let state = locked(&self.state);
-                let invite = state.invites.iter().find(|invite| invite.id == id);
+                let invite = self.invites.iter().find(|invite| invite.id == id);
                 invite.map(|invite| invite.event_id.clone())
             }
             Route::Lookup => call.query_value("event_id"),
@@ -133,34 +123,33 @@ impl Simulator for Securegate {
         }
     }
 
-    fn shared(&self) -> Shared {
-        locked(&self.state).settings.shared.clone()
+    fn shared(&self) -> &Shared {
+        &self.settings.shared
     }
 
     fn effects(&self) -> Vec<Effect> {
-        locked(&self.state).effects()
+        self.invites.iter().map(store::Invite::effect).collect()
     }
 
     fn settings(&self) -> Value {
-        settings::shown(&locked(&self.state).settings)
+        settings::shown(&self.settings)
     }
 
-    fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String> {
-        let state = &mut *locked(&self.state);
-        state.settings = settings::patched(&state.settings, patch)?;
+    fn change_settings(&mut self, patch: &Map<String, Value>) -> Result<(), String> {
+        self.settings = settings::patched(&self.settings, patch)?;
         Ok(())
     }
 
-    fn move_invite(&self, id: &str, status: &str) -> Result<(), Unmoved> {
+    fn move_invite(&mut self, id: &str, status: &str) -> Result<(), ControlError> {
         if !request::STATUSES.contains(&status) {
             let known = request::STATUSES.join(", ");
-            return Err(Unmoved::Impossible(format!("Securegate's statuses are {known}")));
+            return Err(ControlError::Impossible(format!("Securegate's statuses are {known}")));
         }
-        locked(&self.state).set_status(id, status).map(|_| ()).ok_or(Unmoved::Absent)
+        self.set_status(id, status).map(drop).ok_or(ControlError::NotFound)
     }
 
-    fn reset(&self) {
-        *locked(&self.state) = State::default();
+    fn reset(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -201,7 +190,7 @@ fn shown(value: Value) -> Reply {
     json_reply(StatusCode::OK, &value)
 }
 
-/// FastAPI redirects a path with a slash too many to the one without.
+/// The answer to a path that is not known. FastAPI redirects one with a slash at its end to the one without.
 fn nowhere(call: &Call) -> Problem {
     let trimmed = call.path.trim_end_matches('/');
     let one_slash = trimmed.len() + 1 == call.path.len();
@@ -258,7 +247,7 @@ fn update_status(
     Ok(shown(state.invite_json(&changed)))
 }
 
-/// Of several invites to one address the oldest is found; the documents do not say which.
+/// Finds the oldest of several invites to one address; the documents do not say which one it is.
 fn look_up(state: &State, call: &Call) -> Result<Reply, Problem> {
     let email = request::required_parameter(call, "email")?;
     let event = call.query_value("event_id");

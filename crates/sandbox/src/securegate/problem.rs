@@ -1,20 +1,19 @@
-//! Securegate's errors. FastAPI has two forms: `detail` is text, or in a 422 a list of problems.
+//! Securegate's errors, in FastAPI's two forms: `detail` is text, or in a 422 a list of problems.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::simulator::{Reply, json as json_reply, set_header, text};
 
-/// An error, before it becomes an answer.
 #[derive(Debug)]
 pub(super) enum Problem {
     /// FastAPI's `HTTPException`.
     Told(StatusCode, String),
-    /// Everything that is wrong with the parameters and the body.
+    /// All that is wrong with the parameters and the body.
     Invalid(Vec<Value>),
-    /// The path exists, with this method.
+    /// The path exists, but only with this method.
     OtherMethod(&'static str),
-    /// The path exists, without the slash at its end.
+    /// The path exists without the slash at its end, at this URL.
     Elsewhere(String),
 }
 
@@ -32,7 +31,7 @@ impl Problem {
         Self::told(StatusCode::NOT_FOUND, format!("{what} not found"))
     }
 
-    /// Nothing is documented about quotas; this is a guess.
+    /// A guess: nothing is documented about quotas.
     pub fn quota_exceeded() -> Self {
         Self::told(StatusCode::PAYMENT_REQUIRED, "Invite quota exceeded")
     }

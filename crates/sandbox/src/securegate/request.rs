@@ -1,4 +1,4 @@
-//! The requests that Securegate understands: parameters and bodies, read and validated.
+//! Reads and validates the parameters and bodies of Securegate's requests.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::validation::{Members, Place, Problems, body, place};
 use crate::simulator::Call;
 
-/// As in the schema, where the United States and Canada are two members with one value.
+/// As in the schema, where the United States and Canada are two members with the same value.
 const COUNTRY_CODES: [&str; 6] = ["1", "44", "1", "61", "91", "345"];
 const AUTHENTICATION_METHODS: [&str; 3] = ["QR Code", "Biometric", "Both"];
 const ONBOARDING_FLOWS: [&str; 5] =
@@ -25,7 +25,6 @@ pub(super) struct InviteCreate {
     pub authentication_method: String,
 }
 
-/// An event to be created.
 #[derive(Debug)]
 pub(super) struct EventCreate {
     pub title: String,
@@ -72,7 +71,7 @@ fn batch(body: Option<&Value>, problems: &mut Problems) -> Option<Vec<InviteCrea
 
 fn invite(value: &Value, place: Place, problems: &mut Problems) -> Option<InviteCreate> {
     let invite = Members::of(value, place, problems)?;
-    // Each member is read before any is given up on: a 422 names every problem at once.
+    // All members are read before the first that is missing ends it, because a 422 names every problem.
     let first_name = invite.string("first_name", problems);
     let last_name = invite.string("last_name", problems);
     let email = invite.string("email", problems);
@@ -167,7 +166,7 @@ fn whole_body<'a>(body: Option<&'a Value>, problems: &mut Problems) -> Option<Me
     }
 }
 
-/// All or nothing: with any problem there is no value.
+/// The value, if there was no problem at all.
 fn finished<T>(problems: Problems, value: Option<T>) -> Result<T, Problem> {
     match value {
         Some(value) if problems.is_empty() => Ok(value),

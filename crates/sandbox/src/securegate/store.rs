@@ -1,4 +1,4 @@
-//! The events and invites of Securegate, and how they look on the wire.
+//! The events and invites of Securegate, and how its API shows them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,17 +21,15 @@ pub(super) enum Timestamps {
     Mixed,
 }
 
-/// What can be changed while the simulator runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
     #[serde(flatten)]
     pub shared: Shared,
     pub timestamps: Timestamps,
-    /// 401 or 403.
+    /// The status for a wrong key: 401 or 403.
     pub unauthorized_status: u16,
-    /// The status of a new invite.
     pub initial_status: String,
-    /// How many invites an event may have.
+    /// So many invites an event may have.
     pub quota: Option<usize>,
 }
 
@@ -68,7 +66,7 @@ pub(super) struct Event {
     created_at: Timestamp,
 }
 
-/// Everything that this Securegate knows.
+/// Everything that the simulator knows.
 #[derive(Debug)]
 pub(super) struct State {
     pub settings: Settings,
@@ -143,13 +141,12 @@ impl State {
         invite
     }
 
-    /// The invites that list and look-up find: those older than the lag.
+    /// The invites that lists and look-ups find already.
     pub fn found(&self) -> impl Iterator<Item = &Invite> {
         let newest = self.settings.shared.newest_listed();
         self.invites.iter().filter(move |invite| invite.created_at <= newest)
     }
 
-    /// Changes a status; `updated_at` follows by itself.
     pub fn set_status(&mut self, id: &str, status: &str) -> Option<Invite> {
         let now = self.now();
         let invite = self.invites.iter_mut().find(|invite| invite.id == id)?;
@@ -158,11 +155,7 @@ impl State {
         Some(invite.clone())
     }
 
-    pub fn effects(&self) -> Vec<Effect> {
-        self.invites.iter().map(Invite::effect).collect()
-    }
-
-    /// An invite as `POST` shows it: without the members that are null.
+    /// An invite as `POST` shows it, without members that are null.
     pub fn new_invite_json(&self, invite: &Invite) -> Value {
         let (form, spelling) = (self.settings.timestamps, &self.settings.shared.spelling);
         json!({
@@ -182,7 +175,7 @@ impl State {
         })
     }
 
-    /// An invite as `GET` and `PUT` show it: with the members that are null.
+    /// An invite as `GET` and `PUT` show it, with members that are null.
     pub fn invite_json(&self, invite: &Invite) -> Value {
         let mut shown = self.new_invite_json(invite);
         for absent in ["image", "last_seen", "onyxplus_id", "ticket_id"] {
@@ -207,7 +200,7 @@ impl State {
         })
     }
 
-    /// An event as `GET /events/{event_id}` shows it: with its status and the count of its invites.
+    /// An event as `GET /events/{event_id}` shows it, with its status and the counts of its invites.
     pub fn event_with_stats_json(&self, event: &Event) -> Value {
         let invites = self.invites.iter().filter(|invite| invite.event_id == event.id);
         let count = |status: &str| invites.clone().filter(|invite| invite.status == status).count();
@@ -223,7 +216,7 @@ impl State {
         shown
     }
 
-    /// In which of the four lists of `GET /events` an event stands.
+    /// The list of `GET /events` that an event stands in.
     pub fn phase(&self, event: &Event) -> &'static str {
         let now = self.now().as_second();
         // The samples write event times in seconds in one place and in milliseconds in another.
@@ -241,21 +234,17 @@ impl State {
 }
 
 impl Invite {
-    fn effect(&self) -> Effect {
+    pub fn effect(&self) -> Effect {
         Effect {
             id: self.id.clone(),
             email: self.asked.email.clone(),
             name: Some(format!("{} {}", self.asked.first_name, self.asked.last_name)),
             phone: Some(format!("+{}{}", self.asked.country_code, self.asked.mobile_number)),
-            message: None,
             event_id: Some(self.event_id.clone()),
-            tenant_id: None,
-            organization_id: None,
             status: self.status.clone(),
             created_at: self.created_at.to_string(),
             request: self.request,
-            activity_id: None,
-            fingerprint: None,
+            ..Effect::default()
         }
     }
 }

@@ -1,5 +1,5 @@
-//! FastAPI's and pydantic's validation, as FastAPI 0.115 with pydantic 2 was seen to answer: every
-//! problem of the request in one 422, before any handler runs. What is valid is in `request`.
+//! The validation of FastAPI 0.115 with pydantic 2, as they were seen to answer: all problems of a request are in one
+//! 422, and no handler runs before. What is valid is in `request`.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::problem::Problem;
 use crate::simulator::Call;
 
-/// Where a problem is: names and indices, outermost first.
+/// Where a problem is: names and indices, the outermost first.
 pub(super) type Place = Vec<Value>;
 
 /// A place from its parts.
@@ -25,7 +25,6 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// What was found, as the one answer.
     pub fn found(self) -> Problem {
         Problem::Invalid(self.0)
     }
@@ -47,7 +46,7 @@ impl Problems {
         self.add("list_type", place, "Input should be a valid list", input);
     }
 
-    /// A value of an enum; the message lists the members in the order of the schema.
+    /// Reads a value of an enum. The message lists the members in the order of the schema.
     pub fn choice(&mut self, value: &Value, members: &[&str], place: Place) -> Option<String> {
         if let Some(text) = value.as_str().filter(|text| members.contains(text)) {
             return Some(text.to_owned());
@@ -70,7 +69,7 @@ impl Problems {
         value.as_str().map(str::to_owned)
     }
 
-    /// An integer in pydantic's lax mode: a number without a fraction, or text that is one.
+    /// Reads an integer as pydantic's lax mode does: a number without a fraction, or a text that is one.
     pub fn integer(&mut self, value: &Value, place: Place) -> Option<i64> {
         let (kind, message) = match value {
             Value::Number(number) => match number.as_f64() {
@@ -113,8 +112,8 @@ impl Problems {
     }
 }
 
-/// `"12"`, `"+1"`, `"1.0"` and `" 3 "` are whole numbers to pydantic; `""`, `"1.5"` and `"null"`
-/// are not. A number too large for us is still one.
+/// Reads a whole number as pydantic does: `"12"`, `"+1"`, `"1.0"` and `" 3 "` are some; `""`, `"1.5"` and `"null"` are
+/// not. One that is too large for us is the largest that we have.
 fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -136,7 +135,7 @@ fn listed(members: &[&str]) -> String {
     }
 }
 
-/// The members of an object in a request, with pydantic's complaints about the ones it needs.
+/// The members of an object in a request.
 pub(super) struct Members<'a> {
     value: &'a Value,
     members: &'a Map<String, Value>,
@@ -144,7 +143,6 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// An object at a place, or a problem.
     pub fn of(value: &'a Value, place: Place, problems: &mut Problems) -> Option<Self> {
         match value.as_object() {
             Some(members) => Some(Self { value, members, place }),
@@ -155,7 +153,6 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Where a member is.
     pub fn place(&self, name: &str) -> Place {
         let mut place = self.place.clone();
         place.push(Value::from(name));
@@ -185,8 +182,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The body as FastAPI reads it. JSON that cannot be read is answered at once, without a look at
-/// the other parameters; everything else is a value to validate.
+/// Reads the body as FastAPI does. JSON that cannot be read is an error at once, before other parameters are looked at;
+/// anything else is a value to validate.
 pub(super) fn body(call: &Call) -> Result<Option<Value>, Problem> {
     if call.body.is_empty() {
         return Ok(None);
@@ -226,7 +223,7 @@ fn unreadable(raw: &str, error: &serde_json::Error) -> Problem {
     Problem::Invalid(vec![problem])
 }
 
-/// The reason in the words of Python's reader, as far as it can be told from ours.
+/// The reason in the words of Python's reader, as far as ours shows which it is.
 fn reason(told: &str, raw: &str) -> &'static str {
     let open = raw.ends_with(['{', '[', ':']);
     match told {

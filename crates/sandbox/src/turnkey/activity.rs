@@ -1,4 +1,4 @@
-//! An activity and its life. What completing it does to the organization is in `store`.
+//! An activity, its votes and its end. What completing it does to the organization is in `store`.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,7 +13,6 @@ use super::stamp::Stamp;
 use crate::ids;
 use crate::spelling::Spellings;
 
-/// Where an activity stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Created,
@@ -23,7 +22,7 @@ pub(super) enum Status {
     ConsensusNeeded,
     Rejected,
     AuthenticatorsNeeded,
-    /// A status that no client knows yet.
+    /// A status that no client knows.
     Novel,
 }
 
@@ -60,7 +59,7 @@ pub(super) struct Activity {
     pub organization: String,
     pub type_name: &'static str,
     pub status: Status,
-    /// What it does when it completes; nothing for the ones made by the control endpoints.
+    /// What it does when it completes. Those that the control endpoints make do nothing.
     pub intent: Option<Intent>,
     pub intent_json: Value,
     pub result: Value,
@@ -69,7 +68,7 @@ pub(super) struct Activity {
     pub timestamp_ms: i64,
     pub request: u64,
     pub only_first: Option<usize>,
-    /// How often it may be looked at before it completes.
+    /// How often it is looked at until it completes.
     pub looks_left: u32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -98,7 +97,7 @@ impl Activity {
         }
     }
 
-    /// Notes a vote; a user has one. The submission is its user's approval.
+    /// Enters a vote, of which a user has one. Submitting an activity approves it.
     pub fn vote(
         &mut self,
         user: &'static User,
@@ -117,7 +116,6 @@ impl Activity {
         self.votes.iter().filter(|vote| vote.approved).count()
     }
 
-    /// Ends the activity, well or not.
     pub fn end(&mut self, outcome: Result<Value, Problem>, now: Timestamp) {
         self.updated_at = now;
         match outcome {
@@ -132,7 +130,7 @@ impl Activity {
         }
     }
 
-    /// As a user sees it. There is no `appProofs`, and a `failure` of null, as in the recordings.
+    /// The activity as a user sees it. As in recorded answers there is no `appProofs`, and `failure` may be null.
     pub fn json(&self, viewer: &str) -> Value {
         let voted = self.votes.iter().any(|vote| vote.user.id == viewer);
         json!({
@@ -145,7 +143,7 @@ impl Activity {
             "votes": self.votes.iter().map(|vote| vote.json(&self.id)).collect::<Vec<_>>(),
             "fingerprint": self.fingerprint,
             "canApprove": self.status == Status::ConsensusNeeded && !voted,
-            // True on completed activities too, as in the recordings.
+            // True for completed activities, too, as in recorded answers.
             "canReject": true,
             "createdAt": moment(self.created_at),
             "updatedAt": moment(self.updated_at),
@@ -153,7 +151,7 @@ impl Activity {
         })
     }
 
-    /// The shape of the example on the documents' page, which nests the activity in itself.
+    /// The activity in the shape of the vendor's page, which nests it in itself.
     pub fn nested_json(&self, viewer: &str) -> Value {
         let mut inner = self.json(viewer);
         inner["createdAt"] = Value::from(self.created_at.to_string());
@@ -195,7 +193,7 @@ impl Vote {
 }
 
 impl Intent {
-    /// The type of the activity, and the intent as the activity shows it.
+    /// The activity's type, and the intent as it shows it.
     pub fn shown(&self, spelling: &Spellings) -> (&'static str, Value) {
         match self {
             Self::CreateInvitations(invitations) => {
@@ -231,7 +229,7 @@ impl InvitationParams {
     }
 }
 
-/// A time as Turnkey writes it: both members are strings.
+/// A time as Turnkey writes it, with strings for both members.
 pub(super) fn moment(at: Timestamp) -> Value {
     json!({ "seconds": at.as_second().to_string(), "nanos": at.subsec_nanosecond().to_string() })
 }

@@ -9,7 +9,6 @@ use crate::accounts;
 use crate::simulator::Effect;
 use crate::spelling::Spellings;
 
-/// What became of an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Created,
@@ -17,7 +16,6 @@ pub(super) enum Fate {
     Deleted,
 }
 
-/// An invitation, with the activity that made it.
 #[derive(Debug)]
 pub(super) struct Invitation {
     pub id: String,
@@ -31,7 +29,7 @@ pub(super) struct Invitation {
 }
 
 impl Invitation {
-    /// The query calls the address otherwise than the request: `receiverEmail`.
+    /// The address has another name here than in requests: `receiverEmail`.
     pub fn json(&self, spelling: &Spellings) -> Value {
         let status = match self.fate {
             Fate::Created => "INVITATION_STATUS_CREATED",
@@ -61,16 +59,13 @@ impl Invitation {
             id: self.id.clone(),
             email: self.params.user_email.clone(),
             name: Some(self.params.user_name.clone()),
-            phone: None,
-            message: None,
-            event_id: None,
-            tenant_id: None,
             organization_id: Some(accounts::TURNKEY_ORGANIZATION_ID.to_owned()),
             status: status.to_owned(),
             created_at: self.created_at.to_string(),
             request: self.request,
             activity_id: Some(self.activity.clone()),
             fingerprint: Some(self.fingerprint.clone()),
+            ..Effect::default()
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The API keys registered to the organization, and what their users may do.
+//! The API keys that the organization knows, and what their users may do.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use http::StatusCode;
 use p256::ecdsa::SigningKey;
 
 use super::rpc::Problem;
-use super::stamp::{Stamp, from_hex, to_hex};
+use super::stamp::Stamp;
 use crate::accounts;
 
 /// A user of the organization.
@@ -17,7 +17,7 @@ pub(super) struct User {
     pub email: &'static str,
     public_key: String,
     key_expired: bool,
-    /// Whether a policy allows activities; queries are beyond the policies.
+    /// Whether a policy allows activities. Queries need no policy.
     pub may_act: bool,
 }
 
@@ -64,11 +64,14 @@ static USERS: LazyLock<Vec<User>> = LazyLock::new(|| {
 
 /// The compressed public key of a private one, both in hexadecimal.
 fn public_key(private_key: &str) -> Option<String> {
-    let key = SigningKey::from_slice(&from_hex(private_key)?).ok()?;
-    Some(to_hex(key.verifying_key().to_sec1_point(true).as_bytes()))
+    let key = SigningKey::from_slice(&base16ct::lower::decode_vec(private_key).ok()?).ok()?;
+    Some(base16ct::lower::encode_string(key.verifying_key().to_sec1_point(true).as_bytes()))
 }
 
-/// The user whose key made a stamp, if that key is good for the organization and not `revoked`.
+/// The user whose key made a stamp.
+///
+/// # Errors
+/// The key is not known, is among those `revoked`, has expired, or is not of this organization.
 pub(super) fn user(
     stamp: &Stamp,
     organization: &str,

@@ -1,5 +1,5 @@
-//! The simulator of Turnkey: routes, the order of the checks, and the queries. Stamps are verified
-//! in `stamp`, keys are in `keys`, bodies are read in `request`, and what remains is in `store`.
+//! The simulator of Turnkey: routes, the order of the checks, and the queries. `stamp` verifies stamps, `keys` knows the
+//! keys, `request` reads bodies, and `store` keeps what comes of them.
 
 mod activity;
 mod invitation;
@@ -9,8 +9,6 @@ mod rpc;
 mod settings;
 mod stamp;
 mod store;
-
-use std::sync::Mutex;
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -23,20 +21,19 @@ use self::settings::GetOrganization;
 use self::store::{ORGANIZATION_NAME, State, Submitter, fingerprint};
 use crate::settings::{Shared, patched, shown};
 use crate::simulator::{
-    Call, Effect, Operation, Provider, Refusal, Reply, Simulator, Unmoved, json as json_reply,
-    locked, set_header,
+    Call, ControlError, Effect, Operation, Refusal, Reply, Simulator, json as json_reply,
+    set_header,
 };
 
 const SUBMIT: &str = "/public/v1/submit/";
 const QUERY: &str = "/public/v1/query/";
 
 /// A Turnkey with one organization of ours (and one of somebody else's).
-#[derive(Debug, Default)]
-pub(crate) struct Turnkey {
-    state: Mutex<State>,
+pub(crate) fn simulator() -> Box<dyn Simulator> {
+    Box::<State>::default()
 }
 
-/// What a path names.
+/// What a path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     /// A submission of this type of activity.
@@ -63,11 +60,7 @@ fn route(path: &str) -> Route {
     }
 }
 
-impl Simulator for Turnkey {
-    fn provider(&self) -> Provider {
-        Provider::Turnkey
-    }
-
+impl Simulator for State {
     fn account(&self) -> &'static crate::Account {
         &crate::accounts::TURNKEY
     }
@@ -86,9 +79,8 @@ impl Simulator for Turnkey {
         }
     }
 
-    fn answer(&self, call: &Call) -> Reply {
-        let state = &mut *locked(&self.state);
-        match handle(state, call) {
+    fn answer(&mut self, call: &Call) -> Reply {
+        match handle(self, call) {
             Ok(body) => json_reply(StatusCode::OK, &body),
             Err(problem) => problem.reply(),
         }
@@ -97,7 +89,7 @@ impl Simulator for Turnkey {
     fn refuse(&self, refusal: Refusal) -> Reply {
         match refusal {
             Refusal::Status(status) => Problem::of_status(status).reply(),
-            // How long to wait is not told in any header.
+            // No header shows how long to wait.
             Refusal::RateLimited { wait: _ } => {
                 let rate = self.shared().rate_per_second.unwrap_or(1.0);
                 let mut reply = Problem::rate_limited().reply();
@@ -113,64 +105,62 @@ impl Simulator for Turnkey {
         set_header(headers, "ratelimit-remaining", &format!("{}", remaining.floor()));
     }
 
-    /// The organization.
     fn destination(&self, call: &Call) -> Option<String> {
         let body = request::object(&call.body).ok()?;
         request::text(&body, "organizationId").ok().map(str::to_owned)
     }
 
-    fn shared(&self) -> Shared {
-        locked(&self.state).settings.shared.clone()
+    fn shared(&self) -> &Shared {
+        &self.settings.shared
     }
 
     fn effects(&self) -> Vec<Effect> {
-        locked(&self.state).effects()
+        self.invitations.iter().map(invitation::Invitation::effect).collect()
     }
 
     fn settings(&self) -> Value {
-        shown(&locked(&self.state).settings)
+        shown(&self.settings)
     }
 
-    fn change_settings(&self, patch: &Map<String, Value>) -> Result<(), String> {
-        let state = &mut *locked(&self.state);
-        state.settings = patched(&state.settings, patch)?;
+    fn change_settings(&mut self, patch: &Map<String, Value>) -> Result<(), String> {
+        self.settings = patched(&self.settings, patch)?;
         Ok(())
     }
 
-    fn move_invite(&self, id: &str, status: &str) -> Result<(), Unmoved> {
-        let state = &mut *locked(&self.state);
-        if !state.has_invitation(id) {
-            return Err(Unmoved::Absent);
+    fn move_invite(&mut self, id: &str, status: &str) -> Result<(), ControlError> {
+        if !self.has_invitation(id) {
+            return Err(ControlError::NotFound);
         }
         let moved = match status {
-            "accepted" => state.accept(id),
-            "deleted" => state.remove(id),
+            "accepted" => self.accept(id),
+            "deleted" => self.delete(id).ok().map(drop),
             _ => {
                 let what = "an invitation of Turnkey can be accepted or deleted";
-                return Err(Unmoved::Impossible(what.to_owned()));
+                return Err(ControlError::Impossible(what.to_owned()));
             }
         };
-        moved.ok_or_else(|| Unmoved::Impossible("the invitation is no longer open".to_owned()))
+        moved.ok_or_else(|| ControlError::Impossible("the invitation is no longer open".to_owned()))
     }
 
-    fn vote(&self, activity: &str, approve: bool) -> Result<(), Unmoved> {
-        let state = &mut *locked(&self.state);
-        let position =
-            state.activities.iter().position(|own| own.id == activity).ok_or(Unmoved::Absent)?;
-        if state.activities[position].status != Status::ConsensusNeeded {
-            return Err(Unmoved::Impossible("the activity does not need consensus".to_owned()));
+    fn vote(&mut self, activity: &str, approve: bool) -> Result<(), ControlError> {
+        let position = self.activities.iter().position(|own| own.id == activity);
+        let position = position.ok_or(ControlError::NotFound)?;
+        if self.activities[position].status != Status::ConsensusNeeded {
+            return Err(ControlError::Impossible(
+                "the activity does not need consensus".to_owned(),
+            ));
         }
-        let (user, stamp) = keys::second_user().ok_or(Unmoved::Absent)?;
-        state.vote(position, user, approve, (stamp, String::new()));
+        let (user, stamp) = keys::second_user().ok_or(ControlError::NotFound)?;
+        self.enter_vote(position, user, approve, (stamp, String::new()));
         Ok(())
     }
 
-    fn reset(&self) {
-        *locked(&self.state) = State::default();
+    fn reset(&mut self) {
+        *self = Self::default();
     }
 }
 
-/// The checks, in the order from the outside in, then the work.
+/// Makes the checks, from the outside in, and then the work.
 fn handle(state: &mut State, call: &Call) -> Result<Value, Problem> {
     let route = route(&call.path);
     if route == Route::Nowhere {
@@ -226,7 +216,7 @@ fn submit(
     if seen.is_none() || state.settings.liveness_on_replay {
         request::check_liveness(timestamp_ms, state.now())?;
     }
-    // The same bytes are the same activity, whoever signs them, and however often.
+    // The same bytes are the same activity, whoever signs them and however often.
     if let Some(position) = seen {
         state.look(position);
         return Ok(activity_response(state, position, user));

@@ -1,4 +1,4 @@
-//! The bodies that Turnkey understands, read and validated.
+//! Reads and validates the bodies of Turnkey's requests.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ const TYPES: [&str; 6] = [
     ACCEPT_INVITATION,
     "ACTIVITY_TYPE_ACCEPT_INVITATION",
 ];
-/// The rules for labels are not published; this is only a length that no screen would show.
+/// The longest label, in characters. The rules are not published; a longer one fits no screen.
 const LONGEST_LABEL: usize = 255;
 const OLDEST_MS: i64 = 60 * 60 * 1_000;
 const FURTHEST_AHEAD_MS: i64 = 5 * 60 * 1_000;
@@ -56,7 +56,7 @@ pub(super) enum Intent {
     Reject(String),
 }
 
-/// The pagination of `list_activities`.
+/// What `list_activities` is asked for.
 #[derive(Debug)]
 pub(super) struct Listing {
     pub statuses: Vec<String>,
@@ -66,7 +66,6 @@ pub(super) struct Listing {
     pub after: Option<String>,
 }
 
-/// The body as an object.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(members)) => Ok(members),
@@ -75,7 +74,7 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// An organization that exists.
+/// The organization that a request is about, which has to exist.
 pub(super) fn organization(body: &Map<String, Value>) -> Result<&str, Problem> {
     let id = text(body, "organizationId")?;
     if Uuid::try_parse(id).is_err() {
@@ -90,7 +89,7 @@ pub(super) fn organization(body: &Map<String, Value>) -> Result<&str, Problem> {
     Ok(id)
 }
 
-/// The time of a submission, in milliseconds. It is a string of decimal digits.
+/// The time of a submission in milliseconds, from a string of decimal digits.
 pub(super) fn timestamp_ms(body: &Map<String, Value>) -> Result<i64, Problem> {
     let digits = text(body, "timestampMs")?;
     let decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -99,7 +98,7 @@ pub(super) fn timestamp_ms(body: &Map<String, Value>) -> Result<i64, Problem> {
     })
 }
 
-/// The window in which a submission is taken for alive. How a refusal looks is not documented.
+/// Refuses a submission that is too old or too far ahead. How Turnkey does that is not documented.
 pub(super) fn check_liveness(timestamp_ms: i64, now: Timestamp) -> Result<(), Problem> {
     let age = now.as_millisecond() - timestamp_ms;
     let description = if age >= OLDEST_MS {
@@ -112,7 +111,7 @@ pub(super) fn check_liveness(timestamp_ms: i64, now: Timestamp) -> Result<(), Pr
     Err(Problem::field("REQUEST_INVALID", "timestampMs", description))
 }
 
-/// What is submitted to the endpoint of an activity type.
+/// What a submission to the endpoint of this type of activity is to do.
 pub(super) fn intent(body: &Map<String, Value>, activity_type: &str) -> Result<Intent, Problem> {
     if text(body, "type")? != activity_type {
         let description = format!("must be {activity_type}");
@@ -150,7 +149,7 @@ fn invitation(item: &Map<String, Value>) -> Result<InvitationParams, Problem> {
     }
     let user_email = text(item, "receiverUserEmail")?;
     check_email(user_email)?;
-    // The array must be there, even if there is nothing in it.
+    // The array is required, even if it is empty.
     let tags = item.get("receiverUserTags").and_then(Value::as_array);
     let tags = tags.ok_or_else(|| required("receiverUserTags"))?;
     let tag = |tag: &Value| {
@@ -171,8 +170,8 @@ fn invitation(item: &Map<String, Value>) -> Result<InvitationParams, Problem> {
     })
 }
 
-/// A plausible address. The provider also looks for the domain's mail server; here the one domain
-/// that is sure to have none is `.invalid`.
+/// Refuses what is no plausible address. The provider also looks for the domain's mail server, which is sure to be
+/// missing below `.invalid`.
 fn check_email(email: &str) -> Result<(), Problem> {
     let label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

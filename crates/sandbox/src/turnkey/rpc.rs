@@ -4,9 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::ids;
-use crate::simulator::{Reply, json as json_reply};
+use crate::simulator::{Reply, grpc_code, json as json_reply};
 
-/// An error, before it becomes an answer (or the `failure` of an activity).
+/// An error, which becomes an answer or the `failure` of an activity.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -18,7 +18,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub fn new(status: StatusCode, turnkey_code: &'static str, message: impl Into<String>) -> Self {
-        let code = code(status);
+        let code = grpc_code(status);
         Self { status, code, turnkey_code, message: message.into(), details: Vec::new() }
     }
 
@@ -46,8 +46,8 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "SIGNING_QUOTA_EXCEEDED", message)
     }
 
-    /// A resource limit is a 429 like a rate limit, but waiting does not help. Which code it has
-    /// is not documented; it has none here.
+    /// A resource limit: a 429 like a rate limit, but waiting does not help. Its code is not documented, so it has none
+    /// here.
     pub fn too_many_invitations(limit: usize) -> Self {
         let message = format!("organization has reached its limit of {limit} invitations");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "", message)
@@ -57,7 +57,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "REQUEST_INVALID", message)
     }
 
-    /// An invalid field, which is also named in a detail.
+    /// An invalid field, which the details name, too.
     pub fn field(turnkey_code: &'static str, field: &str, description: &str) -> Self {
         let message = format!("invalid request: {field}: {description}");
         let mut problem = Self::new(StatusCode::BAD_REQUEST, turnkey_code, message);
@@ -91,7 +91,7 @@ impl Problem {
         json_reply(self.status, &body)
     }
 
-    /// The plain `rpcStatus`, as it stands in `activity.failure`.
+    /// The `rpcStatus` without `turnkeyErrorCode`, as it stands in `activity.failure`.
     pub fn rpc_status(&self) -> Value {
         let mut details = self.details.clone();
         if !self.turnkey_code.is_empty() {
@@ -101,22 +101,5 @@ impl Problem {
             }));
         }
         json!({ "code": self.code, "message": self.message, "details": details })
-    }
-}
-
-/// The gRPC code that grpc-gateway turns into this status.
-fn code(status: StatusCode) -> u8 {
-    match status.as_u16() {
-        400 => 3,
-        401 => 16,
-        403 => 7,
-        404 => 5,
-        405 | 501 => 12,
-        409 => 6,
-        429 => 8,
-        500 => 13,
-        503 => 14,
-        504 => 4,
-        _ => 2,
     }
 }

@@ -1,30 +1,29 @@
-//! What can be changed at the Turnkey simulator while it runs.
+//! The settings of Turnkey's simulator.
 
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Shared;
 
-/// What becomes of a submitted activity that creates or deletes invitations.
+/// What becomes of an activity that creates or deletes invitations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// The first answer is the last.
+    /// It completes at once.
     Completed,
-    /// PENDING for a number of looks.
+    /// It is PENDING for a number of looks.
     Pending,
-    /// The same, but CREATED.
+    /// It is CREATED for a number of looks.
     Created,
-    /// CONSENSUS_NEEDED until there are enough votes.
+    /// It is CONSENSUS_NEEDED until there are enough votes.
     Consensus,
-    /// FAILED, with a reason.
     Failed,
-    /// Waits for ever.
+    /// It never completes.
     AuthenticatorsNeeded,
-    /// Waits for ever, in a status that no client knows.
+    /// It never completes, and has a status that no client knows.
     UnknownStatus,
 }
 
-/// Whether `get_organization`, which is not part of the public documents, answers.
+/// How `get_organization` answers, which the public documents do not mention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum GetOrganization {
@@ -41,17 +40,16 @@ pub(super) enum DeletedInvitations {
     Revoked,
 }
 
-/// What `after` and `before` mean in a list whose first element is the newest.
+/// What `after` and `before` mean in a list that is newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CursorOrder {
-    /// `after`: what follows in the list.
+    /// `after` leads to what follows in the list.
     List,
-    /// `after`: what was created later.
+    /// `after` leads to what was created later.
     Time,
 }
 
-/// What can be changed while the simulator runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
     #[serde(flatten)]
@@ -63,9 +61,9 @@ pub(super) struct Settings {
     pub deleted_invitations: DeletedInvitations,
     pub nested_result: bool,
     pub cursor_order: CursorOrder,
-    /// Whether the liveness window also holds for a body that was seen before.
+    /// Whether a body that was seen before may also be too old.
     pub liveness_on_replay: bool,
-    /// How many open invitations the organization may have.
+    /// So many open invitations the organization may have.
     pub quota: usize,
 }
 

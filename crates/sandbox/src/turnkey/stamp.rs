@@ -1,4 +1,4 @@
-//! Verification of stamps: who signed exactly these bytes. Which key may do what is in `keys`.
+//! Verifies stamps, which say who signed exactly these bytes. What a key may do is in `keys`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::rpc::Problem;
 
-/// The scheme that is verified here. The others of the documents are not simulated.
+/// The one scheme that is simulated.
 const P256: &str = "SIGNATURE_SCHEME_TK_API_P256";
 
-/// A stamp. Its members may come in any order, and others beside them.
+/// A stamp, whose members may come in any order and beside others.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stamp {
@@ -37,6 +37,7 @@ pub(super) fn verified(header: Option<&str>, body: &[u8]) -> Result<Stamp, Probl
     if stamp.scheme != P256 {
         return Err(malformed("unknown signature scheme"));
     }
+    let from_hex = |text: &str| base16ct::mixed::decode_vec(text).ok();
     let key = from_hex(&stamp.public_key)
         .filter(|bytes| bytes.len() == 33)
         .and_then(|bytes| VerifyingKey::from_sec1_bytes(&bytes).ok())
@@ -44,28 +45,11 @@ pub(super) fn verified(header: Option<&str>, body: &[u8]) -> Result<Stamp, Probl
     let signature = from_hex(&stamp.signature)
         .and_then(|bytes| DerSignature::try_from(bytes.as_slice()).ok())
         .ok_or_else(|| malformed("signature is not DER"))?;
-    // Both the low and the high s are good: the provider was seen to accept either.
+    // Both the low and the high s are accepted, as the provider was seen to do.
     key.verify(body, &signature).map_err(|_| {
         Problem::new(unauthorized, "SIGNATURE_INVALID", "could not verify api key signature")
     })?;
     Ok(stamp)
-}
-
-/// The bytes of a hexadecimal text.
-pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
-}
-
-/// The lower-case hexadecimal text of some bytes.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -118,13 +102,5 @@ mod tests {
         for malformed in ["%", "e30", padded.as_str(), &not_der, &uncompressed] {
             assert_eq!(refused(Some(malformed), b"{}"), "", "{malformed}");
         }
-    }
-
-    #[test]
-    fn hexadecimal_goes_both_ways() {
-        assert_eq!(from_hex("00fF").unwrap(), [0, 255]);
-        assert_eq!(to_hex(&[0, 255]), "00ff");
-        assert_eq!(from_hex("0"), None);
-        assert_eq!(from_hex("0g"), None);
     }
 }

@@ -1,5 +1,4 @@
-//! The activities and invitations of a Turnkey organization, and what an activity does to the
-//! organization.
+//! The activities and invitations of a Turnkey organization, and what completing an activity does.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,31 +10,30 @@ use super::keys::User;
 use super::request::{ACCEPT_INVITATION, Intent, InvitationParams, Listing};
 use super::rpc::Problem;
 use super::settings::{CursorOrder, DeletedInvitations, Mode, Settings};
-use super::stamp::{Stamp, to_hex};
-use crate::simulator::{Call, Effect};
+use super::stamp::Stamp;
+use crate::simulator::Call;
 use crate::{accounts, ids};
 
-/// What the simulated organization is called.
 pub(super) const ORGANIZATION_NAME: &str = "Sandbox Organization";
 
-/// Everything that this organization knows.
+/// Everything that the simulator knows.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub settings: Settings,
     pub activities: Vec<Activity>,
-    invitations: Vec<Invitation>,
+    pub invitations: Vec<Invitation>,
 }
 
-/// Who submits, and with what proof.
+/// Who submits an activity, with the proof of it.
 pub(super) struct Submitter<'a> {
     pub user: &'static User,
     pub stamp: Stamp,
     pub call: &'a Call,
 }
 
-/// The fingerprint of a body, which is also the idempotency key of an activity.
+/// The fingerprint of a body. Bodies with equal fingerprints are the same activity.
 pub(super) fn fingerprint(body: &[u8]) -> String {
-    format!("sha256:{}", to_hex(&Sha256::digest(body)))
+    format!("sha256:{}", base16ct::lower::encode_string(&Sha256::digest(body)))
 }
 
 impl State {
@@ -43,7 +41,7 @@ impl State {
         self.settings.shared.now()
     }
 
-    /// Enters a new activity and lets it run as far as the mode allows. Gives its position.
+    /// Enters a new activity, and lets it run as far as the mode allows; returns its position.
     pub fn submit(
         &mut self,
         submitter: Submitter<'_>,
@@ -88,7 +86,7 @@ impl State {
         }
     }
 
-    /// What is refused at once instead of failing as an activity.
+    /// Refuses what Turnkey refuses at once, instead of making an activity that fails.
     fn check(&self, intent: &Intent, call: &Call) -> Result<(), Problem> {
         match intent {
             Intent::CreateInvitations(invitations) => {
@@ -112,7 +110,7 @@ impl State {
         self.invitations.iter().position(|own| own.id == id && own.fate == Fate::Created)
     }
 
-    /// Votes on the activity with this fingerprint.
+    /// Votes on the activity with the fingerprint `target`.
     fn ballot(
         &mut self,
         target: &str,
@@ -124,12 +122,12 @@ impl State {
         if self.activities[position].status != Status::ConsensusNeeded {
             return Err(Problem::invalid("the activity does not need consensus"));
         }
-        self.vote(position, user, approve, proof);
+        self.enter_vote(position, user, approve, proof);
         Ok(Mode::Completed)
     }
 
-    /// Notes a vote; enough approvals complete the activity, one rejection ends it.
-    pub fn vote(
+    /// Enters a vote. Enough approvals complete the activity, and one rejection ends it.
+    pub fn enter_vote(
         &mut self,
         position: usize,
         user: &'static User,
@@ -151,7 +149,7 @@ impl State {
         self.activities.iter().position(|activity| activity.fingerprint == fingerprint)
     }
 
-    /// Somebody looks at an activity, which may complete meanwhile.
+    /// Counts a look at an activity, which completes after enough of them.
     pub fn look(&mut self, position: usize) {
         let activity = &mut self.activities[position];
         if matches!(activity.status, Status::Created | Status::Pending) {
@@ -195,13 +193,13 @@ impl State {
             });
         }
         if ids.len() < count {
-            // A fault cut the batch short.
+            // A fault has cut the batch short.
             return Err(Problem::of_status(http::StatusCode::INTERNAL_SERVER_ERROR));
         }
         Ok(json!({ "createInvitationsResult": { "invitationIds": ids } }))
     }
 
-    fn delete(&mut self, id: &str) -> Result<Value, Problem> {
+    pub fn delete(&mut self, id: &str) -> Result<Value, Problem> {
         let now = self.now();
         let position = self.open_invitation(id).ok_or_else(|| Problem::absent("invitation"))?;
         self.invitations[position].fate = Fate::Deleted;
@@ -209,12 +207,7 @@ impl State {
         Ok(json!({ "deleteInvitationResult": { "invitationId": id } }))
     }
 
-    /// The control endpoint deletes an open invitation, as another administrator would.
-    pub fn remove(&mut self, id: &str) -> Option<()> {
-        self.delete(id).ok().map(|_| ())
-    }
-
-    /// The invitee accepts: the dashboard submits an activity of its own.
+    /// Lets the invitee accept, for which the dashboard submits an activity of its own.
     pub fn accept(&mut self, id: &str) -> Option<()> {
         let now = self.now();
         let position = self.open_invitation(id)?;
@@ -258,7 +251,7 @@ impl State {
         let end = before.unwrap_or(self.activities.len());
         let span = self.activities.iter().rev().take(end).skip(first).filter(wanted);
         if after.is_none() && before.is_some() {
-            // Nearest to the cursor, still newest first.
+            // The page ends at the cursor, and is still newest first.
             let span: Vec<&Activity> = span.collect();
             return Ok(span[span.len().saturating_sub(listing.limit)..].to_vec());
         }
@@ -277,9 +270,5 @@ impl State {
             "invitations": invitations.collect::<Vec<_>>(),
             "tags": [],
         })
-    }
-
-    pub fn effects(&self) -> Vec<Effect> {
-        self.invitations.iter().map(Invitation::effect).collect()
     }
 }
