@@ -109,7 +109,7 @@ async fn a_panic_is_told_with_its_place_and_without_what_was_being_worked_on() {
     let log = std::fs::read_to_string(binary.path("gateway.log")).unwrap();
     let told: Vec<&str> = log.lines().filter(|line| line.contains("panicked at")).collect();
     let [told] = told[..] else { unreachable!("{told:?}") };
-    assert!(told.contains("sabotage.rs") && told.contains("ERROR"), "{told}");
+    assert!(told.contains("failpoint.rs") && told.contains("ERROR"), "{told}");
     let canaries = [Canary::new(Of::Person, "a name", LAST_NAME)];
     finds_nothing(&canaries, "the log", log.into_bytes());
     finds_nothing(&canaries, "the answer", failed.to_string().into_bytes());

@@ -51,7 +51,7 @@ lost or doubled, says what is not so, did not settle, or starved: had to wait fo
 invite or a tenant that is no business of its own
 
   --rounds N       how many rounds (20); from 20 on every kind of fault, every trouble and, without
-                   replicas, every crash point has to be met
+                   replicas, every failpoint has to be met
   --seed S         what all of it is chosen by (from the clock)
   --round R        only this round of that seed
   --database D     sqlite, or postgres at TEST_POSTGRES_URL, which TEST_POSTGRES_RESTART restarts if

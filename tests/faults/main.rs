@@ -8,7 +8,7 @@ mod late;
 
 use std::process::{Command, Output};
 
-/// Every kind of fault and every crash point is met within so many rounds.
+/// Every kind of fault and every failpoint is met within so many rounds.
 const ROUNDS: &str = "20";
 const SEED: &str = "1";
 

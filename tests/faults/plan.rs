@@ -1,10 +1,10 @@
 //! What a round does, from the seed alone: what goes wrong at the providers, how they behave, when
-//! the gateway dies. Every kind of fault at every step, and every crash point, is dealt in turn
+//! the gateway dies. Every kind of fault at every step, and every failpoint, is dealt in turn
 //! like cards, so that no run of luck leaves one out.
 
 use std::time::Duration;
 
-use invite_core::sabotage::CRASH_POINTS;
+use invite_core::failpoint::FAILPOINTS;
 use serde_json::{Value, json};
 
 use crate::machine::Event;
@@ -17,7 +17,7 @@ pub const WHOLE_DECK: usize = 20;
 const FAULTS: usize = 19;
 /// Troubles dealt to a round.
 const TROUBLES: usize = 3;
-/// Crash points dealt to a round.
+/// Failpoints dealt to a round.
 const CRASHES: usize = 2;
 /// The longest an armed process is left alive.
 pub const ARMED_FOR: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ impl Plan {
         let campaign = theme.seed;
         let mut seed = Seed::new(campaign, number as u64 + 1);
         let mut cards = deal(campaign, &deck(), number, FAULTS);
-        let crashes = deal(campaign, CRASH_POINTS, number, CRASHES);
+        let crashes = deal(campaign, FAILPOINTS, number, CRASHES);
         let mut troubles = deal(campaign, &trouble::deck(theme), number, TROUBLES);
         // Nothing is followed where nothing is taken.
         if crashes.contains(&FOLLOWING) {
@@ -304,7 +304,7 @@ fn settings(seed: &mut Seed, cards: &[Card], crashes: &[&str]) -> Vec<(&'static 
     ]
 }
 
-/// How processes end. The first time that a crash point is dealt it is the first passage that
+/// How processes end. The first time that a failpoint is dealt it is the first passage that
 /// kills; later on it may be a later one. Of several replicas one dies in each phase, sometimes two.
 fn phases(
     seed: &mut Seed,
@@ -312,7 +312,7 @@ fn phases(
     crashes: &[&'static str],
     number: usize,
 ) -> Vec<Vec<Ending>> {
-    let first_turn = number * CRASHES < CRASH_POINTS.len();
+    let first_turn = number * CRASHES < FAILPOINTS.len();
     let nth = |seed: &mut Seed, label: &str| {
         let is_rare = label == FOLLOWING;
         if first_turn || is_rare { 1 } else { 1 + seed.below(3) as u32 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use invite_core::sabotage::CRASH_POINTS;
+use invite_core::failpoint::FAILPOINTS;
 
 use crate::plan::{KINDS, Theme, deck};
 use crate::round::Outcome;
@@ -96,14 +96,14 @@ impl Report {
         self.failed.is_empty()
     }
 
-    /// Kinds of faults, troubles and crash points that were never met.
+    /// Kinds of faults, troubles and failpoints that were never met.
     pub fn never_met(&self, theme: Theme) -> Vec<String> {
         let kinds = KINDS.iter().filter(|kind| self.met(kind) == 0).map(|kind| kind.to_string());
         let troubles = trouble::deck(theme).into_iter();
         let troubles = troubles.filter(|own| !self.troubles.contains_key(own));
         let reached = |label: &&&str| self.crashes.get(**label).is_none_or(|(_, n)| *n == 0);
-        // Which of several replicas comes to a crash point is theirs to settle.
-        let labels = CRASH_POINTS.iter().filter(|_| theme.replicas == 1).filter(reached);
+        // Which of several replicas comes to a failpoint is theirs to settle.
+        let labels = FAILPOINTS.iter().filter(|_| theme.replicas == 1).filter(reached);
         kinds
             .chain(troubles.map(|own| format!("{own:?}")))
             .chain(labels.map(|label| label.to_string()))
@@ -135,7 +135,7 @@ impl Report {
         for (trouble, rounds) in &self.troubles {
             row(&format!("trouble {trouble:?}"), rounds.to_string());
         }
-        for label in CRASH_POINTS {
+        for label in FAILPOINTS {
             let (armed, reached) = self.crashes.get(label).copied().unwrap_or_default();
             row(&format!("crash {label}"), format!("{reached}/{armed}"));
         }

@@ -42,7 +42,7 @@ pub struct Outcome {
     /// By provider, operation and kind.
     pub faults: BTreeMap<(String, String, String), u64>,
     pub troubles: Vec<Trouble>,
-    /// Crash points, and whether they were reached.
+    /// Failpoints, and whether they were reached.
     pub crashes: Vec<(&'static str, bool)>,
     pub kills: usize,
     pub duration: Duration,

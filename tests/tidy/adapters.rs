@@ -24,7 +24,7 @@ const SOMETIMES: [&str; 7] = [
     // Turnkey's activities and what follows from them are too much for one file.
     "src/activity.rs",
     "src/state.rs",
-    // Only for tests: a peer with canned answers.
+    // Only for tests.
     "src/canned.rs",
 ];
 

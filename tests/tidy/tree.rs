@@ -89,14 +89,17 @@ fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.contains("/tests/") || MODULES.contains(path)
 }
 
-/// The files of `#[cfg(test)] mod name;`.
+/// The files of `#[cfg(test)] mod name;`, also where other crates' tests use them.
 fn test_modules() -> BTreeSet<String> {
     let mut modules = BTreeSet::new();
     for file in rust_files("crates/") {
         let (folder, name) = file.path.rsplit_once('/').unwrap();
         let stem = name.trim_end_matches(".rs");
         let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
-        for pair in lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]") {
+        let is_for_tests = |line: &str| {
+            matches!(line, "#[cfg(test)]" | "#[cfg(any(test, feature = \"canned\"))]")
+        };
+        for pair in lines.windows(2).filter(|pair| is_for_tests(pair[0])) {
             let Some((_, module)) = pair[1].strip_suffix(';').and_then(|l| l.split_once("mod "))
             else {
                 continue;

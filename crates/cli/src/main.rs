@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     core_dumps::refuse();
     panics::tell_without_data();
-    if let Err(why) = arm_sabotage() {
+    if let Err(why) = arm_failpoints() {
         return end(Err(Failure::wrong(why)));
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -84,17 +84,17 @@ async fn with(
 /// builds do not.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
-fn arm_sabotage() -> Result<(), String> {
+fn arm_failpoints() -> Result<(), String> {
     let crash = std::env::var("INVITE_GATEWAY_CRASH_AT").ok();
     let blind_resend = std::env::var_os("INVITE_GATEWAY_BLIND_RESEND").is_some();
     if let Some(file) = std::env::var_os("INVITE_GATEWAY_CLOCKS") {
-        invite_core::sabotage::arm_clocks(file.into());
+        invite_core::failpoint::arm_clocks(file.into());
     }
-    invite_core::sabotage::arm(crash.as_deref(), blind_resend)
+    invite_core::failpoint::arm(crash.as_deref(), blind_resend)
 }
 
 #[cfg(not(debug_assertions))]
-fn arm_sabotage() -> Result<(), String> {
+fn arm_failpoints() -> Result<(), String> {
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Email addresses: which are taken, and when two are the same person.
+//! Email addresses: which ones are accepted, and when two are the same person's.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::text::{is_ignorable, is_invisible};
 
-/// The longest address that is taken, in bytes (RFC 5321, as corrected by erratum 1690).
+/// The longest address that is accepted, in bytes (RFC 5321, as corrected by erratum 1690).
 pub const MAX_LENGTH: usize = 254;
 /// The longest local part, in bytes (RFC 5321, 4.5.3.1.1).
 pub const MAX_LOCAL: usize = 64;
@@ -27,15 +27,15 @@ pub const MAX_LOCAL: usize = 64;
 pub struct Address(String);
 
 impl Address {
-    /// A canonical text that was stored. It is not judged again: the rules may be others by now than
-    /// when it was accepted.
+    /// An address from its stored canonical text, which is not checked again: the rules may have changed since it
+    /// was accepted.
     pub fn stored(canonical: String) -> Self {
         Self(canonical)
     }
 
-    /// The address that a provider or a caller shows, to compare with ours. Providers show what they
-    /// stored, which may lack quotes that mail would need. What is no address at all is compared in lower
-    /// case, and is none of ours.
+    /// The address that a provider or a caller shows, for comparison with ours. A provider shows what it stored,
+    /// which may lack quotes that an address needs. A text that is no address is compared in lower case, and
+    /// equals none of ours.
     pub fn shown(text: &str) -> Self {
         let read = |text: &str| {
             let (local, domain) = text.rsplit_once('@')?;
@@ -46,10 +46,9 @@ impl Address {
         Self(read(text).unwrap_or_else(|| text.to_lowercase()))
     }
 
-    /// Whether what a provider shows, which is not this address as [`shown`](Self::shown) reads it, may be
-    /// it all the same, in a spelling of the provider's own: masked (`a**@x.org`), with other characters
-    /// for the same letters, or no address at all. Where both are plain ASCII without a mask, it is somebody
-    /// else's.
+    /// Whether a text that [`shown`](Self::shown) reads as another address may be this one all the same, in a
+    /// spelling of the provider's own: masked (`a**@x.org`), with other characters for the same letters, or no
+    /// address at all. Where both are plain ASCII without a mask, it is somebody else's.
     pub fn may_be_shown_as(&self, text: &str) -> bool {
         let is_mask = |c: char| matches!(c, '*' | '…' | '•');
         if !text.contains('@') {
@@ -59,7 +58,7 @@ impl Address {
             return false;
         }
         let shown = Self::shown(text).0;
-        // Before NFKC takes an ellipsis for three dots.
+        // Masks are replaced first, because NFKC makes three dots of an ellipsis.
         let (own, shown) = (skeleton(&self.0), skeleton(&shown.replace(is_mask, "*")));
         let mut parts = shown.split('*');
         let Some(mut rest) = parts.next().and_then(|first| own.strip_prefix(first)) else {
@@ -86,34 +85,34 @@ impl Address {
 }
 
 impl fmt::Debug for Address {
-    /// Personal data: never printed.
+    /// Shows nothing, because an address is personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Address(…)")
     }
 }
 
-/// Why a text is no address that can be invited; never quotes the text.
+/// Why an address cannot be invited. It never quotes the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Longer than [`MAX_LENGTH`], or its local part than [`MAX_LOCAL`]: as it is written, or in its
-    /// canonical form, which may be longer.
+    /// It is longer than [`MAX_LENGTH`], or its local part than [`MAX_LOCAL`], as it is written or in its canonical
+    /// form, which may be longer.
     #[error(
         "longer than {MAX_LENGTH} bytes, or than {MAX_LOCAL} before the @ (as written, or in lower case \
          and Unicode's form NFC)"
     )]
     TooLong,
-    /// White space, or a character that nobody sees, where none may be. Places count characters, from 1.
+    /// It has white space or an invisible character where none may be.
     #[error("{} at character {place}: remove it", unseen(*code))]
     Unseen {
-        /// The character's place.
+        /// The character's place; the first is 1.
         place: usize,
-        /// The character.
+        /// The character itself.
         code: char,
     },
-    /// Not `local@domain` by RFC 5321 and RFC 6531.
+    /// It is not `local@domain` by RFC 5321 and RFC 6531.
     #[error("not an email address: expected local-part@domain")]
     Malformed,
-    /// A domain that cannot be written as ASCII by IDNA (UTS 46).
+    /// Its domain cannot be written as ASCII by IDNA (UTS 46).
     #[error("the domain is not a valid internationalized domain name")]
     Domain,
 }
@@ -154,7 +153,7 @@ impl FromStr for Address {
 impl Address {
     fn read(text: &str) -> Result<Self, InvalidAddress> {
         let (local, domain) = text.rsplit_once('@').ok_or(InvalidAddress::Malformed)?;
-        // UTS 46 would leave them out, and what is written goes to the provider.
+        // UTS 46 would drop these, but the provider gets the address as it is written.
         let is_unseen =
             |c: char| is_invisible(c) || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{2800}');
         if let Some(at) = domain.chars().position(is_unseen) {
@@ -165,7 +164,7 @@ impl Address {
         let canonical_local =
             write_local(&fold(&read_local(local).ok_or(InvalidAddress::Malformed)?));
         let canonical = format!("{canonical_local}@{}", read_domain(domain)?);
-        // What is written goes to the provider; what is canonical must be an address as well.
+        // The provider gets what is written, and the canonical form must be an address as well.
         if local.len().max(canonical_local.len()) > MAX_LOCAL || canonical.len() > MAX_LENGTH {
             return Err(InvalidAddress::TooLong);
         }
@@ -173,8 +172,8 @@ impl Address {
     }
 }
 
-/// What a local part stands for, without quotes and backslashes; none if it is neither a dot-string
-/// nor a quoted string (RFC 5321, 4.1.2; RFC 6531, 3.3).
+/// A local part without its quotes and backslashes; none if it is neither a dot-string nor a quoted string (RFC 5321,
+/// 4.1.2; RFC 6531, 3.3).
 fn read_local(local: &str) -> Option<String> {
     if is_dot_string(local) {
         return Some(local.to_owned());
@@ -193,7 +192,7 @@ fn read_local(local: &str) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// The local part that stands for this, with quotes and backslashes only where it needs them.
+/// The reverse of [`read_local`], with quotes and backslashes only where they are needed.
 fn write_local(name: &str) -> String {
     if is_dot_string(name) {
         return name.to_owned();
@@ -208,14 +207,14 @@ fn is_dot_string(text: &str) -> bool {
     text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-/// Any character beyond ASCII is allowed, but for those that nobody sees on a line: RFC 6532 leaves
-/// it to the receiver to refuse them.
+/// Whether a character beyond ASCII is allowed. Those that do not show on a line are not: RFC 6532 leaves it to the
+/// receiver to refuse them.
 fn is_international(c: char) -> bool {
     !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !is_invisible(c)
 }
 
-/// NFC, then lower case, but only for letters that are the upper case of what they become: others
-/// (`İ`, `ẞ`) are letters of their own. What is lower case may compose where upper case does not.
+/// NFC, then lower case where upper case leads back: letters such as `İ` and `ẞ` are letters of their own. NFC again,
+/// because letters may compose in lower case that do not in upper case.
 fn fold(name: &str) -> String {
     let lower = |c: char| {
         let mut lower = c.to_lowercase();
@@ -228,15 +227,14 @@ fn fold(name: &str) -> String {
     nfc.normalize(&folded).into_owned()
 }
 
-/// What is left of an address where all that looks alike is alike: NFKC in lower case, without what
-/// quoting adds.
+/// An address in a form in which those that look alike are equal: NFKC in lower case, without what quoting adds.
 fn skeleton(address: &str) -> String {
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     let alike = nfkc.normalize(&nfkc.normalize(address).to_lowercase()).into_owned();
     alike.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_whitespace()).collect()
 }
 
-/// The domain as ASCII: two labels or more, without a dot at the end.
+/// The domain as ASCII. It has two labels or more, and no dot at its end.
 fn read_domain(domain: &str) -> Result<String, InvalidAddress> {
     if domain.is_empty() {
         return Err(InvalidAddress::Malformed);

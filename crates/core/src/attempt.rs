@@ -25,7 +25,7 @@ words!(
 );
 
 impl Operation {
-    /// Changes nothing at the provider.
+    /// Whether it changes nothing at the provider.
     pub const fn is_question(self) -> bool {
         !matches!(self, Self::Create | Self::UpdateStatus | Self::Revoke)
     }
@@ -48,7 +48,7 @@ words!(
 );
 
 impl AttemptOutcome {
-    /// What is known of the effect, if it failed.
+    /// What is known of the effect of an attempt that failed; none if it succeeded.
     pub const fn failure(self) -> Option<Outcome> {
         match self {
             Self::Succeeded => None,
@@ -59,7 +59,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// How something ended that failed with this error, if it failed.
+    /// The outcome of an attempt that failed with this error, or succeeded without one.
     pub fn of(error: Option<&ProviderError>) -> Self {
         error.map_or(Self::Succeeded, |error| error.outcome.into())
     }

@@ -1,5 +1,5 @@
-//! What goes into a call to a provider, and what comes back: the values that pass between the engine
-//! and the adapters.
+//! The values that pass between the engine and the adapters: what goes into a call to a provider, and what comes
+//! back.
 
 use std::fmt;
 
@@ -11,41 +11,41 @@ use crate::{Address, InviteId, Invitee, ProviderError, Status, StatusSource, mom
 
 /// Where an invite goes: one account and container at one provider.
 ///
-/// Equal destinations are the same place for the duplicate rule, over all configured names. A
-/// destination may be provisional, where nothing shows (yet) which account the credential belongs to:
-/// it is then known by a name of ours, and may be the same place as any other at the same service.
+/// Equal destinations are the same place for the duplicate rule, whatever the providers are called in the document.
+/// While nothing shows which account a credential belongs to, the destination is provisional: it has a name of
+/// ours, and may be the same place as any other destination at that service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Destination {
-    /// The provider kind.
+    /// The kind of provider.
     pub kind: String,
     /// The provider's base URL without a trailing slash.
     pub base_url: String,
-    /// Event, tenancy or organization.
+    /// The container in it: an event, a tenancy or an organization.
     pub scope: String,
 }
 
-/// What the scope of a provisional destination begins with: no id does (see
-/// [`check_id`](crate::text::check_id)).
+/// The first character of a provisional destination's scope. No id begins with it
+/// ([`check_id`](crate::text::check_id)).
 const PROVISIONAL: char = '#';
 
 impl Destination {
-    /// A place whose account is not known, named after what it is known by here.
+    /// A destination whose account is not known, under a name of ours.
     pub fn provisional(kind: &str, base_url: &str, known_by: &str) -> Self {
         let (kind, base_url) = (kind.to_owned(), base_url.to_owned());
         Self { kind, base_url, scope: format!("{PROVISIONAL}{known_by}") }
     }
 
-    /// Its account is not known.
+    /// Whether its account is not known.
     pub fn is_provisional(&self) -> bool {
         self.scope.starts_with(PROVISIONAL)
     }
 
-    /// The service that it is at: kind and base URL, as its text begins.
+    /// The service that it is at: kind and base URL, with which its text begins.
     pub fn service(&self) -> String {
         format!("{} {}", self.kind, self.base_url)
     }
 
-    /// Both may be one place, as far as is known.
+    /// Whether both may be the same place, as far as is known.
     pub fn may_be(&self, other: &Self) -> bool {
         self == other
             || (self.kind == other.kind
@@ -55,8 +55,8 @@ impl Destination {
 }
 
 impl fmt::Display for Destination {
-    /// One text, for the store's indexes. The parts cannot hold a space unescaped: the first is a
-    /// word and the second a URL.
+    /// One text, for the store's indexes. It reads back because the first two parts, a word and a URL, hold no
+    /// space.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.kind, self.base_url, self.scope)
     }
@@ -74,12 +74,12 @@ impl std::str::FromStr for Destination {
     }
 }
 
-/// Which account a provider's provisional destination turned out to be.
+/// The account that a provisional destination turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// What invites were bound to before.
+    /// The destination that invites were bound to before.
     pub provisional: Destination,
-    /// The same place by its account.
+    /// The same place under its account.
     pub destination: Destination,
 }
 
@@ -88,20 +88,20 @@ pub struct Account {
 pub struct Resolved {
     /// Where it goes.
     pub destination: Destination,
-    /// Invites of equal destination and call key may share a create call.
+    /// Invites with equal destinations and call keys may share a create call.
     pub call_key: String,
     /// The adapter's own record of what the invite said and the configuration filled in.
     pub params: Value,
 }
 
-/// An invite on its way into a create call, or looked for after one.
+/// An invite that goes into a create call, or is looked for after one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipient {
-    /// Which invite.
+    /// The invite's own id.
     pub id: InviteId,
     /// The person.
     pub invitee: Invitee,
-    /// The canonical address.
+    /// The person's canonical address.
     pub address: Address,
     /// Where it goes.
     pub destination: Destination,
@@ -109,24 +109,24 @@ pub struct Recipient {
     pub params: Value,
 }
 
-/// A create call, frozen: everything that decides what arrives, but no credential.
+/// A frozen create call: everything that decides what arrives, but no credential.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreparedCall {
     /// Where it goes.
     pub destination: Destination,
     /// The path and query to post to, below the base URL, starting with `/`.
     pub path: String,
-    /// The exact body.
+    /// The body, sent byte for byte.
     pub body: String,
-    /// A name that the provider itself gives to these bytes, unique in the store.
+    /// The name that the provider itself gives to these bytes, which is unique in the store.
     pub fingerprint: Option<String>,
-    /// The account that the credential showed when the call was prepared, where a provider has
-    /// several behind one configuration (RKVST's `jit_tenant_id`).
+    /// The account that the credential showed when the call was prepared, for providers where one configuration may
+    /// come to belong to another account (RKVST's `jit_tenant_id`).
     pub account: Option<String>,
 }
 
 impl fmt::Debug for PreparedCall {
-    /// Without the body, which is personal data.
+    /// Leaves the body out, because it is personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.body.len();
         write!(f, "PreparedCall({} {}, {bytes} bytes)", self.destination, self.path)
@@ -138,26 +138,26 @@ impl fmt::Debug for PreparedCall {
 pub struct Remote {
     /// Where it is.
     pub destination: Destination,
-    /// The provider's id for it, once there is one.
+    /// The provider's id, once there is one.
     pub provider_ref: Option<String>,
     /// What earlier replies said ([`Observed::data`]).
     pub data: Map<String, Value>,
     /// The person.
     pub invitee: Invitee,
-    /// The canonical address.
+    /// The person's canonical address.
     pub address: Address,
-    /// Its place in the call that created it.
+    /// Its place in the call that created it; the first is 0.
     pub index: usize,
-    /// Its present status.
+    /// Its status by our record.
     pub status: Status,
-    /// When it lapses, where the provider said so.
+    /// When it lapses, if the provider said so.
     pub expires_at: Option<Timestamp>,
-    /// A call to withdraw it was sent; to a withdrawal: an earlier one was.
+    /// Whether a call to withdraw it was sent, before this one.
     pub revoke_sent: bool,
 }
 
 impl fmt::Debug for Remote {
-    /// Without what earlier replies said, which may be a credential.
+    /// Leaves out what earlier replies said, which may be a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Remote({:?}, {}, {})", self.provider_ref, self.status, self.destination)
     }
@@ -173,29 +173,27 @@ pub struct Observed {
     pub provider_ref: Option<String>,
     /// The normalized status.
     pub status: Status,
-    /// `Provider` if it said so, `Inferred` if concluded.
+    /// `Provider` if the provider said so, `Inferred` if it was concluded.
     pub source: StatusSource,
-    /// Its own word for the status.
+    /// The provider's own word for the status.
     pub provider_status: Option<String>,
-    /// Why, for a status that is `Failed`.
+    /// Why it failed, if the status is `Failed`.
     pub failure: Option<ProviderError>,
-    /// When it lapses.
+    /// When it lapses, if the reply says so.
     pub expires_at: Option<Timestamp>,
     /// When it was made, by the provider's clock.
     pub created_at: Option<Timestamp>,
-    /// What callers need of the reply, by the provider's own names; part of the public API as
-    /// `provider_data`.
+    /// What callers need of the reply, under the provider's own names. The public API shows it as `provider_data`.
     pub data: Map<String, Value>,
-    /// The fingerprint of the call that made it, where the reply shows it
-    /// ([`PreparedCall::fingerprint`]).
+    /// The [`fingerprint`](PreparedCall::fingerprint) of the call that made it, if the reply shows it.
     pub fingerprint: Option<String>,
-    /// The person, where the reply shows it.
+    /// The person, if the reply shows who it is.
     pub invitee: Option<Invitee>,
 }
 
 impl Observed {
-    /// An invite of which only id and status are known, by the provider's word. An empty id is none, nor is one
-    /// of more than a thousand bytes, and one is without characters that would not be seen where it is shown.
+    /// An invite of which the provider showed id and status only. Invisible characters of the id are dropped; one
+    /// that is then empty, or longer than a thousand bytes, counts as none.
     pub fn new(provider_ref: Option<String>, status: Status) -> Self {
         Self {
             provider_ref: provider_ref.map(plain).filter(|id| (1..=MAX_REF).contains(&id.len())),
@@ -211,8 +209,8 @@ impl Observed {
         }
     }
 
-    /// The same of an invite that was made at `made` or later, by our clock: an expiry that is not
-    /// after its making is none, and neither is a status that was read off such an expiry.
+    /// Corrects what was shown of an invite that was made at `made` or later, by our clock: an expiry that is not
+    /// after its making does not count, nor does a status that was inferred from such an expiry.
     pub fn since(mut self, made: Timestamp) -> Self {
         let expires_at = moment::expiry(self.expires_at, self.created_at.unwrap_or(made));
         let is_by_clock = self.status == Status::Expired && self.source == StatusSource::Inferred;
@@ -225,7 +223,7 @@ impl Observed {
 }
 
 impl fmt::Debug for Observed {
-    /// Without the reply's data, which may be a credential (Securegate's `session_code`).
+    /// Leaves out the reply's data, which may be a credential (Securegate's `session_code`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Observed({:?}, {}, {})", self.provider_ref, self.status, self.source)
     }
@@ -236,15 +234,15 @@ impl fmt::Debug for Observed {
 pub struct ListQuery {
     /// Only those to this address.
     pub email: Option<String>,
-    /// Where the last page ended.
+    /// The cursor of the page, from the one before it; none for the first.
     pub cursor: Option<String>,
     /// Another event or organization than the configured one.
     pub scope: Option<String>,
 }
 
 impl ListQuery {
-    /// Whether an invite is to be listed. How a provider matches an address is its own, so that its
-    /// filter is not relied upon.
+    /// Whether an invite is to be listed. The provider's own filter is not relied upon, because it may match
+    /// addresses in another way.
     pub fn wants(&self, invite: &Observed) -> bool {
         let Some(wanted) = self.email.as_deref().map(Address::shown) else { return true };
         invite.invitee.as_ref().is_some_and(|it| Address::shown(&it.email) == wanted)
@@ -254,40 +252,40 @@ impl ListQuery {
 /// One page of what a provider lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// The invites.
+    /// The invites on it.
     pub invites: Vec<Observed>,
-    /// Where the next page starts; none on the last.
+    /// The cursor of the next page; none on the last.
     pub next_cursor: Option<String>,
 }
 
-/// What came of a credential check.
+/// The result of checking a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbeReport {
     /// What was asked and whom the credential belongs to, in a sentence; no secret.
     pub detail: String,
 }
 
-/// Calls to one destination whose outcomes are unknown.
+/// Calls to one destination whose outcomes are unknown, to be looked up together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lookup {
     /// Where they went.
     pub destination: Destination,
-    /// The calls.
+    /// The calls that are in doubt.
     pub doubts: Vec<Doubt>,
 }
 
-/// A recipient of a look-up: which doubt, and which of its recipients.
+/// Where a recipient stands in a look-up: the place of its doubt, and its place among the doubt's recipients.
 pub type Place = (usize, usize);
 
 impl Lookup {
-    /// All recipients with their places.
+    /// All recipients, with their places.
     pub fn recipients(&self) -> impl Iterator<Item = (Place, &Recipient)> {
         self.doubts.iter().enumerate().flat_map(|(doubt, it)| {
             it.recipients.iter().enumerate().map(move |(index, r)| ((doubt, index), r))
         })
     }
 
-    /// What is seen of every recipient before anything else is known.
+    /// The same sighting for each recipient, as a look-up begins with.
     pub fn sightings(&self, of_each: impl Fn() -> Sighting) -> Vec<Vec<Sighting>> {
         self.doubts.iter().map(|it| it.recipients.iter().map(|_| of_each()).collect()).collect()
     }
@@ -300,7 +298,7 @@ pub struct Doubt {
     pub call: PreparedCall,
     /// Its invites, in the order of the call.
     pub recipients: Vec<Recipient>,
-    /// When the first attempt for each of them began, by our clock; in the order of `recipients`.
+    /// When the first attempt for each of them began, by our clock, in the order of `recipients`.
     pub first_attempts: Vec<Timestamp>,
     /// When this call began, by our clock.
     pub started_at: Timestamp,
@@ -308,32 +306,31 @@ pub struct Doubt {
     pub data: Map<String, Value>,
 }
 
-/// What a lookup saw for one invite. Which of these invites other Invites of ours hold is the
-/// engine's to know.
+/// What a look-up saw of one invite. The engine knows which of the invites seen belong to other Invites of ours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sighting {
-    /// Invites at the provider that are this one as far as their contents tell.
+    /// Invites at the provider that are this one, as far as their contents show.
     pub exact: Vec<Observed>,
-    /// Provider ids of invites to the same person that differ from it.
+    /// Ids of invites at the provider that are to the same person and differ from this one.
     pub near: Vec<String>,
-    /// Why absence cannot be told, as a clause such as "the members list cannot be read: …"; no
-    /// secret, no personal data. None: everything that could show it was seen, so that it is absent
-    /// if nothing unheld is in `exact` and `near`.
+    /// Why absence cannot be told, as a clause such as "the members list cannot be read: …", without secrets and
+    /// personal data. None means that everything was seen that could show the invite, so that it is absent unless
+    /// something in `exact` or `near` belongs to no other Invite.
     pub gap: Option<String>,
 }
 
 impl Sighting {
-    /// One invite, which is this one.
+    /// A sighting of exactly this invite.
     pub fn exactly(observed: Observed) -> Self {
         Self { exact: vec![observed], ..Self::default() }
     }
 
-    /// Nothing, and why that is not absence.
+    /// A sighting of nothing, and why that is not absence.
     pub fn open(gap: impl Into<String>) -> Self {
         Self { gap: Some(gap.into()), ..Self::default() }
     }
 
-    /// Absence cannot be told any more; what kept it from being told first stays the reason.
+    /// Notes why absence cannot be told. The first reason stays.
     pub fn leave_open(&mut self, gap: &str) {
         self.gap.get_or_insert_with(|| gap.to_owned());
     }

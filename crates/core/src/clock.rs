@@ -1,7 +1,7 @@
-//! Time as a parameter, so that tests step it instead of sleeping.
+//! Time as a parameter, so that tests step it instead of sleeping. The system's clocks are read nowhere else.
 //!
-//! This is the one place that reads the system's clocks. A machine's wall clock may be wrong, and may
-//! be set while the gateway runs; what the gateway goes by is a [`SteadyClock`].
+//! A machine's wall clock may be wrong, and may be set while the gateway runs, which therefore goes by a
+//! [`SteadyClock`].
 
 mod steady;
 
@@ -14,21 +14,21 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use crate::sabotage::clocks_off_by;
+use crate::failpoint::clocks_off_by;
 
 pub use steady::SteadyClock;
 
 /// Where the present time comes from.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment, UTC: what is stored, waited for and decided by.
+    /// The present moment: what is stored, waited for and decided goes by this.
     fn now(&self) -> Timestamp;
 
-    /// What the machine's wall clock shows, which somebody may set at any moment: only for what is
-    /// compared with clocks elsewhere, such as a time that a provider wants in a request.
+    /// What the machine's wall clock shows, which somebody may set at any moment. It is only for what is compared
+    /// with clocks elsewhere, such as a time that a provider wants in a request.
     fn wall(&self) -> Timestamp;
 
-    /// The time since some moment in the past, also that during which the machine was suspended.
-    /// Nobody sets it.
+    /// The time since the machine was started. It includes the time during which the machine was suspended, and
+    /// nobody can set it.
     fn since_boot(&self) -> Duration;
 }
 
@@ -56,16 +56,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// On macOS the monotonic clock goes on while the machine is suspended. Elsewhere, where it may stand
-/// still, the wall clock beside it tells.
+/// The clock that counts while the machine is suspended: on macOS the monotonic one does. On other systems it may
+/// stand still, and only the wall clock shows how long.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const FROM_BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const FROM_BOOT: ClockId = ClockId::Monotonic;
 
-/// Measures how long ago something was at the most: whichever of the machine's clocks says more. The
-/// monotonic one may stand still while the machine is suspended, and nobody but the wall clock may know
-/// of a virtual machine's rest.
+/// Measures how much time may have passed: as much as the clock says which says most. The monotonic clock may stand
+/// still while the machine is suspended, and only the wall clock may show that a virtual machine was paused.
 pub struct Stopwatch {
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -74,13 +73,13 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins now.
+    /// Starts measuring.
     pub fn start(clock: Arc<dyn Clock>) -> Self {
         let (since_boot, wall) = (clock.since_boot(), clock.wall());
         Self { clock, started: Instant::now(), since_boot, wall }
     }
 
-    /// The time since, at the most.
+    /// The most time that may have passed since the start.
     pub fn elapsed(&self) -> Duration {
         let by_wall = Duration::try_from(self.clock.wall().duration_since(self.wall));
         let from_boot = self.clock.since_boot().saturating_sub(self.since_boot);
@@ -99,19 +98,19 @@ struct Hands {
 }
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// A clock that shows `start`, at a machine that was just started.
     pub fn new(start: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(Hands { wall: start, since_boot: Duration::ZERO })))
     }
 
-    /// Moves the clock forward, as time does; it stays at the end of time once there.
+    /// Lets time pass, up to the last moment that can be represented.
     pub fn advance(&self, by: Duration) {
         let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hands.wall = hands.wall.saturating_add(by).unwrap_or(Timestamp::MAX);
         hands.since_boot += by;
     }
 
-    /// Sets the wall clock, as a person or a time service does.
+    /// Sets the wall clock, as a person or a time service may.
     pub fn set(&self, wall: Timestamp) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).wall = wall;
     }
@@ -131,12 +130,12 @@ impl Clock for ManualClock {
     }
 }
 
-/// The machine's clocks with the wall clock off by as much as it was set, for tests in which time passes.
+/// The machine's clocks with a wall clock that is wrong, for tests in which real time passes.
 #[derive(Clone, Debug, Default)]
 pub struct WrongClock(Arc<Mutex<SignedDuration>>);
 
 impl WrongClock {
-    /// Sets the wall clock so many hours ahead.
+    /// Sets the wall clock so many hours ahead of the machine's.
     pub fn set(&self, hours: i64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = SignedDuration::from_hours(hours);
     }

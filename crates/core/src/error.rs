@@ -1,4 +1,5 @@
-//! What a failed call to a provider tells the engine, and what a fault in an invite tells its caller.
+//! The error of a failed call to a provider, by which the engine decides, and the fault in an invite or a
+//! configuration, which its author reads.
 
 use std::{fmt, time::Duration};
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{invite::words, text::plain};
 
-/// The longest code of a provider that is kept, in bytes, and the most words that one has.
+/// A provider's code is kept if it has at most so many bytes and so many words.
 const MAX_CODE: usize = 100;
 const MAX_CODE_WORDS: usize = 3;
 
@@ -24,68 +25,67 @@ words!(
     }
 );
 
-/// What lies behind a failure, where the engine or the gateway must tell it from others.
+/// What lies behind a failure, as far as the gateway treats one cause differently from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The request or its contents; also whatever has no closer cause.
+    /// The request or its contents; also any cause that is none of the others.
     Request,
-    /// The credential was refused: the provider's configuration is at fault, not the invite.
+    /// The credential was refused. The provider's configuration is at fault, not the invite.
     Credentials,
-    /// The call as such was refused for what no invite in it decides: the clock, the organization, the
-    /// kind of activity, the version of the API. The provider's configuration, or this machine, is at
-    /// fault.
+    /// The call was refused for something that no invite in it decides: the clock, the organization, the kind of
+    /// activity, the version of the API. The provider's configuration, or this machine, is at fault.
     Configuration,
-    /// The credential is good but lacks the right, or a policy refused this very request
-    /// (Turnkey's `REQUEST_NOT_AUTHORIZED`): nobody can tell which from one answer.
+    /// Either the credential is good but lacks the right, or a policy refused this very request (Turnkey's
+    /// `REQUEST_NOT_AUTHORIZED`). One answer does not show which.
     NotAuthorized,
     /// A quota or resource limit of the account is used up.
     Quota,
-    /// The provider does not know the thing that was named.
+    /// The provider does not know what the request named.
     NotFound,
-    /// The operation is not offered by this provider; no request was sent.
+    /// This provider does not offer the operation; no request was sent.
     Unsupported,
-    /// Which of several invites carries this provider id is not proven.
+    /// It is not proven that this provider id is the invite's.
     PairingUnproven,
-    /// Nothing readable came back: time-out, connection, unreadable or oversized reply.
+    /// Nothing readable came back: a time-out, a broken connection, an unreadable or oversized reply.
     Transport,
 }
 
-/// A failed call. Its `Display` is one line: what was being done to what, and why it failed.
+/// The error of a failed call. Its `Display` is one line: what was being done, where, and why it failed.
 ///
-/// Neither the message nor the code ever holds a secret, a stamp or personal data: adapters pass
-/// provider text through [`crate::http::scrub`].
+/// Neither message nor code ever holds a secret, a stamp or personal data: adapters pass a provider's text through
+/// [`crate::http::scrub`].
 #[derive(Clone, PartialEq)]
 pub struct ProviderError {
     /// What is known of the effect.
     pub outcome: Outcome,
-    /// What lies behind it.
+    /// What lies behind the failure.
     pub cause: Cause,
-    /// One line.
+    /// The line that people read.
     pub message: String,
-    /// The provider's own code for it.
+    /// The provider's own code for the failure.
     pub code: Option<String>,
-    /// The HTTP status it answered with.
+    /// The HTTP status that the provider answered with.
     pub http_status: Option<u16>,
-    /// How long the provider asked to wait; not capped yet.
+    /// How long the provider asked to wait, however long that is.
     pub retry_after: Option<Duration>,
-    /// The items of the call that the provider named as at fault; empty where it named none.
+    /// The items of the call that the provider named as being at fault; empty if it named none.
     pub items: Vec<ItemFault>,
-    /// Provider ids of new invites that a successful reply named without showing whose they are: some
-    /// of the call's invites exist, so that it must not be taken for one without effect.
+    /// Ids of new invites that a successful reply named without showing whose they are. Some of the call's invites
+    /// exist then, so that the call must not be taken for one without effect.
     pub unpaired: Vec<String>,
 }
 
 /// An item of a call that the provider refused by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemFault {
-    /// The item's place in the call.
+    /// The item's place in the call; the first is 0.
     pub index: usize,
-    /// What is wrong with it; pointers are relative to the invite, in the gateway's member names.
+    /// What is wrong with it, with a pointer relative to the invite, in the gateway's names.
     pub fault: Fault,
 }
 
 impl ProviderError {
-    /// An error with an outcome and a message, caused by the request itself.
+    /// An error with an outcome and a message, whose cause is the request.
     pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self {
             outcome,
@@ -99,20 +99,20 @@ impl ProviderError {
         }
     }
 
-    /// The answer to an operation that the provider does not offer; nothing was sent.
+    /// The error of an operation that the provider does not offer; nothing was sent.
     pub fn unsupported(provider_kind: &str, operation: &str) -> Self {
         Self::new(Outcome::Rejected, format!("{provider_kind} offers no way to {operation}"))
             .caused_by(Cause::Unsupported)
     }
 
-    /// With another cause.
+    /// The same with another cause.
     pub fn caused_by(self, cause: Cause) -> Self {
         Self { cause, ..self }
     }
 
-    /// With the provider's own code, if that is what this is: a few words of letters, digits and what
-    /// joins them, of 100 bytes at most. Anything else is a sentence or a value, which may show a person or
-    /// a credential, and is left out.
+    /// The same with the provider's own code, if the text is one: a few words of letters, digits and what joins
+    /// them, of 100 bytes at most. Anything else is a sentence or a value, which may show a person or a credential,
+    /// and is left out.
     pub fn with_code(self, code: Option<&str>) -> Self {
         let is_code = |code: &&str| {
             let is_word = |word: &str| {
@@ -126,14 +126,14 @@ impl ProviderError {
         Self { code: code.filter(is_code).map(str::to_owned), ..self }
     }
 
-    /// Whether a request waited for our own rate budget in vain: no provider asked for a wait.
+    /// Whether our own rate budget kept the request back, and no provider asked for a wait.
     pub fn is_of_own_budget(&self) -> bool {
         self.outcome == Outcome::Throttled
             && self.http_status.is_none()
             && self.retry_after.is_none()
     }
 
-    /// With the HTTP status it answered with.
+    /// The same with the HTTP status that the provider answered with.
     pub fn with_status(self, status: u16) -> Self {
         Self { http_status: Some(status), ..self }
     }
@@ -158,24 +158,23 @@ impl std::error::Error for ProviderError {}
 /// The detail never quotes the value: it may be personal or secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fault {
-    /// A JSON pointer (RFC 6901) relative to the thing checked; a missing member's pointer ends in
-    /// its name.
+    /// A JSON pointer (RFC 6901) relative to what was checked. It ends in the name of a member that is missing.
     pub pointer: String,
-    /// A stable word: `required`, `invalid`, `too-long`, `unknown-member`, …
+    /// A word that does not change, such as `required`, `invalid`, `too-long` or `unknown-member`.
     pub code: String,
     /// One sentence for the person who reads it.
     pub detail: String,
     /// What was probably meant, where that can be guessed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
-    /// What is said instead of the detail to whoever runs the gateway, in its log and on the command line, where
-    /// nobody else may know it. Never part of an answer.
+    /// What the log and the command line say instead of the detail, where only those who run the gateway may know
+    /// it. It is never part of an answer.
     #[serde(skip)]
     pub for_operator: Option<String>,
 }
 
 impl Fault {
-    /// A fault without a suggestion.
+    /// A fault without suggestion.
     pub fn new(
         pointer: impl Into<String>,
         code: impl Into<String>,
@@ -185,7 +184,7 @@ impl Fault {
         Self { pointer, code, detail, suggestion: None, for_operator: None }
     }
 
-    /// The same fault seen from further out: `prefix` is put before the pointer.
+    /// The same fault with `prefix` before its pointer, as it is seen from further out.
     pub fn under(self, prefix: &str) -> Self {
         Self { pointer: format!("{prefix}{}", self.pointer), ..self }
     }

@@ -1,15 +1,14 @@
-//! How many faults are found: as many as somebody reads. What holds more is no less wrong, and
-//! costs no more to refuse.
+//! Gathers faults, but no more than somebody reads, so that what holds a million of them costs no more to refuse.
 
 use std::ops::Deref;
 
 use crate::Fault;
 
-/// Faults of one thing that are listed at most.
+/// So many faults of one thing are listed at most.
 pub const MAX_FAULTS: usize = 100;
 
-/// Faults as they are found. Beyond as many as are asked for, and one that tells of more, none is
-/// kept or even worded.
+/// Faults as they are found: as many as are asked for, and one more that shows that there are others. Beyond that,
+/// none is kept or even worded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Faults {
     found: Vec<Fault>,
@@ -23,33 +22,33 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// None yet, and room for `most` and one more.
+    /// No faults yet, and room for `most` and one more.
     pub const fn up_to(most: usize) -> Self {
         Self { found: Vec::new(), most }
     }
 
-    /// Notes a fault.
+    /// Adds a fault, if there is room.
     pub fn push(&mut self, fault: Fault) {
         self.extend([fault]);
     }
 
-    /// Whether there are more than are asked for, so that looking for others is of no use.
+    /// Whether there are more faults than are asked for, so that no others need be looked for.
     pub fn is_full(&self) -> bool {
         self.found.len() > self.most
     }
 
-    /// How many more are asked for.
+    /// How many more faults are asked for.
     pub fn left(&self) -> usize {
         self.most.saturating_sub(self.found.len())
     }
 
-    /// The same faults seen from further out: `prefix` is put before each pointer.
+    /// The same faults with `prefix` before each pointer, as they are seen from further out.
     pub fn under(self, prefix: &str) -> Self {
         let found = self.found.into_iter().map(|fault| fault.under(prefix)).collect();
         Self { found, ..self }
     }
 
-    /// What was found; one more than was asked for if there is more.
+    /// The faults found: one more than was asked for if there are more.
     pub fn into_vec(self) -> Vec<Fault> {
         self.found
     }
@@ -64,7 +63,7 @@ impl Deref for Faults {
 }
 
 impl Extend<Fault> for Faults {
-    /// Takes no more out of the iterator than there is room for.
+    /// Takes no more from the iterator than there is room for.
     fn extend<I: IntoIterator<Item = Fault>>(&mut self, faults: I) {
         let room = (self.most + 1).saturating_sub(self.found.len());
         self.found.extend(faults.into_iter().take(room));

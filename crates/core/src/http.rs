@@ -1,15 +1,15 @@
 //! The one HTTP client that every adapter uses.
 //!
-//! It makes one attempt: no redirects, no retries, TLS always verified, bodies capped, one deadline
-//! over all of it. Its errors say whether a byte of the request can have left. What the provider's
-//! answer means is the adapters' business.
+//! It makes one attempt: it follows no redirect and retries nothing, always verifies TLS, and bounds bodies and
+//! the time for all of it. Its errors say whether a byte of the request can have left. What an answer means is
+//! for the adapters to say.
 
 mod body;
-mod conceal;
 mod context;
 mod difference;
 mod guard;
 mod pace;
+mod redact;
 mod request;
 mod roots;
 mod scrub;
@@ -37,19 +37,19 @@ pub use scrub::{scrub, scrub_of};
 pub use wait::RateHint;
 
 use body::{ABANDONED, LEFT, WAITING, WatchedBody};
-use conceal::{conceal, credentials};
+use redact::{credentials, redact};
 
 use crate::{Cause, Outcome, ProviderError};
 
-/// The longest reply that is read, except for lists and to a call of several invites.
+/// The longest reply that is read, in bytes; lists and calls of several invites have caps of their own.
 pub const BODY_CAP: usize = 1024 * 1024;
-/// The longest reply to a list request that is read.
+/// The longest reply to a list request that is read, in bytes.
 pub const LIST_BODY_CAP: usize = 64 * 1024 * 1024;
-/// The longest reply that is kept for the record; a longer one is read and not kept.
+/// The longest reply that goes into the attempt's record, in bytes; a longer one is only read.
 const KEPT_REPLY: usize = 256 * 1024;
-/// From this length on, in bytes, a reply is read apart from what others wait for.
+/// From this length on, in bytes, a reply is parsed aside ([`CallContext::aside`]).
 const LONG: usize = 64 * 1024;
-/// The `code` of the error of a reply that is longer than what is read of it.
+/// The `code` of the error for a reply that is longer than its cap.
 pub const TOO_LONG: &str = "reply-too-long";
 
 /// A reply, read to its end.
@@ -76,14 +76,14 @@ impl Response {
         date(&self.headers)
     }
 
-    /// How long it asks to wait. An absolute time is read by its own `Date`, and by our clock only where it
+    /// How long it asks to wait. A point in time is compared with its own `Date`, and with our clock only where it
     /// has none.
-    pub fn told_to_wait(&self) -> Option<Duration> {
-        wait::told_to_wait(self.status, &self.headers, self.received)
+    pub fn retry_after(&self) -> Option<Duration> {
+        wait::retry_after(self.status, &self.headers, self.received)
     }
 
-    /// The outcome that the status alone stands for, by the table in docs/delivery.md; none for
-    /// 2xx, whose body decides. Adapters refine it by the provider's own codes.
+    /// The outcome by the status alone, as the table in docs/delivery.md has it; none for 2xx, where the body
+    /// decides. Adapters refine it by the provider's own codes.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.status.as_u16() {
             200..=299 => None,
@@ -95,7 +95,7 @@ impl Response {
     }
 }
 
-/// The client. One per provider, so that each has connections of its own. Cloning shares them.
+/// The client of one provider, with connections of its own. Clones share them.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     inner: reqwest::Client,
@@ -110,7 +110,7 @@ impl HttpClient {
         Self::with_roots(guard, &TlsRoots::read()?)
     }
 
-    /// The same with roots that were read before: for those who make several clients.
+    /// The same with roots that were read before, for whoever makes several clients.
     ///
     /// # Errors
     /// If the client cannot be set up.
@@ -128,12 +128,12 @@ impl HttpClient {
             .map_err(|error| format!("cannot set up the HTTP client: {}", chain(&error)))
     }
 
-    /// Makes one request, when the context's pace admits it, and reads the reply to its end.
+    /// Waits for the context's rate budget, makes one request and reads the reply to its end.
     ///
     /// # Errors
-    /// [`Outcome::Throttled`] if its turn did not come in time to be answered,
-    /// [`Outcome::NotSent`] if no byte of the request's body was written, or its guard kept it back, [`Outcome::Unknown`] if one may
-    /// have been: then also for a reply that could not be read to its end, or was too long.
+    /// - [`Outcome::Throttled`]: the budget left too little time for an answer, so nothing was sent.
+    /// - [`Outcome::NotSent`]: no byte of the request's body was written, or the guard kept it back.
+    /// - [`Outcome::Unknown`]: one may have been written; also if the reply broke off or was too long.
     pub async fn send(
         &self,
         context: &CallContext,
@@ -142,7 +142,7 @@ impl HttpClient {
         if context.offline {
             return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
         }
-        if !context.turn().await {
+        if !context.wait_for_budget().await {
             let target = request.target();
             let path = target.split('?').next().unwrap_or_default();
             let why = format!(
@@ -173,12 +173,12 @@ impl HttpClient {
             Err(_) => Err(Failure::while_reading("no answer in time".into())),
         };
         if let Ok(reply) = &result {
-            context.heed(reply, sent);
+            context.note_hints(reply, sent);
         }
         let result = result.map_err(|failure| {
-            // A body that was never asked for means that no byte was written: the connection asks
-            // for it while it writes the head, and from now on gets none. Without a body only a
-            // failure to connect is proof.
+            // The connection asks for the body while it writes the head. If it never asked, no byte was
+            // written, and from now on it gets none. A request without a body is proven not to be sent only
+            // by a failure to connect.
             let abandoned = phase.swap(ABANDONED, Ordering::AcqRel) == WAITING;
             if let Some(why) = kept_back.get() {
                 let why = format!("{}: not sent: {why}", exchange.target_path());
@@ -235,17 +235,17 @@ impl HttpClient {
             }
             body.extend_from_slice(&chunk);
             if body.len() > LONG && !context.is_long.swap(true, Ordering::Relaxed) {
-                // What follows is done apart from here on.
+                // The next poll is the first that runs aside.
                 tokio::task::yield_now().await;
             }
         }
         let response = Response {
             status: reply.status(),
             headers: std::mem::take(reply.headers_mut()),
-            body: conceal(body, &credentials).into(),
+            body: redact(body, &credentials).into(),
             received: context.clock.wall(),
         };
-        // What is not kept may be secret: no copy is made of it.
+        // A body that is not recorded may be secret, so no copy of it is made.
         let is_kept = record == Record::Whole && response.body.len() <= KEPT_REPLY;
         exchange.reply = is_kept.then(|| text(&response.body)).flatten();
         exchange.date = response.date();
@@ -265,7 +265,7 @@ impl Failure {
     }
 }
 
-/// The clock of whoever made a reply.
+/// The sender's clock, by the `Date` of a reply.
 fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
@@ -290,46 +290,49 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use serde_json::{Value, json};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
     };
-    use url::Url;
 
     use super::*;
-
-    async fn peer<F, R>(answer: F) -> Url
-    where
-        F: FnOnce(TcpStream) -> R + Send + 'static,
-        R: Future<Output = ()> + Send,
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/invites?email=ada", listener.local_addr().unwrap());
-        tokio::spawn(async move { answer(listener.accept().await.unwrap().0).await });
-        url.parse().unwrap()
-    }
-
-    async fn post(
-        url: Url,
-        timeout: Duration,
-        cap: usize,
-    ) -> (Result<Response, ProviderError>, CallContext) {
-        let client = HttpClient::new(AddressGuard::default()).unwrap();
-        let context = CallContext::new(timeout);
-        let mut request = Request::new(Method::POST, url).json("{}");
-        request.body_cap = cap;
-        (client.send(&context, request).await, context)
-    }
+    use crate::canned::{Peer, client};
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// The address of a peer that does this with its one connection.
+    async fn raw_peer<R>(handle: impl FnOnce(TcpStream) -> R + Send + 'static) -> String
+    where
+        R: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { handle(listener.accept().await.unwrap().0).await });
+        url
+    }
+
+    fn answering(body: Value) -> Peer {
+        Peer::start(move |_| (200, body.clone()))
+    }
+
+    fn post(url: &str) -> Request {
+        let url = format!("{url}/invites?email=ada").parse().unwrap();
+        Request::new(Method::POST, url).json("{}")
+    }
+
+    async fn send(url: &str, timeout: Duration, cap: usize) -> Result<Response, ProviderError> {
+        let request = Request { body_cap: cap, ..post(url) };
+        client().send(&CallContext::new(timeout), request).await
+    }
+
     #[tokio::test]
     async fn whatever_the_status_a_reply_may_tell_to_wait() {
-        for status in ["200 OK", "403 Forbidden", "429 Too Many", "503 Busy"] {
-            let reply = format!("HTTP/1.1 {status}\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n");
-            let url = peer(|stream| async move { answer(stream, &reply).await }).await;
-            let (_, context) = post(url, SECOND * 60, 9).await;
-            let told = context.told_to_wait().unwrap();
+        for status in [200, 403, 429, 503] {
+            let peer = Peer::with_header("retry-after: 7\r\n", move |_| (status, json!("")));
+            let context = CallContext::new(SECOND * 60);
+            client().send(&context, post(&peer.url)).await.unwrap();
+            let told = context.retry_after().unwrap();
             assert!((SECOND * 6..=SECOND * 7).contains(&told), "{status}: {told:?}");
         }
     }
@@ -337,12 +340,11 @@ mod tests {
     #[tokio::test]
     async fn a_reply_shows_how_far_the_providers_clock_is_ahead() {
         let now: Timestamp = "2026-11-21T09:50:00Z".parse().unwrap();
-        let reply = "HTTP/1.1 204 No\r\ndate: Sat, 21 Nov 2026 10:00:00 GMT\r\n\r\n";
-        let url = peer(move |stream| async move { answer(stream, reply).await }).await;
-        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let date = "date: Sat, 21 Nov 2026 10:00:00 GMT\r\n";
+        let peer = Peer::with_header(date, |_| (200, json!("")));
         let clock = Arc::new(crate::ManualClock::new(now));
-        let context = CallContext::new(SECOND * 60).measured_by(clock);
-        client.send(&context, Request::new(Method::POST, url).json("{}")).await.unwrap();
+        let context = CallContext::new(SECOND * 60).with_clock(clock);
+        client().send(&context, post(&peer.url)).await.unwrap();
         let difference = context.clock_difference().unwrap().proven();
         assert_eq!(difference, jiff::SignedDuration::from_mins(10));
     }
@@ -350,17 +352,15 @@ mod tests {
     #[tokio::test]
     async fn what_its_guard_keeps_back_when_the_connection_takes_it_is_not_sent() {
         let (told, heard) = tokio::sync::oneshot::channel();
-        let url = peer(|mut stream| async move {
+        let url = raw_peer(|mut stream| async move {
             let mut bytes = Vec::new();
             // Whether it ends or breaks off says nothing of what came.
             let _ = stream.read_to_end(&mut bytes).await;
             told.send(bytes).unwrap();
         });
-        let url = url.await;
-        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let (url, client) = (url.await, client());
         let context = CallContext::new(SECOND * 60).guarded(|| Err("it is too late".to_owned()));
-        let request = Request::new(Method::POST, url).json("a body");
-        let error = client.send(&context, request).await.unwrap_err();
+        let error = client.send(&context, post(&url).json("a body")).await.unwrap_err();
         assert_eq!((error.outcome, error.cause), (Outcome::NotSent, Cause::Request));
         assert_eq!(error.message, "POST /invites: not sent: it is too late");
         drop(client);
@@ -370,18 +370,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_guard_is_asked_once_and_at_the_last_moment() {
-        let url = peer(|stream| async move {
-            answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await
-        });
-        let url = url.await;
-        let client = HttpClient::new(AddressGuard::default()).unwrap();
+        let peer = answering(json!(""));
+        let client = client();
         let asked = Arc::new(AtomicU8::new(0));
         let counted = asked.clone();
         let context = CallContext::new(SECOND * 60).guarded(move || {
             counted.fetch_add(1, Ordering::Relaxed);
             Ok(())
         });
-        let sending = client.send(&context, Request::new(Method::POST, url).json("{}"));
+        let sending = client.send(&context, post(&peer.url));
         assert_eq!(asked.load(Ordering::Relaxed), 0);
         assert_eq!(sending.await.unwrap().status, StatusCode::OK);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -390,69 +387,54 @@ mod tests {
     #[tokio::test]
     async fn a_refused_connection_means_that_nothing_was_sent() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let (result, _) = post(format!("http://{free}/").parse().unwrap(), SECOND, 9).await;
-        assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+        let error = send(&format!("http://{free}"), SECOND, 9).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::NotSent);
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_means_that_nothing_was_sent() {
-        let (result, _) = post("http://nowhere.invalid/".parse().unwrap(), SECOND, 9).await;
-        assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
+        let error = send("http://nowhere.invalid", SECOND, 9).await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::NotSent);
     }
 
     #[tokio::test]
     async fn a_peer_that_never_answers_leaves_the_outcome_unknown() {
-        let url = peer(|stream| async move {
+        let url = raw_peer(|stream| async move {
             tokio::time::sleep(SECOND * 60).await;
             drop(stream);
         });
-        let (result, _) = post(url.await, Duration::from_millis(200), 9).await;
-        let error = result.unwrap_err();
+        let error = send(&url.await, Duration::from_millis(200), 9).await.unwrap_err();
         assert_eq!(error.outcome, Outcome::Unknown);
         assert!(!error.message.contains("ada"), "{error}");
     }
 
     #[tokio::test]
     async fn a_connection_cut_after_the_request_leaves_the_outcome_unknown() {
-        let url = peer(|mut stream| async move {
-            let _ = stream.read(&mut [0; 512]).await;
-        });
-        assert_eq!(post(url.await, SECOND, 9).await.0.unwrap_err().outcome, Outcome::Unknown);
-    }
-
-    async fn answer(mut stream: TcpStream, text: &str) {
-        let mut request = vec![0; 1024];
-        let n = stream.read(&mut request).await.unwrap();
-        assert!(String::from_utf8_lossy(&request[..n]).contains("content-length: 2"));
-        stream.write_all(text.as_bytes()).await.unwrap();
+        let peer = Peer::start(|_| (0, json!("")));
+        assert_eq!(send(&peer.url, SECOND, 9).await.unwrap_err().outcome, Outcome::Unknown);
+        assert_eq!(peer.asked().len(), 1);
     }
 
     #[tokio::test]
     async fn a_reply_is_read_and_recorded() {
-        let url = peer(|stream| {
-            answer(
-                stream,
-                "HTTP/1.1 302 Found\r\nlocation: http://example.org/\r\ncontent-length: 2\r\ndate: Sat, 21 Nov 2026 10:00:00 GMT\r\n\r\nhi",
-            )
-        });
-        let (result, context) = post(url.await, SECOND, 2).await;
-        let response = result.unwrap();
+        let headers = "location: http://example.org/\r\ndate: Sat, 21 Nov 2026 10:00:00 GMT\r\n";
+        let peer = Peer::with_header(headers, |_| (302, json!("hi")));
+        let context = CallContext::new(SECOND);
+        let request = Request { body_cap: 2, ..post(&peer.url) };
+        let response = client().send(&context, request).await.unwrap();
         assert_eq!((response.status.as_u16(), &response.body[..]), (302, &b"hi"[..]));
         assert_eq!(response.outcome(), Some(Outcome::Unknown));
         let exchange = &context.exchanges()[0];
         assert_eq!(exchange.target, "POST /invites?email=ada");
         assert_eq!(exchange.reply.as_deref(), Some("hi"));
+        assert_eq!(peer.asked()[0].body, "{}");
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_is_done_with_a_long_reply_keeps_nobody_waiting() {
-        for (length, is_apart) in [(1000, false), (LONG + 1, true)] {
-            let reply = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}",
-                "x".repeat(length)
-            );
-            let url = peer(move |stream| async move { answer(stream, &reply).await }).await;
+        for (length, is_aside) in [(1000, false), (LONG + 1, true)] {
+            let peer = answering("x".repeat(length).into());
             let ticks = Arc::new(std::sync::atomic::AtomicU32::new(0));
             let counted = ticks.clone();
             let ticking = tokio::spawn(async move {
@@ -464,35 +446,26 @@ mod tests {
             let working = tokio::spawn(async move {
                 let context = CallContext::new(SECOND * 60);
                 let work = async {
-                    let client = HttpClient::new(AddressGuard::default()).unwrap();
-                    let request = Request::new(Method::POST, url).json("{}");
-                    client.send(&context, request).await.unwrap();
+                    client().send(&context, post(&peer.url)).await.unwrap();
                     let before = ticks.load(Ordering::Relaxed);
                     std::thread::sleep(Duration::from_millis(300));
                     ticks.load(Ordering::Relaxed) - before
                 };
-                context.apart(work).await
+                context.aside(work).await
             });
             let passed = working.await.unwrap();
             ticking.abort();
-            assert_eq!(
-                passed > 3,
-                is_apart,
-                "{passed} ticks during what was done with {length} bytes"
-            );
+            assert_eq!(passed > 3, is_aside, "{passed} ticks during {length} bytes");
         }
     }
 
     #[tokio::test]
     async fn a_reply_of_more_than_256_kib_is_read_and_not_kept() {
         for (length, is_kept) in [(256 * 1024, true), (256 * 1024 + 1, false)] {
-            let reply = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}",
-                "x".repeat(length)
-            );
-            let url = peer(move |stream| async move { answer(stream, &reply).await }).await;
-            let (result, context) = post(url, SECOND * 60, 1024 * 1024).await;
-            assert_eq!(result.unwrap().body.len(), length);
+            let peer = answering("x".repeat(length).into());
+            let context = CallContext::new(SECOND * 60);
+            let response = client().send(&context, post(&peer.url)).await.unwrap();
+            assert_eq!(response.body.len(), length);
             assert_eq!(context.exchanges()[0].reply.is_some(), is_kept, "{length}");
         }
     }
@@ -500,49 +473,35 @@ mod tests {
     #[tokio::test]
     async fn of_an_exchange_that_is_not_kept_no_body_is() {
         for (record, kept) in [(Record::Outline, 1), (Record::Nothing, 0)] {
-            let reply = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ns3cret";
-            let url = peer(move |stream| async move { answer(stream, reply).await }).await;
-            let client = HttpClient::new(AddressGuard::default()).unwrap();
+            let peer = answering(json!("s3cret"));
             let context = CallContext::new(SECOND * 60);
-            let request = Request { record, ..Request::new(Method::POST, url).json("{}") };
-            assert_eq!(client.send(&context, request).await.unwrap().body, "s3cret");
+            let request = Request { record, ..post(&peer.url) };
+            assert_eq!(client().send(&context, request).await.unwrap().body, "s3cret");
             assert_eq!(context.exchanges().len(), kept);
-            assert!(
-                context.exchanges().iter().all(|it| it.reply.is_none() && it.request.is_none())
-            );
+            let has_body = |it: &Exchange| it.reply.is_some() || it.request.is_some();
+            assert!(!context.exchanges().iter().any(has_body));
         }
     }
 
-    /// A peer that answers each of so many requests, and a context whose requests wait for permits.
-    async fn in_turn(
+    /// Asks a peer again and again in one attempt, whose requests wait for permits.
+    fn in_turn(
         timeout: Duration,
-        count: usize,
     ) -> (impl AsyncFn() -> Result<Response, ProviderError>, Arc<tokio::sync::Semaphore>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move {
-            for _ in 0..count {
-                let reply = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-                answer(listener.accept().await.unwrap().0, reply).await;
-            }
-        });
+        let peer = answering(json!(""));
         let permits = Arc::new(tokio::sync::Semaphore::new(0));
         let budget = permits.clone();
         let context = CallContext::new(timeout).paced(move || {
             let budget = budget.clone();
             async move { budget.acquire().await.unwrap().forget() }
         });
-        let client = HttpClient::new(AddressGuard::default()).unwrap();
-        let send = async move || {
-            let request = Request::new(Method::POST, url.clone()).json("{}");
-            client.send(&context, request).await
-        };
+        let client = client();
+        let send = async move || client.send(&context, post(&peer.url)).await;
         (send, permits)
     }
 
     #[tokio::test]
     async fn each_request_of_an_attempt_waits_for_its_turn() {
-        let (send, permits) = in_turn(SECOND * 60, 3).await;
+        let (send, permits) = in_turn(SECOND * 60);
         for _ in 0..3 {
             let mut next = std::pin::pin!(send());
             assert!(tokio::time::timeout(SECOND / 10, &mut next).await.is_err());
@@ -553,17 +512,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_whose_turn_does_not_come_in_time_is_not_sent() {
-        let (send, permits) = in_turn(SECOND / 2, 1).await;
+        let (send, permits) = in_turn(SECOND / 2);
         let error = send().await.unwrap_err();
         assert!(error.outcome == Outcome::Throttled && error.is_of_own_budget());
-        assert!(error.message.contains("POST /: not sent"), "{error}");
+        assert!(error.message.contains("POST /invites: not sent"), "{error}");
         assert!(error.message.contains("limits.requests_per_second"), "{error}");
         assert_eq!(permits.available_permits(), 0);
     }
 
     #[tokio::test]
     async fn a_turn_that_leaves_no_time_for_the_answer_is_not_waited_for() {
-        let (send, permits) = in_turn(SECOND * 2, 2).await;
+        let (send, permits) = in_turn(SECOND * 2);
         let late = async {
             tokio::time::sleep(SECOND * 19 / 10).await;
             permits.add_permits(1);
@@ -576,9 +535,12 @@ mod tests {
     #[tokio::test]
     async fn a_reply_over_the_cap_leaves_the_outcome_unknown() {
         for rest in ["content-length: 3\r\n\r\n", "connection: close\r\n\r\nabc"] {
-            let reply = format!("HTTP/1.1 200 OK\r\n{rest}");
-            let url = peer(move |stream| async move { answer(stream, &reply).await });
-            let error = post(url.await, SECOND * 60, 2).await.0.unwrap_err();
+            let url = raw_peer(move |mut stream| async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let reply = format!("HTTP/1.1 200 OK\r\n{rest}");
+                stream.write_all(reply.as_bytes()).await.unwrap();
+            });
+            let error = send(&url.await, SECOND * 60, 2).await.unwrap_err();
             assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
             assert_eq!(error.code.as_deref(), Some(TOO_LONG));
         }

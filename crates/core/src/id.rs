@@ -1,6 +1,4 @@
-//! Identifiers: a prefix that says of what, and a time-ordered UUID (version 7).
-//!
-//! This is the one place where ids are made.
+//! Ids: a prefix that says of what, and a time-ordered UUID (version 7). All ids are made here.
 
 use std::{
     borrow::Cow,
@@ -16,14 +14,13 @@ use uuid::{ContextV7, Uuid};
 use crate::{Clock, SystemClock};
 
 static CLOCK: OnceLock<Arc<dyn Clock>> = OnceLock::new();
-/// Orders the ids of one moment. Should the clock go back, ids stay at the latest moment.
+/// Orders the ids of one moment, and keeps ids at the latest moment if the clock goes back.
 static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
-/// From now on this process's ids are of the time that this clock shows: what is listed by ids is then
-/// in the order of the stored times, whatever this machine's clock shows. Without it they are of the
-/// machine's.
+/// From now on this process's ids carry the time of this clock instead of the machine's, so that lists in the order
+/// of ids are in the order of the stored times, too.
 pub fn time_by(clock: Arc<dyn Clock>) {
-    // The first wins; there is only one.
+    // A process has one clock, which is set once.
     let _ = CLOCK.set(clock);
 }
 
@@ -41,7 +38,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// What every id of this type starts with.
+            /// The prefix of every id of this type.
             pub const PREFIX: &'static str = $prefix;
 
             /// A new id, later in order than every earlier one of this process.

@@ -5,37 +5,37 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The person, as the caller wrote it.
+/// The person who is invited, as the caller wrote it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitee {
-    /// The address, not canonicalized.
+    /// The address as it was written; [`Address`](crate::Address) is the canonical form.
     pub email: String,
-    /// Given name.
+    /// The given name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_name: Option<String>,
-    /// Family name.
+    /// The family name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<String>,
-    /// `+` and 8 to 15 digits.
+    /// The number in the form E.164: `+` and 8 to 15 digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// A text for the mail.
+    /// A text for the mail that the provider sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
 impl fmt::Debug for Invitee {
-    /// Personal data: never printed.
+    /// Shows nothing, because all of it is personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Invitee(…)")
     }
 }
 
 impl Invitee {
-    /// Every piece of personal data in here, for scrubbing a provider's text of it: each member as it is,
-    /// and then what a text may take of it alone. Parts that stand within many words are left out.
+    /// The pieces of personal data to scrub a provider's text of: each member as it is, and then the parts of it
+    /// that a text may name alone, such as one of several given names.
     pub fn personal_data(&self) -> impl Iterator<Item = &str> {
-        /// The shortest part of a member, in characters.
+        /// Parts with fewer characters are left out, because they also stand within other words.
         const SHORTEST: usize = 4;
         let names = [&self.first_name, &self.last_name].map(|name| name.as_deref());
         let phone = self.phone.as_deref();
@@ -51,19 +51,20 @@ impl Invitee {
     }
 }
 
-/// An invite that a caller asks for, checked for form but bound to no provider yet.
+/// An invite that a caller asks for, whose form was checked and which is bound to no provider yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewInvite {
     /// The person.
     pub invitee: Invitee,
-    /// The caller's own id for it.
+    /// The caller's own id for the invite.
     pub external_id: Option<String>,
-    /// Stored, filterable, used by routing; never sent to a provider.
+    /// Labels, by which callers filter and routes choose. No provider gets them.
     pub labels: BTreeMap<String, String>,
-    /// Per provider kind, in that provider's vocabulary.
+    /// For each kind of provider its own options, in that provider's words.
     pub options: BTreeMap<String, Value>,
 }
 
+/// Makes an enum of which each value is one word in JSON, in the store and in metrics.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -98,7 +99,7 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// A word that names none of the values.
+/// Why a text is no value of an enum of words: it is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not one of the known words")]
 pub struct UnknownWord;
@@ -146,7 +147,7 @@ words!(
 );
 
 impl Status {
-    /// Nothing the provider says changes it any more.
+    /// Whether nothing that a provider says changes it any more.
     pub const fn is_final(self) -> bool {
         matches!(
             self,
@@ -154,28 +155,27 @@ impl Status {
         )
     }
 
-    /// A waiting caller need not wait longer: the invite left `queued`, `sending` and `unknown`.
+    /// Whether a waiting caller need wait no longer: the invite has left `queued`, `sending` and `unknown`.
     pub const fn is_settled(self) -> bool {
         !matches!(self, Self::Queued | Self::Sending | Self::Unknown)
     }
 
-    /// Counts as an invite of that person for the duplicate rule (`queued` to `sent`).
+    /// Whether it counts as an invite of that person for the duplicate rule (`queued` to `sent`).
     pub const fn is_live(self) -> bool {
         !self.is_final()
     }
 
-    /// Exists at the provider and may still change there, so it is asked about.
+    /// Whether it exists at the provider and may still change there, so that it is asked about.
     pub const fn is_open_at_provider(self) -> bool {
         matches!(self, Self::AwaitingApproval | Self::Pending | Self::Sent)
     }
 
-    /// Whether an invite in this status, known by `from`, may become `to` because `by` says so.
+    /// Whether an invite in this status, whose source is `from`, may get the status `to` from the source `by`.
     ///
-    /// - The engine (`Gateway`) moves an invite along its path, puts a failed one back in the queue
-    ///   when a person asks, and one of several whose call was refused after it waited for approval.
-    /// - A provider's word (`Provider`, or `Inferred` from it) settles what is not final. The one
-    ///   final status it may still change is an `expired` that was read off the clock alone, which
-    ///   may turn out `accepted`.
+    /// - The engine (`Gateway`) moves an invite along its path. It puts back in the queue a failed one for which a
+    ///   person asks, and one of several whose call waited for approval and was then refused.
+    /// - A provider (`Provider`, or `Inferred` from what it shows) settles what is not final. The one final status
+    ///   that it may still change is an `expired` that was inferred from the clock: it may turn out `accepted`.
     /// - A caller may override an answer (`accepted`, `declined`) and decide an `unknown`.
     pub fn can_become(self, from: StatusSource, to: Self, by: StatusSource) -> bool {
         use Status::{

@@ -1,14 +1,17 @@
-//! The domain of the invite gateway: what an invite is, what a provider can do, and what an
-//! error must say for the engine to decide.
+//! The domain of the invite gateway: what an invite is, what a provider can do, and what an error must say for the
+//! engine to decide.
 //!
-//! Adapters know this crate and nothing else of ours. There is no SQL, no axum and no retrying here.
+//! Adapters know this crate and no other one of ours. Nothing here does SQL or axum, or retries.
 
 pub mod adapter;
 pub mod address;
 pub mod attempt;
 pub mod call;
+#[cfg(any(test, feature = "canned"))]
+pub mod canned;
 pub mod clock;
 pub mod error;
+pub mod failpoint;
 pub mod faults;
 pub mod http;
 pub mod id;
@@ -21,7 +24,6 @@ pub mod provider;
 pub mod random;
 pub mod reason;
 pub mod refusal;
-pub mod sabotage;
 pub mod schema;
 pub mod secret;
 pub mod text;

@@ -1,35 +1,35 @@
-//! What protects a provider and the gateway from each other: the numbers of `[providers.X.limits]`.
+//! The limits that protect a provider and the gateway from each other (`[providers.X.limits]`).
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// The limits of one provider; every one has a default, some of them per kind.
+/// The limits of one provider. Each has a default, and some kinds have defaults of their own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Limits {
-    /// One attempt, all of it: token, connect, call, reading.
+    /// How long one attempt may take in all: token, connecting, call and reading.
     pub timeout: Duration,
-    /// Calls under way at once.
+    /// So many calls may be under way at once.
     pub max_in_flight: u32,
-    /// Requests started per second; fractions are allowed.
+    /// So many requests may start in a second; fractions are allowed.
     pub requests_per_second: f64,
-    /// Invites in one call.
+    /// So many invites may share one call.
     pub max_batch: u32,
-    /// How long a first invite waits for company.
+    /// How long an invite waits for others that may share its call.
     pub linger: Duration,
-    /// Queued invites beyond which new ones are turned away.
+    /// If so many invites are queued, new ones are turned away.
     pub max_backlog: u64,
-    /// Queued invites of one tenant beyond which its new ones are turned away; at most `max_backlog`.
+    /// If so many invites of one tenant are queued, its new ones are turned away; at most `max_backlog`.
     pub max_backlog_per_tenant: u64,
-    /// Live invites beyond which new ones are refused here; none unless an administrator set it.
+    /// If so many invites are live, new ones are refused; no quota unless an administrator set one.
     pub quota: Option<u64>,
-    /// When a call is made again.
+    /// When calls are made again.
     pub retry: Retry,
 }
 
 impl Limits {
-    /// What one tenant may have of a backlog unless an administrator set it: all but a tenth, so that who
-    /// fills the queue leaves something to the others.
+    /// The default of `max_backlog_per_tenant`: all but a tenth of the backlog, so that a tenant who fills the queue
+    /// leaves something to the others.
     pub const fn share_of(max_backlog: u64) -> u64 {
         max_backlog - max_backlog / 10
     }
@@ -38,21 +38,21 @@ impl Limits {
 /// When a call is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Retry {
-    /// The first wait.
+    /// The wait before the second try; it doubles from then on.
     pub first: Duration,
-    /// The longest wait.
+    /// The longest wait between tries.
     pub max: Duration,
-    /// The longest wait that is taken on the provider's word.
+    /// The longest wait that a provider may ask for; a longer one is cut to this.
     pub max_retry_after: Duration,
-    /// Calls that were unknown and then found absent, beyond which an invite fails.
+    /// After so many calls of unknown outcome that were found absent, an invite fails.
     pub max_attempts: u32,
-    /// The age at which an invite that could not be sent fails.
+    /// At this age an invite that could not be sent fails.
     pub give_up_after: Duration,
 }
 
 impl Retry {
-    /// The wait before try number `tries + 1` (`tries` counts from 1): doubling from `first` up to
-    /// `max`, spread over its upper half by `fraction` (0 to 1).
+    /// The wait after so many `tries`, from 1 on: it doubles from `first` up to `max`, and `fraction` (0 to 1) spreads
+    /// it over its upper half.
     pub fn backoff(&self, tries: u32, fraction: f64) -> Duration {
         let doubled = self.first.saturating_mul(1u32 << tries.saturating_sub(1).min(30));
         doubled.min(self.max).mul_f64(0.5 + fraction.clamp(0.0, 1.0) / 2.0)

@@ -1,13 +1,13 @@
-//! Moments as providers write them. Many write one for "none": the first year of their calendar, the
-//! epoch of their clock. None of those is a moment of an invite.
+//! Reads moments as providers write them. Many write a sentinel for "none", such as the first year of their calendar
+//! or the epoch of their clock, which is no moment of an invite.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-/// The start of 2015, before which nothing at any provider can have been made: each of them is younger.
+/// The start of 2015. All providers are younger, so nothing at them can have been made before.
 const EARLIEST: Timestamp = Timestamp::constant(1_420_070_400, 0);
 
-/// The moment that a text says, with a zone or without one, which then is UTC. None for what is none:
-/// a text that cannot be read, a moment beyond what calendars here can say (9999-12-30), a sentinel.
+/// The moment that a text says; without a zone it is in UTC. None for a sentinel, a text that cannot be read, and a
+/// moment beyond 9999-12-30, the last that can be represented.
 pub fn read(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let zoned = text.parse::<Timestamp>().ok();
@@ -20,8 +20,8 @@ pub fn plausible(at: Timestamp) -> Option<Timestamp> {
     (at >= EARLIEST).then_some(at)
 }
 
-/// When an invite made at `made` or later lapses, where the provider says so. What would have lapsed
-/// before it was made does not lapse.
+/// When an invite lapses that was made at `made` or later, by what the provider said. An expiry before the making is
+/// none.
 pub fn expiry(said: Option<Timestamp>, made: Timestamp) -> Option<Timestamp> {
     said.filter(|at| *at > made).and_then(plausible)
 }

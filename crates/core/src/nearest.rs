@@ -1,9 +1,9 @@
-//! What somebody probably meant who wrote a name that there is not.
+//! Suggests what somebody probably meant who wrote a name that is not known.
 
-/// The longest name that something is suggested for: likeness is costly to tell of long ones.
+/// For names with more bytes nothing is suggested, because comparing long names is costly.
 const LONGEST_NAME: usize = 64;
 
-/// The candidate most like `name`, if any is like it at all; in which case it is written matters least.
+/// The candidate that is most like `name`, if any is. Upper and lower case decide only between equals.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LONGEST_NAME {
         return None;

@@ -1,35 +1,35 @@
-//! The rules of [`text`](crate::text) in the language of schemas: `#[schemars(transform = pattern::line)]`.
+//! The rules of [`text`](crate::text) as patterns of a JSON Schema, used as `#[schemars(transform = pattern::line)]`.
 
 use schemars::Schema;
 
 use crate::schema::FORMS;
 
-/// What [`check_text`](crate::text::check_text) lets through on one line, in a schema.
+/// Takes what [`check_text`](crate::text::check_text) takes on one line.
 pub fn line(schema: &mut Schema) {
     require(schema, r"^[^\u0000-\u001f\u007f]*$", "a text without control characters");
 }
 
-/// What [`check_text`](crate::text::check_text) lets through on several lines, in a schema.
+/// Takes what [`check_text`](crate::text::check_text) takes on several lines.
 pub fn lines(schema: &mut Schema) {
     let words = "a text without control characters but tabs and line breaks";
     require(schema, r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$", words);
 }
 
-/// What [`check_handle`](crate::text::check_handle) lets through, in a schema.
+/// Takes what [`check_handle`](crate::text::check_handle) takes.
 pub fn handle(schema: &mut Schema) {
     let words = "a text without control characters and those that change the direction of text";
     require(schema, &format!("^[^{CONTROLS}]*$"), words);
 }
 
-/// What [`check_label_key`](crate::text::check_label_key) lets through, in a schema.
+/// Takes what [`check_label_key`](crate::text::check_label_key) takes.
 pub fn label_key(schema: &mut Schema) {
     let words = "a text, not empty, without `:` and without control characters and those that change the \
                  direction of text";
     require(schema, &format!("^[^:{CONTROLS}]+$"), words);
 }
 
-/// What [`check_word`](crate::text::check_word) lets through, in a schema, and some of the characters that are
-/// not seen. The empty word is for the schema's length to refuse.
+/// Takes what [`check_word`](crate::text::check_word) takes, some invisible characters too, and the empty word, which
+/// is for the schema's length to refuse.
 pub fn word(schema: &mut Schema) {
     let words = "a text whose only white space is single spaces within it, and without control characters \
                  and those that change the direction of text";
@@ -37,7 +37,7 @@ pub fn word(schema: &mut Schema) {
     require(schema, &format!("^(?:{seen}(?: {seen})*)?$"), words);
 }
 
-/// The characters that [`is_control`](crate::text::is_control) tells, in a pattern.
+/// The characters of [`is_control`](crate::text::is_control), for use within brackets.
 const CONTROLS: &str = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069";
 
 fn require(schema: &mut Schema, pattern: &str, words: &str) {

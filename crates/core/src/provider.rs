@@ -21,10 +21,10 @@ use crate::{
 /// # The contract
 ///
 /// **One attempt.** Every asynchronous method makes the requests of one attempt, within the
-/// context's deadline, through [`HttpClient`], which has each wait for its turn in the rate budget
-/// ([`CallContext::turn`]). A method never sleeps and never retries, with one
+/// context's deadline, through [`HttpClient`], where each request waits for the rate budget
+/// ([`CallContext::wait_for_budget`]). A method never sleeps and never retries, with one
 /// exception: after a refused credential the request may be made once more with a fresh token or
-/// with the second secret. Retrying is the engine's.
+/// with the second secret. Retrying is for the engine.
 ///
 /// **Outcomes are about effects.** An error's [`Outcome`](crate::Outcome) says what is known of the
 /// effect of the request that was made, and nothing else. When in doubt it is `Unknown`. An
@@ -53,7 +53,7 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
     fn capabilities(&self) -> &Capabilities;
 
     /// Binds an invite to this provider: checks what the provider needs, fills in what the invite
-    /// leaves out, and fixes where it goes. Pure; the result is stored with the invite.
+    /// leaves out, and fixes where it goes. It asks nobody; the result is stored with the invite.
     ///
     /// # Errors
     /// All faults at once. Pointers are relative to the invite (`/phone`,
@@ -129,15 +129,13 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
         force: bool,
     ) -> Result<Observed, ProviderError>;
 
-    /// Starts finding out what became of calls whose outcome is unknown; all of the doubts are of
-    /// one destination and share one lookup. Sends nothing yet: each
-    /// [`Reconciliation::step`] makes one request.
+    /// Begins a look-up of what became of calls whose outcome is unknown, all of one destination. It sends
+    /// nothing yet: each [`Reconciliation::step`] makes one request.
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation>;
 
-    /// Which account the destination is that [`resolve`](Self::resolve) has to leave provisional
-    /// ([`Destination::provisional`](crate::Destination::provisional)), where the credential alone
-    /// tells it, for good, and may be asked for first. None, without a request, where there is nothing
-    /// to find out.
+    /// The account behind the destination that [`resolve`](Self::resolve) leaves provisional
+    /// ([`Destination::provisional`](crate::Destination::provisional)), for providers where a request with the
+    /// credential tells it for good. None, without a request, where there is nothing to find out.
     ///
     /// # Errors
     /// As any call.
@@ -153,22 +151,21 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
     fn credential(&self) -> &Credential;
 }
 
-/// A lookup under way. The engine waits for the rate budget before each step.
+/// A look-up under way.
 #[async_trait]
 pub trait Reconciliation: Send {
-    /// Makes the next request. `None`: there is more to ask. `Some`: what was seen, for each doubt
-    /// in order, for each of its recipients in order.
+    /// Makes the next request. `None` means that there is more to ask; `Some` ends the look-up with what was
+    /// seen, for each doubt in order and each of its recipients in order.
     ///
     /// # Errors
-    /// The lookup cannot go on; nothing was learnt (*cannot tell*).
+    /// The look-up cannot go on, and learnt nothing.
     async fn step(
         &mut self,
         context: &CallContext,
     ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError>;
 }
 
-/// A kind of provider: what is known of it, and what validates a part of the configuration and builds a
-/// provider from it.
+/// A kind of provider: what is known of it, and how a provider is built from a part of the document.
 pub struct ProviderKind {
     /// The word in `kind = "…"`.
     pub name: &'static str,
@@ -178,28 +175,28 @@ pub struct ProviderKind {
     pub config_schema: Value,
     /// JSON Schema of `options.<kind>`.
     pub options_schema: Value,
-    /// The settings that say which account it is. Another value for one of them is another
-    /// account: what is in doubt at the old one could not be looked up any more.
+    /// The settings that say which account it is. A new value for one of them is another account, so that what is
+    /// in doubt at the old one could not be looked up any more.
     pub account_settings: &'static [&'static str],
     /// The limits of providers that set none.
     pub default_limits: Limits,
-    /// The members of [`Observed::data`](crate::Observed::data) that let in whoever holds them. They are
-    /// shown only to keys with a scope of their own.
+    /// The members of [`Observed::data`](crate::Observed::data) that let in whoever holds them. Only keys with a
+    /// scope of its own are shown them.
     pub codes: &'static [&'static str],
-    /// Validates a part and builds the provider. Nothing is sent. Of a part that is wrong all faults come
-    /// back, with pointers relative to the part (`/event_id`).
+    /// Validates a part and builds the provider, without sending anything. A wrong part gives all of its faults,
+    /// with pointers relative to the part (`/event_id`).
     pub build: Build,
-    /// The part of a stored exchange that belongs to the recipient alone.
+    /// Takes from a stored exchange what belongs to one recipient.
     pub excerpt: Excerpt,
 }
 
-/// Builds a provider.
+/// The function that builds a provider.
 pub type Build =
     Box<dyn Fn(&BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>> + Send + Sync>;
 
-/// Of a request and a reply the part that belongs to the recipient alone, without secrets, stamps and
-/// other people. Only members that are known pass, and nothing of what cannot be read. In a create the
-/// recipient is at this place; the person tells it from others in a reply that is not in order.
+/// The function that takes from a request and a reply what belongs to one recipient, without secrets, stamps and
+/// other people. Only known members pass, and nothing of what cannot be read. The number is the recipient's place
+/// in a create call; the person finds it in a reply that is in another order.
 pub type Excerpt = fn(Option<&str>, Option<&str>, usize, &Invitee) -> (Value, Value);
 
 /// What a provider is built from.
@@ -208,19 +205,19 @@ pub struct BuildContext<'a> {
     pub name: &'a str,
     /// Its part of the document as JSON, without `kind`, `enabled` and `limits`.
     pub settings: &'a Value,
-    /// Time.
+    /// The clock that the provider goes by.
     pub clock: Arc<dyn Clock>,
-    /// A client of its own.
+    /// A client for this provider alone.
     pub http: HttpClient,
     /// Resolves secret references; the fault's pointer is relative to the reference.
     pub resolve_secret: &'a dyn Fn(&SecretRefs) -> Result<Credential, Fault>,
 }
 
 impl BuildContext<'_> {
-    /// The secrets of the member at `pointer`, each of which passes `check` now and whenever it is rotated.
+    /// The secrets of the member at `pointer`. Each has to pass `check`, now and whenever it is rotated.
     ///
     /// # Errors
-    /// Those that cannot be found or used.
+    /// A fault for each secret that cannot be found or used.
     pub fn credential(
         &self,
         pointer: &str,

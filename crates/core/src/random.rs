@@ -1,4 +1,4 @@
-//! The one place where random numbers are made.
+//! Random numbers: all of them are made here.
 
 /// `N` bytes from the operating system's generator, fit for keys.
 ///

@@ -53,7 +53,7 @@ words!(
 );
 
 impl ReasonCode {
-    /// What a call or a question at a provider failed with.
+    /// The code for a call or a question that failed with this error.
     pub fn of(error: &ProviderError) -> Self {
         match (error.outcome, error.cause) {
             (Outcome::Unknown, _) => Self::OutcomeUnknown,
@@ -71,7 +71,7 @@ impl ReasonCode {
 /// Why an invite failed, waits or is in doubt: the members of a problem that concern the invite itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reason {
-    /// Its kind.
+    /// The kind of reason.
     pub code: ReasonCode,
     /// One line for the person who reads it.
     pub detail: String,
@@ -79,10 +79,10 @@ pub struct Reason {
     pub origin: Origin,
     /// What is known of the effect.
     pub outcome: Outcome,
-    /// The configured provider that it happened at.
+    /// The provider that it happened at, by its configured name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// The provider's own code for it.
+    /// The provider's own code for the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_code: Option<String>,
     /// The HTTP status that the provider answered with.
@@ -91,13 +91,13 @@ pub struct Reason {
     /// The live invite that this one is a duplicate of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<InviteId>,
-    /// What is wrong with it, place by place.
+    /// What is wrong with the invite, each fault with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
 }
 
 impl Reason {
-    /// A reason with nothing beside its detail.
+    /// A reason that names neither provider nor faults.
     pub fn new(
         code: ReasonCode,
         origin: Origin,
@@ -117,7 +117,7 @@ impl Reason {
         }
     }
 
-    /// What a call or a question at a provider failed with.
+    /// The reason for a call or a question that failed with this error.
     pub fn of(provider: Option<&str>, error: &ProviderError) -> Self {
         Self {
             provider: provider.map(str::to_owned),
@@ -132,19 +132,19 @@ impl Reason {
         }
     }
 
-    /// The person has a live invite at that place.
+    /// The reason of a duplicate: the person has this live invite at the same place.
     pub fn duplicate(existing: InviteId) -> Self {
         let detail = format!("{existing} is a live invite to the same person at the same place");
         let reason = Self::new(ReasonCode::Duplicate, Origin::Caller, Outcome::Rejected, detail);
         Self { existing: Some(existing), ..reason }
     }
 
-    /// The same at this provider.
+    /// The same, at this provider.
     pub fn at(self, provider: &str) -> Self {
         Self { provider: Some(provider.to_owned()), ..self }
     }
 
-    /// The same without anything that may tell of a person: only words of the gateway's own stay.
+    /// The same without anything that may tell of a person: only the gateway's own words stay.
     pub fn bare(&self) -> Self {
         let detail = "the details went with the person's data";
         let provider = self.provider.clone();

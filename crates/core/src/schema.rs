@@ -1,7 +1,7 @@
-//! One mechanism for checking what people write as JSON or TOML: the JSON Schema of a Rust type.
+//! Checks what people write as JSON or TOML by the JSON Schema of a Rust type.
 //!
-//! Provider configuration, the `options` of an invite and the bodies of requests go through it, so all
-//! faults are found at once, each with its pointer, and the published schema is the one that is enforced.
+//! Settings of providers, the `options` of an invite and the bodies of requests are checked by it. So all faults are
+//! found at once, each with its pointer, and the published schema is the one that is enforced.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,14 +16,13 @@ use serde_json::{Map, Value};
 pub use crate::nearest::nearest;
 use crate::{Fault, MAX_FAULTS};
 
-/// A keyword of ours beside `anyOf` or `pattern`: what is taken in words, after "has to be".
-/// Validators ignore it.
+/// A keyword of ours beside `anyOf` or `pattern`: what the value "has to be", in words. Validators ignore it.
 pub const FORMS: &str = "x-forms";
 
-/// Of a list so many entries are looked at for what is wrong, as all that is found is in memory at once.
-const LOOKED_AT: usize = 1000;
+/// In a list so many entries are searched for faults, because all that are found are in memory at once.
+const SEARCHED: usize = 1000;
 
-/// What a schema lets through and its type does not, or what is wrong with stands behind what is looked at.
+/// The fault of a value that its schema takes and its type does not, or whose faults lie behind what is searched.
 const UNREADABLE: &str = "this cannot be read: a whole number has a fraction (`5.0`), or something is \
                           wrong behind the first 1000 entries of a list";
 
@@ -34,7 +33,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The schema of `T`, without references to elsewhere.
+    /// The schema of `T`, with all its parts inlined.
     ///
     /// # Panics
     /// If `T`'s derived schema is not a valid schema: a defect that every test of the type shows.
@@ -44,29 +43,28 @@ impl Schema {
         Self::new(settings.into_generator().into_root_schema_for::<T>().to_value())
     }
 
-    /// A schema that was put together from others.
+    /// The schema with this text.
     ///
     /// # Panics
-    /// If it is not a valid schema: a defect of whoever put it together.
+    /// If it is not a valid schema, which is a defect of the code that made it.
     pub fn new(document: Value) -> Self {
-        // Without look-around, matching takes linear time.
+        // This engine has no look-around, and so matches in linear time.
         let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
         let validator = options.build(&document).expect("a derived schema is valid");
         Self { document, validator }
     }
 
-    /// The schema itself.
+    /// The text of the schema.
     pub fn document(&self) -> &Value {
         &self.document
     }
 
-    /// The faults of `value`, in document order; none if it fits. If there are more than
-    /// [`MAX_FAULTS`], one more than that tells of them.
+    /// The faults of `value` in document order: at most [`MAX_FAULTS`], and one more that shows that there are others.
     pub fn check(&self, value: &Value) -> Vec<Fault> {
         self.check_up_to(value, MAX_FAULTS + 1)
     }
 
-    /// A value that fits, as the type that this is the schema of.
+    /// Reads a value as the type that this is the schema of.
     ///
     /// # Errors
     /// The faults of `value`.
@@ -76,16 +74,16 @@ impl Schema {
             return Err(faults);
         }
         serde_path_to_error::deserialize(value).map_err(|error| {
-            // The schema is the type's own, and says less than it in one thing: `2.0` is a whole number
-            // there. The error's own text may quote the value.
+            // The schema takes one thing that its type does not: `2.0` as a whole number. The error's own text
+            // is not used, because it may quote the value.
             let steps = error.path().iter().map(|step| format!("/{}", escape(&step.to_string())));
             let detail = "cannot be read: a whole number has at most 64 bits and no fraction";
             vec![Fault::new(steps.collect::<String>(), "invalid", detail)]
         })
     }
 
-    /// Reads an object as far as it is well-formed, and at most so many of its faults. Members with a fault
-    /// are left out: `T` has to be able to do without each.
+    /// Reads an object as far as it is well-formed, with at most so many of its faults. Members with a fault are left
+    /// out, so every member of `T` has to be optional.
     pub fn read_partly<T: DeserializeOwned + Default>(
         &self,
         mut value: Value,
@@ -113,12 +111,12 @@ impl Schema {
         (read, faults)
     }
 
-    /// At most so many of the faults of `value`, in document order.
+    /// The faults of `value` in document order, at most so many.
     pub fn check_up_to(&self, value: &Value, most: usize) -> Vec<Fault> {
         if self.validator.is_valid(value) {
             return Vec::new();
         }
-        let beginning = (most <= LOOKED_AT).then(|| beginning(value));
+        let beginning = (most <= SEARCHED).then(|| beginning(value));
         let errors = self.validator.iter_errors(beginning.as_ref().unwrap_or(value));
         let faults = errors.flat_map(|error| self.explain(&error, most)).take(most);
         let faults: Vec<_> = faults.collect();
@@ -128,7 +126,7 @@ impl Schema {
         vec![Fault::new("", "invalid", UNREADABLE)]
     }
 
-    /// At most so many faults for an error.
+    /// The faults that an error stands for, at most so many.
     fn explain(&self, error: &ValidationError<'_>, most: usize) -> Vec<Fault> {
         let at = error.instance_path().as_str();
         match error.kind() {
@@ -162,7 +160,7 @@ impl Schema {
         }
     }
 
-    /// What is wrong with `what` itself.
+    /// A sentence about the error whose subject is `what`.
     fn describe(&self, error: &ValidationError<'_>, what: &str) -> String {
         let words = match error.kind() {
             ValidationErrorKind::Pattern { .. } => self.containing(error).and_then(words_for_forms),
@@ -174,8 +172,8 @@ impl Schema {
         }
     }
 
-    /// Why a value fits none of several forms: by the form that was most likely meant. What is
-    /// wrong with the value as a whole is told by naming the forms, where the schema has words.
+    /// The faults of a value that fits none of several forms, by the form that was most likely meant. A fault of the
+    /// whole value names the forms instead, where the schema has words for them.
     fn explain_forms(
         &self,
         error: &ValidationError<'_>,
@@ -217,7 +215,7 @@ impl Schema {
             };
             return vec![Fault::new(at, "wrong-type", detail)];
         };
-        // Between equally likely forms only what is wrong with each of them is certain.
+        // Of equally likely forms, only a fault that all of them find is certain.
         for others in likely {
             let place = |fault: &Fault| (fault.pointer.clone(), fault.code.clone());
             let others: HashMap<_, _> =
@@ -242,15 +240,15 @@ impl Schema {
         self.containing(error)?.get("properties")?.as_object()
     }
 
-    /// The schema with the keyword that `error` failed.
+    /// The part of the schema with the keyword that `error` is about.
     fn containing(&self, error: &ValidationError<'_>) -> Option<&Value> {
         let (schema, _) = error.schema_path().as_str().rsplit_once('/')?;
         self.document.pointer(schema)
     }
 }
 
-/// A value of which every list, and every map in it, ends after [`LOOKED_AT`] entries. Its own members
-/// are all there: that one is missing would be no fault of its writer's.
+/// A value in which every list and every map ends after [`SEARCHED`] entries. Its own members are all kept, or a
+/// member would seem to be missing.
 fn beginning(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -262,9 +260,9 @@ fn beginning(value: &Value) -> Value {
 
 fn cut(value: &Value) -> Value {
     match value {
-        Value::Array(items) => items.iter().take(LOOKED_AT).map(cut).collect(),
+        Value::Array(items) => items.iter().take(SEARCHED).map(cut).collect(),
         Value::Object(members) => {
-            let some = members.iter().take(LOOKED_AT);
+            let some = members.iter().take(SEARCHED);
             some.map(|(name, member)| (name.clone(), cut(member))).collect()
         }
         _ => value.clone(),
@@ -280,7 +278,7 @@ fn members_at_fault(error: &ValidationError<'_>) -> Vec<String> {
     }
 }
 
-/// The words that a form asks for, or any of the forms in it.
+/// The words that a form, or a form within it, takes.
 fn words_of<'a>(form: &'a [ValidationError<'_>]) -> Vec<&'a str> {
     let words = form.iter().map(|error| match error.kind() {
         ValidationErrorKind::Constant { expected_value } => {
@@ -298,7 +296,7 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// The words of a schema for its forms; of one that may be left out, those of what may be there.
+/// A schema's words for its forms. They are in one of its forms if the value may also be null.
 fn words_for_forms(schema: &Value) -> Option<&str> {
     let forms = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
     std::iter::once(schema).chain(forms).find_map(|schema| schema.get(FORMS)?.as_str())
@@ -315,7 +313,7 @@ fn is_of_another_type(form: &[ValidationError<'_>], at: &str) -> bool {
     })
 }
 
-/// The word that a form asks for, if that is all that the form asks for.
+/// The word that a form takes, if it takes nothing else.
 fn only_word<'a>(form: &'a [ValidationError<'_>]) -> Option<&'a str> {
     match form {
         [error] => match error.kind() {
@@ -351,7 +349,7 @@ pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// What a value has to be, as those call it who write it: `null` is for none of them to write.
+/// What a value has to be, in the words of whoever writes it. Nobody writes `null`, so it is not named.
 fn type_name(kind: &TypeKind) -> String {
     let types: Vec<_> = match kind {
         TypeKind::Single(one) => vec![*one],

@@ -1,7 +1,7 @@
 //! Secrets: how a document refers to them, and how an adapter holds them.
 //!
-//! A document holds references, never values. What resolves a reference (reading the environment
-//! and files) is the configuration crate; adapters only see a [`Credential`].
+//! A document holds references, never values. The configuration crate resolves them, from the environment and from
+//! files; adapters see a [`Credential`] only.
 
 use std::{
     fmt,
@@ -50,7 +50,7 @@ pub struct FileRef {
 }
 
 impl fmt::Display for SecretRef {
-    /// The reference, never a value.
+    /// Shows the reference, never a value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(r) => write!(f, "environment variable {}", r.env),
@@ -79,7 +79,7 @@ pub enum SecretRefs {
 }
 
 impl SecretRefs {
-    /// The references, in the order of their use.
+    /// The references, in the order in which they are used.
     pub fn iter(&self) -> impl Iterator<Item = &SecretRef> {
         match self {
             Self::One(reference) => std::slice::from_ref(reference).iter(),
@@ -88,11 +88,11 @@ impl SecretRefs {
     }
 }
 
-/// Reads to the end what may be secret; none if that is more than `most` bytes. The buffer has its full size from the
-/// start: one that grows leaves copies behind.
+/// Reads a secret to its end; none if that is more than `most` bytes. The buffer has its full size from the start,
+/// because one that grows leaves copies behind.
 ///
 /// # Errors
-/// It cannot be read.
+/// The source cannot be read.
 pub fn read_to_end(mut source: impl Read, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut bytes = Zeroizing::new(vec![0; most + 1]);
     let mut length = 0;
@@ -108,8 +108,8 @@ pub fn read_to_end(mut source: impl Read, most: usize) -> io::Result<Option<Zero
     Ok((length <= most).then_some(bytes))
 }
 
-/// Bytes to be sent that hold a secret: overwritten when nobody has them any more.
-pub fn erased_bytes(secret: Zeroizing<String>) -> Bytes {
+/// Bytes that hold a secret, for a request. They are overwritten when the last clone is dropped.
+pub fn zeroizing_bytes(secret: Zeroizing<String>) -> Bytes {
     struct Owner(Zeroizing<String>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
@@ -119,21 +119,23 @@ pub fn erased_bytes(secret: Zeroizing<String>) -> Bytes {
     Bytes::from_owner(Owner(secret))
 }
 
-/// Whether a value can be used at all, else what is wrong with it, as the end of a sentence such as
-/// "the key is zero"; the text shows nothing of the value.
+/// Checks that a value can be used at all. An error says what is wrong with it, such as "the key is zero", and shows
+/// nothing of it.
 pub type Check = fn(&str) -> Result<(), String>;
 
-/// A secret that is in use: its present value, and how it fared.
+/// A secret that is in use: its present value, and how often it was used and refused.
 pub struct Secret {
+    /// How the document names it.
     reference: String,
     check: OnceLock<Check>,
+    /// The value, and a number that changes with it.
     value: RwLock<(u64, Arc<SecretString>)>,
     used: AtomicU64,
     refused: AtomicU64,
 }
 
 impl Secret {
-    /// A secret with its first value; `reference` is how the document names it.
+    /// A secret under this reference, with its first value.
     pub fn new(reference: &SecretRef, value: SecretString) -> Self {
         Self {
             reference: reference.to_string(),
@@ -149,7 +151,7 @@ impl Secret {
         self.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether its provider could use this value ([`Credential::checked`]).
+    /// Checks that the provider could use this value, as [`Credential::checked`] says.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -157,8 +159,7 @@ impl Secret {
         self.check.get().map_or(Ok(()), |check| check(value.expose_secret()))
     }
 
-    /// Replaces the value; true if it is another one. Whether it can be used is for the caller to
-    /// [`check`](Self::check) first.
+    /// Replaces the value, which the caller has to [`check`](Self::check) first; true if it is another one.
     pub fn replace(&self, value: SecretString) -> bool {
         let mut held = self.value.write().unwrap_or_else(PoisonError::into_inner);
         if held.1.expose_secret() == value.expose_secret() {
@@ -185,28 +186,29 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The one or two secrets by which a provider knows the gateway, and which of them it took last.
-/// Cloning shares them.
+/// The one or two secrets by which a provider knows the gateway, and which of them it took last. Clones share them.
 #[derive(Clone)]
 pub struct Credential {
     secrets: Arc<[Arc<Secret>]>,
-    /// The value (its number) of the first secret that the second one stands in for, once it was refused.
+    /// Once the second secret is used instead of the first: the number of the first one's value then.
     replaced: Arc<Mutex<Option<u64>>>,
 }
 
 /// A secret of a credential with its present value.
 #[derive(Clone)]
 pub struct Key {
-    /// Where its use is counted.
+    /// The secret, which counts its uses.
     pub secret: Arc<Secret>,
     place: usize,
+    /// The number of this value.
     version: u64,
     value: Arc<SecretString>,
+    /// The number of the first secret's value at that time.
     first_version: u64,
 }
 
 impl Key {
-    /// The value.
+    /// The value itself, which must not be shown.
     pub fn value(&self) -> &str {
         self.value.expose_secret()
     }
@@ -229,7 +231,7 @@ impl fmt::Debug for Key {
 }
 
 impl PartialEq for Key {
-    /// The same value of the same secret.
+    /// Compares the secret and the number of its value.
     fn eq(&self, other: &Self) -> bool {
         self.is_of(other) && self.version == other.version
     }
@@ -247,13 +249,13 @@ pub struct CredentialUse {
 }
 
 impl Credential {
-    /// A credential of these secrets, in the order of their use.
+    /// A credential of these secrets, in the order in which they are used.
     pub fn new(secrets: Vec<Arc<Secret>>) -> Self {
         Self { secrets: secrets.into(), replaced: Arc::default() }
     }
 
-    /// The secrets in the order in which to try them: the one that worked last comes first, but a first
-    /// secret with a new value always does.
+    /// The secrets in the order in which to try them: first the one that worked last, but the document's first
+    /// secret if its value is new.
     pub fn in_order(&self) -> Vec<Key> {
         let first_version = self.secrets.first().map_or(0, |first| first.current().0);
         let key = |(place, secret): (usize, &Arc<Secret>)| {
@@ -267,21 +269,20 @@ impl Credential {
         keys
     }
 
-    /// Remembers that the provider took this one.
+    /// Remembers that the provider took this secret.
     pub fn accept(&self, key: &Key) {
         *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) =
             (key.place > 0).then_some(key.first_version);
     }
 
-    /// Holds each secret to `check`, now and whenever it is rotated.
+    /// Checks each secret, now and whenever it is rotated.
     ///
     /// # Errors
-    /// A fault for each that cannot be used, at `pointer`, or at its place below that where there are
-    /// two.
+    /// A fault for each secret that cannot be used, at `pointer`, or at its place below that if there are two.
     pub fn checked(self, pointer: &str, check: Check) -> Result<Self, Vec<Fault>> {
         let several = self.secrets.len() > 1;
         let fault = |(place, secret): (usize, &Arc<Secret>)| {
-            // The same check whichever revision of the document it is built for.
+            // Another revision that shares the secret brings the same check, so the first one stays.
             let check = secret.check.get_or_init(|| check);
             let why = check(secret.current().1.expose_secret()).err()?;
             let at = if several { format!("{pointer}/{place}") } else { pointer.to_owned() };
@@ -296,7 +297,7 @@ impl Credential {
         &self.secrets
     }
 
-    /// How each secret fared.
+    /// How often each secret was used and refused.
     pub fn usage(&self) -> Vec<CredentialUse> {
         let usage = |secret: &Arc<Secret>| CredentialUse {
             reference: secret.reference.clone(),

@@ -1,25 +1,25 @@
-//! The rules for texts and ids that people write, in an invite or in a configuration alike. What else
-//! a text has to be is for whoever reads it.
+//! Rules for texts and ids that people write, in an invite or in a configuration. What else a text has to be, whoever
+//! reads it checks.
 
 use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use serde_json::Value;
 
-/// The longest id of something at a provider.
+/// The longest id of something at a provider, in characters.
 const MAX_ID: usize = 255;
-/// Labels of one invite at most.
+/// An invite has at most so many labels.
 pub const MAX_LABELS: usize = 16;
-/// The longest key of a label.
+/// The longest key of a label, in characters.
 pub const MAX_LABEL_KEY: usize = 64;
-/// The longest value of a label.
+/// The longest value of a label, in characters.
 pub const MAX_LABEL_VALUE: usize = 256;
 
-/// Control characters have no place in a name or an id, and PostgreSQL stores no NUL; a message may
-/// have several `lines`. `max` counts characters.
+/// Checks a text of at most `max` characters. Control characters have no place in a name or an id, and PostgreSQL
+/// stores no NUL; with `lines`, as in a message, tabs and line breaks are allowed.
 ///
 /// # Errors
-/// A fault's code and the rest of a sentence about the text, which neither shows.
+/// A fault's code, and the rest of a sentence that begins with the name of the text. Neither shows the text.
 pub fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static str, String)> {
-    // As many bytes as characters are allowed can be no more characters than that.
+    // A text has at most as many characters as bytes, so most need no counting.
     if text.len() > max && text.chars().count() > max {
         return Err(("too-long", format!("is longer than {max} characters")));
     }
@@ -30,24 +30,24 @@ pub fn check_text(text: &str, max: usize, lines: bool) -> Result<(), (&'static s
     Ok(())
 }
 
-/// Whether a character shows nothing and says nothing. Joiners and variation selectors say something: some
+/// Whether a character shows nothing and means nothing. Joiners and variation selectors mean something, because some
 /// scripts cannot be spelled without them.
 pub fn is_invisible(c: char) -> bool {
     let annotates = matches!(c, '\u{fff9}'..='\u{fffb}');
-    annotates || is_ignorable(c) && !says_something(c)
+    annotates || is_ignorable(c) && !has_meaning(c)
 }
 
-/// Whether a character shows nothing, although it may say something.
+/// Whether a character shows nothing, although it may mean something.
 pub(crate) fn is_ignorable(c: char) -> bool {
     !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-fn says_something(c: char) -> bool {
+fn has_meaning(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
 
-/// Whether a character controls a terminal, parts lines, or controls the direction of text (Unicode,
-/// `Bidi_Control`), by which a text can look like another.
+/// Whether a character controls a terminal, separates lines, or controls the direction of text (Unicode's
+/// `Bidi_Control`), which can make one text look like another.
 pub fn is_control(c: char) -> bool {
     let parts_lines = matches!(c, '\u{2028}' | '\u{2029}');
     let turns_text = matches!(
@@ -57,25 +57,25 @@ pub fn is_control(c: char) -> bool {
     turns_text || parts_lines || c.is_control()
 }
 
-/// Whether a character is not seen: what [`is_control`] or [`is_invisible`] tells.
+/// Whether a character [is a control](is_control) or [is invisible](is_invisible).
 pub fn is_unseen(c: char) -> bool {
     is_control(c) || is_invisible(c)
 }
 
-/// Whether a character shows nothing, whether or not it says something.
+/// Whether a character shows nothing, whether or not it means something.
 pub fn shows_nothing(c: char) -> bool {
     is_unseen(c) || is_ignorable(c)
 }
 
-/// Somebody else's text without what [`is_unseen`].
+/// Somebody else's text without characters that are [unseen](is_unseen).
 pub fn plain(text: impl Into<String>) -> String {
     let mut text = text.into();
     text.retain(|c| !is_unseen(c));
     text
 }
 
-/// Words of ours that may quote what somebody wrote: there what [`is_unseen`] is written as in JSON
-/// (`\u202e`), so that what looks like something else shows why it is not.
+/// A text of ours that may quote what somebody wrote, with [unseen](is_unseen) characters written as in JSON (`\u202e`).
+/// So a name that looks like another shows why it is not the same.
 pub fn legible(text: String) -> String {
     if !text.contains(is_unseen) {
         return text;
@@ -90,7 +90,7 @@ pub fn legible(text: String) -> String {
     shown
 }
 
-/// Every text in a value as [`plain`] leaves it.
+/// A value of which every text is as [`plain`] leaves it.
 pub fn plain_json(value: &Value) -> Value {
     match value {
         Value::String(text) => plain(text.as_str()).into(),
@@ -102,7 +102,7 @@ pub fn plain_json(value: &Value) -> Value {
     }
 }
 
-/// The text, or as much of its start as fits `max` bytes together with the sign that it was cut off.
+/// A text of at most `max` bytes: the whole text, or its start with a sign that it was cut off.
 pub fn cut(text: String, max: usize) -> String {
     const SIGN: &str = "…";
     if text.len() <= max {
@@ -112,8 +112,8 @@ pub fn cut(text: String, max: usize) -> String {
     format!("{}{SIGN}", &text[..end])
 }
 
-/// A word that stands in lists and in the log, where nothing may look like something else: not empty,
-/// without white space but single spaces within it, and without anything that is not seen.
+/// Checks a name that stands in lists and in the log, where it must not look like another: it is not empty, has no
+/// white space but single spaces between words, and no character that is not seen.
 ///
 /// # Errors
 /// As [`check_text`].
@@ -125,7 +125,7 @@ pub fn check_word(text: &str, max: usize) -> Result<(), (&'static str, String)> 
     if text.trim() != text || text.contains("  ") {
         return Err(("invalid", "starts or ends with a space, or has two in a row".to_owned()));
     }
-    // The blank of Braille is no white space, and shows as little.
+    // The blank of Braille does not count as white space, but shows nothing either.
     let is_blank = |c: char| c != ' ' && c.is_whitespace() || c == '\u{2800}';
     if text.contains(|c| shows_nothing(c) || is_blank(c)) {
         return Err(("invalid", "holds a character that is not seen".to_owned()));
@@ -133,7 +133,7 @@ pub fn check_word(text: &str, max: usize) -> Result<(), (&'static str, String)> 
     Ok(())
 }
 
-/// A caller's own id for something, or the value of a label, by which it is found again.
+/// Checks a caller's own id for something, or the key or value of a label, by which it is found again.
 ///
 /// # Errors
 /// As [`check_text`].
@@ -148,7 +148,7 @@ pub fn check_handle(text: &str, max: usize) -> Result<(), (&'static str, String)
     }
 }
 
-/// An id of something at a provider, which often becomes one step of a path.
+/// Checks an id of something at a provider, which often becomes one step of a path.
 ///
 /// # Errors
 /// As [`check_text`].
@@ -163,10 +163,10 @@ pub fn check_id(text: &str) -> Result<(), (&'static str, String)> {
     check_text(text, MAX_ID, false)
 }
 
-/// The key of a label.
+/// Checks the key of a label.
 ///
 /// # Errors
-/// A fault's code and a sentence.
+/// A fault's code and a sentence, neither of which shows the key.
 pub fn check_label_key(key: &str) -> Result<(), (&'static str, String)> {
     check_handle(key, MAX_LABEL_KEY)
         .map_err(|(code, detail)| (code, format!("the label's key {detail}")))?;
@@ -176,7 +176,7 @@ pub fn check_label_key(key: &str) -> Result<(), (&'static str, String)> {
     Ok(())
 }
 
-/// The value of a label.
+/// Checks the value of a label.
 ///
 /// # Errors
 /// As [`check_label_key`].

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, slice, sync::Arc, time::Duration};
 use invite_config::Provider;
 use invite_core::{
     Cause, InviteId, Observed, Operation, Outcome, ProviderError, Remote, Status,
-    http::CallContext, sabotage::crash_point,
+    failpoint::failpoint, http::CallContext,
 };
 use invite_store::{AttemptView, Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
@@ -207,9 +207,9 @@ impl Engine {
     ) -> Result<InviteRecord> {
         let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, provider, Subject::of([invite]));
-        crash_point("operation-before-request");
+        failpoint("operation-before-request");
         let asked = door.ask(operation, invite.destination.as_ref(), call).await;
-        crash_point("operation-after-reply");
+        failpoint("operation-after-reply");
         let attempt = ended_attempt(&door, operation, &asked, None);
         let result = asked.result;
         let is_open = |error: &ProviderError| error.outcome == Outcome::Unknown;

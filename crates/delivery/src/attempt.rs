@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use invite_config::Provider;
 use invite_core::{
     AttemptId, InviteId, Operation, Outcome, PreparedCall, ProviderError, Stopwatch,
+    failpoint::failpoint,
     http::{CallContext, Exchange},
-    sabotage::crash_point,
 };
 use invite_store::{AttemptEnd, Change, Changed, InviteRecord, NewAttempt};
 use jiff::Timestamp;
@@ -60,11 +60,11 @@ impl Call {
             let lease_end = Instant::now() + self.shared.settings.lease;
             let age = Arc::new(Stopwatch::start(self.shared.clock.clone()));
             let attempt = AttemptId::generate();
-            crash_point("claim-before-commit");
+            failpoint("claim-before-commit");
             let claim = self.claim_with(attempt, &invites, prepared.as_ref().ok(), revision, epoch);
             match claim.await? {
                 Changed::Written(invites) => {
-                    crash_point("claim-after-commit");
+                    failpoint("claim-after-commit");
                     self.lane.queue_shrank(invites.len());
                     let claimed = Claimed { attempt, invites, recipients, lease_end, age };
                     return Ok(Some((claimed, prepared)));
@@ -132,14 +132,14 @@ impl Call {
                 Err(ProviderError::new(Outcome::NotSent, "the claim took too long to send safely"))
             }
             Ok(call) => {
-                crash_point("create-before-request");
+                failpoint("create-before-request");
                 let create = async |context: &CallContext| {
                     self.provider.adapter.create(context, call, &claimed.recipients).await
                 };
                 door.call(&context, create).await
             }
         };
-        crash_point("create-after-reply");
+        failpoint("create-after-reply");
         let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.shared.clock.now());
         if let Some(destination) = claimed.destination() {
             let is_taken = |it: &&Settlement| matches!(it, Settlement::Exists(_));
@@ -149,7 +149,7 @@ impl Call {
             door.update_health(Some(destination), &judged.event, judged.error.as_ref());
         }
         store_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
-        crash_point("create-after-record");
+        failpoint("create-after-record");
         drop(slot);
         self.lane.doubt.notify_one();
         accounts::wake_others(&self.shared, &self.provider, prepared.as_ref().ok());

@@ -10,8 +10,8 @@ use invite_config::Provider;
 use invite_core::{
     AttemptId, AttemptOutcome, BatchId, Cause, Destination, InviteId, Lookup, Operation, Outcome,
     ProviderError, Sighting, Stopwatch,
+    failpoint::failpoint,
     http::{CallContext, Exchange},
-    sabotage::crash_point,
 };
 use invite_store::InviteRecord;
 use jiff::Timestamp;
@@ -126,7 +126,7 @@ impl Door<'_> {
         context: &CallContext,
         ask: impl AsyncFnOnce(&CallContext) -> T,
     ) -> T {
-        let answer = context.apart(ask(context)).await;
+        let answer = context.aside(ask(context)).await;
         self.lane.apply_hints(context, &self.provider.limits.retry, self.shared.clock.now());
         answer
     }
@@ -181,11 +181,11 @@ impl Door<'_> {
         loop {
             self.wait_for_question().await;
             let context = self.context();
-            crash_point("reconcile-before-request");
+            failpoint("reconcile-before-request");
             *is_asked = true;
             let step =
                 self.call(&context, async |context| reconciliation.step(context).await).await;
-            crash_point("reconcile-after-reply");
+            failpoint("reconcile-after-reply");
             *exchange = context.exchanges().pop();
             if let Some(seen) = step? {
                 return Ok(seen);

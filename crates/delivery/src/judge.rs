@@ -9,7 +9,7 @@ use std::{
 use invite_config::Provider;
 use invite_core::{
     AttemptId, AttemptOutcome, Cause, Observed, Outcome, ProviderError, Reason, Status,
-    sabotage::resends_blindly,
+    failpoint::resends_blindly,
 };
 use invite_store::InviteRecord;
 use jiff::Timestamp;

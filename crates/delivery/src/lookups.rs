@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
-    Destination, Doubt, Operation, Outcome, PreparedCall, ProviderError, http::CallContext,
-    sabotage::crash_point,
+    Destination, Doubt, Operation, Outcome, PreparedCall, ProviderError, failpoint::failpoint,
+    http::CallContext,
 };
 use invite_store::{Change, InviteRecord};
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ pub(crate) async fn repeat(
         // It has become too old while it waited for the rate budget.
         return Ok(Some(case));
     }
-    crash_point("reconcile-before-request");
+    failpoint("reconcile-before-request");
     let begun = door.begin();
     let (clock, first_sent) = (shared.clock.clone(), case.started_at);
     let context = door.context().guarded(move || {
@@ -76,7 +76,7 @@ pub(crate) async fn repeat(
         provider.adapter.create(context, call, &case.recipients).await
     };
     let reply = door.call(&context, create).await;
-    crash_point("reconcile-after-reply");
+    failpoint("reconcile-after-reply");
     let (n, is_mixed) = (case.invites.len(), judge::is_mixed(&case.invites));
     let mut is_refused = false;
     let (verdicts, error) = match reply {

@@ -1,5 +1,5 @@
-//! The registry of provider kinds: the only list of them. The program, the suites and the rules of the
-//! house go by it.
+//! The registry of provider kinds: the only list of them, by which the program, the suites and the rules of the house
+//! go.
 
 use std::sync::Arc;
 

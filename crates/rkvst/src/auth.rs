@@ -1,5 +1,5 @@
-//! Which token a request carries: a configured one, or one obtained with client credentials, kept
-//! and renewed; and which comes next when the service refuses it. The request for one is made here.
+//! The token of a request: a configured one, or one that is obtained with client credentials, kept and renewed; and which
+//! one comes next if the service refuses it.
 //!
 //! Source: <https://docs.datatrails.ai/developers/developer-patterns/getting-access-tokens-using-app-registrations/>
 
@@ -11,7 +11,7 @@ use invite_core::{
     Cause, Outcome, ProviderError,
     adapter::{Operation, Service},
     http::{CallContext, HttpClient, Record, Request, Response},
-    secret::{Key, erased_bytes},
+    secret::{Key, zeroizing_bytes},
     text::check_text,
 };
 use jiff::Timestamp;
@@ -25,39 +25,38 @@ use crate::{
     wire::{TENANCY, TokenReply},
 };
 
-/// A token is renewed this long before it lapses, or a tenth of its life if that is less.
+/// A token is renewed so long before it lapses, or a tenth of its life before if that is less.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The longest name of a tenancy, in characters; those known are `tenant/` and a UUID.
+/// The longest name of a tenancy, in characters. The known ones are `tenant/` and a UUID.
 const LONGEST_TENANCY: usize = 255;
-/// The documented life of a token, for replies that do not state it.
+/// How long a token lives by the documents, for replies that do not say it.
 const USUAL_LIFE: Duration = Duration::from_secs(3600);
 
-/// Provides tokens.
 pub struct Authenticator {
-    /// The service, whose secrets they are made of.
     pub service: Service,
     form: Form,
 }
 
+/// What the service's secrets are.
 enum Form {
-    /// The secrets are tokens.
     Token,
-    /// The secrets are client secrets.
     ClientCredentials { endpoint: TokenEndpoint, held: AsyncMutex<Option<Arc<Token>>> },
 }
 
-/// A token and where it came from.
 struct Token {
     /// The value of the `Authorization` header.
     header: SecretString,
+    /// The secret that it was obtained with.
     key: Key,
     renew_at: Timestamp,
 }
 
-/// The right to make one request.
+/// A token for one request.
 pub struct Access {
     token: Arc<Token>,
+    /// Whether another token was refused for this request before.
     renewed: bool,
+    /// Whether another secret was.
     switched: bool,
 }
 
@@ -73,13 +72,12 @@ impl Access {
     }
 }
 
-/// The tenancy that a token is for, if it shows one: the claim [`TENANCY`] of a JWT. Not verified; that
-/// is the service's.
+/// The tenancy that a token shows: the claim [`TENANCY`] of a JWT. Its signature is for the service to verify.
 fn tenancy_of(token: &str) -> Option<String> {
     let claims = token.split('.').nth(1)?.trim_end_matches('=');
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
     let tenancy = claims.get(TENANCY)?.as_str()?.trim();
-    // It becomes the name of a place, which must not look like one that is not known.
+    // It becomes the scope of a destination, and must not look like that of a provisional one.
     let is_name = !tenancy.is_empty()
         && !tenancy.starts_with('#')
         && check_text(tenancy, LONGEST_TENANCY, false).is_ok();
@@ -87,7 +85,7 @@ fn tenancy_of(token: &str) -> Option<String> {
 }
 
 impl Authenticator {
-    /// For secrets that are tokens or, with an endpoint, client secrets.
+    /// With an `endpoint` the service's secrets are client secrets, otherwise tokens.
     pub fn new(service: Service, endpoint: Option<TokenEndpoint>) -> Self {
         let form = match endpoint {
             None => Form::Token,
@@ -96,17 +94,17 @@ impl Authenticator {
         Self { service, form }
     }
 
-    /// The tenancy that the configured token shows; none with client credentials.
+    /// The tenancy that the configured token shows; none if tokens are obtained.
     pub fn configured_account(&self) -> Option<String> {
         let shown = |key: &Key| tenancy_of(bare_token(key.value()));
         let keys = self.service.credential.in_order();
         keys.first().filter(|_| matches!(self.form, Form::Token)).and_then(shown)
     }
 
-    /// Access for a first request.
+    /// A token for the first try of a request.
     ///
     /// # Errors
-    /// No token was to be had; `task` was not begun.
+    /// There is no token; nothing of the request was sent.
     pub async fn access(
         &self,
         context: &CallContext,
@@ -119,11 +117,10 @@ impl Authenticator {
         Ok(Access { token, renewed: false, switched: false })
     }
 
-    /// Access for a repeat after a 401: with a fresh token, then with the other secret. None: that
-    /// is all there was to try.
+    /// A token for the next try after a 401: a fresh one, and then one of the other secret. None if all were tried.
     ///
     /// # Errors
-    /// No token was to be had.
+    /// There is no token.
     pub async fn after_refusal(
         &self,
         context: &CallContext,
@@ -137,7 +134,7 @@ impl Authenticator {
             let switched = !token.key.is_of(used);
             return Ok(Some(Access { token, renewed: true, switched }));
         }
-        // A token that outlived its welcome says nothing about its secret; a fresh one does.
+        // The refusal of an old token says nothing about its secret, but that of a fresh one does.
         used.secret.count_refusal();
         let Some(other) = self.other(used).filter(|_| !refused.switched) else {
             return Ok(None);
@@ -150,23 +147,22 @@ impl Authenticator {
         Ok(Some(Access { token, renewed: true, switched: true }))
     }
 
-    /// Counts a request that is about to be made. A client secret is used in token requests only.
+    /// Counts the use of a token. A client secret is used by token requests only.
     pub fn count_use(&self, access: &Access) {
         if matches!(self.form, Form::Token) {
             access.token.key.secret.count_use();
         }
     }
 
-    /// Notes that the service took the access, whatever it made of the request.
+    /// Notes that the service took the token, whatever became of the request.
     pub fn accepted(&self, access: &Access) {
         if matches!(self.form, Form::Token) {
             self.service.credential.accept(&access.token.key);
         }
     }
 
-    /// The token held, or else a new one, which is then held. One request at a time: callers that
-    /// wait find what the first of them got. With `only`, no other secret is used; `refused` is not
-    /// given out again.
+    /// The token that is held, or else a new one, which is held from then on. One caller at a time asks for it, and the
+    /// others find what that one got. With `only`, no other secret is used; the token `refused` is not given again.
     async fn obtain(
         &self,
         context: &CallContext,
@@ -177,7 +173,7 @@ impl Authenticator {
         let Form::ClientCredentials { endpoint, held } = &self.form else {
             return Err(no_secret(operation));
         };
-        // Whoever holds it may be waiting for a token endpoint that does not answer.
+        // The lock's holder may be waiting for a token endpoint that does not answer.
         let mut held = context.within(held.lock()).await.ok_or_else(|| {
             let why = "no token was issued: the token endpoint did not answer in time";
             operation.failed(Outcome::NotSent, why).caused_by(Cause::Transport)
@@ -215,13 +211,13 @@ impl Authenticator {
         let asked_at = self.service.clock.now();
         let (http, value) = (&self.service.http, key.value().trim());
         let response = endpoint.request_token(http, context, value).await;
-        // What failed is the token call: of what it is for, nothing was sent.
+        // Only the token request failed: nothing was sent of the request that needs the token.
         let response = response.map_err(|error| {
             operation.explain(ProviderError { outcome: Outcome::NotSent, ..error })
         })?;
         if !response.status.is_success() {
             let mut error = error::token_refused(operation, &response);
-            // The secret went in the body, where the HTTP client does not know it.
+            // The body of the request held the secret, which the refusal may quote.
             error.message = error.message.replace(value, "…");
             if is_refused_credential(&error) {
                 key.secret.count_refusal();
@@ -240,7 +236,7 @@ impl Authenticator {
         }))
     }
 
-    /// The secret to begin with.
+    /// The secret to try first.
     fn first(&self, operation: &Operation) -> Result<Key, ProviderError> {
         self.service.credential.in_order().into_iter().next().ok_or_else(|| no_secret(operation))
     }
@@ -265,15 +261,14 @@ fn is_refused_credential(error: &ProviderError) -> bool {
 
 fn bearer(token: &str) -> SecretString {
     const SCHEME: &str = "Bearer ";
-    // At its full length from the start: a text that grows leaves copies behind.
+    // It has its full length from the start, because a text that grows leaves copies behind.
     let mut header = String::with_capacity(SCHEME.len() + token.len());
     header.push_str(SCHEME);
     header.push_str(token);
     header.into()
 }
 
-/// The token in a file for `curl -H @file`, which is a whole header line, or in one that holds
-/// nothing else.
+/// The token of a secret that is either the token alone, or a file for `curl -H @file` with a whole header line.
 fn bare_token(text: &str) -> &str {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.clone().next().unwrap_or_default();
@@ -282,10 +277,10 @@ fn bare_token(text: &str) -> &str {
     strip_word(value, "bearer ").unwrap_or(value).trim()
 }
 
-/// Whether a secret holds a bearer token, by the form that RFC 6750 gives tokens.
+/// Checks that a secret holds a bearer token, by the form that RFC 6750 gives tokens.
 ///
 /// # Errors
-/// If not; the text does not show it.
+/// It does not; the text does not show it.
 pub fn check_bearer_token(text: &str) -> Result<(), String> {
     let token = bare_token(text).trim_end_matches('=');
     let may_stand = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
@@ -297,10 +292,10 @@ pub fn check_bearer_token(text: &str) -> Result<(), String> {
     Err(why.to_owned())
 }
 
-/// Whether a secret can be a client secret, which goes in a form.
+/// Checks that a secret can be a client secret, which is sent in a form.
 ///
 /// # Errors
-/// If not; the text does not show it.
+/// It cannot; the text does not show it.
 pub fn check_client_secret(text: &str) -> Result<(), String> {
     let text = text.trim();
     if !text.is_empty() && !text.chars().any(char::is_control) {
@@ -314,7 +309,7 @@ fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(word).then_some(tail)
 }
 
-/// How long a token that lives for `expires_in` seconds is used.
+/// How long a token is used that lives for `expires_in` seconds.
 fn time_of_use(expires_in: Option<f64>) -> Duration {
     let life = expires_in.map_or(USUAL_LIFE, |seconds| {
         Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
@@ -322,21 +317,20 @@ fn time_of_use(expires_in: Option<f64>) -> Duration {
     life - MARGIN.min(life / 10)
 }
 
-/// Asks for tokens with client credentials.
 pub struct TokenEndpoint {
     pub url: Url,
     pub client_id: String,
 }
 
 impl TokenEndpoint {
-    /// `POST …/appidp/token`. Both bodies are secrets, so the exchange is not recorded.
+    /// `POST …/appidp/token`. The exchange is not recorded, because both bodies are secrets.
     pub async fn request_token(
         &self,
         http: &HttpClient,
         context: &CallContext,
         client_secret: &str,
     ) -> Result<Response, ProviderError> {
-        // At most three characters for each byte, so that it does not grow and leave copies behind.
+        // There is room for three characters for each byte, so that the text does not grow and leave copies behind.
         let room = 64 + 3 * (self.client_id.len() + client_secret.len());
         let body = form_urlencoded::Serializer::new(String::with_capacity(room))
             .append_pair("grant_type", "client_credentials")
@@ -346,7 +340,7 @@ impl TokenEndpoint {
         let mut request = Request::new(Method::POST, self.url.clone());
         let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers.insert(header::CONTENT_TYPE, form);
-        request.body = erased_bytes(Zeroizing::new(body));
+        request.body = zeroizing_bytes(Zeroizing::new(body));
         request.record = Record::Nothing;
         let encoded: String = form_urlencoded::byte_serialize(client_secret.as_bytes()).collect();
         request.secrets = [client_secret.into(), encoded].map(|it| it.into_bytes().into()).into();
@@ -358,16 +352,15 @@ impl TokenEndpoint {
 mod tests {
     use invite_core::{
         Clock,
-        secret::{Credential, Secret, SecretRef},
+        canned::{Bench, Peer, context, credential},
     };
     use serde_json::json;
 
     use super::*;
-    use crate::client::peer::{Bench, Peer, bench, context, jwt, recipient};
+    use crate::canned::{bench, jwt, recipient};
 
     fn account(token: &str) -> Option<String> {
-        let secret = Secret::new(&SecretRef::Literal(String::new()), token.into());
-        let key = Credential::new(vec![Arc::new(secret)]).in_order().remove(0);
+        let key = credential(&[token]).in_order().remove(0);
         Access { token: configured_token(key), renewed: false, switched: false }.account()
     }
 
@@ -431,54 +424,46 @@ mod tests {
     }
 
     const TOKEN: &str = "POST /archivist/iam/v1/appidp/token";
-    const EMPTY: &str = r#"{"invites":[]}"#;
 
     /// A service that issues tokens with `secret` in them, one after the other, and takes those
     /// that `takes` does.
-    async fn issuer(takes: impl Fn(&str, usize) -> bool + Send + 'static) -> Peer {
+    fn issuer(takes: impl Fn(&str, usize) -> bool + Send + 'static) -> Peer {
         let mut issued = 0;
         Peer::start(move |asked| {
             if asked.is(TOKEN) {
                 let (_, secret) = asked.body.rsplit_once('=').unwrap();
                 if secret == "refused" {
-                    return (400, r#"{"error":"invalid_client"}"#.into());
+                    return (400, json!({"error": "invalid_client"}));
                 }
                 issued += 1;
                 let reply =
                     json!({"access_token": format!("{secret}-{issued}"), "expires_in": 660});
-                return (200, reply.to_string());
+                return (200, reply);
             }
             let shown = asked.header("authorization").unwrap().strip_prefix("Bearer ").unwrap();
             let (secret, serial) = shown.rsplit_once('-').unwrap();
             if takes(secret, serial.parse().unwrap()) {
-                (200, EMPTY.into())
+                (200, json!({"invites": []}))
             } else {
-                (401, String::new())
+                (401, json!(""))
             }
         })
-        .await
     }
 
     fn with_client(peer: &Peer, secrets: &[&str]) -> Bench {
-        bench(&peer.base_url, json!({"client_id": "app 1", "client_secret": "s"}), secrets)
+        bench(&peer.url, json!({"client_id": "app 1", "client_secret": "s"}), secrets)
     }
 
     async fn probe(bench: &Bench) -> Result<(), ProviderError> {
-        bench.provider.probe(&context()).await.map(|_| ())
-    }
-
-    /// Uses and refusals, per secret.
-    fn usage(bench: &Bench) -> Vec<(u64, u64)> {
-        let usage = bench.provider.credential().usage();
-        usage.into_iter().map(|usage| (usage.used, usage.refused)).collect()
+        bench.probe(&context()).await.map(|_| ())
     }
 
     #[tokio::test]
     async fn a_token_is_asked_for_as_the_vendors_client_does_and_never_recorded() {
-        let peer = issuer(|_, _| true).await;
+        let peer = issuer(|_, _| true);
         let bench = with_client(&peer, &["s+1 \n"]);
         let context = context();
-        bench.provider.probe(&context).await.unwrap();
+        bench.probe(&context).await.unwrap();
         let asked = &peer.asked()[0];
         assert_eq!(asked.body, "grant_type=client_credentials&client_id=app+1&client_secret=s%2B1");
         let form = Some("application/x-www-form-urlencoded");
@@ -489,7 +474,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_at_the_same_time_share_one_token_request() {
-        let peer = issuer(|_, _| true).await;
+        let peer = issuer(|_, _| true);
         let bench = with_client(&peer, &["a"]);
         let (one, two, three) = tokio::join!(probe(&bench), probe(&bench), probe(&bench));
         assert!(one.is_ok() && two.is_ok() && three.is_ok());
@@ -498,7 +483,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_kept_until_shortly_before_it_lapses() {
-        let peer = issuer(|_, _| true).await;
+        let peer = issuer(|_, _| true);
         let bench = with_client(&peer, &["a"]);
         for (seconds, tokens) in [(0, 1), (599, 1), (1, 2)] {
             bench.clock.advance(Duration::from_secs(seconds));
@@ -509,53 +494,53 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_client_secret_is_used_at_once() {
-        let peer = issuer(|_, _| true).await;
+        let peer = issuer(|_, _| true);
         let bench = with_client(&peer, &["a"]);
         probe(&bench).await.unwrap();
-        bench.secrets[0].replace("refused".into());
+        bench.rotate(0, "refused");
         assert_eq!(probe(&bench).await.unwrap_err().cause, Cause::Credentials);
-        bench.secrets[0].replace("b".into());
+        bench.rotate(0, "b");
         probe(&bench).await.unwrap();
         assert_eq!(peer.count(TOKEN), 3);
     }
 
     #[tokio::test]
     async fn a_refused_token_is_replaced_by_a_fresh_one_once() {
-        let peer = issuer(|_, serial| serial > 1).await;
+        let peer = issuer(|_, serial| serial > 1);
         let bench = with_client(&peer, &["a"]);
         probe(&bench).await.unwrap();
         assert_eq!((peer.count(TOKEN), peer.count("GET ")), (2, 2));
-        assert_eq!(usage(&bench), [(2, 0)]);
-        let peer = issuer(|_, _| false).await;
+        assert_eq!(bench.usage(), [(2, 0)]);
+        let peer = issuer(|_, _| false);
         let bench = with_client(&peer, &["a"]);
         let error = probe(&bench).await.unwrap_err();
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Credentials));
         assert_eq!((peer.count(TOKEN), peer.count("GET ")), (2, 2));
-        assert_eq!(usage(&bench), [(2, 1)]);
+        assert_eq!(bench.usage(), [(2, 1)]);
     }
 
     #[tokio::test]
     async fn a_refused_client_secret_gives_way_to_the_second_which_is_kept() {
-        let peer = issuer(|_, _| true).await;
+        let peer = issuer(|_, _| true);
         let bench = with_client(&peer, &["refused", "b"]);
         probe(&bench).await.unwrap();
         probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(1, 1), (1, 0)]);
+        assert_eq!(bench.usage(), [(1, 1), (1, 0)]);
         bench.clock.advance(Duration::from_secs(660));
         probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(1, 1), (2, 0)]);
-        bench.secrets[0].replace("a".into());
+        assert_eq!(bench.usage(), [(1, 1), (2, 0)]);
+        bench.rotate(0, "a");
         probe(&bench).await.unwrap();
-        assert_eq!(usage(&bench), [(2, 1), (2, 0)]);
+        assert_eq!(bench.usage(), [(2, 1), (2, 0)]);
     }
 
     #[tokio::test]
     async fn a_token_refused_even_when_fresh_gives_way_to_one_of_the_second_secret() {
-        let peer = issuer(|secret, _| secret == "b").await;
+        let peer = issuer(|secret, _| secret == "b");
         let bench = with_client(&peer, &["a", "b"]);
         probe(&bench).await.unwrap();
         assert_eq!((peer.count(TOKEN), peer.count("GET ")), (3, 3));
-        assert_eq!(usage(&bench), [(2, 1), (1, 0)]);
+        assert_eq!(bench.usage(), [(2, 1), (1, 0)]);
         probe(&bench).await.unwrap();
         assert_eq!(peer.count(TOKEN), 3);
     }
@@ -563,7 +548,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_token_call_means_that_nothing_was_sent() {
         for (status, body) in [(500, ""), (503, ""), (302, ""), (200, "{}"), (200, "<html>")] {
-            let peer = Peer::start(move |_| (status, body.into())).await;
+            let peer = Peer::start(move |_| (status, json!(body)));
             let error = probe(&with_client(&peer, &["a"])).await.unwrap_err();
             assert_eq!(error.outcome, Outcome::NotSent, "{status} {body}");
             assert_eq!((peer.count(TOKEN), peer.asked().len()), (1, 1));
@@ -580,7 +565,7 @@ mod tests {
         let settings = json!({"client_id": "app", "client_secret": "s"});
         let bench = bench(&base_url, settings, &["a"]);
         let hurried = CallContext::new(Duration::from_millis(100));
-        let error = bench.provider.probe(&hurried).await.unwrap_err();
+        let error = bench.probe(&hurried).await.unwrap_err();
         assert_eq!(error.outcome, Outcome::NotSent);
     }
 
@@ -590,12 +575,12 @@ mod tests {
         let base_url = format!("http://{}", silent.local_addr().unwrap());
         let bench = bench(&base_url, json!({"client_id": "app", "client_secret": "s"}), &["a"]);
         let patient = context();
-        let asking = bench.provider.probe(&patient);
+        let asking = bench.probe(&patient);
         let hurried = async {
             // The other one holds the lock once its token request has arrived.
             let _connection = silent.accept().await.unwrap();
             let hurried = CallContext::new(Duration::from_millis(100));
-            bench.provider.probe(&hurried).await.unwrap_err()
+            bench.probe(&hurried).await.unwrap_err()
         };
         tokio::select! {
             _ = asking => panic!("the token endpoint does not answer"),
@@ -608,21 +593,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_tenancy_of_the_token_is_frozen_with_the_call() {
-        let reply = json!({"access_token": jwt("tenant/7", 1), "expires_in": "660"}).to_string();
-        let peer = Peer::start(move |_| (200, reply.clone())).await;
+        let reply = json!({"access_token": jwt("tenant/7", 1), "expires_in": "660"});
+        let peer = Peer::start(move |_| (200, reply.clone()));
         let bench = with_client(&peer, &["a"]);
         let to_ada = [recipient(&bench, None)];
         let now = bench.clock.now();
-        let call = bench.provider.prepare(&context(), &to_ada, now).await.unwrap();
+        let call = bench.prepare(&context(), &to_ada, now).await.unwrap();
         assert_eq!(call.account.as_deref(), Some("tenant/7"));
-        assert_eq!(usage(&bench), [(1, 0)]);
+        assert_eq!(bench.usage(), [(1, 0)]);
     }
 
     #[tokio::test]
     async fn a_bearer_token_is_used_by_requests_alone() {
         let bench = bench("http://127.0.0.1:9", json!({"bearer_token": "t"}), &["a-1"]);
         let to_ada = [recipient(&bench, None)];
-        bench.provider.prepare(&context(), &to_ada, bench.clock.now()).await.unwrap();
-        assert_eq!(usage(&bench), [(0, 0)]);
+        bench.prepare(&context(), &to_ada, bench.clock.now()).await.unwrap();
+        assert_eq!(bench.usage(), [(0, 0)]);
     }
 }

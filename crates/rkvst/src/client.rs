@@ -1,6 +1,5 @@
-//! RKVST's endpoints, one method each, and the only HTTP in this crate. Each method makes one
-//! request, but for the repeat after a refused credential; what replies mean for an invite is not
-//! decided here.
+//! RKVST's endpoints, one method each. Each makes one request, and repeats it only after a refused credential; what
+//! replies mean for an invite is not decided here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,28 +17,26 @@ use crate::{
     auth::{Access, Authenticator, TokenEndpoint},
     config::Config,
     error,
-    state::Only,
+    state::Required,
     wire::{Invite, InvitePage, MemberPage},
 };
 
-/// Entries to ask for on a page. The service's default and maximum are not documented.
+/// So many entries are asked for on a page. The service's default and maximum are not documented.
 const PAGE_SIZE: &str = "100";
-/// What is wrong with a reply that should list invites.
 const NO_LIST: &str = "the reply shows no list of invites";
-/// More pages than any list of invites has: beyond it the service makes up page tokens.
+/// No list of invites has so many pages. A service that gives more page tokens makes them up.
 const MAX_PAGES: u32 = 10_000;
 
-/// One tenancy of one service.
 pub struct Client {
     path: String,
     auth: Authenticator,
-    /// The list of invites has answered, so its path is right.
+    /// Whether the list of invites has answered, so that its path is right.
     found: AtomicBool,
 }
 
-/// Where a listing stands: the token that asks for the next page, and enough to notice when the
-/// service leads it in a circle of any length (Brent's method: the token of the last page whose
-/// number was a power of two is kept, and each later one compared to it).
+/// The position in a listing: the token for the next page, and what it takes to notice a circle of pages of any length.
+/// This is Brent's method: the token of the last page whose number is a power of two is kept as `anchor`, and each
+/// later one compared with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     token: String,
@@ -47,22 +44,19 @@ pub struct Position {
     anchor: String,
 }
 
-/// A reply, and the access that got it.
+/// A reply, and the access that the request was made with.
 struct Reply {
     response: Response,
     access: Access,
 }
 
-/// What a request showed, and the tenancy whose token it was made with, if the token shows one.
+/// What a reply shows, and the tenancy that the token shows with which it was asked for.
 pub struct Shown<T> {
-    /// What was asked for.
     pub what: T,
-    /// The tenancy.
     pub account: Option<String>,
 }
 
 impl Client {
-    /// A client for this service.
     pub fn new(service: Service, config: &Config) -> Self {
         let path = config.path.clone();
         let endpoint = config.client_id.clone().map(|client_id| TokenEndpoint {
@@ -73,7 +67,6 @@ impl Client {
         Self { path, auth, found: AtomicBool::new(false) }
     }
 
-    /// The service.
     pub fn service(&self) -> &Service {
         &self.auth.service
     }
@@ -88,23 +81,25 @@ impl Client {
         self.auth.configured_account()
     }
 
-    /// Makes sure that there is a token, one of the tenancy `only` if one is given; the tenancy that it
-    /// shows.
+    /// Obtains a token, and returns the tenancy that it shows.
+    ///
+    /// # Errors
+    /// There is no token, or it is of another tenancy than `required`.
     pub async fn account(
         &self,
         context: &CallContext,
         operation: &Operation,
-        only: Option<&str>,
+        required: Option<&str>,
     ) -> Result<Option<String>, ProviderError> {
         let account = self.auth.access(context, operation).await?.account();
-        if let Some(only) = Only::to_create(only) {
-            only.require(operation, account.as_deref())?;
+        if let Some(required) = Required::to_create(required) {
+            required.check(operation, account.as_deref())?;
         }
         Ok(account)
     }
 
-    /// `POST …/invites`: the call as it was frozen, and only in the tenancy that it was frozen for,
-    /// since that is where it will be looked for.
+    /// `POST …/invites`, the call as it was frozen. It is made only in the tenancy that it was frozen for, because that
+    /// is where it will be looked for.
     pub async fn create_invite(
         &self,
         context: &CallContext,
@@ -113,16 +108,16 @@ impl Client {
     ) -> Result<Shown<Invite>, ProviderError> {
         let url = self.base_url().below(&call.path);
         let build = || Request::new(Method::POST, url.clone()).json(call.body.clone());
-        let only = Only::to_create(call.account.as_deref());
-        let Reply { response, access } = self.call(context, operation, only, build).await?;
+        let required = Required::to_create(call.account.as_deref());
+        let Reply { response, access } = self.call(context, operation, required, build).await?;
         self.require_list(operation, &response)?;
         let what = Invite::read(&response.body)
             .ok_or_else(|| operation.unreadable(&response, "the reply shows no invite"))?;
         Ok(Shown { what, account: access.account() })
     }
 
-    /// `GET …/invites/{uuid}`; none if there is no such invite any more. With `account`, it is asked
-    /// in that tenancy only: in another one it is missing whatever became of it.
+    /// `GET …/invites/{uuid}`; none if there is no such invite any more. With `account`, only that tenancy is asked,
+    /// because the invite is missing in any other one.
     pub async fn get_invite(
         &self,
         context: &CallContext,
@@ -132,7 +127,7 @@ impl Client {
     ) -> Result<Shown<Option<Invite>>, ProviderError> {
         let url = self.invite_url(operation, identity)?;
         let build = || Request::new(Method::GET, url.clone());
-        let reply = self.call(context, operation, Only::there(account), build).await?;
+        let reply = self.call(context, operation, Required::to_ask(account), build).await?;
         let (response, account) = (reply.response, reply.access.account());
         if response.status == StatusCode::NOT_FOUND {
             return Ok(Shown { what: None, account });
@@ -143,8 +138,7 @@ impl Client {
         Ok(Shown { what: Some(invite), account })
     }
 
-    /// `DELETE …/invites/{uuid}`, in the tenancy `account` only, if one is given; false if there was no
-    /// such invite any more.
+    /// `DELETE …/invites/{uuid}`, with `account` in that tenancy only; false if there is no such invite any more.
     pub async fn delete_invite(
         &self,
         context: &CallContext,
@@ -154,12 +148,13 @@ impl Client {
     ) -> Result<bool, ProviderError> {
         let url = self.invite_url(operation, identity)?;
         let build = || Request::new(Method::DELETE, url.clone());
-        let response = self.call(context, operation, Only::there(account), build).await?.response;
+        let required = Required::to_ask(account);
+        let response = self.call(context, operation, required, build).await?.response;
         if response.status == StatusCode::NOT_FOUND {
             return Ok(false);
         }
         require_success(operation, &response)?;
-        // Swagger and prose disagree on the body (`{}` or nothing), but it is nothing else.
+        // The body is `{}` by the swagger and nothing by the prose.
         let body = response.body.trim_ascii();
         if !body.is_empty() && serde_json::from_slice::<serde_json::Value>(body).is_err() {
             return Err(operation.unreadable(&response, "the reply is not JSON"));
@@ -167,8 +162,8 @@ impl Client {
         Ok(true)
     }
 
-    /// `GET …/invites`: the first page, of those to `email` if one is given, or the one at
-    /// `position`, whose token carries the filter. With `account`, those of that tenancy only.
+    /// `GET …/invites`, one page: the first, with invites to `email` only if that is given, or the one at `position`,
+    /// whose token carries the filter. With `account`, only that tenancy is asked.
     pub async fn list_invites(
         &self,
         context: &CallContext,
@@ -184,8 +179,7 @@ impl Client {
         Ok(Shown { what, account: access.account() })
     }
 
-    /// `GET …/members`, likewise; there is no filter by address. With `account`, the members of that
-    /// tenancy only.
+    /// `GET …/members`, one page: the first, or the one at `position`. With `account`, only that tenancy is asked.
     pub async fn list_members(
         &self,
         context: &CallContext,
@@ -200,8 +194,8 @@ impl Client {
         Ok(Shown { what, account: access.account() })
     }
 
-    /// `GET …/invites?page_size=1`, which changes nothing and needs the right to invite; the
-    /// tenancy that the token shows.
+    /// `GET …/invites?page_size=1`, which changes nothing and needs the right to invite. Returns the tenancy that the
+    /// token shows.
     pub async fn probe(
         &self,
         context: &CallContext,
@@ -223,24 +217,24 @@ impl Client {
         url: Url,
     ) -> Result<Reply, ProviderError> {
         let build = || Request::new(Method::GET, url.clone()).listing();
-        let reply = self.call(context, operation, Only::there(account), build).await?;
+        let reply = self.call(context, operation, Required::to_ask(account), build).await?;
         require_success(operation, &reply.response)?;
         Ok(reply)
     }
 
-    /// Makes a request with today's token, and again with another one while it is answered by 401.
-    /// With `only`, tokens that do not show that tenancy are not used.
+    /// Makes a request, and repeats it with other tokens while it is answered with 401. Only tokens of the `required`
+    /// tenancy are used.
     async fn call(
         &self,
         context: &CallContext,
         operation: &Operation,
-        only: Option<Only<'_>>,
+        required: Option<Required<'_>>,
         build: impl Fn() -> Request,
     ) -> Result<Reply, ProviderError> {
         let mut access = self.auth.access(context, operation).await?;
         loop {
-            if let Some(only) = &only {
-                only.require(operation, access.account().as_deref())?;
+            if let Some(required) = &required {
+                required.check(operation, access.account().as_deref())?;
             }
             let request = build().credential("authorization", access.header());
             let request = request.map_err(|error| operation.explain(error))?;
@@ -258,7 +252,7 @@ impl Client {
         }
     }
 
-    /// The same of a request to the list of all invites, which is there for whoever knows its path.
+    /// Checks that a request to the list of all invites succeeded. Until it has, a 404 may mean that its path is wrong.
     fn require_list(
         &self,
         operation: &Operation,
@@ -278,7 +272,7 @@ impl Client {
 
     fn invite_url(&self, operation: &Operation, identity: &str) -> Result<Url, ProviderError> {
         let id = identity.strip_prefix("invites/").unwrap_or(identity);
-        // An empty or dotted segment would name the whole list, or something outside it.
+        // An empty or dotted segment would lead to the whole list, or out of it.
         let is_one_segment = id.chars().any(|c| c != '.')
             && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !is_one_segment {
@@ -309,7 +303,7 @@ impl Client {
 }
 
 impl Position {
-    /// Where `token` leads from `previous`. None: in a circle.
+    /// The position that `token` leads to from `previous`; none if that is in a circle.
     pub fn after(previous: Option<&Self>, token: String) -> Option<Self> {
         let Some(previous) = previous else {
             return Some(Self { anchor: token.clone(), token, page: 1 });
@@ -322,7 +316,7 @@ impl Position {
         Some(Self { anchor: anchor.clone(), token, page })
     }
 
-    /// As one text without meaning to callers.
+    /// The position as a text that means nothing to callers.
     pub fn to_cursor(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
@@ -382,208 +376,5 @@ mod tests {
         for text in ["", "2", "a+b/c=", "e30"] {
             assert_eq!(Position::from_cursor(text), None, "{text}");
         }
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod peer {
-    //! A loopback service with canned answers, and a provider that talks to it.
-
-    use std::sync::{Arc, Mutex, PoisonError};
-
-    use invite_core::{
-        BuildContext, Clock, Doubt, InviteId, InviteProvider, Invitee, ManualClock, NewInvite,
-        Recipient, Remote, Status,
-        http::{AddressGuard, HttpClient},
-        secret::{Credential, Secret, SecretRef},
-    };
-    use jiff::Timestamp;
-    use serde_json::{Map, Value, json};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpListener, TcpStream},
-    };
-
-    use super::*;
-
-    pub const NOW: &str = "2026-11-21T10:00:00Z";
-    pub const EMAIL: &str = "Ada@example.org";
-    pub const INVITES: &str = "/archivist/iam/v1/invites";
-
-    /// A request as it arrived.
-    #[derive(Clone, Debug)]
-    pub struct Asked {
-        /// Method and path with query.
-        pub line: String,
-        pub head: String,
-        pub body: String,
-    }
-
-    impl Asked {
-        pub fn header(&self, name: &str) -> Option<&str> {
-            self.head.lines().find_map(|line| {
-                let (found, value) = line.split_once(':')?;
-                found.eq_ignore_ascii_case(name).then(|| value.trim())
-            })
-        }
-
-        pub fn is(&self, start: &str) -> bool {
-            self.line.starts_with(start)
-        }
-    }
-
-    pub struct Peer {
-        pub base_url: String,
-        asked: Arc<Mutex<Vec<Asked>>>,
-    }
-
-    impl Peer {
-        /// Answers each request, one after the other.
-        pub async fn start(
-            mut answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static,
-        ) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let base_url = format!("http://{}", listener.local_addr().unwrap());
-            let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-            let log = asked.clone();
-            tokio::spawn(async move {
-                while let Ok((mut stream, _)) = listener.accept().await {
-                    let Some(request) = read(&mut stream).await else { continue };
-                    log.lock().unwrap().push(request.clone());
-                    let (status, body) = answer(&request);
-                    let reply = format!(
-                        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-                        body.len()
-                    );
-                    let _ = stream.write_all(reply.as_bytes()).await;
-                }
-            });
-            Self { base_url, asked }
-        }
-
-        /// Everything asked so far.
-        pub fn asked(&self) -> Vec<Asked> {
-            self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        }
-
-        /// How many requests of a kind were made.
-        pub fn count(&self, start: &str) -> usize {
-            self.asked().iter().filter(|asked| asked.is(start)).count()
-        }
-    }
-
-    async fn read(stream: &mut TcpStream) -> Option<Asked> {
-        let mut bytes = Vec::new();
-        loop {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let (line, head) = head.split_once("\r\n")?;
-                let line = line.strip_suffix(" HTTP/1.1")?.to_owned();
-                let asked = Asked { line, head: head.to_owned(), body: body.to_owned() };
-                let length = asked.header("content-length").map_or(0, |l| l.parse().unwrap());
-                if body.len() >= length {
-                    return Some(asked);
-                }
-            }
-            if stream.read_buf(&mut bytes).await.ok()? == 0 {
-                return None;
-            }
-        }
-    }
-
-    pub struct Bench {
-        pub provider: Arc<dyn InviteProvider>,
-        pub clock: ManualClock,
-        pub secrets: Vec<Arc<Secret>>,
-    }
-
-    /// A provider with these settings and secrets, at a fixed time.
-    pub fn bench(base_url: &str, mut settings: Value, secrets: &[&str]) -> Bench {
-        settings["base_url"] = json!(base_url);
-        let secrets: Vec<_> = secrets
-            .iter()
-            .map(|text| {
-                let reference = SecretRef::Literal((*text).into());
-                Arc::new(Secret::new(&reference, (*text).into()))
-            })
-            .collect();
-        let clock = ManualClock::new(NOW.parse().unwrap());
-        let shared = secrets.clone();
-        let provider = crate::build(&BuildContext {
-            name: "acme",
-            settings: &settings,
-            clock: Arc::new(clock.clone()),
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
-            resolve_secret: &move |_| Ok(Credential::new(shared.clone())),
-        })
-        .unwrap();
-        Bench { provider, clock, secrets }
-    }
-
-    pub fn with_token(peer: &Peer) -> Bench {
-        bench(&peer.base_url, json!({"bearer_token": "t"}), &["token-1"])
-    }
-
-    pub fn context() -> CallContext {
-        CallContext::new(std::time::Duration::from_secs(10))
-    }
-
-    pub fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    pub fn invitee(message: Option<&str>) -> Invitee {
-        let message = message.map(str::to_owned);
-        Invitee { email: EMAIL.into(), message, ..Invitee::default() }
-    }
-
-    pub fn recipient(bench: &Bench, message: Option<&str>) -> Recipient {
-        let invitee = invitee(message);
-        let invite = NewInvite { invitee: invitee.clone(), ..NewInvite::default() };
-        let resolved = bench.provider.resolve(&invite).unwrap();
-        Recipient {
-            id: InviteId::generate(),
-            address: invitee.email.parse().unwrap(),
-            invitee,
-            destination: resolved.destination,
-            params: resolved.params,
-        }
-    }
-
-    pub fn remote(bench: &Bench) -> Remote {
-        let Recipient { destination, invitee, address, .. } = recipient(bench, None);
-        Remote {
-            destination,
-            provider_ref: Some("invites/1".into()),
-            data: Map::from_iter([("identity".to_owned(), json!("invites/1"))]),
-            invitee,
-            address,
-            index: 0,
-            status: Status::Pending,
-            expires_at: Some(at("2026-12-01T10:00:00Z")),
-            revoke_sent: false,
-        }
-    }
-
-    /// A call begun now, whose outcome is unknown.
-    pub async fn doubt(bench: &Bench, recipient: &Recipient) -> Doubt {
-        let recipients = vec![recipient.clone()];
-        let now = bench.clock.now();
-        let call = bench.provider.prepare(&context(), &recipients, now).await.unwrap();
-        let data = Map::new();
-        Doubt { call, recipients, first_attempts: vec![now], started_at: now, data }
-    }
-
-    pub fn invite(id: &str, email: &str, message: &str) -> Value {
-        json!({
-            "identity": format!("invites/{id}"), "email": email, "message": message,
-            "expiry_time": "2026-12-01T10:00:00Z",
-        })
-    }
-
-    /// A JWT of a tenancy, good for nothing else.
-    pub fn jwt(tenancy: &str, serial: usize) -> String {
-        let claims = json!({"jit_tenant_id": tenancy, "jti": serial.to_string()}).to_string();
-        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims))
     }
 }

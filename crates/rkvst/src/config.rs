@@ -1,6 +1,4 @@
-//! RKVST's part of the provider document and the options of an invite: their form, defaults and
-//! checks. What is done with them is elsewhere; that `base_url` is https and public is for the
-//! configuration crate to say.
+//! RKVST's part of the provider document, and the options of an invite: their form, defaults and checks.
 
 use std::sync::LazyLock;
 
@@ -17,16 +15,14 @@ use serde_json::Value;
 
 use crate::auth::{check_bearer_token, check_client_secret};
 
-/// The schema of its part of the document.
 pub static SETTINGS: LazyLock<Schema> = LazyLock::new(Schema::of::<Settings>);
-/// The schema of an invite's options.
 pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
 
 /// The longest address, in characters (`v1CreateInviteRequest` of the Invites API's swagger).
 const MAX_EMAIL: usize = 128;
 /// The longest message, in characters (as above).
 const MAX_MESSAGE: usize = 256;
-/// The length of what makes a message its own: a space and the reference.
+/// The length of the reference after a message, with the space before it.
 const REFERENCE_LENGTH: usize = " [ref 0123456789ab]".len();
 
 /// `[providers.<name>]` with `kind = "rkvst"`, as written.
@@ -59,46 +55,44 @@ pub struct Settings {
 }
 
 /// `options.rkvst` of an invite: RKVST offers nothing that the common members do not say.
-// The validator names unknown members only where a schema has `properties`, so it is given some.
+// The empty `properties` are there because the validator names unknown members only where a schema has some.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("properties" = {}))]
 pub struct Options {}
 
-/// The settings after all checks.
+/// The settings, after all checks.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Starts with `/` unless empty, and does not end with one.
+    /// Begins with `/` unless it is empty, and does not end with one.
     pub path: String,
-    /// The client-credentials form; without it the secrets are tokens.
+    /// Without it the secrets are tokens.
     pub client_id: Option<String>,
-    /// The message of invites that have none.
     pub message: String,
-    /// Whether messages carry a reference.
     pub message_reference: bool,
 }
 
 /// What `resolve` records of an invite.
 #[derive(Serialize, Deserialize)]
 pub struct Params {
-    /// Without the reference.
+    /// The message without the reference.
     message: String,
     message_reference: bool,
 }
 
 impl Params {
-    /// As it was recorded of this recipient.
+    /// What was recorded of this recipient.
     pub fn of(recipient: &Recipient) -> Option<Self> {
         Self::deserialize(&recipient.params).ok()
     }
 
-    /// What makes this invite's message unlike any other. An id ends in its random part.
+    /// The reference that makes this invite's message unlike any other: the end of its id, which is random.
     pub fn reference(&self, id: InviteId) -> Option<String> {
         let id = id.to_string();
         self.message_reference.then(|| format!("[ref {}]", &id[id.len() - 12..]))
     }
 
-    /// The message as it is sent.
+    /// The message with its reference, as it is sent.
     pub fn message_for(self, id: InviteId) -> String {
         match self.reference(id) {
             Some(reference) => format!("{} {reference}", self.message),
@@ -146,7 +140,7 @@ impl Config {
         }
     }
 
-    /// What an invite says, with what it leaves out filled in.
+    /// What an invite says, with defaults filled in.
     ///
     /// # Errors
     /// All faults, with pointers relative to the invite.
@@ -178,7 +172,7 @@ fn kept<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {
     result.map_err(|fault| faults.push(fault)).ok()
 }
 
-/// A token, or client id and client secret: exactly one of the two.
+/// The faults of settings that have not either a token, or client id and client secret.
 fn check_form(settings: &Value) -> Vec<Fault> {
     let has = |key| settings.get(key).is_some_and(|value| !value.is_null());
     let missing = |key: &str, detail: &str| vec![Fault::new(format!("/{key}"), "required", detail)];
@@ -201,7 +195,7 @@ fn check_form(settings: &Value) -> Vec<Fault> {
     }
 }
 
-/// The schema bounds the message alone; it must also say something, and leave the reference room.
+/// The fault of a message that is blank, or leaves no room for the reference. The schema bounds its length only.
 fn check_message(settings: &Value) -> Option<Fault> {
     let message = settings.get("message")?.as_str()?;
     if !message.is_empty() && message.trim().is_empty() {
@@ -219,7 +213,7 @@ fn check_message(settings: &Value) -> Option<Fault> {
     })
 }
 
-/// The schema asks for a client id that is not empty.
+/// The fault of a client id that is no id. The schema refuses an empty one.
 fn check_client_id(settings: &Value) -> Option<Fault> {
     let client_id = settings.get("client_id")?.as_str().filter(|text| !text.is_empty())?;
     let (code, why) = check_id(client_id).err()?;
@@ -241,7 +235,7 @@ fn read_path(settings: &Value) -> Result<String, Fault> {
     }
 }
 
-/// None where form or schema are at fault.
+/// The credential; none if the settings have faults of another kind, which are found elsewhere.
 fn read_credential(part: &BuildContext<'_>) -> Result<Option<Credential>, Vec<Fault>> {
     let forms: [(&str, Check); 2] =
         [("bearer_token", check_bearer_token), ("client_secret", check_client_secret)];

@@ -1,71 +1,68 @@
-//! RKVST's error replies and what they mean for the engine.
-//!
-//! The bodies of errors are not documented any more; three shapes are attested (gRPC status,
-//! `error` with or without `description`, OAuth), and everything else is taken as text.
+//! What RKVST's refusals mean to the engine. Their bodies are not documented any more: three shapes are known from
+//! examples (gRPC status, `error` with or without `description`, OAuth), and anything else is taken as text.
 
 use invite_core::{
     Cause, Outcome, ProviderError,
-    adapter::{Operation, Said},
+    adapter::{Operation, Refusal},
     http::Response,
     refusal::names_quota,
 };
 use serde_json::{Map, Value};
 
-/// A reply that is no success.
+/// The error that a reply means which is no success.
 pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
     let is_of_role = response.status.as_u16() == 403;
     let hint = is_of_role.then_some("the user or app registration needs the Owner role");
-    operation.refused(response, said(operation, response, hint))
+    operation.refused(response, read_refusal(operation, response, hint))
 }
 
-/// A reply that is no success, of a request to the list of all invites, which is always there: a
-/// place that is not known is no invite, but the service's path.
+/// The same for a request to the list of all invites. The list is always there, so what is not known is the path.
 pub fn list_refused(operation: &Operation, response: &Response) -> ProviderError {
     if !matches!(response.status.as_u16(), 404 | 405) {
         return refused(operation, response);
     }
     let hint = "there is no such call here: check `base_url` and `path`";
-    let said = said(operation, response, Some(hint));
-    operation.told(response, Outcome::Rejected, Cause::Configuration, said)
+    let refusal = read_refusal(operation, response, Some(hint));
+    operation.refused_as(response, Outcome::Rejected, Cause::Configuration, refusal)
 }
 
-/// A reply of the token endpoint that is no success. The call that needed the token was not
-/// made, so the most that this can be is a refused credential.
+/// The error that a reply of the token endpoint means which is no success. The request that needs the token was not
+/// made, so no invite is at fault.
 pub fn token_refused(operation: &Operation, response: &Response) -> ProviderError {
-    let said = said(operation, response, Some("no token was issued"));
+    let refusal = read_refusal(operation, response, Some("no token was issued"));
     let oauth_refusal = matches!(
-        said.code.as_deref(),
+        refusal.code.as_deref(),
         Some("invalid_client" | "invalid_grant" | "unauthorized_client")
     );
     let (outcome, cause) = match response.status.as_u16() {
         401 | 403 => (Outcome::Rejected, Cause::Credentials),
         400 if oauth_refusal => (Outcome::Rejected, Cause::Credentials),
         429 => (Outcome::Throttled, Cause::Request),
-        // The endpoint, or what is asked of it: another token request would be refused, too.
+        // The endpoint or the form of the request is wrong, so that any other would be refused, too.
         400 | 404 | 405 => (Outcome::NotSent, Cause::Configuration),
         _ => (Outcome::NotSent, Cause::Request),
     };
-    operation.told(response, outcome, cause, said)
+    operation.refused_as(response, outcome, cause, refusal)
 }
 
-/// A list whose page tokens lead back, or nowhere.
+/// The error for a list whose page tokens run in a circle.
 pub fn endless(operation: &Operation) -> ProviderError {
-    operation.untold("its page tokens repeat, so the list has no end")
+    operation.outcome_unknown("its page tokens repeat, so the list has no end")
 }
 
-fn said(operation: &Operation, response: &Response, hint: Option<&'static str>) -> Said {
+fn read_refusal(operation: &Operation, response: &Response, hint: Option<&'static str>) -> Refusal {
     let ErrorBody { code, text } = ErrorBody::read(&response.body);
     let is_quota = [&code, &text].into_iter().flatten().any(|text| names_quota(text));
-    Said {
+    Refusal {
         text: text.unwrap_or_default(),
         code: code.map(|code| operation.scrub(&code)),
         hint,
         is_quota: Some(is_quota),
-        ..Said::default()
+        ..Refusal::default()
     }
 }
 
-/// What an error's body says, in whichever shape.
+/// The body of an error, in any of its shapes.
 struct ErrorBody {
     code: Option<String>,
     text: Option<String>,
@@ -77,7 +74,7 @@ impl ErrorBody {
             return Self::of(&members);
         }
         let text = String::from_utf8_lossy(body).trim().to_owned();
-        // A page meant for a browser says nothing that the status does not.
+        // A page for browsers says nothing that the status does not.
         let text = (!text.is_empty() && !text.starts_with('<')).then_some(text);
         Self { code: None, text }
     }
@@ -88,7 +85,7 @@ impl ErrorBody {
         let code = match members.get("code") {
             Some(Value::Number(number)) => Some(number.to_string()),
             Some(Value::String(word)) => Some(word.clone()),
-            // `error` is a code where something else explains it, or where it is a single word.
+            // `error` is a code if something else explains it, or if it is a single word.
             _ => text("error")
                 .filter(|error| said.is_some() || !error.contains(char::is_whitespace))
                 .map(str::to_owned),
@@ -99,31 +96,19 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
-    use invite_core::Invitee;
-    use jiff::Timestamp;
+    use invite_core::{Invitee, canned::response};
 
     use super::*;
-
-    fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Response {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        let status = StatusCode::from_u16(status).unwrap();
-        let received = Timestamp::UNIX_EPOCH;
-        Response { status, headers: map, body: body.to_owned().into(), received }
-    }
 
     fn refused(status: u16, body: &str) -> ProviderError {
         let ada = Invitee { email: "ada@example.org".into(), ..Invitee::default() };
         let creating = Operation::new("creating an invite", "acme").about(ada.personal_data());
-        super::refused(&creating, &reply(status, &[], body))
+        super::refused(&creating, &response(status, &[], body))
     }
 
     fn token_refused(status: u16, body: &str) -> (Outcome, Cause, Option<String>) {
         let creating = Operation::new("creating an invite", "acme");
-        let error = super::token_refused(&creating, &reply(status, &[], body));
+        let error = super::token_refused(&creating, &response(status, &[], body));
         (error.outcome, error.cause, error.code)
     }
 
@@ -192,7 +177,7 @@ mod tests {
             (400, Cause::Request),
             (401, Cause::Credentials),
         ] {
-            let error = list_refused(&creating, &reply(status, &[], ""));
+            let error = list_refused(&creating, &response(status, &[], ""));
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{status}");
         }
     }

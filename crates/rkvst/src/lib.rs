@@ -1,8 +1,8 @@
-//! Maps the gateway's provider trait to RKVST: what is here is thin, the work is in the modules.
-//!
 #![doc = include_str!("../README.md")]
 
 mod auth;
+#[cfg(test)]
+mod canned;
 mod client;
 mod config;
 mod error;
@@ -35,7 +35,6 @@ use crate::{
 
 const KIND: &str = "rkvst";
 
-/// RKVST, as a kind of provider.
 pub fn kind() -> ProviderKind {
     ProviderKind {
         name: KIND,
@@ -43,7 +42,7 @@ pub fn kind() -> ProviderKind {
         config_schema: SETTINGS.document().clone(),
         options_schema: OPTIONS.document().clone(),
         account_settings: &["base_url", "client_id"],
-        // Calls carry one invite, so there is no company to wait for.
+        // A call carries one invite, so none waits for others.
         default_limits: Limits { max_batch: 1, linger: Duration::ZERO, ..Limits::default() },
         codes: &[],
         build: Box::new(build),
@@ -84,12 +83,11 @@ fn capabilities() -> Capabilities {
     }
 }
 
-/// One tenancy.
 struct Rkvst {
     client: Arc<Client>,
     capabilities: Capabilities,
     config: Config,
-    /// What stands for the tenancy where nothing shows which it is.
+    /// The destination of invites while nothing shows which tenancy it is.
     provisional: Destination,
 }
 
@@ -107,7 +105,7 @@ impl InviteProvider for Rkvst {
 
     fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
         let params = json!(self.config.resolve(invite)?);
-        // A token shows its tenancy by itself; what a registration gets has to be asked for.
+        // A configured token shows its tenancy. That of an app registration has to be asked for.
         let destination = match self.client.configured_account() {
             Some(account) => self.place(&account),
             None => self.provisional.clone(),
@@ -123,11 +121,11 @@ impl InviteProvider for Rkvst {
     ) -> Result<PreparedCall, ProviderError> {
         let operation = self.operation("preparing an invite").for_recipients(recipients);
         let recipient = only_one(&operation, recipients)?;
-        self.check_place(&operation, &recipient.destination)?;
+        self.check_destination(&operation, &recipient.destination)?;
         let params: Params = operation.recorded(0, recipient)?;
         let (message, email) = (params.message_for(recipient.id), &recipient.invitee.email);
         let body = serde_json::to_string(&CreateInvite { message: &message, email });
-        // A dry run asks for no token, so whose it would be stays open.
+        // A dry run asks for no token, so the tenancy stays open.
         let account = match context.is_offline() {
             true => None,
             false => {
@@ -151,10 +149,10 @@ impl InviteProvider for Rkvst {
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
         let operation = self.operation("creating an invite").for_recipients(recipients);
         only_one(&operation, recipients)?;
-        self.check_place(&operation, &call.destination)?;
+        self.check_destination(&operation, &call.destination)?;
         let Shown { what: invite, account } =
             self.client.create_invite(context, &operation, call).await?;
-        // The call held one invite, so that the new one is its, however its address is spelt there.
+        // The call held one invite, so the new one is that, however its address is spelt there.
         Ok(vec![Ok(observe(&invite, account.as_deref(), self.now()))])
     }
 
@@ -174,7 +172,7 @@ impl InviteProvider for Rkvst {
         let operation = self.operation("listing invites").about(query.email.as_deref());
         let place = query.scope.as_deref().map(|scope| self.place(scope));
         if let Some(place) = &place {
-            self.check_place(&operation, place)?;
+            self.check_destination(&operation, place)?;
         }
         let only = place.as_ref().and_then(tenancy_at);
         let position = query.cursor.as_deref().map(|cursor| {
@@ -215,7 +213,7 @@ impl InviteProvider for Rkvst {
         let only = tenancy_of(remote);
         let read = self.client.get_invite(context, &operation, identity, only).await;
         let Shown { what: invite, account } = read.map_err(without_effect)?;
-        // Whatever follows is about the tenancy that this was read in.
+        // What follows is about the tenancy that this was read in.
         let account = account.as_deref();
         let Some(invite) = invite else {
             let gone = self.already_gone(context, &operation, remote, account).await;
@@ -239,13 +237,13 @@ impl InviteProvider for Rkvst {
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         let people = lookup.recipients().flat_map(|(_, r)| r.invitee.personal_data());
         let operation = self.operation("looking up invites").about(people);
-        let misplaced = self.check_place(&operation, &lookup.destination).err();
+        let misplaced = self.check_destination(&operation, &lookup.destination).err();
         Box::new(InviteLookup::new(self.client.clone(), operation, lookup, misplaced))
     }
 
     async fn account(&self, context: &CallContext) -> Result<Option<Account>, ProviderError> {
         if self.config.client_id.is_none() {
-            // Another token may be another tenancy's.
+            // The next token that is configured may be of another tenancy.
             return Ok(None);
         }
         let operation = self.operation("asking whose the credential is");
@@ -285,9 +283,9 @@ impl Rkvst {
         Destination { scope: scope.to_owned(), ..self.provisional.clone() }
     }
 
-    /// A credential goes nowhere but to its own place, and speaks for its own tenancy only: which that is
-    /// shows in its tokens.
-    fn check_place(
+    /// Refuses a destination at another service, where this provider's credential must not be sent. Its tokens show
+    /// whether the tenancy is right.
+    fn check_destination(
         &self,
         operation: &Operation,
         destination: &Destination,
@@ -300,8 +298,8 @@ impl Rkvst {
         Err(operation.not_found(why))
     }
 
-    /// What became of an invite that was to be withdrawn and is not there any more: whoever deleted
-    /// it, there is nothing left to withdraw.
+    /// What became of an invite that was to be withdrawn and is not there any more. Whoever deleted it, nothing is left
+    /// to withdraw.
     async fn already_gone(
         &self,
         context: &CallContext,
@@ -318,7 +316,7 @@ impl Rkvst {
         operation: &Operation,
         remote: &'a Remote,
     ) -> Result<&'a str, ProviderError> {
-        self.check_place(operation, &remote.destination)?;
+        self.check_destination(operation, &remote.destination)?;
         operation.id_of(remote)
     }
 }
@@ -338,13 +336,16 @@ fn only_one<'a>(
 
 #[cfg(test)]
 mod tests {
-    use invite_core::{Cause, Invitee, secret::Secret};
+    use invite_core::{
+        Cause, Invitee,
+        canned::{Asked, Bench, Peer, context},
+        secret::Secret,
+    };
     use serde_json::Value;
 
     use super::*;
-    use crate::client::peer::{
-        Asked, Bench, EMAIL, INVITES, NOW, Peer, at, bench, context, invite, invitee, jwt,
-        recipient, remote, with_token,
+    use crate::canned::{
+        EMAIL, INVITES, NOW, at, bench, invite, invitee, jwt, recipient, remote, with_token,
     };
     use crate::wire::TENANCY;
 
@@ -353,7 +354,7 @@ mod tests {
     }
 
     fn faults(bench: &Bench, invite: &NewInvite) -> Vec<(String, String)> {
-        let found = bench.provider.resolve(invite).unwrap_err();
+        let found = bench.resolve(invite).unwrap_err();
         found.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
 
@@ -383,49 +384,49 @@ mod tests {
             (jwt("a\nb", 1), "#acme"),
             ("e30.W10.sig".to_owned(), "#acme"),
         ] {
-            bench.secrets[0].replace(token.clone().into());
+            bench.rotate(0, &token);
             assert_eq!(place(&bench), format!("rkvst http://127.0.0.1:9 {scope}"), "{token}");
         }
     }
 
     #[tokio::test]
     async fn a_registrations_tenancy_is_asked_for_and_a_tokens_is_not() {
-        let token = json!({"access_token": jwt("tenant/1", 1), "expires_in": 3600}).to_string();
-        let peer = Peer::start(move |_| (200, token.clone())).await;
+        let token = json!({"access_token": jwt("tenant/1", 1), "expires_in": 3600});
+        let peer = Peer::start(move |_| (200, token.clone()));
         let client = json!({"client_id": "app-1", "client_secret": "s"});
-        let bench = bench(&peer.base_url, client, &["secret-1"]);
-        let account = bench.provider.account(&context()).await.unwrap().unwrap();
+        let bench = bench(&peer.url, client, &["secret-1"]);
+        let account = bench.account(&context()).await.unwrap().unwrap();
         assert_eq!(account.provisional, recipient(&bench, None).destination);
         assert_eq!(account.destination.scope, "tenant/1");
         assert_eq!(account.destination.service(), account.provisional.service());
         assert_eq!(peer.asked().len(), 1);
-        assert_eq!(with_token(&peer).provider.account(&context()).await, Ok(None));
+        assert_eq!(with_token(&peer).account(&context()).await, Ok(None));
         assert_eq!(peer.asked().len(), 1, "nothing was asked");
         // Bound to either, it is this provider's; the call is made in that tenancy.
         let mut to_ada = recipient(&bench, None);
         for destination in [account.provisional, account.destination] {
             to_ada.destination = destination;
             let to_ada = std::slice::from_ref(&to_ada);
-            let call = bench.provider.prepare(&context(), to_ada, at(NOW)).await.unwrap();
+            let call = bench.prepare(&context(), to_ada, at(NOW)).await.unwrap();
             assert_eq!(call.account.as_deref(), Some("tenant/1"));
         }
     }
 
     #[tokio::test]
     async fn what_was_bound_to_a_tenancy_waits_for_a_token_of_it() {
-        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let peer = Peer::start(|_| (200, json!({})));
         let bench = with_token(&peer);
-        bench.secrets[0].replace(jwt("tenant/1", 1).into());
+        bench.rotate(0, &jwt("tenant/1", 1));
         let to_ada = [recipient(&bench, None)];
         for token in [jwt("tenant/2", 1), "shows-none".to_owned()] {
-            bench.secrets[0].replace(token.into());
-            let error = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap_err();
+            bench.rotate(0, &token);
+            let error = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap_err();
             let expected = (Outcome::NotSent, Cause::Configuration);
             assert_eq!((error.outcome, error.cause), expected);
             assert!(error.message.contains("tenant/1"), "{error}");
         }
-        bench.secrets[0].replace(jwt("tenant/1", 2).into());
-        assert!(bench.provider.prepare(&context(), &to_ada, at(NOW)).await.is_ok());
+        bench.rotate(0, &jwt("tenant/1", 2));
+        assert!(bench.prepare(&context(), &to_ada, at(NOW)).await.is_ok());
         assert!(peer.asked().is_empty());
     }
 
@@ -435,12 +436,12 @@ mod tests {
             ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "", "never"]
         {
             let invite = json!({"identity": "invites/1", "email": EMAIL, "expiry_time": none});
-            let peer = Peer::start(move |_| (200, invite.to_string())).await;
+            let peer = Peer::start(move |_| (200, invite.clone()));
             let bench = with_token(&peer);
             let to_ada = [recipient(&bench, None)];
-            let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
-            let made = bench.provider.create(&context(), &call, &to_ada).await.unwrap().remove(0);
-            let read = bench.provider.get(&context(), &remote(&bench)).await;
+            let call = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+            let made = bench.create(&context(), &call, &to_ada).await.unwrap().remove(0);
+            let read = bench.get(&context(), &remote(&bench)).await;
             for seen in [made.unwrap(), read.unwrap()] {
                 let expected = (Status::Pending, StatusSource::Provider, None);
                 assert_eq!((seen.status, seen.source, seen.expires_at), expected, "{none}");
@@ -469,7 +470,7 @@ mod tests {
         assert_eq!(found, expected.map(|(pointer, code)| (pointer.into(), code.into())));
         let empty = [("rkvst".to_owned(), json!({}))].into();
         let right = NewInvite { invitee: invitee(None), options: empty, ..NewInvite::default() };
-        assert!(bench.provider.resolve(&right).is_ok());
+        assert!(bench.resolve(&right).is_ok());
     }
 
     #[tokio::test]
@@ -479,7 +480,7 @@ mod tests {
         let to_ada = recipient(&bench, Some(&long));
         let prepare = || async {
             let recipients = [to_ada.clone()];
-            bench.provider.prepare(&context(), &recipients, at(NOW)).await.unwrap()
+            bench.prepare(&context(), &recipients, at(NOW)).await.unwrap()
         };
         let (call, again) = (prepare().await, prepare().await);
         assert_eq!(call, again);
@@ -495,30 +496,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_dry_run_renders_the_call_without_asking_for_a_token() {
-        let peer = Peer::start(|_| (500, String::new())).await;
+        let peer = Peer::start(|_| (500, json!("")));
         let settings = json!({"client_id": "app", "client_secret": "s"});
-        let bench = bench(&peer.base_url, settings, &["a"]);
+        let bench = bench(&peer.url, settings, &["a"]);
         let to_ada = [recipient(&bench, None)];
         let dry = CallContext::offline();
-        let call = bench.provider.prepare(&dry, &to_ada, at(NOW)).await.unwrap();
+        let call = bench.prepare(&dry, &to_ada, at(NOW)).await.unwrap();
         assert_eq!(call.body, r#"{"message":"You are invited.","email":"Ada@example.org"}"#);
         assert_eq!((call.account, peer.asked().len()), (None, 0));
     }
 
     #[tokio::test]
     async fn a_call_is_sent_as_it_was_frozen_and_read_back() {
-        let peer = Peer::start(|_| (200, invite("1", "ada@EXAMPLE.org", "Hi").to_string())).await;
+        let peer = Peer::start(|_| (200, invite("1", "ada@EXAMPLE.org", "Hi")));
         let bench = bench(
-            &format!("{}/prefix/", peer.base_url),
+            &format!("{}/prefix/", peer.url),
             json!({"bearer_token": "t"}),
             &["Authorization: Bearer token-1\n"],
         );
         let to_ada = [recipient(&bench, Some("Hi"))];
-        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        let call = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
         assert_eq!(call.path, INVITES);
         assert_eq!(call.body, r#"{"message":"Hi","email":"Ada@example.org"}"#);
         assert_eq!(call.account, None);
-        let seen = bench.provider.create(&context(), &call, &to_ada).await.unwrap();
+        let seen = bench.create(&context(), &call, &to_ada).await.unwrap();
         let [Ok(seen)] = &seen[..] else { unreachable!("one result for one recipient") };
         assert_eq!(seen.provider_ref.as_deref(), Some("invites/1"));
         assert_eq!((seen.status, seen.source), (Status::Pending, StatusSource::Provider));
@@ -534,25 +535,24 @@ mod tests {
     #[tokio::test]
     async fn a_call_frozen_for_one_tenancy_is_not_made_in_another() {
         let peer = Peer::start(|asked| match asked.header("authorization") {
-            Some(token) if token.contains(&jwt("tenant/1", 1)) => (401, String::new()),
-            _ => (200, invite("1", EMAIL, "Hi").to_string()),
-        })
-        .await;
+            Some(token) if token.contains(&jwt("tenant/1", 1)) => (401, json!("")),
+            _ => (200, invite("1", EMAIL, "Hi")),
+        });
         let (first, second) = (jwt("tenant/1", 1), jwt("tenant/2", 1));
-        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &[&first, &second]);
+        let bench = bench(&peer.url, json!({"bearer_token": "t"}), &[&first, &second]);
         let to_ada = [recipient(&bench, None)];
-        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
-        let error = bench.provider.create(&context(), &call, &to_ada).await.unwrap_err();
+        let call = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        let error = bench.create(&context(), &call, &to_ada).await.unwrap_err();
         assert_eq!((error.outcome, peer.asked().len()), (Outcome::NotSent, 1));
     }
 
     async fn create(answer: (u16, &str)) -> Result<Observed, ProviderError> {
-        let (status, body) = (answer.0, answer.1.to_owned());
-        let peer = Peer::start(move |_| (status, body.clone())).await;
+        let (status, body) = (answer.0, json!(answer.1));
+        let peer = Peer::start(move |_| (status, body.clone()));
         let bench = with_token(&peer);
         let to_ada = [recipient(&bench, None)];
-        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
-        bench.provider.create(&context(), &call, &to_ada).await?.remove(0)
+        let call = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        bench.create(&context(), &call, &to_ada).await?.remove(0)
     }
 
     #[tokio::test]
@@ -590,17 +590,17 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_sent_for_another_place() {
-        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let peer = Peer::start(|_| (200, json!({})));
         let bench = with_token(&peer);
         let mut elsewhere = remote(&bench);
         elsewhere.destination.scope = "other".into();
         let to_ada = [recipient(&bench, None)];
-        let mut call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        let mut call = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
         call.destination.base_url = "https://app.rkvst.io".into();
         let errors = [
-            bench.provider.create(&context(), &call, &to_ada).await.unwrap_err(),
-            bench.provider.get(&context(), &elsewhere).await.unwrap_err(),
-            bench.provider.revoke(&context(), &elsewhere, true).await.unwrap_err(),
+            bench.create(&context(), &call, &to_ada).await.unwrap_err(),
+            bench.get(&context(), &elsewhere).await.unwrap_err(),
+            bench.revoke(&context(), &elsewhere, true).await.unwrap_err(),
         ];
         for error in errors {
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
@@ -610,40 +610,37 @@ mod tests {
 
     #[tokio::test]
     async fn an_id_that_is_no_identity_never_addresses_the_whole_list() {
-        let peer = Peer::start(|_| (200, "{}".into())).await;
+        let peer = Peer::start(|_| (200, json!({})));
         let bench = with_token(&peer);
         for identity in ["", "invites/", "invites/..", ".", "a/b", "1?x=y", "1#"] {
             let odd = Remote { provider_ref: Some(identity.into()), ..remote(&bench) };
-            let error = bench.provider.revoke(&context(), &odd, true).await.unwrap_err();
+            let error = bench.revoke(&context(), &odd, true).await.unwrap_err();
             assert_eq!(error.cause, Cause::NotFound, "{identity}");
         }
         assert!(peer.asked().is_empty());
     }
 
     /// An invite that is there, or else these members in two pages.
-    async fn service(invite: Option<Value>, members: Result<&'static [&str], u16>) -> Peer {
+    fn service(invite: Option<Value>, members: Result<&'static [&str], u16>) -> Peer {
         let page = |emails: &[&str], next: &str| {
             let members: Vec<_> = emails.iter().map(|email| json!({"email": email})).collect();
-            (200, json!({"members": members, "page_token": next}).to_string())
+            (200, json!({"members": members, "page_token": next}))
         };
         Peer::start(move |asked| match (&invite, members) {
-            (Some(_), _) if asked.is("DELETE ") => (200, "{}".into()),
-            (Some(invite), _) => (200, invite.to_string()),
-            (None, _) if !asked.is("GET /archivist/iam/v1/members?page_size=") => {
-                (404, String::new())
-            }
-            (None, Err(status)) => (status, String::new()),
+            (Some(_), _) if asked.is("DELETE ") => (200, json!({})),
+            (Some(invite), _) => (200, invite.clone()),
+            (None, _) if !asked.is("GET /archivist/iam/v1/members?page_size=") => (404, json!("")),
+            (None, Err(status)) => (status, json!("")),
             (None, Ok(emails)) if asked.line.contains("page_token=second") => page(emails, ""),
             (None, Ok(_)) => page(&["grace@example.org"], "second"),
         })
-        .await
     }
 
     #[tokio::test]
     async fn an_invite_that_is_there_is_pending_until_it_lapses() {
-        let peer = service(Some(invite("1", EMAIL, "Hi")), Ok(&[])).await;
+        let peer = service(Some(invite("1", EMAIL, "Hi")), Ok(&[]));
         let bench = with_token(&peer);
-        let get = || async { bench.provider.get(&context(), &remote(&bench)).await.unwrap() };
+        let get = || async { bench.get(&context(), &remote(&bench)).await.unwrap() };
         let seen = get().await;
         assert_eq!((seen.status, seen.source), (Status::Pending, StatusSource::Provider));
         assert_eq!(seen.provider_status, None);
@@ -666,47 +663,45 @@ mod tests {
             (Err(403), false, future, Pending),
             (Err(403), true, future, Revoked),
         ] {
-            let bench = with_token(&service(None, members).await);
+            let bench = with_token(&service(None, members));
             let known = Remote { revoke_sent, expires_at: Some(expires_at), ..remote(&bench) };
-            let seen = bench.provider.get(&context(), &known).await.unwrap();
+            let seen = bench.get(&context(), &known).await.unwrap();
             assert_eq!((seen.status, seen.source), (status, StatusSource::Inferred));
             assert_eq!(seen.provider_status.as_deref() == Some("gone"), status == Pending);
             assert_eq!((seen.provider_ref, seen.data), (known.provider_ref, known.data));
         }
-        let bench = with_token(&service(None, Err(500)).await);
-        let error = bench.provider.get(&context(), &remote(&bench)).await.unwrap_err();
+        let bench = with_token(&service(None, Err(500)));
+        let error = bench.get(&context(), &remote(&bench)).await.unwrap_err();
         assert_eq!(error.outcome, Outcome::Unknown);
     }
 
     #[tokio::test]
     async fn a_listing_of_members_that_runs_in_a_circle_is_an_error() {
         let peer = Peer::start(|asked| match asked.is(&format!("GET {INVITES}")) {
-            true => (404, String::new()),
-            false => (200, r#"{"members":[],"next_page_token":"again"}"#.into()),
-        })
-        .await;
+            true => (404, json!("")),
+            false => (200, json!({"members": [], "next_page_token": "again"})),
+        });
         let bench = with_token(&peer);
-        assert!(bench.provider.get(&context(), &remote(&bench)).await.is_err());
+        assert!(bench.get(&context(), &remote(&bench)).await.is_err());
         assert_eq!(peer.count("GET /archivist/iam/v1/members"), 2);
     }
 
-    async fn revoke(answer: impl Fn(&Asked) -> (u16, String) + Send + 'static) -> (Bench, Peer) {
-        let peer = Peer::start(answer).await;
+    fn revoke(answer: impl Fn(&Asked) -> (u16, Value) + Send + 'static) -> (Bench, Peer) {
+        let peer = Peer::start(answer);
         (with_token(&peer), peer)
     }
 
     #[tokio::test]
     async fn a_withdrawal_reads_first_and_takes_any_empty_answer() {
         for (status, body) in [(200, "{}"), (200, ""), (204, "")] {
-            let there = invite("1", EMAIL, "Hi").to_string();
+            let there = invite("1", EMAIL, "Hi");
             let (bench, peer) = revoke(move |asked| match asked.is("GET ") {
                 true => (200, there.clone()),
-                false => (status, body.into()),
-            })
-            .await;
-            let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
+                false => (status, json!(body)),
+            });
+            let seen = bench.revoke(&context(), &remote(&bench), false).await.unwrap();
             assert_eq!((seen.status, seen.source), (Status::Revoked, StatusSource::Provider));
-            let lines: Vec<_> = peer.asked().into_iter().map(|asked| asked.line).collect();
+            let lines = peer.lines();
             assert_eq!(lines, [format!("GET {INVITES}/1"), format!("DELETE {INVITES}/1")]);
         }
     }
@@ -714,33 +709,32 @@ mod tests {
     #[tokio::test]
     async fn what_is_already_gone_counts_as_withdrawn_unless_the_person_is_a_member() {
         for (members, status) in [(&[][..], Status::Revoked), (&[EMAIL], Status::Accepted)] {
-            let peer = service(None, Ok(members)).await;
+            let peer = service(None, Ok(members));
             let bench = with_token(&peer);
-            let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
+            let seen = bench.revoke(&context(), &remote(&bench), false).await.unwrap();
             assert_eq!((seen.status, seen.source), (status, StatusSource::Inferred));
             assert_eq!(peer.count("DELETE "), 0);
         }
-        let bench = with_token(&service(None, Err(500)).await);
-        let result = bench.provider.revoke(&context(), &remote(&bench), false).await;
+        let bench = with_token(&service(None, Err(500)));
+        let result = bench.revoke(&context(), &remote(&bench), false).await;
         assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
     }
 
     #[tokio::test]
     async fn what_goes_while_it_is_being_withdrawn_counts_as_withdrawn() {
-        let there = invite("1", EMAIL, "Hi").to_string();
+        let there = invite("1", EMAIL, "Hi");
         let (bench, _peer) = revoke(move |asked| match asked {
-            asked if asked.is("DELETE ") => (404, String::new()),
-            asked if asked.is("GET /archivist/iam/v1/members") => (200, r#"{"members":[]}"#.into()),
+            asked if asked.is("DELETE ") => (404, json!("")),
+            asked if asked.is("GET /archivist/iam/v1/members") => (200, json!({"members": []})),
             _ => (200, there.clone()),
-        })
-        .await;
-        let seen = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap();
+        });
+        let seen = bench.revoke(&context(), &remote(&bench), false).await.unwrap();
         assert_eq!((seen.status, seen.source), (Status::Revoked, StatusSource::Inferred));
     }
 
     /// A bench with a token of tenancy 1, which is where the invite is.
-    async fn in_tenancy_1(peer: &Peer) -> (Bench, Remote) {
-        let bench = bench(&peer.base_url, json!({"bearer_token": "t"}), &[&jwt("tenant/1", 1)]);
+    fn in_tenancy_1(peer: &Peer) -> (Bench, Remote) {
+        let bench = bench(&peer.url, json!({"bearer_token": "t"}), &[&jwt("tenant/1", 1)]);
         let mut known = remote(&bench);
         known.data.insert(TENANCY.into(), "tenant/1".into());
         (bench, known)
@@ -763,15 +757,14 @@ mod tests {
     async fn an_invite_remembers_the_tenancy_that_it_is_in_wherever_it_is_shown() {
         let there = invite("1", EMAIL, "Hi");
         let peer = Peer::start(move |asked| match asked.line.contains("page_size") {
-            true => (200, json!({"invites": [there]}).to_string()),
-            false => (200, there.to_string()),
-        })
-        .await;
-        let (bench, known) = in_tenancy_1(&peer).await;
+            true => (200, json!({"invites": [there]})),
+            false => (200, there.clone()),
+        });
+        let (bench, known) = in_tenancy_1(&peer);
         let to_ada = [recipient(&bench, Some("Hi"))];
-        let call = bench.provider.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
-        let created = bench.provider.create(&context(), &call, &to_ada).await.unwrap().remove(0);
-        let listed = bench.provider.list(&context(), &ListQuery::default()).await.unwrap();
+        let call = bench.prepare(&context(), &to_ada, at(NOW)).await.unwrap();
+        let created = bench.create(&context(), &call, &to_ada).await.unwrap().remove(0);
+        let listed = bench.list(&context(), &ListQuery::default()).await.unwrap();
         // One that was recorded before tenancies were learns its own when it is next seen.
         let destination = bench_provisional(&bench);
         let without = Remote { destination, ..remote(&bench) };
@@ -779,9 +772,9 @@ mod tests {
         for seen in [
             created.unwrap(),
             listed.invites[0].clone(),
-            bench.provider.get(&context(), &known).await.unwrap(),
-            bench.provider.get(&context(), &without).await.unwrap(),
-            bench.provider.revoke(&context(), &known, false).await.unwrap(),
+            bench.get(&context(), &known).await.unwrap(),
+            bench.get(&context(), &without).await.unwrap(),
+            bench.revoke(&context(), &known, false).await.unwrap(),
         ] {
             assert_eq!(Value::from(seen.data), Value::from(known.data.clone()));
         }
@@ -790,33 +783,33 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_asked_or_concluded_under_the_token_of_another_tenancy() {
         // There the address is a member's, and the invite is nowhere.
-        let peer = service(None, Ok(&[EMAIL])).await;
-        let (bench, known) = in_tenancy_1(&peer).await;
+        let peer = service(None, Ok(&[EMAIL]));
+        let (bench, known) = in_tenancy_1(&peer);
         for token in [jwt("tenant/2", 1), "opaque".into()] {
-            bench.secrets[0].replace(token.into());
+            bench.rotate(0, &token);
             for revoke_sent in [false, true] {
                 let past = Some(at("2026-11-20T10:00:00Z"));
                 let known = Remote { revoke_sent, expires_at: past, ..known.clone() };
-                let get = bench.provider.get(&context(), &known).await;
+                let get = bench.get(&context(), &known).await;
                 assert_of_another_tenancy(&get.unwrap_err());
                 for force in [false, true] {
-                    let revoke = bench.provider.revoke(&context(), &known, force).await;
+                    let revoke = bench.revoke(&context(), &known, force).await;
                     assert_of_another_tenancy(&revoke.unwrap_err());
                 }
             }
         }
         assert!(peer.asked().is_empty());
-        bench.secrets[0].replace(jwt("tenant/1", 2).into());
-        let seen = bench.provider.get(&context(), &known).await.unwrap();
+        bench.rotate(0, &jwt("tenant/1", 2));
+        let seen = bench.get(&context(), &known).await.unwrap();
         assert_eq!(seen.status, Status::Accepted);
         // Of one that was recorded without its tenancy, what is seen today is all there is.
-        bench.secrets[0].replace(jwt("tenant/2", 1).into());
-        let seen = bench.provider.get(&context(), &remote(&bench)).await.unwrap();
+        bench.rotate(0, &jwt("tenant/2", 1));
+        let seen = bench.get(&context(), &remote(&bench)).await.unwrap();
         assert_eq!(seen.status, Status::Accepted);
     }
 
     /// A service at which the token comes to be of tenancy 2 once `until` was asked.
-    async fn changing_hands(until: &'static str, there: Option<Value>) -> (Bench, Remote, Peer) {
+    fn changing_hands(until: &'static str, there: Option<Value>) -> (Bench, Remote, Peer) {
         let held: Arc<std::sync::Mutex<Option<Arc<Secret>>>> = Arc::default();
         let secret = held.clone();
         let peer = Peer::start(move |asked| {
@@ -825,47 +818,45 @@ mod tests {
                 secret.lock().unwrap().as_ref().unwrap().replace(token);
             }
             match &there {
-                Some(there) => (200, there.to_string()),
+                Some(there) => (200, there.clone()),
                 None if asked.is("GET /archivist/iam/v1/members") => {
-                    (200, json!({"members": [{"email": EMAIL}]}).to_string())
+                    (200, json!({"members": [{"email": EMAIL}]}))
                 }
-                None => (404, String::new()),
+                None => (404, json!("")),
             }
-        })
-        .await;
-        let (bench, known) = in_tenancy_1(&peer).await;
-        *held.lock().unwrap() = Some(bench.secrets[0].clone());
+        });
+        let (bench, known) = in_tenancy_1(&peer);
+        *held.lock().unwrap() = Some(bench.credential().secrets()[0].clone());
         (bench, known, peer)
     }
 
     #[tokio::test]
     async fn a_token_that_changes_hands_between_two_requests_is_not_used_for_the_second() {
         let read = "GET /archivist/iam/v1/invites/1";
-        let (bench, known, peer) = changing_hands(read, None).await;
+        let (bench, known, peer) = changing_hands(read, None);
         // Pinned by what was read, also where nothing was recorded.
         let unrecorded = Remote { data: remote(&bench).data, ..known };
-        let error = bench.provider.get(&context(), &unrecorded).await.unwrap_err();
+        let error = bench.get(&context(), &unrecorded).await.unwrap_err();
         assert_of_another_tenancy(&error);
         assert_eq!(peer.asked().len(), 1);
         let there = Some(invite("1", EMAIL, "Hi"));
-        let (bench, known, peer) = changing_hands(read, there).await;
+        let (bench, known, peer) = changing_hands(read, there);
         let unrecorded = Remote { data: remote(&bench).data, ..known };
-        let error = bench.provider.revoke(&context(), &unrecorded, false).await.unwrap_err();
+        let error = bench.revoke(&context(), &unrecorded, false).await.unwrap_err();
         assert_of_another_tenancy(&error);
         assert_eq!(peer.count("DELETE "), 0);
     }
 
     #[tokio::test]
     async fn a_withdrawal_that_cannot_read_first_sends_nothing_and_one_cut_off_is_unknown() {
-        let there = invite("1", EMAIL, "Hi").to_string();
+        let there = invite("1", EMAIL, "Hi");
         for (read, outcome) in [(500, Outcome::NotSent), (200, Outcome::Unknown)] {
             let there = there.clone();
             let (bench, peer) = revoke(move |asked| match asked.is("GET ") {
                 true => (read, there.clone()),
-                false => (500, String::new()),
-            })
-            .await;
-            let result = bench.provider.revoke(&context(), &remote(&bench), false).await;
+                false => (500, json!("")),
+            });
+            let result = bench.revoke(&context(), &remote(&bench), false).await;
             assert_eq!(result.unwrap_err().outcome, outcome);
             assert_eq!(peer.count("DELETE "), usize::from(read == 200));
         }
@@ -873,12 +864,12 @@ mod tests {
 
     #[tokio::test]
     async fn another_persons_invite_is_withdrawn_only_by_force() {
-        let peer = service(Some(invite("1", "eve@example.org", "Hi")), Ok(&[])).await;
+        let peer = service(Some(invite("1", "eve@example.org", "Hi")), Ok(&[]));
         let bench = with_token(&peer);
-        let error = bench.provider.revoke(&context(), &remote(&bench), false).await.unwrap_err();
+        let error = bench.revoke(&context(), &remote(&bench), false).await.unwrap_err();
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::PairingUnproven));
         assert_eq!(peer.count("DELETE "), 0);
-        assert!(bench.provider.revoke(&context(), &remote(&bench), true).await.is_ok());
+        assert!(bench.revoke(&context(), &remote(&bench), true).await.is_ok());
     }
 
     #[tokio::test]
@@ -887,16 +878,15 @@ mod tests {
             let (id, next) =
                 if asked.line.contains("page_token") { ("2", "") } else { ("1", "t+2") };
             let found = [invite(id, EMAIL, "Hi"), invite("9", "ada@example.org.evil", "Hi")];
-            (200, json!({"invites": found, "next_page_token": next}).to_string())
-        })
-        .await;
+            (200, json!({"invites": found, "next_page_token": next}))
+        });
         let bench = with_token(&peer);
         let mut query = ListQuery { email: Some("ada+x@example.org".into()), ..Default::default() };
-        assert!(bench.provider.list(&context(), &query).await.unwrap().invites.is_empty());
+        assert!(bench.list(&context(), &query).await.unwrap().invites.is_empty());
         query.email = Some("ADA@example.org".into());
-        let first = bench.provider.list(&context(), &query).await.unwrap();
+        let first = bench.list(&context(), &query).await.unwrap();
         query.cursor = first.next_cursor.clone();
-        let second = bench.provider.list(&context(), &query).await.unwrap();
+        let second = bench.list(&context(), &query).await.unwrap();
         let ids = |page: &Page| -> Vec<_> {
             page.invites.iter().map(|invite| invite.provider_ref.clone().unwrap()).collect()
         };
@@ -905,24 +895,23 @@ mod tests {
             (vec!["invites/1".into()], vec!["invites/2".into()])
         );
         assert_eq!(second.next_cursor, None);
-        let lines: Vec<_> = peer.asked().into_iter().map(|asked| asked.line).collect();
+        let lines = peer.lines();
         assert_eq!(lines[0], format!("GET {INVITES}?page_size=100&email=ada%2Bx%40example.org"));
         assert_eq!(lines[2], format!("GET {INVITES}?page_size=100&page_token=t%2B2"));
     }
 
     #[tokio::test]
     async fn a_list_that_repeats_a_page_token_is_an_error() {
-        let peer =
-            Peer::start(|_| (200, r#"{"invites":[],"next_page_token":"again"}"#.into())).await;
+        let peer = Peer::start(|_| (200, json!({"invites": [], "next_page_token": "again"})));
         let bench = with_token(&peer);
-        let first = bench.provider.list(&context(), &ListQuery::default()).await.unwrap();
+        let first = bench.list(&context(), &ListQuery::default()).await.unwrap();
         let query = ListQuery { cursor: first.next_cursor, ..ListQuery::default() };
-        assert!(bench.provider.list(&context(), &query).await.is_err());
+        assert!(bench.list(&context(), &query).await.is_err());
         for query in [
             ListQuery { cursor: Some("nonsense".into()), ..ListQuery::default() },
             ListQuery { scope: Some("other".into()), ..ListQuery::default() },
         ] {
-            let error = bench.provider.list(&context(), &query).await.unwrap_err();
+            let error = bench.list(&context(), &query).await.unwrap_err();
             assert_eq!(error.outcome, Outcome::Rejected);
         }
         assert_eq!(peer.asked().len(), 2);
@@ -931,17 +920,16 @@ mod tests {
     #[tokio::test]
     async fn a_probe_lists_one_invite_and_says_whose_token_it_is() {
         let peer = Peer::start(|asked| match asked.header("authorization") {
-            Some("Bearer bad") => (403, String::new()),
-            _ => (200, r#"{"invites":[]}"#.into()),
-        })
-        .await;
+            Some("Bearer bad") => (403, json!("")),
+            _ => (200, json!({"invites": []})),
+        });
         let token = jwt("tenant/7", 1);
-        let good = bench(&peer.base_url, json!({"bearer_token": "t"}), &[&token]);
-        let report = good.provider.probe(&context()).await.unwrap();
+        let good = bench(&peer.url, json!({"bearer_token": "t"}), &[&token]);
+        let report = good.probe(&context()).await.unwrap();
         assert_eq!(report.detail, "the bearer token of tenancy tenant/7 may list invites");
         assert_eq!(peer.asked()[0].line, format!("GET {INVITES}?page_size=1"));
-        let bad = bench(&peer.base_url, json!({"bearer_token": "t"}), &["bad"]);
-        let error = bad.provider.probe(&context()).await.unwrap_err();
+        let bad = bench(&peer.url, json!({"bearer_token": "t"}), &["bad"]);
+        let error = bad.probe(&context()).await.unwrap_err();
         assert_eq!(error.cause, Cause::Credentials);
         assert!(!format!("{:?}", good.provider).contains(&token));
     }

@@ -1,6 +1,6 @@
-//! What became of calls whose outcome is unknown: the invites to their addresses, then all invites,
-//! then the members (an accepted invite is deleted), page by page. And what became of an invite that
-//! is not there any more. What follows from either is the engine's to decide.
+//! Looks up what became of calls of unknown outcome, page by page: in the invites to their addresses, then in all invites,
+//! and then in the members, because an accepted invite is deleted. Also says what became of an invite that is not there
+//! any more.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -24,31 +24,30 @@ use crate::{
     wire::Invite,
 };
 
-/// Beyond this age an invite may have been accepted, and the membership ended, unseen.
+/// After so long an invite may have been accepted, and the membership have ended, unseen.
 const ABSENCE_SHOWS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// Why nothing is told of a call that was made in another tenancy.
 const OTHER_TENANCY: &str =
     "today's credential belongs to another tenancy than the one that the call was made in";
 
-/// A lookup under way at one tenancy.
+/// A look-up in one tenancy.
 pub struct InviteLookup {
     client: Arc<Client>,
     operation: Operation,
-    /// Why nothing can be asked.
+    /// The error if the calls went to another provider, which cannot be asked here.
     misplaced: Option<ProviderError>,
-    /// The tenancy whose tokens alone will do, where it is known.
+    /// The tenancy that tokens have to be of, if it is known.
     tenancy: Option<String>,
     doubts: Vec<Doubt>,
-    /// Per doubt: something was read with the token of another tenancy than its call was made with.
-    barred: Vec<bool>,
+    /// For each doubt, whether something was read in another tenancy than its call was made in.
+    excluded: Vec<bool>,
     stage: Stage,
     position: Option<Position>,
-    /// Whom to look for, each once; with the address as it was sent.
+    /// The addresses to look for, with the spelling that was sent.
     addresses: BTreeMap<Address, String>,
     /// Invites to one of the addresses, by identity.
     found: BTreeMap<String, Found>,
-    /// Which of the addresses are members'.
+    /// Those of the addresses that are members'.
     members: HashSet<Address>,
     /// Why not all invites, not all to one of the addresses, or not all members were seen.
     invites_gap: Option<String>,
@@ -57,14 +56,15 @@ pub struct InviteLookup {
     failures: Failures,
 }
 
-/// An invite to one of the addresses, and the tenancy that it was found in, if the token shows it.
+/// An invite to one of the addresses.
 struct Found {
     address: Address,
     invite: Invite,
+    /// The tenancy that it was found in, if the token shows it.
     account: Option<String>,
 }
 
-/// What is read next.
+/// The list that is read next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The invites to the address at this place.
@@ -75,7 +75,6 @@ enum Stage {
 }
 
 impl InviteLookup {
-    /// The lookup; `misplaced` is the error for a destination that is not this provider's.
     pub fn new(
         client: Arc<Client>,
         operation: Operation,
@@ -92,7 +91,7 @@ impl InviteLookup {
             operation,
             misplaced,
             tenancy,
-            barred: vec![false; doubts.len()],
+            excluded: vec![false; doubts.len()],
             stage: if addresses.is_empty() { Stage::Done } else { Stage::InvitesTo(0) },
             doubts,
             position: None,
@@ -114,7 +113,7 @@ impl InviteLookup {
         let (position, only) = (self.position.as_ref(), self.tenancy.as_deref());
         let listed = self.client.list_invites(context, &self.operation, email, position, only);
         let listed = listed.await?;
-        self.bar(listed.account.as_deref());
+        self.exclude_others(listed.account.as_deref());
         if listed.what.unreadable {
             note(&mut self.invites_gap, "an entry of the invite list cannot be read");
         }
@@ -127,7 +126,7 @@ impl InviteLookup {
                 self.leave_open(invite.email.as_deref().unwrap_or_default(), "an invite");
             }
         }
-        if !self.turn(listed.what.next) {
+        if !self.go_on(listed.what.next) {
             note(&mut self.invites_gap, "the pages of the invite list run in a circle");
         }
         Ok(())
@@ -136,7 +135,7 @@ impl InviteLookup {
     async fn read_members(&mut self, context: &CallContext) -> Result<(), ProviderError> {
         let (position, only) = (self.position.as_ref(), self.tenancy.as_deref());
         let listed = self.client.list_members(context, &self.operation, position, only).await?;
-        self.bar(listed.account.as_deref());
+        self.exclude_others(listed.account.as_deref());
         if listed.what.unreadable {
             note(&mut self.members_gap, "an entry of the members list cannot be read");
         }
@@ -148,13 +147,13 @@ impl InviteLookup {
                 self.leave_open(email, "a member");
             }
         }
-        if !self.turn(listed.what.next) {
+        if !self.go_on(listed.what.next) {
             note(&mut self.members_gap, "the pages of the members list run in a circle");
         }
         Ok(())
     }
 
-    /// Of no address that this entry may show in a spelling of its own absence can be told.
+    /// Notes that absence cannot be told of the addresses that an entry may show in another spelling.
     fn leave_open(&mut self, shown: &str, what: &str) {
         let may_be = self.addresses.keys().filter(|address| address.may_be_shown_as(shown));
         for address in may_be.cloned().collect::<Vec<_>>() {
@@ -164,16 +163,16 @@ impl InviteLookup {
         }
     }
 
-    /// Sets aside the doubts whose calls were made in another tenancy than `account`.
-    fn bar(&mut self, account: Option<&str>) {
-        for (doubt, barred) in self.doubts.iter().zip(&mut self.barred) {
+    /// Excludes the doubts whose calls were made in another tenancy than `account`.
+    fn exclude_others(&mut self, account: Option<&str>) {
+        for (doubt, excluded) in self.doubts.iter().zip(&mut self.excluded) {
             let made_in = doubt.call.account.as_deref();
-            *barred |= made_in.is_some() && made_in != account;
+            *excluded |= made_in.is_some() && made_in != account;
         }
     }
 
-    /// Goes on to the next page, or the next list; false if this one runs in a circle.
-    fn turn(&mut self, next: Option<String>) -> bool {
+    /// Goes on to the next page or the next list; false if the pages of this one run in a circle.
+    fn go_on(&mut self, next: Option<String>) -> bool {
         let ends = next.is_none();
         self.position = next.and_then(|token| Position::after(self.position.as_ref(), token));
         if self.position.is_some() {
@@ -183,7 +182,6 @@ impl InviteLookup {
         ends
     }
 
-    /// Goes on to the next list.
     fn begin_next(&mut self) {
         self.position = None;
         self.stage = match self.stage {
@@ -194,10 +192,10 @@ impl InviteLookup {
         };
     }
 
-    /// Does without a list that cannot be read: what was seen still counts.
+    /// Goes on without a list that cannot be read, or ends the look-up. What was seen still counts.
     ///
     /// # Errors
-    /// The error, if the lookup ends with it and nothing was seen that it could tell.
+    /// The error, if the look-up ends with it and saw no invite.
     fn skip(&mut self, error: ProviderError) -> Result<(), ProviderError> {
         let is_told_to_stop = self.failures.is_last(&error);
         match self.stage {
@@ -215,7 +213,7 @@ impl InviteLookup {
                 );
                 note(&mut self.members_gap, &why);
                 self.stage = Stage::Done;
-                // Many an app registration may not read members; the rest was read all the same.
+                // Many app registrations may not read members, and everything else was read.
                 if error.outcome == Outcome::Rejected {
                     return Ok(());
                 }
@@ -228,12 +226,12 @@ impl InviteLookup {
         seen_or(self.sightings(), error).map(drop)
     }
 
-    /// Nothing that is still to be read can change what is known.
+    /// Whether nothing that is still to be read can change what is known.
     fn is_settled(&self) -> bool {
-        if self.barred.iter().all(|barred| *barred) {
+        if self.excluded.iter().all(|excluded| *excluded) {
             return true;
         }
-        // A reference is nobody else's, so its invite needs no comparing with others.
+        // An invite with the reference belongs to nobody else, so it need not be compared with others.
         self.stage == Stage::AllInvites
             && self.doubts.iter().flat_map(|doubt| &doubt.recipients).all(|recipient| {
                 let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
@@ -244,14 +242,14 @@ impl InviteLookup {
 
     fn sightings(&self) -> Vec<Vec<Sighting>> {
         let now = self.client.service().clock.now();
-        let of_doubt = |(doubt, barred): (&Doubt, &bool)| {
-            let sight = |recipient| match barred {
+        let of_doubt = |(doubt, excluded): (&Doubt, &bool)| {
+            let sight = |recipient| match excluded {
                 true => Sighting::open(OTHER_TENANCY),
                 false => self.sighting(doubt, recipient, now),
             };
             doubt.recipients.iter().map(sight).collect()
         };
-        self.doubts.iter().zip(&self.barred).map(of_doubt).collect()
+        self.doubts.iter().zip(&self.excluded).map(of_doubt).collect()
     }
 
     fn sighting(&self, doubt: &Doubt, recipient: &Recipient, now: Timestamp) -> Sighting {
@@ -267,7 +265,7 @@ impl InviteLookup {
         let mut exact: Vec<_> = exact.into_iter().map(observe).collect();
         let invites_gap = self.invites_gap.as_ref();
         let invites_gap = invites_gap.or_else(|| self.address_gaps.get(&recipient.address));
-        // Without references, the only invite to the address is taken for this one.
+        // Without a reference, the only invite to the address is taken for this one.
         if let ([], [lone], None, None) = (&exact[..], &near[..], &reference, invites_gap) {
             exact.push(Observed { source: StatusSource::Inferred, ..observe(lone) });
             near.clear();
@@ -278,7 +276,7 @@ impl InviteLookup {
         Sighting { exact, near, gap }
     }
 
-    /// Why absence cannot be told of this one, although everything could be read.
+    /// Why absence cannot be told of a recipient, although everything could be read.
     fn gap(&self, doubt: &Doubt, recipient: &Recipient, now: Timestamp) -> Option<&'static str> {
         if self.members.contains(&recipient.address) {
             Some("the address is a member's, so the invite may have been accepted")
@@ -322,8 +320,8 @@ impl Reconciliation for InviteLookup {
     }
 }
 
-/// What it means that an invite which was there is not any more, as a token of the tenancy `account`
-/// showed: docs/delivery.md, *After it exists*.
+/// What became of an invite that is not there any more, as the tenancy `account` shows (docs/delivery.md, *After it
+/// exists*).
 ///
 /// # Errors
 /// It cannot be told for now whether the person is a member.
@@ -353,8 +351,8 @@ pub async fn explain_absence(
     })
 }
 
-/// Whether the person is seen among the members. The service's refusal to show them is a no; anything
-/// else that keeps them from being read is an error, because asking again may help.
+/// Whether the person is seen among the members. If the service refuses to show them, they are not; any other failure is
+/// an error, because asking again may help.
 async fn is_member(
     client: &Client,
     context: &CallContext,
@@ -383,7 +381,7 @@ async fn is_member(
     }
 }
 
-/// What kept something from being seen first stays the reason.
+/// Notes why something was not seen. The first reason stays.
 fn note(gap: &mut Option<String>, why: &str) {
     gap.get_or_insert_with(|| why.to_owned());
 }
@@ -392,33 +390,33 @@ fn note(gap: &mut Option<String>, why: &str) {
 mod tests {
     use std::time::Duration;
 
-    use invite_core::Cause;
+    use invite_core::{
+        Cause,
+        canned::{Asked, Bench, Peer, context},
+    };
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::client::peer::{
-        Asked, Bench, EMAIL, INVITES, Peer, bench, context, doubt, invite, jwt, recipient,
-        with_token,
-    };
+    use crate::canned::{EMAIL, INVITES, bench, doubt, invite, jwt, recipient, with_token};
 
     const MEMBERS: &str = "/archivist/iam/v1/members";
 
     /// A service that lists these invites, filtered by address where asked, and these members.
-    async fn service(invites: Vec<Value>, members: &'static [&'static str]) -> Peer {
-        Peer::start(move |asked| answer(asked, &invites, members)).await
+    fn service(invites: Vec<Value>, members: &'static [&'static str]) -> Peer {
+        Peer::start(move |asked| answer(asked, &invites, members))
     }
 
-    fn answer(asked: &Asked, invites: &[Value], members: &[&str]) -> (u16, String) {
+    fn answer(asked: &Asked, invites: &[Value], members: &[&str]) -> (u16, Value) {
         if asked.is(&format!("GET {MEMBERS}")) {
             let members: Vec<_> = members.iter().map(|email| json!({"email": email})).collect();
-            return (200, json!({"members": members}).to_string());
+            return (200, json!({"members": members}));
         }
         let filter = asked.line.contains("email=Ada%40example.org");
         let is_shown = |invite: &&Value| {
             !filter || invite["email"].as_str().is_some_and(|e| e.eq_ignore_ascii_case(EMAIL))
         };
         let shown: Vec<_> = invites.iter().filter(is_shown).collect();
-        (200, json!({"invites": shown, "next_page_token": ""}).to_string())
+        (200, json!({"invites": shown, "next_page_token": ""}))
     }
 
     /// Runs a lookup to its end; also how many steps it took.
@@ -427,7 +425,7 @@ mod tests {
         doubts: Vec<Doubt>,
     ) -> Result<(Vec<Vec<Sighting>>, usize), ProviderError> {
         let destination = doubts[0].call.destination.clone();
-        let mut lookup = bench.provider.reconcile(Lookup { destination, doubts });
+        let mut lookup = bench.reconcile(Lookup { destination, doubts });
         let mut steps = 0;
         loop {
             steps += 1;
@@ -454,7 +452,7 @@ mod tests {
             invite("2", EMAIL, "Other"),
             invite("3", "grace@example.org", "Hi"),
         ];
-        let peer = service(invites, &[]).await;
+        let peer = service(invites, &[]);
         let seen = sight(&with_token(&peer)).await;
         assert_eq!(
             (refs(&seen.exact), &seen.near[..]),
@@ -466,13 +464,13 @@ mod tests {
 
     #[tokio::test]
     async fn every_step_is_one_request_and_all_calls_share_the_listing() {
-        let peer = service(Vec::new(), &[]).await;
+        let peer = service(Vec::new(), &[]);
         let bench = with_token(&peer);
         let to_ada = recipient(&bench, Some("Hi"));
         let doubts = vec![doubt(&bench, &to_ada).await, doubt(&bench, &to_ada).await];
         let (seen, steps) = look_up(&bench, doubts).await.unwrap();
         assert_eq!((seen.len(), steps), (2, 3));
-        let lines: Vec<_> = peer.asked().into_iter().map(|asked| asked.line).collect();
+        let lines = peer.lines();
         assert_eq!(
             lines,
             [
@@ -485,35 +483,33 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_anywhere_is_absence() {
-        let peer =
-            service(vec![invite("3", "grace@example.org", "Hi")], &["eve@example.org"]).await;
+        let peer = service(vec![invite("3", "grace@example.org", "Hi")], &["eve@example.org"]);
         let expected = Sighting { exact: Vec::new(), near: Vec::new(), gap: None };
         assert_eq!(sight(&with_token(&peer)).await, expected);
     }
 
     #[tokio::test]
     async fn a_lone_invite_to_the_address_is_inferred_to_be_this_one() {
-        let peer = service(vec![invite("1", EMAIL, "Rewritten")], &[]).await;
+        let peer = service(vec![invite("1", EMAIL, "Rewritten")], &[]);
         let seen = sight(&with_token(&peer)).await;
         assert_eq!(refs(&seen.exact), ["invites/1"]);
         assert_eq!(seen.exact[0].source, StatusSource::Inferred);
         assert!(seen.near.is_empty());
         let two = vec![invite("1", EMAIL, "Rewritten"), invite("2", EMAIL, "Other")];
-        let seen = sight(&with_token(&service(two, &[]).await)).await;
+        let seen = sight(&with_token(&service(two, &[]))).await;
         assert_eq!((seen.exact.len(), seen.near.len()), (0, 2));
     }
 
     #[tokio::test]
     async fn a_member_or_a_refusal_to_show_members_leaves_absence_open() {
-        let peer = service(Vec::new(), &["ADA@example.org"]).await;
+        let peer = service(Vec::new(), &["ADA@example.org"]);
         let gap = sight(&with_token(&peer)).await.gap.unwrap();
         assert!(gap.contains("a member's"), "{gap}");
         for status in [403, 500] {
             let peer = Peer::start(move |asked| match asked.is(&format!("GET {MEMBERS}")) {
-                true => (status, String::new()),
+                true => (status, json!("")),
                 false => answer(asked, &[invite("1", EMAIL, "Hi")], &[]),
-            })
-            .await;
+            });
             let seen = sight(&with_token(&peer)).await;
             assert_eq!(refs(&seen.exact), ["invites/1"]);
             let gap = seen.gap.unwrap();
@@ -527,10 +523,9 @@ mod tests {
         fails: fn(&Asked) -> Option<u16>,
     ) -> (Result<Vec<Vec<Sighting>>, ProviderError>, Vec<String>) {
         let peer = Peer::start(move |asked| match fails(asked) {
-            Some(status) => (status, String::new()),
+            Some(status) => (status, json!("")),
             None => answer(asked, &[invite("1", EMAIL, "Hi")], &[]),
         });
-        let peer = peer.await;
         let bench = with_token(&peer);
         let to_ada = recipient(&bench, Some("Hi"));
         let mut to_grace = to_ada.clone();
@@ -538,7 +533,7 @@ mod tests {
         to_grace.address = to_grace.invitee.email.parse().unwrap();
         let doubts = vec![doubt(&bench, &to_ada).await, doubt(&bench, &to_grace).await];
         let seen = look_up(&bench, doubts).await.map(|(seen, _)| seen);
-        (seen, peer.asked().into_iter().map(|asked| asked.line).collect())
+        (seen, peer.lines())
     }
 
     #[tokio::test]
@@ -573,7 +568,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_older_than_a_day_cannot_be_told_absent() {
-        let peer = service(Vec::new(), &[]).await;
+        let peer = service(Vec::new(), &[]);
         let bench = with_token(&peer);
         for (age, complete) in [(24 * 3600 - 1, true), (24 * 3600, false)] {
             let mut doubt = doubt(&bench, &recipient(&bench, None)).await;
@@ -586,17 +581,16 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_cannot_be_read_to_its_end_shows_no_absence() {
         let circle = |asked: &Asked| {
-            let (_, body) = answer(asked, &[invite("1", EMAIL, "Other")], &[]);
-            let mut page: Value = serde_json::from_str(&body).unwrap();
+            let (_, mut page) = answer(asked, &[invite("1", EMAIL, "Other")], &[]);
             page["next_page_token"] = json!("again");
-            (200, page.to_string())
+            (200, page)
         };
-        let seen = sight(&with_token(&Peer::start(circle).await)).await;
+        let seen = sight(&with_token(&Peer::start(circle))).await;
         // With a part of the list unseen, a lone invite to the address may not be the only one.
         assert_eq!((seen.exact.len(), seen.near.len(), seen.gap.is_none()), (0, 1, false));
         let odd = vec![json!({"identity": "invites/9"})];
-        assert!(sight(&with_token(&service(odd, &[]).await)).await.gap.is_some());
-        let no_list = Peer::start(|_| (200, "{}".into())).await;
+        assert!(sight(&with_token(&service(odd, &[]))).await.gap.is_some());
+        let no_list = Peer::start(|_| (200, json!({})));
         let bench = with_token(&no_list);
         let doubt = doubt(&bench, &recipient(&bench, None)).await;
         let error = look_up(&bench, vec![doubt]).await.unwrap_err();
@@ -612,9 +606,8 @@ mod tests {
             let last = asked.line.contains("page_token=2");
             let invites = if last { vec![invite("1", EMAIL, "Hi")] } else { Vec::new() };
             let next = if last { "" } else { "2" };
-            (200, json!({"invites": invites, "next_page_token": next}).to_string())
-        })
-        .await;
+            (200, json!({"invites": invites, "next_page_token": next}))
+        });
         let seen = sight(&with_token(&peer)).await;
         assert_eq!((refs(&seen.exact), seen.gap.is_none()), (vec!["invites/1"], true));
         assert_eq!(peer.count(&format!("GET {INVITES}?page_size=100&page_token=2")), 2);
@@ -626,8 +619,8 @@ mod tests {
         let nowhere = bench("http://127.0.0.1:9", settings.clone(), &["token-1"]);
         let mut to_ada = recipient(&nowhere, Some("Hi"));
         let sent = Params::of(&to_ada).unwrap().message_for(to_ada.id);
-        let peer = service(vec![invite("1", EMAIL, &sent), invite("2", EMAIL, "Hi")], &[]).await;
-        let bench = bench(&peer.base_url, settings, &["token-1"]);
+        let peer = service(vec![invite("1", EMAIL, &sent), invite("2", EMAIL, "Hi")], &[]);
+        let bench = bench(&peer.url, settings, &["token-1"]);
         to_ada.destination = recipient(&bench, None).destination;
         let (seen, steps) = look_up(&bench, vec![doubt(&bench, &to_ada).await]).await.unwrap();
         assert_eq!((refs(&seen[0][0].exact), steps), (vec!["invites/1"], 1));
@@ -635,17 +628,17 @@ mod tests {
         let seen = sight(&bench).await;
         assert_eq!((seen.exact.len(), seen.near.len(), seen.gap.is_none()), (0, 2, true));
         // A lone invite without the reference is somebody else's.
-        let lone = service(vec![invite("2", EMAIL, "Hi")], &[]).await;
+        let lone = service(vec![invite("2", EMAIL, "Hi")], &[]);
         let settings = json!({"bearer_token": "t", "message_reference": true});
-        let seen = sight(&crate::client::peer::bench(&lone.base_url, settings, &["t"])).await;
+        let seen = sight(&crate::canned::bench(&lone.url, settings, &["t"])).await;
         assert_eq!((seen.exact.len(), seen.near.len()), (0, 1));
     }
 
     #[tokio::test]
     async fn a_token_of_another_tenancy_sees_nothing() {
-        let peer = service(vec![invite("1", EMAIL, "Hi")], &[]).await;
+        let peer = service(vec![invite("1", EMAIL, "Hi")], &[]);
         let settings = json!({"bearer_token": "t"});
-        let bench = bench(&peer.base_url, settings, &[&jwt("tenant/1", 1)]);
+        let bench = bench(&peer.url, settings, &[&jwt("tenant/1", 1)]);
         let ours = doubt(&bench, &recipient(&bench, Some("Hi"))).await;
         assert_eq!(ours.call.account.as_deref(), Some("tenant/1"));
         let mut theirs = ours.clone();
@@ -661,7 +654,7 @@ mod tests {
         assert_eq!(refs(&seen[2][0].exact), ["invites/1"]);
         let asked = peer.asked().len();
         for token in [jwt("tenant/3", 1), "shows-none".to_owned()] {
-            bench.secrets[0].replace(token.into());
+            bench.rotate(0, &token);
             let error = look_up(&bench, vec![ours.clone()]).await.unwrap_err();
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotFound));
         }
@@ -670,7 +663,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lookup_at_another_place_sends_nothing() {
-        let peer = service(Vec::new(), &[]).await;
+        let peer = service(Vec::new(), &[]);
         let bench = with_token(&peer);
         let mut doubt = doubt(&bench, &recipient(&bench, None)).await;
         doubt.call.destination.scope = "other".into();

@@ -1,5 +1,5 @@
-//! An invite as the gateway sees it: its state, the tenancy that it is in and that alone may be asked
-//! about it, and whose it is. Why one is missing is not told here.
+//! An invite in the gateway's terms: its state, the tenancy that it is in, which alone may be asked about it, and whether
+//! it is the one that a call made. `reconcile` says why one is missing.
 
 use invite_core::{
     Cause, Destination, Doubt, Invitee, Observed, Outcome, ProviderError, Remote, Status,
@@ -10,43 +10,42 @@ use serde_json::Value;
 
 use crate::wire::{Invite, TENANCY};
 
-/// The tenancy that a destination is, if that is known.
+/// The tenancy of a destination, if it is known.
 pub fn tenancy_at(destination: &Destination) -> Option<&str> {
     (!destination.is_provisional()).then_some(destination.scope.as_str())
 }
 
-/// The tenancy that an invite is in: that of its destination, or the one that the token which last
-/// showed it said.
+/// The tenancy that an invite is in: that of its destination, or else that of the token which showed it last.
 pub fn tenancy_of(remote: &Remote) -> Option<&str> {
     tenancy_at(&remote.destination).or_else(|| remote.data.get(TENANCY)?.as_str())
 }
 
-/// The tenancy whose tokens alone will do for a request.
-pub struct Only<'a> {
+/// The tenancy that a request needs a token of.
+pub struct Required<'a> {
     account: &'a str,
-    /// What a token of another one means: no request is made with it.
+    /// Outcome and cause of the error for a token of another tenancy, with which no request is made.
     otherwise: (Outcome, Cause),
 }
 
-impl<'a> Only<'a> {
-    /// For an invite to the tenancy `account`, if that is known: it can still be sent once the provider
-    /// has a token of that tenancy.
+impl<'a> Required<'a> {
+    /// For an invite to the tenancy `account`, if it is known. The invite can be sent once the provider has a token of
+    /// that tenancy.
     pub fn to_create(account: Option<&'a str>) -> Option<Self> {
         let otherwise = (Outcome::NotSent, Cause::Configuration);
         account.map(|account| Self { account, otherwise })
     }
 
-    /// For a request about what is in the tenancy `account`, if that is known.
-    pub fn there(account: Option<&'a str>) -> Option<Self> {
+    /// For a question about what is in the tenancy `account`, if it is known.
+    pub fn to_ask(account: Option<&'a str>) -> Option<Self> {
         let otherwise = (Outcome::Rejected, Cause::NotFound);
         account.map(|account| Self { account, otherwise })
     }
 
-    /// Lets a token that shows this tenancy be used.
+    /// Checks the tenancy that a token shows.
     ///
     /// # Errors
-    /// It shows another one, or none.
-    pub fn require(&self, operation: &Operation, shown: Option<&str>) -> Result<(), ProviderError> {
+    /// It is another one, or none.
+    pub fn check(&self, operation: &Operation, shown: Option<&str>) -> Result<(), ProviderError> {
         let wanted = self.account;
         let whose = match shown {
             Some(shown) if shown == wanted => return Ok(()),
@@ -62,8 +61,7 @@ impl<'a> Only<'a> {
     }
 }
 
-/// An invite that is there, in the tenancy `account`: pending, or lapsed by the clock. RKVST has no word
-/// for either.
+/// An invite that is there, in the tenancy `account`. RKVST has no statuses: it is pending until it lapses by the clock.
 pub fn observe(invite: &Invite, account: Option<&str>, now: Timestamp) -> Observed {
     let lapsed = invite.expiry_time.is_some_and(|at| at <= now);
     let (status, source) = match lapsed {
@@ -85,13 +83,13 @@ pub fn observe(invite: &Invite, account: Option<&str>, now: Timestamp) -> Observ
     }
 }
 
-/// The message as it was sent, which is what the frozen body says.
+/// The message that a call sent, by its frozen body.
 pub fn sent_message(doubt: &Doubt) -> Option<String> {
     let body: Value = serde_json::from_str(&doubt.call.body).ok()?;
     Some(body.get("message")?.as_str()?.trim().to_owned())
 }
 
-/// Whether an invite's message holds the reference that was sent with it.
+/// Whether an invite's message holds this reference.
 pub fn carries(invite: &Invite, reference: &str) -> bool {
     invite.message.as_deref().is_some_and(|message| message.contains(reference))
 }

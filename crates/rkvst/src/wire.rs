@@ -1,6 +1,5 @@
-//! RKVST's JSON in its own names, read tolerantly: unknown members are skipped, and an entry that
-//! cannot be read does not fail the list that it is in, but is counted. No meaning is given to
-//! anything here.
+//! RKVST's JSON in its own names. Reading is tolerant: unknown members are skipped, and an entry that cannot be read does
+//! not fail its list, which only notes that there is one.
 //!
 //! Sources: the Invites API reference, <https://docs.rkvst.com/docs/api-reference/invites-api/>, and
 //! `doc/invitesv1.swagger.json` and `doc/membersv1.swagger.json` of `datatrails/datatrails-openapi`.
@@ -16,30 +15,24 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// The claim of a JWT that names its tenancy. What a token shows is kept under the same name in an
-/// invite's data.
+/// The claim of a JWT that names its tenancy, and the member of an invite's data that holds it.
 pub const TENANCY: &str = "jit_tenant_id";
 
-/// `v1CreateInviteRequest`. The documents disagree on which of the two is required, so both are
-/// always sent, and `message` is never empty.
+/// `v1CreateInviteRequest`. The documents disagree on which member is required, so both are always sent, and `message`
+/// is never empty.
 #[derive(Serialize)]
 pub struct CreateInvite<'a> {
-    /// The text that goes into the mail.
     pub message: &'a str,
-    /// The address, as the caller wrote it.
     pub email: &'a str,
 }
 
-/// `v1Invite`. There is no status: it exists until it is accepted or deleted.
+/// `v1Invite`. It has no status, and exists until it is accepted or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
     /// `invites/{uuid}`.
     pub identity: String,
-    /// The address.
     pub email: Option<String>,
-    /// The text that went into the mail.
     pub message: Option<String>,
-    /// When it lapses.
     pub expiry_time: Option<Timestamp>,
 }
 
@@ -48,41 +41,38 @@ pub struct Invite {
 pub struct InvitePage {
     /// The entries that could be read.
     pub invites: Vec<Invite>,
-    /// Some entries could not, or show no address.
+    /// Whether some entries could not, or show no address.
     pub unreadable: bool,
-    /// Asks for the next page; none on the last.
+    /// The token of the next page; none on the last.
     pub next: Option<String>,
 }
 
 /// A page of `GET …/members`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MemberPage {
-    /// The members' addresses.
     pub emails: Vec<String>,
-    /// Some entries could not be read.
+    /// Whether some entries could not be read.
     pub unreadable: bool,
-    /// Asks for the next page; none on the last.
+    /// The token of the next page; none on the last.
     pub next: Option<String>,
 }
 
 /// The token endpoint's reply.
 #[derive(Deserialize)]
 pub struct TokenReply {
-    /// A JWT, but nothing depends on that.
     pub access_token: SecretString,
-    /// Seconds.
     #[serde(default, deserialize_with = "seconds")]
     pub expires_in: Option<f64>,
 }
 
-/// The service writes 64-bit integers as strings elsewhere.
+/// Reads a number or a string, because the service writes 64-bit integers as strings elsewhere.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(value.as_f64().or_else(|| value.as_str()?.parse().ok()))
 }
 
 impl Invite {
-    /// An invite; none if there is no identity in it.
+    /// Reads an invite; none if it shows no identity.
     pub fn read(body: &[u8]) -> Option<Self> {
         Self::of(&serde_json::from_slice(body).ok()?)
     }
@@ -98,7 +88,7 @@ impl Invite {
 }
 
 impl InvitePage {
-    /// A page; none if it is not one. A reply without `invites` is not an empty list.
+    /// Reads a page; none if it shows no list.
     pub fn read(body: &[u8]) -> Option<Self> {
         let (entries, next) = read_page(body, "invites")?;
         let invites: Vec<_> = entries.iter().filter_map(Invite::of).collect();
@@ -109,7 +99,7 @@ impl InvitePage {
 }
 
 impl MemberPage {
-    /// A page; none if it is not one.
+    /// Reads a page; none if it shows no list.
     pub fn read(body: &[u8]) -> Option<Self> {
         let (entries, next) = read_page(body, "members")?;
         let emails: Vec<_> =
@@ -120,19 +110,18 @@ impl MemberPage {
 }
 
 impl TokenReply {
-    /// A token; none if there is none.
     pub fn read(body: &[u8]) -> Option<Self> {
         let reply: Self = serde_json::from_slice(body).ok()?;
         Some(reply).filter(|reply| !reply.access_token.expose_secret().is_empty())
     }
 }
 
-/// The members of an invite that are the invite's.
+/// The members of an invite that are shown.
 const OF_AN_INVITE: [&str; 4] = ["identity", "email", "message", "expiry_time"];
-/// The members of an error, in each of its shapes.
+/// The members of an error that are shown, in any of its shapes.
 const OF_AN_ERROR: [&str; 5] = ["code", "error", "message", "description", "error_description"];
 
-/// The recipient's part of an exchange ([`Excerpt`](invite_core::Excerpt)), which is about one invite.
+/// The recipient's part of an exchange ([`Excerpt`](invite_core::Excerpt)). Each exchange is about one invite.
 pub fn excerpt(
     request: Option<&str>,
     reply: Option<&str>,
@@ -145,8 +134,7 @@ pub fn excerpt(
     (own(request), own(reply))
 }
 
-/// What a body says that belongs to this recipient: of an invite that is theirs, or of an error, the
-/// members that are known, and of anything else nothing.
+/// The part of a body that belongs to this recipient: the known members of their own invite or of an error.
 fn own_part(body: &Value, recipient: &Invitee) -> Option<Value> {
     let mut shown = match text(body, "email") {
         Some(email) if Address::shown(email) == Address::shown(&recipient.email) => {
@@ -170,8 +158,8 @@ fn own_part(body: &Value, recipient: &Invitee) -> Option<Value> {
     (!shown.is_empty()).then(|| shown.into())
 }
 
-/// The entries under `key`, and what asks for the next page. Schema and prose call that
-/// `next_page_token`; the swagger's example and the members' schema call it `page_token`.
+/// The entries under `key`, and the token of the next page. Schema and prose call it `next_page_token`; the swagger's
+/// example and the schema of members call it `page_token`.
 fn read_page(body: &[u8], key: &str) -> Option<(Vec<Value>, Option<String>)> {
     let mut value: Value = serde_json::from_slice(body).ok()?;
     let token = text(&value, "next_page_token").or_else(|| text(&value, "page_token"));

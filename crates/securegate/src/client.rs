@@ -1,5 +1,4 @@
-//! Securegate's endpoints, one method each. Nothing else does HTTP; what the replies mean is told
-//! by `wire` and `error`.
+//! Securegate's endpoints, one method each. All of the crate's HTTP is here; `wire` and `error` say what replies mean.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -19,42 +18,37 @@ use crate::{
     wire::{Event, Invite, InviteStatusUpdate},
 };
 
-/// Securegate's API, as one provider sees it.
 #[derive(Debug)]
 pub struct Client {
-    /// Where it is, and with which keys.
     pub service: Service,
 }
 
-/// What a reply said, and when by Securegate's clock.
+/// The body of a reply, and its `Date`.
 pub struct Reply<T> {
-    /// The body.
     pub body: T,
-    /// The reply's `Date`.
     pub date: Option<Timestamp>,
 }
 
 impl Client {
-    /// The base URL without a trailing slash.
+    /// The base URL, without a slash at its end.
     pub fn base(&self) -> &str {
         self.service.base_url.as_str()
     }
 
-    /// Refuses to act on something that is elsewhere, where this provider's key must not go.
-    pub fn check_place(
+    /// Refuses a destination elsewhere, where this provider's key must not be sent.
+    pub fn check_destination(
         &self,
         operation: &Operation,
-        place: &Destination,
+        destination: &Destination,
     ) -> Result<(), ProviderError> {
-        if place.base_url == self.base() {
+        if destination.base_url == self.base() {
             return Ok(());
         }
-        let why = format!("it belongs to {}, not to {}", place.base_url, self.base());
+        let why = format!("it belongs to {}, not to {}", destination.base_url, self.base());
         Err(operation.not_found(&why))
     }
 
-    /// The path and query of a create call, below the base URL. `query` is what all of its invites
-    /// share.
+    /// The path and query of a create call, below the base URL. The `query` holds the options of the whole call.
     pub fn create_path(
         &self,
         operation: &Operation,
@@ -89,7 +83,7 @@ impl Client {
         Ok(pair(operation, operation.read(&response)?, recipients))
     }
 
-    /// `GET /events/{event_id}/invites`: all of them, in one reply.
+    /// `GET /events/{event_id}/invites`, which shows all of them in one reply.
     ///
     /// <https://docs.securegate.ai/api-reference/endpoint/get-invites>
     pub async fn list_invites(
@@ -103,7 +97,7 @@ impl Client {
         self.read(context, operation, make).await
     }
 
-    /// `GET /invites?email=&event_id=`: one of the invites to an address, none if there is none.
+    /// `GET /invites?email=&event_id=`, which shows one of the invites to an address.
     ///
     /// <https://docs.securegate.ai/api-reference/endpoint/get-invite-by-email>
     pub async fn find_invite(
@@ -168,7 +162,7 @@ impl Client {
         Ok(self.read(context, operation, make).await?.body)
     }
 
-    /// `GET /events`, of which only matters that it is answered.
+    /// `GET /events`, whose reply shows only that the key is taken.
     ///
     /// <https://docs.securegate.ai/api-reference/endpoint/get-events>
     pub async fn list_events(
@@ -181,7 +175,10 @@ impl Client {
         self.read(context, operation, make).await.map(|_: Reply<IgnoredAny>| ())
     }
 
-    /// A place below the base URL. What would not stay one step of the path is refused.
+    /// A URL below the base URL.
+    ///
+    /// # Errors
+    /// A step would not stay one step of the path.
     fn url(&self, operation: &Operation, steps: &[&str]) -> Result<Url, ProviderError> {
         let refused = || operation.failed(Outcome::Rejected, "an id cannot stand in a path");
         self.service.base_url.of_steps(steps).ok_or_else(refused)
@@ -226,7 +223,6 @@ impl Client {
         }
     }
 
-    /// Makes a request; once more with the other key if the first one tried is refused.
     async fn send(
         &self,
         context: &CallContext,
@@ -239,10 +235,9 @@ impl Client {
     }
 }
 
-/// Gives each recipient the invite of the reply that is to its address. Securegate may show an address
-/// in its own spelling: what is left over belongs together where the rest of what it shows says so, or
-/// where one is left on either side. Every invite of a success exists, so that ids whose invites nobody
-/// can be given are named.
+/// Gives each recipient the invite of the reply that is to its address. Securegate may show an address in its own
+/// spelling: what is then left is paired by names and number, or because one is left on either side. Every invite of
+/// a success exists, so errors name the ids that could not be given to anybody.
 fn pair(
     operation: &Operation,
     invites: Vec<Invite>,
@@ -267,7 +262,7 @@ fn pair(
         tracing::warn!(
             provider.name = operation.provider(),
             count = unpaired.len(),
-            "the reply to a create call holds invites that cannot be told to be anybody's"
+            "the reply to a create call holds invites, and whose they are cannot be told"
         );
     }
     let unknown = |why| ProviderError {
@@ -282,8 +277,8 @@ fn pair(
     results.into_iter().map(result).collect()
 }
 
-/// Pairs what shows the same names and number with the only recipient of whom it can be, then the last
-/// one with the last.
+/// Gives an invite to the only recipient whose names and number it shows, and then the last invite to the last
+/// recipient.
 fn pair_left(left: &mut Vec<Invite>, results: &mut [Option<Invite>], recipients: &[Recipient]) {
     let open = |results: &[Option<Invite>]| -> Vec<usize> {
         (0..results.len()).filter(|place| results[*place].is_none()).collect()
@@ -298,117 +293,9 @@ fn pair_left(left: &mut Vec<Invite>, results: &mut [Option<Invite>], recipients:
     }
     if let ([place], [invite]) = (open(results).as_slice(), left.as_slice()) {
         let shown = invite.email.as_deref().unwrap_or_default();
-        // A call for one invite made that one; else another person's address is another person's.
+        // A call for one invite made that one. In a larger call another person's address is not taken for theirs.
         if results.len() == 1 || recipients[*place].address.may_be_shown_as(shown) {
             results[*place] = left.pop();
         }
-    }
-}
-
-/// A peer with canned replies, and the people of the tests.
-#[cfg(test)]
-pub mod canned {
-    use std::sync::{Arc, Mutex, PoisonError};
-
-    use invite_core::{InviteId, Invitee};
-    use serde_json::Value;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpListener, TcpStream},
-    };
-
-    use super::*;
-
-    /// The time that the peer's replies show.
-    pub const DATE: &str = "Sat, 21 Nov 2026 10:00:00 GMT";
-
-    /// A loopback server that gives one reply per connection, in order.
-    pub struct Peer {
-        /// Its base URL.
-        pub url: String,
-        requests: Arc<Mutex<Vec<String>>>,
-    }
-
-    impl Peer {
-        /// A peer with these replies, status and body. Status 0 cuts the connection; a number is a body
-        /// that is said to be so long.
-        pub async fn new(replies: Vec<(u16, Value)>) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}", listener.local_addr().unwrap());
-            let requests = Arc::new(Mutex::new(Vec::new()));
-            let seen = requests.clone();
-            tokio::spawn(async move {
-                for (status, body) in replies {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    let request = read(&mut stream).await;
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-                    if status > 0 {
-                        let body = body.to_string();
-                        let head = format!(
-                            "HTTP/1.1 {status} x\r\ndate: {DATE}\r\nconnection: close\r\n\
-                             content-length: {}\r\n\r\n",
-                            body.parse().unwrap_or(body.len())
-                        );
-                        stream.write_all((head + &body).as_bytes()).await.unwrap();
-                    }
-                }
-            });
-            Self { url, requests }
-        }
-
-        /// The requests so far: request line, the key in brackets, the body.
-        pub fn requests(&self) -> Vec<String> {
-            self.requests.lock().unwrap().clone()
-        }
-    }
-
-    async fn read(stream: &mut TcpStream) -> String {
-        let mut bytes = Vec::new();
-        loop {
-            stream.read_buf(&mut bytes).await.unwrap();
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let header = |name: &str| {
-                head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or("")
-            };
-            if body.len() >= header("content-length").parse().unwrap_or(0) {
-                let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1");
-                return format!("{line} [{}] {body}", header("x-api-key")).trim_end().to_owned();
-            }
-        }
-    }
-
-    /// A recipient at `base_url` in event-456, by email and first name.
-    pub fn recipient(base_url: &str, email: &str, first_name: &str) -> Recipient {
-        Recipient {
-            id: InviteId::generate(),
-            invitee: Invitee {
-                email: email.into(),
-                first_name: Some(first_name.into()),
-                last_name: Some("Lovelace".into()),
-                phone: Some("+15551234567".into()),
-                message: None,
-            },
-            address: email.parse().unwrap(),
-            destination: place(base_url),
-            params: json!({"authentication_method": "QR Code"}),
-        }
-    }
-
-    /// event-456 at `base_url`.
-    pub fn place(base_url: &str) -> Destination {
-        let (kind, scope) = ("securegate".into(), "event-456".into());
-        Destination { kind, base_url: base_url.into(), scope }
-    }
-
-    /// What Securegate shows of such an invite.
-    pub fn shown(id: &str, email: &str, first_name: &str, created_at: &str) -> Value {
-        json!({
-            "id": id, "first_name": first_name, "last_name": "Lovelace", "email": email,
-            "country_code": "1", "mobile_number": "5551234567",
-            "authentication_method": "QR Code", "event_id": "event-456",
-            "session_code": "ABC123", "session_id": "session-789", "image": null,
-            "status": "pending", "created_at": created_at, "updated_at": created_at,
-        })
     }
 }

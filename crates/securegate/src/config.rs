@@ -1,6 +1,4 @@
-//! What an administrator writes for a Securegate provider, and what a caller may write in
-//! `options.securegate`. Whether `base_url` may be reached at all is the configuration crate's to
-//! judge.
+//! What an administrator writes for a Securegate provider, and what a caller writes in `options.securegate`.
 
 use std::sync::LazyLock;
 
@@ -10,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-/// The schema of its part of the document.
 pub static CONFIG: LazyLock<Schema> = LazyLock::new(Schema::of::<Config>);
-/// The schema of an invite's options.
 pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
 
 /// The part of the provider document for a Securegate provider.
@@ -69,7 +65,6 @@ pub enum OnboardingFlow {
 }
 
 impl OnboardingFlow {
-    /// Securegate's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OnlyAuth => "only_auth",
@@ -106,7 +101,7 @@ impl Config {
     /// Reads and checks a part of the provider document.
     ///
     /// # Errors
-    /// Every fault, with pointers relative to the part.
+    /// All faults, with pointers relative to the part.
     pub fn read(part: &Value) -> Result<(Self, BaseUrl), Vec<Fault>> {
         let config: Self = CONFIG.read(part)?;
         let event_id = config.event_id.as_deref().and_then(check_event_id);
@@ -116,7 +111,7 @@ impl Config {
         }
     }
 
-    /// What invites get that say nothing else.
+    /// The options of an invite that has none.
     pub fn defaults(&self) -> Options {
         Options {
             event_id: self.event_id.clone(),
@@ -131,7 +126,7 @@ impl Options {
     /// Reads and checks the `options.securegate` of an invite, and fills in what it leaves out.
     ///
     /// # Errors
-    /// Every fault, with pointers relative to the options.
+    /// All faults, with pointers relative to the options.
     pub fn read(given: Option<&Value>, defaults: &Self) -> Result<Self, Vec<Fault>> {
         let given: Self = given.map_or_else(|| Ok(Self::default()), |v| OPTIONS.read(v))?;
         if let Some(fault) = given.event_id.as_deref().and_then(check_event_id) {
@@ -146,11 +141,9 @@ impl Options {
     }
 }
 
-/// What the options and the configuration said when an invite was accepted; stored with it. The
-/// event is the destination's scope.
+/// What is stored of an invite's options, with defaults filled in. The event is the destination's scope.
 #[derive(Serialize, Deserialize)]
 pub struct Params {
-    /// How the guest proves who they are.
     pub authentication_method: AuthenticationMethod,
     onboarding_flow_type: Option<OnboardingFlow>,
     notify: Option<i64>,
@@ -160,8 +153,7 @@ impl Params {
     /// The event and the parameters of an invite.
     ///
     /// # Errors
-    /// A fault for each that neither the invite nor the configuration of `provider` says, with
-    /// pointers relative to the options.
+    /// A fault for each that is required and has no default at `provider`, with pointers relative to the options.
     pub fn of(options: Options, provider: &str) -> Result<(String, Self), Vec<Fault>> {
         let missing = |option: &str| {
             let detail =
@@ -181,8 +173,7 @@ impl Params {
         }
     }
 
-    /// The parameters of the whole create call. Each is left out if unset: Securegate refuses an
-    /// empty `notify`.
+    /// The query of the create call. What is not set is left out, because Securegate refuses an empty `notify`.
     pub fn query(&self) -> String {
         let mut query = Serializer::new(String::new());
         if let Some(flow) = self.onboarding_flow_type {
@@ -195,7 +186,7 @@ impl Params {
     }
 }
 
-/// An event id becomes a step of a path: what cannot be one would name another place.
+/// The fault of an event id that cannot be a step of a path, and so would lead elsewhere.
 fn check_event_id(event_id: &str) -> Option<Fault> {
     let (code, detail) = check_id(event_id).err()?;
     Some(Fault::new("/event_id", code, detail))

@@ -1,38 +1,36 @@
-//! What Securegate's refusals mean to the engine: outcome, cause, code, wait, and the invites that
-//! they name. No HTTP, no JSON.
-//!
-//! Only 200 and 422 are documented; the rest follows the table in docs/delivery.md.
+//! What Securegate's refusals mean to the engine: outcome, cause, code, wait, and the invites that they name. Only 200
+//! and 422 are documented; the rest follows the table in docs/delivery.md.
 
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError,
-    adapter::{Operation, Said},
+    adapter::{Operation, Refusal},
     http::Response,
 };
 
 use crate::wire::{ErrorBody, Step, ValidationError};
 
-/// The meaning of a reply that is no 2xx.
+/// The error that a reply means which is no 2xx.
 pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
     let body = ErrorBody::read(&response.body);
     let is_of_key = matches!(response.status.as_u16(), 401 | 403);
     let kinds = body.validation().into_iter().flatten().map(|error| error.kind.clone());
-    let said = Said {
+    let refusal = Refusal {
         text: body.text(),
         code: kinds.into_iter().find(|kind| !kind.is_empty()),
         cause: body.cause(),
         hint: is_of_key.then_some("the API key was refused, check api_key"),
-        ..Said::default()
+        ..Refusal::default()
     };
-    operation.refused(response, said)
+    operation.refused(response, refusal)
 }
 
-/// The meaning of a create call's reply that is no 2xx: also which invites it names, and whether
-/// others of the call may have taken effect.
+/// The error that a create call's reply means which is no 2xx: also which invites it names, and whether others of the
+/// call may have taken effect.
 pub fn create_refused(operation: &Operation, response: &Response) -> ProviderError {
     let mut error = refused(operation, response);
     let body = ErrorBody::read(&response.body);
-    // Only validation and what stands before the API's own code refuse a call as a whole; and what
-    // is said of the key, the version or the event was found before any invite was looked at.
+    // Validation, and what stands before the API's own code, refuse a call as a whole. So does a refusal of the
+    // key, the version or the event, which comes before any invite is looked at.
     let refused_whole = match response.status.as_u16() {
         401 | 403..=406 | 410 | 411 | 413..=415 | 417 | 421 | 426 | 428 | 429 | 431 => true,
         422 if body.validation().is_some() => true,
@@ -48,8 +46,7 @@ pub fn create_refused(operation: &Operation, response: &Response) -> ProviderErr
     error
 }
 
-/// The invites that a validation error names: one by its place, or all of them where the fault is in what
-/// they share.
+/// The invites that a validation error names: one by its place, or all of them if the fault is in what they share.
 fn item_faults(operation: &Operation, error: &ValidationError) -> Vec<ItemFault> {
     let fault = |pointer: &str| {
         let code = if error.kind == "missing" { "required" } else { "invalid" };
@@ -77,7 +74,7 @@ fn item_faults(operation: &Operation, error: &ValidationError) -> Vec<ItemFault>
     places.filter_map(|index| operation.item(index, fault(pointer))).collect()
 }
 
-/// Where a member of a create call's invite comes from, in the gateway's names.
+/// The gateway's pointer for a member of a create call's invite.
 fn invite_pointer(member: &str) -> &'static str {
     match member {
         "email" => "/email",
@@ -89,7 +86,7 @@ fn invite_pointer(member: &str) -> &'static str {
     }
 }
 
-/// Where a parameter of a whole create call comes from, in the gateway's names.
+/// The gateway's pointer for a parameter of a whole create call.
 fn shared_pointer(part: &str, name: &str) -> Option<&'static str> {
     match (part, name) {
         ("path", "event_id") => Some("/options/securegate/event_id"),
@@ -100,7 +97,7 @@ fn shared_pointer(part: &str, name: &str) -> Option<&'static str> {
 }
 
 impl ErrorBody {
-    /// The cause that validation tells: of a header, which all calls have, it is about the call as such.
+    /// The cause by validation errors: one in a header, which all calls have, is about the call as such.
     fn cause(&self) -> Option<Cause> {
         let header = self.validation()?.iter().find_map(|error| match error.loc.as_slice() {
             [Step::Name(part), Step::Name(name), ..] if part == "header" => Some(name.as_str()),
@@ -117,28 +114,21 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, StatusCode};
+    use invite_core::canned::response;
     use serde_json::{Value, json};
 
     use super::*;
 
     const PERSONAL: [&str; 2] = ["ada@example.org", "Ada"];
 
-    fn refuse(count: usize, status: u16, body: &str, headers: &[(&str, &str)]) -> ProviderError {
+    fn refuse(count: usize, status: u16, body: impl ToString) -> ProviderError {
         let operation =
             Operation::new("creating invites", "berlin-summit").about(PERSONAL).of_call(count);
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
-            .collect();
-        let status = StatusCode::from_u16(status).unwrap();
-        let received = "2026-11-21T10:00:00Z".parse().unwrap();
-        let response = Response { status, headers, body: body.to_owned().into(), received };
-        create_refused(&operation, &response)
+        create_refused(&operation, &response(status, &[], body))
     }
 
-    fn validation(errors: Value) -> String {
-        json!({ "detail": errors }).to_string()
+    fn validation(errors: Value) -> Value {
+        json!({ "detail": errors })
     }
 
     #[test]
@@ -153,7 +143,7 @@ mod tests {
             {"type": "enum", "loc": ["body", "invites", 2], "msg": "bad"},
             {"type": "enum", "loc": ["body", "invites", 9, "email"], "msg": "out of the call"},
         ]));
-        let error = refuse(3, 422, &body, &[]);
+        let error = refuse(3, 422, &body);
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Request));
         assert_eq!(error.code.as_deref(), Some("missing"));
         let named: Vec<_> = error
@@ -180,7 +170,7 @@ mod tests {
         let body = validation(json!([
             {"type": "int_parsing", "loc": ["query", "notify"], "msg": "Input should be an integer"},
         ]));
-        let error = refuse(2, 422, &body, &[]);
+        let error = refuse(2, 422, &body);
         let at: Vec<_> = error.items.iter().map(|i| (i.index, i.fault.pointer.as_str())).collect();
         let notify = "/options/securegate/notify";
         assert_eq!((error.outcome, at), (Outcome::Rejected, vec![(0, notify), (1, notify)]));
@@ -191,7 +181,7 @@ mod tests {
         let body = validation(json!([
             {"type": "json_invalid", "loc": ["body", 12], "msg": "JSON decode error"},
         ]));
-        let error = refuse(2, 422, &body, &[]);
+        let error = refuse(2, 422, &body);
         assert_eq!((error.outcome, error.items.len()), (Outcome::Rejected, 0));
     }
 
@@ -203,8 +193,8 @@ mod tests {
         for (status, body) in
             [(400, text), (402, text), (422, text), (422, strange), (422, empty), (422, "<html>")]
         {
-            assert_eq!(refuse(2, status, body, &[]).outcome, Outcome::Unknown, "{status} {body}");
-            assert_eq!(refuse(1, status, body, &[]).outcome, Outcome::Rejected, "{status} {body}");
+            assert_eq!(refuse(2, status, body).outcome, Outcome::Unknown, "{status} {body}");
+            assert_eq!(refuse(1, status, body).outcome, Outcome::Rejected, "{status} {body}");
         }
     }
 
@@ -228,7 +218,7 @@ mod tests {
             (503, Outcome::Unknown, Cause::Request),
         ] {
             for count in [1, 2] {
-                let error = refuse(count, status, r#"{"detail":"no"}"#, &[]);
+                let error = refuse(count, status, r#"{"detail":"no"}"#);
                 let expected = (outcome, cause, Some(status));
                 assert_eq!((error.outcome, error.cause, error.http_status), expected, "{status}");
             }
@@ -242,7 +232,7 @@ mod tests {
                 json!([{"type": "missing", "loc": ["header", name], "msg": "Field required"}]),
             )
         };
-        let text = |text: &str| json!({ "detail": text }).to_string();
+        let text = |text: &str| json!({ "detail": text });
         for (status, body, cause) in [
             (422, header("x-api-key"), Cause::Credentials),
             (422, header("x-api-version"), Cause::Configuration),
@@ -250,14 +240,10 @@ mod tests {
             (410, text("This version of the API has been retired"), Cause::Configuration),
             (400, text("Invalid API key"), Cause::Credentials),
             (400, text("Request timestamp is too old"), Cause::Configuration),
-            (
-                400,
-                json!({ "message": "organization is suspended" }).to_string(),
-                Cause::Configuration,
-            ),
+            (400, json!({ "message": "organization is suspended" }), Cause::Configuration),
         ] {
             for count in [1, 2] {
-                let error = refuse(count, status, &body, &[]);
+                let error = refuse(count, status, &body);
                 assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{body}");
                 assert!(error.items.is_empty(), "{body}");
             }
@@ -274,23 +260,23 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(refuse(1, status, &body, &[]).cause, Cause::Request, "{body}");
+            assert_eq!(refuse(1, status, &body).cause, Cause::Request, "{body}");
         }
-        assert_eq!(refuse(1, 503, &text("API version not supported"), &[]).cause, Cause::Request);
+        assert_eq!(refuse(1, 503, text("API version not supported")).cause, Cause::Request);
     }
 
     #[test]
     fn a_429_that_names_a_quota_is_no_request_to_wait() {
-        let error = refuse(2, 429, r#"{"message": "Monthly quota exceeded"}"#, &[]);
+        let error = refuse(2, 429, r#"{"message": "Monthly quota exceeded"}"#);
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Quota));
     }
 
     #[test]
     fn a_message_says_what_was_being_done_where_and_why_and_nothing_of_a_person() {
-        let error = refuse(1, 400, r#"{"detail": "Ada <ada@example.org>\nis blocked"}"#, &[]);
+        let error = refuse(1, 400, r#"{"detail": "Ada <ada@example.org>\nis blocked"}"#);
         let expected = "creating invites at berlin-summit: HTTP 400: … <…> is blocked";
         assert_eq!(error.to_string(), expected);
-        let error = refuse(1, 403, r#"{"detail": "Not authenticated"}"#, &[]);
+        let error = refuse(1, 403, r#"{"detail": "Not authenticated"}"#);
         assert!(error.message.contains("check api_key"), "{error}");
     }
 
@@ -299,6 +285,6 @@ mod tests {
         let body = validation(json!([
             {"type": "ada@example.org", "loc": ["body", "invites", 0, "email"], "msg": "bad"},
         ]));
-        assert_eq!(refuse(1, 422, &body, &[]).code, None);
+        assert_eq!(refuse(1, 422, &body).code, None);
     }
 }

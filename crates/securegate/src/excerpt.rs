@@ -1,12 +1,11 @@
-//! The part of an exchange that belongs to one recipient: only members that are known, and no code that
-//! lets anybody in.
+//! The part of an exchange that belongs to one recipient: only known members, and no code that lets anybody in.
 
 use invite_core::{Address, Invitee, adapter::excerpt, http::scrub_of};
 use serde_json::{Value, json};
 
 use crate::wire::ErrorBody;
 
-/// The members of an invite in a reply that an excerpt shows.
+/// The members of an invite in a reply that are shown, beside `session_code`.
 const SHOWN: [&str; 10] = [
     "id",
     "event_id",
@@ -40,7 +39,7 @@ pub fn of(
         .collect();
     let own = match request.get("invites") {
         Some(_) => sent.get(index).map_or(Value::Null, |invite| json!({ "invites": [invite] })),
-        // A request about one invite, which names nobody.
+        // This is a request about one invite, which names nobody.
         None => request.clone(),
     };
     (own, excerpt::of_reply(reply, |reply| excerpt_reply(reply, index, recipient, &others)))
@@ -52,7 +51,7 @@ fn excerpt_reply(reply: Value, index: usize, recipient: &Invitee, others: &[&str
         Value::Array(invites) => {
             own_invite(invites, recipient).map_or(Value::Null, |own| json!([own]))
         }
-        // The reply to a request about one invite.
+        // This is the reply to a request about one invite.
         Value::Object(one) if one.contains_key("id") || one.contains_key("email") => {
             own_invite(vec![one.into()], recipient).unwrap_or_default()
         }
@@ -88,7 +87,7 @@ fn own_invite(invites: Vec<Value>, recipient: &Invitee) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::{
-        client::canned::{recipient, shown},
+        canned::{recipient, shown},
         config::AuthenticationMethod,
         wire::{InviteBatchRequest, InviteCreate, InviteStatusUpdate},
     };

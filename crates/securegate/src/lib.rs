@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(test)]
+mod canned;
 mod client;
 mod config;
 mod error;
@@ -29,10 +31,8 @@ use crate::{
     wire::{Invite, InviteBatchRequest, InviteCreate, InviteStatusUpdate},
 };
 
-/// The word in `kind = "…"`.
 const KIND: &str = "securegate";
 
-/// Securegate, as a kind of provider.
 pub fn kind() -> ProviderKind {
     ProviderKind {
         name: KIND,
@@ -58,7 +58,7 @@ fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>>
     }))
 }
 
-/// Invites in one call. Securegate documents no figure; this many are answered in less than 9 MiB
+/// So many invites may share a call. Securegate documents no figure; the reply to this many has less than 9 MiB
 /// ([`reply_cap`](invite_core::http::reply_cap)).
 const MAX_BATCH: u32 = 1000;
 
@@ -83,7 +83,6 @@ fn capabilities(revoke_as: Option<RevokeAs>) -> Capabilities {
     }
 }
 
-/// One configured Securegate provider.
 #[derive(Debug)]
 struct Securegate {
     client: Arc<Client>,
@@ -93,9 +92,9 @@ struct Securegate {
 }
 
 impl Securegate {
-    fn creating(&self, place: &Destination, recipients: &[Recipient]) -> Operation {
-        // Not how many: some may be of tenants whom the number is no business of.
-        let operation = self.operation(format!("creating invites at event {}", place.scope));
+    fn creating(&self, destination: &Destination, recipients: &[Recipient]) -> Operation {
+        // It does not say how many: a call may hold other tenants' invites, whose number is not for everybody.
+        let operation = self.operation(format!("creating invites at event {}", destination.scope));
         operation.for_recipients(recipients)
     }
 
@@ -109,7 +108,7 @@ impl Securegate {
         operation: &Operation,
         remote: &Remote,
     ) -> Result<Observed, ProviderError> {
-        self.client.check_place(operation, &remote.destination)?;
+        self.client.check_destination(operation, &remote.destination)?;
         let id = operation.id_of(remote)?;
         Ok(self.client.get_invite(context, operation, id).await?.observed())
     }
@@ -130,7 +129,7 @@ impl Securegate {
     }
 }
 
-/// Securegate has one word for a withdrawal and for a guest who declined.
+/// Reads a declined invite as withdrawn, because Securegate has one word for both.
 fn withdrawn(observed: Observed, source: StatusSource) -> Observed {
     match observed.status {
         Status::Declined => Observed { status: Status::Revoked, source, ..observed },
@@ -175,7 +174,7 @@ impl InviteProvider for Securegate {
         let nobody = || ProviderError::new(Outcome::Rejected, "a create call needs a recipient");
         let destination = recipients.first().ok_or_else(nobody)?.destination.clone();
         let operation = self.creating(&destination, recipients);
-        self.client.check_place(&operation, &destination)?;
+        self.client.check_destination(&operation, &destination)?;
         let mut query = None;
         let mut invites = Vec::with_capacity(recipients.len());
         for (index, recipient) in recipients.iter().enumerate() {
@@ -201,7 +200,7 @@ impl InviteProvider for Securegate {
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
         let operation = self.creating(&call.destination, recipients);
-        self.client.check_place(&operation, &call.destination)?;
+        self.client.check_destination(&operation, &call.destination)?;
         self.client.create_invites(context, &operation, call, recipients).await
     }
 
@@ -220,7 +219,7 @@ impl InviteProvider for Securegate {
             return Err(operation.failed(Outcome::Rejected, why));
         };
         let listed = self.client.list_invites(context, &operation, event_id).await?.body;
-        // The look-up by address would show one of several invites to it, and hide the others.
+        // The endpoint for one address would show one of several invites to it, and hide the others.
         let invites = listed.into_iter().map(Invite::observed).filter(|it| query.wants(it));
         Ok(Page { invites: invites.collect(), next_cursor: None })
     }
@@ -264,7 +263,7 @@ impl InviteProvider for Securegate {
             Status::Declined if remote.revoke_sent => {
                 Ok(withdrawn(present, StatusSource::Inferred))
             }
-            // An answer of the person is not overridden by a withdrawal that did not know of it.
+            // A withdrawal does not override the person's answer, which its sender did not know of.
             Status::Accepted | Status::Declined => Ok(present),
             _ => {
                 let doing = "withdrawing an invite";
@@ -305,30 +304,18 @@ impl InviteProvider for Securegate {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use invite_core::{
-        Cause, ManualClock,
-        http::{AddressGuard, HttpClient},
-        secret::{Secret, SecretRefs},
+        Cause,
+        canned::{Bench, context},
     };
-    use secrecy::SecretString;
     use serde_json::Value;
 
     use super::*;
-    use crate::client::canned::{Peer, recipient, shown};
+    use crate::canned::{recipient, replying, requests, shown};
 
     const AT: &str = "2026-11-21T10:00:00Z";
 
-    fn resolve_literals(refs: &SecretRefs) -> Result<Credential, Fault> {
-        // Literals print as references; the tests' keys are known by their place.
-        let secret = |(place, reference)| {
-            Arc::new(Secret::new(reference, SecretString::from(format!("key-{place}"))))
-        };
-        Ok(Credential::new(refs.iter().enumerate().map(secret).collect()))
-    }
-
-    fn provider(base_url: &str, more: Value) -> Arc<dyn InviteProvider> {
+    fn provider(base_url: &str, more: Value) -> Bench {
         let mut settings = json!({
             "base_url": base_url, "api_key": "k", "event_id": "event-456",
             "authentication_method": "QR Code",
@@ -336,33 +323,14 @@ mod tests {
         for (name, value) in more.as_object().unwrap() {
             settings[name] = value.clone();
         }
-        let context = BuildContext {
-            name: "berlin-summit",
-            settings: &settings,
-            clock: Arc::new(ManualClock::new(AT.parse().unwrap())),
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
-            resolve_secret: &resolve_literals,
-        };
-        build(&context).unwrap()
-    }
-
-    fn context() -> CallContext {
-        CallContext::new(Duration::from_secs(5))
+        let now = AT.parse().unwrap();
+        Bench::build(build, "berlin-summit", &settings, &["key-0"], now).unwrap()
     }
 
     fn remote(base_url: &str, revoke_sent: bool) -> Remote {
         let ada = recipient(base_url, "ada@example.org", "Ada");
-        Remote {
-            destination: ada.destination,
-            provider_ref: Some("invite/1".into()),
-            data: serde_json::Map::new(),
-            invitee: ada.invitee,
-            address: ada.address,
-            index: 0,
-            status: Status::Pending,
-            expires_at: None,
-            revoke_sent,
-        }
+        let invite = invite_core::canned::remote(ada, Some("invite/1"), json!({}));
+        Remote { revoke_sent, ..invite }
     }
 
     fn with_status(status: &str) -> Value {
@@ -438,13 +406,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_invite_whose_record_is_of_no_use_is_named_and_nothing_is_sent() {
-        let peer = Peer::new(vec![]).await;
+        let peer = replying(vec![]);
         let ada = recipient(&peer.url, "ada@example.org", "Ada");
         let mut grace = recipient(&peer.url, "grace@example.org", "Grace");
         grace.params = json!({});
         let error = create(&*provider(&peer.url, json!({})), &[ada, grace]).await.unwrap_err();
         assert_eq!((error.outcome, error.items[0].index), (Outcome::Rejected, 1));
-        assert!(peer.requests().is_empty());
+        assert!(requests(&peer).is_empty());
     }
 
     #[tokio::test]
@@ -455,7 +423,7 @@ mod tests {
             {"email": "joan@example.org"},
             shown("invite-1", "ada@example.org", "Ada", AT),
         ]);
-        let peer = Peer::new(vec![(200, reply)]).await;
+        let peer = replying(vec![(200, reply)]);
         let base_url = format!("{}/v0", peer.url);
         let provider = provider(&format!("{base_url}/"), json!({}));
         let mut recipients = ["ada", "grace", "edith", "joan"]
@@ -470,7 +438,7 @@ mod tests {
             .collect();
         let unknown = Err(Outcome::Unknown);
         assert_eq!(ids, [Ok(Some("invite-1")), Ok(Some("invite-2")), unknown, unknown]);
-        let request = &peer.requests()[0];
+        let request = &requests(&peer)[0];
         assert!(
             request.starts_with("POST /v0/events/event-456/invites?notify=0 [key-0] {"),
             "{request}"
@@ -480,7 +448,7 @@ mod tests {
     #[tokio::test]
     async fn two_recipients_of_one_address_get_one_invite_each() {
         let invite = |id| shown(id, "ada@example.org", "Ada", AT);
-        let peer = Peer::new(vec![(200, json!([invite("invite-1"), invite("invite-2")]))]).await;
+        let peer = replying(vec![(200, json!([invite("invite-1"), invite("invite-2")]))]);
         let ada = recipient(&peer.url, "ada@example.org", "Ada");
         let results = create(&*provider(&peer.url, json!({})), &[ada.clone(), ada]).await.unwrap();
         let ids: Vec<_> = results.into_iter().map(|r| r.unwrap().provider_ref.unwrap()).collect();
@@ -490,7 +458,7 @@ mod tests {
     #[tokio::test]
     async fn a_success_that_cannot_be_read_is_unknown_and_quotes_nothing() {
         for reply in [json!({"id": "invite-1"}), json!(["Ada"]), json!(null)] {
-            let peer = Peer::new(vec![(200, reply)]).await;
+            let peer = replying(vec![(200, reply)]);
             let ada = recipient(&peer.url, "ada@example.org", "Ada");
             let error = create(&*provider(&peer.url, json!({})), &[ada]).await.unwrap_err();
             assert_eq!((error.outcome, error.http_status), (Outcome::Unknown, Some(200)));
@@ -500,7 +468,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_connection_is_unknown_and_says_what_was_being_done() {
-        let peer = Peer::new(vec![(0, json!(null))]).await;
+        let peer = replying(vec![(0, json!(null))]);
         let ada = recipient(&peer.url, "ada@example.org", "Ada");
         let error = create(&*provider(&peer.url, json!({})), &[ada]).await.unwrap_err();
         assert_eq!((error.outcome, error.cause), (Outcome::Unknown, Cause::Transport));
@@ -513,7 +481,7 @@ mod tests {
         let missing = (404, json!({"detail": "Invite not found"}));
         let other = (200, shown("invite-2", "ada@example.org", "Ada", AT));
         let rejected = (200, with_status("rejected"));
-        let peer = Peer::new(vec![missing, other, rejected.clone(), rejected]).await;
+        let peer = replying(vec![missing, other, rejected.clone(), rejected]);
         let provider = provider(&peer.url, json!({}));
         let get =
             async |revoke_sent| provider.get(&context(), &remote(&peer.url, revoke_sent)).await;
@@ -524,19 +492,18 @@ mod tests {
         let withdrawn = get(true).await.unwrap();
         assert_eq!(withdrawn.status, Status::Revoked);
         assert_eq!(withdrawn.source, StatusSource::Inferred);
-        assert_eq!(peer.requests()[0], "GET /invites/invite%2F1 [key-0]");
+        assert_eq!(requests(&peer)[0], "GET /invites/invite%2F1 [key-0]");
         let unknown = Remote { provider_ref: None, ..remote(&peer.url, false) };
         assert_eq!(provider.get(&context(), &unknown).await.unwrap_err().cause, Cause::NotFound);
     }
 
     #[tokio::test]
     async fn a_status_is_set_only_where_it_is_another() {
-        let peer = Peer::new(vec![
+        let peer = replying(vec![
             (200, with_status("sent")),
             (200, with_status("rejected")),
             (200, with_status("rejected")),
-        ])
-        .await;
+        ]);
         let provider = provider(&peer.url, json!({}));
         let remote = remote(&peer.url, false);
         for _ in 0..2 {
@@ -545,20 +512,19 @@ mod tests {
         }
         let read = "GET /invites/invite%2F1 [key-0]";
         let set = r#"PUT /events/event-456/invites/invite%2F1 [key-0] {"status":"rejected"}"#;
-        assert_eq!(peer.requests(), [read, set, read]);
+        assert_eq!(requests(&peer), [read, set, read]);
         let error = provider.update_status(&context(), &remote, Status::Revoked).await.unwrap_err();
-        assert_eq!((error.cause, peer.requests().len()), (Cause::Unsupported, 3));
+        assert_eq!((error.cause, requests(&peer).len()), (Cause::Unsupported, 3));
     }
 
     #[tokio::test]
     async fn withdrawing_sets_rejected_once_and_leaves_an_acceptance_alone() {
-        let peer = Peer::new(vec![
+        let peer = replying(vec![
             (200, with_status("pending")),
             (200, with_status("rejected")),
             (200, with_status("rejected")),
             (200, with_status("accepted")),
-        ])
-        .await;
+        ]);
         let provider = provider(&peer.url, json!({"revoke_as": "rejected"}));
         assert!(provider.capabilities().revoke);
         let mut statuses = Vec::new();
@@ -567,7 +533,7 @@ mod tests {
             statuses.push(observed.unwrap().status);
         }
         assert_eq!(statuses, [Status::Revoked, Status::Revoked, Status::Accepted]);
-        let methods: Vec<_> = peer.requests().iter().map(|r| r[..3].to_owned()).collect();
+        let methods: Vec<_> = requests(&peer).iter().map(|r| r[..3].to_owned()).collect();
         assert_eq!(methods, ["GET", "PUT", "GET", "GET"]);
     }
 
@@ -580,7 +546,7 @@ mod tests {
             of("invite-2", "grace@example.org"),
             of("invite-3", "ADA@example.org"),
         ]);
-        let peer = Peer::new(vec![(200, list); 3]).await;
+        let peer = replying(vec![(200, list); 3]);
         let provider = provider(&peer.url, json!({}));
         let query = |email: Option<&str>| ListQuery {
             email: email.map(str::to_owned),
@@ -594,22 +560,22 @@ mod tests {
             counts.push(page.invites.len());
         }
         assert_eq!(counts, [3, 2, 0]);
-        assert_eq!(peer.requests(), ["GET /events/event-7/invites [key-0]"; 3]);
+        assert_eq!(requests(&peer), ["GET /events/event-7/invites [key-0]"; 3]);
         let next = ListQuery { cursor: Some("2".into()), ..query(None) };
         assert!(provider.list(&context(), &next).await.is_err());
         let provider = self::provider(&peer.url, json!({"event_id": null}));
         let nowhere = provider.list(&context(), &ListQuery::default()).await.unwrap_err();
         assert!(nowhere.message.contains("no event_id"), "{nowhere}");
-        assert_eq!(peer.requests().len(), 3);
+        assert_eq!(requests(&peer).len(), 3);
     }
 
     #[tokio::test]
     async fn a_probe_reads_the_event_or_lists_events_and_says_so() {
         let deleted = (200, json!({"id": "event-456", "is_deleted": true}));
-        let peer = Peer::new(vec![deleted, (200, json!([]))]).await;
+        let peer = replying(vec![deleted, (200, json!([]))]);
         let report = provider(&peer.url, json!({})).probe(&context()).await.unwrap();
         assert!(report.detail.contains("event event-456, which is deleted"), "{}", report.detail);
         provider(&peer.url, json!({"event_id": null})).probe(&context()).await.unwrap();
-        assert_eq!(peer.requests(), ["GET /events/event-456 [key-0]", "GET /events [key-0]"]);
+        assert_eq!(requests(&peer), ["GET /events/event-456 [key-0]", "GET /events [key-0]"]);
     }
 }

@@ -1,8 +1,8 @@
-//! Finding out what became of create calls whose outcome is unknown: the event's list, then each
-//! address that it did not settle, then the event itself as the proof that absence means anything.
+//! Looks up what became of create calls of unknown outcome: in the event's list, then by each address that the list does
+//! not settle, and at last in the event itself, because absence means nothing in one that does not exist.
 //!
-//! Which of the invites seen are another Invite's, and how often nothing must be seen, is the
-//! engine's business (docs/delivery.md, *Reconciling an unknown outcome*).
+//! The engine decides which of the invites seen are another Invite's, and how often nothing must be seen
+//! (docs/delivery.md, *Reconciling an unknown outcome*).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,14 +19,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::client::{Client, Reply};
 
-/// How much earlier than an Invite's first attempt its effect may be dated.
+/// An effect may be dated so much earlier than the Invite's first attempt.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why an absence cannot be told.
 const OTHERWISE_SPELT: &str =
     "an invite in the event's list shows an address that may be this one, spelt otherwise";
 
-/// A lookup in one event.
+/// A look-up in one event.
 pub struct EventLookup {
     client: Arc<Client>,
     operation: Operation,
@@ -34,7 +33,7 @@ pub struct EventLookup {
     seen: Vec<Vec<Sighting>>,
     stage: Stage,
     failures: Failures,
-    /// Why the event's list was not read, without which nothing is absent.
+    /// Why the event's list was not read. Without the list nothing is absent.
     unread_list: Option<ProviderError>,
 }
 
@@ -45,7 +44,6 @@ enum Stage {
 }
 
 impl EventLookup {
-    /// A lookup that has asked nothing yet.
     pub fn new(client: Arc<Client>, lookup: Lookup) -> Self {
         let doing = format!("looking for invites in event {}", lookup.destination.scope);
         let people = lookup.recipients().flat_map(|(_, r)| r.invitee.personal_data());
@@ -99,8 +97,8 @@ impl EventLookup {
         Ok(())
     }
 
-    /// The list is longer than what is read of it: each address is asked for, which may show an invite,
-    /// but not that there is none.
+    /// Goes on without a list that is too long to be read: asking for each address may show an invite, but not that
+    /// there is none.
     fn do_without_list(&mut self, error: ProviderError) {
         let why =
             "the event's list is too long to be read, so that no absence can be told in this event";
@@ -127,13 +125,13 @@ impl EventLookup {
             let search = Search::new(&lookup, place, self.clock_difference(date));
             search.note(&invite.observed(), &mut self.seen[place.0][place.1]);
         } else {
-            // It answered about something else, so it did not say that there is nothing.
+            // An answer about something else does not say that there is nothing.
             sighting.leave_open("GET /invites answered with another invite than was asked for");
         }
         Ok(())
     }
 
-    /// The end: absence counts only in an event that exists.
+    /// Ends the look-up. Absence counts only in an event that exists.
     async fn prove_event(
         &mut self,
         context: &CallContext,
@@ -146,7 +144,7 @@ impl EventLookup {
                 let why = "the event does not show itself as existing, so absence means nothing";
                 Some(self.operation.not_found(why))
             }
-            // There is neither list nor event, so that nothing is in it.
+            // There is neither list nor event, so no invite is there.
             Err(error) if error.cause == Cause::NotFound && self.is_without_list() => None,
             Err(error) => Some(error),
         };
@@ -156,19 +154,19 @@ impl EventLookup {
         }
     }
 
-    /// What was seen still counts; the error only if nothing was.
+    /// Ends the look-up before all was asked. What was seen counts; the error does only if nothing was.
     fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         let (gap, mut seen) = (unfinished(&error), std::mem::take(&mut self.seen));
         seen.iter_mut().flatten().for_each(|sighting| sighting.leave_open(&gap));
         seen_or(seen, error)
     }
 
-    /// The event's list was said not to be there.
+    /// Whether Securegate said that the event's list is not there.
     fn is_without_list(&self) -> bool {
         self.unread_list.as_ref().is_some_and(|error| error.cause == Cause::NotFound)
     }
 
-    /// How far Securegate's clock is ahead of ours; nothing where it does not show it.
+    /// How far Securegate's clock is ahead of ours; zero if it does not show its time.
     fn clock_difference(&self, date: Option<Timestamp>) -> SignedDuration {
         date.map_or(SignedDuration::ZERO, |date| {
             date.duration_since(self.client.service.clock.now())
@@ -182,14 +180,14 @@ impl Reconciliation for EventLookup {
         &mut self,
         context: &CallContext,
     ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
-        self.client.check_place(&self.operation, &self.lookup.destination)?;
+        self.client.check_destination(&self.operation, &self.lookup.destination)?;
         let next = match &mut self.stage {
             Stage::List => {
                 match self.read_list(context).await {
                     Err(error) if error.code.as_deref() == Some(TOO_LONG) => {
                         self.do_without_list(error);
                     }
-                    // There is no list: if there is no event either, nothing is in it.
+                    // There is no list. If there is no event either, no invite is there.
                     Err(error) if error.cause == Cause::NotFound => {
                         self.stage = Stage::Event;
                         self.unread_list = Some(error);
@@ -217,20 +215,20 @@ impl Reconciliation for EventLookup {
     }
 }
 
-/// What is looked for: the invite to a person that a call may have made.
+/// The invite that is looked for: one to this person that a call may have made.
 struct Search<'a> {
     invitee: &'a Invitee,
     event_id: &'a str,
     /// When the first attempt began, by Securegate's clock.
     began: Timestamp,
-    /// When this call began, by the same clock.
+    /// When this call began, by Securegate's clock.
     call_began: Timestamp,
 }
 
 impl<'a> Search<'a> {
     fn new(lookup: &'a Lookup, (doubt, index): Place, clock_difference: SignedDuration) -> Self {
         let doubt = &lookup.doubts[doubt];
-        // Should there be none, what is older than the call is near at most.
+        // Without a first attempt the call is taken for it: what is older is near at most.
         let began = doubt.first_attempts.get(index).copied().unwrap_or(doubt.started_at);
         let by_its_clock = |at: Timestamp| at.checked_add(clock_difference).unwrap_or(at);
         Self {
@@ -241,10 +239,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Takes note of an invite to the right address.
+    /// Notes an invite to the right address.
     fn note(&self, observed: &Observed, sighting: &mut Sighting) {
         let Some(id) = &observed.provider_ref else {
-            // It exists, but nobody could say of whom it is.
+            // It exists, but cannot be told from others.
             sighting.leave_open("an invite to the same address shows no id");
             return;
         };
@@ -273,9 +271,8 @@ impl<'a> Search<'a> {
             && observed.created_at.is_some_and(|at| at >= earliest)
     }
 
-    /// An exact match made since this call began can be no earlier Invite's, so that the address need
-    /// not be asked for. Between the first attempt and this call there may have been another Invite
-    /// to the same person.
+    /// Whether the address need not be asked for: an exact match from after this call began belongs to no earlier
+    /// Invite. One from between the first attempt and this call may belong to another Invite to the same person.
     fn is_settled(&self, sighting: &Sighting) -> bool {
         sighting.exact.iter().any(|exact| exact.created_at >= Some(self.call_began))
     }
@@ -283,19 +280,15 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use invite_core::{
-        Doubt, ManualClock, Outcome, PreparedCall,
-        adapter::{BaseUrl, Service},
-        http::{AddressGuard, HttpClient, LIST_BODY_CAP},
-        secret::{Credential, Secret, SecretRef},
+        Doubt, Outcome, PreparedCall,
+        canned::{Peer, context, service},
+        http::LIST_BODY_CAP,
     };
-    use secrecy::SecretString;
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::client::canned::{Peer, place, recipient, shown};
+    use crate::canned::{destination, recipient, replying, requests, shown};
 
     /// When the first attempt began by our clock, which is an hour behind the peer's.
     const BEGAN: &str = "2026-11-21T08:58:00Z";
@@ -304,17 +297,9 @@ mod tests {
     const EFFECT: &str = "2026-11-21T09:59:00Z";
 
     fn lookup(peer: &Peer, calls: &[&[&str]]) -> EventLookup {
-        let secret =
-            Secret::new(&SecretRef::Literal("k".into()), SecretString::from("k".to_owned()));
-        let service = Service {
-            name: "berlin-summit".into(),
-            base_url: BaseUrl::read(&peer.url).unwrap(),
-            credential: Credential::new(vec![Arc::new(secret)]),
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
-            clock: Arc::new(ManualClock::new(NOW.parse().unwrap())),
-        };
+        let service = service("berlin-summit", peer, "k", NOW.parse().unwrap());
         let client = Client { service };
-        let destination = place(&peer.url);
+        let destination = destination(&peer.url);
         let doubts = calls
             .iter()
             .map(|names| Doubt {
@@ -347,9 +332,8 @@ mod tests {
         mut lookup: EventLookup,
     ) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         for steps in 1.. {
-            let context = CallContext::new(Duration::from_secs(5));
-            let result = lookup.step(&context).await;
-            assert_eq!(peer.requests().len(), steps);
+            let result = lookup.step(&context()).await;
+            assert_eq!(peer.asked().len(), steps);
             if let Some(result) = result.transpose() {
                 return result;
             }
@@ -376,29 +360,29 @@ mod tests {
             shown("invite-8", "other@example.org", "other", EFFECT),
             shown("invite-1", "Ada@Example.org", "ada", EFFECT),
         ]);
-        let peer = Peer::new(vec![(200, list), event()]).await;
+        let peer = replying(vec![(200, list), event()]);
         let seen = run(&peer, &[&["ada"], &["grace"]]).await.unwrap();
         assert_eq!(ids(&seen[0][0]), ["invite-1"]);
         assert_eq!(ids(&seen[1][0]), ["invite-2"]);
         assert!(seen.iter().flatten().all(|s| s.gap.is_none() && s.near.is_empty()));
-        assert!(peer.requests()[1].starts_with("GET /events/event-456 "));
+        assert!(requests(&peer)[1].starts_with("GET /events/event-456 "));
     }
 
     #[tokio::test]
     async fn absence_takes_the_list_the_address_and_the_event() {
-        let peer = Peer::new(vec![(200, json!([])), nothing(), nothing(), event()]).await;
+        let peer = replying(vec![(200, json!([])), nothing(), nothing(), event()]);
         let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
         let absent = Sighting { exact: vec![], near: vec![], gap: None };
         assert_eq!(seen, [[absent.clone(), absent]]);
         let asked = "GET /invites?email=grace%40example.org&event_id=event-456 [k]";
-        assert_eq!(peer.requests()[2], asked);
+        assert_eq!(requests(&peer)[2], asked);
     }
 
     #[tokio::test]
     async fn a_match_from_between_the_first_attempt_and_this_call_may_be_another_invites() {
         let between = shown("invite-1", "ada@example.org", "ada", EFFECT);
         let own = (200, shown("invite-2", "ada@example.org", "ada", "2026-11-21T09:59:40Z"));
-        let peer = Peer::new(vec![(200, json!([between])), own, event()]).await;
+        let peer = replying(vec![(200, json!([between])), own, event()]);
         let mut lookup = lookup(&peer, &[&["ada"]]);
         let doubts = &mut Arc::get_mut(&mut lookup.lookup).unwrap().doubts;
         // 09:59:30 by the peer's clock; the first attempt, at 09:58, was told to wait.
@@ -411,12 +395,12 @@ mod tests {
     async fn in_an_event_whose_list_is_too_long_an_invite_is_found_but_none_is_absent() {
         let list = (200, json!(LIST_BODY_CAP + 1));
         let found = (200, shown("invite-1", "ada@example.org", "ada", EFFECT));
-        let peer = Peer::new(vec![list.clone(), found, nothing(), event()]).await;
+        let peer = replying(vec![list.clone(), found, nothing(), event()]);
         let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
         assert_eq!(ids(&seen[0][0]), ["invite-1"]);
         let gap = seen[0][1].gap.as_deref().unwrap();
         assert!(gap.contains("list is too long to be read"), "{gap}");
-        let peer = Peer::new(vec![list, nothing(), event()]).await;
+        let peer = replying(vec![list, nothing(), event()]);
         let error = run(&peer, &[&["ada"]]).await.unwrap_err();
         assert!(error.message.contains("list is too long to be read"), "{error}");
     }
@@ -424,7 +408,7 @@ mod tests {
     #[tokio::test]
     async fn an_invite_that_only_its_address_shows_is_found() {
         let found = (200, shown("invite-1", "ada@example.org", "ada", EFFECT));
-        let peer = Peer::new(vec![(200, json!([])), found, event()]).await;
+        let peer = replying(vec![(200, json!([])), found, event()]);
         assert_eq!(ids(&run(&peer, &[&["ada"]]).await.unwrap()[0][0]), ["invite-1"]);
     }
 
@@ -437,7 +421,7 @@ mod tests {
             (500, json!(null)),
             (0, json!(null)),
         ] {
-            let peer = Peer::new(vec![(200, json!([])), nothing(), last.clone()]).await;
+            let peer = replying(vec![(200, json!([])), nothing(), last.clone()]);
             let error = run(&peer, &[&["ada"]]).await.unwrap_err();
             assert!(
                 error.message.contains("event event-456 at berlin-summit"),
@@ -449,13 +433,13 @@ mod tests {
     #[tokio::test]
     async fn in_an_event_that_is_not_there_and_has_no_list_nothing_is() {
         let gone = || (404, json!({"detail": "Event not found"}));
-        let peer = Peer::new(vec![gone(), gone()]).await;
+        let peer = replying(vec![gone(), gone()]);
         let seen = run(&peer, &[&["ada", "grace"]]).await.unwrap();
         assert!(seen[0].iter().all(|it| it.exact.is_empty() && it.near.is_empty()));
         assert!(seen[0].iter().all(|sighting| sighting.gap.is_none()));
         // A list alone that is not there says nothing.
         for last in [event(), (500, json!(null)), (200, json!({"id": "event-7"}))] {
-            let peer = Peer::new(vec![gone(), last.clone()]).await;
+            let peer = replying(vec![gone(), last.clone()]);
             assert!(run(&peer, &[&["ada"]]).await.is_err(), "{last:?}");
         }
     }
@@ -476,7 +460,7 @@ mod tests {
             change("undated", "created_at", ""),
         ]);
         let again = (200, change("phone", "mobile_number", "5550000000"));
-        let peer = Peer::new(vec![(200, list), again, event()]).await;
+        let peer = replying(vec![(200, list), again, event()]);
         let seen = run(&peer, &[&["ada"]]).await.unwrap();
         assert_eq!(seen[0][0].near, ["name", "phone", "event", "early", "undated"]);
         assert!(seen[0][0].exact.is_empty() && seen[0][0].gap.is_none());
@@ -487,7 +471,7 @@ mod tests {
         let of = |name: &str| shown(name, &format!("{name}@example.org"), name, EFFECT);
         let list = json!([of("ada"), of("grace")]);
         let again = (200, of("grace"));
-        let peer = Peer::new(vec![(200, list), again, event()]).await;
+        let peer = replying(vec![(200, list), again, event()]);
         let mut lookup = lookup(&peer, &[&["ada", "grace"]]);
         let doubts = &mut Arc::get_mut(&mut lookup.lookup).unwrap().doubts;
         // Ada had been tried before; for Grace, seven minutes later, this call is the first.
@@ -501,7 +485,7 @@ mod tests {
     async fn a_match_from_just_before_the_attempt_is_exact_but_the_address_is_still_asked_for() {
         let early = shown("invite-1", "ada@example.org", "ada", "2026-11-21T09:53:00Z");
         let late = (200, shown("invite-2", "ada@example.org", "ada", EFFECT));
-        let peer = Peer::new(vec![(200, json!([early])), late, event()]).await;
+        let peer = replying(vec![(200, json!([early])), late, event()]);
         assert_eq!(ids(&run(&peer, &[&["ada"]]).await.unwrap()[0][0]), ["invite-1", "invite-2"]);
     }
 
@@ -523,7 +507,7 @@ mod tests {
             (json!([]), (200, json!(null))),
             (json!([]), (500, json!(null))),
         ] {
-            let peer = Peer::new(vec![(200, list), found.clone(), event()]).await;
+            let peer = replying(vec![(200, list), found.clone(), event()]);
             let seen = run(&peer, &[&["ada"]]).await.unwrap();
             assert_eq!((ids(&seen[0][0]).len(), seen[0][0].gap.is_none()), (0, false), "{found:?}");
         }
@@ -532,7 +516,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_cannot_be_read_ends_the_lookup() {
         for reply in [(400, json!({"detail": "no"})), (200, json!({})), (403, json!({}))] {
-            let peer = Peer::new(vec![reply]).await;
+            let peer = replying(vec![reply]);
             assert!(run(&peer, &[&["ada"]]).await.is_err());
         }
     }
@@ -542,7 +526,7 @@ mod tests {
         let down = (500, json!(null));
         let pattern = [down.clone(), down.clone(), nothing(), down.clone(), down, nothing()];
         let replies = [vec![(200, json!([]))], pattern.to_vec(), vec![event()]].concat();
-        let peer = Peer::new(replies).await;
+        let peer = replying(replies);
         let seen = run(&peer, &[&["a", "b", "c", "d", "e", "f"]]).await.unwrap();
         let complete: Vec<_> = seen[0].iter().map(|sighting| sighting.gap.is_none()).collect();
         assert_eq!(complete, [false, false, true, false, false, true]);
@@ -558,7 +542,7 @@ mod tests {
             (ada, vec![cut.clone(), cut.clone(), cut], true),
             (json!([]), vec![(429, json!({"detail": "slow down"}))], false),
         ] {
-            let peer = Peer::new([vec![(200, list)], ends].concat()).await;
+            let peer = replying([vec![(200, list)], ends].concat());
             let result = run(&peer, &[&["ada", "b", "c", "d", "e"]]).await;
             match result {
                 Ok(seen) => {

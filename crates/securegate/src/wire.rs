@@ -1,5 +1,4 @@
-//! Securegate's JSON in Securegate's own names, and what it means in ours. Reading tolerates what
-//! the documents do not promise; nothing here does HTTP.
+//! Securegate's JSON in its own names, and what it means in ours. Reading tolerates what the documents do not promise.
 //!
 //! <https://docs.securegate.ai/api-reference/endpoint/create-invites>
 
@@ -14,11 +13,10 @@ use crate::config::AuthenticationMethod;
 /// The body of a create call.
 #[derive(Serialize)]
 pub struct InviteBatchRequest<'a> {
-    /// The invites, in the order of the recipients.
     pub invites: Vec<InviteCreate<'a>>,
 }
 
-/// One invite of a create call; Securegate wants all six members.
+/// One invite of a create call. Securegate requires all six members.
 #[derive(Serialize)]
 pub struct InviteCreate<'a> {
     pub first_name: &'a str,
@@ -30,8 +28,8 @@ pub struct InviteCreate<'a> {
 }
 
 impl<'a> InviteCreate<'a> {
-    /// The invite for a recipient; none if something is missing that
-    /// [`resolve`](invite_core::InviteProvider::resolve) made sure of.
+    /// The invite for a recipient; none if a member is missing, which
+    /// [`resolve`](invite_core::InviteProvider::resolve) rules out.
     pub fn of(recipient: &'a Recipient, method: AuthenticationMethod) -> Option<Self> {
         let invitee = &recipient.invitee;
         let (country_code, mobile_number) = split_phone(invitee.phone.as_deref()?)?;
@@ -46,7 +44,7 @@ impl<'a> InviteCreate<'a> {
     }
 }
 
-/// The members that Securegate cannot do without, as far as they are missing or of no use to it.
+/// The faults of the members that Securegate requires.
 pub fn check_invitee(invitee: &Invitee, provider: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (member, value) in [
@@ -66,7 +64,7 @@ pub fn check_invitee(invitee: &Invitee, provider: &str) -> Vec<Fault> {
     faults
 }
 
-/// Whether Securegate invites to the number's country, and a number there can look like this one.
+/// The fault of a number that is in a country to which Securegate does not invite, or that none there can be.
 fn check_phone(phone: &str, provider: &str) -> Option<Fault> {
     if split_phone(phone).is_none() {
         let detail = format!(
@@ -80,12 +78,12 @@ fn check_phone(phone: &str, provider: &str) -> Option<Fault> {
     (!plan.holds(&phone[plan.dialled.len()..])).then(|| Fault::new("/phone", "invalid", detail))
 }
 
-/// How the numbers of a country code look. Which ranges are assigned changes, and is not judged.
+/// The form of the numbers under a country code. Which of them are assigned changes, and is not checked.
 struct Plan {
     dialled: &'static str,
-    /// Digits of a person's number behind the country code.
+    /// How many digits follow the country code.
     digits: RangeInclusive<usize>,
-    /// Of one that begins with 1, as those of services do in some countries.
+    /// How many follow if the first is 1, as it is for services in some countries.
     with_one: Option<RangeInclusive<usize>>,
     rule: &'static str,
 }
@@ -102,8 +100,7 @@ impl Plan {
     }
 }
 
-/// Only what no number under a code can be is refused: where numbers of several lengths are in use, for
-/// services too, all of them are taken.
+/// All lengths in use under a code are taken, also those of services: only what no number can be is refused.
 const PLANS: [Plan; 4] = [
     Plan {
         dialled: "+1",
@@ -134,11 +131,10 @@ const PLANS: [Plan; 4] = [
 /// The body that sets a status.
 #[derive(Serialize)]
 pub struct InviteStatusUpdate {
-    /// Securegate's word.
     pub status: &'static str,
 }
 
-/// An invite as Securegate shows it. Any member may be absent, null or new to us.
+/// An invite as Securegate shows it. Any member may be absent, null or of another type.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Invite {
@@ -166,7 +162,7 @@ pub struct Invite {
     created_at: Option<String>,
 }
 
-/// A text, or a number as text; anything else reads as absent.
+/// Reads a text, or a number as text; anything else counts as absent.
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::String(text) => Some(text),
@@ -176,7 +172,6 @@ fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
 }
 
 impl Invite {
-    /// The canonical address it is for.
     pub fn address(&self) -> Option<Address> {
         self.email.as_deref().map(Address::shown)
     }
@@ -190,7 +185,7 @@ impl Invite {
             && phone.map(|(code, number)| join_phone(code, number)) == invitee.phone
     }
 
-    /// In the gateway's terms.
+    /// The invite in the gateway's terms.
     pub fn observed(self) -> Observed {
         let mut data = Map::new();
         for (name, value) in [
@@ -221,63 +216,59 @@ impl Invite {
     }
 }
 
-/// An event, as far as reconciliation needs it.
+/// An event, as far as look-ups need it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Event {
-    /// Its id.
     #[serde(deserialize_with = "text")]
     pub id: Option<String>,
     is_deleted: Value,
 }
 
 impl Event {
-    /// It says that it is this event, and nothing that could mean that it was deleted.
+    /// Whether it shows itself as this event, and not as deleted.
     pub fn is_live(&self, event_id: &str) -> bool {
         self.id.as_deref() == Some(event_id) && !self.is_deleted()
     }
 
-    /// It says something that could mean that it was deleted.
+    /// Whether anything in it may mean that it is deleted.
     pub fn is_deleted(&self) -> bool {
         !matches!(self.is_deleted, Value::Null | Value::Bool(false))
     }
 }
 
-/// What stands in the body of a refusal. The `input` that a validation error echoes is never read.
+/// The body of a refusal. The `input` that a validation error repeats is never read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct ErrorBody {
-    /// FastAPI's member: a text, or a list of validation errors.
+    /// What FastAPI says.
     pub detail: Option<Detail>,
-    /// What stands in front of the API may use this name.
+    /// A proxy in front of the API may use this member, or `error`.
     #[serde(deserialize_with = "text")]
     message: Option<String>,
-    /// Or this one.
     #[serde(deserialize_with = "text")]
     error: Option<String>,
 }
 
-/// The two forms of `detail`.
+/// The two forms of `detail`, and any other.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub enum Detail {
     /// An error that the API's own code raised.
     Text(String),
-    /// The errors that validation found before the API's own code ran.
+    /// Errors that validation found, before any of the API's own code ran.
     Validation(Vec<ValidationError>),
-    /// Neither.
     Other(serde::de::IgnoredAny),
 }
 
-/// One thing that validation found.
 #[derive(Deserialize)]
 pub struct ValidationError {
-    /// Where, from the part of the request inwards: `["body", "invites", 0, "email"]`.
+    /// Where it is, such as `["body", "invites", 0, "email"]`.
     pub loc: Vec<Step>,
-    /// What, in a sentence.
+    /// What it is, in a sentence.
     #[serde(default)]
     pub msg: String,
-    /// What, in a word.
+    /// What it is, in a word.
     #[serde(default, rename = "type")]
     pub kind: String,
 }
@@ -286,24 +277,20 @@ pub struct ValidationError {
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Step {
-    /// A place in a list.
     Index(usize),
-    /// A member.
     Name(String),
 }
 
 impl ErrorBody {
-    /// Reads a body; one that is not as expected reads as empty.
+    /// Reads a body; an unexpected one counts as empty.
     pub fn read(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
     }
 
-    /// The same of one that was read already.
     pub fn of(body: Value) -> Self {
         serde_json::from_value(body).unwrap_or_default()
     }
 
-    /// The validation errors, if that is what it holds.
     pub fn validation(&self) -> Option<&[ValidationError]> {
         match &self.detail {
             Some(Detail::Validation(errors)) if !errors.is_empty() => Some(errors),
@@ -311,7 +298,7 @@ impl ErrorBody {
         }
     }
 
-    /// What it says, on one line; empty if nothing. Personal data is still in it.
+    /// What it says, on one line, in which there may still be personal data.
     pub fn text(&self) -> String {
         if let Some(errors) = self.validation() {
             let lines: Vec<String> = errors.iter().take(3).map(ValidationError::line).collect();
@@ -325,7 +312,7 @@ impl ErrorBody {
 }
 
 impl ValidationError {
-    /// The place in the create call's `invites` that it names.
+    /// The place in the create call that it names.
     pub fn index(&self) -> Option<usize> {
         match self.loc.as_slice() {
             [Step::Name(body), Step::Name(invites), Step::Index(index), ..]
@@ -346,13 +333,12 @@ impl ValidationError {
     }
 }
 
-/// The country codes that Securegate lists, and what is dialled for them. The Cayman Islands
-/// ("345") are dialled +1-345, so that comes before the +1 which holds it.
+/// What is dialled for the country codes that Securegate lists. The Cayman Islands ("345") are dialled +1-345, which has
+/// to come before +1.
 const COUNTRY_CODES: [(&str, &str); 5] =
     [("+1345", "345"), ("+1", "1"), ("+44", "44"), ("+61", "61"), ("+91", "91")];
 
-/// An E.164 number as `country_code` and `mobile_number`; none for another country, or if it is no
-/// such number.
+/// The `country_code` and `mobile_number` of an E.164 number; none for other countries.
 pub fn split_phone(phone: &str) -> Option<(&'static str, &str)> {
     COUNTRY_CODES.iter().find_map(|(dialled, code)| {
         let number = phone.strip_prefix(dialled)?;
@@ -361,7 +347,7 @@ pub fn split_phone(phone: &str) -> Option<(&'static str, &str)> {
     })
 }
 
-/// The E.164 number of a `country_code` and a `mobile_number`, whatever stands between the digits.
+/// The E.164 number of a `country_code` and a `mobile_number`, whatever is between their digits.
 fn join_phone(country_code: &str, mobile_number: &str) -> String {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let country_code = digits(country_code);
@@ -381,7 +367,7 @@ pub fn status_word(status: Status) -> Option<&'static str> {
     }
 }
 
-/// What a status word means. Absent is documented as `pending`; an unknown word reads as it.
+/// What a status word means. None means `pending`, as documented; an unknown word is taken for that, too.
 fn read_status(word: Option<&str>) -> Status {
     match word {
         Some("sent") => Status::Sent,
@@ -396,7 +382,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::canned::{recipient, shown};
+    use crate::canned::{recipient, shown};
 
     fn observe(change: &[(&str, Value)]) -> Observed {
         let mut invite =

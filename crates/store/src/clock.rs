@@ -31,14 +31,14 @@ pub(crate) async fn now(
 ) -> Result<Timestamp, Error> {
     let asked = clock.since_boot();
     let shown = dialect.shown_time(connection).await?;
-    let now = shown.map_or_else(|| clock.now(), |shown| clock.heed(shown, asked));
+    let now = shown.map_or_else(|| clock.now(), |shown| clock.synchronize(shown, asked));
     Timestamp::from_millisecond(now.as_millisecond())
         .map_err(|_| Error::Unavailable("the clock shows a time that cannot be".into()))
 }
 
 /// Keeps the time in the database for whoever opens it next.
 pub(crate) async fn keep(connection: &mut AnyConnection, clock: &SteadyClock) -> Result<(), Error> {
-    let (at, reference) = clock.to_leave();
+    let (at, reference) = clock.readings();
     Statement::new("INSERT INTO clock (name, at, reference) VALUES ('gateway', ")
         .values([at.into(), reference.into()])
         .text(") ON CONFLICT (name) DO UPDATE SET at = excluded.at, reference = excluded.reference")

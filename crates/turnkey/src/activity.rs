@@ -165,7 +165,8 @@ pub fn observe(
         STATUS_COMPLETED => {
             let ids = distinct(activity.invitation_ids().unwrap_or_default());
             if ids.is_empty() || count.is_some_and(|count| count != ids.len()) {
-                let error = operation.untold("it completed, but not with one id per invitation");
+                let error =
+                    operation.outcome_unknown("it completed, but not with one id per invitation");
                 let named = activity.invitation_ids().unwrap_or_default().iter();
                 let unpaired = named.filter(|id| !id.is_empty()).cloned().collect();
                 return Err(ProviderError { unpaired, ..error });
@@ -190,7 +191,7 @@ pub fn observe(
         _ => Status::Sending,
     };
     if activity.id.is_none() {
-        return Err(operation.untold("it is under way, but has no id to be followed by"));
+        return Err(operation.outcome_unknown("it is under way, but has no id to be followed by"));
     }
     Ok(vec![observed(activity, subject, None, status); count.unwrap_or(1)])
 }
@@ -282,7 +283,7 @@ pub async fn fold(
         }
     }
     if pages.end() == Some(End::Incomplete) {
-        return Err(operation.untold("the pages of list_activities do not lead on"));
+        return Err(operation.outcome_unknown("the pages of list_activities do not lead on"));
     }
     let subject = Subject { organization_id, fingerprint: None, count: None };
     let mut invites = Vec::new();
@@ -350,32 +351,17 @@ pub fn reaches(page: &[Activity], horizon: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use invite_core::{
-        ManualClock,
-        adapter::{BaseUrl, Service},
-        http::{AddressGuard, HttpClient},
-        secret::{Credential, Secret, SecretRef},
-    };
+    use invite_core::canned::{Peer, context, service};
     use serde_json::json;
 
     use super::*;
-    use crate::canned::{Canned, KEY, ORGANIZATION, Older, activities, context, page_of};
+    use crate::canned::{KEY, ORGANIZATION, Older, activities, page_of};
 
     /// All activities that are shown, how often it was asked, and how it ended.
     async fn walk(count: usize, older: Older) -> (Vec<String>, usize, End) {
         let all = activities(count);
-        let server = Canned::start(move |asked| (200, page_of(&all, asked, older))).await;
-        let secret = Secret::new(&SecretRef::Literal(KEY.into()), KEY.to_owned().into());
-        let service = Service {
-            name: "treasury".to_owned(),
-            base_url: BaseUrl::read(&server.url).unwrap(),
-            credential: Credential::new(vec![Arc::new(secret)]),
-            http: HttpClient::new(AddressGuard::default()).unwrap(),
-            clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
-        };
-        let client = Client::new(service, false);
+        let server = Peer::start(move |asked| (200, page_of(&all, asked, older)));
+        let client = Client::new(service("treasury", &server, KEY, Timestamp::UNIX_EPOCH), false);
         let mut pages = Pages::new(ORGANIZATION, ALL, &[]);
         let mut shown = Vec::new();
         while pages.end().is_none() {

@@ -3,7 +3,7 @@
 
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
-    adapter::{Operation, Said},
+    adapter::{Operation, Refusal},
     http::Response,
     refusal,
 };
@@ -20,7 +20,7 @@ const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(30);
 
 /// The same operation, of which no error shows what recipients are called in the organization.
-pub fn unnamed(operation: Operation, recipients: &[Recipient]) -> Operation {
+pub fn about_recipients(operation: Operation, recipients: &[Recipient]) -> Operation {
     let named = recipients.iter().filter_map(|r| r.params.get("receiver_user_name")?.as_str());
     operation.about(named).for_recipients(recipients)
 }
@@ -53,14 +53,14 @@ pub fn check_clocks(
 /// A reply other than 2xx.
 pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
     let status = RpcStatus::read(&response.body);
-    let said = Said {
+    let refusal = Refusal {
         text: status.message.clone().unwrap_or_default(),
         code: status.any_code(),
         cause: cause(operation, Some(response.status.as_u16()), &status),
         is_quota: Some(status.is_quota()),
-        ..Said::default()
+        ..Refusal::default()
     };
-    with_items(operation, operation.refused(response, said), &status)
+    with_items(operation, operation.refused(response, refusal), &status)
 }
 
 /// An activity that ended without effect; `word` is its status.
@@ -273,8 +273,7 @@ fn grpc_name(code: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
-    use jiff::Timestamp;
+    use invite_core::canned::response;
     use serde_json::json;
 
     use super::*;
@@ -283,14 +282,10 @@ mod tests {
         Operation::new("creating invitations", "treasury")
     }
 
-    fn refuse(http: u16, body: &Value, headers: &[(&'static str, &str)]) -> ProviderError {
+    fn refuse(http: u16, body: &Value) -> ProviderError {
         let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-        let headers: HeaderMap =
-            headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        let status = StatusCode::from_u16(http).unwrap();
-        let received = Timestamp::from_second(1_746_736_509).unwrap();
-        let response = Response { status, headers, body: body.into(), received };
-        refused(&creating().about(["ada@example.org", "Lovelace"]).of_call(4), &response)
+        let operation = creating().about(["ada@example.org", "Lovelace"]).of_call(4);
+        refused(&operation, &response(http, &[], body))
     }
 
     fn coded(http: u16, grpc: i64, code: &str, message: &str) -> ProviderError {
@@ -299,8 +294,8 @@ mod tests {
             json!({"code": grpc, "message": message, "details": [detail], "turnkeyErrorCode": ""});
         let top =
             json!({"code": grpc, "message": message, "details": [], "turnkeyErrorCode": code});
-        let error = refuse(http, &nested, &[]);
-        assert_eq!(error, refuse(http, &top, &[]));
+        let error = refuse(http, &nested);
+        assert_eq!(error, refuse(http, &top));
         error
     }
 
@@ -346,8 +341,7 @@ mod tests {
     #[test]
     fn a_reply_without_a_turnkey_code_is_judged_by_its_status_and_message() {
         let plain = |http, grpc, message: &str| {
-            let error =
-                refuse(http, &json!({"code": grpc, "message": message, "details": []}), &[]);
+            let error = refuse(http, &json!({"code": grpc, "message": message, "details": []}));
             (error.outcome, error.cause, error.code.unwrap())
         };
         let (rejected, throttled) = (Outcome::Rejected, Outcome::Throttled);
@@ -406,20 +400,17 @@ mod tests {
     #[test]
     fn a_policy_denial_is_a_lack_of_rights() {
         let detail = json!({"@type": "type.googleapis.com/errors.v1.PolicyEnginePermissionError", "policyEvaluations": []});
-        let error = refuse(403, &json!({"code": 7, "message": "no", "details": [detail]}), &[]);
+        let error = refuse(403, &json!({"code": 7, "message": "no", "details": [detail]}));
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::NotAuthorized));
     }
 
     #[test]
     fn plain_text_and_other_shapes_are_read_too() {
-        let error = refuse(502, &json!("upstream\nconnect error"), &[]);
+        let error = refuse(502, &json!("upstream\nconnect error"));
         assert_eq!(error.outcome, Outcome::Unknown);
         assert!(error.message.ends_with("HTTP 502: upstream connect error"));
-        assert_eq!(refuse(500, &json!([1]), &[]).code, None);
-        assert_eq!(
-            refuse(400, &json!(""), &[]).message,
-            "creating invitations at treasury: HTTP 400"
-        );
+        assert_eq!(refuse(500, &json!([1])).code, None);
+        assert_eq!(refuse(400, &json!("")).message, "creating invitations at treasury: HTTP 400");
     }
 
     #[test]
@@ -427,7 +418,7 @@ mod tests {
         let violation = json!({"field": "parameters.invitations[2].receiverUserEmail", "description": "ada@example.org is bad"});
         let detail = json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]});
         let body = json!({"code": 3, "message": "no MX for ada@example.org (LOVELACE)", "details": [detail]});
-        let error = refuse(400, &body, &[]);
+        let error = refuse(400, &body);
         let all = format!("{error} {:?}", error.items).to_lowercase();
         assert!(!all.contains("ada@") && !all.contains("lovelace"), "{all}");
     }
@@ -443,7 +434,7 @@ mod tests {
         ]);
         let body =
             json!({"code": 3, "message": "bad", "details": [{"fieldViolations": violations}]});
-        let items = refuse(400, &body, &[]).items;
+        let items = refuse(400, &body).items;
         let shown: Vec<_> = items
             .iter()
             .map(|i| (i.index, i.fault.pointer.as_str(), i.fault.detail.as_str()))
@@ -504,7 +495,7 @@ mod tests {
             (400, "user is already a member of another organization", none.clone(), Cause::Request),
         ] {
             let body = json!({"code": 3, "message": message, "details": details});
-            let error = refuse(http, &body, &[]);
+            let error = refuse(http, &body);
             assert_eq!((error.outcome, error.cause), (Outcome::Rejected, cause), "{http} {body}");
             let failure = RpcStatus::read(body.to_string().as_bytes());
             let operation = creating().of_call(4);

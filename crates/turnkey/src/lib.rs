@@ -29,7 +29,7 @@ use serde_json::json;
 use activity::Subject;
 use client::Client;
 use config::{DOCUMENT, KIND, OPTIONS, Params, Settings};
-use error::{check_clocks, misconfigured, of_the_account, unnamed};
+use error::{about_recipients, check_clocks, misconfigured, of_the_account};
 use stamp::{Stamper, fingerprint};
 use wire::{
     CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_FAILED, Submission, TYPE_CREATE,
@@ -109,7 +109,7 @@ impl Turnkey {
     }
 
     /// Refuses what is not at this provider, before anything is sent there.
-    fn check_place(
+    fn check_destination(
         &self,
         operation: &Operation,
         destination: &Destination,
@@ -151,11 +151,11 @@ impl InviteProvider for Turnkey {
         recipients: &[Recipient],
         at: Timestamp,
     ) -> Result<PreparedCall, ProviderError> {
-        let operation = unnamed(self.operation("preparing invitations"), recipients);
+        let operation = about_recipients(self.operation("preparing invitations"), recipients);
         let Some(first) = recipients.first() else {
             return Err(operation.failed(Outcome::Rejected, "there is nobody to invite"));
         };
-        self.check_place(&operation, &first.destination)?;
+        self.check_destination(&operation, &first.destination)?;
         let organization_id = first.destination.scope.as_str();
         let recorded = recipients.iter().enumerate().map(|(i, r)| operation.recorded(i, r));
         let params: Vec<Params> = recorded.collect::<Result<_, _>>()?;
@@ -199,13 +199,13 @@ impl InviteProvider for Turnkey {
         call: &PreparedCall,
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
-        let operation = unnamed(self.operation("creating invitations"), recipients);
-        self.check_place(&operation, &call.destination)?;
+        let operation = about_recipients(self.operation("creating invitations"), recipients);
+        self.check_destination(&operation, &call.destination)?;
         let activity =
             self.client.create_invitations(context, &operation, &call.path, &call.body).await?;
         let ours = fingerprint(call.body.as_bytes());
         if activity.fingerprint.as_ref().is_some_and(|shown| !shown.eq_ignore_ascii_case(&ours)) {
-            return Err(operation.untold("the reply is about another activity"));
+            return Err(operation.outcome_unknown("the reply is about another activity"));
         }
         let subject = Subject {
             organization_id: &call.destination.scope,
@@ -237,7 +237,7 @@ impl InviteProvider for Turnkey {
 
     async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
         let operation = self.operation_on(remote, "reading an invitation");
-        self.check_place(&operation, &remote.destination)?;
+        self.check_destination(&operation, &remote.destination)?;
         let Some(id) = remote.provider_ref.as_deref() else {
             return state::follow(&self.client, context, &operation, remote).await;
         };
@@ -273,7 +273,7 @@ impl InviteProvider for Turnkey {
         force: bool,
     ) -> Result<Observed, ProviderError> {
         let operation = self.operation_on(remote, "deleting an invitation");
-        self.check_place(&operation, &remote.destination)?;
+        self.check_destination(&operation, &remote.destination)?;
         let id = operation.id_of(remote)?;
         let earlier = state::earlier_deletion(&self.client, context, &operation, remote).await;
         let mut remote = remote.clone();
@@ -305,9 +305,9 @@ impl InviteProvider for Turnkey {
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         let looking = self.operation("looking for invitations");
-        let of_doubt = |looking, doubt: &Doubt| unnamed(looking, &doubt.recipients);
+        let of_doubt = |looking, doubt: &Doubt| about_recipients(looking, &doubt.recipients);
         let operation = lookup.doubts.iter().fold(looking, of_doubt);
-        let misplaced = self.check_place(&operation, &lookup.destination).err();
+        let misplaced = self.check_destination(&operation, &lookup.destination).err();
         let client = self.client.clone();
         Box::new(reconcile::ByFingerprint::new(client, operation, lookup, misplaced))
     }
@@ -345,38 +345,37 @@ impl InviteProvider for Turnkey {
 
 #[cfg(test)]
 mod tests {
-    use invite_core::StatusSource;
+    use invite_core::{
+        StatusSource,
+        canned::{Asked, Bench, Peer, context},
+    };
     use serde_json::Value;
 
     use super::*;
     use crate::canned::{
-        AT, Asked, Canned, KEY, ORGANIZATION, OTHER_KEY, Provider, SENDER, completed, context,
-        remote, with_status,
+        AT, KEY, ORGANIZATION, OTHER_KEY, SENDER, build, completed, endpoints, now, provider,
+        provider_with, recipients, remote, signer, with_activity, with_status,
     };
     use crate::wire::STATUS_COMPLETED;
 
     const ADA: (&str, &str) = ("Ada Lovelace", "ada@example.org");
     const GRACE: (&str, &str) = ("Grace", "grace@example.org");
 
-    async fn prepared(
-        provider: &Provider,
-        people: &[(&str, &str)],
-    ) -> (PreparedCall, Vec<Recipient>) {
-        let recipients = provider.recipients(people);
-        let at = Timestamp::from_millisecond(AT).unwrap();
-        (provider.prepare(&context(), &recipients, at).await.unwrap(), recipients)
+    async fn prepared(provider: &Bench, people: &[(&str, &str)]) -> (PreparedCall, Vec<Recipient>) {
+        let recipients = recipients(provider, people);
+        (provider.prepare(&context(), &recipients, now()).await.unwrap(), recipients)
     }
 
     type Created = Result<Vec<Result<Observed, ProviderError>>, ProviderError>;
 
-    async fn created(server: &Canned, people: &[(&str, &str)]) -> Created {
-        let provider = server.provider(json!({}));
+    async fn created(server: &Peer, people: &[(&str, &str)]) -> Created {
+        let provider = provider(server);
         let (call, recipients) = prepared(&provider, people).await;
         provider.create(&context(), &call, &recipients).await
     }
 
     async fn created_as(activity: Value, people: &[(&str, &str)]) -> Created {
-        created(&Canned::with_activity(activity).await, people).await
+        created(&with_activity(activity), people).await
     }
 
     fn organization(invitations: Value) -> (u16, Value) {
@@ -395,8 +394,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_prepared_call_is_byte_for_byte_vector_4() {
-        let server = Canned::with_activity(json!({})).await;
-        let (call, _) = prepared(&server.provider(json!({})), &[ADA]).await;
+        let server = with_activity(json!({}));
+        let (call, _) = prepared(&provider(&server), &[ADA]).await;
         assert_eq!(
             call.body,
             r#"{"type":"ACTIVITY_TYPE_CREATE_INVITATIONS","timestampMs":"1746736509954","organizationId":"89881fc7-6ff3-4b43-b962-916698f8ff58","parameters":{"invitations":[{"receiverUserName":"Ada Lovelace","receiverUserEmail":"ada@example.org","receiverUserTags":[],"accessType":"ACCESS_TYPE_WEB","senderUserId":"c7517305-6772-4e74-8101-108fbab0c11e"}]}}"#
@@ -410,16 +409,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_frozen_bytes_go_out_signed_and_again_the_same() {
-        let server = Canned::with_activity(completed(&["inv-1"])).await;
-        let provider = server.provider(json!({}));
+        let server = with_activity(completed(&["inv-1"]));
+        let provider = provider(&server);
         let (call, recipients) = prepared(&provider, &[ADA]).await;
         for _ in 0..2 {
             provider.create(&context(), &call, &recipients).await.unwrap();
         }
         for asked in server.asked() {
-            assert_eq!((asked.path.as_str(), &asked.body), (CREATE_INVITATIONS, &call.body));
+            assert_eq!(asked.line, format!("POST {CREATE_INVITATIONS}"));
+            assert_eq!(asked.body, call.body);
             assert_eq!(
-                asked.signer(),
+                signer(&asked),
                 "02b8877aec786dbb182fdb6513f9a998806bf0d21c48adb35edb57edd5f2ff5725"
             );
         }
@@ -491,7 +491,7 @@ mod tests {
             json!([]),
             json!({"activity": 5}),
         ] {
-            let server = Canned::start(move |_| (200, body.clone())).await;
+            let server = Peer::start(move |_| (200, body.clone()));
             let error = created(&server, &[ADA]).await.unwrap_err();
             assert_eq!((error.outcome, error.cause), (Outcome::Unknown, Cause::Transport));
         }
@@ -502,7 +502,7 @@ mod tests {
 
     fn failing(organization: (u16, Value)) -> impl Fn(&Asked) -> (u16, Value) {
         move |asked| {
-            if asked.path.ends_with("get_organization") {
+            if asked.step() == "get_organization" {
                 return organization.clone();
             }
             let mut activity = with_status(STATUS_FAILED);
@@ -515,20 +515,20 @@ mod tests {
     async fn a_failed_activity_is_rejected_as_a_whole() {
         let refused = (403, json!({"code": 7, "message": "no"}));
         for organization in [refused, organization(json!([]))] {
-            let server = Canned::start(failing(organization)).await;
+            let server = Peer::start(failing(organization));
             let error = created(&server, &[ADA, GRACE]).await.unwrap_err();
             assert_eq!(
                 (error.outcome, error.code.as_deref()),
                 (Outcome::Rejected, Some("INVALID_FQDN"))
             );
             assert!(error.message.ends_with("no MX for …"), "{error}");
-            assert_eq!(server.steps(), ["create_invitations", "get_organization"]);
+            assert_eq!(endpoints(&server), ["create_invitations", "get_organization"]);
         }
     }
 
     #[tokio::test]
     async fn a_failed_activity_is_unknown_while_the_organization_does_not_answer() {
-        let server = Canned::start(failing((500, json!("x")))).await;
+        let server = Peer::start(failing((500, json!("x"))));
         let error = created(&server, &[ADA, GRACE]).await.unwrap_err();
         assert_eq!(error.outcome, Outcome::Unknown);
     }
@@ -539,7 +539,7 @@ mod tests {
         older["createdAt"]["seconds"] = "1746730000".into();
         let shown =
             json!([older, invitation("new", "ADA@example.org", "INVITATION_STATUS_CREATED")]);
-        let server = Canned::start(failing(organization(shown))).await;
+        let server = Peer::start(failing(organization(shown)));
         let all = created(&server, &[ADA, GRACE]).await.unwrap();
         let ada = all[0].as_ref().unwrap();
         assert_eq!((ada.provider_ref.as_deref(), ada.status), (Some("new"), Status::Pending));
@@ -560,7 +560,7 @@ mod tests {
 
     /// Refuses stamps of the key of vector 4.
     fn refuses_first_key(asked: &Asked) -> (u16, Value) {
-        if asked.signer().starts_with("02b8877a") {
+        if signer(asked).starts_with("02b8877a") {
             return (
                 401,
                 json!({"code": 16, "message": "x", "turnkeyErrorCode": "PUBLIC_KEY_NOT_FOUND"}),
@@ -571,31 +571,28 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_key_takes_over_with_the_same_bytes_and_is_remembered() {
-        let server = Canned::start(refuses_first_key).await;
-        let provider = Provider::build(&server.url, json!({}), &[KEY, OTHER_KEY]).unwrap();
+        let server = Peer::start(refuses_first_key);
+        let provider = build(&server.url, json!({}), &[KEY, OTHER_KEY]).unwrap();
         let (call, recipients) = prepared(&provider, &[ADA]).await;
         for _ in 0..2 {
             provider.create(&context(), &call, &recipients).await.unwrap();
         }
         assert_eq!(server.asked().len(), 3);
         assert!(server.asked().iter().all(|asked| asked.body == call.body));
-        let usage: Vec<_> =
-            provider.credential().usage().iter().map(|u| (u.used, u.refused)).collect();
-        assert_eq!(usage, [(1, 1), (2, 0)]);
+        assert_eq!(provider.usage(), [(1, 1), (2, 0)]);
 
         // A new value of the first secret is tried again.
-        provider.secrets[0].replace(format!("{OTHER_KEY}:p256").into());
+        provider.rotate(0, &format!("{OTHER_KEY}:p256"));
         provider.create(&context(), &call, &recipients).await.unwrap();
-        let usage: Vec<_> = provider.credential().usage().iter().map(|u| u.used).collect();
-        assert_eq!(usage, [2, 2]);
+        assert_eq!(provider.usage(), [(2, 1), (2, 0)]);
     }
 
     #[tokio::test]
     async fn a_key_that_became_unusable_sends_nothing() {
-        let server = Canned::with_activity(completed(&["one"])).await;
-        let provider = server.provider(json!({}));
+        let server = with_activity(completed(&["one"]));
+        let provider = provider(&server);
         let (call, recipients) = prepared(&provider, &[ADA]).await;
-        provider.secrets[0].replace("nonsense".to_owned().into());
+        provider.rotate(0, "nonsense");
         let error = provider.create(&context(), &call, &recipients).await.unwrap_err();
         assert_eq!((error.outcome, error.cause), (Outcome::NotSent, Cause::Credentials));
         assert!(server.asked().is_empty() && !error.message.contains("nonsense"), "{error}");
@@ -604,7 +601,7 @@ mod tests {
     #[test]
     fn an_unusable_key_is_a_fault_of_the_configuration() {
         let faults = |keys: &[&str]| {
-            let built = Provider::build("https://api.turnkey.com", json!({}), keys);
+            let built = build("https://api.turnkey.com", json!({}), keys);
             built.err().unwrap().into_iter().map(|f| f.pointer).collect::<Vec<_>>()
         };
         assert_eq!(faults(&["zz"]), ["/api_private_key"]);
@@ -614,25 +611,24 @@ mod tests {
     #[tokio::test]
     async fn the_sender_comes_from_whoami_once_per_key() {
         let server =
-            Canned::start(|_| (200, json!({ "userId": SENDER, "organizationId": ORGANIZATION })))
-                .await;
-        let provider = server.provider(json!({ "sender_user_id": null }));
+            Peer::start(|_| (200, json!({ "userId": SENDER, "organizationId": ORGANIZATION })));
+        let provider = provider_with(&server, json!({ "sender_user_id": null }));
         let (first, _) = prepared(&provider, &[ADA]).await;
         let (second, _) = prepared(&provider, &[ADA]).await;
         assert_eq!(first, second);
         assert!(first.body.contains(SENDER));
-        assert_eq!(server.steps(), ["whoami"]);
-        provider.secrets[0].replace(OTHER_KEY.to_owned().into());
+        assert_eq!(endpoints(&server), ["whoami"]);
+        provider.rotate(0, OTHER_KEY);
         prepared(&provider, &[ADA]).await;
-        assert_eq!(server.steps(), ["whoami", "whoami"]);
+        assert_eq!(endpoints(&server), ["whoami", "whoami"]);
         assert_eq!(server.asked()[0].json(), json!({ "organizationId": ORGANIZATION }));
     }
 
     #[tokio::test]
     async fn a_sender_that_cannot_be_asked_for_has_no_effect() {
-        let server = Canned::start(|_| (500, json!("down"))).await;
-        let provider = server.provider(json!({ "sender_user_id": null }));
-        let recipients = provider.recipients(&[ADA]);
+        let server = Peer::start(|_| (500, json!("down")));
+        let provider = provider_with(&server, json!({ "sender_user_id": null }));
+        let recipients = recipients(&provider, &[ADA]);
         let result = provider.prepare(&context(), &recipients, Timestamp::UNIX_EPOCH).await;
         assert_eq!(result.unwrap_err().outcome, Outcome::NotSent);
     }
@@ -652,9 +648,9 @@ mod tests {
             ((404, json!("no such page")), Outcome::NotSent, Cause::NotFound),
         ] {
             let http = answer.0;
-            let server = Canned::start(move |_| answer.clone()).await;
-            let provider = server.provider(json!({ "sender_user_id": null }));
-            let recipients = provider.recipients(&[ADA, GRACE]);
+            let server = Peer::start(move |_| answer.clone());
+            let provider = provider_with(&server, json!({ "sender_user_id": null }));
+            let recipients = recipients(&provider, &[ADA, GRACE]);
             let result = provider.prepare(&context(), &recipients, Timestamp::UNIX_EPOCH).await;
             let error = result.unwrap_err();
             assert_eq!((error.outcome, error.cause), (outcome, cause), "{http}");
@@ -662,15 +658,14 @@ mod tests {
     }
 
     async fn read(shown: (u16, Value), change: impl Fn(&mut Remote)) -> Observed {
-        let server = Canned::start(move |asked| {
-            if asked.path.ends_with("get_organization") {
+        let server = Peer::start(move |asked| {
+            if asked.step() == "get_organization" {
                 shown.clone()
             } else {
                 (200, json!({"activities": []}))
             }
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let mut invite =
             remote(&server.url, Some("one"), json!({"activity_id": "a", "pairing": "unproven"}));
         change(&mut invite);
@@ -716,8 +711,8 @@ mod tests {
 
     #[tokio::test]
     async fn where_the_organization_is_refused_activities_tell_and_the_refusal_is_remembered() {
-        let server = Canned::start(|asked| {
-            if asked.path.ends_with("get_organization") {
+        let server = Peer::start(|asked| {
+            if asked.step() == "get_organization" {
                 return (
                     403,
                     json!({"code": 7, "message": "internal", "turnkeyErrorCode": "FORBIDDEN"}),
@@ -729,8 +724,7 @@ mod tests {
                 json!({"activities": [answer("acceptInvitationResult", "one"), answer("deleteInvitationResult", "two")]}),
             )
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let get = async |id: &str| {
             let invite = remote(&server.url, Some(id), json!({}));
             let observed = provider.get(&context(), &invite).await.unwrap();
@@ -740,7 +734,7 @@ mod tests {
         assert_eq!(get("two").await, (Status::Revoked, StatusSource::Inferred));
         assert_eq!(get("six").await.0, Status::Pending);
         assert_eq!(
-            server.steps(),
+            endpoints(&server),
             ["get_organization", "list_activities", "list_activities", "list_activities"]
         );
         assert_eq!(
@@ -753,20 +747,20 @@ mod tests {
         );
         provider.clock.advance(std::time::Duration::from_secs(3601));
         get("one").await;
-        assert_eq!(server.steps()[4..], ["get_organization", "list_activities"]);
+        assert_eq!(endpoints(&server)[4..], ["get_organization", "list_activities"]);
     }
 
     #[tokio::test]
     async fn a_refused_key_or_a_throttle_is_no_refusal_of_the_organization() {
         for http in [401, 429, 500] {
-            let server = Canned::start(move |_| (http, json!({"message": "quota"}))).await;
-            let provider = server.provider(json!({}));
+            let server = Peer::start(move |_| (http, json!({"message": "quota"})));
+            let provider = provider(&server);
             let invite = remote(&server.url, Some("one"), json!({}));
             for _ in 0..2 {
                 let error = provider.get(&context(), &invite).await.unwrap_err();
                 assert_eq!(error.http_status, Some(http));
             }
-            assert_eq!(server.steps(), ["get_organization", "get_organization"]);
+            assert_eq!(endpoints(&server), ["get_organization", "get_organization"]);
         }
     }
 
@@ -781,10 +775,10 @@ mod tests {
             (with_status("ACTIVITY_STATUS_FAILED"), Status::Failed, None),
             (with_status("ACTIVITY_STATUS_REJECTED"), Status::Failed, None),
         ] {
-            let server = Canned::with_activity(activity).await;
+            let server = with_activity(activity);
             let invite =
                 Remote { index: 1, ..remote(&server.url, None, json!({"activity_id": "a"})) };
-            let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+            let observed = provider(&server).get(&context(), &invite).await.unwrap();
             assert_eq!((observed.status, observed.provider_ref.as_deref()), (status, id));
             assert_eq!(observed.failure.is_some(), status == Status::Failed);
             assert_eq!(
@@ -798,9 +792,9 @@ mod tests {
     async fn a_followed_activity_that_people_rejected_names_each_invite_of_it() {
         let mut activity = with_status("ACTIVITY_STATUS_REJECTED");
         activity["intent"] = json!({"createInvitationsIntent": {"invitations": [{}, {}, {}]}});
-        let server = Canned::with_activity(activity).await;
+        let server = with_activity(activity);
         let invite = Remote { index: 1, ..remote(&server.url, None, json!({"activity_id": "a"})) };
-        let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+        let observed = provider(&server).get(&context(), &invite).await.unwrap();
         let items = observed.failure.unwrap().items;
         assert_eq!(items.iter().map(|item| item.index).collect::<Vec<_>>(), [0, 1, 2]);
     }
@@ -813,26 +807,26 @@ mod tests {
             json!({"field": "invitations[2].receiverUserEmail", "description": "no MX"});
         activity["failure"] =
             json!({"code": 3, "message": "bad", "details": [{"fieldViolations": [violation]}]});
-        let server = Canned::with_activity(activity).await;
+        let server = with_activity(activity);
         let invite = remote(&server.url, None, json!({"activity_id": "a"}));
-        let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+        let observed = provider(&server).get(&context(), &invite).await.unwrap();
         let items = observed.failure.unwrap().items;
         assert_eq!(items.iter().map(|item| item.index).collect::<Vec<_>>(), [2]);
     }
 
     #[tokio::test]
     async fn an_invite_of_a_rejected_activity_is_named_also_where_its_intent_is_not_shown() {
-        let server = Canned::with_activity(with_status("ACTIVITY_STATUS_REJECTED")).await;
+        let server = with_activity(with_status("ACTIVITY_STATUS_REJECTED"));
         let invite = Remote { index: 1, ..remote(&server.url, None, json!({"activity_id": "a"})) };
-        let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+        let observed = provider(&server).get(&context(), &invite).await.unwrap();
         assert!(observed.failure.unwrap().items.iter().any(|item| item.index == 1));
     }
 
     #[tokio::test]
     async fn an_invite_with_neither_id_is_not_asked_about() {
-        let server = Canned::with_activity(completed(&["one"])).await;
+        let server = with_activity(completed(&["one"]));
         let invite = remote(&server.url, None, json!({}));
-        let error = server.provider(json!({})).get(&context(), &invite).await.unwrap_err();
+        let error = provider(&server).get(&context(), &invite).await.unwrap_err();
         assert_eq!(error.cause, Cause::NotFound);
         assert!(server.asked().is_empty());
     }
@@ -855,14 +849,13 @@ mod tests {
         pairing: &str,
         force: bool,
     ) -> (Result<Observed, ProviderError>, bool) {
-        let server = Canned::start(move |asked| {
-            if asked.path.ends_with("get_organization") { shown.clone() } else { deleted.clone() }
+        let server = Peer::start(move |asked| {
+            if asked.step() == "get_organization" { shown.clone() } else { deleted.clone() }
         });
-        let server = server.await;
         let invite = remote(&server.url, Some("one"), json!({"pairing": pairing}));
         let invite = Remote { revoke_sent, ..invite };
-        let result = server.provider(json!({})).revoke(&context(), &invite, force).await;
-        (result, server.steps().contains(&"delete_invitation".to_owned()))
+        let result = provider(&server).revoke(&context(), &invite, force).await;
+        (result, endpoints(&server).contains(&"delete_invitation".to_owned()))
     }
 
     fn deletion(status: &str) -> (u16, Value) {
@@ -892,11 +885,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_deletion_is_what_the_swagger_says() {
-        let server = Canned::start(|_| deletion(STATUS_COMPLETED)).await;
-        let provider = server.provider(json!({"get_organization": false}));
+        let server = Peer::start(|_| deletion(STATUS_COMPLETED));
+        let provider = provider_with(&server, json!({"get_organization": false}));
         let invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
         provider.revoke(&context(), &invite, false).await.unwrap();
-        assert_eq!(server.asked()[0].path, "/public/v1/submit/delete_invitation");
+        assert_eq!(server.asked()[0].line, "POST /public/v1/submit/delete_invitation");
         assert_eq!(
             server.asked()[0].body,
             format!(
@@ -977,9 +970,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeated_deletion_of_what_is_gone_is_revoked() {
-        let server =
-            Canned::start(|_| (404, json!({"code": 5, "message": "no such invitation"}))).await;
-        let provider = server.provider(json!({}));
+        let server = Peer::start(|_| (404, json!({"code": 5, "message": "no such invitation"})));
+        let provider = provider(&server);
         let mut invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
         let error = provider.revoke(&context(), &invite, false).await.unwrap_err();
         assert_eq!(error.cause, Cause::NotFound);
@@ -990,27 +982,23 @@ mod tests {
 
     /// A server at which a delete waits for approval; its activity is then as `word` says. The
     /// organization shows `shown`.
-    async fn awaiting_deletion(
-        word: &'static str,
-        shown: fn() -> (u16, Value),
-    ) -> (Canned, Remote) {
-        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
-            Some("get_organization") => shown(),
-            Some("get_activity") if word.is_empty() => (404, json!({"code": 5})),
-            Some("get_activity") => deletion(word),
+    async fn awaiting_deletion(word: &'static str, shown: fn() -> (u16, Value)) -> (Peer, Remote) {
+        let server = Peer::start(move |asked| match asked.step() {
+            "get_organization" => shown(),
+            "get_activity" if word.is_empty() => (404, json!({"code": 5})),
+            "get_activity" => deletion(word),
             _ => deletion("ACTIVITY_STATUS_CONSENSUS_NEEDED"),
         });
-        let server = server.await;
         let invite = remote(&server.url, Some("one"), json!({"pairing": "proven"}));
-        let first = server.provider(json!({})).revoke(&context(), &invite, false).await.unwrap();
+        let first = provider(&server).revoke(&context(), &invite, false).await.unwrap();
         assert_eq!(first.status, Status::Pending);
         assert_eq!(first.data["delete_activity_id"], "0196b0f7-801d-75d8-a40e-e4f69944b711");
         assert_eq!(first.data["pairing"], "proven");
         (server, Remote { revoke_sent: true, data: first.data, ..invite })
     }
 
-    fn deletions(server: &Canned) -> usize {
-        server.steps().iter().filter(|step| *step == "delete_invitation").count()
+    fn deletions(server: &Peer) -> usize {
+        endpoints(server).iter().filter(|step| *step == "delete_invitation").count()
     }
 
     #[tokio::test]
@@ -1020,8 +1008,7 @@ mod tests {
             (STATUS_COMPLETED, Status::Revoked),
         ] {
             let (server, invite) = awaiting_deletion(word, hidden).await;
-            let observed =
-                server.provider(json!({})).revoke(&context(), &invite, false).await.unwrap();
+            let observed = provider(&server).revoke(&context(), &invite, false).await.unwrap();
             assert_eq!(
                 (observed.status, observed.provider_status.as_deref()),
                 (status, Some(word))
@@ -1034,7 +1021,7 @@ mod tests {
     async fn a_deletion_that_was_refused_or_is_not_known_any_more_is_submitted_anew() {
         for word in ["ACTIVITY_STATUS_REJECTED", STATUS_FAILED, ""] {
             let (server, invite) = awaiting_deletion(word, hidden).await;
-            server.provider(json!({})).revoke(&context(), &invite, false).await.unwrap();
+            provider(&server).revoke(&context(), &invite, false).await.unwrap();
             assert_eq!(deletions(&server), 2, "{word}");
         }
     }
@@ -1049,14 +1036,13 @@ mod tests {
             let gone = || organization(json!([]));
             let own = || showing("ada@example.org", "INVITATION_STATUS_CREATED");
             let (first, invite) = awaiting_deletion(word, own).await;
-            let server = Canned::start(move |asked| match asked.path.ends_with("get_activity") {
+            let server = Peer::start(move |asked| match asked.step() == "get_activity" {
                 true => deletion(word),
                 false => gone(),
             });
-            let server = server.await;
             let mut invite = invite;
             invite.destination.base_url = server.url.clone();
-            let observed = server.provider(json!({})).get(&context(), &invite).await.unwrap();
+            let observed = provider(&server).get(&context(), &invite).await.unwrap();
             assert_eq!((observed.status, deletions(&first)), (status, 1), "{word}");
             assert_eq!(observed.provider_status.as_deref(), Some("gone"));
         }
@@ -1064,24 +1050,22 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_shown_after_its_deletion_was_refused_does_not_count_as_revoked() {
-        let server = Canned::start(|asked| match asked.path.rsplit('/').next() {
-            Some("get_organization") => organization(json!([])),
-            Some("get_activity") => deletion("ACTIVITY_STATUS_REJECTED"),
+        let server = Peer::start(|asked| match asked.step() {
+            "get_organization" => organization(json!([])),
+            "get_activity" => deletion("ACTIVITY_STATUS_REJECTED"),
             _ => deletion("ACTIVITY_STATUS_CONSENSUS_NEEDED"),
         });
-        let server = server.await;
         let mut invite = remote(&server.url, Some("one"), json!({"pairing": "unproven"}));
         for count in 1..3 {
-            let observed =
-                server.provider(json!({})).revoke(&context(), &invite, true).await.unwrap();
+            let observed = provider(&server).revoke(&context(), &invite, true).await.unwrap();
             assert_eq!((observed.status, deletions(&server)), (Status::Pending, count));
             invite = Remote { revoke_sent: true, data: observed.data, ..invite };
         }
     }
 
-    async fn listing(server: &Canned, email: Option<&str>) -> Vec<(String, Status, String)> {
+    async fn listing(server: &Peer, email: Option<&str>) -> Vec<(String, Status, String)> {
         let query = ListQuery { email: email.map(str::to_owned), ..ListQuery::default() };
-        let page = server.provider(json!({})).list(&context(), &query).await.unwrap();
+        let page = provider(server).list(&context(), &query).await.unwrap();
         assert_eq!(page.next_cursor, None);
         let row = |o: Observed| (o.provider_ref.unwrap(), o.status, o.invitee.unwrap().email);
         page.invites.into_iter().map(row).collect()
@@ -1094,7 +1078,7 @@ mod tests {
             invitation("two", "grace@bücher.example", "INVITATION_STATUS_CREATED"),
             invitation("three", "Grace@xn--bcher-kva.example", "INVITATION_STATUS_CREATED"),
         ]);
-        let server = Canned::start(move |_| organization(shown.clone())).await;
+        let server = Peer::start(move |_| organization(shown.clone()));
         assert_eq!(listing(&server, None).await.len(), 3);
         let to_grace = listing(&server, Some("GRACE@Bücher.example")).await;
         let ids: Vec<_> = to_grace.into_iter().map(|(id, ..)| id).collect();
@@ -1107,8 +1091,8 @@ mod tests {
             {"invitationId": "one", "status": "INVITATION_STATUS_ACCEPTED"},
             invitation("two", "grace@example.org", "INVITATION_STATUS_CREATED"),
         ]);
-        let server = Canned::start(move |_| organization(shown.clone())).await;
-        let page = server.provider(json!({})).list(&context(), &ListQuery::default()).await;
+        let server = Peer::start(move |_| organization(shown.clone()));
+        let page = provider(&server).list(&context(), &ListQuery::default()).await;
         let listed = page.unwrap().invites;
         assert_eq!((listed[0].data.get("pairing"), &listed[0].invitee), (None, &None));
         assert_eq!(listed[1].data["pairing"], "proven");
@@ -1116,8 +1100,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_the_organization_the_list_is_folded_from_activities() {
-        let server = Canned::start(|asked| {
-            if asked.path.ends_with("get_organization") {
+        let server = Peer::start(|asked| {
+            if asked.step() == "get_organization" {
                 return (501, json!({"code": 12}));
             }
             let mut creation = completed(&["one", "two", "three"]);
@@ -1130,7 +1114,6 @@ mod tests {
                 json!({"activities": [answer("deleteInvitationResult", "two"), answer("acceptInvitationResult", "one"), creation]}),
             )
         });
-        let server = server.await;
         assert_eq!(
             listing(&server, None).await,
             [
@@ -1144,15 +1127,15 @@ mod tests {
     #[tokio::test]
     async fn a_probe_says_whom_the_key_belongs_to_or_that_it_is_refused() {
         let whoami = json!({"userId": SENDER, "organizationId": ORGANIZATION, "organizationName": "Acme", "username": "Ada"});
-        let server = Canned::start(move |_| (200, whoami.clone())).await;
-        let report = server.provider(json!({})).probe(&context()).await.unwrap();
+        let server = Peer::start(move |_| (200, whoami.clone()));
+        let report = provider(&server).probe(&context()).await.unwrap();
         assert!(
             report.detail.contains(SENDER)
                 && report.detail.contains("Acme")
                 && !report.detail.contains("Ada")
         );
-        let server = Canned::start(refuses_first_key).await;
-        let error = server.provider(json!({})).probe(&context()).await.unwrap_err();
+        let server = Peer::start(refuses_first_key);
+        let error = provider(&server).probe(&context()).await.unwrap_err();
         assert_eq!(error.cause, Cause::Credentials);
     }
 
@@ -1170,8 +1153,8 @@ mod tests {
         ] {
             let header = format!("date: Thu, 08 May 2025 {date} GMT\r\n");
             let whoami = json!({"userId": SENDER, "organizationId": ORGANIZATION});
-            let server = Canned::with_header(&header, move |_| (200, whoami.clone())).await;
-            match (server.provider(json!({})).probe(&context()).await, told) {
+            let server = Peer::with_header(&header, move |_| (200, whoami.clone()));
+            match (provider(&server).probe(&context()).await, told) {
                 (Ok(report), Ok(told)) => {
                     assert_eq!(report.detail.contains("clock"), !told.is_empty(), "{date}");
                     assert!(report.detail.contains(told), "{date} {report:?}");
@@ -1190,22 +1173,23 @@ mod tests {
     async fn a_probe_is_red_where_the_key_is_of_another_organization() {
         let whoami =
             json!({"userId": SENDER, "organizationId": "35e5c619-ba95-417c-bb48-b16f1543aea0"});
-        let server = Canned::start(move |_| (200, whoami.clone())).await;
-        let error = server.provider(json!({})).probe(&context()).await.unwrap_err();
+        let server = Peer::start(move |_| (200, whoami.clone()));
+        let error = provider(&server).probe(&context()).await.unwrap_err();
         assert_eq!((error.outcome, error.cause), (Outcome::Rejected, Cause::Configuration));
         assert!(error.message.contains(ORGANIZATION), "{error}");
     }
 
     #[tokio::test]
     async fn no_exchange_on_record_holds_a_stamp() {
-        let server = Canned::with_activity(completed(&["one"])).await;
-        let provider = server.provider(json!({}));
+        let server = with_activity(completed(&["one"]));
+        let provider = provider(&server);
         let (call, recipients) = prepared(&provider, &[ADA]).await;
         let context: CallContext = context();
         provider.create(&context, &call, &recipients).await.unwrap();
         let record = format!("{:?}", context.exchanges());
         assert!(
-            record.contains("create_invitations") && !record.contains(&server.asked()[0].stamp)
+            record.contains("create_invitations")
+                && !record.contains(server.asked()[0].header("x-stamp").unwrap())
         );
     }
 
@@ -1227,7 +1211,7 @@ mod tests {
 
         use super::*;
 
-        fn client(server: &Canned) -> TurnkeyClient<TurnkeyP256ApiKey> {
+        fn client(server: &Peer) -> TurnkeyClient<TurnkeyP256ApiKey> {
             let key = TurnkeyP256ApiKey::from_strings(KEY, None).unwrap();
             TurnkeyClient::builder().api_key(key).base_url(&server.url).build().unwrap()
         }
@@ -1261,15 +1245,15 @@ mod tests {
 
         #[tokio::test]
         async fn creates_with_the_same_request_and_reads_the_same_reply() {
-            let server = Canned::with_activity(full(completed(&["one"]))).await;
+            let server = with_activity(full(completed(&["one"])));
             let theirs = client(&server)
                 .create_invitations(ORGANIZATION.into(), AT as u128, intent())
                 .await
                 .unwrap();
             let ours = created(&server, &[ADA]).await.unwrap();
             let [first, second] = &server.asked()[..] else { unreachable!() };
-            assert_eq!((&first.path, without_empty(first.json())), (&second.path, second.json()));
-            assert_eq!(first.signer(), second.signer());
+            assert_eq!((&first.line, without_empty(first.json())), (&second.line, second.json()));
+            assert_eq!(signer(first), signer(second));
             let ours = ours[0].as_ref().unwrap();
             assert_eq!(theirs.result.invitation_ids[0], ours.provider_ref.clone().unwrap());
             assert_eq!(theirs.activity_id, ours.data["activity_id"].as_str().unwrap());
@@ -1279,7 +1263,7 @@ mod tests {
         async fn tells_the_same_lifecycles_apart() {
             for word in ["CONSENSUS_NEEDED", "AUTHENTICATORS_NEEDED", "FAILED"] {
                 let word = format!("ACTIVITY_STATUS_{word}");
-                let server = Canned::with_activity(full(with_status(&word))).await;
+                let server = with_activity(full(with_status(&word)));
                 let theirs = client(&server)
                     .create_invitations(ORGANIZATION.into(), AT as u128, intent())
                     .await;
@@ -1301,17 +1285,16 @@ mod tests {
 
         #[tokio::test]
         async fn deletes_and_queries_with_the_same_requests() {
-            let server = Canned::start(|asked| {
+            let server = Peer::start(|asked| {
                 let mut deleted = full(with_status(STATUS_COMPLETED));
                 deleted["type"] = "ACTIVITY_TYPE_DELETE_INVITATION".into();
                 deleted["result"] = json!({"deleteInvitationResult": {"invitationId": "one"}});
-                match asked.path.rsplit('/').next().unwrap() {
+                match asked.step() {
                     "list_activities" => (200, json!({"activities": [deleted]})),
                     _ => (200, json!({"activity": deleted})),
                 }
             });
-            let server = server.await;
-            let provider = server.provider(json!({"get_organization": false}));
+            let provider = provider_with(&server, json!({"get_organization": false}));
             let theirs = client(&server);
             let organization_id = ORGANIZATION.to_owned();
 
@@ -1347,8 +1330,8 @@ mod tests {
             assert_eq!(asked.len(), 6);
             for pair in asked.chunks(2) {
                 assert_eq!(
-                    (&pair[0].path, without_empty(pair[0].json())),
-                    (&pair[1].path, pair[1].json())
+                    (&pair[0].line, without_empty(pair[0].json())),
+                    (&pair[1].line, pair[1].json())
                 );
             }
         }

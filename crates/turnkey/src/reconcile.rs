@@ -310,20 +310,23 @@ fn has_failed(activity: &Activity) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use invite_core::{Cause, PreparedCall, Status};
+    use invite_core::{
+        Cause, PreparedCall, Status,
+        canned::{Asked, Bench, Peer, context},
+    };
     use serde_json::json;
 
     use super::*;
     use crate::canned::{
-        AT, Canned, ORGANIZATION, Older, Provider, activities, completed, context, page_of,
+        AT, ORGANIZATION, Older, activities, completed, endpoints, page_of, provider, recipients,
         with_status,
     };
 
     const ADA: (&str, &str) = ("Ada", "ada@example.org");
     const GRACE: (&str, &str) = ("Grace", "grace@example.org");
 
-    async fn doubt(provider: &Provider, at: i64, people: &[(&str, &str)], data: Value) -> Doubt {
-        let recipients: Vec<Recipient> = provider.recipients(people);
+    async fn doubt(provider: &Bench, at: i64, people: &[(&str, &str)], data: Value) -> Doubt {
+        let recipients = recipients(provider, people);
         let at = Timestamp::from_millisecond(at).unwrap();
         let call: PreparedCall = provider.prepare(&context(), &recipients, at).await.unwrap();
         let data = data.as_object().cloned().unwrap_or_default();
@@ -332,7 +335,7 @@ mod tests {
     }
 
     /// The sightings, and how many steps they took.
-    async fn look(provider: &Provider, doubts: Vec<Doubt>) -> (Vec<Vec<Sighting>>, usize) {
+    async fn look(provider: &Bench, doubts: Vec<Doubt>) -> (Vec<Vec<Sighting>>, usize) {
         let destination = doubts[0].call.destination.clone();
         let mut lookup = provider.reconcile(Lookup { destination, doubts });
         for steps in 1..20 {
@@ -349,12 +352,11 @@ mod tests {
         activity
     }
 
-    async fn listing(activities: impl Fn() -> Vec<Value> + Send + Sync + 'static) -> Canned {
-        let answer = move |asked: &crate::canned::Asked| match asked.path.rsplit('/').next() {
-            Some("list_activities") => (200, page_of(&activities(), asked, Older::After)),
+    fn listing(activities: impl Fn() -> Vec<Value> + Send + Sync + 'static) -> Peer {
+        Peer::start(move |asked: &Asked| match asked.step() {
+            "list_activities" => (200, page_of(&activities(), asked, Older::After)),
             _ => (404, json!({"code": 5})),
-        };
-        Canned::start(answer).await
+        })
     }
 
     fn shared() -> (Arc<std::sync::Mutex<Vec<Value>>>, impl Fn() -> Vec<Value> + Send + Sync) {
@@ -368,8 +370,8 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_found_by_its_fingerprint_and_one_listing_serves_all_doubts() {
         let (all, shown) = shared();
-        let server = listing(shown).await;
-        let provider = server.provider(json!({}));
+        let server = listing(shown);
+        let provider = provider(&server);
         let first = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
         let second = doubt(&provider, AT + 1, &[GRACE], json!({})).await;
         let third = doubt(&provider, AT + 2, &[GRACE], json!({})).await;
@@ -378,7 +380,7 @@ mod tests {
             of(&first, completed(&["one", "two"])),
         ];
         let (seen, steps) = look(&provider, vec![first, second, third]).await;
-        assert_eq!((steps, server.steps()), (1, vec!["list_activities".to_owned()]));
+        assert_eq!((steps, endpoints(&server)), (1, vec!["list_activities".to_owned()]));
         let exact = |doubt: usize, place: usize| seen[doubt][place].exact[0].clone();
         assert_eq!(exact(0, 0).provider_ref.as_deref(), Some("one"));
         assert_eq!(
@@ -399,9 +401,9 @@ mod tests {
 
     #[tokio::test]
     async fn absence_is_told_only_once_no_copy_can_take_effect_any_more() {
-        let server = listing(|| activities(3)).await;
+        let server = listing(|| activities(3));
         for (age, shows) in [(OLD - Duration::from_millis(1), false), (OLD, true)] {
-            let provider = server.provider(json!({}));
+            let provider = provider(&server);
             let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
             provider.clock.advance(age);
             let (seen, _) = look(&provider, vec![doubt]).await;
@@ -423,8 +425,8 @@ mod tests {
             ("never", false),
         ] {
             let header = format!("date: {date}\r\n");
-            let server = Canned::with_header(&header, |_| (200, json!({"activities": []}))).await;
-            let provider = server.provider(json!({}));
+            let server = Peer::with_header(&header, |_| (200, json!({"activities": []})));
+            let provider = provider(&server);
             let doubt = doubt(&provider, AT, &[ADA], json!({})).await;
             let (seen, _) = look(&provider, vec![doubt]).await;
             assert!(seen[0][0].exact.is_empty());
@@ -434,8 +436,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_listing_stops_ten_minutes_before_the_oldest_call() {
-        let server = listing(|| activities(1000)).await;
-        let provider = server.provider(json!({}));
+        let server = listing(|| activities(1000));
+        let provider = provider(&server);
         let ago = |minutes: i64| AT - minutes * 60_000;
         let old = doubt(&provider, ago(120), &[ADA], json!({})).await;
         let older = doubt(&provider, ago(180), &[ADA], json!({})).await;
@@ -447,8 +449,8 @@ mod tests {
     #[tokio::test]
     async fn a_listing_that_leads_nowhere_tells_no_absence() {
         let all = activities(150);
-        let server = Canned::start(move |asked| (200, page_of(&all, asked, Older::Neither))).await;
-        let provider = server.provider(json!({}));
+        let server = Peer::start(move |asked| (200, page_of(&all, asked, Older::Neither)));
+        let provider = provider(&server);
         let old = doubt(&provider, AT - 180 * 60_000, &[ADA], json!({})).await;
         let (seen, _) = look(&provider, vec![old]).await;
         assert!(seen[0][0].gap.is_some());
@@ -457,21 +459,20 @@ mod tests {
     #[tokio::test]
     async fn a_known_activity_is_asked_for_by_its_id_and_listed_only_if_that_fails() {
         let (all, shown) = shared();
-        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
-            Some("get_activity") if asked.json()["activityId"] == "known" => {
+        let server = Peer::start(move |asked| match asked.step() {
+            "get_activity" if asked.json()["activityId"] == "known" => {
                 (200, json!({"activity": shown()[0]}))
             }
-            Some("list_activities") => (200, json!({"activities": shown()[1..]})),
+            "list_activities" => (200, json!({"activities": shown()[1..]})),
             _ => (404, json!({"code": 5})),
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let known = doubt(&provider, AT, &[ADA], json!({"activity_id": "known"})).await;
         let lost = doubt(&provider, AT + 1, &[ADA], json!({"activity_id": "lost"})).await;
         *all.lock().unwrap() =
             vec![of(&known, completed(&["one"])), of(&lost, completed(&["two"]))];
         let (seen, _) = look(&provider, vec![known, lost]).await;
-        assert_eq!(server.steps(), ["get_activity", "get_activity", "list_activities"]);
+        assert_eq!(endpoints(&server), ["get_activity", "get_activity", "list_activities"]);
         assert_eq!(seen[0][0].exact[0].provider_ref.as_deref(), Some("one"));
         assert_eq!(seen[1][0].exact[0].provider_ref.as_deref(), Some("two"));
     }
@@ -479,22 +480,21 @@ mod tests {
     #[tokio::test]
     async fn an_activity_that_cannot_be_read_costs_its_own_answer_only() {
         let (all, shown) = shared();
-        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
-            Some("get_activity") if asked.json()["activityId"] == "known" => {
+        let server = Peer::start(move |asked| match asked.step() {
+            "get_activity" if asked.json()["activityId"] == "known" => {
                 (200, json!({"activity": shown()[0]}))
             }
-            Some("get_activity") => (500, json!("x")),
+            "get_activity" => (500, json!("x")),
             _ => (200, json!({"activities": []})),
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let spoilt = doubt(&provider, AT, &[ADA], json!({"activity_id": "spoilt"})).await;
         let known = doubt(&provider, AT + 1, &[ADA], json!({"activity_id": "known"})).await;
         let never = doubt(&provider, AT + 2, &[ADA], json!({})).await;
         *all.lock().unwrap() = vec![of(&known, completed(&["one"]))];
         provider.clock.advance(OLD + Duration::from_secs(1));
         let (seen, _) = look(&provider, vec![spoilt, known, never]).await;
-        assert_eq!(server.steps(), ["get_activity", "get_activity", "list_activities"]);
+        assert_eq!(endpoints(&server), ["get_activity", "get_activity", "list_activities"]);
         assert!(seen[0][0].exact.is_empty());
         let gap = seen[0][0].gap.as_deref().unwrap();
         assert!(gap.starts_with("its activity cannot be read: ") && gap.contains("500"), "{gap}");
@@ -504,24 +504,23 @@ mod tests {
 
     #[tokio::test]
     async fn that_the_only_activity_cannot_be_read_is_told() {
-        let server = Canned::start(|_| (500, json!("x"))).await;
-        let provider = server.provider(json!({}));
+        let server = Peer::start(|_| (500, json!("x")));
+        let provider = provider(&server);
         let doubt = doubt(&provider, AT, &[ADA], json!({"activity_id": "a"})).await;
         let destination = doubt.call.destination.clone();
         let mut lookup = provider.reconcile(Lookup { destination, doubts: vec![doubt] });
         assert_eq!(lookup.step(&context()).await.unwrap_err().http_status, Some(500));
-        assert_eq!(server.steps(), ["get_activity"]);
+        assert_eq!(endpoints(&server), ["get_activity"]);
     }
 
     #[tokio::test]
     async fn a_lookup_that_cannot_go_on_keeps_what_it_saw() {
         let (all, shown) = shared();
-        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
-            Some("get_activity") => (200, json!({"activity": shown()[0]})),
+        let server = Peer::start(move |asked| match asked.step() {
+            "get_activity" => (200, json!({"activity": shown()[0]})),
             _ => (500, json!("x")),
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let known = doubt(&provider, AT, &[ADA], json!({"activity_id": "known"})).await;
         let lost = doubt(&provider, AT + 1, &[ADA], json!({})).await;
         *all.lock().unwrap() = vec![of(&known, completed(&["one"]))];
@@ -541,16 +540,15 @@ mod tests {
     #[tokio::test]
     async fn a_completed_activity_that_the_list_shows_without_ids_is_asked_for() {
         let (all, shown) = shared();
-        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
-            Some("get_activity") => (200, json!({"activity": shown()[0]})),
+        let server = Peer::start(move |asked| match asked.step() {
+            "get_activity" => (200, json!({"activity": shown()[0]})),
             _ => {
                 let mut short = shown()[0].clone();
                 short["result"] = Value::Null;
                 (200, json!({"activities": [short]}))
             }
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let doubt = doubt(&provider, AT, &[ADA], json!({})).await;
         *all.lock().unwrap() = vec![of(&doubt, completed(&["one"]))];
         let (seen, steps) = look(&provider, vec![doubt]).await;
@@ -560,8 +558,8 @@ mod tests {
     #[tokio::test]
     async fn ids_that_cannot_be_paired_are_near_and_nothing_is_absent() {
         let (all, shown) = shared();
-        let server = listing(shown).await;
-        let provider = server.provider(json!({}));
+        let server = listing(shown);
+        let provider = provider(&server);
         let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
         *all.lock().unwrap() = vec![of(&doubt, completed(&["one"]))];
         provider.clock.advance(OLD);
@@ -578,16 +576,15 @@ mod tests {
             "invitationId": "new", "receiverEmail": "ada@example.org",
             "createdAt": {"seconds": "1746736511", "nanos": "0"},
         });
-        let server = Canned::start(move |asked| match asked.path.rsplit('/').next() {
-            Some("list_activities") => (200, json!({"activities": shown()})),
+        let server = Peer::start(move |asked| match asked.step() {
+            "list_activities" => (200, json!({"activities": shown()})),
             _ => (200, json!({"organizationData": {"invitations": [invitation]}})),
         });
-        let server = server.await;
-        let provider = server.provider(json!({}));
+        let provider = provider(&server);
         let doubt = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
         *all.lock().unwrap() = vec![of(&doubt, with_status(STATUS_FAILED))];
         let (seen, steps) = look(&provider, vec![doubt]).await;
-        assert_eq!((steps, server.steps()[1].as_str()), (2, "get_organization"));
+        assert_eq!((steps, endpoints(&server)[1].as_str()), (2, "get_organization"));
         assert_eq!(seen[0][0].exact[0].provider_ref.as_deref(), Some("new"));
         let grace = &seen[0][1].exact[0];
         assert_eq!((grace.status, grace.failure.is_some()), (Status::Failed, true));
@@ -596,8 +593,8 @@ mod tests {
     #[tokio::test]
     async fn a_rejected_activity_names_each_invite_of_its_own_call() {
         let (all, shown) = shared();
-        let server = listing(shown).await;
-        let provider = server.provider(json!({}));
+        let server = listing(shown);
+        let provider = provider(&server);
         let pair = doubt(&provider, AT, &[ADA, GRACE], json!({})).await;
         let alone = doubt(&provider, AT + 1, &[GRACE], json!({})).await;
         *all.lock().unwrap() = vec![
@@ -615,8 +612,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lookup_that_is_refused_or_belongs_elsewhere_learns_nothing() {
-        let server = Canned::start(|_| (403, json!({"code": 7}))).await;
-        let provider = server.provider(json!({}));
+        let server = Peer::start(|_| (403, json!({"code": 7})));
+        let provider = provider(&server);
         let doubt = doubt(&provider, AT, &[ADA], json!({})).await;
         let mut destination = doubt.call.destination.clone();
         let mut lookup = provider

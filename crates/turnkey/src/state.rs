@@ -30,12 +30,13 @@ pub async fn after_failure(
 ) -> Result<Vec<Option<Observed>>, ProviderError> {
     let asked = client.invitations(context, operation, subject.organization_id, false).await;
     let shown = asked.map_err(|_| {
-        operation
-            .untold("the activity failed, and the organization does not say what it left behind")
+        operation.outcome_unknown(
+            "the activity failed, and the organization does not say what it left behind",
+        )
     })?;
     let shown = shown.unwrap_or_default();
     let of = |address: &&Address| activity::effect_of_failed(activity, &shown, address, subject);
-    addresses.iter().map(of).collect::<Result<_, _>>().map_err(|why| operation.untold(why))
+    addresses.iter().map(of).collect::<Result<_, _>>().map_err(|why| operation.outcome_unknown(why))
 }
 
 /// The present state of an invite that has no id yet, by its activity.
@@ -60,7 +61,8 @@ pub async fn follow(
             // While it is under way all of its invites are in the same state.
             let waiting = all.iter().position(|observed| observed.provider_ref.is_none());
             let place = waiting.unwrap_or(remote.index);
-            let missing = || operation.untold("the activity has no invitation at this place");
+            let missing =
+                || operation.outcome_unknown("the activity has no invitation at this place");
             (place < all.len()).then(|| all.swap_remove(place)).ok_or_else(missing)
         }
         Err(error) if error.outcome == Outcome::Rejected => {

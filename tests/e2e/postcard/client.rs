@@ -26,7 +26,7 @@ pub struct Client {
 
 impl Client {
     /// Refuses to act on something that is elsewhere, where this provider's token must not go.
-    pub fn check_place(
+    pub fn check_destination(
         &self,
         operation: &Operation,
         place: &Destination,

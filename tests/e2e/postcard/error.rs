@@ -2,7 +2,7 @@
 
 use invite_core::{
     Cause, Outcome, ProviderError,
-    adapter::{Operation, Said},
+    adapter::{Operation, Refusal},
     http::Response,
 };
 
@@ -12,16 +12,16 @@ use super::wire::ErrorBody;
 pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
     let body: ErrorBody = serde_json::from_slice(&response.body).unwrap_or_default();
     let (status, code) = (response.status.as_u16(), body.error.code.as_deref());
-    let said = Said {
+    let refusal = Refusal {
         hint: (status == 401).then_some("the token was refused, check token"),
         text: body.error.text,
-        ..Said::default()
+        ..Refusal::default()
     };
     match (status, code) {
         // By its status alone nobody could tell what became of it.
-        (409, Some("MAILED")) => {
-            operation.told(response, Outcome::Rejected, Cause::Request, said).with_code(code)
-        }
-        _ => operation.refused(response, said).with_code(code),
+        (409, Some("MAILED")) => operation
+            .refused_as(response, Outcome::Rejected, Cause::Request, refusal)
+            .with_code(code),
+        _ => operation.refused(response, refusal).with_code(code),
     }
 }

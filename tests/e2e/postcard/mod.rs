@@ -102,7 +102,7 @@ impl Postcard {
         remote: &Remote,
     ) -> Result<Card, ProviderError> {
         let operation = self.operation(doing).about(remote.invitee.personal_data());
-        self.client.check_place(&operation, &remote.destination)?;
+        self.client.check_destination(&operation, &remote.destination)?;
         self.client.get_card(context, &operation, operation.id_of(remote)?).await
     }
 }
@@ -155,7 +155,7 @@ impl InviteProvider for Postcard {
         let operation = self.operation("preparing a card").for_recipients(recipients);
         let recipient = only_one(&operation, recipients)?;
         let invitee = &recipient.invitee;
-        self.client.check_place(&operation, &recipient.destination)?;
+        self.client.check_destination(&operation, &recipient.destination)?;
         let params: Params = operation.recorded(0, recipient)?;
         let names = [&invitee.first_name, &invitee.last_name].into_iter().flatten();
         let card = NewCard {
@@ -182,10 +182,10 @@ impl InviteProvider for Postcard {
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
         let operation = self.operation("writing a card").for_recipients(recipients);
         let recipient = only_one(&operation, recipients)?;
-        self.client.check_place(&operation, &call.destination)?;
+        self.client.check_destination(&operation, &call.destination)?;
         let card = self.client.write_card(context, &operation, call).await?;
         if card.reference != Some(recipient.id.to_string()) {
-            return Ok(vec![Err(operation.untold("the reply shows another card"))]);
+            return Ok(vec![Err(operation.outcome_unknown("the reply shows another card"))]);
         }
         Ok(vec![Ok(card.observed())])
     }

@@ -35,7 +35,7 @@ impl Reconciliation for CardLookup {
             let recipient = &doubt.recipients[seen.len()];
             let operation = self.client.service.operation("looking for a card");
             let operation = operation.about(recipient.invitee.personal_data());
-            self.client.check_place(&operation, &self.lookup.destination)?;
+            self.client.check_destination(&operation, &self.lookup.destination)?;
             let to = Some(recipient.invitee.email.as_str());
             let cards = self.client.list_cards(context, &operation, to).await?;
             let reference = recipient.id.to_string();

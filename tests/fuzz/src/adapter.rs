@@ -158,7 +158,7 @@ impl Case<'_> {
             _ => self.reconcile(&context).await,
         }
         self.excerpts(&context, &remote.invitee);
-        let _ = context.told_to_wait();
+        let _ = context.retry_after();
     }
 
     async fn create(&self, context: &CallContext, count: usize) {

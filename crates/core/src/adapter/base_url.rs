@@ -1,4 +1,4 @@
-//! Where a service is. Whether it may be reached at all is the configuration crate's to judge.
+//! The base URL of a service. Whether it may be reached at all is for the configuration crate to say.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::Fault;
 
-/// The setting that says where a service is.
+/// The pointer of the setting `base_url`.
 const POINTER: &str = "/base_url";
 
 /// The URL that all paths of a service are below.
@@ -14,10 +14,10 @@ const POINTER: &str = "/base_url";
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
-    /// Reads the setting `base_url`; a path in it is kept, slashes at its end are not.
+    /// Reads the setting `base_url`. A path in it stays, but for slashes at its end.
     ///
     /// # Errors
-    /// What is wrong with it, at its pointer.
+    /// What is wrong with it, at `/base_url`.
     pub fn read(text: &str) -> Result<Self, Fault> {
         let fault = |detail| Fault::new(POINTER, "invalid", detail);
         let url = Url::parse(text.trim().trim_end_matches('/'))
@@ -39,7 +39,7 @@ impl BaseUrl {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// The address of a path, which starts with `/` and may have a query.
+    /// The URL of a path below, which starts with `/` and may have a query.
     pub fn below(&self, path: &str) -> Url {
         let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
         let mut url = self.0.clone();
@@ -48,7 +48,7 @@ impl BaseUrl {
         url
     }
 
-    /// The address of a path of these steps; none if one of them would not stay one step.
+    /// The URL of the path that consists of these steps; none if one of them would not stay one step.
     pub fn of_steps(&self, steps: &[&str]) -> Option<Url> {
         let strays =
             |step: &&str| matches!(*step, "" | "." | "..") || step.chars().any(char::is_control);

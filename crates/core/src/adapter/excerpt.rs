@@ -1,10 +1,10 @@
-//! What a caller may see of a stored exchange ([`excerpt`](crate::ProviderKind::excerpt)): the tools.
-//! Which members are whose is each provider's.
+//! Helpers for what a caller may see of a stored exchange ([`excerpt`](crate::ProviderKind::excerpt)). Which members
+//! belong to whom, each adapter says.
 
 use serde_json::{Map, Value};
 
-/// A reply as JSON, of which `show` tells the recipient's part; of what is no JSON nothing is shown, as it
-/// may hold anything.
+/// The part of a reply that `show` takes from its JSON; null without a reply. A reply that is not JSON is not shown,
+/// because anything may be in it.
 pub fn of_reply(reply: Option<&str>, show: impl FnOnce(Value) -> Value) -> Value {
     match reply.map(serde_json::from_str) {
         None => Value::Null,
@@ -13,18 +13,18 @@ pub fn of_reply(reply: Option<&str>, show: impl FnOnce(Value) -> Value) -> Value
     }
 }
 
-/// A request as JSON; null if there is none, or it is not JSON.
+/// The JSON of a request; null if there is none, or if it is not JSON.
 pub fn of_request(request: Option<&str>) -> Value {
     request.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Those of an object's members that are named.
+/// The members of an object that are named.
 pub fn members(object: &Value, names: &[&str]) -> Map<String, Value> {
     let member = |name: &&str| Some(((*name).to_owned(), object.get(*name)?.clone()));
     names.iter().filter_map(member).collect()
 }
 
-/// An object, or null where nothing is in it.
+/// The object of these members, or null if there are none.
 pub fn or_null(members: Map<String, Value>) -> Value {
     if members.is_empty() { Value::Null } else { members.into() }
 }

@@ -1,40 +1,40 @@
-//! How a look-up of calls whose outcome is unknown goes on after requests that failed. What it asks, and
-//! what it makes of the replies, is each provider's.
+//! How a look-up of calls whose outcome is unknown goes on after requests that failed. What it asks, and what it makes
+//! of the replies, is up to each adapter.
 
 use crate::{Cause, Outcome, ProviderError, Sighting};
 
-/// Failed requests in a row after which a look-up ends with what it has.
-const PATIENCE: u32 = 3;
+/// So many failed requests in a row end a look-up.
+const MAX_IN_A_ROW: u32 = 3;
 
-/// Failed requests of a look-up, in a row.
+/// Counts the failed requests of a look-up in a row.
 #[derive(Debug, Default)]
 pub struct Failures(u32);
 
 impl Failures {
-    /// A request was answered.
+    /// Begins anew, because a request was answered.
     pub fn reset(&mut self) {
         self.0 = 0;
     }
 
-    /// Whether the look-up ends with this failure: it is one too many in a row, or the provider would
-    /// answer whatever is asked next with the same.
+    /// Counts a failure; whether the look-up ends with it, because it is one too many in a row, or because the
+    /// provider would answer any other request in the same way.
     pub fn is_last(&mut self, error: &ProviderError) -> bool {
         self.0 += 1;
         error.cause == Cause::Credentials
             || error.outcome == Outcome::Throttled
-            || self.0 == PATIENCE
+            || self.0 == MAX_IN_A_ROW
     }
 }
 
-/// Why absence cannot be told by a look-up that could not go on.
+/// The gap of a look-up that this error ended: why it cannot tell absence.
 pub fn unfinished(error: &ProviderError) -> String {
     format!("the look-up did not come to its end: {error}")
 }
 
-/// What a look-up saw that could not go on: it still counts.
+/// The end of a look-up that could not go on: what it saw still counts.
 ///
 /// # Errors
-/// The error, if no invite was seen.
+/// The error, if it saw no invite.
 pub fn seen_or(
     seen: Vec<Vec<Sighting>>,
     error: ProviderError,

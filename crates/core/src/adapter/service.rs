@@ -1,4 +1,4 @@
-//! A provider's service as one configured provider asks it: where it is, and with which of its secrets.
+//! A provider's service as one configured provider asks it: its base URL, and which of the secrets it takes.
 
 use std::{fmt, sync::Arc};
 
@@ -9,25 +9,25 @@ use crate::{
     secret::{Credential, Key},
 };
 
-/// A service and what it takes to ask it.
+/// A service, and what is needed to ask it.
 pub struct Service {
     /// The provider's configured name.
     pub name: String,
-    /// Where it is.
+    /// The URL that all its paths are below.
     pub base_url: BaseUrl,
-    /// The secrets in use.
+    /// The secrets that requests are made with.
     pub credential: Credential,
-    /// Connections.
+    /// The client, with this provider's own connections.
     pub http: HttpClient,
-    /// Time.
+    /// The clock that the adapter goes by.
     pub clock: Arc<dyn Clock>,
 }
 
 /// A reply, and the secret that got it.
 pub struct Reply {
-    /// The reply.
+    /// The reply itself.
     pub response: Response,
-    /// The secret.
+    /// The secret that the request was made with.
     pub key: Key,
 }
 
@@ -38,16 +38,16 @@ impl Service {
         Self { name: part.name.to_owned(), base_url, credential, http, clock }
     }
 
-    /// What is being done here, for errors.
+    /// An operation at this provider, such as "creating invites", for what errors say.
     pub fn operation(&self, doing: impl Into<String>) -> Operation {
         Operation::new(doing, &self.name)
     }
 
-    /// Makes a request with the secret that worked last, and once more with the other one if that is
-    /// refused, or cannot be used. `make` is given the secret's value.
+    /// Makes a request with the secret that worked last, and once more with the other one if that is refused or
+    /// cannot be used. `make` gets the secret's value; `refuses` tells whether a reply refuses the secret.
     ///
     /// # Errors
-    /// It was not answered. A refusal is an answer.
+    /// There was no reply. A refusal is a reply.
     pub async fn send(
         &self,
         context: &CallContext,

@@ -1,4 +1,4 @@
-//! A time that no step of a clock disturbs.
+//! A clock that never jumps, whatever is done to the clock that it follows.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,37 +9,38 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Clock;
 
-/// While it makes up for a step of its reference, a [`SteadyClock`] is fast or slow by one part in so
-/// many, and so is every duration that is measured with it.
+/// While a [`SteadyClock`] makes up for a step of its reference, it runs fast or slow by one part in so many, and so
+/// does every duration that is measured with it.
 const SLEW: u32 = 10;
-/// A reading of the reference that differs by less is taken as it is. This is far beyond what the
-/// machine's and the reference's clocks drift apart between two readings.
-const AGREES: SignedDuration = SignedDuration::from_secs(1);
+/// A larger difference from the reference is a step. Between two readings the machine's clock and the reference drift
+/// apart by far less.
+const STEP_THRESHOLD: SignedDuration = SignedDuration::from_secs(1);
 
-/// A time that agrees with a reference (the machine's wall clock, or a database's) but never jumps:
-/// it goes on by the clock that counts from boot, and makes up for a step of the reference so slowly
-/// that no duration is off by more than a tenth.
+/// A clock that agrees with a reference (the machine's wall clock, or a database's) but never jumps. It advances by the
+/// clock that counts from boot on, and makes up for a step of the reference so slowly that no duration is off by
+/// more than a tenth.
 pub struct SteadyClock {
     machine: Arc<dyn Clock>,
-    /// The machine's wall clock is the reference.
+    /// Whether the reference is the machine's wall clock.
     follows_wall: bool,
     course: Mutex<Course>,
 }
 
-/// Where the time was at some moment, and where it is to go.
+/// What was known when the reference was read last.
 #[derive(Clone, Copy, Debug)]
 struct Course {
     since_boot: Duration,
+    /// The steady clock's time.
     at: Timestamp,
-    /// How far the reference is ahead of it.
+    /// How far the reference was ahead of it.
     ahead: SignedDuration,
-    /// The reference's time at that moment at the earliest, and for how long it was asked.
+    /// What the reference showed, and how long it took to answer: it may have shown this that much earlier.
     reference: Timestamp,
     asked_for: Duration,
 }
 
 impl Course {
-    /// The time then, and how far the reference is ahead of it.
+    /// The steady clock's time at that moment, and how far the reference is ahead of it.
     fn at(&self, since_boot: Duration) -> (Timestamp, SignedDuration) {
         let elapsed = since_boot.saturating_sub(self.since_boot);
         let most = SignedDuration::try_from(elapsed / SLEW).unwrap_or(SignedDuration::MAX);
@@ -48,9 +49,9 @@ impl Course {
         (at.saturating_add(made_up).unwrap_or(at), self.ahead - made_up)
     }
 
-    /// The reference showed this at a moment between `asked` and `answered`; says how far it is ahead,
+    /// Takes in what the reference showed at a moment between `asked` and `answered`; returns how far it is ahead,
     /// as far as that is certain.
-    fn heed(
+    fn synchronize(
         &mut self,
         reference: Timestamp,
         asked: Duration,
@@ -73,22 +74,22 @@ impl Course {
     }
 }
 
-/// How far a time is from what lies between two others.
+/// How far a time is ahead of a range of times; zero within it.
 fn difference(at: Timestamp, earliest: Timestamp, latest: Timestamp) -> SignedDuration {
     at.duration_since(at.clamp(earliest.min(latest), latest))
 }
 
 impl SteadyClock {
-    /// A time that follows a reference: the machine's wall clock, or another one, which is `heed`ed
-    /// whenever it is read. It begins with what the reference shows, or, if an earlier one left its time
-    /// and that of the reference, as far from the reference as that was; but never before the time left.
+    /// A clock that follows the machine's wall clock, or another reference, which [`synchronize`](Self::synchronize)
+    /// is told of whenever it is read. It begins with what the reference shows, or, after an earlier clock with
+    /// these last [`readings`](Self::readings), as far from the reference as that was, and never before its time.
     pub fn resuming(
         machine: Arc<dyn Clock>,
         follows_wall: bool,
         reference: Timestamp,
-        left: Option<(Timestamp, Timestamp)>,
+        last: Option<(Timestamp, Timestamp)>,
     ) -> Self {
-        let at = left.map_or(reference, |(at, shown)| {
+        let at = last.map_or(reference, |(at, shown)| {
             let passed = reference.duration_since(shown).max(SignedDuration::ZERO);
             at.saturating_add(passed).unwrap_or(at)
         });
@@ -98,16 +99,16 @@ impl SteadyClock {
         Self { machine, follows_wall, course: Mutex::new(course) }
     }
 
-    /// Takes in what the reference showed, which was asked for at this moment [`Clock::since_boot`]. The
-    /// time to go by: what it showed, unless that is off by a step.
-    pub fn heed(&self, reference: Timestamp, asked: Duration) -> Timestamp {
+    /// Takes in what the reference showed; `asked` is [`Clock::since_boot`] when it was asked. Returns the time to
+    /// go by, which is what it showed, unless that is off by a step.
+    pub fn synchronize(&self, reference: Timestamp, asked: Duration) -> Timestamp {
         let mut course = self.course();
         let answered = self.machine.since_boot();
-        let ahead = course.heed(reference, asked, answered);
-        if ahead.abs() <= AGREES { reference } else { course.at }
+        let ahead = course.synchronize(reference, asked, answered);
+        if ahead.abs() <= STEP_THRESHOLD { reference } else { course.at }
     }
 
-    /// How far the reference is ahead, for which the time is still to make up.
+    /// How far the reference is ahead: the difference that this clock still has to make up for.
     pub fn to_make_up(&self) -> SignedDuration {
         self.course().at(self.machine.since_boot()).1
     }
@@ -121,8 +122,8 @@ impl SteadyClock {
         course.wall_ahead(self.machine.wall(), self.machine.since_boot())
     }
 
-    /// The time, and that of the reference: what to leave to the next.
-    pub fn to_leave(&self) -> (Timestamp, Timestamp) {
+    /// The time of this clock and of its reference, from which a later one resumes.
+    pub fn readings(&self) -> (Timestamp, Timestamp) {
         let at = self.now();
         let (_, ahead) = self.course().at(self.machine.since_boot());
         (at, at.saturating_add(ahead).unwrap_or(at))
@@ -139,7 +140,7 @@ impl Clock for SteadyClock {
         let asked = self.machine.since_boot();
         if self.follows_wall {
             let wall = self.machine.wall();
-            course.heed(wall, asked, self.machine.since_boot());
+            course.synchronize(wall, asked, self.machine.since_boot());
             return course.at;
         }
         course.at(asked).0
@@ -192,7 +193,7 @@ mod tests {
         let steady = SteadyClock::resuming(boxed, !is_shared, start(), None);
         let read = |machine: &ManualClock| {
             if is_shared {
-                steady.heed(machine.wall(), machine.since_boot());
+                steady.synchronize(machine.wall(), machine.since_boot());
             }
             let passed = steady.now().duration_since(start());
             (machine.since_boot().as_millis() as i64, passed.as_millis() as i64)
@@ -233,7 +234,7 @@ mod tests {
             // One reading halfway says that the reference is left alone.
             for _ in 0..2 {
                 machine.advance(off * SLEW / 2 + Duration::from_millis(1));
-                steady.heed(machine.wall(), machine.since_boot());
+                steady.synchronize(machine.wall(), machine.since_boot());
             }
             prop_assert_eq!(steady.now(), machine.wall());
             prop_assert!(steady.to_make_up().is_zero());
@@ -273,7 +274,7 @@ mod tests {
         assert_eq!(steady.wall_ahead(), SignedDuration::from_hours(-1), "noticed without asking");
         machine.set(start());
         machine.advance(HOUR);
-        assert_eq!(steady.heed(start() + HOUR, machine.since_boot()), start() + HOUR);
+        assert_eq!(steady.synchronize(start() + HOUR, machine.since_boot()), start() + HOUR);
         assert_eq!(steady.wall_ahead(), SignedDuration::ZERO);
     }
 
@@ -285,10 +286,10 @@ mod tests {
         machine.advance(Duration::from_secs(20));
         for (shown, to_make_up) in [(0, 0), (10, 0), (20, 0), (-7, -7), (27, 7)] {
             let reference = start() + SignedDuration::from_secs(shown);
-            steady.heed(reference, asked);
+            steady.synchronize(reference, asked);
             assert_eq!(steady.to_make_up(), SignedDuration::from_secs(to_make_up), "{shown}");
         }
-        steady.heed(start(), asked);
+        steady.synchronize(start(), asked);
         let ahead = "the reference's clock is between twenty seconds behind and right";
         assert_eq!(steady.wall_ahead(), SignedDuration::ZERO, "{ahead}");
     }
@@ -298,9 +299,9 @@ mod tests {
         let machine = ManualClock::new(start());
         let steady = SteadyClock::resuming(Arc::new(machine.clone()), false, start(), None);
         let near = start() + SignedDuration::from_millis(800);
-        assert_eq!(steady.heed(near, machine.since_boot()), near);
-        assert_eq!(steady.heed(by(start(), 25), machine.since_boot()), start());
-        assert_eq!(steady.heed(by(start(), -25), machine.since_boot()), start());
+        assert_eq!(steady.synchronize(near, machine.since_boot()), near);
+        assert_eq!(steady.synchronize(by(start(), 25), machine.since_boot()), start());
+        assert_eq!(steady.synchronize(by(start(), -25), machine.since_boot()), start());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A request's body that knows whether a byte of it can have left, and asks before one does.
+//! A request's body that records whether a byte of it can have left, and asks a guard before one does.
 
 use std::{
     fmt,
@@ -17,10 +17,10 @@ use http_body::{Body, Frame, SizeHint};
 pub(super) const WAITING: u8 = 0;
 /// A byte may have left.
 pub(super) const LEFT: u8 = 1;
-/// The attempt was given up before any byte left: none may leave any more.
+/// The attempt was given up before any byte left, so none may leave any more.
 pub(super) const ABANDONED: u8 = 2;
 
-/// Says, when the connection takes a body, why it must not leave, if so.
+/// Asked when the connection takes a body; an error says why the body must not leave.
 #[derive(Clone)]
 pub(super) struct Guard(pub Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
 
@@ -30,13 +30,13 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// A body that notes when the connection first asks for it, and that gives nothing once the attempt
-/// was given up, or if its guard keeps it back.
+/// A body that notes when the connection first asks for it. It gives nothing once the attempt was given up, or if
+/// its guard keeps it back.
 pub(super) struct WatchedBody {
     pub bytes: Option<Bytes>,
     pub phase: Arc<AtomicU8>,
     pub guard: Option<Guard>,
-    /// Why the guard kept it back.
+    /// Why the guard kept the body back, if it did.
     pub kept_back: Arc<OnceLock<String>>,
 }
 
@@ -49,12 +49,12 @@ impl Body for WatchedBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let phase = &self.phase;
-        // The last moment at which it can still be kept back: after this nothing of ours stands between
-        // the bytes and the network.
+        // This is the last moment to keep the body back: after it nothing of ours stands between the bytes and
+        // the network.
         if phase.load(Ordering::Acquire) == WAITING
             && let Some(Err(why)) = self.guard.as_ref().map(|guard| (guard.0)())
         {
-            // Whoever gave it up meanwhile has said so already.
+            // If the attempt was given up meanwhile, its phase says so already.
             let _ = phase.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire);
             return Poll::Ready(Some(Err(std::io::Error::other(
                 self.kept_back.get_or_init(|| why).clone(),

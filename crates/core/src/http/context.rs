@@ -21,25 +21,25 @@ use crate::{Clock, SystemClock};
 /// What one attempt may take, and the record of what it exchanged.
 pub struct CallContext {
     pub(super) deadline: Instant,
-    /// Until when a request may wait for its turn: later there is too little time for its answer.
-    turn_by: Instant,
+    /// A request must start before this: later, too little time would be left for its answer.
+    start_by: Instant,
     pub(super) offline: bool,
     pace: Pace,
     /// The machine's clock, by which the provider's is measured.
     pub(super) clock: Arc<dyn Clock>,
     pub(super) guard: Option<Guard>,
     exchanges: Mutex<Vec<Exchange>>,
-    heard: Mutex<Heard>,
-    /// A reply is so long that to read it takes a thread for long.
+    hints: Mutex<Hints>,
+    /// A reply came that is so long that parsing it holds up a thread.
     pub(super) is_long: AtomicBool,
 }
 
-/// What the replies of an attempt said beside what they were asked.
+/// What the headers of an attempt's replies said of rate limit, waits and clock.
 #[derive(Clone, Copy, Default)]
-struct Heard {
+struct Hints {
     rate_hint: Option<RateHint>,
-    /// The longest wait that was asked for, and when.
-    told_to_wait: Option<(Duration, Instant)>,
+    /// The longest wait that a reply asked for, and when that reply came.
+    retry_after: Option<(Duration, Instant)>,
     clock_difference: Option<ClockDifference>,
 }
 
@@ -65,20 +65,20 @@ impl CallContext {
         let now = Instant::now();
         Self {
             deadline: now + timeout,
-            turn_by: now + timeout / 4 * 3,
+            start_by: now + timeout / 4 * 3,
             offline: false,
             pace: Pace::default(),
             clock: Arc::new(SystemClock),
             guard: None,
             exchanges: Mutex::default(),
-            heard: Mutex::default(),
+            hints: Mutex::default(),
             is_long: AtomicBool::new(false),
         }
     }
 
-    /// Awaits what is asked with this context. What is done with a long reply, such as a list of all invites
-    /// there, keeps a thread for as long as it takes to read it: nothing else waits for that thread meanwhile.
-    pub async fn apart<T>(&self, asking: impl Future<Output = T>) -> T {
+    /// Awaits what is asked with this context. Once a long reply came, such as a list of all invites there, the
+    /// worker thread hands its other tasks over before it goes on, because parsing such a reply takes it long.
+    pub async fn aside<T>(&self, asking: impl Future<Output = T>) -> T {
         let mut asking = std::pin::pin!(asking);
         let has_others = || {
             Handle::try_current()
@@ -91,8 +91,8 @@ impl CallContext {
         .await
     }
 
-    /// With another clock than the machine's to measure the provider's by.
-    pub fn measured_by(self, clock: Arc<dyn Clock>) -> Self {
+    /// With a clock other than the machine's, which the provider's clock is compared with.
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
     }
 
@@ -121,7 +121,7 @@ impl CallContext {
         self.offline
     }
 
-    /// What `future` gives, unless the attempt's time is over before; none then.
+    /// The result of `future`, or none if the attempt's deadline comes first.
     pub async fn within<F: Future>(&self, future: F) -> Option<F::Output> {
         tokio::time::timeout_at(self.deadline, future).await.ok()
     }
@@ -131,43 +131,44 @@ impl CallContext {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until the attempt's next request may start; false if that would be too late for an answer.
-    /// [`HttpClient::send`](super::HttpClient::send) does so by itself.
-    pub async fn turn(&self) -> bool {
-        tokio::time::timeout_at(self.turn_by, self.pace.turn()).await.is_ok()
+    /// Waits until the rate budget lets the attempt's next request start; false if that would be too late for
+    /// an answer. [`HttpClient::send`](super::HttpClient::send) does so by itself.
+    pub async fn wait_for_budget(&self) -> bool {
+        tokio::time::timeout_at(self.start_by, self.pace.wait()).await.is_ok()
     }
 
-    /// What the last reply that told of it said of the provider's rate limit.
+    /// What the provider said last of its rate limit.
     pub fn rate_hint(&self) -> Option<RateHint> {
-        self.heard().rate_hint
+        self.hints().rate_hint
     }
 
-    /// What is left of the longest wait that a reply asked for, whatever its status was: a call may
-    /// have ended well all the same.
-    pub fn told_to_wait(&self) -> Option<Duration> {
-        let (wait, at) = self.heard().told_to_wait?;
+    /// What is left of the longest wait that a reply asked for. Replies of any status count: a provider may take
+    /// a call and ask for a wait before the next.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let (wait, at) = self.hints().retry_after?;
         Some(wait.saturating_sub(at.elapsed()))
     }
 
     /// How far the provider's clock is ahead of ours by the last reply that showed it.
     pub fn clock_difference(&self) -> Option<ClockDifference> {
-        self.heard().clock_difference
+        self.hints().clock_difference
     }
 
-    fn heard(&self) -> Heard {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hints(&self) -> Hints {
+        *self.hints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of what a reply to a request that was `sent` then says beside its body.
-    pub(super) fn heed(&self, reply: &Response, sent: Timestamp) {
-        let (hint, told) = (RateHint::read(&reply.headers, reply.received), reply.told_to_wait());
+    /// Notes what a reply's headers say; `sent` is when its request was sent.
+    pub(super) fn note_hints(&self, reply: &Response, sent: Timestamp) {
+        let rate_hint = RateHint::read(&reply.headers, reply.received);
         let difference = ClockDifference::read(&reply.headers, sent, reply.received);
-        let left = self.told_to_wait();
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.rate_hint = hint.or(heard.rate_hint);
-        heard.clock_difference = difference.or(heard.clock_difference);
-        if let Some(told) = told.filter(|told| left.is_none_or(|left| left < *told)) {
-            heard.told_to_wait = Some((told, Instant::now()));
+        let left = self.retry_after();
+        let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        hints.rate_hint = rate_hint.or(hints.rate_hint);
+        hints.clock_difference = difference.or(hints.clock_difference);
+        if let Some(wait) = reply.retry_after().filter(|wait| left.is_none_or(|left| left < *wait))
+        {
+            hints.retry_after = Some((wait, Instant::now()));
         }
     }
 

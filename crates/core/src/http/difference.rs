@@ -1,12 +1,12 @@
-//! How far a provider's clock is from ours, as far as a reply tells.
+//! How far a provider's clock is ahead of ours, as far as a reply shows it.
 
 use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp};
 
 use super::date;
 
-/// By how much a provider's clock is ahead of ours. A reply bounds it: its `Date`, which is in whole
-/// seconds, was written after the request was sent and before the reply was received.
+/// Bounds on how far a provider's clock is ahead of ours. A reply's `Date`, which is in whole seconds, was written
+/// after its request was sent and before it was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockDifference {
     least: SignedDuration,
@@ -14,9 +14,8 @@ pub struct ClockDifference {
 }
 
 impl ClockDifference {
-    /// What a reply tells whose request was sent, and which was received, at these times by our clock.
-    /// None if it tells nothing: it shows no time or that of an earlier reply, or our own clock was set
-    /// meanwhile.
+    /// What a reply's headers show; `sent` and `received` are by our clock. None if that is nothing: there is no
+    /// `Date`, a cache answered with an earlier one, or our own clock was set back meanwhile.
     pub(super) fn read(headers: &HeaderMap, sent: Timestamp, received: Timestamp) -> Option<Self> {
         let date = date(headers).filter(|_| !headers.contains_key(header::AGE))?;
         let least = date.duration_since(received);
@@ -24,7 +23,7 @@ impl ClockDifference {
         (least <= most).then_some(Self { least, most })
     }
 
-    /// The part of it that is proven, which is nothing while both clocks may show the same.
+    /// The least difference that explains the reply; zero if both clocks may agree.
     pub fn proven(&self) -> SignedDuration {
         SignedDuration::ZERO.clamp(self.least, self.most)
     }

@@ -1,5 +1,5 @@
-//! Which addresses a provider may be reached at: checked on what its name resolves to, each time a
-//! connection is made.
+//! Which addresses a provider may be reached at. What its name resolves to is checked each time a connection is
+//! made, so that a name cannot lead elsewhere later.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -8,21 +8,20 @@ use std::{
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Resolves names, and refuses those that lead into a private network.
-///
-/// Any address is allowed for the hosts that the process's own configuration lists.
+/// A resolver that refuses names which lead into a private network, but for the hosts that the process's own
+/// settings list.
 #[derive(Clone, Debug, Default)]
 pub struct AddressGuard {
     allowed_hosts: Arc<[String]>,
 }
 
 impl AddressGuard {
-    /// A guard that lets these hosts resolve to private addresses.
+    /// A guard that lets these hosts have private addresses.
     pub fn new(allowed_hosts: &[String]) -> Self {
         Self { allowed_hosts: allowed_hosts.into() }
     }
 
-    /// Whether `host` may stand for a private address.
+    /// Whether `host` may have a private address.
     pub fn allows(&self, host: &str) -> bool {
         self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
@@ -48,7 +47,7 @@ impl Resolve for AddressGuard {
     }
 }
 
-/// Translates into IPv4, so any private address hides behind it (RFC 6052).
+/// Translated into IPv4, so that any private address may be behind it (RFC 6052).
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 /// The same within one network (RFC 8215).
 const LOCAL_NAT64: [u16; 3] = [0x64, 0xff9b, 1];
@@ -58,11 +57,11 @@ const SIX_TO_FOUR: u16 = 0x2002;
 const TRANSLATED: [u16; 6] = [0, 0, 0, 0, 0xffff, 0];
 /// Teredo (RFC 4380), which carries two: the server's as it is, the client's inverted.
 const TEREDO: [u16; 2] = [0x2001, 0];
-/// Public by its number, but answers for the machine's own cloud platform.
+/// A public address at which a machine in Azure reaches its own platform.
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// Whether an address is not of the public Internet: loopback, private, link-local (where cloud
-/// metadata lives), shared, or otherwise reserved for use inside a network.
+/// Whether an address is not on the public Internet: loopback, private, link-local (where clouds serve metadata),
+/// shared, or otherwise reserved for use inside a network.
 pub fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_private_v4(v4),

@@ -1,22 +1,22 @@
-//! When the requests of an attempt may start. What the rate budget is, is the engine's business.
+//! The wait for the rate budget before each request of an attempt. The budget itself is the engine's.
 
 use std::{fmt, pin::Pin};
 
-type Turn = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Waits before each request of an attempt.
+/// What each request of an attempt waits for; nothing by default.
 #[derive(Default)]
-pub(super) struct Pace(Option<Box<dyn Fn() -> Turn + Send + Sync>>);
+pub(super) struct Pace(Option<Box<dyn Fn() -> Wait + Send + Sync>>);
 
 impl Pace {
     pub fn by<F>(next: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self(Some(Box::new(move || -> Turn { Box::pin(next()) })))
+        Self(Some(Box::new(move || -> Wait { Box::pin(next()) })))
     }
 
-    pub async fn turn(&self) {
+    pub async fn wait(&self) {
         if let Some(next) = &self.0 {
             next().await;
         }

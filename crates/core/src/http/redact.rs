@@ -1,5 +1,5 @@
-//! Taking credentials out of replies: some services quote what they refuse, and a reply ends up in messages
-//! and in the record of the attempt.
+//! Takes our credentials out of replies. Some services quote a credential that they refuse, and a reply ends up in
+//! messages and in the attempt's record.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -8,10 +8,10 @@ use secrecy::zeroize::Zeroizing;
 use super::Request;
 use crate::text::shows_nothing;
 
-/// Shorter ones are words that may stand in any reply.
+/// Credentials of fewer bytes are not looked for: a word that short may stand in any reply.
 const SHORTEST: usize = 8;
 
-/// The credentials that a request carries, without the scheme before them.
+/// The credentials that a request carries, without a scheme such as `Bearer`.
 pub(super) fn credentials(request: &Request) -> Vec<Zeroizing<Vec<u8>>> {
     let sensitive = request.headers.values().filter(|value| value.is_sensitive());
     let bare = sensitive.filter_map(|value| value.as_bytes().rsplit(|byte| *byte == b' ').next());
@@ -20,16 +20,16 @@ pub(super) fn credentials(request: &Request) -> Vec<Zeroizing<Vec<u8>>> {
     long.map(|credential| Zeroizing::new(credential.to_vec())).collect()
 }
 
-/// A body without these credentials, as they are, and as whoever reads the body as JSON and takes out what
-/// is not seen would come upon them.
-pub(super) fn conceal(body: Vec<u8>, credentials: &[Zeroizing<Vec<u8>>]) -> Vec<u8> {
+/// A body without these credentials: neither as they are, nor as they would appear once the body is read as JSON
+/// and loses its invisible characters.
+pub(super) fn redact(body: Vec<u8>, credentials: &[Zeroizing<Vec<u8>>]) -> Vec<u8> {
     let mut found = Vec::new();
     for credential in credentials {
         let mut plain = Search::new(credential);
         let bytes = body.iter().zip(0..);
-        found.extend(bytes.filter_map(|(byte, at)| plain.go_on(*byte, at..at + 1)));
+        found.extend(bytes.filter_map(|(byte, at)| plain.advance(*byte, at..at + 1)));
         let mut as_read = Search::new(credential);
-        read(&body, |byte, from| found.extend(as_read.go_on(byte, from)));
+        read(&body, |byte, from| found.extend(as_read.advance(byte, from)));
     }
     if found.is_empty() {
         return body;
@@ -47,15 +47,15 @@ pub(super) fn conceal(body: Vec<u8>, credentials: &[Zeroizing<Vec<u8>>]) -> Vec<
     kept
 }
 
-/// The search for a word in bytes of which each stands for some of a body (Knuth, Morris and Pratt's: a reply
-/// may be long, and neither it nor where its bytes are from is held a second time).
+/// A search for a word in decoded bytes, each of which comes from one or more bytes of a body. The algorithm is
+/// that of Knuth, Morris and Pratt, so that a long reply needs no second copy.
 struct Search<'a> {
     word: &'a [u8],
-    /// For each of the word's beginnings, how long the longest shorter one is that it ends with.
+    /// The failure function: for each prefix of the word, the length of the longest shorter prefix that it ends with.
     shorter: Vec<usize>,
-    /// How much of the word the bytes so far end with.
+    /// How many bytes of the word match at present.
     matched: usize,
-    /// Where those bytes are from.
+    /// Where in the body the matching bytes come from.
     from: VecDeque<Range<usize>>,
 }
 
@@ -76,8 +76,8 @@ impl<'a> Search<'a> {
         self.matched += usize::from(self.word[self.matched] == byte);
     }
 
-    /// Takes the next byte; where the word is from, if that is its last.
-    fn go_on(&mut self, byte: u8, from: Range<usize>) -> Option<Range<usize>> {
+    /// Takes the next byte; returns where in the body the word stands, if this byte completes it.
+    fn advance(&mut self, byte: u8, from: Range<usize>) -> Option<Range<usize>> {
         self.step(byte);
         if self.matched == 0 {
             self.from.clear();
@@ -94,8 +94,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Tells each byte of a body in which JSON's escapes are read and what is not seen is left out, and which of
-/// the body it stands for.
+/// Decodes JSON's escapes in a body and drops what shows nothing. `tell` is called with each byte that is left, and
+/// with the range of the body that it comes from.
 fn read(body: &[u8], mut tell: impl FnMut(u8, Range<usize>)) {
     let mut at = 0;
     for chunk in body.utf8_chunks() {
@@ -108,7 +108,7 @@ fn read(body: &[u8], mut tell: impl FnMut(u8, Range<usize>)) {
             rest = &rest[length..];
             at += length;
         }
-        // It is shown, as a sign for what is no text.
+        // Bytes that are no text are shown, with a sign in their place.
         for byte in chunk.invalid() {
             tell(*byte, at..at + 1);
             at += 1;
@@ -116,7 +116,7 @@ fn read(body: &[u8], mut tell: impl FnMut(u8, Range<usize>)) {
     }
 }
 
-/// The next character, and how many bytes it is written with.
+/// The first character of a JSON text, and the number of bytes that it is written with.
 fn next(text: &str) -> Option<(char, usize)> {
     let first = text.chars().next()?;
     let plain = (first, first.len_utf8());
@@ -130,7 +130,7 @@ fn next(text: &str) -> Option<(char, usize)> {
     Some(escaped.unwrap_or(plain))
 }
 
-/// The character that one unit of UTF-16 stands for, or two where it is beyond the first plane.
+/// The character of a `\u` escape, or of two where it lies beyond Unicode's first plane.
 fn escaped_units(text: &str) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -154,7 +154,7 @@ mod tests {
 
     fn without(body: &str, credential: &str) -> String {
         let credentials = [Zeroizing::new(credential.as_bytes().to_vec())];
-        String::from_utf8(conceal(body.as_bytes().to_vec(), &credentials)).unwrap()
+        String::from_utf8(redact(body.as_bytes().to_vec(), &credentials)).unwrap()
     }
 
     #[test]
@@ -163,12 +163,12 @@ mod tests {
             .credential("authorization", "Bearer s3cret-token")
             .unwrap();
         let body = b"s3cret-token: bad (s3cret-token)".to_vec();
-        let kept = conceal(body, &credentials(&request));
+        let kept = redact(body, &credentials(&request));
         assert_eq!(String::from_utf8(kept).unwrap(), "…: bad (…)");
         let in_body =
             Request { secrets: vec![Zeroizing::new(b"client/secret".to_vec())], ..request };
         let body = br#"{"asked":"client\/secret","was":"client/secret"}"#.to_vec();
-        let kept = String::from_utf8(conceal(body, &credentials(&in_body))).unwrap();
+        let kept = String::from_utf8(redact(body, &credentials(&in_body))).unwrap();
         assert_eq!(kept, r#"{"asked":"…","was":"…"}"#);
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn what_is_no_text_and_what_overlaps_is_cut_out_once() {
         let credentials = ["abcdefgh", "efghijkl"].map(|it| Zeroizing::new(it.into()));
         let body = b"\xff abcdefghijkl \xe2\x80".to_vec();
-        let kept = conceal(body, &credentials);
+        let kept = redact(body, &credentials);
         assert_eq!(kept, [b"\xff ".as_slice(), "…".as_bytes(), b" \xe2\x80"].concat());
         assert_eq!(without("abcd\\u00", "abcdefgh"), "abcd\\u00");
     }

@@ -8,15 +8,15 @@ use secrecy::zeroize::Zeroizing;
 use url::Url;
 
 use super::{BODY_CAP, LIST_BODY_CAP};
-use crate::{Cause, Outcome, ProviderError, secret::erased_bytes};
+use crate::{Cause, Outcome, ProviderError, secret::zeroizing_bytes};
 
-/// What a reply says of one invite at most: two names of 200 characters and an address of 254, each
-/// character written as an escape, come to less than 6 KiB; the rest is for ids, times, and what a
-/// refusal quotes.
+/// The bytes that a reply may need for one invite. Two names of 200 characters and an address of 254, with each
+/// character written as an escape, come to less than 6 KiB; the rest is for ids, times, and what a refusal
+/// quotes.
 const OF_ONE_INVITE: usize = 8 * 1024;
 
-/// The longest reply that is read to a call of so many invites: with room for each of them, since one
-/// that is not read to its end leaves all of them unknown.
+/// The longest reply that is read to a call of so many invites, in bytes. It has room for each of them, because a
+/// reply that is not read to its end leaves them all unknown.
 pub fn reply_cap(invites: usize) -> usize {
     BODY_CAP.saturating_add(invites.saturating_mul(OF_ONE_INVITE)).min(LIST_BODY_CAP)
 }
@@ -31,27 +31,27 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The exact bytes to send; empty means no body.
     pub body: Bytes,
-    /// Credentials in the body, which a reply that quotes them is kept without.
+    /// Credentials in the body, to be taken out of a reply that quotes them.
     pub secrets: Vec<Zeroizing<Vec<u8>>>,
-    /// The longest reply to read.
+    /// The longest reply to read, in bytes.
     pub body_cap: usize,
-    /// What of the exchange belongs into the attempt's record.
+    /// What of the exchange goes into the attempt's record.
     pub record: Record,
 }
 
-/// What of an exchange is kept in the record of its attempt.
+/// What of an exchange goes into the record of its attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// Where it went, both bodies, status and time.
     Whole,
-    /// No body: a list shows people who are nobody's business there.
+    /// No body, because a list shows people whom the attempt is not about.
     Outline,
-    /// Nothing: the bodies of token requests are secrets.
+    /// Nothing, because the bodies of token requests are secrets.
     Nothing,
 }
 
 impl Request {
-    /// A request without headers and body.
+    /// A request without headers and body, to be recorded whole.
     pub fn new(method: Method, url: Url) -> Self {
         Self {
             method,
@@ -64,7 +64,7 @@ impl Request {
         }
     }
 
-    /// With a JSON body, exactly these bytes.
+    /// The request with exactly these bytes as its JSON body.
     pub fn json(mut self, body: impl Into<Bytes>) -> Self {
         let json = header::HeaderValue::from_static("application/json");
         self.headers.insert(header::CONTENT_TYPE, json);
@@ -72,17 +72,17 @@ impl Request {
         self
     }
 
-    /// For a list: its reply may be long, and is not kept.
+    /// The request as one for a list, whose reply may be long and is not recorded.
     pub fn listing(self) -> Self {
         Self { body_cap: LIST_BODY_CAP, record: Record::Outline, ..self }
     }
 
-    /// With a header whose value is a credential.
+    /// The request with a header whose value is a credential.
     ///
     /// # Errors
     /// If the value cannot be a header's; the message does not show it.
     pub fn credential(mut self, name: &'static str, value: &str) -> Result<Self, ProviderError> {
-        let value = erased_bytes(Zeroizing::new(value.to_owned()));
+        let value = zeroizing_bytes(Zeroizing::new(value.to_owned()));
         let mut value = header::HeaderValue::from_maybe_shared(value).map_err(|_| {
             let why = format!("the credential for {name} {NO_HEADER}");
             ProviderError::new(Outcome::NotSent, why).caused_by(Cause::Credentials)
@@ -106,10 +106,11 @@ impl Request {
 /// What is wrong with a value that cannot be a header's.
 const NO_HEADER: &str = "holds characters that no header may hold";
 
-/// Whether a secret can be a header's value, for [`Credential::checked`](crate::secret::Credential).
+/// Checks that a secret can be the value of a header, for
+/// [`Credential::checked`](crate::secret::Credential::checked).
 ///
 /// # Errors
-/// If not; the text does not show it.
+/// It cannot; the text does not show it.
 pub fn check_header(value: &str) -> Result<(), String> {
     let fits = header::HeaderValue::from_str(value).is_ok();
     fits.then_some(()).ok_or_else(|| format!("the secret {NO_HEADER}"))

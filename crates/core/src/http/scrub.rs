@@ -1,10 +1,10 @@
-//! Taking personal data out of a provider's own words before they reach a message or a log.
+//! Takes personal data out of a provider's own words before they reach a message or a log.
 
 use crate::text::shows_nothing;
 
-/// The longest text kept.
+/// The longest text that is left, in bytes.
 const MAX: usize = 300;
-/// So many digits in a row, or so many in one number with signs between them, may be a phone number.
+/// So many digits in a row, or so many in all between signs such as hyphens, may be a phone number.
 const IN_A_ROW: usize = 6;
 const IN_ALL: usize = 9;
 
@@ -19,12 +19,12 @@ pub fn scrub(text: &str) -> String {
     scrub_of(text, std::iter::empty())
 }
 
-/// The same, also without each of the `known` pieces of personal data, however JSON spells it. The
-/// longest go first, as one may be part of another.
+/// As [`scrub`], and without each of the `known` pieces of personal data, however JSON spells it.
 pub fn scrub_of<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut text = visible(text);
     let known = known.map(visible).filter(|piece| piece.chars().count() > 1);
     let mut pieces: Vec<String> = known.flat_map(spellings).collect();
+    // The longest go first, because one may be part of another.
     pieces.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     pieces.dedup();
     for piece in pieces {
@@ -45,14 +45,14 @@ pub fn scrub_of<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String 
     line
 }
 
-/// Without what shows nothing; what parts two lines parts two words.
+/// The text on one line, without characters that show nothing.
 fn visible(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
     spaced.filter(|c| !shows_nothing(*c)).collect()
 }
 
-/// A piece as it may stand in a provider's text: as it is, escaped in JSON, and of a phone number what
-/// is left without its country code, where that is too short to be taken for a number by itself.
+/// The ways in which a piece may stand in a provider's text: as it is, or escaped in JSON; and a phone number also
+/// without its country code, where the rest is too short to be recognized as a number by itself.
 fn spellings(piece: String) -> Vec<String> {
     let mut spellings = Vec::new();
     if let Some(number) = piece.strip_prefix('+')
@@ -72,7 +72,7 @@ fn spellings(piece: String) -> Vec<String> {
     spellings
 }
 
-/// As JSON that is all ASCII spells it.
+/// A character as JSON spells it that consists of ASCII alone.
 fn escaped(c: char, is_plain: bool) -> String {
     if is_plain {
         return c.to_string();
@@ -105,7 +105,7 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// A word without what may be a phone number in it; UUIDs stay.
+/// A word without what may be a phone number; UUIDs stay.
 fn without_numbers(word: &str) -> String {
     let mut kept = String::with_capacity(word.len());
     let mut rest = word;
@@ -135,7 +135,7 @@ fn without_numbers(word: &str) -> String {
 fn replace_ignoring_case(text: &str, piece: &str) -> String {
     let (haystack, needle) = (text.to_lowercase(), piece.to_lowercase());
     if needle.is_empty() || haystack.len() != text.len() {
-        // Lower-casing moved byte positions: replace the exact spelling only.
+        // Lower case has other byte positions here, so only the exact spelling can be replaced.
         return text.replace(piece, "…");
     }
     let mut result = String::with_capacity(text.len());

@@ -1,6 +1,5 @@
-//! The waits that replies ask for: the one reader of every header that says when.
-//!
-//! What is made of a wait, and the longest that is believed, is the engine's business.
+//! How long replies ask to wait: every header that says so is read here. What is done about it, and which wait
+//! is too long to be believed, is for the engine to decide.
 
 use std::time::Duration;
 
@@ -9,37 +8,37 @@ use jiff::Timestamp;
 
 use super::date;
 
-/// When a rate limit that a reply ran into is over. RKVST's own header comes first: the vendor's
-/// client goes by that (`archivist/retry429.py` of `datatrails/datatrails-python`).
-const OWN_RESET: &str = "archivist-rate-limit-reset";
-/// The families of headers that tell of a rate limit: the IETF draft's in its older form, which
-/// Turnkey and many others send, and its forerunners.
+/// RKVST's header for the end of a rate limit, which the vendor's own client goes by
+/// (`archivist/retry429.py` of `datatrails/datatrails-python`). So it comes before all others.
+const RKVST_RESET: &str = "archivist-rate-limit-reset";
+/// How the headers begin that tell of a rate limit: those of the IETF draft in its older form, which Turnkey and
+/// many others send, and their forerunners.
 const FAMILIES: [&str; 3] = ["ratelimit-", "x-ratelimit-", "x-rate-limit-"];
-/// From so many seconds on a number is a moment (September 2001 and later): no wait takes 30 years.
+/// A number this large is not a wait, which would take 30 years, but seconds since 1970 (September 2001).
 const MOMENT: f64 = 1e9;
-/// From here on it is one in thousandths of a second, and so on: as seconds it would be in the year
-/// 5138.
+/// A number this large is in thousandths of a second, or in thousandths of those: as seconds it would be in
+/// the year 5138.
 const FINER_MOMENT: f64 = 1e11;
 
-/// How long the reply asks to wait: `Retry-After` whatever the status, and where that is a 429 also the
-/// reset of the rate limit, which other replies tell just so. `now` is our own clock, which an absolute
-/// time is read against only where the reply has no `Date`.
-pub(super) fn told_to_wait(
+/// How long the reply asks to wait: by `Retry-After`, whatever the status, and with a 429 also by the reset of
+/// the rate limit, which means nothing in other replies. A point in time is compared with the reply's `Date`,
+/// and with `now`, our own clock, only where there is none.
+pub(super) fn retry_after(
     status: StatusCode,
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Option<Duration> {
-    let retry_after = || wait(headers, header::RETRY_AFTER.as_str(), now);
+    let by_retry_after = || wait(headers, header::RETRY_AFTER.as_str(), now);
     if status != StatusCode::TOO_MANY_REQUESTS {
-        return retry_after();
+        return by_retry_after();
     }
     let resets =
         || FAMILIES.iter().find_map(|family| wait(headers, &format!("{family}reset"), now));
-    wait(headers, OWN_RESET, now).or_else(retry_after).or_else(resets)
+    wait(headers, RKVST_RESET, now).or_else(by_retry_after).or_else(resets)
 }
 
-/// The wait in a header, in any of the forms that are in use: seconds, also with a fraction; an HTTP
-/// date; a moment in seconds, or in thousandths of them, since 1970. One that is over is no wait.
+/// The wait in a header, in any of the forms in use: seconds, perhaps with a fraction; an HTTP date; seconds
+/// since 1970, or thousandths of them. A time that is over means no wait.
 fn wait(headers: &HeaderMap, name: &str, now: Timestamp) -> Option<Duration> {
     let text = headers.get(name)?.to_str().ok()?.trim();
     let by = date(headers).unwrap_or(now);
@@ -57,7 +56,7 @@ fn wait(headers: &HeaderMap, name: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The first number of a text; what follows it are parameters, or the same of another policy.
+/// The first number of a text. What follows are parameters, or the numbers of other policies.
 fn number(text: &str) -> Option<f64> {
     let first = text.split([',', ';']).next()?.trim();
     let is_plain = first.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -67,16 +66,16 @@ fn number(text: &str) -> Option<f64> {
 /// What a reply says of the provider's rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateHint {
-    /// Requests in the provider's window, if it says so.
+    /// Requests that the provider takes in one window, if it says so.
     pub limit: Option<f64>,
-    /// Requests left in it.
+    /// Requests that are left in this window.
     pub remaining: f64,
-    /// When there are more again.
+    /// How long until the next window begins.
     pub reset: Option<Duration>,
 }
 
 impl RateHint {
-    /// The hint in these headers, if there is a readable one; `now` as above.
+    /// The hint in these headers; `now` is our own clock.
     pub(super) fn read(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
         FAMILIES.iter().find_map(|family| {
             let said =
@@ -89,10 +88,10 @@ impl RateHint {
         })
     }
 
-    /// How long to leave the provider alone so that its limit is not run into: nothing while more
-    /// than a tenth is left, then what is left is spread over the time to the reset (a second where
-    /// the provider does not say).
-    pub fn ease(&self) -> Option<Duration> {
+    /// How long to leave the provider alone so that its limit is not reached: not at all while more than a tenth
+    /// is left; then such that the requests left are spread over the time to the reset (one second, where the
+    /// provider does not say).
+    pub fn back_off(&self) -> Option<Duration> {
         let scarce = match self.limit {
             Some(limit) => self.remaining * 10.0 <= limit,
             None => self.remaining < 1.0,
@@ -110,14 +109,14 @@ mod tests {
 
     const NOW: &str = "2026-11-21T10:00:00Z";
     const RESETS: [&str; 4] =
-        [OWN_RESET, "ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
+        [RKVST_RESET, "ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
 
     fn told(status: u16, pairs: &[(&'static str, &str)]) -> Option<Duration> {
         let pair = |(name, value): &(&'static str, &str)| {
             (header::HeaderName::from_static(name), value.parse().unwrap())
         };
         let headers = pairs.iter().map(pair).collect();
-        told_to_wait(StatusCode::from_u16(status).unwrap(), &headers, NOW.parse().unwrap())
+        retry_after(StatusCode::from_u16(status).unwrap(), &headers, NOW.parse().unwrap())
     }
 
     fn seconds(seconds: f64) -> Option<Duration> {
@@ -174,8 +173,8 @@ mod tests {
             let reset = told(status, &both[..1]);
             assert_eq!(reset, if status == 429 { seconds(30.0) } else { None }, "{status}");
         }
-        assert_eq!(told(429, &[(OWN_RESET, "1.5"), both[1]]), seconds(1.5));
-        assert_eq!(told(429, &[(OWN_RESET, "-1"), both[1]]), seconds(7.0));
+        assert_eq!(told(429, &[(RKVST_RESET, "1.5"), both[1]]), seconds(1.5));
+        assert_eq!(told(429, &[(RKVST_RESET, "-1"), both[1]]), seconds(7.0));
         assert_eq!(told(429, &[both[0], ("retry-after", "soon")]), seconds(30.0));
     }
 
@@ -192,13 +191,13 @@ mod tests {
             let reset = ("ratelimit-reset", reset);
             hint(&[("ratelimit-limit", limit), ("ratelimit-remaining", remaining), reset])
         };
-        assert_eq!(left("60", "30", "10").unwrap().ease(), None);
-        assert_eq!(left("60", "4", "10").unwrap().ease(), seconds(2.0));
-        assert_eq!(left("60", "0", "10").unwrap().ease(), seconds(10.0));
-        assert_eq!(left("60", "0", "1795255210").unwrap().ease(), seconds(10.0));
-        assert_eq!(left("60", "0", "1795255210000").unwrap().ease(), seconds(10.0));
-        assert_eq!(left("60", "0", "1600000000").unwrap().ease(), seconds(0.0));
-        assert_eq!(left("60", "0", "soon").unwrap().ease(), seconds(1.0));
+        assert_eq!(left("60", "30", "10").unwrap().back_off(), None);
+        assert_eq!(left("60", "4", "10").unwrap().back_off(), seconds(2.0));
+        assert_eq!(left("60", "0", "10").unwrap().back_off(), seconds(10.0));
+        assert_eq!(left("60", "0", "1795255210").unwrap().back_off(), seconds(10.0));
+        assert_eq!(left("60", "0", "1795255210000").unwrap().back_off(), seconds(10.0));
+        assert_eq!(left("60", "0", "1600000000").unwrap().back_off(), seconds(0.0));
+        assert_eq!(left("60", "0", "soon").unwrap().back_off(), seconds(1.0));
         assert_eq!(left("60", "many", "10"), None);
     }
 
@@ -207,8 +206,8 @@ mod tests {
         let left = |remaining| {
             hint(&[("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", "1795255210")])
         };
-        assert_eq!(left("0").unwrap().ease(), seconds(10.0));
-        assert_eq!(left("1").unwrap().ease(), None);
+        assert_eq!(left("0").unwrap().back_off(), seconds(10.0));
+        assert_eq!(left("1").unwrap().back_off(), None);
     }
 
     proptest! {
@@ -229,8 +228,8 @@ mod tests {
             let now = NOW.parse().unwrap();
             // The end of the year 9999, from 1970 on.
             let most = Duration::from_secs(253_402_300_800);
-            let told = told_to_wait(StatusCode::from_u16(status).unwrap(), &headers, now);
-            let eased = RateHint::read(&headers, now).and_then(|hint| hint.ease());
+            let told = retry_after(StatusCode::from_u16(status).unwrap(), &headers, now);
+            let eased = RateHint::read(&headers, now).and_then(|hint| hint.back_off());
             for wait in [told, eased].into_iter().flatten() {
                 prop_assert!(wait <= most, "{wait:?}");
             }

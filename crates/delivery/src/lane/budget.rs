@@ -131,7 +131,7 @@ impl Budget {
     /// The context of a call, each of whose requests starts when this budget allows it.
     pub fn context(self: &Arc<Self>, limits: &Limits) -> CallContext {
         let (budget, period) = (self.clone(), period(limits));
-        CallContext::new(limits.timeout).measured_by(self.clock.clone()).paced(move || {
+        CallContext::new(limits.timeout).with_clock(self.clock.clone()).paced(move || {
             let budget = budget.clone();
             async move { budget.start(period).await }
         })
@@ -204,7 +204,7 @@ mod tests {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(7 * requests as u64)).await;
             for _ in 0..requests {
-                assert!(context.turn().await);
+                assert!(context.wait_for_budget().await);
                 starts.lock().unwrap().push(Instant::now());
             }
         });

@@ -15,9 +15,8 @@ impl Lane {
         let hint = context.rate_hint();
         // While something of the limit is left, our own `retry.max` bounds how long to do without it.
         let most = |left| if left < 1.0 { Duration::MAX } else { retry.max };
-        let scarce = hint.and_then(|hint| Some(hint.ease()?.min(most(hint.remaining))));
-        let waits =
-            [(scarce, state::NEARLY_USED_UP), (context.told_to_wait(), state::TOLD_TO_WAIT)];
+        let scarce = hint.and_then(|hint| Some(hint.back_off()?.min(most(hint.remaining))));
+        let waits = [(scarce, state::NEARLY_USED_UP), (context.retry_after(), state::TOLD_TO_WAIT)];
         let changed = self.with_state(|state| {
             for (by, why) in waits.into_iter().filter_map(|(by, why)| Some((by?, why))) {
                 state.back_off(now, by, why, retry);

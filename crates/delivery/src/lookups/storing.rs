@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use invite_core::{InviteId, Operation, sabotage::crash_point};
+use invite_core::{InviteId, Operation, failpoint::failpoint};
 use invite_store::{Change, Changed, InviteRecord};
 use jiff::Timestamp;
 
@@ -53,7 +53,7 @@ pub(super) async fn store_verdicts(
             tracing::error!(attempt.id = %case.attempt, provider.name = door.lane.name, ?other, "what a look-up at {} showed was not stored", door.lane.name);
         }
     }
-    crash_point("reconcile-after-record");
+    failpoint("reconcile-after-record");
     door.lane.wake.notify_one();
     accounts::wake_others(door.shared, door.provider, case.call.as_ref());
     Ok(())

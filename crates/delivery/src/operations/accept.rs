@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use invite_core::{BatchId, sabotage::crash_point};
+use invite_core::{BatchId, failpoint::failpoint};
 use invite_store::{Acceptance, NewBatch, NoRoom, Placement};
 use tokio::time::Instant;
 
@@ -33,10 +33,10 @@ impl Engine {
         }
         let quotas = self.quotas(new.keys().map(String::as_str));
         self.reserve(&batch.tenant, &new).await?;
-        crash_point("accept-before-commit");
+        failpoint("accept-before-commit");
         let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
         let acceptance = store.accept(batch, newest, quotas.clone()).await;
-        crash_point("accept-after-commit");
+        failpoint("accept-after-commit");
         drop(document_stays);
         let queued = match &acceptance {
             Ok(Ok(Acceptance::Accepted { queued, .. })) => queued,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use invite_core::{
     Doubt, Lookup, Observed, Operation, Outcome, PreparedCall, ProviderError, Reason, Sighting,
-    Status, http::Exchange, sabotage::crash_point,
+    Status, failpoint::failpoint, http::Exchange,
 };
 use invite_store::{Change, Changed, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
@@ -196,7 +196,7 @@ async fn renew(
                 }
             }
             claimed.lease_end = lease_end;
-            crash_point("follow-after-renewal");
+            failpoint("follow-after-renewal");
             Ok(true)
         }
         _ => Ok(false),

@@ -37,7 +37,7 @@ async fn ask(http: &HttpClient, context: &CallContext, reply: Reply) -> Result<(
         http.send(context, Request::new("GET".parse().unwrap(), url.parse().unwrap())).await?;
     let Some(outcome) = response.outcome() else { return Ok(()) };
     let cause = if status == 401 { Cause::Credentials } else { Cause::Request };
-    let retry_after = response.told_to_wait();
+    let retry_after = response.retry_after();
     let error = ProviderError { retry_after, ..ProviderError::new(outcome, "made up") };
     Err(if outcome == Outcome::Rejected { error.caused_by(cause) } else { error }
         .with_status(status))
