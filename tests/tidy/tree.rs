@@ -96,9 +96,8 @@ fn test_modules() -> BTreeSet<String> {
         let (folder, name) = file.path.rsplit_once('/').unwrap();
         let stem = name.trim_end_matches(".rs");
         let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
-        let is_for_tests = |line: &str| {
-            matches!(line, "#[cfg(test)]" | "#[cfg(any(test, feature = \"canned\"))]")
-        };
+        let is_for_tests =
+            |line: &str| matches!(line, "#[cfg(test)]" | "#[cfg(any(test, feature = \"canned\"))]");
         for pair in lines.windows(2).filter(|pair| is_for_tests(pair[0])) {
             let Some((_, module)) = pair[1].strip_suffix(';').and_then(|l| l.split_once("mod "))
             else {

@@ -317,6 +317,7 @@ impl fmt::Debug for Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canned::credential;
 
     #[test]
     fn a_reference_and_a_secret_never_print_a_value() {
@@ -340,25 +341,17 @@ mod tests {
             "bad" => Err("the key is bad".into()),
             _ => Ok(()),
         };
-        let secret = |value: &str| {
-            let reference = SecretRef::Literal(value.into());
-            Arc::new(Secret::new(&reference, SecretString::from(value)))
-        };
         let pointers = |values: &[&str]| {
-            let secrets = values.iter().map(|value| secret(value)).collect();
-            let faults = Credential::new(secrets).checked("/key", check).unwrap_err();
+            let faults = credential(values).checked("/key", check).unwrap_err();
             faults.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>()
         };
         assert_eq!(pointers(&["bad"]), ["/key"]);
         assert_eq!(pointers(&["good", "bad"]), ["/key/1"]);
-        let good = secret("good");
-        assert_eq!(good.check(&SecretString::from("bad")), Ok(()));
-        Credential::new(vec![good.clone()]).checked("/key", check).unwrap();
-        assert_eq!(good.check(&SecretString::from("bad")), Err("the key is bad".into()));
-    }
-
-    fn secret(value: &str) -> Arc<Secret> {
-        Arc::new(Secret::new(&SecretRef::Literal(value.into()), SecretString::from(value)))
+        let good = credential(&["good"]);
+        let check_bad = || good.secrets()[0].check(&SecretString::from("bad"));
+        assert_eq!(check_bad(), Ok(()));
+        good.clone().checked("/key", check).unwrap();
+        assert_eq!(check_bad(), Err("the key is bad".into()));
     }
 
     fn order(credential: &Credential) -> Vec<String> {
@@ -367,13 +360,12 @@ mod tests {
 
     #[test]
     fn the_secret_that_worked_last_comes_first_until_the_first_one_changes() {
-        let first = secret("old");
-        let credential = Credential::new(vec![first.clone(), secret("new")]);
+        let credential = credential(&["old", "new"]);
         assert_eq!(order(&credential), ["old", "new"]);
         credential.accept(&credential.in_order()[1]);
         assert_eq!(order(&credential.clone()), ["new", "old"]);
         let old = credential.in_order().remove(1);
-        first.replace(SecretString::from("newest"));
+        credential.secrets()[0].replace(SecretString::from("newest"));
         assert_eq!(order(&credential), ["newest", "new"]);
         let newest = credential.in_order().remove(0);
         assert!(!old.is_current() && newest.is_current() && newest.is_of(&old) && newest != old);
@@ -381,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_first_secret_comes_first_again_once_it_works_again() {
-        let credential = Credential::new(vec![secret("a"), secret("b")]);
+        let credential = credential(&["a", "b"]);
         credential.accept(&credential.in_order()[1]);
         let b_then_a = credential.in_order();
         credential.accept(&b_then_a[1]);

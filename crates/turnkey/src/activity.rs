@@ -1,5 +1,5 @@
-//! Activities: reading them page by page, and what they say of invites. The words are Turnkey's
-//! (<https://docs.turnkey.com/api-reference/activities/overview>); the statuses are the gateway's.
+//! Turnkey's activities (<https://docs.turnkey.com/api-reference/activities/overview>): how they are read page by page,
+//! and what they say of invites.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,24 +19,23 @@ use crate::{
     },
 };
 
-/// How many activities a page holds; the most that Turnkey gives.
+/// The size of a page, which is the largest that Turnkey gives.
 const PAGE: usize = 100;
 
-/// How far clocks may differ when an invitation is told from an older one.
+/// Clocks may differ so far when an invitation is told from an older one.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// The types that say what became of an invitation.
+/// The types of activities that say what became of an invitation.
 pub const ANSWERS: &[&str] = &[TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_DELETE];
-/// Those, and the one that creates it.
+/// These types, and the one that creates an invitation.
 const ALL: &[&str] = &[TYPE_CREATE, TYPE_ACCEPT, TYPE_ACCEPT_V2, TYPE_DELETE];
 
 /// The activities of some types, newest first, one page at a time.
 ///
-/// Turnkey does not say whether `after` or `before` leads to older ones. Its own command-line client
-/// passes the last id of a page as `after`, so that is tried first. Each page must begin where the
-/// one before ended: the cursor is the last id but one, so the last activity must be shown again. A
-/// page without it was of the other direction, and `before` is used from then on; if that does not
-/// show it either, the listing ends as incomplete.
+/// Turnkey does not say whether `after` or `before` leads to older ones. Its own command-line client passes the last id of
+/// a page as `after`, so that is tried first. The cursor is the last id but one, so that the next page has to show the
+/// last activity again. A page without it went in the other direction, and `before` is used from then on; if that does
+/// not show it either, the listing ends as incomplete.
 pub struct Pages {
     organization_id: String,
     types: &'static [&'static str],
@@ -56,14 +55,13 @@ struct Position {
 /// How a listing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Everything was shown.
     Complete,
-    /// There may be more.
+    /// There may be more activities.
     Incomplete,
 }
 
 impl Pages {
-    /// The listing from its newest activity.
+    /// The listing, from the newest activity on.
     pub fn new(
         organization_id: &str,
         types: &'static [&'static str],
@@ -79,15 +77,15 @@ impl Pages {
         }
     }
 
-    /// How it ended; none while there is more to ask for.
+    /// How the listing ended; none while there is more to ask for.
     pub fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// Asks for the next page; its activities that were not shown before.
+    /// Asks for the next page, and returns its activities that were not shown before.
     ///
     /// # Errors
-    /// As any request; asking again asks for the same page.
+    /// As any request. The next try asks for the same page.
     pub async fn next(
         &mut self,
         client: &Client,
@@ -130,29 +128,26 @@ impl Pages {
                 let (cursor, last) = (cursor.clone(), last.clone());
                 self.position = Some(Position { cursor, last, backwards });
             }
-            // A full page with nothing new, or without ids: the listing runs in a circle.
+            // A full page with nothing new, or without ids, leads in a circle.
             _ => self.end = Some(End::Incomplete),
         }
         new
     }
 }
 
-/// What a reply about an activity is for.
+/// What is known of an activity before it is read.
 pub struct Subject<'a> {
-    /// The organization that was asked.
     pub organization_id: &'a str,
-    /// The name of the submitted body, if known.
     pub fingerprint: Option<&'a str>,
-    /// How many invitations it was to create, if known.
+    /// How many invitations it was to create.
     pub count: Option<usize>,
 }
 
 /// What an activity says of the invites that it was to create, in their order.
 ///
 /// # Errors
-/// `Rejected` if it failed or was rejected, for all of them, and naming each if people rejected it;
-/// `Unknown` if it completed with other ids than one for each, or is under way and cannot be
-/// followed.
+/// `Rejected` for all of them if it failed or people rejected it, who reject each of them; `Unknown` if it completed
+/// with other ids than one for each, or is under way and cannot be followed.
 pub fn observe(
     activity: &Activity,
     subject: &Subject<'_>,
@@ -187,7 +182,7 @@ pub fn observe(
         "ACTIVITY_STATUS_CONSENSUS_NEEDED" | "ACTIVITY_STATUS_AUTHENTICATORS_NEEDED" => {
             Status::AwaitingApproval
         }
-        // CREATED, PENDING, and words that are not known yet: Turnkey is still at it.
+        // CREATED, PENDING, and words that are not known: Turnkey still works on it.
         _ => Status::Sending,
     };
     if activity.id.is_none() {
@@ -219,22 +214,21 @@ fn observed(
     }
 }
 
-/// The ids if they are as many different ones; an id twice is no pairing.
+/// The ids, or none if one is empty or there twice: then nobody can say which is whose.
 fn distinct(ids: &[String]) -> Vec<&String> {
     let different: HashSet<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
     if different.len() == ids.len() { ids.iter().collect() } else { Vec::new() }
 }
 
-/// The same as a status: what ended without effect has `Failed`.
-pub fn settled(error: ProviderError, activity: &Activity, subject: &Subject<'_>) -> Observed {
+/// The state `Failed` of an invite whose activity ended without effect.
+pub fn failed(error: ProviderError, activity: &Activity, subject: &Subject<'_>) -> Observed {
     Observed { failure: Some(error), ..observed(activity, subject, None, Status::Failed) }
 }
 
-/// The invitation to `address` that exists although its activity failed: to that address, and no
-/// older than the activity.
+/// The invitation to `address` that exists although its activity failed. It is no older than the activity.
 ///
 /// # Errors
-/// Why it cannot be told: one that exists since the activity may be to `address`, spelt otherwise.
+/// Why it cannot be told: an invitation that is no older may be to `address` in another spelling.
 pub fn effect_of_failed(
     activity: &Activity,
     invitations: &[Invitation],
@@ -259,12 +253,12 @@ pub fn effect_of_failed(
     Ok(None)
 }
 
-/// What the completed activities of an organization say of all invitations, newest first: who was
-/// invited, and whether an activity accepted or deleted the invitation.
+/// All invitations by the completed activities of an organization, newest first: who was invited, and whether an
+/// activity accepted or deleted the invitation.
 ///
 /// # Errors
-/// Also if the pages lead nowhere.
-pub async fn fold(
+/// As any request, or the pages do not lead to the oldest activity.
+pub async fn list_invitations(
     client: &Client,
     context: &CallContext,
     operation: &Operation,
@@ -302,24 +296,24 @@ pub async fn fold(
     Ok(invites)
 }
 
-/// The invitation that an activity accepted or deleted, and what it therefore is.
+/// The invitation that an activity accepted or deleted, and its status by that.
 pub fn answer(activity: &Activity) -> Option<(&str, Status)> {
     let accepted = activity.accepted().map(|id| (id, Status::Accepted));
     accepted.or_else(|| activity.deleted().map(|id| (id, Status::Revoked)))
 }
 
 impl Invitation {
-    /// Whether it is for this person.
+    /// Whether it is to this address.
     pub fn is_to(&self, address: &Address) -> bool {
         self.receiver_email.as_deref().map(Address::shown).as_ref() == Some(address)
     }
 
-    /// What it shows of an invite, whose id its address proves; `data` is what is known already.
+    /// The invite that it shows. Its address proves that the id is the invite's; `data` is what is known already.
     pub fn observe(&self, organization_id: &str, mut data: Map<String, Value>) -> Observed {
         let status = match self.status.as_deref() {
             Some("INVITATION_STATUS_ACCEPTED") => Status::Accepted,
             Some("INVITATION_STATUS_REVOKED") => Status::Revoked,
-            // CREATED, and words that are not known yet: it exists.
+            // CREATED, and words that are not known: it exists.
             _ => Status::Pending,
         };
         data.insert("organization_id".into(), organization_id.into());
@@ -340,7 +334,7 @@ fn invitee(email: Option<&String>) -> Option<Invitee> {
     Some(Invitee { email: email?.clone(), ..Invitee::default() })
 }
 
-/// Whether a page reaches back beyond `horizon`, being newest first.
+/// Whether a page reaches back beyond `horizon`. Only one that is newest first does.
 pub fn reaches(page: &[Activity], horizon: Timestamp) -> bool {
     let (Some(first), Some(last)) = (page.first(), page.last()) else { return false };
     match (first.created_at.0, last.created_at.0) {

@@ -1,6 +1,5 @@
-//! One method per Turnkey endpoint; nothing else does HTTP. Signs each body, tries the second secret
-//! where the first is refused, and remembers what it learnt of the account: who the key's user is,
-//! and whether `get_organization` is refused.
+//! Turnkey's endpoints, one method each. The client signs each body, and remembers what it learnt of the account: the
+//! user of the key, and that `get_organization` was refused.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -27,33 +26,31 @@ use crate::{
     },
 };
 
-/// How long a refusal of `get_organization` is remembered.
+/// A refusal of `get_organization` is remembered for so long.
 const REFUSAL_KEPT: Duration = Duration::from_secs(3600);
 
-/// A Turnkey account.
 #[derive(Debug)]
 pub struct Client {
-    /// Where it is, and with which keys.
     pub service: Service,
     /// Whether `get_organization` may be tried at all.
     may_read_organization: bool,
+    /// The key that was used last, and its user.
     sender: Mutex<Option<(Key, String)>>,
+    /// When `get_organization` was refused last.
     organization_refused: Mutex<Option<Timestamp>>,
 }
 
 impl Client {
-    /// A client for this account.
     pub fn new(service: Service, may_read_organization: bool) -> Self {
         let (sender, organization_refused) = (Mutex::default(), Mutex::default());
         Self { service, may_read_organization, sender, organization_refused }
     }
 
-    /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.service.clock.now()
     }
 
-    /// `create_invitations`, with exactly this body.
+    /// `create_invitations` with exactly this body.
     pub async fn create_invitations(
         &self,
         context: &CallContext,
@@ -82,7 +79,8 @@ impl Client {
             parameters: InvitationId { invitation_id: invitation_id.to_owned() },
         };
         let path = "/public/v1/submit/delete_invitation";
-        let response = self.query(context, operation, path, &submission).await?;
+        let post = Post::new(path, operation, &submission)?;
+        let response = self.post(context, operation, post).await?;
         activity(operation, &response)
     }
 
@@ -96,13 +94,13 @@ impl Client {
     ) -> Result<Activity, ProviderError> {
         let query = ActivityQuery { organization_id, activity_id };
         let mut post = Post::new("/public/v1/query/get_activity", operation, &query)?;
-        // It shows all the invitations of its call.
+        // The reply shows all invitations of the call.
         post.body_cap = LIST_BODY_CAP;
         let response = self.post(context, operation, post).await?;
         activity(operation, &response)
     }
 
-    /// `list_activities`: one page.
+    /// `list_activities`, one page.
     pub async fn list_activities(
         &self,
         context: &CallContext,
@@ -131,7 +129,7 @@ impl Client {
         Ok((operation.read(&response)?, ahead.unwrap_or_default()))
     }
 
-    /// The user whom the key belongs to; asked once per key.
+    /// The user of the key, which is asked for once per key.
     pub async fn sender(
         &self,
         context: &CallContext,
@@ -164,16 +162,15 @@ impl Client {
         self.reply(context, operation, post).await
     }
 
-    /// Whether `get_organization` is worth asking.
+    /// Whether `get_organization` may be asked, and was not refused lately.
     pub fn reads_organization(&self) -> bool {
         let refused = *lock(&self.organization_refused);
         let forgotten = |at| self.now().duration_since(at).unsigned_abs() >= REFUSAL_KEPT;
         self.may_read_organization && refused.is_none_or(forgotten)
     }
 
-    /// The organization's invitations by `get_organization`, which Turnkey marks as internal. None
-    /// where it is switched off, refused now or lately, or shows none. `recorded` puts it into the
-    /// attempt's record that it was asked.
+    /// The organization's invitations by `get_organization`, which Turnkey marks as internal. None if it is switched off,
+    /// was refused now or lately, or shows none. The attempt's record notes the request if it is to be `recorded`.
     pub async fn invitations(
         &self,
         context: &CallContext,
@@ -202,16 +199,6 @@ impl Client {
         }
     }
 
-    async fn query<Q: Serialize>(
-        &self,
-        context: &CallContext,
-        operation: &Operation,
-        path: &str,
-        query: &Q,
-    ) -> Result<Response, ProviderError> {
-        self.post(context, operation, Post::new(path, operation, query)?).await
-    }
-
     async fn post(
         &self,
         context: &CallContext,
@@ -221,7 +208,6 @@ impl Client {
         Ok(self.reply(context, operation, post).await?.response)
     }
 
-    /// Posts with the secret that works, and once more with the other one if that is refused.
     async fn reply(
         &self,
         context: &CallContext,
@@ -277,10 +263,10 @@ impl<'a> Post<'a> {
     }
 }
 
-/// A body as Turnkey gets it: compact, members in the order of their declaration.
+/// A body as Turnkey gets it: compact, with members in the order of their declaration.
 ///
 /// # Errors
-/// Only if a value cannot be JSON, which no value of these types is.
+/// A value cannot be JSON, which is true of none of these types.
 pub fn encode<Q: Serialize>(operation: &Operation, body: &Q) -> Result<String, ProviderError> {
     serde_json::to_string(body)
         .map_err(|_| operation.failed(Outcome::NotSent, "the request cannot be written as JSON"))
@@ -292,7 +278,7 @@ fn activity(operation: &Operation, response: &Response) -> Result<Activity, Prov
     Ok(reply.activity.ok_or_else(missing)?.flattened())
 }
 
-/// Any refusal of an internal endpoint but that of the key, which says nothing about the endpoint.
+/// Whether an internal endpoint is refused. The refusal of the key, and a throttle, say nothing about the endpoint.
 fn is_refused_capability(error: &ProviderError) -> bool {
     match error.http_status {
         Some(401 | 429) => false,

@@ -1,5 +1,4 @@
-//! Turnkey's part of the provider document and of an invite's `options`: defaults, validation, and
-//! what becomes of them. Where a `base_url` may point is the configuration crate's business.
+//! Turnkey's part of the provider document, and the options of an invite: their form, defaults and checks.
 
 use std::sync::LazyLock;
 
@@ -9,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The kind's name.
 pub const KIND: &str = "turnkey";
 
 /// How the invited person will authenticate; not a permission level.
@@ -73,37 +71,28 @@ struct Options {
     sender_user_id: Option<String>,
 }
 
-/// The schema of the part of the document.
 pub static DOCUMENT: LazyLock<Schema> = LazyLock::new(Schema::of::<Document>);
-/// The schema of `options.turnkey`.
 pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
 
-/// A valid part of the document. UUIDs are in their usual form, lower-case with hyphens.
+/// The settings, after all checks. UUIDs are in their usual form: lower case, with hyphens.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where the API is.
     pub base_url: BaseUrl,
-    /// The organization.
     pub organization_id: String,
-    /// Where the key is; shows references only.
     pub api_private_key: SecretRefs,
     sender_user_id: Option<String>,
     access_type: AccessType,
     receiver_user_tags: Vec<String>,
-    /// Whether to try `get_organization`.
     pub get_organization: bool,
 }
 
-/// What one invitation says, fixed when the invite was accepted.
+/// What `resolve` records of an invite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Params {
-    /// The person's name in the organization.
     pub receiver_user_name: String,
-    /// Tag ids.
     pub receiver_user_tags: Vec<String>,
-    /// How the person authenticates.
     pub access_type: AccessType,
-    /// Who invites; none: the user of the API key.
+    /// None for the user of the API key.
     pub sender_user_id: Option<String>,
 }
 
@@ -134,7 +123,7 @@ impl Settings {
         }
     }
 
-    /// What an invite's invitation says, with this configuration's defaults.
+    /// What an invite says, with defaults filled in.
     ///
     /// # Errors
     /// All faults, with pointers relative to the invite.

@@ -1,5 +1,4 @@
-//! Turnkey's errors -> [`ProviderError`]. The codes and their meaning:
-//! <https://docs.turnkey.com/api-reference/overview/errors>.
+//! What Turnkey's refusals mean to the engine, by its codes (<https://docs.turnkey.com/api-reference/overview/errors>).
 
 use invite_core::{
     Cause, Fault, ItemFault, Outcome, ProviderError, Recipient,
@@ -12,28 +11,28 @@ use serde_json::Value;
 
 use crate::wire::RpcStatus;
 
-/// How far a submission's time may be ahead of Turnkey's clock, and how far behind it must not be
+/// A submission's time may be so far ahead of Turnkey's clock, and must be less than so far behind it
 /// (<https://docs.turnkey.com/reference/faq>).
 const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
-/// A difference of clocks from which on a probe tells of it.
+/// A probe mentions a larger difference of clocks.
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(30);
 
-/// The same operation, of which no error shows what recipients are called in the organization.
+/// The operation for these recipients. No error shows what they are called in the organization, either.
 pub fn about_recipients(operation: Operation, recipients: &[Recipient]) -> Operation {
     let named = recipients.iter().filter_map(|r| r.params.get("receiver_user_name")?.as_str());
     operation.about(named).for_recipients(recipients)
 }
 
-/// A call would be refused for how this provider is configured, or for this machine.
+/// The error for a provider, or a machine, that is configured so that any call would be refused.
 pub fn misconfigured(operation: &Operation, why: &str) -> ProviderError {
     operation.failed(Outcome::Rejected, why).caused_by(Cause::Configuration)
 }
 
-/// Checks how far our clock is ahead of Turnkey's; says so where that is worth telling.
+/// A sentence about how far our clock is ahead of Turnkey's, if that is worth mentioning.
 ///
 /// # Errors
-/// So far that submissions, which carry a time, would be refused; questions carry none.
+/// It is so far that Turnkey would refuse submissions, which carry a time.
 pub fn check_clocks(
     operation: &Operation,
     ahead: SignedDuration,
@@ -50,7 +49,7 @@ pub fn check_clocks(
     Ok((ahead.abs() > WORTH_TELLING).then_some(told))
 }
 
-/// A reply other than 2xx.
+/// The error that a reply means which is no 2xx.
 pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
     let status = RpcStatus::read(&response.body);
     let refusal = Refusal {
@@ -63,7 +62,7 @@ pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
     with_items(operation, operation.refused(response, refusal), &status)
 }
 
-/// An activity that ended without effect; `word` is its status.
+/// The error of an activity that ended without effect, in the status `word`.
 pub fn ended(operation: &Operation, word: &str, failure: Option<&RpcStatus>) -> ProviderError {
     let none = RpcStatus::default();
     let status = failure.unwrap_or(&none);
@@ -80,9 +79,8 @@ fn with_items(operation: &Operation, error: ProviderError, status: &RpcStatus) -
     ProviderError { items, ..error }
 }
 
-/// What lies behind a refusal, or behind the failure of an activity, which has no HTTP status: by
-/// Turnkey's code, then by the fields that are named, then by its words. None where the HTTP status knows
-/// better.
+/// The cause of a refusal, or of an activity's failure, which has no HTTP status: by Turnkey's code, then by the fields
+/// that are named, then by its words. None if the HTTP status decides.
 fn cause(operation: &Operation, http: Option<u16>, status: &RpcStatus) -> Option<Cause> {
     let told = match status.turnkey_code() {
         Some(code) if is_key_code(code) => Some(Cause::Credentials),
@@ -109,7 +107,7 @@ fn cause(operation: &Operation, http: Option<u16>, status: &RpcStatus) -> Option
     if fields.clone().any(is_of_the_call) {
         return Some(Cause::Configuration);
     }
-    // A field that is named without its place may be an item's.
+    // A field that is named without a place may be an item's.
     if fields.count() > 0 {
         return (http != Some(404)).then_some(Cause::Request);
     }
@@ -127,9 +125,9 @@ fn items(operation: &Operation, status: &RpcStatus) -> Vec<ItemFault> {
 }
 
 impl RpcStatus {
-    /// Reads an error's body; plain text becomes the message.
+    /// Reads an error's body. One that is no object becomes the message.
     pub fn read(body: &[u8]) -> Self {
-        // An array would be read too, by the order of the members.
+        // Serde would also read an array, by the order of the members.
         let object = body.trim_ascii_start().starts_with(b"{").then_some(body);
         object.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_else(|| Self {
             message: Some(String::from_utf8_lossy(body).into_owned()),
@@ -137,7 +135,7 @@ impl RpcStatus {
         })
     }
 
-    /// Whether the key itself is not known, also where that comes wrapped as a lack of rights.
+    /// Whether the key itself is refused, which may look like a lack of rights.
     pub fn refuses_key(&self, http: u16) -> bool {
         let wrapped = || {
             let message = self.message.as_deref().unwrap_or_default();
@@ -156,13 +154,13 @@ impl RpcStatus {
             .find(|code| !code.is_empty())
     }
 
-    /// Turnkey's code, else the gRPC code's name.
+    /// Turnkey's code, or else the name of the gRPC code.
     fn any_code(&self) -> Option<String> {
         let number = || self.code.filter(|code| *code != 0).map(grpc_name);
         self.turnkey_code().map(str::to_owned).or_else(number)
     }
 
-    /// A quota or resource limit is used up. The code decides where there is one.
+    /// Whether a quota or resource limit is used up, by the code, or else by the words.
     fn is_quota(&self) -> bool {
         match self.turnkey_code() {
             Some(code) if code.contains("QUOTA") => true,
@@ -203,17 +201,17 @@ fn is_of_the_call(field: &str) -> bool {
     matches!(plain.rsplit('.').next(), Some("timestampms" | "organizationid" | "type"))
 }
 
-/// The same error with each of the activity's invitations named: approvers refused all of them, and
-/// would be asked about the same people again if some went once more.
+/// The error with each of the activity's invitations named. Approvers refused all of them, and would be asked about the
+/// same people again if some were sent once more.
 pub fn rejected_by_people(error: ProviderError, invitations: usize) -> ProviderError {
     let fault = Fault::new("", "rejected", "the approvers at Turnkey rejected the activity");
     let item = |index| ItemFault { index, fault: fault.clone() };
     ProviderError { items: (0..invitations).map(item).collect(), ..error }
 }
 
-/// An error of a question that a create call depends on. Whatever it is, it says nothing of the
-/// invites: they wait, or the lane pauses for the credential.
-pub fn of_the_account(error: ProviderError) -> ProviderError {
+/// The error of a question that a create call depends on. It says nothing of the invites: they wait, or the lane pauses
+/// for the credential.
+pub fn before_create(error: ProviderError) -> ProviderError {
     let (outcome, cause) = match (error.outcome, error.cause) {
         (Outcome::Rejected, Cause::Credentials | Cause::NotAuthorized) => {
             (Outcome::Rejected, Cause::Credentials)
@@ -226,15 +224,14 @@ pub fn of_the_account(error: ProviderError) -> ProviderError {
     ProviderError { outcome, cause, ..error }
 }
 
-/// The invitation and its member that a field path such as
-/// `parameters.invitations[3].receiverUserEmail` names.
+/// The invitation and its member that a path such as `parameters.invitations[3].receiverUserEmail` names.
 fn invitation_member(field: &str) -> Option<(usize, &str)> {
     let at = field.to_ascii_lowercase().find("invitations[")?;
     let (index, member) = field.get(at + "invitations[".len()..)?.split_once(']')?;
     Some((index.parse().ok()?, member.trim_start_matches('.')))
 }
 
-/// Turnkey's member in the gateway's names.
+/// The gateway's pointer for a member of an invitation.
 fn pointer(member: &str) -> &'static str {
     let name = member.split(['[', '.']).next().unwrap_or_default().to_ascii_lowercase();
     match name.as_str() {
@@ -248,27 +245,12 @@ fn pointer(member: &str) -> &'static str {
 }
 
 fn grpc_name(code: i64) -> String {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    let name = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
-    name.map_or_else(|| code.to_string(), |name| (*name).to_owned())
+    /// From code 0 on.
+    const NAMES: &str = "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS \
+                         PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE \
+                         UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED";
+    let name = usize::try_from(code).ok().and_then(|code| NAMES.split(' ').nth(code));
+    name.map_or_else(|| code.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The part of a create exchange that belongs to one recipient. Everything is left out but what is
-//! known to be that recipient's: votes repeat the whole body and name the voters.
+//! The part of an exchange that belongs to one recipient: only what is known to be theirs, because votes, for example,
+//! repeat the whole body and name the voters.
 
 use invite_core::{
     Address, Invitee,
@@ -8,12 +8,12 @@ use invite_core::{
 };
 use serde_json::{Map, Value, json};
 
-/// The members of an activity that are about all of it and no person.
+/// The members of an activity that are about no person.
 const ABOUT_ALL: &[&str] =
     &["id", "organizationId", "status", "type", "fingerprint", "createdAt", "updatedAt"];
 
-/// The request and the reply, reduced to the invitation to this recipient. In a create it is at
-/// `index`; a question about one invite may be answered with the whole call that made it.
+/// The part of a request and a reply that belongs to one recipient ([`Excerpt`](invite_core::Excerpt)). A question about
+/// one invite may be answered with the whole call that made it.
 pub fn of(
     request: Option<&str>,
     reply: Option<&str>,
@@ -30,9 +30,9 @@ pub fn of(
     (request_of(&request, asked), reply)
 }
 
-/// Whose part is shown.
+/// The recipient whose part is shown.
 struct Own<'a> {
-    /// The place in the request, where that names the recipient.
+    /// The place in the request, if the request names the recipient.
     asked: Option<usize>,
     index: usize,
     recipient: &'a Invitee,
@@ -53,7 +53,7 @@ fn own_place(invitations: Option<&Vec<Value>>, index: usize, own: &Invitee) -> O
 fn personal_data(invitation: &Value) -> impl Iterator<Item = &str> {
     let text = |name| invitation.get(name).and_then(Value::as_str);
     let name = text("receiverUserName");
-    // Also the name's words: a message may speak of one of them.
+    // The name's words are pieces of their own, because a message may quote one of them.
     text("receiverUserEmail")
         .into_iter()
         .chain(name)
@@ -81,7 +81,7 @@ fn activity_of(activity: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> Strin
     let intended = "/intent/createInvitationsIntent/invitations";
     let created = "/result/createInvitationsResult/invitationIds";
     let intentions = activity.pointer(intended).and_then(Value::as_array);
-    // One that does not show what it was to create is only known by the request that it answers.
+    // If it does not show what it was to create, the request that it answers does.
     let place = match intentions {
         Some(_) => own_place(intentions, own.index, own.recipient),
         None => own.asked,

@@ -29,17 +29,16 @@ use serde_json::json;
 use activity::Subject;
 use client::Client;
 use config::{DOCUMENT, KIND, OPTIONS, Params, Settings};
-use error::{about_recipients, check_clocks, misconfigured, of_the_account};
+use error::{about_recipients, before_create, check_clocks, misconfigured};
 use stamp::{Stamper, fingerprint};
 use wire::{
     CREATE_INVITATIONS, CreateInvitations, InvitationParams, STATUS_FAILED, Submission, TYPE_CREATE,
 };
 
-/// Invitations in one activity. Turnkey documents no figure, but 100 per organization; and a page of
-/// 100 such activities, by which calls are looked up, is still read to its end.
+/// So many invites may share a call. Turnkey documents no figure, but 100 invitations per organization; and a page of 100
+/// such activities, by which calls are looked up, is still read to its end.
 const MAX_BATCH: u32 = 100;
 
-/// Turnkey, as a kind of provider.
 pub fn kind() -> ProviderKind {
     ProviderKind {
         name: KIND,
@@ -91,7 +90,6 @@ fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>>
     }))
 }
 
-/// One configured Turnkey organization.
 #[derive(Debug)]
 struct Turnkey {
     settings: Settings,
@@ -108,7 +106,7 @@ impl Turnkey {
         self.operation(doing).about(remote.invitee.personal_data())
     }
 
-    /// Refuses what is not at this provider, before anything is sent there.
+    /// Refuses a destination elsewhere, before anything is sent.
     fn check_destination(
         &self,
         operation: &Operation,
@@ -140,7 +138,7 @@ impl InviteProvider for Turnkey {
         Ok(Resolved {
             params: json!(self.settings.resolve(invite)?),
             destination: self.destination(),
-            // Every invitation says all that it needs, so any may share an activity.
+            // Each invitation says all that it needs, so any of them may share an activity.
             call_key: String::new(),
         })
     }
@@ -165,7 +163,7 @@ impl InviteProvider for Turnkey {
                 true => "(whoami)".into(),
                 false => {
                     let asked = self.client.sender(context, &operation, organization_id).await;
-                    asked.map_err(of_the_account)?
+                    asked.map_err(before_create)?
                 }
             };
         }
@@ -251,7 +249,10 @@ impl InviteProvider for Turnkey {
         let mut invites: Vec<Observed> =
             match self.client.invitations(context, &operation, organization_id, true).await? {
                 Some(shown) => shown.iter().map(|i| state::listed(i, organization_id)).collect(),
-                None => activity::fold(&self.client, context, &operation, organization_id).await?,
+                None => {
+                    activity::list_invitations(&self.client, context, &operation, organization_id)
+                        .await?
+                }
             };
         invites.retain(|invite| query.wants(invite));
         Ok(Page { invites, next_cursor: None })
@@ -280,7 +281,7 @@ impl InviteProvider for Turnkey {
         if let Some(activity) = earlier.map_err(without_effect)? {
             match state::deleted_by(&activity, &operation, &remote, id) {
                 Ok(observed) => return Ok(observed),
-                // It was refused, so whatever is gone was not deleted by it.
+                // That delete was refused, so whatever is gone was not deleted by it.
                 Err(_) => remote.revoke_sent = false,
             }
         }
@@ -294,7 +295,7 @@ impl InviteProvider for Turnkey {
         let activity =
             self.client.delete_invitation(context, &operation, organization_id, id).await;
         let activity = match activity {
-            // The delete before this one worked.
+            // The delete before this one took effect.
             Err(error) if error.cause == Cause::NotFound && remote.revoke_sent => {
                 return Ok(state::inferred(remote, id, Status::Revoked, Some("gone")));
             }

@@ -1,6 +1,6 @@
-//! Finding out what became of calls whose outcome is unknown: by the activity's id where a reply
-//! named one, else by the fingerprint among the activities that create invitations. Which absence is
-//! believed, and when the bytes are sent again instead, is the engine's business.
+//! Looks up what became of calls of unknown outcome: by the activity's id if a reply named one, or else by the fingerprint
+//! among the activities that create invitations. The engine decides which absence is believed, and when the bytes are
+//! sent again instead.
 
 use std::sync::Arc;
 
@@ -20,18 +20,16 @@ use crate::{
     wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, TYPE_CREATE},
 };
 
-/// So far from its `timestampMs`, either way, no copy of a body can create an activity: Turnkey takes
-/// bodies up to an hour old and five minutes ahead, and the rest is for clocks. No copy is under way for
-/// so long.
+/// So long before and after its `timestampMs` no copy of a body can create an activity: Turnkey takes bodies that are less
+/// than an hour old and at most five minutes ahead, and the rest is for clocks. No copy is under way for so long.
 const DEAD: SignedDuration = SignedDuration::from_mins(70);
 
-/// How far before the oldest `timestampMs` the listing goes back.
+/// The listing goes back so far before the oldest `timestampMs`.
 const MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Why nothing more is told of an activity whose ids do not match its invitations.
 const UNPAIRED: &str = "the activity took effect, but which invitation id is whose cannot be told";
 
-/// A lookup of calls to one organization.
+/// A look-up of calls to one organization.
 pub struct ByFingerprint {
     client: Arc<Client>,
     operation: Operation,
@@ -39,24 +37,25 @@ pub struct ByFingerprint {
     searches: Vec<Search>,
     pages: Pages,
     horizon: Timestamp,
-    /// When the listing began, by our clock and by Turnkey's, and whether all that it could show was seen.
+    /// When the listing began, by our clock and by Turnkey's.
     listed_at: Option<(Timestamp, Option<Timestamp>)>,
+    /// Whether the listing showed all that it could; none until it has ended.
     listed_all: Option<bool>,
-    /// What `get_organization` showed, once asked because an activity failed.
+    /// What `get_organization` showed, which is asked once an activity failed.
     invitations: Option<Option<Vec<Invitation>>>,
-    /// Why not everything was asked that there was to ask.
+    /// Why the look-up ended before all was asked.
     gap: Option<String>,
     failures: Failures,
-    /// Why nothing can be asked.
+    /// The error if the calls went to another organization, which cannot be asked here.
     misplaced: Option<ProviderError>,
 }
 
-/// One call that is looked for.
+/// A call that is looked for.
 struct Search {
     doubt: Doubt,
     fingerprint: String,
     submitted_at: Timestamp,
-    /// The activity's id, while it was not asked for.
+    /// The activity's id, until it was asked for.
     activity_id: Option<String>,
     found: Option<Activity>,
     /// Why the activity could not be read.
@@ -64,7 +63,6 @@ struct Search {
 }
 
 impl ByFingerprint {
-    /// The lookup; `misplaced` is the error for a destination that is not this provider's.
     pub fn new(
         client: Arc<Client>,
         operation: Operation,
@@ -102,21 +100,21 @@ impl ByFingerprint {
         self.invitations.is_none() && self.client.reads_organization()
     }
 
-    /// The end, although not everything could be asked: what was seen still counts.
+    /// Ends the look-up before all was asked. What was seen still counts.
     ///
     /// # Errors
-    /// The error, if nothing was seen.
+    /// The error, if no invite was seen.
     fn end_early(&mut self, error: ProviderError) -> Result<Vec<Vec<Sighting>>, ProviderError> {
         self.gap = Some(unfinished(&error));
         seen_or(self.sightings(), error)
     }
 
-    /// Does without an activity that cannot be read.
+    /// Goes on without an activity that cannot be read.
     ///
     /// # Errors
-    /// The error, if there is no going on after it.
+    /// The error, if the look-up ends with it.
     fn skip(&mut self, place: usize, error: ProviderError) -> Result<(), ProviderError> {
-        // Alone, the look-up is of nothing else, and its failure is to be told.
+        // A look-up of this call alone has nothing else to go on with.
         if self.failures.is_last(&error) || self.searches.len() == 1 {
             return Err(error);
         }
@@ -137,7 +135,7 @@ impl ByFingerprint {
         let search = &mut self.searches[place];
         match asked {
             Ok(activity) => search.take(&activity, true),
-            // Not known by that id: the listing decides.
+            // Turnkey does not know that id, so the listing decides.
             Err(error) if error.http_status == Some(404) => {}
             Err(error) => return self.skip(place, error),
         }
@@ -182,7 +180,7 @@ impl ByFingerprint {
         };
         match activity::observe(activity, &subject, &self.operation) {
             Ok(observed) => observed.into_iter().map(Sighting::exactly).collect(),
-            // What a failed activity left behind, the organization would have to say first.
+            // The organization, which knows what a failed activity left behind, was not asked yet.
             Err(_) if has_failed(activity) && self.gap.is_some() && self.may_ask_organization() => {
                 unclear(Vec::new(), self.gap.clone())
             }
@@ -195,13 +193,13 @@ impl ByFingerprint {
                 ) {
                     Ok(Some(effect)) => Sighting::exactly(effect),
                     Ok(None) => {
-                        Sighting::exactly(activity::settled(error.clone(), activity, &subject))
+                        Sighting::exactly(activity::failed(error.clone(), activity, &subject))
                     }
                     Err(why) => Sighting::open(why),
                 };
                 recipients.iter().map(of).collect()
             }
-            // It took effect, but which id is whose cannot be told.
+            // The activity took effect, but which id is whose cannot be told.
             Err(_) => {
                 let near = activity.invitation_ids().unwrap_or_default().to_vec();
                 let gap = search.gap.clone().or_else(|| Some(UNPAIRED.to_owned()));
@@ -227,9 +225,8 @@ impl ByFingerprint {
         }
     }
 
-    /// Whether no copy of the call could create anything any more when the listing began. Our time since
-    /// the call tells, which does not jump; and, should our clock have been wrong when it wrote the bytes,
-    /// Turnkey's own, which judges them.
+    /// Whether no copy of the call could create anything any more when the listing began: by our own clock, which does not
+    /// jump, or by Turnkey's, which judges the bytes even if our clock was wrong when they were written.
     fn is_dead(&self, search: &Search) -> bool {
         let Some((now, shown)) = self.listed_at else { return false };
         let is_old = now.duration_since(search.doubt.started_at) >= DEAD;
@@ -285,8 +282,7 @@ impl Search {
         }
     }
 
-    /// Keeps the activity if it is this call's: by the fingerprint; one that was `named` by its id
-    /// need not show it.
+    /// Keeps an activity that is this call's by its fingerprint, which one that was `named` by its id need not show.
     fn take(&mut self, activity: &Activity, named: bool) {
         let is_ours = match &activity.fingerprint {
             Some(shown) => shown.eq_ignore_ascii_case(&self.fingerprint),
@@ -294,7 +290,7 @@ impl Search {
         };
         if is_ours {
             self.found = Some(activity.clone());
-            // A list entry may say less than the activity itself.
+            // An entry of the list may say less than the activity itself.
             let is_short = activity.invitation_ids().is_none()
                 && activity.status.as_deref() == Some(STATUS_COMPLETED);
             self.activity_id = activity.id.clone().filter(|_| is_short && !named);

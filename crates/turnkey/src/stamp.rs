@@ -1,5 +1,5 @@
-//! Turnkey's request signature: the private key as administrators have it, the `X-Stamp` header, and
-//! the name that Turnkey gives to a body. Which key is used for a request is the client's business.
+//! Turnkey's signature of requests: the private key as administrators have it, the `X-Stamp` header, and the name that
+//! Turnkey gives to a body.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use p256::{
@@ -8,20 +8,17 @@ use p256::{
 };
 use sha2::{Digest, Sha256};
 
-/// Signs bodies with one P-256 key.
-///
-/// See <https://docs.turnkey.com/api-reference/overview/stamps>.
+/// Signs bodies with a P-256 key (<https://docs.turnkey.com/api-reference/overview/stamps>).
 pub struct Stamper {
     key: SigningKey,
     public_key: String,
 }
 
 impl Stamper {
-    /// Reads a private key: 64 hexadecimal digits, alone or followed by `:p256` as the Turnkey CLI
-    /// writes it; space around it is ignored.
+    /// Reads a private key: 64 hexadecimal digits, perhaps followed by `:p256` as the Turnkey CLI writes it.
     ///
     /// # Errors
-    /// What is wrong with the text, without showing any of it.
+    /// What is wrong with the text, without any of it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         let (digits, curve) = text.split_once(':').unwrap_or((text, "p256"));
@@ -43,8 +40,7 @@ impl Stamper {
         Ok(Self { key, public_key })
     }
 
-    /// The value of `X-Stamp` for exactly this body. The same body always gives the same stamp
-    /// (RFC 6979).
+    /// The value of `X-Stamp` for exactly this body, which is the same each time (RFC 6979).
     pub fn stamp(&self, body: &[u8]) -> String {
         let signature: DerSignature = self.key.sign(body);
         let stamp = format!(
@@ -56,7 +52,7 @@ impl Stamper {
     }
 }
 
-/// The name by which Turnkey knows an activity that was submitted with exactly this body.
+/// The name by which Turnkey knows the activity that was submitted with exactly this body.
 pub fn fingerprint(body: &[u8]) -> String {
     format!("sha256:{}", base16ct::lower::encode_string(&Sha256::digest(body)))
 }

@@ -1,5 +1,5 @@
-//! What is known of one invite at Turnkey: following its activity, reading the organization or the
-//! activities where that is refused, and proving that an id is the invite's before it is deleted.
+//! The state of one invite at Turnkey: by its activity, by the organization, or by all activities if the organization may
+//! not be read. Also proves that an id is the invite's before that is deleted.
 
 use invite_core::{
     Address, Observed, Outcome, ProviderError, Remote, Status, StatusSource, adapter::Operation,
@@ -14,12 +14,14 @@ use crate::{
     wire::{Activity, Invitation, STATUS_COMPLETED, STATUS_FAILED, STATUS_REJECTED},
 };
 
-/// Under this name an invite's data holds the id of the activity that is to delete it.
+/// The member of an invite's data that holds the id of the activity which is to delete it.
 const DELETION: &str = "delete_activity_id";
 
-/// What became of the recipients of an activity that failed: without effect, unless the
-/// organization shows otherwise. Where that may not be asked it is assumed; where it does not answer,
-/// the outcome is unknown.
+/// What a failed activity left behind for each address: nothing, unless the organization shows an invitation. If the
+/// organization may not be read, nothing is assumed.
+///
+/// # Errors
+/// The outcome is unknown, because the organization does not answer or shows an address in another spelling.
 pub async fn after_failure(
     client: &Client,
     context: &CallContext,
@@ -39,7 +41,7 @@ pub async fn after_failure(
     addresses.iter().map(of).collect::<Result<_, _>>().map_err(|why| operation.outcome_unknown(why))
 }
 
-/// The present state of an invite that has no id yet, by its activity.
+/// The state of an invite that has no id yet, by its activity.
 pub async fn follow(
     client: &Client,
     context: &CallContext,
@@ -53,12 +55,12 @@ pub async fn follow(
     let organization_id = remote.destination.scope.as_str();
     let activity = client.get_activity(context, operation, organization_id, activity_id).await?;
     let subject = Subject { organization_id, fingerprint: text("fingerprint"), count: None };
-    // Where it does not show what it was to create, it was to create this one at least.
+    // If it does not show what it was to create, it was to create this one at least.
     let invitations = activity.intended().map_or(remote.index + 1, <[_]>::len);
     let operation = &operation.clone().of_call(invitations);
     match activity::observe(&activity, &subject, operation) {
         Ok(mut all) => {
-            // While it is under way all of its invites are in the same state.
+            // All invites of an activity that is under way are in the same state.
             let waiting = all.iter().position(|observed| observed.provider_ref.is_none());
             let place = waiting.unwrap_or(remote.index);
             let missing =
@@ -73,13 +75,13 @@ pub async fn follow(
                     after_failure(client, context, operation, &activity, &subject, &address);
                 effect = effects.await?.pop().flatten();
             }
-            Ok(effect.unwrap_or_else(|| activity::settled(error, &activity, &subject)))
+            Ok(effect.unwrap_or_else(|| activity::failed(error, &activity, &subject)))
         }
         Err(error) => Err(error),
     }
 }
 
-/// The present state of an invite that has an id.
+/// The state of an invite that has an id.
 pub async fn read(
     client: &Client,
     context: &CallContext,
@@ -96,15 +98,14 @@ pub async fn read(
     if observed.status == Status::Revoked && observed.source == StatusSource::Inferred {
         let deletion = earlier_deletion(client, context, operation, remote).await?;
         if deletion.is_some_and(|activity| deleted_by(&activity, operation, remote, id).is_err()) {
-            // Its approvers refused: whoever deleted it, it was not that delete of ours.
+            // Our delete was refused by its approvers, so whoever deleted the invitation, we did not.
             observed.status = Status::Pending;
         }
     }
     Ok(observed)
 }
 
-/// The activity of the last delete that was submitted for the invite, if its id is known and Turnkey
-/// knows it.
+/// The activity of the last delete that was submitted for the invite, if Turnkey still knows it.
 pub async fn earlier_deletion(
     client: &Client,
     context: &CallContext,
@@ -119,11 +120,11 @@ pub async fn earlier_deletion(
     }
 }
 
-/// What an activity that deletes invitation `id` makes of the invite. One that waits for approval, or
-/// is still under way, leaves it as it was; its id is kept, so that a repeat submits no other.
+/// The state of an invite by the activity that deletes its invitation. While that waits for approval or is under way, the
+/// invite stays as it was, and the activity's id is kept, so that a repeat submits no other.
 ///
 /// # Errors
-/// `Rejected` if it failed or its approvers refused it.
+/// `Rejected` if the activity failed or its approvers refused it.
 pub fn deleted_by(
     activity: &Activity,
     operation: &Operation,
@@ -149,7 +150,7 @@ pub fn deleted_by(
     })
 }
 
-/// What became of an invitation, by the activities that accept and delete.
+/// The state of an invite by the activities that accept and delete invitations.
 async fn answered(
     client: &Client,
     context: &CallContext,
@@ -168,8 +169,12 @@ async fn answered(
     Ok(inferred(remote, id, status, None))
 }
 
-/// Whether the invitation is this invite's and still there to be deleted; `Some` answers the
-/// whole request. Of an id that is not proven only an earlier delete of ours tells that it is gone.
+/// Checks that an invitation is this invite's and can be deleted. If it is over already, the state of the invite is
+/// returned, and nothing is to be deleted. Whether an id that is not proven is gone, only an earlier delete of ours
+/// shows.
+///
+/// # Errors
+/// The id is not proven to be the invite's, and the delete is not forced.
 pub async fn before_deleting(
     client: &Client,
     context: &CallContext,
@@ -198,7 +203,7 @@ pub async fn before_deleting(
         None if !is_proven && !force => {
             unproven("Turnkey does not show the id, so it is not proven")
         }
-        // Whoever deleted it: there is nothing left to withdraw.
+        // Whoever deleted it, nothing is left to withdraw.
         None if is_proven || remote.revoke_sent => {
             Ok(Some(inferred(remote, id, Status::Revoked, Some("gone"))))
         }
@@ -210,7 +215,7 @@ fn find<'a>(shown: &'a [Invitation], id: &str) -> Option<&'a Invitation> {
     shown.iter().find(|invitation| invitation.invitation_id == id)
 }
 
-/// The state of an invite by the organization's invitations, of which its own may be missing.
+/// The state of an invite by the organization's invitations, among which its own may be missing.
 fn shown_in_organization(shown: &[Invitation], remote: &Remote, id: &str) -> Observed {
     let mut observed = match find(shown, id) {
         Some(invitation) if invitation.is_to(&remote.address) => {
@@ -222,12 +227,12 @@ fn shown_in_organization(shown: &[Invitation], remote: &Remote, id: &str) -> Obs
         }
         None => return inferred(remote, id, Status::Pending, Some("gone")),
     };
-    // The id is another person's invitation, so its status says nothing of this one.
+    // The id belongs to another person's invitation, whose status says nothing of this invite.
     observed.data.insert("pairing".into(), "unproven".into());
     observed
 }
 
-/// What was concluded of an invite with an id.
+/// The state that was concluded of an invite with an id.
 pub fn inferred(remote: &Remote, id: &str, status: Status, word: Option<&str>) -> Observed {
     Observed {
         source: StatusSource::Inferred,
@@ -237,7 +242,7 @@ pub fn inferred(remote: &Remote, id: &str, status: Status, word: Option<&str>) -
     }
 }
 
-/// An invitation of the organization, of no particular invite.
+/// An invitation of the organization, as lists show it.
 pub fn listed(invitation: &Invitation, organization_id: &str) -> Observed {
     let mut observed = invitation.observe(organization_id, Map::new());
     if let Some(name) = &invitation.receiver_user_name {

@@ -1,8 +1,6 @@
-//! Turnkey's JSON in Turnkey's own names. Decoding is tolerant: every member may be missing, `null` or
-//! accompanied by others. What the words mean is in `activity` and `error`.
-//!
-//! Source: the public API's swagger,
-//! <https://docs.turnkey.com/api-reference/overview/intro>.
+//! Turnkey's JSON in its own names, by the public API's swagger
+//! (<https://docs.turnkey.com/api-reference/overview/intro>). Reading is tolerant: every member may be missing, `null` or
+//! beside others. `activity` and `error` say what the words mean.
 
 use invite_core::moment;
 use jiff::Timestamp;
@@ -11,75 +9,57 @@ use serde_json::Value;
 
 use crate::config::AccessType;
 
-/// The path that creates invitations.
 pub const CREATE_INVITATIONS: &str = "/public/v1/submit/create_invitations";
 
-/// The activity type of creating invitations.
 pub const TYPE_CREATE: &str = "ACTIVITY_TYPE_CREATE_INVITATIONS";
-/// The activity types of accepting an invitation.
 pub const TYPE_ACCEPT: &str = "ACTIVITY_TYPE_ACCEPT_INVITATION";
-/// Its second version.
 pub const TYPE_ACCEPT_V2: &str = "ACTIVITY_TYPE_ACCEPT_INVITATION_V2";
-/// The activity type of deleting an invitation.
 pub const TYPE_DELETE: &str = "ACTIVITY_TYPE_DELETE_INVITATION";
 
-/// The one status under which an activity took effect.
+/// The only status of an activity that took effect.
 pub const STATUS_COMPLETED: &str = "ACTIVITY_STATUS_COMPLETED";
-/// The status of an activity that did not work out.
 pub const STATUS_FAILED: &str = "ACTIVITY_STATUS_FAILED";
-/// Its approvers refused it, all of it.
+/// The status of an activity that its approvers refused as a whole.
 pub const STATUS_REJECTED: &str = "ACTIVITY_STATUS_REJECTED";
 
 /// The body of a submission. The order of members is part of the fingerprint.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Submission<'a, P> {
-    /// The activity type.
     pub r#type: &'a str,
-    /// Milliseconds since 1970, as text.
+    /// Milliseconds since 1970.
     pub timestamp_ms: String,
-    /// The organization.
     pub organization_id: &'a str,
-    /// What to do.
     pub parameters: P,
 }
 
-/// The parameters of creating invitations.
 #[derive(Serialize)]
 pub struct CreateInvitations<'a> {
-    /// The invitations.
     pub invitations: Vec<InvitationParams<'a>>,
 }
 
-/// One invitation to create; all members are required.
+/// One invitation to create. All members are required.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InvitationParams<'a> {
-    /// The person's name in the organization.
     pub receiver_user_name: &'a str,
-    /// The address.
     pub receiver_user_email: &'a str,
-    /// Tag ids.
     pub receiver_user_tags: &'a [String],
-    /// How the person authenticates.
     pub access_type: AccessType,
-    /// Who invites.
     pub sender_user_id: &'a str,
 }
 
-/// The parameters of deleting an invitation; also what a result of accepting or deleting says.
+/// The parameters of deleting an invitation, and what the result of accepting or deleting one says.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InvitationId {
-    /// The invitation.
     pub invitation_id: String,
 }
 
-/// A query about an organization (`whoami`, `get_organization`).
+/// The body of `whoami` and `get_organization`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrganizationQuery<'a> {
-    /// The organization.
     pub organization_id: &'a str,
 }
 
@@ -87,9 +67,7 @@ pub struct OrganizationQuery<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivityQuery<'a> {
-    /// The organization.
     pub organization_id: &'a str,
-    /// The activity.
     pub activity_id: &'a str,
 }
 
@@ -97,25 +75,19 @@ pub struct ActivityQuery<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivitiesQuery<'a> {
-    /// The organization.
     pub organization_id: &'a str,
-    /// Only these statuses; empty means all.
+    /// Empty for all statuses.
     pub filter_by_status: &'a [&'a str],
-    /// Only these types.
     pub filter_by_type: &'a [&'a str],
-    /// Which page.
     pub pagination_options: Pagination<'a>,
 }
 
-/// Which page of a list.
+/// A page of a list, by the id of an object before or after it.
 #[derive(Serialize)]
 pub struct Pagination<'a> {
-    /// How many at most, as text.
     pub limit: &'a str,
-    /// An object's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<&'a str>,
-    /// An object's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<&'a str>,
 }
@@ -124,47 +96,34 @@ pub struct Pagination<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Whoami {
-    /// The user whom the key belongs to.
     pub user_id: Option<String>,
-    /// The organization.
     pub organization_id: Option<String>,
-    /// Its name.
     pub organization_name: Option<String>,
 }
 
 /// The reply of a submission and of `get_activity`.
 #[derive(Deserialize)]
 pub struct ActivityReply {
-    /// The activity.
     pub activity: Option<Activity>,
 }
 
 /// The reply of `list_activities`.
 #[derive(Deserialize)]
 pub struct ActivitiesReply {
-    /// The activities.
     pub activities: Option<Vec<Activity>>,
 }
 
-/// An activity.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Activity {
-    /// Its id.
     pub id: Option<String>,
-    /// The organization.
     pub organization_id: Option<String>,
-    /// How far it is.
     pub status: Option<String>,
-    /// What was asked for.
     pub intent: Option<Intent>,
-    /// What came of it.
     pub result: Option<ActivityResult>,
-    /// The name of the submitted body.
+    /// The name that Turnkey gives to the submitted body.
     pub fingerprint: Option<String>,
-    /// When it was submitted.
     pub created_at: Time,
-    /// Why it failed.
     pub failure: Option<RpcStatus>,
 }
 
@@ -188,18 +147,16 @@ struct CreateIntent {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IntendedInvitation {
-    /// The address.
     pub receiver_user_email: Option<String>,
 }
 
-/// What came of an activity.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ActivityResult {
     create_invitations_result: Option<CreateResult>,
     accept_invitation_result: Option<InvitationId>,
     delete_invitation_result: Option<InvitationId>,
-    /// The vendor's page shows a second activity in here; recorded replies do not.
+    /// A second activity, which the vendor's page shows in here and recorded replies do not.
     activity: Option<Box<Activity>>,
 }
 
@@ -210,7 +167,7 @@ struct CreateResult {
 }
 
 impl Activity {
-    /// The same activity with what a nested one says moved to its place.
+    /// The activity with the members of a nested one in their place.
     pub fn flattened(mut self) -> Self {
         let Some(nested) = self.result.as_mut().and_then(|result| result.activity.take()) else {
             return self;
@@ -228,7 +185,7 @@ impl Activity {
         }
     }
 
-    /// The ids of the invitations that it created.
+    /// The ids of the invitations that it created, in their order.
     pub fn invitation_ids(&self) -> Option<&[String]> {
         self.result.as_ref()?.create_invitations_result.as_ref()?.invitation_ids.as_deref()
     }
@@ -259,15 +216,13 @@ impl Activity {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrganizationReply {
-    /// The organization.
     pub organization_data: Option<OrganizationData>,
 }
 
-/// An organization, of which only the invitations matter here.
+/// An organization, as far as it matters here.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct OrganizationData {
-    /// Its invitations.
     pub invitations: Option<Vec<Invitation>>,
 }
 
@@ -275,15 +230,11 @@ pub struct OrganizationData {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Invitation {
-    /// Its id.
     pub invitation_id: String,
-    /// The name.
     pub receiver_user_name: Option<String>,
-    /// The address; a request calls it `receiverUserEmail`.
+    /// The address, which requests call `receiverUserEmail`.
     pub receiver_email: Option<String>,
-    /// The status.
     pub status: Option<String>,
-    /// When it was created.
     pub created_at: Time,
 }
 
@@ -291,19 +242,16 @@ pub struct Invitation {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RpcStatus {
-    /// The gRPC code.
+    /// The code by gRPC.
     pub code: Option<i64>,
-    /// The reason.
     pub message: Option<String>,
-    /// Details of several types.
     pub details: Option<Vec<Value>>,
-    /// Turnkey's code; may be empty, or only in the details.
+    /// The code by Turnkey, which may be empty, or be in the details only.
     pub turnkey_error_code: Option<String>,
 }
 
-/// A moment: `{"seconds": "…", "nanos": "…"}` as recorded, or text as the vendor's page has it.
-/// Unreadable, or none of
-/// an invitation, is none.
+/// A moment: `{"seconds": "…", "nanos": "…"}` as recorded, or a text as on the vendor's page. None if it cannot be read, or
+/// cannot be a moment of an invitation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(from = "Value")]
 pub struct Time(pub Option<Timestamp>);

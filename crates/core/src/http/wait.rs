@@ -106,17 +106,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::canned::response;
 
     const NOW: &str = "2026-11-21T10:00:00Z";
     const RESETS: [&str; 4] =
         [RKVST_RESET, "ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
 
-    fn told(status: u16, pairs: &[(&'static str, &str)]) -> Option<Duration> {
-        let pair = |(name, value): &(&'static str, &str)| {
-            (header::HeaderName::from_static(name), value.parse().unwrap())
-        };
-        let headers = pairs.iter().map(pair).collect();
-        retry_after(StatusCode::from_u16(status).unwrap(), &headers, NOW.parse().unwrap())
+    fn told(status: u16, headers: &[(&'static str, &str)]) -> Option<Duration> {
+        let reply = response(status, headers, "");
+        retry_after(reply.status, &reply.headers, NOW.parse().unwrap())
     }
 
     fn seconds(seconds: f64) -> Option<Duration> {
@@ -178,11 +176,8 @@ mod tests {
         assert_eq!(told(429, &[both[0], ("retry-after", "soon")]), seconds(30.0));
     }
 
-    fn hint(pairs: &[(&'static str, &str)]) -> Option<RateHint> {
-        let pair = |(name, value): &(&'static str, &str)| {
-            (header::HeaderName::from_static(name), value.parse().unwrap())
-        };
-        RateHint::read(&pairs.iter().map(pair).collect(), NOW.parse().unwrap())
+    fn hint(headers: &[(&'static str, &str)]) -> Option<RateHint> {
+        RateHint::read(&response(200, headers, "").headers, NOW.parse().unwrap())
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use invite_core::{
     Cause, Outcome, ProviderError,
+    canned::Peer,
     http::{CallContext, HttpClient, Request},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use serde_json::json;
 
 use crate::fake::World;
 
@@ -22,19 +20,10 @@ pub struct Reply {
 
 /// Asks a peer that answers so.
 async fn ask(http: &HttpClient, context: &CallContext, reply: Reply) -> Result<(), ProviderError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
     let Reply { status, headers, .. } = reply;
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let _ = stream.read(&mut [0; 4096]).await;
-        let head = format!(
-            "HTTP/1.1 {status} Made Up\r\n{headers}content-length: 2\r\nconnection: close\r\n\r\n{{}}"
-        );
-        let _ = stream.write_all(head.as_bytes()).await;
-    });
-    let response =
-        http.send(context, Request::new("GET".parse().unwrap(), url.parse().unwrap())).await?;
+    let peer = Peer::with_header(headers, move |_| (status, json!({})));
+    let request = Request::new("GET".parse().unwrap(), peer.url.parse().unwrap());
+    let response = http.send(context, request).await?;
     let Some(outcome) = response.outcome() else { return Ok(()) };
     let cause = if status == 401 { Cause::Credentials } else { Cause::Request };
     let retry_after = response.retry_after();

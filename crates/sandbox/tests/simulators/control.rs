@@ -9,7 +9,7 @@ async fn faults_come_as_json_or_toml_and_go() {
     world.control("POST", "rkvst", "faults", rule.clone()).await;
     world.control("POST", "rkvst", "faults", json!([rule.clone()])).await;
     world.control("POST", "rkvst", "faults", json!({ "fault": [rule] })).await;
-    let url = format!("{}/_control/faults", world.sandbox.url("rkvst").unwrap());
+    let url = format!("{}/_control/faults", world.url("rkvst"));
     let toml = "[[fault]]\nkind = 'quota'\nprovider = 'rkvst'";
     let request = world.client.post(&url).header("content-type", "application/toml");
     let (_, answer) = read(request.body(toml).send().await.unwrap()).await;
@@ -90,13 +90,13 @@ async fn the_journal_holds_no_secrets_and_the_clock_can_be_moved() {
 #[tokio::test]
 async fn a_sandbox_that_is_shut_down_or_dropped_is_gone() {
     let world = World::start().await;
-    let url = world.sandbox.url("rkvst").unwrap();
+    let url = world.url("rkvst");
     world.rkvst("GET", "invites", Value::Null).await;
     world.sandbox.shutdown().await;
     assert!(world.client.get(&url).send().await.unwrap_err().is_connect());
 
     let world = World::start().await;
-    let url = world.sandbox.url("turnkey").unwrap();
+    let url = world.url("turnkey");
     drop(world.sandbox);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(world.client.get(&url).send().await.unwrap_err().is_connect());
@@ -119,7 +119,7 @@ async fn a_revoked_credential_is_refused_like_a_wrong_one_and_the_second_still_o
     let world = World::start().await;
     let revoked = |credential: &str| json!({ "revoked_credentials": [credential] });
 
-    let url = format!("{}/events", world.sandbox.url("securegate").unwrap());
+    let url = format!("{}/events", world.url("securegate"));
     let events = async |key: &str| {
         read(world.client.get(&url).header("x-api-key", key).send().await.unwrap()).await.0
     };

@@ -18,7 +18,7 @@ async fn create_under(script: &str) -> (World, Vec<u8>, std::io::Result<()>) {
 
 /// A POST over a bare socket, read to the end of the connection.
 async fn raw(world: &World, body: String) -> (Vec<u8>, std::io::Result<()>) {
-    let address = world.sandbox.url("securegate").unwrap().replace("http://", "");
+    let address = world.url("securegate").replace("http://", "");
     tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -71,7 +71,7 @@ async fn a_cut_before_leaves_nothing_and_a_cut_after_leaves_the_effect() {
 #[tokio::test]
 async fn a_client_sees_a_cut_as_a_broken_connection() {
     let world = World::with_faults("[[fault]]\nkind = 'cut_after'\ntimes = 1").await;
-    let url = format!("{}{INVITES}", world.sandbox.url("securegate").unwrap());
+    let url = format!("{}{INVITES}", world.url("securegate"));
     let body = json!({ "invites": [person("ada@example.org")] });
     let send = || {
         let request = world.client.post(&url).json(&body);
@@ -190,7 +190,7 @@ async fn a_redirect_leads_to_a_stranger() {
 async fn latency_outlasts_a_caller_that_gives_up() {
     let script = "[[fault]]\nkind = 'latency'\ndelay = '200ms'\nmatch_email = 'ada@'";
     let world = World::with_faults(script).await;
-    let url = format!("{}{INVITES}", world.sandbox.url("securegate").unwrap());
+    let url = format!("{}{INVITES}", world.url("securegate"));
     let request = world
         .client
         .post(url)
@@ -231,7 +231,7 @@ async fn silence_lasts_as_long_as_it_is_told_and_comes_at_four_moments() {
 #[tokio::test]
 async fn without_an_end_silence_outlasts_the_caller() {
     let world = World::with_faults("[[fault]]\nkind = 'silent_after'").await;
-    let url = format!("{}{INVITES}", world.sandbox.url("securegate").unwrap());
+    let url = format!("{}{INVITES}", world.url("securegate"));
     let request = world.client.post(&url).json(&json!({ "invites": [person("ada@example.org")] }));
     let request = request.header("x-api-key", accounts::SECUREGATE_API_KEY);
     let error = request.timeout(Duration::from_millis(200)).send().await.unwrap_err();

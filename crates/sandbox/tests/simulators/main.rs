@@ -77,7 +77,7 @@ impl World {
     }
 
     async fn securegate(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let url = format!("{}{path}", self.sandbox.url("securegate").unwrap());
+        let url = format!("{}{path}", self.url("securegate"));
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self
             .client
@@ -90,7 +90,7 @@ impl World {
     }
 
     fn rkvst_request(&self, method: &str, path: &str, token: &str) -> reqwest::RequestBuilder {
-        let url = format!("{}/archivist/iam/v1/{path}", self.sandbox.url("rkvst").unwrap());
+        let url = format!("{}/archivist/iam/v1/{path}", self.url("rkvst"));
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.client.request(method, url).bearer_auth(token)
     }
@@ -102,7 +102,7 @@ impl World {
     }
 
     async fn rkvst_token(&self, id: &str, secret: &str) -> (u16, Value) {
-        let url = format!("{}/archivist/iam/v1/appidp/token", self.sandbox.url("rkvst").unwrap());
+        let url = format!("{}/archivist/iam/v1/appidp/token", self.url("rkvst"));
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", id)
@@ -118,7 +118,7 @@ impl World {
 
     /// Sends a body with a stamp to Turnkey.
     async fn turnkey_raw(&self, path: &str, body: &str, stamp: Option<&str>) -> (u16, Value) {
-        let url = format!("{}/public/v1/{path}", self.sandbox.url("turnkey").unwrap());
+        let url = format!("{}/public/v1/{path}", self.url("turnkey"));
         let mut request = self.client.post(url).body(body.to_owned());
         if let Some(stamp) = stamp {
             request = request.header("x-stamp", stamp);

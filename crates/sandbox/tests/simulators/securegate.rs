@@ -68,7 +68,7 @@ async fn events_are_made_counted_and_archived() {
 #[tokio::test]
 async fn a_missing_or_wrong_key_is_refused() {
     let world = World::start().await;
-    let url = format!("{}{INVITES}", world.sandbox.url("securegate").unwrap());
+    let url = format!("{}{INVITES}", world.url("securegate"));
     let refused = json!({ "detail": "Not authenticated" });
     let answer = read(world.client.get(&url).send().await.unwrap()).await;
     assert_eq!(answer, (403, refused.clone()));
@@ -110,7 +110,7 @@ async fn a_422_has_the_shape_that_fastapi_gives_it() {
 async fn bodies_that_are_none_are_told_apart() {
     let world = World::start().await;
     let send = async |content_type: Option<&str>, body: &str| {
-        let url = format!("{}{INVITES}", world.sandbox.url("securegate").unwrap());
+        let url = format!("{}{INVITES}", world.url("securegate"));
         let mut request = world.client.post(url).body(body.to_owned());
         request = request.header("x-api-key", accounts::SECUREGATE_API_KEY);
         if let Some(content_type) = content_type {

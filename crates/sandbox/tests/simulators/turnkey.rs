@@ -246,7 +246,7 @@ async fn keys_and_organizations_are_checked() {
     assert_eq!((status, &answer["turnkeyErrorCode"]), (401, &json!("SIGNATURE_MISSING")));
     let detail = "type.googleapis.com/errors.v1.TurnkeyErrorDetail";
     assert_eq!(answer["details"][0]["@type"], detail);
-    let url = format!("{}/public/v1/query/whoami", world.sandbox.url("turnkey").unwrap());
+    let url = format!("{}/public/v1/query/whoami", world.url("turnkey"));
     assert_eq!(world.client.get(url).send().await.unwrap().status(), 405);
 }
 
@@ -298,7 +298,7 @@ async fn an_organization_holds_a_hundred_invitations_and_a_rate() {
     assert_eq!(status, 429);
 
     world.set("turnkey", json!({ "rate_per_second": 1 })).await;
-    let url = format!("{}/public/v1/query/whoami", world.sandbox.url("turnkey").unwrap());
+    let url = format!("{}/public/v1/query/whoami", world.url("turnkey"));
     let body = query(json!({})).to_string();
     let stamp = stamp(accounts::TURNKEY_API_PRIVATE_KEY, &body);
     for (status, limit, remaining) in [(200, "1", "0"), (429, "1", "0")] {
