@@ -13,7 +13,6 @@ use crate::{
 const DOCUMENT: &str = "/v1/admin/config";
 const CHECK: &str = "/v1/admin/config/check";
 
-/// What the gate of the gateway says.
 #[derive(Deserialize)]
 struct Checked {
     findings: Vec<Finding>,
@@ -25,13 +24,14 @@ struct Applied {
     revision: i64,
 }
 
-/// Shows what the gateway has to say about the document, and has it applied if that is no error.
+/// Shows what the gateway finds in the document, and puts it in force if none of that is an error.
 pub async fn run(settings: &Settings, args: ApplyArgs) -> Result<(), Failure> {
     let path = &args.file;
     let text = compose::read_document(path)?
         .ok_or_else(|| Failure::wrong(format!("there is no file {}", path.display())))?;
     let client = Client::of(settings, args.url.as_deref(), &args.key_env)?;
-    // Read first, so that whoever changes it from here on is not overridden.
+    // The ETag is read before the check, so that a change that somebody makes from here on is not
+    // overwritten.
     let live = client.call(Method::GET, DOCUMENT, HeaderMap::new(), "").await?;
     client.accepted(DOCUMENT, &live)?;
     let tag = live.headers.get(header::ETAG).cloned();

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use invite_core::KeyId;
+use serde::Serialize;
 
 use crate::client::KEY_VARIABLE;
 
@@ -15,12 +16,10 @@ pub struct Cli {
     /// else the embedded defaults. `sandbox` has settings of its own and refuses it.
     #[arg(long = "config", value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The whole thing on a bare machine: simulators, gateway, an example batch, a table of outcomes
@@ -46,7 +45,6 @@ pub enum Command {
     Openapi,
 }
 
-/// `sandbox`
 #[derive(Debug, Args)]
 pub struct SandboxArgs {
     /// Where the gateway listens; port 0 picks a free one. Without it 127.0.0.1:8080, or a free
@@ -64,7 +62,6 @@ pub struct SandboxArgs {
     pub json: bool,
 }
 
-/// `serve`
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Write the gateway's address to this file once it accepts connections.
@@ -72,11 +69,9 @@ pub struct ServeArgs {
     pub ready_file: Option<PathBuf>,
 }
 
-/// `simulate`
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Where to listen: Securegate, RKVST, Turnkey, in that order. Missing ones get a free port.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", help = listen_help())]
     pub listen: Vec<SocketAddr>,
     /// A fault script (see config/sandbox/faults.toml).
     #[arg(long, value_name = "FILE")]
@@ -86,7 +81,12 @@ pub struct SimulateArgs {
     pub json: bool,
 }
 
-/// `config …`
+fn listen_help() -> String {
+    let kinds: Vec<&str> = invite_sandbox::accounts().iter().map(|account| account.kind).collect();
+    let kinds = kinds.join(", ");
+    format!("Where to listen: {kinds}, in that order. Missing ones get a free port")
+}
+
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Run the gate over a provider document
@@ -112,7 +112,6 @@ pub enum ConfigCommand {
     Schema,
 }
 
-/// `config apply`
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
     /// The document.
@@ -128,63 +127,12 @@ pub struct ApplyArgs {
     pub key_env: String,
 }
 
-/// `keys …`
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// Make a key and print it, alone, on stdout; it is shown this once
-    Create {
-        /// What the key is for.
-        #[arg(long)]
-        name: String,
-        /// Comma-separated: invites:write, invites:read, invites:raw, invites:codes,
-        /// invites:all-tenants, providers:read, providers:act, config:write, keys:write,
-        /// people:erase, audit:read;
-        /// admin is all of them.
-        #[arg(long, value_delimiter = ',', required = true)]
-        scopes: Vec<String>,
-        /// The tenant whose invites it sees.
-        #[arg(long, default_value = "default")]
-        tenant: String,
-        /// Comma-separated names of the providers that it may use; without it all.
-        #[arg(long, value_delimiter = ',')]
-        providers: Option<Vec<String>>,
-        /// How many requests it may make in a second; without it as many as it likes.
-        #[arg(long, value_name = "N")]
-        requests_per_second: Option<f64>,
-        /// How many invites it may ask for in a second, on average; without it as many as it likes.
-        #[arg(long, value_name = "N")]
-        invites_per_second: Option<f64>,
-        /// How many invites are accepted of it from midnight to midnight UTC; without it as many as it
-        /// likes.
-        #[arg(long, value_name = "N")]
-        invites_per_day: Option<u64>,
-        /// When it lapses, counted from now, such as 90d.
-        #[arg(long, value_parser = humantime::parse_duration)]
-        expires: Option<Duration>,
-    },
+    Create(CreateKeyArgs),
     /// Change a key's name and limits; its secret stays
-    Change {
-        /// Its id, as `keys list` shows it.
-        id: KeyId,
-        /// What the key is for.
-        #[arg(long)]
-        name: Option<String>,
-        /// Comma-separated names of the providers that it may use; `none` for no limit.
-        #[arg(long, value_delimiter = ',')]
-        providers: Option<Vec<String>>,
-        /// How many requests it may make in a second; `none` for no limit.
-        #[arg(long, value_name = "N")]
-        requests_per_second: Option<String>,
-        /// How many invites it may ask for in a second, on average; `none` for no limit.
-        #[arg(long, value_name = "N")]
-        invites_per_second: Option<String>,
-        /// How many invites are accepted of it from midnight to midnight UTC; `none` for no limit.
-        #[arg(long, value_name = "N")]
-        invites_per_day: Option<String>,
-        /// When it lapses, counted from now, such as 90d; `none` for never.
-        #[arg(long, value_name = "EXPIRES")]
-        expires: Option<String>,
-    },
+    Change(ChangeKeyArgs),
     /// List the keys; never the secrets
     List {
         /// Print as JSON.
@@ -198,7 +146,63 @@ pub enum KeysCommand {
     },
 }
 
-/// `audit …`
+#[derive(Debug, Args, Serialize)]
+pub struct CreateKeyArgs {
+    /// What the key is for.
+    #[arg(long)]
+    pub name: String,
+    /// Comma-separated: invites:write, invites:read, invites:raw, invites:codes,
+    /// invites:all-tenants, providers:read, providers:act, config:write, keys:write,
+    /// people:erase, audit:read;
+    /// admin is all of them.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub scopes: Vec<String>,
+    /// The tenant whose invites it sees.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// Comma-separated names of the providers that it may use; without it all.
+    #[arg(long, value_delimiter = ',')]
+    pub providers: Option<Vec<String>>,
+    /// How many requests it may make in a second; without it as many as it likes.
+    #[arg(long, value_name = "N")]
+    pub requests_per_second: Option<f64>,
+    /// How many invites it may ask for in a second, on average; without it as many as it likes.
+    #[arg(long, value_name = "N")]
+    pub invites_per_second: Option<f64>,
+    /// How many invites are accepted of it from midnight to midnight UTC; without it as many as it
+    /// likes.
+    #[arg(long, value_name = "N")]
+    pub invites_per_day: Option<u64>,
+    /// When it lapses, counted from now, such as 90d.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    #[serde(skip)]
+    pub expires: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct ChangeKeyArgs {
+    /// Its id, as `keys list` shows it.
+    pub id: KeyId,
+    /// What the key is for.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Comma-separated names of the providers that it may use; `none` for no limit.
+    #[arg(long, value_delimiter = ',')]
+    pub providers: Option<Vec<String>>,
+    /// How many requests it may make in a second; `none` for no limit.
+    #[arg(long, value_name = "N")]
+    pub requests_per_second: Option<String>,
+    /// How many invites it may ask for in a second, on average; `none` for no limit.
+    #[arg(long, value_name = "N")]
+    pub invites_per_second: Option<String>,
+    /// How many invites are accepted of it from midnight to midnight UTC; `none` for no limit.
+    #[arg(long, value_name = "N")]
+    pub invites_per_day: Option<String>,
+    /// When it lapses, counted from now, such as 90d; `none` for never.
+    #[arg(long, value_name = "EXPIRES")]
+    pub expires: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Check that no entry was altered, removed or put in since it was written; exit status 1 if one was
@@ -212,7 +216,6 @@ pub enum AuditCommand {
     },
 }
 
-/// `erase`
 #[derive(Debug, Args)]
 pub struct EraseArgs {
     /// The address, in any of its spellings; `-` reads it from stdin, so that no list of processes and no
@@ -232,7 +235,6 @@ pub struct EraseArgs {
     pub key_env: String,
 }
 
-/// `probe`
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
     /// Only this provider.

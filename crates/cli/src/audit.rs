@@ -14,10 +14,10 @@ use crate::{
     args::AuditCommand, compose, failure::Failure, print, print_json, settings::Settings, tell,
 };
 
-/// What stands in a line of the log in the text format behind its time, before an entry's place and hash.
+/// What a line of the log in the text format has between its time and the place and hash of an entry.
 const RECORDED: &str = "INFO a change or a read was recorded audit.sequence=";
 
-/// Walks through the record, beside a running gateway or without one.
+/// Checks the record, beside a running gateway or without one.
 pub async fn run(settings: &Settings, command: AuditCommand) -> Result<(), Failure> {
     let AuditCommand::Verify { log, json } = command;
     let logged = log.as_deref().map(read_log).transpose()?.unwrap_or_default();
@@ -50,7 +50,7 @@ pub async fn run(settings: &Settings, command: AuditCommand) -> Result<(), Failu
     Err(Failure::failed("the record of changes is not as it was written"))
 }
 
-/// The hashes that a log shows, by place.
+/// The hashes of entries in a log, by their places in the record.
 fn read_log(path: &Path) -> Result<BTreeMap<i64, Vec<String>>, Failure> {
     let shown = path.display();
     let cannot = |error| Failure::wrong(format!("cannot read the log {shown}: {error}"));
@@ -78,7 +78,7 @@ fn read_line(line: &str) -> Option<(i64, String)> {
         let hash = event["audit.hash"].as_str().filter(|_| event["target"] == "audit")?;
         return Some((event["audit.sequence"].as_i64()?, hash.to_owned()));
     }
-    // At the start of a line only: what others wrote may stand within one.
+    // Only the start of a line is read, as what follows may quote somebody.
     let (time, entry) = line.split_once(' ')?;
     time.parse::<Timestamp>().ok()?;
     let entry = entry.trim_start().strip_prefix(RECORDED)?;

@@ -1,4 +1,4 @@
-//! A client of a running gateway, for the commands that speak with one.
+//! A client of a running gateway, for the commands that call one.
 
 use std::time::Duration;
 
@@ -11,12 +11,11 @@ use url::{Host, Url};
 
 use crate::{failure::Failure, settings::Settings};
 
-/// The variable that holds the API key, unless a command is told another one.
+/// The environment variable that holds the API key, unless a command names another one.
 pub const KEY_VARIABLE: &str = "INVITE_GATEWAY_KEY";
-/// How long one call may take: a check with probes waits for every provider.
+/// How long one call may take. A check with probes waits for every provider.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A gateway and the key to it.
 pub struct Client {
     http: HttpClient,
     url: Url,
@@ -24,7 +23,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// The gateway at `url`.
     pub fn new(url: &str, key: &str) -> Result<Self, Failure> {
         let url = Url::parse(url)
             .ok()
@@ -40,14 +38,14 @@ impl Client {
                 "{url} would get the API key unencrypted over the network: use https"
             )));
         }
-        // Whoever names a gateway means it, wherever it is.
+        // The guard against private addresses does not hold for a gateway: whoever names one means
+        // it.
         let host = url.host_str().unwrap_or_default().to_owned();
         let http = HttpClient::new(AddressGuard::new(&[host])).map_err(Failure::failed)?;
         Ok(Self { http, url, key: key.into() })
     }
 
-    /// The gateway that a command is told, or else the one that these settings are for, with the key
-    /// that the environment holds.
+    /// The gateway at `url`, or else the one that these settings are for. The key is in the environment.
     pub fn of(settings: &Settings, url: Option<&str>, key_variable: &str) -> Result<Self, Failure> {
         let scheme = if settings.server.tls().is_some() { "https" } else { "http" };
         let own = format!("{scheme}://{}", settings.server.listen);
@@ -60,7 +58,7 @@ impl Client {
         Self::new(url.unwrap_or(&own), key.trim())
     }
 
-    /// Makes a call; the answer may be a refusal.
+    /// Makes a call. The answer may be a refusal.
     pub async fn call(
         &self,
         method: Method,
@@ -81,14 +79,14 @@ impl Client {
         answer.map_err(|error| self.failed(path, &error.to_string()))
     }
 
-    /// The content of an answer that is no refusal.
+    /// The body of an answer that is no refusal.
     pub fn read<T: DeserializeOwned>(&self, path: &str, answer: &Response) -> Result<T, Failure> {
         self.accepted(path, answer)?;
         serde_json::from_slice(&answer.body)
             .map_err(|error| self.failed(path, &format!("answered something unreadable: {error}")))
     }
 
-    /// Turns a refusal into a failure that says what the gateway said.
+    /// Makes a failure of a refusal, with what the gateway says.
     pub fn accepted(&self, path: &str, answer: &Response) -> Result<(), Failure> {
         if answer.status.is_success() {
             return Ok(());
@@ -98,14 +96,13 @@ impl Client {
         Err(self.failed(path, &format!("answered {}: {detail}", answer.status)))
     }
 
-    /// A failure of a call.
     pub fn failed(&self, path: &str, why: &str) -> Failure {
         let path = path.split('?').next().unwrap_or_default();
         Failure::failed(format!("the gateway at {} ({path}): {why}", self.url))
     }
 }
 
-/// Whether an address leads nowhere else: loopback, or the address of a listener that listens everywhere.
+/// Whether an address is on this machine: a loopback address, or that of a listener on all addresses.
 fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -13,17 +13,21 @@ use invite_delivery::{Engine, LiveDocument, ReviseError, Taken};
 use invite_store::{Lock, Store};
 use secrecy::ExposeSecret;
 
-use crate::{exposure, failure::Failure, settings::Settings};
+use crate::{
+    exposure,
+    failure::Failure,
+    settings::{Settings, without_password},
+};
 
 /// The longest provider document that is read, in bytes.
 const MAX_DOCUMENT: u64 = 2 * 1024 * 1024;
 
-/// This machine's clocks, for what has no store: the store's own clock tells the time to the rest.
+/// This machine's clocks. Whatever has a store goes by the store's clock instead.
 pub fn machine() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// The gate for provider documents under these settings; providers go by this clock.
+/// The gate for provider documents under these settings. The providers that it makes go by `clock`.
 pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Gate, Failure> {
     let hosts = settings.server.allow_private_hosts.clone();
     let rules = Rules {
@@ -34,7 +38,7 @@ pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Gate, Failure>
     Ok(Gate::new(invite_kinds::all(), rules, clock))
 }
 
-/// Opens and migrates the database; `may_make` says whether a file is made where there is none.
+/// Opens and migrates the database. `may_make` says whether a file is made where there is none.
 pub async fn store(settings: &Settings, may_make: bool) -> Result<Store, Failure> {
     let url = settings.storage.address().map_err(Failure::wrong)?;
     let opened = match may_make {
@@ -46,8 +50,8 @@ pub async fn store(settings: &Settings, may_make: bool) -> Result<Store, Failure
     Ok(store)
 }
 
-/// The same for the process that serves it, which holds a SQLite database with the lock, and takes
-/// no server that loses what it has committed unless it is told to.
+/// Opens the database for the process that serves it. Such a process holds a lock on a SQLite database, and
+/// refuses a PostgreSQL server that loses what it has committed unless the settings allow that.
 pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>), Failure> {
     let url = settings.storage.address().map_err(Failure::wrong)?;
     let opened = Store::open_to_serve(url.expose_secret(), machine()).await;
@@ -58,10 +62,7 @@ pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>)
         tracing::info!("the database is {}{made}", path.display());
         exposure::warn_of_database(path);
     } else {
-        tracing::info!(
-            "the database is {}",
-            crate::settings::without_password(&settings.storage.url)
-        );
+        tracing::info!("the database is {}", without_password(&settings.storage.url));
     }
     let off = store.unsafe_settings().await.map_err(Failure::store)?.join(" and ");
     if off.is_empty() {
@@ -78,7 +79,7 @@ pub async fn store_to_serve(settings: &Settings) -> Result<(Store, Option<Lock>)
 }
 
 fn cannot_open(settings: &Settings, error: &invite_store::Error) -> Failure {
-    let shown = crate::settings::without_password(&settings.storage.url);
+    let shown = without_password(&settings.storage.url);
     let message = format!("cannot open the database {shown} (storage.url): {error}");
     match error {
         invite_store::Error::Url(_) => Failure::wrong(message),
@@ -86,11 +87,15 @@ fn cannot_open(settings: &Settings, error: &invite_store::Error) -> Failure {
     }
 }
 
-/// Passes a document through the gate: its configuration, or every error on a line of its own.
+/// Passes a document through the gate. The failure has every error on a line of its own.
 pub fn check(gate: &Gate, origin: &str, text: &str) -> Result<Configuration, Failure> {
     let checked = gate.check(text);
     for finding in checked.findings.iter().filter(|f| f.severity == Severity::Warning) {
-        tracing::warn!(document = origin, "{}", finding.for_operator());
+        tracing::warn!(
+            document = origin,
+            "the provider document in {origin}: {}",
+            finding.for_operator()
+        );
     }
     checked.configuration.ok_or_else(|| refused(origin, &checked.findings))
 }
@@ -102,10 +107,10 @@ fn refused(origin: &str, findings: &[Finding]) -> Failure {
     Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
 }
 
-/// The document to start with. The newest revision stays in force, wherever it was made, unless the
-/// file differs from the last revision that came from a file: then it becomes the next one, if it
-/// passes. If the newest does not pass any more, an older one serves to read invites by. With
-/// PostgreSQL the file only seeds an empty store.
+/// The document to start with: the newest revision, whoever made it. If the file differs from the last
+/// revision that came from a file, and passes, it becomes the next revision. With PostgreSQL this happens
+/// only while there is no revision. If the newest revision does not pass any more, an older one is live, so
+/// that invites can be read.
 pub async fn document(
     settings: &Settings,
     gate: Arc<Gate>,
@@ -119,7 +124,7 @@ pub async fn document(
     let taken = if store.is_shared() && !is_new {
         Ok(())
     } else {
-        match found(read_own_document(path), path) {
+        match or_absent(read_own_document(path), path) {
             Ok(Some(text)) => take(&document, path, &text).await,
             Ok(None) if !is_new => Ok(()),
             Ok(None) => {
@@ -127,7 +132,8 @@ pub async fn document(
                     providers.file = %path.display(),
                     "there is no provider document, so the gateway starts without providers"
                 );
-                // What is shared is not this machine's to fill with nothing.
+                // The database may be shared with replicas that have a document: this machine does
+                // not make an empty one the first revision.
                 if store.is_shared() {
                     return Ok(document);
                 }
@@ -150,7 +156,6 @@ pub async fn document(
     }
 }
 
-/// Takes the file as the document to start with.
 async fn take(document: &LiveDocument, path: &Path, text: &str) -> Result<(), Failure> {
     let findings = match document.take_file(path, text, false).await {
         Ok(Taken::Revised(revised)) => revised.findings,
@@ -158,7 +163,7 @@ async fn take(document: &LiveDocument, path: &Path, text: &str) -> Result<(), Fa
             warn_of_overtaken(path, refused, newest);
             return Ok(());
         }
-        // Another replica seeded the store first.
+        // Another replica has added the first revision meanwhile.
         Ok(Taken::Unchanged) | Err(ReviseError::Conflict { .. }) => return Ok(()),
         Err(ReviseError::Refused(review)) => {
             return Err(refused(&path.display().to_string(), &review.findings));
@@ -166,12 +171,12 @@ async fn take(document: &LiveDocument, path: &Path, text: &str) -> Result<(), Fa
         Err(ReviseError::Store(error)) => return Err(Failure::store(error)),
     };
     for finding in findings {
-        tracing::warn!(document = %path.display(), "{finding}");
+        tracing::warn!(document = %path.display(), "the provider document in {}: {finding}", path.display());
     }
     Ok(())
 }
 
-/// Nothing that is stored can be served.
+/// The failure to start because no stored revision passes.
 fn unserved(document: &LiveDocument) -> Failure {
     let Some(refusal) = document.status().last_refusal else {
         return Failure::wrong("there is no provider document");
@@ -181,12 +186,12 @@ fn unserved(document: &LiveDocument) -> Failure {
     refused(&origin, &refusal.findings)
 }
 
-/// What is in force before anything is.
+/// The configuration that is live until there is a document.
 fn empty(gate: &Gate) -> Result<Configuration, Failure> {
     gate.check("").configuration.ok_or_else(|| Failure::failed("an empty document does not pass"))
 }
 
-/// Says that the file is left as it is, and what to do.
+/// Logs that the file is not taken, and what to do.
 pub fn warn_of_overtaken(path: &Path, refused: i64, newest: i64) {
     tracing::warn!(
         providers.file = %path.display(),
@@ -195,13 +200,13 @@ pub fn warn_of_overtaken(path: &Path, refused: i64, newest: i64) {
     );
 }
 
-/// The text of a provider document; none if there is no such file.
+/// The text of a provider document; `None` if there is no such file.
 pub fn read_document(path: &Path) -> Result<Option<String>, Failure> {
-    found(read_limited(path), path)
+    or_absent(read_limited(path), path)
 }
 
-/// What the gateway's own file holds. Unlike what is named on a command line it is no pipe, which
-/// might have nothing to say for ever.
+/// The text of the file that the settings name. Unlike a file that is named on a command line it may be no
+/// pipe, as reading that could wait for ever.
 pub fn read_own_document(path: &Path) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -218,7 +223,7 @@ fn read_limited(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
-fn found(read: io::Result<String>, path: &Path) -> Result<Option<String>, Failure> {
+fn or_absent(read: io::Result<String>, path: &Path) -> Result<Option<String>, Failure> {
     match read {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -229,18 +234,14 @@ fn found(read: io::Result<String>, path: &Path) -> Result<Option<String>, Failur
     }
 }
 
-/// Starts the delivery engine.
 pub async fn engine(settings: &Settings, document: LiveDocument) -> Result<Engine, Failure> {
-    let delivery = &settings.delivery;
-    let idempotency_retention = settings.idempotency.retention;
-    let retention = settings.privacy.retention.stages();
     let settings = invite_delivery::Settings {
-        lease: delivery.lease,
-        settle: delivery.settle,
-        refresh: delivery.refresh,
-        shutdown_grace: delivery.shutdown_grace,
-        idempotency_retention,
-        retention,
+        lease: settings.delivery.lease,
+        settle: settings.delivery.settle,
+        refresh: settings.delivery.refresh,
+        shutdown_grace: settings.delivery.shutdown_grace,
+        idempotency_retention: settings.idempotency.retention,
+        retention: settings.privacy.retention.stages(),
     };
     let clock = document.store().clock();
     Engine::start(document, clock, settings).await.map_err(Failure::store)

@@ -8,7 +8,6 @@ use crate::{
     settings::Loaded,
 };
 
-/// Runs one of the `config` commands.
 pub async fn run(loaded: &Loaded, command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check { file, probe, json } => check(loaded, file, probe, json).await,

@@ -1,12 +1,11 @@
-//! Core dumps: a crash must not write the memory of the process, which holds secrets and people, to a
-//! disk.
+//! Core dumps, which a crash must not write: the memory of the process holds secrets and people.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// From now on the process leaves no core dump. Where that cannot be had, it is left to the machine.
-pub fn refuse() {
+/// Keeps the process from leaving a core dump, where the system lets it.
+pub fn disable() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-    // The limit is not asked where the system hands core dumps to a program.
+    // A system that hands core dumps to a program ignores the limit.
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};

@@ -10,10 +10,11 @@ use crate::{
 };
 
 const CALL: &str = "/v1/admin/erase";
-/// No address is nearly as long.
-const LONGEST_LINE: u64 = 4096;
+/// How many bytes of stdin are read, which is more than any address has.
+const MAX_INPUT: u64 = 4096;
 
-/// Has the gateway erase the person, and prints the receipt. What is left makes it a failure.
+/// Has the gateway erase the person, and prints the receipt. If the receipt names invites that are left,
+/// the command fails.
 pub async fn run(settings: &Settings, args: EraseArgs) -> Result<(), Failure> {
     let address = match args.address.as_str() {
         "-" => read_address()?,
@@ -41,7 +42,7 @@ pub async fn run(settings: &Settings, args: EraseArgs) -> Result<(), Failure> {
 fn read_address() -> Result<String, Failure> {
     let mut text = String::new();
     std::io::stdin()
-        .take(LONGEST_LINE)
+        .take(MAX_INPUT)
         .read_to_string(&mut text)
         .map_err(|error| Failure::failed(format!("cannot read the address from stdin: {error}")))?;
     Ok(text.trim().to_owned())

@@ -1,8 +1,8 @@
-//! What others on this machine may do with the files that decide what the gateway does.
+//! Warns of files that other users of this machine can read or replace.
 //!
-//! Whoever may write the provider document names any secret file and the host that it is sent to; whoever
-//! may read the key of TLS can listen in. Such files are used all the same, as a container may have no
-//! other way to hand them over, and the log says so.
+//! Whoever may write the provider document can name any secret file and the host that it is sent
+//! to, and whoever may read the TLS key can listen in. Such files are used all the same, as a
+//! container may have no other way to hand them over, but the log says so.
 
 use std::{
     fs::{self, Metadata},
@@ -12,14 +12,14 @@ use std::{
 
 use crate::settings::Settings;
 
-/// What group and others may write, and what they may do at all.
+/// The bits of a mode by which group and others may write, and by which they may do anything.
 const WRITE: u32 = 0o022;
 const ANYTHING: u32 = 0o077;
-/// Of a folder: what is in it can be replaced by its owner alone.
+/// With this bit of a folder only the owner of a file in it can replace the file.
 const STICKY: u32 = 0o1000;
 const ROOT: u32 = 0;
 
-/// Warns of the settings' files, the provider document and the key of TLS.
+/// Checks the files of the settings, the provider document and the TLS key.
 pub fn warn(settings: &Settings) {
     let key = settings.server.tls().map(|files| files.key);
     let documents = settings.files.iter().chain([&settings.providers.file]);
@@ -27,7 +27,7 @@ pub fn warn(settings: &Settings) {
     found.for_each(|(path, forbidden)| warn_of(path, forbidden));
 }
 
-/// Warns of the database's file, which itself is kept to its owner when it is opened, where its folder is not.
+/// Checks the file of the database. Opening it keeps it to its owner, but not its folder.
 pub fn warn_of_database(path: &Path) {
     warn_of(path, ANYTHING);
 }
@@ -38,7 +38,7 @@ fn warn_of(path: &Path, forbidden: u32) {
     }
 }
 
-/// Who else may do with a file, or with what lies under its name, what they should not.
+/// What others may do with this file, or with the name that leads to it, that they should not.
 fn exposure(path: &Path, forbidden: u32) -> Option<String> {
     let shown = path.display();
     let found = fs::metadata(path).ok()?;

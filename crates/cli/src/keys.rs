@@ -1,5 +1,5 @@
-//! `keys create`, `keys change`, `keys list` and `keys revoke`, on the database itself. What a key may be
-//! is the API's to say, too, and said there.
+//! `keys create`, `keys change`, `keys list` and `keys revoke`, on the database itself. What a key
+//! may be is decided in invite-http, as for the API.
 
 use comfy_table::Table;
 use invite_core::{Clock, Fault, KeyId};
@@ -12,10 +12,9 @@ use crate::{
     args::KeysCommand, compose, failure::Failure, print, print_json, settings::Settings, tell,
 };
 
-/// What takes a limit away from a key.
+/// The word that takes a limit away from a key.
 const NO_LIMIT: &str = "none";
 
-/// Runs one of the `keys` commands.
 pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let may_make = matches!(command, KeysCommand::Create { .. });
     let store = compose::store(settings, may_make).await?;
@@ -34,65 +33,43 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failur
 async fn run_on(store: &Store, settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
     let now = store.clock().now();
     match command {
-        KeysCommand::Create {
-            name,
-            scopes,
-            tenant,
-            providers,
-            requests_per_second,
-            invites_per_second,
-            invites_per_day,
-            expires,
-        } => {
+        KeysCommand::Create(args) => {
             let known = known_providers(store, settings).await?;
-            let expires_at = expires.map(|after| end(after, now)).transpose()?;
-            let body = json!({
-                "name": name, "scopes": scopes, "tenant": tenant, "providers": providers,
-                "requests_per_second": requests_per_second,
-                "invites_per_second": invites_per_second, "invites_per_day": invites_per_day,
-                "expires_at": expires_at,
-            });
+            let mut body = json!(args);
+            body["expires_at"] = json!(args.expires.map(|after| end(after, now)).transpose()?);
             let secret = create(store, body, &known, now).await?;
             if let Some((path, _)) = store.file() {
                 tell(&format!("the key is in the database {}", path.display()));
             }
             print(&format!("{secret}\n"))
         }
-        KeysCommand::Change {
-            id,
-            name,
-            providers,
-            requests_per_second,
-            invites_per_second,
-            invites_per_day,
-            expires,
-        } => {
+        KeysCommand::Change(args) => {
             let mut body = Map::new();
-            body.extend(name.map(|name| ("name".to_owned(), json!(name))));
-            let providers = providers.map(|names| match &names[..] {
+            body.extend(args.name.map(|name| ("name".to_owned(), json!(name))));
+            let providers = args.providers.map(|names| match &names[..] {
                 [word] if word == NO_LIMIT => Value::Null,
                 _ => json!(names),
             });
             body.extend(providers.map(|names| ("providers".to_owned(), names)));
             for (member, limit) in [
-                ("requests_per_second", requests_per_second),
-                ("invites_per_second", invites_per_second),
-                ("invites_per_day", invites_per_day),
+                ("requests_per_second", args.requests_per_second),
+                ("invites_per_second", args.invites_per_second),
+                ("invites_per_day", args.invites_per_day),
             ] {
                 let limit = limit.map(|limit| number_or_none(member, &limit)).transpose()?;
                 body.extend(limit.map(|limit| (member.to_owned(), limit)));
             }
-            let expiry = expires.map(|after| end_or_none(&after, now)).transpose()?;
+            let expiry = args.expires.map(|after| end_or_none(&after, now)).transpose()?;
             body.extend(expiry.map(|at| ("expires_at".to_owned(), at)));
-            change(store, settings, id, body.into(), now).await
+            change(store, settings, args.id, body.into(), now).await
         }
         KeysCommand::List { json } => list(store, json).await,
         KeysCommand::Revoke { id } => revoke(store, id).await,
     }
 }
 
-/// The providers that a key can be limited to: those of the newest document, before the first start
-/// those of the file.
+/// The names of the providers that a key can be limited to: those of the newest document or, before the
+/// first start, of the file.
 async fn known_providers(store: &Store, settings: &Settings) -> Result<Vec<String>, Failure> {
     let document = match store.latest_revision().await.map_err(Failure::store)? {
         Some(newest) => newest.document,
@@ -128,8 +105,8 @@ fn number_or_none(member: &str, word: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Makes a key of what the API would take and returns its secret, which is not kept. `providers` are
-/// those that there are.
+/// Makes a key from the body that the API would take, and returns its secret, which is not kept.
+/// `providers` are the names of those that there are.
 pub async fn create(
     store: &Store,
     body: Value,
@@ -155,10 +132,7 @@ async fn change(
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let change = KeyChange::read(body, &known, now).map_err(wrong)?;
     let decided = change.clone();
-    let decide = move |family: &_| match decided.refusal(family, None) {
-        None => Some(decided.apply(&family.key)),
-        Some(_) => None,
-    };
+    let decide = move |family: &_| decided.decide(family, None);
     match store.change_key(id, &actor(), decide).await.map_err(Failure::store)? {
         Some(KeyChanged::Changed(key)) => print(&format!("changed {} ({})\n", key.id, key.name)),
         Some(KeyChanged::Refused(family)) => {
@@ -169,21 +143,18 @@ async fn change(
     }
 }
 
-/// What is wrong, by the names of the arguments.
+/// What is wrong, with the names of arguments instead of members.
 fn wrong(faults: Vec<Fault>) -> Failure {
-    let suggest = |fault: &Fault| {
-        let word = fault.suggestion.as_ref();
-        word.map_or(String::new(), |word| format!("; did you mean `{word}`?"))
-    };
     let say = |fault: &Fault| {
         let member = fault.pointer.trim_start_matches(['#', '/']).split('/').next();
-        let member = member.map(|member| if member == "expires_at" { "expires" } else { member });
-        match member.filter(|member| !member.is_empty()) {
-            Some(member) => {
-                format!("--{}: {}{}", member.replace('_', "-"), fault.detail, suggest(fault))
-            }
-            None => fault.detail.clone(),
-        }
+        let argument = match member.unwrap_or_default() {
+            "" => return fault.detail.clone(),
+            "expires_at" => "expires".to_owned(),
+            member => member.replace('_', "-"),
+        };
+        let word = fault.suggestion.as_ref();
+        let meant = word.map_or(String::new(), |word| format!("; did you mean `{word}`?"));
+        format!("--{argument}: {}{meant}", fault.detail)
     };
     let said: Vec<String> = faults.iter().map(say).collect();
     Failure::wrong(said.join("; "))
@@ -193,7 +164,7 @@ fn unknown(id: KeyId) -> Failure {
     Failure::failed(format!("there is no key {id}; `keys list` shows them"))
 }
 
-/// Who changes keys here: somebody who may use the database itself.
+/// Whoever changes keys here may use the database itself, and is not known by name.
 fn actor() -> Actor {
     Actor { name: "command line".to_owned(), source: "cli".to_owned() }
 }
@@ -209,37 +180,21 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
     }
     let now = store.clock().now();
     if json {
-        let keys: Vec<_> = keys
-            .iter()
-            .map(|key| {
-                json!({ "id": key.id, "name": key.name, "tenant": key.tenant,
-                    "scopes": key.scopes, "providers": key.providers,
-                    "requests_per_second": key.limits.requests_per_second,
-                    "invites_per_second": key.limits.invites_per_second,
-                    "invites_per_day": key.limits.invites_per_day, "created_at": key.created_at,
-                    "expires_at": key.expires_at, "revoked_at": key.revoked_at,
-                    "last_used_at": key.last_used_at, "parent": key.parent,
-                    "state": key_state(key, now) })
-            })
-            .collect();
-        return print_json(&json!({ "keys": keys }));
+        let shown = |key: &ApiKey| {
+            let mut shown = json!(key);
+            shown["state"] = key_state(key, now).into();
+            shown
+        };
+        return print_json(&json!({ "keys": keys.iter().map(shown).collect::<Vec<_>>() }));
     }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["id", "name", "tenant", "scopes", "state", "expires", "last used"]);
     for key in keys {
-        let state = key_state(&key, now);
-        let expires = key.expires_at.map_or("never".to_owned(), |at| format!("{at:.0}"));
-        let used = key.last_used_at.map_or("never".to_owned(), |at| format!("{at:.0}"));
-        table.add_row([
-            key.id.to_string(),
-            key.name,
-            key.tenant,
-            key.scopes.join(","),
-            state.to_owned(),
-            expires,
-            used,
-        ]);
+        let time = |at: Option<Timestamp>| at.map_or("never".into(), |at| format!("{at:.0}"));
+        let [expires, used] = [key.expires_at, key.last_used_at].map(time);
+        let (state, scopes) = (key_state(&key, now).to_owned(), key.scopes.join(","));
+        table.add_row([key.id.to_string(), key.name, key.tenant, scopes, state, expires, used]);
     }
     print(&format!("{table}\n"))
 }

@@ -32,14 +32,15 @@ use failure::Failure;
 use invite_core::text::legible;
 use settings::Loaded;
 
-/// It gives back what large documents and lists took, where the system's keeps it for each thread.
+/// mimalloc gives memory of large documents and lists back to the system; the system's own allocator keeps
+/// it for each thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    core_dumps::refuse();
-    panics::tell_without_data();
+    core_dumps::disable();
+    panics::install_hook();
     if let Err(why) = arm_failpoints() {
         return end(Err(Failure::wrong(why)));
     }
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         Err(error) => return end(Err(Failure::failed(format!("cannot start: {error}")))),
     };
     let result = runtime.block_on(run(cli));
-    // Whoever waits for a disk or a name server is not waited for.
+    // Threads that still wait for a disk or a name server are not waited for.
     runtime.shutdown_background();
     end(result)
 }
@@ -71,16 +72,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command with the settings. What it finds wrong with one of them is told with that one's place.
+/// Runs a command with the settings. If it fails because of one of them, the message says where that was
+/// set.
 async fn with(
     files: &[PathBuf],
     run: impl AsyncFnOnce(&Loaded) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let loaded = Loaded::read(files).map_err(Failure::wrong)?;
-    run(&loaded).await.map_err(|failure| failure.told(|message| loaded.placed(message)))
+    run(&loaded).await.map_err(|failure| failure.map_message(|message| loaded.placed(message)))
 }
 
-/// Debug builds let the fault campaign choose where the process dies, and what its clocks show; release
+/// Debug builds let the fault campaign choose where the process dies and what its clocks show. Release
 /// builds do not.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
@@ -104,15 +106,13 @@ fn end(result: Result<(), Failure>) -> ExitCode {
     failure.status()
 }
 
-/// Says something beside the result, on stderr.
+/// Writes a message beside the result, to stderr.
 fn tell(text: &str) {
-    // Nothing is left to do if stderr is gone.
+    // If stderr is gone there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "invite-gateway: {}", shown(text));
 }
 
-/// Writes a result to stdout.
-///
-/// A reader that went away (`| head`) wanted no more: that is no failure.
+/// Writes a result to stdout. If the reader went away (`| head`) it wanted no more, so that is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(shown(text).as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -122,7 +122,7 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A text as a terminal may be given it: documents and gateways that it quotes may be somebody else's.
+/// The text without what could control a terminal: it may quote documents and gateways of other people.
 fn shown(text: &str) -> String {
     let pieces = text.split_inclusive(['\n', '\t']);
     let piece = |piece: &str| match piece.strip_suffix(['\n', '\t']) {

@@ -1,11 +1,11 @@
-//! Panics: defects, of which it is told where they are. Their words may quote what was being worked on (a
-//! text that was cut in the middle of a character, a value that was another than expected), and with it a
-//! person or a secret: they are told only where they stand in the program itself.
+//! Panics, which are defects. The text of a panic may quote what was being worked on (a value that
+//! was not the expected one, say), and with it a person or a secret, so only a text that is a
+//! constant of the program is shown.
 
 use std::panic::{PanicHookInfo, set_hook};
 
-/// From now on a panic is told like that.
-pub fn tell_without_data() {
+/// Shows from here on where a panic was, with its text if that is a constant.
+pub fn install_hook() {
     set_hook(Box::new(|panic| {
         let told = describe(panic);
         if tracing::dispatcher::has_been_set() {
@@ -20,7 +20,7 @@ fn describe(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");
-    // What is put together with data is no such text.
+    // A text that was put together with data is no `&'static str`.
     match panic.payload().downcast_ref::<&'static str>() {
         Some(words) => format!("thread {thread} panicked at {place}: {words}"),
         None => format!("thread {thread} panicked at {place}"),

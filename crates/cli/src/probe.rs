@@ -9,21 +9,17 @@ use serde_json::json;
 
 use crate::{args::ProbeArgs, compose, failure::Failure, print, print_json, settings::Settings};
 
-/// What came of one check.
 #[derive(Debug, serde::Serialize)]
 pub struct Probe {
-    /// The provider.
     pub provider: String,
-    /// What became of its credential.
     pub result: ProbeResult,
-    /// What was found.
     pub detail: String,
     /// By how much the provider's clock is ahead of this machine's, if its reply told.
     pub clock_difference_seconds: Option<f64>,
 }
 
-/// By how much clocks may differ without being told.
-const CLOCKS_MAY_DIFFER: f64 = 30.0;
+/// By how many seconds clocks may differ before the difference is shown.
+const TOLERATED_DIFFERENCE: f64 = 30.0;
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,12 +30,12 @@ impl fmt::Display for Probe {
             ProbeResult::NotChecked => "NOT CHECKED",
         };
         write!(f, "{}: {verdict}: {}", self.provider, self.detail)?;
-        match self.clock_difference_seconds.filter(|seconds| seconds.abs() > CLOCKS_MAY_DIFFER) {
-            Some(seconds) if seconds > 0.0 => {
-                write!(f, " (its clock is {seconds:.0} s ahead of this machine's)")
+        match self.clock_difference_seconds {
+            Some(seconds) if seconds.abs() > TOLERATED_DIFFERENCE => {
+                let side = if seconds > 0.0 { "ahead of" } else { "behind" };
+                write!(f, " (its clock is {:.0} s {side} this machine's)", seconds.abs())
             }
-            Some(seconds) => write!(f, " (its clock is {:.0} s behind this machine's)", -seconds),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -70,7 +66,7 @@ pub async fn run(settings: &Settings, args: ProbeArgs) -> Result<(), Failure> {
     verdict(&probes)
 }
 
-/// Whether all credentials were accepted.
+/// Fails unless all credentials were accepted.
 pub fn verdict(probes: &[Probe]) -> Result<(), Failure> {
     let count = |result| probes.iter().filter(|probe| probe.result == result).count();
     let told = [

@@ -1,4 +1,4 @@
-//! `sandbox`: the whole thing on a bare machine with no account anywhere.
+//! `sandbox`: simulators, a gateway and an example on one machine, with no account anywhere.
 
 use std::{
     fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration,
@@ -7,7 +7,7 @@ use std::{
 use comfy_table::Table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use invite_core::Clock;
-use invite_sandbox::{Options, Sandbox};
+use invite_sandbox::Sandbox;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -24,15 +24,12 @@ use crate::{
 const PROVIDERS: &str = include_str!("../../../config/sandbox/providers.toml");
 const INVITES: &str = include_str!("../../../config/sandbox/invites.json");
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
-/// How long the example may take before what is unsettled is shown as it is.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the example may take before its invites are shown as they are.
+const MAX_EXAMPLE_TIME: Duration = Duration::from_secs(60);
 
 /// Runs the example, prints what became of it, and serves on unless told to end.
 pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
-    let faults = args.faults.as_deref().map(simulate::read_faults).transpose()?;
-    let simulators = invite_sandbox::start(Options { listen: Vec::new(), faults })
-        .await
-        .map_err(|error| Failure::failed(format!("cannot start the simulators: {error}")))?;
+    let simulators = simulate::start(Vec::new(), args.faults.as_deref()).await?;
     let folder = tempfile::Builder::new()
         .prefix("invite-gateway-sandbox-")
         .permissions(Permissions::from_mode(0o700))
@@ -44,7 +41,7 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
     tokio::pin!(stop);
     let gateway = tokio::select! {
         gateway = run_example(folder.path(), &simulators, &args) => gateway?,
-        // The folder goes also then.
+        // Returning removes the folder, which ending the process at once would not.
         () = &mut stop => return Err(Failure::failed("stopped before the example was done")),
     };
     if !args.exit {
@@ -55,7 +52,7 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The gateway with its database in this folder, once the example is settled and shown.
+/// Starts the gateway with its database in this folder, and shows the example once it is settled.
 async fn run_example(
     folder: &Path,
     simulators: &Sandbox,
@@ -70,7 +67,7 @@ async fn run_example(
     Ok(gateway)
 }
 
-/// Where the gateway listens: as told, else at the usual place, else where there is one free.
+/// The address to listen at: the one that was given, else the usual one, else any that is free.
 async fn address(told: Option<SocketAddr>) -> Result<String, Failure> {
     if let Some(address) = told {
         return Ok(address.to_string());
@@ -81,7 +78,7 @@ async fn address(told: Option<SocketAddr>) -> Result<String, Failure> {
     }
 }
 
-/// The embedded defaults, with everything that is written inside the sandbox's own folder.
+/// The embedded defaults, with every file in the folder of the sandbox.
 fn settings(folder: &Path, simulators: &Sandbox, listen: String) -> Result<Settings, Failure> {
     let document = simulators.fill_in(PROVIDERS);
     let file = folder.join("providers.toml");
@@ -89,7 +86,7 @@ fn settings(folder: &Path, simulators: &Sandbox, listen: String) -> Result<Setti
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
     let mut settings = Loaded::defaults().map_err(Failure::wrong)?.settings;
     settings.server.listen = listen;
-    // Its key and its invites are made up: nothing is worth encrypting.
+    // Key and invites are made up, so there is nothing to encrypt.
     settings.server.behind_tls_proxy = true;
     settings.server.allow_private_hosts = vec!["127.0.0.1".to_owned()];
     settings.storage.url = format!("sqlite://{}", folder.join("invites.db").display());
@@ -104,7 +101,7 @@ async fn make_key(gateway: &Running) -> Result<String, Failure> {
     keys::create(store, new, &[], store.clock().now()).await
 }
 
-/// Posts the example and follows it until it is settled.
+/// Posts the example, and returns it as it is once it is settled.
 async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
     let client = Client::new(url, key)?;
     let mut accepted = post(&client, "/v1/invites", INVITES).await?;
@@ -112,34 +109,24 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
     let total = accepted["invites"].as_array().map_or(0, Vec::len);
     tell(&format!("{total} invites are accepted; waiting for what becomes of them"));
     let started = tokio::time::Instant::now();
-    while started.elapsed() < PATIENCE {
+    while started.elapsed() < MAX_EXAMPLE_TIME {
         let batch = get(&client, &format!("/v1/batches/{id}")).await?;
         if batch["state"] != "in_progress" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Read each again: what was posted may have moved on since.
-    let ids: Vec<String> = accepted["invites"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|invite| invite["id"].as_str().map(str::to_owned))
-        .collect();
-    let mut invites = Vec::with_capacity(ids.len());
-    for id in ids {
-        invites.push(get(&client, &format!("/v1/invites/{id}")).await?);
+    // Each invite is read again, as it may have moved on since it was posted.
+    for posted in accepted["invites"].as_array_mut().into_iter().flatten() {
+        let id = posted["id"].as_str().unwrap_or_default();
+        let mut invite = get(&client, &format!("/v1/invites/{id}")).await?;
+        // These two members say how the invite answers this request, and are not its own.
+        for member in ["index", "duplicate"] {
+            invite[member] = posted[member].take();
+        }
+        *posted = invite;
     }
     accepted["batch"] = get(&client, &format!("/v1/batches/{id}")).await?;
-    for (invite, posted) in
-        invites.iter_mut().zip(accepted["invites"].as_array().into_iter().flatten())
-    {
-        // These two say how the invite answers this request, not what it is.
-        for member in ["index", "duplicate"] {
-            invite[member] = posted[member].clone();
-        }
-    }
-    accepted["invites"] = Value::Array(invites);
     Ok(accepted)
 }
 
@@ -180,15 +167,11 @@ fn show(
             print(&next(url, key, &simulated))?;
         }
     }
-    let unsettled = batch["invites"].as_array().into_iter().flatten().filter(|invite| {
-        !matches!(
-            invite["status"].as_str(),
-            Some("pending" | "sent" | "awaiting_approval" | "accepted")
-        )
-    });
-    match unsettled.count() {
-        0 => Ok(()),
-        n if args.exit => {
+    const ARRIVED: [&str; 4] = ["pending", "sent", "awaiting_approval", "accepted"];
+    let has_arrived = |invite: &&Value| ARRIVED.iter().any(|status| invite["status"] == *status);
+    let invites = batch["invites"].as_array().into_iter().flatten();
+    match invites.filter(|invite| !has_arrived(invite)).count() {
+        n if n > 0 && args.exit => {
             Err(Failure::failed(format!("{n} invite(s) did not reach their provider")))
         }
         _ => Ok(()),

@@ -17,16 +17,15 @@ use crate::{
     watch::{self, DocumentWatch},
 };
 
-/// How long connections may take to close once every call is recorded.
+/// How long connections may take to close after the last call is recorded.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Serves until told to stop.
 pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
     warn_of_proxies();
     exposure::warn(settings);
     let gateway = Running::start(settings).await?;
-    // Before anybody is told that it is ready, and may tell it to stop.
+    // The signal is caught before anybody hears that the gateway is ready, and may send it.
     let told_to_stop = told_to_stop();
     tracing::info!("listening on {}", gateway.url());
     if let Some(path) = &args.ready_file {
@@ -38,7 +37,8 @@ pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Providers are called directly; whoever set these for all programs may expect otherwise.
+/// Warns that providers are called directly, which whoever set these variables for all programs may not
+/// expect.
 #[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
 fn warn_of_proxies() {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -50,8 +50,8 @@ fn warn_of_proxies() {
     }
 }
 
-/// What is released to whoever may put a provider document in force may be sent by them wherever they like,
-/// unless the hosts are named.
+/// Warns that released secrets can be sent anywhere by whoever may put a provider document in force, unless
+/// the hosts are named.
 fn warn_of_released_secrets(settings: &Settings) {
     let Settings { secrets, providers, .. } = settings;
     let is_released = !secrets.directories.is_empty() || !secrets.env_prefixes.is_empty();
@@ -64,7 +64,6 @@ fn warn_of_released_secrets(settings: &Settings) {
     }
 }
 
-/// A gateway that accepts connections.
 pub struct Running {
     url: String,
     engine: Engine,
@@ -76,7 +75,6 @@ pub struct Running {
 }
 
 impl Running {
-    /// Opens everything and starts to serve.
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
         let (store, lock) = compose::store_to_serve(settings).await?;
         let gate = Arc::new(compose::gate(settings, store.clock())?);
@@ -107,7 +105,7 @@ impl Running {
                 max_invites_per_request: settings.server.max_invites_per_request,
                 max_body_bytes: settings.server.max_body_bytes,
                 idempotency_retention: settings.idempotency.retention,
-                // The other connections are for who does not wait.
+                // The other connections are left for requests that do not wait.
                 max_waiting: bounds.max_connections / 4,
             },
         )
@@ -129,22 +127,21 @@ impl Running {
         Ok(Self { url, engine, store, closing, servers, _lock: lock })
     }
 
-    /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The store, for making a key beside it.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Stops in order: nothing more is accepted, waiting callers are answered, calls under way are
+    /// Stops in this order: nothing more is accepted, waiting callers are answered, calls under way are
     /// finished and recorded.
     pub async fn stop(self) {
         self.closing.cancel();
         self.engine.shutdown().await;
-        // What is still open then is a caller that keeps its connection: not worth waiting for.
+        // A connection that is still open then is one that its caller keeps, which is not worth
+        // waiting for.
         let closed = async {
             for server in self.servers {
                 let _ = server.await;
@@ -155,8 +152,8 @@ impl Running {
     }
 }
 
-/// Listens at the address that this setting names; without TLS only where no other machine can listen
-/// in, unless the settings say that it speaks with a proxy.
+/// Listens at the address that this setting names. Without TLS this has to be an address that other
+/// machines cannot reach, unless the settings say that a proxy speaks TLS.
 async fn listen(
     setting: &str,
     address: &str,
@@ -181,7 +178,7 @@ async fn listen(
     Ok((listener, bound))
 }
 
-/// The bounds of connections: as set, but for so many that nothing else could be opened.
+/// The bounds of connections as set, but no more connections than there are file descriptors for.
 fn bounds(server: &settings::Server) -> Bounds {
     let room = descriptors::for_connections();
     if room < server.max_connections {
@@ -204,7 +201,8 @@ fn bounds(server: &settings::Server) -> Bounds {
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
     let write = || {
-        // A new file that takes the name: whatever somebody put there, a link or a pipe, is not opened.
+        // A new file takes the name over, so that a link or a pipe that somebody put there is not
+        // opened.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         file.write_all(format!("{url}\n").as_bytes())?;
@@ -215,22 +213,20 @@ fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
     })
 }
 
-/// Returns when the process is told to stop: SIGTERM, which ends it no more from now on, or Ctrl-C.
+/// Catches SIGTERM from here on, and returns once it or Ctrl-C comes.
 pub fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = signal(SignalKind::terminate());
     async {
-        let interrupt = tokio::signal::ctrl_c();
-        match terminate {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
+        let terminated = async {
+            match terminate {
+                Ok(mut terminate) => terminate.recv().await,
+                Err(_) => std::future::pending().await,
             }
-            Err(_) => {
-                let _ = interrupt.await;
-            }
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated => {}
         }
     }
 }

@@ -29,7 +29,7 @@ pub const DEFAULTS: &str = include_str!("../../../config/gateway.toml");
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "config/gateway.toml";
 const PREFIX: &str = "INVITE_GATEWAY";
-/// The longest time that a connection may be kept waiting for.
+/// The longest timeout of a connection.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// All settings.
@@ -59,7 +59,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What each setting alone does not say.
+    /// Checks what the type of a setting does not: ranges, and settings that depend on each other.
     fn check(&self) -> Result<(), String> {
         if self.delivery.lease < Duration::from_secs(2) {
             return Err("delivery.lease is under 2s: no call could be finished under it".to_owned());
@@ -122,7 +122,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The files of TLS, if it is wanted.
+    /// `None` if there is to be no TLS.
     pub fn tls(&self) -> Option<TlsFiles> {
         let path = |text: &str| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
         Some(TlsFiles {
@@ -248,19 +248,15 @@ impl Providers {
     }
 }
 
-/// The settings and where each came from.
 pub struct Loaded {
-    /// The settings.
     pub settings: Settings,
     origins: Config,
 }
 
-/// One setting in effect.
 #[derive(Debug, serde::Serialize)]
 pub struct Effective {
-    /// Its dotted name.
     pub key: String,
-    /// Its value; a password is not shown.
+    /// The value, without a password.
     pub value: serde_json::Value,
     /// `default`, a file's path, or the environment.
     pub origin: String,
@@ -268,17 +264,11 @@ pub struct Effective {
 
 impl Loaded {
     /// Layers the embedded defaults, the files in order, and the environment.
-    ///
-    /// # Errors
-    /// A file that cannot be read, an unknown key, or a value of the wrong form; says which.
     pub fn read(files: &[PathBuf]) -> Result<Self, String> {
         Self::layer(files, None)
     }
 
     /// The embedded defaults alone.
-    ///
-    /// # Errors
-    /// None that the tests would not show.
     pub fn defaults() -> Result<Self, String> {
         let origins = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         Self::from(origins, &[])
@@ -317,7 +307,7 @@ impl Loaded {
             .build()
             .map_err(|error| format!("cannot read the settings: {}", one_line(&error)))?;
         let settings = origins.clone().try_deserialize();
-        // What all settings are is found out only where it may be of use.
+        // The names of all settings are looked up only where they may be needed.
         if (settings.is_err() || variables.iter().any(|name| refusal::may_be_misspelt(name)))
             && let Some(unknown) = refusal::unknown(&origins.cache, variables)
         {
@@ -328,13 +318,12 @@ impl Loaded {
         Ok(Self { settings, origins })
     }
 
-    /// What was found wrong when a setting was used: the first of those that it names that was given stands
-    /// with its place.
+    /// Adds to a message about settings where the first one was set that it names.
     pub fn placed(&self, why: String) -> String {
         refusal::placed(why, &self.origins)
     }
 
-    /// Every setting in effect, in the order of their names.
+    /// Every setting, in the order of their names.
     pub fn effective(&self) -> Vec<Effective> {
         let mut list = Vec::new();
         collect("", &self.origins.cache, &mut list);
@@ -343,12 +332,12 @@ impl Loaded {
     }
 }
 
-/// The names of all variables of the environment.
 fn variables() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
-/// TOML's errors draw the place over several lines, each with a bar; line and column stand before.
+/// Makes one line of an error of TOML, which draws the place over several lines, each with a bar. The line
+/// and column come before those.
 fn one_line(error: &config::ConfigError) -> String {
     let text = error.to_string().replace("\n in ", " in ");
     let lines: Vec<&str> = text.lines().filter(|line| !line.contains(" |")).collect();
@@ -371,12 +360,13 @@ fn collect(prefix: &str, value: &Value, list: &mut Vec<Effective>) {
     }
 }
 
-/// A database's address without what may be a password in it. A path of SQLite holds none.
+/// The address of a database without what may be a password in it. A path of SQLite has none.
 pub fn without_password(url: &str) -> String {
     if url.starts_with("sqlite://") {
         return url.to_owned();
     }
-    // An @ that parts no user from a host is of a password, of which a part reads as a port or a path.
+    // Where an `@` does not separate a user from a host, it is part of a password, of which another
+    // part was read as a port or a path.
     let is_read = |read: &url::Url| {
         let has_user = !read.username().is_empty() || read.password().is_some();
         url.contains("://") && (has_user || !url.contains('@'))
@@ -385,7 +375,7 @@ pub fn without_password(url: &str) -> String {
         Ok(mut shown) if is_read(&shown) => {
             shown.set_query(None);
             shown.set_fragment(None);
-            // Fails only without a host, and then there is none.
+            // This fails only for a URL without a host, which has no password.
             let _ = shown.set_password(None);
             shown.into()
         }
@@ -470,7 +460,13 @@ mod tests {
             ("\n[server2]\nlisten = \"x\"", "server2 (in F, line 2) is no setting"),
             ("[server]\nlisten = \"nonsense\"", "server.listen (in F, line 2) is no address"),
             ("[server]\n\nhead_timeout = \"0s\"", "server.head_timeout (in F, line 3) has to be"),
+            ("[server]\nidle_timeout = \"2h\"", "server.idle_timeout (in F, line 2) has to be"),
             ("[server]\nmax_connections = 0", "server.max_connections (in F, line 2) is 0"),
+            (
+                "[server]\nmax_connections_per_address = 0",
+                "server.max_connections_per_address (in F, line 2) is 0",
+            ),
+            ("[server]\ntls_certificate = \"a\"", "server.tls_certificate (in F, line 2) is set"),
             (
                 "[server]\ntls_key = \"a\"",
                 "server.tls_key (in F, line 2) is set, and TLS needs both server.tls_certificate",
@@ -508,20 +504,6 @@ mod tests {
     }
 
     #[test]
-    fn connections_have_times_and_a_number_that_let_somebody_be_served() {
-        for (variable, value) in [
-            ("INVITE_GATEWAY__SERVER__HEAD_TIMEOUT", "0s"),
-            ("INVITE_GATEWAY__SERVER__IDLE_TIMEOUT", "1000years"),
-            ("INVITE_GATEWAY__SERVER__MAX_CONNECTIONS", "0"),
-            ("INVITE_GATEWAY__SERVER__MAX_CONNECTIONS_PER_ADDRESS", "0"),
-        ] {
-            let error = with_environment(&[(variable, value)]).err().unwrap();
-            let name = variable.rsplit("__").next().unwrap().to_lowercase();
-            assert!(error.contains(&format!("server.{name}")), "{error}");
-        }
-    }
-
-    #[test]
     fn trusted_proxies_are_addresses_and_networks() {
         let name = "INVITE_GATEWAY__SERVER__TRUSTED_PROXIES";
         let loaded = with_environment(&[(name, "10.0.0.0/8,192.0.2.1,fd00::1")]).unwrap();
@@ -532,16 +514,6 @@ mod tests {
         let told = "server.trusted_proxies (in the environment variable";
         assert!(error.contains(told), "{error}");
         assert!(error.contains("`proxy.internal` is no address"), "{error}");
-    }
-
-    #[test]
-    fn a_certificate_needs_its_key() {
-        for name in ["CERTIFICATE", "KEY", "CLIENT_CA"] {
-            let variable = format!("INVITE_GATEWAY__SERVER__TLS_{name}");
-            let error = with_environment(&[(&variable, "x.pem")]).err().unwrap();
-            let told = format!("server.tls_{} (in the environment", name.to_lowercase());
-            assert!(error.contains(&told), "{error}");
-        }
     }
 
     #[test]

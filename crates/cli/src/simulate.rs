@@ -1,18 +1,15 @@
 //! `simulate`: the simulators of the providers alone.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use invite_sandbox::{Account, FaultScript, Options, Sandbox};
 use serde_json::Value;
 
 use crate::{args::SimulateArgs, failure::Failure, print, print_json, serve};
 
-/// Starts the simulators, says where they are, and serves until told to stop.
+/// Starts the simulators, prints where they are, and serves until told to stop.
 pub async fn run(args: SimulateArgs) -> Result<(), Failure> {
-    let faults = args.faults.as_deref().map(read_faults).transpose()?;
-    let simulators = invite_sandbox::start(Options { listen: args.listen, faults })
-        .await
-        .map_err(|error| Failure::failed(format!("cannot start the simulators: {error}")))?;
+    let simulators = start(args.listen, args.faults.as_deref()).await?;
     let accounts = accounts(&simulators);
     if args.json {
         print_json(&accounts)?;
@@ -28,8 +25,14 @@ pub async fn run(args: SimulateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a fault script.
-pub fn read_faults(path: &Path) -> Result<FaultScript, Failure> {
+pub async fn start(listen: Vec<SocketAddr>, faults: Option<&Path>) -> Result<Sandbox, Failure> {
+    let faults = faults.map(read_faults).transpose()?;
+    invite_sandbox::start(Options { listen, faults })
+        .await
+        .map_err(|error| Failure::failed(format!("cannot start the simulators: {error}")))
+}
+
+fn read_faults(path: &Path) -> Result<FaultScript, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::wrong(format!("cannot read {}: {error}", path.display())))?;
     FaultScript::from_toml(&text)

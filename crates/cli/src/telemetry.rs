@@ -7,12 +7,9 @@ use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
 use crate::settings::{Log, LogFormat};
 
 /// Starts logging. `RUST_LOG` is not read: the filter is a setting like any other.
-///
-/// # Errors
-/// If the filter cannot be read.
 pub fn start(log: &Log) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(log.filter()?);
-    // In a file or a pipe the codes for colours would stand between the words.
+    // The codes for colours would be noise in a file or a pipe.
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let started = match log.format {

@@ -1,7 +1,5 @@
-//! What is looked at while the gateway runs: the file of the provider document, and the files that
-//! hold secrets.
-//!
-//! What becomes of a document is not decided here.
+//! Watches files while the gateway runs: the provider document, and the files that hold secrets.
+//! What becomes of a document is decided in invite-delivery.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,35 +14,33 @@ use tokio_util::sync::CancellationToken;
 use crate::{compose, failure::Failure};
 
 /// How often files are looked at.
-const EVERY: Duration = Duration::from_secs(1);
-/// How long a file must stay as it is before it counts as written to its end.
-const STILL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a file has to stay unchanged before it counts as written to its end.
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// What a file holds, or why it cannot be read.
-type Found = Result<String, String>;
+/// The text of a file, or why it cannot be read.
+type Content = Result<String, String>;
 
-/// Looks at the file of the provider document.
 pub struct DocumentWatch {
     path: PathBuf,
     hangup: Signal,
-    /// What was last found: equal again, it is not looked into.
-    seen: Option<Found>,
+    /// What the file held when it was last taken, or could not be read. Nothing is done while it stays so.
+    seen: Option<Content>,
 }
 
 impl DocumentWatch {
-    /// To be made before the gateway takes the document to start with, so that no change between
-    /// that and the first look is missed. From now on SIGHUP makes it look at once.
+    /// This has to be called before the gateway takes the document to start with, so that no change is
+    /// missed between that and the first look. From here on SIGHUP makes it look at once.
     pub async fn new(path: &Path) -> Result<Self, Failure> {
         let hangup = signal(SignalKind::hangup())
             .map_err(|error| Failure::failed(format!("cannot wait for SIGHUP: {error}")))?;
         Ok(Self { path: path.to_owned(), hangup, seen: Some(read(path).await) })
     }
 
-    /// Runs until `closing`.
     pub async fn run(mut self, engine: Engine, closing: CancellationToken) {
         loop {
             let is_told = tokio::select! {
-                () = tokio::time::sleep(EVERY) => false,
+                () = tokio::time::sleep(POLL_INTERVAL) => false,
                 _ = self.hangup.recv() => true,
                 () = closing.cancelled() => return,
             };
@@ -61,13 +57,13 @@ impl DocumentWatch {
 
     async fn look(&mut self, engine: &Engine, is_told: bool) {
         let found = read(&self.path).await;
-        if !is_told && self.seen.as_ref() == Some(&found) && !engine.is_file_due() {
+        if !is_told && self.seen.as_ref() == Some(&found) && !engine.document().is_file_due() {
             return;
         }
-        tokio::time::sleep(STILL).await;
+        tokio::time::sleep(DEBOUNCE).await;
         if read(&self.path).await != found {
             if is_told {
-                // Whatever it becomes, it is to be looked into.
+                // The file is being written. Whatever it becomes has to be taken.
                 self.seen = None;
             }
             return;
@@ -75,13 +71,13 @@ impl DocumentWatch {
         self.seen = Some(found.clone());
         let taken = match &found {
             Ok(text) => engine.take_file(&self.path, text, is_told).await,
-            Err(why) => return engine.miss_file(&self.path, why),
+            Err(why) => return engine.document().miss_file(&self.path, why),
         };
         let path = self.path.display();
         match taken {
             Ok(Taken::Revised(revised)) => {
                 for finding in revised.findings {
-                    tracing::warn!(file = %path, "{finding}");
+                    tracing::warn!(file = %path, "the provider document in {path}: {finding}");
                 }
             }
             Ok(Taken::Overtaken { refused, newest }) => {
@@ -91,7 +87,7 @@ impl DocumentWatch {
                 file = %path,
                 "the file holds the document that was last taken from it; nothing changes"
             ),
-            // Said where it was refused.
+            // It was logged where it was refused.
             Err(ReviseError::Refused(_)) => {}
             Err(error @ (ReviseError::Store(_) | ReviseError::Conflict { .. })) => {
                 tracing::error!(file = %path, %error, "cannot take the provider document; trying again");
@@ -101,7 +97,7 @@ impl DocumentWatch {
     }
 }
 
-async fn read(path: &Path) -> Found {
+async fn read(path: &Path) -> Content {
     let path = path.to_owned();
     let read = tokio::task::spawn_blocking(move || compose::read_own_document(&path)).await;
     match read {
@@ -114,7 +110,7 @@ async fn read(path: &Path) -> Found {
 pub async fn secrets(engine: Engine, closing: CancellationToken) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             () = closing.cancelled() => return,
         }
         let configuration = engine.live().current();

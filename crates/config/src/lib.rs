@@ -5,6 +5,7 @@
 //! command line) goes through it. [`Live`] holds the configuration that is in force. The process's
 //! own settings (`config/gateway.toml`) are not here but in the command line, and what is particular
 //! to a kind of provider is in that provider's crate.
+#![warn(missing_docs)]
 
 mod accounts;
 mod base_url;

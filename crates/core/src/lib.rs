@@ -2,6 +2,7 @@
 //! engine to decide.
 //!
 //! Adapters know this crate and no other one of ours. Nothing here does SQL or axum, or retries.
+#![warn(missing_docs)]
 
 pub mod adapter;
 pub mod address;

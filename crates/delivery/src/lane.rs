@@ -36,7 +36,9 @@ pub(crate) use refusals::About;
 pub(crate) use shares::Shares;
 pub(crate) use state::State;
 pub(crate) use status::{Condition, Report};
-pub use status::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
+pub use status::{
+    Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,
+};
 
 /// How often a question that the provider keeps waiting looks whether another document has ended the wait.
 const RECHECK: Duration = Duration::from_secs(10);

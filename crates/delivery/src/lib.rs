@@ -5,6 +5,7 @@
 //! here decides when to make which call. No HTTP and no SQL.
 //!
 //! Its files stand on each other in the layers that docs/architecture.md lists.
+#![warn(missing_docs)]
 
 mod accounts;
 mod ask;
@@ -30,7 +31,9 @@ mod waiters;
 mod waiting;
 
 pub use error::{AcceptError, OperationError};
-pub use lane::{DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus};
+pub use lane::{
+    Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,
+};
 pub use operations::{Erasure, Left, PlannedCall, Redriven};
 pub use revise::{
     ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,

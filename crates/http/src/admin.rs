@@ -1,11 +1,11 @@
-//! What administrators do: the provider document and its revisions, credential checks, API
-//! keys, queueing failed invites again, what is held of a person and erasing it, and the record of all that. What each means is the engine's
-//! and the store's.
+//! What administrators do: the provider document and its revisions, credential checks, API keys,
+//! queueing failed invites again, what is held of a person and erasing it, and the record of all
+//! that.
 
 pub(crate) mod audit;
 mod config;
 pub(crate) mod erase;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod people;
 mod probe;
 mod redrive;
@@ -15,7 +15,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Gateway;
 
-/// The calls of *Administration*; the scope admin is for all of them.
 pub(crate) fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(config::get_configuration, config::replace_configuration))

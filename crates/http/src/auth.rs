@@ -1,7 +1,6 @@
 //! Who calls: API keys, their scopes, and what a caller may see and use.
 //!
-//! Keys are made with [`generate_key`] and kept only as hashes. Which call needs which scope is
-//! said by each handler, first thing.
+//! Which scope a call needs is the first thing that its handler says.
 
 mod failures;
 mod uses;
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     Gateway,
-    listener::{ClientAddress, HoldBack},
+    listener::{ClientAddress, DelayAnswer},
     problem::{Problem, codes},
     trace,
 };
@@ -32,27 +31,25 @@ use crate::{
 pub(crate) use failures::Failures;
 pub(crate) use uses::KeyUses;
 
-/// What every key starts with, so that scanners for leaked secrets can tell one.
+/// What every secret starts with, so that scanners for leaked secrets recognize one.
 pub(crate) const PREFIX: &str = "igk_";
 const NO_KEY: &str = "no API key was given: send it as `Authorization: Bearer <api key>`";
 
-/// The longest name of a key, in characters.
 pub(crate) const MAX_KEY_NAME: usize = 100;
 
-/// The secret of a new key: shown once, and stored only as its hash.
+/// The secret of a new key. It is shown once and stored only as its hash.
 pub fn generate_key() -> String {
     format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
 }
 
-/// A key as it is stored: SHA-256 in hexadecimal. A slow hash would protect nothing: the secret is
-/// 256 random bits, which nobody can search through.
+/// The hash under which a key is stored: SHA-256 in hexadecimal. A slow hash would protect nothing, as
+/// nobody can try out the 256 random bits of a secret.
 pub fn hash_key(secret: &str) -> String {
     base16ct::lower::encode_string(&Sha256::digest(secret.as_bytes()))
 }
 
 macro_rules! scopes {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// The scopes that a key can have.
         pub(crate) const SCOPES: &[&str] = &[$($word,)*];
 
         /// What a key may do.
@@ -60,7 +57,6 @@ macro_rules! scopes {
         pub(crate) enum Scope { $($(#[$doc])* #[serde(rename = $word)] $name,)* }
 
         impl Scope {
-            /// The word that stands in keys.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
@@ -95,89 +91,79 @@ scopes!(
     Admin = "admin",
 );
 
-/// Whether a key has the scope of this word, which who has all of them does.
+/// Whether a key has the scope of this word: `admin` stands for all of them.
 pub(crate) fn has_scope(key: &ApiKey, scope: &str) -> bool {
     key.scopes.iter().any(|had| had == scope || had == Scope::Admin.as_str())
 }
 
-/// The key that a request was made with, and the trace that the request belongs to.
+/// The key that a request was made with, without its hash, and the trace that the request belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     key: Arc<ApiKey>,
-    above: Arc<[ApiKey]>,
+    ancestors: Arc<[ApiKey]>,
     traceparent: Option<Arc<str>>,
 }
 
 impl Caller {
-    /// Whoever has the key, which descends from those `above`. Their hashes are not kept.
-    pub fn new(key: ApiKey, above: Vec<ApiKey>, traceparent: Option<&str>) -> Self {
+    /// `ancestors` are the keys that the key descends from.
+    pub fn new(key: ApiKey, ancestors: Vec<ApiKey>, traceparent: Option<&str>) -> Self {
         let without_hash = |key| ApiKey { hash: String::new(), ..key };
         Self {
             key: Arc::new(without_hash(key)),
-            above: above.into_iter().map(without_hash).collect(),
+            ancestors: ancestors.into_iter().map(without_hash).collect(),
             traceparent: traceparent.map(Arc::from),
         }
     }
 
-    /// The key, without its hash.
     pub fn key(&self) -> &ApiKey {
         &self.key
     }
 
-    /// The keys that the key descends from.
-    pub fn above(&self) -> &[ApiKey] {
-        &self.above
+    pub fn ancestors(&self) -> &[ApiKey] {
+        &self.ancestors
     }
 
-    /// The key and those that it descends from: what is asked for with it counts against the limits of
-    /// each, so that keys together can do no more than the one that they were made with.
-    pub fn line(&self) -> impl Iterator<Item = &ApiKey> {
-        std::iter::once(self.key()).chain(self.above())
+    /// The key and its ancestors. What is asked for with the key counts against the limits of each, so that
+    /// keys together can do no more than the one that they were made with.
+    pub fn lineage(&self) -> impl Iterator<Item = &ApiKey> {
+        std::iter::once(self.key()).chain(self.ancestors())
     }
 
-    /// The limits of invites in a day that hold for the key.
     pub fn day_limits(&self) -> Vec<DayLimit> {
         let limit =
             |key: &ApiKey| Some(DayLimit { key: key.id, invites: key.limits.invites_per_day? });
-        self.line().filter_map(limit).collect()
+        self.lineage().filter_map(limit).collect()
     }
 
-    /// The key's id, for logs.
     pub fn id(&self) -> KeyId {
         self.key.id
     }
 
-    /// Who makes a change, for its record: the key's id and what people call it.
+    /// The key's id, and what people call it: who made a change, in the record of changes.
     pub fn name(&self) -> String {
         format!("{} ({})", self.key.id, self.key.name)
     }
 
-    /// Who makes a change through the API, for the store.
     pub fn actor(&self) -> Actor {
         Actor { name: self.name(), source: "api".to_owned() }
     }
 
-    /// The request's `traceparent`, if it has a valid one.
     pub fn traceparent(&self) -> Option<&str> {
         self.traceparent.as_deref()
     }
 
-    /// The tenant that the key belongs to.
     pub fn tenant(&self) -> &str {
         &self.key.tenant
     }
 
-    /// Whether the key is for the invites of all tenants.
     pub fn sees_all_tenants(&self) -> bool {
         self.has(Scope::InvitesAllTenants)
     }
 
-    /// Whether the key has a scope.
     pub fn has(&self, scope: Scope) -> bool {
         has_scope(&self.key, scope.as_str())
     }
 
-    /// Refuses a key without the scope.
     pub fn require(&self, scope: Scope) -> Result<(), Problem> {
         if self.has(scope) {
             return Ok(());
@@ -186,17 +172,15 @@ impl Caller {
         Err(Problem::new(&codes::INSUFFICIENT_SCOPE, detail))
     }
 
-    /// The providers that the key is limited to, if it is.
+    /// `None` for a key that may use every provider.
     pub fn providers(&self) -> Option<&[String]> {
         self.key.providers.as_deref()
     }
 
-    /// Whether the key may use the provider.
     pub fn may_use(&self, provider: &str) -> bool {
         self.providers().is_none_or(|names| names.iter().any(|name| name == provider))
     }
 
-    /// Refuses a provider that the key is not limited to.
     pub fn require_provider(&self, provider: &str) -> Result<(), Problem> {
         if self.may_use(provider) {
             return Ok(());
@@ -205,19 +189,18 @@ impl Caller {
         Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail))
     }
 
-    /// Whether what belongs to this tenant exists for the caller.
+    /// Whether the caller may know that something of this tenant exists.
     pub fn sees(&self, tenant: &str) -> bool {
         self.sees_all_tenants() || self.key.tenant == tenant
     }
 
-    /// Refuses a key without the scope, and one that is limited to some providers: it could lift its
-    /// own limit with a new key or another document.
+    /// Refuses a key without the scope, and one that is limited to some providers. Such a key could lift
+    /// its own limit by making another key or by changing the provider document.
     pub fn require_for_all(&self, scope: Scope) -> Result<(), Problem> {
         self.require(scope)?;
         self.require_every_provider()
     }
 
-    /// Refuses a key that is limited to some providers.
     pub fn require_every_provider(&self) -> Result<(), Problem> {
         if self.providers().is_none() {
             return Ok(());
@@ -226,8 +209,8 @@ impl Caller {
         Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail))
     }
 
-    /// Hides another tenant's invite, and refuses one of a provider that the key may not use. A
-    /// key for all tenants sees also what cannot be told whose it is.
+    /// Refuses an invite of another tenant as one that does not exist, and one of a provider that the key
+    /// may not use. A row whose tenant cannot be read is there only for a key that sees all tenants.
     pub fn require_invite(&self, row: Option<Row>) -> Result<Row, Problem> {
         let row = row.ok_or_else(|| Problem::not_found("invite"))?;
         let (tenant, provider) = match &row {
@@ -247,30 +230,30 @@ impl Caller {
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    /// Only behind [`authenticate`] is there a caller.
+    /// [`authenticate`] puts the caller in.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Problem::new(&codes::UNAUTHORIZED, "no API key was given"))
     }
 }
 
-/// Lets through who has a valid key and is within its limit of requests.
+/// Passes on the requests that have a valid key and are within its limit of requests.
 pub(crate) async fn authenticate(
     State(gateway): State<Gateway>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (key, above) = match find_key(&gateway, request.headers()).await {
+    let (key, ancestors) = match find_key(&gateway, request.headers()).await {
         Ok(found) => found,
         Err(Refused::Key { reason, detail }) => {
             return refuse(&gateway, request.extensions().get(), reason, detail);
         }
         Err(Refused::Other(problem)) => return problem.into_response(),
     };
-    let now = gateway.clock().now();
-    gateway.key_uses().record(gateway.store(), key.id, now);
-    let caller = Caller::new(key, above, trace::traceparent(request.headers()));
-    let allowance = gateway.budgets().take(caller.line(), now);
+    let now = gateway.clock.now();
+    gateway.key_uses.record(gateway.store(), key.id, now);
+    let caller = Caller::new(key, ancestors, trace::traceparent(request.headers()));
+    let allowance = gateway.budgets.take(caller.lineage(), now);
     let mut response = match &allowance {
         Some(allowance) if !allowance.is_granted() => {
             allowance.refusal("make", "requests").into_response()
@@ -287,11 +270,11 @@ pub(crate) async fn authenticate(
     response
 }
 
-/// Why a request has no caller.
+/// Why a request is not passed on.
 enum Refused {
-    /// It shows no key that is good; the reason is a word for the metrics.
+    /// It has no valid key. The reason is a label of the metrics.
     Key { reason: &'static str, detail: &'static str },
-    /// It cannot be told.
+    /// Whether its key is valid cannot be found out.
     Other(Problem),
 }
 
@@ -299,7 +282,7 @@ fn refused(reason: &'static str, detail: &'static str) -> Refused {
     Refused::Key { reason, detail }
 }
 
-/// The answer to who shows no good key: later and later, if that happens often at an address.
+/// The answer to a request without a valid key. It is delayed for an address that failed often lately.
 fn refuse(
     gateway: &Gateway,
     client: Option<&ClientAddress>,
@@ -315,13 +298,12 @@ fn refuse(
     );
     let mut response = Problem::new(&codes::UNAUTHORIZED, detail).into_response();
     if let Some(address) = address {
-        let delay = gateway.failures().record(address, Instant::now());
-        response.extensions_mut().insert(HoldBack(delay));
+        let delay = gateway.failures.record(address, Instant::now());
+        response.extensions_mut().insert(DelayAnswer(delay));
     }
     response
 }
 
-/// The key of a request, and those that it descends from.
 async fn find_key(
     gateway: &Gateway,
     headers: &HeaderMap,
@@ -333,14 +315,14 @@ async fn find_key(
     if key.revoked_at.is_some() {
         return Err(refused("revoked", "the API key was revoked"));
     }
-    if key.expires_at.is_some_and(|at| at <= gateway.clock().now()) {
+    if key.expires_at.is_some_and(|at| at <= gateway.clock.now()) {
         return Err(refused("expired", "the API key has expired"));
     }
-    let above = readable(gateway.store().keys_above(&key).await)?;
-    Ok((key, above))
+    let ancestors = readable(gateway.store().key_ancestors(&key).await)?;
+    Ok((key, ancestors))
 }
 
-/// What was read of keys. Where it cannot be read, nobody knows what its holder may do.
+/// A key whose record cannot be read is refused, as nobody knows what it allows.
 fn readable<T>(read: Result<T, invite_store::Error>) -> Result<T, Refused> {
     read.map_err(|error| match error {
         error @ invite_store::Error::Corrupt { .. } => {
@@ -351,7 +333,6 @@ fn readable<T>(read: Result<T, invite_store::Error>) -> Result<T, Refused> {
     })
 }
 
-/// The key of a request, or why it has none.
 fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next();

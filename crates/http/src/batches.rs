@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     Gateway,
     auth::{Caller, Scope},
-    invites::show,
+    invites::redact,
     openapi,
     prefer::Preferences,
     problem::Problem,
@@ -32,8 +32,9 @@ use crate::{
     },
 };
 
-/// Waits until every item has settled or `wait` is over, and reads what they became.
-pub(crate) async fn settle(
+/// Waits until every item has settled, those that live invites of other requests answer too, or until
+/// `wait` is over; then reads them.
+pub(crate) async fn await_settled(
     gateway: &Gateway,
     caller: &Caller,
     id: BatchId,
@@ -41,21 +42,22 @@ pub(crate) async fn settle(
 ) -> Result<Accepted, Problem> {
     let deadline = Instant::now() + wait;
     if !wait.is_zero() {
-        gateway.engine().wait_settled(id, wait).await;
+        gateway.engine.wait_settled(id, wait).await;
     }
     let accepted = read_accepted(gateway, caller, id).await?;
     let elsewhere: BTreeSet<BatchId> = accepted
         .invites
         .iter()
-        .filter(|invite| invite.is_duplicate() && !invite.status().is_settled())
-        .map(ShownInvite::batch_id)
+        .map(ShownInvite::outline)
+        .filter(|invite| invite.duplicate && !invite.status.is_settled())
+        .map(|invite| invite.batch_id)
         .collect();
     if elsewhere.is_empty() || wait.is_zero() {
         return Ok(accepted);
     }
     for batch in elsewhere {
         let left = deadline.saturating_duration_since(Instant::now());
-        gateway.engine().wait_settled(batch, left).await;
+        gateway.engine.wait_settled(batch, left).await;
     }
     read_accepted(gateway, caller, id).await
 }
@@ -77,14 +79,14 @@ async fn read_accepted(
     if !existing.is_empty() {
         let again = existing.into_iter().map(|(index, record)| view(record).into_duplicate(index));
         invites.extend(again.map(|invite| ShownInvite::existing(invite, caller)));
-        // Stable: invites of one item stay in the order in which they were routed.
-        invites.sort_by_key(ShownInvite::index);
+        // The sort is stable: the invites of one item stay in the order in which they were routed.
+        invites.sort_by_key(|invite| invite.outline().index);
     }
     let mut counts = BatchCounts { unreadable: unreadable.len() as u64, ..BatchCounts::default() };
     for invite in &invites {
-        *counts.by_status.entry(invite.status()).or_default() += 1;
+        *counts.by_status.entry(invite.outline().status).or_default() += 1;
     }
-    let unreadable = unreadable.into_iter().map(|it| show(it, caller)).collect();
+    let unreadable = unreadable.into_iter().map(|it| redact(it, caller)).collect();
     Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }
 
@@ -97,8 +99,8 @@ async fn find_batch(
     batch.filter(|batch| caller.sees(&batch.tenant)).ok_or_else(|| Problem::not_found("batch"))
 }
 
-/// The invites of other requests that answer items of this one: with the items' places, and those that
-/// cannot be read.
+/// The invites of other requests that answer items of this one, with the places of these items; and those
+/// of them that cannot be read.
 async fn read_duplicates(
     gateway: &Gateway,
     batch: &invite_store::BatchView,
@@ -129,18 +131,14 @@ fn view_batch(batch: invite_store::BatchView, counts: BatchCounts) -> BatchView 
 /// How far the invites of one request have come. Waits for them to settle if `Prefer: wait=N` says
 /// so.
 #[utoipa::path(
-    get,
-    path = "/v1/batches/{id}",
-    tag = "invites",
+    get, path = "/v1/batches/{id}", tag = "invites",
     params(
         ("id" = String, Path, description = "The batch's id", pattern = "^bat_[0-9a-f]{32}$"),
         ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds)"),
     ),
     responses(
         (status = 200, description = "The batch", body = BatchView),
-        openapi::AnyCall,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_batch(
@@ -159,10 +157,10 @@ pub(crate) async fn get_batch(
     let preferences = Preferences::read(&headers);
     let (preferences, wait, _waiting) = preferences.admit(&gateway, &caller, Duration::ZERO);
     if !wait.is_zero() {
-        gateway.engine().wait_settled(id, wait).await;
+        gateway.engine.wait_settled(id, wait).await;
     }
     let mut counts = gateway.store().batch_counts(id).await?;
-    let now = gateway.clock().now();
+    let now = gateway.clock.now();
     let (duplicates, unreadable) = read_duplicates(&gateway, &batch).await?;
     counts.unreadable += unreadable.len() as u64;
     for (_, duplicate) in duplicates {

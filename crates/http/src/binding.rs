@@ -1,5 +1,5 @@
-//! Where the invites of a request go: routing, what the key allows, and what each provider needs
-//! of an invite. Pure: nothing is sent or stored.
+//! Where the invites of a request go: routing, what the key allows, and what each provider needs of
+//! an invite. Nothing is sent or stored here.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,9 +21,9 @@ use crate::{
     submission::{Item, Submission, Targets},
 };
 
-/// A request's invites, bound to their providers as far as they are valid.
+/// The invites of a request, each bound to a provider where it is valid.
 pub(crate) struct Binding {
-    /// One per invite and provider; one per invalid invite.
+    /// One for each invite and provider, and one for each invite that is invalid.
     pub items: Vec<NewItem>,
     /// What is wrong with the request outside of its invites.
     pub request_faults: Faults,
@@ -31,14 +31,12 @@ pub(crate) struct Binding {
     pub item_faults: Faults,
 }
 
-/// Where something goes, or why it goes nowhere.
+/// The providers of an invite, or what is wrong with where it says that it goes.
 type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
 
-/// Binds what was read, to at most so many invites. Unless it is accepted for its good invites (`handling` is lenient), no
-/// invites are bound behind those with more faults than are listed.
-///
-/// # Errors
-/// 403 if any invite goes to a provider that the key may not use.
+/// Binds what was read, to at most so many invites. With strict handling no more invites are bound once
+/// there are more faults than an answer lists.
+/// It fails with 403 if any invite goes to a provider that the key may not use.
 pub(crate) fn bind(
     submission: Submission,
     configuration: &Configuration,
@@ -51,16 +49,16 @@ pub(crate) fn bind(
     let names = &mut Names { configuration, suggestions_left: MAX_FAULTS };
     let shared = match &to {
         Some(targets) => Some(names.route(targets, "#")),
-        // Its fault is known; the rules are not to be asked in its place.
-        None => request_faults.iter().any(|f| is_at(f, "#/to")).then(|| Err(Vec::new())),
+        // The request names a malformed `to`, which is a fault already; routing rules do not apply
+        // in its place.
+        None => request_faults.iter().any(|f| is_within(f, "#/to")).then(|| Err(Vec::new())),
     };
     let routed: Vec<Option<Routed>> = items
         .iter()
         .enumerate()
         .map(|(index, item)| route_item(names, item, index, shared.as_ref()))
         .collect();
-    let is_shared = |index: usize| items[index].to.is_none() && to.is_some();
-    let place_of = |index: usize| match is_shared(index) {
+    let place_of = |index: usize| match items[index].to.is_none() && to.is_some() {
         true => "#/to".to_owned(),
         false => format!("#/invites/{index}/to"),
     };
@@ -71,23 +69,18 @@ pub(crate) fn bind(
         Some(Err(faults)) => request_faults.extend(faults.iter().cloned()),
         None => {}
     }
-    let routed: Vec<_> = routed
-        .into_iter()
-        .enumerate()
-        .map(|(index, routed)| match routed {
-            Some(Ok(providers)) if !is_shared(index) => {
-                let disabled = find_disabled(&providers, &place_of(index));
-                Some(if disabled.is_empty() { Ok(providers) } else { Err(disabled) })
-            }
-            routed => routed,
-        })
-        .collect();
     let item_faults = Faults::default();
     let mut binding = Binding { items: Vec::new(), request_faults, item_faults };
     binding.items.reserve(items.len());
-    for (index, (item, routed)) in items.into_iter().zip(routed).enumerate() {
+    for (index, (item, mut routed)) in items.into_iter().zip(routed).enumerate() {
         if handling == Handling::Strict && binding.item_faults.is_full() {
             break;
+        }
+        if (item.to.is_some() || to.is_none())
+            && let Some(Ok(providers)) = &routed
+        {
+            let disabled = find_disabled(providers, &format!("#/invites/{index}/to"));
+            routed = if disabled.is_empty() { routed } else { Some(Err(disabled)) };
         }
         binding.add(index, item, routed, kinds);
         if binding.items.len() > most {
@@ -129,19 +122,21 @@ impl Binding {
                 }
             }
             Some(Err(found)) => faults.extend(found),
-            // Where it goes cannot be told; why stands among the faults of it or of the request.
+            // Where it goes cannot be found out. Why is among the faults of the invite or of the
+            // request.
             None => {}
         }
         if !faults.is_empty() || placements.is_empty() {
             let error = Problem::invalid_item(faults.to_vec()).to_reason();
             placements = vec![Placement::Refused { error }];
-            // It goes nowhere, so that of the person only what erasing them finds is kept.
+            // It goes nowhere, so of its person only the address is kept, by which erasing them
+            // finds it.
             let email = address.as_ref().map(|_| invite.invitee.email).unwrap_or_default();
             invite.invitee = Invitee { email, ..Invitee::default() };
         }
         self.item_faults.extend(faults);
         let NewInvite { invitee, external_id, labels, .. } = invite;
-        // The last one is moved; hardly any invite goes to several providers.
+        // `repeat_n` clones for all but the last, and hardly any invite goes to several providers.
         let parts = std::iter::repeat_n((invitee, address, external_id, labels), placements.len());
         let items = parts.zip(placements).map(|(parts, placement)| {
             let (invitee, address, external_id, labels) = parts;
@@ -152,19 +147,19 @@ impl Binding {
     }
 }
 
-/// Several providers of one kind find the same fault; and what is malformed was left out, so that a
-/// provider which needs it finds it missing.
+/// Adds the faults at places that have none yet. Several providers of one kind find the same fault; and
+/// what is malformed was left out, so that a provider that needs it finds it missing.
 fn add_unless_known(faults: &mut Faults, found: Vec<Fault>) {
     let mut known: HashSet<String> = faults.iter().map(|fault| fault.pointer.clone()).collect();
     faults.extend(found.into_iter().filter(|fault| known.insert(fault.pointer.clone())));
 }
 
-/// Whether a fault is that of a member, or of something in it.
-fn is_at(fault: &Fault, member: &str) -> bool {
+/// Whether a fault is about this member or something in it.
+fn is_within(fault: &Fault, member: &str) -> bool {
     fault.pointer.strip_prefix(member).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// `None`: what routing needs is malformed, which is a fault already.
+/// Routes one invite. `None` where what routing needs is malformed, which is a fault already.
 fn route_item(
     names: &mut Names<'_>,
     item: &Item,
@@ -172,9 +167,9 @@ fn route_item(
     shared: Option<&Routed>,
 ) -> Option<Routed> {
     let at = format!("#/invites/{index}");
-    let malformed = |member: &str| item.faults.iter().any(|fault| is_at(fault, member));
+    let malformed = |member: &str| item.faults.iter().any(|fault| is_within(fault, member));
     if item.faults.iter().any(|fault| fault.pointer.is_empty()) {
-        return None; // No object: nothing can be asked of what it holds.
+        return None; // It is no object, so there is nothing to route it by.
     }
     match (&item.to, shared) {
         (Some(targets), _) => Some(names.route(targets, &at)),
@@ -192,15 +187,15 @@ fn route_item(
     }
 }
 
-/// Named targets do not depend on the address; routing asks for one all the same.
+/// Routing to named targets asks for an address and does not use it.
 static ANYONE: LazyLock<Address> =
     LazyLock::new(|| "anyone@example.org".parse().expect("a constant that is an address"));
 
-/// What the names in a request stand for.
+/// Finds what the names in a request stand for.
 struct Names<'a> {
     configuration: &'a Configuration,
-    /// For so many that stand for nothing it is still found out what was meant: each takes a look at all
-    /// names that there are.
+    /// For how many unknown names it is still looked up what was probably meant, which compares each with
+    /// all names that there are.
     suggestions_left: usize,
 }
 
@@ -269,7 +264,7 @@ fn require_allowed(
     Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail).with_errors(faults.into_vec()))
 }
 
-/// Options are for the kinds that the invite goes to.
+/// The faults of options for kinds that the invite does not go to.
 fn check_options<'a>(
     options: &'a BTreeMap<String, Value>,
     providers: &'a [Arc<Provider>],
@@ -304,7 +299,7 @@ fn place(provider: &Provider, invite: &NewInvite, at: &str) -> Result<Placement,
     }
 }
 
-/// A fault that says which provider finds it.
+/// The fault with the name of the provider that finds it.
 fn named(fault: Fault, provider: &str) -> Fault {
     if fault.detail.contains(provider) {
         return fault;

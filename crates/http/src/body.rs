@@ -1,5 +1,5 @@
-//! Reading a body, JSON or a provider document: its media type, its size, its form. What it must
-//! hold is the handlers'.
+//! Reading a body, JSON or a provider document: its media type, its size, its form. What it has to
+//! hold is checked by the handlers.
 
 use std::{error::Error, sync::Arc};
 
@@ -18,54 +18,49 @@ use serde_json::Value;
 
 use crate::{
     listener::BodyTimedOut,
+    pool::{Exhausted, Permit, Pool},
     problem::{Problem, codes},
-    shares::{Full, Share, Shares},
-    unambiguous::{self, Unread},
+    strict_json::{self, Unread},
 };
 
 const JSON: &str = "application/json";
-/// The longest body of a call that is about one thing and names a few of its members.
+/// The longest body, in bytes, of a call that takes only a few members.
 const MAX_SMALL: usize = 64 * 1024;
-/// What to do about one that is longer.
 const SHORTEN: &str = "this call takes a few members";
-/// The media type of the provider document.
 pub(crate) const TOML: &str = "application/toml";
 
-/// The memory for bodies, in bytes; more where a few of the longest would not fit.
-const MEMORY: usize = 64 * 1024 * 1024;
-/// Of the longest bodies at least so many fit into it. One key may take a quarter of it.
-const MOST_LONGEST: usize = 8;
-/// So much of each body is not counted: there are no more of them than connections, and callers with
-/// little to say get through whatever others send.
-const NOT_COUNTED: usize = 16 * 1024;
+/// How many bytes of memory bodies may take. There are more where `LONGEST_BODIES` would not fit.
+const MIN_MEMORY: usize = 64 * 1024 * 1024;
+/// How many bodies of the greatest length have to fit. The bodies of one key may take a quarter of the
+/// memory.
+const LONGEST_BODIES: usize = 8;
+/// How many bytes of each body are not counted. There are no more bodies than connections, and short ones
+/// get through whatever other keys send.
+const UNCOUNTED: usize = 16 * 1024;
 
-/// Memory for bodies that keys share: what is taken of it is held until nothing needs the body any more.
-pub(crate) type Memory = Arc<Shares<KeyId>>;
+/// Memory for bodies, which keys share. What a body takes is held until its last copy is dropped.
+pub(crate) type Memory = Arc<Pool<KeyId>>;
 
-/// The memory for bodies of at most so many bytes.
+/// The memory for bodies that are at most so long.
 pub(crate) fn memory(max_bytes: usize) -> Memory {
-    let most = MEMORY.max(max_bytes.saturating_mul(MOST_LONGEST));
-    Shares::new(most, most / 4)
+    let most = MIN_MEMORY.max(max_bytes.saturating_mul(LONGEST_BODIES));
+    Pool::new(most, most / 4)
 }
 
-/// How much may be read of one request's body.
 pub(crate) struct Bounds {
-    /// Its bytes.
     pub max_bytes: usize,
-    /// Where they are counted.
     pub memory: Memory,
-    /// Whose they are.
     pub key: KeyId,
 }
 
-/// A body in memory, with its share of that.
+/// A body with the permit for its memory.
 struct Held {
     bytes: Vec<u8>,
-    _share: Share<KeyId>,
+    _permit: Permit<KeyId>,
 }
 
 impl Bounds {
-    /// The same for a call that takes a few members.
+    /// The bounds of a call that takes only a few members.
     fn of_small(self) -> Self {
         Self { max_bytes: self.max_bytes.min(MAX_SMALL), ..self }
     }
@@ -77,11 +72,8 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Reads a body of a few members that must be JSON: at most 64 KiB, also where the limit for all
-/// bodies is higher.
-///
-/// # Errors
-/// In this order: 415, 413, 400.
+/// Reads a JSON body of a few members: at most 64 KiB, also where `server.max_body_bytes` is more.
+/// It fails in this order: 415, 413, 400.
 pub(crate) async fn read_json(
     headers: &HeaderMap,
     body: Body,
@@ -91,10 +83,8 @@ pub(crate) async fn read_json(
     parse(&read(body, bounds.of_small(), SHORTEN).await?, MAX_SMALL)
 }
 
-/// Reads a body that must be JSON, for [`parse`].
-///
-/// # Errors
-/// In this order: 415, 413.
+/// Reads a body that has to be JSON, for [`parse`].
+/// It fails in this order: 415, 413.
 pub(crate) async fn read_json_text(
     headers: &HeaderMap,
     body: Body,
@@ -104,10 +94,8 @@ pub(crate) async fn read_json_text(
     read(body, bounds, "send fewer invites").await
 }
 
-/// Reads a body that must be a provider document; whether it is one is the gate's to say.
-///
-/// # Errors
-/// In this order: 415, 413, 400.
+/// Reads a provider document as text; the gate checks what it says.
+/// It fails in this order: 415, 413, 400.
 pub(crate) async fn read_document(
     headers: &HeaderMap,
     body: Body,
@@ -121,10 +109,8 @@ pub(crate) async fn read_document(
     })
 }
 
-/// Reads a body that may be left out; an empty one needs no media type, and `null` is as good.
-///
-/// # Errors
-/// As [`read_json`].
+/// Reads a JSON body that may be left out. `null` stands for none, and an empty one needs no media type.
+/// It fails as [`read_json`] does.
 pub(crate) async fn read_optional_json(
     headers: &HeaderMap,
     body: Body,
@@ -133,8 +119,7 @@ pub(crate) async fn read_optional_json(
     if http_body::Body::size_hint(&body).exact() == Some(0) {
         return Ok(None);
     }
-    let named = headers.contains_key(header::CONTENT_TYPE);
-    if named {
+    if headers.contains_key(header::CONTENT_TYPE) {
         require_kind(headers, JSON)?;
     }
     let bytes = read(body, bounds.of_small(), SHORTEN).await?;
@@ -145,11 +130,9 @@ pub(crate) async fn read_optional_json(
     parse(&bytes, MAX_SMALL).map(|value| Some(value).filter(|value| !value.is_null()))
 }
 
-/// Refuses a body where none is taken, so that nobody believes it was heeded. White space, an
-/// empty object and `null` say no more than none. `parameters` are what the call takes instead, in its query.
-///
-/// # Errors
-/// In this order: 413, 400, 422.
+/// Refuses a body where none is taken, so that nobody believes that it was obeyed. White space, an empty
+/// object and `null` say nothing and are let through. `parameters` are what the call takes in its query.
+/// It fails in this order: 413, 400, 422.
 pub(crate) async fn refuse_body(
     body: Body,
     bounds: Bounds,
@@ -183,7 +166,8 @@ pub(crate) async fn refuse_body(
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults.into_vec())) }
 }
 
-/// Reads the members of a body as far as they are well-formed; `schema` is that of `T`.
+/// Reads those members of a body that are well-formed, and adds what is wrong with the others. `schema` is
+/// that of `T`.
 pub(crate) fn read_members<T: DeserializeOwned + Default>(
     body: Value,
     schema: &Schema,
@@ -208,7 +192,7 @@ fn require_kind(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The only parameter with a meaning, `charset`, can only be UTF-8.
+/// Whether this is the wanted media type. The only parameter with a meaning, `charset`, has to be UTF-8.
 fn is_kind(kind: &str, wanted: &str) -> bool {
     let mut parts = kind.split(';').map(str::trim);
     let is_wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(wanted));
@@ -221,8 +205,8 @@ fn is_kind(kind: &str, wanted: &str) -> bool {
         })
 }
 
-/// `remedy`: what to do about a body that is too long. What it returns holds its share of the memory
-/// until the last copy of it is dropped.
+/// Reads a body. What is returned holds its memory until the last copy of it is dropped. `remedy` says what
+/// to do about a body that is too long.
 async fn read(mut body: Body, bounds: Bounds, remedy: &str) -> Result<Bytes, Problem> {
     let Bounds { max_bytes, memory, key } = bounds;
     let fits = |length: usize| match length <= max_bytes {
@@ -234,21 +218,23 @@ async fn read(mut body: Body, bounds: Bounds, remedy: &str) -> Result<Bytes, Pro
     };
     let declared = http_body::Body::size_hint(&body).lower();
     let declared = fits(usize::try_from(declared).unwrap_or(usize::MAX))?;
-    let mut share = memory.take(key, declared.saturating_sub(NOT_COUNTED)).map_err(no_memory)?;
+    let mut permit = memory.acquire(key, declared.saturating_sub(UNCOUNTED)).map_err(no_memory)?;
     let mut bytes = Vec::with_capacity(declared);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         let length = fits(bytes.len().saturating_add(data.len()))?;
-        share.grow(length.saturating_sub(NOT_COUNTED)).map_err(no_memory)?;
+        permit.grow(length.saturating_sub(UNCOUNTED)).map_err(no_memory)?;
         bytes.extend_from_slice(&data);
     }
-    Ok(Bytes::from_owner(Held { bytes, _share: share }))
+    Ok(Bytes::from_owner(Held { bytes, _permit: permit }))
 }
 
-fn no_memory(full: Full) -> Problem {
+fn no_memory(full: Exhausted) -> Problem {
     let detail = match full {
-        Full::One => "the bodies of this key's other requests take all the memory that it may use",
-        Full::All => "the bodies of other requests take all the memory there is for such",
+        Exhausted::Own => {
+            "the bodies of this key's other requests take all the memory that it may use"
+        }
+        Exhausted::All => "the bodies of other requests take all the memory there is for such",
     };
     Problem::new(&codes::NOT_READY, format!("{detail}; send it again"))
 }
@@ -265,15 +251,13 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     error.is::<E>() || error.source().is_some_and(is_caused_by::<E>)
 }
 
-/// The value that a body holds, which consists of at most so many.
-///
-/// # Errors
-/// 400; 422 if there are more.
+/// Parses a body of at most so many values.
+/// It fails with 400; 422 if it holds more.
 pub(crate) fn parse(bytes: &[u8], most_values: usize) -> Result<Value, Problem> {
-    // Some editors and languages write a mark before UTF-8, which means nothing there.
+    // Some editors and languages write a byte order mark before UTF-8, where it means nothing.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    unambiguous::read(bytes, most_values).map_err(|unread| match unread {
-        // The reader's messages name what was expected and where, never what was found.
+    strict_json::read(bytes, most_values).map_err(|unread| match unread {
+        // The reader's messages say what was expected and where, and never quote what was found.
         Unread::Malformed(error) => {
             Problem::new(&codes::MALFORMED_JSON, format!("not JSON: {error}"))
         }
@@ -288,6 +272,7 @@ pub(crate) fn parse(bytes: &[u8], most_values: usize) -> Result<Value, Problem> 
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use serde_json::json;
 
     use super::*;
 
@@ -295,13 +280,13 @@ mod tests {
         Bounds { max_bytes, memory: memory(max_bytes), key: KeyId::generate() }
     }
 
+    fn of_kind(kind: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))])
+    }
+
     async fn code_of(kind: &'static str, body: &[u8], max: usize) -> &'static str {
-        let headers =
-            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        match read_json(&headers, Body::from(body.to_vec()), up_to(max)).await {
-            Ok(_) => "read",
-            Err(problem) => problem.code(),
-        }
+        let read = read_json(&of_kind(kind), Body::from(body.to_vec()), up_to(max)).await;
+        read.map_or_else(|problem| problem.code(), |_| "read")
     }
 
     #[tokio::test]
@@ -337,10 +322,10 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_take_so_much_memory_and_give_it_back_with_their_last_copy() {
-        let memory = Shares::new(4 * NOT_COUNTED, 2 * NOT_COUNTED);
+        let memory = Pool::new(4 * UNCOUNTED, 2 * UNCOUNTED);
         let keys = [(); 3].map(|()| KeyId::generate());
         let long = |key: KeyId, is_declared: bool| {
-            let body = vec![b' '; 3 * NOT_COUNTED];
+            let body = vec![b' '; 3 * UNCOUNTED];
             let body = match is_declared {
                 true => Body::from(body),
                 false => Body::from_stream(futures::stream::iter([Ok::<_, std::io::Error>(body)])),
@@ -359,13 +344,13 @@ mod tests {
             let second = long(keys[1], is_declared).await.unwrap();
             assert!(!refused(long(keys[2], is_declared).await));
             let bounds = Bounds { max_bytes: 100_000, memory: memory.clone(), key: keys[2] };
-            let short = read(Body::from(vec![b' '; NOT_COUNTED]), bounds, "").await;
-            assert_eq!(short.unwrap().len(), NOT_COUNTED);
+            let short = read(Body::from(vec![b' '; UNCOUNTED]), bounds, "").await;
+            assert_eq!(short.unwrap().len(), UNCOUNTED);
             let copy = first.clone();
             drop(first);
             assert!(refused(long(keys[0], is_declared).await));
             drop((copy, second));
-            assert_eq!(long(keys[2], is_declared).await.unwrap().len(), 3 * NOT_COUNTED);
+            assert_eq!(long(keys[2], is_declared).await.unwrap().len(), 3 * UNCOUNTED);
         }
     }
 
@@ -373,7 +358,7 @@ mod tests {
     fn what_holds_too_many_values_is_refused_as_such() {
         let problem = parse(b"[1,2,3]", 3).unwrap_err();
         assert_eq!(problem.code(), "validation-failed");
-        assert_eq!(parse(b"[1,2,3]", 4).unwrap(), serde_json::json!([1, 2, 3]));
+        assert_eq!(parse(b"[1,2,3]", 4).unwrap(), json!([1, 2, 3]));
     }
 
     #[tokio::test]
@@ -390,9 +375,7 @@ mod tests {
     #[tokio::test]
     async fn a_document_is_toml_in_utf_8() {
         let read = async |kind: &'static str, body: &[u8]| {
-            let headers =
-                HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            let read = read_document(&headers, Body::from(body.to_vec()), up_to(10)).await;
+            let read = read_document(&of_kind(kind), Body::from(body.to_vec()), up_to(10)).await;
             read.map_err(|problem| problem.code())
         };
         assert_eq!(read("application/toml", b"a = 1").await.as_deref(), Ok("a = 1"));
@@ -413,29 +396,22 @@ mod tests {
             assert_eq!(refused(body).await, None::<Value>, "{body:?}");
         }
         let problem = refused(r#"{"a/b":null,"dryrun":true}"#).await.unwrap();
-        assert_eq!(
-            (&problem["code"], &problem["status"]),
-            (&"validation-failed".into(), &422.into())
-        );
-        let places: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|fault| {
-            assert_eq!(fault["code"], "unknown-member");
-            let detail = "this member is not known here: this call takes no body; what it takes \
-                          are query parameters: dry_run, label";
-            assert_eq!(fault["detail"], detail);
-            (fault["pointer"].as_str().unwrap(), fault["suggestion"].as_str())
-        }).collect();
-        assert_eq!(places, [("#/a~1b", None), ("#/dryrun", Some("?dry_run"))]);
+        assert_eq!(problem["code"], "validation-failed");
+        assert_eq!(problem["status"], 422);
+        let detail = "this member is not known here: this call takes no body; what it takes are \
+                      query parameters: dry_run, label";
+        let fault =
+            |pointer| json!({ "pointer": pointer, "code": "unknown-member", "detail": detail });
+        let mut misspelt = fault("#/dryrun");
+        misspelt["suggestion"] = "?dry_run".into();
+        assert_eq!(problem["errors"], json!([fault("#/a~1b"), misspelt]));
         for body in ["[]", "dry_run=true", "{", "\"x\""] {
             let problem = refused(body).await.unwrap();
             assert_eq!(problem["errors"][0]["pointer"], "#", "{body}");
             assert_eq!(problem["code"], "validation-failed", "{body}");
         }
-        assert_eq!(
-            refused(concat!("{\"x\":\"", "0123456789012345678901234567890123456789\"}"))
-                .await
-                .unwrap()["code"],
-            "too-large"
-        );
+        let long = r#"{"x":"0123456789012345678901234567890123456789"}"#;
+        assert_eq!(refused(long).await.unwrap()["code"], "too-large");
     }
 
     #[tokio::test]

@@ -1,16 +1,17 @@
-//! The limits of requests and invites per second that a key may have, and the headers that tell a caller
-//! about the one of requests.
+//! The limits of requests and invites per second that a key may have, as token buckets, and the
+//! headers that tell a caller about the limit of requests.
 //!
-//! A budget is this process's own: with several replicas each grants the limit. What a key asks for is
-//! taken from its own budget and from those of the keys that it descends from, its line, or from none.
+//! The buckets are this process's own: with several replicas each grants the limit. What a key asks
+//! for is taken from its own bucket and from those of its ancestors, or from none of them.
 //!
-//! Invites that are stored as failed at once, because they were refused, stand in no queue and are sent to
-//! nobody. So that no tenant fills the database with them, each has a budget of those, too.
+//! Each tenant also has a bucket of invites that are stored as failed at once because they were
+//! refused. They wait in no queue and are sent to nobody, so without this limit a tenant could fill
+//! the database with them.
 
 use std::{
     cmp::Ordering,
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,62 +22,62 @@ use jiff::Timestamp;
 
 use crate::problem::{Problem, codes};
 
-/// How many refused invites of a tenant are stored in a row.
+/// How many refused invites of a tenant are stored in a row, and how many more each second.
 const REFUSED_AT_ONCE: f64 = 20_000.0;
-/// How many more are each second.
 const REFUSED_PER_SECOND: f64 = 1.0;
 
-/// What is left to each limited key, and to each tenant.
 #[derive(Default)]
-pub(crate) struct Budgets(Mutex<HashMap<Of, Bucket>>);
+pub(crate) struct Budgets(Mutex<HashMap<Subject, Bucket>>);
 
-/// What a budget is of.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Of {
+enum Subject {
     Requests(KeyId),
     Invites(KeyId),
-    /// Refused invites of a tenant.
+    /// By tenant.
     Refused(String),
 }
 
 struct Bucket {
-    /// Negative after more was granted at once than fits.
+    /// Negative after more was granted at once than the bucket holds.
     tokens: f64,
     at: Timestamp,
 }
 
-/// How a request stands against the tightest limit of its key's line.
+/// How a request stands against the tightest limit of its key and its ancestors.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Allowance {
-    /// Whether the limit is the key's own, and not of one that it descends from.
+    /// Whether the limit is the key's own, and not one of its ancestors'.
     is_own: bool,
     per_second: f64,
     capacity: f64,
-    /// After this request; negative if it was not granted.
+    /// What is left after this request; negative if it was not granted.
     left: f64,
 }
 
 impl Budgets {
-    /// Takes one request out of the budgets of a line that begins with the key that asks; `None` if
-    /// none of it has a limit.
-    pub fn take<'a>(
-        &self,
-        line: impl IntoIterator<Item = &'a ApiKey>,
-        now: Timestamp,
-    ) -> Option<Allowance> {
-        self.take_of(Of::Requests, line, |limits| limits.requests_per_second, 1.0, now)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Bucket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the invites of a request out of the budgets of a line, or refuses them. More than fits into
-    /// a second is granted if nothing was granted for a while, and then nothing until it has paid off.
+    /// Takes one request from the buckets of a key and its ancestors; `None` if none of them has a limit.
+    pub fn take<'a>(
+        &self,
+        lineage: impl IntoIterator<Item = &'a ApiKey>,
+        now: Timestamp,
+    ) -> Option<Allowance> {
+        self.take_of(Subject::Requests, lineage, |limits| limits.requests_per_second, 1.0, now)
+    }
+
+    /// Takes the invites of a request from the buckets of a key and its ancestors, or refuses them. More
+    /// than a bucket holds is granted when it is full, and after that nothing until it has refilled.
     pub fn take_invites<'a>(
         &self,
-        line: impl IntoIterator<Item = &'a ApiKey>,
+        lineage: impl IntoIterator<Item = &'a ApiKey>,
         count: usize,
         now: Timestamp,
     ) -> Result<(), Problem> {
         let rate = |limits: &KeyLimits| limits.invites_per_second;
-        match self.take_of(Of::Invites, line, rate, count as f64, now) {
+        match self.take_of(Subject::Invites, lineage, rate, count as f64, now) {
             Some(allowance) if !allowance.is_granted() => {
                 Err(allowance.refusal("ask for", "invites"))
             }
@@ -84,21 +85,21 @@ impl Budgets {
         }
     }
 
-    /// Takes invites that were queued already; what there are too many of is paid off later.
-    pub fn charge_invites<'a>(&self, line: impl IntoIterator<Item = &'a ApiKey>, count: u64) {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in line {
-            if let Some(bucket) = buckets.get_mut(&Of::Invites(key.id)) {
+    /// Takes invites that are queued already, also where that leaves a bucket below zero.
+    pub fn charge_invites<'a>(&self, lineage: impl IntoIterator<Item = &'a ApiKey>, count: u64) {
+        let mut buckets = self.lock();
+        for key in lineage {
+            if let Some(bucket) = buckets.get_mut(&Subject::Invites(key.id)) {
                 bucket.tokens -= count as f64;
             }
         }
     }
 
-    /// Takes refused invites that are to be stored out of a tenant's budget, or refuses the request.
+    /// Takes refused invites that are to be stored from the tenant's bucket, or refuses the request.
     pub fn take_refused(&self, tenant: &str, count: usize, now: Timestamp) -> Result<(), Problem> {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.lock();
         let bucket = buckets
-            .entry(Of::Refused(tenant.to_owned()))
+            .entry(Subject::Refused(tenant.to_owned()))
             .or_insert(Bucket { tokens: REFUSED_AT_ONCE, at: now });
         bucket.refill(REFUSED_PER_SECOND, REFUSED_AT_ONCE, now);
         let left = bucket.tokens - (count as f64).min(REFUSED_AT_ONCE);
@@ -115,25 +116,25 @@ impl Budgets {
         Err(Problem::new(&codes::RATE_LIMITED, detail).with_retry_after(wait))
     }
 
-    /// Of the refused invites that were `taken`, so many were stored.
-    pub fn settle_refused(&self, tenant: &str, taken: usize, stored: usize) {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = buckets.get_mut(&Of::Refused(tenant.to_owned())) {
+    /// Corrects what [`take_refused`](Self::take_refused) took by how many were stored in the end.
+    pub fn correct_refused(&self, tenant: &str, taken: usize, stored: usize) {
+        let mut buckets = self.lock();
+        if let Some(bucket) = buckets.get_mut(&Subject::Refused(tenant.to_owned())) {
             bucket.tokens += taken as f64 - stored as f64;
         }
     }
 
     fn take_of<'a>(
         &self,
-        of: fn(KeyId) -> Of,
-        line: impl IntoIterator<Item = &'a ApiKey>,
+        of: fn(KeyId) -> Subject,
+        lineage: impl IntoIterator<Item = &'a ApiKey>,
         rate: fn(&KeyLimits) -> Option<f64>,
         count: f64,
         now: Timestamp,
     ) -> Option<Allowance> {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.lock();
         let mut asked = Vec::new();
-        for (place, key) in line.into_iter().enumerate() {
+        for (place, key) in lineage.into_iter().enumerate() {
             let limit = rate(&key.limits).filter(|rate| rate.is_finite() && *rate > 0.0);
             let Some(per_second) = limit else { continue };
             let capacity = per_second.floor().max(1.0);
@@ -155,7 +156,7 @@ impl Budgets {
 
 impl Bucket {
     fn refill(&mut self, per_second: f64, capacity: f64, now: Timestamp) {
-        // A clock set back must not fine the caller.
+        // If the clock is set back nothing is taken away for it.
         let elapsed = now.duration_since(self.at).as_secs_f64().max(0.0);
         self.at = now;
         self.tokens = (self.tokens + elapsed * per_second).min(capacity);
@@ -163,22 +164,21 @@ impl Bucket {
 }
 
 impl Allowance {
-    /// Whether the request is within the limit.
     pub fn is_granted(&self) -> bool {
         self.left >= 0.0
     }
 
-    /// How long it is until it would be granted, in seconds.
+    /// How many seconds it is until the request would be granted.
     fn wait(&self) -> f64 {
         if self.is_granted() { 0.0 } else { -self.left / self.per_second }
     }
 
-    /// The one that makes the caller wait longest comes first, then the one of which least is left.
+    /// First comes the limit that makes the caller wait longest, then the one of which least is left.
     fn compare(&self, other: &Self) -> Ordering {
         other.wait().total_cmp(&self.wait()).then(self.left.total_cmp(&other.left))
     }
 
-    /// The answer to a request beyond the limit: what may be done, of what.
+    /// The answer to a request beyond the limit; it says what may be done how often.
     pub fn refusal(&self, what: &str, of: &str) -> Problem {
         let who = match self.is_own {
             true => "this key",
@@ -251,11 +251,11 @@ mod tests {
         assert_eq!(take(4, at(0)), Ok(()));
         assert_eq!(take(7, at(0)), Err("rate-limited"));
         assert_eq!(take(6, at(0)), Ok(()));
-        // A second's worth is there, and a hundred may be asked for at once.
+        // The bucket is full again after a second, and a hundred may be asked for at once.
         assert_eq!(take(100, at(1)), Ok(()));
         assert_eq!(take(1, at(10)), Err("rate-limited"));
         assert_eq!(take(1, at(11)), Ok(()));
-        // Requests have a budget of their own.
+        // Requests have a bucket of their own.
         assert!(budgets.take([&key], at(11)).unwrap().is_granted());
     }
 
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(take(&second, at(0)), (true, false));
         assert_eq!([take(&second, at(0)), take(&unlimited, at(0))], [(false, false); 2]);
         assert!(!budgets.take([&above], at(0)).unwrap().is_granted());
-        // What is refused above takes nothing from the key itself.
+        // What an ancestor's limit refuses takes nothing from the key itself.
         assert_eq!(take(&second, at(1)), (true, false));
         let left = budgets.take([&second], at(1)).unwrap().left;
         assert_eq!(left, 3.0);
@@ -299,12 +299,12 @@ mod tests {
             [false, true, true]
         );
         assert_eq!([take("ada", 11, at(10)), take("ada", 10, at(10))], [false, true]);
-        // What was stored already is paid off before anything that stores more is granted.
-        budgets.settle_refused("ada", 0, 100);
+        // What was stored beyond the bucket has to refill before more is granted.
+        budgets.correct_refused("ada", 0, 100);
         assert_eq!([take("ada", 0, at(109)), take("ada", 0, at(110))], [false, true]);
-        // What was not stored is given back.
+        // What was not stored goes back into the bucket.
         assert!(take("ada", 50, at(160)));
-        budgets.settle_refused("ada", 50, 0);
+        budgets.correct_refused("ada", 50, 0);
         assert!(take("ada", 50, at(160)));
     }
 

@@ -1,6 +1,7 @@
 //! Changing one invite: its status, withdrawing it, asking about it, sending it again.
 //!
-//! What each change means is the engine's; it runs to its end even if the caller hangs up.
+//! What each change means is decided in invite-delivery. A change is made to its end even if the
+//! caller hangs up.
 
 use std::sync::LazyLock;
 
@@ -85,17 +86,12 @@ static RETRY: LazyLock<Schema> = LazyLock::new(Schema::of::<RetryRequest>);
 /// (found absent) is recorded and nothing is set there. For `pending` the provider is asked once, so
 /// that the id of what was found is known if it is the only one that no other Invite stands for.
 #[utoipa::path(
-    patch,
-    path = "/v1/invites/{id}",
-    tag = "invites",
+    patch, path = "/v1/invites/{id}", tag = "invites",
     params(openapi::InviteParameter),
     request_body = InviteChange,
     responses(
         (status = 200, description = "The invite as it is now", body = ShownInvite),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
         openapi::OneChange,
     )
 )]
@@ -132,7 +128,7 @@ fn read_status(body: Value, faults: &mut Faults) -> Option<Status> {
     change.status.map(Status::from)
 }
 
-/// The status that a word stands for that is nothing like ours: providers and people have words of their own.
+/// The status of ours that providers or people call by this word, which is not spelled like ours.
 fn meant(word: &str) -> Option<&'static str> {
     match word.to_lowercase().as_str() {
         "rejected" | "refused" | "denied" => Some("declined"),
@@ -148,9 +144,7 @@ fn meant(word: &str) -> Option<&'static str> {
 /// A queued one here, an existing one at a provider that can. One that cannot be read is ended here by an
 /// administrator, whatever there is of it at its provider.
 #[utoipa::path(
-    delete,
-    path = "/v1/invites/{id}",
-    tag = "invites",
+    delete, path = "/v1/invites/{id}", tag = "invites",
     params(
         openapi::InviteParameter,
         ("force" = Option<bool>, Query, description = "Withdraw although it is not proven that the \
@@ -158,10 +152,7 @@ fn meant(word: &str) -> Option<&'static str> {
     ),
     responses(
         (status = 200, description = "The invite as it is now", body = Revoked),
-        openapi::AnyCall,
-        openapi::WithoutBody,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
         openapi::OneChange,
     )
 )]
@@ -205,8 +196,8 @@ async fn end_unreadable(
     caller: &Caller,
     id: String,
 ) -> Result<Json<Revoked>, Problem> {
-    let (engine, actor) = (gateway.engine().clone(), caller.actor());
-    let ended = crate::to_the_end(async move { engine.end_unreadable(&id, &actor).await });
+    let (engine, actor) = (gateway.engine.clone(), caller.actor());
+    let ended = crate::run_to_completion(async move { engine.end_unreadable(&id, &actor).await });
     match ended.await?? {
         Ended::Before(invite) if invite.status.as_deref() != Some(Status::Revoked.as_str()) => {
             Err(Problem::new(&codes::ALREADY_FINAL, "the invite has ended, which is final"))
@@ -223,16 +214,11 @@ async fn end_unreadable(
 
 /// Ask the provider about an invite now
 #[utoipa::path(
-    post,
-    path = "/v1/invites/{id}/refresh",
-    tag = "invites",
+    post, path = "/v1/invites/{id}/refresh", tag = "invites",
     params(openapi::InviteParameter),
     responses(
         (status = 200, description = "The invite as it is now", body = ShownInvite),
-        openapi::AnyCall,
-        openapi::WithoutBody,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
         openapi::OneChange,
     )
 )]
@@ -259,17 +245,12 @@ pub(crate) async fn refresh_invite(
 /// `backlog-full`), in its quota (422 `quota-exceeded`) and in the invites that the key may ask for (429
 /// `rate-limited`).
 #[utoipa::path(
-    post,
-    path = "/v1/invites/{id}/retry",
-    tag = "invites",
+    post, path = "/v1/invites/{id}/retry", tag = "invites",
     params(openapi::InviteParameter),
     request_body = Option<RetryRequest>,
     responses(
         (status = 200, description = "The invite as it is now", body = ShownInvite),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
         openapi::OneChange,
     )
 )]
@@ -292,7 +273,7 @@ pub(crate) async fn retry_invite(
     if !faults.is_empty() {
         return Err(Problem::invalid(faults.into_vec()));
     }
-    gateway.budgets().take_invites(caller.line(), 1, gateway.clock().now())?;
+    gateway.budgets.take_invites(caller.lineage(), 1, gateway.clock.now())?;
     let day_limits = caller.day_limits();
     let accept_risk = given.accept_duplicate_risk.unwrap_or_default();
     let flag = accept_risk.then_some("accept_duplicate_risk");
@@ -303,8 +284,8 @@ pub(crate) async fn retry_invite(
     .await
 }
 
-/// An administrator's change, but for what comes of it; others' are not recorded. `flag` is the one
-/// that was set.
+/// The entry of an administrator's change without what comes of it. Changes by others are not recorded.
+/// `flag` is the one that the request sets.
 fn note(
     gateway: &Gateway,
     caller: &Caller,
@@ -312,19 +293,16 @@ fn note(
     invite: &InviteRecord,
     flag: Option<&str>,
 ) -> Option<NewAudit> {
-    let status = invite.status_at(gateway.clock().now()).0;
-    let after = flag.map(|flag| json!({ flag: true }));
+    let status = invite.status_at(gateway.clock.now()).0;
+    let after = flag.map_or_else(|| json!({}), |flag| json!({ flag: true }));
     caller.sees_all_tenants().then(|| NewAudit {
-        actor: caller.actor(),
-        action: action.to_owned(),
-        target: invite.id.to_string(),
         before: Some(json!({ "status": status.as_str() })),
-        after: Some(after.unwrap_or_else(|| json!({}))),
-        note: None,
+        after: Some(after),
+        ..NewAudit::new(caller.actor(), action, invite.id.to_string())
     })
 }
 
-/// Makes a change, and records it as `noted`: also one that may have been made.
+/// Makes a change. Where `noted` is given, the change is recorded if it was made, or may have been.
 async fn change<C, F>(
     gateway: &Gateway,
     caller: &Caller,
@@ -336,9 +314,9 @@ where
     C: FnOnce(Engine, InviteId) -> F,
     F: Future<Output = Result<InviteRecord, OperationError>> + Send + 'static,
 {
-    let engine = gateway.engine().traced(caller.traceparent());
-    let (made, now) = (call(engine.clone(), id), gateway.clock().now());
-    let invite = crate::to_the_end(async move {
+    let engine = gateway.engine.traced(caller.traceparent());
+    let (made, now) = (call(engine.clone(), id), gateway.clock.now());
+    let invite = crate::run_to_completion(async move {
         let made = made.await;
         let (member, came_to) = match &made {
             Ok(invite) => ("status", invite.status_at(now).0.to_string()),
@@ -356,7 +334,7 @@ where
     Ok(Json(ShownInvite::existing(InviteView::new(invite, gateway, caller), caller)))
 }
 
-/// Whether the change may have been made although it failed.
+/// Whether the change may have been made although this error came back.
 fn is_open(error: &OperationError) -> bool {
     match error {
         OperationError::Provider { error, .. } => error.outcome == Outcome::Unknown,

@@ -1,16 +1,16 @@
-//! The console: its page, scripts and styles, which are part of the binary. What it shows and changes
-//! it asks of the API with its reader's key, as any other client; nothing here knows about that.
+//! The console: a page, scripts and styles that are part of the binary. It is a client of the API
+//! like any other and uses its reader's key; nothing here knows what it shows.
 
 use axum::{
     extract::Path,
     http::{HeaderMap, HeaderName, StatusCode, header},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
 
 use crate::problem::Problem;
 
-/// Only what comes from here, nothing inline, and nothing evaluated.
+/// Allows what comes from here, and nothing inline or evaluated.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -19,7 +19,6 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
-/// A file with its media type.
 struct File {
     name: &'static str,
     kind: &'static str,
@@ -32,7 +31,7 @@ macro_rules! files {
     };
 }
 
-/// Everything that there is, by the name under `/console/`.
+/// Every file, by its name under `/console/`.
 const FILES: &[File] = files! {
     HTML: "index.html";
     STYLE: "style.css" "pages.css";
@@ -42,12 +41,7 @@ const FILES: &[File] = files! {
         "provider.js" "providers.js" "reading.js" "revisions.js" "signin.js" "starting.js" "time.js";
 };
 
-/// Files are relative to the folder, so the page needs its slash.
-pub(crate) async fn redirect_console() -> Redirect {
-    Redirect::permanent("/console/")
-}
-
-/// A file of the console; without a name the page.
+/// A file of the console; the page if no name is given.
 pub(crate) async fn get_console(
     path: Option<Path<String>>,
     headers: HeaderMap,
@@ -62,7 +56,8 @@ pub(crate) async fn get_console(
         (header::CONTENT_TYPE, file.kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
-        // Kept, but asked about each time: the files of one version belong together.
+        // The browser keeps the files and asks each time whether they changed, since those of one
+        // version belong together.
         (header::CACHE_CONTROL, "no-cache"),
         (header::ETAG, &tag),
     ];

@@ -14,23 +14,22 @@ use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem, OnDuplicate, P
 use crate::{
     Gateway,
     auth::{Caller, Scope},
-    batches::settle,
+    batches::await_settled,
     binding::{Binding, bind},
     body::{parse, read_json_text},
-    idempotency, openapi,
+    dry_run, idempotency, openapi,
     prefer::{DEFAULT_WAIT, Handling, Preferences},
     problem::{Problem, codes},
     query::Parameters,
-    rehearsal::rehearse,
     submission::{self, NewInvites},
     views::{
         Plan,
         batches::{Accepted, BatchState},
-        shown::ShownInvite,
     },
 };
 
-/// Values in a body for each invite that a request may hold: several times what one consists of.
+/// How many values a body may hold for each invite that a request may make: several times what an invite
+/// consists of.
 const VALUES_PER_INVITE: usize = 100;
 
 /// What a request to create invites is answered with.
@@ -49,9 +48,7 @@ pub(crate) enum AcceptedOrPlan {
 /// Accepts invites durably and hands them to their providers. Waits for them to settle as long as
 /// `Prefer: wait=N` says, 10 seconds if it does not.
 #[utoipa::path(
-    post,
-    path = "/v1/invites",
-    tag = "invites",
+    post, path = "/v1/invites", tag = "invites",
     params(
         ("dry_run" = Option<bool>, Query, description = "Validate, route and render the calls; \
             accept and send nothing. What `on_duplicate` would not send is in `duplicates`; whether \
@@ -70,9 +67,7 @@ pub(crate) enum AcceptedOrPlan {
             headers(("Location" = String, description = "The batch"))),
         (status = 202, description = "Accepted", body = Accepted,
             headers(("Location" = String, description = "The batch"))),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn create_invites(
@@ -97,9 +92,10 @@ pub(crate) async fn create_invites(
         let revision = configuration.revision();
         let (text, shared, as_who) = (bytes.clone(), gateway.clone(), caller.clone());
         let faults = parameter_faults.to_vec();
-        // In one turn, so that there are no more parsed bodies at once than can be worked on.
+        // Parsing and binding are one piece of work, so that there are no more parsed bodies at
+        // once than threads to work on them.
         let work = move || {
-            let most = shared.limits().max_invites_per_request;
+            let most = shared.limits.max_invites_per_request;
             let body = parse(&text, most.saturating_mul(VALUES_PER_INVITE))?;
             let hash = is_named.then(|| idempotency::hash_body(&body));
             let read = || {
@@ -107,18 +103,19 @@ pub(crate) async fn create_invites(
                 let submission = submission::read(body, most, handling);
                 let on_duplicate = submission.on_duplicate;
                 let mut binding =
-                    bind(submission, &configuration, shared.kinds(), &as_who, handling, most)?;
+                    bind(submission, &configuration, &shared.kinds, &as_who, handling, most)?;
                 binding.request_faults.extend(faults);
                 let (items, item_faults) = accept_faults(binding, &preferences)?;
                 Ok::<_, Problem>((on_duplicate, items, item_faults))
             };
             Ok::<_, Problem>((hash, read()))
         };
-        let (body_hash, read) = gateway.aside().work(caller.id(), bytes.len(), work).await??;
+        let (body_hash, read) =
+            gateway.offload.run_for_body(caller.id(), bytes.len(), work).await??;
         let idempotency = key.clone()?.zip(body_hash).map(|(key, body_hash)| IdempotencyKey {
             key,
             body_hash,
-            retention: gateway.limits().idempotency_retention,
+            retention: gateway.limits.idempotency_retention,
         });
         if let Some(key) = idempotency.as_ref().filter(|_| parameter_faults.is_empty())
             && let Some(earlier) = gateway.store().find_idempotent(caller.tenant(), key).await?
@@ -129,22 +126,22 @@ pub(crate) async fn create_invites(
         let (on_duplicate, items, item_faults) = read?;
         if is_dry_run {
             let plan =
-                rehearse(&gateway, caller.tenant(), on_duplicate, items, item_faults).await?;
+                dry_run::plan(&gateway, caller.tenant(), on_duplicate, items, item_faults).await?;
             let mut response = Json(plan).into_response();
             preferences.without_waiting().write_applied(response.headers_mut(), true);
             return Ok(response);
         }
         let is_refused = |item: &&NewItem| matches!(item.placement, Placement::Refused { .. });
         let refused = items.iter().filter(is_refused).count();
-        let bound = items.len() - refused;
+        let count = items.len();
         if !is_within_rate {
-            let now = gateway.clock().now();
-            let budgets = gateway.budgets();
+            let now = gateway.clock.now();
+            let budgets = &gateway.budgets;
             if refused > 0 || on_duplicate == OnDuplicate::Reject {
                 budgets.take_refused(caller.tenant(), refused, now)?;
             }
-            budgets.take_invites(caller.line(), items.len(), now).inspect_err(|_| {
-                budgets.settle_refused(caller.tenant(), refused, 0);
+            budgets.take_invites(caller.lineage(), count, now).inspect_err(|_| {
+                budgets.correct_refused(caller.tenant(), refused, 0);
             })?;
             is_within_rate = true;
         }
@@ -158,22 +155,21 @@ pub(crate) async fn create_invites(
             on_duplicate,
             items,
         };
-        let engine = gateway.engine().clone();
-        match crate::to_the_end(async move { engine.accept(batch).await }).await? {
-            // The document changed in between: the one that is live now decides.
+        let engine = gateway.engine.clone();
+        match crate::run_to_completion(async move { engine.accept(batch).await }).await? {
+            // The document changed since it was read. The request is bound again, by the one that
+            // is live now.
             Err(AcceptError::Outdated) => {}
             accepted => {
                 let stored = match &accepted {
                     Ok(Acceptance::Accepted { queued, .. }) => match on_duplicate {
-                        OnDuplicate::Reject => {
-                            (refused + bound).saturating_sub(queued.values().sum())
-                        }
+                        OnDuplicate::Reject => count.saturating_sub(queued.values().sum()),
                         OnDuplicate::ReturnExisting | OnDuplicate::Send => refused,
                     },
                     _ => 0,
                 };
-                gateway.budgets().settle_refused(caller.tenant(), refused, stored);
-                // Its memory is not to be held while the caller waits.
+                gateway.budgets.correct_refused(caller.tenant(), refused, stored);
+                // The memory of the body is given back before the caller waits.
                 drop(bytes);
                 return answer(&gateway, &caller, accepted?, preferences).await;
             }
@@ -181,8 +177,7 @@ pub(crate) async fn create_invites(
     }
 }
 
-/// What is left to accept of a request, and what is wrong with the rest if the caller leaves that
-/// out.
+/// The items that are accepted, and what is wrong with the other items if the caller wants those left out.
 fn accept_faults(
     binding: Binding,
     preferences: &Preferences,
@@ -212,8 +207,8 @@ async fn answer(
         }
     };
     let (preferences, wait, _waiting) = preferences.admit(gateway, caller, DEFAULT_WAIT);
-    let accepted = settle(gateway, caller, id, wait).await.map_err(|problem| {
-        // Whatever went wrong with reading it, it was accepted.
+    let accepted = await_settled(gateway, caller, id, wait).await.map_err(|problem| {
+        // Whatever went wrong with reading the batch, the request was accepted.
         let detail = format!(
             "the request was accepted as {id}, but cannot be shown now ({}); ask GET \
              /v1/batches/{id} later",
@@ -222,9 +217,10 @@ async fn answer(
         Problem::new(&codes::ACCEPT_UNKNOWN, detail)
     })?;
     if is_replay {
-        // Another key of the tenant may have made it, for providers that this one may not use.
-        let shown = accepted.invites.iter().filter_map(ShownInvite::provider);
-        shown.into_iter().try_for_each(|name| caller.require_provider(name))?;
+        // The batch may have been made with another key of the tenant, for providers that this key
+        // may not use.
+        let mut shown = accepted.invites.iter().filter_map(|it| it.outline().provider.as_ref());
+        shown.try_for_each(|name| caller.require_provider(name))?;
     }
     let status = match (accepted.batch.state, is_replay) {
         (BatchState::InProgress, _) => StatusCode::ACCEPTED,

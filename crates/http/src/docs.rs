@@ -1,5 +1,5 @@
 //! The OpenAPI document, and a page that renders it. The page's scripts and styles are part of the
-//! binary; its policy lets the browser ask no other host.
+//! binary, and its policy keeps the browser from asking any other host.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,39 +7,31 @@ use axum::{
     Json,
     extract::{Path, State},
     http::{HeaderName, StatusCode, header},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use utoipa_swagger_ui::Config;
 
 use crate::{Gateway, problem::Problem};
 
-/// Only what comes from here; Swagger UI sets styles from its scripts and draws with data URLs.
+/// Allows what comes from here, and what Swagger UI needs besides: styles set by scripts, and images in
+/// data URLs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-// The validator is a badge from another host.
+// The validator would be an image from another host.
 static CONFIG: LazyLock<Arc<Config<'static>>> =
     LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
 
 /// The OpenAPI document of this API
 #[utoipa::path(
-    get,
-    path = "/openapi.json",
-    tag = "service",
-    security(()),
+    get, path = "/openapi.json", tag = "service", security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = Object))
 )]
 pub(crate) async fn get_openapi(State(gateway): State<Gateway>) -> Response {
-    Json(gateway.openapi()).into_response()
+    Json(&*gateway.openapi).into_response()
 }
 
-/// Files are relative to the folder, so the page needs its slash.
-pub(crate) async fn redirect_docs() -> Redirect {
-    Redirect::permanent("/docs/")
-}
-
-/// The rendered document.
 pub(crate) async fn get_docs(path: Option<Path<String>>) -> Result<Response, Problem> {
     let path = path.map_or_else(String::new, |Path(path)| path);
     match utoipa_swagger_ui::serve(&path, CONFIG.clone()) {

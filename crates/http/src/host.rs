@@ -1,5 +1,5 @@
-//! The `Host` header, which every request has once (RFC 9112, section 3.2): who would read two of
-//! them differently could be played off against each other.
+//! The `Host` header. Every request has it once (RFC 9112, section 3.2): where a proxy and the
+//! gateway read two of them differently, one could be deceived about what the other sees.
 
 use axum::{
     extract::Request,
@@ -10,7 +10,6 @@ use axum::{
 
 use crate::problem::{Problem, codes};
 
-/// Refuses a request whose `Host` is not there once, as the name of a host and perhaps a port.
 pub(crate) async fn require(request: Request, next: Next) -> Response {
     match fault(request.version(), request.headers()) {
         Some(detail) => Problem::new(&codes::MALFORMED_REQUEST, detail).into_response(),
@@ -27,7 +26,7 @@ fn fault(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     if hosts.next().is_some() {
         return Some("the request has several `Host` headers: send one");
     }
-    // Empty is allowed: the caller's address for the gateway may have no host.
+    // It may be empty: the URL that the caller uses for the gateway may have no host.
     let is_host =
         |text: &str| text.is_empty() || (!text.contains('@') && text.parse::<Authority>().is_ok());
     (!host.to_str().is_ok_and(is_host))

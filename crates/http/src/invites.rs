@@ -14,17 +14,17 @@ use crate::{
     auth::{Caller, Scope},
     openapi,
     problem::{Problem, codes},
-    providers::what_failed,
+    providers::describe_failure,
     query::{Parameters, cursor, cut_to_fit, refuse_parameters},
     reads,
     segment::Segment,
     views::{AttemptList, AttemptView, InviteList, InviteView},
 };
 
-/// Attempts on a page at most that shows what was exchanged.
+/// The most attempts on a page that shows what was exchanged, which may be long.
 const MAX_RAW: u32 = 50;
 
-/// What invites are filtered by, but for their status.
+/// The filters of invites, but for the status, which only some lists are filtered by.
 pub(crate) const FILTERS: &[&str] = &[
     "batch_id",
     "provider",
@@ -41,22 +41,16 @@ pub(crate) const FILTERS: &[&str] = &[
 ///
 /// Newest first; the pages do not shift when invites are created meanwhile.
 #[utoipa::path(
-    get,
-    path = "/v1/invites",
-    tag = "invites",
+    get, path = "/v1/invites", tag = "invites",
     params(
-        openapi::StatusFilter,
-        openapi::Filters,
+        openapi::StatusFilter, openapi::Filters,
         ("unreadable" = Option<bool>, Query, description = "Only those that are set aside because \
             they cannot be read"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Default 50"),
-        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `next_cursor` of the page before"),
+        openapi::Page,
     ),
     responses(
         (status = 200, description = "A page", body = InviteList),
-        openapi::AnyCall,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_invites(
@@ -89,18 +83,18 @@ pub(crate) async fn list_invites(
     }
     Ok(Json(InviteList {
         invites,
-        unreadable: page.unreadable.into_iter().map(|it| show(it, &caller)).collect(),
+        unreadable: page.unreadable.into_iter().map(|it| redact(it, &caller)).collect(),
         next_cursor: page.next.map(cursor),
     }))
 }
 
-/// What can be told of an invite, as far as the caller may know it.
-pub(crate) fn show(mut unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInvite {
+/// Takes out what the caller may not know.
+pub(crate) fn redact(mut unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInvite {
     unreadable.tenant.take_if(|_| !caller.sees_all_tenants());
     unreadable
 }
 
-/// Reads the filters; what the key may not see is filtered out, and asking for it is refused.
+/// Reads the filters. What the key may not see is filtered out, and asking for it by name is refused.
 pub(crate) fn read_filter(
     parameters: &mut Parameters,
     caller: &Caller,
@@ -165,7 +159,7 @@ fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
     labels
 }
 
-/// The invite of this id, if the caller may see it and it can be read.
+/// The invite of this id, if the caller may see it and its row can be read.
 pub(crate) async fn find_invite(
     gateway: &Gateway,
     caller: &Caller,
@@ -184,22 +178,18 @@ pub(crate) async fn find_invite(
     })
 }
 
-/// The invite of this id, if the caller may see it, or what can be told of it.
+/// The row of this id, if the caller may see it, whether it can be read or not.
 pub(crate) async fn find_row(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Row, Problem> {
     caller.require_invite(gateway.store().invite_row(id).await?)
 }
 
 /// Read an invite
 #[utoipa::path(
-    get,
-    path = "/v1/invites/{id}",
-    tag = "invites",
+    get, path = "/v1/invites/{id}", tag = "invites",
     params(openapi::InviteParameter),
     responses(
         (status = 200, description = "The invite", body = InviteView),
-        openapi::AnyCall,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_invite(
@@ -213,7 +203,7 @@ pub(crate) async fn get_invite(
     refuse_parameters(&uri)?;
     reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
     let tenant = Some(caller.tenant()).filter(|_| !caller.sees_all_tenants());
-    let waits_for = gateway.engine().waits_for(&invite, tenant).await?;
+    let waits_for = gateway.engine.waits_for(&invite, tenant).await?;
     let view = InviteView::new(invite, &gateway, &caller);
     Ok(Json(view.waiting_for(waits_for)))
 }
@@ -225,20 +215,11 @@ pub(crate) async fn get_invite(
 /// with the scope invites:all-tenants alone. Every call that changes something (`create`, `update_status`, `revoke`) is kept as long as the
 /// invite; of the calls that only ask, the newest 20 of each operation (`get`, `list`, `reconcile`).
 #[utoipa::path(
-    get,
-    path = "/v1/invites/{id}/attempts",
-    tag = "invites",
-    params(
-        openapi::InviteParameter,
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Default 50"),
-        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `next_cursor` of the page before"),
-    ),
+    get, path = "/v1/invites/{id}/attempts", tag = "invites",
+    params(openapi::InviteParameter, openapi::Page),
     responses(
         (status = 200, description = "A page", body = AttemptList),
-        openapi::AnyCall,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_attempts(
@@ -254,42 +235,42 @@ pub(crate) async fn list_attempts(
     let after = parameters.cursor::<String>();
     parameters.finish()?;
     let is_raw = caller.has(Scope::InvitesRaw);
-    let shown = Shown { is_raw, sees_all: caller.sees_all_tenants() };
+    let visibility = Visibility { is_raw, sees_all: caller.sees_all_tenants() };
     let limit = if is_raw { limit.min(MAX_RAW) } else { limit };
     let page = gateway.store().attempts(invite.id, after, limit, is_raw).await?;
     if is_raw {
         reads::record(&gateway, &caller, "invite.read_raw", &id).await?;
     } else {
         reads::across_tenants(&gateway, &caller, &invite.tenant, "invite.read", &id).await?;
-        return Ok(Json(view_attempts(&gateway, &invite, page, shown)));
+        return Ok(Json(view_attempts(&gateway, &invite, page, visibility)));
     }
-    // What was exchanged about many invites is read for the part of this one.
+    // What was exchanged may be about many invites, and the part of this one has to be found in it.
     let shared = gateway.clone();
-    let list = move || view_attempts(&shared, &invite, page, shown);
-    Ok(Json(gateway.aside().long_work(caller.id(), list).await?))
+    let list = move || view_attempts(&shared, &invite, page, visibility);
+    Ok(Json(gateway.offload.run(caller.id(), list).await?))
 }
 
-/// How much of an attempt a key is shown.
+/// How much of an attempt a key is shown: whether what was exchanged, and what concerns other tenants.
 #[derive(Clone, Copy)]
-struct Shown {
+struct Visibility {
     is_raw: bool,
     sees_all: bool,
 }
 
-/// What went wrong with a call that other tenants' invites shared: the provider's own words may be about
-/// those.
-fn in_general(outcome: Option<AttemptOutcome>) -> Option<String> {
-    Some(what_failed(outcome?.failure()?).to_owned())
+/// What went wrong with a call that invites of other tenants shared. The provider's own words are left out,
+/// as they may be about those.
+fn general_failure(outcome: Option<AttemptOutcome>) -> Option<String> {
+    Some(describe_failure(outcome?.failure()?).to_owned())
 }
 
 fn view_attempts(
     gateway: &Gateway,
     invite: &InviteRecord,
     mut page: AttemptPage,
-    shown: Shown,
+    visibility: Visibility,
 ) -> AttemptList {
     let ids: Vec<AttemptId> = page.attempts.iter().map(|attempt| attempt.id).collect();
-    let view = |attempt| view_attempt(gateway, invite, attempt, shown);
+    let view = |attempt| view_attempt(gateway, invite, attempt, visibility);
     let mut attempts: Vec<_> = page.attempts.into_iter().map(view).collect();
     if let Some(last) = cut_to_fit(&mut attempts, &ids) {
         page.unreadable.retain(|unreadable| unreadable.id < last);
@@ -302,17 +283,17 @@ fn view_attempt(
     gateway: &Gateway,
     invite: &InviteRecord,
     attempt: Attempt,
-    shown: Shown,
+    visibility: Visibility,
 ) -> AttemptView {
     let has_failed = attempt.outcome.and_then(AttemptOutcome::failure).is_some();
-    let hides = attempt.is_shared && !shown.sees_all;
+    let hides = attempt.is_shared && !visibility.sees_all;
     let detail = match hides && (has_failed || attempt.operation == Operation::Create) {
-        true => in_general(attempt.outcome),
+        true => general_failure(attempt.outcome),
         false => attempt.detail,
     };
-    let kind = gateway.kinds().iter().find(|kind| Some(kind.name) == invite.kind.as_deref());
+    let kind = gateway.kinds.iter().find(|kind| Some(kind.name) == invite.kind.as_deref());
     let (request, reply) = kind
-        .filter(|_| shown.is_raw)
+        .filter(|_| visibility.is_raw)
         .map(|kind| {
             let request = attempt.call.as_ref().map(|call| call.body.as_str());
             let request = request.or(attempt.request.as_deref());

@@ -1,5 +1,5 @@
-//! What an API key may be: read from what was asked for, and held against the key that it is made or
-//! changed with. API and command line share these rules; the calls are `admin::keys`.
+//! What an API key may be: read from what was asked for, and compared with the key that it is made
+//! or changed with. API and command line share these rules; the calls are in `admin::keys`.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -20,11 +20,11 @@ use crate::{
     moment::Moment,
 };
 
-/// Whose invites a key sees that names no tenant.
+/// The tenant of a key that names none.
 const DEFAULT_TENANT: &str = "default";
-/// How many keys a line can have, of which each was made with the one before: what is asked for with the
-/// last is counted for all of them.
-pub(crate) const MAX_LINE: usize = 16;
+/// How many keys may descend from each other in a row. What is asked for with the last is counted for all
+/// of them.
+pub(crate) const MAX_LINEAGE: usize = 16;
 
 /// An API key to make.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -60,9 +60,9 @@ pub(crate) struct NewKey {
 static NEW_KEY: LazyLock<Schema> = LazyLock::new(Schema::of::<NewKey>);
 static KEY_CHANGE: LazyLock<Schema> = LazyLock::new(Schema::of::<KeyChange>);
 
-/// Reads a key to make, with a new id and without a hash. What is left out is as it is for `maker`, the
-/// key that it is made with, if that is limited; none: it is made on the gateway's machine. `providers`
-/// are those that there are.
+/// Reads a key to make; it gets a new id and no hash. What is left out is as it is for `maker`, the key
+/// that it is made with, if that is limited; without one it is made on the gateway's machine. `providers`
+/// are the names of those that there are.
 ///
 /// # Errors
 /// All faults, with pointers such as `#/name`.
@@ -137,13 +137,13 @@ pub struct KeyChange {
     expires_at: Option<Option<Moment>>,
 }
 
-/// What is given, be it null.
+/// Reads a member that is given, even as null, so that it differs from one that is left out.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
 }
 
 impl KeyChange {
-    /// Reads a change; null takes a limit away.
+    /// Reads a change. Null takes a limit away.
     ///
     /// # Errors
     /// All faults, with pointers such as `#/name`.
@@ -169,20 +169,20 @@ impl KeyChange {
         }
     }
 
-    /// The key with the change.
-    pub fn apply(&self, key: &ApiKey) -> ApiKey {
-        let change = self.clone();
+    /// The changed key, unless there is a [`refusal`](Self::refusal).
+    pub fn decide(&self, family: &KeyFamily, changer: Option<&ApiKey>) -> Option<ApiKey> {
+        self.refusal(family, changer).is_none().then(|| self.apply(&family.key))
+    }
+
+    fn apply(&self, key: &ApiKey) -> ApiKey {
+        let (change, old) = (self.clone(), key.limits);
         ApiKey {
             name: change.name.unwrap_or_else(|| key.name.clone()),
             providers: change.providers.unwrap_or_else(|| key.providers.clone()),
             limits: KeyLimits {
-                requests_per_second: change
-                    .requests_per_second
-                    .unwrap_or(key.limits.requests_per_second),
-                invites_per_second: change
-                    .invites_per_second
-                    .unwrap_or(key.limits.invites_per_second),
-                invites_per_day: change.invites_per_day.unwrap_or(key.limits.invites_per_day),
+                requests_per_second: change.requests_per_second.unwrap_or(old.requests_per_second),
+                invites_per_second: change.invites_per_second.unwrap_or(old.invites_per_second),
+                invites_per_day: change.invites_per_day.unwrap_or(old.invites_per_day),
             },
             expires_at: match change.expires_at {
                 Some(at) => at.and_then(|at| at.0).map(whole_milliseconds),
@@ -192,14 +192,15 @@ impl KeyChange {
         }
     }
 
-    /// Where the changed key would exceed the one that it is changed with, if it is with one, or the one
-    /// that it was made with, or would be exceeded by one that was made with it; in one line, if so.
+    /// Why the change is not made, in one line: the changed key would exceed `changer`, the key that it is
+    /// changed with, or its parent, or be exceeded by one that was made with it. Without `changer` it is
+    /// changed on the gateway's machine.
     pub fn refusal(&self, family: &KeyFamily, changer: Option<&ApiKey>) -> Option<String> {
         let after = self.apply(&family.key);
         let raised = excess(&after, &family.key);
         let mut said = Vec::new();
         for above in changer.into_iter().chain(&family.parent) {
-            // What it exceeds the other in already may stay or come nearer.
+            // Where it exceeds the other already, it may stay as it is or come nearer.
             let beyond = excess(&after, above).into_iter().filter(|word| raised.contains(word));
             said.extend(beyond.map(|word| format!("it would exceed {} in its {word}", above.id)));
         }
@@ -215,27 +216,27 @@ impl KeyChange {
     }
 }
 
-/// In what a key would go beyond the one that it is made or changed with: the words of its members.
+/// The members in which a key would exceed the one that it is made or changed with.
 pub(crate) fn excess(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
-    let mut words = excess_of_power(key, above);
+    let mut words = excess_of_rights(key, above);
     words.extend(is_more(key.expires_at, above.expires_at).then_some("expires_at"));
     words
 }
 
-/// Whether one limit is beyond another, where none is no limit.
+/// Whether one limit exceeds another; `None` is no limit.
 fn is_more<T: PartialOrd>(limit: Option<T>, most: Option<T>) -> bool {
     most.is_some_and(|most| limit.is_none_or(|limit| limit > most))
 }
 
-/// Whether a caller may see, change and revoke a key: it can do nothing that the caller's cannot, though
-/// it may last longer, and the caller's does not descend from it.
+/// Whether a caller may see, change and revoke a key: the key can do nothing that the caller's cannot,
+/// though it may last longer, and is none of the caller's ancestors.
 pub(crate) fn manages(caller: &Caller, key: &ApiKey) -> bool {
-    let is_above = caller.above().iter().any(|above| above.id == key.id);
-    !is_above && excess_of_power(key, caller.key()).is_empty()
+    let is_ancestor = caller.ancestors().iter().any(|above| above.id == key.id);
+    !is_ancestor && excess_of_rights(key, caller.key()).is_empty()
 }
 
-/// In what a key would go beyond another while both are good.
-fn excess_of_power(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
+/// The members in which a key can do more than another, as long as both are good.
+fn excess_of_rights(key: &ApiKey, above: &ApiKey) -> Vec<&'static str> {
     let (own, most) = (&key.limits, &above.limits);
     let scopes = key.scopes.iter().any(|scope| !has_scope(above, scope));
     let tenant = key.tenant != above.tenant && !is_for_all_tenants(above);
@@ -257,7 +258,7 @@ fn is_for_all_tenants(key: &ApiKey) -> bool {
     has_scope(key, Scope::InvitesAllTenants.as_str())
 }
 
-/// Whether a key is good at `now`: `active`, `expired` or `revoked`.
+/// The state of a key at `now`: `active`, `expired` or `revoked`.
 pub fn key_state(key: &ApiKey, now: Timestamp) -> &'static str {
     match key.revoked_at {
         Some(_) => "revoked",
@@ -266,12 +267,13 @@ pub fn key_state(key: &ApiKey, now: Timestamp) -> &'static str {
     }
 }
 
-/// As the store keeps it, so that every answer shows the same.
+/// A time as the store keeps it, so that every answer shows the same.
 fn whole_milliseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
-/// Whether a text, whose length and form the schema has seen to, is fit for a column of a list and for the log.
+/// Whether a text is fit for a column of a list and for the log. Its length and form were checked by the
+/// schema.
 fn check(word: &str, member: &str, max: usize, faults: &mut Faults) -> bool {
     let checked = check_word(word, max);
     if let Err((code, detail)) = &checked {
@@ -280,7 +282,8 @@ fn check(word: &str, member: &str, max: usize, faults: &mut Faults) -> bool {
     checked.is_ok()
 }
 
-/// The providers of these names, each once, in the order in which they are known.
+/// The known names among those given, each once and in the order of the known ones. Unknown ones are
+/// faults.
 fn known_names(given: Vec<String>, known: &[&str], faults: &mut Faults) -> Option<Vec<String>> {
     let names: HashSet<&str> = known.iter().copied().collect();
     let before = faults.len();
@@ -330,7 +333,6 @@ pub(crate) mod tests {
         KeyLimits { requests_per_second: Some(per_second), ..LIMITS }
     }
 
-    /// A good key of the tenant acme.
     pub(crate) fn key(scopes: &[&str], providers: Option<&[&str]>) -> ApiKey {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         ApiKey {

@@ -1,11 +1,10 @@
 //! The HTTP API of the invite gateway.
 //!
-//! Requests become invites here, and invites become answers. What is done with an invite in between
-//! is the delivery engine's; SQL is the store's; which provider is which is the configuration's.
-//! Start with [`Gateway`].
+//! A request is read and checked here, and answered from what it became. What becomes of an invite
+//! in between is decided in invite-delivery, SQL is in invite-store, and the provider document in
+//! invite-config. Start with [`Gateway`].
 
 mod admin;
-mod aside;
 mod auth;
 mod batches;
 mod binding;
@@ -15,6 +14,7 @@ mod changes;
 mod console;
 mod create;
 mod docs;
+mod dry_run;
 mod host;
 mod idempotency;
 mod invites;
@@ -23,32 +23,36 @@ mod listener;
 mod metrics;
 mod moment;
 mod observe;
+mod offload;
 mod openapi;
+mod pool;
 mod precondition;
 mod prefer;
 mod problem;
 mod providers;
 mod query;
 mod reads;
-mod rehearsal;
+mod schemas;
 mod segment;
 mod service;
-mod shapes;
-mod shares;
+mod strict_json;
 mod submission;
 mod trace;
-mod unambiguous;
 mod views;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, middleware, response::IntoResponse, routing::get};
+use axum::{
+    Router, middleware,
+    response::{IntoResponse, Redirect},
+    routing::get,
+};
 use invite_config::Live;
 use invite_core::{Clock, KeyId, ProviderKind};
 use invite_delivery::Engine;
 use invite_store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_http::{
     CompressionLevel,
     catch_panic::CatchPanicLayer,
@@ -64,42 +68,37 @@ pub use metrics::MetricsUnavailable;
 
 use problem::{Problem, codes};
 
-/// What a request may ask for.
+/// What a request may ask for: the settings of these names.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Invites in one request at most (`server.max_invites_per_request`).
     pub max_invites_per_request: usize,
-    /// The longest body, in bytes (`server.max_body_bytes`).
     pub max_body_bytes: usize,
-    /// How long an Idempotency-Key is remembered (`idempotency.retention`).
     pub idempotency_retention: Duration,
-    /// Requests that wait for their invites to settle at once; of one key a quarter of them.
+    /// How many requests may wait at once for their invites to settle. A quarter of them may be of one key.
     pub max_waiting: usize,
 }
 
 /// What the handlers work with. Cloning shares it.
 #[derive(Clone)]
-pub struct Gateway(Arc<Parts>);
-
-struct Parts {
+pub struct Gateway {
     engine: Engine,
-    kinds: Vec<Arc<ProviderKind>>,
+    kinds: Arc<[Arc<ProviderKind>]>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     metrics: PrometheusHandle,
-    openapi: Value,
+    openapi: Arc<Value>,
     key_uses: auth::KeyUses,
-    budgets: budget::Budgets,
-    failures: auth::Failures,
-    recorded_reads: reads::RecordedReads,
-    aside: aside::Aside,
+    budgets: Arc<budget::Budgets>,
+    failures: Arc<auth::Failures>,
+    recorded_reads: Arc<reads::RecordedReads>,
+    offload: Arc<offload::Offload>,
     body_memory: body::Memory,
-    waiting: Arc<shares::Shares<KeyId>>,
+    waiting: Arc<pool::Pool<KeyId>>,
 }
 
 impl Gateway {
-    /// A gateway before this engine, with its store and its live configuration; `kinds` are all
-    /// provider kinds. It also starts recording the process's metrics, in the present runtime.
+    /// The API of this engine, its store and its live configuration. From here on the process's metrics
+    /// are recorded, by a task of the present runtime.
     ///
     /// # Errors
     /// Something else records this process's metrics already.
@@ -112,25 +111,24 @@ impl Gateway {
         let metrics = metrics::recorder()?;
         let mut openapi = openapi();
         openapi::limit_invites(&mut openapi, limits.max_invites_per_request);
-        let (key_uses, budgets, failures, recorded_reads, aside) = Default::default();
-        Ok(Self(Arc::new(Parts {
+        let (key_uses, budgets, failures, recorded_reads, offload) = Default::default();
+        Ok(Self {
             engine,
-            kinds,
+            kinds: kinds.into(),
             clock,
             limits,
             metrics,
-            openapi,
+            openapi: openapi.into(),
             key_uses,
             budgets,
             failures,
             recorded_reads,
-            aside,
+            offload,
             body_memory: body::memory(limits.max_body_bytes),
-            waiting: shares::Shares::new(limits.max_waiting, limits.max_waiting.div_ceil(4)),
-        })))
+            waiting: pool::Pool::new(limits.max_waiting, limits.max_waiting.div_ceil(4)),
+        })
     }
 
-    /// The whole API.
     pub fn router(&self) -> Router {
         let (with_key, _) = routes_with_key().split_for_parts();
         let (without_key, _) = routes_without_key().split_for_parts();
@@ -138,90 +136,44 @@ impl Gateway {
         let routes = with_key
             .route_layer(authenticate)
             .merge(without_key)
-            .route("/docs", get(docs::redirect_docs))
+            // Pages name their files relative to their folder, so their addresses end in a slash.
+            .route("/docs", get(async || Redirect::permanent("/docs/")))
             .route("/docs/", get(docs::get_docs))
             .route("/docs/{*path}", get(docs::get_docs))
-            .route("/console", get(console::redirect_console))
+            .route("/console", get(async || Redirect::permanent("/console/")))
             .route("/console/", get(console::get_console))
             .route("/console/{*path}", get(console::get_console));
-        around(routes).with_state(self.clone())
+        with_middleware(routes).with_state(self.clone())
     }
 
-    /// `/metrics` alone, without a key: for an address that only the monitoring reaches.
+    /// `/metrics` alone, without a key, for an address that only the monitoring reaches.
     pub fn metrics_router(&self) -> Router {
-        around(Router::new().route("/metrics", get(service::get_open_metrics)))
+        with_middleware(Router::new().route("/metrics", get(service::get_open_metrics)))
             .with_state(self.clone())
     }
 
-    fn engine(&self) -> &Engine {
-        &self.0.engine
-    }
-
     fn store(&self) -> &Store {
-        self.0.engine.store()
+        self.engine.store()
     }
 
     fn live(&self) -> &Live {
-        self.0.engine.live()
-    }
-
-    fn kinds(&self) -> &[Arc<ProviderKind>] {
-        &self.0.kinds
-    }
-
-    fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.0.limits
-    }
-
-    fn metrics(&self) -> &PrometheusHandle {
-        &self.0.metrics
-    }
-
-    fn openapi(&self) -> &Value {
-        &self.0.openapi
-    }
-
-    fn key_uses(&self) -> &auth::KeyUses {
-        &self.0.key_uses
-    }
-
-    fn failures(&self) -> &auth::Failures {
-        &self.0.failures
-    }
-
-    fn budgets(&self) -> &budget::Budgets {
-        &self.0.budgets
-    }
-
-    fn recorded_reads(&self) -> &reads::RecordedReads {
-        &self.0.recorded_reads
-    }
-
-    fn aside(&self) -> &aside::Aside {
-        &self.0.aside
+        self.engine.live()
     }
 
     fn body_bounds(&self, caller: &auth::Caller) -> body::Bounds {
-        let (max_bytes, memory) = (self.0.limits.max_body_bytes, self.0.body_memory.clone());
+        let (max_bytes, memory) = (self.limits.max_body_bytes, self.body_memory.clone());
         body::Bounds { max_bytes, memory, key: caller.id() }
-    }
-
-    fn waiting(&self) -> &Arc<shares::Shares<KeyId>> {
-        &self.0.waiting
     }
 }
 
-/// Shorter answers would hardly become shorter, in bytes.
+/// What a caller is told of a panic. Its words are in the log, and may be about a person.
+const FAILED: &str = "the gateway failed; its log says more";
+/// The shortest body that is compressed, in bytes. A shorter one hardly gets shorter.
 const WORTH_COMPRESSING: u64 = 1024;
 
-/// What surrounds every request.
-fn around(routes: Router<Gateway>) -> Router<Gateway> {
+fn with_middleware(routes: Router<Gateway>) -> Router<Gateway> {
     let catch_panic = CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-        Problem::new(&codes::INTERNAL, "the gateway failed; its log says more").into_response()
+        Problem::new(&codes::INTERNAL, FAILED).into_response()
     });
     let compress = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
@@ -243,7 +195,12 @@ pub fn openapi() -> Value {
         .merge(routes_without_key())
         .into_openapi();
     let mut document = serde_json::to_value(calls).expect("the document is JSON");
-    document["components"]["schemas"] = shapes::all().into();
+    document["components"] = json!({
+        "schemas": schemas::all(),
+        "securitySchemes": { "api_key": {
+            "type": "http", "scheme": "bearer", "description": "An API key of this gateway (`igk_…`)",
+        } },
+    });
     document
 }
 
@@ -271,12 +228,10 @@ fn routes_without_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(problem::pages::get_problem))
 }
 
-/// Does the work even if the caller hangs up, which drops only the handler.
-async fn to_the_end<T: Send + 'static>(
+/// Does work in a task of its own, so that it comes to its end also where the caller hangs up: then only the
+/// handler is dropped.
+async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::spawn(work).await.map_err(|_| {
-        // What it panicked with is in the log already, and may be personal.
-        Problem::new(&codes::INTERNAL, "the gateway failed; its log says more")
-    })
+    tokio::spawn(work).await.map_err(|_| Problem::new(&codes::INTERNAL, FAILED))
 }

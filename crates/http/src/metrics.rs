@@ -1,4 +1,4 @@
-//! The recorder behind `/metrics`. What is measured is said where it happens, through the
+//! The recorder behind `/metrics`. What is measured is described where it happens, through the
 //! `metrics` macros; labels come from small fixed sets.
 
 use std::{sync::OnceLock, time::Duration};
@@ -8,17 +8,16 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 /// Upper bounds of the duration histograms, in seconds.
 const DURATIONS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
-/// How often what was measured is folded into the histograms if nobody asks for them.
+/// How often measurements are folded into the histograms if nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The process's metrics cannot be recorded.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("recording metrics: {0}")]
 pub struct MetricsUnavailable(String);
 
-/// The process's metrics, recorded from the first call on; it must be made in the runtime.
+/// The recorder of the process. The first call makes it, and has to be made in the runtime.
 pub(crate) fn recorder() -> Result<PrometheusHandle, MetricsUnavailable> {
-    // A process has one recorder, whoever asks for it.
+    // A process can have only one recorder, however many gateways are made in it.
     static RECORDER: OnceLock<Result<PrometheusHandle, MetricsUnavailable>> = OnceLock::new();
     RECORDER.get_or_init(|| install().map_err(|e| MetricsUnavailable(e.to_string()))).clone()
 }

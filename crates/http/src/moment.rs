@@ -1,4 +1,4 @@
-//! Reading times that callers give.
+//! The times that callers give.
 
 use jiff::{Timestamp, civil::Date, fmt::temporal::Pieces};
 use serde::Deserialize;
@@ -6,8 +6,8 @@ use serde::Deserialize;
 /// The day on which [`Timestamp::MAX`] falls.
 const LAST_DAY: Date = jiff::civil::date(9999, 12, 30);
 
-/// A time with its offset (RFC 3339). The last hours of the year 9999, which no [`Timestamp`] holds,
-/// are read as the last that one does.
+/// Reads a time with its offset (RFC 3339). The last hours of the year 9999, which [`Timestamp`] cannot
+/// hold, are read as the last time that it can.
 pub(crate) fn read(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| {
         let pieces = Pieces::parse(text).ok()?;
@@ -16,7 +16,7 @@ pub(crate) fn read(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// A time that somebody gave; none if it cannot be read as one.
+/// A time in a body; `None` if the text cannot be read as one.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(from = "String")]
 pub(crate) struct Moment(pub Option<Timestamp>);

@@ -1,8 +1,8 @@
-//! What happens around every request: its id, the problem's body, the headers that every answer
-//! carries, one line in the log and the metrics.
+//! What is done around every request: it gets an id, a problem gets its body, every answer its
+//! headers; and the request is logged in one line and counted.
 //!
-//! Neither log nor metrics show a query, a body or a person's address. Where a request came from
-//! stands in the log.
+//! Log and metrics show no query, no body and nothing of a person. The log shows the network
+//! address of the caller.
 
 use std::{
     net::IpAddr,
@@ -26,7 +26,7 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Wraps every request; the outermost of all.
+/// The outermost middleware but for compression.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
@@ -55,13 +55,13 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         key.id = caller.map(|caller| caller.id().to_string()),
         tenant = caller.map(Caller::tenant),
         problem.code = problem,
-        "request"
+        "answered {method} {route} with {status}"
     );
     response
 }
 
-/// The answer to what the router does not see: its headers and its body. It is in the log and in the
-/// metrics like that to any other, under this route.
+/// Headers and body of the answer to a request that the router does not see. It is logged and counted like
+/// any other, under this route.
 pub(crate) fn refuse(
     problem: &Problem,
     route: &'static str,
@@ -80,7 +80,7 @@ pub(crate) fn refuse(
         client.address = %client,
         request.id = request_id,
         problem.code = problem.code(),
-        "request"
+        "refused a request with {status} before it was routed"
     );
     (headers, body)
 }
@@ -89,8 +89,8 @@ fn new_request_id() -> String {
     base16ct::lower::encode_string(&random::bytes::<16>())
 }
 
-/// The caller's own id if it is sane, else a new one. What holds an API key is not: the id is logged
-/// and answered.
+/// The caller's own id if it is short and plain, else a new one. One that holds an API key is replaced,
+/// since the id is logged and answered.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         (1..=64).contains(&id.len())
@@ -100,21 +100,13 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(new_request_id, str::to_owned)
 }
 
-/// One of few words: a caller can send any.
+/// The method as a label of the metrics, which has to be one of a few words: a caller can send any method.
 fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| method == known).unwrap_or("other")
 }
 
-/// Writes the body of a problem, also where the router refused without one; returns its code.
+/// Writes the body of a problem, also where the router refused without one, and returns its code.
 fn write_problem(response: &mut Response, request_id: &str) -> Option<&'static str> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -139,7 +131,8 @@ fn write_headers(headers: &mut HeaderMap, request_id: &str) {
     headers.entry(header::CACHE_CONTROL).or_insert(no_store);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // What is no page of its own shows nothing in a browser, and nowhere within another page.
+    // Whatever sets no policy of its own is no page: a browser neither runs anything in it nor
+    // shows it within another page.
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
 }
@@ -159,10 +152,10 @@ fn count(method: &'static str, route: &str, status: u16, elapsed: Duration) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn headers(name: &'static str, value: &str) -> HeaderMap {
+    pub(crate) fn headers(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_str(value).unwrap());
         headers

@@ -1,5 +1,5 @@
-//! The OpenAPI document: generated from the handlers; here is what they share. Every status that a
-//! call can answer with stands in it.
+//! The OpenAPI document. It is generated from the handlers; here is what they share. It has every
+//! status that a call can answer with.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,15 @@ use invite_core::text::MAX_LABELS;
 use schemars::JsonSchema;
 use serde_json::Value;
 use utoipa::{
-    IntoParams, IntoResponses, Modify, OpenApi,
+    IntoParams, IntoResponses, OpenApi,
     openapi::{
         Array, ArrayBuilder, Content, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
 use crate::problem::MEDIA_TYPE;
 
-/// The document without its calls.
+/// The document without its calls and schemas.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -26,7 +25,6 @@ use crate::problem::MEDIA_TYPE;
             delivered once."
     ),
     security(("api_key" = [])),
-    modifiers(&ApiKeyScheme),
     tags(
         (name = "invites", description = "Creating, reading and changing invites"),
         (name = "providers", description = "Configured providers and their kinds"),
@@ -36,20 +34,6 @@ use crate::problem::MEDIA_TYPE;
 )]
 pub(crate) struct Document;
 
-struct ApiKeyScheme;
-
-impl Modify for ApiKeyScheme {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key of this gateway (`igk_…`)"))
-            .build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
-    }
-}
-
-/// Writes the configured number of invites per request into the document.
 pub(crate) fn limit_invites(document: &mut Value, max: usize) {
     let invites = "/components/schemas/NewInvites/properties/invites/maxItems";
     if let Some(most) = document.pointer_mut(invites) {
@@ -57,7 +41,7 @@ pub(crate) fn limit_invites(document: &mut Value, max: usize) {
     }
 }
 
-/// Where the shape of a type stands in the document.
+/// The reference to the schema of a type.
 pub(crate) fn place<T: JsonSchema>() -> String {
     format!("#/components/schemas/{}", T::schema_name())
 }
@@ -101,25 +85,18 @@ problem_sets! {
     WithBody = [BAD_REQUEST, REQUEST_TIMEOUT, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
     /// What a call that takes no body is answered with if there is one all the same.
     WithoutBody = [BAD_REQUEST, REQUEST_TIMEOUT, PAYLOAD_TOO_LARGE, UNPROCESSABLE_ENTITY];
-    /// A header is malformed.
     MalformedHeader = [BAD_REQUEST];
     /// The request is based on a document that is not the live one any more.
     OutdatedBasis = [PRECONDITION_FAILED];
-    /// The request does not say which document it is based on.
     NoBasis = [PRECONDITION_REQUIRED];
     /// The content or the parameters are not valid.
     Unprocessable = [UNPROCESSABLE_ENTITY];
-    /// Nothing is there, or nothing that the caller may see.
     NotFound = [NOT_FOUND];
-    /// The gateway cannot do its work.
     NotReady = [SERVICE_UNAVAILABLE];
-    /// What asking a provider can be answered with.
     AtProvider = [BAD_GATEWAY];
-    /// What changing one invite can be answered with.
     OneChange = [CONFLICT, BAD_GATEWAY, GATEWAY_TIMEOUT];
 }
 
-/// A page of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters")]
@@ -132,7 +109,6 @@ pub(crate) struct Page {
     cursor: Option<String>,
 }
 
-/// The path of one invite.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a parameter")]
@@ -142,7 +118,6 @@ pub(crate) struct InviteParameter {
     id: String,
 }
 
-/// The path of one revision of the provider document.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a parameter")]
@@ -152,7 +127,6 @@ pub(crate) struct RevisionParameter {
     revision: i64,
 }
 
-/// The filter of invites by status.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters")]
@@ -162,7 +136,6 @@ pub(crate) struct StatusFilter {
     status: Option<Vec<String>>,
 }
 
-/// The filters of invites, but for their status.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters")]

@@ -1,31 +1,28 @@
-//! Conditional requests about the provider document (RFC 9110, section 13). Its entity tag is the
-//! number of its revision, quoted.
+//! Conditional requests about the provider document (RFC 9110, section 13). Its ETag is the number
+//! of its revision, quoted.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::problem::{Problem, codes};
 
-/// The entity tag of a revision.
 pub(crate) fn etag(revision: i64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// What a request says in `If-Match` about the document that it is based on.
+/// What `If-Match` says about the document that a request is based on.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Basis {
     /// `*`: whatever is live.
     Any,
-    /// One of these revisions. Other tags stand for no document and are left out.
+    /// One of these revisions. Tags that are none of a revision are left out.
     Revisions(Vec<i64>),
-    /// Weak tags of revisions and nothing better, which `If-Match` never matches.
+    /// Only weak tags, which `If-Match` never matches.
     Weak,
 }
 
 impl Basis {
     /// Reads `If-Match`.
-    ///
-    /// # Errors
-    /// 400 for a header that is malformed.
+    /// It fails with 400 for a header that is malformed.
     pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         Ok(read_tags(headers, &header::IF_MATCH)?.map(|tags| match tags {
             Tags::Any => Self::Any,
@@ -38,11 +35,9 @@ impl Basis {
         }))
     }
 
-    /// The revision that has to be live for the request to be done; none: any. `lag` is why this
-    /// replica does not serve the newest, if it does not.
-    ///
-    /// # Errors
-    /// 412 if it is certain already that another one is.
+    /// The revision that has to be live for the request to be done; `None` for any. `lag` says why this
+    /// replica does not serve the newest revision, if so.
+    /// It fails with 412 if it is certain that another one is live.
     pub fn expected(&self, live: i64, lag: Option<String>) -> Result<Option<i64>, Problem> {
         let given = match self {
             Self::Any => return Ok(None),
@@ -58,7 +53,7 @@ impl Basis {
         if given.contains(&live) {
             return Ok(Some(live));
         }
-        // One that this replica has not seen yet may be live all the same: the store knows.
+        // A revision that this replica has not seen yet may be live all the same; the store knows.
         given.iter().copied().max().filter(|newest| *newest > live).map(Some).ok_or_else(|| {
             let given: Vec<String> = given.iter().map(ToString::to_string).collect();
             let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
@@ -67,8 +62,8 @@ impl Basis {
     }
 }
 
-/// Somebody else was first. Reading again helps only where the newest document is served: `lag` is why
-/// this replica does not, if it does not.
+/// The answer if another document is live by now. It advises to read again and, where `lag` says why this
+/// replica serves an older revision, that this does not help here.
 pub(crate) fn outdated(basis: &str, live: i64, lag: Option<String>) -> Problem {
     let mut detail = format!(
         "the live document is revision {live}, {basis}: read it again and make the change to that"
@@ -81,10 +76,8 @@ pub(crate) fn outdated(basis: &str, live: i64, lag: Option<String>) -> Problem {
 }
 
 /// Whether the caller has this revision already, by its `If-None-Match`.
-///
-/// # Errors
-/// 400 for a header that is malformed.
-pub(crate) fn has_already(headers: &HeaderMap, revision: i64) -> Result<bool, Problem> {
+/// It fails with 400 for a header that is malformed.
+pub(crate) fn is_not_modified(headers: &HeaderMap, revision: i64) -> Result<bool, Problem> {
     Ok(match read_tags(headers, &header::IF_NONE_MATCH)? {
         None => false,
         Some(Tags::Any) => true,
@@ -103,22 +96,18 @@ struct Tag {
 }
 
 impl Tag {
-    /// The number must be written as [`etag`] writes it.
+    /// `None` unless the number is written as [`etag`] writes it.
     fn revision(&self) -> Option<i64> {
         self.text.parse().ok().filter(|revision: &i64| revision.to_string() == self.text)
     }
 }
 
 fn read_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
-    let mut lines = Vec::new();
-    for line in headers.get_all(name) {
-        lines.push(line.to_str().ok());
-    }
-    if lines.is_empty() {
+    if !headers.contains_key(name) {
         return Ok(None);
     }
-    let lines: Option<Vec<&str>> = lines.into_iter().collect();
-    let tags = lines.map(|lines| lines.join(",")).and_then(|text| parse(&text));
+    let lines: Result<Vec<&str>, _> = headers.get_all(name).iter().map(|it| it.to_str()).collect();
+    let tags = lines.ok().and_then(|lines| parse(&lines.join(",")));
     tags.map(Some).ok_or_else(|| {
         let detail = format!("{name} must be * or entity tags in quotes, such as \"7\"");
         Problem::new(&codes::MALFORMED_HEADER, detail)
@@ -210,7 +199,7 @@ mod tests {
     #[test]
     fn a_document_that_the_caller_has_is_told_by_its_tag_weak_or_not() {
         let has = |lines: &[&str]| {
-            has_already(&headers(header::IF_NONE_MATCH, lines), 7).map_err(|p| p.code())
+            is_not_modified(&headers(header::IF_NONE_MATCH, lines), 7).map_err(|p| p.code())
         };
         assert_eq!([has(&[]), has(&["\"6\""])], [Ok(false), Ok(false)]);
         assert_eq!([has(&["*"]), has(&["W/\"7\""]), has(&["\"6\",\"7\""])], [Ok(true); 3]);

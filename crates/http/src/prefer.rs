@@ -1,13 +1,14 @@
-//! The `Prefer` header (RFC 7240): how long to wait, and what to do with invalid items.
+//! The `Prefer` header (RFC 7240): how long to wait for an answer, and what to do with invalid
+//! items.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header::HeaderName};
 use invite_core::KeyId;
 
-use crate::{Gateway, auth::Caller, shares::Share};
+use crate::{Gateway, auth::Caller, pool::Permit};
 
-/// How long a request waits if it does not say.
+/// How long a request waits if it says nothing of that.
 pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// The longest wait, in seconds.
 const MAX_WAIT: u64 = 60;
@@ -15,13 +16,12 @@ const MAX_WAIT: u64 = 60;
 /// What to do with invalid items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handling {
-    /// Refuse the whole request.
     Strict,
     /// Accept the valid items, and report the invalid ones.
     Lenient,
 }
 
-/// What a request prefers. What it prefers that is not known here is ignored, as RFC 7240 says.
+/// What a request prefers. As RFC 7240 says, preferences that are not known here are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Preferences {
     wait: Option<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct Preferences {
 }
 
 impl Preferences {
-    /// Reads the headers. Where a preference is given twice the first holds.
+    /// Reads the headers. Of a preference that is given twice the first holds.
     pub fn read(headers: &HeaderMap) -> Self {
         let mut preferences = Self::default();
         for value in headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()) {
@@ -48,7 +48,7 @@ impl Preferences {
         match name.to_ascii_lowercase().as_str() {
             "wait" if self.wait.is_none() => {
                 let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-                // More digits than fit are more than the longest wait too.
+                // A number that does not fit is more than the longest wait.
                 self.wait = is_number.then(|| value.parse().unwrap_or(MAX_WAIT).min(MAX_WAIT));
             }
             "respond-async" => self.respond_async = true,
@@ -63,7 +63,7 @@ impl Preferences {
         }
     }
 
-    /// How long to wait; a wait holds against `respond-async`.
+    /// How long to wait. `wait` is stronger than `respond-async`.
     pub fn wait(&self, default: Duration) -> Duration {
         match self.wait {
             Some(seconds) => Duration::from_secs(seconds),
@@ -72,20 +72,19 @@ impl Preferences {
         }
     }
 
-    /// How long to wait, and the place among those who wait until that is over. Where there is none,
-    /// because as many wait as may, in all or of this key, nothing is waited for, and what is preferred
-    /// about waiting is not applied.
+    /// How long to wait, and a permit for as long as that lasts. If too many requests wait already, of all
+    /// keys or of this one, there is no permit, and the preferences about waiting count as not applied.
     pub fn admit(
         self,
         gateway: &Gateway,
         caller: &Caller,
         default: Duration,
-    ) -> (Self, Duration, Option<Share<KeyId>>) {
+    ) -> (Self, Duration, Option<Permit<KeyId>>) {
         let wait = self.wait(default);
         if wait.is_zero() {
             return (self, wait, None);
         }
-        match gateway.waiting().take(caller.id(), 1) {
+        match gateway.waiting.acquire(caller.id(), 1) {
             Ok(place) => (self, wait, Some(place)),
             Err(_) => (self.without_waiting(), Duration::ZERO, None),
         }
@@ -96,13 +95,13 @@ impl Preferences {
         self.handling.unwrap_or(Handling::Strict)
     }
 
-    /// What is left of them where nothing is waited for.
+    /// The preferences that are left if nothing is waited for.
     pub fn without_waiting(self) -> Self {
         Self { wait: None, respond_async: false, ..self }
     }
 
-    /// Writes `Preference-Applied`: what of the request's preferences about waiting, and if items
-    /// were handled about handling, was applied.
+    /// Writes `Preference-Applied` for the preferences about waiting and, if items were handled, about
+    /// handling.
     pub fn write_applied(&self, headers: &mut HeaderMap, handled: bool) {
         let waiting = match self.wait {
             Some(seconds) => Some(format!("wait={seconds}")),
@@ -120,7 +119,7 @@ impl Preferences {
     }
 }
 
-/// Splits at a separator outside of quotes.
+/// Splits at a separator that is not within quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {

@@ -1,7 +1,7 @@
-//! Problem details (RFC 9457): what every answer that is no success looks like.
+//! Problem details (RFC 9457): the answer to every request that does not succeed.
 //!
-//! A handler returns a [`Problem`]; the outermost middleware renders it, because only there the
-//! request's id is known. Which status a code has stands in [`codes`] and nowhere else.
+//! A handler returns a [`Problem`]; the outermost middleware writes its body, because only there
+//! the id of the request is known. The HTTP status of each code is in [`codes`] and nowhere else.
 
 pub(crate) mod codes;
 mod faults;
@@ -25,14 +25,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) use codes::Code;
+use faults::{Cap, IN_ANSWER, IN_RECORD, list};
 pub(crate) use faults::{FaultView, MAX_ITEM_FAULTS, list_faults};
-use faults::{IN_ANSWER, IN_RECORD, Room, list};
 
-/// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// The longest detail, in bytes.
 const MAX_DETAIL: usize = 2_000;
-/// When to ask again where nothing says better.
+/// What `Retry-After` says of a 503 if nothing better is known.
 const RETRY_SOON: Duration = Duration::from_secs(5);
 
 /// Why a request was not done as asked.
@@ -57,7 +56,7 @@ struct ProviderPart {
 }
 
 impl Problem {
-    /// A problem; the detail is one line for the person who reads it.
+    /// The detail is one line for the person who reads it.
     pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Details {
             code,
@@ -70,35 +69,33 @@ impl Problem {
         }))
     }
 
-    /// A problem with a fault for each place that is wrong.
     pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
         self.0.errors = list_faults(errors);
         self
     }
 
-    /// A problem that passes with time.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
         self
     }
 
-    /// There is no such thing, or none that the caller may see.
+    /// Something does not exist, or the caller may not see it.
     pub fn not_found(what: &str) -> Self {
         Self::new(&codes::NOT_FOUND, format!("there is no such {what}"))
     }
 
-    /// What is wrong with the content of a request. If every fault is of one kind that has a code
-    /// of its own, the problem has that code.
+    /// The content of a request is not valid. If all faults have the same code, and it is one of `no-route`
+    /// and `provider-disabled`, the problem has it too.
     pub fn invalid(errors: Vec<Fault>) -> Self {
         Self::listing(errors, IN_ANSWER)
     }
 
-    /// The same of one invite, to be stored with it.
+    /// One invite is not valid, which is stored with it.
     pub fn invalid_item(errors: Vec<Fault>) -> Self {
         Self::listing(errors, IN_RECORD)
     }
 
-    fn listing(errors: Vec<Fault>, room: Room) -> Self {
+    fn listing(errors: Vec<Fault>, cap: Cap) -> Self {
         let own = errors.first().and_then(|first| {
             let code = [&codes::NO_ROUTE, &codes::PROVIDER_DISABLED]
                 .into_iter()
@@ -106,7 +103,7 @@ impl Problem {
             errors.iter().all(|fault| fault.code == code.word).then_some(code)
         });
         let found = errors.len();
-        let (listed, is_all) = list(errors.into_iter().map(FaultView::from), room);
+        let (listed, is_all) = list(errors.into_iter().map(FaultView::from), cap);
         let detail = match listed.as_slice() {
             [only] => format!("{}: {}", only.pointer, only.detail),
             _ if is_all => format!("{found} faults; `errors` lists them"),
@@ -119,7 +116,7 @@ impl Problem {
         problem
     }
 
-    /// A provider document that does not pass the gate, with its errors.
+    /// A provider document does not pass the gate. Its warnings are left out.
     pub fn refused_document(findings: Vec<Finding>) -> Self {
         let errors: Vec<Finding> =
             findings.into_iter().filter(|found| found.severity == Severity::Error).collect();
@@ -132,13 +129,13 @@ impl Problem {
         problem
     }
 
-    /// A problem at a provider, or with what it answered.
+    /// A provider refused, or did not answer, or its answer could not be used.
     pub fn of_provider(provider: &str, error: &ProviderError) -> Self {
         if error.is_of_own_budget() {
             return Self::new(&codes::BACKLOG_FULL, error.message.clone());
         }
         let code = match codes::find(ReasonCode::of(error).as_str()) {
-            // Without a status nothing readable came back.
+            // An unknown outcome without a status means that no reply could be read.
             Some(code) if code.outcome == Outcome::Unknown && error.http_status.is_none() => {
                 &codes::PROVIDER_TIMEOUT
             }
@@ -150,7 +147,7 @@ impl Problem {
         problem
     }
 
-    /// A question that a provider did not answer as it should.
+    /// A provider did not answer a question as it should. Whatever the cause, nothing was changed.
     fn of_question(provider: &str, error: &ProviderError) -> Self {
         Self::new(&codes::PROVIDER_UNAVAILABLE, error.message.clone()).at_provider(provider, error)
     }
@@ -165,26 +162,24 @@ impl Problem {
         self
     }
 
-    /// The word of its code.
     pub fn code(&self) -> &'static str {
         self.0.code.word
     }
 
-    /// The status to answer with.
     pub fn status(&self) -> StatusCode {
         self.0.code.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// As what an invite was refused for.
+    /// The problem as the reason for which an invite is stored as failed.
     pub fn to_reason(&self) -> Reason {
         let Details { code, detail, outcome, errors, .. } = &*self.0;
-        // Of what is wrong with one invite, some kinds have a code of their own.
+        // Some codes for what is wrong with one invite are reasons, too; the others are all
+        // `validation-failed`.
         let word = code.word.parse().unwrap_or(ReasonCode::ValidationFailed);
         let errors = errors.iter().cloned().map(Fault::from).collect();
         Reason { errors, ..Reason::new(word, code.origin, *outcome, detail.clone()) }
     }
 
-    /// The body of an answer.
     pub fn to_body(&self, request_id: &str) -> Vec<u8> {
         let mut view = self.view();
         view.status = Some(self.status().as_u16());
@@ -194,30 +189,19 @@ impl Problem {
 
     fn view(&self) -> ProblemView {
         let Details { code, detail, outcome, errors, provider, .. } = &*self.0;
+        let provider = provider.as_ref();
         ProblemView {
-            kind: kind(code.word),
-            title: code.title,
-            status: None,
-            detail: detail.clone(),
-            code: code.word,
-            request_id: None,
-            origin: code.origin,
-            outcome: *outcome,
-            provider: provider.as_ref().map(|part| part.name.clone()),
-            provider_code: provider.as_ref().and_then(|part| part.code.clone()),
-            provider_http_status: provider.as_ref().and_then(|part| part.http_status),
-            existing: None,
+            provider: provider.map(|part| part.name.clone()),
+            provider_code: provider.and_then(|part| part.code.clone()),
+            provider_http_status: provider.and_then(|part| part.http_status),
             errors: errors.clone(),
+            ..ProblemView::new(code, detail.clone(), *outcome)
         }
     }
 }
 
-fn kind(code: &str) -> String {
-    format!("/problems/{code}")
-}
-
 impl IntoResponse for Problem {
-    /// Headers and status; the middleware writes the body.
+    /// Writes status and headers; the middleware writes the body.
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
         if let Some(wait) = self.0.retry_after {
@@ -323,24 +307,38 @@ pub(crate) struct ProblemView {
     errors: Vec<FaultView>,
 }
 
+impl ProblemView {
+    fn new(code: &Code, detail: String, outcome: Outcome) -> Self {
+        Self {
+            kind: format!("/problems/{}", code.word),
+            title: code.title,
+            status: None,
+            detail,
+            code: code.word,
+            request_id: None,
+            origin: code.origin,
+            outcome,
+            provider: None,
+            provider_code: None,
+            provider_http_status: None,
+            existing: None,
+            errors: Vec::new(),
+        }
+    }
+}
+
 impl From<Reason> for ProblemView {
     /// As the `error` of an Invite.
     fn from(reason: Reason) -> Self {
         let code = codes::find(reason.code.as_str()).unwrap_or(&codes::OUTCOME_UNKNOWN);
         Self {
-            kind: kind(code.word),
-            title: code.title,
-            status: None,
-            detail: reason.detail,
-            code: code.word,
-            request_id: None,
             origin: reason.origin,
-            outcome: reason.outcome,
             provider: reason.provider,
             provider_code: reason.provider_code,
             provider_http_status: reason.provider_http_status,
             existing: reason.existing,
             errors: reason.errors.into_iter().map(FaultView::from).collect(),
+            ..Self::new(code, reason.detail, reason.outcome)
         }
     }
 }

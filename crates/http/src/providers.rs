@@ -17,7 +17,7 @@ use crate::{
     reads,
     segment::Segment,
     views::{
-        configuration::shown,
+        configuration::redact,
         providers::{
             KindList, KindView, ProviderList, ProviderView, RemoteInviteList, RemoteInviteView,
         },
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// The replicas and what each serves. Why one does not serve the newest document may be about
-/// providers that the key is not for.
+/// The replicas. Why one does not serve the newest document is shown only to keys of all providers, as it
+/// may be about providers that others may not use.
 async fn find_replicas(gateway: &Gateway, caller: &Caller) -> Result<Vec<Replica>, Problem> {
     let mut replicas = gateway.store().replicas().await?;
     for replica in replicas.iter_mut().filter(|_| caller.providers().is_some()) {
@@ -35,7 +35,7 @@ async fn find_replicas(gateway: &Gateway, caller: &Caller) -> Result<Vec<Replica
     Ok(replicas)
 }
 
-/// None if the document was swapped in between, and the provider is gone.
+/// `None` if the provider is gone, as the document was swapped since the request came.
 async fn view(
     gateway: &Gateway,
     caller: &Caller,
@@ -43,14 +43,19 @@ async fn view(
     provider: &Provider,
     replicas: &[Replica],
 ) -> Result<Option<ProviderView>, Problem> {
-    let status = gateway.engine().provider_status(&provider.name).await?;
+    let status = gateway.engine.provider_status(&provider.name).await?;
     let status =
-        status.map(|status| if caller.sees_all_tenants() { status } else { for_tenant(status) });
+        status.map(
+            |status| {
+                if caller.sees_all_tenants() { status } else { without_provider_words(status) }
+            },
+        );
     Ok(status.map(|status| ProviderView::new(configuration, provider, status, replicas)))
 }
 
-/// What went wrong in words of the gateway's own: the provider's may tell of other tenants' invites.
-fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
+/// The status with what went wrong in the gateway's own words: those of the provider may be about other
+/// tenants' invites.
+fn without_provider_words(mut status: ProviderStatus) -> ProviderStatus {
     let in_general = match status.state {
         LaneState::Paused => Some("no calls are made for now"),
         LaneState::Misconfigured => {
@@ -62,16 +67,16 @@ fn for_tenant(mut status: ProviderStatus) -> ProviderStatus {
     status.reason = in_general.map(str::to_owned).or(status.reason);
     status.destinations.clear();
     if let Some(error) = &mut status.last_error {
-        error.message = what_failed(error.outcome).to_owned();
+        error.message = describe_failure(error.outcome).to_owned();
         error.code = None;
     }
     if let Some(probe) = &mut status.last_probe {
-        probe.detail = what_was_found(probe.result).to_owned();
+        probe.detail = describe_probe(probe.result).to_owned();
     }
     status
 }
 
-pub(crate) fn what_failed(outcome: Outcome) -> &'static str {
+pub(crate) fn describe_failure(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NotSent => "the provider could not be reached",
         Outcome::Throttled => "the provider asked to wait",
@@ -80,7 +85,7 @@ pub(crate) fn what_failed(outcome: Outcome) -> &'static str {
     }
 }
 
-fn what_was_found(result: ProbeResult) -> &'static str {
+fn describe_probe(result: ProbeResult) -> &'static str {
     match result {
         ProbeResult::Accepted => "the provider accepted the gateway's credential",
         ProbeResult::Refused => "the provider refused the gateway's credential",
@@ -96,13 +101,10 @@ fn what_was_found(result: ProbeResult) -> &'static str {
 /// To a tenant's key `state_reason`, `last_error` and `last_probe` say in general what is wrong; an
 /// administrator's reads which call failed, and how.
 #[utoipa::path(
-    get,
-    path = "/v1/providers",
-    tag = "providers",
+    get, path = "/v1/providers", tag = "providers",
     responses(
         (status = 200, description = "Those that the key may use", body = ProviderList),
-        openapi::AnyCall,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_providers(
@@ -118,8 +120,8 @@ pub(crate) async fn list_providers(
     for provider in configuration.providers().filter(|provider| caller.may_use(&provider.name)) {
         providers.extend(view(&gateway, &caller, &configuration, provider, &replicas).await?);
     }
-    let status = gateway.engine().configuration_status();
-    let configuration = shown(status, caller.providers().is_none());
+    let status = gateway.engine.document().status();
+    let configuration = redact(status, &caller);
     Ok(Json(ProviderList { providers, configuration }))
 }
 
@@ -140,15 +142,11 @@ pub(crate) fn find_provider(
 /// To a tenant's key `state_reason`, `last_error` and `last_probe` say in general what is wrong; an
 /// administrator's reads which call failed, and how.
 #[utoipa::path(
-    get,
-    path = "/v1/providers/{name}",
-    tag = "providers",
+    get, path = "/v1/providers/{name}", tag = "providers",
     params(("name" = String, Path, description = "The provider's name")),
     responses(
         (status = 200, description = "The provider", body = ProviderView),
-        openapi::AnyCall,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_provider(
@@ -170,9 +168,7 @@ pub(crate) async fn get_provider(
 ///
 /// Whoever made them; so it needs the scopes invites:read and invites:all-tenants.
 #[utoipa::path(
-    get,
-    path = "/v1/providers/{name}/invites",
-    tag = "providers",
+    get, path = "/v1/providers/{name}/invites", tag = "providers",
     params(
         ("name" = String, Path, description = "The provider's name"),
         ("email" = Option<String>, Query, description = "Only those to one address",
@@ -182,10 +178,7 @@ pub(crate) async fn get_provider(
     ),
     responses(
         (status = 200, description = "A page", body = RemoteInviteList),
-        openapi::AnyCall,
-        openapi::NotFound,
-        openapi::Unprocessable,
-        openapi::AtProvider,
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable, openapi::AtProvider,
     )
 )]
 pub(crate) async fn list_provider_invites(
@@ -202,7 +195,7 @@ pub(crate) async fn list_provider_invites(
     if email.as_ref().is_some_and(|email| email.parse::<Address>().is_err()) {
         parameters.fault("email", "invalid", "expected an email address");
     }
-    // A page's end at one provider means nothing at another.
+    // A cursor of one provider means nothing to another.
     let prefix = format!("{name}/");
     let after = parameters.cursor::<String>();
     let place = after.as_ref().and_then(|after| read_place(after.strip_prefix(&prefix)?));
@@ -213,7 +206,7 @@ pub(crate) async fn list_provider_invites(
     let query = ListQuery { email, cursor: at.clone(), scope: None };
     parameters.finish()?;
     reads::record(&gateway, &caller, "provider.read_invites", &name).await?;
-    let page = gateway.engine().list_remote(&name, &query).await?;
+    let page = gateway.engine.list_remote(&name, &query).await?;
     let view = |mut seen: Observed| {
         seen.data = without_codes(seen.data, Some(kind.name), &gateway, &caller);
         RemoteInviteView::new(seen)
@@ -221,7 +214,8 @@ pub(crate) async fn list_provider_invites(
     let mut invites: Vec<_> = page.invites.into_iter().skip(shown).map(view).collect();
     let fit = fitting(&invites);
     let next = if fit < invites.len() {
-        // The provider's own page is longer than ours may be: it is asked for again.
+        // The provider's page has more entries than ours may have: the next request asks for the
+        // same page again.
         Some((shown + fit, at.unwrap_or_default()))
     } else {
         page.next_cursor.map(|at| (0, at))
@@ -231,7 +225,8 @@ pub(crate) async fn list_provider_invites(
     Ok(Json(RemoteInviteList { invites, next_cursor }))
 }
 
-/// How many of a provider's page were shown already, and where that page begins.
+/// Reads a cursor: how many entries of a provider's page were shown, and the provider's own cursor of that
+/// page.
 fn read_place(text: &str) -> Option<(usize, Option<String>)> {
     let (shown, at) = text.split_once(':')?;
     Some((shown.parse().ok()?, (!at.is_empty()).then(|| at.to_owned())))
@@ -239,13 +234,10 @@ fn read_place(text: &str) -> Option<(usize, Option<String>)> {
 
 /// List the kinds of providers
 #[utoipa::path(
-    get,
-    path = "/v1/provider-kinds",
-    tag = "providers",
+    get, path = "/v1/provider-kinds", tag = "providers",
     responses(
         (status = 200, description = "All kinds", body = KindList),
-        openapi::AnyCall,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_provider_kinds(
@@ -255,7 +247,7 @@ pub(crate) async fn list_provider_kinds(
 ) -> Result<Json<KindList>, Problem> {
     caller.require(Scope::ProvidersRead)?;
     refuse_parameters(&uri)?;
-    let kinds = gateway.kinds().iter().map(|kind| KindView::new(kind));
+    let kinds = gateway.kinds.iter().map(|kind| KindView::new(kind));
     Ok(Json(KindList { kinds: kinds.collect() }))
 }
 

@@ -1,4 +1,4 @@
-//! Reading query parameters: unknown, repeated and malformed ones are all found at once.
+//! Reading query parameters. Unknown, repeated and malformed ones are all found at once.
 
 use std::str::FromStr;
 
@@ -10,25 +10,25 @@ use serde::Serialize;
 
 use crate::{moment, problem::Problem};
 
-/// Entries on a page unless the caller says otherwise.
+/// How many entries a page has unless the caller says otherwise.
 const DEFAULT_PAGE: u32 = 50;
-/// Entries on a page at most.
+/// The most entries that a caller may ask for.
 const MAX_PAGE: u32 = 200;
 
-/// Bytes of a page's entries at most, but for a first entry that is longer.
+/// The most bytes that the entries of a page take, but for a first entry that is longer.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
-/// Parameters in a query; no call has use for as many.
+/// The most parameters of a query; no call has use for more.
 const MAX_PARAMETERS: usize = 100;
 
-/// The parameters of a request, and what is wrong with them.
+/// The parameters that are not taken yet, and what is wrong with the query.
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
     faults: Faults,
 }
 
 impl Parameters {
-    /// Reads the query; parameters other than the known ones are faults.
+    /// Reads the query. A parameter that is not among the known ones is a fault.
     pub fn read(uri: &Uri, known: &[&str]) -> Self {
         let query = uri.query().unwrap_or_default();
         let mut parameters = Self { pairs: Vec::new(), faults: Faults::default() };
@@ -56,22 +56,20 @@ impl Parameters {
         parameters
     }
 
-    /// Notes what is wrong with a parameter.
     pub fn fault(&mut self, name: &str, code: &str, detail: impl Into<String>) {
         self.faults.push(Fault::new(format!("?{name}"), code, detail));
     }
 
-    /// The known parameters as given, as far as they are not taken yet.
+    /// The known parameters that are not taken yet.
     pub fn given(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Every value of a parameter that may be repeated.
     pub fn all(&mut self, name: &str) -> Vec<String> {
         self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
-    /// The value of a parameter that may be given once.
+    /// The value of a parameter that may not be repeated.
     pub fn one(&mut self, name: &str) -> Option<String> {
         let mut values = self.all(name);
         if values.len() > 1 {
@@ -80,7 +78,7 @@ impl Parameters {
         (!values.is_empty()).then(|| values.swap_remove(0))
     }
 
-    /// A value of another type; `wanted` says which.
+    /// A value of another type; `wanted` names it.
     pub fn parsed<T: FromStr>(&mut self, name: &str, wanted: &str) -> Option<T> {
         let value = self.one(name)?;
         let parsed = value.parse().ok();
@@ -90,7 +88,6 @@ impl Parameters {
         parsed
     }
 
-    /// A time.
     pub fn moment(&mut self, name: &str) -> Option<Timestamp> {
         let value = self.one(name)?;
         let at = moment::read(&value);
@@ -100,12 +97,11 @@ impl Parameters {
         at
     }
 
-    /// `true` or `false`; absent is false.
+    /// Whether a parameter is `true`; it may be `false` or absent.
     pub fn flag(&mut self, name: &str) -> bool {
         self.parsed(name, "true or false").unwrap_or(false)
     }
 
-    /// How many entries the caller wants on a page.
     pub fn limit(&mut self) -> u32 {
         let limit = self.parsed("limit", "a number from 1 to 200").unwrap_or(DEFAULT_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
@@ -114,12 +110,12 @@ impl Parameters {
         limit
     }
 
-    /// Where the last page ended, as [`cursor`] wrote it.
+    /// Where the page before ended, as [`cursor`] wrote it.
     pub fn cursor<T: FromStr>(&mut self) -> Option<T> {
         let given = self.one("cursor")?;
         let decoded = BASE64_URL_SAFE_NO_PAD.decode(&given).ok();
         let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-        // No position is written as nothing.
+        // An empty cursor is the position of nothing.
         let text = text.filter(|text| !text.is_empty());
         let position = text.and_then(|text| text.parse().ok());
         if position.is_none() {
@@ -128,23 +124,20 @@ impl Parameters {
         position
     }
 
-    /// What is wrong with the parameters.
     pub fn into_faults(self) -> Faults {
         self.faults
     }
 
-    /// Refuses the request if anything is wrong with its parameters.
     pub fn finish(self) -> Result<(), Problem> {
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults.into_vec())) }
     }
 }
 
-/// Refuses parameters where none are taken.
 pub(crate) fn refuse_parameters(uri: &Uri) -> Result<(), Problem> {
     Parameters::read(uri, &[]).finish()
 }
 
-/// How many of these entries one page has room for: at least one, if there is any.
+/// How many of these entries one page has room for: at least one, if there are any.
 pub(crate) fn fitting<T: Serialize>(entries: &[T]) -> usize {
     let lengths = entries.iter().scan(0, |bytes, entry| {
         *bytes += serde_json::to_vec(entry).map_or(0, |json| json.len() + 1);
@@ -154,8 +147,8 @@ pub(crate) fn fitting<T: Serialize>(entries: &[T]) -> usize {
     fit.max(1).min(entries.len())
 }
 
-/// Leaves out of a page the entries, which have these ids, that it has no room for; the id of the last that
-/// stays, if one is left out.
+/// Drops the entries for which a page has no room. Returns the id of the last one that stays, if any was
+/// dropped; `ids` are those of the entries.
 pub(crate) fn cut_to_fit<T: Serialize>(
     entries: &mut Vec<T>,
     ids: &[impl ToString],
@@ -168,7 +161,7 @@ pub(crate) fn cut_to_fit<T: Serialize>(
     Some(ids[fit - 1].to_string())
 }
 
-/// A position in a list as callers get it: opaque, and nothing secret.
+/// A position in a list, encoded so that callers do not build on its form. It is not secret.
 pub(crate) fn cursor(position: impl ToString) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(position.to_string())
 }

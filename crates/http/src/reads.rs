@@ -1,7 +1,8 @@
-//! Reads that are on record: what a key reads of other tenants, and what was exchanged with a provider.
+//! Reads that are on record: what a key reads of other tenants, and what was exchanged with a
+//! provider.
 //!
-//! They are recorded before they are answered, and not answered if they cannot be. The same read by the same key is recorded once in
-//! [`WINDOW`], so that whoever polls does not fill the record.
+//! A read is recorded before it is answered, and not answered if it cannot be recorded. The same
+//! read by the same key is recorded once in [`WINDOW`], so that polling does not fill the record.
 
 use std::{
     collections::HashMap,
@@ -16,26 +17,25 @@ use tokio::time::Instant;
 
 use crate::{Gateway, auth::Caller, problem::Problem};
 
-/// How long a recorded read stands for others like it.
+/// For how long a recorded read stands for others like it.
 const WINDOW: Duration = Duration::from_secs(600);
-/// Recorded reads that are remembered at most; one that is forgotten is recorded again.
+/// How many recorded reads are remembered. One that is forgotten is recorded again.
 const MAX_REMEMBERED: usize = 10_000;
 /// The longest target that is recorded, in characters.
 const MAX_TARGET: usize = 300;
-/// Filters whose values may tell who somebody is.
+/// Filters whose values may say who somebody is.
 const PERSONAL: [&str; 3] = ["email", "external_id", "label"];
-/// Parameters that say which part of a list is read.
 const PAGING: [&str; 2] = ["limit", "cursor"];
 
-/// Who read what: the hash stands for action and target, which may be long.
+/// The key, and a hash of what was done and to what, which may be long.
 type Read = (KeyId, [u8; 32]);
 
-/// What was recorded a short while ago.
 #[derive(Default)]
 pub(crate) struct RecordedReads(Mutex<HashMap<Read, Instant>>);
 
 impl RecordedReads {
-    /// Whether this read is to be recorded now; it then counts as recorded.
+    /// Whether this read has to be recorded now. From here on it counts as recorded, until
+    /// [`forget`](Self::forget).
     fn is_due(&self, read: Read, now: Instant) -> bool {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recorded.get(&read).is_some_and(|at| now.duration_since(*at) < WINDOW) {
@@ -51,16 +51,13 @@ impl RecordedReads {
         true
     }
 
-    /// It was not recorded after all.
+    /// The read could not be recorded after all.
     fn forget(&self, read: &Read) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(read);
     }
 }
 
-/// Records that something of another tenant is about to be shown, if it is of another one.
-///
-/// # Errors
-/// It cannot be recorded.
+/// Records a read that is about to be answered, if it is of another tenant.
 pub(crate) async fn across_tenants(
     gateway: &Gateway,
     caller: &Caller,
@@ -74,10 +71,6 @@ pub(crate) async fn across_tenants(
     }
 }
 
-/// Records a read that is about to be answered.
-///
-/// # Errors
-/// It cannot be recorded.
 pub(crate) async fn record(
     gateway: &Gateway,
     caller: &Caller,
@@ -85,26 +78,19 @@ pub(crate) async fn record(
     target: &str,
 ) -> Result<(), Problem> {
     let read = (caller.id(), Sha256::digest(format!("{action} {target}")).into());
-    if !gateway.recorded_reads().is_due(read, Instant::now()) {
+    if !gateway.recorded_reads.is_due(read, Instant::now()) {
         return Ok(());
     }
-    let entry = NewAudit {
-        actor: caller.actor(),
-        action: action.to_owned(),
-        target: target.to_owned(),
-        before: None,
-        after: None,
-        note: None,
-    };
+    let entry = NewAudit::new(caller.actor(), action, target);
     let recorded = gateway.store().record_audit(entry).await;
     if recorded.is_err() {
-        gateway.recorded_reads().forget(&read);
+        gateway.recorded_reads.forget(&read);
     }
     Ok(recorded?)
 }
 
-/// By what invites were filtered, for the record: the tenants first, each filter once, and of what may be
-/// personal only that it was. What is too long is told by its hash.
+/// The filters of a list, as they are recorded: the tenant first, each filter once, and those that may be
+/// personal without their values. Where that is too long it ends in its hash.
 pub(crate) fn filters<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut shown: Vec<String> = Vec::new();
     for (name, value) in given.filter(|(name, _)| !PAGING.contains(name)) {
@@ -114,7 +100,7 @@ pub(crate) fn filters<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> St
             shown.push(filter);
         }
     }
-    // Stable: the others stay as they were given.
+    // The sort is stable: the other filters stay in the order in which they were given.
     shown.sort_by_key(|filter| !filter.starts_with("tenant="));
     let all = if shown.is_empty() { "all".to_owned() } else { shown.join("&") };
     let Some((end, _)) = all.char_indices().nth(MAX_TARGET) else { return all };

@@ -1,4 +1,4 @@
-//! The variable part of a path.
+//! The variable segment of a path, such as an id.
 
 use axum::{
     extract::{FromRequestParts, Path},
@@ -7,13 +7,13 @@ use axum::{
 
 use crate::problem::Problem;
 
-/// The one variable part of the matched path, decoded.
+/// The one variable segment of the matched path, percent-decoded.
 pub(crate) struct Segment(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = Problem;
 
-    /// What is not UTF-8 names nothing.
+    /// What is not UTF-8 is the name of nothing that exists.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<String>::from_request_parts(parts, state).await {
             Ok(Path(segment)) => Ok(Self(segment)),

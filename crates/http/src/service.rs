@@ -1,4 +1,5 @@
-//! The endpoints for those who run the gateway: is it alive, is it ready, how is it doing.
+//! The calls for those who run the gateway: whether it is alive, whether it is ready, and its
+//! metrics.
 
 use axum::{
     Json,
@@ -26,10 +27,7 @@ pub(crate) struct Health {
 
 /// Whether the process is alive
 #[utoipa::path(
-    get,
-    path = "/livez",
-    tag = "service",
-    security(()),
+    get, path = "/livez", tag = "service", security(()),
     responses((status = 200, description = "It is", body = Health))
 )]
 pub(crate) async fn get_liveness() -> Json<Health> {
@@ -42,24 +40,21 @@ pub(crate) async fn get_liveness() -> Json<Health> {
 /// document can be served here, and it is not shutting down. However many ask, it is written once a
 /// second, and the answer comes within a second.
 #[utoipa::path(
-    get,
-    path = "/readyz",
-    tag = "service",
-    security(()),
+    get, path = "/readyz", tag = "service", security(()),
     responses(
         (status = 200, description = "It can", body = Health),
         openapi::NotReady,
     )
 )]
 pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json<Health>, Problem> {
-    if gateway.engine().is_shutting_down() {
+    if gateway.engine.is_shutting_down() {
         return Err(Problem::new(&codes::NOT_READY, "the gateway is shutting down"));
     }
     gateway.store().ready().await.map_err(|error| {
-        tracing::warn!(%error, "not ready: the database does not take a write");
+        tracing::warn!(%error, "the gateway is not ready: the database takes no write");
         Problem::new(&codes::NOT_READY, storage::describe(&error))
     })?;
-    gateway.engine().check_serving()?;
+    gateway.engine.check_serving()?;
     Ok(Json(Health { status: "ok" }))
 }
 
@@ -67,9 +62,7 @@ pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json
 ///
 /// They are about all providers: a key that is limited to some is refused.
 #[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "service",
+    get, path = "/metrics", tag = "service",
     responses(
         (status = 200, description = "The metrics", body = String, content_type = "text/plain"),
         openapi::AnyCall,
@@ -84,8 +77,7 @@ pub(crate) async fn get_metrics(
     Ok(get_open_metrics(State(gateway)).await)
 }
 
-/// The metrics on an address of their own.
 pub(crate) async fn get_open_metrics(State(gateway): State<Gateway>) -> Metrics {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, gateway.metrics().render())
+    (kind, gateway.metrics.render())
 }

@@ -2,19 +2,17 @@
 
 use axum::http::HeaderMap;
 
-/// The length of a `traceparent`: version, trace, parent and flags.
-const TRACEPARENT: usize = 55;
+/// The length of version, trace, parent and flags, which every version of `traceparent` begins with.
+const LENGTH: usize = 55;
 
-/// The request's `traceparent`, if it is a valid one (<https://www.w3.org/TR/trace-context/>). What a
-/// version to come may add behind the four parts is left out.
+/// The request's `traceparent`, if it is valid, without what a later version may add at its end.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("traceparent")?.to_str().ok()?;
-    let (known, rest) = text.split_at_checked(TRACEPARENT)?;
+    let (known, rest) = text.split_at_checked(LENGTH)?;
     let may_go_on = !known.starts_with("00") && rest.starts_with('-');
     ((rest.is_empty() || may_go_on) && trace_id(known).is_some()).then_some(known)
 }
 
-/// The trace's id.
 pub(crate) fn trace_id(traceparent: &str) -> Option<&str> {
     let mut parts = traceparent.split('-');
     let is_hex = |part: &str, length| {
@@ -30,15 +28,8 @@ pub(crate) fn trace_id(traceparent: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
-
-    fn headers(name: &'static str, value: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(name, HeaderValue::from_str(value).unwrap());
-        headers
-    }
+    use crate::observe::tests::headers;
 
     #[test]
     fn a_trace_is_read_from_a_valid_traceparent_only() {

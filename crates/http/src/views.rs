@@ -1,17 +1,13 @@
 //! What the API shows: the Invite and the other JSON documents, and their schemas.
 
-pub(crate) mod audit;
 pub(crate) mod batches;
 pub(crate) mod configuration;
-pub(crate) mod keys;
 pub(crate) mod providers;
 pub(crate) mod shown;
 
 use std::collections::BTreeMap;
 
-use invite_core::{
-    AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason, Status, StatusSource,
-};
+use invite_core::{AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason};
 use invite_store::{InviteRecord, Unreadable, UnreadableInvite};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -20,18 +16,16 @@ use serde_json::{Map, Value};
 
 use crate::{Gateway, auth::Caller, problem::ProblemView};
 
-use shown::without_codes;
+use shown::{InviteOutline, without_codes};
 
 /// One person's invite at one provider.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Invite")]
 pub(crate) struct InviteView {
-    /// Prefixed and ordered by time.
-    id: InviteId,
+    #[serde(flatten)]
+    outline: InviteOutline,
     /// The request that it came with.
     batch_id: BatchId,
-    /// Its item's place in that request.
-    index: usize,
     /// Whose it is; with the scope invites:all-tenants only.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
@@ -49,14 +43,6 @@ pub(crate) struct InviteView {
     phone: Option<String>,
     /// The text for the mail.
     message: Option<String>,
-    /// The configured provider; null for an item that was refused as invalid.
-    provider: Option<String>,
-    /// The provider's kind.
-    provider_kind: Option<String>,
-    /// Where it stands.
-    status: Status,
-    /// How that is known.
-    status_source: StatusSource,
     /// When the provider was last asked.
     checked_at: Option<Timestamp>,
     /// The provider's own id for it.
@@ -75,8 +61,6 @@ pub(crate) struct InviteView {
     /// Why it failed, or why its effect is not known. Of a queued one, read alone: what it waits for
     /// that neither `next_attempt_at` nor its provider's `state_reason` shows.
     error: Option<ProblemView>,
-    /// `on_duplicate` answered with this existing Invite.
-    duplicate: bool,
     /// A second effect at the provider was found: `second_effects` holds its id, and
     /// `GET /v1/providers/{name}/invites?email=` lists all that the provider shows for the address.
     duplicate_effect: bool,
@@ -94,17 +78,25 @@ pub(crate) struct InviteView {
 }
 
 impl InviteView {
-    /// The invite as it reads now, for a caller who may read it.
+    /// The whole invite as it reads now.
     pub fn new(record: InviteRecord, gateway: &Gateway, caller: &Caller) -> Self {
-        let (status, status_source) = record.status_at(gateway.clock().now());
-        let next_attempt_at = gateway.engine().next_attempt_at(&record);
+        let (status, status_source) = record.status_at(gateway.clock.now());
+        let next_attempt_at = gateway.engine.next_attempt_at(&record);
         let InviteRecord { invitee, state, .. } = record;
         let provider_data =
             without_codes(state.provider_data, record.kind.as_deref(), gateway, caller);
         Self {
-            id: record.id,
+            outline: InviteOutline {
+                id: record.id,
+                index: record.index,
+                provider: record.provider,
+                provider_kind: record.kind,
+                status,
+                status_source,
+                duplicate: false,
+                batch_id: record.batch_id,
+            },
             batch_id: record.batch_id,
-            index: record.index,
             tenant: caller.sees_all_tenants().then_some(record.tenant),
             external_id: record.external_id,
             labels: record.labels,
@@ -113,10 +105,6 @@ impl InviteView {
             last_name: invitee.last_name,
             phone: invitee.phone,
             message: invitee.message,
-            provider: record.provider,
-            provider_kind: record.kind,
-            status,
-            status_source,
             checked_at: state.checked_at,
             provider_ref: state.provider_ref,
             provider_status: state.provider_status,
@@ -125,7 +113,6 @@ impl InviteView {
             attempt_count: state.attempt_count,
             next_attempt_at: next_attempt_at.filter(|_| !status.is_final()),
             error: state.error.map(ProblemView::from),
-            duplicate: false,
             duplicate_effect: state.duplicate_effect,
             second_effects: state.second_effects,
             erased: record.is_erased,
@@ -135,14 +122,15 @@ impl InviteView {
         }
     }
 
-    /// The same invite with what it waits for, if there is such a thing.
+    /// The same invite. If nothing is wrong with it, its `error` says what it waits for.
     pub fn waiting_for(self, reason: Option<Reason>) -> Self {
         Self { error: self.error.or(reason.map(ProblemView::from)), ..self }
     }
 
     /// The same invite as the answer to item `index` of another request.
-    pub fn into_duplicate(self, index: usize) -> Self {
-        Self { index, duplicate: true, ..self }
+    pub fn into_duplicate(mut self, index: usize) -> Self {
+        (self.outline.index, self.outline.duplicate) = (index, true);
+        self
     }
 }
 

@@ -1,28 +1,46 @@
 //! Who changes something, and what is to be recorded of it.
 
-use serde_json::Value as Json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
 /// Who makes a change, and in which way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Actor {
-    /// An API key's id, or what else it is: `file`, `command line`.
+    /// Who: an API key's id with its name, or what else it was.
+    #[serde(rename = "actor")]
+    #[schemars(example = "key_0199c0de0000700080000000000000aa (HR)")]
     pub name: String,
-    /// `api`, `file`, `restore`, `cli`, or `gateway` for what it does by itself.
+    /// By which way: `api`, `restore`, `file`, `cli`, or `gateway` for what it did by itself.
     pub source: String,
 }
 
-/// A change to be recorded.
-#[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, Debug, PartialEq)]
+/// A change to be recorded, without secrets, documents and personal data.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct NewAudit {
+    #[expect(missing_docs, reason = "flattened, it would describe the whole entry")]
+    #[serde(flatten)]
     pub actor: Actor,
-    /// What was done, in a word, such as `config.revise`; docs/operations.md lists them.
+    /// What, such as `config.revise`, `config.refuse`, `provider.probe`, `key.create`, `invite.revoke` or
+    /// `invite.read_raw`.
     pub action: String,
-    /// To what: a revision's number, the id of a key or an invite, the query of a filter.
+    /// To what: the number of a revision (of a document that was refused or checked: of the live one), the name of a
+    /// provider, the id of a key or an invite, the filters of a list, the keyed hash of a person's address.
     pub target: String,
-    /// What there was before; without secrets, documents and personal data.
+    /// What there was; references to secrets, never their values.
+    #[schemars(with = "Option<Map<String, Json>>")]
     pub before: Option<Json>,
-    /// What there is now; without those, too.
+    /// What there is since.
+    #[schemars(with = "Option<Map<String, Json>>")]
     pub after: Option<Json>,
+    /// Why, as given.
     pub note: Option<String>,
+}
+
+impl NewAudit {
+    /// An entry that says nothing of before and after.
+    pub fn new(actor: Actor, action: &str, target: impl Into<String>) -> Self {
+        let (action, target) = (action.to_owned(), target.into());
+        Self { actor, action, target, before: None, after: None, note: None }
+    }
 }

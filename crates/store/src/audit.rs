@@ -3,6 +3,8 @@
 
 use invite_core::AuditId;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     Error, Store,
@@ -13,17 +15,21 @@ use crate::{
     unreadable::{Unreadable, or_unreadable, page, separate},
 };
 
-/// An entry of the record of changes.
-#[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, Debug, PartialEq)]
+/// A change that an administrator made.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its id; a later entry has a higher one.
     pub id: AuditId,
     /// Its place in the record, from 1 on.
+    #[schemars(range(min = 1))]
     pub sequence: i64,
-    /// SHA-256 over the entry and the hash of the one before it, in hexadecimal.
+    /// SHA-256 over the entry and the hash of the one before it.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub hash: String,
+    /// When.
     pub at: Timestamp,
+    #[expect(missing_docs, reason = "flattened, it would describe the whole entry")]
+    #[serde(flatten)]
     pub change: NewAudit,
 }
 

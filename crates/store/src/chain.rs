@@ -331,12 +331,8 @@ impl Store {
                     .await?;
                 let actor = Actor { name: "retention".to_owned(), source: "gateway".to_owned() };
                 let change = NewAudit {
-                    actor,
-                    action: TRIM.to_owned(),
-                    target: format!("{} to {through}", oldest[0].0),
-                    before: None,
                     after: Some(serde_json::json!({ "through": through, "hash": hash })),
-                    note: None,
+                    ..NewAudit::new(actor, TRIM, format!("{} to {through}", oldest[0].0))
                 };
                 record(&mut tx, &change).await?;
                 Ok(old.len() as u64)

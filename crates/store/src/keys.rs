@@ -2,6 +2,8 @@
 
 use invite_core::KeyId;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     Actor, Error, Store,
@@ -29,39 +31,44 @@ const LINE_END: &str = " UNION SELECT api_keys.id, api_keys.parent FROM api_keys
      JOIN line ON api_keys.id = line.parent) SELECT id FROM line";
 
 /// An API key without its secret.
-#[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ApiKey {
+    /// Its id.
     pub id: KeyId,
-    /// The hash of the secret.
+    /// The hash of the secret, which is shown to nobody.
+    #[serde(skip)]
     pub hash: String,
-    /// What people call it.
+    /// What it is for.
     pub name: String,
-    /// Whose invites it may see.
-    pub tenant: String,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// The providers that it may use; none: all.
+    /// Whose invites it sees.
+    pub tenant: String,
+    /// The providers that it may use; null: all.
     pub providers: Option<Vec<String>>,
-    /// How much it may ask for.
+    #[expect(missing_docs, reason = "flattened, it would describe the whole key")]
+    #[serde(flatten)]
     pub limits: KeyLimits,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// When it lapses; null: never.
     pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// When it was last used, as last recorded.
+    /// When it was last used, some seconds late.
     pub last_used_at: Option<Timestamp>,
-    /// The key that it was made with; none: on the gateway's machine.
+    /// The key that it was made with, and is revoked with; null: it was made on the gateway's machine.
     pub parent: Option<KeyId>,
 }
 
 /// How much may be asked for with a key; none: no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct KeyLimits {
-    /// Requests in a second.
+    /// How many requests it may make; null: no limit.
     pub requests_per_second: Option<f64>,
-    /// Invites asked for in a second, on average.
+    /// How many invites it may ask for in a second, on average; null: no limit.
     pub invites_per_second: Option<f64>,
-    /// Invites accepted in a day, from midnight to midnight UTC.
+    /// How many invites are accepted of it in a day, from midnight to midnight UTC; null: no limit.
     pub invites_per_day: Option<u64>,
 }
 
@@ -164,7 +171,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`] if one of them cannot be read.
-    pub async fn keys_above(&self, key: &ApiKey) -> Result<Vec<ApiKey>, Error> {
+    pub async fn key_ancestors(&self, key: &ApiKey) -> Result<Vec<ApiKey>, Error> {
         let Some(parent) = key.parent else { return Ok(Vec::new()) };
         let statement = select().text(" WHERE id IN (").text(LINE).bind(parent.to_string());
         statement.text(LINE_END).text(")").all(&mut *self.reader().await?, read_key).await
@@ -260,14 +267,7 @@ impl Store {
                             let before = ApiKey { revoked_at: None, ..key.clone() };
                             key.change("key.revoke", actor, Some(&before))
                         }
-                        None => NewAudit {
-                            actor: actor.clone(),
-                            action: "key.revoke".to_owned(),
-                            target: one,
-                            before: None,
-                            after: None,
-                            note: None,
-                        },
+                        None => NewAudit::new(actor.clone(), "key.revoke", one),
                     };
                     chain::record(&mut tx, &change).await?;
                 }
@@ -321,12 +321,9 @@ impl ApiKey {
             })
         };
         NewAudit {
-            actor: actor.clone(),
-            action: action.to_owned(),
-            target: self.id.to_string(),
             before: before.map(shown),
             after: Some(shown(self)),
-            note: None,
+            ..NewAudit::new(actor.clone(), action, self.id.to_string())
         }
     }
 }

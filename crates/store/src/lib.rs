@@ -2,6 +2,7 @@
 //!
 //! What a change means is not decided here: the delivery engine does so, in pure functions that run inside the store's
 //! transactions.
+#![warn(missing_docs)]
 
 mod accept;
 mod accounts;

@@ -176,12 +176,10 @@ impl Store {
                     None => json!({ "revision": number }),
                 };
                 let change = NewAudit {
-                    actor,
-                    action: "config.revise".into(),
-                    target: number.to_string(),
                     before: (latest > 0).then(|| json!({ "revision": latest })),
                     after: Some(after),
                     note,
+                    ..NewAudit::new(actor, "config.revise", number.to_string())
                 };
                 chain::record(&mut tx, &change).await?;
                 Ok(Added::Revision(revision))

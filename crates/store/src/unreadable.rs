@@ -223,15 +223,12 @@ impl Store {
                 .execute(tx.connection)
                 .await?;
                 if ended > 0 {
+                    let before =
+                        serde_json::json!({ "status": known.status, "unreadable": known.column });
                     let change = NewAudit {
-                        actor: actor.clone(),
-                        action: "invite.revoke".to_owned(),
-                        target: known.id.clone(),
-                        before: Some(serde_json::json!({
-                            "status": known.status, "unreadable": known.column,
-                        })),
+                        before: Some(before),
                         after: Some(serde_json::json!({ "status": Status::Revoked })),
-                        note: None,
+                        ..NewAudit::new(actor.clone(), "invite.revoke", &known.id)
                     };
                     chain::record(&mut tx, &change).await?;
                 }

@@ -1,11 +1,11 @@
-//! How values are written that TOML has no type for.
+//! How values are written for which TOML has no type.
 
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// Networks; an address is a network of one.
+/// Networks, among which an address is a network of one.
 pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let read = |text: &String| {
         text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {

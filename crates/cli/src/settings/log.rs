@@ -15,18 +15,15 @@ pub struct Log {
 }
 
 impl Log {
-    /// What is logged. The record of changes is whatever the filter says, unless that names it (`audit=off`):
-    /// what the log holds of it shows whether somebody has altered the database's.
-    ///
-    /// # Errors
-    /// If the filter cannot be read.
+    /// The filter of the log. The record of changes is always logged unless the filter names it
+    /// (`audit=off`), since the copy in the log shows whether somebody has altered the one in the database.
     pub fn filter(&self) -> Result<EnvFilter, String> {
         let target = |part: &str| {
             part.trim().split(['=', '[']).next().and_then(|it| it.split("::").next())
                 == Some("audit")
         };
         let always = if self.filter.split(',').any(target) { "" } else { "audit=info," };
-        // Nothing said is errors alone.
+        // An empty filter would be errors alone.
         let said = if self.filter.trim().is_empty() { "error" } else { &self.filter };
         EnvFilter::try_new(format!("{always}{said}"))
             .map_err(|error| format!("log.filter cannot be `{}`: {error}", self.filter))

@@ -37,17 +37,17 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// The same as the engine takes it.
     pub fn stages(&self) -> Retention {
         Retention { bodies: self.bodies, person: self.person, row: self.row, audit: self.audit }
     }
 
-    /// Each stage comes after the one before, and a key is remembered no longer than what it stands for.
+    /// Checks that each stage comes after the one before, and that an idempotency key is not remembered for
+    /// longer than the invites that it stands for.
     pub fn check(&self, idempotency: Duration) -> Result<(), String> {
         let order = [("bodies", self.bodies), ("person", self.person), ("row", self.row)];
         for pair in order.windows(2) {
             let [(first, before), (second, after)] = pair else { continue };
-            // Never is later than any age.
+            // `never` is later than any age.
             if after.is_some_and(|after| before.is_none_or(|before| before > after)) {
                 return Err(format!(
                     "privacy.retention.{second} is shorter than privacy.retention.{first}: the stages \

@@ -1,4 +1,4 @@
-//! Why settings are refused: which one, where it was given, and what was probably meant.
+//! Why settings are refused: which one, where it was set, and what was probably meant.
 
 use std::path::Path;
 
@@ -9,27 +9,28 @@ use super::{PREFIX, Settings};
 
 /// What separates the prefix, the section and the name in a variable.
 const SEPARATOR: &str = "__";
-/// What `config` calls the environment where it says where a value is from.
+/// What `config` calls the environment as the origin of a value.
 const ENVIRONMENT: &str = "environment";
-/// The longest list of mistakes that is told.
-const TOLD: usize = 20;
+/// How many mistakes are listed at most.
+const MAX_LISTED: usize = 20;
 
-/// A variable whose underscores are not those of a setting; it may be meant for something else.
+/// Whether a variable may be meant for a setting but has other underscores.
 pub(super) fn may_be_misspelt(variable: &str) -> bool {
     let rest = variable.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('_'));
     rest.is_some_and(|rest| !rest.starts_with('_'))
 }
 
-/// Everything given that is no setting; none if there is no such thing.
+/// Lists everything that was set and is no setting; `None` if there is nothing.
 pub(super) fn unknown(given: &Value, variables: &[String]) -> Option<String> {
     let known = known();
     let mut told: Vec<String> = variables.iter().filter_map(|it| misspelt(it, &known)).collect();
     find_unknown("", given, &known, &mut told);
-    told.truncate(TOLD);
+    told.truncate(MAX_LISTED);
     (!told.is_empty()).then(|| format!("cannot use the settings: {}", told.join("; ")))
 }
 
-/// Why a setting cannot be what it was set to. What an address holds may be secret and is not shown.
+/// Why a setting cannot have the value that it was set to. What an address holds may be secret and is not
+/// shown.
 pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
     if let ValueKind::Table(sections) = &given.cache.kind
         && let Some((name, value)) =
@@ -61,7 +62,7 @@ pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
     format!("cannot use the setting {key}{}: {why}", place_in(given, key))
 }
 
-/// Where a setting was given, in brackets; nothing for a default.
+/// Where a setting was set, in brackets; empty for a default.
 pub(super) fn place_in(given: &Config, key: &str) -> String {
     let (mut value, mut key) = (Some(&given.cache), key.to_owned());
     for part in key.clone().split('.') {
@@ -71,7 +72,7 @@ pub(super) fn place_in(given: &Config, key: &str) -> String {
         });
     }
     let place_of = value.and_then(origin);
-    // A variable is named whole, also where it goes on behind the setting's name.
+    // A variable is named as it was set, also where its name goes on behind that of the setting.
     while let Some(ValueKind::Table(table)) = value.map(|value| &value.kind) {
         let is_variable = place_of.is_some_and(|origin| origin.contains(ENVIRONMENT));
         let Some((name, inner)) = table.iter().next().filter(|_| is_variable) else { break };
@@ -115,8 +116,7 @@ fn known() -> Vec<String> {
     names
 }
 
-/// What is wrong with settings that are what they may be one by one: the first of those named that was given
-/// stands with its place.
+/// Adds to a message where the first setting that it names was set.
 pub(super) fn placed(why: String, given: &Config) -> String {
     let named = known().into_iter().filter_map(|key| {
         let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
@@ -130,7 +130,7 @@ pub(super) fn placed(why: String, given: &Config) -> String {
     )
 }
 
-/// The words that a setting may be, where it is one of some.
+/// The words that are allowed for a setting, if it takes one of some words.
 fn words(key: &str) -> Option<String> {
     let schema = invite_core::schema::Schema::of::<Settings>();
     let parts = key.split('.').map(|part| format!("/properties/{part}"));
@@ -149,7 +149,7 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR))
 }
 
-/// A variable that looks like a setting but for its underscores, of which `config` would say nothing.
+/// What is wrong with a variable that looks like a setting but for its underscores, which `config` ignores.
 fn misspelt(name: &str, known: &[String]) -> Option<String> {
     let rest = may_be_misspelt(name).then(|| &name[PREFIX.len() + 1..])?;
     let (section, _) = rest.split_once('_')?;
@@ -178,7 +178,7 @@ fn find_unknown(prefix: &str, value: &Value, known: &[String], told: &mut Vec<St
             matches!(value.kind, ValueKind::Table(_))
                 && origin(value).is_some_and(|origin| origin.contains(ENVIRONMENT))
         };
-        // A variable is named whole, also where its section is the mistake.
+        // A variable is named as it was set, also where its section is the mistake.
         if is_section || !known.contains(&key) && is_from_variables() {
             find_unknown(&key, value, known, told);
         } else if !known.contains(&key)
@@ -195,7 +195,7 @@ fn find_unknown(prefix: &str, value: &Value, known: &[String], told: &mut Vec<St
     }
 }
 
-/// Where a value is from, or what a table holds.
+/// The origin of a value, or of the first one in a table that has one.
 fn origin(value: &Value) -> Option<&str> {
     match &value.kind {
         ValueKind::Table(table) => value.origin().or_else(|| table.values().find_map(origin)),

@@ -1,4 +1,4 @@
-//! What the settings say of secrets: which of them documents that come over the network may use, and the one of
+//! Settings about secrets: which of them documents from the network may use, and the password of
 //! the database.
 
 use std::path::PathBuf;
@@ -36,10 +36,7 @@ impl Secrets {
 }
 
 impl Settings {
-    /// What is released, but for what the gateway itself uses.
-    ///
-    /// # Errors
-    /// A directory that cannot be used.
+    /// The released secrets, without what the gateway itself uses.
     pub fn released(&self) -> Result<Released, String> {
         let Secrets { directories, env_prefixes } = &self.secrets;
         let released = Released::new(directories, env_prefixes)
@@ -88,10 +85,7 @@ impl Storage {
         }
     }
 
-    /// The address of the database with its password. The reference is followed now.
-    ///
-    /// # Errors
-    /// It leads nowhere; shows nothing secret.
+    /// The address of the database with its password, which is read now.
     pub fn address(&self) -> Result<SecretString, String> {
         if matches!(self.password, SecretRef::Literal(_)) {
             return Ok(self.url.as_str().into());

@@ -133,32 +133,49 @@ pub(crate) struct Report {
 }
 
 /// All that can be said of one provider now.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "other fields say all by their names")]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProviderStatus {
+    /// How it is doing, in a word.
     pub state: LaneState,
+    /// Why, unless it is ready.
+    #[serde(rename = "state_reason")]
     pub reason: Option<String>,
     /// When it is tried again.
+    #[serde(rename = "state_until")]
     pub until: Option<Timestamp>,
-    /// The replica that makes its calls, if one does; state, destinations and last error are what that one
-    /// knows.
+    /// The replica that makes its calls, one of `replicas`; null while none does. State, `destinations` and
+    /// `last_error` are what that one knows.
     pub holder: Option<String>,
+    /// Destinations that calls wait for while others go on, some of them if they are many; empty for a key
+    /// without the scope `invites:all-tenants`, as they may be another tenant's.
+    pub destinations: Vec<DestinationStatus>,
+    /// Invites that count as live: queued to sent, and those that cannot be read.
+    #[serde(skip)]
+    pub live: u64,
+    /// Invites in the queue.
     pub queued: u64,
+    /// Invites that cannot be read from the database and that no administrator has ended.
+    pub unreadable: u64,
     /// Calls under way in this process.
     pub in_flight: u32,
-    /// Invites that count as live (queued to sent, and those that cannot be read).
-    pub live: u64,
-    /// Invites that cannot be read and have not been ended.
-    pub unreadable: u64,
+    /// The last call that did not succeed.
     pub last_error: Option<LastError>,
-    /// Attempts of this process by outcome.
-    pub outcomes: BTreeMap<AttemptOutcome, u64>,
-    /// Invites that the provider took from this process: those of one call are several.
-    pub invites: u64,
-    /// Destinations that calls wait for although the provider is well otherwise; of many some.
-    pub destinations: Vec<DestinationStatus>,
-    pub credentials: Vec<CredentialUse>,
+    /// Calls of this process, counted.
+    pub counters: Counters,
+    /// The last credential check.
     pub last_probe: Option<LastProbe>,
-    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it.
+    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it
+    /// (0 while both may show the same); null before one. More than 30 s either way is logged.
     pub clock_difference_seconds: Option<f64>,
+}
+
+/// Calls since the process started, and what they came to.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Counters {
+    /// By outcome.
+    pub outcomes: BTreeMap<AttemptOutcome, u64>,
+    /// Invites that the provider took; one call may carry several.
+    pub invites: u64,
+    /// By secret.
+    pub credentials: Vec<CredentialUse>,
 }

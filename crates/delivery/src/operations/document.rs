@@ -1,27 +1,19 @@
-//! The provider document, as persons and services ask for it: putting another in force, and what is in force.
+//! The provider document, as persons and services ask for it. Those methods of it that may change which providers
+//! there are go by the engine, which gives each a lane.
 
 use std::path::Path;
 
-use invite_store::Actor;
-
 use crate::{
+    LiveDocument,
     error::AcceptError,
-    revise::{ConfigurationStatus, Origin, Review, ReviseError, Revised, Taken},
+    revise::{Origin, ReviseError, Revised, Taken},
     shared::Engine,
 };
 
 impl Engine {
-    /// What would become of a provider document if it went live now; see [`LiveDocument::review`](crate::LiveDocument::review).
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn review(
-        &self,
-        text: &str,
-        probe: bool,
-        actor: Actor,
-    ) -> Result<Review, invite_store::Error> {
-        self.shared.document.review(text, probe, actor).await
+    /// The document in force. To change it there are [`revise`](Self::revise) and [`take_file`](Self::take_file).
+    pub fn document(&self) -> &LiveDocument {
+        &self.shared.document
     }
 
     /// Puts a provider document in force; see [`LiveDocument::revise`](crate::LiveDocument::revise).
@@ -38,16 +30,6 @@ impl Engine {
         // Even after an error: a document that another replica put in force may have been taken over before.
         self.shared.sync_lanes();
         revised
-    }
-
-    /// Which document is in force, and what was in the way of others.
-    pub fn configuration_status(&self) -> ConfigurationStatus {
-        self.shared.document.status()
-    }
-
-    /// Why the newest revision cannot be served here, if it cannot; see [`LiveDocument::unserved_reason`](crate::LiveDocument::unserved_reason).
-    pub fn unserved_reason(&self) -> Option<String> {
-        self.shared.document.unserved_reason()
     }
 
     /// Fails if the newest revision cannot be served here; see [`LiveDocument::unserved_revision`](crate::LiveDocument::unserved_revision).
@@ -82,15 +64,5 @@ impl Engine {
         let taken = self.shared.document.take_file(path, text, is_told).await;
         self.shared.sync_lanes();
         taken
-    }
-
-    /// Whether the file is to be tried again; see [`LiveDocument::is_file_due`](crate::LiveDocument::is_file_due).
-    pub fn is_file_due(&self) -> bool {
-        self.shared.document.is_file_due()
-    }
-
-    /// There is nothing to take in the file; see [`LiveDocument::miss_file`](crate::LiveDocument::miss_file).
-    pub fn miss_file(&self, path: &Path, why: &str) {
-        self.shared.document.miss_file(path, why);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     ask::{PERSON_WAITS, Result, question_error},
     door::Subject,
     error::OperationError,
-    lane::{LastProbe, ProbeResult, ProviderStatus, Report},
+    lane::{Counters, LastProbe, ProbeResult, ProviderStatus, Report},
     shared::Engine,
 };
 
@@ -90,10 +90,12 @@ impl Engine {
             live: counts.values().sum::<u64>() + unreadable,
             unreadable,
             last_error,
-            outcomes: known.outcomes.clone(),
-            invites: known.invites,
+            counters: Counters {
+                outcomes: known.outcomes.clone(),
+                invites: known.invites,
+                credentials: provider.adapter.credential().usage(),
+            },
             destinations,
-            credentials: provider.adapter.credential().usage(),
             last_probe: known.last_probe.clone(),
             clock_difference_seconds: seconds(known.clock_difference),
         })))

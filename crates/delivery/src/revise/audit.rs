@@ -48,8 +48,7 @@ pub(super) async fn keep(store: &Store, entry: NewAudit) {
 }
 
 fn entry(actor: Actor, action: &str, live: i64, after: Json, note: Option<String>) -> NewAudit {
-    let (action, target) = (action.to_owned(), live.to_string());
-    NewAudit { actor, action, target, before: None, after: Some(after), note }
+    NewAudit { after: Some(after), note, ..NewAudit::new(actor, action, live.to_string()) }
 }
 
 /// The places and codes of errors, without their texts, which may quote the document.

@@ -193,7 +193,7 @@ async fn check(
     let error = seen.last_error.as_ref().map(|error| (error.operation, error.http_status));
     let wanted = (told, Some(status));
     let is_told = outcome == AttemptOutcome::Succeeded || error == Some(wanted);
-    let is_counted = seen.outcomes.get(&outcome).is_some_and(|count| *count > 0);
+    let is_counted = seen.counters.outcomes.get(&outcome).is_some_and(|count| *count > 0);
     if seen.state != state || !is_told || !is_counted {
         return Some(format!("{seen:?}"));
     }

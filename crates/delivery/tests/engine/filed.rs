@@ -42,7 +42,7 @@ async fn the_file_wins_when_it_changes_and_a_change_elsewhere_stays_while_it_doe
         let taken = engine.take_file(path, text, false).await;
         taken.map(|taken| taken.revision())
     };
-    let differs = || engine.configuration_status().file.unwrap().differs;
+    let differs = || engine.document().status().file.unwrap().differs;
     assert_eq!(take(&file).await.unwrap(), None);
     assert!(!differs());
     let console = file.clone() + "# console\n";
@@ -70,14 +70,14 @@ async fn an_empty_file_is_refused_while_there_are_providers() {
         assert_eq!(codes(&findings), ["empty-document"]);
         assert!(findings[0].detail.contains("enabled = false"), "{}", findings[0]);
     }
-    bench.engine.miss_file(path, "no such file");
-    let status = bench.engine.configuration_status();
+    bench.engine.document().miss_file(path, "no such file");
+    let status = bench.engine.document().status();
     let known = status.last_refusal.unwrap();
     assert_eq!((known.source, codes(&known.findings)), ("file", vec!["unreadable"]));
     let text = bench.text();
     let take = async |text| bench.engine.take_file(path, text, false).await.unwrap().revision();
     assert_eq!(take(&text).await, None);
-    assert!(bench.engine.configuration_status().last_refusal.is_none(), "it is good again");
+    assert!(bench.engine.document().status().last_refusal.is_none(), "it is good again");
     assert_eq!(bench.revise("# none\n").await.unwrap(), 2);
     assert_eq!((take("# none yet\n").await, take("").await), (Some(3), Some(4)));
 }
@@ -95,7 +95,7 @@ async fn a_file_that_was_refused_does_not_replace_a_revision_that_was_made_since
     let (file, moved) = (bench.text(), bench.text().replace("127.0.0.1:9", "127.0.0.1:10"));
     let refused = bench.engine.take_file(path, &moved, false).await.err().unwrap();
     assert_eq!(codes(&refusal(refused)), ["has-work"]);
-    assert!(!bench.engine.is_file_due(), "not so soon");
+    assert!(!bench.engine.document().is_file_due(), "not so soon");
     let console = format!("{file}# console\n");
     assert_eq!(bench.revise(&console).await.unwrap(), 2);
     bench.world.lock().rule_is(|_| Answer::Takes);
@@ -129,7 +129,7 @@ async fn a_refused_file_that_is_put_in_force_elsewhere_is_taken_and_its_next_edi
     bench.until(batch, &[Status::Pending]).await;
     assert_eq!(bench.revise(&moved).await.unwrap(), 2);
     assert_eq!(take(&moved).await.unwrap().revision(), Some(3), "what the file holds");
-    assert!(bench.engine.configuration_status().last_refusal.is_none());
+    assert!(bench.engine.document().status().last_refusal.is_none());
     assert_eq!(take(&file).await.unwrap().revision(), Some(4));
     assert_eq!(bench.text(), file);
 }
@@ -144,7 +144,7 @@ async fn a_refusal_is_told_once_while_its_provider_has_less_and_less_work() {
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
     let refused = async || {
         assert!(bench.engine.take_file(path, &moved, false).await.is_err());
-        let refusal = bench.engine.configuration_status().last_refusal.unwrap();
+        let refusal = bench.engine.document().status().last_refusal.unwrap();
         (refusal.at, refusal.findings[0].detail.clone())
     };
     let (first, detail) = refused().await;
@@ -160,7 +160,7 @@ async fn a_refusal_is_told_once_while_its_provider_has_less_and_less_work() {
     assert_eq!(at, first, "nothing else is wrong");
     let broken = moved.replace("kind =", "kin =");
     assert!(bench.engine.take_file(path, &broken, false).await.is_err());
-    assert_ne!(bench.engine.configuration_status().last_refusal.unwrap().at, first);
+    assert_ne!(bench.engine.document().status().last_refusal.unwrap().at, first);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_refused_file_is_tried_again_while_nothing_is_newer_and_whenever_it_wa
     let (file, engine) = (bench.text(), &bench.engine);
     let broken = file.replace("50ms", "never");
     let take = async |text: &str| engine.take_file(path, text, false).await;
-    let refused_at = || engine.configuration_status().last_refusal.unwrap().at;
+    let refused_at = || engine.document().status().last_refusal.unwrap().at;
     assert!(take(&broken).await.is_err());
     let first = refused_at();
     assert!(take(&broken).await.is_err());

@@ -82,10 +82,10 @@ async fn a_broken_document_changes_nothing_and_is_remembered_until_a_good_one_co
     assert_eq!(codes(&findings), ["not-allowed"]);
     assert_eq!(bench.text(), before);
     assert_eq!(bench.store.latest_revision_number().await.unwrap(), 1);
-    let known = bench.engine.configuration_status().last_refusal.unwrap();
+    let known = bench.engine.document().status().last_refusal.unwrap();
     assert_eq!((known.source, known.findings), ("api", findings));
     bench.revise("# none yet\n").await.unwrap();
-    assert!(bench.engine.configuration_status().last_refusal.is_none());
+    assert!(bench.engine.document().status().last_refusal.is_none());
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_provider_is_neither_removed_nor_another_account_while_it_has_work() {
     let batch = bench.post("ada grace").await;
     let moved = bench.text().replace("127.0.0.1:9", "127.0.0.1:10");
     for (text, line) in [("# nothing\n".to_owned(), 1), (moved.clone(), 1)] {
-        let review = bench.engine.review(&text, false, actor()).await.unwrap();
+        let review = bench.engine.document().review(&text, false, actor()).await.unwrap();
         assert!(!review.passes());
         let findings = refusal(bench.revise(&text).await.unwrap_err());
         assert_eq!(codes(&findings), ["has-work"]);
@@ -164,8 +164,17 @@ async fn a_probe_that_fails_is_a_warning_of_the_review_that_asked_for_it() {
         (error(Outcome::Throttled), "credential-not-checked"),
     ] {
         bench.world.lock().silence = Some(error);
-        assert!(bench.engine.review(&moved, false, actor()).await.unwrap().findings.is_empty());
-        let review = bench.engine.review(&moved, true, actor()).await.unwrap();
+        assert!(
+            bench
+                .engine
+                .document()
+                .review(&moved, false, actor())
+                .await
+                .unwrap()
+                .findings
+                .is_empty()
+        );
+        let review = bench.engine.document().review(&moved, true, actor()).await.unwrap();
         assert_eq!(
             (review.findings.iter().map(|it| it.code.as_str()).collect(), &*review.changed),
             (vec![code], &["fake".to_owned()][..])
@@ -173,7 +182,7 @@ async fn a_probe_that_fails_is_a_warning_of_the_review_that_asked_for_it() {
         assert!(review.passes());
     }
     let limited = bench.text().replace("50ms", "60ms");
-    let review = bench.engine.review(&limited, true, actor()).await.unwrap();
+    let review = bench.engine.document().review(&limited, true, actor()).await.unwrap();
     assert!(review.findings.is_empty(), "its adapter is the same");
 }
 
@@ -187,7 +196,7 @@ async fn nobody_waits_while_two_long_documents_are_compared() {
     let (first, second) = (long(7_919), long(104_729));
     assert_eq!(bench.revise(&first).await.unwrap(), 2);
     let compared = async {
-        assert!(bench.engine.review(&second, false, actor()).await.unwrap().passes());
+        assert!(bench.engine.document().review(&second, false, actor()).await.unwrap().passes());
         bench.revise(&second).await.unwrap()
     };
     let mut longest = Duration::ZERO;

@@ -1,8 +1,11 @@
-//! The record of what administrators changed. What is in an entry is said where the change is made.
+//! The record of what administrators changed. What an entry says is decided where the change is
+//! made.
 
 use axum::{Json, extract::State, http::Uri};
 use invite_delivery::Engine;
-use invite_store::NewAudit;
+use invite_store::{AuditEntry, NewAudit, Unreadable};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     Gateway,
@@ -10,17 +13,27 @@ use crate::{
     openapi,
     problem::Problem,
     query::{Parameters, cursor},
-    views::audit::{AuditEntryView, AuditList},
 };
 
-/// Records a change that has been made: that it could not be recorded does not undo it, and is logged.
+/// Changes that administrators made.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct AuditList {
+    /// Newest first.
+    entries: Vec<AuditEntry>,
+    /// Those that cannot be read; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<Unreadable>,
+    /// Where the next page starts; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// Records a change that has been made. Where that fails it is logged, as the change cannot be undone.
 pub(crate) async fn record(engine: &Engine, change: NewAudit) {
-    let (actor, action) = (change.actor.name.clone(), change.action.clone());
-    let target = change.target.clone();
-    if let Err(error) = engine.store().record_audit(change).await {
+    if let Err(error) = engine.store().record_audit(change.clone()).await {
         tracing::error!(
-            audit.actor = actor, audit.action = action, audit.target = target, %error,
-            "a change was made and cannot be recorded"
+            audit.actor = change.actor.name, audit.action = change.action,
+            audit.target = change.target, %error,
+            "a change was made and cannot be added to the record of changes"
         );
     }
 }
@@ -29,14 +42,11 @@ pub(crate) async fn record(engine: &Engine, change: NewAudit) {
 ///
 /// Newest first, each with what there was before and after.
 #[utoipa::path(
-    get,
-    path = "/v1/admin/audit",
-    tag = "administration",
+    get, path = "/v1/admin/audit", tag = "administration",
     params(openapi::Page),
     responses(
         (status = 200, description = "A page", body = AuditList),
-        openapi::AnyCall,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_audit(
@@ -51,7 +61,7 @@ pub(crate) async fn list_audit(
     parameters.finish()?;
     let page = gateway.store().audit(before, limit).await?;
     Ok(Json(AuditList {
-        entries: page.entries.into_iter().map(AuditEntryView::new).collect(),
+        entries: page.entries,
         unreadable: page.unreadable,
         next_cursor: page.next.map(cursor),
     }))

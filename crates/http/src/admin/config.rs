@@ -1,5 +1,5 @@
-//! The provider document: reading the live one, trying a candidate, putting one in force. What may
-//! go live is the gate's to say; revisions of the past are in `revisions`.
+//! The provider document: reading the live one, checking a candidate, putting one in force. What
+//! may go live is decided by the gate; earlier revisions are in `revisions`.
 
 use axum::{
     Json,
@@ -16,13 +16,12 @@ use crate::{
     auth::{Caller, Scope},
     body::{TOML, read_document},
     openapi,
-    precondition::{Basis, etag, has_already, outdated},
+    precondition::{Basis, etag, is_not_modified, outdated},
     problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
     views::configuration::ReviewView,
 };
 
-/// The longest note, in characters.
 const MAX_NOTE: usize = 256;
 
 /// Why a document is put in force.
@@ -43,9 +42,7 @@ pub(super) struct NoteParameter {
 ///
 /// Byte for byte as it was written. Its `ETag` is what `If-Match` takes.
 #[utoipa::path(
-    get,
-    path = "/v1/admin/config",
-    tag = "administration",
+    get, path = "/v1/admin/config", tag = "administration",
     params(
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer: \
             304 if that is still the live document", example = "\"7\""),
@@ -55,9 +52,7 @@ pub(super) struct NoteParameter {
             content_type = "application/toml", headers(
                 ("ETag" = String, description = "Its revision, quoted"))),
         (status = 304, description = "The caller has it already"),
-        openapi::AnyCall,
-        openapi::MalformedHeader,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::MalformedHeader, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_configuration(
@@ -68,7 +63,7 @@ pub(crate) async fn get_configuration(
 ) -> Result<Response, Problem> {
     caller.require_for_all(Scope::ConfigWrite)?;
     let configuration = gateway.live().current();
-    let is_known = has_already(&headers, configuration.revision())?;
+    let is_known = is_not_modified(&headers, configuration.revision())?;
     refuse_parameters(&uri)?;
     let tag = [(header::ETAG, etag(configuration.revision()))];
     if is_known {
@@ -84,18 +79,14 @@ pub(crate) async fn get_configuration(
 /// too: with what is wrong. It may use the secrets that the live document uses for the same member, kind and
 /// `base_url`, and those that the gateway's settings release; a check with a probe is on record.
 #[utoipa::path(
-    post,
-    path = "/v1/admin/config/check",
-    tag = "administration",
+    post, path = "/v1/admin/config/check", tag = "administration",
     params(("probe" = Option<bool>, Query, description = "Also check the credential of each \
         provider that would change, without side effects")),
     request_body(content = String, content_type = "application/toml",
         example = "[providers.treasury]\nkind = \"turnkey\"\n"),
     responses(
         (status = 200, description = "What the gate says", body = ReviewView),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn check_configuration(
@@ -110,7 +101,7 @@ pub(crate) async fn check_configuration(
     let mut parameters = Parameters::read(&uri, &["probe"]);
     let probe = parameters.flag("probe");
     parameters.finish()?;
-    let review = gateway.engine().review(&text, probe, caller.actor()).await?;
+    let review = gateway.engine.document().review(&text, probe, caller.actor()).await?;
     Ok(Json(ReviewView::new(review)))
 }
 
@@ -119,9 +110,7 @@ pub(crate) async fn check_configuration(
 /// It passes the gate, is swapped in as a whole and becomes the next revision; calls under way
 /// finish with the one before. Which secrets it may use is as for a check; one that is refused is on record. The document that is live already is answered with its revision.
 #[utoipa::path(
-    put,
-    path = "/v1/admin/config",
-    tag = "administration",
+    put, path = "/v1/admin/config", tag = "administration",
     params(
         NoteParameter,
         ("If-Match" = Option<String>, Header, description = "The ETag of the document that the \
@@ -132,10 +121,7 @@ pub(crate) async fn check_configuration(
     responses(
         (status = 200, description = "It is live", body = ref(openapi::place::<Revised>()),
             headers(("ETag" = String, description = "Its revision, quoted"))),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::Unprocessable,
-        openapi::OutdatedBasis,
+        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable, openapi::OutdatedBasis,
         openapi::NoBasis,
     )
 )]
@@ -155,13 +141,14 @@ pub(crate) async fn replace_configuration(
                       GET /v1/admin/config, or * for whatever is live";
         Problem::new(&codes::PRECONDITION_REQUIRED, detail)
     })?;
-    let expected =
-        basis.expected(gateway.live().current().revision(), gateway.engine().unserved_reason())?;
+    let expected = basis.expected(
+        gateway.live().current().revision(),
+        gateway.engine.document().unserved_reason(),
+    )?;
     let origin = Origin { source: "api", actor: caller.name(), note, restored: None };
     revise(&gateway, text, origin, expected).await
 }
 
-/// Reads the only parameter of a change.
 pub(super) fn read_note(uri: &Uri) -> Result<Option<String>, Problem> {
     let mut parameters = Parameters::read(uri, &["note"]);
     let note = parameters.one("note").filter(|note| !note.is_empty());
@@ -176,22 +163,23 @@ pub(super) fn read_note(uri: &Uri) -> Result<Option<String>, Problem> {
     Ok(note)
 }
 
-/// Puts a document in force, if revision `expected` is still the live one.
+/// Puts a document in force, if revision `expected` is still the live one or none is expected.
 pub(super) async fn revise(
     gateway: &Gateway,
     text: String,
     origin: Origin,
     expected: Option<i64>,
 ) -> Result<Response, Problem> {
-    let engine = gateway.engine().clone();
+    let engine = gateway.engine.clone();
     let revised =
-        crate::to_the_end(async move { engine.revise(&text, origin, expected).await }).await?;
+        crate::run_to_completion(async move { engine.revise(&text, origin, expected).await })
+            .await?;
     let revised = revised.map_err(|error| match error {
         ReviseError::Refused(review) => Problem::refused_document(review.findings),
         ReviseError::Conflict { live } => outdated(
             "and the request is based on another",
             live,
-            gateway.engine().unserved_reason(),
+            gateway.engine.document().unserved_reason(),
         ),
         ReviseError::Store(error) => error.into(),
     })?;

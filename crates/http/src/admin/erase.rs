@@ -1,4 +1,4 @@
-//! Erasing a person, with a receipt that names nobody.
+//! Erasing a person. The receipt does not name them.
 
 use std::sync::LazyLock;
 
@@ -53,15 +53,11 @@ pub(crate) struct Receipt {
 /// All that is held of an address, over all tenants and providers, goes from the invites that have ended; the
 /// others are named. Asking again goes on where this ended.
 #[utoipa::path(
-    post,
-    path = "/v1/admin/erase",
-    tag = "administration",
+    post, path = "/v1/admin/erase", tag = "administration",
     request_body = EraseRequest,
     responses(
         (status = 200, description = "What was erased, and what is left", body = Receipt),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn erase_person(
@@ -81,21 +77,20 @@ pub(crate) async fn erase_person(
     };
     let withdraw = withdraw.unwrap_or_default();
     let person = gateway.store().pseudonym(&address);
-    let engine = gateway.engine().traced(caller.traceparent());
+    let engine = gateway.engine.traced(caller.traceparent());
     let (actor, target) = (caller.actor(), person.clone());
-    let erasure = crate::to_the_end(async move {
+    let erasure = crate::run_to_completion(async move {
         let done = engine.erase(&address, withdraw).await;
         let after = match &done {
             Ok(done) => json!({
                 "withdraw": withdraw, "erased": done.erased, "withdrawn": done.withdrawn,
                 "left": done.left.len(), "cleaned": done.is_cleaned,
             }),
-            // What was erased until then is.
+            // What was erased before the error stays erased.
             Err(error) => json!({ "withdraw": withdraw, "failed": error.to_string() }),
         };
-        let (action, after) = ("person.erase".to_owned(), Some(after));
-        let change = NewAudit { actor, action, target, before: None, after, note: None };
-        super::audit::record(&engine, change).await;
+        let change = NewAudit::new(actor, "person.erase", target);
+        super::audit::record(&engine, NewAudit { after: Some(after), ..change }).await;
         done
     });
     Ok(Json(Receipt { person, erasure: erasure.await?? }))

@@ -1,5 +1,4 @@
-//! What is held of one person, over all tenants and providers: for who asks what the gateway knows of
-//! them.
+//! What is held of one person, over all tenants and providers, for a person who asks.
 
 use std::sync::LazyLock;
 
@@ -65,17 +64,14 @@ pub(crate) struct HeldInvite {
 ///
 /// A proxy may write down the address in the query: `POST` takes it in the body.
 #[utoipa::path(
-    get,
-    path = "/v1/admin/people",
-    tag = "administration",
+    get, path = "/v1/admin/people", tag = "administration",
     params(
         ("email" = String, Query, format = "email", description = "The address, in any of its spellings"),
         openapi::Page,
     ),
     responses(
         (status = 200, description = "A page", body = Person),
-        openapi::AnyCall,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_person(
@@ -98,16 +94,12 @@ pub(crate) async fn get_person(
 
 /// See what is held of a person, whose address no URL shows
 #[utoipa::path(
-    post,
-    path = "/v1/admin/people",
-    tag = "administration",
+    post, path = "/v1/admin/people", tag = "administration",
     params(openapi::Page),
     request_body = PersonRequest,
     responses(
         (status = 200, description = "A page", body = Person),
-        openapi::AnyCall,
-        openapi::WithBody,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn find_person(

@@ -20,16 +20,11 @@ use crate::{
 /// With a call that has no side effects: Turnkey's whoami, a list of one at RKVST, the event at
 /// Securegate. A provider that refuses, or does not answer as it should, is a 502.
 #[utoipa::path(
-    post,
-    path = "/v1/admin/providers/{name}/probe",
-    tag = "administration",
+    post, path = "/v1/admin/providers/{name}/probe", tag = "administration",
     params(("name" = String, Path, description = "The provider's name")),
     responses(
         (status = 200, description = "It was accepted", body = ref(openapi::place::<LastProbe>())),
-        openapi::AnyCall,
-        openapi::WithoutBody,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
         openapi::AtProvider,
     )
 )]
@@ -44,12 +39,10 @@ pub(crate) async fn probe_provider(
     find_provider(&gateway.live().current(), &caller, &name)?;
     refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
     refuse_parameters(&uri)?;
-    let (action, target) = ("provider.probe".to_owned(), name.clone());
-    let (actor, before, after, note) = (caller.actor(), None, None, None);
-    let entry = NewAudit { actor, action, target, before, after, note };
-    // Before the credential leaves.
+    // The record comes first: no credential is sent for a check that is not on record.
+    let entry = NewAudit::new(caller.actor(), "provider.probe", &name);
     gateway.store().record_audit(entry).await?;
-    let engine = gateway.engine().clone();
-    let probe = crate::to_the_end(async move { engine.probe(&name).await }).await??;
+    let engine = gateway.engine.clone();
+    let probe = crate::run_to_completion(async move { engine.probe(&name).await }).await??;
     Ok(Json(probe))
 }

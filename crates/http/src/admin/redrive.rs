@@ -21,9 +21,7 @@ use crate::{
 /// Failed invites that the filter matches, or with `all=true` all of them, go back into the queue, newest
 /// first, each by the rules of `retry`. Those for which there is no room yet are left as they are: ask again later.
 #[utoipa::path(
-    post,
-    path = "/v1/admin/redrive",
-    tag = "administration",
+    post, path = "/v1/admin/redrive", tag = "administration",
     params(
         ("dry_run" = Option<bool>, Query, description = "Only count"),
         ("all" = Option<bool>, Query, description = "Every failed invite; wanted where no filter is given"),
@@ -31,9 +29,7 @@ use crate::{
     ),
     responses(
         (status = 200, description = "What became of them", body = ref(openapi::place::<Redriven>())),
-        openapi::AnyCall,
-        openapi::WithoutBody,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::WithoutBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn redrive_invites(
@@ -59,27 +55,26 @@ pub(crate) async fn redrive_invites(
     }
     parameters.finish()?;
     if !is_dry_run {
-        gateway.budgets().take_invites(caller.line(), 0, gateway.clock().now())?;
+        gateway.budgets.take_invites(caller.lineage(), 0, gateway.clock.now())?;
     }
-    let (engine, actor) = (gateway.engine().clone(), caller.actor());
+    let (engine, actor) = (gateway.engine.clone(), caller.actor());
     let day_limits = caller.day_limits();
-    let done = crate::to_the_end(async move {
+    let done = crate::run_to_completion(async move {
         let done = engine.redrive(filter, is_dry_run, &day_limits).await;
         if !is_dry_run {
             let after = match &done {
                 Ok(done) => json!(done),
-                // What was queued until then stays queued.
+                // Invites that were queued before the error stay queued.
                 Err(error) => json!({ "failed": error.to_string() }),
             };
-            let (action, after) = ("invites.redrive".to_owned(), Some(after));
-            let change = NewAudit { actor, action, target, before: None, after, note: None };
-            super::audit::record(&engine, change).await;
+            let change = NewAudit::new(actor, "invites.redrive", target);
+            super::audit::record(&engine, NewAudit { after: Some(after), ..change }).await;
         }
         done
     });
     let done = done.await??;
     if !is_dry_run {
-        gateway.budgets().charge_invites(caller.line(), done.queued);
+        gateway.budgets.charge_invites(caller.lineage(), done.queued);
     }
     Ok(Json(done))
 }

@@ -26,29 +26,24 @@ use crate::{
     views::configuration::{RevisionList, RevisionView},
 };
 
-/// How long the differences of a page may take, and the shortest one of a revision that is read alone
-/// is looked for.
-const TIME: Duration = Duration::from_millis(500);
-
+/// How long the differences of a page may take together, and how long the shortest difference is looked for
+/// where one revision is read alone.
+const MAX_TIME: Duration = Duration::from_millis(500);
 /// How long one difference of a page may take.
-const SHARE: Duration = Duration::from_millis(100);
-
-/// The longest difference that a page tells, in bytes.
-const LONGEST: usize = 256 * 1024;
+const MAX_TIME_OF_ONE: Duration = Duration::from_millis(100);
+/// The longest difference that a page shows, in bytes.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// List the revisions of the provider document
 ///
 /// Newest first, each with what it changed, unless telling that takes long. What is live, whether the file says something else, and
 /// the last document that was refused stand beside them.
 #[utoipa::path(
-    get,
-    path = "/v1/admin/config/revisions",
-    tag = "administration",
+    get, path = "/v1/admin/config/revisions", tag = "administration",
     params(openapi::Page),
     responses(
         (status = 200, description = "A page", body = RevisionList),
-        openapi::AnyCall,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_revisions(
@@ -61,7 +56,7 @@ pub(crate) async fn list_revisions(
     let limit = parameters.limit();
     let before = parameters.cursor::<i64>();
     parameters.finish()?;
-    // One more: the last of the page is compared with it.
+    // One more than the page shows, as its last one is compared with that.
     let found = gateway.store().revisions(before, limit + 1).await?.revisions;
     let next = found.get(limit as usize).and(found.get(limit as usize - 1));
     let next_cursor = next.map(|last| cursor(last.revision));
@@ -71,33 +66,34 @@ pub(crate) async fn list_revisions(
         let last = cut_to_fit(&mut page, &numbers);
         (page, last)
     };
-    let (revisions, cut) = gateway.aside().long_work(caller.id(), show).await?;
+    let (revisions, cut) = gateway.offload.run(caller.id(), show).await?;
     let next_cursor = cut.map(cursor).or(next_cursor);
     Ok(Json(RevisionList {
         revisions,
-        configuration: gateway.engine().configuration_status(),
+        configuration: gateway.engine.document().status(),
         next_cursor,
     }))
 }
 
-/// The views of the first `limit` revisions, newest first, each compared with the one behind it.
+/// The first `limit` revisions, newest first, each compared with the one after it, which is older.
 fn show_page(revisions: &[Revision], limit: usize) -> Vec<RevisionView> {
-    let end = Instant::now() + TIME;
+    let end = Instant::now() + MAX_TIME;
     let views = revisions.iter().zip(1..).take(limit);
     views
         .map(|(revision, next)| {
             let now = Instant::now();
-            let deadline = end.min(now + SHARE);
+            let deadline = end.min(now + MAX_TIME_OF_ONE);
             let told = (now < end).then(|| difference(revision, revisions.get(next), deadline));
-            // One that is told late is told at length: the page could be many times the documents.
-            let is_short = |told: &String| told.len() <= LONGEST && Instant::now() < deadline;
+            // A difference that was cut short by its deadline is long, and many of them would make
+            // a page many times the size of the documents.
+            let is_short = |told: &String| told.len() <= MAX_BYTES && Instant::now() < deadline;
             RevisionView::new(revision, told.filter(is_short))
         })
         .collect()
 }
 
-/// What a revision changed in the one before it, if there is one. From `deadline` on it is told more
-/// coarsely.
+/// What a revision changed in the one before it, if there is one. What is compared after `deadline` is
+/// shown more coarsely.
 fn difference(revision: &Revision, before: Option<&Revision>, deadline: Instant) -> String {
     let name = |revision: &Revision| format!("revision {}", revision.revision);
     let (own, old) = (name(revision), before.map_or("nothing".to_owned(), name));
@@ -117,15 +113,11 @@ async fn find_revision(gateway: &Gateway, number: &str) -> Result<Revision, Prob
 
 /// Read a revision of the provider document
 #[utoipa::path(
-    get,
-    path = "/v1/admin/config/revisions/{revision}",
-    tag = "administration",
+    get, path = "/v1/admin/config/revisions/{revision}", tag = "administration",
     params(openapi::RevisionParameter),
     responses(
         (status = 200, description = "The revision with its document", body = RevisionView),
-        openapi::AnyCall,
-        openapi::NotFound,
-        openapi::Unprocessable,
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_revision(
@@ -138,8 +130,8 @@ pub(crate) async fn get_revision(
     let revision = find_revision(&gateway, &number).await?;
     refuse_parameters(&uri)?;
     let before = gateway.store().revisions(Some(revision.revision), 1).await?.revisions;
-    let view = gateway.aside().long_work(caller.id(), move || {
-        let told = difference(&revision, before.first(), Instant::now() + TIME);
+    let view = gateway.offload.run(caller.id(), move || {
+        let told = difference(&revision, before.first(), Instant::now() + MAX_TIME);
         RevisionView::new(&revision, Some(told)).with_document(revision.document)
     });
     Ok(Json(view.await?))
@@ -149,9 +141,7 @@ pub(crate) async fn get_revision(
 ///
 /// Its document passes the gate again and becomes the next revision.
 #[utoipa::path(
-    post,
-    path = "/v1/admin/config/revisions/{revision}/restore",
-    tag = "administration",
+    post, path = "/v1/admin/config/revisions/{revision}/restore", tag = "administration",
     params(
         openapi::RevisionParameter,
         NoteParameter,
@@ -161,12 +151,8 @@ pub(crate) async fn get_revision(
     responses(
         (status = 200, description = "It is live", body = ref(openapi::place::<Revised>()),
             headers(("ETag" = String, description = "Its revision, quoted"))),
-        openapi::AnyCall,
-        openapi::WithoutBody,
-        openapi::MalformedHeader,
-        openapi::NotFound,
-        openapi::Unprocessable,
-        openapi::OutdatedBasis,
+        openapi::AnyCall, openapi::WithoutBody, openapi::MalformedHeader, openapi::NotFound,
+        openapi::Unprocessable, openapi::OutdatedBasis,
     )
 )]
 pub(crate) async fn restore_revision(
@@ -183,7 +169,7 @@ pub(crate) async fn restore_revision(
     refuse_body(body, gateway.body_bounds(&caller), &["note"]).await?;
     let note = read_note(&uri)?;
     let live = gateway.live().current().revision();
-    let lag = gateway.engine().unserved_reason();
+    let lag = gateway.engine.document().unserved_reason();
     let expected = basis.map_or(Ok(None), |basis| basis.expected(live, lag))?;
     let restored = Some(revision.revision);
     let origin = Origin { source: "restore", actor: caller.name(), note, restored };

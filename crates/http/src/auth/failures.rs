@@ -1,4 +1,5 @@
-//! Failed authentications by address: each further one is answered later.
+//! Failed authentications by address. The more of them an address had lately, the later the next
+//! one is answered.
 
 use std::{
     collections::HashMap,
@@ -9,19 +10,17 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::listener::subscriber;
+use crate::listener::client_network;
 
-/// So many failures are nothing unusual. One of them is forgotten every second.
-const UNUSUAL: f64 = 10.0;
-/// How many failures are remembered of one address.
-const MOST: f64 = 60.0;
-/// By how much each failure beyond the usual ones is answered later, and the latest.
-const STEP: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(1);
-/// How many addresses are remembered.
-const MOST_ADDRESSES: usize = 10_000;
+/// How many failures are answered without delay. Each second one failure is forgotten.
+const TOLERATED: f64 = 10.0;
+/// How many failures of one address are counted, which bounds how long it takes until they are forgotten.
+const MAX_COUNT: f64 = 60.0;
+/// By how much each further failure is answered later, up to the longest delay.
+const DELAY_STEP: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(1);
+const MAX_ADDRESSES: usize = 10_000;
 
-/// How many failures each address had lately.
 #[derive(Default)]
 pub(crate) struct Failures(Mutex<HashMap<IpAddr, Recent>>);
 
@@ -38,20 +37,21 @@ impl Recent {
 }
 
 impl Failures {
-    /// Records a failure and returns how much later than at once it has to be answered.
+    /// Counts a failure and returns by how much its answer is to be delayed.
     pub fn record(&self, address: IpAddr, now: Instant) -> Duration {
-        let address = subscriber(address);
+        let address = client_network(address);
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= MOST_ADDRESSES && !recent.contains_key(&address) {
+        if recent.len() >= MAX_ADDRESSES && !recent.contains_key(&address) {
             recent.retain(|_, of| of.count_at(now) > 0.0);
-            // Whoever has so many addresses is not slowed down by address.
-            if recent.len() >= MOST_ADDRESSES {
+            // With more addresses than are remembered nobody is slowed down by a delay for one of
+            // them.
+            if recent.len() >= MAX_ADDRESSES {
                 recent.clear();
             }
         }
         let own = recent.entry(address).or_insert(Recent { count: 0.0, at: now });
-        *own = Recent { count: (own.count_at(now) + 1.0).min(MOST), at: now };
-        STEP.mul_f64((own.count - UNUSUAL).max(0.0)).min(LONGEST)
+        *own = Recent { count: (own.count_at(now) + 1.0).min(MAX_COUNT), at: now };
+        DELAY_STEP.mul_f64((own.count - TOLERATED).max(0.0)).min(MAX_DELAY)
     }
 }
 
@@ -69,8 +69,8 @@ mod tests {
         let record = |after: u64| failures.record(address(1), now + Duration::from_secs(after));
         let delays: Vec<_> = (0..100).map(|_| record(0)).collect();
         assert!(delays[..10].iter().all(Duration::is_zero), "{delays:?}");
-        assert_eq!((delays[10], delays[12]), (STEP, STEP * 3));
-        assert_eq!(delays[99], LONGEST);
+        assert_eq!((delays[10], delays[12]), (DELAY_STEP, DELAY_STEP * 3));
+        assert_eq!(delays[99], MAX_DELAY);
         assert_eq!(failures.record(address(2), now), Duration::ZERO);
         assert_eq!(record(60), Duration::ZERO);
     }
@@ -81,6 +81,6 @@ mod tests {
         for number in 0..25_000 {
             failures.record(address(number), now);
         }
-        assert!(failures.0.lock().unwrap().len() <= MOST_ADDRESSES);
+        assert!(failures.0.lock().unwrap().len() <= MAX_ADDRESSES);
     }
 }

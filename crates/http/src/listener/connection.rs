@@ -14,22 +14,20 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    ClientAddress, HoldBack, Listener, MAX_HEAD, forwarded,
-    pace::{AnswerBody, Paced, timed},
+    ClientAddress, DelayAnswer, Listener, MAX_HEAD, forwarded,
     progress::{Phase, Progress},
     refusal,
-    room::{Place, subscriber},
+    slots::{Slot, client_network},
+    timeouts::{AnswerBody, TimedStream, timed},
 };
 
-/// How long, and how many bytes, what a caller still sends after the last answer is waited for and
-/// thrown away. To close at once would destroy an answer that the caller has not read yet.
+/// For how long, and for how many bytes, what a caller sends after the last answer is read and thrown away.
+/// Closing at once could destroy an answer that the caller has not read yet.
 const LINGER: Duration = Duration::from_millis(500);
-const MAX_LINGER: u64 = 4 * 1024 * 1024;
+const MAX_LINGER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// What a connection needs to know.
 #[derive(Clone)]
 pub(super) struct Context {
-    /// The address of the other end.
     pub peer: IpAddr,
     pub listener: Listener,
     pub router: Router,
@@ -37,11 +35,11 @@ pub(super) struct Context {
     pub closing: CancellationToken,
 }
 
-/// Why a connection was closed that its caller would have kept.
+/// An error is why a connection was closed that its caller would have kept, as a label of the metrics.
 type Closed = Result<(), &'static str>;
 
-/// Serves one connection until it ends, its time is over, or its place is needed.
-pub(super) async fn serve(stream: TcpStream, place: Place, context: Context) {
+/// Serves one connection until it ends, its time is over, or it is evicted.
+pub(super) async fn serve(stream: TcpStream, slot: Slot, context: Context) {
     let (peer, progress) = (context.peer, context.progress.clone());
     let served = tokio::select! {
         served = begin(stream, context) => served,
@@ -49,10 +47,10 @@ pub(super) async fn serve(stream: TcpStream, place: Place, context: Context) {
     };
     if let Err(reason) = served {
         metrics::counter!("http_connections_closed_total", "reason" => reason).increment(1);
-        tracing::debug!(client.address = %peer, reason, "a connection was closed");
+        tracing::debug!(client.address = %peer, reason, "a connection was closed by the gateway");
     }
-    // The next one's from here on.
-    drop(place);
+    // From here on the slot may be taken by the next connection.
+    drop(slot);
 }
 
 async fn begin(stream: TcpStream, context: Context) -> Closed {
@@ -74,12 +72,12 @@ where
 {
     let Context { peer, listener, progress, closing, .. } = context.clone();
     let bounds = listener.bounds;
-    let paced = TokioIo::new(Paced::new(stream, progress.clone(), bounds));
+    let paced = TokioIo::new(TimedStream::new(stream, progress.clone(), bounds));
     let service = service_fn(move |request| {
-        let has_place = context.progress.begin_request();
+        let has_slot = context.progress.begin_request();
         let context = context.clone();
         Box::pin(async move {
-            if !has_place {
+            if !has_slot {
                 return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
             }
             Ok(answer(request, context).await)
@@ -101,8 +99,8 @@ where
         }
     };
     let parts = connection.into_parts();
-    let Paced { mut stream, kept_back, is_late, .. } = parts.io.into_inner();
-    // Hyper takes the end of an idle connection for a good one, whatever the reason.
+    let TimedStream { mut stream, kept_back, is_late, .. } = parts.io.into_inner();
+    // Hyper reports no error when an idle connection ends, whatever ended it.
     if is_late {
         return Err(match progress.now().0 {
             Phase::Head => "head-timeout",
@@ -131,32 +129,32 @@ async fn answer(request: Request<Incoming>, context: Context) -> Response<Answer
         request.map(|body| timed(body, progress.clone(), listener.bounds.body_timeout));
     let client = forwarded::client(peer, request.headers(), &listener.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(client));
-    // Counted as a connection of its own would be.
-    let share = match client != peer {
-        true => listener.forwarded.take(subscriber(client), 1).map(Some),
+    // A request that a proxy forwards counts like a connection of its own.
+    let permit = match client != peer {
+        true => listener.forwarded.acquire(client_network(client), 1).map(Some),
         false => Ok(None),
     };
-    let mut response = match &share {
+    let mut response = match &permit {
         Ok(_) => {
             let Ok(response) = router.oneshot(request).await;
             response
         }
         Err(_) => refusal::of_forwarded(client),
     };
-    drop(share);
+    drop(permit);
     progress.begin_answer();
-    if let Some(HoldBack(delay)) = response.extensions_mut().remove() {
+    if let Some(DelayAnswer(delay)) = response.extensions_mut().remove() {
         sleep(delay).await;
     }
     response.map(|body| AnswerBody { body, progress })
 }
 
-/// Ends a connection so that what was written last arrives.
+/// Closes a connection in a way that lets what was written last arrive.
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let ending = async {
         stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(MAX_LINGER), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut stream.take(MAX_LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    // Whether the caller has taken it is not known either way.
+    // Whether the caller has read all of it cannot be known.
     let _ = timeout(LINGER, ending).await;
 }

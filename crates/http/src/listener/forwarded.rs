@@ -1,5 +1,5 @@
-//! Where a request came from: the other end of its connection or, if that is a proxy that is trusted,
-//! whom the proxy names in `X-Forwarded-For`.
+//! The address that a request came from: the other end of its connection or, if that is a trusted
+//! proxy, the address that the proxy names in `X-Forwarded-For`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,8 +9,8 @@ use ipnet::IpNet;
 /// The address of the caller, behind the trusted proxies that the request came through.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer;
-    // Each proxy adds whom it heard from at the end. What stands before what an untrusted one wrote is
-    // anybody's claim.
+    // Each proxy appends the address that it heard from. What an untrusted one wrote, and all
+    // before it, is anybody's claim.
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
     for hop in hops {
@@ -25,12 +25,11 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     client
 }
 
-/// Whether this is the address of a trusted proxy.
 pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// Some proxies write the port, too.
+/// Parses an address, with which some proxies write a port.
 fn address(text: &str) -> Option<IpAddr> {
     let address: IpAddr = match text.parse::<SocketAddr>() {
         Ok(socket) => socket.ip(),

@@ -1,5 +1,5 @@
-//! How far a connection is, and until when it may stay there. One record for each, which the
-//! connection, its requests and whoever needs its place look at.
+//! The phase that a connection is in, and until when it may stay there. The connection, its
+//! requests and the slots share one record of it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,33 +10,31 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Bounds;
 
-/// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A request's head has to come.
+    /// It waits for the head of a request.
     Head,
-    /// A request is being done.
+    /// A request is being handled.
     Request,
-    /// A request is being done, and waits for more of its body. Its time is the request's.
+    /// A request is being handled, and waits for more of its body. The time counts from the start of the
+    /// request.
     Body,
-    /// An answer is being made and written.
+    /// An answer is being produced and written.
     Answer,
-    /// An answer is made to its end, and may be written only in part.
+    /// An answer is complete, but perhaps not written to its end.
     Answered,
-    /// An answer is written to its end, and nothing has come since.
+    /// An answer is written to its end, and no byte of another request has come.
     Idle,
-    /// Another connection gets its place.
+    /// It is being closed, as its slot is needed.
     Evicted,
 }
 
-/// How far one connection is.
 pub(super) struct Progress {
     at: Mutex<(Phase, Instant)>,
     evicted: Notify,
 }
 
 impl Progress {
-    /// Of a connection that has just been made.
     pub fn new() -> Self {
         Self { at: Mutex::new((Phase::Head, Instant::now())), evicted: Notify::new() }
     }
@@ -45,12 +43,12 @@ impl Progress {
         self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it is at, and since when.
+    /// The phase, and since when.
     pub fn now(&self) -> (Phase, Instant) {
         *self.lock()
     }
 
-    /// Goes on to `next` if it is at one of these; returns whether it did.
+    /// Goes on to `next` from one of these phases, and returns whether it did.
     fn step(&self, from: &[Phase], next: Phase) -> bool {
         let mut at = self.lock();
         let is_there = from.contains(&at.0);
@@ -60,17 +58,16 @@ impl Progress {
         is_there
     }
 
-    /// Bytes came.
-    pub fn hear(&self) {
+    pub fn bytes_received(&self) {
         self.step(&[Phase::Idle], Phase::Head);
     }
 
-    /// A request's head is there. False if the connection has lost its place.
+    /// The head of a request is complete. False if the connection is evicted.
     pub fn begin_request(&self) -> bool {
         self.step(&[Phase::Head, Phase::Idle], Phase::Request)
     }
 
-    /// The request waits for more of its body, or no more.
+    /// Whether the request waits for more of its body.
     pub fn wait_for_body(&self, waits: bool) {
         let mut at = self.lock();
         match (at.0, waits) {
@@ -80,12 +77,11 @@ impl Progress {
         }
     }
 
-    /// The request is done.
     pub fn begin_answer(&self) {
         self.step(&[Phase::Request, Phase::Body], Phase::Answer);
     }
 
-    /// The answer is made to its end. Its time goes on.
+    /// The answer is complete. The time to write it goes on.
     pub fn end_answer(&self) {
         let mut at = self.lock();
         if at.0 == Phase::Answer {
@@ -93,13 +89,12 @@ impl Progress {
         }
     }
 
-    /// Whatever was made is written.
-    pub fn written(&self) {
+    /// All that was produced is written.
+    pub fn answer_written(&self) {
         self.step(&[Phase::Answered], Phase::Idle);
     }
 
-    /// Takes its place away, whatever it is at but a request that has its body. False if one is being
-    /// done.
+    /// Evicts the connection, unless a request that has its body is being handled. Returns whether it did.
     pub fn evict(&self) -> bool {
         let mut at = self.lock();
         if at.0 == Phase::Request {
@@ -110,12 +105,12 @@ impl Progress {
         true
     }
 
-    /// Returns once its place is taken away.
+    /// Returns once the connection is evicted.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// Until when it may stay where it is; none where the request's own bounds hold.
+    /// Until when it may stay in its phase; `None` where the request has timeouts of its own.
     pub fn deadline(&self, bounds: &Bounds) -> Option<Instant> {
         let (phase, since) = self.now();
         let most: Duration = match phase {

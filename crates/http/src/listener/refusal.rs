@@ -1,5 +1,5 @@
-//! Answers to requests that the router does not see. A head is refused by hyper, which decides with which
-//! status; what it writes has no body.
+//! Answers to requests that the router does not see. Hyper decides which heads it refuses and with
+//! which status, but writes no body.
 
 use std::net::IpAddr;
 
@@ -14,8 +14,8 @@ use crate::{
     problem::{Problem, codes},
 };
 
-/// The whole answer, in bytes, for the head that hyper would have answered and for what it has read of the
-/// request; none if it would not answer.
+/// The whole answer as bytes. `head` is what hyper would have answered, `read` what it has read of the
+/// request. `None` if hyper would not answer.
 pub(super) fn of_head(head: &[u8], read: &[u8], client: IpAddr) -> Option<Vec<u8>> {
     let head = str::from_utf8(head).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
@@ -41,7 +41,7 @@ pub(super) fn of_head(head: &[u8], read: &[u8], client: IpAddr) -> Option<Vec<u8
     let status = problem.status();
     let mut answer =
         format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
-    // Hyper tells the time.
+    // The date is taken from hyper.
     answer.extend(
         head.lines().filter(|line| line.starts_with("date:")).flat_map(|line| [line, "\r\n"]),
     );
@@ -54,8 +54,8 @@ pub(super) fn of_head(head: &[u8], read: &[u8], client: IpAddr) -> Option<Vec<u8
     Some(answer)
 }
 
-/// The answer to a request that a proxy forwards for somebody who has as many under way as connections
-/// are allowed of one address.
+/// The answer to a request that a proxy forwards for an address that has as many under way as it may have
+/// connections.
 pub(super) fn of_forwarded(client: IpAddr) -> Response {
     let problem = Problem::new(
         &codes::NOT_READY,

@@ -1,4 +1,5 @@
-//! TLS of the listener: its certificate and key, and whose certificates callers must show.
+//! TLS of the listener: its certificate and key, and which authorities issue the certificates that
+//! callers have to show.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
-const EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest file that is read, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
@@ -33,7 +34,6 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// What the files hold.
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Zeroizing<Vec<u8>>,
@@ -41,7 +41,7 @@ struct Contents {
     client_ca: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// The TLS that new connections get. Cloning shares it.
+/// The TLS configuration that new connections get. Cloning shares it.
 #[derive(Clone)]
 pub struct Tls(Arc<Shared>);
 
@@ -51,23 +51,19 @@ struct Shared {
 }
 
 impl Tls {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// Which file cannot be used, and why.
     pub async fn read(files: TlsFiles) -> Result<Self, String> {
         let contents = read(files.clone()).await?;
         let live = RwLock::new(configure(&files, &contents)?);
         Ok(Self(Arc::new(Shared { files, live })))
     }
 
-    /// Looks at the files every second until `closing`. What they hold goes for new connections; while it
-    /// cannot be used, what went last does.
+    /// Looks at the files every second until `closing`. What they hold is used for new connections; while
+    /// it cannot be used, what was last usable is.
     pub async fn watch(self, closing: CancellationToken) {
         let mut seen = None;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = closing.cancelled() => return,
             }
             let found = read(self.0.files.clone()).await;
@@ -95,7 +91,6 @@ impl Tls {
         }
     }
 
-    /// What makes a connection of TLS out of one of TCP.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let live = self.0.live.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(live.clone())
@@ -117,7 +112,7 @@ async fn read(files: TlsFiles) -> Result<Contents, String> {
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
-    // A pipe or a device would be waited for.
+    // Reading a pipe or a device could wait for ever.
     let file = std::fs::metadata(path)
         .and_then(|about| match about.is_file() {
             true => std::fs::File::open(path),
@@ -130,7 +125,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 
 fn configure(files: &TlsFiles, contents: &Contents) -> Result<Arc<ServerConfig>, String> {
     let chain = certificates(&files.certificate, &contents.certificate)?;
-    // The error of a key could show what stands there.
+    // The error could quote the file, which may be a key.
     let key = PrivateKeyDer::from_pem_slice(&contents.key)
         .map_err(|_| format!("{} holds no private key in PEM", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -4,20 +4,19 @@
 use axum::http::StatusCode;
 use invite_core::{Origin, Outcome};
 
-/// One kind of problem.
 #[derive(Debug)]
 pub struct Code {
-    /// The stable word, also the last part of the problem's `type`.
+    /// It never changes, and is the last part of the problem's `type`.
     pub word: &'static str,
-    /// What an answer with it has as its status; none for what only an Invite's `error` carries.
+    /// `None` for a code that only the `error` of an Invite has.
     pub status: Option<StatusCode>,
-    /// Whose doing it is.
+    /// Who caused it.
     pub origin: Origin,
-    /// What is known of the effect of the request.
+    /// Whether the request had an effect, as far as that is known.
     pub outcome: Outcome,
-    /// One line that does not change from case to case.
+    /// One line that is the same in every case.
     pub title: &'static str,
-    /// What it means and what to do, for its page.
+    /// What it means and what to do, for the page about it.
     pub meaning: &'static str,
 }
 
@@ -36,17 +35,15 @@ macro_rules! codes {
             };
         )*
 
-        /// Every code.
         static ALL: &[&Code] = &[$(&$name,)*];
     };
 }
 
-/// The code of this word.
 pub fn find(word: &str) -> Option<&'static Code> {
     ALL.iter().copied().find(|code| code.word == word)
 }
 
-/// The code for a status that was answered without a problem (by the router).
+/// The code for a status that the router answers with by itself.
 pub fn of_status(status: StatusCode) -> &'static Code {
     match status {
         StatusCode::NOT_FOUND => &NOT_FOUND,

@@ -1,4 +1,4 @@
-//! How what is wrong is listed: as much as somebody reads, whatever a request holds.
+//! Lists what is wrong, at most as much as somebody reads, whatever a request holds.
 
 use invite_config::Finding;
 use invite_core::{
@@ -12,33 +12,32 @@ use serde::Serialize;
 const MAX_DETAIL: usize = 500;
 const MAX_POINTER: usize = 300;
 
-/// How much is listed of what is wrong.
+/// How many faults are listed, and how many bytes of JSON they take.
 #[derive(Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct Cap {
     faults: usize,
-    /// As JSON.
     bytes: usize,
 }
 
-/// In an answer: the whole problem stays below 64 kB, whatever the request holds.
-pub(super) const IN_ANSWER: Room = Room { faults: MAX_FAULTS, bytes: 48 * 1024 };
-/// In what is stored of an invite, and read with every list.
-pub(super) const IN_RECORD: Room = Room { faults: MAX_ITEM_FAULTS, bytes: 4 * 1024 };
-/// Faults that are stored of one invite at most.
+/// For an answer. With it the whole problem stays below 64 kB.
+pub(super) const IN_ANSWER: Cap = Cap { faults: MAX_FAULTS, bytes: 48 * 1024 };
+/// For what is stored with an invite and read with every list.
+pub(super) const IN_RECORD: Cap = Cap { faults: MAX_ITEM_FAULTS, bytes: 4 * 1024 };
+/// How many faults are stored with one invite.
 pub(crate) const MAX_ITEM_FAULTS: usize = 20;
 
-/// What an answer lists of these faults.
+/// The faults as an answer lists them.
 pub(crate) fn list_faults(faults: Vec<Fault>) -> Vec<FaultView> {
     list(faults.into_iter().map(FaultView::from), IN_ANSWER).0
 }
 
-/// As many faults as there is room for, and whether these are all; if not, the last says so.
-pub(super) fn list(faults: impl Iterator<Item = FaultView>, room: Room) -> (Vec<FaultView>, bool) {
+/// As many faults as the cap allows, and whether these are all. If not, the last one says so.
+pub(super) fn list(faults: impl Iterator<Item = FaultView>, cap: Cap) -> (Vec<FaultView>, bool) {
     let (mut listed, mut bytes) = (Vec::new(), 0);
     for fault in faults {
         bytes += serde_json::to_vec(&fault).map_or(0, |json| json.len() + 1);
-        if listed.len() == room.faults || bytes > room.bytes && !listed.is_empty() {
-            listed.truncate(room.faults - 1);
+        if listed.len() == cap.faults || bytes > cap.bytes && !listed.is_empty() {
+            listed.truncate(cap.faults - 1);
             let detail = "there are more faults than are listed here; mend these first";
             listed.push(Fault::new("#", "more-faults", detail).into());
             return (listed, false);
@@ -74,7 +73,7 @@ pub(crate) struct FaultView {
 impl From<Fault> for FaultView {
     fn from(fault: Fault) -> Self {
         let Fault { pointer, code, detail, suggestion, .. } = fault;
-        // They may quote the names that somebody gave to members.
+        // Pointer and detail may quote names that somebody gave to members.
         let pointer = cut(legible(pointer), MAX_POINTER);
         let detail = cut(legible(detail), MAX_DETAIL);
         let suggestion = suggestion.map(legible);

@@ -1,4 +1,4 @@
-//! What a person asked of an invite or a provider, and was not done, as a problem.
+//! Turns what was asked of an invite or a provider, and could not be done, into a problem.
 
 use invite_core::Status;
 use invite_delivery::OperationError;
@@ -23,7 +23,7 @@ impl From<OperationError> for Problem {
             OperationError::Duplicate { .. } => &codes::DUPLICATE,
             OperationError::ProviderGone { .. } => &codes::PROVIDER_GONE,
             OperationError::Busy { .. } => &codes::BACKLOG_FULL,
-            // There is no body that a fault could point into.
+            // The request has no body that a fault could point into.
             OperationError::NoRoom(error) => return Self::from(error).with_errors(Vec::new()),
             OperationError::Provider { provider, error } => {
                 return if error.cause == invite_core::Cause::Unsupported {
@@ -44,7 +44,7 @@ impl From<OperationError> for Problem {
     }
 }
 
-/// What a caller can do about an invite of this status that is not settled.
+/// What a caller can do about an invite that is not settled.
 fn what_settles(status: Status) -> &'static str {
     match status {
         Status::Unknown => {

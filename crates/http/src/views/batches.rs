@@ -23,7 +23,6 @@ pub(crate) enum BatchState {
 }
 
 impl BatchState {
-    /// The state of a batch with invites in these statuses.
     pub fn of(statuses: impl IntoIterator<Item = Status>) -> Self {
         statuses.into_iter().fold(Self::Completed, |state, status| match (state, status) {
             (Self::InProgress, _) => Self::InProgress,
@@ -62,13 +61,12 @@ pub(crate) struct CountsView {
     /// Those that cannot be read, which are in no status; left out if there is none.
     #[serde(skip_serializing_if = "is_none")]
     unreadable: u64,
-    // The schema of what is flattened in has no place for a description: see above.
+    // What is flattened in has no place for a description in the schema, so the type's says it.
     #[serde(flatten)]
     by_status: BTreeMap<Status, u64>,
 }
 
 impl CountsView {
-    /// Invites by their statuses, `duplicates` of them from before.
     pub fn new(counts: BatchCounts, duplicates: usize) -> Self {
         let BatchCounts { by_status, unreadable } = counts;
         let total = by_status.values().sum::<u64>() + unreadable;

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::auth::Caller;
+
 /// What the gate says about a candidate document, and what would change.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ConfigurationReview")]
@@ -60,7 +62,6 @@ pub(crate) struct RevisionList {
 }
 
 impl ReviewView {
-    /// What the gate said.
     pub fn new(review: Review) -> Self {
         let passes = review.passes();
         let Review { findings, diff, changed, .. } = review;
@@ -69,7 +70,6 @@ impl ReviewView {
 }
 
 impl RevisionView {
-    /// A revision, with its difference if that was told.
     pub fn new(revision: &Revision, diff: Option<String>) -> Self {
         Self {
             revision: revision.revision,
@@ -83,14 +83,13 @@ impl RevisionView {
         }
     }
 
-    /// The same with its document.
     pub fn with_document(self, document: String) -> Self {
         Self { document: Some(document), ..self }
     }
 }
 
-/// How the configuration stands; `is_whole` if the caller may know about every provider.
-pub(crate) fn shown(mut status: ConfigurationStatus, is_whole: bool) -> ConfigurationStatus {
-    status.last_refusal.take_if(|_| !is_whole);
+/// Takes out what tells of providers that the caller may not use.
+pub(crate) fn redact(mut status: ConfigurationStatus, caller: &Caller) -> ConfigurationStatus {
+    status.last_refusal.take_if(|_| caller.providers().is_some());
     status
 }

@@ -1,15 +1,12 @@
 //! What the API shows of providers, their kinds, and what they list.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use invite_config::{Configuration, Provider};
 use invite_core::{
-    AttemptOutcome, Capabilities, Limits, Observed, ProviderKind, Reason, Status, StatusSource,
-    secret::CredentialUse, text,
+    Capabilities, Limits, Observed, ProviderKind, Reason, Status, StatusSource, text,
 };
-use invite_delivery::{
-    ConfigurationStatus, DestinationStatus, LaneState, LastError, LastProbe, ProviderStatus,
-};
+use invite_delivery::{ConfigurationStatus, ProviderStatus};
 use invite_store::Replica;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -26,39 +23,14 @@ pub(crate) struct ProviderView {
     name: String,
     /// Its kind.
     kind: String,
-    /// How it is doing, in a word.
-    state: LaneState,
-    /// Why, unless it is ready.
-    state_reason: Option<String>,
-    /// When it is tried again.
-    state_until: Option<Timestamp>,
-    /// The replica that makes its calls, one of `replicas`; null while none does. State, `destinations` and
-    /// `last_error` are what that one knows.
-    holder: Option<String>,
-    /// Destinations that calls wait for while others go on, some of them if they are many; empty for a key
-    /// without the scope `invites:all-tenants`, as they may be another tenant's.
-    destinations: Vec<DestinationStatus>,
+    #[serde(flatten)]
+    status: ProviderStatus,
     /// What it can do, as configured.
     capabilities: Capabilities,
     /// What protects it and the gateway from each other.
     limits: LimitsView,
     /// Live invites, and how many there may be.
     quota: QuotaView,
-    /// Invites in the queue.
-    queued: u64,
-    /// Invites that cannot be read from the database and that no administrator has ended.
-    unreadable: u64,
-    /// Calls under way in this process.
-    in_flight: u32,
-    /// The last call that did not succeed.
-    last_error: Option<LastError>,
-    /// Calls of this process, counted.
-    counters: CountersView,
-    /// The last credential check.
-    last_probe: Option<LastProbe>,
-    /// By how much the provider's clock is ahead of this machine's, as far as its last reply proves it
-    /// (0 while both may show the same); null before one. More than 30 s either way is logged.
-    clock_difference_seconds: Option<f64>,
     /// The revision of the provider document that this replica serves.
     config_revision: i64,
     /// The replicas of this gateway, and the revision that each serves.
@@ -112,18 +84,6 @@ struct QuotaView {
     limit: Option<u64>,
     /// How many there are, by our count.
     live: u64,
-}
-
-/// Calls since the process started, and what they came to.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Counters")]
-struct CountersView {
-    /// By outcome.
-    outcomes: BTreeMap<AttemptOutcome, u64>,
-    /// Invites that the provider took; one call may carry several.
-    invites: u64,
-    /// By secret.
-    credentials: Vec<CredentialUse>,
 }
 
 /// The configured providers.
@@ -200,7 +160,6 @@ pub(crate) struct RemoteInviteList {
 }
 
 impl ProviderView {
-    /// A provider of this configuration and how it is doing.
     pub fn new(
         configuration: &Configuration,
         provider: &Provider,
@@ -210,25 +169,10 @@ impl ProviderView {
         Self {
             name: provider.name.clone(),
             kind: provider.kind.name.to_owned(),
-            state: status.state,
-            state_reason: status.reason,
-            state_until: status.until,
-            holder: status.holder,
-            destinations: status.destinations,
             capabilities: provider.adapter.capabilities().clone(),
             limits: LimitsView::new(&provider.limits),
             quota: QuotaView { limit: provider.limits.quota, live: status.live },
-            queued: status.queued,
-            unreadable: status.unreadable,
-            in_flight: status.in_flight,
-            last_error: status.last_error,
-            counters: CountersView {
-                outcomes: status.outcomes,
-                invites: status.invites,
-                credentials: status.credentials,
-            },
-            last_probe: status.last_probe,
-            clock_difference_seconds: status.clock_difference_seconds,
+            status,
             config_revision: configuration.revision(),
             replicas: replicas.to_vec(),
         }
@@ -236,7 +180,6 @@ impl ProviderView {
 }
 
 impl KindView {
-    /// A kind.
     pub fn new(kind: &ProviderKind) -> Self {
         Self {
             kind: kind.name,
@@ -271,7 +214,6 @@ impl LimitsView {
 }
 
 impl RemoteInviteView {
-    /// What was seen.
     pub fn new(seen: Observed) -> Self {
         let invitee = seen.invitee.unwrap_or_default();
         let plain = |text: Option<String>| text.map(text::plain);

@@ -64,17 +64,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The status, and the code of the problem.
+    pub fn code(&self) -> (u16, &str) {
+        (self.status.as_u16(), self.body["code"].as_str().unwrap_or("no problem"))
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The pointers and codes of a problem's errors.
     pub fn errors(&self) -> Vec<(&str, &str)> {
-        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        errors
-            .iter()
-            .map(|e| (e["pointer"].as_str().unwrap(), e["code"].as_str().unwrap()))
-            .collect()
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        errors.map(|e| (e["pointer"].as_str().unwrap(), e["code"].as_str().unwrap())).collect()
     }
 }
 
@@ -94,7 +96,7 @@ impl Default for NewKey<'_> {
 }
 
 impl Api {
-    pub async fn start() -> Self {
+    pub async fn start() -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let url = format!("sqlite://{}", folder.path().join("invites.db").display());
@@ -124,14 +126,14 @@ impl Api {
         };
         let gateway = Gateway::new(engine.clone(), kinds, clock, limits).unwrap();
         let document = serde_json::to_value(invite_http::openapi()).unwrap();
-        Self {
+        Arc::new(Self {
             router: gateway.router(),
             metrics: gateway.metrics_router(),
             store,
             engine,
             document,
             _folder: folder,
-        }
+        })
     }
 
     pub async fn key(&self, new: NewKey<'_>) -> String {
@@ -157,12 +159,21 @@ impl Api {
     }
 
     /// A caller with every scope but admin.
-    pub async fn caller(&self) -> Caller<'_> {
-        Caller { api: self, key: self.key(NewKey::default()).await }
+    pub async fn caller(self: &Arc<Self>) -> Caller {
+        self.caller_with(NewKey::default()).await
     }
 
-    pub async fn caller_with(&self, new: NewKey<'_>) -> Caller<'_> {
-        Caller { api: self, key: self.key(new).await }
+    pub async fn with(self: &Arc<Self>, scopes: &[&str]) -> Caller {
+        self.caller_with(NewKey { scopes, ..NewKey::default() }).await
+    }
+
+    pub async fn caller_with(self: &Arc<Self>, new: NewKey<'_>) -> Caller {
+        Caller { api: self.clone(), key: self.key(new).await }
+    }
+
+    /// Whoever got this answer to the call that makes a key.
+    pub fn holder(self: &Arc<Self>, made: &Answer) -> Caller {
+        Caller { api: self.clone(), key: made.body["key"].as_str().unwrap().to_owned() }
     }
 
     /// Sends a request and holds the answer against the document.
@@ -223,18 +234,34 @@ impl Api {
 }
 
 /// Somebody with a key.
-pub struct Caller<'a> {
-    pub api: &'a Api,
+pub struct Caller {
+    pub api: Arc<Api>,
     pub key: String,
 }
 
-impl Caller<'_> {
+impl Caller {
     pub async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], None).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.call("POST", path, &[], Some(body)).await
+    }
+
+    pub async fn post_empty(&self, path: &str) -> Answer {
+        self.call("POST", path, &[], None).await
+    }
+
+    pub async fn post_invites(&self, headers: &[(&str, &str)], body: Value) -> Answer {
+        self.call("POST", "/v1/invites", headers, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call("PATCH", path, &[], Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, &[], None).await
     }
 
     pub async fn call(

@@ -4,11 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Api, Caller, NewKey, person};
 
-async fn with<'a>(api: &'a Api, scopes: &[&str]) -> Caller<'a> {
-    api.caller_with(NewKey { scopes, ..NewKey::default() }).await
-}
-
-async fn make(caller: &Caller<'_>, body: Value) -> Answer {
+async fn make(caller: &Caller, body: Value) -> Answer {
     caller.post("/v1/admin/keys", body).await
 }
 
@@ -37,27 +33,16 @@ async fn each_call_of_administration_has_a_scope_of_its_own_and_admin_has_all() 
             &["invites:read", "invites:all-tenants"],
         ),
     ];
-    let admin = with(&api, &["admin"]).await;
-    let all = [
-        "invites:write",
-        "invites:read",
-        "invites:raw",
-        "invites:codes",
-        "invites:all-tenants",
-        "providers:read",
-        "providers:act",
-        "config:write",
-        "keys:write",
-        "people:erase",
-        "audit:read",
-    ];
+    let admin = api.with(&["admin"]).await;
+    let all = "invites:write invites:read invites:raw invites:codes invites:all-tenants providers:read \
+               providers:act config:write keys:write people:erase audit:read";
     for (method, path, needed) in calls {
         assert_eq!(admin.call(method, path, &[], None).await.status, 200, "{path}");
-        let just = with(&api, needed).await;
+        let just = api.with(needed).await;
         assert_eq!(just.call(method, path, &[], None).await.status, 200, "{path}");
         for lacking in needed {
-            let others: Vec<&str> = all.iter().copied().filter(|scope| scope != lacking).collect();
-            let refused = with(&api, &others).await.call(method, path, &[], None).await;
+            let others: Vec<&str> = all.split(' ').filter(|scope| scope != lacking).collect();
+            let refused = api.with(&others).await.call(method, path, &[], None).await;
             assert_eq!(refused.status, 403, "{path} without {lacking}");
             assert!(text(&refused, "detail").contains(lacking), "{}", refused.body);
         }
@@ -69,24 +54,24 @@ async fn the_invites_of_other_tenants_are_for_keys_of_all_tenants() {
     let api = Api::start().await;
     let theirs = api.caller_with(NewKey { tenant: "other", ..NewKey::default() }).await;
     let id = theirs.invite("ada@example.org").await;
-    let all = with(&api, &["invites:read", "invites:all-tenants"]).await;
+    let all = api.with(&["invites:read", "invites:all-tenants"]).await;
     let path = format!("/v1/invites/{id}");
     assert_eq!(all.get(&path).await.body["tenant"], "other");
-    assert_eq!(all.call("DELETE", &path, &[], None).await.status, 403, "it is for reading");
+    assert_eq!(all.delete(&path).await.status, 403, "it is for reading");
     let most = ["invites:read", "config:write", "keys:write", "providers:act", "audit:read"];
-    assert_eq!(with(&api, &most).await.get(&path).await.status, 404);
+    assert_eq!(api.with(&most).await.get(&path).await.status, 404);
 }
 
 #[tokio::test]
 async fn a_key_makes_none_that_can_do_more_or_lasts_longer() {
     let api = Api::start().await;
-    let admin = with(&api, &["admin"]).await;
+    let admin = api.with(&["admin"]).await;
     let limited = json!({
         "name": "team", "tenant": "sales", "scopes": ["keys:write", "invites:write"],
         "requests_per_second": 50, "expires_at": "2999-01-01T00:00:00Z",
     });
     let limited = make(&admin, limited).await;
-    let team = Caller { api: &api, key: text(&limited, "key").to_owned() };
+    let team = api.holder(&limited);
     let least = json!({ "name": "x", "scopes": ["invites:write"] });
     for (member, value) in [
         ("scopes", json!(["invites:read"])),
@@ -98,7 +83,7 @@ async fn a_key_makes_none_that_can_do_more_or_lasts_longer() {
         let mut body = least.clone();
         body[member] = value;
         let refused = make(&team, body).await;
-        assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
+        assert_eq!(refused.code(), (403, "key-exceeded"));
         assert!(text(&refused, "detail").contains(member), "{}", refused.body);
     }
     let made = make(&team, least).await;
@@ -113,7 +98,7 @@ async fn a_key_makes_none_that_can_do_more_or_lasts_longer() {
     assert_eq!(seen, [&made.body["id"], &limited.body["id"]]);
     let other = make(&admin, json!({ "name": "y", "scopes": ["admin"] })).await;
     let path = format!("/v1/admin/keys/{}", text(&other, "id"));
-    assert_eq!(team.call("DELETE", &path, &[], None).await.status, 404);
+    assert_eq!(team.delete(&path).await.status, 404);
     let name = Some(json!({ "name": "z" }));
     assert_eq!(team.call("PATCH", &path, &[], name).await.status, 404);
 }
@@ -121,34 +106,33 @@ async fn a_key_makes_none_that_can_do_more_or_lasts_longer() {
 #[tokio::test]
 async fn a_key_is_revoked_with_those_that_it_made() {
     let api = Api::start().await;
-    let admin = with(&api, &["admin"]).await;
+    let admin = api.with(&["admin"]).await;
     let parent =
         make(&admin, json!({ "name": "a", "scopes": ["keys:write", "invites:read"] })).await;
-    let holder = Caller { api: &api, key: text(&parent, "key").to_owned() };
+    let holder = api.holder(&parent);
     let child = make(&holder, json!({ "name": "b", "scopes": ["invites:read"] })).await;
-    let child = Caller { api: &api, key: text(&child, "key").to_owned() };
+    let child = api.holder(&child);
     assert_eq!(child.get("/v1/invites").await.status, 200);
     let path = format!("/v1/admin/keys/{}", text(&parent, "id"));
-    assert_eq!(admin.call("DELETE", &path, &[], None).await.status, 200);
+    assert_eq!(admin.delete(&path).await.status, 200);
     assert_eq!(child.get("/v1/invites").await.status, 401);
 }
 
 #[tokio::test]
 async fn name_and_limits_of_a_key_change_and_its_secret_stays() {
     let api = Api::start().await;
-    let admin = with(&api, &["admin"]).await;
+    let admin = api.with(&["admin"]).await;
     let body =
         json!({ "name": "a", "scopes": ["keys:write", "invites:write"], "requests_per_second": 9 });
     let parent = make(&admin, body).await;
-    let holder = Caller { api: &api, key: text(&parent, "key").to_owned() };
+    let holder = api.holder(&parent);
     let child = make(&holder, json!({ "name": "b", "scopes": ["invites:write"] })).await;
     let path = |key: &Answer| format!("/v1/admin/keys/{}", text(key, "id"));
-    let change =
-        async |key: &Answer, body: Value| admin.call("PATCH", &path(key), &[], Some(body)).await;
+    let change = async |key: &Answer, body: Value| admin.patch(&path(key), body).await;
     let changed = change(&child, json!({ "name": "mail", "requests_per_second": 5 })).await;
     assert_eq!(changed.body["name"], "mail");
     assert_eq!(changed.body["requests_per_second"], 5.0);
-    let same = Caller { api: &api, key: text(&child, "key").to_owned() };
+    let same = api.holder(&child);
     let sent = same.post("/v1/invites", json!({ "invites": [person("ada@example.org")] })).await;
     assert_eq!(sent.status, 201, "{}", sent.body);
     for (key, rate) in [(&child, json!(10)), (&child, Value::Null), (&parent, json!(4))] {
@@ -164,7 +148,7 @@ async fn name_and_limits_of_a_key_change_and_its_secret_stays() {
 #[tokio::test]
 async fn a_key_changes_and_revokes_none_that_is_above_it_or_may_do_more() {
     let api = Api::start().await;
-    let admin = with(&api, &["admin"]).await;
+    let admin = api.with(&["admin"]).await;
     let team = json!({
         "name": "team", "scopes": ["keys:write", "invites:write"], "requests_per_second": 50,
         "invites_per_second": 40, "invites_per_day": 3, "expires_at": "2999-01-01T00:00:00Z",
@@ -176,14 +160,13 @@ async fn a_key_changes_and_revokes_none_that_is_above_it_or_may_do_more() {
     let greater = make(&admin, greater).await;
     let mut lesser = team.clone();
     (lesser["invites_per_day"], lesser["expires_at"]) = (json!(1), json!("2998-01-01T00:00:00Z"));
-    let holder = |key: &Answer| Caller { api: &api, key: text(key, "key").to_owned() };
+    let holder = |key: &Answer| api.holder(key);
     let child = make(&holder(&parent), lesser.clone()).await;
     let grandchild = make(&holder(&child), lesser.clone()).await;
     let equal = make(&holder(&parent), team).await;
     let path = |key: &Answer| format!("/v1/admin/keys/{}", text(key, "id"));
-    let change = async |by: &Answer, key: &Answer, body: Value| {
-        holder(by).call("PATCH", &path(key), &[], Some(body)).await
-    };
+    let change =
+        async |by: &Answer, key: &Answer, body: Value| holder(by).patch(&path(key), body).await;
     let lifted =
         json!({ "expires_at": null, "invites_per_day": null, "requests_per_second": null });
     for (by, key) in [
@@ -198,7 +181,7 @@ async fn a_key_changes_and_revokes_none_that_is_above_it_or_may_do_more() {
             let refused = change(by, key, body).await;
             assert_eq!(refused.status, 404, "{}", refused.body);
         }
-        assert_eq!(holder(by).call("DELETE", &path(key), &[], None).await.status, 404);
+        assert_eq!(holder(by).delete(&path(key)).await.status, 404);
         let seen = holder(by).get("/v1/admin/keys").await.body;
         let mut seen = seen["keys"].as_array().unwrap().iter().map(|key| &key["id"]);
         assert!(seen.all(|id| *id != key.body["id"]));
@@ -207,30 +190,30 @@ async fn a_key_changes_and_revokes_none_that_is_above_it_or_may_do_more() {
     for (by, key) in [(&child, &child), (&child, &grandchild), (&twin, &parent)] {
         for (member, value) in lifted.as_object().unwrap() {
             let refused = change(by, key, json!({ member: value })).await;
-            assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
+            assert_eq!(refused.code(), (403, "key-exceeded"));
         }
         assert_eq!(change(by, key, json!({ "name": "x" })).await.status, 200);
     }
-    assert_eq!(holder(&child).call("DELETE", &path(&grandchild), &[], None).await.status, 200);
+    assert_eq!(holder(&child).delete(&path(&grandchild)).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_line_of_keys_that_make_each_other_ends() {
     let api = Api::start().await;
-    let mut last = with(&api, &["keys:write"]).await;
+    let mut last = api.with(&["keys:write"]).await;
     let body = json!({ "name": "next", "scopes": ["keys:write"] });
     for _ in 1..16 {
         let made = make(&last, body.clone()).await;
-        last = Caller { api: &api, key: text(&made, "key").to_owned() };
+        last = api.holder(&made);
     }
     let refused = make(&last, body).await;
-    assert_eq!((refused.status.as_u16(), text(&refused, "code")), (403, "key-exceeded"));
+    assert_eq!(refused.code(), (403, "key-exceeded"));
 }
 
 #[tokio::test]
 async fn many_keys_are_listed_in_pages() {
     let api = Api::start().await;
-    let admin = with(&api, &["admin"]).await;
+    let admin = api.with(&["admin"]).await;
     let name = "x".repeat(100);
     let providers: Vec<String> = (0..60).map(|n| format!("{n:03}{}", "p".repeat(200))).collect();
     let providers: Vec<&str> = providers.iter().map(String::as_str).collect();

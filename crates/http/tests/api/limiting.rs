@@ -1,6 +1,6 @@
 //! How many invites may be asked for with a key.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use invite_store::KeyLimits;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::client::{Answer, Api, Caller, NewKey, person};
 
 const TEAM: &[&str] = &["keys:write", "invites:write", "invites:read"];
 
-async fn limited(api: &Api, limits: KeyLimits) -> Caller<'_> {
+async fn limited(api: &Arc<Api>, limits: KeyLimits) -> Caller {
     api.caller_with(NewKey { limits, ..NewKey::default() }).await
 }
 
@@ -19,7 +19,7 @@ fn people(names: std::ops::Range<u32>) -> Value {
 }
 
 fn refused(answer: &Answer) -> (&str, u64) {
-    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (429, &json!("rate-limited")));
+    assert_eq!(answer.code(), (429, "rate-limited"));
     (answer.body["detail"].as_str().unwrap(), answer.header("retry-after").parse().unwrap())
 }
 
@@ -68,13 +68,13 @@ async fn invites_per_day_are_those_that_were_accepted() {
 }
 
 /// A key that makes keys, and two that were made with it, which have the limits of `own` or its own.
-async fn family(api: &Api, limits: KeyLimits, own: Value) -> [Caller<'_>; 3] {
+async fn family(api: &Arc<Api>, limits: KeyLimits, own: Value) -> [Caller; 3] {
     let team = api.caller_with(NewKey { scopes: TEAM, limits, ..NewKey::default() }).await;
     let mut body = own;
     (body["name"], body["scopes"]) = (json!("child"), json!(["invites:write", "invites:read"]));
     let [first, second] = [body.clone(), body].map(async |body| {
         let made = team.post("/v1/admin/keys", body).await;
-        Caller { api, key: made.body["key"].as_str().unwrap().to_owned() }
+        api.holder(&made)
     });
     let (first, second) = (first.await, second.await);
     [team, first, second]
@@ -102,11 +102,11 @@ async fn keys_together_may_do_no_more_than_the_one_that_they_were_made_with() {
 
     let slow = json!({ "requests_per_second": 0.01 });
     let [team, first, second] = family(&api, KeyLimits::default(), slow.clone()).await;
-    let admin = api.caller_with(NewKey { scopes: &["admin"], ..NewKey::default() }).await;
+    let admin = api.with(&["admin"]).await;
     let keys = admin.get("/v1/admin/keys").await.body;
     let parent = keys["keys"][1]["parent"].as_str().unwrap().to_owned();
     let path = format!("/v1/admin/keys/{parent}");
-    assert_eq!(admin.call("PATCH", &path, &[], Some(slow)).await.status, 200);
+    assert_eq!(admin.patch(&path, slow).await.status, 200);
     assert_eq!(first.get("/v1/invites").await.status, 200);
     let answer = second.get("/v1/invites").await;
     let said = "a key that this one descends from, and all that were made with it, may make 0.01 \
@@ -116,7 +116,7 @@ async fn keys_together_may_do_no_more_than_the_one_that_they_were_made_with() {
 }
 
 /// The id of an invite that its provider refused.
-async fn failed(caller: &Caller<'_>) -> String {
+async fn failed(caller: &Caller) -> String {
     let refused = json!({ "email": "ada@example.org", "first_name": "Ada", "message": "refuse" });
     let answer = caller.post("/v1/invites", json!({ "to": "north", "invites": [refused] })).await;
     let invite = &answer.body["invites"][0];
@@ -130,8 +130,8 @@ async fn an_invite_that_is_queued_again_counts_as_another() {
     let limits = KeyLimits { invites_per_day: Some(2), ..KeyLimits::default() };
     let caller = limited(&api, limits).await;
     let id = failed(&caller).await;
-    let retry = async |caller: &Caller<'_>, id: &str| {
-        caller.call("POST", &format!("/v1/invites/{id}/retry"), &[], None).await
+    let retry = async |caller: &Caller, id: &str| {
+        caller.post_empty(&format!("/v1/invites/{id}/retry")).await
     };
     assert_eq!(retry(&caller, &id).await.status, 200);
     while caller.get(&format!("/v1/invites/{id}")).await.body["status"] != "failed" {
@@ -151,15 +151,14 @@ async fn an_invite_that_is_queued_again_counts_as_another() {
 async fn invites_that_are_redriven_count_as_others() {
     let api = Api::start().await;
     failed(&api.caller().await).await;
-    let redriven = async |caller: &Caller<'_>| {
-        caller.call("POST", "/v1/admin/redrive?all=true", &[], None).await
-    };
+    let redriven = async |caller: &Caller| caller.post_empty("/v1/admin/redrive?all=true").await;
     let scopes = &["invites:write", "invites:read", "invites:all-tenants"];
     let limits = KeyLimits { invites_per_day: Some(1), ..KeyLimits::default() };
     let caller = api.caller_with(NewKey { scopes, limits, ..NewKey::default() }).await;
     assert!(caller.post("/v1/invites", people(0..1)).await.status.is_success());
     let left = redriven(&caller).await.body;
-    assert_eq!((&left["queued"], &left["left"]), (&json!(0), &json!(1)));
+    assert_eq!(left["queued"], 0);
+    assert_eq!(left["left"], 1);
 
     let limits = KeyLimits { invites_per_second: Some(0.01), ..KeyLimits::default() };
     let caller = api.caller_with(NewKey { scopes, limits, ..NewKey::default() }).await;

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Api, Caller, NewKey, person};
-
-async fn with<'a>(api: &'a Api, scopes: &[&str]) -> Caller<'a> {
-    api.caller_with(NewKey { scopes, ..NewKey::default() }).await
-}
+use crate::client::{Api, NewKey, person};
 
 /// Actions and targets of reads, oldest first.
 async fn reads(api: &Api) -> Vec<(String, String)> {
@@ -33,7 +29,7 @@ async fn what_is_read_of_other_tenants_is_recorded_before_it_is_shown() {
     theirs.get(&format!("/v1/invites/{id}")).await;
     assert_eq!(reads(&api).await, [], "who reads of the own tenant is not on record");
 
-    let all = with(&api, &["invites:read", "invites:write", "invites:all-tenants"]).await;
+    let all = api.with(&["invites:read", "invites:write", "invites:all-tenants"]).await;
     let own = all.invite("grace@example.org").await;
     all.get(&format!("/v1/invites/{own}")).await;
     all.get("/v1/invites?tenant=default&limit=5").await;
@@ -65,10 +61,10 @@ async fn what_is_read_of_other_tenants_is_recorded_before_it_is_shown() {
 #[tokio::test]
 async fn what_was_exchanged_is_not_read_without_a_record() {
     let api = Api::start().await;
-    let caller = with(&api, &["invites:read", "invites:write", "invites:raw"]).await;
+    let caller = api.with(&["invites:read", "invites:write", "invites:raw"]).await;
     let id = caller.invite("ada@example.org").await;
     let path = format!("/v1/invites/{id}/attempts");
-    assert_eq!(with(&api, &["invites:read"]).await.get(&path).await.status, 200);
+    assert_eq!(api.with(&["invites:read"]).await.get(&path).await.status, 200);
     assert_eq!(reads(&api).await, []);
     assert_eq!(caller.get(&path).await.status, 200);
     assert_eq!(reads(&api).await, [recorded("invite.read_raw", &id)]);
@@ -76,8 +72,7 @@ async fn what_was_exchanged_is_not_read_without_a_record() {
 
 #[tokio::test]
 async fn each_entry_shows_its_place_and_its_hash() {
-    let api = Api::start().await;
-    let admin = with(&api, &["admin"]).await;
+    let admin = Api::start().await.with(&["admin"]).await;
     let made = json!({ "name": "hr", "scopes": ["invites:read"] });
     admin.post("/v1/admin/keys", made).await;
     let entries = admin.get("/v1/admin/audit").await.body["entries"].clone();

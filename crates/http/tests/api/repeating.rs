@@ -1,46 +1,38 @@
 //! The `Idempotency-Key` of `POST /v1/invites`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::client::{Answer, Api, Caller, NewKey, person};
-
-async fn post_with(caller: &Caller<'_>, headers: &[(&str, &str)], body: Value) -> Answer {
-    caller.call("POST", "/v1/invites", headers, Some(body)).await
-}
+use crate::client::{Api, NewKey, person};
 
 #[tokio::test]
 async fn a_repeated_request_is_answered_with_the_same_batch_as_it_is_now() {
     let api = Api::start().await;
     let caller = api.caller().await;
     let body = json!({ "invites": [person("ada@example.org")], "to": "north" });
-    let first = post_with(&caller, &[("idempotency-key", "\"k1\"")], body).await;
+    let first = caller.post_invites(&[("idempotency-key", "\"k1\"")], body).await;
     assert_eq!((first.status.as_u16(), first.header("idempotency-replayed")), (201, ""));
     let reordered = json!({ "to": "north", "invites": [person("ada@example.org")] });
-    let again = post_with(&caller, &[("idempotency-key", "k1")], reordered).await;
+    let again = caller.post_invites(&[("idempotency-key", "k1")], reordered).await;
     assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"));
     assert_eq!(again.body, first.body);
     let other = json!({ "invites": [person("bob@example.org")] });
-    let reused = post_with(&caller, &[("idempotency-key", "k1")], other.clone()).await;
+    let reused = caller.post_invites(&[("idempotency-key", "k1")], other.clone()).await;
     assert_eq!(reused.status, 422);
     assert_eq!(reused.body["code"], "idempotency-key-reused");
     let elsewhere = api.caller_with(NewKey { tenant: "other", ..NewKey::default() }).await;
-    let theirs = post_with(&elsewhere, &[("idempotency-key", "k1")], other).await;
+    let theirs = elsewhere.post_invites(&[("idempotency-key", "k1")], other).await;
     assert_eq!(theirs.status, 201);
-    let malformed = post_with(&caller, &[("idempotency-key", "a b")], json!({})).await;
-    assert_eq!(
-        (malformed.status.as_u16(), &malformed.body["code"]),
-        (400, &json!("malformed-header"))
-    );
+    let malformed = caller.post_invites(&[("idempotency-key", "a b")], json!({})).await;
+    assert_eq!(malformed.code(), (400, "malformed-header"));
 }
 
 #[tokio::test]
 async fn a_refused_request_is_not_remembered() {
-    let api = Api::start().await;
-    let caller = api.caller().await;
+    let caller = Api::start().await.caller().await;
     let key = [("idempotency-key", "k1")];
-    assert_eq!(post_with(&caller, &key, json!({ "invites": [{}] })).await.status, 422);
+    assert_eq!(caller.post_invites(&key, json!({ "invites": [{}] })).await.status, 422);
     let body = json!({ "invites": [person("ada@example.org")] });
-    assert_eq!(post_with(&caller, &key, body).await.status, 201);
+    assert_eq!(caller.post_invites(&key, body).await.status, 201);
 }
 
 #[tokio::test]
@@ -49,21 +41,20 @@ async fn a_key_limited_to_a_provider_is_not_shown_what_another_key_sent_elsewher
     let body = || json!({ "to": "south", "invites": [person("ada@example.org")] });
     let key = [("idempotency-key", "k1")];
     let caller = api.caller().await;
-    assert_eq!(post_with(&caller, &key, body()).await.status, 201);
+    assert_eq!(caller.post_invites(&key, body()).await.status, 201);
     for (allowed, status) in [("north", 403), ("south", 200)] {
         let providers = Some(&[allowed][..]);
         let limited = api.caller_with(NewKey { providers, ..NewKey::default() }).await;
-        assert_eq!(post_with(&limited, &key, body()).await.status, status);
+        assert_eq!(limited.post_invites(&key, body()).await.status, status);
     }
 }
 
 #[tokio::test]
 async fn requests_with_one_key_at_the_same_time_become_one_batch() {
-    let api = Api::start().await;
-    let caller = api.caller().await;
+    let caller = Api::start().await.caller().await;
     let body = || json!({ "invites": [person("ada@example.org")] });
     let key = [("idempotency-key", "k1")];
-    let posts = (0..8).map(|_| post_with(&caller, &key, body()));
+    let posts = (0..8).map(|_| caller.post_invites(&key, body()));
     let answers = futures::future::join_all(posts).await;
     let batches: std::collections::BTreeSet<_> =
         answers.iter().map(|answer| answer.body["batch"]["id"].to_string()).collect();

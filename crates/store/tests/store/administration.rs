@@ -125,7 +125,7 @@ async fn the_keys_that_a_key_descends_from_are_known(db: &Db) {
         store.insert_key(key, &api()).await.unwrap();
     }
     let above = async |key: &ApiKey| {
-        let mut above = store.keys_above(key).await.unwrap();
+        let mut above = store.key_ancestors(key).await.unwrap();
         above.sort_by_key(|key| key.hash.clone());
         above
     };

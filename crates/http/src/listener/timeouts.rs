@@ -1,4 +1,5 @@
-//! What keeps a connection within its times: its bytes, the body of a request, the body of an answer.
+//! The timeouts of a connection: of its bytes, of the body of a request, and of the body of an
+//! answer.
 
 use std::{
     error::Error,
@@ -23,33 +24,33 @@ use super::{
     progress::{Phase, Progress},
 };
 
-/// A connection's bytes. Waiting for them ends when the time for what the connection is at is over.
+/// A connection as a stream that fails once the time is over that the connection may take in its present
+/// phase.
 ///
-/// What hyper writes before there is a request is its refusal of a head: that is kept back.
-pub(super) struct Paced<S> {
+/// It does not send what hyper writes before there is a request, which is hyper's refusal of a head.
+pub(super) struct TimedStream<S> {
     pub stream: S,
-    /// What hyper would have written to refuse a head.
+    /// What hyper wrote to refuse a head.
     pub kept_back: Vec<u8>,
-    /// Its time was over.
     pub is_late: bool,
     progress: Arc<Progress>,
     bounds: Bounds,
-    alarm: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
 }
 
-impl<S> Paced<S> {
+impl<S> TimedStream<S> {
     pub fn new(stream: S, progress: Arc<Progress>, bounds: Bounds) -> Self {
-        let alarm = Box::pin(tokio::time::sleep_until(Instant::now()));
-        Self { stream, kept_back: Vec::new(), is_late: false, progress, bounds, alarm }
+        let timer = Box::pin(tokio::time::sleep_until(Instant::now()));
+        Self { stream, kept_back: Vec::new(), is_late: false, progress, bounds, timer }
     }
 
-    /// An error once the connection's time is over.
-    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+    /// Ready with an error once the time of the present phase is over.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let Some(deadline) = self.progress.deadline(&self.bounds) else { return Poll::Pending };
-        if self.alarm.deadline() != deadline {
-            self.alarm.as_mut().reset(deadline);
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
         }
-        ready!(self.alarm.as_mut().poll(context));
+        ready!(self.timer.as_mut().poll(context));
         self.is_late = true;
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
@@ -58,19 +59,19 @@ impl<S> Paced<S> {
         matches!(self.progress.now().0, Phase::Head | Phase::Idle)
     }
 
-    fn or_alarm<T>(
+    fn or_timeout<T>(
         &mut self,
         done: Poll<io::Result<T>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         match done {
-            Poll::Pending => self.poll_alarm(context).map(Err),
+            Poll::Pending => self.poll_timer(context).map(Err),
             done => done,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -79,13 +80,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.progress.hear();
+            self.progress.bytes_received();
         }
-        self.or_alarm(read, context)
+        self.or_timeout(read, context)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -96,7 +97,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.or_alarm(written, context)
+        self.or_timeout(written, context)
     }
 
     fn poll_write_vectored(
@@ -110,7 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             return Poll::Ready(Ok(self.kept_back.len() - before));
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.or_alarm(written, context)
+        self.or_timeout(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -120,40 +121,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if let Poll::Ready(Ok(())) = flushed {
-            self.progress.written();
-            // Hyper looks for the next request only when it is woken.
-            return match self.poll_alarm(context) {
+            self.progress.answer_written();
+            // The timer has to be polled here: the phase has just changed, and hyper polls again
+            // only when it is woken.
+            return match self.poll_timer(context) {
                 Poll::Ready(error) => Poll::Ready(Err(error)),
                 Poll::Pending => flushed,
             };
         }
-        self.or_alarm(flushed, context)
+        self.or_timeout(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.or_alarm(shut, context)
+        self.or_timeout(shut, context)
     }
 }
 
-/// A request's body did not come to its end in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the body did not come in time")]
 pub(crate) struct BodyTimedOut;
 
-/// A request's body, which has to come to its end within a time.
+/// A request's body that fails once its time is over.
 struct TimedBody {
     body: Incoming,
     progress: Arc<Progress>,
-    alarm: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
 }
 
-/// The body for a handler to read: it fails with [`BodyTimedOut`] after so long.
+/// The body for a handler to read. It fails with [`BodyTimedOut`] after `most`.
 pub(super) fn timed(body: Incoming, progress: Arc<Progress>, most: Duration) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
-    Body::new(TimedBody { body, progress, alarm: Box::pin(tokio::time::sleep(most)) })
+    Body::new(TimedBody { body, progress, timer: Box::pin(tokio::time::sleep(most)) })
 }
 
 impl HttpBody for TimedBody {
@@ -164,8 +165,8 @@ impl HttpBody for TimedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        // First, as bytes that trickle in are always there when they are looked for.
-        if self.alarm.as_mut().poll(context).is_ready() {
+        // The timer is polled first: of a body that trickles in there is always something to read.
+        if self.timer.as_mut().poll(context).is_ready() {
             self.progress.wait_for_body(false);
             return Poll::Ready(Some(Err(BodyTimedOut.into())));
         }
@@ -190,7 +191,7 @@ impl Drop for TimedBody {
     }
 }
 
-/// An answer's body, which tells the connection when all of it is made.
+/// An answer's body. Its drop tells the connection that all of it was produced.
 pub(super) struct AnswerBody {
     pub body: Body,
     pub progress: Arc<Progress>,

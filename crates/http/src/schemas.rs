@@ -1,5 +1,6 @@
-//! The shapes of bodies in the OpenAPI document: schemars derives them from the types that are read and
-//! written, as it does for the documents and an invite's options. utoipa, which describes the calls, only names them.
+//! The schemas of bodies in the OpenAPI document. schemars derives them from the types that are read and
+//! written, as it does for the provider document, the settings and an invite's options; utoipa, which
+//! describes the calls, only names them.
 
 use std::borrow::Cow;
 
@@ -11,17 +12,20 @@ use utoipa::openapi::RefOr;
 
 use crate::{
     admin::{
+        audit::AuditList,
         erase::{EraseRequest, Receipt},
+        keys::{KeyList, KeyView},
         people::{Person, PersonRequest},
     },
     changes, create,
     keys::{KeyChange, NewKey},
     problem, service,
     submission::NewInvites,
-    views::{self, audit, configuration, providers, shown},
+    views::{self, configuration, providers, shown},
 };
 
-/// Lets calls name the types of their bodies, all but those of other crates, for which there is [`place`](crate::openapi::place).
+/// Lets calls name the types of their bodies, but for those of other crates, for which there is
+/// [`place`](crate::openapi::place).
 macro_rules! bodies {
     (
         taken: $($taken:ty),+;
@@ -31,7 +35,7 @@ macro_rules! bodies {
         $(name!($taken);)+
         $(name!($answered);)+
 
-        /// The shapes of what is taken and of what is answered, by name, with whatever they consist of.
+        /// The schemas of what is taken and of what is answered, by name, with those that they refer to.
         fn taken_and_answered() -> [Map<String, Value>; 2] {
             let mut taken = settings().for_deserialize().into_generator();
             $(taken.subschema_for::<$taken>();)+
@@ -44,7 +48,7 @@ macro_rules! bodies {
     };
 }
 
-/// What utoipa asks a type for: its name. What it takes for the shape is replaced by [`all`].
+/// The name of a type for utoipa. The schema that utoipa wants with it is replaced by that of [`all`].
 macro_rules! name {
     ($body:ty) => {
         impl utoipa::PartialSchema for $body {
@@ -65,13 +69,13 @@ bodies! {
     taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange;
     answered: views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
-        providers::ProviderView, providers::KindList, providers::RemoteInviteList, audit::AuditList,
-        configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, views::keys::KeyList,
-        views::keys::KeyView, Person, Receipt, service::Health, problem::ProblemView;
+        providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList,
+        configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, KeyList,
+        KeyView, Person, Receipt, service::Health, problem::ProblemView;
     answered_of_others: LastProbe, Redriven, Revised;
 }
 
-/// All shapes by name.
+/// All schemas by their names.
 pub(crate) fn all() -> Map<String, Value> {
     taken_and_answered().into_iter().flatten().collect()
 }
@@ -82,7 +86,7 @@ fn settings() -> SchemaSettings {
         .with_transform(list_words)
 }
 
-/// One `enum` instead of alternatives of one word each, which fewer readers of OpenAPI know; what a word
+/// Makes one `enum` of alternatives of one word each, which fewer readers of OpenAPI know. What a word
 /// means goes into the description.
 fn list_words(schema: &mut Schema) {
     transform_subschemas(&mut list_words, schema);
@@ -143,14 +147,14 @@ mod tests {
     fn what_the_document_refers_to_is_in_it_and_no_two_types_share_a_name() {
         let document = crate::openapi();
         for reference in references(&document) {
-            let shape = document.pointer(reference.trim_start_matches('#'));
-            assert!(shape.is_some_and(|shape| shape.is_object()), "{reference}");
+            let schema = document.pointer(reference.trim_start_matches('#'));
+            assert!(schema.is_some_and(|schema| schema.is_object()), "{reference}");
         }
         let [taken, answered] = taken_and_answered();
-        for (name, shape) in taken.iter().chain(&answered) {
-            // schemars numbers the second type of a name.
+        for (name, schema) in taken.iter().chain(&answered) {
+            // schemars adds a number to the name of a second type.
             assert!(!name.ends_with(|c: char| c.is_ascii_digit()), "{name}");
-            assert!(answered.get(name).is_none_or(|answered| answered == shape), "{name}");
+            assert!(answered.get(name).is_none_or(|answered| answered == schema), "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a dry run shows: who would be a duplicate, and the calls that would be made for the others.
+//! A dry run: which invites would be duplicates, and the calls that would be made for the others.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::{
     views::{DuplicateView, Plan},
 };
 
-/// What would come of these items if they were accepted now and nothing else were queued. Whether
-/// their providers have room for them is not looked at.
-pub(crate) async fn rehearse(
+/// What would become of these items if they were accepted now and nothing else were queued. Whether their
+/// providers have room for them is not checked.
+pub(crate) async fn plan(
     gateway: &Gateway,
     tenant: &str,
     on_duplicate: OnDuplicate,
@@ -38,6 +38,6 @@ pub(crate) async fn rehearse(
             }
         }
     }
-    let plan = gateway.engine().plan(&sent).await;
+    let plan = gateway.engine.plan(&sent).await;
     Ok(Plan { plan, duplicates, errors: list_faults(errors) })
 }

@@ -1,5 +1,5 @@
-//! JSON whose objects name no member twice. Of two members with one name a reader keeps one and
-//! drops the other silently, and which one differs from reader to reader (RFC 8259, section 4).
+//! JSON whose objects have no two members of one name. Of two such members a reader keeps one and
+//! silently drops the other, and which one differs from reader to reader (RFC 8259, section 4).
 
 use std::{cell::Cell, fmt};
 
@@ -12,14 +12,14 @@ use serde_json::{Map, Value};
 /// Why a text was not read.
 #[derive(Debug)]
 pub(crate) enum Unread {
-    /// It is no JSON, or reads differently from reader to reader.
+    /// It is no JSON, or an object has two members of one name.
     Malformed(serde_json::Error),
-    /// It holds more values than were asked for.
+    /// It holds more values than were allowed.
     TooMany,
 }
 
-/// Reads a text of at most `most` values: it goes no further, as small values take up to a hundred times
-/// the memory of their text.
+/// Reads a text of at most `most` values. It stops there, as small values take up to a hundred times the
+/// memory of their text.
 pub(crate) fn read(text: &[u8], most: usize) -> Result<Value, Unread> {
     let left = Cell::new(Some(most));
     let mut text = serde_json::Deserializer::from_slice(text);
@@ -32,7 +32,7 @@ pub(crate) fn read(text: &[u8], most: usize) -> Result<Value, Unread> {
 
 #[derive(Clone, Copy)]
 struct Reader<'a> {
-    /// How many more values may come; none once there was one too many.
+    /// How many more values may come; `None` after one too many.
     left: &'a Cell<Option<usize>>,
 }
 
@@ -127,6 +127,7 @@ mod tests {
             assert!(read(text).unwrap_err().starts_with(detail), "{text}");
         }
     }
+
     #[test]
     fn a_text_is_read_up_to_so_many_values_and_not_beyond() {
         let count = |text: &str, most| super::read(text.as_bytes(), most).is_ok();
@@ -134,7 +135,7 @@ mod tests {
             assert!(count(text, values), "{text}");
             assert!(!count(text, values - 1), "{text}");
         }
-        // What comes behind is not looked at.
+        // What comes after the limit is not read.
         assert_eq!(read(&format!("[{}no JSON", "0,".repeat(100))).unwrap_err(), "too many");
         assert!(read("[0] 1").unwrap_err().starts_with("trailing characters"));
     }
