@@ -30,8 +30,7 @@ pub async fn run(settings: &Settings, args: ApplyArgs) -> Result<(), Failure> {
     let text = compose::read_document(path)?
         .ok_or_else(|| Failure::wrong(format!("there is no file {}", path.display())))?;
     let client = Client::of(settings, args.url.as_deref(), &args.key_env)?;
-    // The ETag is read before the check, so that a change that somebody makes from here on is not
-    // overwritten.
+    // The ETag is read before the check, so that a change that somebody makes from here on is not overwritten.
     let live = client.call(Method::GET, DOCUMENT, HeaderMap::new(), "").await?;
     client.accepted(DOCUMENT, &live)?;
     let tag = live.headers.get(header::ETAG).cloned();

@@ -38,8 +38,7 @@ impl Client {
                 "{url} would get the API key unencrypted over the network: use https"
             )));
         }
-        // The guard against private addresses does not hold for a gateway: whoever names one means
-        // it.
+        // The guard against private addresses does not hold for a gateway: whoever names one means it.
         let host = url.host_str().unwrap_or_default().to_owned();
         let http = HttpClient::new(AddressGuard::new(&[host])).map_err(Failure::failed)?;
         Ok(Self { http, url, key: key.into() })

@@ -107,10 +107,9 @@ fn refused(origin: &str, findings: &[Finding]) -> Failure {
     Failure::wrong(format!("{origin} does not pass the gate:\n{}", lines.join("\n")))
 }
 
-/// The document to start with: the newest revision, whoever made it. If the file differs from the last
-/// revision that came from a file, and passes, it becomes the next revision. With PostgreSQL this happens
-/// only while there is no revision. If the newest revision does not pass any more, an older one is live, so
-/// that invites can be read.
+/// The document to start with: the newest revision, whoever made it. If the file differs from the last revision that
+/// came from a file, and passes, it becomes the next revision. With PostgreSQL this happens only while there is no
+/// revision. If the newest revision does not pass any more, an older one is live, so that invites can be read.
 pub async fn document(
     settings: &Settings,
     gate: Arc<Gate>,

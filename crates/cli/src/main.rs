@@ -72,8 +72,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command with the settings. If it fails because of one of them, the message says where that was
-/// set.
+/// Runs a command with the settings. If it fails because of one of them, the message says where that was set.
 async fn with(
     files: &[PathBuf],
     run: impl AsyncFnOnce(&Loaded) -> Result<(), Failure>,

@@ -1,6 +1,5 @@
-//! Panics, which are defects. The text of a panic may quote what was being worked on (a value that
-//! was not the expected one, say), and with it a person or a secret, so only a text that is a
-//! constant of the program is shown.
+//! Panics, which are defects. The text of a panic may quote what was being worked on (a value that was not the
+//! expected one, say), and with it a person or a secret, so only a text that is a constant of the program is shown.
 
 use std::panic::{PanicHookInfo, set_hook};
 

@@ -37,8 +37,7 @@ pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Warns that providers are called directly, which whoever set these variables for all programs may not
-/// expect.
+/// Warns that providers are called directly, which whoever set these variables for all programs may not expect.
 #[expect(clippy::disallowed_methods, reason = "the composition root reads the environment")]
 fn warn_of_proxies() {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -140,8 +139,7 @@ impl Running {
     pub async fn stop(self) {
         self.closing.cancel();
         self.engine.shutdown().await;
-        // A connection that is still open then is one that its caller keeps, which is not worth
-        // waiting for.
+        // A connection that is still open then is one that its caller keeps, which is not worth waiting for.
         let closed = async {
             for server in self.servers {
                 let _ = server.await;
@@ -201,8 +199,7 @@ fn bounds(server: &settings::Server) -> Bounds {
 
 fn write_ready_file(path: &Path, url: &str) -> Result<(), Failure> {
     let write = || {
-        // A new file takes the name over, so that a link or a pipe that somebody put there is not
-        // opened.
+        // A new file takes the name over, so that a link or a pipe that somebody put there is not opened.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         file.write_all(format!("{url}\n").as_bytes())?;

@@ -443,14 +443,15 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.toml");
-        std::fs::write(&file, "[server]\nlisten = \"a\"\n\n[strage]\nurl = \"b\"\n").unwrap();
-        let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+        let refused_file = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap()
+        };
+        let error = refused_file("[server]\nlisten = \"a\"\n\n[strage]\nurl = \"b\"\n");
         assert!(error.contains("gateway.toml, line 4) is no setting"), "{error}");
-        std::fs::write(&file, "[delivery]\n\nlease = \"long\"\n").unwrap();
-        let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+        let error = refused_file("[delivery]\n\nlease = \"long\"\n");
         assert!(error.contains("delivery.lease (in ") && error.contains("line 3)"), "{error}");
-        std::fs::write(&file, "[delivery]\nlease = \"1s\"\n").unwrap();
-        let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+        let error = refused_file("[delivery]\nlease = \"1s\"\n");
         assert!(error.contains("gateway.toml, line 2) is under 2s"), "{error}");
         for (text, told) in [
             (
@@ -488,8 +489,7 @@ mod tests {
             ("[log]\nfilter = \"a=b=c\"", "log.filter (in F, line 2) cannot be"),
             ("[secrets]\nenv_prefixes = [\"\"]", "secrets.env_prefixes (in F, line 2) holds"),
         ] {
-            std::fs::write(&file, text).unwrap();
-            let error = Loaded::layer(std::slice::from_ref(&file), Some(Map::new())).err().unwrap();
+            let error = refused_file(text);
             let (key, place) = told.split_once("(in F").unwrap();
             assert!(error.contains(key), "{text}: {error}");
             assert!(error.contains(&format!("gateway.toml{place}")), "{text}: {error}");

@@ -1,6 +1,5 @@
 //! What administrators do: the provider document and its revisions, credential checks, API keys,
-//! queueing failed invites again, what is held of a person and erasing it, and the record of all
-//! that.
+//! queueing failed invites again, what is held of a person and erasing it, and the record of all that.
 
 pub(crate) mod audit;
 mod config;

@@ -34,9 +34,8 @@ pub(crate) struct Binding {
 /// The providers of an invite, or what is wrong with where it says that it goes.
 type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
 
-/// Binds what was read, to at most so many invites. With strict handling no more invites are bound once
-/// there are more faults than an answer lists.
-/// It fails with 403 if any invite goes to a provider that the key may not use.
+/// Binds what was read, to at most so many invites. With strict handling no more invites are bound once there are
+/// more faults than an answer lists. It fails with 403 if any invite goes to a provider that the key may not use.
 pub(crate) fn bind(
     submission: Submission,
     configuration: &Configuration,
@@ -49,8 +48,7 @@ pub(crate) fn bind(
     let names = &mut Names { configuration, suggestions_left: MAX_FAULTS };
     let shared = match &to {
         Some(targets) => Some(names.route(targets, "#")),
-        // The request names a malformed `to`, which is a fault already; routing rules do not apply
-        // in its place.
+        // The request names a malformed `to`, which is a fault already; routing rules do not apply in its place.
         None => request_faults.iter().any(|f| is_within(f, "#/to")).then(|| Err(Vec::new())),
     };
     let routed: Vec<Option<Routed>> = items
@@ -122,15 +120,13 @@ impl Binding {
                 }
             }
             Some(Err(found)) => faults.extend(found),
-            // Where it goes cannot be found out. Why is among the faults of the invite or of the
-            // request.
+            // Where it goes cannot be found out. Why is among the faults of the invite or of the request.
             None => {}
         }
         if !faults.is_empty() || placements.is_empty() {
             let error = Problem::invalid_item(faults.to_vec()).to_reason();
             placements = vec![Placement::Refused { error }];
-            // It goes nowhere, so of its person only the address is kept, by which erasing them
-            // finds it.
+            // It goes nowhere, so of its person only the address is kept, by which erasing them finds it.
             let email = address.as_ref().map(|_| invite.invitee.email).unwrap_or_default();
             invite.invitee = Invitee { email, ..Invitee::default() };
         }

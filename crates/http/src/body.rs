@@ -31,8 +31,7 @@ pub(crate) const TOML: &str = "application/toml";
 
 /// How many bytes of memory bodies may take. There are more where `LONGEST_BODIES` would not fit.
 const MIN_MEMORY: usize = 64 * 1024 * 1024;
-/// How many bodies of the greatest length have to fit. The bodies of one key may take a quarter of the
-/// memory.
+/// How many bodies of the greatest length have to fit. The bodies of one key may take a quarter of the memory.
 const LONGEST_BODIES: usize = 8;
 /// How many bytes of each body are not counted. There are no more bodies than connections, and short ones
 /// get through whatever other keys send.
@@ -72,8 +71,8 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Reads a JSON body of a few members: at most 64 KiB, also where `server.max_body_bytes` is more.
-/// It fails in this order: 415, 413, 400.
+/// Reads a JSON body of a few members: at most 64 KiB, also where `server.max_body_bytes` is more. It fails
+/// in this order: 415, 413, 400.
 pub(crate) async fn read_json(
     headers: &HeaderMap,
     body: Body,
@@ -83,8 +82,7 @@ pub(crate) async fn read_json(
     parse(&read(body, bounds.of_small(), SHORTEN).await?, MAX_SMALL)
 }
 
-/// Reads a body that has to be JSON, for [`parse`].
-/// It fails in this order: 415, 413.
+/// Reads a body that has to be JSON, for [`parse`]. It fails in this order: 415, 413.
 pub(crate) async fn read_json_text(
     headers: &HeaderMap,
     body: Body,
@@ -94,8 +92,7 @@ pub(crate) async fn read_json_text(
     read(body, bounds, "send fewer invites").await
 }
 
-/// Reads a provider document as text; the gate checks what it says.
-/// It fails in this order: 415, 413, 400.
+/// Reads a provider document as text; the gate checks what it says. It fails in this order: 415, 413, 400.
 pub(crate) async fn read_document(
     headers: &HeaderMap,
     body: Body,
@@ -109,8 +106,8 @@ pub(crate) async fn read_document(
     })
 }
 
-/// Reads a JSON body that may be left out. `null` stands for none, and an empty one needs no media type.
-/// It fails as [`read_json`] does.
+/// Reads a JSON body that may be left out. `null` stands for none, and an empty one needs no media type. It
+/// fails as [`read_json`] does.
 pub(crate) async fn read_optional_json(
     headers: &HeaderMap,
     body: Body,
@@ -131,8 +128,8 @@ pub(crate) async fn read_optional_json(
 }
 
 /// Refuses a body where none is taken, so that nobody believes that it was obeyed. White space, an empty
-/// object and `null` say nothing and are let through. `parameters` are what the call takes in its query.
-/// It fails in this order: 413, 400, 422.
+/// object and `null` say nothing and are let through. `parameters` are what the call takes in its query. It
+/// fails in this order: 413, 400, 422.
 pub(crate) async fn refuse_body(
     body: Body,
     bounds: Bounds,
@@ -251,8 +248,7 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     error.is::<E>() || error.source().is_some_and(is_caused_by::<E>)
 }
 
-/// Parses a body of at most so many values.
-/// It fails with 400; 422 if it holds more.
+/// Parses a body of at most so many values. It fails with 400; 422 if it holds more.
 pub(crate) fn parse(bytes: &[u8], most_values: usize) -> Result<Value, Problem> {
     // Some editors and languages write a byte order mark before UTF-8, where it means nothing.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -294,10 +294,7 @@ mod tests {
         let budgets = Budgets::default();
         let take = |tenant, count, now| budgets.take_refused(tenant, count, now).is_ok();
         assert!((0..20).all(|_| take("ada", 1_000, at(0))));
-        assert_eq!(
-            [take("ada", 1, at(0)), take("ada", 0, at(0)), take("bob", 1, at(0))],
-            [false, true, true]
-        );
+        assert!(!take("ada", 1, at(0)) && take("ada", 0, at(0)) && take("bob", 1, at(0)));
         assert_eq!([take("ada", 11, at(10)), take("ada", 10, at(10))], [false, true]);
         // What was stored beyond the bucket has to refill before more is granted.
         budgets.correct_refused("ada", 0, 100);

@@ -28,8 +28,7 @@ use crate::{
     },
 };
 
-/// How many values a body may hold for each invite that a request may make: several times what an invite
-/// consists of.
+/// How many values a body may hold for each invite that a request may make: several times what an invite consists of.
 const VALUES_PER_INVITE: usize = 100;
 
 /// What a request to create invites is answered with.
@@ -157,8 +156,7 @@ pub(crate) async fn create_invites(
         };
         let engine = gateway.engine.clone();
         match crate::run_to_completion(async move { engine.accept(batch).await }).await? {
-            // The document changed since it was read. The request is bound again, by the one that
-            // is live now.
+            // The document changed since it was read. The request is bound again, by the one that is live now.
             Err(AcceptError::Outdated) => {}
             accepted => {
                 let stored = match &accepted {
@@ -217,8 +215,7 @@ async fn answer(
         Problem::new(&codes::ACCEPT_UNKNOWN, detail)
     })?;
     if is_replay {
-        // The batch may have been made with another key of the tenant, for providers that this key
-        // may not use.
+        // The batch may have been made with another key of the tenant, for providers that this key may not use.
         let mut shown = accepted.invites.iter().filter_map(|it| it.outline().provider.as_ref());
         shown.try_for_each(|name| caller.require_provider(name))?;
     }

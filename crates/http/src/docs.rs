@@ -13,8 +13,7 @@ use utoipa_swagger_ui::Config;
 
 use crate::{Gateway, problem::Problem};
 
-/// Allows what comes from here, and what Swagger UI needs besides: styles set by scripts, and images in
-/// data URLs.
+/// Allows what comes from here, and what Swagger UI needs besides: styles set by scripts, and images in data URLs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";

@@ -10,8 +10,8 @@ use crate::problem::{Problem, codes};
 
 const MAX_LENGTH: usize = 255;
 
-/// Reads the key: a quoted string as in the draft, or bare.
-/// It fails with 400 for a header that is neither, or two of them.
+/// Reads the key: a quoted string as in the draft, or bare. It fails with 400 for a header that is neither,
+/// or two of them.
 pub(crate) fn read_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };

@@ -22,8 +22,7 @@ use crate::{
 
 /// The tenant of a key that names none.
 const DEFAULT_TENANT: &str = "default";
-/// How many keys may descend from each other in a row. What is asked for with the last is counted for all
-/// of them.
+/// How many keys may descend from each other in a row. What is asked for with the last is counted for all of them.
 pub(crate) const MAX_LINEAGE: usize = 16;
 
 /// An API key to make.
@@ -272,8 +271,7 @@ fn whole_milliseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
-/// Whether a text is fit for a column of a list and for the log. Its length and form were checked by the
-/// schema.
+/// Whether a text is fit for a column of a list and for the log. Its length and form were checked by the schema.
 fn check(word: &str, member: &str, max: usize, faults: &mut Faults) -> bool {
     let checked = check_word(word, max);
     if let Err((code, detail)) = &checked {
@@ -282,8 +280,7 @@ fn check(word: &str, member: &str, max: usize, faults: &mut Faults) -> bool {
     checked.is_ok()
 }
 
-/// The known names among those given, each once and in the order of the known ones. Unknown ones are
-/// faults.
+/// The known names among those given, each once and in the order of the known ones. Unknown ones are faults.
 fn known_names(given: Vec<String>, known: &[&str], faults: &mut Faults) -> Option<Vec<String>> {
     let names: HashSet<&str> = known.iter().copied().collect();
     let before = faults.len();
@@ -366,15 +363,9 @@ pub(crate) mod tests {
         assert_eq!(excess(&all, &all), [""; 0]);
         assert_eq!(excess(&some, &all), [""; 0]);
         assert_eq!(excess(&some, &some), [""; 0]);
-        let limits = [
-            "scopes",
-            "providers",
-            "requests_per_second",
-            "invites_per_second",
-            "invites_per_day",
-            "expires_at",
-        ];
-        assert_eq!(excess(&all, &some), limits);
+        let limits =
+            "scopes providers requests_per_second invites_per_second invites_per_day expires_at";
+        assert_eq!(excess(&all, &some).join(" "), limits);
         let less = ApiKey {
             providers: Some(vec!["b".into()]),
             limits: requests(1.0),
@@ -382,22 +373,15 @@ pub(crate) mod tests {
             ..some.clone()
         };
         assert_eq!(excess(&less, &some), [""; 0]);
+        let faster = KeyLimits { invites_per_second: Some(3.5), ..LIMITS };
+        let endless = KeyLimits { invites_per_day: None, ..LIMITS };
         for (more, word) in [
             (ApiKey { scopes: vec!["invites:codes".into()], ..less.clone() }, "scopes"),
             (ApiKey { tenant: "other".into(), ..less.clone() }, "tenant"),
             (ApiKey { providers: Some(vec!["b".into(), "c".into()]), ..less.clone() }, "providers"),
             (ApiKey { limits: requests(2.5), ..less.clone() }, "requests_per_second"),
-            (
-                ApiKey {
-                    limits: KeyLimits { invites_per_second: Some(3.5), ..LIMITS },
-                    ..less.clone()
-                },
-                "invites_per_second",
-            ),
-            (
-                ApiKey { limits: KeyLimits { invites_per_day: None, ..LIMITS }, ..less.clone() },
-                "invites_per_day",
-            ),
+            (ApiKey { limits: faster, ..less.clone() }, "invites_per_second"),
+            (ApiKey { limits: endless, ..less.clone() }, "invites_per_day"),
             (ApiKey { expires_at: at(11), ..less.clone() }, "expires_at"),
         ] {
             assert_eq!(excess(&more, &some), [word]);
@@ -497,9 +481,8 @@ pub(crate) mod tests {
         let faults = KeyChange::read(json!({ "name": null }), &[], Timestamp::UNIX_EPOCH);
         assert_eq!(faults.unwrap_err()[0].pointer, "#/name");
         assert!(KeyChange::read(json!({}), &[], Timestamp::UNIX_EPOCH).is_err());
-        assert!(
-            KeyChange::read(json!({ "scopes": ["admin"] }), &[], Timestamp::UNIX_EPOCH).is_err()
-        );
+        let scopes = json!({ "scopes": ["admin"] });
+        assert!(KeyChange::read(scopes, &[], Timestamp::UNIX_EPOCH).is_err());
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub struct Bounds {
 /// Tells browsers to use this host only with TLS for two years (<https://www.rfc-editor.org/rfc/rfc6797>).
 const ONLY_WITH_TLS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
-/// An extension of an answer: by how much it is delayed. While it is, its connection is closed if its slot
-/// is needed.
+/// An extension of an answer: by how much it is delayed. While it is, its connection is closed if its slot is needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DelayAnswer(pub Duration);
 
@@ -66,8 +65,7 @@ pub struct Listener {
     slots: Arc<Slots>,
     tls: Option<Tls>,
     trusted_proxies: Arc<[IpNet]>,
-    /// The requests under way that proxies forward. Of one address there may be as many as it may have
-    /// connections.
+    /// The requests under way that proxies forward. Of one address there may be as many as it may have connections.
     forwarded: Arc<Pool<IpAddr>>,
 }
 

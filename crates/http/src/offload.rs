@@ -1,6 +1,5 @@
-//! Work that takes so long that it would keep a worker of the async runtime from its other
-//! requests: it is done on threads of its own, on as many at once as leave processors for
-//! everything else.
+//! Work that takes so long that it would keep a worker of the async runtime from its other requests: it
+//! is done on threads of its own, on as many at once as leave processors for everything else.
 
 use std::{
     collections::HashMap,
@@ -51,8 +50,8 @@ impl Offload {
         by_key.entry(key).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
     }
 
-    /// Does a key's work on a body of so many bytes: at once where the body is short.
-    /// It fails with 503 if other work kept the threads busy for [`MAX_QUEUED`].
+    /// Does a key's work on a body of so many bytes: at once where the body is short. It fails with 503 if
+    /// other work kept the threads busy for [`MAX_QUEUED`].
     pub async fn run_for_body<T: Send + 'static>(
         &self,
         key: KeyId,
@@ -62,8 +61,7 @@ impl Offload {
         if body <= SHORT { Ok(work()) } else { self.run(key, work).await }
     }
 
-    /// Does a key's work that may take long.
-    /// It fails as [`run_for_body`](Self::run_for_body) does.
+    /// Does a key's work that may take long. It fails as [`run_for_body`](Self::run_for_body) does.
     pub async fn run<T: Send + 'static>(
         &self,
         key: KeyId,

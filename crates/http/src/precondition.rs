@@ -21,8 +21,7 @@ pub(crate) enum Basis {
 }
 
 impl Basis {
-    /// Reads `If-Match`.
-    /// It fails with 400 for a header that is malformed.
+    /// Reads `If-Match`. It fails with 400 for a header that is malformed.
     pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         Ok(read_tags(headers, &header::IF_MATCH)?.map(|tags| match tags {
             Tags::Any => Self::Any,
@@ -35,9 +34,8 @@ impl Basis {
         }))
     }
 
-    /// The revision that has to be live for the request to be done; `None` for any. `lag` says why this
-    /// replica does not serve the newest revision, if so.
-    /// It fails with 412 if it is certain that another one is live.
+    /// The revision that has to be live for the request to be done; `None` for any. `lag` says why this replica
+    /// does not serve the newest revision, if so. It fails with 412 if it is certain that another one is live.
     pub fn expected(&self, live: i64, lag: Option<String>) -> Result<Option<i64>, Problem> {
         let given = match self {
             Self::Any => return Ok(None),
@@ -75,8 +73,8 @@ pub(crate) fn outdated(basis: &str, live: i64, lag: Option<String>) -> Problem {
     Problem::new(&codes::PRECONDITION_FAILED, detail)
 }
 
-/// Whether the caller has this revision already, by its `If-None-Match`.
-/// It fails with 400 for a header that is malformed.
+/// Whether the caller has this revision already, by its `If-None-Match`. It fails with 400 for a header
+/// that is malformed.
 pub(crate) fn is_not_modified(headers: &HeaderMap, revision: i64) -> Result<bool, Problem> {
     Ok(match read_tags(headers, &header::IF_NONE_MATCH)? {
         None => false,
@@ -188,11 +186,8 @@ mod tests {
         assert_eq!(weak.code(), "precondition-failed");
         assert!(format!("{weak:?}").contains("without W/"), "{weak:?}");
         let lag = Some("revision 8 does not pass here: no secret".to_owned());
-        let said = Basis::Revisions(vec![6]).expected(7, lag).unwrap_err();
-        assert!(
-            format!("{said:?}").contains("revision 8 does not pass here: no secret"),
-            "{said:?}"
-        );
+        let said = format!("{:?}", Basis::Revisions(vec![6]).expected(7, lag).unwrap_err());
+        assert!(said.contains("revision 8 does not pass here: no secret"), "{said}");
         assert_eq!(Basis::Any.expected(7, None).unwrap(), None);
     }
 

@@ -173,8 +173,7 @@ impl Problem {
     /// The problem as the reason for which an invite is stored as failed.
     pub fn to_reason(&self) -> Reason {
         let Details { code, detail, outcome, errors, .. } = &*self.0;
-        // Some codes for what is wrong with one invite are reasons, too; the others are all
-        // `validation-failed`.
+        // Some codes for what is wrong with one invite are reasons, too; the others are all `validation-failed`.
         let word = code.word.parse().unwrap_or(ReasonCode::ValidationFailed);
         let errors = errors.iter().cloned().map(Fault::from).collect();
         Reason { errors, ..Reason::new(word, code.origin, *outcome, detail.clone()) }

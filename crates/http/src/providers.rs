@@ -214,8 +214,7 @@ pub(crate) async fn list_provider_invites(
     let mut invites: Vec<_> = page.invites.into_iter().skip(shown).map(view).collect();
     let fit = fitting(&invites);
     let next = if fit < invites.len() {
-        // The provider's page has more entries than ours may have: the next request asks for the
-        // same page again.
+        // The provider's page has more entries than ours may have: the next request asks for the same page again.
         Some((shown + fit, at.unwrap_or_default()))
     } else {
         page.next_cursor.map(|at| (0, at))
@@ -225,8 +224,7 @@ pub(crate) async fn list_provider_invites(
     Ok(Json(RemoteInviteList { invites, next_cursor }))
 }
 
-/// Reads a cursor: how many entries of a provider's page were shown, and the provider's own cursor of that
-/// page.
+/// Reads a cursor: how many entries of a provider's page were shown, and the provider's own cursor of that page.
 fn read_place(text: &str) -> Option<(usize, Option<String>)> {
     let (shown, at) = text.split_once(':')?;
     Some((shown.parse().ok()?, (!at.is_empty()).then(|| at.to_owned())))

@@ -34,8 +34,7 @@ type Read = (KeyId, [u8; 32]);
 pub(crate) struct RecordedReads(Mutex<HashMap<Read, Instant>>);
 
 impl RecordedReads {
-    /// Whether this read has to be recorded now. From here on it counts as recorded, until
-    /// [`forget`](Self::forget).
+    /// Whether this read has to be recorded now. From here on it counts as recorded, until [`forget`](Self::forget).
     fn is_due(&self, read: Read, now: Instant) -> bool {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recorded.get(&read).is_some_and(|at| now.duration_since(*at) < WINDOW) {

@@ -1,5 +1,4 @@
-//! The calls for those who run the gateway: whether it is alive, whether it is ready, and its
-//! metrics.
+//! The calls for those who run the gateway: whether it is alive, whether it is ready, and its metrics.
 
 use axum::{
     Json,

@@ -1,6 +1,5 @@
-//! The body of `POST /v1/invites` and its form. Everything that is wrong with it is found at once,
-//! each fault with a pointer. Where the invites go, and what providers need of them, is checked in
-//! `binding`.
+//! The body of `POST /v1/invites` and its form. Everything that is wrong with it is found at once, each
+//! fault with a pointer. Where the invites go, and what providers need of them, is checked in `binding`.
 
 use std::{collections::BTreeMap, mem, slice, sync::LazyLock};
 
@@ -267,10 +266,8 @@ mod tests {
 
     #[test]
     fn a_missing_email_is_named_and_null_is_as_good_as_absent_elsewhere() {
-        assert_eq!(
-            item_faults(json!({ "phone": null, "labels": null })),
-            found("/email", "required")
-        );
+        let faults = item_faults(json!({ "phone": null, "labels": null }));
+        assert_eq!(faults, found("/email", "required"));
         assert_eq!(item_faults(json!("ada@example.org")), found("", "wrong-type"));
     }
 

@@ -29,8 +29,7 @@ pub(super) fn unknown(given: &Value, variables: &[String]) -> Option<String> {
     (!told.is_empty()).then(|| format!("cannot use the settings: {}", told.join("; ")))
 }
 
-/// Why a setting cannot have the value that it was set to. What an address holds may be secret and is not
-/// shown.
+/// Why a setting cannot have the value that it was set to. What an address holds may be secret and is not shown.
 pub(super) fn unusable(error: &ConfigError, given: &Config) -> String {
     if let ValueKind::Table(sections) = &given.cache.kind
         && let Some((name, value)) =

@@ -1,5 +1,4 @@
-//! The record of what administrators changed. What an entry says is decided where the change is
-//! made.
+//! The record of what administrators changed. What an entry says is decided where the change is made.
 
 use axum::{Json, extract::State, http::Uri};
 use invite_delivery::Engine;

@@ -1,5 +1,4 @@
-//! Failed authentications by address. The more of them an address had lately, the later the next
-//! one is answered.
+//! Failed authentications by address. The more of them an address had lately, the later the next one is answered.
 
 use std::{
     collections::HashMap,
@@ -43,8 +42,7 @@ impl Failures {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= MAX_ADDRESSES && !recent.contains_key(&address) {
             recent.retain(|_, of| of.count_at(now) > 0.0);
-            // With more addresses than are remembered nobody is slowed down by a delay for one of
-            // them.
+            // With more addresses than are remembered nobody is slowed down by a delay for one of them.
             if recent.len() >= MAX_ADDRESSES {
                 recent.clear();
             }

@@ -16,8 +16,7 @@ pub(super) enum Phase {
     Head,
     /// A request is being handled.
     Request,
-    /// A request is being handled, and waits for more of its body. The time counts from the start of the
-    /// request.
+    /// A request is being handled, and waits for more of its body. The time counts from the start of the request.
     Body,
     /// An answer is being produced and written.
     Answer,

@@ -1,6 +1,5 @@
-//! A bounded number of slots for connections, in all and for each address. Where none is free a new
-//! connection gets that of one that has no request under way, so that clients who say nothing lock
-//! nobody out.
+//! A bounded number of slots for connections, in all and for each address. Where none is free a new connection
+//! gets that of one that has no request under way, so that clients who say nothing lock nobody out.
 
 use std::{
     cmp::Reverse,

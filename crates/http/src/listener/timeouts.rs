@@ -1,5 +1,4 @@
-//! The timeouts of a connection: of its bytes, of the body of a request, and of the body of an
-//! answer.
+//! The timeouts of a connection: of its bytes, of the body of a request, and of the body of an answer.
 
 use std::{
     error::Error,
