@@ -29,7 +29,7 @@ pub async fn an_invite_comes_to_exist_once_with_what_was_given(bench: &Bench) {
     let members: Vec<&str> = observed.data.keys().map(String::as_str).collect();
     let mut members = members;
     members.sort_unstable();
-    assert_eq!(members, bench.subject.data, "provider_data as in api.md");
+    assert_eq!(members, bench.subject.data, "provider_data");
     assert!(observed.data.values().all(Value::is_string), "{:?}", observed.data.keys());
 }
 

@@ -25,7 +25,7 @@ pub struct Subject {
     pub good: &'static str,
     /// One of the right form that it refuses.
     pub wrong: &'static str,
-    /// The members of `provider_data` that docs/api.md names.
+    /// The members of `provider_data` once an invite was created.
     pub data: &'static [&'static str],
     /// What the simulator must show of a recipient's invite.
     pub arrived: fn(&Recipient) -> Value,

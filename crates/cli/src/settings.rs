@@ -206,7 +206,7 @@ pub struct Delivery {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub settle: Duration,
-    /// How often live invites are asked about; 0 switches it off.
+    /// How often open invites are asked about; 0 switches it off.
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub refresh: Duration,

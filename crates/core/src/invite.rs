@@ -160,7 +160,7 @@ impl Status {
         !matches!(self, Self::Queued | Self::Sending | Self::Unknown)
     }
 
-    /// Whether it counts as an invite of that person for the duplicate rule (`queued` to `sent`).
+    /// Whether it counts as an invite of that person for the duplicate rule: it has not ended.
     pub const fn is_live(self) -> bool {
         !self.is_final()
     }

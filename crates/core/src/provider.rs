@@ -96,10 +96,13 @@ pub trait InviteProvider: Send + Sync + fmt::Debug {
     /// status is inferred (see docs/delivery.md, *After it exists*).
     async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError>;
 
-    /// What the provider itself lists, one page.
+    /// What the provider itself lists: one page of it, of the query's scope and address alone
+    /// ([`ListQuery::wants`]). Where it has no pages the list is one page, without a next cursor; it is then
+    /// read whole for each page that a caller asks the gateway for.
     ///
     /// # Errors
-    /// A cursor that the provider repeats is an error, so that no listing runs in a circle.
+    /// A cursor that was never given is rejected before a request is made; one that the provider repeats is an
+    /// error, so that no listing runs in a circle.
     async fn list(&self, context: &CallContext, query: &ListQuery) -> Result<Page, ProviderError>;
 
     /// Sets the status at the provider, one of `capabilities().update_status`. Reads the present

@@ -1,5 +1,5 @@
 //! Asking a provider about one invite, or to change it, outside the lanes: for persons, and for the loop that
-//! looks after live invites.
+//! refreshes open invites.
 
 mod approval;
 
@@ -64,9 +64,12 @@ impl Engine {
             Ok(seen)
         };
         let is_waiting = call.is_some();
+        let was_withdrawn = remote.revoke_sent;
         let apply = move |state: &mut InviteState, seen: &Observed, now| match &seen.failure {
             // The others of its call may be refused, too: all of them are settled together, below.
             Some(_) if is_waiting => transition::ask_later(state, now),
+            // The adapter did not know of the withdrawal that began meanwhile, whose own answer counts.
+            _ if state.revoke_sent && !was_withdrawn => transition::ask_later(state, now),
             _ => transition::observe(state, seen, now),
         };
         let invite = self.operate(&invite, &provider, Operation::Get, apply, None, get).await?;

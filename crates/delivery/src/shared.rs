@@ -29,7 +29,7 @@ pub struct Settings {
     pub lease: Duration,
     /// Between looking up an unknown outcome and believing that it is absent.
     pub settle: Duration,
-    /// How often live invites are asked about; zero switches it off.
+    /// How often open invites are asked about; zero switches it off.
     pub refresh: Duration,
     /// How long calls under way may take to finish at shutdown.
     pub shutdown_grace: Duration,

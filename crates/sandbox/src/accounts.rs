@@ -7,7 +7,7 @@ pub struct Account {
     pub kind: &'static str,
     /// The settings, by their names, without secrets.
     pub settings: &'static [(&'static str, &'static str)],
-    /// The setting that holds the secret, with a secret that is good. Any further are other ways in.
+    /// The setting that holds the secret, with a secret that is good. Each further one may be used instead of it.
     pub secrets: &'static [(&'static str, &'static str)],
     /// A secret of the right form that opens nothing.
     pub wrong: &'static str,

@@ -2,7 +2,7 @@
 //! not settle, and at last in the event itself, because absence means nothing in one that does not exist.
 //!
 //! The engine decides which of the invites seen are another Invite's, and how often nothing must be seen
-//! (docs/delivery.md, *Reconciling an unknown outcome*).
+//! (docs/delivery.md, *Finding out what became of an unknown call*).
 
 use std::{
     collections::{HashMap, VecDeque},

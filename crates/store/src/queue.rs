@@ -163,7 +163,7 @@ impl Store {
             statement = statement
                 .text(if place == 0 { "" } else { " UNION ALL " })
                 .text("SELECT id FROM (SELECT id FROM invites WHERE ")
-                // Redundant, but the index `invites_live` can be used only with it.
+                // The status below implies this, but a partial index is used only where its own condition is said.
                 .text(LIVE)
                 .text(" AND unreadable IS NULL AND provider = ")
                 .bind(provider)

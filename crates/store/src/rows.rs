@@ -159,7 +159,7 @@ pub(crate) const LIVE: &str =
 pub(crate) const FINAL: &str = "status IN ('accepted', 'declined', 'expired', 'revoked', 'failed')";
 /// Invites whose call is still to be made, under way or in doubt: a caller who waits, waits for these.
 pub(crate) const UNSETTLED: &str = "status IN ('queued', 'sending', 'unknown')";
-/// Invites that expire at `expires_at`.
+/// Invites that are open at their provider: those that may still be accepted, or lapse at `expires_at`.
 pub(crate) const OPEN: &str = "status IN ('awaiting_approval', 'pending', 'sent')";
 /// Invites in doubt, as in the unique index `invites_in_doubt`.
 pub(crate) const IN_DOUBT: &str = "status IN ('sending', 'unknown')";

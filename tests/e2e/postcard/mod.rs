@@ -201,7 +201,8 @@ impl InviteProvider for Postcard {
             return Err(operation.not_found("there is no such list"));
         }
         let cards = self.client.list_cards(context, &operation, query.email.as_deref()).await?;
-        Ok(Page { invites: cards.into_iter().map(Card::observed).collect(), next_cursor: None })
+        let observed = cards.into_iter().map(Card::observed);
+        Ok(Page { invites: observed.filter(|card| query.wants(card)).collect(), next_cursor: None })
     }
 
     async fn update_status(

@@ -63,6 +63,14 @@ fn every_target_has_a_corpus_a_test_and_a_binary() {
 }
 
 #[test]
+fn the_replies_of_every_kind_are_a_target() {
+    let names = TARGETS.map(|(name, _)| name);
+    for kind in invite_kinds::all() {
+        assert!(names.contains(&kind.name), "none reads the replies of {}", kind.name);
+    }
+}
+
+#[test]
 fn the_corpora_are_small() {
     let mut bytes = 0;
     for folder in fs::read_dir(corpora()).unwrap() {

@@ -13,7 +13,7 @@ use invite_config::Provider;
 use invite_core::{
     Address, Destination, ListQuery, Observed, Operation, ProviderError, http::CallContext, random,
 };
-use invite_store::{Change, Decision, InviteRecord};
+use invite_store::{Change, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
 
 use crate::{
@@ -58,7 +58,7 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
         };
         has_more = ended.unwrap_or_else(|error| {
             let name = &lane.name;
-            tracing::error!(provider.name = name, %error, "cannot read or write the store to ask {name} about live invites; trying again");
+            tracing::error!(provider.name = name, %error, "cannot read or write the store to ask {name} about open invites; trying again");
             false
         });
     }
@@ -183,8 +183,9 @@ async fn by_list(
             seen.clone().map(|seen| seen.since(invite.created_at))
         };
         let seen: Vec<_> = shown.iter().map(since).collect();
-        let observe = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
-            let seen = seen.get(i).and_then(Option::as_ref);
+        let observe = move |i: usize, _: &InviteRecord, state: &mut InviteState, now: Timestamp| {
+            // It may have been withdrawn since the list was asked for.
+            let seen = seen.get(i).and_then(Option::as_ref).filter(|_| !state.revoke_sent);
             seen.map_or(Decision::Keep, |seen| transition::observe(state, seen, now))
         };
         shared.store.change(Change::of(ids, observe)).await?;

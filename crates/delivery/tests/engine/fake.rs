@@ -70,6 +70,8 @@ pub struct Inner {
     /// Look-ups show calls that had no effect as still being worked on.
     pub is_working: bool,
     pub lists: usize,
+    /// The next question about invites that exist waits for this once it has come.
+    pub question_waits_for: Option<Arc<Notify>>,
     pub is_blind: bool,
     /// Look-ups show invites in a spelling that nobody recognizes.
     pub is_respelling: bool,
@@ -116,6 +118,7 @@ impl World {
             ended: None,
             is_working: false,
             lists: 0,
+            question_waits_for: None,
             is_blind: false,
             is_respelling: false,
             similar: Vec::new(),
@@ -131,6 +134,13 @@ impl World {
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
+    }
+
+    async fn answer_later(&self) {
+        let waits_for = self.lock().question_waits_for.take();
+        if let Some(waits_for) = waits_for {
+            waits_for.notified().await;
+        }
     }
 
     /// The calls so far, each by the names before the `@`.
@@ -293,6 +303,7 @@ impl InviteProvider for Fake {
 
     async fn get(&self, context: &CallContext, remote: &Remote) -> Result<Observed, ProviderError> {
         self.world.ask_peer("get", &self.http, context).await?;
+        self.world.answer_later().await;
         let world = self.world.lock();
         if let Some(error) = &world.silence {
             return Err(error.clone());
@@ -309,8 +320,9 @@ impl InviteProvider for Fake {
 
     async fn list(&self, context: &CallContext, _: &ListQuery) -> Result<Page, ProviderError> {
         self.world.ask_peer("list", &self.http, context).await?;
-        let mut world = self.world.lock();
-        world.lists += 1;
+        self.world.lock().lists += 1;
+        self.world.answer_later().await;
+        let world = self.world.lock();
         if let Some(error) = &world.silence {
             return Err(error.clone());
         }
