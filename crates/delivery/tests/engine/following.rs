@@ -71,7 +71,7 @@ async fn a_look_that_fails_is_told_of_on_its_attempt_and_by_the_provider() {
 #[tokio::test]
 async fn a_followed_call_keeps_its_lease_while_it_waits_for_its_turn() {
     let world = World::new(|_| Answer::Works);
-    let short = Settings { lease: Duration::from_millis(400), ..settings() };
+    let short = Settings { lease: Duration::from_millis(1500), ..settings() };
     let bench = start_with(short, "max_batch = 1\nrequests_per_second = 0.01", world).await;
     let batch = bench.post("ada").await;
     let lease = async || match bench.one(batch).await.state.phase {
