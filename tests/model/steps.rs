@@ -90,7 +90,7 @@ fn happen(world: &mut World, case: &Case, step: &Step) {
         Step::CrashLook { look } => drop(world.looks.remove(*look)),
         Step::FindSecond { invite } => {
             let ids = ["second".to_owned()];
-            transition::report_duplicates(&mut world.invites[*invite].state, &ids);
+            transition::note_second_effects(&mut world.invites[*invite].state, &ids);
         }
         Step::GiveUp { invite } => {
             transition::give_up(&mut world.invites[*invite].state, error());

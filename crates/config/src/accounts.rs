@@ -27,7 +27,7 @@ impl Accounts {
             let known = kinds.iter().find(|known| known.name == kind);
             let settings = known.map_or(&[][..], |known| known.account_settings);
             let settings =
-                settings.iter().map(|name| (*name, part.get(*name).map(plain))).collect();
+                settings.iter().map(|name| (*name, part.get(*name).map(comparable))).collect();
             (name.clone(), Account { kind: kind.to_owned(), settings })
         });
         Self(accounts.collect())
@@ -70,8 +70,8 @@ impl Accounts {
     }
 }
 
-/// A value without what makes no other account of a URL: the case and default port of its host, and a slash at the end.
-pub(crate) fn plain(value: &Value) -> Value {
+/// A setting as it is compared: the case and default port of a URL's host, and a slash at its end, make no other account.
+pub(crate) fn comparable(value: &Value) -> Value {
     let Some(text) = value.as_str() else { return value.clone() };
     let url = Url::parse(text).ok().filter(Url::has_host);
     url.as_ref().map_or(text, Url::as_str).trim_end_matches('/').into()

@@ -216,7 +216,7 @@ impl Configuration {
     }
 
     /// The provider or route that was probably meant. It takes a look at the names of all of them.
-    pub fn nearest_destination(&self, name: &str) -> Option<&str> {
+    pub fn nearest_name(&self, name: &str) -> Option<&str> {
         let routes = self.routes.iter().filter_map(|route| route.name.as_deref());
         let known = self.providers.iter().map(|provider| provider.name.as_str()).chain(routes);
         nearest(name, known)
@@ -350,7 +350,7 @@ mod tests {
         let error = configuration.route(Some(&to), &BTreeMap::new(), &address);
         let expected = RouteError::Unknown { name: "engineer".into(), index: 1 };
         assert_eq!(error.unwrap_err(), expected);
-        assert_eq!(configuration.nearest_destination("engineer"), Some("engineers"));
+        assert_eq!(configuration.nearest_name("engineer"), Some("engineers"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Gate {
     }
 
     /// The same for a document that comes over the network, which may use only the secrets that are released
-    /// to it, beside the document `in_force`.
+    /// to it, and those that the document `in_force` names for the same use.
     pub fn check_from_network(&self, text: &str, in_force: &str) -> Checked {
         self.check_with(text, &Access::over_network(in_force, &self.rules.released))
     }
@@ -214,7 +214,8 @@ impl Gate {
         Some((Arc::new(provider), resolver.into_files()))
     }
 
-    /// Whether a provider is on loopback. Not every kind needs to have a `base_url`.
+    /// Reports what is wrong with `base_url`, if there is one; returns whether that is on loopback, where literal secrets are
+    /// taken.
     fn check_base_url(&self, settings: &Value, at: &str, report: &mut Report<'_>) -> bool {
         let Some(base_url) = settings.get("base_url").and_then(Value::as_str) else { return false };
         let Rules { allow_private_hosts: private, allowed_hosts: allowed, .. } = &self.rules;

@@ -15,10 +15,10 @@ use std::{
 use invite_core::schema::escape;
 use serde_json::Value;
 
-use crate::{accounts::plain, document::Document, schema::settings_of, secret::Place};
+use crate::{accounts::comparable, document::Document, schema::settings_of, secret::Place};
 
 /// The settings that say where a provider's secrets are sent.
-const WHERE: [&str; 2] = ["base_url", "path"];
+const TARGET_SETTINGS: [&str; 2] = ["base_url", "path"];
 /// What the names of the process's own variables begin with, in upper or lower case.
 const OWN: &str = "INVITE_GATEWAY";
 
@@ -144,7 +144,7 @@ pub(crate) struct Use {
 impl Use {
     /// Every use in a provider's part of a document.
     fn all_in(part: &Value) -> Vec<Self> {
-        let place = || WHERE.map(|setting| part.get(setting).map(plain));
+        let place = || TARGET_SETTINGS.map(|setting| part.get(setting).map(comparable));
         let kind = part.get("kind").unwrap_or(&Value::Null);
         let settings = settings_of(part);
         let members = settings.as_object().into_iter().flatten();

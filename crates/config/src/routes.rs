@@ -175,7 +175,7 @@ pub(crate) fn resolve(
             faults.extend(check_name(name, is_new, &declared).map(|f| f.under(&at)));
         }
         for (at, name) in part.to.entries(&format!("{at}/to")) {
-            let fault = check_destination(name, &declared, &route_names).map(|mut fault| {
+            let fault = check_target(name, &declared, &route_names).map(|mut fault| {
                 // A suggestion takes a read of all names, and no more faults than this are reported.
                 if faults.len() <= MAX_FAULTS {
                     fault.suggestion = nearest(name, providers.iter().copied()).map(str::to_owned);
@@ -211,11 +211,7 @@ fn check_name(name: &str, is_new: bool, providers: &HashSet<&str>) -> Option<Fau
     invalid_name(name).map(|detail| Fault::new("/name", "invalid", detail))
 }
 
-fn check_destination(
-    name: &str,
-    providers: &HashSet<&str>,
-    routes: &BTreeSet<String>,
-) -> Option<Fault> {
+fn check_target(name: &str, providers: &HashSet<&str>, routes: &BTreeSet<String>) -> Option<Fault> {
     if providers.contains(name) {
         return None;
     }

@@ -18,7 +18,7 @@ use crate::{
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Asks for a provider's account, unless that is known, or was asked for without an answer less than
-/// [`ASK_AGAIN`] ago. Until it is known, its invites may be at one destination with all others of the service.
+/// [`ASK_AGAIN`] ago. Until it is known, any two providers of its kind at its base URL may be one account.
 pub(crate) async fn learn_account(
     shared: &Arc<Shared>,
     lane: &Lane,
@@ -54,8 +54,8 @@ fn overlaps(call: &PreparedCall) -> bool {
     call.account.is_some() || call.destination.is_provisional()
 }
 
-/// The people whom only a lock keeps other replicas from bringing into doubt at the same moment: where another name
-/// may stand for the call's destination, no index does.
+/// The people to lock for this claim: where another provider may be the same account, no unique index keeps one person
+/// from being claimed twice.
 pub(crate) fn people_to_lock(
     invites: &[InviteRecord],
     call: Option<&PreparedCall>,

@@ -63,11 +63,11 @@ impl Engine {
             refused = Some(seen.clone()).filter(|seen| seen.failure.is_some());
             Ok(seen)
         };
-        let is_waiting = call.is_some();
+        let awaits_approval = call.is_some();
         let was_withdrawn = remote.revoke_sent;
         let apply = move |state: &mut InviteState, seen: &Observed, now| match &seen.failure {
             // The others of its call may be refused, too: all of them are settled together, below.
-            Some(_) if is_waiting => transition::ask_later(state, now),
+            Some(_) if awaits_approval => transition::ask_later(state, now),
             // The adapter did not know of the withdrawal that began meanwhile, whose own answer counts.
             _ if state.revoke_sent && !was_withdrawn => transition::ask_later(state, now),
             _ => transition::observe(state, seen, now),
@@ -88,7 +88,7 @@ impl Engine {
             return Ok(invite.clone());
         };
         let lane = self.shared.lane(provider);
-        let check_open = || {
+        let check_pause = || {
             let now = self.shared.clock.now();
             let paused = lane.with_state(|state| {
                 let until = state.opens_at(destination, now, true)?;
@@ -98,10 +98,10 @@ impl Engine {
             let (provider, wait) = (provider.clone(), crate::lane::until(now, until));
             Err(OperationError::LanePaused { provider, until, wait, reason })
         };
-        check_open()?;
+        check_pause()?;
         let waiting = self.shared.waiters.wait_for(invite.batch_id);
         let before = self.decide(invite, transition::look_up_now).await?.state.checked_at;
-        lane.doubt.notify_one();
+        lane.wake_look_ups.notify_one();
         let began = Instant::now();
         loop {
             let changed = waiting.changed();
@@ -109,7 +109,7 @@ impl Engine {
             if invite.state.status() != Status::Unknown || invite.state.checked_at != before {
                 return Ok(invite);
             }
-            check_open()?;
+            check_pause()?;
             if began.elapsed() >= max_wait || self.shared.stopping.is_cancelled() {
                 return Err(OperationError::Busy { provider: provider.clone() });
             }
@@ -154,15 +154,11 @@ impl Engine {
         invite: &InviteRecord,
         decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
     ) -> Result<InviteRecord> {
-        let change = Change::of(
-            vec![invite.id],
-            move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now),
-        );
-        let changed = self.shared.store.change(change).await?;
+        let changed = self.shared.store.change(Change::each(vec![invite.id], decide)).await?;
         self.decided(invite, changed).await
     }
 
-    /// The invite after a change without a call; the error names the status that it had by then.
+    /// The invite after a change without a call; if nothing was written, the error names the status that it has by now.
     pub(crate) async fn decided(
         &self,
         invite: &InviteRecord,
@@ -197,7 +193,7 @@ impl Engine {
         waited.map_err(|Busy| OperationError::Busy { provider: provider.name.clone() })
     }
 
-    /// Makes one call about one invite, for which a rate token was taken, stores it as an attempt, and applies what
+    /// Makes one request about one invite, for which the rate budget was waited for, stores it as an attempt, and applies what
     /// it showed; or `undo`, if the call was not made or was refused.
     pub(crate) async fn operate(
         &self,
@@ -215,8 +211,8 @@ impl Engine {
         failpoint("operation-after-reply");
         let attempt = ended_attempt(&door, operation, &asked, None);
         let result = asked.result;
-        let is_open = |error: &ProviderError| error.outcome == Outcome::Unknown;
-        let undo = undo.filter(|_| result.as_ref().err().is_some_and(|error| !is_open(error)));
+        let is_in_doubt = |error: &ProviderError| error.outcome == Outcome::Unknown;
+        let undo = undo.filter(|_| result.as_ref().err().is_some_and(|error| !is_in_doubt(error)));
         let seen = result.as_ref().ok().cloned().map(|seen| seen.since(invite.created_at));
         let decide = move |state: &mut InviteState, now| match (&seen, undo) {
             // A status that the invite cannot take any more changes nothing; the attempt shows it.

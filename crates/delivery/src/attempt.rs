@@ -18,7 +18,7 @@ use crate::{
     commit::{attempt_end, commit},
     door::{Door, Subject},
     judge::{Judged, judge},
-    lane::{Lane, Slot},
+    lane::{CallUnderWay, Lane},
     obstacle::clock_fault,
     reason,
     shared::Shared,
@@ -28,14 +28,14 @@ use crate::{
 /// A call with its bytes, or why there are none.
 pub(crate) type Prepared = Result<PreparedCall, ProviderError>;
 
-/// A create call on its way.
-pub(crate) struct Call {
+/// What claims and sends creates for one provider.
+pub(crate) struct Sender {
     pub shared: Arc<Shared>,
     pub lane: Arc<Lane>,
     pub provider: Arc<Provider>,
 }
 
-impl Call {
+impl Sender {
     /// Freezes the call and claims its invites, in one transaction. `None` if one of them is another attempt's by now,
     /// or must not be sent.
     pub async fn claim(
@@ -77,7 +77,7 @@ impl Call {
                 }
                 // Somebody withdrew one of them, or one came into doubt elsewhere: the next step chooses anew.
                 Changed::Aborted
-                | Changed::PersonInDoubt { .. }
+                | Changed::PersonTaken { .. }
                 | Changed::ProviderRefTaken { .. } => return Ok(None),
             }
         }
@@ -104,12 +104,9 @@ impl Call {
             }),
             lane: Some((self.lane.name.clone(), epoch)),
             people: accounts::people_to_lock(invites, call),
-            ..Change::of(
-                invites.iter().map(|invite| invite.id).collect(),
-                move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-                    transition::claim(state, attempt, now + lease)
-                },
-            )
+            ..Change::each(invites.iter().map(|invite| invite.id).collect(), move |state, now| {
+                transition::claim(state, attempt, now + lease)
+            })
         };
         self.shared.store.change(change).await
     }
@@ -119,7 +116,7 @@ impl Call {
         &self,
         claimed: Claimed,
         prepared: Prepared,
-        slot: Slot,
+        under_way: CallUnderWay,
     ) -> Option<(Claimed, PreparedCall)> {
         let subject = Subject { attempt: Some(claimed.attempt), ..Subject::of(&claimed.invites) };
         let door = self.door(subject);
@@ -142,16 +139,16 @@ impl Call {
         failpoint("create-after-reply");
         let judged = judge(&self.provider, &self.lane, &claimed, &reply, self.shared.clock.now());
         if let Some(destination) = claimed.destination() {
-            let is_taken = |it: &&Settlement| matches!(it, Settlement::Exists(_));
-            let count = judged.settlements.iter().filter(is_taken).count();
+            let exists = |it: &&Settlement| matches!(it, Settlement::Exists(_));
+            let count = judged.settlements.iter().filter(exists).count();
             self.lane.with_state(|state| state.invites += count as u64);
             door.report(Operation::Create, judged.outcome, judged.error.as_ref(), &begun);
             door.update_health(Some(destination), &judged.event, judged.error.as_ref());
         }
         store_outcome(&self.shared, &claimed, &judged, context.exchanges().pop()).await;
         failpoint("create-after-record");
-        drop(slot);
-        self.lane.doubt.notify_one();
+        drop(under_way);
+        self.lane.wake_look_ups.notify_one();
         accounts::wake_others(&self.shared, &self.provider, prepared.as_ref().ok());
         prepared.ok().filter(|_| judged.is_processing()).map(|call| (claimed, call))
     }
@@ -179,8 +176,9 @@ impl Call {
     }
 }
 
-/// Stores the outcome of an attempt, however long the store is away: the call was made, and only this process knows
-/// how it ended. Once the lease is over, the outcome counts as a late reply.
+/// Stores the outcome of an attempt, which only this process knows. While the store is away it tries again, until one
+/// lease after the end of the claim: by then recovery has put the invites in doubt, and look-ups settle them. What is
+/// stored after the claim's end counts as a late reply.
 pub(crate) async fn store_outcome(
     shared: &Shared,
     claimed: &Claimed,
@@ -208,6 +206,7 @@ pub(crate) async fn store_outcome(
         pause = (pause * 2).min(Duration::from_secs(5));
         let lost = claimed.lease_end.elapsed() > shared.settings.lease;
         if lost || (shared.stopping.is_cancelled() && claimed.lease_end <= Instant::now()) {
+            tracing::error!(attempt.id = %claimed.attempt, provider.name = provider, "gave up storing the outcome of a call to {provider}: look-ups have to find it out");
             // It may be stored although no answer came, so whoever waits for it looks again.
             shared.waiters.wake(claimed.invites.iter().map(|invite| invite.batch_id));
             break;

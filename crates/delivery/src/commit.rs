@@ -18,7 +18,7 @@ use crate::{
 /// An attempt that begins and ends with one change.
 pub(crate) type EndedAttempt = (NewAttempt, AttemptEnd);
 
-/// The attempt that a call was which is no create. `detail` says what it showed, if nothing went wrong.
+/// A request that is no create, as an attempt. `detail` says what it showed, if nothing went wrong.
 pub(crate) fn ended_attempt<T>(
     door: &Door<'_>,
     operation: Operation,
@@ -67,7 +67,8 @@ pub(crate) fn attempt_end(
     }
 }
 
-/// Stores a change of the invites `before`, wakes whoever waits for them, and reports effects that should not be there.
+/// Stores a change of the invites `before`, wakes whoever waits for them, and reports second effects, and effects of invites that
+/// failed or were withdrawn here.
 /// Where the change clashes with what others have stored it is made anew: `change` is told for which invites the provider
 /// id that was seen is another one's by now; and an invite that would return to doubt while another one to the same
 /// person is in doubt is given up.
@@ -85,7 +86,7 @@ pub(crate) async fn commit(
         let change = keep_out_of_doubt(change(&taken), in_doubt.clone());
         match shared.store.change(change).await? {
             Changed::ProviderRefTaken { invite } if taken.insert(invite) => {}
-            Changed::PersonInDoubt { invite } if in_doubt.insert(invite) => {}
+            Changed::PersonTaken { invite } if in_doubt.insert(invite) => {}
             changed => break changed,
         }
     };

@@ -99,14 +99,14 @@ impl Door<'_> {
         }
         let waiting = async {
             tokio::time::sleep(left).await;
-            self.lane.take_token(&self.provider.limits).await;
+            self.lane.wait_for_budget(&self.provider.limits).await;
         };
         tokio::time::timeout(max_wait, waiting).await.map_err(|_| Busy)
     }
 
     /// Waits until a question of the engine's own may start: only one at a time waits beside the creates.
     pub async fn wait_for_question(&self) {
-        self.lane.take_question_token(&self.provider.limits, &*self.shared.clock).await;
+        self.lane.wait_for_budget_to_ask(&self.provider.limits, &*self.shared.clock).await;
     }
 
     /// The context of a call: each of its requests starts when the rate budget allows it.
@@ -281,7 +281,7 @@ impl Door<'_> {
             (Outcome::Throttled, _) => Some(Event::Throttled(told)),
             _ if told.is_some() => Some(Event::Throttled(told)),
             (outcome, cause) => Some(Event::Failing {
-                unreachable: outcome == Outcome::NotSent && cause == Cause::Transport,
+                pauses_at_once: outcome == Outcome::NotSent && cause == Cause::Transport,
             }),
         }
     }

@@ -31,7 +31,7 @@ impl Engine {
         tasks.spawn(recovering::run(shared.clone()));
         tasks.spawn(replica::run(shared.clone()));
         tasks.spawn(retention::run(shared.clone()));
-        tasks.spawn(supervise(shared.clone()));
+        tasks.spawn(start_lanes(shared.clone()));
         Ok(Self { shared, trace: None })
     }
 
@@ -52,7 +52,7 @@ impl Engine {
 }
 
 /// Starts the tasks of each lane that comes about, until shutdown.
-async fn supervise(shared: Arc<Shared>) {
+async fn start_lanes(shared: Arc<Shared>) {
     let mut started = BTreeSet::new();
     while !shared.stopping.is_cancelled() {
         let added = shared.lane_added.notified();

@@ -42,7 +42,7 @@ pub enum OperationError {
     PairingUnproven,
     #[error("{existing} is a live invite to the same person at the same place")]
     Duplicate { existing: InviteId },
-    /// Its provider's backlog or quota is full.
+    /// It cannot be queued again: mostly because its provider's backlog or quota is full.
     #[error(transparent)]
     NoRoom(#[from] AcceptError),
     /// The provider's rate budget is taken by other calls, or the provider asked to be left alone, for

@@ -197,37 +197,40 @@ fn judge_refusal(
     };
     let reason = || Reason::of(Some(&provider.name), error);
     let fail = || vec![Settlement::Failed(reason()); n];
-    let told = error.retry_after.map(|wait| wait.min(provider.limits.retry.max_retry_after));
+    let asked_wait = error.retry_after.map(|wait| wait.min(provider.limits.retry.max_retry_after));
     match (error.outcome, error.cause) {
         (Outcome::NotSent, cause) => {
-            let unreachable = cause == Cause::Transport;
+            let pauses_at_once = cause == Cause::Transport;
             let event = match cause {
                 Cause::Credentials | Cause::Configuration => Event::Refused,
-                _ if told.is_some() => Event::Throttled(told),
-                _ => Event::Failing { unreachable },
+                _ if asked_wait.is_some() => Event::Throttled(asked_wait),
+                _ => Event::Failing { pauses_at_once },
             };
-            // A lane that goes on needs each invite to wait by itself.
-            let wait = if unreachable { Duration::ZERO } else { provider.limits.retry.first };
-            (again(now + told.unwrap_or(wait)), event)
+            // Being unreachable pauses the lane, which is wait enough; after another fault it would send these again at once.
+            let wait = if pauses_at_once { Duration::ZERO } else { provider.limits.retry.first };
+            (again(now + asked_wait.unwrap_or(wait)), event)
         }
         (Outcome::Throttled, _) if error.is_of_own_budget() => {
             (again(now + provider.limits.retry.first), Event::Unasked)
         }
-        (Outcome::Throttled, _) => (again(now + told.unwrap_or_default()), Event::Throttled(told)),
+        (Outcome::Throttled, _) => {
+            (again(now + asked_wait.unwrap_or_default()), Event::Throttled(asked_wait))
+        }
+        // Only the fault campaign does this, to show that its tests notice a second effect.
         (Outcome::Unknown, _) if resends_blindly() => {
             (vec![Settlement::Again { at: None, group: None }; n], Event::Success)
         }
         (Outcome::Unknown, _) => {
             // A provider that asks for a wait, mostly with a 503, pauses the lane, and look-ups with it.
-            let failing = Event::Failing { unreachable: false };
-            let event = told.map_or(failing, |wait| Event::Throttled(Some(wait)));
+            let failing = Event::Failing { pauses_at_once: false };
+            let event = asked_wait.map_or(failing, |wait| Event::Throttled(Some(wait)));
             (vec![Settlement::Unknown(reason()); n], event)
         }
         (Outcome::Rejected, Cause::Credentials | Cause::Configuration) => {
             (again(now), Event::Refused)
         }
-        // Unless this credential has created something under this revision, so that a refusal of rights
-        // is about the invites and not about the configuration.
+        // If this credential has created something under this revision, a refusal of rights is about the invites;
+        // otherwise it is about the configuration.
         (Outcome::Rejected, Cause::NotAuthorized)
             if place.created_under != Some(provider.adapter_since) =>
         {
@@ -236,7 +239,7 @@ fn judge_refusal(
         (Outcome::Rejected, _) if names_items(error, n) => {
             (fail_named(provider, error, again(now)), Event::Success)
         }
-        // What is not there takes none of them.
+        // If the destination is missing, a smaller call would be refused as well.
         (Outcome::Rejected, Cause::NotFound) => (fail(), Event::Success),
         // So many do not fit, but fewer may.
         (Outcome::Rejected, Cause::Quota) => {
@@ -246,7 +249,7 @@ fn judge_refusal(
         (Outcome::Rejected, _) if n == 1 => {
             match place.refusals.add_single(&error.message, claimed.invites[0].id, now) {
                 About::Invite => (fail(), Event::Success),
-                About::Open => (again(now + provider.limits.retry.first), Event::Success),
+                About::Undecided => (again(now + provider.limits.retry.first), Event::Success),
                 About::Call => (again(now), Event::Refused),
             }
         }
@@ -284,7 +287,14 @@ fn named_reason(provider: &Provider, error: &ProviderError, index: usize) -> Opt
     (!errors.is_empty()).then(|| Reason { errors, ..Reason::of(Some(&provider.name), error) })
 }
 
-/// What a refusal that was learnt of later means for one of the call's `n` invites.
+/// The refusal of a call that the provider ended without effect.
+pub(crate) fn refusal(seen: &Observed) -> Option<ProviderError> {
+    let unexplained =
+        || ProviderError::new(Outcome::Rejected, "the provider ended it without effect");
+    (seen.status == Status::Failed).then(|| seen.failure.clone().unwrap_or_else(unexplained))
+}
+
+/// Whom a refusal of a call blames: what it means for the one of its `n` invites at this index.
 pub(crate) fn blame(provider: &Provider, error: &ProviderError, index: usize, n: usize) -> Verdict {
     if matches!(error.cause, Cause::Credentials | Cause::Configuration) {
         return Verdict::Faultless;

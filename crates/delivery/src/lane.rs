@@ -34,7 +34,7 @@ pub(crate) use health::Event;
 pub(crate) use logged_state::LoggedState;
 pub(crate) use refusals::About;
 pub(crate) use shares::Shares;
-pub(crate) use state::State;
+pub(crate) use state::{LookUps, State};
 pub(crate) use status::{Condition, Report};
 pub use status::{
     Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,
@@ -48,10 +48,10 @@ const CREATES_FIRST: Duration = Duration::from_secs(1);
 /// What this process knows of one provider.
 pub(crate) struct Lane {
     pub name: String,
-    /// Wakes the sending loop: work came, a slot is free, or the document is another.
+    /// Wakes the sending loop: work came, a call ended, or the document is another.
     pub wake: Notify,
     /// Wakes the loop of look-ups: an outcome is unknown, or what they go by may have changed.
-    pub doubt: Notify,
+    pub wake_look_ups: Notify,
     pub state: Mutex<State>,
     in_flight: AtomicU32,
     /// About how many invites wait here; counted along, and set right from the store now and then.
@@ -62,7 +62,7 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     pub creates_wait: watch::Sender<bool>,
     lease: Mutex<Option<Lease>>,
-    /// The last step of the sending loop could not read or write the store.
+    /// The last step of the sending loop failed.
     is_stuck: AtomicBool,
     pub logged_state: LoggedState,
     pub account: AccountCheck,
@@ -78,13 +78,13 @@ pub(crate) struct Lease {
     pub is_lost: bool,
 }
 
-/// A call's place among those under way; given back when dropped.
-pub(crate) struct Slot {
+/// Counts a call among those under way until it is dropped.
+pub(crate) struct CallUnderWay {
     lane: Arc<Lane>,
     destination: Destination,
 }
 
-impl Drop for Slot {
+impl Drop for CallUnderWay {
     fn drop(&mut self) {
         self.lane.in_flight.fetch_sub(1, Ordering::AcqRel);
         self.lane.with_state(|state| state.end(&self.destination));
@@ -97,7 +97,7 @@ impl Lane {
         Self {
             name: name.to_owned(),
             wake: Notify::new(),
-            doubt: Notify::new(),
+            wake_look_ups: Notify::new(),
             state: Mutex::default(),
             in_flight: AtomicU32::new(0),
             queued: AtomicU64::new(0),
@@ -129,12 +129,12 @@ impl Lane {
         self.is_stuck.load(Ordering::Relaxed)
     }
 
-    /// Remembers whether the last step of the sending loop could use the store, and logs it if not.
+    /// Remembers whether the last step of the sending loop failed, and logs it if it did.
     pub fn note_step(&self, stepped: &Result<Option<Duration>, invite_store::Error>) {
         self.is_stuck.store(stepped.is_err(), Ordering::Relaxed);
         if let Err(error) = stepped {
             let name = &self.name;
-            tracing::error!(provider.name = name, %error, "the lane of provider {name} cannot read or write the store; trying again");
+            tracing::error!(provider.name = name, %error, "a step of the lane of provider {name} failed; trying again");
         }
     }
 
@@ -172,20 +172,20 @@ impl Lane {
         let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink);
     }
 
-    pub fn take_slot(self: &Arc<Self>, destination: &Destination) -> Slot {
+    pub fn begin_call(self: &Arc<Self>, destination: &Destination) -> CallUnderWay {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.with_state(|state| state.begin(destination));
-        Slot { lane: self.clone(), destination: destination.clone() }
+        CallUnderWay { lane: self.clone(), destination: destination.clone() }
     }
 
-    /// Waits until the rate budget allows work to begin for which a request will start.
-    pub async fn take_token(&self, limits: &Limits) {
+    /// Waits until the rate budget has room for a request soon; the request is counted when it starts.
+    pub async fn wait_for_budget(&self, limits: &Limits) {
         self.budget.grant(limits).await;
     }
 
     /// The same for a question of the engine's own. However many there are, only one at a time waits beside the
     /// creates, and none starts while the provider is left alone.
-    pub async fn take_question_token(&self, limits: &Limits, clock: &dyn Clock) {
+    pub async fn wait_for_budget_to_ask(&self, limits: &Limits, clock: &dyn Clock) {
         let _only_one = self.question.lock().await;
         let left = || self.with_state(|state| state.backing_off(clock.now()));
         let over = Instant::now() + left().unwrap_or_default();
@@ -193,7 +193,7 @@ impl Lane {
         while Instant::now() < over && left().is_some() {
             tokio::time::sleep_until(over.min(Instant::now() + RECHECK)).await;
         }
-        self.take_token(limits).await;
+        self.wait_for_budget(limits).await;
     }
 
     /// See [`Budget::context`].
@@ -279,7 +279,7 @@ mod tests {
             state.back_off(now, wait, state::NEARLY_USED_UP, &Retry::default())
         });
         let began = Instant::now();
-        lane.take_question_token(&Limits::default(), &clock).await;
+        lane.wait_for_budget_to_ask(&Limits::default(), &clock).await;
         assert!(began.elapsed() >= wait);
     }
 
@@ -291,11 +291,11 @@ mod tests {
             state.back_off(now, Duration::from_secs(7), state::NEARLY_USED_UP, &Retry::default())
         });
         let limits = Limits::default();
-        let first = lane.take_question_token(&limits, &clock);
+        let first = lane.wait_for_budget_to_ask(&limits, &clock);
         tokio::pin!(first);
         assert!(futures::poll!(&mut first).is_pending());
         assert!(lane.question.try_lock().is_err());
         // Creates do not queue behind it.
-        lane.take_token(&limits).await;
+        lane.wait_for_budget(&limits).await;
     }
 }

@@ -16,7 +16,7 @@ use invite_core::{
     Destination, Doubt, Operation, Outcome, PreparedCall, ProviderError, failpoint::failpoint,
     http::CallContext,
 };
-use invite_store::{Change, InviteRecord};
+use invite_store::Change;
 use jiff::Timestamp;
 
 use crate::{
@@ -46,8 +46,8 @@ pub(crate) fn is_repeatable(provider: &Provider, case: &Case, now: Timestamp) ->
         && age < REPEAT_FOR
 }
 
-/// Sends the frozen bytes again; only a reply that shows the call's effect settles anything. Returns the case if they
-/// were refused: that says nothing of the first call, which has to be looked up then.
+/// Sends the frozen bytes again; only a reply that shows the call's effect settles anything. Returns the case if it has
+/// to be looked up instead: the bytes were refused, which says nothing of the first call, or are too old by now.
 pub(crate) async fn repeat(
     shared: &Arc<Shared>,
     lane: &Arc<Lane>,
@@ -158,20 +158,21 @@ pub(crate) async fn look_up(
     };
     // They share one look-up, so none may be shown words about another tenant's.
     let is_mixed = judge::is_mixed(cases.iter().flat_map(|case| &case.invites));
-    let told = seen.as_ref().map(|_| ()).map_err(|error| shown_error(error, is_mixed));
-    let told = Asked { result: told, begun: asked.begun.clone(), exchange: asked.exchange.clone() };
+    let shown = seen.as_ref().map(|_| ()).map_err(|error| shown_error(error, is_mixed));
+    let shown =
+        Asked { result: shown, begun: asked.begun.clone(), exchange: asked.exchange.clone() };
     let answers = cases.iter().enumerate().map(|(place, case)| {
-        let verdicts = match (seen, &told.result) {
+        let verdicts = match (seen, &shown.result) {
             (Ok(seen), _) => {
                 let sightings = seen.get(place).map(Vec::as_slice).unwrap_or_default();
                 case.verdicts(provider, sightings, &held)
             }
-            (Err(error), told) => {
-                let why = told.as_ref().err().unwrap_or(error).message.clone();
+            (Err(error), shown) => {
+                let why = shown.as_ref().err().unwrap_or(error).message.clone();
                 vec![Verdict::CannotTell(why); case.invites.len()]
             }
         };
-        store_verdicts(&door, case, verdicts, &told)
+        store_verdicts(&door, case, verdicts, &shown)
     });
     // Side by side, so that they share commits.
     try_join_all(answers).await?;
@@ -186,12 +187,9 @@ async fn release(
 ) -> Result<(), invite_store::Error> {
     let attempt = case.attempt;
     let change = |_: &_| {
-        Change::of(
-            case.invites.iter().map(|invite| invite.id).collect(),
-            move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-                transition::release(state, attempt, now)
-            },
-        )
+        Change::each(case.invites.iter().map(|invite| invite.id).collect(), move |state, now| {
+            transition::release(state, attempt, now)
+        })
     };
     commit(shared, &lane.name, &case.invites, change).await?;
     lane.wake.notify_one();

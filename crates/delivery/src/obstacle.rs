@@ -16,8 +16,8 @@ pub(crate) fn obstacle(shared: &Shared) -> Option<String> {
         .or_else(|| clock_fault(shared))
 }
 
-/// Why nothing is sent by this machine's clock; `None` unless it is far from the database's. What goes by it, such as the
-/// time in a request, would be wrong, and what it measures may be.
+/// What is wrong with this machine's clock, for which nothing is sent; `None` unless it is far from the database's. What
+/// goes by it, such as the time in a request, would be wrong, and what it measures may be.
 pub(crate) fn clock_fault(shared: &Shared) -> Option<String> {
     let ahead = shared.store.clock().wall_ahead();
     (ahead.abs() > CLOCK_TOLERANCE).then(|| reason::clock_off(ahead))

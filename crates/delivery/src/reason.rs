@@ -53,9 +53,10 @@ pub(crate) fn revision_unserved(newest: i64) -> String {
     )
 }
 
-/// Why a lane makes no calls while its statements in the database fail.
+/// Why a lane makes no calls while its steps fail.
 pub(crate) fn stuck() -> String {
-    "this gateway cannot read or write its database, and tries again; its log says why".to_owned()
+    "this gateway fails to work on the queue, mostly for want of its database, and tries again; its log says why"
+        .to_owned()
 }
 
 /// Why nothing is sent while this machine's clock is so far ahead of the database's.

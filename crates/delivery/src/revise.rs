@@ -32,7 +32,7 @@ use crate::lane::Budget;
 
 pub use file::Taken;
 pub use review::Review;
-use review::{Candidate, errors, told_errors};
+use review::{Candidate, operator_errors, public_errors};
 
 /// The `source` of documents from the file.
 pub(crate) const FILE: &str = "file";
@@ -72,7 +72,7 @@ pub struct Revised {
 #[derive(Debug, thiserror::Error)]
 pub enum ReviseError {
     /// It does not pass the gate.
-    #[error("the document does not pass the gate: {}", errors(&.0.findings))]
+    #[error("the document does not pass the gate: {}", operator_errors(&.0.findings))]
     Refused(Box<Review>),
     /// It was made for another revision than the newest.
     #[error("revision {live} is live by now, which the document was not made for")]
@@ -196,7 +196,7 @@ impl LiveDocument {
                 self.notes().refusals.remove(source);
             }
             Err(ReviseError::Refused(review)) => {
-                self.refused(source, None, &review.findings);
+                self.note_refusal(source, None, &review.findings);
                 let live = self.live.current().revision();
                 let entry = audit::refused(actor, live, &review.findings, restored, note);
                 audit::keep(&self.store, entry).await;
@@ -279,7 +279,7 @@ impl LiveDocument {
         let Some(configuration) = configuration else {
             let known = self.notes().refused.replace((newest.revision, Instant::now()));
             if known.is_none_or(|(revision, _)| revision != newest.revision) {
-                self.refused(STORE, Some(newest.revision), &findings);
+                self.note_refusal(STORE, Some(newest.revision), &findings);
             }
             return Ok(false);
         };
@@ -330,7 +330,7 @@ impl LiveDocument {
         let revision = self.unserved_revision()?;
         let notes = self.notes();
         let findings = &notes.refusals.get(STORE)?.findings;
-        Some(format!("revision {revision} does not pass here: {}", told_errors(findings)))
+        Some(format!("revision {revision} does not pass here: {}", public_errors(findings)))
     }
 
     fn swap(&self, configuration: Configuration, origin: &Origin) {
@@ -352,12 +352,12 @@ impl LiveDocument {
     }
 
     /// Logs, counts and remembers that a document did not go live; nothing else does.
-    fn refused(&self, source: &'static str, revision: Option<i64>, findings: &[Finding]) {
+    fn note_refusal(&self, source: &'static str, revision: Option<i64>, findings: &[Finding]) {
         tracing::warn!(
             config.source = source,
             config.revision = revision,
-            "a provider document is refused and the live one stays: {}",
-            errors(findings)
+            "a provider document is refused and the live one stays; from {source}: {}",
+            operator_errors(findings)
         );
         metrics::counter!("invite_config_refusals_total", "source" => source).increment(1);
         let findings = findings.to_vec();

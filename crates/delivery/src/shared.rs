@@ -27,7 +27,8 @@ const IDLE: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// How long a claim is held without renewal.
     pub lease: Duration,
-    /// Between looking up an unknown outcome and believing that it is absent.
+    /// How far apart two look-ups have to be before an absence is believed, and how long after the call's end the
+    /// first of them may begin.
     pub settle: Duration,
     /// How often open invites are asked about; zero switches it off.
     pub refresh: Duration,
@@ -140,7 +141,7 @@ impl Shared {
         for provider in document.providers() {
             let lane = self.lane(&provider.name);
             lane.wake.notify_one();
-            lane.doubt.notify_one();
+            lane.wake_look_ups.notify_one();
         }
         let is_gone = |lane: &&Arc<Lane>| document.provider(&lane.name).is_none();
         self.lanes().iter().filter(is_gone).for_each(|lane| lane.set_gauges(None, |_| 0));
@@ -166,14 +167,18 @@ impl Shared {
         self.lane_added.notify_one();
         lane
     }
+
+    /// Waits for a while, or until shutdown.
+    pub async fn pause(&self, time: Duration) {
+        // Whichever comes first, the caller goes on.
+        let _ = tokio::time::timeout(time, self.stopping.cancelled()).await;
+    }
 }
 
 /// Makes an error of a panic in a step, so that a defect in an adapter does not end a task that goes on for ever.
 pub(crate) async fn catch_panic<T>(
     step: impl Future<Output = Result<T, invite_store::Error>>,
 ) -> Result<T, invite_store::Error> {
-    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| {
-        let why = "a step panicked, which is a defect of the gateway";
-        Err(invite_store::Error::Unavailable(why.to_owned()))
-    })
+    let panicked = invite_store::Error::Defect("a step of a loop panicked");
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or(Err(panicked))
 }

@@ -321,7 +321,7 @@ pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
 
 /// Reports second effects: ids at the provider that none of our invites holds. Nothing is written if none is new, or if this
 /// invite has no provider id, so that what was found may be just it.
-pub fn report_duplicates(state: &mut InviteState, ids: &[String]) -> Decision {
+pub fn note_second_effects(state: &mut InviteState, ids: &[String]) -> Decision {
     let Some(known) = state.provider_ref.clone() else { return Decision::Abort };
     let others = ids.iter().filter(|id| **id != known);
     let noted = others.map(|id| note_second_effect(state, id)).collect::<Vec<_>>();

@@ -15,7 +15,7 @@ pub(crate) async fn give_up(
 ) -> Result<(), invite_store::Error> {
     let mut errors = Vec::with_capacity(late.len());
     for invite in &late {
-        errors.push(match in_doubt_to(shared, invite).await? {
+        errors.push(match person_taken_by(shared, invite).await? {
             Some(other) => reason::given_up_waiting(other.named_to(Some(&invite.tenant))),
             None => {
                 let provider = invite.provider.as_deref().unwrap_or_default();
@@ -47,25 +47,26 @@ fn pause_reason(shared: &Arc<Shared>, provider: &str, invite: &InviteRecord) -> 
     shared.lane(provider).with_state(|state| state.pause_reason(destination, shared.clock.now()))
 }
 
-/// An invite whose outcome another one waits for.
-pub(crate) struct InDoubt {
+/// The invite that another one waits for.
+pub(crate) struct Other {
     id: String,
     tenant: String,
 }
 
-impl InDoubt {
+impl Other {
     /// Its id, if that may be told to `tenant`: its own, or whoever gives none.
     pub fn named_to(self, tenant: Option<&str>) -> Option<InviteId> {
-        let is_told = tenant.is_none_or(|tenant| tenant == self.tenant);
-        self.id.parse().ok().filter(|_| is_told)
+        let is_visible = tenant.is_none_or(|tenant| tenant == self.tenant);
+        self.id.parse().ok().filter(|_| is_visible)
     }
 }
 
-/// Another invite to the same person at what may be the same destination that is in doubt, or may be.
-pub(crate) async fn in_doubt_to(
+/// Another invite to the same person at what may be the same destination that is `sending` or `unknown`, or may
+/// be.
+pub(crate) async fn person_taken_by(
     shared: &Shared,
     invite: &InviteRecord,
-) -> Result<Option<InDoubt>, invite_store::Error> {
-    let other = shared.store.in_doubt_to(invite).await?;
-    Ok(other.map(|(id, tenant)| InDoubt { id, tenant }))
+) -> Result<Option<Other>, invite_store::Error> {
+    let other = shared.store.person_taken_by(invite).await?;
+    Ok(other.map(|(id, tenant)| Other { id, tenant }))
 }

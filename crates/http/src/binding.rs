@@ -212,7 +212,7 @@ impl Names<'_> {
                     let mut fault = Fault::new(pointer, "unknown-destination", detail);
                     if self.suggestions_left > 0 {
                         self.suggestions_left -= 1;
-                        let meant = configuration.nearest_destination(name);
+                        let meant = configuration.nearest_name(name);
                         fault.suggestion = meant.map(str::to_owned);
                     }
                     Some(fault)

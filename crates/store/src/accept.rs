@@ -12,9 +12,9 @@ use crate::{
     Error, InviteRecord, InviteState, Quotas, Store,
     accounts::Accounts,
     admission::{address_locks, find_duplicates, find_room, quota_locks},
-    advisory::number,
+    advisory::lock_of,
     batch::{Acceptance, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
-    dialect::{ADDRESS_LOCKS, KEY_LOCKS, NO_REVISION_LOCK},
+    dialect::{KEY_LOCKS, REVISION_LOCK_SHARED},
     idempotency::{find_key, remember_key},
     key_days,
     phase::Phase,
@@ -57,15 +57,12 @@ fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
         Placement::Bound { provider, .. } => Some(provider.as_str()),
         Placement::Refused { .. } => None,
     });
-    let key = batch
-        .idempotency
-        .iter()
-        .map(|key| ADDRESS_LOCKS + number(&[&batch.tenant, &key.key]) % KEY_LOCKS);
+    let key = batch.idempotency.iter().map(|key| lock_of(KEY_LOCKS, &[&batch.tenant, &key.key]));
     let of_caller = key.chain(key_days::locks(&batch.day_limits));
     people
         .chain(quota_locks(providers, quotas))
         .chain(of_caller)
-        .chain([NO_REVISION_LOCK])
+        .chain([REVISION_LOCK_SHARED])
         .collect()
 }
 

@@ -151,7 +151,7 @@ impl Store {
         refs: &[&String],
     ) -> Result<Vec<(String, InviteId, Option<Destination>)>, Error> {
         let hashes: HashMap<String, &String> =
-            refs.iter().map(|text| (self.hash_key().reference(text), *text)).collect();
+            refs.iter().map(|text| (self.hash_key().provider_ref_hash(text), *text)).collect();
         let rows = Statement::new("SELECT reference, destination FROM held_refs WHERE service = ")
             .bind(destination.service())
             .text(" AND reference IN (")

@@ -10,9 +10,8 @@ use sqlx::AnyConnection;
 use crate::{
     Error, InviteRecord, NewItem, Placement, Store,
     accounts::Accounts,
-    advisory::number,
+    advisory::lock_of,
     dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
-    rows::{LIVE, UNSETTLED},
     statement::{Statement, Value, chunks},
 };
 
@@ -82,7 +81,7 @@ impl Store {
 pub(crate) fn address_locks<'a>(
     addresses: impl Iterator<Item = &'a Address>,
 ) -> impl Iterator<Item = u32> {
-    addresses.map(|address| number(&[address.as_str()]) % ADDRESS_LOCKS)
+    addresses.map(|address| lock_of(ADDRESS_LOCKS, &[address.as_str()]))
 }
 
 /// The locks under which nobody else makes an invite live at one of these providers that have a quota.
@@ -91,8 +90,7 @@ pub(crate) fn quota_locks<'a>(
     quotas: &Quotas,
 ) -> impl Iterator<Item = u32> {
     let with_quota = providers.filter(|name| quotas.contains_key(*name));
-    let count = QUOTA_LOCKS.end - QUOTA_LOCKS.start;
-    with_quota.map(move |name| QUOTA_LOCKS.start + number(&[name]) % count)
+    with_quota.map(|name| lock_of(QUOTA_LOCKS, &[name]))
 }
 
 /// The people that these invites are to.
@@ -137,12 +135,8 @@ pub(crate) async fn find_live(
             "SELECT column1, (SELECT id FROM invites WHERE address = column2 AND destination = \
              column3 AND tenant = column4 AND id <> column1 AND ",
         )
-        .text(LIVE)
-        .text(" AND (expires_at IS NULL OR expires_at > ")
-        .bind(now)
-        .text(" OR ")
-        .text(UNSETTLED)
-        .text(") ORDER BY created_at DESC, id DESC LIMIT 1) FROM (VALUES ")
+        .live_at(now)
+        .text(" ORDER BY created_at DESC, id DESC LIMIT 1) FROM (VALUES ")
         .rows(chunk.iter().map(|(id, person)| {
             [
                 Value::from(id.to_string()),
@@ -174,15 +168,11 @@ pub(crate) async fn find_room(
     for (provider, quota) in quotas.iter().filter(|(name, _)| providers.contains(name.as_str())) {
         let live: Option<u64> =
             Statement::new("SELECT count(*) FROM (SELECT 1 FROM invites WHERE ")
-                .text(LIVE)
+                .live_at(now)
                 .text(" AND provider = ")
                 .bind(provider)
-                .text(" AND (expires_at IS NULL OR expires_at > ")
-                .bind(now)
-                .text(" OR ")
-                .text(UNSETTLED)
                 // There is no need to count beyond the quota.
-                .text(") LIMIT ")
+                .text(" LIMIT ")
                 .bind(i64::try_from(*quota).unwrap_or(i64::MAX))
                 .text(") AS live")
                 .first(connection, |row| row.count())
@@ -190,18 +180,4 @@ pub(crate) async fn find_room(
         room.insert(provider.clone(), quota.saturating_sub(live.unwrap_or(0)));
     }
     Ok(room)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_persons_lock_is_the_same_number_in_every_version() {
-        // FNV-1a of "a" followed by 0xff, computed by hand from its definition.
-        let a = (0x811c_9dc5_u32 ^ 0x61).wrapping_mul(0x0100_0193);
-        assert_eq!(a, 0xe40c_292c);
-        assert_eq!(number(&["a"]), (a ^ 0xff).wrapping_mul(0x0100_0193));
-        assert_ne!(number(&["ab", "c"]), number(&["a", "bc"]));
-    }
 }

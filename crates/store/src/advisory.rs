@@ -1,6 +1,6 @@
 //! What only PostgreSQL is asked for: advisory locks, and its clock.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use jiff::Timestamp;
 use sqlx::AnyConnection;
@@ -61,8 +61,27 @@ impl Dialect {
     }
 }
 
+/// The one among these locks that stands for the texts.
+pub(crate) fn lock_of(locks: Range<u32>, texts: &[&str]) -> u32 {
+    locks.start + hash(texts) % (locks.end - locks.start)
+}
+
 /// FNV-1a: the same number in every replica, whatever it was built with.
-pub(crate) fn number(texts: &[&str]) -> u32 {
+fn hash(texts: &[&str]) -> u32 {
     let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_lock_is_the_same_number_in_every_version() {
+        // FNV-1a of "a" followed by 0xff, computed by hand from its definition.
+        let a = (0x811c_9dc5_u32 ^ 0x61).wrapping_mul(0x0100_0193);
+        assert_eq!(a, 0xe40c_292c);
+        assert_eq!(hash(&["a"]), (a ^ 0xff).wrapping_mul(0x0100_0193));
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+    }
 }

@@ -124,8 +124,8 @@ impl Store {
     /// `reply` are none.
     ///
     /// # Errors
-    /// The database cannot be used, or [`Error::Corrupt`] if one cannot be read: what all of them show together, some do
-    /// not.
+    /// The database cannot be used, or [`Error::Corrupt`] if one cannot be read: conclusions from only
+    /// some of them could be wrong.
     pub async fn creates(&self, invite: InviteId) -> Result<Vec<AttemptView>, Error> {
         select_attempts("call, NULL, NULL", invite)
             .text(" AND operation = 'create' ORDER BY attempt_id")
@@ -293,8 +293,15 @@ async fn forget_old_questions(
         .await?;
         forgotten.extend(attempts);
     }
-    let forgotten: Vec<String> = forgotten.into_iter().collect();
-    for chunk in chunks(&forgotten) {
+    delete_without_invites(connection, &Vec::from_iter(forgotten)).await
+}
+
+/// Deletes those of these attempts that no invite has any more.
+pub(crate) async fn delete_without_invites(
+    connection: &mut AnyConnection,
+    attempts: &[String],
+) -> Result<(), Error> {
+    for chunk in chunks(attempts) {
         Statement::new("DELETE FROM attempts WHERE id IN (")
             .values(chunk.iter().map(Value::from))
             .text(") AND NOT EXISTS (SELECT 1 FROM attempt_invites WHERE attempt_id = attempts.id)")

@@ -15,7 +15,7 @@ use crate::{
     unreadable::{Unreadable, or_unreadable, page, separate},
 };
 
-/// A change that an administrator made.
+/// An entry of the record of changes: who changed, tried to change or read what.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its id; a later entry has a higher one.

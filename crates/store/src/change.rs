@@ -15,11 +15,11 @@ use crate::{
     admission::address_locks,
     attempts::{begin_attempt, end_attempt},
     debug::debug_only,
-    dialect::NO_REVISION_LOCK,
+    dialect::REVISION_LOCK_SHARED,
     epochs::is_lane_held,
     keyed::HashKey,
     query::read_invites,
-    rows::{MAY_BE_IN_DOUBT, SET_STATE, state_values},
+    rows::{MAY_HAVE_HOLDER, SET_STATE, state_values},
     statement::{Statement, Value, chunks},
     writer::Tx,
 };
@@ -60,6 +60,14 @@ impl Change {
         let (lane, people) = (None, Vec::new());
         Self { invites, begin: None, end: None, keeps_end: false, lane, people, decide }
     }
+
+    /// A change that is decided about each invite by its state and the time alone.
+    pub fn each(
+        invites: Vec<InviteId>,
+        decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(invites, move |_, _, state, now| decide(state, now))
+    }
 }
 
 debug_only!(Change: invites, begin, end, lane);
@@ -85,7 +93,7 @@ pub enum Changed {
     Aborted,
     /// Nothing was written: another invite to the same person at the same destination is `sending`
     /// or `unknown`.
-    PersonInDoubt {
+    PersonTaken {
         /// The invite of this change that was to become so too.
         invite: InviteId,
     },
@@ -116,7 +124,7 @@ impl Store {
     }
 
     async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
-        let no_revision = change.lane.iter().map(|_| NO_REVISION_LOCK);
+        let no_revision = change.lane.iter().map(|_| REVISION_LOCK_SHARED);
         let locks = address_locks(change.people.iter()).chain(no_revision).collect();
         let data = (Arc::clone(change), Arc::clone(self.hash_key()));
         self.write(locks, data, |tx, (change, key)| Box::pin(apply(tx, change, key))).await
@@ -136,8 +144,8 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
         return Ok(Changed::Aborted);
     }
     let Some(states) = decide(change, &invites, tx.now) else { return Ok(Changed::Aborted) };
-    if let Some(invite) = find_person_in_doubt(tx.connection, &invites, &states).await? {
-        return Ok(Changed::PersonInDoubt { invite });
+    if let Some(invite) = find_person_taken(tx.connection, &invites, &states).await? {
+        return Ok(Changed::PersonTaken { invite });
     }
     if let Some(invite) = find_ref_taken(tx.connection, &invites, &states, key).await? {
         return Ok(Changed::ProviderRefTaken { invite });
@@ -200,24 +208,24 @@ fn decide(
 }
 
 /// An invite, and the destination and text that no other invite may have together.
-type Key<'a> = (InviteId, &'a Destination, &'a str);
+type Unique<'a> = (InviteId, &'a Destination, &'a str);
 
-/// An invite of the change that comes into doubt while another one to the same person is in doubt.
-async fn find_person_in_doubt(
+/// An invite of the change that becomes `sending` or `unknown` while another one to the same person is.
+async fn find_person_taken(
     connection: &mut AnyConnection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
 ) -> Result<Option<InviteId>, Error> {
-    let entering: Vec<Key<'_>> = invites
+    let entering: Vec<Unique<'_>> = invites
         .iter()
-        .filter(|invite| !invite.state.is_in_doubt())
-        .filter(|invite| states.get(&invite.id).is_some_and(InviteState::is_in_doubt))
+        .filter(|invite| !invite.state.has_holder())
+        .filter(|invite| states.get(&invite.id).is_some_and(InviteState::has_holder))
         .filter_map(|invite| {
             let address = invite.address.as_ref().map_or("", Address::as_str);
             Some((invite.id, invite.destination.as_ref()?, address))
         })
         .collect();
-    find_clash(connection, &entering, "invites", "address", MAY_BE_IN_DOUBT).await
+    find_clash(connection, &entering, "invites", "address", MAY_HAVE_HOLDER).await
 }
 
 /// An invite of the change whose new provider id another one holds, or held until its person was erased.
@@ -227,7 +235,7 @@ async fn find_ref_taken(
     states: &HashMap<InviteId, InviteState>,
     key: &HashKey,
 ) -> Result<Option<InviteId>, Error> {
-    let entering: Vec<Key<'_>> = invites
+    let entering: Vec<Unique<'_>> = invites
         .iter()
         .filter_map(|invite| {
             let new = states.get(&invite.id)?.provider_ref.as_deref()?;
@@ -241,10 +249,10 @@ async fn find_ref_taken(
     if clash.is_some() || entering.is_empty() {
         return Ok(clash);
     }
-    let hashes: Vec<String> = entering.iter().map(|(_, _, id)| key.reference(id)).collect();
+    let hashes: Vec<String> = entering.iter().map(|(_, _, id)| key.provider_ref_hash(id)).collect();
     let gone = entering.iter().zip(&hashes).map(|((invite, place, _), hash)| {
-        let key: Key<'_> = (*invite, *place, hash);
-        key
+        let unique: Unique<'_> = (*invite, *place, hash);
+        unique
     });
     find_clash(connection, &gone.collect::<Vec<_>>(), "held_refs", "reference", "true").await
 }
@@ -253,7 +261,7 @@ async fn find_ref_taken(
 /// earlier one's.
 async fn find_clash(
     connection: &mut AnyConnection,
-    entering: &[Key<'_>],
+    entering: &[Unique<'_>],
     table: &str,
     column: &str,
     condition: &str,

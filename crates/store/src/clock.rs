@@ -33,7 +33,7 @@ pub(crate) async fn now(
     let shown = dialect.shown_time(connection).await?;
     let now = shown.map_or_else(|| clock.now(), |shown| clock.synchronize(shown, asked));
     Timestamp::from_millisecond(now.as_millisecond())
-        .map_err(|_| Error::Unavailable("the clock shows a time that cannot be".into()))
+        .map_err(|_| Error::Defect("the store's clock shows a time that cannot be"))
 }
 
 /// Keeps the time in the database for whoever opens it next.

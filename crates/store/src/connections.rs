@@ -37,7 +37,7 @@ pub(crate) struct Connections(Arc<Shared>);
 struct Shared {
     database: Database,
     purpose: Use,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<AnyConnection>>,
     /// Why the database cannot be used at present.
     away: watch::Sender<Option<Error>>,
@@ -48,7 +48,7 @@ struct Shared {
 pub(crate) struct InUse {
     connection: Option<AnyConnection>,
     of: Connections,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
@@ -56,7 +56,7 @@ impl Connections {
         Self(Arc::new(Shared {
             database,
             purpose,
-            places: Arc::new(Semaphore::new(most)),
+            permits: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
             away: watch::Sender::default(),
         }))
@@ -64,17 +64,18 @@ impl Connections {
 
     /// Takes a connection that answers.
     pub(crate) async fn take(&self) -> Result<InUse, Error> {
-        let place = match timeout(WAIT_FOR_FREE, Arc::clone(&self.0.places).acquire_owned()).await {
-            Ok(place) => place.map_err(|_| closed())?,
+        let permit = match timeout(WAIT_FOR_FREE, Arc::clone(&self.0.permits).acquire_owned()).await
+        {
+            Ok(permit) => permit.map_err(|_| Error::Closed)?,
             Err(_) => return Err(Error::Unavailable("no connection became free in time".into())),
         };
         let mut away = self.0.away.subscribe();
         if timeout(WAIT_FOR_AWAY, away.wait_for(Option::is_none)).await.is_err() {
             let why = away.borrow().clone();
-            return Err(why.unwrap_or_else(closed));
+            return Err(why.unwrap_or(Error::Closed));
         }
         match self.idle_or_new().await {
-            Ok(it) => Ok(InUse { connection: Some(it), of: self.clone(), _place: place }),
+            Ok(it) => Ok(InUse { connection: Some(it), of: self.clone(), _permit: permit }),
             Err(error) => {
                 self.mark_away(&error);
                 Err(error)
@@ -86,14 +87,14 @@ impl Connections {
     pub(crate) fn mark_away(&self, error: &Error) {
         self.idle().clear();
         if self.0.away.send_replace(Some(error.clone())).is_none() {
-            tracing::error!(purpose = ?self.0.purpose, %error, "the database is away: {error}; trying to reach it");
+            tracing::error!(purpose = ?self.0.purpose, %error, "the database cannot be reached; trying again");
             tokio::spawn(self.clone().reconnect());
         }
     }
 
     /// Hands out no more connections, and closes those that are idle.
     pub(crate) async fn close(&self) {
-        self.0.places.close();
+        self.0.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
             // If this fails, the database notices that the connection is gone.
@@ -149,10 +150,10 @@ impl Connections {
         let mut attempts = FuturesUnordered::new();
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.0.places.is_closed() {
+        while !self.0.permits.is_closed() {
             tokio::select! {
                 _ = again.tick(), if attempts.is_empty() || !self.is_file() => {
-                    attempts.push(self.attempt());
+                    attempts.push(self.try_once());
                 }
                 Some(reached) = attempts.next() => match reached {
                     Ok(connection) => {
@@ -169,20 +170,20 @@ impl Connections {
         }
     }
 
-    async fn attempt(&self) -> Result<AnyConnection, Error> {
-        let attempt = async {
+    async fn try_once(&self) -> Result<AnyConnection, Error> {
+        let tried = async {
             let mut connection = self.open().await?;
             if self.0.purpose == Use::Writing {
                 connection.execute("ROLLBACK").await?;
             }
             Ok(connection)
         };
-        if self.is_file() { attempt.await } else { within(CONNECT, attempt).await }
+        if self.is_file() { tried.await } else { within(CONNECT, tried).await }
     }
 
     /// Puts a connection into the pool that answers and has no transaction open.
     pub(crate) fn keep(&self, connection: AnyConnection) {
-        if !self.0.places.is_closed() {
+        if !self.0.permits.is_closed() {
             self.idle().push(connection);
         }
     }
@@ -190,10 +191,6 @@ impl Connections {
     fn idle(&self) -> MutexGuard<'_, Vec<AnyConnection>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn closed() -> Error {
-    Error::Unavailable("the store is closed".into())
 }
 
 impl InUse {

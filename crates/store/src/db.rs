@@ -213,7 +213,7 @@ impl Store {
     }
 
     /// The time by this clock, for which PostgreSQL is asked.
-    pub(crate) async fn lease_now(
+    pub(crate) async fn synchronized_now(
         &self,
         connection: &mut AnyConnection,
     ) -> Result<Timestamp, Error> {

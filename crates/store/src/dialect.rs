@@ -1,15 +1,15 @@
-//! Everything in which the two databases differ.
+//! What the two databases are told differently: settings, locks and spelling.
 
 use std::{fmt::Write, ops::Range};
 
 use sqlx::{AnyConnection, Database, Sqlite};
 
-/// Advisory locks from 0 up to this are for addresses.
-pub(crate) const ADDRESS_LOCKS: u32 = 1024;
-/// This many behind those are for idempotency keys, and for API keys with a limit.
-pub(crate) const KEY_LOCKS: u32 = 1024;
+/// The advisory locks for addresses.
+pub(crate) const ADDRESS_LOCKS: Range<u32> = 0..1024;
+/// For idempotency keys, and for API keys with a limit.
+pub(crate) const KEY_LOCKS: Range<u32> = ADDRESS_LOCKS.end..ADDRESS_LOCKS.end + 1024;
 /// For bringing the tables up to date.
-pub(crate) const MIGRATION_LOCK: u32 = ADDRESS_LOCKS + KEY_LOCKS;
+pub(crate) const MIGRATION_LOCK: u32 = KEY_LOCKS.end;
 /// For providers with a quota.
 pub(crate) const QUOTA_LOCKS: Range<u32> = 4096..4352;
 /// For providers' rate budgets.
@@ -19,7 +19,7 @@ pub(crate) const AUDIT_LOCK: u32 = RATE_LOCKS.end;
 /// For adding a revision of the provider document.
 pub(crate) const REVISION_LOCK: u32 = AUDIT_LOCK + 1;
 /// Under this lock no revision is added. Any number of writers may have it at once.
-pub(crate) const NO_REVISION_LOCK: u32 = SHARED + REVISION_LOCK;
+pub(crate) const REVISION_LOCK_SHARED: u32 = SHARED + REVISION_LOCK;
 /// From here on the same locks again, which any number of writers may have at once.
 pub(crate) const SHARED: u32 = 1 << 16;
 

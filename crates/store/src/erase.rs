@@ -311,7 +311,7 @@ async fn keep_ref_hashes(
     for chunk in chunks(&held) {
         Statement::new("INSERT INTO held_refs (reference, service, destination) VALUES ")
             .rows(chunk.iter().map(|(id, service, destination)| {
-                [key.reference(id).into(), service.into(), destination.into()]
+                [key.provider_ref_hash(id).into(), service.into(), destination.into()]
             }))
             .execute(connection)
             .await?;

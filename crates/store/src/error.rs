@@ -22,9 +22,15 @@ pub enum Error {
     /// The database does not answer, or its connection broke. Nothing was written.
     #[error("reaching the database: {0}; check storage.url and that the database is up")]
     Away(String),
-    /// The database refused the work. Nothing was written.
+    /// The database refused the work, or had no time for it. Nothing was written.
     #[error("using the database: {0}; check storage.url and that the database is up")]
     Unavailable(String),
+    /// The gateway itself failed, whatever the database does. Nothing was written.
+    #[error("{0}, which is a defect of the gateway; its log shows where")]
+    Defect(&'static str),
+    /// The process is ending. Nothing was written.
+    #[error("using the database: the gateway is ending and has closed it")]
+    Closed,
     /// A list took longer than lists may.
     #[error("reading a list: it took longer than {} s; narrow it by filters", LIST.as_secs())]
     SlowList,

@@ -23,7 +23,7 @@ impl Store {
         key: &IdempotencyKey,
     ) -> Result<Option<Acceptance>, Error> {
         let mut connection = self.reader().await?;
-        let now = self.lease_now(&mut connection).await?;
+        let now = self.synchronized_now(&mut connection).await?;
         find_key(&mut connection, now, tenant, &self.as_stored(key)).await
     }
 

@@ -4,15 +4,15 @@ use jiff::Timestamp;
 
 use crate::{
     DayLimit, Error,
-    advisory::number,
-    dialect::{ADDRESS_LOCKS, KEY_LOCKS},
+    advisory::lock_of,
+    dialect::KEY_LOCKS,
     statement::{Statement, chunks},
     writer::Tx,
 };
 
 /// The locks under which no other replica counts invites of these keys.
 pub(crate) fn locks(limits: &[DayLimit]) -> impl Iterator<Item = u32> {
-    limits.iter().map(|limit| ADDRESS_LOCKS + number(&["", &limit.key.to_string()]) % KEY_LOCKS)
+    limits.iter().map(|limit| lock_of(KEY_LOCKS, &["", &limit.key.to_string()]))
 }
 
 /// For how many more invites there is room today in all of these limits.

@@ -39,7 +39,7 @@ impl HashKey {
     }
 
     /// What stands for a provider's id of an invite.
-    pub(crate) fn reference(&self, provider_ref: &str) -> String {
+    pub(crate) fn provider_ref_hash(&self, provider_ref: &str) -> String {
         self.hash("provider id", provider_ref)
     }
 

@@ -4,6 +4,7 @@ use invite_core::KeyId;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use sqlx::AnyConnection;
 
 use crate::{
     Actor, Error, Store,
@@ -24,10 +25,10 @@ const FAMILY: &str =
 const FAMILY_END: &str = " UNION SELECT api_keys.id FROM api_keys JOIN family ON parent = family.id) \
      SELECT id FROM family";
 
-/// Selects the ids of a key and of all that it descends from; the key's id and [`LINE_END`] have to follow.
-const LINE: &str = "WITH RECURSIVE line(id, parent) AS \
+/// Selects the ids of a key and of all that it descends from; the key's id and [`LINEAGE_END`] have to follow.
+const LINEAGE: &str = "WITH RECURSIVE line(id, parent) AS \
      (SELECT api_keys.id, api_keys.parent FROM api_keys WHERE api_keys.id = ";
-const LINE_END: &str = " UNION SELECT api_keys.id, api_keys.parent FROM api_keys \
+const LINEAGE_END: &str = " UNION SELECT api_keys.id, api_keys.parent FROM api_keys \
      JOIN line ON api_keys.id = line.parent) SELECT id FROM line";
 
 /// An API key without its secret.
@@ -93,7 +94,7 @@ pub enum KeyChanged {
 }
 
 impl Store {
-    /// Stores a new key, with its entry in the audit; false if the key that it is made with has ended
+    /// Stores a new key, with its entry in the record of changes; false if the key that it is made with has ended
     /// meanwhile.
     ///
     /// # Errors
@@ -103,8 +104,7 @@ impl Store {
         self.write(vec![AUDIT_LOCK], data, |mut tx, (key, actor)| {
             Box::pin(async move {
                 if let Some(parent) = key.parent {
-                    let parent = select().text(" WHERE id = ").bind(parent.to_string());
-                    let parent = parent.first(tx.connection, read_key).await?;
+                    let parent = find(tx.connection, parent).await?;
                     if !parent.is_some_and(|parent| parent.is_good(tx.now)) {
                         return Ok(false);
                     }
@@ -173,8 +173,8 @@ impl Store {
     /// The database cannot be used, or [`Error::Corrupt`] if one of them cannot be read.
     pub async fn key_ancestors(&self, key: &ApiKey) -> Result<Vec<ApiKey>, Error> {
         let Some(parent) = key.parent else { return Ok(Vec::new()) };
-        let statement = select().text(" WHERE id IN (").text(LINE).bind(parent.to_string());
-        statement.text(LINE_END).text(")").all(&mut *self.reader().await?, read_key).await
+        let statement = select().text(" WHERE id IN (").text(LINEAGE).bind(parent.to_string());
+        statement.text(LINEAGE_END).text(")").all(&mut *self.reader().await?, read_key).await
     }
 
     /// The key of this id, also when it is revoked or has expired.
@@ -182,12 +182,11 @@ impl Store {
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
     pub async fn key(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
-        let statement = select().text(" WHERE id = ").bind(id.to_string());
-        statement.first(&mut *self.reader().await?, read_key).await
+        find(&mut *self.reader().await?, id).await
     }
 
-    /// Changes name, providers, limits and end of a key to those that `decide` returns, with an entry in
-    /// the audit; nothing where it returns none. None if there is no such key.
+    /// Changes name, providers, limits and end of a key to those that `decide` returns, with an entry in the
+    /// record of changes; nothing where it returns none. None if there is no such key.
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
@@ -200,13 +199,9 @@ impl Store {
         let data = (actor.clone(), decide);
         self.write(vec![AUDIT_LOCK], data, move |mut tx, (actor, decide)| {
             Box::pin(async move {
-                let key = select().text(" WHERE id = ").bind(id.to_string());
-                let Some(key) = key.first(tx.connection, read_key).await? else { return Ok(None) };
+                let Some(key) = find(tx.connection, id).await? else { return Ok(None) };
                 let parent = match key.parent {
-                    Some(parent) => {
-                        let parent = select().text(" WHERE id = ").bind(parent.to_string());
-                        parent.first(tx.connection, read_key).await?
-                    }
+                    Some(parent) => find(tx.connection, parent).await?,
                     None => None,
                 };
                 let children = select().text(" WHERE parent = ").bind(id.to_string());
@@ -241,7 +236,7 @@ impl Store {
         .await
     }
 
-    /// Withdraws a key and all that were made with it, and returns it, with an entry in the audit for
+    /// Withdraws a key and all that were made with it, and returns it, with an entry in the record of changes for
     /// each; those that are withdrawn already stay as they are. None if there is no such key.
     ///
     /// # Errors
@@ -271,8 +266,7 @@ impl Store {
                     };
                     chain::record(&mut tx, &change).await?;
                 }
-                let key = select().text(" WHERE id = ").bind(id.to_string());
-                key.first(tx.connection, read_key).await
+                find(tx.connection, id).await
             })
         })
         .await
@@ -308,7 +302,7 @@ impl ApiKey {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
     }
 
-    /// The key with what was done to it, for the audit: never its hash.
+    /// The key with what was done to it, for the record of changes: never its hash.
     fn change(&self, action: &str, actor: &Actor, before: Option<&Self>) -> NewAudit {
         let shown = |key: &Self| {
             serde_json::json!({
@@ -341,6 +335,10 @@ fn per_day(key: &ApiKey) -> Value<'static> {
 
 fn select() -> Statement<'static> {
     Statement::new("SELECT ").text(COLUMNS).text(" FROM api_keys")
+}
+
+async fn find(connection: &mut AnyConnection, id: KeyId) -> Result<Option<ApiKey>, Error> {
+    select().text(" WHERE id = ").bind(id.to_string()).first(connection, read_key).await
 }
 
 fn read_key(row: &mut Fields<'_>) -> Result<ApiKey, Error> {

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 
 use crate::{
     Error, Store,
-    advisory::number,
-    dialect::{NO_REVISION_LOCK, RATE_LOCKS},
+    advisory::lock_of,
+    dialect::{RATE_LOCKS, REVISION_LOCK_SHARED},
     revisions::is_newest,
     rows::json,
     statement::Statement,
@@ -38,7 +38,7 @@ impl Store {
         force: bool,
     ) -> Result<Option<i64>, Error> {
         let data = (provider.to_owned(), owner.to_owned());
-        self.write(vec![NO_REVISION_LOCK], data, move |mut tx, (provider, owner)| {
+        self.write(vec![REVISION_LOCK_SHARED], data, move |mut tx, (provider, owner)| {
             Box::pin(async move {
                 if !is_newest(&mut tx, newest).await? {
                     return Ok(None);
@@ -67,7 +67,7 @@ impl Store {
     /// The database cannot be used; the lane is then free when its lease ends.
     pub async fn release_lane(&self, provider: &str, owner: &str) -> Result<(), Error> {
         let data = (provider.to_owned(), owner.to_owned());
-        self.write(vec![NO_REVISION_LOCK], data, |tx, (provider, owner)| {
+        self.write(vec![REVISION_LOCK_SHARED], data, |tx, (provider, owner)| {
             Box::pin(async move {
                 // The row stays, so that the next owner gets a higher epoch.
                 Statement::with(
@@ -93,7 +93,7 @@ impl Store {
         report: Json,
     ) -> Result<(), Error> {
         let data = (provider.to_owned(), owner.to_owned(), report);
-        self.write(vec![NO_REVISION_LOCK], data, |tx, (provider, owner, report)| {
+        self.write(vec![REVISION_LOCK_SHARED], data, |tx, (provider, owner, report)| {
             Box::pin(async move {
                 Statement::with(
                     "UPDATE lanes SET report = ? WHERE provider = ? AND owner = ?",
@@ -113,7 +113,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn lane_holder(&self, provider: &str) -> Result<Option<LaneHolder>, Error> {
         let mut connection = self.reader().await?;
-        let now = self.lease_now(&mut connection).await?;
+        let now = self.synchronized_now(&mut connection).await?;
         Statement::with(
             "SELECT owner, report FROM lanes WHERE provider = ? AND lease_until > ?",
             [provider.into(), now.into()],
@@ -137,7 +137,7 @@ impl Store {
         period: Duration,
         count: u32,
     ) -> Result<Duration, Error> {
-        let lock = RATE_LOCKS.start + number(&[provider]) % (RATE_LOCKS.end - RATE_LOCKS.start);
+        let lock = lock_of(RATE_LOCKS, &[provider]);
         // Rounded up to whole milliseconds, so that no start comes too early.
         let milliseconds = |span: Duration| (span.as_secs_f64() * 1000.0).ceil() as i64;
         let (after, all) = (milliseconds(period), milliseconds(period * (count.max(1) - 1)));

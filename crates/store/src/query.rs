@@ -9,7 +9,7 @@ use sqlx::AnyConnection;
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
     debug::debug_only,
-    rows::{COLUMNS, IN_DOUBT, OPEN, SET_ASIDE, read_invite, select_invites},
+    rows::{COLUMNS, HAS_HOLDER, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, Value, chunks},
     unreadable::{id_of, page, separate},
 };
@@ -255,14 +255,14 @@ fn list(
         ),
         _ => (select_invites().text(" WHERE true"), "id", &filter.labels[..]),
     };
-    let mut page = before;
+    let mut cursor = before;
     for (condition, value) in narrow {
         statement = statement.text(" AND id IN (SELECT id FROM invites WHERE ").text(condition);
         if let Some(value) = value {
             statement = statement.bind(value);
         }
         // Inside the subquery, so that the planner does not begin with it.
-        if let Some(before) = page.take() {
+        if let Some(before) = cursor.take() {
             statement = statement.text(" AND id < ").bind(before);
         }
         statement = statement.text(")");
@@ -279,7 +279,7 @@ fn list(
     // The expression keeps the planner from the index of tenants: few of a tenant's invites may have failed.
     let tenant = if failed_leads { "tenant || ''" } else { "tenant" };
     statement = wide_conditions(statement, filter, tenant, now);
-    if let Some(before) = page {
+    if let Some(before) = cursor {
         statement = statement.text(" AND ").text(key).text(" < ").bind(before);
     }
     statement.text(" ORDER BY ").text(key).text(" DESC LIMIT ").bind(limit)
@@ -301,7 +301,7 @@ fn narrow_conditions(filter: &InviteFilter) -> Vec<(&'static str, Option<String>
         conditions.push((SET_ASIDE, None));
     }
     if filter.is_only(&[Status::Sending, Status::Unknown]) {
-        conditions.push((IN_DOUBT, None));
+        conditions.push((HAS_HOLDER, None));
     }
     conditions
 }

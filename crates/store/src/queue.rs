@@ -12,16 +12,16 @@ use crate::{
     Error, InviteRecord, Store,
     accounts::MAY_BE_OTHERS,
     rows::select_invites,
-    rows::{AMONG_SET_ASIDE, LIVE, MAY_BE_IN_DOUBT, UNSETTLED},
+    rows::{AMONG_SET_ASIDE, LIVE, MAY_HAVE_HOLDER},
     statement::{Fields, Statement, Value},
 };
 
-/// Selects queued invites whose person no other invite may be in doubt to
-/// ([`MAY_BE_IN_DOUBT`](crate::rows::MAY_BE_IN_DOUBT)); more conditions have to follow.
-pub(crate) static FREE: LazyLock<String> = LazyLock::new(|| {
+/// From queued invites whose person has no other invite that is `sending` or `unknown`, or may be; more conditions have to
+/// follow.
+pub(crate) static SENDABLE: LazyLock<String> = LazyLock::new(|| {
     format!(
         " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS (SELECT 1 FROM \
-         invites AS other WHERE other.address = invites.address AND other.{MAY_BE_IN_DOUBT} AND \
+         invites AS other WHERE other.address = invites.address AND other.{MAY_HAVE_HOLDER} AND \
          {MAY_BE_OTHERS}) AND "
     )
 });
@@ -42,7 +42,7 @@ impl Store {
     ) -> Result<Vec<InviteRecord>, Error> {
         let (limit, destination) = (i64::from(limit), destination.to_string());
         let of_queue = |statement: Statement<'static>| {
-            let statement = statement.text(&FREE).text("provider = ").bind(provider.to_owned());
+            let statement = statement.text(&SENDABLE).text("provider = ").bind(provider.to_owned());
             let statement = statement.text(" AND tenant = ").bind(tenant.to_owned());
             statement.text(" AND destination = ").bind(destination.clone())
         };
@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn leases_over(&self, all: bool, limit: u32) -> Result<Vec<InviteRecord>, Error> {
-        let now = self.lease_now(&mut *self.reader().await?).await?;
+        let now = self.synchronized_now(&mut *self.reader().await?).await?;
         let mut statement =
             select_invites().text(" WHERE status = 'sending' AND unreadable IS NULL");
         if !all {
@@ -186,13 +186,13 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn in_doubt_to(
+    pub async fn person_taken_by(
         &self,
         invite: &InviteRecord,
     ) -> Result<Option<(String, String)>, Error> {
         Statement::new("SELECT other.id, other.tenant FROM invites JOIN invites AS other ON ")
             .text("other.address = invites.address AND other.id <> invites.id AND other.")
-            .text(MAY_BE_IN_DOUBT)
+            .text(MAY_HAVE_HOLDER)
             .text(" AND ")
             .text(MAY_BE_OTHERS)
             .text(" WHERE invites.id = ")
@@ -232,13 +232,9 @@ impl Store {
     pub async fn provider_counts(&self) -> Result<BTreeMap<String, BTreeMap<Status, u64>>, Error> {
         let count = |set_aside: &str| {
             Statement::new("SELECT provider, status, count(*) FROM invites WHERE ")
-                .text(LIVE)
+                .live_at(self.clock_now())
                 .text(set_aside)
-                .text(" AND (expires_at IS NULL OR expires_at > ")
-                .bind(self.clock_now())
-                .text(" OR ")
-                .text(UNSETTLED)
-                .text(") GROUP BY provider, status")
+                .text(" GROUP BY provider, status")
         };
         let read = |row: &mut Fields<'_>| {
             let provider = row.text_at(0).unwrap_or_default().to_owned();
@@ -248,7 +244,7 @@ impl Store {
         let mut connection = self.reader().await?;
         // The first reads only an index of all live invites, the second one of the few that are set aside.
         let all = count("").all(&mut connection, read).await?;
-        let aside = count(&format!(" AND {AMONG_SET_ASIDE}")).all(&mut connection, read).await?;
+        let aside = count(&format!(" AND {}", *AMONG_SET_ASIDE)).all(&mut connection, read).await?;
         let aside: HashMap<_, u64> = aside.into_iter().collect();
         let mut counts = BTreeMap::<String, BTreeMap<Status, u64>>::new();
         for ((provider, status), all) in all {

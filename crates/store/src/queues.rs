@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     Error, Store,
-    queue::FREE,
+    queue::SENDABLE,
     rows::select_invites,
     statement::{Fields, Statement},
 };
@@ -175,10 +175,10 @@ fn with_dues<'a>(walk: Statement<'a>, cut: &str) -> Statement<'a> {
     let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
                     invites.destination = queues.destination AND next_attempt_at IS ";
     walk.text(") SELECT id, tenant, destination, coalesce((SELECT 0")
-        .text(&FREE)
+        .text(&SENDABLE)
         .text(of_queue)
         .text("NULL ORDER BY next_attempt_at, id LIMIT 1), (SELECT next_attempt_at")
-        .text(&FREE)
+        .text(&SENDABLE)
         .text(of_queue)
         .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due, ")
         .text(cut)

@@ -25,7 +25,7 @@ struct Check {
 
 impl Readiness {
     /// The result of the check that is under way or was begun within the last second, or else of a new one.
-    pub(crate) fn last(
+    pub(crate) fn check_shared(
         &self,
         check: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> watch::Receiver<Option<Result<(), Error>>> {

@@ -16,11 +16,11 @@ impl Store {
     /// It does not, or does not say so in time.
     pub async fn ready(&self) -> Result<(), Error> {
         let store = self.clone();
-        let mut result = self.readiness().last(async move { store.write_and_read().await });
+        let mut result = self.readiness().check_shared(async move { store.write_and_read().await });
         let answered = timeout(ANSWERED, result.wait_for(Option::is_some)).await;
         match answered {
             Ok(Ok(result)) => result.clone().unwrap_or(Ok(())),
-            Ok(Err(_)) => Err(Error::Unavailable("the process is ending".into())),
+            Ok(Err(_)) => Err(Error::Closed),
             Err(_) => Err(Error::Away("it does not answer within a second".into())),
         }
     }

@@ -70,7 +70,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn replicas(&self) -> Result<Vec<Replica>, Error> {
         let mut connection = self.reader().await?;
-        let now = self.lease_now(&mut connection).await?;
+        let now = self.synchronized_now(&mut connection).await?;
         Statement::new("SELECT replica, revision, refusal, seen_at FROM config_replicas")
             .text(" WHERE seen_at >= ")
             .bind(now.saturating_sub(KNOWN_FOR).unwrap_or(now))

@@ -9,7 +9,7 @@ use crate::{
     DayLimit, Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
     admission::{Person, address_locks, find_live, find_room, people, quota_locks},
     change::write_states,
-    dialect::NO_REVISION_LOCK,
+    dialect::REVISION_LOCK_SHARED,
     key_days,
     query::read_invites,
     revisions::is_newest,
@@ -63,7 +63,7 @@ impl Store {
         let locks = people
             .chain(quota_locks(providers, &quotas))
             .chain(key_days::locks(&day_limits))
-            .chain([NO_REVISION_LOCK])
+            .chain([REVISION_LOCK_SHARED])
             .collect();
         let decide = Box::new(decide);
         let requeue = Requeue { invites, newest, quotas, day_limits, decide };

@@ -12,6 +12,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
+    attempts::delete_without_invites,
     erase::{Extent, STEP, take_out},
     keyed::HashKey,
     rows::select_invites,
@@ -215,7 +216,7 @@ async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u6
                 })
                 .await?;
         let batches: Vec<&String> = rows.iter().map(|[_, batch, _, _]| batch).collect();
-        let open = open_batches(tx.connection, &batches, before).await?;
+        let open = kept_batches(tx.connection, &batches, before).await?;
         let over: Vec<&[String; 4]> =
             rows.iter().filter(|[_, batch, _, _]| !open.contains(batch)).collect();
         if !over.is_empty() {
@@ -227,7 +228,7 @@ async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u6
 }
 
 /// Those of these batches of which an invite must stay.
-async fn open_batches(
+async fn kept_batches(
     connection: &mut AnyConnection,
     batches: &[&String],
     before: Timestamp,
@@ -273,13 +274,7 @@ async fn delete(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result
         .text(") RETURNING attempt_id")
         .all(connection, |row| row.string())
         .await?;
-    for chunk in chunks(&attempts) {
-        Statement::new("DELETE FROM attempts WHERE id IN (")
-            .values(chunk.iter().map(Value::from))
-            .text(") AND NOT EXISTS (SELECT 1 FROM attempt_invites WHERE attempt_id = attempts.id)")
-            .execute(connection)
-            .await?;
-    }
+    delete_without_invites(connection, &attempts).await?;
     Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")
         .values(ids())
         .text(")")

@@ -239,7 +239,7 @@ async fn insert(connection: &mut AnyConnection, revision: &Revision) -> Result<(
 }
 
 /// Whether nobody has added a revision that the writer does not know. A SQLite database has one process, which knows all; on
-/// PostgreSQL the writer has the lock [`NO_REVISION_LOCK`](crate::dialect::NO_REVISION_LOCK).
+/// PostgreSQL the writer has the lock [`REVISION_LOCK_SHARED`](crate::dialect::REVISION_LOCK_SHARED).
 pub(crate) async fn is_newest(tx: &mut Tx<'_>, known: i64) -> Result<bool, Error> {
     Ok(tx.dialect == Dialect::Sqlite || find_latest(tx.connection).await? <= known)
 }

@@ -1,6 +1,6 @@
 //! An invite as it is stored: what never changes about it, and its state.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use invite_core::{
     Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, Status, StatusSource,
@@ -71,7 +71,7 @@ pub struct InviteState {
     pub checked_at: Option<Timestamp>,
     pub sent_at: Option<Timestamp>,
     pub attempt_count: u32,
-    /// The half of a split call that it belongs to.
+    /// The group that its next calls are confined to: a half of a refused call, or this invite alone.
     pub group_id: Option<String>,
     /// Why it failed, or is in doubt.
     pub error: Option<Reason>,
@@ -79,9 +79,9 @@ pub struct InviteState {
     pub duplicate_effect: bool,
     /// A call to withdraw it was sent.
     pub revoke_sent: bool,
-    /// When a person last put it into the queue: when it was accepted, or retried. Its age in the queue counts from here.
+    /// From when its age in the queue counts: when it was accepted, retried, or queued again because an approval was refused.
     pub queued_at: Timestamp,
-    /// How many calls were unknown and then found without effect.
+    /// How many calls for this invite alone were unknown and then found without effect.
     pub found_absent: u32,
     /// When any of this was last written; the store sets it.
     pub updated_at: Timestamp,
@@ -128,7 +128,7 @@ impl InviteState {
     }
 
     /// Whether it is in the unique index `invites_in_doubt`.
-    pub(crate) fn is_in_doubt(&self) -> bool {
+    pub(crate) fn has_holder(&self) -> bool {
         matches!(self.phase, Phase::Sending { .. } | Phase::Unknown(_))
     }
 }
@@ -161,12 +161,20 @@ pub(crate) const FINAL: &str = "status IN ('accepted', 'declined', 'expired', 'r
 pub(crate) const UNSETTLED: &str = "status IN ('queued', 'sending', 'unknown')";
 /// Invites that are open at their provider: those that may still be accepted, or lapse at `expires_at`.
 pub(crate) const OPEN: &str = "status IN ('awaiting_approval', 'pending', 'sent')";
-/// Invites in doubt, as in the unique index `invites_in_doubt`.
-pub(crate) const IN_DOUBT: &str = "status IN ('sending', 'unknown')";
+/// Invites that an attempt holds, as in the unique index `invites_in_doubt`.
+pub(crate) const HAS_HOLDER: &str = "status IN ('sending', 'unknown')";
 
-/// Invites in doubt, and those in a status that this version does not know.
-pub(crate) const MAY_BE_IN_DOUBT: &str = "status NOT IN ('queued', 'awaiting_approval', 'pending', \
+/// Those, and invites in a status that this version does not know.
+pub(crate) const MAY_HAVE_HOLDER: &str = "status NOT IN ('queued', 'awaiting_approval', 'pending', \
      'sent', 'accepted', 'declined', 'expired', 'revoked', 'failed')";
+
+impl<'a> Statement<'a> {
+    /// The condition that an invite is [`LIVE`] at this time: its `expires_at` is not over, if it is open.
+    pub(crate) fn live_at(self, now: Timestamp) -> Self {
+        let open = self.text(LIVE).text(" AND (expires_at IS NULL OR expires_at > ").bind(now);
+        open.text(" OR ").text(UNSETTLED).text(")")
+    }
+}
 
 /// The columns of an invite, in the order that [`read_invite`] reads and [`invite_values`] writes.
 pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, kind, destination, \
@@ -182,9 +190,8 @@ pub(crate) const SET_ASIDE: &str = "(unreadable IS NOT NULL OR status NOT IN ('q
      'failed'))";
 
 /// The same as a subquery, so that a planner begins with these few rows.
-pub(crate) const AMONG_SET_ASIDE: &str = "id IN (SELECT id FROM invites WHERE (unreadable IS NOT NULL \
-     OR status NOT IN ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent', \
-     'accepted', 'declined', 'expired', 'revoked', 'failed')))";
+pub(crate) static AMONG_SET_ASIDE: LazyLock<String> =
+    LazyLock::new(|| format!("id IN (SELECT id FROM invites WHERE {SET_ASIDE})"));
 
 /// Sets the state from rows of `id` and [`state_values`].
 pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
@@ -321,9 +328,8 @@ mod tests {
         assert_eq!(UNSETTLED, sql("IN", |s| !s.is_settled()));
         assert_eq!(OPEN, sql("IN", Status::is_open_at_provider));
         let in_doubt = |s| matches!(s, Status::Sending | Status::Unknown);
-        assert_eq!(IN_DOUBT, sql("IN", in_doubt));
-        assert_eq!(MAY_BE_IN_DOUBT, sql("NOT IN", |s| !in_doubt(s)));
+        assert_eq!(HAS_HOLDER, sql("IN", in_doubt));
+        assert_eq!(MAY_HAVE_HOLDER, sql("NOT IN", |s| !in_doubt(s)));
         assert_eq!(SET_ASIDE, format!("(unreadable IS NOT NULL OR {})", sql("NOT IN", |_| true)));
-        assert_eq!(AMONG_SET_ASIDE, format!("id IN (SELECT id FROM invites WHERE {SET_ASIDE})"));
     }
 }

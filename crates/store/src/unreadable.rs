@@ -165,7 +165,7 @@ impl Store {
         let mut after = String::new();
         loop {
             let statement =
-                select_invites().text(" WHERE ").text(AMONG_SET_ASIDE).text(" AND id > ");
+                select_invites().text(" WHERE ").text(&AMONG_SET_ASIDE).text(" AND id > ");
             let statement = statement.bind(&after).text(" ORDER BY id LIMIT ").bind(PAGE);
             let rows = self.rows(statement).await?;
             match rows.iter().rev().map(id_of).find(|id| !id.is_empty()) {
@@ -183,7 +183,7 @@ impl Store {
     pub async fn unreadable_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut connection = self.reader().await?;
         let rows = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
-            .text(AMONG_SET_ASIDE)
+            .text(&AMONG_SET_ASIDE)
             .text(" AND ")
             .text(LIVE)
             .text(" GROUP BY provider")

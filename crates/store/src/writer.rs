@@ -70,9 +70,11 @@ impl<D: Send + Sync, T: Send> Job for Write<D, T> {
         Box::pin(async move {
             // A panic in one write must not end the task that writes for all.
             let work = AssertUnwindSafe(async { (self.work)(tx, &self.data).await });
-            self.written = Some(work.catch_unwind().await.unwrap_or_else(|_| {
-                Err(Error::Unavailable("a write panicked, which is a defect of the gateway".into()))
-            })?);
+            self.written = Some(
+                work.catch_unwind()
+                    .await
+                    .unwrap_or_else(|_| Err(Error::Defect("a write to the database panicked")))?,
+            );
             Ok(())
         })
     }
@@ -129,8 +131,7 @@ impl Writer {
 
     fn submit(&self, job: Box<dyn Job>) -> Result<(), Error> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let closed = || Error::Unavailable("the store is closed".into());
-        jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
+        jobs.as_ref().ok_or(Error::Closed)?.send(job).map_err(|_| Error::Closed)
     }
 }
 
@@ -245,7 +246,7 @@ impl Task {
     }
 
     fn lose_commit(&self, error: &Error) -> Stopped {
-        tracing::error!(%error, "the database gave no answer to a commit: whether its writes are stored is not known");
+        tracing::error!(%error, "it is not known whether the writes of a commit are stored: the database gave no answer, or its file was replaced");
         self.connections.mark_away(error);
         Stopped::Commit
     }

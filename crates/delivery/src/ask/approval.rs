@@ -19,9 +19,10 @@ use crate::{
     transition::{self, Settlement},
 };
 
-/// What is shown of an invite that waits for approval, the last of its `attempts` so far being the call.
+/// What is shown of an invite that waits for approval.
 #[derive(Clone)]
 struct Ending {
+    /// How many it had when it was read; with more, another call is under way and this ending is void.
     attempts: u32,
     seen: Observed,
     /// `None` unless the provider refused it.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 /// A second as it is counted here. It is longer than one because a busy machine or database lets requests leave late:
 /// even then no second at the provider holds more of them than it should.
-const SECOND: Duration = Duration::from_millis(1050);
+const STRETCHED_SECOND: Duration = Duration::from_millis(1050);
 /// How late a start may be without putting off those after it: timers are no finer.
 const LATE: Duration = Duration::from_millis(10);
 /// The time for which starts are taken from the database at once, so that a high rate is no load for it.
@@ -124,7 +124,7 @@ impl Budget {
         match last {
             Some(last) => last + period,
             None if self.shared.is_some() => self.born,
-            None => self.born + period.min(SECOND),
+            None => self.born + period.min(STRETCHED_SECOND),
         }
     }
 
@@ -153,7 +153,7 @@ async fn wait_until(at: Instant) {
 
 /// The time between two starts.
 fn period(limits: &Limits) -> Duration {
-    SECOND.div_f64(limits.requests_per_second)
+    STRETCHED_SECOND.div_f64(limits.requests_per_second)
 }
 
 #[cfg(test)]
@@ -295,6 +295,6 @@ mod tests {
         }
         let began = Instant::now();
         budget.grant(&limits).await;
-        assert!(began.elapsed() <= SECOND, "{:?}", began.elapsed());
+        assert!(began.elapsed() <= STRETCHED_SECOND, "{:?}", began.elapsed());
     }
 }

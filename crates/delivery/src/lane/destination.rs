@@ -15,8 +15,8 @@ pub(crate) struct DestinationState {
     pub health: Health,
     pub refusals: Refusals,
     pub(super) under_way: u32,
-    /// The number of its last turn, of all turns of the lane.
-    pub(super) last_turn: u64,
+    /// The number of the last call to it, of all calls of the lane.
+    pub(super) last_call: u64,
     /// The `adapter_since` of the adapter whose credential last created something here.
     pub created_under: Option<i64>,
     /// How many more invites it takes at most, as a refusal for want of room showed, and when that was.
@@ -35,7 +35,7 @@ impl DestinationState {
         self.created_under = Some(adapter_since);
         self.refusals = Refusals::default();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        // There was room for more than the refusal showed, so it shows nothing any more.
+        // What was created takes from the room; if that is more than it held, the refusal is out of date and forgotten.
         self.room = self.room(now).and_then(|room| Some((room.checked_sub(count)?, now)));
     }
 

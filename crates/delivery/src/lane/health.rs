@@ -9,28 +9,28 @@ use jiff::Timestamp;
 use super::{LaneState, status::Condition};
 use crate::reason;
 
-/// How many calls in a row may end unknown before the lane pauses.
-const TOLERATED_UNKNOWN: u32 = 5;
-/// How many of the last 32 calls may end unknown before the lane pauses.
+/// The failure in a row that begins a pause.
+const PAUSES_AT_FAILURES: u32 = 5;
+/// How many of the last 32 calls may fail before a pause begins.
 const TOLERATED_OF_32: u32 = 15;
 /// After a pause two calls may be under way at once, and twice as many each time that this is over.
 const SPEED_UP: Duration = Duration::from_secs(1);
-/// From this many calls at once on the lane is at full speed, and only `max_in_flight` limits it.
+/// From this many calls at once on it is at full speed, and only `max_in_flight` limits it.
 const FULL_SPEED: u32 = 32;
-/// The longest a lane waits before it tries a refused credential again.
+/// The longest wait before a call tries a refused credential again.
 const CREDENTIAL_PAUSE: Duration = Duration::from_secs(15);
 /// The time between two trial look-ups after a pause, unless one of them begins or ends a pause.
 pub(super) const TRIAL_EVERY: Duration = Duration::from_secs(15);
 
-/// What a call's end means to its lane.
+/// What a call's end means to the health of a provider or of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The provider answered: it is well, also if it refused invites.
     Success,
     /// It could not be reached, or its answer could not be read.
     Failing {
-        /// No byte was sent: the next call would fare alike.
-        unreachable: bool,
+        /// The next call would fare alike: no byte was sent, or all destinations fail.
+        pauses_at_once: bool,
     },
     /// It told us to wait.
     Throttled(Option<Duration>),
@@ -45,9 +45,9 @@ pub(crate) enum Event {
 pub(crate) struct Health {
     pause: Option<Pause>,
     failures: u32,
-    /// The last 32 calls, the latest lowest; a one for each that ended unknown.
-    unknown: u32,
-    /// When a success ended the last pause: from then on the lane comes back to full speed.
+    /// The last 32 calls, the latest lowest; a one for each that failed.
+    failing: u32,
+    /// When a success ended the last pause: from then on it comes back to full speed.
     resumed: Option<Timestamp>,
 }
 
@@ -70,6 +70,7 @@ impl Health {
             return Some(left);
         }
         match self.pause {
+            // The end of that call wakes the lane; the time is only a bound.
             Some(_) => (in_flight > 0).then_some(Duration::from_secs(60)),
             None => self.at_once(now).filter(|most| in_flight >= *most).map(|_| SPEED_UP),
         }
@@ -109,7 +110,7 @@ impl Health {
     }
 
     /// Notes that a look-up is about to be made. True if it is a trial, beside which no other may be made.
-    pub fn try_look_up(&mut self, now: Timestamp) -> bool {
+    pub fn begin_look_up(&mut self, now: Timestamp) -> bool {
         let Some(pause) = &mut self.pause else { return false };
         pause.look_up_at = now.saturating_add(TRIAL_EVERY).unwrap_or(Timestamp::MAX);
         true
@@ -129,7 +130,7 @@ impl Health {
     ) {
         if *event != Event::Unasked {
             let failed = matches!(event, Event::Failing { .. });
-            self.unknown = (self.unknown << 1) | u32::from(failed);
+            self.failing = (self.failing << 1) | u32::from(failed);
         }
         // Calls that were under way when a pause began say nothing of its cause: a success does not end it, and several
         // failures of the same moment count as one. Only a wait that is asked for, or a refused credential, is new.
@@ -140,18 +141,18 @@ impl Health {
             Event::Refused if known_refusal => return,
             Event::Success => return self.speed_up(now),
             Event::Unasked => return,
-            Event::Failing { unreachable } => {
+            Event::Failing { pauses_at_once } => {
                 self.failures += 1;
-                let is_tolerated = self.failures < TOLERATED_UNKNOWN
-                    && self.unknown.count_ones() <= TOLERATED_OF_32;
-                if !unreachable && is_tolerated && self.pause.is_none() {
+                let is_tolerated = self.failures < PAUSES_AT_FAILURES
+                    && self.failing.count_ones() <= TOLERATED_OF_32;
+                if !pauses_at_once && is_tolerated && self.pause.is_none() {
                     return;
                 }
                 retry.backoff(self.failures, random::fraction())
             }
             Event::Throttled(asked) => {
                 self.failures += u32::from(pausing.is_none());
-                // A wait of no length is at least the first wait all the same.
+                // `Retry-After: 0` waits for `retry.first` all the same, or calls would follow each other without a pause.
                 let asked = asked.map(|asked| asked.max(retry.first).min(retry.max_retry_after));
                 asked.unwrap_or_else(|| retry.backoff(self.failures, random::fraction()))
             }
@@ -161,7 +162,7 @@ impl Health {
             }
         };
         let until = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        self.unknown = 0;
+        self.failing = 0;
         self.pause = Some(Pause {
             until: pausing.map_or(until, |pause| pause.until.max(until)),
             is_refusal: *event == Event::Refused,
@@ -170,7 +171,7 @@ impl Health {
         });
     }
 
-    /// A call succeeded that began after the pause, if there was one.
+    /// Ends the pause after a success that came once it was over; full speed comes back step by step.
     fn speed_up(&mut self, now: Timestamp) {
         self.failures = 0;
         if self.pause.take().is_some() {
@@ -221,8 +222,8 @@ mod tests {
         "2026-11-21T10:00:00Z".parse().unwrap()
     }
 
-    fn failing(unreachable: bool) -> Event {
-        Event::Failing { unreachable }
+    fn failing(pauses_at_once: bool) -> Event {
+        Event::Failing { pauses_at_once }
     }
 
     #[test]
@@ -254,7 +255,7 @@ mod tests {
     #[test]
     fn single_unknown_outcomes_pause_nothing_but_a_row_of_them_does() {
         let mut state = Health::default();
-        for _ in 1..TOLERATED_UNKNOWN {
+        for _ in 1..PAUSES_AT_FAILURES {
             state.update(&failing(false), None, &Retry::default(), now());
             assert_eq!(state.wait(now(), 0), None);
         }

@@ -13,7 +13,7 @@ impl Lane {
     /// and whatever its status.
     pub fn apply_hints(&self, context: &CallContext, retry: &Retry, now: Timestamp) {
         let hint = context.rate_hint();
-        // While something of the limit is left, our own `retry.max` bounds how long to do without it.
+        // While part of the limit is left, waiting for its reset longer than `retry.max` would waste it.
         let most = |left| if left < 1.0 { Duration::MAX } else { retry.max };
         let scarce = hint.and_then(|hint| Some(hint.back_off()?.min(most(hint.remaining))));
         let waits = [(scarce, state::NEARLY_USED_UP), (context.retry_after(), state::TOLD_TO_WAIT)];

@@ -25,7 +25,8 @@ struct Said {
 }
 
 impl LoggedState {
-    /// `None` unless the log is to say that this is the state now; then since when the lane was not ready before.
+    /// `None` if the log is to say nothing; otherwise it is to say that this is the state now, and the inner value is since when
+    /// the lane was not ready before, if it was not.
     pub fn change(&self, state: LaneState, now: Timestamp) -> Option<Option<Timestamp>> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_well = matches!(state, LaneState::Ready | LaneState::Disabled);

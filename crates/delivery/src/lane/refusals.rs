@@ -32,7 +32,7 @@ pub(crate) struct Refusals {
 pub(crate) enum About {
     Invite,
     /// Not known before those that it shared a refused call with were tried without it.
-    Open,
+    Undecided,
     /// The call as such: whatever it holds would be refused.
     Call,
 }
@@ -70,7 +70,7 @@ impl Refusals {
             return About::Call;
         }
         if !self.rest.is_empty() && !was_alone {
-            return About::Open;
+            return About::Undecided;
         }
         *self = Self::default();
         About::Invite
@@ -121,7 +121,7 @@ mod tests {
         let people = ids(2);
         let mut refusals = Refusals::default();
         refusals.add("no", set(&people), now());
-        assert_eq!(refusals.add_single("no", people[0], now()), About::Open);
+        assert_eq!(refusals.add_single("no", people[0], now()), About::Undecided);
         let mut alike = refusals;
         assert_eq!(alike.add_single("no", people[1], now()), About::Call);
         // The other one succeeded, which forgets everything.
@@ -134,7 +134,7 @@ mod tests {
         let people = ids(2);
         let mut refusals = Refusals::default();
         refusals.add("no", set(&people), now());
-        assert_eq!(refusals.add_single("no", people[0], now()), About::Open);
+        assert_eq!(refusals.add_single("no", people[0], now()), About::Undecided);
         assert_eq!(refusals.add_single("no", people[0], now()), About::Invite);
     }
 

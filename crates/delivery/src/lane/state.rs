@@ -44,8 +44,8 @@ pub(crate) struct State {
     back_off: Option<(Timestamp, &'static str)>,
     /// The destinations that failed, and those that refused, since the last success at any.
     failing: [BTreeSet<Destination>; 2],
-    /// How many turns there were.
-    turns: u64,
+    /// How many calls were noted.
+    calls: u64,
     /// The tenant that had the last turn.
     pub last_tenant: Option<String>,
     /// Where the next scan of the queues begins, and how many scans began there.
@@ -63,6 +63,14 @@ pub(crate) struct State {
     pub invites: u64,
 }
 
+/// Which look-ups may be made at a destination now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookUps {
+    Any,
+    /// Only one, to try whether a pause is over.
+    OneTrial,
+}
+
 impl State {
     /// What is remembered of a destination, which may push out another.
     pub fn destination(&mut self, destination: &Destination) -> &mut DestinationState {
@@ -73,7 +81,7 @@ impl State {
                 |place: &DestinationState| place.under_way == 0 && !place.health.awaits_success();
             let idle = self.destinations.iter().filter(|(_, place)| idle(place));
             let rested =
-                idle.min_by_key(|(_, place)| place.last_turn).map(|(name, _)| name.clone());
+                idle.min_by_key(|(_, place)| place.last_call).map(|(name, _)| name.clone());
             // If all of them fail, any may go: the lane as a whole is about to pause.
             let gone = rested.or_else(|| self.destinations.keys().next().cloned());
             gone.and_then(|gone| self.destinations.remove(&gone));
@@ -96,16 +104,16 @@ impl State {
         self.destinations.get(destination).and_then(|place| place.health.wait(now, place.under_way))
     }
 
-    /// The number of a destination's last turn; 0 if none is remembered.
-    pub fn last_turn(&self, destination: &Destination) -> u64 {
-        self.destinations.get(destination).map_or(0, |place| place.last_turn)
+    /// The number of the last call to a destination; 0 if none is remembered.
+    pub fn last_call(&self, destination: &Destination) -> u64 {
+        self.destinations.get(destination).map_or(0, |place| place.last_call)
     }
 
-    /// Gives a destination a turn.
-    pub fn give_turn(&mut self, destination: &Destination) {
-        self.turns += 1;
-        let turn = self.turns;
-        self.destination(destination).last_turn = turn;
+    /// Notes that a call to a destination is about to be made.
+    pub fn note_call(&mut self, destination: &Destination) {
+        self.calls += 1;
+        let number = self.calls;
+        self.destination(destination).last_call = number;
     }
 
     pub fn begin(&mut self, destination: &Destination) {
@@ -127,19 +135,19 @@ impl State {
     ) -> Option<Timestamp> {
         let place =
             self.destinations.get(destination).and_then(|it| it.health.opens_at(now, for_look_ups));
-        let eased = self.back_off.map(|(until, _)| until).filter(|until| *until > now);
-        self.provider.opens_at(now, for_look_ups).max(eased).max(place)
+        let left_alone = self.back_off.map(|(until, _)| until).filter(|until| *until > now);
+        self.provider.opens_at(now, for_look_ups).max(left_alone).max(place)
     }
 
     /// How many invites the next call to a destination may hold, at most `most` and as many as there is room for. Only
-    /// one while a refusal may be about a single invite (a provider's policy): whatever shares a call with that one never
-    /// shows that all is well.
+    /// one while a refusal may be about a single invite (a provider's policy): a call that holds that one is refused whatever
+    /// else it holds, so only calls of one show whom the refusal is about.
     pub fn most_in_call(&self, destination: &Destination, most: u32, now: Timestamp) -> u32 {
         let Some(place) = self.destinations.get(destination) else {
             return if self.provider.is_refused() { 1 } else { most };
         };
-        let is_trial = place.health.is_refused() || place.refusals.are_suspicious();
-        if self.provider.is_refused() || is_trial {
+        let may_blame_one = place.health.is_refused() || place.refusals.are_suspicious();
+        if self.provider.is_refused() || may_blame_one {
             return 1;
         }
         place.room(now).map_or(most, |room| most.min(room.max(1)))
@@ -149,8 +157,8 @@ impl State {
     pub fn pause_reason(&self, destination: &Destination, now: Timestamp) -> Option<String> {
         let place =
             self.destinations.get(destination).and_then(|place| place.health.pause_reason());
-        let eased = || self.backing_off(now).and(self.back_off).map(|(_, why)| why.to_owned());
-        self.provider.pause_reason().or(place).or_else(eased)
+        let left_alone = || self.backing_off(now).and(self.back_off).map(|(_, why)| why.to_owned());
+        self.provider.pause_reason().or(place).or_else(left_alone)
     }
 
     /// How long the provider is left alone because a reply asked for that.
@@ -163,21 +171,22 @@ impl State {
         self.provider.look_up_wait(now).max(self.backing_off(now))
     }
 
-    /// Whether only one look-up may be made at a destination now, as a trial; the error is how long none may be made.
-    pub fn may_look_up(
+    /// Notes that look-ups are about to be made at a destination; the error is how long none may be made.
+    pub fn begin_look_up(
         &mut self,
         destination: &Destination,
         now: Timestamp,
-    ) -> Result<bool, Duration> {
+    ) -> Result<LookUps, Duration> {
         let mut place = self.destinations.get_mut(destination).map(|place| &mut place.health);
         let wait = place.as_ref().and_then(|place| place.look_up_wait(now));
-        let eased = self.back_off.and_then(|(until, _)| left(now, until));
-        let whole = self.provider.look_up_wait(now).max(eased);
+        let left_alone = self.back_off.and_then(|(until, _)| left(now, until));
+        let whole = self.provider.look_up_wait(now).max(left_alone);
         if let Some(wait) = wait.max(whole) {
             return Err(wait);
         }
-        let is_trial = place.as_mut().is_some_and(|place| place.try_look_up(now));
-        Ok(self.provider.try_look_up(now) || is_trial)
+        let is_trial = place.as_mut().is_some_and(|place| place.begin_look_up(now));
+        let is_trial = self.provider.begin_look_up(now) || is_trial;
+        Ok(if is_trial { LookUps::OneTrial } else { LookUps::Any })
     }
 
     /// The destinations where no create, or no look-up, may be made because of their own health, and for how long.
@@ -231,13 +240,15 @@ impl State {
         match event {
             Event::Unasked => {}
             Event::Throttled(_) => self.update_provider(event, error, retry, now),
-            Event::Failing { unreachable: true } => self.provider.update(event, error, retry, now),
+            Event::Failing { pauses_at_once: true } => {
+                self.provider.update(event, error, retry, now)
+            }
             Event::Success => {
                 self.failing = Default::default();
                 self.provider.update(event, error, retry, now);
                 self.destination(destination).health.update(event, error, retry, now);
             }
-            Event::Failing { unreachable: false } | Event::Refused => {
+            Event::Failing { pauses_at_once: false } | Event::Refused => {
                 let place = self.destination(destination);
                 place.health.update(event, error, retry, now);
                 let is_refusal = *event == Event::Refused;
@@ -250,7 +261,7 @@ impl State {
                 if paused > 1 || failing.len() >= FAIL_ALIKE || self.provider.awaits_success() {
                     let event = match event {
                         Event::Refused => Event::Refused,
-                        _ => Event::Failing { unreachable: true },
+                        _ => Event::Failing { pauses_at_once: true },
                     };
                     self.provider.update(&event, error, retry, now);
                 }
@@ -258,7 +269,7 @@ impl State {
         }
     }
 
-    /// Updates the health of the provider by how a call ended that was for no destination: only a wait counts.
+    /// Pauses the provider as a whole if a reply asked for a wait; other ends of calls change nothing here.
     pub fn update_provider(
         &mut self,
         event: &Event,
@@ -355,13 +366,12 @@ impl State {
         }
     }
 
-    /// The destinations that calls wait for, the first [`MAX_SHOWN`] of them.
+    /// The destinations that are not ready, the first [`MAX_SHOWN`] of them.
     pub fn waiting_destinations(&self, now: Timestamp) -> Vec<DestinationStatus> {
         let status = |(destination, known): (&Destination, &DestinationState)| {
             let Condition { state, reason, until } = known.health.condition(now);
             let scope = destination.scope.clone();
-            let is_told = state != LaneState::Ready;
-            is_told.then_some(DestinationStatus { scope, state, reason, until })
+            (state != LaneState::Ready).then_some(DestinationStatus { scope, state, reason, until })
         };
         self.destinations.iter().filter_map(status).take(MAX_SHOWN).collect()
     }
@@ -386,8 +396,8 @@ mod tests {
         at("here")
     }
 
-    fn failing(unreachable: bool) -> Event {
-        Event::Failing { unreachable }
+    fn failing(pauses_at_once: bool) -> Event {
+        Event::Failing { pauses_at_once }
     }
 
     /// The states of destinations after so many calls to each came to this, and of the provider.
@@ -469,10 +479,10 @@ mod tests {
         let mut state = State::default();
         for n in 0..MAX_DESTINATIONS + 5 {
             let place = at(&n.to_string());
-            state.give_turn(&place);
+            state.note_call(&place);
         }
         assert_eq!(state.destinations.len(), MAX_DESTINATIONS);
-        assert_eq!(state.last_turn(&at("0")), 0);
+        assert_eq!(state.last_call(&at("0")), 0);
     }
 
     #[test]
@@ -499,14 +509,14 @@ mod tests {
     #[test]
     fn after_a_pause_one_look_up_is_made_until_a_success() {
         let mut state = State::default();
-        assert_eq!(state.may_look_up(&here(), now()), Ok(false));
+        assert_eq!(state.begin_look_up(&here(), now()), Ok(LookUps::Any));
         state.update(&here(), &failing(true), None, &Retry::default(), now());
         let later = now() + Duration::from_secs(1);
-        assert!(state.may_look_up(&here(), now()).is_err());
-        assert_eq!(state.may_look_up(&here(), later), Ok(true));
-        assert!(state.may_look_up(&here(), later).is_err());
+        assert!(state.begin_look_up(&here(), now()).is_err());
+        assert_eq!(state.begin_look_up(&here(), later), Ok(LookUps::OneTrial));
+        assert!(state.begin_look_up(&here(), later).is_err());
         state.update(&here(), &Event::Success, None, &Retry::default(), later);
-        assert_eq!(state.may_look_up(&here(), later), Ok(false));
+        assert_eq!(state.begin_look_up(&here(), later), Ok(LookUps::Any));
     }
 
     #[test]
@@ -514,12 +524,12 @@ mod tests {
         let mut state = State::default();
         state.update(&here(), &failing(true), None, &Retry::default(), now());
         let later = now() + Duration::from_secs(1);
-        assert_eq!(state.may_look_up(&here(), later), Ok(true));
-        assert_eq!(state.may_look_up(&here(), later), Err(TRIAL_EVERY));
-        assert_eq!(state.may_look_up(&here(), later + TRIAL_EVERY), Ok(true));
-        assert!(state.may_look_up(&here(), later + TRIAL_EVERY).is_err());
+        assert_eq!(state.begin_look_up(&here(), later), Ok(LookUps::OneTrial));
+        assert_eq!(state.begin_look_up(&here(), later), Err(TRIAL_EVERY));
+        assert_eq!(state.begin_look_up(&here(), later + TRIAL_EVERY), Ok(LookUps::OneTrial));
+        assert!(state.begin_look_up(&here(), later + TRIAL_EVERY).is_err());
         state.resume(later + TRIAL_EVERY);
-        assert_eq!(state.may_look_up(&here(), later + TRIAL_EVERY), Ok(true));
+        assert_eq!(state.begin_look_up(&here(), later + TRIAL_EVERY), Ok(LookUps::OneTrial));
     }
 
     #[test]
@@ -545,7 +555,7 @@ mod tests {
         assert_eq!(state.condition(true, now()).until, Some(later));
         assert_eq!([false, true].map(|it| state.opens_at(&here(), now(), it)), [Some(later); 2]);
         assert_eq!(state.condition(true, later).until, None);
-        assert_eq!(state.may_look_up(&here(), later), Ok(true));
+        assert_eq!(state.begin_look_up(&here(), later), Ok(LookUps::OneTrial));
         let next = Some(later + TRIAL_EVERY);
         assert_eq!([false, true].map(|it| state.opens_at(&here(), later, it)), [None, next]);
     }

@@ -90,7 +90,7 @@ pub enum ProbeResult {
 }
 
 impl ProbeResult {
-    /// What a check says that came to this error.
+    /// The result of a check that ended with this error.
     pub fn of(error: &ProviderError) -> Self {
         match (error.outcome, error.cause) {
             (Outcome::Rejected, Cause::Credentials) => Self::Refused,

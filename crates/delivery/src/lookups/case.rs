@@ -10,7 +10,7 @@ use invite_core::{
 use invite_store::{AttemptView, Change, InviteRecord};
 use jiff::Timestamp;
 
-use super::verdicts::{name, verdicts, why_unsolved};
+use super::verdicts::{join_some, verdicts, why_unsolved};
 use crate::{
     call::recipient,
     judge::{self, is_mixed},
@@ -32,7 +32,8 @@ pub(crate) struct Case {
     pub unpaired: Vec<String>,
     /// When the first attempt of each of its invites began.
     pub first_attempts: Vec<Timestamp>,
-    /// A call for the invite that is due was answered with 2xx, whatever became of it.
+    /// A call for the invite that is due was answered with 2xx, whatever became of it. It counts only where that is the
+    /// only one of the call.
     pub was_answered: bool,
     /// In the order of the call.
     pub invites: Vec<InviteRecord>,
@@ -129,13 +130,12 @@ pub(crate) async fn leave_to_people(
     lost: Vec<InviteRecord>,
 ) -> Result<(), invite_store::Error> {
     for invite in &lost {
-        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "the call for an unknown invite cannot be read from the database: a person has to look for it at {}", lane.name);
+        tracing::error!(provider.name = lane.name, invite.id = %invite.id, "the call for an invite whose outcome is unknown cannot be read from the database: a person has to look for it at {}", lane.name);
     }
     let error = reason::unrecorded(&lane.name);
     let ids = lost.iter().map(|invite| invite.id).collect();
-    let decide =
-        move |_, _: &InviteRecord, state: &mut _, _| transition::leave_to_person(state, &error);
-    shared.store.change(Change::of(ids, decide)).await?;
+    let change = Change::each(ids, move |state, _| transition::leave_to_person(state, &error));
+    shared.store.change(change).await?;
     shared.waiters.wake(lost.iter().map(|invite| invite.batch_id));
     Ok(())
 }
@@ -173,8 +173,8 @@ impl Case {
         let has_none = |(i, invite): (usize, &InviteRecord)| {
             (invite.state.provider_ref.is_none() && shown(&verdicts[i]).is_none()).then_some(i)
         };
-        let open: Vec<usize> = self.invites.iter().enumerate().filter_map(has_none).collect();
-        match (open.as_slice(), left.as_slice()) {
+        let without_id: Vec<usize> = self.invites.iter().enumerate().filter_map(has_none).collect();
+        match (without_id.as_slice(), left.as_slice()) {
             ([i], [id]) => {
                 let seen = Observed::new(Some((*id).clone()), Status::Pending);
                 verdicts[*i] = Verdict::Exists(Box::new(seen));
@@ -182,10 +182,10 @@ impl Case {
             _ => {
                 let named = match is_mixed(&self.invites) {
                     true => "ids".to_owned(),
-                    false => name(&left),
+                    false => join_some(&left),
                 };
                 let why = format!("the reply to its call named {named} that no Invite stands for");
-                for i in open {
+                for i in without_id {
                     if matches!(verdicts[i], Verdict::Absent) {
                         verdicts[i] = Verdict::CannotTell(why.clone());
                     }
@@ -195,7 +195,7 @@ impl Case {
         verdicts
     }
 
-    /// The terms of the look-up for each invite. A call of several that turns out absent or refused is halved.
+    /// The terms of the look-up for each invite. A call of several that turns out absent is halved.
     pub fn terms(
         &self,
         shared: &Shared,

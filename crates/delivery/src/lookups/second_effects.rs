@@ -8,7 +8,6 @@ use std::{
 use invite_config::Provider;
 use invite_core::{AttemptId, AttemptOutcome, Destination, Doubt, InviteId, Operation};
 use invite_store::{AttemptView, Change, InviteRecord, InviteState};
-use jiff::Timestamp;
 
 use super::{case::is_shown, verdicts::refs};
 use crate::{
@@ -51,12 +50,13 @@ pub(crate) async fn find_second_effects(
     let mut settled = Vec::new();
     for (call, sightings) in calls.iter().zip(seen) {
         for (place, invite) in &call.invites {
-            if waiting::in_doubt_to(shared, invite).await?.is_none() {
+            if waiting::person_taken_by(shared, invite).await?.is_none() {
                 settled.extend(sightings.get(*place).map(|sighting| (invite, sighting)));
             }
         }
     }
-    // After the check for doubt: the effect of a call that is in doubt no more is held by its invite now.
+    // Read after the check for doubt: a call that was settled in between has given its effect to its invite by now, and
+    // that is no second one.
     let held = shared.store.find_held(destination, &refs(seen)).await?;
     for (invite, sighting) in settled {
         let ids = sighting.exact.iter().filter_map(|seen| seen.provider_ref.clone());
@@ -68,10 +68,8 @@ pub(crate) async fn find_second_effects(
         let attempt = ended_attempt(&door, Operation::Reconcile, &asked, Some(detail));
         let change = |_: &_| {
             let ((begin, end), free) = (attempt.clone(), free.clone());
-            let report = move |_, _: &InviteRecord, state: &mut InviteState, _: Timestamp| {
-                transition::report_duplicates(state, &free)
-            };
-            Change { begin: Some(begin), end: Some(end), ..Change::of(vec![invite.id], report) }
+            let note = move |state: &mut _, _| transition::note_second_effects(state, &free);
+            Change { begin: Some(begin), end: Some(end), ..Change::each(vec![invite.id], note) }
         };
         commit(shared, &lane.name, std::slice::from_ref(invite), change).await?;
     }

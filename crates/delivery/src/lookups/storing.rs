@@ -69,8 +69,8 @@ fn change(
     let terms = case.terms(door.shared, door.provider, asked.begun.at, &verdicts);
     let age = asked.begun.age.clone();
     let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
-        // The beginning by the clock of the state's other times: what it saw is no newer than that, however long the
-        // machine was suspended since.
+        // Counted back from the transaction's own time, so that what it saw never looks newer than it is, whatever the
+        // clocks differ by and however long the machine was suspended.
         let began = now.saturating_sub(age.elapsed()).unwrap_or(now);
         transition::apply_verdict(
             state,

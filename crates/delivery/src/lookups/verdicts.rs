@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use invite_config::Provider;
-use invite_core::{InviteId, Observed, Outcome, ProviderError, Sighting, Status};
+use invite_core::{InviteId, Observed, Sighting, Status};
 use invite_store::InviteRecord;
 
 use crate::{
@@ -62,15 +62,17 @@ fn words(verdict: &Verdict, is_mixed: bool) -> String {
 pub(crate) fn why_unsolved(verdict: &Verdict, is_mixed: bool) -> Option<String> {
     match verdict {
         Verdict::Similar(_) if is_mixed => Some(SIMILAR.to_owned()),
-        Verdict::Similar(ids) => Some(format!("{SIMILAR}: {}", name(ids))),
+        Verdict::Similar(ids) => Some(format!("{SIMILAR}: {}", join_some(ids))),
         Verdict::CannotTell(why) => Some(why.clone()),
-        Verdict::Exists(_) => Some("the provider is still working on it".to_owned()),
+        Verdict::Exists(seen) if seen.status == Status::Sending => {
+            Some("the provider is still working on it".to_owned())
+        }
         _ => None,
     }
 }
 
 /// The ids in one line, of which some are left out if they are many.
-pub(crate) fn name(ids: &[impl AsRef<str>]) -> String {
+pub(crate) fn join_some(ids: &[impl AsRef<str>]) -> String {
     let named: Vec<&str> = ids.iter().take(MAX_NAMED).map(AsRef::as_ref).collect();
     match ids.len().saturating_sub(MAX_NAMED) {
         0 => named.join(", "),
@@ -93,13 +95,10 @@ pub(crate) fn verdicts(
         let Some(sighting) = sightings.get(i) else { return left_out() };
         let is_free = |id: &str| is_free(id, invite, held);
         match shown(sighting, invite, held) {
-            Some(seen) if seen.status == Status::Failed => {
-                let refused =
-                    ProviderError::new(Outcome::Rejected, "the provider ended it without effect");
-                let error = seen.failure.as_ref().unwrap_or(&refused);
-                judge::blame(provider, error, i, invites.len())
-            }
-            Some(seen) => Verdict::Exists(Box::new((*seen).clone().since(invite.created_at))),
+            Some(seen) => match judge::refusal(seen) {
+                Some(error) => judge::blame(provider, &error, i, invites.len()),
+                None => Verdict::Exists(Box::new(seen.clone().since(invite.created_at))),
+            },
             None => {
                 let near: Vec<_> = sighting.near.iter().filter(|id| is_free(id)).cloned().collect();
                 match &sighting.gap {

@@ -14,7 +14,7 @@ use crate::{
     judge::is_mixed,
     lookups::{
         case::find_cases,
-        verdicts::{name, refs},
+        verdicts::{join_some, refs},
     },
     reason,
     shared::Engine,
@@ -47,6 +47,7 @@ impl Engine {
                 if let (Some(seen), Some(holder)) = (&seen, before.state.holder()) {
                     let seen = seen.clone().since(before.created_at);
                     let effect = Settlement::Exists(Box::new(seen));
+                    // It only adds the id and what was seen; whether that is written is decided above.
                     transition::settle(state, holder, &effect, now);
                 }
                 decision
@@ -99,7 +100,8 @@ fn free(sighting: &Sighting, is_free: impl Fn(&str) -> bool) -> BTreeSet<&str> {
     exact.chain(near).filter(|id| is_free(id)).collect()
 }
 
-/// What was found, in one line for the attempt. Of a call for several tenants it names no ids, which may be others'.
+/// What was found, in one line for the attempt. Where a call for several tenants leaves
+/// several, it names none, which may be others'.
 fn summary(sighting: &Sighting, free: &BTreeSet<&str>, is_mixed: bool) -> String {
     let ids: Vec<&str> = free.iter().copied().collect();
     match (ids.len(), &sighting.gap) {
@@ -107,7 +109,7 @@ fn summary(sighting: &Sighting, free: &BTreeSet<&str>, is_mixed: bool) -> String
         (0, Some(gap)) => format!("cannot tell which one a person found: {gap}"),
         (0, None) => "none is there that no other Invite holds".to_owned(),
         _ if is_mixed => "cannot tell which of several a person found".to_owned(),
-        _ => format!("cannot tell which of these a person found: {}", name(&ids)),
+        _ => format!("cannot tell which of these a person found: {}", join_some(&ids)),
     }
 }
 

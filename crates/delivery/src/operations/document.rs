@@ -48,7 +48,7 @@ impl Engine {
         let lane = self.shared.lane(provider);
         lane.with_state(|state| state.resume(self.shared.clock.now()));
         lane.wake.notify_one();
-        lane.doubt.notify_one();
+        lane.wake_look_ups.notify_one();
     }
 
     /// Takes what the file holds; see [`LiveDocument::take_file`](crate::LiveDocument::take_file).

@@ -102,7 +102,7 @@ impl Engine {
         day_limits: &[DayLimit],
     ) -> Result<Redriven, invite_store::Error> {
         let filter = InviteFilter { statuses: vec![Status::Failed], ..filter };
-        let mut trial = if dry_run { Some(DryRun::new(self).await?) } else { None };
+        let mut dry = if dry_run { Some(DryRun::new(self).await?) } else { None };
         let mut redriven = Redriven::default();
         let mut full = BTreeSet::new();
         let mut before = None;
@@ -110,8 +110,8 @@ impl Engine {
             let mut page = self.store().invites(&filter, before, PAGE).await?;
             page.invites.retain(|invite| invite.destination.is_some() && !invite.is_erased);
             redriven.matched += page.invites.len() as u64;
-            match &mut trial {
-                Some(trial) => trial.count(self, &page.invites, &mut redriven).await?,
+            match &mut dry {
+                Some(dry) => dry.count(self, &page.invites, &mut redriven).await?,
                 None => {
                     let limits = day_limits.to_vec();
                     self.redrive_page(page.invites, limits, &mut full, &mut redriven).await?;
@@ -238,9 +238,9 @@ impl DryRun {
             let person = (&invite.tenant, &invite.destination, &invite.address);
             let person = BuildHasherDefault::<DefaultHasher>::default().hash_one(person);
             let room = invite.provider.as_ref().and_then(|name| self.room.get_mut(name));
-            let is_sent =
+            let can_be_sent =
                 invite.state.provider_ref.is_none() && !transition::is_risky(&invite.state);
-            let Some(room) = room.filter(|room| **room > 0 && is_sent) else {
+            let Some(room) = room.filter(|room| **room > 0 && can_be_sent) else {
                 redriven.left += 1;
                 continue;
             };

@@ -4,7 +4,7 @@ use invite_core::{Outcome, Reason, ReasonCode, Status};
 use invite_store::InviteRecord;
 use jiff::Timestamp;
 
-use crate::{reason, shared::Engine, waiting::in_doubt_to};
+use crate::{reason, shared::Engine, waiting::person_taken_by};
 
 impl Engine {
     /// What a queued invite waits for: a provider that is no longer configured, or the outcome of another invite to the
@@ -24,7 +24,7 @@ impl Engine {
             let detail = format!("{gone}; it waits until the provider is there again");
             return Ok(Some(reason::own(ReasonCode::ProviderGone, Outcome::NotSent, detail)));
         }
-        let other = in_doubt_to(&self.shared, invite).await?;
+        let other = person_taken_by(&self.shared, invite).await?;
         Ok(other.map(|other| reason::waiting(other.named_to(tenant))))
     }
 

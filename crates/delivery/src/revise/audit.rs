@@ -20,7 +20,7 @@ pub(super) fn checked(
     findings: &[Finding],
     probed: &BTreeMap<String, String>,
 ) -> NewAudit {
-    let after = json!({ "errors": errors(findings), "probed": probed });
+    let after = json!({ "errors": operator_errors(findings), "probed": probed });
     entry(actor, "config.check", live, after, None)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn refused(
     restored: Option<i64>,
     note: Option<String>,
 ) -> NewAudit {
-    let after = json!({ "errors": errors(findings), "restored": restored });
+    let after = json!({ "errors": operator_errors(findings), "restored": restored });
     entry(actor, "config.refuse", live, after, note)
 }
 
@@ -52,7 +52,7 @@ fn entry(actor: Actor, action: &str, live: i64, after: Json, note: Option<String
 }
 
 /// The places and codes of errors, without their texts, which may quote the document.
-fn errors(findings: &[Finding]) -> Vec<Json> {
+fn operator_errors(findings: &[Finding]) -> Vec<Json> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
     errors
         .take(MAX_ERRORS)

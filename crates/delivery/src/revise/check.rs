@@ -8,7 +8,7 @@ use invite_store::Actor;
 
 use super::{
     LiveDocument, Review, audit,
-    review::{self, Candidate, errors},
+    review::{self, Candidate, operator_errors},
 };
 
 impl LiveDocument {
@@ -35,7 +35,7 @@ impl LiveDocument {
             tracing::warn!(
                 audit.actor = actor.name,
                 "a provider document from the network that was to be checked names secrets that cannot be used: {}",
-                errors(&review.findings)
+                operator_errors(&review.findings)
             );
         }
         if probe || is_withheld {

@@ -97,7 +97,7 @@ impl LiveDocument {
         let detail = format!("{} cannot be read: {why}", path.display());
         let fault = Fault::new("", "unreadable", detail);
         self.notes().file_tried = None;
-        self.refused(FILE, None, &[Finding::unplaced(Severity::Error, fault)]);
+        self.note_refusal(FILE, None, &[Finding::unplaced(Severity::Error, fault)]);
     }
 
     /// Remembers what the file holds; true if that was refused when it was last tried.
@@ -125,7 +125,7 @@ impl LiveDocument {
                 return;
             }
         }
-        self.refused(FILE, None, findings);
+        self.note_refusal(FILE, None, findings);
     }
 }
 

@@ -208,12 +208,12 @@ fn is_new(provider: &&Arc<Provider>) -> bool {
 }
 
 /// The first errors among findings in one line, for whoever runs the gateway.
-pub(super) fn errors(findings: &[Finding]) -> String {
-    told_errors(&findings.iter().map(Finding::for_operator).collect::<Vec<_>>())
+pub(super) fn operator_errors(findings: &[Finding]) -> String {
+    public_errors(&findings.iter().map(Finding::for_operator).collect::<Vec<_>>())
 }
 
 /// The same for anybody.
-pub(super) fn told_errors(findings: &[Finding]) -> String {
+pub(super) fn public_errors(findings: &[Finding]) -> String {
     let errors: Vec<String> =
         findings.iter().filter(|f| is_error(f)).map(ToString::to_string).collect();
     let more = errors.len().saturating_sub(MAX_SHOWN);

@@ -6,17 +6,17 @@
 use std::time::Duration;
 
 use invite_core::{
-    Doubt, Lookup, Observed, Operation, Outcome, PreparedCall, ProviderError, Reason, Sighting,
-    Status, failpoint::failpoint, http::Exchange,
+    Doubt, Lookup, Observed, Operation, PreparedCall, ProviderError, Reason, Sighting, Status,
+    failpoint::failpoint, http::Exchange,
 };
-use invite_store::{Change, Changed, Decision, InviteRecord, InviteState};
+use invite_store::{Change, Changed, Decision, InviteState};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::recovering;
 use crate::{
     accounts,
-    attempt::{Call, store_outcome},
+    attempt::{Sender, store_outcome},
     call::{Claimed, Reply},
     commit::{EndedAttempt, ended_attempt},
     door::{Asked, Door, Subject},
@@ -42,37 +42,37 @@ enum Progress {
 
 /// Asks until every invite of the call is settled, or shutdown begins. A call without an answer for [`NO_ANSWER`], or that
 /// takes a day, is left to look-ups.
-pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: PreparedCall) {
+pub(crate) async fn follow(sender: &Sender, mut claimed: Claimed, prepared: PreparedCall) {
     let mut pause = FIRST_PAUSE;
     let began = Instant::now();
     let mut answered = began;
     loop {
-        if renewing(call, &mut claimed, tokio::time::sleep(pause)).await.is_none() {
+        if renewing(sender, &mut claimed, tokio::time::sleep(pause)).await.is_none() {
             return;
         }
-        pause = next_pause(pause, call.shared.settings.lease);
+        pause = next_pause(pause, sender.shared.settings.lease);
         if answered.elapsed() >= NO_ANSWER || began.elapsed() >= LOOK_UP_FOR {
-            return stop_following(call, &claimed).await;
+            return stop_following(sender, &claimed).await;
         }
-        let now = call.shared.clock.now();
+        let now = sender.shared.clock.now();
         let destination = &prepared.destination;
-        if call.lane.with_state(|state| state.wait_at(destination, now)).is_some() {
+        if sender.lane.with_state(|state| state.wait_at(destination, now)).is_some() {
             continue;
         }
-        let lookup = lookup(call, &claimed, &prepared);
+        let lookup = lookup(sender, &claimed, &prepared);
         let subject = Subject { attempt: Some(claimed.attempt), ..Subject::of(&claimed.invites) };
         // The credential may have been replaced since the call was made.
-        let document = call.shared.live.current();
-        let provider = document.provider(&call.lane.name).unwrap_or(&call.provider);
-        let door = Door { provider, ..call.door(subject) };
+        let document = sender.shared.live.current();
+        let provider = document.provider(&sender.lane.name).unwrap_or(&sender.provider);
+        let door = Door { provider, ..sender.door(subject) };
         let looking = door.look_up(lookup, None);
-        let Some(asked) = renewing(call, &mut claimed, looking).await else { return };
+        let Some(asked) = renewing(sender, &mut claimed, looking).await else { return };
         let asked = asked.map(of_one_call);
         let attempt = question(&door, &claimed, &asked);
-        let is_ours = store_question(call, &mut claimed, attempt, pause).await;
+        let is_ours = store_question(sender, &mut claimed, attempt, pause).await;
         match asked.result.map_or(Progress::NotShown, progress) {
             Progress::Ended(reply) => {
-                return settle(call, &claimed, &prepared, reply, &asked.exchange).await;
+                return settle(sender, &claimed, &prepared, reply, &asked.exchange).await;
             }
             _ if !is_ours => return,
             Progress::Working => answered = Instant::now(),
@@ -83,32 +83,32 @@ pub(crate) async fn follow(call: &Call, mut claimed: Claimed, prepared: Prepared
 
 /// Settles the call's invites by what the provider showed, which counts as the reply to the call itself.
 async fn settle(
-    call: &Call,
+    sender: &Sender,
     claimed: &Claimed,
     prepared: &PreparedCall,
     reply: Vec<Result<Observed, ProviderError>>,
     exchange: &Option<Exchange>,
 ) {
-    let (reply, now) = (as_one(reply), call.shared.clock.now());
-    let judged = judge::judge(&call.provider, &call.lane, claimed, &reply, now);
+    let (reply, now) = (as_one(reply), sender.shared.clock.now());
+    let judged = judge::judge(&sender.provider, &sender.lane, claimed, &reply, now);
     if judged.event == Event::Refused
         && let Some(destination) = claimed.destination()
     {
-        let door = call.door(Subject::default());
+        let door = sender.door(Subject::default());
         door.update_health(Some(destination), &judged.event, judged.error.as_ref());
     }
-    store_outcome(&call.shared, claimed, &judged, exchange.clone()).await;
-    call.lane.wake.notify_one();
-    call.lane.doubt.notify_one();
-    accounts::wake_others(&call.shared, &call.provider, Some(prepared));
+    store_outcome(&sender.shared, claimed, &judged, exchange.clone()).await;
+    sender.lane.wake.notify_one();
+    sender.lane.wake_look_ups.notify_one();
+    accounts::wake_others(&sender.shared, &sender.provider, Some(prepared));
 }
 
 /// Leaves the call to look-ups: whether it took effect is not known.
-async fn stop_following(call: &Call, claimed: &Claimed) {
+async fn stop_following(sender: &Sender, claimed: &Claimed) {
     let (attempt, error) = (claimed.attempt, reason::not_heard_of());
-    let name = &call.lane.name;
+    let name = &sender.lane.name;
     tracing::warn!(attempt.id = %attempt, provider.name = name, "a call that {name} took to work on is no longer followed: look-ups have to find out what became of it");
-    let lost = recovering::lose_sender(&call.shared, attempt, &claimed.invites, error).await;
+    let lost = recovering::lose_sender(&sender.shared, attempt, &claimed.invites, error).await;
     if let Err(error) = lost {
         tracing::warn!(attempt.id = %attempt, provider.name = name, %error, "cannot leave a followed call at {name} to look-ups now; that is done when its lease is over");
     }
@@ -117,28 +117,28 @@ async fn stop_following(call: &Call, claimed: &Claimed) {
 /// Waits for something, which may take long, and renews the lease meanwhile. `None` if shutdown begins, as nothing is lost
 /// with an answer, or if the invites are no longer this call's.
 async fn renewing<T>(
-    call: &Call,
+    sender: &Sender,
     claimed: &mut Claimed,
     doing: impl Future<Output = T>,
 ) -> Option<T> {
-    let lease = call.shared.settings.lease;
+    let lease = sender.shared.settings.lease;
     let mut due = claimed.lease_end - lease / 2;
     tokio::pin!(doing);
     loop {
         tokio::select! {
             done = &mut doing => return Some(done),
-            () = call.shared.stopping.cancelled() => return None,
+            () = sender.shared.stopping.cancelled() => return None,
             () = tokio::time::sleep_until(due) => {}
         }
         let attempt = claimed.attempt;
         let decide = move |state: &mut InviteState, now: Timestamp| {
             transition::renew(state, attempt, now + lease)
         };
-        match renew(call, claimed, None, decide).await {
+        match renew(sender, claimed, None, decide).await {
             Ok(true) => due = claimed.lease_end - lease / 2,
             Ok(false) => return None,
             Err(error) => {
-                let name = &call.lane.name;
+                let name = &sender.lane.name;
                 tracing::warn!(attempt.id = %attempt, provider.name = name, %error, "cannot renew the lease of a followed call at {name}; trying again");
                 due = Instant::now() + lease / 10;
             }
@@ -158,17 +158,17 @@ fn question(door: &Door<'_>, claimed: &Claimed, asked: &Asked<Vec<Sighting>>) ->
 /// Stores a question about the call and when the next comes, which renews the lease, too. False if the invites are no
 /// longer this call's.
 async fn store_question(
-    call: &Call,
+    sender: &Sender,
     claimed: &mut Claimed,
     asked: EndedAttempt,
     pause: Duration,
 ) -> bool {
-    let (lease, attempt) = (call.shared.settings.lease, claimed.attempt);
+    let (lease, attempt) = (sender.shared.settings.lease, claimed.attempt);
     let decide = move |state: &mut InviteState, now: Timestamp| {
         transition::keep_following(state, attempt, now + lease, now + pause, now)
     };
-    renew(call, claimed, Some(asked), decide).await.unwrap_or_else(|error| {
-        let name = &call.lane.name;
+    renew(sender, claimed, Some(asked), decide).await.unwrap_or_else(|error| {
+        let name = &sender.lane.name;
         tracing::warn!(attempt.id = %attempt, provider.name = name, %error, "cannot store what {name} said of a followed call");
         // Renewing the lease will tell.
         true
@@ -177,17 +177,16 @@ async fn store_question(
 
 /// Renews the lease; false if the invites are no longer this call's.
 async fn renew(
-    call: &Call,
+    sender: &Sender,
     claimed: &mut Claimed,
     asked: Option<EndedAttempt>,
     decide: impl Fn(&mut InviteState, Timestamp) -> Decision + Send + Sync + 'static,
 ) -> Result<bool, invite_store::Error> {
-    let lease_end = Instant::now() + call.shared.settings.lease;
+    let lease_end = Instant::now() + sender.shared.settings.lease;
     let ids = claimed.invites.iter().map(|invite| invite.id).collect();
     let (begin, end) = asked.unzip();
-    let decide = move |_, _: &InviteRecord, state: &mut _, now: Timestamp| decide(state, now);
-    let change = Change { begin, end, ..Change::of(ids, decide) };
-    match call.shared.store.change(change).await? {
+    let change = Change { begin, end, ..Change::each(ids, decide) };
+    match sender.shared.store.change(change).await? {
         Changed::Written(invites) => {
             // One that cannot be read any more stays as it was, as places must not shift.
             for invite in invites {
@@ -209,14 +208,15 @@ fn next_pause(pause: Duration, lease: Duration) -> Duration {
     (pause * 2).min(lease / 3)
 }
 
-fn lookup(call: &Call, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
+fn lookup(sender: &Sender, claimed: &Claimed, prepared: &PreparedCall) -> Lookup {
     let said = claimed.invites.first().map(|invite| invite.state.provider_data.clone());
     let doubt = Doubt {
         call: prepared.clone(),
         recipients: claimed.recipients.clone(),
         // Each was accepted before its first attempt.
         first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
-        started_at: call.shared.clock.now(),
+        // As if it began now: the provider still works on it, so its age shows nothing.
+        started_at: sender.shared.clock.now(),
         data: said.unwrap_or_default(),
     };
     Lookup { destination: prepared.destination.clone(), doubts: vec![doubt] }
@@ -270,22 +270,13 @@ fn as_one(results: Vec<Result<Observed, ProviderError>>) -> Reply {
     if n == results.len() { Err(refusal) } else { Ok(results) }
 }
 
-/// A call that the provider ended without effect is a refusal.
 fn conclude(seen: Observed) -> Result<Observed, ProviderError> {
-    match (seen.status, &seen.failure) {
-        (Status::Failed, Some(failure)) => Err(failure.clone()),
-        (Status::Failed, None) => Err(unexplained()),
-        _ => Ok(seen),
-    }
-}
-
-fn unexplained() -> ProviderError {
-    ProviderError::new(Outcome::Rejected, "the provider ended it without effect")
+    judge::refusal(&seen).map_or(Ok(seen), Err)
 }
 
 #[cfg(test)]
 mod tests {
-    use invite_core::{Fault, ItemFault};
+    use invite_core::{Fault, ItemFault, Outcome};
 
     use super::*;
 
@@ -306,7 +297,7 @@ mod tests {
             let fault = Fault::new("", "invalid", "made up");
             let item = |index: &usize| ItemFault { index: *index, fault: fault.clone() };
             let items = indices.iter().map(item).collect();
-            Err(ProviderError { items, ..unexplained() })
+            Err(ProviderError { items, ..ProviderError::new(Outcome::Rejected, "made up") })
         };
         let named = |results| -> Option<Vec<usize>> {
             let error = as_one(results).err()?;

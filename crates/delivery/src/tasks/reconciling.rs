@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use invite_core::Destination;
 
 use crate::{
-    lane::{Lane, until},
+    lane::{Lane, LookUps, until},
     lookups::{
         case::{Case, find_cases, leave_to_people},
         is_repeatable, look_up, repeat,
@@ -25,12 +25,12 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
             Ok(pause) => pause,
             Err(error) => {
                 let name = &lane.name;
-                tracing::error!(provider.name = name, %error, "look-ups at provider {name} cannot read or write the store; trying again");
+                tracing::error!(provider.name = name, %error, "a step of the look-ups at provider {name} failed; trying again");
                 Duration::from_secs(1)
             }
         };
         tokio::select! {
-            () = lane.doubt.notified() => {}
+            () = lane.wake_look_ups.notified() => {}
             () = tokio::time::sleep(pause) => {}
             () = shared.stopping.cancelled() => {}
         }
@@ -64,8 +64,8 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
         return Ok(opens);
     };
     // A create may have begun a pause meanwhile.
-    let only_one = match lane.with_state(|state| state.may_look_up(&destination, now)) {
-        Ok(only_one) => only_one,
+    let look_ups = match lane.with_state(|state| state.begin_look_up(&destination, now)) {
+        Ok(look_ups) => look_ups,
         Err(left) => return Ok(left.min(idle)),
     };
     let (cases, lost) = find_cases(shared, &destination, due).await?;
@@ -79,23 +79,23 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
     let repeats_first = cases.first().is_some_and(is_repeatable);
     let (mut repeats, mut lookups): (Vec<Case>, Vec<Case>) =
         cases.into_iter().partition(is_repeatable);
-    match only_one {
+    match look_ups {
         // Whichever is due for longest, so that neither kind waits for all of the other.
-        true if repeats_first => {
+        LookUps::OneTrial if repeats_first => {
             repeats.truncate(1);
             lookups.clear();
         }
-        true => repeats.clear(),
-        false => {}
+        LookUps::OneTrial => repeats.clear(),
+        LookUps::Any => {}
     }
     for case in repeats {
-        let refused = repeat(shared, lane, &provider, case).await?;
+        let left_over = repeat(shared, lane, &provider, case).await?;
         if lane.with_state(|state| state.awaits_success(&destination)) {
             // From here on each step may make only one look-up.
-            lookups = Vec::from_iter(refused);
+            lookups = Vec::from_iter(left_over);
             break;
         }
-        lookups.extend(refused);
+        lookups.extend(left_over);
     }
     if !lookups.is_empty() {
         look_up(shared, lane, &provider, destination, lookups).await?;

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_core::{AttemptId, AttemptOutcome, Reason, Status};
 use invite_store::{AttemptEnd, Change, InviteRecord};
-use jiff::Timestamp;
 
 use crate::{
+    commit::attempt_end,
     reason,
     shared::{Shared, catch_panic},
     transition, waiting,
@@ -36,10 +36,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 return Ok(());
             }
             shared.store.reexamine().await?;
-            forget_keys(&shared).await
+            let retention = shared.settings.idempotency_retention;
+            shared.store.purge_idempotency(retention).await.map(|_| ())
         };
         if let Err(error) = catch_panic(done).await {
-            tracing::error!(%error, "cannot look for invites whose sender is gone or whose time is over; trying again");
+            tracing::error!(%error, "a round of recovering failed; trying again");
         }
     }
 }
@@ -76,35 +77,24 @@ pub(crate) async fn lose_sender(
     invites: &[InviteRecord],
     reason: Reason,
 ) -> Result<(), invite_store::Error> {
-    let end = AttemptEnd {
-        id: holder,
-        finished_at: shared.clock.now(),
-        outcome: AttemptOutcome::Unknown,
-        http_status: None,
-        detail: Some(reason.detail.clone()),
-        target: None,
-        request: None,
-        reply: None,
-        unpaired: Vec::new(),
-    };
+    let end = attempt_end(shared, holder, AttemptOutcome::Unknown, None, None);
     let ids = invites.iter().map(|invite| invite.id).collect();
     let change = Change {
-        end: Some(end),
+        end: Some(AttemptEnd { detail: Some(reason.detail.clone()), ..end }),
         // The attempt of a call that was followed has ended already.
         keeps_end: true,
-        ..Change::of(ids, move |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-            transition::lose_sender(state, holder, &reason, now)
-        })
+        ..Change::each(ids, move |state, now| transition::lose_sender(state, holder, &reason, now))
     };
     shared.store.change(change).await?;
     shared.waiters.wake(invites.iter().map(|invite| invite.batch_id));
     if let Some(provider) = invites.first().and_then(|invite| invite.provider.as_deref()) {
-        shared.lane(provider).doubt.notify_one();
+        shared.lane(provider).wake_look_ups.notify_one();
     }
     Ok(())
 }
 
-/// Gives up invites that lanes never come across, because they wait for an invite in doubt.
+/// Gives up every invite that is queued for longer than `give_up_after`: a lane that is paused, or that has to pass an
+/// invite over, would never come to it.
 async fn give_up(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     let now = shared.clock.now();
     for provider in shared.live.current().providers() {
@@ -139,8 +129,4 @@ pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_stor
         lane.set_gauges(Some(lane.condition(shared, provider).state), count);
     }
     Ok(())
-}
-
-async fn forget_keys(shared: &Shared) -> Result<(), invite_store::Error> {
-    shared.store.purge_idempotency(shared.settings.idempotency_retention).await.map(|_| ())
 }

@@ -26,7 +26,7 @@ use crate::{
     transition,
 };
 
-/// How many invites a round takes on, and so one list at most.
+/// How many invites a round takes on, and so how many are looked for in one list at most.
 const AT_ONCE: u32 = 5000;
 /// How many of those one commit changes: creates wait for it.
 const IN_A_COMMIT: usize = 500;
@@ -142,7 +142,8 @@ async fn ask(
     }
     if asked.is_err() || !is_known_there(invite) {
         // It is asked about again after all others.
-        ask_later(&engine.shared, invite).await?;
+        let change = Change::each(vec![invite.id], transition::ask_later);
+        engine.shared.store.change(change).await?;
     }
     Ok(())
 }
@@ -221,14 +222,6 @@ async fn list(
         }
     }
     Ok(listed)
-}
-
-async fn ask_later(shared: &Shared, invite: &InviteRecord) -> Result<(), invite_store::Error> {
-    let change =
-        Change::of(vec![invite.id], |_, _: &InviteRecord, state: &mut _, now: Timestamp| {
-            transition::ask_later(state, now)
-        });
-    shared.store.change(change).await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -46,12 +46,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     while !shared.stopping.is_cancelled() {
         clocks.watch(&shared);
         if let Err(error) = catch_panic(step(&shared, &mut told)).await {
-            tracing::error!(%error, "cannot look for the newest revision of the provider document; trying again");
+            tracing::error!(%error, "a round of catching up with the other replicas failed; trying again");
         }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            () = shared.stopping.cancelled() => {}
-        }
+        shared.pause(POLL).await;
     }
     if let Err(error) = shared.store.retire_replica(&shared.owner).await {
         tracing::warn!(%error, "cannot tell the other replicas that this one ends; they will notice");
@@ -125,7 +122,7 @@ impl Clocks {
                  to it by six minutes an hour"
             );
         } else if self.was_set && !was_set {
-            tracing::info!("the gateway's time agrees with the clock again that was set");
+            tracing::info!("the gateway's time agrees again with the clock that was set");
         }
         self.was_set = was_set;
     }

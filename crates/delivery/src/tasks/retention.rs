@@ -15,7 +15,7 @@ use crate::{
 
 /// How often there is a round; more often if something is kept for less than that.
 const EVERY: Duration = Duration::from_secs(60);
-/// How many times as long as a step took the pause after it is, so that steps take a fifth of the time at most.
+/// The pause after a step is this many times as long as the step took, so that steps take a fifth of the time at most.
 const REST: u32 = 4;
 const SHORTEST_REST: Duration = Duration::from_millis(20);
 /// The lease to remove stands among those of the providers' lanes, under a name that no provider has.
@@ -34,14 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if let Err(error) = catch_panic(round(&shared)).await {
             tracing::error!(%error, "cannot remove what is past its retention; trying again");
         }
-        pause(&shared, every).await;
-    }
-}
-
-async fn pause(shared: &Shared, time: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(time) => {}
-        () = shared.stopping.cancelled() => {}
+        shared.pause(every).await;
     }
 }
 
@@ -88,7 +81,7 @@ async fn lapse_all(shared: &Shared, before: Timestamp) -> Result<(), invite_stor
         if lapsed.len() < AT_ONCE as usize || shared.stopping.is_cancelled() {
             return Ok(());
         }
-        pause(shared, SHORTEST_REST).await;
+        shared.pause(SHORTEST_REST).await;
     }
 }
 
@@ -101,8 +94,7 @@ pub(crate) async fn lapse(
         return Ok(());
     }
     let ids = invites.iter().map(|invite| invite.id).collect();
-    let decide = |_, _: &InviteRecord, state: &mut _, now| transition::lapse(state, now);
-    shared.store.change(Change::of(ids, decide)).await.map(|_| ())
+    shared.store.change(Change::each(ids, transition::lapse)).await.map(|_| ())
 }
 
 /// What removes, for as long as this replica has the lease.
@@ -128,7 +120,7 @@ impl Remover<'_> {
         while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
             let Some(from) = after else { break };
             after = self.shared.store.remove_empty_batches(before, from).await?;
-            pause(self.shared, SHORTEST_REST).await;
+            self.shared.pause(SHORTEST_REST).await;
         }
         Ok(())
     }
@@ -140,7 +132,7 @@ impl Remover<'_> {
             if self.shared.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
                 break;
             }
-            pause(self.shared, (began.elapsed() * REST).max(SHORTEST_REST)).await;
+            self.shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
         }
         Ok(())
     }
@@ -160,7 +152,7 @@ impl Remover<'_> {
             if cursor.is_none() {
                 break;
             }
-            pause(self.shared, (began.elapsed() * REST).max(SHORTEST_REST)).await;
+            self.shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
         }
         Ok(removed)
     }

@@ -86,12 +86,12 @@ async fn step(
         // Some of it may have been accepted for another document than this one.
         return Ok(None);
     }
-    let slot = lane.take_slot(&destination);
-    let call = attempt::Call { shared: shared.clone(), lane: lane.clone(), provider };
-    if let Some((claimed, prepared)) = call.claim(group, document.revision(), epoch).await? {
+    let under_way = lane.begin_call(&destination);
+    let sender = attempt::Sender { shared: shared.clone(), lane: lane.clone(), provider };
+    if let Some((claimed, prepared)) = sender.claim(group, document.revision(), epoch).await? {
         shared.tasks.spawn(async move {
-            if let Some((claimed, prepared)) = call.send(claimed, prepared, slot).await {
-                following::follow(&call, claimed, prepared).await;
+            if let Some((claimed, prepared)) = sender.send(claimed, prepared, under_way).await {
+                following::follow(&sender, claimed, prepared).await;
             }
         });
     }
@@ -105,7 +105,7 @@ async fn wait_for_token(
     limits: &Limits,
     is_live: impl Fn() -> bool,
 ) -> bool {
-    let token = lane.take_token(limits);
+    let token = lane.wait_for_budget(limits);
     tokio::pin!(token);
     while is_live() {
         tokio::select! {

@@ -32,8 +32,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Adds the tenants that have something due there by now.
-    fn refresh(&mut self, mut queues: Vec<Queue>, now: Timestamp) {
+    /// Reads anew which tenants have something due there; the one whose turn it is stays first if it still has.
+    fn reread(&mut self, mut queues: Vec<Queue>, now: Timestamp) {
         queues.retain(|queue| queue.due <= now);
         let first = self.tenants.first().cloned();
         queues.sort_by_key(|queue| (Some(&queue.tenant) < first.as_ref(), queue.tenant.clone()));
@@ -89,12 +89,12 @@ fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn,
         return Err(first);
     };
     let own = open.iter().filter(|queue| queue.tenant == tenant).map(|queue| &queue.destination);
-    let destination = own.min_by_key(|destination| state.last_turn(destination)).cloned();
+    let destination = own.min_by_key(|destination| state.last_call(destination)).cloned();
     let destination = destination.ok_or(None)?;
     let there = open.into_iter().filter(|queue| queue.destination == destination);
     let tenants = there.map(|queue| queue.tenant).take(MAX_TENANTS).collect();
     state.last_tenant = Some(tenant);
-    state.give_turn(&destination);
+    state.note_call(&destination);
     Ok(Turn { destination, tenants })
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn fill_call(
         // The first of them wait for others to share their call, which may be other tenants'.
         tokio::time::sleep(provider.limits.linger).await;
         let there = shared.store.queues_at(&lane.name, &turn.destination).await?;
-        turn.refresh(there, shared.clock.now());
+        turn.reread(there, shared.clock.now());
         due = read(shared, lane, &turn, max_batch).await?;
     }
     let give_up_after = provider.limits.retry.give_up_after;
@@ -268,7 +268,7 @@ mod tests {
                 let event = match bad.get(&scope) {
                     None => Event::Success,
                     Some(0) => Event::Refused,
-                    Some(_) => Event::Failing { unreachable: false },
+                    Some(_) => Event::Failing { pauses_at_once: false },
                 };
                 state.begin(&turn.destination);
                 state.end(&turn.destination);

@@ -77,8 +77,8 @@ pub fn apply_verdict(
             return match verdict {
                 // It may be the effect of that other attempt, whose reply will tell.
                 Verdict::Exists(_) if held_by_another => Decision::Keep,
-                // Elsewhere it may be another invite's effect, which may have been sent to the person since this
-                // one is in doubt no more.
+                // Where calls are not told apart by their bytes, it may be the effect of another invite, sent to the person
+                // after this one left doubt.
                 Verdict::Exists(observed) if lookup.told_by_bytes => {
                     settle(state, lookup.holder, &Settlement::Exists(observed.clone()), now)
                 }
@@ -157,8 +157,8 @@ fn is_believable(unknown: &Unknown, lookup: &LookupTerms) -> bool {
         && unknown.absent_since.is_some_and(|since| lookup.began >= confirms(since, lookup))
 }
 
-/// When a look-up that confirms an absence may begin at the earliest. What a refused call still does may show until
-/// `settle` after the first look-up; otherwise that was so much later itself.
+/// When a look-up that confirms an absence may begin at the earliest. After a refusal the first look-up may begin at
+/// once, so the second has to begin more than `settle` after it; otherwise the first came that late already.
 fn confirms(since: Timestamp, lookup: &LookupTerms) -> Timestamp {
     later(since, lookup.settle + Duration::from_millis(lookup.is_refused.into()))
 }

@@ -77,7 +77,7 @@ async fn at_most_one_invite_is_in_doubt_where_destinations_may_be_one(db: &Db) {
         let other = invite(&store, &second, "ada@example.org").await;
         assert!(matches!(doubt(&store, one).await, Changed::Written(_)));
         assert_eq!(is_due(&store, other).await, !may_be_one, "{first} {second}");
-        let crowded = matches!(doubt(&store, other).await, Changed::PersonInDoubt { .. });
+        let crowded = matches!(doubt(&store, other).await, Changed::PersonTaken { .. });
         assert_eq!(crowded, may_be_one, "{first} {second}");
         for id in [one, other] {
             set_status(&store, id, Status::Failed).await;

@@ -246,7 +246,7 @@ async fn at_most_one_invite_per_person_and_destination_is_in_doubt(db: &Db) {
     let [first, second] = two_to_ada(&store).await;
     for in_doubt in [Status::Sending, Status::Unknown] {
         set_status(&store, first, in_doubt).await;
-        let crowded = Changed::PersonInDoubt { invite: second };
+        let crowded = Changed::PersonTaken { invite: second };
         assert_eq!(claim(&store, second).await.1, crowded, "{in_doubt}");
         assert_eq!(status(&store, second).await, Status::Queued);
     }
@@ -261,7 +261,7 @@ async fn at_most_one_invite_per_person_and_destination_is_in_doubt(db: &Db) {
         state.phase = phase(Status::Sending);
         Decision::Write
     });
-    let crowded = Changed::PersonInDoubt { invite: ids[1] };
+    let crowded = Changed::PersonTaken { invite: ids[1] };
     assert_eq!(store.change(both).await.unwrap(), crowded);
     assert_eq!(status(&store, ids[0]).await, Status::Queued);
 }

@@ -181,10 +181,10 @@ async fn a_damaged_row_that_may_be_in_doubt_keeps_others_to_the_person_waiting(d
         store.reexamine().await.unwrap();
         assert!(store.queues("summit", None).await.unwrap().queues.is_empty(), "{status}");
         let waiting = store.invite(waits).await.unwrap().unwrap();
-        let other = store.in_doubt_to(&waiting).await.unwrap().unwrap();
+        let other = store.person_taken_by(&waiting).await.unwrap().unwrap();
         assert_eq!(other, (bad.to_string(), "default".to_owned()));
         let (_, claimed) = claim(&store, waits).await;
-        assert!(matches!(claimed, invite_store::Changed::PersonInDoubt { .. }), "{claimed:?}");
+        assert!(matches!(claimed, invite_store::Changed::PersonTaken { .. }), "{claimed:?}");
         // It is somebody's live invite, too.
         let again = batch(vec![item(0, &email)]);
         let duplicates = store.new_duplicates("default", &again.items).await.unwrap();

@@ -70,7 +70,7 @@ async fn a_decision_that_panics_ends_nothing_but_its_own_change(db: &Db) {
     let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
     let broken = Change::of(vec![ada], |_, _, _, _| panic!("a defect"));
     let (broken, sound) = tokio::join!(store.change(broken), claim(&store, bob));
-    assert!(matches!(broken, Err(Error::Unavailable(_))), "{broken:?}");
+    assert!(matches!(broken, Err(Error::Defect(_))), "{broken:?}");
     assert!(matches!(sound.1, invite_store::Changed::Written(_)));
     assert_eq!(status(&store, ada).await, Status::Queued);
     assert_eq!(status(&store, bob).await, Status::Sending);
@@ -82,7 +82,7 @@ async fn closing_finishes_the_writes_that_wait_and_refuses_later_ones(db: &Db) {
     let id = request.items[0].id;
     tokio::join!(accept(&store, request), store.close());
     let late = store.accept(batch(Vec::new()), 0, Quotas::new()).await;
-    assert!(matches!(late, Err(Error::Unavailable(_))));
+    assert!(matches!(late, Err(Error::Closed)));
     assert!(store.invite(id).await.is_err());
     assert!(store.ready().await.is_err());
     assert!(db.open().await.invite(id).await.unwrap().is_some());
