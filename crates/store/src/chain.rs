@@ -207,6 +207,7 @@ impl Link {
             audit.before = self.before,
             audit.after = self.after,
             audit.note = self.note,
+            // `audit verify` finds the line in a log by this text.
             "a change or a read was recorded"
         );
     }

@@ -58,7 +58,7 @@ pub(crate) async fn run(engine: Engine, lane: Arc<Lane>) {
         };
         has_more = ended.unwrap_or_else(|error| {
             let name = &lane.name;
-            tracing::error!(provider.name = name, %error, "cannot read or write the store to ask {name} about open invites; trying again");
+            tracing::error!(provider.name = name, %error, "a round of refreshing at provider {name} failed; trying again");
             false
         });
     }
