@@ -342,7 +342,7 @@ pub async fn kill(mut child: Child) -> ExitStatus {
 async fn create_database(server: Server, folder: &Path) -> Storage {
     let round = folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
     let database = format!("campaign_{}_{round}", std::process::id());
-    execute(&server.url, &format!("CREATE DATABASE {database}")).await;
+    execute(&server.url, &format!("CREATE DATABASE {database} STRATEGY file_copy")).await;
     let careless = format!("ALTER DATABASE {database} SET synchronous_commit = off");
     execute(&server.url, &careless).await;
     Storage::Postgres { server, database }

@@ -16,7 +16,9 @@ impl PostgresDatabase {
         let unique = folder.file_name().unwrap().to_str().unwrap();
         let name = format!("{}_{}", unique.to_lowercase().replace('-', "_"), std::process::id());
         let database = Self { server: server(), name };
-        execute_at(&database.server, &format!("CREATE DATABASE {}", database.name)).await;
+        // To copy files takes a fifth of what it takes to write them page by page.
+        let create = format!("CREATE DATABASE {} STRATEGY file_copy", database.name);
+        execute_at(&database.server, &create).await;
         database
     }
 
