@@ -171,13 +171,15 @@ pub fn events(troubles: &[Trouble], seed: &mut Seed, machines: usize) -> Vec<Eve
     let mut events = Vec::new();
     for trouble in troubles {
         let mishap = match trouble {
+            // A Turnkey call whose bytes are a few minutes ahead stays in doubt until they are over, for which no
+            // round waits.
             T::Clock => Mishap::Clock(*seed.pick(&[
                 -25 * HOUR,
                 -10 * MINUTE,
                 -7_000,
                 0,
                 7_000,
-                10 * MINUTE,
+                2 * HOUR,
                 25 * HOUR,
             ])),
             T::Suspended => {
