@@ -1208,14 +1208,20 @@ mod tests {
             body
         }
 
+        fn full(mut activity: Value) -> Value {
+            activity["fingerprint"] =
+                "sha256:198af166f6390e43aca47562ad07db269cf3f0f95b494636f9cfc9530618b28f".into();
+            activity
+        }
+
         fn assert_sends(request: &Asked, path: &str, theirs: Value) {
-            assert!(request.line.starts_with(&format!("POST {path}")), "{}", request.line);
+            assert_eq!(request.line, format!("POST {path}"));
             assert_eq!(without_empty(theirs), request.json());
         }
 
         #[tokio::test]
         async fn creates_with_the_same_request_and_reads_the_same_reply() {
-            let server = with_activity(completed(&["one"]));
+            let server = with_activity(full(completed(&["one"])));
             let ours = created(&server, &[ADA]).await.unwrap();
             let theirs = json!({
                 "type": "ACTIVITY_TYPE_CREATE_INVITATIONS",
@@ -1230,8 +1236,15 @@ mod tests {
                 }]},
                 "generateAppProofs": null,
             });
-            assert_sends(&server.asked()[0], "/public/v1/submit/create_invitations", theirs);
-            assert_eq!(ours[0].as_ref().unwrap().provider_ref.as_deref(), Some("one"));
+            let [request] = &server.asked()[..] else { unreachable!() };
+            assert_sends(request, "/public/v1/submit/create_invitations", theirs);
+            assert_eq!(
+                signer(request),
+                "02b8877aec786dbb182fdb6513f9a998806bf0d21c48adb35edb57edd5f2ff5725"
+            );
+            let ours = ours[0].as_ref().unwrap();
+            assert_eq!(ours.provider_ref.as_deref(), Some("one"));
+            assert_eq!(ours.data["activity_id"], "0196b0f7-801d-75d8-a40e-e4f69944b711");
         }
 
         /// The official client returns `ActivityRequiresApproval` for the first two and `ActivityFailed` for
@@ -1240,17 +1253,17 @@ mod tests {
         async fn tells_the_same_lifecycles_apart() {
             for word in ["CONSENSUS_NEEDED", "AUTHENTICATORS_NEEDED"] {
                 let status = format!("ACTIVITY_STATUS_{word}");
-                let ours = created_as(with_status(&status), &[ADA]).await.unwrap();
+                let ours = created_as(full(with_status(&status)), &[ADA]).await.unwrap();
                 assert_eq!(ours[0].as_ref().unwrap().status, Status::AwaitingApproval);
             }
-            let ours = created_as(with_status("ACTIVITY_STATUS_FAILED"), &[ADA]).await;
+            let ours = created_as(full(with_status("ACTIVITY_STATUS_FAILED")), &[ADA]).await;
             assert_eq!(ours.unwrap_err().outcome, Outcome::Rejected);
         }
 
         #[tokio::test]
         async fn deletes_and_queries_with_the_same_requests() {
             let server = Peer::start(|asked| {
-                let mut deleted = with_status(STATUS_COMPLETED);
+                let mut deleted = full(with_status(STATUS_COMPLETED));
                 deleted["type"] = "ACTIVITY_TYPE_DELETE_INVITATION".into();
                 deleted["result"] = json!({"deleteInvitationResult": {"invitationId": "one"}});
                 match asked.step() {
