@@ -14,7 +14,7 @@ use futures::stream;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::process::Child;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::audit::Audit;
 use crate::gateway::{Caller, Gateway, Setting, kill, plain_client};
@@ -31,6 +31,9 @@ use crate::trouble::{self, Trouble};
 const BELIEVED_AFTER: Duration = Duration::from_millis(2_500);
 /// How long everything may take to settle once nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(60);
+/// The same in looks at the gateway's list, which take longer on a machine that is busy with something
+/// else.
+const CALM_LOOKS: usize = 240;
 const UNSETTLED: [&str; 4] = ["queued", "sending", "unknown", "awaiting_approval"];
 /// Statuses that the provider knows of.
 const ASKED: [&str; 5] = ["pending", "sent", "accepted", "declined", "expired"];
@@ -250,10 +253,10 @@ async fn end(mut child: Child, ending: Ending) -> End {
 /// Waits until every invite is settled, or for as long as it may take. A second user of the
 /// organization says yes or no to what waits for an approval.
 async fn settle(gateway: &Gateway, providers: &Providers, seed: &mut Seed) {
-    let began = Instant::now();
-    let mut looks = interval(Duration::from_millis(250));
-    while began.elapsed() < CALM {
-        looks.tick().await;
+    let mut ticks = interval(Duration::from_millis(250));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for _ in 0..CALM_LOOKS {
+        ticks.tick().await;
         let open = gateway.invites(&UNSETTLED).await;
         if open.as_ref().is_ok_and(Vec::is_empty) {
             return;

@@ -5,17 +5,20 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::gateway::{Caller, Gateway};
 use crate::load::{Load, spoil};
 use crate::providers::Providers;
 use crate::trouble::{BAD_EVENT, Trouble};
 
-/// How long the others may take. That is many times what one needs here, also when it has to wait for
-/// its turn among calls that run into their time-outs, or for a connection to the database that went
-/// silent just before (10 s), and far less than anything gives up after.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(20);
+/// How long the others may take, in looks at the gateway's list: 20 s on a machine that has time for it,
+/// and longer on one that is busy with something else, where a look takes longer too. That is many times
+/// what one needs here, also when it has to wait for its turn among calls that run into their time-outs,
+/// or for a connection to the database that went silent just before (10 s), and far less than anything
+/// gives up after.
+const HEALTHY_WITHIN: usize = 400;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Invites to what is bad.
 const BAD: usize = 12;
 /// Invites of others.
@@ -76,8 +79,10 @@ async fn beside(
     let failed = failed.iter().filter(|invite| wanted.contains(id(invite)));
     let mut starved: Vec<String> =
         failed.map(|invite| format!("failed beside {what}: {invite}")).collect();
-    let after = HEALTHY_WITHIN.as_secs();
-    starved.extend(left.iter().map(|own| format!("{own} unsettled after {after} s beside {what}")));
+    starved.extend(
+        left.iter()
+            .map(|own| format!("{own} unsettled after {HEALTHY_WITHIN} looks beside {what}")),
+    );
     starved
 }
 
@@ -93,10 +98,11 @@ async fn behind_a_crowd(gateway: &Gateway, load: &Load) -> Vec<String> {
         Err(why) => return vec![format!("behind a crowd: {why}")],
     };
     let left = settled(gateway, &single, HEALTHY_WITHIN).await;
-    let ahead = CROWD - settled(gateway, &crowd, Duration::ZERO).await.len();
-    let after = HEALTHY_WITHIN.as_secs();
+    let ahead = CROWD - settled(gateway, &crowd, 1).await.len();
     if !left.is_empty() {
-        vec![format!("{left:?} unsettled after {after} s beside another tenant's {CROWD}")]
+        vec![format!(
+            "{left:?} unsettled after {HEALTHY_WITHIN} looks beside another tenant's {CROWD}"
+        )]
     } else if ahead > AHEAD {
         vec![format!("{single:?} waited until {ahead} of another tenant's {CROWD} were settled")]
     } else {
@@ -104,22 +110,25 @@ async fn behind_a_crowd(gateway: &Gateway, load: &Load) -> Vec<String> {
     }
 }
 
-/// Which of these are not settled by then.
-async fn settled(gateway: &Gateway, wanted: &BTreeSet<String>, within: Duration) -> Vec<String> {
-    let began = Instant::now();
-    let mut looks = interval(Duration::from_millis(50));
-    loop {
-        looks.tick().await;
-        let open = gateway.invites(&UNSETTLED).await;
-        let left = open.map(|open| {
-            open.iter().map(id).filter(|id| wanted.contains(*id)).map(str::to_owned).collect()
-        });
-        match left {
-            Ok(left) if Vec::is_empty(&left) || began.elapsed() >= within => return left,
-            Err(why) if began.elapsed() >= within => return vec![why],
-            Ok(_) | Err(_) => {}
+/// Which of these are not settled after so many looks.
+async fn settled(gateway: &Gateway, wanted: &BTreeSet<String>, looks: usize) -> Vec<String> {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut left = Vec::new();
+    for _ in 0..looks {
+        ticks.tick().await;
+        left = match gateway.invites(&UNSETTLED).await {
+            Ok(open) => {
+                let open = open.iter().map(id).filter(|id| wanted.contains(*id));
+                open.map(str::to_owned).collect()
+            }
+            Err(why) => vec![why],
+        };
+        if left.is_empty() {
+            break;
         }
     }
+    left
 }
 
 fn id(invite: &Value) -> &str {
