@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD_NO_PAD;
 use invite_tests::{Answer, Client, Database, Gateway, eventually, invites};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{on_both_databases, text, texts};
 
@@ -368,10 +368,9 @@ async fn the_search_finds_a_person_in_every_form() {
     assert!(places(&stored("somebody@example.org".to_owned()), &needles).is_empty());
     // The test of the files works on real ones.
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}?mode=rwc", folder.path().join("x.db").display());
-    let mut connection = SqliteConnection::connect(&url).await.unwrap();
-    connection.execute("CREATE TABLE x (y TEXT); INSERT INTO x VALUES ('zqcanary')").await.unwrap();
-    connection.close().await.unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("x.db")).unwrap();
+    file.execute_batch("CREATE TABLE x (y TEXT); INSERT INTO x VALUES ('zqcanary')").unwrap();
+    drop(file);
     let file = std::fs::read(folder.path().join("x.db")).unwrap();
     assert!(!places(&[("x.db".to_owned(), file)], &needles).is_empty());
 }

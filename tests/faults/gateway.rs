@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval};
@@ -279,10 +279,8 @@ impl Gateway {
     pub async fn execute(&self, sqlite: &str, postgres: &str) {
         match &self.storage {
             Storage::Sqlite => {
-                let url = format!("sqlite://{}", self.folder.join("invites.db").display());
-                let mut connection = SqliteConnection::connect(&url).await.unwrap();
-                connection.execute(AssertSqlSafe(sqlite)).await.unwrap();
-                connection.close().await.unwrap();
+                let file = rusqlite::Connection::open(self.folder.join("invites.db")).unwrap();
+                file.execute_batch(sqlite).unwrap();
             }
             Storage::Postgres { server, database } => {
                 let url = self.machines[0].database_url(&server.url, database);

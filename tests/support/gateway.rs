@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 use tokio::process::Child;
 
 use crate::binary::{Binary, send, send_term, terminate};
@@ -258,10 +257,8 @@ impl Gateway {
         if let Some(database) = &self.postgres {
             return database.execute(sql).await;
         }
-        let url = format!("sqlite://{}", self.binary.path("invites.db").display());
-        let mut connection = SqliteConnection::connect(&url).await.unwrap();
-        connection.execute(AssertSqlSafe(sql)).await.unwrap();
-        connection.close().await.unwrap();
+        let file = rusqlite::Connection::open(self.binary.path("invites.db")).unwrap();
+        file.execute_batch(sql).unwrap();
     }
 
     /// The address of its PostgreSQL database, past the proxy.

@@ -1,6 +1,12 @@
 -- One text for SQLite and PostgreSQL. Times are milliseconds since 1970 UTC; JSON is TEXT; a flag is
 -- 0 or 1. Only portable types: TEXT, BIGINT, DOUBLE PRECISION.
 
+-- The changes of these tables that were made, and the hash of the text that made them.
+CREATE TABLE schema_versions (
+    version BIGINT PRIMARY KEY,
+    hash TEXT NOT NULL
+);
+
 CREATE TABLE batches (
     id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL,

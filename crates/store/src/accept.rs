@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use invite_core::{Destination, InviteId, Reason, Status};
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, InviteState, Quotas, Store,
@@ -14,6 +13,7 @@ use crate::{
     admission::{address_locks, find_duplicates, find_room, quota_locks},
     advisory::lock_of,
     batch::{Acceptance, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
+    connection::Connection,
     dialect::{KEY_LOCKS, REVISION_LOCK_SHARED},
     idempotency::{find_key, remember_key},
     key_days,
@@ -106,7 +106,7 @@ async fn accept(
 
 /// The invites to store, and those existing ones that items are answered with instead, by the item's place in the request.
 async fn split_duplicates(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     batch: &NewBatch,
 ) -> Result<(Vec<InviteRecord>, Vec<(usize, InviteId)>), Error> {
@@ -172,7 +172,7 @@ fn new_invite(
 }
 
 async fn insert_batch(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     batch: &NewBatch,
     duplicates: &[(usize, InviteId)],
@@ -199,7 +199,7 @@ async fn insert_batch(
 }
 
 async fn insert_invites(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     invites: &[InviteRecord],
 ) -> Result<(), Error> {
     for chunk in chunks(invites) {

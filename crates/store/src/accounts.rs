@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use invite_core::{Account, Destination, InviteId};
-use sqlx::AnyConnection;
 
 use crate::{
     Error, NewItem, Placement, Store,
+    connection::Connection,
     dialect::REVISION_LOCK,
     statement::{Statement, Value, chunks},
 };
@@ -26,10 +26,7 @@ pub(crate) const MAY_BE_COLUMN1: &str = "service = column2 AND (destination = co
 pub(crate) struct Accounts(HashMap<Destination, Destination>);
 
 impl Accounts {
-    pub(crate) async fn of(
-        connection: &mut AnyConnection,
-        items: &[NewItem],
-    ) -> Result<Self, Error> {
+    pub(crate) async fn of(connection: &mut Connection, items: &[NewItem]) -> Result<Self, Error> {
         let provisional: BTreeSet<&Destination> = items
             .iter()
             .filter_map(|item| match &item.placement {
@@ -53,7 +50,7 @@ impl Accounts {
 }
 
 async fn find(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     provisional: &Destination,
 ) -> Result<Option<Destination>, Error> {
     Statement::new("SELECT destination FROM accounts WHERE provisional = ")
@@ -146,7 +143,7 @@ impl Store {
     /// The same for invites whose person was erased: each is another invite than any that there is.
     async fn held_by_gone(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         destination: &Destination,
         refs: &[&String],
     ) -> Result<Vec<(String, InviteId, Option<Destination>)>, Error> {

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use invite_core::{Address, InviteId};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, NewItem, Placement, Store,
     accounts::Accounts,
     advisory::lock_of,
+    connection::Connection,
     dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
     statement::{Statement, Value, chunks},
 };
@@ -100,7 +100,7 @@ pub(crate) fn people(invites: &[InviteRecord]) -> Vec<(InviteId, Person)> {
 
 /// See [`Store::new_duplicates`].
 pub(crate) async fn find_duplicates(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     tenant: &str,
     items: &[NewItem],
@@ -124,7 +124,7 @@ pub(crate) async fn find_duplicates(
 
 /// For each of these invites whose person has another live one, the newest of those.
 pub(crate) async fn find_live(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     people: &[(InviteId, Person)],
 ) -> Result<HashMap<InviteId, InviteId>, Error> {
@@ -158,7 +158,7 @@ pub(crate) async fn find_live(
 
 /// How many more live invites each of these providers takes that have a quota.
 pub(crate) async fn find_room(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     quotas: &Quotas,
     providers: impl Iterator<Item = &str>,

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
     Error,
+    connection::Connection,
     dialect::{Dialect, SHARED},
     statement::Statement,
 };
@@ -19,7 +19,7 @@ impl Dialect {
     /// anyway.
     pub(crate) async fn lock(
         self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         locks: &BTreeSet<u32>,
     ) -> Result<(), Error> {
         if self == Self::Sqlite || locks.is_empty() {
@@ -46,7 +46,7 @@ impl Dialect {
     /// The time by the database's own clock, in whole milliseconds; `None` if it has none.
     pub(crate) async fn shown_time(
         self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
     ) -> Result<Option<Timestamp>, Error> {
         match self {
             Self::Sqlite => Ok(None),

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use invite_core::{AttemptId, AttemptOutcome, InviteId, Operation, PreparedCall};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
+    connection::Connection,
     debug::debug_only,
     rows::{COLUMNS, json, place},
     statement::{Fields, Statement, Value, chunks},
@@ -223,7 +223,7 @@ fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
 }
 
 pub(crate) async fn begin_attempt(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     attempt: &NewAttempt,
     asked: &[InviteId],
     found: &[InviteRecord],
@@ -271,7 +271,7 @@ pub(crate) async fn begin_attempt(
 /// Deletes all but the newest [`KEPT`] attempts of this operation from each of these invites, and
 /// those attempts that no invite has any more.
 async fn forget_old_questions(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     operation: Operation,
     invites: &[&InviteId],
 ) -> Result<(), Error> {
@@ -298,7 +298,7 @@ async fn forget_old_questions(
 
 /// Deletes those of these attempts that no invite has any more.
 pub(crate) async fn delete_without_invites(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     attempts: &[String],
 ) -> Result<(), Error> {
     for chunk in chunks(attempts) {
@@ -312,7 +312,7 @@ pub(crate) async fn delete_without_invites(
 }
 
 pub(crate) async fn end_attempt(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     end: &AttemptEnd,
     only_once: bool,
 ) -> Result<(), Error> {

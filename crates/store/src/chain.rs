@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, fmt};
 use invite_core::AuditId;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use sqlx::AnyConnection;
 
 use crate::{
     Actor, Error, NewAudit, Store,
+    connection::Connection,
     dialect::AUDIT_LOCK,
     statement::{Fields, Statement, Value, storable},
     writer::Tx,
@@ -115,7 +115,7 @@ pub(crate) async fn record(tx: &mut Tx<'_>, change: &NewAudit) -> Result<(), Err
 impl Link {
     /// The entry that follows the newest one, which has to be read under [`AUDIT_LOCK`].
     pub(crate) async fn next(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         id: AuditId,
         at: Timestamp,
         change: &NewAudit,
@@ -164,7 +164,7 @@ impl Link {
         base16ct::lower::encode_string(&Sha256::digest(text))
     }
 
-    pub(crate) async fn insert(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+    pub(crate) async fn insert(&self, connection: &mut Connection) -> Result<(), Error> {
         let values: [Value<'_>; 12] = [
             (&self.id).into(),
             self.sequence.into(),

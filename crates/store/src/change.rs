@@ -7,13 +7,13 @@ use std::{
 
 use invite_core::{Address, Destination, InviteId};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
     AttemptEnd, Error, InviteRecord, InviteState, NewAttempt, Store,
     accounts::MAY_BE_COLUMN1,
     admission::address_locks,
     attempts::{begin_attempt, end_attempt},
+    connection::Connection,
     debug::debug_only,
     dialect::REVISION_LOCK_SHARED,
     epochs::is_lane_held,
@@ -212,7 +212,7 @@ type Unique<'a> = (InviteId, &'a Destination, &'a str);
 
 /// An invite of the change that becomes `sending` or `unknown` while another one to the same person is.
 async fn find_person_taken(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
 ) -> Result<Option<InviteId>, Error> {
@@ -230,7 +230,7 @@ async fn find_person_taken(
 
 /// An invite of the change whose new provider id another one holds, or held until its person was erased.
 async fn find_ref_taken(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
     key: &HashKey,
@@ -260,7 +260,7 @@ async fn find_ref_taken(
 /// The first whose key is stored already, in `table` among the rows that the `condition` of its index selects, or is an
 /// earlier one's.
 async fn find_clash(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     entering: &[Unique<'_>],
     table: &str,
     column: &str,
@@ -296,7 +296,7 @@ async fn find_clash(
 }
 
 async fn is_fingerprint_taken(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     fingerprint: &str,
     key: &HashKey,
 ) -> Result<bool, Error> {
@@ -309,7 +309,7 @@ async fn is_fingerprint_taken(
 }
 
 pub(crate) async fn write_states(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     states: &HashMap<InviteId, InviteState>,
 ) -> Result<(), Error> {
     let states: Vec<_> = states.iter().collect();

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use sqlx::{AnyConnection, Connection, Executor, Row};
+use tokio::time::timeout;
 
 use crate::{
     Error, Store,
+    connection::Connection,
     database::Use,
     deadline::{CONNECT, within},
     dialect::Dialect,
+    statement::Statement,
 };
 
 /// How often truncating a log that somebody reads is tried, and the pause between.
@@ -38,22 +40,22 @@ impl Store {
             Dialect::Postgres => vacuum_tables(&mut connection).await,
         };
         // The connection is not used again, so it does not matter whether this succeeds.
-        let _ = within(CONNECT, connection.close()).await;
+        let _ = timeout(CONNECT, connection.close()).await;
         cleaned
     }
 }
 
-async fn clean_file(connection: &mut AnyConnection, thorough: bool) -> Result<bool, Error> {
+async fn clean_file(connection: &mut Connection, thorough: bool) -> Result<bool, Error> {
     let mut is_rewritten = !thorough;
     if thorough && file_length(connection).await? <= REWRITTEN {
-        within(REWRITE, connection.execute("VACUUM")).await?;
+        within(REWRITE, connection.batch("VACUUM")).await?;
         is_rewritten = true;
     }
     // Nothing can be written while it waits for readers, so it does not wait long at a time.
-    within(CONNECT, connection.execute("PRAGMA busy_timeout = 100")).await?;
+    within(CONNECT, connection.batch("PRAGMA busy_timeout = 100")).await?;
     for _ in 0..TRIES {
-        let row = within(REWRITE, connection.fetch_one("PRAGMA wal_checkpoint(TRUNCATE)")).await?;
-        if row.try_get::<i64, _>(0)? == 0 {
+        let checkpoint = Statement::new("PRAGMA wal_checkpoint(TRUNCATE)");
+        if checkpoint.first(connection, |row| row.number()).await? == Some(0) {
             return Ok(is_rewritten);
         }
         tokio::time::sleep(AGAIN).await;
@@ -61,18 +63,18 @@ async fn clean_file(connection: &mut AnyConnection, thorough: bool) -> Result<bo
     Ok(false)
 }
 
-async fn file_length(connection: &mut AnyConnection) -> Result<i64, Error> {
+async fn file_length(connection: &mut Connection) -> Result<i64, Error> {
     let mut length = 1;
     for pragma in ["PRAGMA page_count", "PRAGMA page_size"] {
-        let row = within(CONNECT, connection.fetch_one(pragma)).await?;
-        length *= row.try_get::<i64, _>(0)?;
+        let found = Statement::new(pragma).first(connection, |row| row.number()).await?;
+        length *= found.unwrap_or_default();
     }
     Ok(length)
 }
 
-async fn vacuum_tables(connection: &mut AnyConnection) -> Result<bool, Error> {
-    within(CONNECT, connection.execute("SET statement_timeout = '55s'")).await?;
+async fn vacuum_tables(connection: &mut Connection) -> Result<bool, Error> {
+    within(CONNECT, connection.batch("SET statement_timeout = '55s'")).await?;
     let tables = "VACUUM invites, invite_labels, attempts, attempt_invites, batches";
-    within(REWRITE, connection.execute(tables)).await?;
+    within(REWRITE, connection.batch(tables)).await?;
     Ok(true)
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use invite_core::{Clock, SteadyClock};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
-use crate::{Error, dialect::Dialect, statement::Statement};
+use crate::{Error, connection::Connection, dialect::Dialect, statement::Statement};
 
 /// The clock of a store that is being opened.
 pub(crate) async fn start(
     dialect: Dialect,
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     machine: Arc<dyn Clock>,
 ) -> Result<SteadyClock, Error> {
     let left = Statement::new("SELECT at, reference FROM clock")
@@ -26,7 +25,7 @@ pub(crate) async fn start(
 /// The time now, in whole milliseconds. On PostgreSQL all replicas get the same.
 pub(crate) async fn now(
     dialect: Dialect,
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     clock: &SteadyClock,
 ) -> Result<Timestamp, Error> {
     let asked = clock.since_boot();
@@ -37,7 +36,7 @@ pub(crate) async fn now(
 }
 
 /// Keeps the time in the database for whoever opens it next.
-pub(crate) async fn keep(connection: &mut AnyConnection, clock: &SteadyClock) -> Result<(), Error> {
+pub(crate) async fn keep(connection: &mut Connection, clock: &SteadyClock) -> Result<(), Error> {
     let (at, reference) = clock.readings();
     Statement::new("INSERT INTO clock (name, at, reference) VALUES ('gateway', ")
         .values([at.into(), reference.into()])

@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use sqlx::{AnyConnection, Connection, Executor};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -16,6 +15,7 @@ use tokio::{
 
 use crate::{
     Error,
+    connection::Connection,
     database::{Database, Use},
     deadline::{ANSWER, CONNECT, SIGN_OF_LIFE, within},
     dialect::Dialect,
@@ -38,7 +38,7 @@ struct Shared {
     database: Database,
     purpose: Use,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<AnyConnection>>,
+    idle: Mutex<Vec<Connection>>,
     /// Why the database cannot be used at present.
     away: watch::Sender<Option<Error>>,
 }
@@ -46,7 +46,7 @@ struct Shared {
 /// A connection in use. One for reading goes back to the pool when this is dropped; one for writing, whose transaction may
 /// still be open, only by [`keep`](Self::keep).
 pub(crate) struct InUse {
-    connection: Option<AnyConnection>,
+    connection: Option<Connection>,
     of: Connections,
     _permit: OwnedSemaphorePermit,
 }
@@ -97,14 +97,16 @@ impl Connections {
         self.0.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
-            // If this fails, the database notices that the connection is gone.
-            let _ = connection.close().await;
+            connection.close().await;
         }
     }
 
     /// An idle connection that still answers, or a new one.
-    async fn idle_or_new(&self) -> Result<AnyConnection, Error> {
-        within(SIGN_OF_LIFE, self.0.database.check_file()).await?;
+    async fn idle_or_new(&self) -> Result<Connection, Error> {
+        match self.0.purpose {
+            Use::Reading => within(SIGN_OF_LIFE, self.0.database.check_file()).await?,
+            Use::Writing => self.0.database.check_file_here()?,
+        }
         let idle = self.idle().pop();
         if let Some(mut connection) = idle {
             let limit = if self.waits_for_locks() { ANSWER } else { SIGN_OF_LIFE };
@@ -119,18 +121,16 @@ impl Connections {
         within(limit, self.open()).await
     }
 
-    async fn open(&self) -> Result<AnyConnection, Error> {
+    async fn open(&self) -> Result<Connection, Error> {
         let mut connection = self.0.database.connect(self.0.purpose).await?;
         self.prepare(&mut connection).await?;
         Ok(connection)
     }
 
-    async fn prepare(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+    async fn prepare(&self, connection: &mut Connection) -> Result<(), Error> {
         match self.0.purpose {
             Use::Reading => connection.ping().await?,
-            Use::Writing => {
-                connection.execute(self.0.database.dialect.begin()).await?;
-            }
+            Use::Writing => connection.batch(self.0.database.dialect.begin()).await?,
         }
         Ok(())
     }
@@ -170,11 +170,11 @@ impl Connections {
         }
     }
 
-    async fn try_once(&self) -> Result<AnyConnection, Error> {
+    async fn try_once(&self) -> Result<Connection, Error> {
         let tried = async {
             let mut connection = self.open().await?;
             if self.0.purpose == Use::Writing {
-                connection.execute("ROLLBACK").await?;
+                connection.batch("ROLLBACK").await?;
             }
             Ok(connection)
         };
@@ -182,13 +182,13 @@ impl Connections {
     }
 
     /// Puts a connection into the pool that answers and has no transaction open.
-    pub(crate) fn keep(&self, connection: AnyConnection) {
-        if !self.0.permits.is_closed() {
+    pub(crate) fn keep(&self, connection: Connection) {
+        if !self.0.permits.is_closed() && connection.is_usable() {
             self.idle().push(connection);
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<AnyConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,15 +203,15 @@ impl InUse {
 }
 
 impl Deref for InUse {
-    type Target = AnyConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &AnyConnection {
+    fn deref(&self) -> &Connection {
         self.connection.as_ref().expect(HAS_CONNECTION)
     }
 }
 
 impl DerefMut for InUse {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         self.connection.as_mut().expect(HAS_CONNECTION)
     }
 }

@@ -8,11 +8,11 @@ use std::{
 use futures::future::BoxFuture;
 use invite_core::{Clock, SteadyClock, random};
 use jiff::Timestamp;
-use sqlx::{AnyConnection, Connection};
 use tokio::time::timeout;
 
 use crate::{
     Error, Lock, clock,
+    connection::Connection,
     connections::{Connections, InUse},
     database::{Database, Use},
     deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
@@ -39,7 +39,7 @@ struct Inner {
     writer: Writer,
     /// A connection that is open from start to end, so that SQLite does not remove its log while no other is: by the log's
     /// number [`DatabaseFile`](crate::file::DatabaseFile) sees that it is the same.
-    anchor: Mutex<Option<AnyConnection>>,
+    anchor: Mutex<Option<Connection>>,
     readiness: Readiness,
     readiness_row: i64,
     hash_key: Arc<HashKey>,
@@ -82,7 +82,7 @@ impl Store {
         machine: Arc<dyn Clock>,
     ) -> Result<(Self, Option<Lock>), Error> {
         let database = Database::at(url, false)?;
-        let lock = database.file.as_ref().map(|file| file.lock()).transpose()?;
+        let lock = database.file().map(|file| file.lock()).transpose()?;
         Ok((Self::start(database, machine).await?, lock))
     }
 
@@ -94,7 +94,7 @@ impl Store {
         let anchor = within(CONNECT, database.anchor()).await?;
         let readers = Connections::new(database.clone(), Use::Reading, READERS);
         let listers = Connections::new(database.clone(), Use::Reading, LISTERS);
-        let writer = writer::start(database.clone(), connection, Arc::clone(&clock));
+        let writer = writer::start(database.clone(), connection, Arc::clone(&clock))?;
         let anchor = Mutex::new(anchor);
         let readiness_row = i64::from(u32::from_le_bytes(random::bytes()) % readiness::ROWS);
         let readiness = Readiness::default();
@@ -119,7 +119,7 @@ impl Store {
 
     /// The absolute path of a SQLite database's file, and whether it was made when it was opened.
     pub fn file(&self) -> Option<(&Path, bool)> {
-        self.0.database.file.as_ref().map(|file| (file.path(), file.is_new()))
+        self.0.database.file().map(|file| (file.path(), file.is_new()))
     }
 
     /// The server's settings by which a crash may lose what was answered; none of a SQLite file.
@@ -146,7 +146,7 @@ impl Store {
             self.0.listers.close().await;
             // The last one: it moves SQLite's log into the database file.
             if let Some(anchor) = anchor {
-                let _ = anchor.close().await;
+                anchor.close().await;
             }
         };
         if timeout(CLOSE, closing).await.is_err() {
@@ -215,7 +215,7 @@ impl Store {
     /// The time by this clock, for which PostgreSQL is asked.
     pub(crate) async fn synchronized_now(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
     ) -> Result<Timestamp, Error> {
         clock::now(self.0.database.dialect, connection, &self.0.clock).await
     }
@@ -223,8 +223,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Executor, Row};
-
     use super::*;
 
     #[tokio::test]
@@ -254,8 +252,10 @@ mod tests {
             ("checkpoint_fullfsync", 1),
             ("secure_delete", 1),
         ] {
-            let row = connection.fetch_one(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"))).await;
-            assert_eq!(row.unwrap().get::<i64, _>(0), effective, "{pragma}");
+            let found = Statement::new(&format!("PRAGMA {pragma}"))
+                .first(&mut connection, |row| row.number())
+                .await;
+            assert_eq!(found.unwrap(), Some(effective), "{pragma}");
         }
     }
 }

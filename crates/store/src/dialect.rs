@@ -2,8 +2,6 @@
 
 use std::{fmt::Write, ops::Range};
 
-use sqlx::{AnyConnection, Database, Sqlite};
-
 /// The advisory locks for addresses.
 pub(crate) const ADDRESS_LOCKS: Range<u32> = 0..1024;
 /// For idempotency keys, and for API keys with a limit.
@@ -31,10 +29,6 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    pub(crate) fn of(connection: &AnyConnection) -> Self {
-        if connection.backend_name() == Sqlite::NAME { Self::Sqlite } else { Self::Postgres }
-    }
-
     /// A text with `?` for every value, as the database reads it. SQLite reads PostgreSQL's `$1` too, but as a name that it
     /// has to search for.
     pub(crate) fn spell(self, text: String) -> String {
@@ -119,8 +113,8 @@ impl Dialect {
     /// A row, if the database holds tables of ours.
     pub(crate) fn has_tables(self) -> &'static str {
         match self {
-            Self::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'",
-            Self::Postgres => "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
+            Self::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = 'schema_versions'",
+            Self::Postgres => "SELECT 1 WHERE to_regclass('schema_versions') IS NOT NULL",
         }
     }
 

@@ -1,12 +1,10 @@
 //! The epochs of lanes, by which the claim of an earlier owner is refused.
 
-use sqlx::AnyConnection;
-
-use crate::{Error, dialect::Dialect, statement::Statement, writer::Tx};
+use crate::{Error, connection::Connection, dialect::Dialect, statement::Statement, writer::Tx};
 
 /// Refuses all claims that were begun before. Owners keep their lanes, but have to ask for them again. Whoever changes lanes
 /// or claims has the lock [`REVISION_LOCK_SHARED`], so none of that happens meanwhile.
-pub(crate) async fn raise_epochs(connection: &mut AnyConnection) -> Result<(), Error> {
+pub(crate) async fn raise_epochs(connection: &mut Connection) -> Result<(), Error> {
     Statement::new("UPDATE lanes SET epoch = epoch + 1").execute(connection).await?;
     Ok(())
 }

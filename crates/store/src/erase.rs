@@ -10,11 +10,11 @@ use std::{
 use invite_core::{Address, InviteId, Reason};
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::AnyConnection;
 
 use crate::{
     Error, Store,
     admission::address_locks,
+    connection::Connection,
     keyed::{HashKey, MARK},
     rows::{FINAL, LIVE, PERSON_GONE},
     statement::{Statement, Value, chunks},
@@ -202,7 +202,7 @@ pub(crate) async fn take_out(
 
 /// Which attempts were made for which of these invites.
 async fn attempts_of(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     ids: &[String],
 ) -> Result<Vec<(String, String)>, Error> {
     let mut links = Vec::new();
@@ -222,7 +222,7 @@ async fn attempts_of(
 /// Those of these attempts that are still needed to find out what became of an invite: creates for one that is not settled,
 /// waits for approval, was sent more than once, or cannot be read and has not ended.
 async fn needed(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     attempts: &[&String],
 ) -> Result<HashSet<String>, Error> {
     let mut needed = HashSet::new();
@@ -247,7 +247,7 @@ async fn needed(
 
 /// Erases from attempts what was exchanged, and for the extent of a person also the text about it.
 async fn empty(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     key: &HashKey,
     attempts: &[&String],
     extent: Extent,
@@ -296,7 +296,7 @@ async fn empty(
 
 /// Keeps keyed hashes of the provider ids of these invites.
 async fn keep_ref_hashes(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     key: &HashKey,
     ids: &[String],
 ) -> Result<(), Error> {

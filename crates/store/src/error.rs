@@ -2,10 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use sqlx::{
-    error::DatabaseError,
-    postgres::{PgDatabaseError, PgSeverity},
-};
+use rusqlite::ffi;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// How long a list for a caller, who can narrow it, may take.
 pub(crate) const LIST: Duration = Duration::from_secs(5);
@@ -84,92 +82,89 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(e) if e.is_unique_violation() => {
                 Self::Conflict(e.message().to_owned())
             }
-            sqlx::Error::Database(e) if is_full(&*e) => Self::Full(e.message().to_owned()),
-            sqlx::Error::Database(e) if is_end_of_connection(&*e) => Self::Away(e.to_string()),
-            sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
+            // A disk, a quota or a table of connections is full.
+            sqlx::Error::Database(e) if e.code().is_some_and(|code| code.starts_with("53")) => {
+                Self::Full(e.message().to_owned())
+            }
+            sqlx::Error::Database(e) if ends_connection(&e) => Self::Away(e.to_string()),
             // Its text quotes the URL, and with it perhaps the password.
             sqlx::Error::Configuration(_) => {
                 Self::Url("has a parameter with a value that it cannot have, such as sslmode")
             }
-            other @ (sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::WorkerCrashed) => Self::Away(other.to_string()),
+            other @ (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => {
+                Self::Away(other.to_string())
+            }
             other => Self::Unavailable(other.to_string()),
         }
     }
 }
 
-/// SQLite's result codes. The low byte says what it is, the rest more of it.
-/// <https://www.sqlite.org/rescode.html>
-mod sqlite {
-    pub(super) const BUSY: i32 = 5;
-    pub(super) const FULL: i32 = 13;
-    pub(super) const CONSTRAINT: i32 = 19;
-    pub(super) const IOERR_WRITE: i32 = 778;
-}
-
-fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
-    error.code()?.parse().ok()
-}
-
-/// A disk, a quota or a table of connections is full: PostgreSQL's class 53, SQLite's FULL. SQLite
-/// has no code of its own for a quota: it tells of it as of a disk that cannot be written.
-fn is_full(error: &dyn DatabaseError) -> bool {
-    match error.try_downcast_ref::<PgDatabaseError>() {
-        Some(error) => error.code().starts_with("53"),
-        None => sqlite_code(error)
-            .is_some_and(|code| code == sqlite::IOERR_WRITE || code & 0xff == sqlite::FULL),
+impl From<rusqlite::Error> for Error {
+    /// Keeps SQLite's message only: the statement is of no use to whoever reads it.
+    fn from(error: rusqlite::Error) -> Self {
+        let rusqlite::Error::SqliteFailure(code, message) = &error else {
+            return Self::Unavailable(error.to_string());
+        };
+        let message = message.clone().unwrap_or_else(|| code.to_string());
+        match code.extended_code {
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+                Self::Conflict(message)
+            }
+            // SQLite has no code of its own for a quota: it tells of it as of a disk that cannot be written.
+            ffi::SQLITE_FULL | ffi::SQLITE_IOERR_WRITE => Self::Full(message),
+            _ => Self::Unavailable(message),
+        }
     }
 }
 
 /// PostgreSQL ends the connection with such an error.
-fn is_end_of_connection(error: &dyn DatabaseError) -> bool {
+fn ends_connection(error: &Box<dyn sqlx::error::DatabaseError>) -> bool {
     error
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| error.severity() != PgSeverity::Error)
 }
 
-/// Whether this answer to a COMMIT tells that nothing is stored and, once it is rolled back, never
-/// will be.
-///
-/// PostgreSQL answers with an ERROR only before it commits, but for class 57, with which somebody may
-/// interrupt it later, as a FATAL may. SQLite writes the pages, the last of them with the mark that
-/// makes them a commit, and then syncs: a page that could not be written comes before that mark, while
-/// after an error of the sync (or of the index behind it) pages and mark may be found by a process
-/// that opens the file after a crash.
-pub(crate) fn is_refused_commit(error: &sqlx::Error) -> bool {
+/// Whether this answer to a COMMIT tells that nothing is stored and, once it is rolled back, never will
+/// be: PostgreSQL answers with an ERROR only before it commits, but for class 57, with which somebody may
+/// interrupt it later, as a FATAL may.
+pub(crate) fn is_refused_by_postgres(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
-    match error.try_downcast_ref::<PgDatabaseError>() {
-        Some(error) => error.severity() == PgSeverity::Error && !error.code().starts_with("57"),
-        None => sqlite_code(&**error).is_some_and(|code| {
-            code == sqlite::IOERR_WRITE
-                || [sqlite::BUSY, sqlite::FULL, sqlite::CONSTRAINT].contains(&(code & 0xff))
-        }),
-    }
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
+        error.severity() == PgSeverity::Error && !error.code().starts_with("57")
+    })
+}
+
+/// The same of SQLite. It writes the pages, the last of them with the mark that makes them a commit, and
+/// then syncs: a page that could not be written comes before that mark, while after an error of the sync
+/// (or of the index behind it) pages and mark may be found by a process that opens the file after a crash.
+pub(crate) fn is_refused_by_sqlite(error: &rusqlite::Error) -> bool {
+    let Some(code) = error.sqlite_error().map(|error| error.extended_code) else { return false };
+    code == ffi::SQLITE_IOERR_WRITE
+        || [ffi::SQLITE_BUSY, ffi::SQLITE_FULL, ffi::SQLITE_CONSTRAINT].contains(&(code & 0xff))
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection, Executor, SqliteConnection};
-
     use super::*;
 
-    #[tokio::test]
-    async fn sqlite_without_room_is_full_and_a_commit_that_it_refuses_is_refused() {
-        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        connection.execute("CREATE TABLE t (x); PRAGMA max_page_count = 3").await.unwrap();
-        let full = connection.execute("INSERT INTO t VALUES (zeroblob(100000))").await.unwrap_err();
-        assert!(is_refused_commit(&full));
+    #[test]
+    fn sqlite_without_room_is_full_and_a_commit_that_it_refuses_is_refused() {
+        let file = rusqlite::Connection::open_in_memory().unwrap();
+        file.execute_batch("CREATE TABLE t (x); PRAGMA max_page_count = 3").unwrap();
+        let full = file.execute_batch("INSERT INTO t VALUES (zeroblob(100000))").unwrap_err();
+        assert!(is_refused_by_sqlite(&full));
         assert!(matches!(Error::from(full), Error::Full(_)));
-        let other = connection.execute("COMMIT").await.unwrap_err();
-        assert!(!is_refused_commit(&other), "whatever that is, it says nothing of what is stored");
+        let other = file.execute_batch("COMMIT").unwrap_err();
+        assert!(
+            !is_refused_by_sqlite(&other),
+            "whatever that is, it says nothing of what is stored"
+        );
     }
 
     #[test]
     fn a_connection_that_broke_says_nothing_of_a_commit() {
         let broken = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        assert!(!is_refused_commit(&broken));
+        assert!(!is_refused_by_postgres(&broken));
         assert!(matches!(Error::from(broken), Error::Away(_)));
     }
 }

@@ -139,7 +139,7 @@ impl DatabaseFile {
         checked.unwrap_or_else(|e| Err(unusable(&self.path, &e.to_string())))
     }
 
-    fn check_now(&self) -> Result<(), Error> {
+    pub(crate) fn check_now(&self) -> Result<(), Error> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let changed = used
             .into_iter()

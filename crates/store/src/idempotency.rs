@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
-    Acceptance, Error, IdempotencyKey, NewBatch, Store, rows::UNSETTLED, statement::Statement,
+    Acceptance, Error, IdempotencyKey, NewBatch, Store, connection::Connection, rows::UNSETTLED,
+    statement::Statement,
 };
 
 /// How many keys one transaction of [`Store::purge_idempotency`] deletes.
@@ -78,7 +78,7 @@ impl Store {
 
 /// What is remembered of a key at `now`.
 pub(crate) async fn find_key(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     tenant: &str,
     key: &IdempotencyKey,
@@ -103,7 +103,7 @@ pub(crate) async fn find_key(
 
 /// Remembers the key of a batch that is being accepted.
 pub(crate) async fn remember_key(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     now: Timestamp,
     batch: &NewBatch,
     key: &IdempotencyKey,

@@ -4,9 +4,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use invite_core::random;
 use sha2::Sha256;
-use sqlx::AnyConnection;
 
-use crate::{Error, statement::Statement};
+use crate::{Error, connection::Connection, statement::Statement};
 
 /// What a keyed hash begins with, as in some columns there may be a plain text instead.
 pub(crate) const MARK: &str = "hmac:";
@@ -16,7 +15,7 @@ pub(crate) struct HashKey([u8; 64]);
 
 impl HashKey {
     /// The key of this database, which is made if there is none yet.
-    pub(crate) async fn of(connection: &mut AnyConnection) -> Result<Self, Error> {
+    pub(crate) async fn of(connection: &mut Connection) -> Result<Self, Error> {
         if let Some(key) = find(connection).await? {
             return Ok(key);
         }
@@ -49,7 +48,7 @@ impl HashKey {
     }
 }
 
-async fn find(connection: &mut AnyConnection) -> Result<Option<HashKey>, Error> {
+async fn find(connection: &mut Connection) -> Result<Option<HashKey>, Error> {
     let secret = Statement::new("SELECT secret FROM hash_keys")
         .first(connection, |row| row.string())
         .await?;

@@ -4,12 +4,12 @@ use invite_core::KeyId;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::AnyConnection;
 
 use crate::{
     Actor, Error, Store,
     actor::NewAudit,
     chain,
+    connection::Connection,
     dialect::AUDIT_LOCK,
     rows::json,
     statement::{Fields, Statement, Value, chunks},
@@ -322,8 +322,7 @@ impl ApiKey {
     }
 }
 
-/// A fraction as text. As a number sqlx's driver for any database would give a NULL another type than a value, which
-/// PostgreSQL's prepared statement refuses.
+/// A fraction as text, which the statement makes a number of.
 fn fraction(rate: Option<f64>) -> Value<'static> {
     rate.map(|rate| rate.to_string()).into()
 }
@@ -337,7 +336,7 @@ fn select() -> Statement<'static> {
     Statement::new("SELECT ").text(COLUMNS).text(" FROM api_keys")
 }
 
-async fn find(connection: &mut AnyConnection, id: KeyId) -> Result<Option<ApiKey>, Error> {
+async fn find(connection: &mut Connection, id: KeyId) -> Result<Option<ApiKey>, Error> {
     select().text(" WHERE id = ").bind(id.to_string()).first(connection, read_key).await
 }
 

@@ -1,15 +1,21 @@
 //! How a PostgreSQL server is reached: encrypted, and only if it proves that it has its name, unless it is on this machine.
+//! And how statements run there.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
+use futures::TryStreamExt;
 use sqlx::{
-    ConnectOptions,
-    any::AnyConnectOptions,
-    postgres::{PgConnectOptions, PgSslMode},
+    AssertSqlSafe, Column, Decode, PgConnection, Postgres, Row, TypeInfo, ValueRef,
+    postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode, PgValueRef},
+    query::Query,
 };
 use url::Url;
 
-use crate::Error;
+use crate::{
+    Error,
+    connection::{Cell, Rows},
+    statement::Value,
+};
 
 /// The known parameters of a URL. Others are refused, since the driver would log their values.
 const PARAMETERS: [&str; 18] = [
@@ -38,9 +44,9 @@ const PARAMETERS: [&str; 18] = [
 ///
 /// # Errors
 /// It is no URL of PostgreSQL; the error does not show it.
-pub(crate) fn options(url: &str) -> Result<AnyConnectOptions, Error> {
+pub(crate) fn options(url: &str) -> Result<PgConnectOptions, Error> {
     let invalid = Error::Url("is not a valid URL");
-    let mut url = Url::parse(url).map_err(|_| invalid.clone())?;
+    let url = Url::parse(url).map_err(|_| invalid.clone())?;
     let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
     if !url.query_pairs().all(|(name, _)| is_known(&name)) {
         return Err(Error::Url(
@@ -50,11 +56,9 @@ pub(crate) fn options(url: &str) -> Result<AnyConnectOptions, Error> {
     let is_mode = |name: &str| matches!(name, "sslmode" | "ssl-mode");
     let is_named = url.query_pairs().any(|(name, _)| is_mode(&name));
     // The parser's error may quote the password.
-    let parsed: PgConnectOptions = url.as_str().parse().map_err(|_| invalid.clone())?;
+    let parsed: PgConnectOptions = url.as_str().parse().map_err(|_| invalid)?;
     match far_host(&parsed) {
-        Some(_) if !is_named => {
-            url.query_pairs_mut().append_pair("sslmode", "verify-full");
-        }
+        Some(_) if !is_named => return Ok(parsed.ssl_mode(PgSslMode::VerifyFull)),
         Some(host) => {
             if let Some(danger) = danger(parsed.get_ssl_mode()) {
                 tracing::warn!(
@@ -65,7 +69,71 @@ pub(crate) fn options(url: &str) -> Result<AnyConnectOptions, Error> {
         }
         None => {}
     }
-    AnyConnectOptions::from_url(&url).map_err(|_| invalid)
+    Ok(parsed)
+}
+
+/// Runs statements without values.
+pub(crate) async fn batch(
+    connection: &mut PgConnection,
+    text: &'static str,
+) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(text).execute(connection).await.map(drop)
+}
+
+pub(crate) async fn execute(
+    connection: &mut PgConnection,
+    text: String,
+    values: Vec<Value<'_>>,
+) -> Result<u64, sqlx::Error> {
+    Ok(query(text, values).execute(connection).await?.rows_affected())
+}
+
+pub(crate) async fn fetch(
+    connection: &mut PgConnection,
+    text: String,
+    values: Vec<Value<'_>>,
+) -> Result<Rows, sqlx::Error> {
+    let mut found = query(text, values).fetch(connection);
+    let mut rows = None;
+    while let Some(row) = found.try_next().await? {
+        let names = || Rows::of(row.columns().iter().map(Column::name));
+        let rows = rows.get_or_insert_with(names);
+        for column in 0..row.len() {
+            push(rows, &row, column);
+        }
+    }
+    Ok(rows.unwrap_or_default())
+}
+
+fn query(text: String, values: Vec<Value<'_>>) -> Query<'static, Postgres, PgArguments> {
+    // The text is safe, because every value has a placeholder.
+    let query = sqlx::query(AssertSqlSafe(text));
+    values.into_iter().fold(query, |query, value| match value {
+        Value::Text(text) => query.bind(text.map(Cow::into_owned)),
+        Value::Number(number) => query.bind(number),
+    })
+}
+
+fn push(rows: &mut Rows, row: &PgRow, column: usize) {
+    let cell = match row.try_get_raw(column) {
+        Ok(value) if value.is_null() => Cell::Null,
+        Ok(value) => match value.type_info().name() {
+            "INT8" => number::<i64>(value),
+            "INT4" => number::<i32>(value),
+            "FLOAT8" => f64::decode(value).map_or(Cell::Other, Cell::Fraction),
+            "TEXT" | "VARCHAR" | "NAME" => match <&str>::decode(value) {
+                Ok(text) => return rows.push_text(text),
+                Err(_) => Cell::Other,
+            },
+            _ => Cell::Other,
+        },
+        Err(_) => Cell::Other,
+    };
+    rows.push(cell);
+}
+
+fn number<'r, T: Decode<'r, Postgres> + Into<i64>>(value: PgValueRef<'r>) -> Cell {
+    T::decode(value).map_or(Cell::Other, |number| Cell::Number(number.into()))
 }
 
 /// The host, unless it is this machine.
@@ -104,10 +172,7 @@ mod tests {
 
     /// The mode by which a URL is connected to.
     fn mode(url: &str) -> String {
-        let options = options(url).unwrap();
-        let pairs =
-            options.database_url.query_pairs().map(|(name, value)| format!("{name}={value}"));
-        pairs.filter(|pair| pair.starts_with("ssl")).collect::<Vec<_>>().join(" ")
+        format!("{:?}", options(url).unwrap().get_ssl_mode())
     }
 
     #[test]
@@ -121,15 +186,20 @@ mod tests {
             "postgres://localhost/invites?hostaddr=10.0.0.7",
             "postgres://localhost.example/invites",
             "postgres://0.0.0.0/invites",
+            "postgres://db.example/invites?sslrootcert=/etc/ca.pem",
         ] {
-            assert_eq!(mode(far), "sslmode=verify-full", "{far}");
+            assert_eq!(mode(far), "VerifyFull", "{far}");
             let glue = if far.contains('?') { '&' } else { '?' };
-            for said in ["sslmode=disable", "sslmode=require", "ssl-mode=verify-ca"] {
-                assert_eq!(mode(&format!("{far}{glue}{said}")), said, "{far}");
+            for (said, meant) in [
+                ("sslmode=disable", "Disable"),
+                ("sslmode=require", "Require"),
+                ("ssl-mode=verify-ca", "VerifyCa"),
+            ] {
+                assert_eq!(mode(&format!("{far}{glue}{said}")), meant, "{far}");
             }
         }
-        let with_ca = mode("postgres://db.example/invites?sslrootcert=/etc/ca.pem");
-        assert_eq!(with_ca, "sslrootcert=/etc/ca.pem sslmode=verify-full");
+        let with_ca = options("postgres://db.example/invites?sslrootcert=/etc/ca.pem").unwrap();
+        assert!(format!("{with_ca:?}").contains("/etc/ca.pem"));
         for near in [
             "postgres://me:pw@localhost/invites",
             "postgres://127.0.0.1:5432/invites",
@@ -138,7 +208,7 @@ mod tests {
             "postgres://%2Frun%2Fpostgresql/invites",
             "postgres://db.example/invites?host=127.0.0.1",
         ] {
-            assert_eq!(mode(near), "", "{near}");
+            assert_eq!(mode(near), "Prefer", "{near}");
         }
     }
 

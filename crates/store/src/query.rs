@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{Address, BatchId, InviteId, Status};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
+    connection::Connection,
     debug::debug_only,
     rows::{COLUMNS, HAS_HOLDER, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, Value, chunks},
@@ -195,7 +195,7 @@ impl Store {
 /// These invites in the order asked for, without those that do not exist or cannot be read. `lock` is put at the end of the
 /// SELECT.
 pub(crate) async fn read_invites(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     ids: &[InviteId],
     lock: &str,
 ) -> Result<Vec<InviteRecord>, Error> {

@@ -8,11 +8,11 @@ use std::{
 
 use invite_core::{BatchId, Status};
 use jiff::Timestamp;
-use sqlx::AnyConnection;
 
 use crate::{
     Error, InviteRecord, Store,
     attempts::delete_without_invites,
+    connection::Connection,
     erase::{Extent, STEP, take_out},
     keyed::HashKey,
     rows::select_invites,
@@ -229,7 +229,7 @@ async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u6
 
 /// Those of these batches of which an invite must stay.
 async fn kept_batches(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     batches: &[&String],
     before: Timestamp,
 ) -> Result<HashSet<String>, Error> {
@@ -248,7 +248,7 @@ async fn kept_batches(
 }
 
 /// Counts what is about to be deleted.
-async fn count(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<(), Error> {
+async fn count(connection: &mut Connection, rows: &[&[String; 4]]) -> Result<(), Error> {
     let mut counts: BTreeMap<(&String, &String), i64> = BTreeMap::new();
     for [_, _, provider, status] in rows {
         *counts.entry((provider, status)).or_default() += 1;
@@ -267,7 +267,7 @@ async fn count(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<
 }
 
 /// Deletes rows with all that refers to them; returns how many.
-async fn delete(connection: &mut AnyConnection, rows: &[&[String; 4]]) -> Result<u64, Error> {
+async fn delete(connection: &mut Connection, rows: &[&[String; 4]]) -> Result<u64, Error> {
     let ids = || rows.iter().map(|[id, ..]| Value::from(id));
     let attempts = Statement::new("DELETE FROM attempt_invites WHERE invite_id IN (")
         .values(ids())

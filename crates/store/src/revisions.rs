@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::AnyConnection;
 
 use crate::{
     Actor, Error, Store,
     actor::NewAudit,
     chain,
+    connection::Connection,
     dialect::{AUDIT_LOCK, Dialect, REVISION_LOCK},
     epochs::raise_epochs,
     rows::LIVE,
@@ -199,7 +199,7 @@ impl Store {
 }
 
 async fn count_unfinished(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     providers: &[String],
 ) -> Result<BTreeMap<String, u64>, Error> {
     if providers.is_empty() {
@@ -218,7 +218,7 @@ async fn count_unfinished(
     Ok(counts.into_iter().collect())
 }
 
-async fn insert(connection: &mut AnyConnection, revision: &Revision) -> Result<(), Error> {
+async fn insert(connection: &mut Connection, revision: &Revision) -> Result<(), Error> {
     Statement::new(
         "INSERT INTO config_revisions \
          (revision, document, source, actor, note, restored, created_at) VALUES (",
@@ -244,7 +244,7 @@ pub(crate) async fn is_newest(tx: &mut Tx<'_>, known: i64) -> Result<bool, Error
     Ok(tx.dialect == Dialect::Sqlite || find_latest(tx.connection).await? <= known)
 }
 
-async fn find_latest(connection: &mut AnyConnection) -> Result<i64, Error> {
+async fn find_latest(connection: &mut Connection) -> Result<i64, Error> {
     let latest = Statement::new("SELECT coalesce(max(revision), 0) FROM config_revisions");
     Ok(latest.first(connection, |row| row.number()).await?.unwrap_or(0))
 }

@@ -2,19 +2,13 @@
 
 use std::{borrow::Cow, str::FromStr};
 
-use futures::StreamExt;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::{
-    AnyConnection, AssertSqlSafe, Column, Decode, Row, Type,
-    any::{Any, AnyArguments, AnyRow},
-    query::Query,
-};
 
 use crate::{
     Error,
+    connection::{Cell, Connection, Rows},
     deadline::{ANSWER, within},
-    dialect::Dialect,
 };
 
 /// How many rows one statement has at most. With up to 60 values in each it has fewer than SQLite's 32,766 variables, and
@@ -37,6 +31,15 @@ pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 pub(crate) enum Value<'a> {
     Text(Option<Cow<'a, str>>),
     Number(Option<i64>),
+}
+
+impl Value<'_> {
+    pub(crate) fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
+            Value::Number(number) => Value::Number(number),
+        }
+    }
 }
 
 macro_rules! value {
@@ -128,48 +131,27 @@ impl<'a> Statement<'a> {
         self.text.push('?');
     }
 
-    fn query(self, dialect: Dialect) -> Query<'static, Any, AnyArguments> {
-        // The text is safe, because every value has a placeholder.
-        let query = sqlx::query(AssertSqlSafe(dialect.spell(self.text)));
-        self.values.into_iter().fold(query, |query, value| match value {
-            Value::Text(text) => query.bind(text.map(Cow::into_owned)),
-            Value::Number(number) => query.bind(number),
-        })
-    }
-
     /// Runs it; returns how many rows it wrote.
-    pub(crate) async fn execute(self, connection: &mut AnyConnection) -> Result<u64, Error> {
-        let query = self.query(Dialect::of(connection));
-        Ok(within(ANSWER, query.execute(connection)).await?.rows_affected())
+    pub(crate) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
+        let text = connection.dialect().spell(self.text);
+        within(ANSWER, connection.execute(text, self.values)).await
     }
 
     /// Its rows, each as `read` reads it.
     pub(crate) async fn all<T>(
         self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut stream = self.query(Dialect::of(connection)).fetch(connection);
-        let fetching = async {
-            let mut rows = Vec::new();
-            while let Some(row) = stream.next().await {
-                rows.push(match row {
-                    Ok(row) => Some(row),
-                    // SQLite lets a column of texts hold something else.
-                    Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => None,
-                    Err(error) => return Err(error),
-                });
-            }
-            Ok(rows)
-        };
-        let rows = within(ANSWER, fetching).await?;
-        rows.iter().map(|row| read(&mut Fields { row: row.as_ref(), next: 0 })).collect()
+        let text = connection.dialect().spell(self.text);
+        let rows = within(ANSWER, connection.fetch(text, self.values)).await?;
+        (0..rows.len()).map(|row| read(&mut Fields { rows: &rows, row, next: 0 })).collect()
     }
 
     /// The first of its rows, of which there should be few.
     pub(crate) async fn first<T>(
         self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         read: impl Fn(&mut Fields<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         Ok(self.all(connection, read).await?.into_iter().next())
@@ -178,48 +160,64 @@ impl<'a> Statement<'a> {
 
 /// The columns of a row, read from the left.
 pub(crate) struct Fields<'r> {
-    /// `None` if the driver cannot decode it.
-    row: Option<&'r AnyRow>,
+    rows: &'r Rows,
+    row: usize,
     next: usize,
 }
 
 impl<'r> Fields<'r> {
-    fn next<T: Decode<'r, Any> + Type<Any>>(&mut self) -> Result<T, Error> {
+    fn next(&mut self) -> Cell {
         self.next += 1;
-        let value = self.row.and_then(|row| row.try_get(self.next - 1).ok());
-        value.ok_or_else(|| self.corrupt())
+        self.rows.cell(self.row, self.next - 1)
     }
 
     /// The error for the column that was just read.
     fn corrupt(&self) -> Error {
-        let column = self.row.and_then(|row| row.columns().get(self.next.saturating_sub(1)));
-        Error::Corrupt { what: column.map_or_else(|| "?".to_owned(), |c| c.name().to_owned()) }
+        Error::Corrupt { what: self.rows.name(self.next.saturating_sub(1)).to_owned() }
     }
 
     /// The text in a column, whatever was read before; `None` also if it is no text.
     pub(crate) fn text_at(&self, place: usize) -> Option<&'r str> {
-        self.row?.try_get::<Option<&str>, _>(place).ok()?
+        self.rows.text(self.rows.cell(self.row, place))
     }
 
     /// The number in a column, likewise.
     pub(crate) fn number_at(&self, place: usize) -> Option<i64> {
-        self.row?.try_get::<Option<i64>, _>(place).ok()?
+        match self.rows.cell(self.row, place) {
+            Cell::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn optional_text(&mut self) -> Result<Option<&'r str>, Error> {
+        match self.next() {
+            Cell::Null => Ok(None),
+            cell => self.rows.text(cell).map(Some).ok_or_else(|| self.corrupt()),
+        }
+    }
+
+    fn optional_number(&mut self) -> Result<Option<i64>, Error> {
+        match self.next() {
+            Cell::Null => Ok(None),
+            Cell::Number(number) => Ok(Some(number)),
+            _ => Err(self.corrupt()),
+        }
     }
 
     pub(crate) fn text(&mut self) -> Result<&'r str, Error> {
-        self.next()
+        self.optional_text()?.ok_or_else(|| self.corrupt())
     }
 
     pub(crate) fn string(&mut self) -> Result<String, Error> {
-        self.next::<&str>().map(str::to_owned)
+        self.text().map(str::to_owned)
     }
 
     pub(crate) fn optional_string(&mut self) -> Result<Option<String>, Error> {
-        Ok(self.next::<Option<&str>>()?.map(str::to_owned))
+        Ok(self.optional_text()?.map(str::to_owned))
     }
 
     pub(crate) fn number(&mut self) -> Result<i64, Error> {
-        self.next()
+        self.optional_number()?.ok_or_else(|| self.corrupt())
     }
 
     /// A number that is never negative.
@@ -229,12 +227,16 @@ impl<'r> Fields<'r> {
     }
 
     pub(crate) fn optional_count<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, Error> {
-        let number: Option<i64> = self.next()?;
+        let number = self.optional_number()?;
         number.map(T::try_from).transpose().map_err(|_| self.corrupt())
     }
 
     pub(crate) fn optional_fraction(&mut self) -> Result<Option<f64>, Error> {
-        self.next()
+        match self.next() {
+            Cell::Null => Ok(None),
+            Cell::Fraction(fraction) => Ok(Some(fraction)),
+            _ => Err(self.corrupt()),
+        }
     }
 
     pub(crate) fn flag(&mut self) -> Result<bool, Error> {
@@ -247,13 +249,13 @@ impl<'r> Fields<'r> {
     }
 
     pub(crate) fn optional_time(&mut self) -> Result<Option<Timestamp>, Error> {
-        let millis: Option<i64> = self.next()?;
+        let millis = self.optional_number()?;
         millis.map(Timestamp::from_millisecond).transpose().map_err(|_| self.corrupt())
     }
 
     /// A time that only says when something is due: if it is out of range, the nearest in it; `None` if it is no number.
     pub(crate) fn moment(&mut self) -> Option<Timestamp> {
-        nearest(self.next::<Option<i64>>().ok()??)
+        nearest(self.optional_number().ok()??)
     }
 
     /// The same in a column, whatever was read before.
@@ -268,7 +270,7 @@ impl<'r> Fields<'r> {
     }
 
     pub(crate) fn optional_parsed<T: FromStr>(&mut self) -> Result<Option<T>, Error> {
-        let text: Option<&str> = self.next()?;
+        let text = self.optional_text()?;
         text.map(str::parse).transpose().map_err(|_| self.corrupt())
     }
 
@@ -278,7 +280,7 @@ impl<'r> Fields<'r> {
     }
 
     pub(crate) fn optional_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
-        let text: Option<&str> = self.next()?;
+        let text = self.optional_text()?;
         text.map(serde_json::from_str).transpose().map_err(|_| self.corrupt())
     }
 }
@@ -291,6 +293,7 @@ fn nearest(millis: i64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Dialect;
 
     #[test]
     fn chunks_are_powers_of_two_and_hold_every_row_once_in_order() {

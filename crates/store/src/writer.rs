@@ -10,23 +10,25 @@ use std::{
     },
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{AbortHandle, BoxFuture, abortable},
+};
 use invite_core::SteadyClock;
 use jiff::Timestamp;
-use sqlx::{AnyConnection, Executor};
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
-    task::{AbortHandle, JoinHandle},
     time::{Instant, timeout},
 };
 
 use crate::{
     Error, clock,
+    connection::{Connection, NotCommitted},
     connections::{Connections, InUse},
     database::{Database, Use},
     deadline::{ANSWER, TRANSACTION, no_answer, within},
     dialect::Dialect,
-    error::is_refused_commit,
 };
 
 /// How many writes one transaction has at most.
@@ -35,7 +37,7 @@ const GROUP: usize = 128;
 /// The transaction that a write is part of. A write that returns an error is rolled back; one that refuses returns `Ok` and
 /// must not have written anything.
 pub(crate) struct Tx<'c> {
-    pub(crate) connection: &'c mut AnyConnection,
+    pub(crate) connection: &'c mut Connection,
     /// When it began, by the store's clock.
     pub(crate) now: Timestamp,
     pub(crate) dialect: Dialect,
@@ -90,7 +92,8 @@ impl<D: Send + Sync, T: Send> Job for Write<D, T> {
 pub(crate) struct Writer {
     /// Unbounded, because each caller waits for its one write.
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    /// Ends when the task has ended.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
     abort: AbortHandle,
     commits: Arc<AtomicU64>,
 }
@@ -99,10 +102,10 @@ impl Writer {
     /// Finishes the writes that were asked for and ends the task; later writes fail.
     pub(crate) async fn close(&self) {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            // The task ends by itself and does not panic.
-            let _ = task.await;
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            // Nothing is sent: the other end is dropped.
+            let _ = ended.await;
         }
     }
 
@@ -135,20 +138,35 @@ impl Writer {
     }
 }
 
-/// Starts the task with a first connection.
+/// Starts the task with a first connection. On SQLite, whose statements keep a thread busy, it has a thread of its own.
 pub(crate) fn start(
     database: Database,
-    connection: AnyConnection,
+    connection: Connection,
     clock: Arc<SteadyClock>,
-) -> Writer {
+) -> Result<Writer, Error> {
     let (sender, jobs) = mpsc::unbounded_channel();
     let commits = Arc::new(AtomicU64::new(0));
+    let dialect = database.dialect;
     let connections = Connections::new(database.clone(), Use::Writing, 1);
     connections.keep(connection);
     let task = Task { database, connections, clock, commits: Arc::clone(&commits) };
-    let task = tokio::spawn(task.run(jobs));
-    let abort = task.abort_handle();
-    Writer { jobs: Mutex::new(Some(sender)), task: Mutex::new(Some(task)), abort, commits }
+    let (running, ended) = oneshot::channel();
+    let (task, abort) = abortable(async move {
+        let _running: oneshot::Sender<()> = running;
+        task.run(jobs).await;
+    });
+    match dialect {
+        Dialect::Postgres => drop(tokio::spawn(task)),
+        Dialect::Sqlite => {
+            let runtime = Handle::current();
+            std::thread::Builder::new()
+                .name("writer".into())
+                // It ends by itself or is aborted.
+                .spawn(move || runtime.block_on(task).unwrap_or_default())
+                .map_err(|_| Error::Defect("no thread could be started for writing"))?;
+        }
+    }
+    Ok(Writer { jobs: Mutex::new(Some(sender)), ended: Mutex::new(Some(ended)), abort, commits })
 }
 
 struct Task {
@@ -208,22 +226,25 @@ impl Task {
 
     async fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Stopped> {
         let mut connection = self.connections.take().await.map_err(Stopped::Away)?;
+        if let Connection::Sqlite(file) = &mut *connection {
+            file.stay_on_this_thread();
+        }
         let mut committed = Vec::new();
         let dialect = self.database.dialect;
         let running = run_all(dialect, &self.clock, &mut connection, group, &mut committed);
         if let Err(error) = within(TRANSACTION, running).await {
             return Err(self.undo(connection, error).await);
         }
-        match timeout(ANSWER, connection.execute("COMMIT")).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if is_refused_commit(&error) => {
-                return Err(self.undo(connection, error.into()).await);
+        match timeout(ANSWER, connection.commit()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(NotCommitted::Refused(error))) => {
+                return Err(self.undo(connection, error).await);
             }
-            Ok(Err(error)) => return Err(self.lose_commit(&error.into())),
+            Ok(Err(NotCommitted::Unknown(error))) => return Err(self.lose_commit(&error)),
             Err(_) => return Err(self.lose_commit(&no_answer(ANSWER))),
         }
         // If the file has been replaced meanwhile, what was stored in it is lost.
-        if let Err(error) = within(ANSWER, self.database.check_file()).await {
+        if let Err(error) = self.database.check_file_here() {
             return Err(self.lose_commit(&error));
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -239,7 +260,7 @@ impl Task {
             return Stopped::Away(error);
         }
         // If even this fails, the connection is dropped.
-        if within(ANSWER, connection.execute("ROLLBACK")).await.is_ok() {
+        if within(ANSWER, connection.batch("ROLLBACK")).await.is_ok() {
             connection.keep();
         }
         Stopped::Write(error)
@@ -255,7 +276,7 @@ impl Task {
 async fn run_all(
     dialect: Dialect,
     clock: &SteadyClock,
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     group: &mut [Box<dyn Job>],
     committed: &mut Vec<Box<dyn FnOnce() + Send>>,
 ) -> Result<(), Error> {

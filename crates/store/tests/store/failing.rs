@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use invite_store::{Acceptance, Error, InviteFilter, NoRoom, Quotas, Store};
-use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::fixture::{Db, batch, item, on_both, queue};
 
@@ -92,9 +91,8 @@ async fn a_lock_that_another_process_holds_is_waited_for_once_and_nothing_else_w
     let db = Db::sqlite();
     let store = db.open().await;
     let [ada] = queue(&store, ["ada@example.org"]).await;
-    let url = format!("sqlite://{}", db.file().display());
-    let mut other = SqliteConnection::connect(&url).await.unwrap();
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let other = rusqlite::Connection::open(db.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let first = post(&store, "bob@example.org", "default").await;
     assert!(matches!(first, Err(Error::Unavailable(_))), "{first:?}");
     let began = Instant::now();
@@ -103,7 +101,7 @@ async fn a_lock_that_another_process_holds_is_waited_for_once_and_nothing_else_w
     assert!(store.ready().await.is_err());
     assert!(store.invite(ada).await.unwrap().is_some());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    other.execute("ROLLBACK").await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
     let began = Instant::now();
     while post(&store, "bob@example.org", "default").await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(3));

@@ -20,7 +20,7 @@ use invite_store::{
 };
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 use crate::states::phase;
@@ -131,9 +131,7 @@ impl Db {
         if self.is_postgres() {
             return execute_at(&self.url, sql).await;
         }
-        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
-        connection.execute(AssertSqlSafe(sql)).await.unwrap();
-        connection.close().await.unwrap();
+        rusqlite::Connection::open(self.file()).unwrap().execute_batch(sql).unwrap();
     }
 
     /// Every value of every table, as text.
@@ -157,19 +155,17 @@ impl Db {
             }
             return texts;
         }
-        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
-        let columns: Vec<(String, String)> = sqlx::query_as(
-            "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c \
-             WHERE t.type = 'table'",
-        )
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-        for (table, column) in columns {
-            let values = format!("SELECT quote({column}) FROM {table}");
-            let values: Vec<String> =
-                sqlx::query_scalar(AssertSqlSafe(values)).fetch_all(&mut connection).await.unwrap();
-            texts.push_str(&values.join("\n"));
+        let file = rusqlite::Connection::open(self.file()).unwrap();
+        let column = |sql: &str| -> Vec<String> {
+            let mut statement = file.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        for values in column(
+            "SELECT 'SELECT quote(' || c.name || ') FROM ' || t.name \
+             FROM sqlite_schema AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'",
+        ) {
+            texts.push_str(&column(&values).join("\n"));
         }
         texts
     }

@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc};
 use futures::future::join_all;
 use invite_core::{Status, SystemClock};
 use invite_store::{Change, Decision, Error, InviteFilter, Quotas, Store};
-use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::fixture::{Db, accept, batch, claim, item, on_both, queue, set_status, status};
 
@@ -126,7 +125,7 @@ async fn whoever_only_reads_makes_no_tables() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("invites.db");
     let url = format!("sqlite://{}", path.display());
-    for content in [&b""[..], &foreign(folder.path()).await[..]] {
+    for content in [&b""[..], &foreign(folder.path())[..]] {
         std::fs::write(&path, content).unwrap();
         let error = Store::open_existing(&url, Arc::new(SystemClock)).await.unwrap_err();
         assert!(matches!(error, Error::Empty), "{error:?}");
@@ -138,12 +137,11 @@ async fn whoever_only_reads_makes_no_tables() {
 }
 
 /// The file of another program's database.
-async fn foreign(folder: &Path) -> Vec<u8> {
+fn foreign(folder: &Path) -> Vec<u8> {
     let path = folder.join("foreign.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut connection = options.connect().await.unwrap();
-    connection.execute("CREATE TABLE notes (text TEXT)").await.unwrap();
-    connection.close().await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
+    drop(file);
     std::fs::read(path).unwrap()
 }
 
@@ -154,11 +152,10 @@ async fn a_database_of_a_newer_version_is_told_as_such() {
     let url = format!("sqlite://{}", path.display());
     let machine = || Arc::new(SystemClock);
     Store::open(&url, machine()).await.unwrap().close().await;
-    let mut connection = SqliteConnection::connect(&url).await.unwrap();
-    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                 VALUES (9999, 'later', TRUE, x'00', 0)";
-    connection.execute(newer).await.unwrap();
-    connection.close().await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("INSERT INTO schema_versions (version, hash) VALUES (9999, 'later')")
+        .unwrap();
+    drop(file);
     let error = Store::open(&url, machine()).await.unwrap_err();
     assert!(matches!(error, Error::Newer { version: 9999 }), "{error:?}");
     assert!(error.to_string().contains("written by a newer version of the gateway"), "{error}");

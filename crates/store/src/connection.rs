@@ -1,0 +1,170 @@
+//! A connection to either database: what runs on it, and the rows that it answers with, which look the same for both.
+
+use sqlx::{Connection as _, PgConnection};
+
+use crate::{
+    Error,
+    dialect::Dialect,
+    error::{is_refused_by_postgres, is_refused_by_sqlite},
+    postgres,
+    sqlite::FileConnection,
+    statement::Value,
+};
+
+pub(crate) enum Connection {
+    Sqlite(FileConnection),
+    Postgres(Box<PgConnection>),
+}
+
+/// Why there is no answer that says that a commit is stored.
+pub(crate) enum NotCommitted {
+    /// Nothing is stored and, once it is rolled back, never will be.
+    Refused(Error),
+    /// It may be stored.
+    Unknown(Error),
+}
+
+impl Connection {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Whether it can be used again. A file's connection cannot once somebody has stopped waiting for it.
+    pub(crate) fn is_usable(&self) -> bool {
+        match self {
+            Self::Sqlite(file) => file.is_usable(),
+            Self::Postgres(_) => true,
+        }
+    }
+
+    /// Runs statements that have no values and whose rows nobody reads.
+    pub(crate) async fn batch(&mut self, text: &'static str) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(file) => file.batch(text).await,
+            Self::Postgres(connection) => Ok(postgres::batch(connection, text).await?),
+        }
+    }
+
+    /// Runs a statement; returns how many rows it wrote.
+    pub(crate) async fn execute(
+        &mut self,
+        text: String,
+        values: Vec<Value<'_>>,
+    ) -> Result<u64, Error> {
+        match self {
+            Self::Sqlite(file) => file.execute(text, values).await,
+            Self::Postgres(connection) => Ok(postgres::execute(connection, text, values).await?),
+        }
+    }
+
+    /// Runs a statement; returns its rows.
+    pub(crate) async fn fetch(
+        &mut self,
+        text: String,
+        values: Vec<Value<'_>>,
+    ) -> Result<Rows, Error> {
+        match self {
+            Self::Sqlite(file) => file.fetch(text, values).await,
+            Self::Postgres(connection) => Ok(postgres::fetch(connection, text, values).await?),
+        }
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<(), NotCommitted> {
+        const COMMIT: &str = "COMMIT";
+        let (is_refused, error) = match self {
+            Self::Sqlite(file) => match file.run(|file| file.execute_batch(COMMIT)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => (is_refused_by_sqlite(&error), error.into()),
+                Err(error) => (false, error),
+            },
+            Self::Postgres(connection) => match postgres::batch(connection, COMMIT).await {
+                Ok(()) => return Ok(()),
+                Err(error) => (is_refused_by_postgres(&error), error.into()),
+            },
+        };
+        Err(if is_refused { NotCommitted::Refused(error) } else { NotCommitted::Unknown(error) })
+    }
+
+    /// Whether there is still somebody at the other end.
+    pub(crate) async fn ping(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => Ok(connection.ping().await?),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Sqlite(file) => file.close().await,
+            // If this fails, the server notices that the connection is gone.
+            Self::Postgres(connection) => drop(connection.close().await),
+        }
+    }
+}
+
+/// The rows of an answer, in few pieces of memory however many they are.
+#[derive(Default)]
+pub(crate) struct Rows {
+    /// The names of the columns, each with a line end.
+    names: String,
+    width: usize,
+    cells: Vec<Cell>,
+    texts: String,
+}
+
+/// One column of one row.
+#[derive(Clone, Copy)]
+pub(crate) enum Cell {
+    Null,
+    Number(i64),
+    Fraction(f64),
+    /// From where to where in the texts of all rows.
+    Text(usize, usize),
+    /// What none of our columns holds.
+    Other,
+}
+
+impl Rows {
+    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let mut rows = Self::default();
+        for name in names {
+            rows.names.push_str(name);
+            rows.names.push('\n');
+            rows.width += 1;
+        }
+        rows
+    }
+
+    pub(crate) fn push(&mut self, cell: Cell) {
+        self.cells.push(cell);
+    }
+
+    pub(crate) fn push_text(&mut self, text: &str) {
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        self.cells.push(Cell::Text(start, self.texts.len()));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    pub(crate) fn cell(&self, row: usize, column: usize) -> Cell {
+        let place = (column < self.width).then_some(row * self.width + column);
+        place.and_then(|place| self.cells.get(place)).copied().unwrap_or(Cell::Other)
+    }
+
+    pub(crate) fn text(&self, cell: Cell) -> Option<&str> {
+        match cell {
+            Cell::Text(start, end) => self.texts.get(start..end),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn name(&self, column: usize) -> &str {
+        self.names.lines().nth(column).unwrap_or("?")
+    }
+}
