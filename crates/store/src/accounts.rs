@@ -9,7 +9,8 @@ use crate::{
     Error, NewItem, Placement, Store,
     connection::Connection,
     dialect::REVISION_LOCK,
-    statement::{Statement, Value, chunks},
+    statement::{Statement, chunks},
+    values::Value,
 };
 
 /// Whether two invites, `invites` and `other`, may be at one destination, as [`may_be`](Destination::may_be) says: a

@@ -12,7 +12,8 @@ use crate::{
     advisory::lock_of,
     connection::Connection,
     dialect::{ADDRESS_LOCKS, QUOTA_LOCKS},
-    statement::{Statement, Value, chunks},
+    statement::{Statement, chunks},
+    values::Value,
 };
 
 /// How many live invites a provider takes, by its name; one without a quota is not in it.

@@ -10,8 +10,9 @@ use crate::{
     connection::Connection,
     debug::debug_only,
     rows::{COLUMNS, json, place},
-    statement::{Fields, Statement, Value, chunks},
+    statement::{Fields, Statement, chunks},
     unreadable::{Unreadable, or_unreadable, page, separate, with_stand_ins},
+    values::Value,
 };
 
 /// An attempt before its call.

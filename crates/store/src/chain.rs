@@ -13,7 +13,8 @@ use crate::{
     Actor, Error, NewAudit, Store,
     connection::Connection,
     dialect::AUDIT_LOCK,
-    statement::{Fields, Statement, Value, storable},
+    statement::{Fields, Statement},
+    values::{Value, storable},
     writer::Tx,
 };
 

@@ -20,7 +20,8 @@ use crate::{
     keyed::HashKey,
     query::read_invites,
     rows::{MAY_HAVE_HOLDER, SET_STATE, state_values},
-    statement::{Statement, Value, chunks},
+    statement::{Statement, chunks},
+    values::Value,
     writer::Tx,
 };
 

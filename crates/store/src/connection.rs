@@ -8,7 +8,7 @@ use crate::{
     error::{is_refused_by_postgres, is_refused_by_sqlite},
     postgres,
     sqlite::FileConnection,
-    statement::Value,
+    values::{Rows, Value},
 };
 
 pub(crate) enum Connection {
@@ -102,69 +102,5 @@ impl Connection {
             // If this fails, the server notices that the connection is gone.
             Self::Postgres(connection) => drop(connection.close().await),
         }
-    }
-}
-
-/// The rows of an answer, in few pieces of memory however many they are.
-#[derive(Default)]
-pub(crate) struct Rows {
-    /// The names of the columns, each with a line end.
-    names: String,
-    width: usize,
-    cells: Vec<Cell>,
-    texts: String,
-}
-
-/// One column of one row.
-#[derive(Clone, Copy)]
-pub(crate) enum Cell {
-    Null,
-    Number(i64),
-    Fraction(f64),
-    /// From where to where in the texts of all rows.
-    Text(usize, usize),
-    /// What none of our columns holds.
-    Other,
-}
-
-impl Rows {
-    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
-        let mut rows = Self::default();
-        for name in names {
-            rows.names.push_str(name);
-            rows.names.push('\n');
-            rows.width += 1;
-        }
-        rows
-    }
-
-    pub(crate) fn push(&mut self, cell: Cell) {
-        self.cells.push(cell);
-    }
-
-    pub(crate) fn push_text(&mut self, text: &str) {
-        let start = self.texts.len();
-        self.texts.push_str(text);
-        self.cells.push(Cell::Text(start, self.texts.len()));
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.cells.len().checked_div(self.width).unwrap_or(0)
-    }
-
-    pub(crate) fn cell(&self, row: usize, column: usize) -> Cell {
-        let place = (column < self.width).then_some(row * self.width + column);
-        place.and_then(|place| self.cells.get(place)).copied().unwrap_or(Cell::Other)
-    }
-
-    pub(crate) fn text(&self, cell: Cell) -> Option<&str> {
-        match cell {
-            Cell::Text(start, end) => self.texts.get(start..end),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn name(&self, column: usize) -> &str {
-        self.names.lines().nth(column).unwrap_or("?")
     }
 }

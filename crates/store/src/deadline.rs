@@ -13,6 +13,8 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// For a whole transaction, and for all writes that were to share one, when each has to be tried by itself.
 pub(crate) const TRANSACTION: Duration = Duration::from_secs(30);
+/// For a write from when it is asked for, in which it may have to wait for others' transactions.
+pub(crate) const WRITE: Duration = Duration::from_secs(90);
 /// For bringing the tables up to date.
 pub(crate) const MIGRATION: Duration = Duration::from_secs(600);
 /// For closing everything.

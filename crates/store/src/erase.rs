@@ -17,7 +17,8 @@ use crate::{
     connection::Connection,
     keyed::{HashKey, MARK},
     rows::{FINAL, LIVE, PERSON_GONE},
-    statement::{Statement, Value, chunks},
+    statement::{Statement, chunks},
+    values::Value,
     writer::Tx,
 };
 

@@ -12,8 +12,9 @@ use crate::{
     connection::Connection,
     dialect::AUDIT_LOCK,
     rows::json,
-    statement::{Fields, Statement, Value, chunks},
+    statement::{Fields, Statement, chunks},
     unreadable::{Unreadable, or_unreadable, separate},
+    values::Value,
 };
 
 const COLUMNS: &str = "id, hash, name, tenant, scopes, providers, \

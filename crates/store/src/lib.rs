@@ -48,6 +48,7 @@ mod rows;
 mod sqlite;
 mod statement;
 mod unreadable;
+mod values;
 mod writer;
 
 pub use actor::{Actor, NewAudit};

@@ -3,10 +3,7 @@
 use invite_core::{AttemptId, Status};
 use jiff::Timestamp;
 
-use crate::{
-    Error,
-    statement::{Fields, Value},
-};
+use crate::{Error, statement::Fields, values::Value};
 
 /// Where an invite stands, with what is known only there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -13,8 +13,7 @@ use url::Url;
 
 use crate::{
     Error,
-    connection::{Cell, Rows},
-    statement::Value,
+    values::{Cell, Rows, Value},
 };
 
 /// The known parameters of a URL. Others are refused, since the driver would log their values.

@@ -10,8 +10,9 @@ use crate::{
     connection::Connection,
     debug::debug_only,
     rows::{COLUMNS, HAS_HOLDER, OPEN, SET_ASIDE, read_invite, select_invites},
-    statement::{Statement, Value, chunks},
+    statement::{Statement, chunks},
     unreadable::{id_of, page, separate},
+    values::Value,
 };
 
 /// Which invites to list; every given member must hold.

@@ -13,7 +13,8 @@ use crate::{
     accounts::MAY_BE_OTHERS,
     rows::select_invites,
     rows::{AMONG_SET_ASIDE, LIVE, MAY_HAVE_HOLDER},
-    statement::{Fields, Statement, Value},
+    statement::{Fields, Statement},
+    values::Value,
 };
 
 /// From queued invites whose person has no other invite that is `sending` or `unknown`, or may be; more conditions have to

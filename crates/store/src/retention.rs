@@ -17,7 +17,8 @@ use crate::{
     keyed::HashKey,
     rows::select_invites,
     rows::{FINAL, OPEN, PERSON_GONE},
-    statement::{Statement, Value, chunks},
+    statement::{Statement, chunks},
+    values::Value,
     writer::Tx,
 };
 

@@ -13,7 +13,8 @@ use crate::{
     dialect::{AUDIT_LOCK, Dialect, REVISION_LOCK},
     epochs::raise_epochs,
     rows::LIVE,
-    statement::{Fields, Statement, Value},
+    statement::{Fields, Statement},
+    values::Value,
     writer::Tx,
 };
 

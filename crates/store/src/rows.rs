@@ -13,7 +13,8 @@ use crate::{
     Error,
     debug::debug_only,
     phase::{Phase, phase_values, read_phase},
-    statement::{Fields, Statement, Value},
+    statement::{Fields, Statement},
+    values::Value,
 };
 
 /// One invite. All times are whole milliseconds.

@@ -10,8 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     Error,
-    connection::{Cell, Rows},
-    statement::Value,
+    values::{Cell, Rows, Value},
 };
 
 /// How many statements stay prepared on a connection.

@@ -1,14 +1,15 @@
 //! Building a statement together with its values, and reading a row column by column.
 
-use std::{borrow::Cow, str::FromStr};
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::{
     Error,
-    connection::{Cell, Connection, Rows},
+    connection::Connection,
     deadline::{ANSWER, within},
+    values::{Cell, Rows, Value},
 };
 
 /// How many rows one statement has at most. With up to 60 values in each it has fewer than SQLite's 32,766 variables, and
@@ -24,55 +25,6 @@ pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
         rows = rest;
         Some(chunk)
     })
-}
-
-/// A value on its way into a statement.
-#[derive(Clone)]
-pub(crate) enum Value<'a> {
-    Text(Option<Cow<'a, str>>),
-    Number(Option<i64>),
-}
-
-impl Value<'_> {
-    pub(crate) fn into_owned(self) -> Value<'static> {
-        match self {
-            Value::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
-            Value::Number(number) => Value::Number(number),
-        }
-    }
-}
-
-macro_rules! value {
-    ($($from:ty, $binding:ident => $value:expr;)*) => {$(
-        impl<'a> From<$from> for Value<'a> {
-            fn from($binding: $from) -> Self {
-                $value
-            }
-        }
-    )*};
-}
-
-value! {
-    &'a str, text => Self::Text(Some(storable(text)));
-    &'a String, text => Self::from(text.as_str());
-    String, text => Self::Text(Some(Cow::Owned(storable(&text).into_owned())));
-    Option<&'a str>, text => Self::Text(text.map(storable));
-    Option<String>, text => text.map_or(Self::Text(None), Self::from);
-    i64, number => Self::Number(Some(number));
-    Option<i64>, number => Self::Number(number);
-    bool, flag => Self::Number(Some(i64::from(flag)));
-    Timestamp, at => Self::Number(Some(at.as_millisecond()));
-    Option<Timestamp>, at => Self::Number(at.map(Timestamp::as_millisecond));
-}
-
-/// A text as both databases can hold it. PostgreSQL's TEXT cannot hold U+0000, which a provider's reply may contain, so the
-/// sign for an unreadable character replaces it.
-pub(crate) fn storable(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') {
-        Cow::Owned(text.replace('\0', "\u{FFFD}"))
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 #[derive(Clone)]
@@ -315,11 +267,5 @@ mod tests {
         let text = statement.text;
         assert_eq!(Dialect::Sqlite.spell(text.clone()), "a = ? VALUES (?, ?), (?, ?)");
         assert_eq!(Dialect::Postgres.spell(text), "a = $1 VALUES ($2, $3), ($4, $5)");
-    }
-
-    #[test]
-    fn a_text_that_postgres_cannot_hold_is_made_storable() {
-        assert_eq!(storable("a\0b"), "a\u{FFFD}b");
-        assert!(matches!(storable("ab"), Cow::Borrowed("ab")));
     }
 }

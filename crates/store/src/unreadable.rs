@@ -18,7 +18,8 @@ use crate::{
     error::LIST,
     phase::Phase,
     rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite, select_invites},
-    statement::{Fields, Statement, Value, chunks},
+    statement::{Fields, Statement, chunks},
+    values::Value,
 };
 
 /// How many rows one read of [`Store::reexamine`] has.

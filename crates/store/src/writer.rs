@@ -27,7 +27,7 @@ use crate::{
     connection::{Connection, NotCommitted},
     connections::{Connections, InUse},
     database::{Database, Use},
-    deadline::{ANSWER, TRANSACTION, no_answer, within},
+    deadline::{ANSWER, TRANSACTION, WRITE, no_answer, within},
     dialect::Dialect,
 };
 
@@ -128,8 +128,11 @@ impl Writer {
     ) -> Result<T, Error> {
         let (caller, answer) = oneshot::channel();
         self.submit(Box::new(Write { data, work: Box::new(work), locks, written: None, caller }))?;
-        // The task drops a write without an answer only when the process ends.
-        answer.await.unwrap_or(Err(Error::CommitUnknown))
+        // SQLite's thread hangs as long as its disk does. The task drops a write without an answer only when the process ends.
+        match timeout(WRITE, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(Error::CommitUnknown),
+        }
     }
 
     fn submit(&self, job: Box<dyn Job>) -> Result<(), Error> {

@@ -21,13 +21,16 @@ on_both!(
 async fn writes_that_wait_together_are_committed_together(db: &Db) {
     let store = db.open().await;
     let before = store.commits();
-    // All of them are asked for before the writing task gets its turn.
+    // On PostgreSQL all of them are asked for before the writing task gets its turn. SQLite's thread may begin with the
+    // first ones; the others wait for that commit together.
+    let most = if db.is_postgres() { 1 } else { 10 };
     join_all((0..100).map(|n| {
         let request = batch(vec![item(0, &format!("person-{n}@example.org"))]);
         accept(&store, request)
     }))
     .await;
-    assert_eq!(store.commits() - before, 1);
+    let commits = store.commits() - before;
+    assert!(commits <= most, "{commits}");
     let all = store.invites(&InviteFilter::default(), None, 200).await.unwrap();
     assert_eq!(all.invites.len(), 100);
 }
