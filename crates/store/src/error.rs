@@ -86,7 +86,7 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(e) if e.code().is_some_and(|code| code.starts_with("53")) => {
                 Self::Full(e.message().to_owned())
             }
-            sqlx::Error::Database(e) if ends_connection(&e) => Self::Away(e.to_string()),
+            sqlx::Error::Database(e) if ends_connection(&*e) => Self::Away(e.to_string()),
             // Its text quotes the URL, and with it perhaps the password.
             sqlx::Error::Configuration(_) => {
                 Self::Url("has a parameter with a value that it cannot have, such as sslmode")
@@ -118,7 +118,7 @@ impl From<rusqlite::Error> for Error {
 }
 
 /// PostgreSQL ends the connection with such an error.
-fn ends_connection(error: &Box<dyn sqlx::error::DatabaseError>) -> bool {
+fn ends_connection(error: &dyn sqlx::error::DatabaseError) -> bool {
     error
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| error.severity() != PgSeverity::Error)
