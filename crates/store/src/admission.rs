@@ -173,8 +173,7 @@ pub(crate) async fn find_room(
                 .text(" AND provider = ")
                 .bind(provider)
                 // There is no need to count beyond the quota.
-                .text(" LIMIT ")
-                .bind(i64::try_from(*quota).unwrap_or(i64::MAX))
+                .limit(i64::try_from(*quota).unwrap_or(i64::MAX))
                 .text(") AS live")
                 .first(connection, |row| row.count())
                 .await?;

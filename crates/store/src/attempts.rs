@@ -155,8 +155,8 @@ impl Store {
         }
         // One more than asked for tells whether there is a next page.
         let rows = statement
-            .text(" ORDER BY attempt_id LIMIT ")
-            .bind(i64::from(limit) + 1)
+            .text(" ORDER BY attempt_id")
+            .limit(i64::from(limit) + 1)
             .all(&mut *self.lister().await?, or_unreadable(read_attempt))
             .await?;
         let (rows, next) = page(rows, limit, |row| match row {

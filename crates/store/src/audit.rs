@@ -59,7 +59,7 @@ impl Store {
             statement = statement.text(" WHERE id < ").bind(before);
         }
         // One more than asked for tells whether there is a next page.
-        let statement = statement.text(" ORDER BY id DESC LIMIT ").bind(i64::from(limit) + 1);
+        let statement = statement.text(" ORDER BY id DESC").limit(i64::from(limit) + 1);
         let rows = statement.all(&mut *self.lister().await?, or_unreadable(read_entry)).await?;
         let (rows, next) = page(rows, limit, |row| match row {
             Ok(entry) => entry.id.to_string(),

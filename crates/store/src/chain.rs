@@ -299,8 +299,8 @@ impl Store {
                  after, note FROM audit_entries WHERE sequence > ",
             )
             .bind(last)
-            .text(" ORDER BY sequence LIMIT ")
-            .bind(PAGE)
+            .text(" ORDER BY sequence")
+            .limit(PAGE)
             .all(&mut *self.lister().await?, read_link)
             .await?;
             let Some(newest) = links.last() else { return Ok(walk.finish(logged)) };
@@ -319,9 +319,9 @@ impl Store {
             Box::pin(async move {
                 let oldest = Statement::new(
                     "SELECT sequence, hash, at FROM audit_entries WHERE sequence < \
-                     (SELECT max(sequence) FROM audit_entries) ORDER BY sequence LIMIT ",
+                     (SELECT max(sequence) FROM audit_entries) ORDER BY sequence",
                 )
-                .bind(i64::from(most.max(1)))
+                .limit(i64::from(most.max(1)))
                 .all(tx.connection, |row| Ok((row.number()?, row.string()?, row.number()?)))
                 .await?;
                 let is_old = |(_, _, at): &&(i64, String, i64)| *at < before.as_millisecond();

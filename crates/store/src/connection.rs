@@ -40,6 +40,13 @@ impl Connection {
         }
     }
 
+    /// From now on a file's statements run on the thread that asks for them.
+    pub(crate) fn stay_on_this_thread(&mut self) {
+        if let Self::Sqlite(file) = self {
+            file.stay_on_this_thread();
+        }
+    }
+
     /// Runs statements that have no values and whose rows nobody reads.
     pub(crate) async fn batch(&mut self, text: &'static str) -> Result<(), Error> {
         match self {

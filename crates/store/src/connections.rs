@@ -43,7 +43,7 @@ struct Shared {
     away: watch::Sender<Option<Error>>,
 }
 
-/// A connection in use. One for reading goes back to the pool when this is dropped; one for writing, whose transaction may
+/// A connection in use. One that only reads goes back to the pool when this is dropped; one for writing, whose transaction may
 /// still be open, only by [`keep`](Self::keep).
 pub(crate) struct InUse {
     connection: Option<Connection>,
@@ -75,7 +75,12 @@ impl Connections {
             return Err(why.unwrap_or(Error::Closed));
         }
         match self.idle_or_new().await {
-            Ok(it) => Ok(InUse { connection: Some(it), of: self.clone(), _permit: permit }),
+            Ok(mut it) => {
+                if self.0.purpose != Use::Scanning {
+                    it.stay_on_this_thread();
+                }
+                Ok(InUse { connection: Some(it), of: self.clone(), _permit: permit })
+            }
             Err(error) => {
                 self.mark_away(&error);
                 Err(error)
@@ -104,8 +109,8 @@ impl Connections {
     /// An idle connection that still answers, or a new one.
     async fn idle_or_new(&self) -> Result<Connection, Error> {
         match self.0.purpose {
-            Use::Reading => within(SIGN_OF_LIFE, self.0.database.check_file()).await?,
-            Use::Writing => self.0.database.check_file_here()?,
+            Use::Scanning => within(SIGN_OF_LIFE, self.0.database.check_file()).await?,
+            Use::Reading | Use::Writing => self.0.database.check_file_here()?,
         }
         let idle = self.idle().pop();
         if let Some(mut connection) = idle {
@@ -129,7 +134,7 @@ impl Connections {
 
     async fn prepare(&self, connection: &mut Connection) -> Result<(), Error> {
         match self.0.purpose {
-            Use::Reading => connection.ping().await?,
+            Use::Reading | Use::Scanning => connection.ping().await?,
             Use::Writing => connection.batch(self.0.database.dialect.begin()).await?,
         }
         Ok(())
@@ -220,7 +225,7 @@ impl Drop for InUse {
     fn drop(&mut self) {
         // If it is in the middle of an answer, or does not answer, whoever takes it next finds out.
         if let Some(connection) = self.connection.take()
-            && self.of.0.purpose == Use::Reading
+            && self.of.0.purpose != Use::Writing
         {
             self.of.keep(connection);
         }

@@ -23,7 +23,11 @@ const VERSION: i64 = 1;
 /// What connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
+    /// Rows that an index finds at once: a file is read right there, on the thread that asks, because handing the statement to
+    /// another thread takes longer than running it.
     Reading,
+    /// What may take long: a file is read on a thread beside the async workers.
+    Scanning,
     /// Such connections are handed out with a transaction begun.
     Writing,
 }
@@ -71,7 +75,7 @@ impl Database {
         let mut connection = self.connect_bare().await?;
         connection.batch(self.dialect.settings()).await?;
         let settings = match purpose {
-            Use::Reading => self.dialect.reader_settings(),
+            Use::Reading | Use::Scanning => self.dialect.reader_settings(),
             Use::Writing => self.dialect.writer_settings(),
         };
         connection.batch(settings).await?;
@@ -110,7 +114,7 @@ impl Database {
         }
     }
 
-    /// The same on the thread of the writer.
+    /// The same on this thread.
     pub(crate) fn check_file_here(&self) -> Result<(), Error> {
         self.file().map_or(Ok(()), |file| file.check_now())
     }
@@ -118,7 +122,7 @@ impl Database {
     /// A connection that has read: while it is open, SQLite keeps its log.
     pub(crate) async fn anchor(&self) -> Result<Option<Connection>, Error> {
         let Some(file) = self.file() else { return Ok(None) };
-        let mut anchor = self.connect(Use::Reading).await?;
+        let mut anchor = self.connect(Use::Scanning).await?;
         anchor.batch("SELECT count(*) FROM sqlite_schema").await?;
         file.note_opened()?;
         Ok(Some(anchor))

@@ -24,6 +24,7 @@ use crate::{
 };
 
 const READERS: usize = 4;
+const SCANNERS: usize = 2;
 /// Lists, which may take long, have connections of their own, so that whoever reads one row does not wait for them.
 const LISTERS: usize = 2;
 
@@ -35,6 +36,7 @@ struct Inner {
     database: Database,
     clock: Arc<SteadyClock>,
     readers: Connections,
+    scanners: Connections,
     listers: Connections,
     writer: Writer,
     /// A connection that is open from start to end, so that SQLite does not remove its log while no other is: by the log's
@@ -93,7 +95,8 @@ impl Store {
         let clock = Arc::new(clock::start(database.dialect, &mut connection, machine).await?);
         let anchor = within(CONNECT, database.anchor()).await?;
         let readers = Connections::new(database.clone(), Use::Reading, READERS);
-        let listers = Connections::new(database.clone(), Use::Reading, LISTERS);
+        let scanners = Connections::new(database.clone(), Use::Scanning, SCANNERS);
+        let listers = Connections::new(database.clone(), Use::Scanning, LISTERS);
         let writer = writer::start(database.clone(), connection, Arc::clone(&clock))?;
         let anchor = Mutex::new(anchor);
         let readiness_row = i64::from(u32::from_le_bytes(random::bytes()) % readiness::ROWS);
@@ -102,6 +105,7 @@ impl Store {
             database,
             clock,
             readers,
+            scanners,
             listers,
             writer,
             anchor,
@@ -143,6 +147,7 @@ impl Store {
         let closing = async {
             self.0.writer.close().await;
             self.0.readers.close().await;
+            self.0.scanners.close().await;
             self.0.listers.close().await;
             // The last one: it moves SQLite's log into the database file.
             if let Some(anchor) = anchor {
@@ -162,10 +167,17 @@ impl Store {
         self.0.writer.commits()
     }
 
+    /// For rows that an index finds at once.
     pub(crate) async fn reader(&self) -> Result<InUse, Error> {
         self.0.readers.take().await
     }
 
+    /// For what the engine counts, which takes longer the more there is.
+    pub(crate) async fn scanner(&self) -> Result<InUse, Error> {
+        self.0.scanners.take().await
+    }
+
+    /// For what callers list.
     pub(crate) async fn lister(&self) -> Result<InUse, Error> {
         self.0.listers.take().await
     }

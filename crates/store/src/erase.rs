@@ -145,8 +145,8 @@ async fn ended_to(tx: &mut Tx<'_>, address: &Address, after: &str) -> Result<Vec
         .bind(after)
         .text(") AND ")
         .text(FINAL)
-        .text(" ORDER BY id LIMIT ")
-        .bind(i64::from(STEP))
+        .text(" ORDER BY id")
+        .limit(i64::from(STEP))
         .text(tx.dialect.for_update())
         .all(tx.connection, |row| Ok(row.text_at(0).map(str::to_owned)))
         .await?;

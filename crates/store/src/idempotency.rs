@@ -60,8 +60,8 @@ impl Store {
                              invites.batch_id = known.batch_id AND ",
                         )
                         .text(UNSETTLED)
-                        .text(") LIMIT ")
-                        .bind(i64::from(PURGE))
+                        .text(")")
+                        .limit(i64::from(PURGE))
                         .text(")")
                         .execute(tx.connection)
                         .await

@@ -283,7 +283,7 @@ fn list(
     if let Some(before) = cursor {
         statement = statement.text(" AND ").text(key).text(" < ").bind(before);
     }
-    statement.text(" ORDER BY ").text(key).text(" DESC LIMIT ").bind(limit)
+    statement.text(" ORDER BY ").text(key).text(" DESC").limit(limit)
 }
 
 /// Conditions that few invites meet, each with an index of its own.

@@ -50,17 +50,17 @@ impl Store {
         // Two reads along one index: of those that never waited, and of those that have.
         let fresh = select_invites().text(" WHERE id IN (SELECT id FROM (SELECT id");
         let waited = of_queue(fresh)
-            .text(" AND next_attempt_at IS NULL ORDER BY next_attempt_at, id LIMIT ")
-            .bind(limit)
+            .text(" AND next_attempt_at IS NULL ORDER BY next_attempt_at, id")
+            .limit(limit)
             .text(") AS fresh UNION ALL SELECT id FROM (SELECT id");
         let statement = of_queue(waited)
             .text(" AND next_attempt_at <= ")
             .bind(now)
-            .text(" ORDER BY next_attempt_at, id LIMIT ")
-            .bind(limit)
+            .text(" ORDER BY next_attempt_at, id")
+            .limit(limit)
             .text(") AS waited) ORDER BY coalesce(next_attempt_at, queued_at), ")
-            .text("coalesce(next_attempt_at, 0), id LIMIT ")
-            .bind(limit);
+            .text("coalesce(next_attempt_at, 0), id")
+            .limit(limit);
         self.readable(statement).await
     }
 
@@ -79,8 +79,8 @@ impl Store {
             .bind(provider)
             .text(" AND queued_at < ")
             .bind(before)
-            .text(" ORDER BY queued_at, id LIMIT ")
-            .bind(i64::from(limit));
+            .text(" ORDER BY queued_at, id")
+            .limit(i64::from(limit));
         self.readable(statement).await
     }
 
@@ -97,8 +97,8 @@ impl Store {
             statement =
                 statement.text(" AND (lease_until IS NULL OR lease_until <= ").bind(now).text(")");
         }
-        statement = statement.text(" ORDER BY coalesce(lease_until, 0), id LIMIT ");
-        self.readable(statement.bind(i64::from(limit))).await
+        statement = statement.text(" ORDER BY coalesce(lease_until, 0), id");
+        self.readable(statement.limit(i64::from(limit))).await
     }
 
     /// Invites of a provider whose effect is not known and that are to be looked up by `now`,
@@ -119,8 +119,8 @@ impl Store {
         let statement = elsewhere(statement, except)
             .text(" AND next_attempt_at <= ")
             .bind(now)
-            .text(" ORDER BY next_attempt_at, id LIMIT ")
-            .bind(i64::from(limit));
+            .text(" ORDER BY next_attempt_at, id")
+            .limit(i64::from(limit));
         self.readable(statement).await
     }
 
@@ -173,12 +173,12 @@ impl Store {
                 .text(" AND coalesce(checked_at, 0) < ")
                 .bind(before);
             statement = elsewhere(statement, except)
-                .text(" ORDER BY coalesce(checked_at, 0) LIMIT ")
-                .bind(limit)
+                .text(" ORDER BY coalesce(checked_at, 0)")
+                .limit(limit)
                 .text(") AS ")
                 .text(status.as_str());
         }
-        self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id LIMIT ").bind(limit))
+        self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id").limit(limit))
             .await
     }
 
@@ -216,7 +216,7 @@ impl Store {
         )
         .bind(provider)
         .text(" GROUP BY tenant")
-        .all(&mut *self.reader().await?, |row| {
+        .all(&mut *self.scanner().await?, |row| {
             // An invite whose tenant cannot be read counts for none.
             let tenant = row.text_at(0).unwrap_or_default().to_owned();
             Ok((tenant, row.number_at(1).unwrap_or_default().unsigned_abs()))
@@ -242,7 +242,7 @@ impl Store {
             let status = row.text_at(1).and_then(|word| word.parse::<Status>().ok());
             Ok(((provider, status), row.number_at(2).unwrap_or_default().unsigned_abs()))
         };
-        let mut connection = self.reader().await?;
+        let mut connection = self.scanner().await?;
         // The first reads only an index of all live invites, the second one of the few that are set aside.
         let all = count("").all(&mut connection, read).await?;
         let aside = count(&format!(" AND {}", *AMONG_SET_ASIDE)).all(&mut connection, read).await?;

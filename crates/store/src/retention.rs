@@ -107,9 +107,10 @@ impl Store {
                 // Ids begin with the time, so no batch behind this id was accepted before.
                 let until = format!("{}{:012x}", BatchId::PREFIX, before.as_millisecond().max(0));
                 let ids = Statement::with(
-                    "SELECT id FROM batches WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
-                    [after.into(), until.into(), i64::from(STEP).into()],
+                    "SELECT id FROM batches WHERE id > ? AND id < ? ORDER BY id",
+                    [after.into(), until.into()],
                 )
+                .limit(i64::from(STEP))
                 .all(tx.connection, |row| row.string())
                 .await?;
                 for chunk in chunks(&ids) {
@@ -141,8 +142,8 @@ impl Store {
             .bind(before)
             .text(" AND unreadable IS NULL AND ")
             .text(OPEN)
-            .text(" ORDER BY final_since, id LIMIT ")
-            .bind(i64::from(limit))
+            .text(" ORDER BY final_since, id")
+            .limit(i64::from(limit))
             .text(")");
         self.readable(statement).await
     }
@@ -153,7 +154,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn removed_counts(&self) -> Result<BTreeMap<(String, Status), u64>, Error> {
         let rows = Statement::new("SELECT provider, status, removed FROM removed_invites")
-            .all(&mut *self.reader().await?, |row| {
+            .all(&mut *self.scanner().await?, |row| {
                 Ok(((row.string()?, row.parsed()?), row.count()?))
             })
             .await?;
@@ -199,8 +200,8 @@ fn select_due(explain: &str, before: Timestamp, from: Cursor) -> Statement<'stat
         .values([from.since.into(), from.id.into()])
         .text(") AND unreadable IS NULL AND ")
         .text(FINAL)
-        .text(" ORDER BY final_since, id LIMIT ")
-        .bind(i64::from(STEP))
+        .text(" ORDER BY final_since, id")
+        .limit(i64::from(STEP))
 }
 
 /// Removes those of these rows all of whose batch may be removed, and their batches.

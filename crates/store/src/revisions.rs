@@ -129,7 +129,7 @@ impl Store {
             statement = statement.text(" WHERE revision < ").bind(before);
         }
         // One more than asked for tells whether there is a next page.
-        let statement = statement.text(" ORDER BY revision DESC LIMIT ").bind(i64::from(limit) + 1);
+        let statement = statement.text(" ORDER BY revision DESC").limit(i64::from(limit) + 1);
         let mut revisions = statement.all(&mut *self.reader().await?, read_revision).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let next = (revisions.len() > limit).then(|| revisions[limit - 1].revision);
@@ -195,7 +195,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn unfinished(&self, providers: &[String]) -> Result<BTreeMap<String, u64>, Error> {
-        count_unfinished(&mut *self.reader().await?, providers).await
+        count_unfinished(&mut *self.scanner().await?, providers).await
     }
 }
 

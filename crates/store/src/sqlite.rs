@@ -16,8 +16,8 @@ use crate::{
 /// How many statements stay prepared on a connection.
 const PREPARED: usize = 256;
 
-/// Statements run on a thread beside the async workers, and are interrupted when nobody waits for them any more; on the
-/// thread of the writer they run right there.
+/// Statements run on a thread beside the async workers, and are interrupted when nobody waits for them any more; or right on
+/// the thread that asks.
 pub(crate) struct FileConnection {
     /// `None` once somebody has stopped waiting for it.
     connection: Option<rusqlite::Connection>,
@@ -35,7 +35,7 @@ impl FileConnection {
         Ok(Self { connection: Some(connection), is_on_its_thread: false })
     }
 
-    /// From now on statements run on the thread that asks for them, which has nothing else to do.
+    /// From now on statements run on the thread that asks for them.
     pub(crate) fn stay_on_this_thread(&mut self) {
         self.is_on_its_thread = true;
     }

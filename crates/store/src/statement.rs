@@ -78,6 +78,12 @@ impl<'a> Statement<'a> {
         self
     }
 
+    /// How many rows at most. The number stands in the text, because SQLite compiles a statement whose limit is a value anew
+    /// whenever it runs.
+    pub(crate) fn limit(self, most: i64) -> Self {
+        self.text(&format!(" LIMIT {most}"))
+    }
+
     fn push(&mut self, value: Value<'a>) {
         self.values.push(value);
         self.text.push('?');

@@ -167,7 +167,7 @@ impl Store {
         loop {
             let statement =
                 select_invites().text(" WHERE ").text(&AMONG_SET_ASIDE).text(" AND id > ");
-            let statement = statement.bind(&after).text(" ORDER BY id LIMIT ").bind(PAGE);
+            let statement = statement.bind(&after).text(" ORDER BY id").limit(PAGE);
             let rows = self.rows(statement).await?;
             match rows.iter().rev().map(id_of).find(|id| !id.is_empty()) {
                 Some(last) => after = last,
@@ -182,7 +182,7 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn unreadable_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
-        let mut connection = self.reader().await?;
+        let mut connection = self.scanner().await?;
         let rows = Statement::new("SELECT provider, count(*) FROM invites WHERE ")
             .text(&AMONG_SET_ASIDE)
             .text(" AND ")

@@ -229,9 +229,6 @@ impl Task {
 
     async fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Stopped> {
         let mut connection = self.connections.take().await.map_err(Stopped::Away)?;
-        if let Connection::Sqlite(file) = &mut *connection {
-            file.stay_on_this_thread();
-        }
         let mut committed = Vec::new();
         let dialect = self.database.dialect;
         let running = run_all(dialect, &self.clock, &mut connection, group, &mut committed);
