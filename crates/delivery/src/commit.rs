@@ -90,11 +90,14 @@ pub(crate) async fn commit(
             changed => break changed,
         }
     };
-    if let Changed::Written(after) = &changed {
-        report_second_effects(provider, before, after);
-        count_queued(shared, provider, before, after);
+    match &changed {
+        Changed::Written(after) => {
+            report_second_effects(provider, before, after);
+            count_queued(shared, provider, before, after);
+            shared.waiters.tell(after);
+        }
+        _ => shared.waiters.wake(before.iter().map(|invite| invite.batch_id)),
     }
-    shared.waiters.wake(before.iter().map(|invite| invite.batch_id));
     Ok(changed)
 }
 
@@ -110,7 +113,11 @@ pub(crate) fn count_queued(
         before.iter().filter(is_queued).map(|invite| invite.id).collect();
     let (queued, others): (Vec<_>, Vec<_>) = after.iter().partition(is_queued);
     let lane = shared.lane(provider);
-    lane.queue_grew(queued.iter().filter(|invite| !was_queued.contains(&invite.id)).count());
+    let grew = queued.iter().filter(|invite| !was_queued.contains(&invite.id)).count();
+    if grew > 0 {
+        lane.queue_grew(grew);
+        lane.fresh.forget();
+    }
     lane.queue_shrank(others.iter().filter(|invite| was_queued.contains(&invite.id)).count());
 }
 

@@ -3,6 +3,7 @@
 mod account;
 mod budget;
 mod destination;
+mod fresh;
 mod gauges;
 mod health;
 mod hints;
@@ -30,6 +31,7 @@ use tokio::{
 pub(crate) use account::AccountCheck;
 pub(crate) use budget::Budget;
 pub(crate) use destination::DestinationState;
+pub(crate) use fresh::Fresh;
 pub(crate) use health::Event;
 pub(crate) use logged_state::LoggedState;
 pub(crate) use refusals::About;
@@ -67,6 +69,7 @@ pub(crate) struct Lane {
     pub logged_state: LoggedState,
     pub account: AccountCheck,
     pub shares: Shares,
+    pub fresh: Fresh,
 }
 
 /// This replica's lease of the lane.
@@ -109,6 +112,7 @@ impl Lane {
             logged_state: LoggedState::default(),
             account: AccountCheck::default(),
             shares: Shares::default(),
+            fresh: Fresh::default(),
         }
     }
 
@@ -170,6 +174,24 @@ impl Lane {
         let shrink = |queued: u64| Some(queued.saturating_sub(by as u64));
         // The closure always returns a value, so this never fails.
         let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink);
+    }
+
+    /// Wakes the sending loop for what it has to read in the table.
+    pub fn wake_for_table(&self) {
+        self.fresh.forget();
+        self.wake.notify_one();
+    }
+
+    /// Waits until about `enough` invites wait here, a call under way ends, or `limit` is over.
+    pub async fn gather(&self, limit: Duration, enough: u32) {
+        let under_way = self.in_flight();
+        let gathering = async {
+            while self.queued() < u64::from(enough) && self.in_flight() >= under_way {
+                self.wake.notified().await;
+            }
+        };
+        // Whether there are enough or the time is over, the caller goes on.
+        let _ = tokio::time::timeout(limit, gathering).await;
     }
 
     pub fn begin_call(self: &Arc<Self>, destination: &Destination) -> CallUnderWay {

@@ -40,3 +40,4 @@ pub use revise::{
     Taken,
 };
 pub use shared::{Engine, Retention, Settings};
+pub use waiters::Waiting;

@@ -192,6 +192,6 @@ async fn release(
         })
     };
     commit(shared, &lane.name, &case.invites, change).await?;
-    lane.wake.notify_one();
+    lane.wake_for_table();
     Ok(())
 }

@@ -140,7 +140,7 @@ impl Shared {
         let document = self.live.current();
         for provider in document.providers() {
             let lane = self.lane(&provider.name);
-            lane.wake.notify_one();
+            lane.wake_for_table();
             lane.wake_look_ups.notify_one();
         }
         let is_gone = |lane: &&Arc<Lane>| document.provider(&lane.name).is_none();

@@ -1,7 +1,7 @@
 //! The batch that a request to create invites becomes: what it shows, and waiting for it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -11,8 +11,9 @@ use axum::{
     http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
-use invite_core::{BatchId, InviteId};
-use invite_store::{BatchCounts, InviteRecord, UnreadableInvite};
+use invite_core::{BatchId, InviteId, Status};
+use invite_delivery::Waiting;
+use invite_store::{self as store, BatchCounts, InviteRecord, UnreadableInvite};
 use tokio::time::Instant;
 
 use crate::{
@@ -62,6 +63,49 @@ pub(crate) async fn await_settled(
     read_accepted(gateway, caller, id).await
 }
 
+/// The same for a request that was accepted just now. What this process knows of it is not read again.
+pub(crate) async fn await_new(
+    gateway: &Gateway,
+    caller: &Caller,
+    accepted: store::Accepted,
+    waiting: Waiting<'_>,
+    wait: Duration,
+) -> Result<Accepted, Problem> {
+    let store::Accepted { batch, invites } = accepted;
+    if !batch.duplicates.is_empty() {
+        return await_settled(gateway, caller, batch.id, wait).await;
+    }
+    let known = match wait.is_zero() {
+        true => Some(invites),
+        false => gateway.engine.settled(waiting, invites, wait).await,
+    };
+    match known {
+        Some(invites) => Ok(view_accepted(gateway, caller, batch, invites)),
+        None => read_accepted(gateway, caller, batch.id).await,
+    }
+}
+
+/// A batch all of whose invites can be read.
+fn view_accepted(
+    gateway: &Gateway,
+    caller: &Caller,
+    batch: store::BatchView,
+    invites: Vec<InviteRecord>,
+) -> Accepted {
+    let view = |record| ShownInvite::Whole(Box::new(InviteView::new(record, gateway, caller)));
+    let invites: Vec<_> = invites.into_iter().map(view).collect();
+    let counts = BatchCounts { by_status: count_statuses(&invites), unreadable: 0 };
+    Accepted { batch: view_batch(batch, counts), invites, unreadable: Vec::new() }
+}
+
+fn count_statuses(invites: &[ShownInvite]) -> BTreeMap<Status, u64> {
+    let mut counts = BTreeMap::new();
+    for invite in invites {
+        *counts.entry(invite.outline().status).or_default() += 1;
+    }
+    counts
+}
+
 async fn read_accepted(
     gateway: &Gateway,
     caller: &Caller,
@@ -82,10 +126,8 @@ async fn read_accepted(
         // The sort is stable: the invites of one item stay in the order in which they were routed.
         invites.sort_by_key(|invite| invite.outline().index);
     }
-    let mut counts = BatchCounts { unreadable: unreadable.len() as u64, ..BatchCounts::default() };
-    for invite in &invites {
-        *counts.by_status.entry(invite.outline().status).or_default() += 1;
-    }
+    let unreadable_count = unreadable.len() as u64;
+    let counts = BatchCounts { by_status: count_statuses(&invites), unreadable: unreadable_count };
     let unreadable = unreadable.into_iter().map(|it| redact(it, caller)).collect();
     Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }
@@ -94,7 +136,7 @@ async fn find_batch(
     gateway: &Gateway,
     caller: &Caller,
     id: BatchId,
-) -> Result<invite_store::BatchView, Problem> {
+) -> Result<store::BatchView, Problem> {
     let batch = gateway.store().batch(id).await?;
     batch.filter(|batch| caller.sees(&batch.tenant)).ok_or_else(|| Problem::not_found("batch"))
 }
@@ -103,7 +145,7 @@ async fn find_batch(
 /// of them that cannot be read.
 async fn read_duplicates(
     gateway: &Gateway,
-    batch: &invite_store::BatchView,
+    batch: &store::BatchView,
 ) -> Result<(Vec<(usize, InviteRecord)>, Vec<UnreadableInvite>), Problem> {
     if batch.duplicates.is_empty() {
         return Ok((Vec::new(), Vec::new()));
@@ -116,7 +158,7 @@ async fn read_duplicates(
     Ok((batch.duplicates.iter().filter_map(find).collect(), page.unreadable))
 }
 
-fn view_batch(batch: invite_store::BatchView, counts: BatchCounts) -> BatchView {
+fn view_batch(batch: store::BatchView, counts: BatchCounts) -> BatchView {
     BatchView {
         id: batch.id,
         state: BatchState::of(counts.by_status.keys().copied()),

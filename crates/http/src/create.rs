@@ -8,13 +8,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_core::{BatchId, Fault, Faults};
-use invite_delivery::AcceptError;
-use invite_store::{Acceptance, IdempotencyKey, NewBatch, NewItem, OnDuplicate, Placement};
+use invite_delivery::{AcceptError, Waiting};
+use invite_store::{
+    self as store, Acceptance, IdempotencyKey, NewBatch, NewItem, OnDuplicate, Placement,
+};
 
 use crate::{
     Gateway,
     auth::{Caller, Scope},
-    batches::await_settled,
+    batches::{await_new, await_settled},
     binding::{Binding, bind},
     body::{parse, read_json_text},
     dry_run, idempotency, openapi,
@@ -120,7 +122,7 @@ pub(crate) async fn create_invites(
             && let Some(earlier) = gateway.store().find_idempotent(caller.tenant(), key).await?
         {
             drop((bytes, read));
-            return answer(&gateway, &caller, earlier, preferences).await;
+            return answer_known(&gateway, &caller, earlier, preferences).await;
         }
         let (on_duplicate, items, item_faults) = read?;
         if is_dry_run {
@@ -155,13 +157,14 @@ pub(crate) async fn create_invites(
             items,
         };
         let engine = gateway.engine.clone();
+        let waiting = gateway.engine.wait_for(batch.id);
         match crate::run_to_completion(async move { engine.accept(batch).await }).await? {
             // The document changed since it was read. The request is bound again, by the one that is live now.
             Err(AcceptError::Outdated) => {}
             accepted => {
                 let stored = match &accepted {
-                    Ok(Acceptance::Accepted { queued, .. }) => match on_duplicate {
-                        OnDuplicate::Reject => count.saturating_sub(queued.values().sum()),
+                    Ok(Acceptance::Accepted(accepted)) => match on_duplicate {
+                        OnDuplicate::Reject => count.saturating_sub(accepted.queued().count()),
                         OnDuplicate::ReturnExisting | OnDuplicate::Send => refused,
                     },
                     _ => 0,
@@ -169,7 +172,12 @@ pub(crate) async fn create_invites(
                 gateway.budgets.correct_refused(caller.tenant(), refused, stored);
                 // The memory of the body is given back before the caller waits.
                 drop(bytes);
-                return answer(&gateway, &caller, accepted?, preferences).await;
+                return match accepted? {
+                    Acceptance::Accepted(accepted) => {
+                        answer_new(&gateway, &caller, accepted, preferences, waiting).await
+                    }
+                    known => answer_known(&gateway, &caller, known, preferences).await,
+                };
             }
         }
     }
@@ -190,48 +198,69 @@ fn accept_faults(
     Err(Problem::invalid(faults.into_vec()))
 }
 
-async fn answer(
+/// Answers a request that was accepted just now.
+async fn answer_new(
     gateway: &Gateway,
     caller: &Caller,
-    acceptance: Acceptance,
+    accepted: store::Accepted,
+    preferences: Preferences,
+    waiting: Waiting<'_>,
+) -> Result<Response, Problem> {
+    let id = accepted.batch.id;
+    let (preferences, wait, _place) = preferences.admit(gateway, caller, DEFAULT_WAIT);
+    let accepted = await_new(gateway, caller, accepted, waiting, wait)
+        .await
+        .map_err(|problem| unshown(id, &problem))?;
+    let status = match accepted.batch.state {
+        BatchState::InProgress => StatusCode::ACCEPTED,
+        _ => StatusCode::CREATED,
+    };
+    Ok(respond(status, accepted, preferences))
+}
+
+/// Answers a request that was accepted before, or whose key was used for another one.
+async fn answer_known(
+    gateway: &Gateway,
+    caller: &Caller,
+    known: Acceptance,
     preferences: Preferences,
 ) -> Result<Response, Problem> {
-    let (id, is_replay) = match acceptance {
-        Acceptance::Accepted { batch, .. } => (batch, false),
-        Acceptance::Replayed(id) => (id, true),
-        Acceptance::KeyReused => {
-            let detail = "this Idempotency-Key was used with another body; use a new key";
-            return Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
-        }
+    let Acceptance::Replayed(id) = known else {
+        let detail = "this Idempotency-Key was used with another body; use a new key";
+        return Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
     };
-    let (preferences, wait, _waiting) = preferences.admit(gateway, caller, DEFAULT_WAIT);
-    let accepted = await_settled(gateway, caller, id, wait).await.map_err(|problem| {
-        // Whatever went wrong with reading the batch, the request was accepted.
-        let detail = format!(
-            "the request was accepted as {id}, but cannot be shown now ({}); ask GET \
-             /v1/batches/{id} later",
-            problem.code()
-        );
-        Problem::new(&codes::ACCEPT_UNKNOWN, detail)
-    })?;
-    if is_replay {
-        // The batch may have been made with another key of the tenant, for providers that this key may not use.
-        let mut shown = accepted.invites.iter().filter_map(|it| it.outline().provider.as_ref());
-        shown.try_for_each(|name| caller.require_provider(name))?;
-    }
-    let status = match (accepted.batch.state, is_replay) {
-        (BatchState::InProgress, _) => StatusCode::ACCEPTED,
-        (_, true) => StatusCode::OK,
-        (_, false) => StatusCode::CREATED,
+    let (preferences, wait, _place) = preferences.admit(gateway, caller, DEFAULT_WAIT);
+    let accepted =
+        await_settled(gateway, caller, id, wait).await.map_err(|problem| unshown(id, &problem))?;
+    // The batch may have been made with another key of the tenant, for providers that this key may not use.
+    let mut shown = accepted.invites.iter().filter_map(|it| it.outline().provider.as_ref());
+    shown.try_for_each(|name| caller.require_provider(name))?;
+    let status = match accepted.batch.state {
+        BatchState::InProgress => StatusCode::ACCEPTED,
+        _ => StatusCode::OK,
     };
+    let mut response = respond(status, accepted, preferences);
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+/// Whatever went wrong with reading the batch, the request was accepted.
+fn unshown(id: BatchId, problem: &Problem) -> Problem {
+    let detail = format!(
+        "the request was accepted as {id}, but cannot be shown now ({}); ask GET \
+         /v1/batches/{id} later",
+        problem.code()
+    );
+    Problem::new(&codes::ACCEPT_UNKNOWN, detail)
+}
+
+fn respond(status: StatusCode, accepted: Accepted, preferences: Preferences) -> Response {
+    let id = accepted.batch.id;
     let mut response = (status, Json(accepted)).into_response();
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/batches/{id}")) {
         headers.insert(header::LOCATION, location);
     }
-    if is_replay {
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
     preferences.write_applied(headers, true);
-    Ok(response)
+    response
 }

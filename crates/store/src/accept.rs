@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use crate::{
-    Error, InviteRecord, InviteState, Quotas, Store,
+    BatchView, Error, InviteRecord, InviteState, Quotas, Store,
     accounts::Accounts,
     admission::{address_locks, find_duplicates, find_room, quota_locks},
     advisory::lock_of,
-    batch::{Acceptance, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
+    batch::{Acceptance, Accepted, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
     connection::Connection,
     dialect::{KEY_LOCKS, REVISION_LOCK_SHARED},
     idempotency::{find_key, remember_key},
@@ -81,7 +81,7 @@ async fn accept(
         return Err(Error::Outdated);
     }
     let now = tx.now;
-    let (invites, duplicates) = split_duplicates(tx.connection, now, batch).await?;
+    let (mut invites, duplicates) = split_duplicates(tx.connection, now, batch).await?;
     let mut queued: BTreeMap<String, usize> = BTreeMap::new();
     for invite in invites.iter().filter(|invite| invite.state.status() == Status::Queued) {
         if let Some(provider) = &invite.provider {
@@ -101,7 +101,16 @@ async fn accept(
     let Tx { connection, now, .. } = tx;
     insert_batch(connection, now, batch, &duplicates).await?;
     insert_invites(connection, &invites).await?;
-    Ok(Ok(Acceptance::Accepted { batch: batch.id, queued }))
+    let batch = BatchView {
+        id: batch.id,
+        tenant: batch.tenant.clone(),
+        config_revision: batch.config_revision,
+        created_at: now,
+        duplicates,
+    };
+    // In the order in which they are read again.
+    invites.sort_by_key(|invite| (invite.index, invite.id));
+    Ok(Ok(Acceptance::Accepted(Accepted { batch, invites })))
 }
 
 /// The invites to store, and those existing ones that items are answered with instead, by the item's place in the request.

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason};
+use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason, Status};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::debug::debug_only;
+use crate::{BatchView, InviteRecord, debug::debug_only};
 
 /// What one request asks for.
 #[expect(missing_docs, reason = "other fields say all by their names")]
@@ -88,19 +88,31 @@ pub enum OnDuplicate {
 }
 
 /// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Acceptance {
     /// It is stored.
-    Accepted {
-        /// The batch that it is stored as.
-        batch: BatchId,
-        /// How many of its invites are queued at each provider, without duplicates and refused ones.
-        queued: BTreeMap<String, usize>,
-    },
+    Accepted(Accepted),
     /// The same request was accepted before, as this batch.
     Replayed(BatchId),
     /// The key belongs to another request.
     KeyReused,
+}
+
+/// A request as it was stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// The batch that it is stored as.
+    pub batch: BatchView,
+    /// The invites that are stored with it, in the order of the request.
+    pub invites: Vec<InviteRecord>,
+}
+
+impl Accepted {
+    /// Those of its invites that are queued, with their providers: without refused ones.
+    pub fn queued(&self) -> impl Iterator<Item = (&str, &InviteRecord)> {
+        let queued = self.invites.iter().filter(|it| it.state.status() == Status::Queued);
+        queued.filter_map(|invite| Some((invite.provider.as_deref()?, invite)))
+    }
 }
 
 /// Why nothing of a request is stored.

@@ -200,6 +200,7 @@ fn decide(
             Decision::Keep => {}
             Decision::Write => {
                 state.updated_at = now;
+                state.round_as_stored();
                 states.insert(invite.id, state);
             }
             Decision::Abort => return None,

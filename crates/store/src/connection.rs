@@ -7,7 +7,7 @@ use crate::{
     dialect::Dialect,
     error::{is_refused_by_postgres, is_refused_by_sqlite},
     postgres,
-    sqlite::FileConnection,
+    sqlite::{self, FileConnection},
     values::{Rows, Value},
 };
 
@@ -82,8 +82,8 @@ impl Connection {
     pub(crate) async fn commit(&mut self) -> Result<(), NotCommitted> {
         const COMMIT: &str = "COMMIT";
         let (is_refused, error) = match self {
-            Self::Sqlite(file) => match file.run(|file| file.execute_batch(COMMIT)).await {
-                Ok(Ok(())) => return Ok(()),
+            Self::Sqlite(file) => match file.run(|file| sqlite::execute(file, COMMIT, &[])).await {
+                Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => (is_refused_by_sqlite(&error), error.into()),
                 Err(error) => (false, error),
             },

@@ -135,7 +135,11 @@ impl Connections {
     async fn prepare(&self, connection: &mut Connection) -> Result<(), Error> {
         match self.0.purpose {
             Use::Reading | Use::Scanning => connection.ping().await?,
-            Use::Writing => connection.batch(self.0.database.dialect.begin()).await?,
+            // Unlike a batch it stays prepared.
+            Use::Writing => {
+                let begin = self.0.database.dialect.begin();
+                connection.execute(begin.to_owned(), Vec::new()).await.map(drop)?;
+            }
         }
         Ok(())
     }

@@ -56,7 +56,8 @@ pub use admission::Quotas;
 pub use attempts::{AttemptEnd, AttemptPage, AttemptView, NewAttempt};
 pub use audit::{AuditEntry, AuditPage};
 pub use batch::{
-    Acceptance, DayLimit, IdempotencyKey, NewBatch, NewItem, NoRoom, OnDuplicate, Placement,
+    Acceptance, Accepted, DayLimit, IdempotencyKey, NewBatch, NewItem, NoRoom, OnDuplicate,
+    Placement,
 };
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};

@@ -178,8 +178,7 @@ impl Store {
                 .text(") AS ")
                 .text(status.as_str());
         }
-        self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id").limit(limit))
-            .await
+        self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id").limit(limit)).await
     }
 
     /// The id and tenant of another invite to the same person at what may be the same destination that is `sending`

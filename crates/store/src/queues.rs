@@ -30,6 +30,8 @@ pub struct QueueScan {
     pub queues: Vec<Queue>,
     /// Where the next scan goes on, if some tenant has more destinations than this one found.
     pub next: Option<String>,
+    /// Nothing at all is queued, not even what may not be sent at present.
+    pub is_empty: bool,
 }
 
 /// How many of a tenant's destinations one scan finds at most: half of them from the first one on, and half from where the
@@ -59,6 +61,7 @@ impl Store {
             })
             .await?;
         let next = found.iter().find_map(|(_, next)| next.clone());
+        let is_empty = found.is_empty();
         let mut queues = Vec::with_capacity(found.len());
         for queue in found.into_iter().filter_map(|(queue, _)| queue) {
             match queue {
@@ -69,7 +72,7 @@ impl Store {
                 }
             }
         }
-        Ok(QueueScan { queues, next })
+        Ok(QueueScan { queues, next, is_empty })
     }
 
     /// The queues of all tenants for one destination, as [`Store::queues`] finds them.

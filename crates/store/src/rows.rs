@@ -1,6 +1,6 @@
 //! An invite as it is stored: what never changes about it, and its state.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use invite_core::{
     Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, Status, StatusSource,
@@ -14,7 +14,7 @@ use crate::{
     debug::debug_only,
     phase::{Phase, phase_values, read_phase},
     statement::{Fields, Statement},
-    values::Value,
+    values::{Value, storable},
 };
 
 /// One invite. All times are whole milliseconds.
@@ -126,6 +126,18 @@ impl InviteState {
     /// When the next call or look-up is due; `None`: at once, or never.
     pub fn next_attempt_at(&self) -> Option<Timestamp> {
         self.phase.next_attempt_at()
+    }
+
+    /// Brings what a provider said into the form in which it is read again.
+    pub(crate) fn round_as_stored(&mut self) {
+        for at in [&mut self.expires_at, &mut self.checked_at, &mut self.sent_at] {
+            *at = at.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok());
+        }
+        for text in [&mut self.provider_ref, &mut self.provider_status].into_iter().flatten() {
+            if let Cow::Owned(stored) = storable(text) {
+                *text = stored;
+            }
+        }
     }
 
     /// Whether it is in the unique index `invites_in_doubt`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{
-    InterruptHandle, OpenFlags, ToSql,
+    InterruptHandle, OpenFlags, ToSql, config::DbConfig,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::task::spawn_blocking;
@@ -32,6 +32,8 @@ impl FileConnection {
         let opening = spawn_blocking(move || rusqlite::Connection::open_with_flags(path, flags));
         let connection = opening.await.map_err(|_| STOPPED)??;
         connection.set_prepared_statement_cache_capacity(PREPARED);
+        // Otherwise SQLite compiles some statements anew whenever their values change.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(Self { connection: Some(connection), is_on_its_thread: false })
     }
 
@@ -122,7 +124,11 @@ fn owned(values: Vec<Value<'_>>) -> Vec<Value<'static>> {
     values.into_iter().map(Value::into_owned).collect()
 }
 
-fn execute(file: &rusqlite::Connection, text: &str, values: &[Value<'_>]) -> rusqlite::Result<u64> {
+pub(crate) fn execute(
+    file: &rusqlite::Connection,
+    text: &str,
+    values: &[Value<'_>],
+) -> rusqlite::Result<u64> {
     let mut statement = file.prepare_cached(text)?;
     bind(&mut statement, values)?;
     Ok(statement.raw_execute()? as u64)

@@ -98,7 +98,7 @@ impl Engine {
             Change { begin, end, ..Change::of(ids, decide) }
         };
         commit(&self.shared, &provider.name, &members, change).await?;
-        self.shared.lane(&provider.name).wake.notify_one();
+        self.shared.lane(&provider.name).wake_for_table();
         self.find(invite.id).await
     }
 

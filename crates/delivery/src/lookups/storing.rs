@@ -54,7 +54,7 @@ pub(super) async fn store_verdicts(
         }
     }
     failpoint("reconcile-after-record");
-    door.lane.wake.notify_one();
+    door.lane.wake_for_table();
     accounts::wake_others(door.shared, door.provider, case.call.as_ref());
     Ok(())
 }

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use invite_core::{BatchId, failpoint::failpoint};
-use invite_store::{Acceptance, NewBatch, NoRoom, Placement};
+use invite_store::{Acceptance, Accepted, InviteRecord, NewBatch, NoRoom, Placement};
 use tokio::time::Instant;
 
 use crate::{
     error::AcceptError,
     shared::{Engine, SHARED_POLL},
+    waiters::Waiting,
 };
 
 impl Engine {
@@ -38,15 +39,23 @@ impl Engine {
         let acceptance = store.accept(batch, newest, quotas.clone()).await;
         failpoint("accept-after-commit");
         drop(document_stays);
-        let queued = match &acceptance {
-            Ok(Ok(Acceptance::Accepted { queued, .. })) => queued,
-            _ => &BTreeMap::new(),
-        };
         for (provider, reserved) in new {
             let lane = self.shared.lane(&provider);
-            let queued = queued.get(&provider).copied().unwrap_or(0);
+            let accepted = match &acceptance {
+                Ok(Ok(Acceptance::Accepted(accepted))) => Some(accepted),
+                _ => None,
+            };
+            let queued = || {
+                let queued = accepted.into_iter().flat_map(Accepted::queued);
+                queued.filter(|(name, _)| *name == provider).map(|(_, invite)| invite)
+            };
             // Room was reserved for duplicates, too, which need none.
-            lane.queue_shrank(reserved.saturating_sub(queued));
+            lane.queue_shrank(reserved.saturating_sub(queued().count()));
+            match &acceptance {
+                Ok(_) => lane.fresh.add(queued()),
+                // It may be stored all the same.
+                Err(_) => lane.fresh.forget(),
+            }
             lane.wake.notify_one();
         }
         if let Err(invite_store::Error::Outdated) = acceptance {
@@ -70,6 +79,41 @@ impl Engine {
     ) -> bool {
         let document = self.shared.live.current();
         names.all(|name| document.provider(name).is_some_and(|it| it.account_since <= revision))
+    }
+
+    /// Takes a place among those who wait for a batch, before it is accepted.
+    pub fn wait_for(&self, batch: BatchId) -> Waiting<'_> {
+        self.shared.waiters.wait_for(batch)
+    }
+
+    /// Waits like [`wait_settled`](Self::wait_settled) for invites that were accepted under a place taken before, and returns
+    /// them as they have settled; `None` if they have to be read.
+    pub async fn settled(
+        &self,
+        waiting: Waiting<'_>,
+        mut invites: Vec<InviteRecord>,
+        limit: Duration,
+    ) -> Option<Vec<InviteRecord>> {
+        let deadline = Instant::now() + limit;
+        // Another replica, which may have the lane, tells nobody here.
+        let told_until = if self.shared.store.is_shared() { SHARED_POLL.min(limit) } else { limit };
+        let told_until = Instant::now() + told_until;
+        loop {
+            let changed = waiting.changed();
+            if !waiting.update(&mut invites) {
+                break;
+            }
+            if invites.iter().all(|invite| invite.state.status().is_settled()) {
+                return Some(invites);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(told_until) => break,
+                () = self.shared.stopping.cancelled() => return None,
+            }
+        }
+        self.wait_settled(waiting.batch, deadline.saturating_duration_since(Instant::now())).await;
+        None
     }
 
     /// Returns when every invite of the batch that can be read has left `queued`, `sending` and

@@ -198,7 +198,7 @@ impl Engine {
         for (name, unused) in unused {
             let lane = self.shared.lane(&name);
             lane.queue_shrank(unused);
-            lane.wake.notify_one();
+            lane.wake_for_table();
         }
         requeued
     }

@@ -18,6 +18,10 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     while !shared.stopping.is_cancelled() {
         let stepped = catch_panic(step(&shared, &lane)).await;
         lane.note_step(&stepped);
+        if stepped.is_err() {
+            // What it took out of memory is still queued.
+            lane.fresh.forget();
+        }
         lane.log_change(&shared);
         let Some(pause) = stepped.unwrap_or(Some(Duration::from_secs(1))) else { continue };
         lane.creates_wait.send_replace(false);
@@ -43,7 +47,10 @@ async fn step(
     let Some(provider) = document.provider(&lane.name).cloned() else {
         return Ok(Some(idle));
     };
-    let Some(epoch) = lane.acquire_lease(shared).await? else { return Ok(Some(idle)) };
+    let Some(epoch) = lane.acquire_lease(shared).await? else {
+        lane.fresh.forget();
+        return Ok(Some(idle));
+    };
     let now = shared.clock.now();
     lane.with_state(|state| {
         state.set_revisions(provider.adapter_since, provider.account_since, now);
@@ -84,6 +91,7 @@ async fn step(
     }
     if !is_live() {
         // Some of it may have been accepted for another document than this one.
+        lane.fresh.forget();
         return Ok(None);
     }
     let under_way = lane.begin_call(&destination);
@@ -94,6 +102,8 @@ async fn step(
                 following::follow(&sender, claimed, prepared).await;
             }
         });
+    } else {
+        lane.fresh.forget();
     }
     Ok(None)
 }

@@ -29,12 +29,14 @@ pub(super) struct Turn {
     pub destination: Destination,
     /// The tenants that have something due there, first the one whose turn it is.
     tenants: Vec<String>,
+    /// Whether it was chosen by what is in memory alone.
+    is_fresh: bool,
 }
 
 impl Turn {
     /// Reads anew which tenants have something due there; the one whose turn it is stays first if it still has.
     fn reread(&mut self, mut queues: Vec<Queue>, now: Timestamp) {
-        queues.retain(|queue| queue.due <= now);
+        queues.retain(|queue| queue.due <= now && queue.destination == self.destination);
         let first = self.tenants.first().cloned();
         queues.sort_by_key(|queue| (Some(&queue.tenant) < first.as_ref(), queue.tenant.clone()));
         self.tenants = queues.into_iter().map(|queue| queue.tenant).take(MAX_TENANTS).collect();
@@ -47,8 +49,17 @@ pub(super) async fn next(
     lane: &Lane,
     now: Timestamp,
 ) -> Result<Result<Turn, Option<Duration>>, invite_store::Error> {
+    if let Some((queues, until_then)) = lane.fresh.queues().filter(|(_, then)| now < *then) {
+        let chosen = lane.with_state(|state| choose(state, queues, now));
+        return Ok(chosen.map(|turn| Turn { is_fresh: true, ..turn }).map_err(|wait| {
+            let table = until(now, until_then);
+            Some(wait.map_or(table, |wait| wait.min(table)))
+        }));
+    }
     let from = lane.with_state(|state| state.scan_from.clone());
+    lane.fresh.begin_scan();
     let scan = shared.store.queues(&lane.name, from.as_deref()).await?;
+    lane.fresh.end_scan(&scan, now.saturating_add(shared.idle()).unwrap_or(now));
     Ok(lane.with_state(|state| choose_from(state, scan, now)))
 }
 
@@ -58,7 +69,7 @@ fn choose_from(
     scan: QueueScan,
     now: Timestamp,
 ) -> Result<Turn, Option<Duration>> {
-    let QueueScan { queues, next } = scan;
+    let QueueScan { queues, next, .. } = scan;
     let tenants = queues.iter().map(|queue| &queue.tenant).collect::<BTreeSet<_>>().len();
     let turn = choose(state, queues, now);
     state.scans += 1;
@@ -95,7 +106,7 @@ fn choose(state: &mut State, queues: Vec<Queue>, now: Timestamp) -> Result<Turn,
     let tenants = there.map(|queue| queue.tenant).take(MAX_TENANTS).collect();
     state.last_tenant = Some(tenant);
     state.note_call(&destination);
-    Ok(Turn { destination, tenants })
+    Ok(Turn { destination, tenants, is_fresh: false })
 }
 
 /// The invites of a call: those that are due, of one call key and group, each person once.
@@ -109,10 +120,14 @@ pub(super) async fn fill_call(
     let now = shared.clock.now();
     let max_batch = lane.with_state(|state| state.most_in_call(&turn.destination, most, now));
     let mut due = read(shared, lane, &turn, max_batch).await?;
-    if max_batch > 1 && !due.is_empty() && due.len() < max_batch as usize {
+    if lane.in_flight() > 0 && !due.is_empty() && due.len() < max_batch as usize {
         // The first of them wait for others to share their call, which may be other tenants'.
-        tokio::time::sleep(provider.limits.linger).await;
-        let there = shared.store.queues_at(&lane.name, &turn.destination).await?;
+        lane.gather(provider.limits.linger, max_batch).await;
+        lane.fresh.give_back(due);
+        let there = match turn.is_fresh {
+            true => lane.fresh.queues().map(|(queues, _)| queues).unwrap_or_default(),
+            false => shared.store.queues_at(&lane.name, &turn.destination).await?,
+        };
         turn.reread(there, shared.clock.now());
         due = read(shared, lane, &turn, max_batch).await?;
     }
@@ -123,19 +138,20 @@ pub(super) async fn fill_call(
     if !late.is_empty() {
         give_up(shared, late).await?;
     }
-    let mut group: Vec<InviteRecord> = Vec::new();
+    let (mut group, mut left) = (Vec::<InviteRecord>::new(), Vec::new());
     let mut people = BTreeSet::new();
     for invite in due {
-        if group.len() == max_batch as usize {
-            break;
-        }
         let fits = group.first().is_none_or(|first| {
             first.call_key == invite.call_key && first.state.group_id == invite.state.group_id
         });
-        if fits && people.insert(invite.address.clone()) {
+        let has_room = group.len() < max_batch as usize;
+        if fits && has_room && people.insert(invite.address.clone()) {
             group.push(invite);
+        } else {
+            left.push(invite);
         }
     }
+    lane.fresh.give_back(left);
     Ok(group)
 }
 
@@ -152,7 +168,10 @@ async fn read(
     let now = shared.clock.now();
     let mut due = Vec::new();
     for tenant in &turn.tenants {
-        let own = shared.store.due(&lane.name, tenant, &turn.destination, now, each).await?;
+        let own = match turn.is_fresh {
+            true => lane.fresh.take(tenant, &turn.destination, each as usize),
+            false => shared.store.due(&lane.name, tenant, &turn.destination, now, each).await?,
+        };
         due.extend(own.into_iter().enumerate());
     }
     // The sort is stable, so it keeps the order of the tenants.
@@ -198,7 +217,7 @@ mod tests {
     fn every_destination_of_many_has_its_turn_however_many_others_are_closed() {
         // A store whose scan finds two destinations of a tenant from the first on, and two others.
         let scan = |waiting: &BTreeSet<(usize, usize)>, from: Option<&str>| {
-            let mut found = QueueScan { queues: Vec::new(), next: None };
+            let mut found = QueueScan { queues: Vec::new(), next: None, is_empty: false };
             for tenant in 0..2 {
                 let own = waiting.iter().filter(|(of, _)| *of == tenant);
                 let own: Vec<Queue> = own.map(|(_, scope)| queue(tenant, *scope)).collect();

@@ -90,14 +90,25 @@ async fn a_tenants_single_invite_does_not_wait_behind_anothers_many() {
 
 #[tokio::test]
 async fn a_call_carries_the_invites_of_several_tenants_one_of_each_in_turn() {
-    let world = World::new(|_| Answer::Takes);
-    let bench = start("max_batch = 4\nlinger = \"200ms\"", world).await;
+    let gate = Arc::new(Notify::new());
+    let (opens, mut calls) = (gate.clone(), 0);
+    let world = World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(opens.clone(), Box::new(Answer::Takes)),
+            _ => Answer::Takes,
+        }
+    });
+    let bench = start("max_batch = 4\nlinger = \"1s\"", world).await;
+    let company = bench.post("company").await;
+    bench.until(company, &[Status::Sending]).await;
     let few = bench.post_of("few", "here", &names("few", 2)).await;
     let many = bench.post_of("many", "here", &names("many", 10)).await;
     bench.until(many, ENDS).await;
     bench.until(few, ENDS).await;
-    let first = bench.world.calls().remove(0);
-    let mut names: Vec<_> = first.split(' ').collect();
+    gate.notify_one();
+    let second = bench.world.calls().remove(1);
+    let mut names: Vec<_> = second.split(' ').collect();
     names.sort_unstable();
     assert_eq!(names, ["few0", "few1", "many0", "many1"]);
 }

@@ -172,7 +172,7 @@ impl Bench {
         let config_revision = self.live.current().revision();
         let new = NewBatch { config_revision, ..batch(items) };
         match self.engine.accept(new).await.unwrap() {
-            Acceptance::Accepted { batch, .. } => batch,
+            Acceptance::Accepted(accepted) => accepted.batch.id,
             other => panic!("{other:?}"),
         }
     }

@@ -349,9 +349,21 @@ async fn what_waits_for_the_rate_budget_goes_by_the_document_that_came_meanwhile
 #[tokio::test]
 async fn what_waits_for_company_goes_by_the_document_that_came_meanwhile() {
     let limits = "max_batch = 4\nlinger = \"300ms\"";
-    let bench = start(limits, World::new(|_| Answer::Takes)).await;
+    let gate = Arc::new(Notify::new());
+    let (opens, mut calls) = (gate.clone(), 0);
+    let world = World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(opens.clone(), Box::new(Answer::Takes)),
+            _ => Answer::Takes,
+        }
+    });
+    let bench = start(limits, world).await;
+    let company = bench.post("company").await;
+    bench.until(company, &[Status::Sending]).await;
     let batch = bench.post("ada").await;
     bench.live.swap(configuration(&bench.world, limits, 2));
     bench.until(batch, ENDS).await;
+    gate.notify_one();
     assert_eq!(bench.revisions(batch).await, [2]);
 }

@@ -296,7 +296,7 @@ async fn a_start_serves_no_revision_by_which_unfinished_invites_would_go_to_anot
     assert!(is_served, "there is no work");
     let new = NewBatch { config_revision: 2, ..batch(vec![item("ada", "here", 0)]) };
     let accepted = bench.store.accept(new, 2, Quotas::new()).await.unwrap();
-    assert!(matches!(accepted, Ok(Acceptance::Accepted { .. })), "{accepted:?}");
+    assert!(matches!(accepted, Ok(Acceptance::Accepted(_))), "{accepted:?}");
     let (document, is_served) = bench.resumed().await;
     assert!(!is_served);
     let path = Path::new("providers.toml");

@@ -9,6 +9,18 @@ fn unheard() -> World {
     World::new(|_| Answer::Fails(error(Outcome::Unknown)))
 }
 
+/// The first call, of somebody else, is under way until `gate` opens.
+fn unheard_beside(gate: &Arc<Notify>) -> World {
+    let (gate, mut calls) = (gate.clone(), 0);
+    World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(gate.clone(), Box::new(Answer::Takes)),
+            _ => Answer::Fails(error(Outcome::Unknown)),
+        }
+    })
+}
+
 impl Bench {
     /// What the first look-up told of this invite.
     async fn first_look(&self, invite: InviteId) -> String {
@@ -16,13 +28,21 @@ impl Bench {
         self.eventually("a look-up", looks).await.remove(0).1
     }
 
-    /// Invites ada for one tenant and grace for another, in one call.
-    async fn post_for(&self, tenants: [&str; 2]) -> [InviteId; 2] {
+    /// Invites ada for one tenant and grace for another, in one call: they gather while one is under way.
+    async fn post_for(&self, tenants: [&str; 2], gate: &Notify) -> [InviteId; 2] {
+        let calls = async |most: usize| {
+            let are_made = async || (self.world.calls().len() == most).then_some(());
+            self.eventually("a call", are_made).await;
+        };
+        self.post("company").await;
+        calls(1).await;
         let [ada, grace] = ["ada", "grace"].map(|name| batch(vec![item(name, "here", 0)]));
         let ids = [ada.items[0].id, grace.items[0].id];
         for (tenant, new) in tenants.into_iter().zip([ada, grace]) {
             self.engine.accept(NewBatch { tenant: tenant.into(), ..new }).await.unwrap();
         }
+        calls(2).await;
+        gate.notify_one();
         ids
     }
 
@@ -79,12 +99,13 @@ async fn a_look_up_for_several_tenants_tells_none_of_them_how_many_or_the_ids_of
         (["default", "other"], "cannot tell: a similar one is there"),
         (["default", "default"], "2 of 2 cannot tell: a similar one is there: id-7"),
     ] {
-        let world = unheard();
+        let gate = Arc::new(Notify::new());
+        let world = unheard_beside(&gate);
         world.lock().similar = vec!["id-7".to_owned()];
         let bench = start(RARE, world).await;
-        let [ada, _] = bench.post_for(tenants).await;
+        let [ada, _] = bench.post_for(tenants, &gate).await;
         assert_eq!(bench.first_look(ada).await, told);
-        assert_eq!(bench.world.calls(), ["ada grace"]);
+        assert_eq!(bench.world.calls(), ["company", "ada grace"]);
     }
 }
 
@@ -109,10 +130,11 @@ async fn what_is_left_to_a_person_says_why_the_last_look_up_could_not_tell() {
 
 #[tokio::test]
 async fn what_is_left_to_a_person_names_no_ids_that_may_be_another_tenants() {
-    let world = unheard();
+    let gate = Arc::new(Notify::new());
+    let world = unheard_beside(&gate);
     world.lock().similar = vec!["id-7".to_owned(), "id-8".to_owned()];
     let bench = start(RARE, world).await;
-    let [ada, grace] = bench.post_for(["default", "other"]).await;
+    let [ada, grace] = bench.post_for(["default", "other"], &gate).await;
     bench.first_look(ada).await;
     let detail = bench.left_to_a_person(ada).await;
     assert!(detail.contains("(the last look-up: a similar one is there)"), "{detail}");
@@ -127,8 +149,9 @@ async fn what_is_left_to_a_person_names_no_ids_that_may_be_another_tenants() {
 #[tokio::test]
 async fn what_a_provider_says_of_a_call_of_several_tenants_is_told_to_none_of_them() {
     for (tenants, is_told) in [(["default", "other"], false), (["default", "default"], true)] {
-        let bench = start(RARE, unheard()).await;
-        let [ada, _] = bench.post_for(tenants).await;
+        let gate = Arc::new(Notify::new());
+        let bench = start(RARE, unheard_beside(&gate)).await;
+        let [ada, _] = bench.post_for(tenants, &gate).await;
         let unknown = async || {
             let state = bench.store.invite(ada).await.unwrap().unwrap().state;
             let is_unknown = state.status() == Status::Unknown;

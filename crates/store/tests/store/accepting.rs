@@ -276,7 +276,7 @@ async fn racing_stores_accept_one_request_per_key(db: &Db) {
     let accepted: Vec<_> = answers
         .iter()
         .filter_map(|answer| match answer {
-            Acceptance::Accepted { batch, .. } => Some(*batch),
+            Acceptance::Accepted(new) => Some(new.batch.id),
             _ => None,
         })
         .collect();

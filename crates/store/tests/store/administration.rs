@@ -370,6 +370,6 @@ async fn queue_at(store: &Store, newest: i64, email: &str) -> Result<[InviteId; 
     let batch = batch(vec![item(0, email)]);
     let id = batch.items[0].id;
     let accepted = store.accept(batch, newest, Quotas::new()).await?.unwrap();
-    assert!(matches!(accepted, Acceptance::Accepted { .. }), "{accepted:?}");
+    assert!(matches!(accepted, Acceptance::Accepted(_)), "{accepted:?}");
     Ok([id])
 }

@@ -233,7 +233,10 @@ pub fn batch(items: Vec<NewItem>) -> NewBatch {
 pub async fn accept(store: &Store, batch: NewBatch) -> BatchId {
     let id = batch.id;
     let accepted = store.accept(batch, 0, Quotas::new()).await.unwrap().unwrap();
-    assert!(matches!(accepted, Acceptance::Accepted { batch, .. } if batch == id), "{accepted:?}");
+    assert!(
+        matches!(accepted, Acceptance::Accepted(ref new) if new.batch.id == id),
+        "{accepted:?}"
+    );
     id
 }
 
