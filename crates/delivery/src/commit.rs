@@ -6,7 +6,7 @@ use invite_core::{
     AttemptId, AttemptOutcome, InviteId, Operation, ProviderError, Status, StatusSource,
     http::Exchange,
 };
-use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt};
+use invite_store::{AttemptEnd, Change, Changed, InviteRecord, InviteState, NewAttempt, News};
 use jiff::Timestamp;
 
 use crate::{
@@ -94,7 +94,8 @@ pub(crate) async fn commit(
         Changed::Written(after) => {
             report_second_effects(provider, before, after);
             count_queued(shared, provider, before, after);
-            shared.waiters.tell(after);
+            let elsewhere = shared.waiters.tell(after);
+            shared.tell_others(elsewhere.into_iter().map(News::Written));
         }
         _ => shared.waiters.wake(before.iter().map(|invite| invite.batch_id)),
     }

@@ -64,6 +64,8 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     pub creates_wait: watch::Sender<bool>,
     lease: Mutex<Option<Lease>>,
+    /// Held by the one loop that takes or renews the lease.
+    pub renewing: tokio::sync::Mutex<()>,
     /// The last step of the sending loop failed.
     is_stuck: AtomicBool,
     pub logged_state: LoggedState,
@@ -108,6 +110,7 @@ impl Lane {
             question: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
             lease: Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
             is_stuck: AtomicBool::new(false),
             logged_state: LoggedState::default(),
             account: AccountCheck::default(),

@@ -4,14 +4,17 @@
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures::FutureExt;
 use invite_config::Live;
 use invite_core::Clock;
-use invite_store::{Stage, Store};
+use invite_store::{News, Stage, Store};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -83,6 +86,8 @@ pub(crate) struct Shared {
     /// Names this process in the lanes' leases and among the replicas.
     pub owner: String,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+    /// Whether other replicas were there when the replica loop last looked.
+    pub has_others: AtomicBool,
     /// Notified when a lane was added.
     pub lane_added: Notify,
 }
@@ -122,7 +127,15 @@ impl Shared {
             tasks: TaskTracker::new(),
             owner: invite_core::ReplicaId::generate().to_string(),
             lanes: Mutex::default(),
+            has_others: AtomicBool::new(false),
             lane_added: Notify::new(),
+        }
+    }
+
+    /// Tells the other replicas, if there are any, so that they need not look.
+    pub fn tell_others(&self, news: impl Iterator<Item = News>) {
+        if self.has_others.load(Ordering::Relaxed) {
+            self.store.tell(news);
         }
     }
 

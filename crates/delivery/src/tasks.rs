@@ -1,6 +1,7 @@
 //! What goes on by itself until shutdown, each file one loop.
 
 pub mod following;
+pub mod news;
 pub mod reconciling;
 pub mod recovering;
 pub mod refreshing;

@@ -1,7 +1,7 @@
 //! Callers that wait for a batch to settle, and what they are told of it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -49,18 +49,18 @@ impl Waiters {
         Waiting { waiters: self, batch, place }
     }
 
-    /// Tells those who wait for them how invites were written.
-    pub fn tell(&self, written: &[InviteRecord]) {
-        let places = self.places();
-        if places.is_empty() {
-            return;
-        }
+    /// Tells those who wait for them how invites were written; returns the batches for which nobody waits here.
+    pub fn tell(&self, written: &[InviteRecord]) -> BTreeSet<BatchId> {
+        let (places, mut others) = (self.places(), BTreeSet::new());
         for invite in written {
             if let Some(place) = places.get(&invite.batch_id) {
                 place.told().written.insert(invite.id, invite.clone());
                 place.changed.notify_waiters();
+            } else {
+                others.insert(invite.batch_id);
             }
         }
+        others
     }
 
     /// Has those who wait for these batches read them.

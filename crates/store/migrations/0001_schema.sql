@@ -81,9 +81,10 @@ CREATE UNIQUE INDEX invites_in_doubt ON invites (address, destination)
 -- A provider id is held by at most one invite.
 CREATE UNIQUE INDEX invites_held ON invites (provider_ref, destination)
     WHERE provider_ref IS NOT NULL;
--- Tenants take turns, and destinations within them: the queue is walked by both.
-CREATE INDEX invites_due ON invites (provider, tenant, destination, next_attempt_at, id)
-    WHERE status = 'queued';
+-- Tenants take turns, and destinations within them: the queue is walked by both, and each queue from what
+-- is due longest.
+CREATE INDEX invites_due ON invites
+    (provider, tenant, destination, coalesce(next_attempt_at, queued_at), id) WHERE status = 'queued';
 -- Queued invites that could not be sent in time.
 CREATE INDEX invites_waiting ON invites (provider, queued_at, id) WHERE status = 'queued';
 -- Counts per provider, and what is to be asked about again. A status that this version does not know is

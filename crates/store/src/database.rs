@@ -70,6 +70,14 @@ impl Database {
         }
     }
 
+    /// How a server is reached.
+    pub(crate) fn server(&self) -> Option<&PgConnectOptions> {
+        match &self.place {
+            Place::File(_) => None,
+            Place::Server(options) => Some(options),
+        }
+    }
+
     /// A new connection, however long that takes.
     pub(crate) async fn connect(&self, purpose: Use) -> Result<Connection, Error> {
         let mut connection = self.connect_bare().await?;

@@ -18,6 +18,7 @@ use crate::{
     deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
     dialect::Dialect,
     keyed::HashKey,
+    news::Teller,
     readiness::{self, Readiness},
     statement::Statement,
     writer::{self, Tx, Writer},
@@ -39,6 +40,8 @@ struct Inner {
     scanners: Connections,
     listers: Connections,
     writer: Writer,
+    /// With PostgreSQL.
+    teller: Option<Teller>,
     /// A connection that is open from start to end, so that SQLite does not remove its log while no other is: by the log's
     /// number [`DatabaseFile`](crate::file::DatabaseFile) sees that it is the same.
     anchor: Mutex<Option<Connection>>,
@@ -97,6 +100,8 @@ impl Store {
         let readers = Connections::new(database.clone(), Use::Reading, READERS);
         let scanners = Connections::new(database.clone(), Use::Scanning, SCANNERS);
         let listers = Connections::new(database.clone(), Use::Scanning, LISTERS);
+        let teller =
+            (database.dialect == Dialect::Postgres).then(|| Teller::start(readers.clone()));
         let writer = writer::start(database.clone(), connection, Arc::clone(&clock))?;
         let anchor = Mutex::new(anchor);
         let readiness_row = i64::from(u32::from_le_bytes(random::bytes()) % readiness::ROWS);
@@ -108,6 +113,7 @@ impl Store {
             scanners,
             listers,
             writer,
+            teller,
             anchor,
             readiness,
             readiness_row,
@@ -203,6 +209,10 @@ impl Store {
 
     pub(crate) fn database(&self) -> &Database {
         &self.0.database
+    }
+
+    pub(crate) fn teller(&self) -> Option<&Teller> {
+        self.0.teller.as_ref()
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {

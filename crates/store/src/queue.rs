@@ -12,18 +12,19 @@ use crate::{
     Error, InviteRecord, Store,
     accounts::MAY_BE_OTHERS,
     rows::select_invites,
-    rows::{AMONG_SET_ASIDE, LIVE, MAY_HAVE_HOLDER},
+    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, MAY_HAVE_HOLDER},
     statement::{Fields, Statement},
     values::Value,
 };
 
-/// From queued invites whose person has no other invite that is `sending` or `unknown`, or may be; more conditions have to
-/// follow.
+/// When a queued invite may be sent.
+pub(crate) const DUE: &str = "coalesce(next_attempt_at, queued_at)";
+
+/// Queued invites whose person has no other invite that is `sending` or `unknown`, or may be; more conditions have to follow.
 pub(crate) static SENDABLE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        " FROM invites WHERE status = 'queued' AND unreadable IS NULL AND NOT EXISTS (SELECT 1 FROM \
-         invites AS other WHERE other.address = invites.address AND other.{MAY_HAVE_HOLDER} AND \
-         {MAY_BE_OTHERS}) AND "
+        "status = 'queued' AND unreadable IS NULL AND NOT EXISTS (SELECT 1 FROM invites AS other \
+         WHERE other.address = invites.address AND other.{MAY_HAVE_HOLDER} AND {MAY_BE_OTHERS}) AND "
     )
 });
 
@@ -41,26 +42,7 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
-        let (limit, destination) = (i64::from(limit), destination.to_string());
-        let of_queue = |statement: Statement<'static>| {
-            let statement = statement.text(&SENDABLE).text("provider = ").bind(provider.to_owned());
-            let statement = statement.text(" AND tenant = ").bind(tenant.to_owned());
-            statement.text(" AND destination = ").bind(destination.clone())
-        };
-        // Two reads along one index: of those that never waited, and of those that have.
-        let fresh = select_invites().text(" WHERE id IN (SELECT id FROM (SELECT id");
-        let waited = of_queue(fresh)
-            .text(" AND next_attempt_at IS NULL ORDER BY next_attempt_at, id")
-            .limit(limit)
-            .text(") AS fresh UNION ALL SELECT id FROM (SELECT id");
-        let statement = of_queue(waited)
-            .text(" AND next_attempt_at <= ")
-            .bind(now)
-            .text(" ORDER BY next_attempt_at, id")
-            .limit(limit)
-            .text(") AS waited) ORDER BY coalesce(next_attempt_at, queued_at), ")
-            .text("coalesce(next_attempt_at, 0), id")
-            .limit(limit);
+        let statement = select_due("", provider, tenant, destination, now, limit);
         self.readable(statement).await
     }
 
@@ -256,6 +238,36 @@ impl Store {
         }
         Ok(counts)
     }
+}
+
+/// One walk along an index, which ends where enough is found. `explain` is put before it.
+pub(crate) fn select_due<'a>(
+    explain: &str,
+    provider: &'a str,
+    tenant: &'a str,
+    destination: &Destination,
+    now: Timestamp,
+    limit: u32,
+) -> Statement<'a> {
+    Statement::new(explain)
+        .text("SELECT ")
+        .text(COLUMNS)
+        .text(", unreadable FROM invites WHERE ")
+        .text(&SENDABLE)
+        .text("provider = ")
+        .bind(provider)
+        .text(" AND tenant = ")
+        .bind(tenant)
+        .text(" AND destination = ")
+        .bind(destination.to_string())
+        .text(" AND ")
+        .text(DUE)
+        .text(" <= ")
+        .bind(now)
+        .text(" ORDER BY ")
+        .text(DUE)
+        .text(", id")
+        .limit(i64::from(limit))
 }
 
 /// Adds a condition that leaves out these destinations.

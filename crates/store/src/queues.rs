@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     Error, Store,
-    queue::SENDABLE,
+    queue::{DUE, SENDABLE},
     rows::select_invites,
     statement::{Fields, Statement},
 };
@@ -19,7 +19,7 @@ use crate::{
 pub struct Queue {
     pub tenant: String,
     pub destination: Destination,
-    /// When the first invite is due: 1970 if that never waited.
+    /// When the first invite is due.
     pub due: Timestamp,
 }
 
@@ -175,15 +175,14 @@ fn next_tenant(statement: Statement<'_>) -> Statement<'_> {
 
 /// The end of a walk, which selects when the first invite of each queue is due, and `cut` beside it.
 fn with_dues<'a>(walk: Statement<'a>, cut: &str) -> Statement<'a> {
-    let of_queue = "invites.provider = queues.provider AND invites.tenant = queues.tenant AND \
-                    invites.destination = queues.destination AND next_attempt_at IS ";
-    walk.text(") SELECT id, tenant, destination, coalesce((SELECT 0")
+    walk.text(") SELECT id, tenant, destination, (SELECT ")
+        .text(DUE)
+        .text(" FROM invites WHERE ")
         .text(&SENDABLE)
-        .text(of_queue)
-        .text("NULL ORDER BY next_attempt_at, id LIMIT 1), (SELECT next_attempt_at")
-        .text(&SENDABLE)
-        .text(of_queue)
-        .text("NOT NULL ORDER BY next_attempt_at, id LIMIT 1)) AS due, ")
+        .text("invites.provider = queues.provider AND invites.tenant = queues.tenant AND ")
+        .text("invites.destination = queues.destination ORDER BY ")
+        .text(DUE)
+        .text(", id LIMIT 1) AS due, ")
         .text(cut)
         .text(" AS cut FROM queues")
 }
@@ -192,19 +191,29 @@ fn with_dues<'a>(walk: Statement<'a>, cut: &str) -> Statement<'a> {
 mod tests {
     use std::sync::Arc;
 
-    use invite_core::SystemClock;
+    use invite_core::{InviteId, SystemClock};
 
     use super::*;
+    use crate::{
+        admission::{Person, select_live},
+        queue::select_due,
+    };
 
-    /// The plans of both walks, in lines.
-    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 2] {
+    /// The plans of both walks, of reading a queue, and of looking for duplicates, in lines.
+    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 4] {
         let (kind, base_url) = ("fake".to_owned(), "http://fake".to_owned());
         let destination = Destination { kind, base_url, scope: "x".to_owned() };
+        let now = Timestamp::UNIX_EPOCH;
+        let [tenant, address] = ["default", "ada@example.org"].map(str::to_owned);
+        let person = Person { tenant, destination: destination.to_string(), address };
+        let people = [(InviteId::generate(), person)];
         let statements = [
             select_queues(explain, "summit", "x"),
             select_queues_at(explain, "summit", &destination),
+            select_due(explain, "summit", "default", &destination, now, 64),
+            select_live(explain, now, &people),
         ];
-        let mut plans = [String::new(), String::new()];
+        let mut plans = [const { String::new() }; 4];
         for (statement, plan) in statements.into_iter().zip(&mut plans) {
             let mut reader = store.reader().await.unwrap();
             let lines = statement.all(&mut reader, move |row| {
@@ -223,7 +232,7 @@ mod tests {
     async fn each_step_from_queue_to_queue_is_one_search_of_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&format!("sqlite://{}", folder.path().join("invites.db").display())).await;
-        let [all, at] = plans(&store, "EXPLAIN QUERY PLAN ", 3).await;
+        let [all, at, due, live] = plans(&store, "EXPLAIN QUERY PLAN ", 3).await;
         store.close().await;
         let count = |plan: &str, terms: &str| {
             let search = format!("invites_due ({terms})");
@@ -232,11 +241,16 @@ mod tests {
         assert_eq!(count(&all, "provider=? AND tenant=? AND destination>?"), 1, "{all}");
         for plan in [&all, &at] {
             assert_eq!(count(plan, "provider=? AND tenant>?"), 1, "{plan}");
-            let of_queue = "provider=? AND tenant=? AND destination=? AND next_attempt_at";
-            assert_eq!(count(plan, &format!("{of_queue}=?")), 1, "{plan}");
-            assert_eq!(count(plan, &format!("{of_queue}>?")), 1, "{plan}");
+            assert_eq!(count(plan, "provider=? AND tenant=? AND destination=?"), 1, "{plan}");
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN invites"), "{plan}");
         }
+        assert_eq!(
+            count(&due, "provider=? AND tenant=? AND destination=? AND <expr><?"),
+            1,
+            "{due}"
+        );
+        assert!(!due.contains("TEMP B-TREE"), "{due}");
+        assert!(live.contains("invites_person (address=? AND destination=?)"), "{live}");
     }
 
     #[tokio::test]
@@ -251,6 +265,7 @@ mod tests {
         run(format!("CREATE SCHEMA {schema}")).await;
         let separator = if url.contains('?') { '&' } else { '?' };
         let store = open(&format!("{url}{separator}options[search_path]={schema}")).await;
+        let young = plans(&store, "EXPLAIN ", 0).await;
         // It plans otherwise for a table of a few rows.
         run(format!(
             "INSERT INTO {schema}.invites (id, batch_id, item_index, tenant, provider, destination, \
@@ -261,7 +276,7 @@ mod tests {
              ANALYZE {schema}.invites"
         ))
         .await;
-        let [all, at] = plans(&store, "EXPLAIN ", 0).await;
+        let [all, at, due, live] = plans(&store, "EXPLAIN ", 0).await;
         store.close().await;
         run(format!("DROP SCHEMA {schema} CASCADE")).await;
         let next_destination = "(tenant = queues_1.tenant) AND (destination IS NOT NULL) AND \
@@ -269,10 +284,19 @@ mod tests {
         assert!(all.contains(next_destination), "{all}");
         for plan in [&all, &at] {
             assert!(plan.contains("(tenant > queues_1.tenant)"), "{plan}");
-            assert!(
-                plan.contains("(destination = queues.destination) AND (next_attempt_at IS NULL)")
-            );
+            assert!(plan.contains("(destination = queues.destination)"), "{plan}");
             assert!(!plan.contains("Sort") && !plan.contains("Seq Scan on invites"), "{plan}");
+        }
+        let [_, _, young_due, young_live] = young;
+        for plan in [young_due, due] {
+            let due = "(destination = 'fake:http://fake:x'::text) AND (COALESCE(next_attempt_at, queued_at)";
+            assert!(plan.contains("invites_due") && plan.contains(due), "{plan}");
+            assert!(!plan.contains("Sort"), "{plan}");
+        }
+        for plan in [young_live, live] {
+            let person =
+                "(address = \"*VALUES*\".column2) AND (destination = \"*VALUES*\".column3)";
+            assert!(plan.contains("invites_person") && plan.contains(person), "{plan}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use rusqlite::{
-    InterruptHandle, OpenFlags, ToSql, config::DbConfig,
+    InterruptHandle, OpenFlags, ToSql,
+    config::DbConfig,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::task::spawn_blocking;

@@ -13,7 +13,7 @@ use invite_store::{InviteRecord, Queue, QueueScan};
 use jiff::Timestamp;
 
 /// How many invites are kept here at most.
-const MOST: usize = 2_000;
+const MOST: usize = 4_000;
 
 /// The queued invites of a lane that this process accepted.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use invite_core::{BatchId, failpoint::failpoint};
-use invite_store::{Acceptance, Accepted, InviteRecord, NewBatch, NoRoom, Placement};
+use invite_store::{Acceptance, Accepted, InviteRecord, NewBatch, News, NoRoom, Placement};
 use tokio::time::Instant;
 
 use crate::{
@@ -57,6 +57,9 @@ impl Engine {
                 Err(_) => lane.fresh.forget(),
             }
             lane.wake.notify_one();
+            if lane.lease().is_none() {
+                self.shared.tell_others(std::iter::once(News::Queued(provider)));
+            }
         }
         if let Err(invite_store::Error::Outdated) = acceptance {
             self.shared.catch_up().await?;

@@ -2,7 +2,11 @@
 //! which one it serves and what keeps it from sending.
 //! Step by step: `docs/loops/replica.md`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use jiff::SignedDuration;
@@ -68,6 +72,9 @@ async fn step(shared: &Arc<Shared>, told: &mut Told) -> Result<(), invite_store:
         told.replica = Some(Replica { at: Instant::now(), revision, refusal });
     }
     if shared.store.is_shared() {
+        let others = shared.store.replicas().await?;
+        let has_others = others.iter().any(|replica| replica.id != shared.owner);
+        shared.has_others.store(has_others, Ordering::Relaxed);
         report_lanes(shared, &mut told.lanes).await?;
     }
     Ok(())
