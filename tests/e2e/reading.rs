@@ -225,9 +225,16 @@ async fn what_a_provider_said_of_a_call_of_several_tenants_is_shown_to_who_sees_
     let rate = "requests_per_second = 1000\n";
     let lingering = format!("{rate}linger = \"1s\"\n");
     let gateway = Gateway::builder().replace(rate, &lingering).start().await;
+    // Invites gather while a call is under way.
+    let slow = json!({ "operation": "create", "kind": "latency", "delay": "700ms", "times": 1 });
+    gateway.simulators.break_down("securegate", slow).await;
     let refuse = json!({ "operation": "create", "kind": "status_before", "status": 413, "times": 1,
-                         "body": { "detail": "blocked: guestbook" } });
+                         "match_email": "guest2@", "body": { "detail": "blocked: guestbook" } });
     gateway.simulators.break_down("securegate", refuse).await;
+    let company = invites("berlin-summit", [person(3)]);
+    let request = gateway.client().request("POST", "/v1/invites").json(&company);
+    let company = request.header("prefer", "respond-async").send().await.expect(202).invites();
+    gateway.client().read_once(&company[0], &["sending"]).await;
     let scopes = "invites:write,invites:read,invites:raw";
     let other = gateway.caller(scopes, &["--tenant", "zq"]).await;
     let all = gateway.caller(&format!("{scopes},invites:all-tenants"), &[]).await;

@@ -1,5 +1,7 @@
 //! Two processes on one PostgreSQL database.
 
+use std::time::{Duration, Instant};
+
 use invite_tests::{Client, Database, Gateway, eventually, invites, person, terminate};
 use serde_json::json;
 
@@ -78,6 +80,52 @@ async fn every_replica_shows_how_a_provider_fares_and_which_of_them_makes_its_ca
     assert_eq!(by_one, by_other);
     let replicas = other.get("/v1/providers/treasury").await.expect(200).list("replicas");
     assert!(replicas.iter().any(|one| one["id"] == by_one[2].as_str()), "{replicas:?}");
+    assert!(terminate(&mut replica).await.success());
+    gateway.finish().await;
+}
+
+/// Until both have noticed each other.
+async fn are_two(client: &Client) {
+    let two = async || {
+        let shown = client.get("/v1/providers/treasury").await.expect(200).list("replicas");
+        (shown.len() == 2).then_some(())
+    };
+    eventually("the replicas know of each other", two).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_at_one_replica_hears_at_once_of_what_another_one_did() {
+    let gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let (mut replica, url) = gateway.start_replica().await;
+    let other = Client::connect(&url, &gateway.client().key()).await;
+    are_two(&other).await;
+    // Without a word from the other one, each of the two looks every 500 ms.
+    let at_once = Duration::from_millis(300);
+    for (place, client) in [gateway.client(), &other].into_iter().enumerate() {
+        let mut guests = (0..).map(|n| person(2 * n + place));
+        let quick = async || {
+            let began = Instant::now();
+            let body = invites("berlin-summit", [guests.next().unwrap()]);
+            client.post("/v1/invites", &body).await.expect(201);
+            (began.elapsed() < at_once).then_some(())
+        };
+        eventually("an answer at once", quick).await;
+    }
+    assert!(terminate(&mut replica).await.success());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn the_lane_of_a_replica_that_died_moves_long_before_its_claims_are_over() {
+    let mut gateway = Gateway::builder().database(Database::Postgres).start().await;
+    gateway.client().invite(&invites("berlin-summit", [person(1)])).await;
+    let (mut replica, url) = gateway.start_replica().await;
+    let other = Client::connect(&url, &gateway.client().key()).await;
+    gateway.kill().await;
+    let body = invites("berlin-summit", [person(2)]);
+    // It waits for 10 s, and a claim is held for a minute.
+    let invite = other.post("/v1/invites", &body).await.expect(201).invites().remove(0);
+    assert_eq!(text(&invite, "status"), "pending");
     assert!(terminate(&mut replica).await.success());
     gateway.finish().await;
 }

@@ -19,7 +19,7 @@ pub(crate) struct LimitsPart {
     requests_per_second: Option<f64>,
     /// Invites in one call, from 1 to as many as the kind takes (capabilities.create.max_batch).
     max_batch: Option<i64>,
-    /// How long a first invite waits for company, from "0s" to "1s".
+    /// How long a first invite waits for company while another call is under way, from "0s" to "1s".
     linger: Option<String>,
     /// Queued invites beyond which new ones are turned away, at least 1.
     max_backlog: Option<i64>,

@@ -15,7 +15,7 @@ pub struct Limits {
     pub requests_per_second: f64,
     /// So many invites may share one call.
     pub max_batch: u32,
-    /// How long an invite waits for others that may share its call.
+    /// How long an invite waits, while a call is under way, for others that may share its own.
     pub linger: Duration,
     /// If so many invites are queued, new ones are turned away.
     pub max_backlog: u64,
@@ -66,7 +66,7 @@ impl Default for Limits {
             max_in_flight: 8,
             requests_per_second: 10.0,
             max_batch: 100,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(50),
             max_backlog: 100_000,
             max_backlog_per_tenant: Self::share_of(100_000),
             quota: None,

@@ -185,11 +185,11 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Waits until about `enough` invites wait here, a call under way ends, or `limit` is over.
+    /// Waits until there are `enough` fresh invites, a call under way ends, or `limit` is over.
     pub async fn gather(&self, limit: Duration, enough: u32) {
         let under_way = self.in_flight();
         let gathering = async {
-            while self.queued() < u64::from(enough) && self.in_flight() >= under_way {
+            while self.fresh.len() < enough as usize && self.in_flight() >= under_way {
                 self.wake.notified().await;
             }
         };

@@ -7,7 +7,7 @@ use invite_core::{BatchId, random};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::mpsc;
 
-use crate::{Error, Store, connections::Connections, database::Database, statement::Statement};
+use crate::{Error, connections::Connections, database::Database, statement::Statement};
 
 const CHANNEL: &str = "invite_gateway";
 /// How long notices gather, so that many are one statement.
@@ -56,6 +56,20 @@ impl Teller {
         tokio::spawn(tell(connections, waiting, own.clone()));
         Self { notices, own }
     }
+
+    /// Soon, and without waiting for it.
+    pub(crate) fn tell(&self, news: impl Iterator<Item = News>) {
+        // The task ends only with the process.
+        news.for_each(|news| drop(self.notices.send(news)));
+    }
+
+    pub(crate) async fn listen(&self, database: &Database) -> Result<Option<Listener>, Error> {
+        let Some(server) = database.server() else { return Ok(None) };
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(server.clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Some(Listener { listener, own: self.own.clone() }))
+    }
 }
 
 async fn tell(connections: Connections, mut waiting: mpsc::UnboundedReceiver<News>, own: String) {
@@ -86,14 +100,6 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(crate) async fn start(database: &Database, own: &str) -> Result<Option<Self>, Error> {
-        let Some(server) = database.server() else { return Ok(None) };
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(server.clone());
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(Some(Self { listener, own: own.to_owned() }))
-    }
-
     /// The next that another replica tells; nothing if some may have been missed.
     ///
     /// # Errors
@@ -105,27 +111,6 @@ impl Listener {
             if lines.next() != Some(&*self.own) {
                 return Ok(lines.filter_map(News::read).collect());
             }
-        }
-    }
-}
-
-impl Store {
-    /// Tells the other replicas, soon and without waiting for it. With SQLite there are none.
-    pub fn tell(&self, news: impl Iterator<Item = News>) {
-        if let Some(teller) = self.teller() {
-            // It ends only with the process.
-            news.for_each(|news| drop(teller.notices.send(news)));
-        }
-    }
-
-    /// Listens to the other replicas; `None` with SQLite.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn listen(&self) -> Result<Option<Listener>, Error> {
-        match self.teller() {
-            Some(teller) => Listener::start(self.database(), &teller.own).await,
-            None => Ok(None),
         }
     }
 }

@@ -289,7 +289,7 @@ mod tests {
         }
         let [_, _, young_due, young_live] = young;
         for plan in [young_due, due] {
-            let due = "(destination = 'fake:http://fake:x'::text) AND (COALESCE(next_attempt_at, queued_at)";
+            let due = "(destination = 'fake http://fake x'::text) AND (COALESCE(next_attempt_at, queued_at)";
             assert!(plan.contains("invites_due") && plan.contains(due), "{plan}");
             assert!(!plan.contains("Sort"), "{plan}");
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Error, Store, clock, statement::Statement, unreadable::or_unreadable};
+use crate::{Error, Listener, News, Store, clock, statement::Statement, unreadable::or_unreadable};
 
 /// How long a replica counts without a report.
 const KNOWN_FOR: Duration = Duration::from_secs(15);
@@ -89,6 +89,24 @@ impl Store {
             .await
             // A row that cannot be read is written anew by its replica, or forgotten.
             .map(|replicas| replicas.into_iter().flatten().collect())
+    }
+
+    /// Tells the other replicas, soon and without waiting for it. With SQLite there are none.
+    pub fn tell(&self, news: impl Iterator<Item = News>) {
+        if let Some(teller) = self.teller() {
+            teller.tell(news);
+        }
+    }
+
+    /// Listens to the other replicas; `None` with SQLite.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn listen(&self) -> Result<Option<Listener>, Error> {
+        match self.teller() {
+            Some(teller) => teller.listen(self.database()).await,
+            None => Ok(None),
+        }
     }
 
     /// Forgets a replica that ends.

@@ -89,6 +89,10 @@ impl Fresh {
         Some((kept.queues.keys().map(queue).collect(), until))
     }
 
+    pub fn len(&self) -> usize {
+        self.kept().count
+    }
+
     /// Takes the first `most` out of a queue.
     pub fn take(&self, tenant: &str, destination: &Destination, most: usize) -> Vec<InviteRecord> {
         let mut kept = self.kept();

@@ -122,8 +122,8 @@ pub(super) async fn fill_call(
     let mut due = read(shared, lane, &turn, max_batch).await?;
     if lane.in_flight() > 0 && !due.is_empty() && due.len() < max_batch as usize {
         // The first of them wait for others to share their call, which may be other tenants'.
-        lane.gather(provider.limits.linger, max_batch).await;
         lane.fresh.give_back(due);
+        lane.gather(provider.limits.linger, max_batch).await;
         let there = match turn.is_fresh {
             true => lane.fresh.queues().map(|(queues, _)| queues).unwrap_or_default(),
             false => shared.store.queues_at(&lane.name, &turn.destination).await?,

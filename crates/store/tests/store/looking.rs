@@ -72,17 +72,19 @@ async fn due_invites_come_longest_due_first(db: &Db) {
     let own = store.due("tenancy", "default", &destination(), now(), 10).await.unwrap();
     assert_eq!(ids(own), [elsewhere.id]);
     let of_summit = |at| vec![("default".to_owned(), destination().scope, at)];
-    assert_eq!(queues(&store, "summit").await, of_summit(Timestamp::UNIX_EPOCH));
-    set_status(&store, fresh, Status::Failed).await;
     assert_eq!(queues(&store, "summit").await, of_summit(past));
     set_status(&store, waited, Status::Failed).await;
+    let queued_at = store.invite(fresh).await.unwrap().unwrap().state.queued_at;
+    assert_eq!(queues(&store, "summit").await, of_summit(queued_at));
+    set_status(&store, fresh, Status::Failed).await;
     assert_eq!(queues(&store, "summit").await, of_summit(future));
 }
 
 async fn what_goes_again_comes_behind_what_is_due_already(db: &Db) {
     let store = db.open().await;
     let [first, second] = queue(&store, ["a@example.org", "b@example.org"]).await;
-    set(&store, first, |state, now| set_due(state, Some(now))).await;
+    let soon = Duration::from_millis(1);
+    set(&store, first, move |state, now| set_due(state, Some(now + soon))).await;
     assert_eq!(due(&store, seconds(60), 10).await, [second, first]);
 }
 
@@ -90,15 +92,19 @@ async fn each_tenant_has_a_queue_for_each_destination(db: &Db) {
     let store = db.open().await;
     let mut wanted = Vec::new();
     for (tenant, scope) in [("a", "x"), ("b", "x"), ("b", "y"), ("b y", "x"), ("c", "z")] {
+        let mut queued_at = None;
         for n in 0..3 {
             let mut new = item(0, &format!("p{n}@example.org"));
             let Placement::Bound { destination, .. } = &mut new.placement else { unreachable!() };
             destination.scope = scope.into();
             let mut batch = batch(vec![new]);
             batch.tenant = tenant.into();
+            let id = batch.items[0].id;
             accept(&store, batch).await;
+            let invite = store.invite(id).await.unwrap().unwrap();
+            queued_at.get_or_insert(invite.state.queued_at);
         }
-        wanted.push((tenant.to_owned(), scope.to_owned(), Timestamp::UNIX_EPOCH));
+        wanted.push((tenant.to_owned(), scope.to_owned(), queued_at.unwrap()));
     }
     let mut found = queues(&store, "summit").await;
     found.sort();
