@@ -38,6 +38,9 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
+/// How many statements stay prepared on a connection: more than the gateway has.
+const PREPARED: usize = 512;
+
 /// The options of a URL. A server that is not on this machine has to show a certificate for its name, from an authority that
 /// this machine or `sslrootcert` trusts, unless the URL asks for something weaker.
 ///
@@ -55,7 +58,14 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions, Error> {
     let is_mode = |name: &str| matches!(name, "sslmode" | "ssl-mode");
     let is_named = url.query_pairs().any(|(name, _)| is_mode(&name));
     // The parser's error may quote the password.
-    let parsed: PgConnectOptions = url.as_str().parse().map_err(|_| invalid)?;
+    let mut parsed: PgConnectOptions = url.as_str().parse().map_err(|_| invalid)?;
+    let is_given = |name: &str| url.query_pairs().any(|(given, _)| given == name);
+    if !is_given("application_name") {
+        parsed = parsed.application_name("invite-gateway");
+    }
+    if !is_given("statement-cache-capacity") {
+        parsed = parsed.statement_cache_capacity(PREPARED);
+    }
     match far_host(&parsed) {
         Some(_) if !is_named => return Ok(parsed.ssl_mode(PgSslMode::VerifyFull)),
         Some(host) => {

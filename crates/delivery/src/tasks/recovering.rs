@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_core::{AttemptId, AttemptOutcome, Reason, Status};
 use invite_store::{AttemptEnd, Change, InviteRecord};
+use tokio::time::Instant;
 
 use crate::{
     commit::attempt_end,
@@ -20,9 +21,12 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How many rounds there are between two that also do what is seldom due, and may be a commit each.
 const SELDOM: u32 = 60;
 const AT_ONCE: u32 = 1000;
+/// Counting takes the longer the more is live, so it rests for so many times as long as it took.
+const REST: u32 = 50;
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut count_again = Instant::now();
     for round in 0u32.. {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -31,7 +35,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let done = async {
             recover(&shared, false).await?;
             give_up(&shared).await?;
-            count_queues(&shared).await?;
+            let began = Instant::now();
+            if began >= count_again {
+                count_queues(&shared).await?;
+                count_again = began + began.elapsed() * REST;
+            }
             if !round.is_multiple_of(SELDOM) {
                 return Ok(());
             }
