@@ -185,11 +185,10 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Waits until there are `enough` fresh invites, a call under way ends, or `limit` is over.
+    /// Waits until there are `enough` fresh invites, no call is under way any more, or `limit` is over.
     pub async fn gather(&self, limit: Duration, enough: u32) {
-        let under_way = self.in_flight();
         let gathering = async {
-            while self.fresh.len() < enough as usize && self.in_flight() >= under_way {
+            while self.fresh.len() < enough as usize && self.in_flight() > 0 {
                 self.wake.notified().await;
             }
         };
