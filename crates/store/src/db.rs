@@ -25,7 +25,7 @@ use crate::{
 };
 
 const READERS: usize = 4;
-const SCANNERS: usize = 2;
+const SCANNERS: usize = 4;
 /// Lists, which may take long, have connections of their own, so that whoever reads one row does not wait for them.
 const LISTERS: usize = 2;
 
@@ -178,7 +178,7 @@ impl Store {
         self.0.readers.take().await
     }
 
-    /// For what the engine counts, which takes longer the more there is.
+    /// For what the engine counts and looks for, which takes longer the more there is.
     pub(crate) async fn scanner(&self) -> Result<InUse, Error> {
         self.0.scanners.take().await
     }

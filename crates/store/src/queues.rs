@@ -53,7 +53,7 @@ impl Store {
     /// The database cannot be used.
     pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<QueueScan, Error> {
         let found = select_queues("", provider, from.unwrap_or_default())
-            .all(&mut *self.reader().await?, |row| {
+            .all(&mut *self.scanner().await?, |row| {
                 let next = row.text_at(4).map(str::to_owned);
                 let is_due = row.number_at(3).is_some();
                 let id = row.text_at(0).unwrap_or_default().to_owned();
@@ -85,7 +85,7 @@ impl Store {
         destination: &Destination,
     ) -> Result<Vec<Queue>, Error> {
         let found = select_queues_at("", provider, destination)
-            .all(&mut *self.reader().await?, |row| {
+            .all(&mut *self.scanner().await?, |row| {
                 Ok(row.number_at(3).is_some().then(|| read_queue(row)).flatten())
             })
             .await?;

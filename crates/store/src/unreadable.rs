@@ -96,7 +96,7 @@ impl Store {
     ) -> Result<Vec<InviteRecord>, Error> {
         loop {
             let (rows, marked) =
-                self.rows_and_marks(self.reader().await?, statement.clone()).await?;
+                self.rows_and_marks(self.scanner().await?, statement.clone()).await?;
             if marked == 0 {
                 return Ok(rows.into_iter().flatten().collect());
             }
