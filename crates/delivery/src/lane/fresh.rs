@@ -143,3 +143,127 @@ impl Kept {
         Some(self.queues.entry(key).or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use invite_core::{BatchId, InviteId, Invitee};
+    use invite_store::InviteState;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TENANT: &str = "default";
+
+    fn destination() -> Destination {
+        let [kind, base_url, scope] = ["fake", "http://fake", "here"].map(str::to_owned);
+        Destination { kind, base_url, scope }
+    }
+
+    fn invite() -> InviteRecord {
+        let now = Timestamp::UNIX_EPOCH;
+        InviteRecord {
+            id: InviteId::generate(),
+            batch_id: BatchId::generate(),
+            index: 0,
+            tenant: TENANT.to_owned(),
+            provider: Some("fake".to_owned()),
+            kind: Some("fake".to_owned()),
+            destination: Some(destination()),
+            call_key: None,
+            params: serde_json::Value::Null,
+            address: None,
+            invitee: Invitee::default(),
+            external_id: None,
+            labels: BTreeMap::new(),
+            created_at: now,
+            is_erased: false,
+            state: InviteState::queued(now),
+        }
+    }
+
+    fn ids(invites: &[InviteRecord]) -> Vec<InviteId> {
+        invites.iter().map(|invite| invite.id).collect()
+    }
+
+    fn scan(is_empty: bool) -> QueueScan {
+        QueueScan { queues: Vec::new(), next: None, is_empty }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Accept,
+        /// A retry, an outcome, another replica.
+        QueueOtherwise,
+        /// With so many accepted after the table was read and before that is known.
+        Scan(usize),
+        Call {
+            takes: usize,
+            sends: usize,
+        },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => Just(Step::Accept),
+            1 => Just(Step::QueueOtherwise),
+            2 => (0usize..3).prop_map(Step::Scan),
+            4 => (1usize..5, 0usize..5).prop_map(|(takes, sends)| Step::Call { takes, sends }),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// What is said to be all is what the table holds, in its order.
+        #[test]
+        fn nothing_is_queued_that_it_does_not_know_when_it_says_that_it_knows_all(steps in steps()) {
+            let (fresh, mut table) = (Fresh::default(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Accept => {
+                        table.push(invite());
+                        fresh.add(table.last().into_iter());
+                    }
+                    Step::QueueOtherwise => {
+                        table.push(invite());
+                        fresh.forget();
+                    }
+                    Step::Scan(meanwhile) => {
+                        fresh.begin_scan();
+                        let found = scan(table.is_empty());
+                        for _ in 0..meanwhile {
+                            table.push(invite());
+                            fresh.add(table.last().into_iter());
+                        }
+                        fresh.end_scan(&found, Timestamp::MAX);
+                    }
+                    Step::Call { takes, sends } if fresh.queues().is_some() => {
+                        let mut taken = fresh.take(TENANT, &destination(), takes);
+                        let left = taken.split_off(sends.min(taken.len()));
+                        table.retain(|queued| taken.iter().all(|sent| sent.id != queued.id));
+                        fresh.give_back(left);
+                    }
+                    Step::Call { .. } => table.clear(),
+                }
+                if fresh.queues().is_some() {
+                    let all = fresh.take(TENANT, &destination(), usize::MAX);
+                    prop_assert_eq!(ids(&all), ids(&table));
+                    prop_assert_eq!(fresh.len(), 0);
+                    fresh.give_back(all);
+                    prop_assert_eq!(fresh.len(), table.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for() {
+        let fresh = Fresh::default();
+        fresh.begin_scan();
+        fresh.end_scan(&scan(true), Timestamp::MAX);
+        let one = invite();
+        fresh.add(std::iter::repeat_n(&one, MOST));
+        assert_eq!(fresh.len(), MOST);
+        fresh.add(std::iter::once(&one));
+        assert_eq!((fresh.len(), fresh.queues()), (0, None), "the table has to be read");
+    }
+}
