@@ -1,5 +1,5 @@
-# A throwaway PostgreSQL server, installed first where it is missing: for tests/run and
-# tests/faults/campaign, which have `say` and `give_up` and call `stop_cluster` when they end.
+# A throwaway PostgreSQL server, installed first where it is missing: for tests/run,
+# tests/faults/campaign and tests/bench/run, which have `say` and `give_up` and call `stop_cluster` when they end.
 
 postgres='' cluster=''
 
@@ -28,8 +28,10 @@ as_postgres() {
 # Waiting for the disk costs most of the time, and is of use only when the machine dies. When only the
 # server is killed, what it has written is in the system's memory, whole pages of it, and is found there
 # when it starts again: with fsync and full_page_writes off it still keeps every commit that it waited
-# for. What it loses then is what it did not write at all, as with synchronous_commit off.
-start_cluster() {
+# for. What it loses then is what it did not write at all, as with synchronous_commit off. What is measured is
+# durable, though: `start_cluster on`.
+start_cluster() { # whether a commit waits for the disk: on, or off
+    local durable=${1:-off}
     find_postgres || install_package PostgreSQL postgresql
     find_postgres || give_up 'PostgreSQL was installed, but /usr/lib/postgresql has no server'
     cluster=$(mktemp -d "${TMPDIR:-/tmp}/invite-postgres.XXXXXX")
@@ -41,8 +43,8 @@ start_cluster() {
     for try in 1 2 3 4 5; do
         port=$((20000 + RANDOM % 12000))
         if as_postgres "$postgres/pg_ctl" -D "$cluster/data" -l "$cluster/data/server.log" -w -s \
-            -o "-p $port -k $cluster -c listen_addresses=127.0.0.1 -c fsync=off \
-                -c full_page_writes=off -c max_connections=300" start; then
+            -o "-p $port -k $cluster -c listen_addresses=127.0.0.1 -c fsync=$durable \
+                -c full_page_writes=$durable -c max_connections=300" start; then
             cd "$OLDPWD"
             export TEST_POSTGRES_URL=postgres://postgres@127.0.0.1:$port/postgres
             say "PostgreSQL runs in $cluster on port $port"

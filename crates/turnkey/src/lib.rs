@@ -8,7 +8,10 @@ mod config;
 mod error;
 mod excerpt;
 mod reconcile;
+#[cfg(not(feature = "bench"))]
 mod stamp;
+#[cfg(feature = "bench")]
+pub mod stamp;
 mod state;
 mod wire;
 
