@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, interval};
 
-use crate::history::Past;
 use crate::load::{Callers, Load};
 use crate::peer::{Peer, Programs, Running, Setting};
 use crate::postgres::{NO_SERVER, Server};
@@ -54,6 +53,16 @@ pub enum Storage {
     Postgres,
     /// PostgreSQL so far away, one way.
     PostgresBehind(Duration),
+}
+
+/// What the gateway has already when it is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    Nothing,
+    Settled(u64),
+    Live(u64),
+    /// At a provider that takes next to nothing, beside the one that is measured.
+    Queued(u64),
 }
 
 pub const SINGLES: Load = Load { connections: 64, invites: 1, rate: None, most: None };

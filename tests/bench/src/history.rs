@@ -7,22 +7,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use crate::cell::{Bench, Measured, SINGLES};
+use crate::cell::{Bench, Measured, Past, SINGLES};
 use crate::fill::{Database, Fate};
 use crate::goals::Spread;
 use crate::load::{Caller, Callers, Load};
 use crate::peer::{Peer, Running, Setting};
 use crate::postgres;
-
-/// What the gateway has already when it is measured.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Past {
-    Nothing,
-    Settled(u64),
-    Live(u64),
-    /// At a provider that takes next to nothing, beside the one that is measured.
-    Queued(u64),
-}
 
 /// The gateway makes so many invites itself, of which all others are copies.
 const SAMPLES: u64 = 200;

@@ -149,8 +149,13 @@ async fn measure(arguments: &Arguments) -> Run {
     let bench = bench(arguments);
     let about = arguments.about.iter().filter_map(|said| said.split_once('='));
     let about = about.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let mut run =
-        Run { about, repetitions: Vec::new(), rows: arguments.rows, failures: Vec::new() };
+    let mut run = Run {
+        about,
+        repetitions: Vec::new(),
+        rows: arguments.rows,
+        failures: Vec::new(),
+        shows_all: arguments.only.is_empty(),
+    };
     for number in 1..=arguments.repetitions {
         let mut repetition = Repetition::new();
         let past =

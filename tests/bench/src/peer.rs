@@ -228,7 +228,6 @@ fn prepare_gateway(
         "[server]\nlisten = \"127.0.0.1:{port}\"\nallow_private_hosts = [\"127.0.0.1\"]\n\n\
          [storage]\nurl = \"{url}\"\n\n[providers]\nfile = \"providers.toml\"\n"
     );
-    let batch = setting.max_batch.map(|most| format!("max_batch = {most}\n")).unwrap_or_default();
     let mut limits = "requests_per_second = 10000\n".to_owned();
     limits.extend(setting.max_batch.map(|most| format!("max_batch = {most}\n")));
     let mut document = provider("treasury", setting.upstream, ORGANIZATION, &limits);

@@ -16,6 +16,8 @@ pub struct Run {
     pub rows: u64,
     /// Cells that could not be measured, and why.
     pub failures: Vec<String>,
+    /// Whether the tables show what was not measured, too.
+    pub shows_all: bool,
 }
 
 type Column = (&'static str, fn(&Measured) -> Option<f64>);
@@ -91,6 +93,7 @@ impl Run {
             };
             let ratios = self.repetitions.iter().filter_map(goal.ratio);
             let mut row = match Spread::of(ratios) {
+                None if !self.shows_all => continue,
                 None => ["–".to_owned(), "–".to_owned(), NOT_MEASURED.to_owned()],
                 Some(Spread { median, least, greatest }) => [
                     figure(median),
@@ -109,7 +112,9 @@ impl Run {
     fn cells(&self, cells: &[Cell], columns: &[Column]) -> Vec<Vec<String>> {
         let heads = ["cell"].into_iter().chain(columns.iter().map(|(head, _)| *head));
         let mut rows = vec![heads.map(str::to_owned).collect::<Vec<_>>()];
-        for cell in cells {
+        let is_measured =
+            |cell: &&Cell| self.repetitions.iter().any(|all| all.contains_key(cell.name));
+        for cell in cells.iter().filter(|cell| self.shows_all || is_measured(cell)) {
             let shown = columns.iter().map(|(_, of)| match self.spread(cell.name, *of) {
                 Some(spread) => figure(spread.median),
                 None => "–".to_owned(),
