@@ -347,11 +347,16 @@ impl Measured {
     }
 }
 
-/// Lets the callers work for a while, or until one of them has given up.
+/// Lets the callers work for a while, and for a few times that if they have hardly an answer each; or until one of them
+/// has given up.
 async fn wait(time: Duration, callers: &Callers) {
-    let began = Instant::now();
+    const LONGEST: u32 = 8;
+    let (began, before) = (Instant::now(), callers.answered());
     let mut looks = interval(Duration::from_millis(20));
-    while began.elapsed() < time && !callers.is_broken() {
+    let is_over = |elapsed: Duration| {
+        elapsed >= time * LONGEST || elapsed >= time && callers.have_answers_since(before)
+    };
+    while !is_over(began.elapsed()) && !callers.is_broken() {
         looks.tick().await;
     }
 }

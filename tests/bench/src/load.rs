@@ -59,6 +59,7 @@ struct Shared {
     recording: Cell<bool>,
     /// The number of the next request.
     next: Cell<u64>,
+    answered: Cell<u64>,
     tally: RefCell<Tally>,
 }
 
@@ -90,6 +91,7 @@ impl Callers {
             stop: Cell::new(false),
             recording: Cell::new(false),
             next: Cell::new(0),
+            answered: Cell::new(0),
             tally: RefCell::default(),
         });
         let callers = (0..load.connections).map(|_| spawn_local(call(Rc::clone(&shared))));
@@ -104,6 +106,16 @@ impl Callers {
     pub fn recorded(&self) -> Tally {
         self.shared.recording.set(false);
         self.shared.tally.take()
+    }
+
+    /// Whether each of them may have had an answer when so many were there before. Chance counts for much in less.
+    pub fn have_answers_since(&self, before: u64) -> bool {
+        self.answered() >= before + self.tasks.len() as u64
+    }
+
+    /// Requests that were answered.
+    pub fn answered(&self) -> u64 {
+        self.shared.answered.get()
     }
 
     /// Whether one of them has given up.
@@ -168,6 +180,7 @@ async fn call(shared: Rc<Shared>) -> Result<(), String> {
             let text: String = text.chars().take(600).collect();
             return Err(format!("POST /v1/invites was answered with {status}: {text}"));
         }
+        shared.answered.set(shared.answered.get() + 1);
         if shared.recording.get() {
             let mut tally = shared.tally.borrow_mut();
             tally.requests += 1;

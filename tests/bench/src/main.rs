@@ -77,6 +77,9 @@ struct Arguments {
     /// Only cells whose name contains one of these.
     #[arg(long)]
     only: Vec<String>,
+    /// No cells whose name contains one of these.
+    #[arg(long)]
+    without: Vec<String>,
     #[arg(long, default_value_t = 5)]
     repetitions: usize,
     /// How long a cell is measured, in seconds.
@@ -179,8 +182,9 @@ async fn measure(arguments: &Arguments) -> Run {
 }
 
 fn is_wanted(arguments: &Arguments, bench: &Bench, cell: &Cell) -> bool {
-    let only = &arguments.only;
-    let is_chosen = only.is_empty() || only.iter().any(|part| cell.name.contains(part.as_str()));
+    let is_among = |parts: &[String]| parts.iter().any(|part| cell.name.contains(part.as_str()));
+    let Arguments { only, without, .. } = arguments;
+    let is_chosen = (only.is_empty() || is_among(only)) && !is_among(without);
     let is_there = match cell.needs_postgres() {
         true => bench.postgres.is_some(),
         false => !arguments.without_sqlite,
