@@ -58,7 +58,6 @@ pub enum Storage {
 /// What the gateway has already when it is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Past {
-    Nothing,
     Settled(u64),
     Live(u64),
     /// At a provider that takes next to nothing, beside the one that is measured.
@@ -114,22 +113,24 @@ pub const CELLS: [Cell; 21] = [
     postgres("postgres/far", Storage::PostgresBehind(Duration::from_micros(500)), SINGLES),
 ];
 
+/// Where there is a past, the gateway makes so many invites itself, of which all others are copies.
+pub const SAMPLES: u64 = 200;
 /// So many rows are meant where a goal names a number of them.
 pub const ROWS: u64 = 10_000_000;
 
-/// What is measured once, in the first repetition, with so many settled invites at most.
+/// What is measured once, in the first repetition, with so many settled invites at most. What is compared is neighbours.
 pub fn with_past(rows: u64) -> Vec<Cell> {
     let cell = |name, past, on_postgres| Cell { name, work: Work::History { past, on_postgres } };
+    // At least as many as are copied at once.
+    let few = (rows / 1000).max(SAMPLES);
     vec![
-        cell("history/none", Past::Nothing, false),
-        cell("history/few", Past::Settled(rows / 1000), false),
         cell("history/settled", Past::Settled(rows), false),
+        cell("history/few", Past::Settled(few), false),
         cell("history/live", Past::Live(rows / 10), false),
         cell("history/queued", Past::Queued(rows / 100), false),
         cell("history/backlog", Past::Queued(rows / 10), false),
-        cell("postgres/history/none", Past::Nothing, true),
-        cell("postgres/history/few", Past::Settled(rows / 1000), true),
         cell("postgres/history/settled", Past::Settled(rows), true),
+        cell("postgres/history/few", Past::Settled(few), true),
         cell("postgres/history/live", Past::Live(rows / 10), true),
         cell("postgres/history/queued", Past::Queued(rows / 100), true),
     ]
@@ -187,6 +188,8 @@ pub struct Measured {
     pub p99_ms: Option<f64>,
     pub invites_per_call: Option<f64>,
     pub start_ms: Option<f64>,
+    /// With a past: CPU, the database's server included, by that of a gateway without one, which took turns with it.
+    pub cpu_to_none: Option<f64>,
     /// With a past: before the work.
     pub resident_mb: Option<f64>,
     pub bytes_per_row: Option<f64>,

@@ -41,11 +41,6 @@ fn rate(of: &Repetition, cell: &str) -> Option<f64> {
     Some(of.get(cell)?.per_second)
 }
 
-/// The database's server included.
-fn whole_cpu(of: &Repetition, cell: &str, to: &str) -> Option<f64> {
-    Some(of.get(cell)?.whole_cpu_us()? / of.get(to)?.whole_cpu_us()?)
-}
-
 fn slowest(of: &Repetition, cell: &str, to: &str) -> Option<f64> {
     let (cell, to) = (of.get(cell)?, of.get(to)?);
     let times = |of: &Measured| Some([of.list_ms?, of.search_ms?, of.providers_ms?, of.start_ms?]);
@@ -139,17 +134,17 @@ pub const PAST_GOALS: [Goal; 11] = [
     Goal {
         what: "CPU of an invite with 10,000,000 settled ÷ with none",
         bound: AtMost(1.2),
-        ratio: |of| whole_cpu(of, "history/settled", "history/none"),
+        ratio: |of| of.get("history/settled")?.cpu_to_none,
     },
     Goal {
         what: "CPU of an invite with 1,000,000 live ÷ with none",
         bound: AtMost(1.2),
-        ratio: |of| whole_cpu(of, "history/live", "history/none"),
+        ratio: |of| of.get("history/live")?.cpu_to_none,
     },
     Goal {
         what: "CPU of an invite with 100,000 queued ÷ with none",
         bound: AtMost(1.2),
-        ratio: |of| whole_cpu(of, "history/queued", "history/none"),
+        ratio: |of| of.get("history/queued")?.cpu_to_none,
     },
     Goal {
         what: "lists, search, GET /v1/providers, start: 10,000,000 settled ÷ 10,000, the worst",
@@ -169,17 +164,17 @@ pub const PAST_GOALS: [Goal; 11] = [
     Goal {
         what: "PostgreSQL: CPU of an invite with 10,000,000 settled ÷ with none",
         bound: AtMost(1.2),
-        ratio: |of| whole_cpu(of, "postgres/history/settled", "postgres/history/none"),
+        ratio: |of| of.get("postgres/history/settled")?.cpu_to_none,
     },
     Goal {
         what: "PostgreSQL: CPU of an invite with 1,000,000 live ÷ with none",
         bound: AtMost(1.2),
-        ratio: |of| whole_cpu(of, "postgres/history/live", "postgres/history/none"),
+        ratio: |of| of.get("postgres/history/live")?.cpu_to_none,
     },
     Goal {
         what: "PostgreSQL: CPU of an invite with 100,000 queued ÷ with none",
         bound: AtMost(1.2),
-        ratio: |of| whole_cpu(of, "postgres/history/queued", "postgres/history/none"),
+        ratio: |of| of.get("postgres/history/queued")?.cpu_to_none,
     },
     Goal {
         what: "PostgreSQL: lists, search, GET /v1/providers, start: as above",

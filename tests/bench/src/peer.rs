@@ -74,22 +74,28 @@ impl Running {
     pub fn processes(&self) -> Processes {
         Processes(self.child.id())
     }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(&mut self) {
+        let began = Instant::now();
+        let has_ended = |child: &mut Child| matches!(child.try_wait(), Ok(Some(_)) | Err(_));
+        if !has_ended(&mut self.child) {
+            // It may end by itself just now.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
+        while !has_ended(&mut self.child) {
+            if began.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let pid = Pid::from_child(&self.child);
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::TERM);
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 

@@ -37,9 +37,10 @@ const COLUMNS: [Column; 10] = [
     ("start ms", |cell| cell.start_ms),
 ];
 
-const PAST_COLUMNS: [Column; 9] = [
+const PAST_COLUMNS: [Column; 10] = [
     ("CPU µs", |cell| cell.cpu_us),
     ("server CPU µs", |cell| cell.server_cpu_us),
+    ("÷ none", |cell| cell.cpu_to_none),
     ("invites/s", |cell| Some(cell.per_second)),
     ("start ms", |cell| cell.start_ms),
     ("list ms", |cell| cell.list_ms),
@@ -65,16 +66,20 @@ impl Run {
         let _ = writeln!(text, "- repetitions: {}", self.repetitions.len());
         text.push_str("\nThe goals; the ratios are medians of those within a repetition, with their range:\n\n");
         text.push_str(&table(&self.goals()));
-        text.push_str("\nThe cells; medians, for one invite where that makes sense:\n\n");
-        text.push_str(&table(&self.cells(&CELLS, &COLUMNS)));
-        if self.rows > 0 {
+        let cells = self.cells(&CELLS, &COLUMNS);
+        if cells.len() > 1 {
+            text.push_str("\nThe cells; medians, for one invite where that makes sense:\n\n");
+            text.push_str(&table(&cells));
+        }
+        let cells = self.cells(&with_past(self.rows), &PAST_COLUMNS);
+        if self.rows > 0 && cells.len() > 1 {
             let rows = figure(self.rows as f64);
             let _ = writeln!(
                 text,
                 "\nWith a past, once: {rows} settled, a thousandth of that (few), a tenth live or queued (backlog), \
                  a hundredth queued:\n"
             );
-            text.push_str(&table(&self.cells(&with_past(self.rows), &PAST_COLUMNS)));
+            text.push_str(&table(&cells));
         }
         for failure in &self.failures {
             let _ = writeln!(text, "\nNot measured: {failure}");
