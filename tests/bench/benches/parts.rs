@@ -31,8 +31,7 @@ fn turnkey() -> Bench {
         "api_private_key": { "env": "TURNKEY_API_PRIVATE_KEY" },
         "sender_user_id": "c7517305-6772-4e74-8101-108fbab0c11e",
     });
-    let build = |part: &_| (kind.build)(part);
-    Bench::build(build, "treasury", &settings, &[KEY], SystemClock.now()).unwrap()
+    Bench::build(kind.build, "treasury", &settings, &[KEY], SystemClock.now()).unwrap()
 }
 
 /// Somebody whom nothing else names.
@@ -49,8 +48,7 @@ fn person() -> Invitee {
 
 fn body(turnkey: &Bench, runtime: &Runtime, invites: usize) -> String {
     let recipients: Vec<Recipient> = (0..invites).map(|_| turnkey.recipient(person())).collect();
-    let prepared = turnkey.prepare(&context(), &recipients, SystemClock.now());
-    runtime.block_on(prepared).unwrap().body
+    runtime.block_on(turnkey.prepare(&context(), &recipients, SystemClock.now())).unwrap().body
 }
 
 #[divan::bench(args = SIZES)]

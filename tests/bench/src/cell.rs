@@ -222,7 +222,7 @@ impl Bench {
             Work::Requests(requests) => self.requests(cell.name, requests, &folder).await?,
             Work::SqliteCommits => self.sqlite_commits(&folder)?,
             Work::History { past, on_postgres } => {
-                self.history(&cell.name, *past, *on_postgres, &folder).await?
+                self.history(cell.name, *past, *on_postgres, &folder).await?
             }
             Work::PlainInserts => {
                 let server = self.postgres.as_ref().ok_or(NO_SERVER)?;
