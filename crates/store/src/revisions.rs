@@ -170,6 +170,7 @@ impl Store {
                     created_at: tx.now,
                 };
                 insert(tx.connection, &revision).await?;
+                *tx.newest = None;
                 raise_epochs(tx.connection).await?;
                 let number = revision.revision;
                 let after = match restored {
@@ -242,7 +243,14 @@ async fn insert(connection: &mut Connection, revision: &Revision) -> Result<(), 
 /// Whether nobody has added a revision that the writer does not know. A SQLite database has one process, which knows all; on
 /// PostgreSQL the writer has the lock [`REVISION_LOCK_SHARED`](crate::dialect::REVISION_LOCK_SHARED).
 pub(crate) async fn is_newest(tx: &mut Tx<'_>, known: i64) -> Result<bool, Error> {
-    Ok(tx.dialect == Dialect::Sqlite || find_latest(tx.connection).await? <= known)
+    if tx.dialect == Dialect::Sqlite {
+        return Ok(true);
+    }
+    let newest = match *tx.newest {
+        Some(newest) => newest,
+        None => *tx.newest.insert(find_latest(tx.connection).await?),
+    };
+    Ok(newest <= known)
 }
 
 async fn find_latest(connection: &mut Connection) -> Result<i64, Error> {

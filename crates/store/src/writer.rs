@@ -41,6 +41,8 @@ pub(crate) struct Tx<'c> {
     /// When it began, by the store's clock.
     pub(crate) now: Timestamp,
     pub(crate) dialect: Dialect,
+    /// The newest revision of the provider document, once a write of the transaction has read it.
+    pub(crate) newest: &'c mut Option<i64>,
     /// What to do once the transaction is committed.
     pub(crate) committed: &'c mut Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -284,9 +286,10 @@ async fn run_all(
     let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).copied().collect();
     dialect.lock(connection, &locks).await?;
     let now = clock::now(dialect, connection, clock).await?;
+    let mut newest = None;
     for job in group {
-        let committed = &mut *committed;
-        job.run(Tx { connection: &mut *connection, now, dialect, committed }).await?;
+        let (committed, newest) = (&mut *committed, &mut newest);
+        job.run(Tx { connection: &mut *connection, now, dialect, newest, committed }).await?;
     }
     Ok(())
 }
