@@ -98,7 +98,7 @@ impl Engine {
         limit: Duration,
     ) -> Option<Vec<InviteRecord>> {
         let deadline = Instant::now() + limit;
-        // Another replica, which may have the lane, tells nobody here.
+        // Another replica, which may have the lane, may not be heard.
         let told_until = if self.shared.store.is_shared() { SHARED_POLL.min(limit) } else { limit };
         let told_until = Instant::now() + told_until;
         loop {
