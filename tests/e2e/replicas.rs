@@ -123,8 +123,9 @@ async fn the_lane_of_a_replica_that_died_moves_long_before_its_claims_are_over()
     let other = Client::connect(&url, &gateway.client().key()).await;
     gateway.kill().await;
     let body = invites("berlin-summit", [person(2)]);
-    // It waits for 10 s, and a claim is held for a minute.
-    let invite = other.post("/v1/invites", &body).await.expect(201).invites().remove(0);
+    // A claim is held for a minute.
+    let request = other.request("POST", "/v1/invites").json(&body).header("prefer", "wait=20");
+    let invite = request.send().await.expect(201).invites().remove(0);
     assert_eq!(text(&invite, "status"), "pending");
     assert!(terminate(&mut replica).await.success());
     gateway.finish().await;
