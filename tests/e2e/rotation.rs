@@ -157,6 +157,11 @@ async fn rotate_files_of(kind: &str, order: Order, gateway: &Gateway, folder: &T
             mount_new();
             for rotation in own() {
                 is_read_again(gateway, rotation.provider).await;
+                // What was signed with the old one just before may be on its way.
+                let used = async || credentials(gateway, rotation.provider).await[0].used;
+                let before = used().await;
+                let two_more = async || (used().await > before + 1).then_some(());
+                eventually("two more calls", two_more).await;
             }
             withdraw(gateway, kind).await;
         }
