@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// The first call is company for what comes next: it is under way until `gate` opens. The others are answered by `answer`.
+pub fn beside_company(gate: &Arc<Notify>, answer: impl Fn() -> Answer + Send + 'static) -> World {
+    let (gate, mut calls) = (gate.clone(), 0);
+    World::new(move |_| {
+        calls += 1;
+        match calls {
+            1 => Answer::After(gate.clone(), Box::new(Answer::Takes)),
+            _ => answer(),
+        }
+    })
+}
+
 impl Bench {
     /// A request of a tenant's for these people, at one place.
     async fn post_of(&self, tenant: &str, scope: &str, names: &[String]) -> BatchId {
@@ -91,14 +103,7 @@ async fn a_tenants_single_invite_does_not_wait_behind_anothers_many() {
 #[tokio::test]
 async fn a_call_carries_the_invites_of_several_tenants_one_of_each_in_turn() {
     let gate = Arc::new(Notify::new());
-    let (opens, mut calls) = (gate.clone(), 0);
-    let world = World::new(move |_| {
-        calls += 1;
-        match calls {
-            1 => Answer::After(opens.clone(), Box::new(Answer::Takes)),
-            _ => Answer::Takes,
-        }
-    });
+    let world = beside_company(&gate, || Answer::Takes);
     let bench = start("max_batch = 4\nlinger = \"1s\"", world).await;
     let company = bench.post("company").await;
     bench.until(company, &[Status::Sending]).await;

@@ -3,6 +3,7 @@
 use invite_delivery::OperationError;
 
 use super::*;
+use crate::fairness::beside_company;
 
 #[tokio::test]
 async fn what_is_given_up_names_the_invite_that_it_waited_for() {
@@ -350,14 +351,7 @@ async fn what_waits_for_the_rate_budget_goes_by_the_document_that_came_meanwhile
 async fn what_waits_for_company_goes_by_the_document_that_came_meanwhile() {
     let limits = "max_batch = 4\nlinger = \"300ms\"";
     let gate = Arc::new(Notify::new());
-    let (opens, mut calls) = (gate.clone(), 0);
-    let world = World::new(move |_| {
-        calls += 1;
-        match calls {
-            1 => Answer::After(opens.clone(), Box::new(Answer::Takes)),
-            _ => Answer::Takes,
-        }
-    });
+    let world = beside_company(&gate, || Answer::Takes);
     let bench = start(limits, world).await;
     let company = bench.post("company").await;
     bench.until(company, &[Status::Sending]).await;

@@ -1,6 +1,7 @@
 //! What is told of look-ups that cannot say what became of an invite.
 
 use super::*;
+use crate::fairness::beside_company;
 
 /// Look-ups that have to be asked for, of calls that wait for company.
 const RARE: &str = "max_batch = 2\nlinger = \"1s\"\nretry = { first = \"1h\", max = \"1h\" }";
@@ -9,16 +10,8 @@ fn unheard() -> World {
     World::new(|_| Answer::Fails(error(Outcome::Unknown)))
 }
 
-/// The first call, of somebody else, is under way until `gate` opens.
 fn unheard_beside(gate: &Arc<Notify>) -> World {
-    let (gate, mut calls) = (gate.clone(), 0);
-    World::new(move |_| {
-        calls += 1;
-        match calls {
-            1 => Answer::After(gate.clone(), Box::new(Answer::Takes)),
-            _ => Answer::Fails(error(Outcome::Unknown)),
-        }
-    })
+    beside_company(gate, || Answer::Fails(error(Outcome::Unknown)))
 }
 
 impl Bench {
