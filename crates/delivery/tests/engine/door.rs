@@ -176,26 +176,28 @@ async fn check(
     invite: Option<InviteId>,
 ) -> Option<String> {
     let (_, told) = asker.operations();
-    let seen = within(async || {
-        let is_asked = bench.world.lock().reply.is_none();
-        let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
-        let is_counted = count(metrics, told, outcome) > before;
-        (is_asked && is_counted).then_some(status)
-    });
-    let Some(seen) = seen.await else {
-        return Some(format!("no call is counted; {:?}", bench.world.calls()));
-    };
     // Of creates alone a refused credential says that no other can be made.
     let state = match (asker, status) {
         (Create, 401) => LaneState::Misconfigured,
         _ => state,
     };
-    let error = seen.last_error.as_ref().map(|error| (error.operation, error.http_status));
-    let wanted = (told, Some(status));
-    let is_told = outcome == AttemptOutcome::Succeeded || error == Some(wanted);
-    let is_counted = seen.counters.outcomes.get(&outcome).is_some_and(|count| *count > 0);
-    if seen.state != state || !is_told || !is_counted {
-        return Some(format!("{seen:?}"));
+    // A look-up may be asked again and again, so that a count tells nothing of this very reply: what the lane or its last
+    // error says does, once the reply is obeyed.
+    let mut seen = None;
+    let is_obeyed = within(async || {
+        let is_asked = bench.world.lock().reply.is_none();
+        let is_counted = count(metrics, told, outcome) > before;
+        let status_seen = bench.engine.provider_status("fake").await.unwrap().unwrap();
+        let error = status_seen.last_error.as_ref();
+        let error = error.map(|error| (error.operation, error.http_status));
+        let is_told = outcome == AttemptOutcome::Succeeded || error == Some((told, Some(status)));
+        let in_lane = status_seen.counters.outcomes.get(&outcome).is_some_and(|count| *count > 0);
+        let is_obeyed = is_asked && is_counted && is_told && in_lane && status_seen.state == state;
+        seen = Some(status_seen);
+        is_obeyed.then_some(())
+    });
+    if is_obeyed.await.is_none() {
+        return Some(format!("{seen:?}; {:?}", bench.world.calls()));
     }
     let invite = invite.filter(|_| asker.is_recorded())?;
     let recorded = within(async || attempt(bench, invite, (told, outcome, status)).await).await;
