@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::Uri};
 use invite_config::{Configuration, Provider};
 use invite_core::{Address, ListQuery, Observed, Outcome};
 use invite_delivery::{LaneState, ProbeResult, ProviderStatus};
-use invite_store::Replica;
+use invite_store::{LiveCounts, Replica};
 
 use crate::{
     Gateway,
@@ -42,8 +42,9 @@ async fn view(
     configuration: &Configuration,
     provider: &Provider,
     replicas: &[Replica],
+    counts: &LiveCounts,
 ) -> Result<Option<ProviderView>, Problem> {
-    let status = gateway.engine.provider_status(&provider.name).await?;
+    let status = gateway.engine.provider_status(&provider.name, counts).await?;
     let status =
         status.map(
             |status| {
@@ -116,9 +117,11 @@ pub(crate) async fn list_providers(
     refuse_parameters(&uri)?;
     let configuration = gateway.live().current();
     let replicas = find_replicas(&gateway, &caller).await?;
+    let counts = gateway.engine.live_counts().await?;
     let mut providers = Vec::new();
     for provider in configuration.providers().filter(|provider| caller.may_use(&provider.name)) {
-        providers.extend(view(&gateway, &caller, &configuration, provider, &replicas).await?);
+        providers
+            .extend(view(&gateway, &caller, &configuration, provider, &replicas, &counts).await?);
     }
     let status = gateway.engine.document().status();
     let configuration = redact(status, &caller);
@@ -160,7 +163,8 @@ pub(crate) async fn get_provider(
     let provider = find_provider(&configuration, &caller, &name)?;
     refuse_parameters(&uri)?;
     let replicas = find_replicas(&gateway, &caller).await?;
-    let view = view(&gateway, &caller, &configuration, &provider, &replicas).await?;
+    let counts = gateway.engine.live_counts().await?;
+    let view = view(&gateway, &caller, &configuration, &provider, &replicas, &counts).await?;
     view.map(Json).ok_or_else(|| Problem::not_found("provider"))
 }
 

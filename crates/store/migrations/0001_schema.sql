@@ -263,6 +263,15 @@ CREATE TABLE rate_budgets (
     last_start BIGINT NOT NULL
 );
 
+-- How many invites are live at most at a provider with a quota: as many as were counted, and all that
+-- were accepted since, with this revision of the provider document.
+CREATE TABLE live_at_most (
+    provider TEXT PRIMARY KEY,
+    live BIGINT NOT NULL,
+    counted_at BIGINT NOT NULL,
+    config_revision BIGINT NOT NULL
+);
+
 -- Provider ids of invites whose person is gone, as keyed hashes: what has one of them at its provider is
 -- theirs, and nobody else's.
 CREATE TABLE held_refs (

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::{
     BatchView, Error, InviteRecord, InviteState, Quotas, Store,
     accounts::Accounts,
-    admission::{address_locks, find_duplicates, find_room, quota_locks},
+    admission::{address_locks, find_duplicates, find_room, quota_locks, take_room},
     advisory::lock_of,
     batch::{Acceptance, Accepted, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
     connection::Connection,
@@ -82,22 +82,22 @@ async fn accept(
     }
     let now = tx.now;
     let (mut invites, duplicates) = split_duplicates(tx.connection, now, batch).await?;
-    let mut queued: BTreeMap<String, usize> = BTreeMap::new();
+    let mut queued: BTreeMap<String, u64> = BTreeMap::new();
     for invite in invites.iter().filter(|invite| invite.state.status() == Status::Queued) {
         if let Some(provider) = &invite.provider {
             *queued.entry(provider.clone()).or_default() += 1;
         }
     }
-    let room = find_room(tx.connection, now, quotas, queued.keys().map(String::as_str)).await?;
-    let too_many = |(name, room): &(String, u64)| queued[name] as u64 > *room;
-    if let Some((provider, room)) = room.into_iter().find(too_many) {
-        return Ok(Err(NoRoom::Quota { provider, room }));
+    let rooms = find_room(tx.connection, now, quotas, newest, &queued).await?;
+    if let Some((provider, room)) = rooms.iter().find(|(name, room)| queued[*name] > room.left) {
+        return Ok(Err(NoRoom::Quota { provider: provider.clone(), room: room.left }));
     }
     let room = key_days::room(&mut tx, &batch.day_limits).await?;
     if invites.len() as u64 > room {
         return Ok(Err(NoRoom::Day { room }));
     }
     key_days::take(&mut tx, &batch.day_limits, invites.len()).await?;
+    take_room(tx.connection, &rooms, &queued).await?;
     let Tx { connection, now, .. } = tx;
     insert_batch(connection, now, batch, &duplicates).await?;
     insert_invites(connection, &invites).await?;

@@ -1,10 +1,10 @@
 //! What keeps an invite from becoming live: a live one to the same person, and the quota of its provider. Both are read in
 //! the transaction that makes it live, under locks that keep other replicas from doing the same meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{Address, InviteId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Error, InviteRecord, NewItem, Placement, Store,
@@ -165,27 +165,92 @@ pub(crate) fn select_live<'a>(
         .text(") AS people")
 }
 
-/// How many more live invites each of these providers takes that have a quota.
+/// How long a count of live invites is added to before they are counted again: those that end meanwhile leave more room than
+/// it says, and one that is live again although it had ended leaves less.
+const RECOUNT: SignedDuration = SignedDuration::from_secs(60);
+
+/// What room there is for live invites at a provider with a quota.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) left: u64,
+    /// How many are live at most, when that was counted, and by which revision of the provider document: by another one the
+    /// provider may have had no quota, and nothing was added.
+    live: u64,
+    counted_at: Timestamp,
+    revision: i64,
+}
+
+/// What room there is at each of these providers that have a quota, for at least so many more live invites. All that are live
+/// are counted only when what is known from earlier does not suffice.
 pub(crate) async fn find_room(
     connection: &mut Connection,
     now: Timestamp,
     quotas: &Quotas,
-    providers: impl Iterator<Item = &str>,
-) -> Result<BTreeMap<String, u64>, Error> {
-    let providers: BTreeSet<&str> = providers.collect();
-    let mut room = BTreeMap::new();
-    for (provider, quota) in quotas.iter().filter(|(name, _)| providers.contains(name.as_str())) {
-        let live: Option<u64> =
-            Statement::new("SELECT count(*) FROM (SELECT 1 FROM invites WHERE ")
-                .live_at(now)
-                .text(" AND provider = ")
-                .bind(provider)
-                // There is no need to count beyond the quota.
-                .limit(i64::try_from(*quota).unwrap_or(i64::MAX))
-                .text(") AS live")
-                .first(connection, |row| row.count())
-                .await?;
-        room.insert(provider.clone(), quota.saturating_sub(live.unwrap_or(0)));
+    revision: i64,
+    wanted: &BTreeMap<String, u64>,
+) -> Result<BTreeMap<String, Room>, Error> {
+    let mut rooms = BTreeMap::new();
+    for (provider, wanted) in wanted {
+        let Some(&quota) = quotas.get(provider) else { continue };
+        let known = Statement::with(
+            "SELECT live, counted_at FROM live_at_most WHERE provider = ? AND config_revision = ?",
+            [provider.into(), revision.into()],
+        );
+        let known = known
+            .first(connection, |row| Ok((row.count::<u64>()?, row.time()?)))
+            .await?
+            .filter(|(live, at)| {
+                live.saturating_add(*wanted) <= quota && now.duration_since(*at) < RECOUNT
+            });
+        let (live, counted_at) = match known {
+            Some(known) => known,
+            None => (count_live(connection, now, provider, quota).await?, now),
+        };
+        let room = Room { left: quota.saturating_sub(live), live, counted_at, revision };
+        rooms.insert(provider.clone(), room);
     }
-    Ok(room)
+    Ok(rooms)
+}
+
+/// Remembers that so many more are live of what there is room for.
+pub(crate) async fn take_room(
+    connection: &mut Connection,
+    rooms: &BTreeMap<String, Room>,
+    taken: &BTreeMap<String, u64>,
+) -> Result<(), Error> {
+    for (provider, room) in rooms {
+        let live = room.live.saturating_add(taken.get(provider).copied().unwrap_or(0));
+        Statement::with(
+            "INSERT INTO live_at_most (provider, live, counted_at, config_revision) \
+             VALUES (?, ?, ?, ?) ON CONFLICT (provider) DO UPDATE SET live = excluded.live, \
+             counted_at = excluded.counted_at, config_revision = excluded.config_revision",
+            [
+                provider.into(),
+                i64::try_from(live).ok().into(),
+                room.counted_at.into(),
+                room.revision.into(),
+            ],
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn count_live(
+    connection: &mut Connection,
+    now: Timestamp,
+    provider: &str,
+    quota: u64,
+) -> Result<u64, Error> {
+    let live = Statement::new("SELECT count(*) FROM (SELECT 1 FROM invites WHERE ")
+        .live_at(now)
+        .text(" AND provider = ")
+        .bind(provider)
+        // There is no need to count beyond the quota.
+        .limit(i64::try_from(quota).unwrap_or(i64::MAX))
+        .text(") AS live")
+        .first(connection, |row| row.count())
+        .await?;
+    Ok(live.unwrap_or(0))
 }

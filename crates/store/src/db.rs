@@ -14,6 +14,7 @@ use crate::{
     Error, Lock, clock,
     connection::Connection,
     connections::{Connections, InUse},
+    counts::LastCount,
     database::{Database, Use},
     deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
     dialect::Dialect,
@@ -48,6 +49,7 @@ struct Inner {
     readiness: Readiness,
     readiness_row: i64,
     hash_key: Arc<HashKey>,
+    last_count: LastCount,
     cleaning: tokio::sync::Mutex<()>,
 }
 
@@ -118,6 +120,7 @@ impl Store {
             readiness,
             readiness_row,
             hash_key,
+            last_count: LastCount::default(),
             cleaning: tokio::sync::Mutex::default(),
         })))
     }
@@ -200,6 +203,10 @@ impl Store {
 
     pub(crate) fn hash_key(&self) -> &Arc<HashKey> {
         &self.0.hash_key
+    }
+
+    pub(crate) fn last_count(&self) -> &LastCount {
+        &self.0.last_count
     }
 
     /// Held by the one task that cleans the database.

@@ -18,6 +18,7 @@ mod clean;
 mod clock;
 mod connection;
 mod connections;
+mod counts;
 mod database;
 mod db;
 mod deadline;
@@ -62,6 +63,7 @@ pub use batch::{
 };
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
+pub use counts::LiveCounts;
 pub use db::Store;
 pub use erase::{Erased, KeptCalls};
 pub use error::Error;

@@ -1,13 +1,13 @@
 //! Putting invites back into the queue, each only if it may be live by now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use invite_core::{InviteId, Status};
 use jiff::Timestamp;
 
 use crate::{
     DayLimit, Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
-    admission::{Person, address_locks, find_live, find_room, people, quota_locks},
+    admission::{Person, address_locks, find_live, find_room, people, quota_locks, take_room},
     change::write_states,
     dialect::REVISION_LOCK_SHARED,
     key_days,
@@ -81,8 +81,15 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;
     let live = find_live(connection, now, &people(&found)).await?;
-    let providers = found.iter().filter_map(|invite| invite.provider.as_deref());
-    let mut room = find_room(connection, now, &requeue.quotas, providers).await?;
+    let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
+    // An invite that is live already takes no more room.
+    for invite in found.iter().filter(|invite| !invite.state.status().is_live()) {
+        if let Some(provider) = &invite.provider {
+            *wanted.entry(provider.clone()).or_default() += 1;
+        }
+    }
+    let rooms = find_room(connection, now, &requeue.quotas, requeue.newest, &wanted).await?;
+    let mut taken_room: BTreeMap<String, u64> = BTreeMap::new();
 
     let mut found = found.into_iter().peekable();
     let mut taken: HashMap<Person, InviteId> = HashMap::new();
@@ -110,14 +117,14 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             requeued.push(Requeued::DayExhausted);
             continue;
         }
-        // An invite that is live already takes no more room.
-        let room = invite.provider.as_ref().and_then(|name| room.get_mut(name));
-        if let Some(room) = room.filter(|_| !invite.state.status().is_live()) {
-            if *room == 0 {
+        let with_quota = invite.provider.as_ref().filter(|_| !invite.state.status().is_live());
+        if let Some((provider, room)) = with_quota.and_then(|name| rooms.get_key_value(name)) {
+            let taken = taken_room.entry(provider.clone()).or_default();
+            if *taken == room.left {
                 requeued.push(Requeued::QuotaExceeded);
                 continue;
             }
-            *room -= 1;
+            *taken += 1;
         }
         if is_queued {
             queued += 1;
@@ -130,6 +137,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
         requeued.push(Requeued::Written(Box::new(invite)));
     }
     write_states(connection, &states).await?;
+    take_room(connection, &rooms, &taken_room).await?;
     key_days::take(&mut tx, &requeue.day_limits, queued).await?;
     Ok(requeued)
 }

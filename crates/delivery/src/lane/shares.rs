@@ -5,8 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use invite_store::Store;
 use tokio::time::Instant;
 
-/// How long a count holds before the store is asked again.
+/// How long a count holds at least before the store is asked again, and for how many times as long as it took: it takes the
+/// longer the longer the queue is.
 const FRESH: Duration = Duration::from_secs(1);
+const REST: u32 = 50;
 
 /// About how many invites each tenant has queued at a provider; counted only while its queue is so long
 /// that one tenant may have too many of them.
@@ -14,7 +16,7 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) struct Shares(tokio::sync::Mutex<Option<Counted>>);
 
 struct Counted {
-    at: Instant,
+    until: Instant,
     queued: HashMap<String, u64>,
 }
 
@@ -29,11 +31,13 @@ impl Shares {
         most: u64,
     ) -> Result<bool, invite_store::Error> {
         let mut counted = self.0.lock().await;
-        let counted = match counted.take().filter(|counted| counted.at.elapsed() < FRESH) {
+        let counted = match counted.take().filter(|counted| Instant::now() < counted.until) {
             Some(fresh) => counted.insert(fresh),
             None => {
+                let began = Instant::now();
                 let queued = store.queued_by_tenant(provider).await?;
-                counted.insert(Counted { at: Instant::now(), queued })
+                let until = Instant::now() + FRESH.max(began.elapsed() * REST);
+                counted.insert(Counted { until, queued })
             }
         };
         let queued = counted.queued.entry(tenant.to_owned()).or_default();

@@ -8,7 +8,7 @@ use invite_core::{
     ListQuery, Operation, Page, Status,
     http::{CallContext, ClockDifference},
 };
-use invite_store::{Actor, Ended};
+use invite_store::{Actor, Ended, LiveCounts};
 
 use crate::{
     ask::{PERSON_WAITS, Result, question_error},
@@ -59,6 +59,14 @@ impl Engine {
         report.map(|_| probe).map_err(|error| question_error(&provider, error))
     }
 
+    /// How many invites are live, for [`provider_status`](Self::provider_status).
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn live_counts(&self) -> Result<Arc<LiveCounts>, invite_store::Error> {
+        Ok(self.shared.store.live_counts().await?.0)
+    }
+
     /// How a provider is doing; `None` if it is not configured.
     ///
     /// # Errors
@@ -66,13 +74,11 @@ impl Engine {
     pub async fn provider_status(
         &self,
         name: &str,
+        counts: &LiveCounts,
     ) -> Result<Option<ProviderStatus>, invite_store::Error> {
         let Some(provider) = self.shared.live.current().provider(name).cloned() else {
             return Ok(None);
         };
-        let counts = self.shared.store.provider_counts().await?.remove(name).unwrap_or_default();
-        let unreadable =
-            self.shared.store.unreadable_counts().await?.remove(name).unwrap_or_default();
         let lane = self.shared.lane(name);
         let own = lane.report(&self.shared, &provider);
         let (holder, report) = match self.shared.store.is_shared() {
@@ -85,10 +91,10 @@ impl Engine {
             reason,
             until,
             holder,
-            queued: counts.get(&Status::Queued).copied().unwrap_or(0),
+            queued: counts.of(name, Status::Queued),
             in_flight: lane.in_flight(),
-            live: counts.values().sum::<u64>() + unreadable,
-            unreadable,
+            live: counts.live(name),
+            unreadable: counts.unreadable(name),
             last_error,
             counters: Counters {
                 outcomes: known.outcomes.clone(),

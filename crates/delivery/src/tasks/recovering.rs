@@ -3,11 +3,14 @@
 //! past their retention are forgotten.
 //! Step by step: `docs/loops/recovering.md`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use invite_core::{AttemptId, AttemptOutcome, Reason, Status};
 use invite_store::{AttemptEnd, Change, InviteRecord};
-use tokio::time::Instant;
 
 use crate::{
     commit::attempt_end,
@@ -21,12 +24,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How many rounds there are between two that also do what is seldom due, and may be a commit each.
 const SELDOM: u32 = 60;
 const AT_ONCE: u32 = 1000;
-/// Counting takes the longer the more is live, so it rests for so many times as long as it took.
-const REST: u32 = 50;
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut count_again = Instant::now();
     for round in 0u32.. {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -35,11 +35,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let done = async {
             recover(&shared, false).await?;
             give_up(&shared).await?;
-            let began = Instant::now();
-            if began >= count_again {
-                count_queues(&shared).await?;
-                count_again = began + began.elapsed() * REST;
-            }
+            count_queues(&shared).await?;
             if !round.is_multiple_of(SELDOM) {
                 return Ok(());
             }
@@ -118,7 +114,7 @@ async fn give_up(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
 
 /// Corrects the lanes' counts of waiting invites, and shows every lane in the metrics.
 pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
-    let document = shared.live.current();
+    let (document, asked) = (shared.live.current(), Instant::now());
     let counted: Vec<_> = document
         .providers()
         .map(|provider| {
@@ -127,13 +123,14 @@ pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_stor
             (provider, lane, before)
         })
         .collect();
-    let counts = shared.store.provider_counts().await?;
-    let unreadable: u64 = shared.store.unreadable_counts().await?.values().sum();
-    metrics::gauge!("invites_unreadable").set(unreadable as f64);
+    let (counts, at) = shared.store.live_counts().await?;
+    metrics::gauge!("invites_unreadable").set(counts.unreadable.values().sum::<u64>() as f64);
     for (provider, lane, before) in counted {
-        let by_status = counts.get(&provider.name);
-        let count = |status| by_status.and_then(|c| c.get(&status)).copied().unwrap_or(0);
-        lane.correct_queued(before, count(Status::Queued));
+        let count = |status| counts.of(&provider.name, status);
+        // Of an older count nobody knows what was added and taken since.
+        if at >= asked {
+            lane.correct_queued(before, count(Status::Queued));
+        }
         lane.set_gauges(Some(lane.condition(shared, provider).state), count);
     }
     Ok(())

@@ -282,7 +282,7 @@ async fn nobody_is_told_that_a_paused_destination_was_asked() {
     let other = bench.post_at("here", "grace").await;
     bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Paused).then_some(())
         })
         .await;

@@ -14,7 +14,7 @@ async fn a_refusal_in_the_same_words_whatever_the_call_holds_is_the_lanes_and_in
     });
     let bench = start(&format!("max_batch = 32\nmax_in_flight = 1\n{QUICK}"), world).await;
     let batch = bench.post(&many(64)).await;
-    let status = async || bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let status = async || bench.status().await;
     bench
         .eventually("the lane to be misconfigured", async || {
             (status().await.state == LaneState::Misconfigured).then_some(())
@@ -41,7 +41,7 @@ async fn what_the_configuration_is_refused_for_fails_no_invite() {
         let batch = bench.post(&many(8)).await;
         bench
             .eventually("the lane to be misconfigured", async || {
-                let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+                let status = bench.status().await;
                 (status.state == LaneState::Misconfigured).then_some(())
             })
             .await;

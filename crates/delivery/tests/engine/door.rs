@@ -187,7 +187,7 @@ async fn check(
     let is_obeyed = within(async || {
         let is_asked = bench.world.lock().reply.is_none();
         let is_counted = count(metrics, told, outcome) > before;
-        let status_seen = bench.engine.provider_status("fake").await.unwrap().unwrap();
+        let status_seen = bench.status().await;
         let error = status_seen.last_error.as_ref();
         let error = error.map(|error| (error.operation, error.http_status));
         let is_told = outcome == AttemptOutcome::Succeeded || error == Some((told, Some(status)));

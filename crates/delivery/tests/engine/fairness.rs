@@ -24,10 +24,6 @@ impl Bench {
         self.engine.accept(new).await.unwrap();
         id
     }
-
-    async fn status(&self) -> invite_delivery::ProviderStatus {
-        self.engine.provider_status("fake").await.unwrap().unwrap()
-    }
 }
 
 fn names(prefix: &str, count: usize) -> Vec<String> {

@@ -63,7 +63,7 @@ async fn a_look_that_fails_is_told_of_on_its_attempt_and_by_the_provider() {
         .eventually("a look", async || Some(bench.looks(id).await).filter(|it| !it.is_empty()))
         .await;
     assert_eq!(looks[0], (AttemptOutcome::Unknown, "made up: unknown".to_owned()));
-    let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let status = bench.status().await;
     let last = status.last_error.unwrap();
     assert_eq!((last.operation, last.http_status), (Operation::Reconcile, Some(500)));
 }
@@ -126,7 +126,7 @@ async fn a_followed_call_is_not_asked_about_while_its_lane_pauses() {
     bench.post("grace").await;
     let until = bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             status.until.filter(|_| status.state == LaneState::Paused)
         })
         .await;

@@ -38,7 +38,7 @@ use invite_core::{
     ProviderError, ProviderKind, ReasonCode, Status, SystemClock,
 };
 use invite_delivery::{
-    AcceptError, Engine, LaneState, LiveDocument, Retention, Settings, transition,
+    AcceptError, Engine, LaneState, LiveDocument, ProviderStatus, Retention, Settings, transition,
 };
 use invite_store::{
     Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Phase, Placement,
@@ -165,6 +165,15 @@ fn batch(items: Vec<NewItem>) -> NewBatch {
 }
 
 impl Bench {
+    async fn find_status(&self) -> Option<ProviderStatus> {
+        let counts = self.engine.live_counts().await.unwrap();
+        self.engine.provider_status("fake", &counts).await.unwrap()
+    }
+
+    async fn status(&self) -> ProviderStatus {
+        self.find_status().await.unwrap()
+    }
+
     /// One request for these people, at one place.
     async fn post_at(&self, scope: &str, names: &str) -> BatchId {
         let names = names.split(' ').enumerate();
@@ -285,7 +294,7 @@ async fn a_success_from_before_does_not_end_the_wait_that_a_provider_asked_for()
     let batch = bench.post("ada grace barbara").await;
     bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Paused).then_some(())
         })
         .await;

@@ -60,11 +60,7 @@ async fn the_next_attempt_is_not_before_the_pause_of_the_lane_is_over() {
     let bench = start("max_batch = 1\nretry = { first = \"1h\", max = \"1h\" }", world).await;
     let unknown = bench.post("a b c d e").await;
     bench.until(unknown, &[Status::Unknown]).await;
-    let until = bench
-        .eventually("the lane to pause", async || {
-            bench.engine.provider_status("fake").await.unwrap().unwrap().until
-        })
-        .await;
+    let until = bench.eventually("the lane to pause", async || bench.status().await.until).await;
     let queued = bench.one(bench.post("f").await).await;
     assert_eq!(bench.engine.next_attempt_at(&queued), Some(until));
     for mut invite in bench.invites(unknown).await {
@@ -103,7 +99,7 @@ async fn of_several_look_ups_the_one_after_a_pause_is_that_which_is_due_longest(
     let (bench, invites) = repeatable("a b c d e").await;
     bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Paused).then_some(())
         })
         .await;
@@ -120,7 +116,7 @@ async fn after_a_pause_a_look_up_that_is_due_longest_comes_before_repeats() {
     let (bench, invites) = repeatable("a b c d e").await;
     bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Paused).then_some(())
         })
         .await;
@@ -147,7 +143,7 @@ async fn after_a_pause_a_look_up_that_is_due_longest_comes_before_repeats() {
 async fn a_look_up_after_a_refused_repeat_ends_a_pause() {
     let (bench, invites) = repeatable("a b c d e").await;
     let in_state = async |wanted| {
-        let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+        let status = bench.status().await;
         (status.state == wanted).then_some(())
     };
     bench.eventually("the lane to pause", async || in_state(LaneState::Paused).await).await;
@@ -173,7 +169,7 @@ async fn repeats_that_are_due_do_not_go_on_through_a_pause() {
     assert!(matches!(refused, OperationError::LanePaused { .. }), "{refused}");
     bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Paused).then_some(())
         })
         .await;
@@ -215,7 +211,7 @@ async fn a_look_up_ends_a_pause_where_no_create_is_waiting_to() {
     bench.until(batch, &[Status::Pending]).await;
     bench
         .eventually("the lane to be ready", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Ready).then_some(())
         })
         .await;
@@ -230,7 +226,7 @@ async fn a_refusal_is_an_answer_too_and_ends_a_pause_step_by_step() {
     let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
     let batch = bench.post("ada").await;
     assert_eq!(bench.until(batch, ENDS).await, [Status::Failed]);
-    let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let status = bench.status().await;
     assert_eq!((status.state, status.until), (LaneState::Slowed, None));
 }
 
@@ -260,7 +256,7 @@ async fn a_wait_that_a_refresh_is_told_of_is_kept_by_creates() {
     bench.world.lock().silence = Some(throttled.with_status(429));
     bench
         .eventually("the lane to pause", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             (status.state == LaneState::Paused).then_some(())
         })
         .await;
@@ -279,7 +275,7 @@ async fn a_refused_credential_of_a_refresh_pauses_nothing() {
     bench.world.lock().silence = Some(refused(Cause::Credentials));
     bench
         .eventually("a refusal", async || {
-            let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+            let status = bench.status().await;
             status.last_error.map(|_| ())
         })
         .await;
@@ -294,7 +290,7 @@ async fn a_refused_look_up_after_a_pause_is_not_the_last_one() {
     let bench = start(&format!("max_batch = 1\n{QUICK}"), world).await;
     let batch = bench.post("a b c d e").await;
     bench.until(batch, &[Status::Unknown]).await;
-    let status = async || bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let status = async || bench.status().await;
     // The pause is over, and the one look-up that follows it was refused.
     bench
         .eventually("the pause to end", async || {
@@ -325,7 +321,7 @@ async fn a_call_that_our_own_budget_left_no_time_for_pauses_nothing() {
     bench.until(waiting, &[Status::Queued]).await;
     let next = bench.post("grace").await;
     assert_eq!(bench.until(next, ENDS).await, [Status::Pending]);
-    let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let status = bench.status().await;
     assert_eq!(status.state, LaneState::Ready);
     assert_eq!(bench.one(waiting).await.state.status(), Status::Queued);
 }

@@ -129,7 +129,7 @@ async fn a_provider_is_neither_removed_nor_another_account_while_it_has_work() {
     bench.until(batch, &[Status::Pending]).await;
     assert_eq!(bench.revise(&moved).await.unwrap(), 3, "drained");
     assert_eq!(bench.revise("# nothing\n").await.unwrap(), 4);
-    assert!(bench.engine.provider_status("fake").await.unwrap().is_none());
+    assert!(bench.find_status().await.is_none());
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn an_unknown_outcome_with_a_wait_keeps_look_ups_and_creates_for_as_long()
     let ada = bench.post("ada").await;
     let began = Instant::now();
     bench.until(ada, &[Status::Unknown]).await;
-    let status = bench.engine.provider_status("fake").await.unwrap().unwrap();
+    let status = bench.status().await;
     assert_eq!(status.state, LaneState::Paused);
     assert!(status.until.is_some(), "{status:?}");
     let grace = bench.post("grace").await;

@@ -23,6 +23,7 @@ on_both!(
     what_is_accepted_of_a_key_counts_for_all_that_it_descends_from_or_for_none,
     no_more_invites_of_a_key_are_queued_again_in_a_day_than_may_be,
     racing_stores_never_exceed_a_quota,
+    live_invites_are_counted_again_only_where_what_is_known_of_them_does_not_suffice,
     invites_that_nothing_stands_in_the_way_of_are_queued_again,
     an_invite_that_is_declined_or_not_there_stays_as_it_was,
     a_person_with_a_live_invite_gets_no_second_one_by_requeueing,
@@ -113,6 +114,34 @@ async fn racing_stores_never_exceed_a_quota(db: &Db) {
     let answers = join_all(asked.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap);
     let accepted = answers.filter(|a| matches!(a, Ok(Acceptance::Accepted(_)))).count();
     assert_eq!(accepted, 7);
+}
+
+async fn live_invites_are_counted_again_only_where_what_is_known_of_them_does_not_suffice(db: &Db) {
+    let store = db.open().await;
+    let at_most = async || db.number("SELECT live FROM live_at_most").await;
+    let request = people(&["a"]);
+    let first = request.items[0].id;
+    try_accept(&store, request, 4).await.unwrap();
+    set_status(&store, first, Status::Accepted).await;
+    // One of these is not live any more, which only a count tells.
+    try_accept(&store, people(&["b", "c"]), 4).await.unwrap();
+    assert_eq!(at_most().await, 3);
+    db.execute("UPDATE live_at_most SET counted_at = 0").await;
+    try_accept(&store, people(&["d"]), 4).await.unwrap();
+    assert_eq!(at_most().await, 3, "counted, as it was long ago");
+    try_accept(&store, people(&["e"]), 4).await.unwrap();
+    assert_eq!(at_most().await, 4);
+    assert_eq!(try_accept(&store, people(&["f"]), 4).await, exceeded(0));
+    let [failed] = queue(&store, ["g@example.org"]).await;
+    set_status(&store, failed, Status::Failed).await;
+    db.execute("UPDATE invites SET status = 'accepted' WHERE status = 'queued'").await;
+    let requeued = requeue(&store, &[failed], quota(4)).await;
+    assert!(matches!(requeued[0], Requeued::Written(_)), "{requeued:?}");
+    assert_eq!(at_most().await, 1, "counted, as there was no room");
+    db.execute("UPDATE live_at_most SET config_revision = -1").await;
+    queue(&store, ["h@example.org"]).await;
+    try_accept(&store, people(&["i"]), 4).await.unwrap();
+    assert_eq!(at_most().await, 3, "counted, as there may have been no quota");
 }
 
 /// Queues what failed again.

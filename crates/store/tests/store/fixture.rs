@@ -134,6 +134,19 @@ impl Db {
         rusqlite::Connection::open(self.file()).unwrap().execute_batch(sql).unwrap();
     }
 
+    /// The one number that SQL selects.
+    pub async fn number(&self, sql: &str) -> i64 {
+        if self.is_postgres() {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            return sqlx::query_scalar(AssertSqlSafe(sql))
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+        }
+        let file = rusqlite::Connection::open(self.file()).unwrap();
+        file.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
     /// Every value of every table, as text.
     pub async fn texts(&self) -> String {
         let mut texts = String::new();
