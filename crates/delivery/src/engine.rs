@@ -25,8 +25,7 @@ impl Engine {
         shared.store.reexamine().await?;
         // Only one process serves a SQLite database, so whatever is `sending` there has no sender.
         recovering::recover(&shared, !shared.store.is_shared()).await?;
-        // This creates the lanes, too.
-        recovering::count_queues(&shared).await?;
+        shared.sync_lanes();
         let tasks = &shared.tasks;
         tasks.spawn(recovering::run(shared.clone()));
         tasks.spawn(replica::run(shared.clone()));

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use invite_config::Live;
 use invite_core::Clock;
 use invite_store::{News, Stage, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{lane::Lane, revise::LiveDocument, waiters::Waiters};
@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
     /// Whether other replicas were there when the replica loop last looked.
     pub has_others: AtomicBool,
+    /// Set once it was counted what earlier processes left queued: until then nobody knows for how much more there is room.
+    pub counted: SetOnce<()>,
     /// Notified when a lane was added.
     pub lane_added: Notify,
 }
@@ -128,6 +130,7 @@ impl Shared {
             owner: invite_core::ReplicaId::generate().to_string(),
             lanes: Mutex::default(),
             has_others: AtomicBool::new(false),
+            counted: SetOnce::new(),
             lane_added: Notify::new(),
         }
     }

@@ -123,7 +123,8 @@ impl Connections {
             }
         }
         let limit = if self.waits_for_locks() { ANSWER } else { CONNECT };
-        within(limit, self.open()).await
+        // It happens seldom and keeps much: on the heap, whoever takes a connection needs no room for it.
+        within(limit, Box::pin(self.open())).await
     }
 
     async fn open(&self) -> Result<Connection, Error> {

@@ -24,6 +24,7 @@ impl Engine {
         tenant: &str,
         new: &BTreeMap<String, usize>,
     ) -> Result<(), AcceptError> {
+        self.shared.counted.wait().await;
         let document = self.shared.live.current();
         for (place, (name, count)) in new.iter().enumerate() {
             let limits = document.provider(name).map(|provider| provider.limits.clone());

@@ -132,6 +132,7 @@ impl Engine {
         full: &mut BTreeSet<String>,
         redriven: &mut Redriven,
     ) -> Result<(), invite_store::Error> {
+        self.shared.counted.wait().await;
         let _document_stays = self.shared.document.freeze().await;
         let asked = invites.len() as u64;
         invites.retain(|invite| {

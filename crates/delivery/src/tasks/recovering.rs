@@ -27,6 +27,11 @@ const AT_ONCE: u32 = 1000;
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    if let Err(error) = catch_panic(count_queues(&shared)).await {
+        tracing::error!(%error, "what is queued could not be counted at the start; trying again");
+    }
+    // Nobody else sets it.
+    let _ = shared.counted.set(());
     for round in 0u32.. {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

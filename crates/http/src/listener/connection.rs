@@ -10,6 +10,7 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -54,8 +55,15 @@ pub(super) async fn serve(stream: TcpStream, slot: Slot, context: Context) {
 }
 
 async fn begin(stream: TcpStream, context: Context) -> Closed {
-    let Some(tls) = &context.listener.tls else { return converse(stream, context).await };
-    let shaken = timeout(context.listener.bounds.head_timeout, tls.acceptor().accept(stream)).await;
+    match &context.listener.tls {
+        // On the heap, so that connections without TLS have no room for what this keeps.
+        Some(tls) => Box::pin(begin_tls(stream, tls.acceptor(), context)).await,
+        None => converse(stream, context).await,
+    }
+}
+
+async fn begin_tls(stream: TcpStream, acceptor: TlsAcceptor, context: Context) -> Closed {
+    let shaken = timeout(context.listener.bounds.head_timeout, acceptor.accept(stream)).await;
     match shaken {
         Ok(Ok(stream)) => converse(stream, context).await,
         Ok(Err(error)) => {
