@@ -236,3 +236,18 @@ impl Drop for InUse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Store;
+
+    #[tokio::test]
+    async fn whoever_reads_keeps_little_memory_while_waiting_for_a_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("invites.db").display());
+        let store = Store::open(&url, std::sync::Arc::new(invite_core::SystemClock)).await.unwrap();
+        let size = size_of_val(&store.reader());
+        assert!(size <= 1024, "{size} bytes");
+        store.close().await;
+    }
+}

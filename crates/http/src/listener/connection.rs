@@ -166,3 +166,40 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     // Whether the caller has read all of it cannot be known.
     let _ = timeout(LINGER, ending).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::listener::{Bounds, Slots};
+
+    #[tokio::test]
+    async fn a_connection_without_tls_keeps_little_memory() {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (peer, second) = (IpAddr::from(Ipv4Addr::LOCALHOST), Duration::from_secs(1));
+        let bounds = Bounds {
+            max_connections: 1,
+            max_connections_per_address: 1,
+            head_timeout: second,
+            body_timeout: second,
+            answer_timeout: second,
+            idle_timeout: second,
+        };
+        let slots = Arc::new(Slots::new(1, 1));
+        let slot = slots.acquire(peer, false).await.unwrap();
+        let context = Context {
+            peer,
+            listener: Listener::new(bounds, None, Vec::new()),
+            router: Router::new(),
+            progress: slot.progress.clone(),
+            closing: CancellationToken::new(),
+        };
+        let size = size_of_val(&serve(stream, slot, context));
+        // Beside it Hyper has two buffers of 8 KiB.
+        assert!(size <= 4096, "{size} bytes");
+    }
+}
