@@ -24,6 +24,7 @@ mod fourth_kind;
 mod idempotency;
 mod live_document;
 mod load;
+mod pooler;
 mod postcard;
 mod providers;
 mod reading;

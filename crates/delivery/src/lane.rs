@@ -64,6 +64,8 @@ pub(crate) struct Lane {
     /// Creates are due and wait for nothing but the budget.
     pub creates_wait: watch::Sender<bool>,
     lease: Mutex<Option<Lease>>,
+    /// Until when another replica has the lane, as far as this one knows.
+    elsewhere_until: Mutex<Option<Instant>>,
     /// Held by the one loop that takes or renews the lease.
     pub renewing: tokio::sync::Mutex<()>,
     /// The last step of the sending loop failed.
@@ -110,6 +112,7 @@ impl Lane {
             question: tokio::sync::Mutex::default(),
             creates_wait: watch::Sender::default(),
             lease: Mutex::default(),
+            elsewhere_until: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
             is_stuck: AtomicBool::new(false),
             logged_state: LoggedState::default(),
@@ -130,6 +133,18 @@ impl Lane {
 
     pub fn set_lease(&self, lease: Option<Lease>) {
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+
+    /// Whether another replica has the lane, so that it need not be asked for.
+    pub fn is_elsewhere(&self) -> bool {
+        let until = *self.elsewhere_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Remembers that another replica has the lane for this long, unless it is freed or renewed before.
+    pub fn set_elsewhere(&self, left: Duration) {
+        let until = Some(Instant::now() + left);
+        *self.elsewhere_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     pub fn is_stuck(&self) -> bool {

@@ -15,36 +15,42 @@ use crate::{
 const WITHOUT_A_SIGN: Duration = Duration::from_secs(4);
 
 impl Lane {
-    /// Takes or renews this replica's lease of the lane, and returns its epoch; `None` if another replica has the lane, or
-    /// this one must not send anything.
+    /// Takes this replica's lease of the lane, and returns its epoch; `None` if another replica has the lane, or this one
+    /// must not send anything. A lease that [`renew`] has not renewed in time is renewed here.
     pub async fn acquire_lease(
         &self,
         shared: &Arc<Shared>,
     ) -> Result<Option<i64>, invite_store::Error> {
         let (store, is_shared) = (&shared.store, shared.store.is_shared());
-        let lease = shared.settings.lease;
-        let ttl = if is_shared { lease.min(WITHOUT_A_SIGN) } else { lease };
+        let ttl = lasts(shared);
         let fresh = || {
-            let is_fresh = |lease: &Lease| !lease.is_lost && lease.renewed.elapsed() < ttl / 3;
+            let is_fresh =
+                |lease: &Lease| !lease.is_lost && lease.renewed.elapsed() < ttl.mul_f64(0.75);
             self.lease().filter(is_fresh).filter(|_| obstacle(shared).is_none())
         };
         if let Some(lease) = fresh() {
             return Ok(Some(lease.epoch));
         }
-        // The lane's loops renew it once for all of them.
+        // The lane's loops ask once for all of them.
         let _only_one = self.renewing.lock().await;
         if let Some(lease) = fresh() {
             return Ok(Some(lease.epoch));
         }
         let known = self.lease();
         if is_shared {
+            if known.is_none() {
+                if self.is_elsewhere() {
+                    return Ok(None);
+                }
+                // Looking costs the others nothing, while a try that fails is a commit.
+                let holder = store.lane_holder(&self.name).await?;
+                if let Some(other) = holder.filter(|holder| holder.owner != shared.owner) {
+                    self.set_elsewhere(other.left.min(ttl));
+                    return Ok(None);
+                }
+            }
             // The lease may have been lost because another document went live.
             shared.catch_up().await?;
-            // Looking costs the others nothing, while a try that fails is a commit.
-            let holder = store.lane_holder(&self.name).await?;
-            if known.is_none() && holder.is_some_and(|holder| holder.owner != shared.owner) {
-                return Ok(None);
-            }
         }
         let lease = if obstacle(shared).is_none() {
             let (renewed, newest) = (Instant::now(), shared.live.current().revision());
@@ -61,4 +67,42 @@ impl Lane {
         self.set_lease(lease);
         Ok(lease.map(|lease| lease.epoch))
     }
+}
+
+/// This replica's lanes, if the lease of any of them will be half over in so long.
+pub(crate) fn due(shared: &Shared, soon: Duration) -> Vec<Arc<Lane>> {
+    let document = shared.live.current();
+    let mut lanes = shared.lanes();
+    lanes.retain(|lane| {
+        let is_held = lane.lease().is_some_and(|lease| !lease.is_lost);
+        is_held && document.provider(&lane.name).is_some()
+    });
+    let is_due = |lease: Lease| lease.renewed.elapsed() + soon >= lasts(shared) / 2;
+    let is_any_due = lanes.iter().filter_map(|lane| lane.lease()).any(is_due);
+    // At shutdown lanes are given back.
+    let may_keep = obstacle(shared).is_none() && !shared.stopping.is_cancelled();
+    if is_any_due && may_keep { lanes } else { Vec::new() }
+}
+
+/// Renews the leases of these lanes of this replica, all in one write.
+pub(crate) async fn renew(shared: &Shared, lanes: &[Arc<Lane>]) -> Result<(), invite_store::Error> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let names = lanes.iter().map(|lane| lane.name.clone()).collect();
+    let (renewed, newest) = (Instant::now(), shared.live.current().revision());
+    let epochs = shared.store.renew_lanes(names, &shared.owner, lasts(shared), newest).await?;
+    for lane in lanes {
+        // The loops of a lane that is not renewed find out why when they ask for it.
+        if let Some(epoch) = epochs.get(&lane.name) {
+            lane.set_lease(Some(Lease { epoch: *epoch, renewed, is_lost: false }));
+        }
+    }
+    Ok(())
+}
+
+/// How long a lease lasts without being renewed.
+fn lasts(shared: &Shared) -> Duration {
+    let lease = shared.settings.lease;
+    if shared.store.is_shared() { lease.min(WITHOUT_A_SIGN) } else { lease }
 }

@@ -21,6 +21,7 @@ use crate::{
     keyed::HashKey,
     news::Teller,
     readiness::{self, Readiness},
+    sessions,
     statement::Statement,
     writer::{self, Tx, Writer},
 };
@@ -66,7 +67,7 @@ impl Store {
     /// # Errors
     /// The URL, the file or the server cannot be used, or the tables belong to a newer version.
     pub async fn open(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
-        Self::start(Database::at(url, false)?, machine).await
+        Self::start(Database::at(url, false)?, false, machine).await
     }
 
     /// The same, but no SQLite file is made where there is none.
@@ -74,9 +75,7 @@ impl Store {
     /// # Errors
     /// As above, and there is no such file.
     pub async fn open_existing(url: &str, machine: Arc<dyn Clock>) -> Result<Self, Error> {
-        let database = Database::at(url, true)?;
-        within(CONNECT, database.expect_tables()).await?;
-        Self::start(database, machine).await
+        Self::start(Database::at(url, true)?, true, machine).await
     }
 
     /// The same for the process that serves it: before anything in a SQLite database is touched, it is locked against a second
@@ -90,10 +89,20 @@ impl Store {
     ) -> Result<(Self, Option<Lock>), Error> {
         let database = Database::at(url, false)?;
         let lock = database.file().map(|file| file.lock()).transpose()?;
-        Ok((Self::start(database, machine).await?, lock))
+        Ok((Self::start(database, false, machine).await?, lock))
     }
 
-    async fn start(database: Database, machine: Arc<dyn Clock>) -> Result<Self, Error> {
+    async fn start(
+        database: Database,
+        must_exist: bool,
+        machine: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        if let Some(server) = database.server() {
+            sessions::expect_own(server).await?;
+        }
+        if must_exist {
+            within(CONNECT, database.expect_tables()).await?;
+        }
         let mut connection = within(CONNECT, database.connect(Use::Writing)).await?;
         within(MIGRATION, database.migrate(&mut connection)).await?;
         let hash_key = Arc::new(within(ANSWER, HashKey::of(&mut connection)).await?);

@@ -1,16 +1,19 @@
 //! Which replica has a provider's lane, and when each replica may start a request.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use crate::{
     Error, Store,
     advisory::lock_of,
     dialect::{RATE_LOCKS, REVISION_LOCK_SHARED},
+    news::{self, News},
     revisions::is_newest,
     rows::json,
     statement::Statement,
+    values::Value,
 };
 
 /// Who has a provider's lane.
@@ -20,6 +23,8 @@ pub struct LaneHolder {
     pub owner: String,
     /// What it last reported of the provider, if it has.
     pub report: Option<Json>,
+    /// How long its lease still lasts.
+    pub left: Duration,
 }
 
 impl Store {
@@ -61,22 +66,62 @@ impl Store {
         .await
     }
 
-    /// Frees the lane for other replicas, if `owner` has it.
+    /// Renews the lanes among these that `owner` has until `ttl` from now, and returns their epochs; none if there is a newer
+    /// revision of the provider document than `newest`.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn renew_lanes(
+        &self,
+        providers: Vec<String>,
+        owner: &str,
+        ttl: Duration,
+        newest: i64,
+    ) -> Result<BTreeMap<String, i64>, Error> {
+        let data = (providers, owner.to_owned());
+        self.write(vec![REVISION_LOCK_SHARED], data, move |mut tx, (providers, owner)| {
+            Box::pin(async move {
+                if providers.is_empty() || !is_newest(&mut tx, newest).await? {
+                    return Ok(BTreeMap::new());
+                }
+                let until = tx.now.saturating_add(ttl).unwrap_or(tx.now);
+                let renewed = Statement::with(
+                    "UPDATE lanes SET lease_until = ? WHERE owner = ?",
+                    [until.into(), owner.into()],
+                )
+                .text(" AND provider IN (")
+                .values(providers.iter().map(Value::from))
+                .text(") RETURNING provider, epoch")
+                .all(tx.connection, |row| Ok((row.string()?, row.number()?)))
+                .await?;
+                Ok(renewed.into_iter().collect())
+            })
+        })
+        .await
+    }
+
+    /// Frees the lane for other replicas, if `owner` has it, and tells them.
     ///
     /// # Errors
     /// The database cannot be used; the lane is then free when its lease ends.
     pub async fn release_lane(&self, provider: &str, owner: &str) -> Result<(), Error> {
-        let data = (provider.to_owned(), owner.to_owned());
-        self.write(vec![REVISION_LOCK_SHARED], data, |tx, (provider, owner)| {
+        let freed = std::iter::once(News::Freed(provider.to_owned()));
+        let notice = self.teller().map(|teller| teller.notice(freed));
+        let data = (provider.to_owned(), owner.to_owned(), notice);
+        self.write(vec![REVISION_LOCK_SHARED], data, |tx, (provider, owner, notice)| {
             Box::pin(async move {
                 // The row stays, so that the next owner gets a higher epoch.
-                Statement::with(
+                let freed = Statement::with(
                     "UPDATE lanes SET lease_until = 0 WHERE provider = ? AND owner = ?",
                     [provider.into(), owner.into()],
                 )
-                .execute(tx.connection)
+                .execute(&mut *tx.connection)
                 .await?;
-                Ok(())
+                match notice {
+                    // They hear it when this is committed.
+                    Some(notice) if freed > 0 => news::notify(tx.connection, notice).await,
+                    _ => Ok(()),
+                }
             })
         })
         .await
@@ -115,19 +160,21 @@ impl Store {
         let mut connection = self.reader().await?;
         let now = self.synchronized_now(&mut connection).await?;
         Statement::with(
-            "SELECT owner, report FROM lanes WHERE provider = ? AND lease_until > ?",
+            "SELECT owner, report, lease_until FROM lanes WHERE provider = ? AND lease_until > ?",
             [provider.into(), now.into()],
         )
         .first(&mut connection, |row| {
             let owner = row.string()?;
             // A report that cannot be read is written anew soon.
-            Ok(LaneHolder { owner, report: row.optional_json().unwrap_or_default() })
+            let report = row.optional_json().unwrap_or_default();
+            let left = row.time()?.duration_since(now);
+            Ok(LaneHolder { owner, report, left: left.try_into().unwrap_or_default() })
         })
         .await
     }
 
-    /// Takes the next `count` starts of requests to a provider, each `period` after the one before, so that no other replica
-    /// takes them; returns how long it is until the first.
+    /// Takes the next `count` starts of requests to a provider, each `period` after the one before and none before `lead` is
+    /// over, so that no other replica takes them; returns the first.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -136,23 +183,29 @@ impl Store {
         provider: &str,
         period: Duration,
         count: u32,
-    ) -> Result<Duration, Error> {
+        lead: Duration,
+    ) -> Result<Instant, Error> {
         let lock = lock_of(RATE_LOCKS, &[provider]);
         // Rounded up to whole milliseconds, so that no start comes too early.
         let milliseconds = |span: Duration| (span.as_secs_f64() * 1000.0).ceil() as i64;
         let (after, all) = (milliseconds(period), milliseconds(period * (count.max(1) - 1)));
+        let lead = milliseconds(lead);
         self.write(vec![lock], provider.to_owned(), move |tx, provider| {
             Box::pin(async move {
                 // By the database's clock, which all replicas share: their own may be seconds apart.
                 let shown = tx.dialect.shown_time(tx.connection).await?;
                 let now = shown.unwrap_or(tx.now).as_millisecond();
+                // From here on time is measured on this machine: however late the commit is answered, no start is put off.
+                let read_at = Instant::now();
                 let last = Statement::new("SELECT last_start FROM rate_budgets WHERE provider = ")
                     .bind(provider)
                     .first(&mut *tx.connection, |row| row.number())
                     .await?;
                 // Few replicas wait for starts. If the last one is further ahead, the clock was set back since.
                 let is_sane = |last: &i64| last - now <= 100 * (after + all);
-                let first = last.filter(is_sane).map_or(now, |last| now.max(last + after));
+                let earliest = now + lead;
+                let first =
+                    last.filter(is_sane).map_or(earliest, |last| earliest.max(last + after));
                 Statement::with(
                     "INSERT INTO rate_budgets (provider, last_start) VALUES (?, ?) \
                      ON CONFLICT (provider) DO UPDATE SET last_start = excluded.last_start",
@@ -160,7 +213,7 @@ impl Store {
                 )
                 .execute(tx.connection)
                 .await?;
-                Ok(Duration::from_millis(u64::try_from(first - now).unwrap_or_default()))
+                Ok(read_at + Duration::from_millis(u64::try_from(first - now).unwrap_or_default()))
             })
         })
         .await

@@ -47,6 +47,7 @@ mod requeue;
 mod retention;
 mod revisions;
 mod rows;
+mod sessions;
 mod sqlite;
 mod statement;
 mod unreadable;

@@ -7,7 +7,10 @@ use invite_core::{BatchId, random};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::mpsc;
 
-use crate::{Error, connections::Connections, database::Database, statement::Statement};
+use crate::{
+    Error, connection::Connection, connections::Connections, database::Database,
+    statement::Statement,
+};
 
 const CHANNEL: &str = "invite_gateway";
 /// How long notices gather, so that many are one statement.
@@ -22,6 +25,8 @@ pub enum News {
     Queued(String),
     /// Invites of this batch were written.
     Written(BatchId),
+    /// No replica has this provider's lane any more.
+    Freed(String),
 }
 
 impl News {
@@ -29,6 +34,7 @@ impl News {
         match self {
             Self::Queued(provider) => format!("queued {provider}"),
             Self::Written(batch) => format!("written {batch}"),
+            Self::Freed(provider) => format!("freed {provider}"),
         }
     }
 
@@ -37,6 +43,7 @@ impl News {
         match line.split_once(' ')? {
             ("queued", provider) => Some(Self::Queued(provider.to_owned())),
             ("written", batch) => batch.parse().ok().map(Self::Written),
+            ("freed", provider) => Some(Self::Freed(provider.to_owned())),
             _ => None,
         }
     }
@@ -63,6 +70,11 @@ impl Teller {
         news.for_each(|news| drop(self.notices.send(news)));
     }
 
+    /// What [`notify`] sends of this.
+    pub(crate) fn notice(&self, news: impl Iterator<Item = News>) -> String {
+        notice(&self.own, news)
+    }
+
     pub(crate) async fn listen(&self, database: &Database) -> Result<Option<Listener>, Error> {
         let Some(server) = database.server() else { return Ok(None) };
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(server.clone());
@@ -81,16 +93,25 @@ async fn tell(connections: Connections, mut waiting: mpsc::UnboundedReceiver<New
         {
             news.push(more);
         }
-        let lines = news.drain(..).map(|news| news.line());
-        let text = std::iter::once(own.clone()).chain(lines).collect::<Vec<_>>().join("\n");
-        let telling = async {
-            let notify = Statement::with("SELECT pg_notify(?, ?)", [CHANNEL.into(), text.into()]);
-            notify.first(&mut *connections.take().await?, |_| Ok(())).await
-        };
+        let notice = notice(&own, news.drain(..));
+        let telling = async { notify(&mut *connections.take().await?, &notice).await };
         if let Err(error) = telling.await {
             tracing::debug!(%error, "the other replicas are not told of what was written here; they find out");
         }
     }
+}
+
+fn notice(own: &str, news: impl Iterator<Item = News>) -> String {
+    let lines = news.map(|news| news.line());
+    std::iter::once(own.to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+/// Sends a notice to all replicas; within a transaction, once that is committed.
+pub(crate) async fn notify(connection: &mut Connection, notice: &str) -> Result<(), Error> {
+    Statement::with("SELECT pg_notify(?, ?)", [CHANNEL.into(), notice.into()])
+        .first(connection, |_| Ok(()))
+        .await
+        .map(|_| ())
 }
 
 /// Hears what other replicas tell.

@@ -63,6 +63,8 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions, Error> {
     if !is_given("application_name") {
         parsed = parsed.application_name("invite-gateway");
     }
+    // PgBouncer refuses a connection that asks for it, and PostgreSQL shows all digits by itself.
+    parsed = parsed.extra_float_digits(None);
     if !is_given("statement-cache-capacity") {
         parsed = parsed.statement_cache_capacity(PREPARED);
     }

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use invite_store::News;
 
-use crate::shared::{Shared, catch_panic};
+use crate::{
+    lane::Lane,
+    shared::{Shared, catch_panic},
+};
 
 /// The pause before it listens again after the connection broke.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -32,12 +35,23 @@ async fn listen(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
             match news {
                 News::Written(batch) => shared.waiters.wake(std::iter::once(batch)),
                 News::Queued(provider) => {
-                    // Only a lane that there is: its name comes from outside.
-                    if shared.live.current().provider(&provider).is_some() {
-                        shared.lane(&provider).wake_for_table();
+                    if let Some(lane) = lane(shared, &provider) {
+                        lane.wake_for_table();
+                    }
+                }
+                News::Freed(provider) => {
+                    if let Some(lane) = lane(shared, &provider) {
+                        lane.set_elsewhere(Duration::ZERO);
+                        lane.wake_for_table();
+                        lane.wake_look_ups.notify_one();
                     }
                 }
             }
         }
     }
+}
+
+/// The lane of a provider that there is: its name comes from outside.
+fn lane(shared: &Shared, provider: &str) -> Option<Arc<Lane>> {
+    shared.live.current().provider(provider).map(|_| shared.lane(provider))
 }

@@ -1,5 +1,5 @@
-//! The loop of a replica among others: it takes over the newest revision of the provider document, and tells the others
-//! which one it serves and what keeps it from sending.
+//! The loop of a replica among others: it takes over the newest revision of the provider document, renews the leases of its
+//! lanes, and tells the others which revision it serves and what keeps it from sending.
 //! Step by step: `docs/loops/replica.md`.
 
 use std::{
@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
     lane::{Lane, Report},
+    lease,
     obstacle::{CLOCK_TOLERANCE, clock_fault},
     shared::{Shared, catch_panic},
 };
@@ -64,11 +65,22 @@ async fn step(shared: &Arc<Shared>, told: &mut Told) -> Result<(), invite_store:
     let revision = shared.live.current().revision();
     metrics::gauge!("invite_config_revision").set(revision as f64);
     let refusal = shared.document.unserved_reason().or_else(|| clock_fault(shared));
+    let lanes = lease::due(shared, POLL / 2);
+    // Whoever writes anyway reports earlier, so that it need not write for that alone.
+    let every = if lanes.is_empty() { REPORT } else { REPORT / 2 };
     let is_known = |told: &Replica| {
-        told.revision == revision && told.refusal == refusal && told.at.elapsed() < REPORT
+        told.revision == revision && told.refusal == refusal && told.at.elapsed() < every
     };
-    if !told.replica.as_ref().is_some_and(is_known) {
-        shared.store.report_replica(&shared.owner, revision, refusal.as_deref()).await?;
+    let is_told = told.replica.as_ref().is_some_and(is_known);
+    let report = async {
+        if is_told {
+            return Ok(());
+        }
+        shared.store.report_replica(&shared.owner, revision, refusal.as_deref()).await
+    };
+    // Side by side, so that they share a commit.
+    try_join(lease::renew(shared, &lanes), report).await?;
+    if !is_told {
         told.replica = Some(Replica { at: Instant::now(), revision, refusal });
     }
     if shared.store.is_shared() {

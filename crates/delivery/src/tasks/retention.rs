@@ -110,6 +110,12 @@ impl Remover<'_> {
             return Ok(true);
         }
         let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
+        // Looking costs the others nothing, while a try that fails is a commit.
+        let holder = store.lane_holder(LANE).await?;
+        if holder.is_some_and(|holder| holder.owner != self.shared.owner) {
+            self.renew_at = None;
+            return Ok(false);
+        }
         let epoch = store.acquire_lane(LANE, &self.shared.owner, LEASE, newest, false).await?;
         self.renew_at = epoch.map(|_| Instant::now() + LEASE / 4);
         Ok(self.renew_at.is_some())

@@ -1,8 +1,8 @@
-//! What the delivery engine looks for: due invites, leases, lanes, held ids.
+//! What the delivery engine looks for: due invites, leases, held ids.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use invite_core::{InviteId, Status};
@@ -27,10 +27,6 @@ on_both!(
     open_invites_that_were_not_asked_about_are_stale,
     invites_are_counted_per_provider_and_status_until_they_are_final,
     held_provider_ids_are_found_at_their_destination,
-    a_lane_has_one_owner_until_its_lease_ends,
-    a_released_lane_is_free_and_its_epoch_goes_on_rising,
-    racing_stores_give_a_lane_to_one_owner,
-    starts_are_given_out_once_and_apart,
 );
 
 fn ids(invites: Vec<InviteRecord>) -> Vec<InviteId> {
@@ -292,66 +288,4 @@ async fn held_provider_ids_are_found_at_their_destination(db: &Db) {
     elsewhere.scope = "event-457".into();
     assert!(store.find_held(&elsewhere, &refs).await.unwrap().is_empty());
     assert!(store.find_held(&destination(), &[]).await.unwrap().is_empty());
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-
-async fn a_lane_has_one_owner_until_its_lease_ends(db: &Db) {
-    let store = db.open().await;
-    let take = |owner, ttl, force| store.acquire_lane("summit", owner, ttl, 0, force);
-    assert_eq!(take("a", MINUTE, false).await.unwrap(), Some(1));
-    assert_eq!(take("b", MINUTE, false).await.unwrap(), None);
-    assert_eq!(take("a", Duration::ZERO, false).await.unwrap(), Some(1));
-    assert_eq!(take("b", MINUTE, false).await.unwrap(), Some(2));
-    assert_eq!(take("a", MINUTE, true).await.unwrap(), Some(3));
-    assert_eq!(store.acquire_lane("tenancy", "b", MINUTE, 0, false).await.unwrap(), Some(1));
-}
-
-async fn a_released_lane_is_free_and_its_epoch_goes_on_rising(db: &Db) {
-    let store = db.open().await;
-    store.acquire_lane("summit", "a", MINUTE, 0, false).await.unwrap();
-    store.release_lane("summit", "b").await.unwrap();
-    assert_eq!(store.acquire_lane("summit", "b", MINUTE, 0, false).await.unwrap(), None);
-    store.release_lane("summit", "a").await.unwrap();
-    assert_eq!(store.acquire_lane("summit", "b", MINUTE, 0, false).await.unwrap(), Some(2));
-}
-
-async fn racing_stores_give_a_lane_to_one_owner(db: &Db) {
-    let stores = [db.open().await, db.open().await];
-    for round in 0..20 {
-        let lane = format!("lane-{round}");
-        let (a, b) = tokio::join!(
-            stores[0].acquire_lane(&lane, "a", MINUTE, 0, false),
-            stores[1].acquire_lane(&lane, "b", MINUTE, 0, false)
-        );
-        let (a, b) = (a.unwrap(), b.unwrap());
-        assert!(a.is_some() != b.is_some(), "{a:?} {b:?}");
-    }
-}
-
-async fn starts_are_given_out_once_and_apart(db: &Db) {
-    let stores = [db.open().await, db.open().await];
-    let began = Instant::now();
-    let mut starts = Vec::new();
-    for round in 0..10 {
-        let period = if round < 5 { SECOND } else { SECOND / 2 };
-        let taken = tokio::join!(
-            stores[0].take_starts("summit", period, 1),
-            stores[1].take_starts("summit", period, 3)
-        );
-        let at = |wait: Duration| began.elapsed() + wait;
-        starts.push((at(taken.0.unwrap()), 1, period));
-        starts.push((at(taken.1.unwrap()), 3, period));
-    }
-    starts.sort();
-    assert!(starts[0].0 < SECOND, "the first start need not wait");
-    // What passes until an answer is here makes it look later than it is.
-    let passed = began.elapsed();
-    for pair in starts.windows(2) {
-        let ((at, count, before), (next, _, period)) = (pair[0], pair[1]);
-        let least = before * (count - 1) + period;
-        assert!(next + passed >= at + least, "{pair:?}");
-    }
-    assert!(stores[0].take_starts("tenancy", SECOND, 1).await.unwrap() < SECOND);
 }

@@ -13,6 +13,7 @@ mod erasing;
 mod failing;
 mod files;
 mod fixture;
+mod lanes;
 mod listing;
 mod looking;
 mod records;
