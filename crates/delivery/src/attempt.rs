@@ -104,6 +104,7 @@ impl Sender {
             }),
             lane: Some((self.lane.name.clone(), epoch)),
             people: accounts::people_to_lock(invites, call),
+            known: invites.to_vec(),
             ..Change::each(invites.iter().map(|invite| invite.id).collect(), move |state, now| {
                 transition::claim(state, attempt, now + lease)
             })
@@ -233,6 +234,7 @@ fn outcome_change(
         })
         .collect();
     Change {
+        known: claimed.invites.clone(),
         end: Some(AttemptEnd { unpaired: judged.unpaired.clone(), ..end }),
         ..Change::of(
             claimed.invites.iter().map(|invite| invite.id).collect(),

@@ -19,6 +19,8 @@ CREATE TABLE batches (
 
 CREATE TABLE invites (
     id TEXT PRIMARY KEY,
+    -- How often it was written since it was accepted
+    version BIGINT NOT NULL DEFAULT 0,
     batch_id TEXT NOT NULL,
     item_index BIGINT NOT NULL,
     tenant TEXT NOT NULL,

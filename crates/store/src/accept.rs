@@ -148,6 +148,7 @@ fn new_invite(
 ) -> InviteRecord {
     let mut invite = InviteRecord {
         id: item.id,
+        version: 0,
         batch_id: batch.id,
         index: item.index,
         tenant: batch.tenant.clone(),

@@ -34,6 +34,9 @@ pub type Decide =
 #[expect(missing_docs, reason = "other fields say all by their names")]
 pub struct Change {
     pub invites: Vec<InviteId>,
+    /// What the caller knows of all of these, in their order, so that they are read again only if one was written since; or
+    /// nothing.
+    pub known: Vec<InviteRecord>,
     /// An attempt that begins with it, for these invites in this order.
     pub begin: Option<NewAttempt>,
     /// An attempt that ends with it: the one that begins, or one that began earlier.
@@ -59,7 +62,8 @@ impl Change {
     ) -> Self {
         let decide = Box::new(decide);
         let (lane, people) = (None, Vec::new());
-        Self { invites, begin: None, end: None, keeps_end: false, lane, people, decide }
+        let known = Vec::new();
+        Self { invites, known, begin: None, end: None, keeps_end: false, lane, people, decide }
     }
 
     /// A change that is decided about each invite by its state and the time alone.
@@ -139,7 +143,10 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
         return Ok(Changed::LaneLost);
     }
     let lock = tx.dialect.for_update();
-    let mut invites = read_invites(tx.connection, &change.invites, lock).await?;
+    let mut invites = match is_all_known(tx.connection, change, lock).await? {
+        true => change.known.clone(),
+        false => read_invites(tx.connection, &change.invites, lock).await?,
+    };
     if change.lane.is_some() && invites.len() < change.invites.len() {
         // A call is claimed with all of its invites or not at all.
         return Ok(Changed::Aborted);
@@ -172,9 +179,38 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
     for invite in &mut invites {
         if let Some(state) = states.get(&invite.id) {
             invite.state = state.clone();
+            invite.version += 1;
         }
     }
     Ok(Changed::Written(invites))
+}
+
+/// Whether the caller knows all of the invites as they are. `lock` is put at the end of the SELECT.
+async fn is_all_known(
+    connection: &mut Connection,
+    change: &Change,
+    lock: &str,
+) -> Result<bool, Error> {
+    if change.known.is_empty()
+        || !change.known.iter().map(|known| known.id).eq(change.invites.iter().copied())
+    {
+        return Ok(false);
+    }
+    // Sorted, so that two replicas that lock rows do not wait for each other.
+    let mut known: Vec<_> = change.known.iter().map(|known| (known.id, known.version)).collect();
+    known.sort_unstable();
+    for chunk in chunks(&known) {
+        let versions = Statement::new("SELECT id, version FROM invites WHERE id IN (")
+            .values(chunk.iter().map(|(id, _)| Value::from(id.to_string())))
+            .text(") ORDER BY id")
+            .text(lock)
+            .all(connection, |row| Ok((row.parsed::<InviteId>()?, row.count::<u64>()?)))
+            .await?;
+        if versions != chunk {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The states to write; `None` if the change is aborted.

@@ -180,13 +180,13 @@ pub(crate) async fn take_out(
     empty(tx.connection, key, &emptied, extent, &mut erased).await?;
     for chunk in chunks(&ids) {
         erased.invites += match extent {
-            Extent::Exchange => {
-                Statement::new("UPDATE invites SET erased = 1 WHERE erased = 0 AND id IN (")
-                    .values(chunk.iter().map(Value::from))
-                    .text(")")
-                    .execute(tx.connection)
-                    .await?
-            }
+            Extent::Exchange => Statement::new(
+                "UPDATE invites SET erased = 1, version = version + 1 WHERE erased = 0 AND id IN (",
+            )
+            .values(chunk.iter().map(Value::from))
+            .text(")")
+            .execute(tx.connection)
+            .await?,
             Extent::Person => {
                 keep_ref_hashes(tx.connection, key, chunk).await?;
                 erased.labels += Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")
@@ -329,7 +329,7 @@ async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
         .await?;
     let mut blanked = 0;
     for chunk in chunks(&reasons) {
-        blanked += Statement::new("UPDATE invites SET erased = ")
+        blanked += Statement::new("UPDATE invites SET version = invites.version + 1, erased = ")
             .bind(PERSON_GONE)
             .text(", updated_at = ")
             .bind(tx.now)

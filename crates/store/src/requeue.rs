@@ -134,6 +134,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
         state.updated_at = now;
         states.insert(invite.id, state.clone());
         invite.state = state;
+        invite.version += 1;
         requeued.push(Requeued::Written(Box::new(invite)));
     }
     write_states(connection, &states).await?;

@@ -22,6 +22,8 @@ use crate::{
 #[derive(Clone, PartialEq)]
 pub struct InviteRecord {
     pub id: InviteId,
+    /// How often it was written since it was accepted: as long as it is the same, so is all the rest.
+    pub version: u64,
     /// The request that it came with.
     pub batch_id: BatchId,
     /// Its item's place in that request.
@@ -190,7 +192,7 @@ impl<'a> Statement<'a> {
 }
 
 /// The columns of an invite, in the order that [`read_invite`] reads and [`invite_values`] writes.
-pub(crate) const COLUMNS: &str = "id, batch_id, item_index, tenant, provider, kind, destination, \
+pub(crate) const COLUMNS: &str = "id, version, batch_id, item_index, tenant, provider, kind, destination, \
      call_key, params, address, invitee, external_id, labels, created_at, erased, status, \
      next_attempt_at, lease_until, holder, ended_at, absent_since, lookups, status_source, \
      provider_ref, provider_status, provider_data, second_effects, shown_fingerprint, expires_at, \
@@ -207,7 +209,8 @@ pub(crate) static AMONG_SET_ASIDE: LazyLock<String> =
     LazyLock::new(|| format!("id IN (SELECT id FROM invites WHERE {SET_ASIDE})"));
 
 /// Sets the state from rows of `id` and [`state_values`].
-pub(crate) const SET_STATE: &str = "UPDATE invites SET status = v.column2, \
+pub(crate) const SET_STATE: &str = "UPDATE invites SET version = invites.version + 1, \
+     status = v.column2, \
      next_attempt_at = v.column3, lease_until = v.column4, holder = v.column5, ended_at = v.column6, \
      absent_since = v.column7, lookups = v.column8, status_source = v.column9, \
      provider_ref = v.column10, provider_status = v.column11, provider_data = v.column12, \
@@ -226,6 +229,7 @@ pub(crate) const PERSON_GONE: i64 = 2;
 pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error> {
     Ok(InviteRecord {
         id: fields.parsed()?,
+        version: fields.count()?,
         batch_id: fields.parsed()?,
         index: fields.count()?,
         tenant: fields.string()?,
@@ -264,8 +268,9 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
 }
 
 pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value<'_>> {
-    let fixed: [Value<'_>; 15] = [
+    let fixed: [Value<'_>; 16] = [
         invite.id.to_string().into(),
+        Value::Number(i64::try_from(invite.version).ok()),
         invite.batch_id.to_string().into(),
         place(invite.index),
         (&invite.tenant).into(),

@@ -214,7 +214,7 @@ impl Store {
         let ended = self.write(vec![AUDIT_LOCK], data, |mut tx, (known, actor)| {
             Box::pin(async move {
                 let ended = Statement::with(
-                    "UPDATE invites SET status = 'revoked', status_source = 'caller', \
+                    "UPDATE invites SET version = version + 1, status = 'revoked', status_source = 'caller', \
                      updated_at = ?, final_since = ? WHERE id = ? AND ",
                     [tx.now.into(), tx.now.into(), (&known.id).into()],
                 )

@@ -163,6 +163,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         InviteRecord {
             id: InviteId::generate(),
+            version: 0,
             batch_id: BatchId::generate(),
             index: 0,
             tenant: TENANT.to_owned(),
