@@ -167,6 +167,7 @@ impl Bench {
             call: call.clone(),
             recipients: recipients.to_vec(),
             first_attempts: vec![now; recipients.len()],
+            absence_counts: vec![true; recipients.len()],
             started_at: now,
             data: Map::new(),
         }

@@ -230,6 +230,7 @@ async fn send(account: &mut Account, address: &str) {
         call,
         recipients: recipients.to_vec(),
         first_attempts: vec![began; recipients.len()],
+        absence_counts: vec![true; recipients.len()],
         started_at: began,
         data: observed.data.clone(),
     };

@@ -9,6 +9,7 @@ mod admin_configuration;
 mod admin_keys;
 mod admin_record;
 mod admin_revisions;
+mod asking;
 mod bounds;
 mod changing;
 mod clocks;

@@ -9,6 +9,6 @@ mod operation;
 mod service;
 
 pub use base_url::BaseUrl;
-pub use lookup::{Failures, seen_or, unfinished};
+pub use lookup::{Failures, TOO_EARLY, seen_or, unfinished};
 pub use operation::{Operation, Refusal, without_effect};
 pub use service::{Reply, Service};

@@ -300,10 +300,21 @@ pub struct Doubt {
     pub recipients: Vec<Recipient>,
     /// When the first attempt for each of them began, by our clock, in the order of `recipients`.
     pub first_attempts: Vec<Timestamp>,
+    /// For each of them whether it would count now that it is absent, in the order of `recipients`; what is missing here
+    /// does not. What only proves absence need not be asked for the others, which are left open then
+    /// ([`TOO_EARLY`](crate::adapter::TOO_EARLY)).
+    pub absence_counts: Vec<bool>,
     /// When this call began, by our clock.
     pub started_at: Timestamp,
     /// What earlier replies to this call said ([`Observed::data`]), such as an activity's id.
     pub data: Map<String, Value>,
+}
+
+impl Doubt {
+    /// Whether it would count now that the recipient at this place is absent.
+    pub fn counts_absence(&self, index: usize) -> bool {
+        self.absence_counts.get(index).copied().unwrap_or(false)
+    }
 }
 
 /// What a look-up saw of one invite. The engine knows which of the invites seen belong to other Invites of ours.

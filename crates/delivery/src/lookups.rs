@@ -14,7 +14,7 @@ use futures::future::try_join_all;
 use invite_config::Provider;
 use invite_core::{
     Destination, Doubt, Operation, Outcome, PreparedCall, ProviderError, failpoint::failpoint,
-    http::CallContext,
+    http::CallContext, random,
 };
 use invite_store::Change;
 use jiff::Timestamp;
@@ -107,7 +107,8 @@ pub(crate) async fn repeat(
     door.finish(Operation::Reconcile, Some(&call.destination), &begun, error.as_ref()).await;
     let result = error.map_or(Ok(()), |error| Err(shown_error(&error, is_mixed)));
     let exchange = context.exchanges().into_iter().next();
-    store_verdicts(&door, &case, verdicts, &Asked { result, begun, exchange }).await?;
+    let asked = Asked { result, begun, exchange };
+    store_verdicts(&door, &case, verdicts, &asked, random::fraction()).await?;
     Ok(is_refused.then_some(case))
 }
 
@@ -139,7 +140,8 @@ pub(crate) async fn look_up(
     for case in never_sent {
         release(shared, lane, &case).await?;
     }
-    let doubts: Vec<Doubt> = cases.iter().filter_map(Case::doubt).collect();
+    let doubt = |case: &Case| case.doubt(case.absence_counts(shared, provider));
+    let doubts: Vec<Doubt> = cases.iter().filter_map(doubt).collect();
     if doubts.is_empty() {
         return Ok(());
     }
@@ -161,6 +163,7 @@ pub(crate) async fn look_up(
     let shown = seen.as_ref().map(|_| ()).map_err(|error| shown_error(error, is_mixed));
     let shown =
         Asked { result: shown, begun: asked.begun.clone(), exchange: asked.exchange.clone() };
+    let fraction = random::fraction();
     let answers = cases.iter().enumerate().map(|(place, case)| {
         let verdicts = match (seen, &shown.result) {
             (Ok(seen), _) => {
@@ -172,7 +175,7 @@ pub(crate) async fn look_up(
                 vec![Verdict::CannotTell(why); case.invites.len()]
             }
         };
-        store_verdicts(&door, case, verdicts, &shown)
+        store_verdicts(&door, case, verdicts, &shown, fraction)
     });
     // Side by side, so that they share commits.
     try_join_all(answers).await?;

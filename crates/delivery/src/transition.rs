@@ -17,7 +17,8 @@ use crate::reason;
 
 pub use by_hand::{decide_unknown, is_risky, override_status, requeue, withdraw};
 pub use lookup::{
-    LOOK_UP_FOR, LookupTerms, Verdict, apply_verdict, keep_following, leave_to_person,
+    LOOK_UP_FOR, LookupTerms, Verdict, apply_verdict, counts_absence, keep_following,
+    leave_to_person,
 };
 
 /// What an attempt came to for one invite.

@@ -46,7 +46,8 @@ pub async fn doubt(bench: &Bench, recipient: &Recipient) -> Doubt {
     let recipients = vec![recipient.clone()];
     let now = bench.clock.now();
     let call = bench.prepare(&context(), &recipients, now).await.unwrap();
-    Doubt { call, recipients, first_attempts: vec![now], started_at: now, data: Map::new() }
+    let (first_attempts, absence_counts) = (vec![now], vec![true]);
+    Doubt { call, recipients, first_attempts, absence_counts, started_at: now, data: Map::new() }
 }
 
 pub fn invite(id: &str, email: &str, message: &str) -> Value {

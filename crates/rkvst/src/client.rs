@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, StatusCode};
 use invite_core::{
-    PreparedCall, ProviderError,
+    Address, Outcome, PreparedCall, ProviderError,
     adapter::{BaseUrl, Operation, Service},
     http::{CallContext, Request, Response},
 };
@@ -192,6 +192,36 @@ impl Client {
         let what = MemberPage::read(&response.body)
             .ok_or_else(|| operation.unreadable(&response, "the reply shows no list of members"))?;
         Ok(Shown { what, account: access.account() })
+    }
+
+    /// Whether a person is seen among the members. If the service refuses to show them, they are not; any other failure is
+    /// an error, because asking again may help. With `account`, only that tenancy is asked.
+    pub async fn is_member(
+        &self,
+        context: &CallContext,
+        operation: &Operation,
+        person: &Address,
+        account: Option<&str>,
+    ) -> Result<bool, ProviderError> {
+        let mut position: Option<Position> = None;
+        loop {
+            let listed = self.list_members(context, operation, position.as_ref(), account).await;
+            let page = match listed {
+                Ok(listed) => listed.what,
+                Err(ProviderError { outcome: Outcome::Rejected, http_status: Some(_), .. }) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            };
+            if page.emails.iter().any(|email| Address::shown(email) == *person) {
+                return Ok(true);
+            }
+            let Some(token) = page.next else { return Ok(false) };
+            position = Position::after(position.as_ref(), token);
+            if position.is_none() {
+                return Err(error::endless(operation));
+            }
+        }
     }
 
     /// `GET …/invites?page_size=1`, which changes nothing and needs the right to invite. Returns the tenancy that the

@@ -28,7 +28,7 @@ use serde_json::json;
 use crate::{
     client::{Client, Position, Shown},
     config::{Config, OPTIONS, Params, SETTINGS},
-    reconcile::{InviteLookup, explain_absence},
+    reconcile::InviteLookup,
     state::{observe, tenancy_at, tenancy_of},
     wire::CreateInvite,
 };
@@ -164,7 +164,7 @@ impl InviteProvider for Rkvst {
         let account = shown.account.as_deref();
         match &shown.what {
             Some(invite) => Ok(observe(invite, account, self.now())),
-            None => explain_absence(&self.client, context, &operation, remote, account).await,
+            None => self.explain_absence(context, &operation, remote, account).await,
         }
     }
 
@@ -308,7 +308,39 @@ impl Rkvst {
         account: Option<&str>,
     ) -> Result<Observed, ProviderError> {
         let remote = Remote { revoke_sent: true, ..remote.clone() };
-        explain_absence(&self.client, context, operation, &remote, account).await
+        self.explain_absence(context, operation, &remote, account).await
+    }
+
+    /// What became of an invite that is not there any more, as the tenancy `account` shows (docs/delivery.md, *After it
+    /// exists*).
+    ///
+    /// # Errors
+    /// It cannot be told for now whether the person is a member.
+    async fn explain_absence(
+        &self,
+        context: &CallContext,
+        operation: &Operation,
+        remote: &Remote,
+        account: Option<&str>,
+    ) -> Result<Observed, ProviderError> {
+        let now = self.now();
+        let is_member = self.client.is_member(context, operation, &remote.address, account).await?;
+        let (status, word) = if is_member {
+            (Status::Accepted, None)
+        } else if remote.revoke_sent {
+            (Status::Revoked, None)
+        } else if remote.expires_at.is_some_and(|at| at <= now) {
+            (Status::Expired, None)
+        } else {
+            (Status::Pending, Some("gone".to_owned()))
+        };
+        Ok(Observed {
+            source: StatusSource::Inferred,
+            provider_status: word,
+            expires_at: remote.expires_at,
+            data: remote.data.clone(),
+            ..Observed::new(remote.provider_ref.clone(), status)
+        })
     }
 
     fn identity<'a>(

@@ -1,17 +1,17 @@
-//! Looks up what became of calls of unknown outcome, page by page: in the invites to their addresses, then in all invites,
-//! and then in the members, because an accepted invite is deleted. Also says what became of an invite that is not there
-//! any more.
+//! Looks up what became of calls of unknown outcome, page by page: few of them in the invites to their addresses, many in all
+//! invites, which is one question for them together. Only where absence would count now, the other of the two is asked as
+//! well, and then the members, because an accepted invite is deleted.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use invite_core::{
-    Address, Doubt, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Remote,
-    Sighting, Status, StatusSource,
-    adapter::{Failures, Operation, seen_or},
+    Address, Doubt, Lookup, Observed, Outcome, ProviderError, Recipient, Reconciliation, Sighting,
+    StatusSource,
+    adapter::{Failures, Operation, TOO_EARLY, seen_or},
     http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -19,13 +19,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     client::{Client, Position},
     config::Params,
-    error,
     state::{carries, observe, sent_message, tenancy_at},
     wire::Invite,
 };
 
 /// After so long an invite may have been accepted, and the membership have ended, unseen.
 const ABSENCE_SHOWS_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// Up to so many addresses are asked for first: each is one request, and the list of all invites may be long.
+const FEW: usize = 3;
 
 const OTHER_TENANCY: &str =
     "today's credential belongs to another tenancy than the one that the call was made in";
@@ -45,6 +47,10 @@ pub struct InviteLookup {
     position: Option<Position>,
     /// The addresses to look for, with the spelling that was sent.
     addresses: BTreeMap<Address, String>,
+    /// Those of the addresses that are still to be asked for in this stage.
+    to_ask: VecDeque<Address>,
+    /// All invites were read.
+    is_listed: bool,
     /// Invites to one of the addresses, by identity.
     found: BTreeMap<String, Found>,
     /// Those of the addresses that are members'.
@@ -67,8 +73,8 @@ struct Found {
 /// The list that is read next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The invites to the address at this place.
-    InvitesTo(usize),
+    /// The invites to the first address of those to ask for.
+    InvitesTo,
     AllInvites,
     Members,
     Done,
@@ -92,9 +98,16 @@ impl InviteLookup {
             misplaced,
             tenancy,
             excluded: vec![false; doubts.len()],
-            stage: if addresses.is_empty() { Stage::Done } else { Stage::InvitesTo(0) },
+            stage: match addresses.len() {
+                0 => Stage::Done,
+                1..=FEW => Stage::InvitesTo,
+                _ => Stage::AllInvites,
+            },
             doubts,
             position: None,
+            // Of many only those are asked for that are chosen once all invites were read.
+            to_ask: addresses.keys().filter(|_| addresses.len() <= FEW).cloned().collect(),
+            is_listed: false,
             addresses,
             found: BTreeMap::new(),
             members: HashSet::new(),
@@ -184,12 +197,55 @@ impl InviteLookup {
 
     fn begin_next(&mut self) {
         self.position = None;
+        let is_few = self.addresses.len() <= FEW;
+        let absence_counts = self.recipients().any(|(_, counts)| counts);
         self.stage = match self.stage {
-            Stage::InvitesTo(i) if i + 1 < self.addresses.len() => Stage::InvitesTo(i + 1),
-            Stage::InvitesTo(_) => Stage::AllInvites,
-            Stage::AllInvites => Stage::Members,
+            Stage::InvitesTo => {
+                self.to_ask.pop_front();
+                match self.to_ask.is_empty() {
+                    false => Stage::InvitesTo,
+                    true if !absence_counts => Stage::Done,
+                    true if is_few => Stage::AllInvites,
+                    true => Stage::Members,
+                }
+            }
+            Stage::AllInvites => {
+                self.is_listed = true;
+                if !is_few {
+                    self.choose_addresses();
+                }
+                match self.to_ask.is_empty() {
+                    false => Stage::InvitesTo,
+                    true if absence_counts => Stage::Members,
+                    true => Stage::Done,
+                }
+            }
             Stage::Members | Stage::Done => Stage::Done,
         };
+    }
+
+    /// Chooses the addresses to ask for once all invites were read: those whose absence counts.
+    fn choose_addresses(&mut self) {
+        let is_open =
+            |(recipient, counts): &(&Recipient, bool)| *counts && !self.is_certain(recipient);
+        let open: BTreeSet<Address> = self
+            .recipients()
+            .filter(is_open)
+            .map(|(recipient, _)| recipient.address.clone())
+            .collect();
+        let others = self.addresses.keys().filter(|address| !open.contains(*address)).cloned();
+        for address in others.collect::<Vec<_>>() {
+            self.address_gaps.entry(address).or_insert_with(|| TOO_EARLY.to_owned());
+        }
+        self.to_ask = open.into_iter().collect();
+    }
+
+    /// All recipients, with whether absence would count of each.
+    fn recipients(&self) -> impl Iterator<Item = (&Recipient, bool)> {
+        self.doubts.iter().flat_map(|doubt| {
+            let places = doubt.recipients.iter().enumerate();
+            places.map(|(index, recipient)| (recipient, doubt.counts_absence(index)))
+        })
     }
 
     /// Goes on without a list that cannot be read, or ends the look-up. What was seen still counts.
@@ -199,9 +255,9 @@ impl InviteLookup {
     fn skip(&mut self, error: ProviderError) -> Result<(), ProviderError> {
         let is_told_to_stop = self.failures.is_last(&error);
         match self.stage {
-            Stage::InvitesTo(place) if !is_told_to_stop => {
+            Stage::InvitesTo if !is_told_to_stop => {
                 let gap = format!("the invites to the address cannot be listed: {error}");
-                if let Some(address) = self.addresses.keys().nth(place) {
+                if let Some(address) = self.to_ask.front() {
                     self.address_gaps.insert(address.clone(), gap);
                 }
                 self.begin_next();
@@ -231,28 +287,32 @@ impl InviteLookup {
         if self.excluded.iter().all(|excluded| *excluded) {
             return true;
         }
-        // An invite with the reference belongs to nobody else, so it need not be compared with others.
-        self.stage == Stage::AllInvites
-            && self.doubts.iter().flat_map(|doubt| &doubt.recipients).all(|recipient| {
-                let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
-                let mut found = self.found.values();
-                reference.is_some_and(|r| found.any(|found| carries(&found.invite, &r)))
-            })
+        self.stage != Stage::Done
+            && self.recipients().all(|(recipient, _)| self.is_certain(recipient))
+    }
+
+    /// Whether the recipient's invite was found by its reference. It belongs to nobody else, so it need not be compared
+    /// with others.
+    fn is_certain(&self, recipient: &Recipient) -> bool {
+        let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
+        let mut found = self.found.values();
+        reference.is_some_and(|r| found.any(|found| carries(&found.invite, &r)))
     }
 
     fn sightings(&self) -> Vec<Vec<Sighting>> {
         let now = self.client.service().clock.now();
         let of_doubt = |(doubt, excluded): (&Doubt, &bool)| {
-            let sight = |recipient| match excluded {
+            let sight = |index| match excluded {
                 true => Sighting::open(OTHER_TENANCY),
-                false => self.sighting(doubt, recipient, now),
+                false => self.sighting(doubt, index, now),
             };
-            doubt.recipients.iter().map(sight).collect()
+            (0..doubt.recipients.len()).map(sight).collect()
         };
         self.doubts.iter().zip(&self.excluded).map(of_doubt).collect()
     }
 
-    fn sighting(&self, doubt: &Doubt, recipient: &Recipient, now: Timestamp) -> Sighting {
+    fn sighting(&self, doubt: &Doubt, index: usize, now: Timestamp) -> Sighting {
+        let recipient = &doubt.recipients[index];
         let reference = Params::of(recipient).and_then(|p| p.reference(recipient.id));
         let sent = sent_message(doubt);
         let is_exact = |invite: &Invite| match &reference {
@@ -266,19 +326,21 @@ impl InviteLookup {
         let invites_gap = self.invites_gap.as_ref();
         let invites_gap = invites_gap.or_else(|| self.address_gaps.get(&recipient.address));
         // Without a reference, the only invite to the address is taken for this one.
-        if let ([], [lone], None, None) = (&exact[..], &near[..], &reference, invites_gap) {
+        if let ([], [lone], None, None) = (&exact[..], &near[..], &reference, invites_gap)
+            && self.is_listed
+        {
             exact.push(Observed { source: StatusSource::Inferred, ..observe(lone) });
             near.clear();
         }
         let unread = invites_gap.or(self.members_gap.as_ref()).cloned();
-        let gap = unread.or_else(|| self.gap(doubt, recipient, now).map(str::to_owned));
+        let gap = unread.or_else(|| self.gap(doubt, index, now).map(str::to_owned));
         let near = near.into_iter().map(|found| found.invite.identity.clone()).collect();
         Sighting { exact, near, gap }
     }
 
     /// Why absence cannot be told of a recipient, although everything could be read.
-    fn gap(&self, doubt: &Doubt, recipient: &Recipient, now: Timestamp) -> Option<&'static str> {
-        if self.members.contains(&recipient.address) {
+    fn gap(&self, doubt: &Doubt, index: usize, now: Timestamp) -> Option<&'static str> {
+        if self.members.contains(&doubt.recipients[index].address) {
             Some("the address is a member's, so the invite may have been accepted")
         } else if now.duration_since(doubt.started_at) >= ABSENCE_SHOWS_FOR {
             Some(
@@ -287,6 +349,8 @@ impl InviteLookup {
             )
         } else if self.stage != Stage::Done {
             Some("what was looked for was found before everything was read")
+        } else if !doubt.counts_absence(index) {
+            Some(TOO_EARLY)
         } else {
             None
         }
@@ -303,8 +367,9 @@ impl Reconciliation for InviteLookup {
             return Err(error.clone());
         }
         let read = match self.stage {
-            Stage::InvitesTo(i) => {
-                let email = self.addresses.values().nth(i).cloned();
+            Stage::InvitesTo => {
+                let next = self.to_ask.front().and_then(|address| self.addresses.get(address));
+                let email = next.cloned();
                 self.read_invites(context, email.as_deref()).await
             }
             Stage::AllInvites => self.read_invites(context, None).await,
@@ -317,67 +382,6 @@ impl Reconciliation for InviteLookup {
         }
         let ends = self.stage == Stage::Done || self.is_settled();
         Ok(ends.then(|| self.sightings()))
-    }
-}
-
-/// What became of an invite that is not there any more, as the tenancy `account` shows (docs/delivery.md, *After it
-/// exists*).
-///
-/// # Errors
-/// It cannot be told for now whether the person is a member.
-pub async fn explain_absence(
-    client: &Client,
-    context: &CallContext,
-    operation: &Operation,
-    remote: &Remote,
-    account: Option<&str>,
-) -> Result<Observed, ProviderError> {
-    let now = client.service().clock.now();
-    let (status, word) = if is_member(client, context, operation, remote, account).await? {
-        (Status::Accepted, None)
-    } else if remote.revoke_sent {
-        (Status::Revoked, None)
-    } else if remote.expires_at.is_some_and(|at| at <= now) {
-        (Status::Expired, None)
-    } else {
-        (Status::Pending, Some("gone".to_owned()))
-    };
-    Ok(Observed {
-        source: StatusSource::Inferred,
-        provider_status: word,
-        expires_at: remote.expires_at,
-        data: remote.data.clone(),
-        ..Observed::new(remote.provider_ref.clone(), status)
-    })
-}
-
-/// Whether the person is seen among the members. If the service refuses to show them, they are not; any other failure is
-/// an error, because asking again may help.
-async fn is_member(
-    client: &Client,
-    context: &CallContext,
-    operation: &Operation,
-    remote: &Remote,
-    account: Option<&str>,
-) -> Result<bool, ProviderError> {
-    let mut position: Option<Position> = None;
-    loop {
-        let listed = client.list_members(context, operation, position.as_ref(), account).await;
-        let page = match listed {
-            Ok(listed) => listed.what,
-            Err(ProviderError { outcome: Outcome::Rejected, http_status: Some(_), .. }) => {
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        };
-        if page.emails.iter().any(|email| Address::shown(email) == remote.address) {
-            return Ok(true);
-        }
-        let Some(token) = page.next else { return Ok(false) };
-        position = Position::after(position.as_ref(), token);
-        if position.is_none() {
-            return Err(error::endless(operation));
-        }
     }
 }
 
@@ -534,6 +538,55 @@ mod tests {
         let doubts = vec![doubt(&bench, &to_ada).await, doubt(&bench, &to_grace).await];
         let seen = look_up(&bench, doubts).await.map(|(seen, _)| seen);
         (seen, peer.lines())
+    }
+
+    /// What is seen of calls to these people, who are not invited but for Ada, and what was asked; `counts` says of whom
+    /// absence counts.
+    async fn look_for(counts: &[(&str, bool)]) -> (Vec<Vec<Sighting>>, Vec<String>) {
+        let peer = service(vec![invite("1", EMAIL, "Rewritten")], &[]);
+        let bench = with_token(&peer);
+        let mut doubts = Vec::new();
+        for (name, counts) in counts {
+            let mut to = recipient(&bench, Some("Hi"));
+            to.invitee.email = format!("{name}@example.org");
+            to.address = to.invitee.email.parse().unwrap();
+            let doubt = doubt(&bench, &to).await;
+            doubts.push(Doubt { absence_counts: vec![*counts], ..doubt });
+        }
+        let (seen, _) = look_up(&bench, doubts).await.unwrap();
+        (seen, peer.lines())
+    }
+
+    #[tokio::test]
+    async fn few_are_asked_for_by_address_and_nothing_else_before_absence_counts() {
+        let to = |name: &str| format!("GET {INVITES}?page_size=100&email={name}%40example.org");
+        let (seen, asked) = look_for(&[("Ada", false), ("Grace", false)]).await;
+        assert_eq!(asked, [to("Ada"), to("Grace")]);
+        // With the list unread, a lone invite to the address may not be the only one.
+        assert_eq!((seen[0][0].exact.len(), seen[0][0].near.len()), (0, 1));
+        assert!(seen.iter().all(|seen| seen[0].gap.as_deref() == Some(TOO_EARLY)), "{seen:?}");
+        let (seen, asked) = look_for(&[("Ada", true), ("Grace", false)]).await;
+        assert_eq!(asked.len(), 4, "{asked:?}");
+        assert_eq!((refs(&seen[0][0].exact), seen[0][0].gap.is_none()), (vec!["invites/1"], true));
+        assert_eq!(seen[1][0].gap.as_deref(), Some(TOO_EARLY));
+    }
+
+    #[tokio::test]
+    async fn of_many_only_those_whose_absence_counts_are_asked_for_by_address() {
+        let list = format!("GET {INVITES}?page_size=100");
+        let many = |counts: bool| {
+            ["Ada", "Grace", "Joan", "Mary", "Rosa"].map(|name| (name, counts && name != "Mary"))
+        };
+        let (seen, asked) = look_for(&many(false)).await;
+        assert_eq!(asked, std::slice::from_ref(&list));
+        assert_eq!((seen[0][0].exact.len(), seen[0][0].near.len()), (0, 1));
+        assert!(seen.iter().all(|seen| seen[0].gap.as_deref() == Some(TOO_EARLY)), "{seen:?}");
+        let (seen, asked) = look_for(&many(true)).await;
+        assert_eq!((&asked[0], asked.len()), (&list, 1 + 4 + 1), "{asked:?}");
+        assert!(asked.iter().all(|line| !line.contains("Mary")), "{asked:?}");
+        let is_told: Vec<_> = seen.iter().map(|seen| seen[0].gap.is_none()).collect();
+        assert_eq!(is_told, [true, true, true, false, true]);
+        assert_eq!(refs(&seen[0][0].exact), ["invites/1"]);
     }
 
     #[tokio::test]

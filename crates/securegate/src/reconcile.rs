@@ -1,5 +1,6 @@
-//! Looks up what became of create calls of unknown outcome: in the event's list, then by each address that the list does
-//! not settle, and at last in the event itself, because absence means nothing in one that does not exist.
+//! Looks up what became of create calls of unknown outcome: in the event's list, which is one question for all of them.
+//! Only where absence would count now, each address that the list does not settle is asked for, too, and at last the event
+//! itself, because absence means nothing in one that does not exist.
 //!
 //! The engine decides which of the invites seen are another Invite's, and how often nothing must be seen
 //! (docs/delivery.md, *Finding out what became of an unknown call*).
@@ -12,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use invite_core::{
     Address, Cause, Invitee, Lookup, Observed, Place, ProviderError, Reconciliation, Sighting,
-    adapter::{Failures, Operation, seen_or, unfinished},
+    adapter::{Failures, Operation, TOO_EARLY, seen_or, unfinished},
     http::{CallContext, TOO_LONG},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -89,12 +90,23 @@ impl EventLookup {
                 search.note(&observed, &mut self.seen[place.0][place.1]);
             }
         }
-        let unsettled = lookup.recipients().map(|(place, _)| place).filter(|&place| {
-            let search = Search::new(&lookup, place, clock_difference);
-            !search.is_settled(&self.seen[place.0][place.1])
-        });
-        self.stage = Stage::Addresses(unsettled.collect());
+        let mut unsettled = VecDeque::new();
+        for (place, _) in lookup.recipients() {
+            let sighting = &mut self.seen[place.0][place.1];
+            if !lookup.doubts[place.0].counts_absence(place.1) {
+                sighting.leave_open(TOO_EARLY);
+            } else if !Search::new(&lookup, place, clock_difference).is_settled(sighting) {
+                unsettled.push_back(place);
+            }
+        }
+        self.stage = Stage::Addresses(unsettled);
         Ok(())
+    }
+
+    /// Whether absence would count of none of those that are looked for, so that the list said all that is wanted.
+    fn is_too_early(&self) -> bool {
+        let doubts = &self.lookup.doubts;
+        !self.lookup.recipients().any(|((doubt, index), _)| doubts[doubt].counts_absence(index))
     }
 
     /// Goes on without a list that is too long to be read: asking for each address may show an invite, but not that
@@ -192,7 +204,12 @@ impl Reconciliation for EventLookup {
                         self.stage = Stage::Event;
                         self.unread_list = Some(error);
                     }
-                    read => read?,
+                    read => {
+                        read?;
+                        if self.is_too_early() {
+                            return Ok(Some(std::mem::take(&mut self.seen)));
+                        }
+                    }
                 }
                 None
             }
@@ -315,6 +332,7 @@ mod tests {
                     .map(|name| recipient(&peer.url, &format!("{name}@example.org"), name))
                     .collect(),
                 first_attempts: vec![BEGAN.parse().unwrap(); names.len()],
+                absence_counts: vec![true; names.len()],
                 started_at: BEGAN.parse().unwrap(),
                 data: Map::new(),
             })
@@ -376,6 +394,31 @@ mod tests {
         assert_eq!(seen, [[absent.clone(), absent]]);
         let asked = "GET /invites?email=grace%40example.org&event_id=event-456 [k]";
         assert_eq!(requests(&peer)[2], asked);
+    }
+
+    #[tokio::test]
+    async fn only_those_whose_absence_counts_are_asked_for_by_address() {
+        let list = || (200, json!([shown("invite-1", "ada@example.org", "ada", EFFECT)]));
+        let count = |lookup: &mut EventLookup, counts: [bool; 3]| {
+            let doubts = &mut Arc::get_mut(&mut lookup.lookup).unwrap().doubts;
+            doubts[0].absence_counts = counts.into();
+        };
+        let names: &[&[&str]] = &[&["ada", "grace", "joan"]];
+        let peer = replying(vec![list()]);
+        let mut early = lookup(&peer, names);
+        count(&mut early, [false; 3]);
+        let seen = finish(&peer, early).await.unwrap();
+        assert_eq!(requests(&peer), ["GET /events/event-456/invites [k]"]);
+        assert_eq!(ids(&seen[0][0]), ["invite-1"]);
+        assert!(seen[0].iter().all(|sighting| sighting.gap.as_deref() == Some(TOO_EARLY)));
+
+        let peer = replying(vec![list(), nothing(), event()]);
+        let mut late = lookup(&peer, names);
+        count(&mut late, [true, false, true]);
+        let seen = finish(&peer, late).await.unwrap();
+        assert!(requests(&peer)[1].contains("email=joan%40example.org"), "{:?}", requests(&peer));
+        let is_told: Vec<_> = seen[0].iter().map(|sighting| sighting.gap.is_none()).collect();
+        assert_eq!(is_told, [true, false, true]);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     sync::LazyLock,
 };
 
-use invite_core::{Destination, Status};
+use invite_core::{Destination, InviteId, Status};
 use jiff::Timestamp;
 
 use crate::{
@@ -161,6 +161,47 @@ impl Store {
                 .text(status.as_str());
         }
         self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id").limit(limit)).await
+    }
+
+    /// What a provider's lists at these destinations can tell about, whenever it was asked about: invites that are open
+    /// there, by destination, the provider's id and ours; those asked about longest ago first, up to `limit` of each
+    /// status. Left out are those of which more has to be asked: what was sent again, or may have been withdrawn.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn listable(
+        &self,
+        provider: &str,
+        destinations: &[Destination],
+        limit: u32,
+    ) -> Result<Vec<(Destination, String, InviteId)>, Error> {
+        let mut listable = Vec::new();
+        if destinations.is_empty() {
+            return Ok(listable);
+        }
+        let mut connection = self.scanner().await?;
+        for status in Status::ALL.iter().filter(|status| status.is_open_at_provider()) {
+            let statement = Statement::new(
+                "SELECT destination, provider_ref, id FROM invites WHERE provider_ref IS NOT NULL \
+                 AND attempt_count <= 1 AND revoke_sent = 0 AND unreadable IS NULL AND ",
+            )
+            .text(LIVE)
+            .text(" AND provider = ")
+            .bind(provider)
+            .text(" AND status = ")
+            .bind(status.as_str())
+            .text(" AND destination IN (")
+            .values(destinations.iter().map(|destination| Value::from(destination.to_string())))
+            .text(") ORDER BY coalesce(checked_at, 0)")
+            .limit(i64::from(limit));
+            let rows = statement.all(&mut connection, |row| {
+                // What cannot be read is asked about by itself.
+                let (at, id, invite) = (row.parsed().ok(), row.string().ok(), row.parsed().ok());
+                Ok(at.zip(id).zip(invite).map(|((at, id), invite)| (at, id, invite)))
+            });
+            listable.extend(rows.await?.into_iter().flatten());
+        }
+        Ok(listable)
     }
 
     /// The id and tenant of another invite to the same person at what may be the same destination that is `sending`

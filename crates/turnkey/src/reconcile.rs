@@ -327,7 +327,8 @@ mod tests {
         let call: PreparedCall = provider.prepare(&context(), &recipients, at).await.unwrap();
         let data = data.as_object().cloned().unwrap_or_default();
         let first_attempts = vec![at; recipients.len()];
-        Doubt { call, recipients, first_attempts, started_at: at, data }
+        let absence_counts = vec![true; recipients.len()];
+        Doubt { call, recipients, first_attempts, absence_counts, started_at: at, data }
     }
 
     /// The sightings, and how many steps they took.

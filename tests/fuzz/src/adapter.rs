@@ -222,6 +222,7 @@ impl Case<'_> {
         let doubt = Doubt {
             call,
             first_attempts: vec![started_at; recipients.len()],
+            absence_counts: vec![true; recipients.len()],
             recipients,
             started_at,
             data,

@@ -26,6 +26,10 @@ impl Failures {
     }
 }
 
+/// The gap of an invite that does not show, where its absence would not count yet and so was not proven
+/// ([`Doubt::absence_counts`](crate::Doubt::absence_counts)).
+pub const TOO_EARLY: &str = "it does not show so far, and absence counts later at the earliest";
+
 /// The gap of a look-up that this error ended: why it cannot tell absence.
 pub fn unfinished(error: &ProviderError) -> String {
     format!("the look-up did not come to its end: {error}")

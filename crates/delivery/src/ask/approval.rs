@@ -118,6 +118,7 @@ impl Engine {
             recipients,
             // Each was accepted before its first attempt.
             first_attempts: members.iter().map(|member| member.created_at).collect(),
+            absence_counts: Vec::new(),
             started_at: invite.state.sent_at.unwrap_or(invite.created_at),
             data: invite.state.provider_data.clone(),
         };

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use invite_config::Provider;
 use invite_core::{
     AttemptId, Destination, Doubt, InviteId, Observed, PreparedCall, Recipient, Sighting, Status,
-    random,
 };
 use invite_store::{AttemptView, Change, InviteRecord};
 use jiff::Timestamp;
@@ -141,15 +140,24 @@ pub(crate) async fn leave_to_people(
 }
 
 impl Case {
-    pub fn doubt(&self) -> Option<Doubt> {
+    /// The case as adapters are told of it, with whether it would count now that each invite is absent.
+    pub fn doubt(&self, absence_counts: Vec<bool>) -> Option<Doubt> {
         let mut known = self.invites.iter().map(|i| i.state.provider_data.clone());
         Some(Doubt {
             call: self.call.clone()?,
             recipients: self.recipients.clone(),
             first_attempts: self.first_attempts.clone(),
+            absence_counts,
             started_at: self.started_at,
             data: known.find(|said| !said.is_empty()).unwrap_or_default(),
         })
+    }
+
+    /// For each invite whether it would count if a look-up that begins now found it absent.
+    pub fn absence_counts(&self, shared: &Shared, provider: &Provider) -> Vec<bool> {
+        let terms = self.terms(shared, provider, shared.clock.now(), &[], 0.0);
+        let states = self.invites.iter().map(|invite| &invite.state);
+        states.zip(&terms).map(|(state, terms)| transition::counts_absence(state, terms)).collect()
     }
 
     /// What a look-up says of each invite. While nobody holds an id that the call's own reply named, no invite counts as
@@ -195,13 +203,15 @@ impl Case {
         verdicts
     }
 
-    /// The terms of the look-up for each invite. A call of several that turns out absent is halved.
+    /// The terms of the look-up for each invite. A call of several that turns out absent is halved. What was looked up
+    /// together shares one random `fraction`, so that the next look-up finds it together again.
     pub fn terms(
         &self,
         shared: &Shared,
         provider: &Provider,
         began: Timestamp,
         verdicts: &[Verdict],
+        fraction: f64,
     ) -> Vec<LookupTerms> {
         let appeared = |verdict: &Verdict| matches!(verdict, Verdict::Exists(_));
         let in_doubt = |invite: &InviteRecord| {
@@ -229,7 +239,7 @@ impl Case {
             settle: shared.settings.settle,
             timeout: provider.limits.timeout,
             retry: provider.limits.retry,
-            fraction: random::fraction(),
+            fraction,
             unsolved: reason::unsolved(&provider.name, verdicts.get(i).and_then(why)),
             exhausted: reason::exhausted(self.was_answered),
         };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use invite_config::Provider;
-use invite_core::{AttemptId, AttemptOutcome, Destination, Doubt, InviteId, Operation};
+use invite_core::{AttemptId, AttemptOutcome, Destination, Doubt, Operation};
 use invite_store::{AttemptView, Change, InviteRecord, InviteState};
 
 use super::{case::is_shown, verdicts::refs};
@@ -83,7 +83,7 @@ async fn earlier_calls(
     invites: impl Iterator<Item = &InviteRecord>,
     is_idempotent: bool,
 ) -> Result<Vec<Earlier>, invite_store::Error> {
-    let mut calls: BTreeMap<(AttemptId, Option<InviteId>), Earlier> = BTreeMap::new();
+    let mut calls: BTreeMap<AttemptId, Earlier> = BTreeMap::new();
     for invite in invites {
         let creates = match shared.store.creates(invite.id).await {
             // If its calls cannot be read, nobody can tell which had an effect.
@@ -93,8 +93,7 @@ async fn earlier_calls(
         let first = creates.iter().map(|view| view.started_at).min().unwrap_or(invite.created_at);
         for view in doubtful(invite, &creates, is_idempotent) {
             let Some(call) = view.call.clone() else { continue };
-            let key = (view.id, (!is_idempotent).then_some(invite.id));
-            let earlier = match calls.entry(key) {
+            let earlier = match calls.entry(view.id) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => {
                     // Each was accepted before its first attempt.
@@ -102,14 +101,25 @@ async fn earlier_calls(
                         let members = shared.store.attempt_invites(view.id).await?;
                         members.iter().filter_map(|i| Some((recipient(i)?, i.created_at))).unzip()
                     } else {
-                        recipient(invite).map(|recipient| (recipient, first)).into_iter().unzip()
+                        Default::default()
                     };
-                    // What is known of an invite comes from the call that created it, not from this one.
-                    let (started_at, data) = (view.started_at, Default::default());
-                    let doubt = Doubt { call, recipients, first_attempts, started_at, data };
+                    let doubt = Doubt {
+                        call,
+                        recipients,
+                        first_attempts,
+                        // Nothing follows from what is not there.
+                        absence_counts: Vec::new(),
+                        started_at: view.started_at,
+                        // What is known of an invite comes from the call that created it, not from this one.
+                        data: Default::default(),
+                    };
                     place.insert(Earlier { doubt, invites: Vec::new() })
                 }
             };
+            if !is_idempotent && let Some(recipient) = recipient(invite) {
+                earlier.doubt.recipients.push(recipient);
+                earlier.doubt.first_attempts.push(first);
+            }
             let place = earlier.doubt.recipients.iter().position(|r| r.id == invite.id);
             earlier.invites.extend(place.map(|place| (place, invite.clone())));
         }

@@ -22,6 +22,7 @@ pub(super) async fn store_verdicts(
     case: &Case,
     mut verdicts: Vec<Verdict>,
     asked: &Asked<()>,
+    fraction: f64,
 ) -> Result<(), invite_store::Error> {
     if is_mixed(&case.invites) {
         for verdict in &mut verdicts {
@@ -44,6 +45,7 @@ pub(super) async fn store_verdicts(
             case,
             verdicts,
             asked,
+            fraction,
             ended_attempt(door, Operation::Reconcile, asked, Some(detail)),
         )
     };
@@ -64,9 +66,10 @@ fn change(
     case: &Case,
     verdicts: Vec<Verdict>,
     asked: &Asked<()>,
+    fraction: f64,
     (begin, end): EndedAttempt,
 ) -> Change {
-    let terms = case.terms(door.shared, door.provider, asked.begun.at, &verdicts);
+    let terms = case.terms(door.shared, door.provider, asked.begun.at, &verdicts, fraction);
     let age = asked.begun.age.clone();
     let decide = move |i: usize, _: &InviteRecord, state: &mut _, now: Timestamp| {
         // Counted back from the transaction's own time, so that what it saw never looks newer than it is, whatever the

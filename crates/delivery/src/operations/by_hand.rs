@@ -68,10 +68,10 @@ impl Engine {
     ) -> Result<(Option<Observed>, Option<EndedAttempt>)> {
         let Some(destination) = &invite.destination else { return Ok((None, None)) };
         let case = find_cases(&self.shared, destination, vec![invite.clone()]).await?.0.pop();
-        let Some((case, doubt)) = case.and_then(|case| case.doubt().map(|doubt| (case, doubt)))
-        else {
-            return Ok((None, None));
-        };
+        let Some(case) = case else { return Ok((None, None)) };
+        // Of the one that the person found, all is asked that can be.
+        let is_found = case.invites.iter().map(|it| it.id == invite.id).collect();
+        let Some(doubt) = case.doubt(is_found) else { return Ok((None, None)) };
         let lookup = invite_core::Lookup { destination: destination.clone(), doubts: vec![doubt] };
         let lane = self.shared.lane(&provider.name);
         let door = self.door(&lane, provider, Subject::of([invite]));

@@ -215,6 +215,7 @@ fn lookup(sender: &Sender, claimed: &Claimed, prepared: &PreparedCall) -> Lookup
         recipients: claimed.recipients.clone(),
         // Each was accepted before its first attempt.
         first_attempts: claimed.invites.iter().map(|invite| invite.created_at).collect(),
+        absence_counts: Vec::new(),
         // As if it began now: the provider still works on it, so its age shows nothing.
         started_at: sender.shared.clock.now(),
         data: said.unwrap_or_default(),

@@ -3,15 +3,14 @@
 //! Step by step: `docs/loops/refreshing.md`.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use invite_config::Provider;
 use invite_core::{
-    Address, Destination, ListQuery, Observed, Operation, ProviderError, http::CallContext, random,
+    Address, Destination, InviteId, ListQuery, Observed, Operation, http::CallContext, random,
 };
 use invite_store::{Change, Decision, InviteRecord, InviteState};
 use jiff::Timestamp;
@@ -26,8 +25,10 @@ use crate::{
     transition,
 };
 
-/// How many invites a round takes on, and so how many are looked for in one list at most.
+/// How many invites a round takes on, that may each need a question of its own.
 const AT_ONCE: u32 = 5000;
+/// How many others are looked for in the lists of a round at most: as many as the longest list that is read shows.
+const MOST_LISTED: u32 = 200_000;
 /// How many of those one commit changes: creates wait for it.
 const IN_A_COMMIT: usize = 500;
 /// How many invites are asked about one by one at a time, so that slow replies do not keep the rate budget from being used.
@@ -96,12 +97,27 @@ async fn round(
             by_destination.entry(destination).or_default().push(invite);
         }
     }
+    // A list shows all that is there, so that nobody has to be looked for in the next one as well.
+    let is_worth_a_list = |invites: &Vec<InviteRecord>| {
+        invites.iter().filter(|it| is_listable(it)).count() >= LIST_FROM
+    };
+    let worth = by_destination.iter().filter(|(_, invites)| is_worth_a_list(invites));
+    let worth: Vec<Destination> = worth.map(|(destination, _)| destination.clone()).collect();
+    let mut others: HashMap<Destination, HashMap<String, InviteId>> =
+        worth.iter().map(|destination| (destination.clone(), HashMap::new())).collect();
+    for (destination, id, invite) in shared.store.listable(&lane.name, &worth, MOST_LISTED).await? {
+        others.entry(destination).or_default().insert(id, invite);
+    }
     for (destination, mut invites) in by_destination {
         // A round may take long, and another document go live meanwhile.
         let Some(provider) = shared.live.current().provider(&lane.name).cloned() else { break };
         find_second_effects(shared, lane, &provider, &destination, &invites).await?;
-        if provider.adapter.capabilities().list && invites.len() >= LIST_FROM {
-            invites = by_list(shared, lane, &provider, &destination, invites).await?;
+        if provider.adapter.capabilities().list
+            && let Some(others) = others.remove(&destination)
+        {
+            let subject = Subject::of(&invites);
+            let door = Door { shared, lane, provider: &provider, subject };
+            invites = by_list(&door, &destination, invites, others, has_more).await?;
         }
         let in_turn = stream::iter(invites).then(async |invite| {
             lane.yield_to_creates().await;
@@ -148,50 +164,77 @@ async fn ask(
     Ok(())
 }
 
-/// Stores what the provider's list shows, and returns the invites that it does not show.
+/// Stores what the provider's list shows, and returns those of a round's invites that it does not tell about. The list is
+/// read until it has shown all of those, or all of the `others` as well if the round `is_full`.
 async fn by_list(
-    shared: &Arc<Shared>,
-    lane: &Lane,
-    provider: &Provider,
+    door: &Door<'_>,
     destination: &Destination,
     invites: Vec<InviteRecord>,
+    others: HashMap<String, InviteId>,
+    is_full: bool,
 ) -> Result<Vec<InviteRecord>, invite_store::Error> {
-    // Of an invite that we tried to withdraw, only an answer about it alone says what became of it.
-    let (single, listable): (Vec<_>, Vec<_>) =
-        invites.into_iter().partition(|invite| invite.state.revoke_sent);
-    let wanted: HashSet<&str> =
-        listable.iter().filter_map(|invite| invite.state.provider_ref.as_deref()).collect();
-    let door = Door { shared, lane, provider, subject: Subject::of(&listable) };
-    let listed = match list(&door, destination, &wanted).await {
-        Ok(listed) => listed,
-        Err(error) => {
-            let name = &lane.name;
-            tracing::warn!(provider.name = name, %error, "cannot list the invites of {name}; asking about each");
-            return Ok(single.into_iter().chain(listable).collect());
+    let (listable, mut left): (Vec<_>, Vec<_>) = invites.into_iter().partition(is_listable);
+    let mut wanted = others;
+    let mut missing = BTreeMap::new();
+    for invite in listable {
+        wanted.extend(invite.state.provider_ref.clone().map(|id| (id, invite.id)));
+        missing.insert(invite.id, invite);
+    }
+    let mut query = ListQuery { scope: Some(destination.scope.clone()), ..ListQuery::default() };
+    for _ in 0..MAX_PAGES {
+        door.lane.yield_to_creates().await;
+        door.wait_for_question().await;
+        let list = async |context: &CallContext| door.provider.adapter.list(context, &query).await;
+        let asked = door.ask(Operation::List, Some(destination), list).await;
+        let page = match asked.result {
+            Ok(page) => page,
+            Err(error) => {
+                let name = &door.lane.name;
+                tracing::warn!(provider.name = name, %error, "cannot list the invites of {name}; asking about each");
+                break;
+            }
+        };
+        let whose = |seen: Observed| Some((wanted.remove(seen.provider_ref.as_deref()?)?, seen));
+        let shown: Vec<_> = page.invites.into_iter().filter_map(whose).collect();
+        for (id, seen) in &shown {
+            left.extend(missing.remove(id).filter(|invite| !is_to(seen, invite)));
+        }
+        for shown in shown.chunks(IN_A_COMMIT) {
+            observe(door.shared, shown, asked.begun.at).await?;
+        }
+        let is_done = missing.is_empty() && (!is_full || wanted.is_empty());
+        match page.next_cursor.filter(|_| !is_done) {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    left.extend(missing.into_values());
+    Ok(left)
+}
+
+/// Whether a list can tell about an invite. Of one that we tried to withdraw, only an answer about it alone says what
+/// became of it.
+fn is_listable(invite: &InviteRecord) -> bool {
+    invite.state.provider_ref.is_some() && !invite.state.revoke_sent
+}
+
+/// Stores what a list shows that was asked for at a time.
+async fn observe(
+    shared: &Shared,
+    shown: &[(InviteId, Observed)],
+    asked_at: Timestamp,
+) -> Result<(), invite_store::Error> {
+    let (ids, seen): (Vec<_>, Vec<_>) = shown.iter().cloned().unzip();
+    let observe = move |i: usize, invite: &InviteRecord, state: &mut InviteState, now| {
+        // It may have been withdrawn, or asked about, since the list was asked for.
+        let is_older = state.revoke_sent || state.checked_at.is_some_and(|at| at >= asked_at);
+        match seen.get(i).filter(|seen| !is_older && is_to(seen, invite)) {
+            Some(seen) => transition::observe(state, &seen.clone().since(invite.created_at), now),
+            None => Decision::Keep,
         }
     };
-    let seen = |invite: &InviteRecord| {
-        let seen = invite.state.provider_ref.as_ref().and_then(|id| listed.get(id))?;
-        is_to(seen, invite).then(|| seen.clone())
-    };
-    let (shown, missing): (Vec<_>, Vec<_>) = listable
-        .into_iter()
-        .map(|invite| (seen(&invite), invite))
-        .partition(|(seen, _)| seen.is_some());
-    for shown in shown.chunks(IN_A_COMMIT) {
-        let ids = shown.iter().map(|(_, invite)| invite.id).collect();
-        let since = |(seen, invite): &(Option<Observed>, InviteRecord)| {
-            seen.clone().map(|seen| seen.since(invite.created_at))
-        };
-        let seen: Vec<_> = shown.iter().map(since).collect();
-        let observe = move |i: usize, _: &InviteRecord, state: &mut InviteState, now: Timestamp| {
-            // It may have been withdrawn since the list was asked for.
-            let seen = seen.get(i).and_then(Option::as_ref).filter(|_| !state.revoke_sent);
-            seen.map_or(Decision::Keep, |seen| transition::observe(state, seen, now))
-        };
-        shared.store.change(Change::of(ids, observe)).await?;
-    }
-    Ok(single.into_iter().chain(missing.into_iter().map(|(_, invite)| invite)).collect())
+    shared.store.change(Change::of(ids, observe)).await?;
+    Ok(())
 }
 
 /// Whether what the list shows is to this invite's person. Which invite an id belongs to may be unproven; one that shows
@@ -199,29 +242,6 @@ async fn by_list(
 fn is_to(seen: &Observed, invite: &InviteRecord) -> bool {
     let shown = seen.invitee.as_ref().map(|invitee| Address::shown(&invitee.email));
     shown.is_some() && shown == invite.address
-}
-
-async fn list(
-    door: &Door<'_>,
-    destination: &Destination,
-    wanted: &HashSet<&str>,
-) -> Result<HashMap<String, Observed>, ProviderError> {
-    let mut query = ListQuery { scope: Some(destination.scope.clone()), ..ListQuery::default() };
-    let mut listed = HashMap::new();
-    for _ in 0..MAX_PAGES {
-        door.lane.yield_to_creates().await;
-        door.wait_for_question().await;
-        let list = async |context: &CallContext| door.provider.adapter.list(context, &query).await;
-        let page = door.ask(Operation::List, Some(destination), list).await.result?;
-        let by_ref = |seen: Observed| seen.provider_ref.clone().map(|id| (id, seen));
-        let is_wanted = |(id, _): &(String, Observed)| wanted.contains(id.as_str());
-        listed.extend(page.invites.into_iter().filter_map(by_ref).filter(is_wanted));
-        match page.next_cursor.filter(|_| listed.len() < wanted.len()) {
-            Some(cursor) => query.cursor = Some(cursor),
-            None => break,
-        }
-    }
-    Ok(listed)
 }
 
 #[cfg(test)]

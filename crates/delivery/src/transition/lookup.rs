@@ -145,6 +145,26 @@ pub fn keep_following(
     Decision::Write
 }
 
+/// Whether the invite is due and an absence that this look-up shows would change anything: as the first that counts, or as
+/// the one that confirms it.
+pub fn counts_absence(state: &InviteState, lookup: &LookupTerms) -> bool {
+    match &state.phase {
+        Phase::Unknown(unknown) if unknown.holder == lookup.holder => {
+            let is_due = unknown.next_attempt_at.is_none_or(|at| at <= lookup.began);
+            is_due && lookup.began >= decisive(unknown, lookup)
+        }
+        _ => false,
+    }
+}
+
+/// When a look-up may begin at the earliest whose absence changes anything.
+fn decisive(unknown: &Unknown, lookup: &LookupTerms) -> Timestamp {
+    match unknown.absent_since {
+        Some(since) => confirms(since, lookup),
+        None => countable(unknown, lookup),
+    }
+}
+
 /// When a look-up that counts may begin at the earliest.
 fn countable(unknown: &Unknown, lookup: &LookupTerms) -> Timestamp {
     let on_its_way =
@@ -176,10 +196,7 @@ fn schedule_look_up(
 ) {
     let lookups = unknown.lookups + 1;
     let backoff = later(now, lookup.retry.backoff(lookups, lookup.fraction));
-    let decisive = match unknown.absent_since {
-        Some(since) => confirms(since, lookup),
-        None => countable(&unknown, lookup),
-    };
+    let decisive = decisive(&unknown, lookup);
     let next = if decisive > now { backoff.min(decisive) } else { backoff };
     let is_over = now >= later(unknown.ended_at, LOOK_UP_FOR);
     if is_over {
@@ -240,6 +257,41 @@ mod tests {
                 assert_eq!(state.provider_ref.is_some(), told_by_bytes);
             }
         }
+    }
+
+    #[test]
+    fn where_an_absence_does_not_count_it_is_as_if_nothing_could_be_told() {
+        let ended: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let holder = AttemptId::generate();
+        let after = |seconds| ended + Duration::from_secs(seconds);
+        // Of the terms above it takes two seconds until the first absence counts, and one more until it is confirmed.
+        for (absent_since, counts_from) in [(None, 2), (Some(2), 3), (Some(4), 5)] {
+            for began in 0..8 {
+                let mut state = InviteState::queued(ended);
+                super::super::claim(&mut state, holder, ended);
+                super::super::lose_sender(&mut state, holder, &refusal(), ended);
+                let Phase::Unknown(unknown) = &mut state.phase else { unreachable!() };
+                unknown.absent_since = absent_since.map(after);
+                let lookup = lookup(holder, after(began));
+                let counts = counts_absence(&state, &lookup);
+                assert_eq!(counts, began >= counts_from, "{absent_since:?} {began}");
+                let told = |verdict| {
+                    let mut state = state.clone();
+                    apply_verdict(&mut state, &lookup, &verdict, after(began));
+                    state
+                };
+                let blind = told(Verdict::CannotTell(String::new()));
+                assert_eq!(told(Verdict::Absent) != blind, counts, "{absent_since:?} {began}");
+            }
+        }
+        let others = lookup(AttemptId::generate(), after(9));
+        let mut state = InviteState::queued(ended);
+        super::super::claim(&mut state, holder, ended);
+        super::super::lose_sender(&mut state, holder, &refusal(), ended);
+        assert!(!counts_absence(&state, &others), "another attempt's");
+        super::super::look_up_now(&mut state, after(10));
+        assert!(!counts_absence(&state, &lookup(holder, after(9))), "not due");
+        assert!(counts_absence(&state, &lookup(holder, after(10))));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Inner {
     pub states: BTreeMap<String, [Status; 2]>,
     /// What look-ups were told of when each invite was first tried.
     pub first_attempts: Vec<Vec<Timestamp>>,
+    /// What look-ups were told of whose absence counts.
+    pub absence_counts: Vec<Vec<bool>>,
     /// Why nothing can be asked.
     pub silence: Option<ProviderError>,
     pub lookups: usize,
@@ -112,6 +114,7 @@ impl World {
             shown_as: BTreeMap::new(),
             states: BTreeMap::new(),
             first_attempts: Vec::new(),
+            absence_counts: Vec::new(),
             silence: None,
             lookups: 0,
             lookups_fail: None,

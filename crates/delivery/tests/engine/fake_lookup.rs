@@ -28,6 +28,7 @@ impl Reconciliation for ByAddress {
         }
         for doubt in &self.lookup.doubts {
             world.first_attempts.push(doubt.first_attempts.clone());
+            world.absence_counts.push(doubt.absence_counts.clone());
         }
         let sight = |recipient: &Recipient| {
             let to = recipient.address.as_str();

@@ -6,6 +6,7 @@
 mod asking;
 mod blame;
 mod clocks;
+mod costs;
 mod door;
 mod erasing;
 mod evidence;

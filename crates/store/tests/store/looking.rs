@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use invite_core::{InviteId, Status};
+use invite_core::{Destination, InviteId, Status};
 use invite_store::{InviteRecord, MAX_SCANNED, Phase, Placement, Store};
 use jiff::Timestamp;
 
@@ -25,6 +25,7 @@ on_both!(
     an_invite_waits_while_another_to_the_same_person_is_in_doubt,
     leases_are_over_by_the_clock_they_were_written_with,
     open_invites_that_were_not_asked_about_are_stale,
+    a_list_can_tell_about_what_is_open_under_an_id_and_needs_no_other_question,
     invites_are_counted_per_provider_and_status_until_they_are_final,
     held_provider_ids_are_found_at_their_destination,
 );
@@ -260,6 +261,33 @@ async fn open_invites_that_were_not_asked_about_are_stale(db: &Db) {
     assert_eq!(ids(stale(seconds(0), 10).await.unwrap()), [never, long_ago, lately]);
     assert_eq!(ids(stale(seconds(0), 1).await.unwrap()), [never]);
     assert!(store.stale("tenancy", &[], seconds(0), 10).await.unwrap().is_empty());
+}
+
+async fn a_list_can_tell_about_what_is_open_under_an_id_and_needs_no_other_question(db: &Db) {
+    let store = db.open().await;
+    let emails = ["a", "b", "c", "d", "e", "f"].map(|name| format!("{name}@example.org"));
+    let all = queue(&store, emails.each_ref().map(String::as_str)).await;
+    for (id, number) in all.into_iter().zip(0..) {
+        let status = if number == 5 { Status::Accepted } else { Status::Pending };
+        set(&store, id, move |state, _| {
+            state.phase = phase(status);
+            state.provider_ref = (number > 0).then(|| format!("ref-{number}"));
+            state.revoke_sent = number == 1;
+            state.attempt_count = if number == 2 { 2 } else { 1 };
+            state.checked_at = Some(seconds(-number));
+        })
+        .await;
+    }
+    let here = destination();
+    let listable = |provider, limit| store.listable(provider, std::slice::from_ref(&here), limit);
+    let told =
+        [(here.clone(), "ref-4".to_owned(), all[4]), (here.clone(), "ref-3".to_owned(), all[3])];
+    assert_eq!(listable("summit", 10).await.unwrap(), told);
+    assert_eq!(listable("summit", 1).await.unwrap(), told[..1]);
+    assert!(listable("tenancy", 10).await.unwrap().is_empty());
+    assert!(store.listable("summit", &[], 10).await.unwrap().is_empty());
+    let elsewhere = [Destination { scope: "event-457".into(), ..destination() }];
+    assert!(store.listable("summit", &elsewhere, 10).await.unwrap().is_empty());
 }
 
 async fn invites_are_counted_per_provider_and_status_until_they_are_final(db: &Db) {
