@@ -180,13 +180,13 @@ pub(crate) async fn take_out(
     empty(tx.connection, key, &emptied, extent, &mut erased).await?;
     for chunk in chunks(&ids) {
         erased.invites += match extent {
-            Extent::Exchange => Statement::new(
-                "UPDATE invites SET erased = 1, version = version + 1 WHERE erased = 0 AND id IN (",
-            )
-            .values(chunk.iter().map(Value::from))
-            .text(")")
-            .execute(tx.connection)
-            .await?,
+            Extent::Exchange => {
+                Statement::new("UPDATE invites SET erased = 1 WHERE erased = 0 AND id IN (")
+                    .values(chunk.iter().map(Value::from))
+                    .text(")")
+                    .execute(tx.connection)
+                    .await?
+            }
             Extent::Person => {
                 keep_ref_hashes(tx.connection, key, chunk).await?;
                 erased.labels += Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")

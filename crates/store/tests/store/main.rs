@@ -13,6 +13,7 @@ mod erasing;
 mod failing;
 mod files;
 mod fixture;
+mod known;
 mod lanes;
 mod listing;
 mod looking;

@@ -1,0 +1,46 @@
+//! Changing invites that the caller has read before.
+
+use std::sync::{Arc, Mutex};
+
+use invite_core::Status;
+use invite_store::{Change, Decision, InviteRecord, InviteState, Quotas};
+
+use crate::fixture::{Db, on_both, queue, set_status};
+
+on_both!(what_a_caller_knows_of_an_invite_is_read_again_only_if_it_was_written_since,);
+
+async fn what_a_caller_knows_of_an_invite_is_read_again_only_if_it_was_written_since(db: &Db) {
+    let store = db.open().await;
+    let [id] = queue(&store, ["ada@example.org"]).await;
+    for way in ["nothing", "a change", "requeueing", "another change", "erasure"] {
+        let known = store.invite(id).await.unwrap().unwrap();
+        match way {
+            "a change" => set_status(&store, id, Status::Failed).await,
+            "requeueing" => {
+                let decide = |_: usize, _: &_, state: &mut InviteState, now| {
+                    *state = InviteState::queued(now);
+                    Decision::Write
+                };
+                store.requeue(vec![known.clone()], 0, Quotas::new(), vec![], decide).await.unwrap();
+            }
+            "another change" => set_status(&store, id, Status::Accepted).await,
+            "erasure" => {
+                store.erase_person(known.address.as_ref().unwrap()).await.unwrap();
+            }
+            _ => {}
+        }
+        let stored = store.invite(id).await.unwrap().unwrap();
+        assert_eq!(stored == known, way == "nothing", "{way} is no write");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let mut change = Change::of(vec![id], move |_, invite, _, _| {
+            tell.lock().unwrap().push(invite.clone());
+            Decision::Keep
+        });
+        // By this it shows whether what is known was taken.
+        change.known = vec![InviteRecord { index: 77, ..known }];
+        store.change(change).await.unwrap();
+        let index = if way == "nothing" { 77 } else { stored.index };
+        assert_eq!(*told.lock().unwrap(), [InviteRecord { index, ..stored }], "{way}");
+    }
+}
