@@ -9,7 +9,7 @@ use std::{
 use invite_core::Status;
 use tokio::sync::Mutex;
 
-use crate::{Error, Store};
+use crate::Error;
 
 /// From how many invites on a count is used again.
 const MANY: u64 = 50_000;
@@ -20,9 +20,9 @@ const REST: u32 = 50;
 /// How many invites were live.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveCounts {
-    /// Of each provider in which status, as [`Store::provider_counts`] tells them.
+    /// Of each provider in which status, as `Store::provider_counts` tells them.
     pub by_status: BTreeMap<String, BTreeMap<Status, u64>>,
-    /// Of each provider those that are set aside, as [`Store::unreadable_counts`] tells them.
+    /// Of each provider those that are set aside, as `Store::unreadable_counts` tells them.
     pub unreadable: BTreeMap<String, u64>,
 }
 
@@ -68,22 +68,19 @@ impl Counted {
     }
 }
 
-impl Store {
-    /// How many invites are live now. Of very many it may be how many were live when they were counted last, at most fifty
-    /// times as long ago as counting takes. Also returns when they were counted.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn live_counts(&self) -> Result<(Arc<LiveCounts>, Instant), Error> {
+impl LastCount {
+    /// The last count if it answers, else a new one; and when it was begun.
+    pub(crate) async fn or_count(
+        &self,
+        count: impl AsyncFnOnce() -> Result<LiveCounts, Error>,
+    ) -> Result<(Arc<LiveCounts>, Instant), Error> {
         let asked = Instant::now();
-        let mut last = self.last_count().0.lock().await;
+        let mut last = self.0.lock().await;
         if let Some(counted) = last.as_ref().filter(|it| it.answers(asked, Instant::now())) {
             return Ok((Arc::clone(&counted.counts), counted.began));
         }
         let began = Instant::now();
-        let by_status = self.provider_counts().await?;
-        let unreadable = self.unreadable_counts().await?;
-        let counts = Arc::new(LiveCounts { by_status, unreadable });
+        let counts = Arc::new(count().await?);
         *last = Some(Counted { began, took: began.elapsed(), counts: Arc::clone(&counts) });
         Ok((counts, began))
     }

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
+    time::Instant,
 };
 
 use invite_core::{Destination, InviteId, Status};
 use jiff::Timestamp;
 
 use crate::{
-    Error, InviteRecord, Store,
+    Error, InviteRecord, LiveCounts, Store,
     accounts::MAY_BE_OTHERS,
     rows::select_invites,
     rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, MAY_HAVE_HOLDER},
@@ -245,6 +246,19 @@ impl Store {
         })
         .await?;
         Ok(counts.into_iter().collect())
+    }
+
+    /// How many invites are live now. Of very many it may be how many were live when they were counted last, at most fifty
+    /// times as long ago as counting takes. Also returns when they were counted.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn live_counts(&self) -> Result<(Arc<LiveCounts>, Instant), Error> {
+        let count = async || {
+            let by_status = self.provider_counts().await?;
+            Ok(LiveCounts { by_status, unreadable: self.unreadable_counts().await? })
+        };
+        self.last_count().or_count(count).await
     }
 
     /// How many invites of each provider are in which status that is not final, as it reads now, without

@@ -39,7 +39,7 @@ use invite_core::{
     ProviderError, ProviderKind, ReasonCode, Status, SystemClock,
 };
 use invite_delivery::{
-    AcceptError, Engine, LaneState, LiveDocument, ProviderStatus, Retention, Settings, transition,
+    AcceptError, Engine, LaneState, LiveDocument, Retention, Settings, transition,
 };
 use invite_store::{
     Acceptance, Change, Decision, InviteRecord, NewBatch, NewItem, OnDuplicate, Phase, Placement,
@@ -166,15 +166,6 @@ fn batch(items: Vec<NewItem>) -> NewBatch {
 }
 
 impl Bench {
-    async fn find_status(&self) -> Option<ProviderStatus> {
-        let counts = self.engine.live_counts().await.unwrap();
-        self.engine.provider_status("fake", &counts).await.unwrap()
-    }
-
-    async fn status(&self) -> ProviderStatus {
-        self.find_status().await.unwrap()
-    }
-
     /// One request for these people, at one place.
     async fn post_at(&self, scope: &str, names: &str) -> BatchId {
         let names = names.split(' ').enumerate();

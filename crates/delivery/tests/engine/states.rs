@@ -1,7 +1,21 @@
-//! States of invites, as tests make and read them.
+//! States of invites and of the provider, as tests make and read them.
 
 use invite_core::{Origin, Outcome, Reason, ReasonCode};
+use invite_delivery::ProviderStatus;
 use invite_store::{InviteRecord, InviteState, Phase, Unknown};
+
+use super::Bench;
+
+impl Bench {
+    pub async fn find_status(&self) -> Option<ProviderStatus> {
+        let counts = self.engine.live_counts().await.unwrap();
+        self.engine.provider_status("fake", &counts).await.unwrap()
+    }
+
+    pub async fn status(&self) -> ProviderStatus {
+        self.find_status().await.unwrap()
+    }
+}
 
 /// Why an invite is in doubt whose sender was lost.
 pub fn sender_lost() -> Reason {
