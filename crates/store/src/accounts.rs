@@ -85,10 +85,10 @@ impl Store {
                 )
                 .execute(tx.connection)
                 .await?;
-                for table in ["invites", "held_refs"] {
-                    Statement::new("UPDATE ")
-                        .text(table)
-                        .text(" SET destination = ")
+                for table in ["UPDATE invites SET version = version + 1, ", "UPDATE held_refs SET "]
+                {
+                    Statement::new(table)
+                        .text("destination = ")
                         .bind(&destination)
                         .text(" WHERE destination = ")
                         .bind(&provisional)

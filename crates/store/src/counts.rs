@@ -69,20 +69,22 @@ impl Counted {
 }
 
 impl LastCount {
-    /// The last count if it answers, else a new one; and when it was begun.
+    /// The last count, if it may be `taken_again` and answers, or else a new one.
     pub(crate) async fn or_count(
         &self,
+        taken_again: bool,
         count: impl AsyncFnOnce() -> Result<LiveCounts, Error>,
-    ) -> Result<(Arc<LiveCounts>, Instant), Error> {
+    ) -> Result<Arc<LiveCounts>, Error> {
         let asked = Instant::now();
         let mut last = self.0.lock().await;
-        if let Some(counted) = last.as_ref().filter(|it| it.answers(asked, Instant::now())) {
-            return Ok((Arc::clone(&counted.counts), counted.began));
+        let answers = |it: &&Counted| taken_again && it.answers(asked, Instant::now());
+        if let Some(counted) = last.as_ref().filter(answers) {
+            return Ok(Arc::clone(&counted.counts));
         }
         let began = Instant::now();
         let counts = Arc::new(count().await?);
         *last = Some(Counted { began, took: began.elapsed(), counts: Arc::clone(&counts) });
-        Ok((counts, began))
+        Ok(counts)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, LazyLock},
-    time::Instant,
 };
 
 use invite_core::{Destination, InviteId, Status};
@@ -248,17 +247,26 @@ impl Store {
         Ok(counts.into_iter().collect())
     }
 
-    /// How many invites are live now. Of very many it may be how many were live when they were counted last, at most fifty
-    /// times as long ago as counting takes. Also returns when they were counted.
+    /// How many invites are live. Of very many it may be how many were live when they were counted last, at most fifty times
+    /// as long ago as counting takes.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn live_counts(&self) -> Result<(Arc<LiveCounts>, Instant), Error> {
-        let count = async || {
-            let by_status = self.provider_counts().await?;
-            Ok(LiveCounts { by_status, unreadable: self.unreadable_counts().await? })
-        };
-        self.last_count().or_count(count).await
+    pub async fn live_counts(&self) -> Result<Arc<LiveCounts>, Error> {
+        self.last_count().or_count(true, async || self.count().await).await
+    }
+
+    /// How many invites are live now.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn count_live(&self) -> Result<Arc<LiveCounts>, Error> {
+        self.last_count().or_count(false, async || self.count().await).await
+    }
+
+    async fn count(&self) -> Result<LiveCounts, Error> {
+        let by_status = self.provider_counts().await?;
+        Ok(LiveCounts { by_status, unreadable: self.unreadable_counts().await? })
     }
 
     /// How many invites of each provider are in which status that is not final, as it reads now, without

@@ -141,7 +141,7 @@ impl Store {
                 let mut written = 0;
                 for chunk in chunks(marks) {
                     written +=
-                        Statement::new("UPDATE invites SET unreadable = v.column2 FROM (VALUES ")
+                        Statement::new("UPDATE invites SET version = invites.version + 1, unreadable = v.column2 FROM (VALUES ")
                             .rows(chunk.iter().map(|(id, column)| {
                                 [Value::from(id), Value::from(column.as_deref())]
                             }))

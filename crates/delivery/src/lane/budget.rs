@@ -28,6 +28,8 @@ const ANSWERED_LATE: Duration = Duration::from_millis(40);
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// The pause between two tries to take starts from a database that cannot be used.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// How long before they are needed starts are asked for at most.
+const MOST_LEAD: Duration = Duration::from_secs(1);
 
 /// Takes a number of starts, one in each period and none before a while, from the database; returns the first.
 type Take = Arc<
@@ -125,8 +127,10 @@ impl Budget {
             match answer {
                 Ok(Ok((starts, answered))) => {
                     let in_time = starts.first().map(|first| *first + ANSWERED_LATE / 2);
-                    taken.lead =
+                    let late =
                         (answered + lead).saturating_duration_since(in_time.unwrap_or(answered));
+                    // One answer that took long says little of the next.
+                    taken.lead = late.min(MOST_LEAD);
                     taken.starts.extend(starts);
                 }
                 // Without it no request starts: other replicas would not know of it.

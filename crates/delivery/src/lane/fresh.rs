@@ -1,6 +1,6 @@
 //! What was accepted here, in memory, so that a lane need not read what this process has just written.
 //!
-//! The table is what counts: a claim reads each invite in it anew, and whatever may be queued there without being here is
+//! The table is what counts: a claim takes no invite from here that was written since, and whatever may be queued there without being here is
 //! read from there, too.
 
 use std::{

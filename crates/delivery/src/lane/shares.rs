@@ -9,6 +9,8 @@ use tokio::time::Instant;
 /// longer the longer the queue is.
 const FRESH: Duration = Duration::from_secs(1);
 const REST: u32 = 50;
+/// How long it holds at most: what was sent since is not taken from it.
+const MOST: Duration = Duration::from_secs(5);
 
 /// About how many invites each tenant has queued at a provider; counted only while its queue is so long
 /// that one tenant may have too many of them.
@@ -36,7 +38,7 @@ impl Shares {
             None => {
                 let began = Instant::now();
                 let queued = store.queued_by_tenant(provider).await?;
-                let until = Instant::now() + FRESH.max(began.elapsed() * REST);
+                let until = Instant::now() + (began.elapsed() * REST).clamp(FRESH, MOST);
                 counted.insert(Counted { until, queued })
             }
         };

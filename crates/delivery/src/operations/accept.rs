@@ -28,6 +28,7 @@ impl Engine {
             }
         }
         self.check_serving()?;
+        self.shared.counted.wait().await;
         let document_stays = self.shared.document.freeze().await;
         if !self.are_unchanged(new.keys(), batch.config_revision) {
             return Err(AcceptError::Outdated);

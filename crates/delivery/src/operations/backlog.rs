@@ -18,13 +18,13 @@ impl Engine {
         providers.filter_map(quota).collect()
     }
 
-    /// Reserves room for new invites of a tenant in the queues of all these providers, or in none.
+    /// Reserves room for new invites of a tenant in the queues of all these providers, or in none; what is queued has to
+    /// be counted before.
     pub(crate) async fn reserve(
         &self,
         tenant: &str,
         new: &BTreeMap<String, usize>,
     ) -> Result<(), AcceptError> {
-        self.shared.counted.wait().await;
         let document = self.shared.live.current();
         for (place, (name, count)) in new.iter().enumerate() {
             let limits = document.provider(name).map(|provider| provider.limits.clone());

@@ -64,7 +64,7 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn live_counts(&self) -> Result<Arc<LiveCounts>, invite_store::Error> {
-        Ok(self.shared.store.live_counts().await?.0)
+        self.shared.store.live_counts().await
     }
 
     /// How a provider is doing; `None` if it is not configured.

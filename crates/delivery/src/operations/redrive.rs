@@ -68,6 +68,7 @@ impl Engine {
             status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
             status => return Err(OperationError::NotRetryable { status }),
         }
+        self.shared.counted.wait().await;
         let _document_stays = self.shared.document.freeze().await;
         let provider = self.provider_of(&invite)?;
         let room = BTreeMap::from([(provider.name.clone(), 1)]);

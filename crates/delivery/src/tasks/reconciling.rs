@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use invite_core::Destination;
-use jiff::Timestamp;
 
 use crate::{
     lane::{Lane, LookUps, until},
@@ -60,11 +59,8 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
     if !left.is_zero() {
         return Ok(left.min(opens));
     }
-    // A question that the calls share costs no more if all that are in doubt there take part; a repeat is each one's own.
-    let by_bytes = provider.adapter.capabilities().create.idempotent;
-    let due_by = if by_bytes { now } else { Timestamp::MAX };
-    let doubtful = shared.store.doubtful(&lane.name, &closed, due_by, AT_ONCE).await?;
-    let Some(destination) = doubtful.first().and_then(|invite| invite.destination.clone()) else {
+    let due = shared.store.doubtful(&lane.name, &closed, now, AT_ONCE).await?;
+    let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
         return Ok(opens);
     };
     // A create may have begun a pause meanwhile.
@@ -72,7 +68,7 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
         Ok(look_ups) => look_ups,
         Err(left) => return Ok(left.min(idle)),
     };
-    let (cases, lost) = find_cases(shared, &destination, doubtful).await?;
+    let (cases, lost) = find_cases(shared, &destination, due).await?;
     if !lost.is_empty() {
         leave_to_people(shared, lane, lost).await?;
     }

@@ -24,6 +24,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How many rounds there are between two that also do what is seldom due, and may be a commit each.
 const SELDOM: u32 = 60;
 const AT_ONCE: u32 = 1000;
+/// Counting takes the longer the more is live, so it rests for so many times as long as it took.
+const REST: u32 = 50;
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -32,6 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
     // Nobody else sets it.
     let _ = shared.counted.set(());
+    let mut count_again = Instant::now();
     for round in 0u32.. {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -40,7 +43,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let done = async {
             recover(&shared, false).await?;
             give_up(&shared).await?;
-            count_queues(&shared).await?;
+            if Instant::now() >= count_again {
+                let began = Instant::now();
+                count_queues(&shared).await?;
+                count_again = began + began.elapsed() * REST;
+            }
             if !round.is_multiple_of(SELDOM) {
                 return Ok(());
             }
@@ -119,7 +126,7 @@ async fn give_up(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
 
 /// Corrects the lanes' counts of waiting invites, and shows every lane in the metrics.
 pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
-    let (document, asked) = (shared.live.current(), Instant::now());
+    let document = shared.live.current();
     let counted: Vec<_> = document
         .providers()
         .map(|provider| {
@@ -128,14 +135,11 @@ pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_stor
             (provider, lane, before)
         })
         .collect();
-    let (counts, at) = shared.store.live_counts().await?;
+    let counts = shared.store.count_live().await?;
     metrics::gauge!("invites_unreadable").set(counts.unreadable.values().sum::<u64>() as f64);
     for (provider, lane, before) in counted {
         let count = |status| counts.of(&provider.name, status);
-        // Of an older count nobody knows what was added and taken since.
-        if at >= asked {
-            lane.correct_queued(before, count(Status::Queued));
-        }
+        lane.correct_queued(before, count(Status::Queued));
         lane.set_gauges(Some(lane.condition(shared, provider).state), count);
     }
     Ok(())

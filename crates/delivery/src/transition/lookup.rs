@@ -145,13 +145,12 @@ pub fn keep_following(
     Decision::Write
 }
 
-/// Whether the invite is due and an absence that this look-up shows would change anything: as the first that counts, or as
-/// the one that confirms it.
+/// Whether an absence that this look-up shows would change anything: as the first that counts, or as the one that confirms
+/// it.
 pub fn counts_absence(state: &InviteState, lookup: &LookupTerms) -> bool {
     match &state.phase {
         Phase::Unknown(unknown) if unknown.holder == lookup.holder => {
-            let is_due = unknown.next_attempt_at.is_none_or(|at| at <= lookup.began);
-            is_due && lookup.began >= decisive(unknown, lookup)
+            lookup.began >= decisive(unknown, lookup)
         }
         _ => false,
     }
@@ -197,7 +196,12 @@ fn schedule_look_up(
     let lookups = unknown.lookups + 1;
     let backoff = later(now, lookup.retry.backoff(lookups, lookup.fraction));
     let decisive = decisive(&unknown, lookup);
-    let next = if decisive > now { backoff.min(decisive) } else { backoff };
+    let next = match decisive > now {
+        true => backoff.min(decisive),
+        // This one began too early to decide, and the moment came while it was under way.
+        false if lookup.began < decisive => now,
+        false => backoff,
+    };
     let is_over = now >= later(unknown.ended_at, LOOK_UP_FOR);
     if is_over {
         state.error = Some(lookup.unsolved.clone());
@@ -289,9 +293,37 @@ mod tests {
         super::super::claim(&mut state, holder, ended);
         super::super::lose_sender(&mut state, holder, &refusal(), ended);
         assert!(!counts_absence(&state, &others), "another attempt's");
-        super::super::look_up_now(&mut state, after(10));
-        assert!(!counts_absence(&state, &lookup(holder, after(9))), "not due");
-        assert!(counts_absence(&state, &lookup(holder, after(10))));
+    }
+
+    #[test]
+    fn a_look_up_during_which_the_decisive_moment_came_is_made_again_at_once() {
+        let ended: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let holder = AttemptId::generate();
+        let after = |seconds| ended + Duration::from_secs(seconds);
+        // Of the terms above absence counts two seconds after the end, and is confirmed one second after it was seen.
+        for (absent_since, decisive) in [(None, 2), (Some(2), 3)] {
+            for (began, ends) in [(0, 1), (0, 5), (decisive, decisive + 5)] {
+                let mut state = InviteState::queued(ended);
+                super::super::claim(&mut state, holder, ended);
+                super::super::lose_sender(&mut state, holder, &refusal(), ended);
+                let Phase::Unknown(unknown) = &mut state.phase else { unreachable!() };
+                // By now its look-ups are far apart.
+                (unknown.lookups, unknown.absent_since) = (30, absent_since.map(after));
+                let lookup = lookup(holder, after(began));
+                apply_verdict(
+                    &mut state,
+                    &lookup,
+                    &Verdict::CannotTell(String::new()),
+                    after(ends),
+                );
+                let next = state.next_attempt_at().unwrap();
+                match (began < decisive, ends < decisive) {
+                    (true, true) => assert_eq!(next, after(decisive)),
+                    (true, false) => assert_eq!(next, after(ends)),
+                    _ => assert!(next > after(ends + 60), "{next}"),
+                }
+            }
+        }
     }
 
     #[test]

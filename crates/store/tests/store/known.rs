@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use invite_core::Status;
+use invite_core::{Account, Destination, Status};
 use invite_store::{Change, Decision, InviteRecord, InviteState, Quotas};
 
 use crate::fixture::{Db, on_both, queue, set_status};
@@ -12,7 +12,9 @@ on_both!(what_a_caller_knows_of_an_invite_is_read_again_only_if_it_was_written_s
 async fn what_a_caller_knows_of_an_invite_is_read_again_only_if_it_was_written_since(db: &Db) {
     let store = db.open().await;
     let [id] = queue(&store, ["ada@example.org"]).await;
-    for way in ["nothing", "a change", "requeueing", "another change", "erasure"] {
+    for way in
+        ["nothing", "a change", "requeueing", "an account", "a mark", "another change", "erasure"]
+    {
         let known = store.invite(id).await.unwrap().unwrap();
         match way {
             "a change" => set_status(&store, id, Status::Failed).await,
@@ -22,6 +24,16 @@ async fn what_a_caller_knows_of_an_invite_is_read_again_only_if_it_was_written_s
                     Decision::Write
                 };
                 store.requeue(vec![known.clone()], 0, Quotas::new(), vec![], decide).await.unwrap();
+            }
+            "an account" => {
+                let provisional = known.destination.clone().unwrap();
+                let destination = Destination { scope: "turned out".into(), ..provisional.clone() };
+                store.remember_account(Account { provisional, destination }).await.unwrap();
+            }
+            // Whoever reads a row whose mark is wrong corrects it.
+            "a mark" => {
+                db.execute("UPDATE invites SET unreadable = 'labels'").await;
+                store.invite(id).await.unwrap();
             }
             "another change" => set_status(&store, id, Status::Accepted).await,
             "erasure" => {
