@@ -226,18 +226,18 @@ async fn what_a_provider_said_of_a_call_of_several_tenants_is_shown_to_who_sees_
     let lingering = format!("{rate}linger = \"1s\"\n");
     let gateway = Gateway::builder().replace(rate, &lingering).start().await;
     // Invites gather while a call is under way.
-    let slow = json!({ "operation": "create", "kind": "latency", "delay": "700ms", "times": 1 });
+    let slow = json!({ "operation": "create", "kind": "latency", "delay": "1200ms", "times": 1 });
     gateway.simulators.break_down("securegate", slow).await;
     let refuse = json!({ "operation": "create", "kind": "status_before", "status": 413, "times": 1,
                          "match_email": "guest2@", "body": { "detail": "blocked: guestbook" } });
     gateway.simulators.break_down("securegate", refuse).await;
+    let scopes = "invites:write,invites:read,invites:raw";
+    let other = gateway.caller(scopes, &["--tenant", "zq"]).await;
+    let all = gateway.caller(&format!("{scopes},invites:all-tenants"), &[]).await;
     let company = invites("berlin-summit", [person(3)]);
     let request = gateway.client().request("POST", "/v1/invites").json(&company);
     let company = request.header("prefer", "respond-async").send().await.expect(202).invites();
     gateway.client().read_once(&company[0], &["sending"]).await;
-    let scopes = "invites:write,invites:read,invites:raw";
-    let other = gateway.caller(scopes, &["--tenant", "zq"]).await;
-    let all = gateway.caller(&format!("{scopes},invites:all-tenants"), &[]).await;
     let (one, two) = (invites("berlin-summit", [person(1)]), invites("berlin-summit", [person(2)]));
     let (_, mine) = tokio::join!(gateway.client().invite(&one), other.invite(&two));
     let mine = other.read_once(&mine[0], &["pending"]).await;

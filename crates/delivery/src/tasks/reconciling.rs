@@ -17,6 +17,8 @@ use crate::{
 
 /// How many invites are looked up at once.
 const AT_ONCE: u32 = 500;
+/// What is due within this time is looked up with what is due.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
@@ -59,7 +61,11 @@ async fn step(shared: &Arc<Shared>, lane: &Arc<Lane>) -> Result<Duration, invite
     if !left.is_zero() {
         return Ok(left.min(opens));
     }
-    let due = shared.store.doubtful(&lane.name, &closed, now, AT_ONCE).await?;
+    // A question that calls share costs no more if others take part that are about to be due; a repeat is each one's own.
+    let by_bytes = provider.adapter.capabilities().create.idempotent;
+    let together = if by_bytes { Duration::ZERO } else { TOGETHER };
+    let due_by = now.saturating_add(together).unwrap_or(now);
+    let due = shared.store.doubtful(&lane.name, &closed, due_by, AT_ONCE).await?;
     let Some(destination) = due.first().and_then(|invite| invite.destination.clone()) else {
         return Ok(opens);
     };
