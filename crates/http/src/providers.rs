@@ -117,7 +117,7 @@ pub(crate) async fn list_providers(
     refuse_parameters(&uri)?;
     let configuration = gateway.live().current();
     let replicas = find_replicas(&gateway, &caller).await?;
-    let counts = gateway.engine.live_counts().await?;
+    let counts = gateway.store().live_counts().await?;
     let mut providers = Vec::new();
     for provider in configuration.providers().filter(|provider| caller.may_use(&provider.name)) {
         providers
@@ -163,7 +163,7 @@ pub(crate) async fn get_provider(
     let provider = find_provider(&configuration, &caller, &name)?;
     refuse_parameters(&uri)?;
     let replicas = find_replicas(&gateway, &caller).await?;
-    let counts = gateway.engine.live_counts().await?;
+    let counts = gateway.store().live_counts().await?;
     let view = view(&gateway, &caller, &configuration, &provider, &replicas, &counts).await?;
     view.map(Json).ok_or_else(|| Problem::not_found("provider"))
 }

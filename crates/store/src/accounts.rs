@@ -85,9 +85,10 @@ impl Store {
                 )
                 .execute(tx.connection)
                 .await?;
-                for table in ["UPDATE invites SET version = version + 1, ", "UPDATE held_refs SET "]
+                for update in
+                    ["UPDATE invites SET version = version + 1, ", "UPDATE held_refs SET "]
                 {
-                    Statement::new(table)
+                    Statement::new(update)
                         .text("destination = ")
                         .bind(&destination)
                         .text(" WHERE destination = ")

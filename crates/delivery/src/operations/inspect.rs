@@ -59,15 +59,7 @@ impl Engine {
         report.map(|_| probe).map_err(|error| question_error(&provider, error))
     }
 
-    /// How many invites are live, for [`provider_status`](Self::provider_status).
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn live_counts(&self) -> Result<Arc<LiveCounts>, invite_store::Error> {
-        self.shared.store.live_counts().await
-    }
-
-    /// How a provider is doing; `None` if it is not configured.
+    /// How a provider is doing, with these counts of live invites; `None` if it is not configured.
     ///
     /// # Errors
     /// If the store cannot be read.

@@ -8,7 +8,7 @@ use super::Bench;
 
 impl Bench {
     pub async fn find_status(&self) -> Option<ProviderStatus> {
-        let counts = self.engine.live_counts().await.unwrap();
+        let counts = self.store.live_counts().await.unwrap();
         self.engine.provider_status("fake", &counts).await.unwrap()
     }
 
