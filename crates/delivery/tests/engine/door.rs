@@ -91,7 +91,8 @@ impl Asker {
             world.lock().reply = Some(reply.clone());
         }
         let retry = match self {
-            ByWord => "retry = { first = \"10s\", max = \"10s\" }",
+            // What the lane does about a reply is seen while it lasts.
+            Create | ByWord => "retry = { first = \"10s\", max = \"10s\" }",
             _ => QUICK,
         };
         let limits = format!("max_batch = 3\ntimeout = \"2s\"\n{retry}");

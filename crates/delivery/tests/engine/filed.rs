@@ -99,7 +99,7 @@ async fn a_file_that_was_refused_does_not_replace_a_revision_that_was_made_since
     let console = format!("{file}# console\n");
     assert_eq!(bench.revise(&console).await.unwrap(), 2);
     bench.world.lock().rule_is(|_| Answer::Takes);
-    go.notify_waiters();
+    go.notify_one();
     bench.until(batch, &[Status::Pending]).await;
 
     let taken = bench.engine.take_file(path, &moved, false).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_refused_file_that_is_put_in_force_elsewhere_is_taken_and_its_next_edi
     let batch = bench.post("ada").await;
     assert_eq!(codes(&refusal(take(&moved).await.err().unwrap())), ["has-work"]);
     bench.until(batch, &[Status::Sending]).await;
-    go.notify_waiters();
+    go.notify_one();
     bench.until(batch, &[Status::Pending]).await;
     assert_eq!(bench.revise(&moved).await.unwrap(), 2);
     assert_eq!(take(&moved).await.unwrap().revision(), Some(3), "what the file holds");

@@ -355,7 +355,7 @@ async fn a_look_up_is_told_when_each_invite_was_first_tried() {
             _ => Answer::TakesButFails(error(Outcome::Unknown)),
         }
     });
-    let retry = "retry = { first = \"300ms\", max = \"300ms\" }";
+    let retry = "retry = { first = \"1s\", max = \"1s\" }";
     let bench = start(&format!("max_batch = 4\n{retry}"), world).await;
     let first = bench.post("ada").await;
     bench.eventually("a call", async || (bench.world.calls().len() == 1).then_some(())).await;

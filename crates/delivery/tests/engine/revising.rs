@@ -125,7 +125,7 @@ async fn a_provider_is_neither_removed_nor_another_account_while_it_has_work() {
     let disabled = bench.text().replace("kind =", "enabled = false\nkind =");
     assert_eq!(bench.revise(&disabled).await.unwrap(), 2);
     bench.world.lock().rule_is(|_| Answer::Takes);
-    go.notify_waiters();
+    go.notify_one();
     bench.until(batch, &[Status::Pending]).await;
     assert_eq!(bench.revise(&moved).await.unwrap(), 3, "drained");
     assert_eq!(bench.revise("# nothing\n").await.unwrap(), 4);
