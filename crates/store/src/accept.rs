@@ -1,28 +1,38 @@
-//! Accepting a request: its batch, its invites and its idempotency record, in one step with the
-//! check for duplicates.
+//! Accepting requests: their batches, their invites and their idempotency records, in one step with the check for
+//! duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 
-use invite_core::{Destination, InviteId, Reason, Status};
+use invite_core::{InviteId, Reason, Status};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use crate::{
     BatchView, Error, InviteRecord, InviteState, Quotas, Store,
     accounts::Accounts,
-    admission::{address_locks, find_duplicates, find_room, quota_locks, take_room},
+    admission::{
+        Person, Rooms, add_repeated, address_locks, find_live, people_of_new, quota_locks,
+    },
     advisory::lock_of,
     batch::{Acceptance, Accepted, NewBatch, NewItem, NoRoom, OnDuplicate, Placement},
-    connection::Connection,
     dialect::{KEY_LOCKS, REVISION_LOCK_SHARED},
-    idempotency::{find_key, remember_key},
-    key_days,
+    idempotency::{KnownKey, find_keys},
+    insert::insert,
+    key_days::{self, Days},
     phase::Phase,
     revisions::is_newest,
-    rows::{COLUMNS, invite_values, json},
-    statement::{Statement, chunks},
     writer::Tx,
 };
+
+/// A request to store, and what its caller knows.
+struct Asked {
+    batch: NewBatch,
+    /// The newest revision of the provider document.
+    newest: i64,
+    quotas: Quotas,
+}
+
+type Answer = Result<Acceptance, NoRoom>;
 
 impl Store {
     /// Stores a request, durably, unless its key is known or there is no room for its invites.
@@ -37,15 +47,11 @@ impl Store {
         newest: i64,
         quotas: Quotas,
     ) -> Result<Result<Acceptance, NoRoom>, Error> {
-        let batch = NewBatch {
-            idempotency: batch.idempotency.as_ref().map(|key| self.as_stored(key)),
-            ..batch
-        };
+        let idempotency = batch.idempotency.as_ref().map(|key| self.as_stored(key));
+        let batch = NewBatch { idempotency, ..batch };
         let locks = locks(&batch, &quotas);
-        self.write(locks, (batch, quotas), move |tx, (batch, quotas)| {
-            Box::pin(accept(tx, batch, newest, quotas))
-        })
-        .await
+        let asked = Asked { batch, newest, quotas };
+        self.write_together(locks, asked, |tx, asked| Box::pin(accept_all(tx, asked))).await
     }
 }
 
@@ -66,78 +72,178 @@ fn locks(batch: &NewBatch, quotas: &Quotas) -> Vec<u32> {
         .collect()
 }
 
-async fn accept(
-    mut tx: Tx<'_>,
-    batch: &NewBatch,
-    newest: i64,
-    quotas: &Quotas,
-) -> Result<Result<Acceptance, NoRoom>, Error> {
-    if let Some(key) = &batch.idempotency
-        && let Some(known) = find_key(tx.connection, tx.now, &batch.tenant, key).await?
-    {
-        return Ok(Ok(known));
-    }
-    if !is_newest(&mut tx, newest).await? {
-        return Err(Error::Outdated);
-    }
-    let now = tx.now;
-    let (mut invites, duplicates) = split_duplicates(tx.connection, now, batch).await?;
-    let mut queued: BTreeMap<String, u64> = BTreeMap::new();
-    for invite in invites.iter().filter(|invite| invite.state.status() == Status::Queued) {
-        if let Some(provider) = &invite.provider {
-            *queued.entry(provider.clone()).or_default() += 1;
-        }
-    }
-    let rooms = find_room(tx.connection, now, quotas, newest, &queued).await?;
-    if let Some((provider, room)) = rooms.iter().find(|(name, room)| queued[*name] > room.left) {
-        return Ok(Err(NoRoom::Quota { provider: provider.clone(), room: room.left }));
-    }
-    let room = key_days::room(&mut tx, &batch.day_limits).await?;
-    if invites.len() as u64 > room {
-        return Ok(Err(NoRoom::Day { room }));
-    }
-    key_days::take(&mut tx, &batch.day_limits, invites.len()).await?;
-    take_room(tx.connection, &rooms, &queued).await?;
-    let Tx { connection, now, .. } = tx;
-    insert_batch(connection, now, batch, &duplicates).await?;
-    insert_invites(connection, &invites).await?;
-    let batch = BatchView {
-        id: batch.id,
-        tenant: batch.tenant.clone(),
-        config_revision: batch.config_revision,
-        created_at: now,
-        duplicates,
-    };
-    // In the order in which they are read again.
-    invites.sort_by_key(|invite| (invite.index, invite.id));
-    Ok(Ok(Acceptance::Accepted(Accepted { batch, invites })))
+/// Accepts requests that came at once as if one had come after the other.
+async fn accept_all(mut tx: Tx<'_>, asked: &[Asked]) -> Result<Vec<Result<Answer, Error>>, Error> {
+    let (requests, mut known) = read(&mut tx, asked).await?;
+    let answers: Vec<_> = requests.iter().map(|request| known.accept(request)).collect();
+    let accepted: Vec<_> = requests
+        .iter()
+        .zip(&answers)
+        .filter_map(|(request, answer)| match answer {
+            Ok(Ok(Acceptance::Accepted(accepted))) => Some((request.batch, accepted)),
+            _ => None,
+        })
+        .collect();
+    insert(tx.connection, tx.now, &accepted).await?;
+    known.rooms.store(tx.connection).await?;
+    known.days.store(tx.connection).await?;
+    Ok(answers)
 }
 
-/// The invites to store, and those existing ones that items are answered with instead, by the item's place in the request.
-async fn split_duplicates(
-    connection: &mut Connection,
+/// One of the requests that came at once.
+struct Request<'a> {
+    batch: &'a NewBatch,
+    /// There is no newer revision of the provider document than its caller knows of.
+    is_current: bool,
+    people: Vec<(InviteId, Person)>,
+}
+
+/// What is stored already, and what of the requests before one is accepted.
+struct Known<'a> {
     now: Timestamp,
-    batch: &NewBatch,
-) -> Result<(Vec<InviteRecord>, Vec<(usize, InviteId)>), Error> {
-    let accounts = Accounts::of(connection, &batch.items).await?;
-    let found = match batch.on_duplicate {
-        OnDuplicate::Send => HashMap::new(),
-        _ => find_duplicates(connection, now, &batch.tenant, &batch.items, &accounts).await?,
-    };
-    let (mut invites, mut duplicates) = (Vec::new(), Vec::new());
-    for item in &batch.items {
-        let mut invite = new_invite(batch, item, &accounts, now);
-        if let Some(existing) = found.get(&item.id) {
-            if batch.on_duplicate == OnDuplicate::ReturnExisting {
-                duplicates.push((item.index, *existing));
-                continue;
-            }
-            invite.state.phase = Phase::Settled(Status::Failed);
-            invite.state.error = Some(Reason::duplicate(*existing));
+    accounts: Accounts,
+    keys: HashMap<(&'a str, &'a str), KnownKey>,
+    /// For invites of the requests the live ones that were stored before.
+    live: HashMap<InviteId, InviteId>,
+    /// The newest live invite to each person among those that are accepted.
+    accepted: HashMap<Person, InviteId>,
+    rooms: Rooms,
+    days: Days,
+    /// Whether another request may come after this one.
+    are_several: bool,
+}
+
+async fn read<'a>(
+    tx: &mut Tx<'_>,
+    asked: &'a [Asked],
+) -> Result<(Vec<Request<'a>>, Known<'a>), Error> {
+    let key = |asked: &'a Asked| Some((&*asked.batch.tenant, asked.batch.idempotency.as_ref()?));
+    let wanted: Vec<_> = asked.iter().filter_map(key).collect();
+    let found = find_keys(tx.connection, tx.now, &wanted).await?;
+    let found = wanted.iter().zip(found);
+    let keys: HashMap<_, _> =
+        found.filter_map(|((tenant, key), known)| Some(((*tenant, &*key.key), known?))).collect();
+    let mut new = Vec::with_capacity(asked.len());
+    let mut requests = Vec::with_capacity(asked.len());
+    for asked in asked {
+        let is_known =
+            key(asked).is_some_and(|(tenant, key)| keys.contains_key(&(tenant, &*key.key)));
+        let is_current = is_newest(tx, asked.newest).await?;
+        requests.push(Request { batch: &asked.batch, is_current, people: Vec::new() });
+        if is_current && !is_known {
+            new.push(asked);
         }
-        invites.push(invite);
     }
-    Ok((invites, duplicates))
+    let items = new.iter().flat_map(|asked| &asked.batch.items);
+    let accounts = Accounts::of(tx.connection, items.clone()).await?;
+    for request in &mut requests {
+        request.people = people_of_new(&request.batch.tenant, &request.batch.items, &accounts);
+    }
+    let looked_for = requests.iter().filter(|it| it.batch.on_duplicate != OnDuplicate::Send);
+    let people = looked_for.flat_map(|request| &request.people);
+    let live = find_live(tx.connection, tx.now, people).await?;
+    let mut invites: BTreeMap<&str, u64> = BTreeMap::new();
+    for item in items {
+        if let Placement::Bound { provider, .. } = &item.placement {
+            *invites.entry(provider).or_default() += 1;
+        }
+    }
+    let newest = new.iter().map(|asked| asked.newest).max().unwrap_or(0);
+    let quotas: Quotas = new.iter().flat_map(|asked| asked.quotas.clone()).collect();
+    let rooms = Rooms::find(tx.connection, tx.now, &quotas, newest, &invites).await?;
+    let limits = new.iter().flat_map(|asked| &asked.batch.day_limits);
+    let days = Days::of(tx.connection, tx.now, limits).await?;
+    let known = Known {
+        now: tx.now,
+        accounts,
+        keys,
+        live,
+        accepted: HashMap::new(),
+        rooms,
+        days,
+        are_several: asked.len() > 1,
+    };
+    Ok((requests, known))
+}
+
+impl<'a> Known<'a> {
+    fn accept(&mut self, request: &Request<'a>) -> Result<Answer, Error> {
+        let batch = request.batch;
+        if let Some(key) = &batch.idempotency
+            && let Some(known) = self.keys.get(&(&*batch.tenant, &*key.key))
+        {
+            return Ok(Ok(known.answer(key)));
+        }
+        if !request.is_current {
+            return Err(Error::Outdated);
+        }
+        let (mut invites, duplicates) = self.split_duplicates(request);
+        let mut queued: BTreeMap<&str, u64> = BTreeMap::new();
+        for invite in invites.iter().filter(|invite| invite.state.status() == Status::Queued) {
+            if let Some(provider) = &invite.provider {
+                *queued.entry(provider).or_default() += 1;
+            }
+        }
+        for (&provider, &invites) in &queued {
+            if let Some(room) = self.rooms.left(provider).filter(|room| *room < invites) {
+                return Ok(Err(NoRoom::Quota { provider: provider.to_owned(), room }));
+            }
+        }
+        let room = self.days.room(&batch.day_limits);
+        if invites.len() as u64 > room {
+            return Ok(Err(NoRoom::Day { room }));
+        }
+        self.days.take(&batch.day_limits, invites.len());
+        queued.into_iter().for_each(|(provider, invites)| self.rooms.take(provider, invites));
+        if let Some(key) = &batch.idempotency {
+            let known = KnownKey { batch: batch.id, body_hash: key.body_hash.clone() };
+            self.keys.insert((&batch.tenant, &key.key), known);
+        }
+        if self.are_several {
+            let live = invites.iter().filter(|invite| invite.state.status() == Status::Queued);
+            self.accepted.extend(live.filter_map(|it| Some((Person::of(it)?, it.id))));
+        }
+        let batch = BatchView {
+            id: batch.id,
+            tenant: batch.tenant.clone(),
+            config_revision: batch.config_revision,
+            created_at: self.now,
+            duplicates,
+        };
+        // In the order in which they are read again.
+        invites.sort_by_key(|invite| (invite.index, invite.id));
+        Ok(Ok(Acceptance::Accepted(Accepted { batch, invites })))
+    }
+
+    /// The invites to store, and those existing ones that items are answered with instead, by the item's place in the
+    /// request.
+    fn split_duplicates(
+        &self,
+        request: &Request<'_>,
+    ) -> (Vec<InviteRecord>, Vec<(usize, InviteId)>) {
+        let batch = request.batch;
+        let mut found = HashMap::new();
+        if batch.on_duplicate != OnDuplicate::Send {
+            found.extend(request.people.iter().filter_map(|(id, person)| {
+                Some((*id, *self.accepted.get(person).or_else(|| self.live.get(id))?))
+            }));
+            add_repeated(&mut found, &request.people);
+        }
+        let (mut invites, mut duplicates) = (Vec::new(), Vec::new());
+        for item in &batch.items {
+            let mut invite = new_invite(batch, item, &self.accounts, self.now);
+            if let Some(existing) = found.get(&item.id) {
+                if batch.on_duplicate == OnDuplicate::ReturnExisting {
+                    duplicates.push((item.index, *existing));
+                    continue;
+                }
+                invite.state.phase = Phase::Settled(Status::Failed);
+                invite.state.error = Some(Reason::duplicate(*existing));
+            }
+            invites.push(invite);
+        }
+        (invites, duplicates)
+    }
 }
 
 fn new_invite(
@@ -179,65 +285,4 @@ fn new_invite(
         }
     }
     invite
-}
-
-async fn insert_batch(
-    connection: &mut Connection,
-    now: Timestamp,
-    batch: &NewBatch,
-    duplicates: &[(usize, InviteId)],
-) -> Result<(), Error> {
-    Statement::new(
-        "INSERT INTO batches (id, tenant, config_revision, duplicates, traceparent, created_at) \
-         VALUES (",
-    )
-    .values([
-        batch.id.to_string().into(),
-        (&batch.tenant).into(),
-        batch.config_revision.into(),
-        json(&duplicates),
-        batch.traceparent.as_deref().into(),
-        now.into(),
-    ])
-    .text(")")
-    .execute(connection)
-    .await?;
-    match &batch.idempotency {
-        Some(key) => remember_key(connection, now, batch, key).await,
-        None => Ok(()),
-    }
-}
-
-async fn insert_invites(
-    connection: &mut Connection,
-    invites: &[InviteRecord],
-) -> Result<(), Error> {
-    for chunk in chunks(invites) {
-        Statement::new("INSERT INTO invites (")
-            .text(COLUMNS)
-            .text(", service, final_since) VALUES ")
-            .rows(chunk.iter().map(|invite| {
-                let service = invite.destination.as_ref().map(Destination::service);
-                let ended = invite.state.status().is_final().then_some(invite.created_at);
-                invite_values(invite).chain([service.into(), ended.into()])
-            }))
-            .execute(connection)
-            .await?;
-    }
-    let labels: Vec<(String, &str, &str)> = invites
-        .iter()
-        .flat_map(|invite| {
-            let id = invite.id.to_string();
-            invite.labels.iter().map(move |(name, value)| (id.clone(), &**name, &**value))
-        })
-        .collect();
-    for chunk in chunks(&labels) {
-        Statement::new("INSERT INTO invite_labels (invite_id, name, value) VALUES ")
-            .rows(
-                chunk.iter().map(|(id, name, value)| [id.into(), (*name).into(), (*value).into()]),
-            )
-            .execute(connection)
-            .await?;
-    }
-    Ok(())
 }

@@ -27,9 +27,11 @@ pub(crate) const MAY_BE_COLUMN1: &str = "service = column2 AND (destination = co
 pub(crate) struct Accounts(HashMap<Destination, Destination>);
 
 impl Accounts {
-    pub(crate) async fn of(connection: &mut Connection, items: &[NewItem]) -> Result<Self, Error> {
+    pub(crate) async fn of(
+        connection: &mut Connection,
+        items: impl Iterator<Item = &NewItem>,
+    ) -> Result<Self, Error> {
         let provisional: BTreeSet<&Destination> = items
-            .iter()
             .filter_map(|item| match &item.placement {
                 Placement::Bound { destination, .. } => Some(destination),
                 Placement::Refused { .. } => None,

@@ -73,8 +73,11 @@ impl Store {
         items: &[NewItem],
     ) -> Result<HashMap<InviteId, InviteId>, Error> {
         let mut connection = self.reader().await?;
-        let accounts = Accounts::of(&mut connection, items).await?;
-        find_duplicates(&mut connection, self.clock_now(), tenant, items, &accounts).await
+        let accounts = Accounts::of(&mut connection, items.iter()).await?;
+        let people = people_of_new(tenant, items, &accounts);
+        let mut duplicates = find_live(&mut connection, self.clock_now(), &people).await?;
+        add_repeated(&mut duplicates, &people);
+        Ok(duplicates)
     }
 }
 
@@ -99,19 +102,24 @@ pub(crate) fn people(invites: &[InviteRecord]) -> Vec<(InviteId, Person)> {
     invites.iter().filter_map(|invite| Some((invite.id, Person::of(invite)?))).collect()
 }
 
-/// See [`Store::new_duplicates`].
-pub(crate) async fn find_duplicates(
-    connection: &mut Connection,
-    now: Timestamp,
+/// The people that these items of a tenant are to.
+pub(crate) fn people_of_new(
     tenant: &str,
     items: &[NewItem],
     accounts: &Accounts,
-) -> Result<HashMap<InviteId, InviteId>, Error> {
+) -> Vec<(InviteId, Person)> {
     let person = |item: &NewItem| Some((item.id, Person::of_new(tenant, item, accounts)?));
-    let people: Vec<_> = items.iter().filter_map(person).collect();
-    let mut duplicates = find_live(connection, now, &people).await?;
+    items.iter().filter_map(person).collect()
+}
+
+/// Adds those of these new invites of one request that are to the same person as an earlier one, which is no duplicate
+/// itself.
+pub(crate) fn add_repeated(
+    duplicates: &mut HashMap<InviteId, InviteId>,
+    people: &[(InviteId, Person)],
+) {
     let mut first: HashMap<&Person, InviteId> = HashMap::new();
-    for (id, person) in &people {
+    for (id, person) in people {
         if duplicates.contains_key(id) {
             continue;
         }
@@ -120,17 +128,16 @@ pub(crate) async fn find_duplicates(
             duplicates.insert(*id, first);
         }
     }
-    Ok(duplicates)
 }
 
 /// For each of these invites whose person has another live one, the newest of those.
-pub(crate) async fn find_live(
+pub(crate) async fn find_live<'a>(
     connection: &mut Connection,
     now: Timestamp,
-    people: &[(InviteId, Person)],
+    people: impl IntoIterator<Item = &'a (InviteId, Person)>,
 ) -> Result<HashMap<InviteId, InviteId>, Error> {
     let mut live = HashMap::new();
-    for chunk in chunks(people) {
+    for chunk in chunks(&Vec::from_iter(people)) {
         let rows = select_live("", now, chunk)
             .all(connection, |row| {
                 let id: InviteId = row.parsed()?;
@@ -147,7 +154,7 @@ pub(crate) async fn find_live(
 pub(crate) fn select_live<'a>(
     explain: &str,
     now: Timestamp,
-    people: &'a [(InviteId, Person)],
+    people: &[&'a (InviteId, Person)],
 ) -> Statement<'a> {
     Statement::new(explain)
         .text("SELECT column1, (SELECT id FROM invites WHERE address = column2 AND destination = ")
@@ -169,72 +176,87 @@ pub(crate) fn select_live<'a>(
 /// it says, and one that is live again although it had ended leaves less.
 const RECOUNT: SignedDuration = SignedDuration::from_secs(60);
 
-/// What room there is for live invites at a provider with a quota.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
-    pub(crate) left: u64,
-    /// How many are live at most, when that was counted, and by which revision of the provider document: by another one the
-    /// provider may have had no quota, and nothing was added.
+/// What room there is for live invites at providers with a quota.
+pub(crate) struct Rooms {
+    rooms: BTreeMap<String, Room>,
+    /// The revision of the provider document that the quotas are of: by another one a provider may have had no quota, and
+    /// nothing was added to what was counted.
+    revision: i64,
+}
+
+struct Room {
+    quota: u64,
+    /// How many are live at most.
     live: u64,
     counted_at: Timestamp,
-    revision: i64,
+    /// Whether some that are being accepted count already.
+    is_taken: bool,
 }
 
-/// What room there is at each of these providers that have a quota, for at least so many more live invites. All that are live
-/// are counted only when what is known from earlier does not suffice.
-pub(crate) async fn find_room(
-    connection: &mut Connection,
-    now: Timestamp,
-    quotas: &Quotas,
-    revision: i64,
-    wanted: &BTreeMap<String, u64>,
-) -> Result<BTreeMap<String, Room>, Error> {
-    let mut rooms = BTreeMap::new();
-    for (provider, wanted) in wanted {
-        let Some(&quota) = quotas.get(provider) else { continue };
-        let known = Statement::with(
-            "SELECT live, counted_at FROM live_at_most WHERE provider = ? AND config_revision = ?",
-            [provider.into(), revision.into()],
-        );
-        let known = known
-            .first(connection, |row| Ok((row.count::<u64>()?, row.time()?)))
-            .await?
-            .filter(|(live, at)| {
-                live.saturating_add(*wanted) <= quota && now.duration_since(*at) < RECOUNT
-            });
-        let (live, counted_at) = match known {
-            Some(known) => known,
-            None => (count_live(connection, now, provider, quota).await?, now),
-        };
-        let room = Room { left: quota.saturating_sub(live), live, counted_at, revision };
-        rooms.insert(provider.clone(), room);
+impl Rooms {
+    /// The room at those of these providers that have a quota, for at least so many more live invites if there is so much. All
+    /// that are live are counted only when what is known from earlier does not suffice.
+    pub(crate) async fn find(
+        connection: &mut Connection,
+        now: Timestamp,
+        quotas: &Quotas,
+        revision: i64,
+        wanted: &BTreeMap<&str, u64>,
+    ) -> Result<Self, Error> {
+        let mut rooms = BTreeMap::new();
+        for (&provider, wanted) in wanted {
+            let Some(&quota) = quotas.get(provider) else { continue };
+            let known = Statement::with(
+                "SELECT live, counted_at FROM live_at_most WHERE provider = ? AND config_revision = ?",
+                [provider.into(), revision.into()],
+            );
+            let known = known
+                .first(connection, |row| Ok((row.count::<u64>()?, row.time()?)))
+                .await?
+                .filter(|(live, at)| {
+                    live.saturating_add(*wanted) <= quota && now.duration_since(*at) < RECOUNT
+                });
+            let (live, counted_at) = match known {
+                Some(known) => known,
+                None => (count_live(connection, now, provider, quota).await?, now),
+            };
+            rooms.insert(provider.to_owned(), Room { quota, live, counted_at, is_taken: false });
+        }
+        Ok(Self { rooms, revision })
     }
-    Ok(rooms)
-}
 
-/// Remembers that so many more are live of what there is room for.
-pub(crate) async fn take_room(
-    connection: &mut Connection,
-    rooms: &BTreeMap<String, Room>,
-    taken: &BTreeMap<String, u64>,
-) -> Result<(), Error> {
-    for (provider, room) in rooms {
-        let live = room.live.saturating_add(taken.get(provider).copied().unwrap_or(0));
-        Statement::with(
-            "INSERT INTO live_at_most (provider, live, counted_at, config_revision) \
-             VALUES (?, ?, ?, ?) ON CONFLICT (provider) DO UPDATE SET live = excluded.live, \
-             counted_at = excluded.counted_at, config_revision = excluded.config_revision",
-            [
-                provider.into(),
-                i64::try_from(live).ok().into(),
-                room.counted_at.into(),
-                room.revision.into(),
-            ],
-        )
-        .execute(connection)
-        .await?;
+    /// How many more live invites the provider takes; `None`: any number.
+    pub(crate) fn left(&self, provider: &str) -> Option<u64> {
+        self.rooms.get(provider).map(|room| room.quota.saturating_sub(room.live))
     }
-    Ok(())
+
+    /// So many more are live, for which there has to be room.
+    pub(crate) fn take(&mut self, provider: &str, invites: u64) {
+        if let Some(room) = self.rooms.get_mut(provider) {
+            room.live = room.live.saturating_add(invites);
+            room.is_taken = true;
+        }
+    }
+
+    /// Stores what was taken.
+    pub(crate) async fn store(&self, connection: &mut Connection) -> Result<(), Error> {
+        for (provider, room) in self.rooms.iter().filter(|(_, room)| room.is_taken) {
+            Statement::with(
+                "INSERT INTO live_at_most (provider, live, counted_at, config_revision) \
+                 VALUES (?, ?, ?, ?) ON CONFLICT (provider) DO UPDATE SET live = excluded.live, \
+                 counted_at = excluded.counted_at, config_revision = excluded.config_revision",
+                [
+                    provider.into(),
+                    i64::try_from(room.live).ok().into(),
+                    room.counted_at.into(),
+                    self.revision.into(),
+                ],
+            )
+            .execute(connection)
+            .await?;
+        }
+        Ok(())
+    }
 }
 
 async fn count_live(

@@ -8,7 +8,7 @@ use std::{
 use futures::future::BoxFuture;
 use invite_core::{Clock, SteadyClock, random};
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Error, Lock, clock,
@@ -23,6 +23,7 @@ use crate::{
     readiness::{self, Readiness},
     sessions,
     statement::Statement,
+    together::{Together, Work},
     writer::{self, Tx, Writer},
 };
 
@@ -208,6 +209,18 @@ impl Store {
         work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         self.0.writer.write(locks, data, work).await
+    }
+
+    /// The same for a write that is done together with others of its kind.
+    pub(crate) async fn write_together<D: Send + Sync + 'static, T: Send + 'static>(
+        &self,
+        locks: Vec<u32>,
+        data: D,
+        work: Work<D, T>,
+    ) -> Result<T, Error> {
+        let (caller, answer) = oneshot::channel();
+        let job = Together::one(locks, data, work, caller);
+        self.0.writer.submit(Box::new(job), answer).await
     }
 
     pub(crate) fn hash_key(&self) -> &Arc<HashKey> {

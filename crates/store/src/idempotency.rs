@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use invite_core::BatchId;
 use jiff::Timestamp;
 
 use crate::{
-    Acceptance, Error, IdempotencyKey, NewBatch, Store, connection::Connection, rows::UNSETTLED,
-    statement::Statement,
+    Acceptance, Error, IdempotencyKey, NewBatch, Store,
+    connection::Connection,
+    rows::{UNSETTLED, place},
+    statement::{Statement, chunks},
 };
 
 /// How many keys one transaction of [`Store::purge_idempotency`] deletes.
@@ -24,7 +27,9 @@ impl Store {
     ) -> Result<Option<Acceptance>, Error> {
         let mut connection = self.reader().await?;
         let now = self.synchronized_now(&mut connection).await?;
-        find_key(&mut connection, now, tenant, &self.as_stored(key)).await
+        let key = self.as_stored(key);
+        let known = find_keys(&mut connection, now, &[(tenant, &key)]).await?;
+        Ok(known.into_iter().flatten().next().map(|known| known.answer(&key)))
     }
 
     /// The key as it is stored, hashed: a caller may have put an address into it, and whoever tries bodies could find one by
@@ -76,52 +81,95 @@ impl Store {
     }
 }
 
-/// What is remembered of a key at `now`.
-pub(crate) async fn find_key(
-    connection: &mut Connection,
-    now: Timestamp,
-    tenant: &str,
-    key: &IdempotencyKey,
-) -> Result<Option<Acceptance>, Error> {
-    let kept_since = now.saturating_sub(key.retention).unwrap_or(now);
-    Statement::new("SELECT body_hash, batch_id FROM idempotency_keys AS known WHERE tenant = ")
-        .bind(tenant)
-        .text(" AND idempotency_key = ")
-        .bind(&key.key)
-        .text(" AND (created_at > ")
-        .bind(kept_since)
-        .text(" OR EXISTS (SELECT 1 FROM invites WHERE invites.batch_id = known.batch_id AND ")
-        .text(UNSETTLED)
-        .text("))")
-        .first(connection, |row| {
-            let is_same = row.text()? == key.body_hash;
-            let batch = row.parsed()?;
-            Ok(if is_same { Acceptance::Replayed(batch) } else { Acceptance::KeyReused })
-        })
-        .await
+/// What a key is remembered for.
+#[derive(Clone)]
+pub(crate) struct KnownKey {
+    pub(crate) batch: BatchId,
+    pub(crate) body_hash: String,
 }
 
-/// Remembers the key of a batch that is being accepted.
-pub(crate) async fn remember_key(
+impl KnownKey {
+    fn read(batch_and_hash: &str) -> Result<Self, Error> {
+        batch_and_hash
+            .split_once(' ')
+            .and_then(|(batch, hash)| {
+                Some(Self { batch: batch.parse().ok()?, body_hash: hash.to_owned() })
+            })
+            .ok_or_else(|| Error::Corrupt { what: "batch_id".to_owned() })
+    }
+
+    /// What a request with this key is answered with.
+    pub(crate) fn answer(&self, key: &IdempotencyKey) -> Acceptance {
+        match self.body_hash == key.body_hash {
+            true => Acceptance::Replayed(self.batch),
+            false => Acceptance::KeyReused,
+        }
+    }
+}
+
+/// What is remembered at `now` of each of these keys of a tenant, in their order.
+pub(crate) async fn find_keys(
     connection: &mut Connection,
     now: Timestamp,
-    batch: &NewBatch,
-    key: &IdempotencyKey,
+    keys: &[(&str, &IdempotencyKey)],
+) -> Result<Vec<Option<KnownKey>>, Error> {
+    let mut known = vec![None; keys.len()];
+    let places: Vec<usize> = (0..keys.len()).collect();
+    for chunk in chunks(&places) {
+        // A subquery for each key, so that no planner chooses to read all of them.
+        let rows = Statement::new(
+            "SELECT column1, (SELECT batch_id || ' ' || body_hash FROM idempotency_keys AS known \
+             WHERE tenant = column2 AND idempotency_key = column3 AND (created_at > column4 OR \
+             EXISTS (SELECT 1 FROM invites WHERE invites.batch_id = known.batch_id AND ",
+        )
+        .text(UNSETTLED)
+        .text("))) AS batch_and_hash FROM (VALUES ")
+        .rows(chunk.iter().map(|at| {
+            let (tenant, key) = keys[*at];
+            let kept_since = now.saturating_sub(key.retention).unwrap_or(now);
+            [place(*at), tenant.into(), (&key.key).into(), kept_since.into()]
+        }))
+        .text(") AS wanted")
+        .all(connection, |row| Ok((row.count::<usize>()?, row.optional_string()?)))
+        .await?;
+        for (place, found) in rows {
+            if let (Some(known), Some(found)) = (known.get_mut(place), found) {
+                *known = Some(KnownKey::read(&found)?);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Remembers the keys of batches that are being accepted.
+pub(crate) async fn remember_keys(
+    connection: &mut Connection,
+    now: Timestamp,
+    batches: &[&NewBatch],
 ) -> Result<(), Error> {
-    // If the key is there already, it is past its retention.
-    Statement::with(
-        "INSERT INTO idempotency_keys (tenant, idempotency_key, body_hash, batch_id, created_at) \
-         VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, idempotency_key) DO UPDATE SET body_hash = \
-         excluded.body_hash, batch_id = excluded.batch_id, created_at = excluded.created_at",
-        [
-            (&batch.tenant).into(),
-            (&key.key).into(),
-            (&key.body_hash).into(),
-            batch.id.to_string().into(),
-            now.into(),
-        ],
-    )
-    .execute(connection)
-    .await?;
+    let keys: Vec<_> =
+        batches.iter().filter_map(|batch| Some((batch, batch.idempotency.as_ref()?))).collect();
+    for chunk in chunks(&keys) {
+        // If a key is there already, it is past its retention.
+        Statement::new(
+            "INSERT INTO idempotency_keys (tenant, idempotency_key, body_hash, batch_id, \
+             created_at) VALUES ",
+        )
+        .rows(chunk.iter().map(|(batch, key)| {
+            [
+                (&batch.tenant).into(),
+                (&key.key).into(),
+                (&key.body_hash).into(),
+                batch.id.to_string().into(),
+                now.into(),
+            ]
+        }))
+        .text(
+            " ON CONFLICT (tenant, idempotency_key) DO UPDATE SET body_hash = excluded.body_hash, \
+             batch_id = excluded.batch_id, created_at = excluded.created_at",
+        )
+        .execute(connection)
+        .await?;
+    }
     Ok(())
 }

@@ -211,7 +211,7 @@ mod tests {
             select_queues(explain, "summit", "x"),
             select_queues_at(explain, "summit", &destination),
             select_due(explain, "summit", "default", &destination, now, 64),
-            select_live(explain, now, &people),
+            select_live(explain, now, &[&people[0]]),
         ];
         let mut plans = [const { String::new() }; 4];
         for (statement, plan) in statements.into_iter().zip(&mut plans) {

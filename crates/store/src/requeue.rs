@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use crate::{
     DayLimit, Decide, Decision, Error, InviteRecord, InviteState, Quotas, Store,
-    admission::{Person, address_locks, find_live, find_room, people, quota_locks, take_room},
+    admission::{Person, Rooms, address_locks, find_live, people, quota_locks},
     change::write_states,
     dialect::REVISION_LOCK_SHARED,
-    key_days,
+    key_days::{self, Days},
     query::read_invites,
     revisions::is_newest,
     writer::Tx,
@@ -75,21 +75,19 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     if !is_newest(&mut tx, requeue.newest).await? {
         return Err(Error::Outdated);
     }
-    let mut today = key_days::room(&mut tx, &requeue.day_limits).await?;
-    let (mut queued, now) = (0, tx.now);
-    let (connection, dialect) = (&mut *tx.connection, tx.dialect);
+    let Tx { connection, now, dialect, .. } = tx;
+    let mut days = Days::of(connection, now, requeue.day_limits.iter()).await?;
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;
     let live = find_live(connection, now, &people(&found)).await?;
-    let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
+    let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
     // An invite that is live already takes no more room.
     for invite in found.iter().filter(|invite| !invite.state.status().is_live()) {
         if let Some(provider) = &invite.provider {
-            *wanted.entry(provider.clone()).or_default() += 1;
+            *wanted.entry(provider).or_default() += 1;
         }
     }
-    let rooms = find_room(connection, now, &requeue.quotas, requeue.newest, &wanted).await?;
-    let mut taken_room: BTreeMap<String, u64> = BTreeMap::new();
+    let mut rooms = Rooms::find(connection, now, &requeue.quotas, requeue.newest, &wanted).await?;
 
     let mut found = found.into_iter().peekable();
     let mut taken: HashMap<Person, InviteId> = HashMap::new();
@@ -113,22 +111,20 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             continue;
         }
         let is_queued = state.status() == Status::Queued;
-        if is_queued && today == 0 {
+        if is_queued && days.room(&requeue.day_limits) == 0 {
             requeued.push(Requeued::DayExhausted);
             continue;
         }
-        let with_quota = invite.provider.as_ref().filter(|_| !invite.state.status().is_live());
-        if let Some((provider, room)) = with_quota.and_then(|name| rooms.get_key_value(name)) {
-            let taken = taken_room.entry(provider.clone()).or_default();
-            if *taken == room.left {
+        let becomes_live = !invite.state.status().is_live();
+        if let Some(provider) = invite.provider.as_deref().filter(|_| becomes_live) {
+            if rooms.left(provider) == Some(0) {
                 requeued.push(Requeued::QuotaExceeded);
                 continue;
             }
-            *taken += 1;
+            rooms.take(provider, 1);
         }
         if is_queued {
-            queued += 1;
-            today -= 1;
+            days.take(&requeue.day_limits, 1);
         }
         taken.extend(person.map(|person| (person, invite.id)));
         state.updated_at = now;
@@ -138,7 +134,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
         requeued.push(Requeued::Written(Box::new(invite)));
     }
     write_states(connection, &states).await?;
-    take_room(connection, &rooms, &taken_room).await?;
-    key_days::take(&mut tx, &requeue.day_limits, queued).await?;
+    rooms.store(connection).await?;
+    days.store(connection).await?;
     Ok(requeued)
 }

@@ -2,6 +2,7 @@
 //! and answers all. It does not know what they write.
 
 use std::{
+    any::{Any, TypeId},
     collections::BTreeSet,
     panic::AssertUnwindSafe,
     sync::{
@@ -59,26 +60,42 @@ struct Write<D, T> {
     caller: oneshot::Sender<Result<T, Error>>,
 }
 
-trait Job: Send {
+/// What the task does in a transaction: a write, or several of one kind.
+pub(crate) trait Job: Any + Send {
+    /// Jobs of one kind are joined; one without a kind stays by itself.
+    fn kind(&self) -> Option<TypeId>;
+
+    /// Takes in another job of its kind.
+    fn join(&mut self, other: Box<dyn Job>);
+
+    /// A job for each of its writes.
+    fn split(self: Box<Self>) -> Vec<Box<dyn Job>>;
+
     fn locks(&self) -> &[u32];
+
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>>;
+
     fn answer(self: Box<Self>, result: Result<(), Error>);
 }
 
-impl<D: Send + Sync, T: Send> Job for Write<D, T> {
+impl<D: Send + Sync + 'static, T: Send + 'static> Job for Write<D, T> {
+    fn kind(&self) -> Option<TypeId> {
+        None
+    }
+
+    fn join(&mut self, _: Box<dyn Job>) {}
+
+    fn split(self: Box<Self>) -> Vec<Box<dyn Job>> {
+        vec![self]
+    }
+
     fn locks(&self) -> &[u32] {
         &self.locks
     }
 
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // A panic in one write must not end the task that writes for all.
-            let work = AssertUnwindSafe(async { (self.work)(tx, &self.data).await });
-            self.written = Some(
-                work.catch_unwind()
-                    .await
-                    .unwrap_or_else(|_| Err(Error::Defect("a write to the database panicked")))?,
-            );
+            self.written = Some(catch_panic(async { (self.work)(tx, &self.data).await }).await?);
             Ok(())
         })
     }
@@ -129,17 +146,28 @@ impl Writer {
         work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let (caller, answer) = oneshot::channel();
-        self.submit(Box::new(Write { data, work: Box::new(work), locks, written: None, caller }))?;
+        let job = Write { data, work: Box::new(work), locks, written: None, caller };
+        self.submit(Box::new(job), answer).await
+    }
+
+    /// Has the task do a job, and waits for what it answers.
+    pub(crate) async fn submit<T>(
+        &self,
+        job: Box<dyn Job>,
+        answer: oneshot::Receiver<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .ok_or(Error::Closed)?
+            .send(job)
+            .map_err(|_| Error::Closed)?;
         // SQLite's thread hangs as long as its disk does. The task drops a write without an answer only when the process ends.
         match timeout(WRITE, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(Error::CommitUnknown),
         }
-    }
-
-    fn submit(&self, job: Box<dyn Job>) -> Result<(), Error> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.as_ref().ok_or(Error::Closed)?.send(job).map_err(|_| Error::Closed)
     }
 }
 
@@ -201,10 +229,12 @@ impl Task {
         self.connections.close().await;
     }
 
-    async fn write(&self, mut group: Vec<Box<dyn Job>>) {
+    async fn write(&self, group: Vec<Box<dyn Job>>) {
+        let several = group.len() > 1;
+        let mut group = join(group);
         match self.transact(&mut group).await {
             // Nobody knows which of them failed, so each gets a transaction of its own.
-            Err(Stopped::Write(_)) if group.len() > 1 => self.write_each(group).await,
+            Err(Stopped::Write(_)) if several => self.write_each(group).await,
             result => answer(group, result),
         }
     }
@@ -212,7 +242,7 @@ impl Task {
     async fn write_each(&self, group: Vec<Box<dyn Job>>) {
         let began = Instant::now();
         let mut away = None;
-        for job in group {
+        for job in group.into_iter().flat_map(Job::split) {
             if began.elapsed() > TRANSACTION {
                 let why = "the writes before this one took too long";
                 away.get_or_insert_with(|| Error::Unavailable(why.into()));
@@ -273,6 +303,27 @@ impl Task {
         self.connections.mark_away(error);
         Stopped::Commit
     }
+}
+
+/// What work returns; a panic in one write must not end the task that writes for all.
+pub(crate) async fn catch_panic<T>(
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Error::Defect("a write to the database panicked")))
+}
+
+/// Joins those of one kind, each to the first of them. All were waiting at once, so that none had to come before another.
+fn join(group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let mut joined: Vec<Box<dyn Job>> = Vec::with_capacity(group.len());
+    for job in group {
+        let kind = job.kind();
+        match joined.iter_mut().find(|first| kind.is_some() && first.kind() == kind) {
+            Some(first) => first.join(job),
+            None => joined.push(job),
+        }
+    }
+    joined
 }
 
 async fn run_all(
