@@ -5,7 +5,7 @@ pub(crate) mod configuration;
 pub(crate) mod providers;
 pub(crate) mod shown;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use invite_core::{AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason};
 use invite_store::{InviteRecord, Unreadable, UnreadableInvite};
@@ -82,29 +82,30 @@ impl InviteView {
     pub fn new(record: InviteRecord, gateway: &Gateway, caller: &Caller) -> Self {
         let (status, status_source) = record.status_at(gateway.clock.now());
         let next_attempt_at = gateway.engine.next_attempt_at(&record);
-        let InviteRecord { invitee, state, .. } = record;
+        let InviteRecord { facts, state, .. } = record;
+        let facts = Arc::unwrap_or_clone(facts);
         let provider_data =
-            without_codes(state.provider_data, record.kind.as_deref(), gateway, caller);
+            without_codes(state.provider_data, facts.kind.as_deref(), gateway, caller);
         Self {
             outline: InviteOutline {
-                id: record.id,
-                index: record.index,
-                provider: record.provider,
-                provider_kind: record.kind,
+                id: facts.id,
+                index: facts.index,
+                provider: facts.provider,
+                provider_kind: facts.kind,
                 status,
                 status_source,
                 duplicate: false,
-                batch_id: record.batch_id,
+                batch_id: facts.batch_id,
             },
-            batch_id: record.batch_id,
-            tenant: caller.sees_all_tenants().then_some(record.tenant),
-            external_id: record.external_id,
-            labels: record.labels,
-            email: Some(invitee.email).filter(|_| !record.is_erased),
-            first_name: invitee.first_name,
-            last_name: invitee.last_name,
-            phone: invitee.phone,
-            message: invitee.message,
+            batch_id: facts.batch_id,
+            tenant: caller.sees_all_tenants().then_some(facts.tenant),
+            external_id: facts.external_id,
+            labels: facts.labels,
+            email: Some(facts.invitee.email).filter(|_| !facts.is_erased),
+            first_name: facts.invitee.first_name,
+            last_name: facts.invitee.last_name,
+            phone: facts.invitee.phone,
+            message: facts.invitee.message,
             checked_at: state.checked_at,
             provider_ref: state.provider_ref,
             provider_status: state.provider_status,
@@ -115,8 +116,8 @@ impl InviteView {
             error: state.error.map(ProblemView::from),
             duplicate_effect: state.duplicate_effect,
             second_effects: state.second_effects,
-            erased: record.is_erased,
-            created_at: record.created_at,
+            erased: facts.is_erased,
+            created_at: facts.created_at,
             updated_at: state.updated_at,
             sent_at: state.sent_at,
         }

@@ -1,7 +1,10 @@
 //! Accepting requests: their batches, their invites and their idempotency records, in one step with the check for
 //! duplicates.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use invite_core::{InviteId, Reason, Status};
 use jiff::Timestamp;
@@ -21,6 +24,7 @@ use crate::{
     key_days::{self, Days},
     phase::Phase,
     revisions::is_newest,
+    rows::InviteFacts,
     writer::Tx,
 };
 
@@ -252,9 +256,8 @@ fn new_invite(
     accounts: &Accounts,
     now: Timestamp,
 ) -> InviteRecord {
-    let mut invite = InviteRecord {
+    let mut facts = InviteFacts {
         id: item.id,
-        version: 0,
         batch_id: batch.id,
         index: item.index,
         tenant: batch.tenant.clone(),
@@ -269,20 +272,20 @@ fn new_invite(
         labels: item.labels.clone(),
         created_at: now,
         is_erased: false,
-        state: InviteState::queued(now),
     };
+    let mut state = InviteState::queued(now);
     match &item.placement {
         Placement::Bound { provider, kind, destination, call_key, params } => {
-            invite.provider = Some(provider.clone());
-            invite.kind = Some(kind.clone());
-            invite.destination = Some(accounts.known_or_same(destination).clone());
-            invite.call_key = Some(call_key.clone());
-            invite.params = params.clone();
+            facts.provider = Some(provider.clone());
+            facts.kind = Some(kind.clone());
+            facts.destination = Some(accounts.known_or_same(destination).clone());
+            facts.call_key = Some(call_key.clone());
+            facts.params = params.clone();
         }
         Placement::Refused { error } => {
-            invite.state.phase = Phase::Settled(Status::Failed);
-            invite.state.error = Some(error.clone());
+            state.phase = Phase::Settled(Status::Failed);
+            state.error = Some(error.clone());
         }
     }
-    invite
+    InviteRecord { facts: Arc::new(facts), version: 0, state }
 }

@@ -81,5 +81,5 @@ pub use replicas::Replica;
 pub use requeue::Requeued;
 pub use retention::{Cursor, Stage, Step};
 pub use revisions::{Added, NewRevision, Revision, RevisionPage};
-pub use rows::{InviteRecord, InviteState};
+pub use rows::{InviteFacts, InviteRecord, InviteState};
 pub use unreadable::{Ended, Row, Unreadable, UnreadableInvite};

@@ -1,6 +1,11 @@
 //! An invite as it is stored: what never changes about it, and its state.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 use invite_core::{
     Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, Status, StatusSource,
@@ -17,13 +22,22 @@ use crate::{
     values::{Value, storable},
 };
 
-/// One invite. All times are whole milliseconds.
-#[expect(missing_docs, reason = "other fields say all by their names")]
+/// One invite. All times are whole milliseconds. Its facts are read as its own fields.
 #[derive(Clone, PartialEq)]
 pub struct InviteRecord {
-    pub id: InviteId,
+    /// Shared by all copies of the record, of which there are many while it is sent.
+    pub facts: Arc<InviteFacts>,
     /// How often it was written since it was accepted: as long as it is the same, so is all the rest.
     pub version: u64,
+    #[expect(missing_docs, reason = "its name says all")]
+    pub state: InviteState,
+}
+
+/// What never changes about an invite, but for what is erased.
+#[expect(missing_docs, reason = "other fields say all by their names")]
+#[derive(Clone, PartialEq)]
+pub struct InviteFacts {
+    pub id: InviteId,
     /// The request that it came with.
     pub batch_id: BatchId,
     /// Its item's place in that request.
@@ -47,7 +61,14 @@ pub struct InviteRecord {
     pub created_at: Timestamp,
     /// All that may tell of its person was erased, and nothing about it changes any more.
     pub is_erased: bool,
-    pub state: InviteState,
+}
+
+impl Deref for InviteRecord {
+    type Target = InviteFacts;
+
+    fn deref(&self) -> &InviteFacts {
+        &self.facts
+    }
 }
 
 /// What changes about an invite.
@@ -227,9 +248,10 @@ pub(crate) const SET_STATE: &str = "UPDATE invites SET version = invites.version
 pub(crate) const PERSON_GONE: i64 = 2;
 
 pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error> {
-    Ok(InviteRecord {
-        id: fields.parsed()?,
-        version: fields.count()?,
+    let id = fields.parsed()?;
+    let version = fields.count()?;
+    let facts = InviteFacts {
+        id,
         batch_id: fields.parsed()?,
         index: fields.count()?,
         tenant: fields.string()?,
@@ -244,6 +266,10 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
         labels: fields.json()?,
         created_at: fields.time()?,
         is_erased: fields.number()? >= PERSON_GONE,
+    };
+    Ok(InviteRecord {
+        facts: Arc::new(facts),
+        version,
         state: InviteState {
             phase: read_phase(fields)?,
             source: fields.parsed()?,

@@ -3,7 +3,7 @@
 //! An invite whose row cannot be read is set aside: it is marked with the column that cannot be read, so that no lane takes it.
 //! It still counts as live, and as in doubt if it was, until an administrator ends it. Whoever reads a row corrects its mark.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
@@ -17,7 +17,7 @@ use crate::{
     dialect::AUDIT_LOCK,
     error::LIST,
     phase::Phase,
-    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, SET_ASIDE, read_invite, select_invites},
+    rows::{AMONG_SET_ASIDE, COLUMNS, InviteFacts, LIVE, SET_ASIDE, read_invite, select_invites},
     statement::{Fields, Statement, chunks},
     values::Value,
 };
@@ -330,18 +330,20 @@ pub(crate) fn with_stand_ins(rows: Vec<Row>) -> Vec<InviteRecord> {
         let unreadable = *unreadable;
         // An address that nobody has, by RFC 2606.
         let address = unreadable.address.unwrap_or_else(|| "unreadable@unreadable.invalid".into());
-        InviteRecord {
+        let facts = InviteFacts {
             id: unreadable.id.parse().unwrap_or_else(|_| InviteId::generate()),
             tenant: unreadable.tenant.unwrap_or_default(),
             invitee: unreadable
                 .invitee
                 .unwrap_or(Invitee { email: address.clone(), ..Invitee::default() }),
             address: Some(Address::stored(address)),
-            state: InviteState {
-                phase: Phase::Settled(Status::Revoked),
-                ..InviteState::queued(like.created_at)
-            },
-            ..like.clone()
+            ..(*like.facts).clone()
+        };
+        let phase = Phase::Settled(Status::Revoked);
+        InviteRecord {
+            facts: Arc::new(facts),
+            version: like.version,
+            state: InviteState { phase, ..InviteState::queued(like.created_at) },
         }
     };
     rows.into_iter().map(|row| row.unwrap_or_else(stand_in)).collect()

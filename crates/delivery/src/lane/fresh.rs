@@ -146,8 +146,10 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
     use invite_core::{BatchId, InviteId, Invitee};
-    use invite_store::InviteState;
+    use invite_store::{InviteFacts, InviteState};
     use proptest::prelude::*;
 
     use super::*;
@@ -161,9 +163,8 @@ mod tests {
 
     fn invite() -> InviteRecord {
         let now = Timestamp::UNIX_EPOCH;
-        InviteRecord {
+        let facts = InviteFacts {
             id: InviteId::generate(),
-            version: 0,
             batch_id: BatchId::generate(),
             index: 0,
             tenant: TENANT.to_owned(),
@@ -178,8 +179,8 @@ mod tests {
             labels: BTreeMap::new(),
             created_at: now,
             is_erased: false,
-            state: InviteState::queued(now),
-        }
+        };
+        InviteRecord { facts: Arc::new(facts), version: 0, state: InviteState::queued(now) }
     }
 
     fn ids(invites: &[InviteRecord]) -> Vec<InviteId> {

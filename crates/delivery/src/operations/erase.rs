@@ -172,8 +172,8 @@ fn left(invite: InviteRecord, refused: &HashMap<InviteId, String>) -> Left {
     };
     Left {
         id: invite.id.to_string(),
-        tenant: Some(invite.tenant),
-        provider: invite.provider,
+        tenant: Some(invite.tenant.clone()),
+        provider: invite.provider.clone(),
         status: Some(status.to_string()),
         reason,
         detail,

@@ -46,8 +46,8 @@ async fn an_accepted_invite_reads_back_as_it_was_given(db: &Db) {
     let Placement::Bound { provider, kind, destination, call_key, params } = given.placement else {
         unreachable!()
     };
-    assert_eq!((invite.provider, invite.kind), (Some(provider), Some(kind)));
-    assert_eq!((invite.destination, invite.call_key), (Some(destination), Some(call_key)));
+    assert_eq!((&invite.provider, &invite.kind), (&Some(provider), &Some(kind)));
+    assert_eq!((&invite.destination, &invite.call_key), (&Some(destination), &Some(call_key)));
     assert_eq!(invite.params, params);
     assert!(invite.created_at > seconds(-60) && invite.created_at <= now());
     assert_eq!(invite.state, invite_store::InviteState::queued(invite.created_at));

@@ -49,7 +49,7 @@ async fn read(store: &Store, id: InviteId) -> InviteRecord {
 
 /// Brings an invite into doubt, if no other to the person is.
 async fn doubt(store: &Store, id: InviteId) -> Changed {
-    let people = read(store, id).await.address.into_iter().collect();
+    let people = read(store, id).await.address.clone().into_iter().collect();
     let change = Change::of(vec![id], |_, _, state, _| {
         state.phase = phase(Status::Unknown);
         Decision::Write

@@ -1,6 +1,8 @@
 //! What is let into the queue: the quota of a provider when invites are accepted, and everything
 //! that holds for an invite that is queued again.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
 use invite_core::{InviteId, KeyId, Status};
 use invite_store::{
@@ -193,7 +195,9 @@ async fn an_invite_that_is_declined_or_not_there_stays_as_it_was(db: &Db) {
     set_status(&store, ada, Status::Pending).await;
     let mut invites = store.invites_by_id(&[ada, bob]).await.unwrap().invites;
     let before = invites[0].clone();
-    invites.insert(0, InviteRecord { id: InviteId::generate(), ..before.clone() });
+    let mut missing = before.clone();
+    Arc::make_mut(&mut missing.facts).id = InviteId::generate();
+    invites.insert(0, missing);
     let requeued = requeue_records(&store, invites, Quotas::new(), Vec::new()).await;
     assert_eq!(requeued[..2], [Requeued::Declined, Requeued::Declined]);
     assert!(matches!(&requeued[2], Requeued::Written(invite) if invite.id == bob));

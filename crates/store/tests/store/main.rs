@@ -20,5 +20,6 @@ mod looking;
 mod records;
 mod retaining;
 mod states;
+mod together;
 mod unreadable;
 mod writing;
