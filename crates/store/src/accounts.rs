@@ -122,9 +122,8 @@ impl Store {
                  AND service = ",
             )
             .bind(destination.service())
-            .text(" AND provider_ref IN (")
-            .values(chunk.iter().map(|text| Value::from(text.as_str())))
-            .text(")")
+            .text(" AND provider_ref")
+            .one_of(chunk.iter().map(|text| Value::from(text.as_str())))
             .all(&mut connection, |row| {
                 // An invite whose id cannot be read is another than any that can; one whose destination cannot be
                 // read may be here.
@@ -155,9 +154,8 @@ impl Store {
             refs.iter().map(|text| (self.hash_key().provider_ref_hash(text), *text)).collect();
         let rows = Statement::new("SELECT reference, destination FROM held_refs WHERE service = ")
             .bind(destination.service())
-            .text(" AND reference IN (")
-            .values(hashes.keys().map(Value::from))
-            .text(")")
+            .text(" AND reference")
+            .one_of(hashes.keys().map(Value::from))
             .all(connection, |row| Ok((row.string()?, row.parsed::<Destination>().ok())))
             .await?;
         let held = rows.into_iter().filter_map(|(hash, place)| {

@@ -160,7 +160,7 @@ pub(crate) fn select_live<'a>(
         .text("SELECT column1, (SELECT id FROM invites WHERE address = column2 AND destination = ")
         .text("column3 AND tenant || '' = column4 AND id <> column1 AND ")
         .live_at(now)
-        .text(" ORDER BY created_at DESC, id DESC LIMIT 1) FROM (VALUES ")
+        .text(" ORDER BY created_at DESC, id DESC LIMIT 1) FROM ")
         .rows(people.iter().map(|(id, person)| {
             [
                 Value::from(id.to_string()),
@@ -169,7 +169,6 @@ pub(crate) fn select_live<'a>(
                 Value::from(&person.tenant),
             ]
         }))
-        .text(") AS people")
 }
 
 /// How long a count of live invites is added to before they are counted again: those that end meanwhile leave more room than

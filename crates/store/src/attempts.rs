@@ -257,10 +257,12 @@ pub(crate) async fn begin_attempt(
         let rows = chunk.iter().map(|(position, invite)| {
             [invite.to_string().into(), attempt.id.to_string().into(), place(*position)]
         });
-        Statement::new("INSERT INTO attempt_invites (invite_id, attempt_id, position) VALUES ")
-            .rows(rows)
-            .execute(connection)
-            .await?;
+        Statement::new(
+            "INSERT INTO attempt_invites (invite_id, attempt_id, position) SELECT * FROM ",
+        )
+        .rows(rows)
+        .execute(connection)
+        .await?;
     }
     if attempt.operation.is_question() {
         let invites: Vec<&InviteId> = links.into_iter().map(|(_, invite)| invite).collect();
@@ -282,10 +284,10 @@ async fn forget_old_questions(
             "DELETE FROM attempt_invites WHERE (invite_id, attempt_id) IN (SELECT invite_id, \
              attempt_id FROM (SELECT invite_id, attempt_id, row_number() OVER (PARTITION BY \
              invite_id ORDER BY attempt_id DESC) AS age FROM attempt_invites JOIN attempts \
-             ON attempts.id = attempt_id WHERE invite_id IN (",
+             ON attempts.id = attempt_id WHERE invite_id",
         )
-        .values(chunk.iter().map(|invite| Value::from(invite.to_string())))
-        .text(") AND operation = ")
+        .one_of(chunk.iter().map(|invite| Value::from(invite.to_string())))
+        .text(" AND operation = ")
         .bind(operation.as_str())
         .text(") AS ranked WHERE age > ")
         .bind(KEPT)
@@ -303,9 +305,9 @@ pub(crate) async fn delete_without_invites(
     attempts: &[String],
 ) -> Result<(), Error> {
     for chunk in chunks(attempts) {
-        Statement::new("DELETE FROM attempts WHERE id IN (")
-            .values(chunk.iter().map(Value::from))
-            .text(") AND NOT EXISTS (SELECT 1 FROM attempt_invites WHERE attempt_id = attempts.id)")
+        Statement::new("DELETE FROM attempts WHERE id")
+            .one_of(chunk.iter().map(Value::from))
+            .text(" AND NOT EXISTS (SELECT 1 FROM attempt_invites WHERE attempt_id = attempts.id)")
             .execute(connection)
             .await?;
     }

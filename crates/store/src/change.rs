@@ -200,9 +200,9 @@ async fn is_all_known(
     let mut known: Vec<_> = change.known.iter().map(|known| (known.id, known.version)).collect();
     known.sort_unstable();
     for chunk in chunks(&known) {
-        let versions = Statement::new("SELECT id, version FROM invites WHERE id IN (")
-            .values(chunk.iter().map(|(id, _)| Value::from(id.to_string())))
-            .text(") ORDER BY id")
+        let versions = Statement::new("SELECT id, version FROM invites WHERE id")
+            .one_of(chunk.iter().map(|(id, _)| Value::from(id.to_string())))
+            .text(" ORDER BY id")
             .text(lock)
             .all(connection, |row| Ok(row.parsed().ok().zip(row.count().ok())))
             .await?;
@@ -315,11 +315,10 @@ async fn find_clash(
             .text(condition)
             .text(" AND ")
             .text(MAY_BE_COLUMN1)
-            .text(" LIMIT 1) FROM (VALUES ")
+            .text(" LIMIT 1) FROM ")
             .rows(chunk.iter().map(|(_, destination, text)| {
                 [destination.to_string().into(), destination.service().into(), (*text).into()]
             }))
-            .text(") AS wanted")
             .all(connection, |row| {
                 let key = (row.string()?, row.string()?);
                 Ok(row.optional_count::<i64>()?.map(|_| key))
@@ -338,9 +337,8 @@ async fn is_fingerprint_taken(
     fingerprint: &str,
     key: &HashKey,
 ) -> Result<bool, Error> {
-    let taken = Statement::new("SELECT 1 FROM attempts WHERE fingerprint IN (")
-        .values([fingerprint.into(), key.fingerprint(fingerprint).into()])
-        .text(")")
+    let taken = Statement::new("SELECT 1 FROM attempts WHERE fingerprint")
+        .one_of([fingerprint.into(), key.fingerprint(fingerprint).into()])
         .first(connection, |_| Ok(()))
         .await?;
     Ok(taken.is_some())
@@ -356,9 +354,9 @@ pub(crate) async fn write_states(
             std::iter::once(Value::from(id.to_string())).chain(state_values(state))
         });
         Statement::new(SET_STATE)
-            .text(" FROM (VALUES ")
+            .text(" FROM ")
             .rows(rows)
-            .text(") AS v WHERE invites.id = v.column1")
+            .text(" WHERE invites.id = v.column1")
             .execute(connection)
             .await?;
     }

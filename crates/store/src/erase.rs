@@ -119,10 +119,10 @@ impl Store {
                 .text(HAS_EXCHANGE)
                 .text(
                     " THEN 1 END) FROM attempt_invites JOIN attempts ON attempts.id = attempt_id \
-                     WHERE invite_id IN (",
+                     WHERE invite_id",
                 )
-                .values(ids)
-                .text(") GROUP BY invite_id")
+                .one_of(ids)
+                .text(" GROUP BY invite_id")
                 .all(&mut connection, |row| {
                     Ok((
                         row.parsed()?,
@@ -181,17 +181,15 @@ pub(crate) async fn take_out(
     for chunk in chunks(&ids) {
         erased.invites += match extent {
             Extent::Exchange => {
-                Statement::new("UPDATE invites SET erased = 1 WHERE erased = 0 AND id IN (")
-                    .values(chunk.iter().map(Value::from))
-                    .text(")")
+                Statement::new("UPDATE invites SET erased = 1 WHERE erased = 0 AND id")
+                    .one_of(chunk.iter().map(Value::from))
                     .execute(tx.connection)
                     .await?
             }
             Extent::Person => {
                 keep_ref_hashes(tx.connection, key, chunk).await?;
-                erased.labels += Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")
-                    .values(chunk.iter().map(Value::from))
-                    .text(")")
+                erased.labels += Statement::new("DELETE FROM invite_labels WHERE invite_id")
+                    .one_of(chunk.iter().map(Value::from))
                     .execute(tx.connection)
                     .await?;
                 blank(tx, chunk).await?
@@ -208,13 +206,11 @@ async fn attempts_of(
 ) -> Result<Vec<(String, String)>, Error> {
     let mut links = Vec::new();
     for chunk in chunks(ids) {
-        let rows = Statement::new(
-            "SELECT invite_id, attempt_id FROM attempt_invites WHERE invite_id IN (",
-        )
-        .values(chunk.iter().map(Value::from))
-        .text(")")
-        .all(connection, |row| Ok((row.string()?, row.string()?)))
-        .await?;
+        let rows =
+            Statement::new("SELECT invite_id, attempt_id FROM attempt_invites WHERE invite_id")
+                .one_of(chunk.iter().map(Value::from))
+                .all(connection, |row| Ok((row.string()?, row.string()?)))
+                .await?;
         links.extend(rows);
     }
     Ok(links)
@@ -235,10 +231,9 @@ async fn needed(
         .text(LIVE)
         .text(
             " AND (status NOT IN ('pending', 'sent') OR attempt_count > 1 OR unreadable IS NOT NULL) \
-             AND attempt_id IN (",
+             AND attempt_id",
         )
-        .values(chunk.iter().map(|id| Value::from(id.as_str())))
-        .text(")")
+        .one_of(chunk.iter().map(|id| Value::from(id.as_str())))
         .all(connection, |row| row.string())
         .await?;
         needed.extend(rows);
@@ -258,9 +253,8 @@ async fn empty(
         let ids = || chunk.iter().map(|id| Value::from(id.as_str()));
         let held = Statement::new("SELECT id, fingerprint, CASE WHEN ")
             .text(HAS_EXCHANGE)
-            .text(" THEN 1 ELSE 0 END FROM attempts WHERE id IN (")
-            .values(ids())
-            .text(")")
+            .text(" THEN 1 ELSE 0 END FROM attempts WHERE id")
+            .one_of(ids())
             .all(connection, |row| {
                 let (id, fingerprint) = (row.string()?, row.text_at(1).map(str::to_owned));
                 Ok((id, fingerprint, row.number_at(2) == Some(1)))
@@ -275,9 +269,9 @@ async fn empty(
             .collect();
         for chunk in chunks(&hashed) {
             let rows = chunk.iter().map(|(id, hash)| [Value::from(id), Value::from(hash)]);
-            Statement::new("UPDATE attempts SET fingerprint = v.column2 FROM (VALUES ")
+            Statement::new("UPDATE attempts SET fingerprint = v.column2 FROM ")
                 .rows(rows)
-                .text(") AS v WHERE attempts.id = v.column1")
+                .text(" WHERE attempts.id = v.column1")
                 .execute(connection)
                 .await?;
         }
@@ -286,9 +280,8 @@ async fn empty(
              NULL",
         )
         .text(if extent == Extent::Person { ", detail = NULL" } else { "" })
-        .text(" WHERE id IN (")
-        .values(ids())
-        .text(")")
+        .text(" WHERE id")
+        .one_of(ids())
         .execute(connection)
         .await?;
     }
@@ -303,14 +296,13 @@ async fn keep_ref_hashes(
 ) -> Result<(), Error> {
     let held = Statement::new(
         "SELECT provider_ref, service, destination FROM invites WHERE provider_ref IS NOT NULL AND \
-         destination IS NOT NULL AND service IS NOT NULL AND id IN (",
+         destination IS NOT NULL AND service IS NOT NULL AND id",
     )
-    .values(ids.iter().map(Value::from))
-    .text(")")
+    .one_of(ids.iter().map(Value::from))
     .all(connection, |row| Ok((row.string()?, row.string()?, row.string()?)))
     .await?;
     for chunk in chunks(&held) {
-        Statement::new("INSERT INTO held_refs (reference, service, destination) VALUES ")
+        Statement::new("INSERT INTO held_refs (reference, service, destination) SELECT * FROM ")
             .rows(chunk.iter().map(|(id, service, destination)| {
                 [key.provider_ref_hash(id).into(), service.into(), destination.into()]
             }))
@@ -322,9 +314,8 @@ async fn keep_ref_hashes(
 
 /// Erases from these invites all that may tell of a person.
 async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
-    let reasons = Statement::new("SELECT id, error FROM invites WHERE id IN (")
-        .values(ids.iter().map(Value::from))
-        .text(")")
+    let reasons = Statement::new("SELECT id, error FROM invites WHERE id")
+        .one_of(ids.iter().map(Value::from))
         .all(tx.connection, |row| Ok((row.string()?, row.text_at(1).and_then(bare))))
         .await?;
     let mut blanked = 0;
@@ -336,9 +327,9 @@ async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
             .text(", final_since = coalesce(final_since, updated_at), call_key = NULL, params = NULL, ")
             .text("address = '', invitee = '{\"email\":\"\"}', external_id = NULL, labels = '{}', ")
             .text("provider_ref = NULL, provider_status = NULL, provider_data = '{}', ")
-            .text("second_effects = NULL, shown_fingerprint = NULL, unreadable = NULL, error = v.column2 FROM (VALUES ")
+            .text("second_effects = NULL, shown_fingerprint = NULL, unreadable = NULL, error = v.column2 FROM ")
             .rows(chunk.iter().map(|(id, error)| [Value::from(id), error.as_deref().into()]))
-            .text(") AS v WHERE invites.id = v.column1")
+            .text(" WHERE invites.id = v.column1")
             .execute(tx.connection)
             .await?;
     }

@@ -123,13 +123,12 @@ pub(crate) async fn find_keys(
              EXISTS (SELECT 1 FROM invites WHERE invites.batch_id = known.batch_id AND ",
         )
         .text(UNSETTLED)
-        .text("))) AS batch_and_hash FROM (VALUES ")
+        .text("))) AS batch_and_hash FROM ")
         .rows(chunk.iter().map(|at| {
             let (tenant, key) = keys[*at];
             let kept_since = now.saturating_sub(key.retention).unwrap_or(now);
             [place(*at), tenant.into(), (&key.key).into(), kept_since.into()]
         }))
-        .text(") AS wanted")
         .all(connection, |row| Ok((row.count::<usize>()?, row.optional_string()?)))
         .await?;
         for (place, found) in rows {
@@ -153,7 +152,7 @@ pub(crate) async fn remember_keys(
         // If a key is there already, it is past its retention.
         Statement::new(
             "INSERT INTO idempotency_keys (tenant, idempotency_key, body_hash, batch_id, \
-             created_at) VALUES ",
+             created_at) SELECT * FROM ",
         )
         .rows(chunk.iter().map(|(batch, key)| {
             [
@@ -165,7 +164,7 @@ pub(crate) async fn remember_keys(
             ]
         }))
         .text(
-            " ON CONFLICT (tenant, idempotency_key) DO UPDATE SET body_hash = excluded.body_hash, \
+            " WHERE true ON CONFLICT (tenant, idempotency_key) DO UPDATE SET body_hash = excluded.body_hash, \
              batch_id = excluded.batch_id, created_at = excluded.created_at",
         )
         .execute(connection)

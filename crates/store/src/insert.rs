@@ -21,7 +21,7 @@ pub(crate) async fn insert(
     for chunk in chunks(accepted) {
         Statement::new(
             "INSERT INTO batches (id, tenant, config_revision, duplicates, traceparent, created_at) \
-             VALUES ",
+             SELECT * FROM ",
         )
         .rows(chunk.iter().map(|(batch, accepted)| {
             [
@@ -50,7 +50,7 @@ async fn insert_invites(
     for chunk in chunks(invites) {
         Statement::new("INSERT INTO invites (")
             .text(COLUMNS)
-            .text(", service, final_since) VALUES ")
+            .text(", service, final_since) SELECT * FROM ")
             .rows(chunk.iter().map(|invite| {
                 let service = invite.destination.as_ref().map(Destination::service);
                 let ended = invite.state.status().is_final().then_some(invite.created_at);
@@ -67,7 +67,7 @@ async fn insert_invites(
         })
         .collect();
     for chunk in chunks(&labels) {
-        Statement::new("INSERT INTO invite_labels (invite_id, name, value) VALUES ")
+        Statement::new("INSERT INTO invite_labels (invite_id, name, value) SELECT * FROM ")
             .rows(
                 chunk.iter().map(|(id, name, value)| [id.into(), (*name).into(), (*value).into()]),
             )

@@ -39,9 +39,8 @@ impl Days {
         for chunk in chunks(&Vec::from_iter(keys)) {
             let rows = Statement::new("SELECT key_id, invites FROM key_days WHERE day = ")
                 .bind(day)
-                .text(" AND key_id IN (")
-                .values(chunk.iter().map(|key| key.to_string().into()))
-                .text(")")
+                .text(" AND key_id")
+                .one_of(chunk.iter().map(|key| key.to_string().into()))
                 .all(connection, |row| Ok((row.parsed::<KeyId>()?, row.count::<u64>()?)))
                 .await?;
             accepted.extend(rows);
@@ -70,7 +69,7 @@ impl Days {
     pub(crate) async fn store(self, connection: &mut Connection) -> Result<(), Error> {
         let taken: Vec<_> = self.taken.into_iter().filter(|(_, invites)| *invites > 0).collect();
         for chunk in chunks(&taken) {
-            Statement::new("INSERT INTO key_days (key_id, day, invites) VALUES ")
+            Statement::new("INSERT INTO key_days (key_id, day, invites) SELECT * FROM ")
                 .rows(chunk.iter().map(|(key, invites)| {
                     [
                         key.to_string().into(),
@@ -79,7 +78,7 @@ impl Days {
                     ]
                 }))
                 .text(
-                    " ON CONFLICT (key_id) DO UPDATE SET day = excluded.day, invites = \
+                    " WHERE true ON CONFLICT (key_id) DO UPDATE SET day = excluded.day, invites = \
                      excluded.invites + CASE WHEN key_days.day = excluded.day THEN key_days.invites \
                      ELSE 0 END",
                 )

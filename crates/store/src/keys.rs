@@ -281,10 +281,10 @@ impl Store {
         self.write(Vec::new(), uses.to_vec(), |tx, uses| {
             Box::pin(async move {
                 for chunk in chunks(uses) {
-                    Statement::new("UPDATE api_keys SET last_used_at = v.column2 FROM (VALUES ")
+                    Statement::new("UPDATE api_keys SET last_used_at = v.column2 FROM ")
                         .rows(chunk.iter().map(|(id, at)| [id.to_string().into(), (*at).into()]))
                         .text(
-                            ") AS v WHERE api_keys.id = v.column1 AND \
+                            " WHERE api_keys.id = v.column1 AND \
                          (api_keys.last_used_at IS NULL OR api_keys.last_used_at < v.column2)",
                         )
                         .execute(tx.connection)

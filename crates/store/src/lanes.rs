@@ -89,9 +89,9 @@ impl Store {
                     "UPDATE lanes SET lease_until = ? WHERE owner = ?",
                     [until.into(), owner.into()],
                 )
-                .text(" AND provider IN (")
-                .values(providers.iter().map(Value::from))
-                .text(") RETURNING provider, epoch")
+                .text(" AND provider")
+                .one_of(providers.iter().map(Value::from))
+                .text(" RETURNING provider, epoch")
                 .all(tx.connection, |row| Ok((row.string()?, row.number()?)))
                 .await?;
                 Ok(renewed.into_iter().collect())

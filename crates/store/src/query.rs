@@ -114,7 +114,7 @@ impl Store {
         let mut found = HashMap::with_capacity(ids.len());
         for chunk in chunks(ids) {
             let ids = chunk.iter().map(|id| Value::from(id.to_string()));
-            let statement = select_invites().text(" WHERE id IN (").values(ids).text(")");
+            let statement = select_invites().text(" WHERE id").one_of(ids);
             found.extend(self.rows(statement).await?.into_iter().map(|row| (id_of(&row), row)));
         }
         let rows = ids.iter().filter_map(|id| found.remove(&id.to_string()));
@@ -206,9 +206,9 @@ pub(crate) async fn read_invites(
     let mut found = HashMap::with_capacity(ids.len());
     for chunk in chunks(&sorted) {
         let invites = select_invites()
-            .text(" WHERE id IN (")
-            .values(chunk.iter().map(|id| Value::from(id.to_string())))
-            .text(") ORDER BY id")
+            .text(" WHERE id")
+            .one_of(chunk.iter().map(|id| Value::from(id.to_string())))
+            .text(" ORDER BY id")
             .text(lock)
             .all(connection, |fields| Ok(read_invite(fields).ok()))
             .await?;
@@ -319,12 +319,11 @@ fn wide_conditions<'a>(
     }
     if !filter.providers.is_empty() {
         let providers = filter.providers.iter().map(Value::from);
-        statement = statement.text(" AND provider IN (").values(providers).text(")");
+        statement = statement.text(" AND provider").one_of(providers);
     }
     if !filter.statuses.is_empty() {
         let statuses = filter.statuses.iter().map(|status| Value::from(status.as_str()));
-        statement =
-            status_now(statement.text(" AND "), now).text(" IN (").values(statuses).text(")");
+        statement = status_now(statement.text(" AND "), now).one_of(statuses);
     }
     let times = [
         (" AND created_at > ", filter.created_after),

@@ -190,9 +190,9 @@ impl Store {
             .bind(provider)
             .text(" AND status = ")
             .bind(status.as_str())
-            .text(" AND destination IN (")
-            .values(destinations.iter().map(|destination| Value::from(destination.to_string())))
-            .text(") ORDER BY coalesce(checked_at, 0)")
+            .text(" AND destination")
+            .one_of(destinations.iter().map(|destination| Value::from(destination.to_string())))
+            .text(" ORDER BY coalesce(checked_at, 0)")
             .limit(i64::from(limit));
             let rows = statement.all(&mut connection, |row| {
                 // What cannot be read is asked about by itself.

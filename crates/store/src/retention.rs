@@ -114,11 +114,9 @@ impl Store {
                 .all(tx.connection, |row| row.string())
                 .await?;
                 for chunk in chunks(&ids) {
-                    Statement::new("DELETE FROM batches WHERE id IN (")
-                        .values(chunk.iter().map(Value::from))
-                        .text(
-                            ") AND NOT EXISTS (SELECT 1 FROM invites WHERE batch_id = batches.id)",
-                        )
+                    Statement::new("DELETE FROM batches WHERE id")
+                        .one_of(chunk.iter().map(Value::from))
+                        .text(" AND NOT EXISTS (SELECT 1 FROM invites WHERE batch_id = batches.id)")
                         .execute(tx.connection)
                         .await?;
                 }
@@ -210,9 +208,8 @@ async fn remove(tx: &mut Tx<'_>, before: Timestamp, ids: &[String]) -> Result<u6
     for chunk in chunks(ids) {
         let rows =
             Statement::new("SELECT id, batch_id, coalesce(provider, ''), status FROM invites")
-                .text(" WHERE id IN (")
-                .values(chunk.iter().map(Value::from))
-                .text(")")
+                .text(" WHERE id")
+                .one_of(chunk.iter().map(Value::from))
                 .all(tx.connection, |row| {
                     Ok([row.string()?, row.string()?, row.string()?, row.string()?])
                 })
@@ -235,9 +232,9 @@ async fn kept_batches(
     batches: &[&String],
     before: Timestamp,
 ) -> Result<HashSet<String>, Error> {
-    let open = Statement::new("SELECT DISTINCT batch_id FROM invites WHERE batch_id IN (")
-        .values(batches.iter().map(|id| Value::from(id.as_str())))
-        .text(") AND (final_since IS NULL OR final_since > ")
+    let open = Statement::new("SELECT DISTINCT batch_id FROM invites WHERE batch_id")
+        .one_of(batches.iter().map(|id| Value::from(id.as_str())))
+        .text(" AND (final_since IS NULL OR final_since > ")
         .bind(before)
         .text(" OR erased < ")
         .bind(PERSON_GONE)
@@ -271,28 +268,22 @@ async fn count(connection: &mut Connection, rows: &[&[String; 4]]) -> Result<(),
 /// Deletes rows with all that refers to them; returns how many.
 async fn delete(connection: &mut Connection, rows: &[&[String; 4]]) -> Result<u64, Error> {
     let ids = || rows.iter().map(|[id, ..]| Value::from(id));
-    let attempts = Statement::new("DELETE FROM attempt_invites WHERE invite_id IN (")
-        .values(ids())
-        .text(") RETURNING attempt_id")
+    let attempts = Statement::new("DELETE FROM attempt_invites WHERE invite_id")
+        .one_of(ids())
+        .text(" RETURNING attempt_id")
         .all(connection, |row| row.string())
         .await?;
     delete_without_invites(connection, &attempts).await?;
-    Statement::new("DELETE FROM invite_labels WHERE invite_id IN (")
-        .values(ids())
-        .text(")")
+    Statement::new("DELETE FROM invite_labels WHERE invite_id")
+        .one_of(ids())
         .execute(connection)
         .await?;
     // A batch goes with the first of its invites; the others may be removed, too, and go in the next steps.
-    Statement::new("DELETE FROM batches WHERE id IN (")
-        .values(rows.iter().map(|[_, batch, ..]| Value::from(batch)))
-        .text(")")
+    Statement::new("DELETE FROM batches WHERE id")
+        .one_of(rows.iter().map(|[_, batch, ..]| Value::from(batch)))
         .execute(connection)
         .await?;
-    Statement::new("DELETE FROM invites WHERE id IN (")
-        .values(ids())
-        .text(")")
-        .execute(connection)
-        .await
+    Statement::new("DELETE FROM invites WHERE id").one_of(ids()).execute(connection).await
 }
 
 #[cfg(test)]

@@ -212,10 +212,10 @@ async fn count_unfinished(
         .text(LIVE)
         .text(
             " AND (status IN ('queued', 'sending', 'awaiting_approval') \
-             OR (status = 'unknown' AND next_attempt_at IS NOT NULL)) AND provider IN (",
+             OR (status = 'unknown' AND next_attempt_at IS NOT NULL)) AND provider",
         )
-        .values(providers.iter().map(Value::from))
-        .text(") GROUP BY provider");
+        .one_of(providers.iter().map(Value::from))
+        .text(" GROUP BY provider");
     let counts = statement.all(connection, |row| Ok((row.string()?, row.count()?))).await?;
     Ok(counts.into_iter().collect())
 }

@@ -16,15 +16,17 @@ use crate::{
 /// PostgreSQL's 65,535.
 const MAX_ROWS: usize = 512;
 
-/// Cuts rows into chunks for one statement each. Their sizes are powers of two, so that a statement has only ten different
-/// texts, which stay prepared.
-pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = (1 << rows.len().checked_ilog2()?).min(MAX_ROWS);
-        let (chunk, rest) = rows.split_at(size);
-        rows = rest;
-        Some(chunk)
-    })
+/// Cuts rows into chunks for one statement each.
+pub(crate) fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    rows.chunks(MAX_ROWS)
+}
+
+/// For how many rows a statement is written that has this many: rows of NULL fill it up. So it has only eighteen different
+/// texts, which stay prepared, and two thirds of it at least are rows.
+fn filled_up(rows: usize) -> usize {
+    let size = rows.next_power_of_two();
+    let smaller = size / 4 * 3;
+    if smaller >= rows { smaller } else { size }
 }
 
 #[derive(Clone)]
@@ -65,17 +67,34 @@ impl<'a> Statement<'a> {
         self
     }
 
-    /// Placeholders for at least one row: `(?, ?), (?, ?), …`.
+    /// One of at least one value: `IN (?, ?, …)`.
+    pub(crate) fn one_of(self, values: impl IntoIterator<Item = Value<'a>>) -> Self {
+        let mut values: Vec<_> = values.into_iter().collect();
+        let missing = filled_up(values.len()) - values.len();
+        values.extend(values.last().map(Value::nothing).into_iter().cycle().take(missing));
+        self.text(" IN (").values(values).text(")")
+    }
+
+    /// A table `v` of at least one row, with the columns `column1`, `column2`, …, of which the first is never NULL.
     pub(crate) fn rows<R: IntoIterator<Item = Value<'a>>>(
         mut self,
         rows: impl IntoIterator<Item = R>,
     ) -> Self {
-        for (place, row) in rows.into_iter().enumerate() {
-            self.text.push_str(if place == 0 { "(" } else { "), (" });
+        self.text.push_str("(SELECT * FROM (VALUES ");
+        let (began, mut count) = (self.values.len(), 0);
+        for row in rows {
+            self.text.push_str(if count == 0 { "(" } else { "), (" });
             self = self.values(row);
+            count += 1;
         }
-        self.text.push(')');
-        self
+        let width = (self.values.len() - began) / count.max(1);
+        for _ in count..filled_up(count) {
+            let nothing: Vec<_> =
+                self.values[began..began + width].iter().map(Value::nothing).collect();
+            self.text.push_str("), (");
+            self = self.values(nothing);
+        }
+        self.text(")) AS filled_up WHERE column1 IS NOT NULL) AS v")
     }
 
     /// How many rows at most. The number stands in the text, because SQLite compiles a statement whose limit is a value anew
@@ -250,16 +269,18 @@ fn nearest(millis: i64) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::dialect::Dialect;
 
     #[test]
-    fn chunks_are_powers_of_two_and_hold_every_row_once_in_order() {
-        for length in [0, 1, 2, 3, 7, 50, 511, 512, 513, 10_000] {
-            let rows: Vec<usize> = (0..length).collect();
-            let chunks: Vec<&[usize]> = chunks(&rows).collect();
-            assert!(chunks.iter().all(|c| c.len().is_power_of_two() && c.len() <= MAX_ROWS));
-            assert_eq!(chunks.concat(), rows);
+    fn a_statement_for_any_number_of_rows_is_one_of_eighteen_and_two_thirds_full() {
+        let sizes: BTreeSet<usize> = (1..=MAX_ROWS).map(filled_up).collect();
+        assert_eq!((sizes.len(), sizes.last()), (18, Some(&MAX_ROWS)), "{sizes:?}");
+        for rows in 1..=MAX_ROWS {
+            let size = filled_up(rows);
+            assert!(rows <= size && 3 * rows >= 2 * size, "{rows} in {size}");
         }
     }
 
@@ -267,11 +288,33 @@ mod tests {
     fn every_value_has_its_placeholder_in_the_spelling_of_the_database() {
         let statement = Statement::new("a = ")
             .bind("x")
-            .text(" VALUES ")
+            .text(" AND b")
+            .one_of([1, 2, 3, 4, 5].map(Value::from))
+            .text(" FROM ")
             .rows([[Value::from(1), Value::from("y")], [Value::from(2), Value::from("z")]]);
-        assert_eq!(statement.values.len(), 5);
+        let numbers = [1, 2, 3, 4, 5].map(Some).into_iter().chain([None]);
+        for (value, number) in statement.values[1..7].iter().zip(numbers) {
+            assert!(matches!(value, Value::Number(found) if *found == number));
+        }
+        assert_eq!(statement.values.len(), 11);
         let text = statement.text;
-        assert_eq!(Dialect::Sqlite.spell(text.clone()), "a = ? VALUES (?, ?), (?, ?)");
-        assert_eq!(Dialect::Postgres.spell(text), "a = $1 VALUES ($2, $3), ($4, $5)");
+        assert_eq!(
+            Dialect::Sqlite.spell(text.clone()),
+            "a = ? AND b IN (?, ?, ?, ?, ?, ?) FROM (SELECT * FROM (VALUES (?, ?), (?, ?)) \
+             AS filled_up WHERE column1 IS NOT NULL) AS v"
+        );
+        assert!(
+            Dialect::Postgres.spell(text).contains("$7) FROM (SELECT * FROM (VALUES ($8, $9), ")
+        );
+    }
+
+    #[test]
+    fn rows_are_filled_up_with_nothing_of_their_columns_types() {
+        let rows = (0..5).map(|n| [Value::from(n), Value::from("y")]);
+        let statement = Statement::new("").rows(rows);
+        assert!(matches!(
+            statement.values[8..],
+            [Value::Number(Some(4)), Value::Text(Some(_)), Value::Number(None), Value::Text(None)]
+        ));
     }
 }

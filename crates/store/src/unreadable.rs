@@ -141,11 +141,11 @@ impl Store {
                 let mut written = 0;
                 for chunk in chunks(marks) {
                     written +=
-                        Statement::new("UPDATE invites SET version = invites.version + 1, unreadable = v.column2 FROM (VALUES ")
+                        Statement::new("UPDATE invites SET version = invites.version + 1, unreadable = v.column2 FROM ")
                             .rows(chunk.iter().map(|(id, column)| {
                                 [Value::from(id), Value::from(column.as_deref())]
                             }))
-                            .text(") AS v WHERE invites.id = v.column1")
+                            .text(" WHERE invites.id = v.column1")
                             .execute(tx.connection)
                             .await?;
                 }

@@ -12,6 +12,14 @@ pub(crate) enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// NULL of the same type.
+    pub(crate) fn nothing(&self) -> Self {
+        match self {
+            Value::Text(_) => Value::Text(None),
+            Value::Number(_) => Value::Number(None),
+        }
+    }
+
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
             Value::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
