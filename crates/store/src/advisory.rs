@@ -15,32 +15,34 @@ use crate::{
 const LOCK_CLASS: i32 = 0x1417;
 
 impl Dialect {
-    /// Takes advisory locks until the transaction ends, in the order of their numbers. SQLite has one writer at a time
-    /// anyway.
+    /// Takes advisory locks until the transaction ends, in the order of their numbers; then tells the time as
+    /// [`shown_time`](Self::shown_time) does. SQLite has one writer at a time anyway.
     pub(crate) async fn lock(
         self,
         connection: &mut Connection,
         locks: &BTreeSet<u32>,
-    ) -> Result<(), Error> {
-        if self == Self::Sqlite || locks.is_empty() {
-            return Ok(());
+    ) -> Result<Option<Timestamp>, Error> {
+        if self == Self::Sqlite {
+            return Ok(None);
         }
         let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
         let (class, shared) = (LOCK_CLASS.to_string(), SHARED.to_string());
-        Statement::new("SELECT count(CASE WHEN number < ")
-            .text(&shared)
-            .text(" THEN pg_advisory_xact_lock(")
-            .text(&class)
-            .text(", number) ELSE pg_advisory_xact_lock_shared(")
-            .text(&class)
-            .text(", number - ")
-            .text(&shared)
-            .text(") END) FROM (SELECT CAST(unnest(string_to_array(")
-            .bind(locks.join(","))
-            .text(", ',')) AS integer) AS number) AS numbers")
-            .first(connection, |_| Ok(()))
-            .await?;
-        Ok(())
+        // What the time is taken from has to be there first: the count of the locks.
+        let statement =
+            Statement::new("WITH locked AS MATERIALIZED (SELECT count(CASE WHEN number < ")
+                .text(&shared)
+                .text(" THEN pg_advisory_xact_lock(")
+                .text(&class)
+                .text(", number) ELSE pg_advisory_xact_lock_shared(")
+                .text(&class)
+                .text(", number - ")
+                .text(&shared)
+                .text(") END) AS locks FROM (SELECT CAST(unnest(string_to_array(")
+                .bind(locks.join(","))
+                .text(", ',')) AS integer) AS number) AS numbers) ")
+                .text(TIME)
+                .text(" FROM locked WHERE locks >= 0");
+        read_time(statement, connection).await
     }
 
     /// The time by the database's own clock, in whole milliseconds; `None` if it has none.
@@ -50,15 +52,19 @@ impl Dialect {
     ) -> Result<Option<Timestamp>, Error> {
         match self {
             Self::Sqlite => Ok(None),
-            Self::Postgres => Statement::new(
-                "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)",
-            )
-            .first(connection, |row| row.time())
-            .await?
-            .map(Some)
-            .ok_or_else(|| Error::Unavailable("the database told no time".into())),
+            Self::Postgres => read_time(Statement::new(TIME), connection).await,
         }
     }
+}
+
+const TIME: &str = "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)";
+
+async fn read_time(
+    statement: Statement<'_>,
+    connection: &mut Connection,
+) -> Result<Option<Timestamp>, Error> {
+    let time = statement.first(connection, |row| row.time()).await?;
+    time.map(Some).ok_or_else(|| Error::Unavailable("the database told no time".into()))
 }
 
 /// The one among these locks that stands for the texts.

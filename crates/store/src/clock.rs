@@ -1,7 +1,7 @@
 //! The store's clock: on PostgreSQL the database's, which all replicas share, on SQLite the machine's. Jumps of either are
 //! evened out ([`SteadyClock`]), and the time is kept in the database for whoever opens it next.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use invite_core::{Clock, SteadyClock};
 use jiff::Timestamp;
@@ -30,6 +30,26 @@ pub(crate) async fn now(
 ) -> Result<Timestamp, Error> {
     let asked = clock.since_boot();
     let shown = dialect.shown_time(connection).await?;
+    read(clock, shown, asked)
+}
+
+/// The same once advisory locks are taken, which the transaction keeps.
+pub(crate) async fn now_under(
+    locks: &BTreeSet<u32>,
+    dialect: Dialect,
+    connection: &mut Connection,
+    clock: &SteadyClock,
+) -> Result<Timestamp, Error> {
+    let asked = clock.since_boot();
+    let shown = dialect.lock(connection, locks).await?;
+    read(clock, shown, asked)
+}
+
+fn read(
+    clock: &SteadyClock,
+    shown: Option<Timestamp>,
+    asked: Duration,
+) -> Result<Timestamp, Error> {
     let now = shown.map_or_else(|| clock.now(), |shown| clock.synchronize(shown, asked));
     Timestamp::from_millisecond(now.as_millisecond())
         .map_err(|_| Error::Defect("the store's clock shows a time that cannot be"))

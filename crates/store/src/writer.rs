@@ -1,5 +1,6 @@
 //! The one task of a process that writes (group commit): it runs all writes that are waiting in one transaction, commits once
-//! and answers all. It does not know what they write.
+//! and answers all. It does not know what they write. On PostgreSQL another transaction may be under way meanwhile, as if another
+//! replica wrote.
 
 use std::{
     any::{Any, TypeId},
@@ -13,7 +14,7 @@ use std::{
 
 use futures::{
     FutureExt,
-    future::{AbortHandle, BoxFuture, abortable},
+    future::{AbortHandle, BoxFuture, abortable, join_all},
 };
 use invite_core::SteadyClock;
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ use crate::{
 
 /// How many writes one transaction has at most.
 const GROUP: usize = 128;
+/// How many transactions are under way at once on PostgreSQL, where most of a transaction's time is waiting for answers.
+const AT_ONCE: usize = 2;
 
 /// The transaction that a write is part of. A write that returns an error is rolled back; one that refuses returns `Ok` and
 /// must not have written anything.
@@ -180,13 +183,16 @@ pub(crate) fn start(
     let (sender, jobs) = mpsc::unbounded_channel();
     let commits = Arc::new(AtomicU64::new(0));
     let dialect = database.dialect;
-    let connections = Connections::new(database.clone(), Use::Writing, 1);
+    let at_once = if dialect == Dialect::Postgres { AT_ONCE } else { 1 };
+    let connections = Connections::new(database.clone(), Use::Writing, at_once);
     connections.keep(connection);
     let task = Task { database, connections, clock, commits: Arc::clone(&commits) };
     let (running, ended) = oneshot::channel();
     let (task, abort) = abortable(async move {
         let _running: oneshot::Sender<()> = running;
-        task.run(jobs).await;
+        let jobs = tokio::sync::Mutex::new(jobs);
+        join_all((0..at_once).map(|_| task.run(&jobs))).await;
+        task.connections.close().await;
     });
     match dialect {
         Dialect::Postgres => drop(tokio::spawn(task)),
@@ -204,7 +210,6 @@ pub(crate) fn start(
 
 struct Task {
     database: Database,
-    /// One at most.
     connections: Connections,
     clock: Arc<SteadyClock>,
     commits: Arc<AtomicU64>,
@@ -221,12 +226,14 @@ enum Stopped {
 }
 
 impl Task {
-    async fn run(self, mut jobs: mpsc::UnboundedReceiver<Box<dyn Job>>) {
-        let mut group = Vec::with_capacity(GROUP);
-        while jobs.recv_many(&mut group, GROUP).await > 0 {
-            self.write(std::mem::take(&mut group)).await;
+    async fn run(&self, jobs: &tokio::sync::Mutex<mpsc::UnboundedReceiver<Box<dyn Job>>>) {
+        loop {
+            let mut group = Vec::with_capacity(GROUP);
+            if jobs.lock().await.recv_many(&mut group, GROUP).await == 0 {
+                return;
+            }
+            self.write(group).await;
         }
-        self.connections.close().await;
     }
 
     async fn write(&self, group: Vec<Box<dyn Job>>) {
@@ -335,8 +342,7 @@ async fn run_all(
 ) -> Result<(), Error> {
     // All locks at once and in one order, so that two replicas never wait for each other.
     let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).copied().collect();
-    dialect.lock(connection, &locks).await?;
-    let now = clock::now(dialect, connection, clock).await?;
+    let now = clock::now_under(&locks, dialect, connection, clock).await?;
     let mut newest = None;
     for job in group {
         let (committed, newest) = (&mut *committed, &mut newest);
