@@ -121,50 +121,73 @@ impl Store {
     /// send nothing.
     pub async fn change(&self, change: Change) -> Result<Changed, Error> {
         let change = Arc::new(change);
-        match self.change_once(&change).await {
-            // Now what the other process wrote can be seen, so that the result says what clashes.
-            Err(Error::Conflict(_)) => self.change_once(&change).await,
+        match self.change_once(&change, true).await {
+            // Now what another wrote can be seen, so that the result says what clashes.
+            Err(Error::Conflict(_)) => self.change_once(&change, false).await,
             result => result,
         }
     }
 
-    async fn change_once(&self, change: &Arc<Change>) -> Result<Changed, Error> {
+    /// `trusts` what the caller knows until it shows that an invite was written since.
+    async fn change_once(&self, change: &Arc<Change>, trusts: bool) -> Result<Changed, Error> {
         let no_revision = change.lane.iter().map(|_| REVISION_LOCK_SHARED);
         let locks = address_locks(change.people.iter()).chain(no_revision).collect();
         let data = (Arc::clone(change), Arc::clone(self.hash_key()));
-        self.write(locks, data, |tx, (change, key)| Box::pin(apply(tx, change, key))).await
+        let trusts = trusts && change.knows_all();
+        self.write(locks, data, move |tx, (change, key)| Box::pin(apply(tx, change, key, trusts)))
+            .await
     }
 }
 
-async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed, Error> {
+impl Change {
+    fn knows_all(&self) -> bool {
+        !self.known.is_empty()
+            && self.known.iter().map(|known| known.id).eq(self.invites.iter().copied())
+    }
+}
+
+async fn apply(
+    mut tx: Tx<'_>,
+    change: &Change,
+    key: &HashKey,
+    trusts: bool,
+) -> Result<Changed, Error> {
     if let Some((provider, epoch)) = &change.lane
         && !is_lane_held(&mut tx, provider, *epoch).await?
     {
         return Ok(Changed::LaneLost);
     }
-    let lock = tx.dialect.for_update();
-    let mut invites = match is_all_known(tx.connection, change, lock).await? {
-        true => change.known.clone(),
-        false => read_invites(tx.connection, &change.invites, lock).await?,
+    let mut decided = None;
+    if trusts {
+        let invites = change.known.clone();
+        // What is written shows whether it was written since; for anything else it has to be read.
+        if let Some(states) = decide(change, &invites, tx.now)
+            && states.len() == invites.len()
+            && find_clashes(tx.connection, change, &invites, &states, key).await?.is_none()
+        {
+            decided = Some((invites, states));
+        }
+    }
+    let (mut invites, states) = match decided {
+        Some(decided) => decided,
+        None => {
+            let lock = tx.dialect.for_update();
+            let invites = read_invites(tx.connection, &change.invites, lock).await?;
+            if change.lane.is_some() && invites.len() < change.invites.len() {
+                // A call is claimed with all of its invites or not at all.
+                return Ok(Changed::Aborted);
+            }
+            let Some(states) = decide(change, &invites, tx.now) else {
+                return Ok(Changed::Aborted);
+            };
+            if let Some(clash) = find_clashes(tx.connection, change, &invites, &states, key).await?
+            {
+                return Ok(clash);
+            }
+            (invites, states)
+        }
     };
-    if change.lane.is_some() && invites.len() < change.invites.len() {
-        // A call is claimed with all of its invites or not at all.
-        return Ok(Changed::Aborted);
-    }
-    let Some(states) = decide(change, &invites, tx.now) else { return Ok(Changed::Aborted) };
-    if let Some(invite) = find_person_taken(tx.connection, &invites, &states).await? {
-        return Ok(Changed::PersonTaken { invite });
-    }
-    if let Some(invite) = find_ref_taken(tx.connection, &invites, &states, key).await? {
-        return Ok(Changed::ProviderRefTaken { invite });
-    }
-    let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
-    if let Some(fingerprint) = call.and_then(|call| call.fingerprint.as_deref())
-        && is_fingerprint_taken(tx.connection, fingerprint, key).await?
-    {
-        return Ok(Changed::FingerprintTaken);
-    }
-    write_states(tx.connection, &states).await?;
+    write_states(tx.connection, &invites, &states).await?;
     // The texts would tell of a person who was erased.
     let keeps_texts = !invites.iter().any(|invite| invite.is_erased);
     if let Some(attempt) = &change.begin {
@@ -185,32 +208,27 @@ async fn apply(mut tx: Tx<'_>, change: &Change, key: &HashKey) -> Result<Changed
     Ok(Changed::Written(invites))
 }
 
-/// Whether the caller knows all of the invites as they are. `lock` is put at the end of the SELECT.
-async fn is_all_known(
+/// What another invite or attempt has already that one of this change would have.
+async fn find_clashes(
     connection: &mut Connection,
     change: &Change,
-    lock: &str,
-) -> Result<bool, Error> {
-    if change.known.is_empty()
-        || !change.known.iter().map(|known| known.id).eq(change.invites.iter().copied())
-    {
-        return Ok(false);
+    invites: &[InviteRecord],
+    states: &HashMap<InviteId, InviteState>,
+    key: &HashKey,
+) -> Result<Option<Changed>, Error> {
+    if let Some(invite) = find_person_taken(connection, invites, states).await? {
+        return Ok(Some(Changed::PersonTaken { invite }));
     }
-    // Sorted, so that two replicas that lock rows do not wait for each other.
-    let mut known: Vec<_> = change.known.iter().map(|known| (known.id, known.version)).collect();
-    known.sort_unstable();
-    for chunk in chunks(&known) {
-        let versions = Statement::new("SELECT id, version FROM invites WHERE id")
-            .one_of(chunk.iter().map(|(id, _)| Value::from(id.to_string())))
-            .text(" ORDER BY id")
-            .text(lock)
-            .all(connection, |row| Ok(row.parsed().ok().zip(row.count().ok())))
-            .await?;
-        if !versions.into_iter().eq(chunk.iter().map(|known| Some(*known))) {
-            return Ok(false);
+    if let Some(invite) = find_ref_taken(connection, invites, states, key).await? {
+        return Ok(Some(Changed::ProviderRefTaken { invite }));
+    }
+    let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
+    Ok(match call.and_then(|call| call.fingerprint.as_deref()) {
+        Some(fingerprint) if is_fingerprint_taken(connection, fingerprint, key).await? => {
+            Some(Changed::FingerprintTaken)
         }
-    }
-    Ok(true)
+        _ => None,
+    })
 }
 
 /// The states to write; `None` if the change is aborted.
@@ -344,21 +362,35 @@ async fn is_fingerprint_taken(
     Ok(taken.is_some())
 }
 
+/// Writes these states of these invites.
+///
+/// # Errors
+/// [`Error::Conflict`] if one of them was written since it was read.
 pub(crate) async fn write_states(
     connection: &mut Connection,
+    invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
 ) -> Result<(), Error> {
-    let states: Vec<_> = states.iter().collect();
-    for chunk in chunks(&states) {
-        let rows = chunk.iter().map(|(id, state)| {
-            std::iter::once(Value::from(id.to_string())).chain(state_values(state))
+    let mut written: Vec<_> = invites
+        .iter()
+        .filter_map(|invite| Some((invite.id, invite.version, states.get(&invite.id)?)))
+        .collect();
+    // Sorted, so that two replicas that lock rows do not wait for each other.
+    written.sort_unstable_by_key(|(id, ..)| *id);
+    for chunk in chunks(&written) {
+        let rows = chunk.iter().map(|(id, version, state)| {
+            let version = Value::Number(i64::try_from(*version).ok());
+            std::iter::once(Value::from(id.to_string())).chain(state_values(state)).chain([version])
         });
-        Statement::new(SET_STATE)
+        let count = Statement::new(SET_STATE)
             .text(" FROM ")
             .rows(rows)
-            .text(" WHERE invites.id = v.column1")
+            .text(" WHERE invites.id = v.column1 AND invites.version = v.column26")
             .execute(connection)
             .await?;
+        if count < chunk.len() as u64 {
+            return Err(Error::Conflict("an invite was written meanwhile".to_owned()));
+        }
     }
     Ok(())
 }

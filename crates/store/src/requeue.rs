@@ -89,22 +89,21 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     }
     let mut rooms = Rooms::find(connection, now, &requeue.quotas, requeue.newest, &wanted).await?;
 
-    let mut found = found.into_iter().peekable();
+    let mut left = found.iter().peekable();
     let mut taken: HashMap<Person, InviteId> = HashMap::new();
     let mut states = HashMap::new();
     let mut requeued = Vec::with_capacity(ids.len());
     for (place, id) in ids.iter().enumerate() {
-        let Some(mut invite) = found.next_if(|invite| invite.id == *id) else {
+        let Some(invite) = left.next_if(|invite| invite.id == *id) else {
             requeued.push(Requeued::Declined);
             continue;
         };
         let mut state = invite.state.clone();
-        if invite.is_erased || (requeue.decide)(place, &invite, &mut state, now) != Decision::Write
-        {
+        if invite.is_erased || (requeue.decide)(place, invite, &mut state, now) != Decision::Write {
             requeued.push(Requeued::Declined);
             continue;
         }
-        let person = Person::of(&invite);
+        let person = Person::of(invite);
         let existing = live.get(id).or(person.as_ref().and_then(|person| taken.get(person)));
         if let Some(existing) = existing {
             requeued.push(Requeued::Duplicate(*existing));
@@ -129,11 +128,10 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
         taken.extend(person.map(|person| (person, invite.id)));
         state.updated_at = now;
         states.insert(invite.id, state.clone());
-        invite.state = state;
-        invite.version += 1;
-        requeued.push(Requeued::Written(Box::new(invite)));
+        let written = InviteRecord { state, version: invite.version + 1, ..invite.clone() };
+        requeued.push(Requeued::Written(Box::new(written)));
     }
-    write_states(connection, &states).await?;
+    write_states(connection, &found, &states).await?;
     rooms.store(connection).await?;
     days.store(connection).await?;
     Ok(requeued)
