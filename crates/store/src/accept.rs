@@ -205,7 +205,10 @@ impl<'a> Known<'a> {
         }
         if self.are_several {
             let live = invites.iter().filter(|invite| invite.state.status() == Status::Queued);
-            self.accepted.extend(live.filter_map(|it| Some((Person::of(it)?, it.id))));
+            for (person, id) in live.filter_map(|it| Some((Person::of(it)?, it.id))) {
+                let newest = self.accepted.entry(person).or_insert(id);
+                *newest = id.max(*newest);
+            }
         }
         let batch = BatchView {
             id: batch.id,

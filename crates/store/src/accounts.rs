@@ -18,10 +18,18 @@ use crate::{
 pub(crate) const MAY_BE_OTHERS: &str = "other.service = invites.service AND (other.destination = \
      invites.destination OR substr(other.destination, length(other.service) + 2, 1) = '#' OR \
      substr(invites.destination, length(invites.service) + 2, 1) = '#')";
-/// The same for an invite and the destination `column1` of the service `column2`.
-pub(crate) const MAY_BE_COLUMN1: &str = "service = column2 AND (destination = column1 OR \
-     substr(destination, length(service) + 2, 1) = '#' OR \
-     substr(column1, length(column2) + 2, 1) = '#')";
+impl Statement<'_> {
+    /// The same condition for a row and this destination.
+    pub(crate) fn may_be(self, destination: &Destination) -> Self {
+        let at = self.text("service = ").bind(destination.service());
+        if destination.is_provisional() {
+            return at;
+        }
+        at.text(" AND (destination = ")
+            .bind(destination.to_string())
+            .text(" OR substr(destination, length(service) + 2, 1) = '#')")
+    }
+}
 
 /// What provisional destinations turned out to be.
 pub(crate) struct Accounts(HashMap<Destination, Destination>);

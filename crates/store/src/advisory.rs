@@ -1,6 +1,6 @@
 //! What only PostgreSQL is asked for: advisory locks, and its clock.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::{
     Error,
     connection::Connection,
     dialect::{Dialect, SHARED},
-    statement::Statement,
+    statement::{Fields, Statement},
 };
 
 /// Keeps our advisory locks apart from those of others in the same database.
@@ -16,33 +16,31 @@ const LOCK_CLASS: i32 = 0x1417;
 
 impl Dialect {
     /// Takes advisory locks until the transaction ends, in the order of their numbers; then tells the time as
-    /// [`shown_time`](Self::shown_time) does. SQLite has one writer at a time anyway.
+    /// [`shown_time`](Self::shown_time) does, and for how long it waited for the locks. SQLite has one writer at a time
+    /// anyway.
     pub(crate) async fn lock(
         self,
         connection: &mut Connection,
         locks: &BTreeSet<u32>,
-    ) -> Result<Option<Timestamp>, Error> {
+    ) -> Result<Option<(Timestamp, Duration)>, Error> {
         if self == Self::Sqlite {
             return Ok(None);
         }
         let locks: Vec<String> = locks.iter().map(u32::to_string).collect();
-        let (class, shared) = (LOCK_CLASS.to_string(), SHARED.to_string());
         // What the time is taken from has to be there first: the count of the locks.
-        let statement =
-            Statement::new("WITH locked AS MATERIALIZED (SELECT count(CASE WHEN number < ")
-                .text(&shared)
-                .text(" THEN pg_advisory_xact_lock(")
-                .text(&class)
-                .text(", number) ELSE pg_advisory_xact_lock_shared(")
-                .text(&class)
-                .text(", number - ")
-                .text(&shared)
-                .text(") END) AS locks FROM (SELECT CAST(unnest(string_to_array(")
-                .bind(locks.join(","))
-                .text(", ',')) AS integer) AS number) AS numbers) ")
-                .text(TIME)
-                .text(" FROM locked WHERE locks >= 0");
-        read_time(statement, connection).await
+        let statement = Statement::new(&format!(
+            "WITH locked AS MATERIALIZED (SELECT count(CASE WHEN number < {SHARED} \
+             THEN pg_advisory_xact_lock({LOCK_CLASS}, number) \
+             ELSE pg_advisory_xact_lock_shared({LOCK_CLASS}, number - {SHARED}) END) AS locks \
+             FROM (SELECT CAST(unnest(string_to_array("
+        ))
+        .bind(locks.join(","))
+        .text(", ',')) AS integer) AS number) AS numbers) ")
+        .text(TIME)
+        .text(", CAST(extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000 AS bigint)")
+        .text(" FROM locked WHERE locks >= 0");
+        let read = |row: &mut Fields<'_>| Ok((row.time()?, Duration::from_millis(row.count()?)));
+        statement.first(connection, read).await?.map(Some).ok_or_else(no_time)
     }
 
     /// The time by the database's own clock, in whole milliseconds; `None` if it has none.
@@ -50,21 +48,18 @@ impl Dialect {
         self,
         connection: &mut Connection,
     ) -> Result<Option<Timestamp>, Error> {
-        match self {
-            Self::Sqlite => Ok(None),
-            Self::Postgres => read_time(Statement::new(TIME), connection).await,
+        if self == Self::Sqlite {
+            return Ok(None);
         }
+        let time = Statement::new(TIME).first(connection, |row| row.time()).await?;
+        time.map(Some).ok_or_else(no_time)
     }
 }
 
 const TIME: &str = "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)";
 
-async fn read_time(
-    statement: Statement<'_>,
-    connection: &mut Connection,
-) -> Result<Option<Timestamp>, Error> {
-    let time = statement.first(connection, |row| row.time()).await?;
-    time.map(Some).ok_or_else(|| Error::Unavailable("the database told no time".into()))
+fn no_time() -> Error {
+    Error::Unavailable("the database told no time".into())
 }
 
 /// The one among these locks that stands for the texts.

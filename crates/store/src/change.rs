@@ -1,25 +1,22 @@
 //! Changing invites: read, decide and write in one transaction, with the attempt that it is for.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use invite_core::{Address, Destination, InviteId};
+use invite_core::{Address, InviteId};
 use jiff::Timestamp;
 
 use crate::{
     AttemptEnd, Error, InviteRecord, InviteState, NewAttempt, Store,
-    accounts::MAY_BE_COLUMN1,
     admission::address_locks,
     attempts::{begin_attempt, end_attempt},
+    clash::{Clash, find_clash},
     connection::Connection,
     debug::debug_only,
     dialect::REVISION_LOCK_SHARED,
     epochs::is_lane_held,
     keyed::HashKey,
     query::read_invites,
-    rows::{MAY_HAVE_HOLDER, SET_STATE, state_values},
+    rows::{SET_STATE, state_values},
     statement::{Statement, chunks},
     values::Value,
     writer::Tx,
@@ -113,6 +110,16 @@ pub enum Changed {
     },
 }
 
+impl From<Clash> for Changed {
+    fn from(clash: Clash) -> Self {
+        match clash {
+            Clash::Person(invite) => Self::PersonTaken { invite },
+            Clash::ProviderRef(invite) => Self::ProviderRefTaken { invite },
+            Clash::Fingerprint => Self::FingerprintTaken,
+        }
+    }
+}
+
 impl Store {
     /// Reads some invites, decides about each, and writes what changed, in one transaction.
     ///
@@ -157,13 +164,16 @@ async fn apply(
     {
         return Ok(Changed::LaneLost);
     }
+    let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
+    let fingerprint = call.and_then(|call| call.fingerprint.as_deref());
     let mut decided = None;
     if trusts {
         let invites = change.known.clone();
         // What is written shows whether it was written since; for anything else it has to be read.
         if let Some(states) = decide(change, &invites, tx.now)
             && states.len() == invites.len()
-            && find_clashes(tx.connection, change, &invites, &states, key).await?.is_none()
+            && find_clash(tx.connection, &invites, &states, fingerprint, key).await?.is_none()
+            && write_states(tx.connection, &invites, &states).await?
         {
             decided = Some((invites, states));
         }
@@ -180,14 +190,16 @@ async fn apply(
             let Some(states) = decide(change, &invites, tx.now) else {
                 return Ok(Changed::Aborted);
             };
-            if let Some(clash) = find_clashes(tx.connection, change, &invites, &states, key).await?
-            {
-                return Ok(clash);
+            let clash = find_clash(tx.connection, &invites, &states, fingerprint, key).await?;
+            if let Some(clash) = clash {
+                return Ok(clash.into());
+            }
+            if !write_states(tx.connection, &invites, &states).await? {
+                return Err(Error::Conflict(WRITTEN_MEANWHILE.to_owned()));
             }
             (invites, states)
         }
     };
-    write_states(tx.connection, &invites, &states).await?;
     // The texts would tell of a person who was erased.
     let keeps_texts = !invites.iter().any(|invite| invite.is_erased);
     if let Some(attempt) = &change.begin {
@@ -208,30 +220,6 @@ async fn apply(
     Ok(Changed::Written(invites))
 }
 
-/// What another invite or attempt has already that one of this change would have.
-async fn find_clashes(
-    connection: &mut Connection,
-    change: &Change,
-    invites: &[InviteRecord],
-    states: &HashMap<InviteId, InviteState>,
-    key: &HashKey,
-) -> Result<Option<Changed>, Error> {
-    if let Some(invite) = find_person_taken(connection, invites, states).await? {
-        return Ok(Some(Changed::PersonTaken { invite }));
-    }
-    if let Some(invite) = find_ref_taken(connection, invites, states, key).await? {
-        return Ok(Some(Changed::ProviderRefTaken { invite }));
-    }
-    let call = change.begin.as_ref().and_then(|attempt| attempt.call.as_ref());
-    Ok(match call.and_then(|call| call.fingerprint.as_deref()) {
-        Some(fingerprint) if is_fingerprint_taken(connection, fingerprint, key).await? => {
-            Some(Changed::FingerprintTaken)
-        }
-        _ => None,
-    })
-}
-
-/// The states to write; `None` if the change is aborted.
 fn decide(
     change: &Change,
     invites: &[InviteRecord],
@@ -263,121 +251,24 @@ fn decide(
     Some(states)
 }
 
-/// An invite, and the destination and text that no other invite may have together.
-type Unique<'a> = (InviteId, &'a Destination, &'a str);
+const WRITTEN_MEANWHILE: &str = "an invite was written meanwhile";
 
-/// An invite of the change that becomes `sending` or `unknown` while another one to the same person is.
-async fn find_person_taken(
-    connection: &mut Connection,
-    invites: &[InviteRecord],
-    states: &HashMap<InviteId, InviteState>,
-) -> Result<Option<InviteId>, Error> {
-    let entering: Vec<Unique<'_>> = invites
-        .iter()
-        .filter(|invite| !invite.state.has_holder())
-        .filter(|invite| states.get(&invite.id).is_some_and(InviteState::has_holder))
-        .filter_map(|invite| {
-            let address = invite.address.as_ref().map_or("", Address::as_str);
-            Some((invite.id, invite.destination.as_ref()?, address))
-        })
-        .collect();
-    find_clash(connection, &entering, "invites", "address", MAY_HAVE_HOLDER).await
-}
-
-/// An invite of the change whose new provider id another one holds, or held until its person was erased.
-async fn find_ref_taken(
-    connection: &mut Connection,
-    invites: &[InviteRecord],
-    states: &HashMap<InviteId, InviteState>,
-    key: &HashKey,
-) -> Result<Option<InviteId>, Error> {
-    let entering: Vec<Unique<'_>> = invites
-        .iter()
-        .filter_map(|invite| {
-            let new = states.get(&invite.id)?.provider_ref.as_deref()?;
-            let destination = invite.destination.as_ref()?;
-            let is_new = invite.state.provider_ref.as_deref() != Some(new);
-            is_new.then_some((invite.id, destination, new))
-        })
-        .collect();
-    let held = "provider_ref IS NOT NULL";
-    let clash = find_clash(connection, &entering, "invites", "provider_ref", held).await?;
-    if clash.is_some() || entering.is_empty() {
-        return Ok(clash);
-    }
-    let hashes: Vec<String> = entering.iter().map(|(_, _, id)| key.provider_ref_hash(id)).collect();
-    let gone = entering.iter().zip(&hashes).map(|((invite, place, _), hash)| {
-        let unique: Unique<'_> = (*invite, *place, hash);
-        unique
-    });
-    find_clash(connection, &gone.collect::<Vec<_>>(), "held_refs", "reference", "true").await
-}
-
-/// The first whose key is stored already, in `table` among the rows that the `condition` of its index selects, or is an
-/// earlier one's.
-async fn find_clash(
-    connection: &mut Connection,
-    entering: &[Unique<'_>],
-    table: &str,
-    column: &str,
-    condition: &str,
-) -> Result<Option<InviteId>, Error> {
-    let mut taken: HashSet<(String, String)> = HashSet::new();
-    for chunk in chunks(entering) {
-        // A subquery for each key, so that no planner chooses to read all invites.
-        let rows = Statement::new("SELECT column1, column3, (SELECT 1 FROM ")
-            .text(table)
-            .text(" WHERE ")
-            .text(column)
-            .text(" = column3 AND ")
-            .text(condition)
-            .text(" AND ")
-            .text(MAY_BE_COLUMN1)
-            .text(" LIMIT 1) FROM ")
-            .rows(chunk.iter().map(|(_, destination, text)| {
-                [destination.to_string().into(), destination.service().into(), (*text).into()]
-            }))
-            .all(connection, |row| {
-                let key = (row.string()?, row.string()?);
-                Ok(row.optional_count::<i64>()?.map(|_| key))
-            })
-            .await?;
-        taken.extend(rows.into_iter().flatten());
-    }
-    let clash = entering
-        .iter()
-        .find(|(_, place, text)| !taken.insert((place.to_string(), (*text).to_owned())));
-    Ok(clash.map(|(invite, _, _)| *invite))
-}
-
-async fn is_fingerprint_taken(
-    connection: &mut Connection,
-    fingerprint: &str,
-    key: &HashKey,
-) -> Result<bool, Error> {
-    let taken = Statement::new("SELECT 1 FROM attempts WHERE fingerprint")
-        .one_of([fingerprint.into(), key.fingerprint(fingerprint).into()])
-        .first(connection, |_| Ok(()))
-        .await?;
-    Ok(taken.is_some())
-}
-
-/// Writes these states of these invites.
+/// Writes these states of these invites; false if nothing was written, because they were since they were read.
 ///
 /// # Errors
-/// [`Error::Conflict`] if one of them was written since it was read.
+/// [`Error::Conflict`] if that is so of some only.
 pub(crate) async fn write_states(
     connection: &mut Connection,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut written: Vec<_> = invites
         .iter()
         .filter_map(|invite| Some((invite.id, invite.version, states.get(&invite.id)?)))
         .collect();
     // Sorted, so that two replicas that lock rows do not wait for each other.
     written.sort_unstable_by_key(|(id, ..)| *id);
-    for chunk in chunks(&written) {
+    for (place, chunk) in chunks(&written).enumerate() {
         let rows = chunk.iter().map(|(id, version, state)| {
             let version = Value::Number(i64::try_from(*version).ok());
             std::iter::once(Value::from(id.to_string())).chain(state_values(state)).chain([version])
@@ -388,9 +279,12 @@ pub(crate) async fn write_states(
             .text(" WHERE invites.id = v.column1 AND invites.version = v.column26")
             .execute(connection)
             .await?;
+        if count == 0 && place == 0 {
+            return Ok(false);
+        }
         if count < chunk.len() as u64 {
-            return Err(Error::Conflict("an invite was written meanwhile".to_owned()));
+            return Err(Error::Conflict(WRITTEN_MEANWHILE.to_owned()));
         }
     }
-    Ok(())
+    Ok(true)
 }

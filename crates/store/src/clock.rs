@@ -41,7 +41,9 @@ pub(crate) async fn now_under(
     clock: &SteadyClock,
 ) -> Result<Timestamp, Error> {
     let asked = clock.since_boot();
-    let shown = dialect.lock(connection, locks).await?;
+    let (shown, waited) = dialect.lock(connection, locks).await?.unzip();
+    // The time was told once the locks were there.
+    let asked = asked.saturating_add(waited.unwrap_or_default()).min(clock.since_boot());
     read(clock, shown, asked)
 }
 

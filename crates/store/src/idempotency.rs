@@ -67,7 +67,9 @@ impl Store {
                         .text(UNSETTLED)
                         .text(")")
                         .limit(i64::from(PURGE))
-                        .text(")")
+                        // One that was accepted anew meanwhile stays.
+                        .text(") AND created_at <= ")
+                        .bind(before)
                         .execute(tx.connection)
                         .await
                     })

@@ -14,6 +14,7 @@ mod audit;
 mod batch;
 mod chain;
 mod change;
+mod clash;
 mod clean;
 mod clock;
 mod connection;

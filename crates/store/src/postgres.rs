@@ -38,7 +38,7 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// How many statements stay prepared on a connection: more than the gateway has.
+/// How many statements stay prepared on a connection: more than are in use at a time.
 const PREPARED: usize = 512;
 
 /// The options of a URL. A server that is not on this machine has to show a certificate for its name, from an authority that

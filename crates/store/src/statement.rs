@@ -173,7 +173,7 @@ impl<'r> Fields<'r> {
         }
     }
 
-    fn optional_number(&mut self) -> Result<Option<i64>, Error> {
+    pub(crate) fn optional_number(&mut self) -> Result<Option<i64>, Error> {
         match self.next() {
             Cell::Null => Ok(None),
             Cell::Number(number) => Ok(Some(number)),

@@ -21,8 +21,8 @@ pub(crate) type Work<D, T> =
 pub(crate) struct Together<D, T> {
     data: Vec<D>,
     callers: Vec<oneshot::Sender<Result<T, Error>>>,
-    /// Those that the writes need, some more than once.
-    locks: Vec<u32>,
+    /// Those that each of them needs.
+    locks: Vec<Vec<u32>>,
     written: Vec<Result<T, Error>>,
     work: Work<D, T>,
 }
@@ -34,11 +34,13 @@ impl<D, T> Together<D, T> {
         work: Work<D, T>,
         caller: oneshot::Sender<Result<T, Error>>,
     ) -> Self {
-        Self { data: vec![data], callers: vec![caller], locks, written: Vec::new(), work }
+        let (data, callers, locks) = (vec![data], vec![caller], vec![locks]);
+        Self { data, callers, locks, written: Vec::new(), work }
     }
 }
 
 impl<D: Send + Sync + 'static, T: Send + 'static> Job for Together<D, T> {
+    /// The types of what is written stand for the work.
     fn kind(&self) -> Option<TypeId> {
         Some(TypeId::of::<Self>())
     }
@@ -53,18 +55,17 @@ impl<D: Send + Sync + 'static, T: Send + 'static> Job for Together<D, T> {
     }
 
     fn split(self: Box<Self>) -> Vec<Box<dyn Job>> {
-        // Whoever writes alone takes the others' locks, too, which does no harm.
         let Self { data, callers, locks, work, .. } = *self;
-        let each = data.into_iter().zip(callers);
-        each.map(|(data, caller)| {
-            let job: Box<dyn Job> = Box::new(Self::one(locks.clone(), data, work, caller));
+        let each = data.into_iter().zip(callers).zip(locks);
+        each.map(|((data, caller), locks)| {
+            let job: Box<dyn Job> = Box::new(Self::one(locks, data, work, caller));
             job
         })
         .collect()
     }
 
-    fn locks(&self) -> &[u32] {
-        &self.locks
+    fn locks(&self) -> Vec<u32> {
+        self.locks.concat()
     }
 
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>> {

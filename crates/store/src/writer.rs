@@ -1,6 +1,5 @@
 //! The one task of a process that writes (group commit): it runs all writes that are waiting in one transaction, commits once
-//! and answers all. It does not know what they write. On PostgreSQL another transaction may be under way meanwhile, as if another
-//! replica wrote.
+//! and answers all. It does not know what they write.
 
 use std::{
     any::{Any, TypeId},
@@ -14,7 +13,7 @@ use std::{
 
 use futures::{
     FutureExt,
-    future::{AbortHandle, BoxFuture, abortable, join_all},
+    future::{AbortHandle, BoxFuture, abortable},
 };
 use invite_core::SteadyClock;
 use jiff::Timestamp;
@@ -35,8 +34,6 @@ use crate::{
 
 /// How many writes one transaction has at most.
 const GROUP: usize = 128;
-/// How many transactions are under way at once on PostgreSQL, where most of a transaction's time is waiting for answers.
-const AT_ONCE: usize = 2;
 
 /// The transaction that a write is part of. A write that returns an error is rolled back; one that refuses returns `Ok` and
 /// must not have written anything.
@@ -74,7 +71,8 @@ pub(crate) trait Job: Any + Send {
     /// A job for each of its writes.
     fn split(self: Box<Self>) -> Vec<Box<dyn Job>>;
 
-    fn locks(&self) -> &[u32];
+    /// Some may be named more than once.
+    fn locks(&self) -> Vec<u32>;
 
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
@@ -92,8 +90,8 @@ impl<D: Send + Sync + 'static, T: Send + 'static> Job for Write<D, T> {
         vec![self]
     }
 
-    fn locks(&self) -> &[u32] {
-        &self.locks
+    fn locks(&self) -> Vec<u32> {
+        self.locks.clone()
     }
 
     fn run<'a>(&'a mut self, tx: Tx<'a>) -> BoxFuture<'a, Result<(), Error>> {
@@ -183,16 +181,13 @@ pub(crate) fn start(
     let (sender, jobs) = mpsc::unbounded_channel();
     let commits = Arc::new(AtomicU64::new(0));
     let dialect = database.dialect;
-    let at_once = if dialect == Dialect::Postgres { AT_ONCE } else { 1 };
-    let connections = Connections::new(database.clone(), Use::Writing, at_once);
+    let connections = Connections::new(database.clone(), Use::Writing, 1);
     connections.keep(connection);
     let task = Task { database, connections, clock, commits: Arc::clone(&commits) };
     let (running, ended) = oneshot::channel();
     let (task, abort) = abortable(async move {
         let _running: oneshot::Sender<()> = running;
-        let jobs = tokio::sync::Mutex::new(jobs);
-        join_all((0..at_once).map(|_| task.run(&jobs))).await;
-        task.connections.close().await;
+        task.run(jobs).await;
     });
     match dialect {
         Dialect::Postgres => drop(tokio::spawn(task)),
@@ -210,6 +205,7 @@ pub(crate) fn start(
 
 struct Task {
     database: Database,
+    /// One at most.
     connections: Connections,
     clock: Arc<SteadyClock>,
     commits: Arc<AtomicU64>,
@@ -226,14 +222,12 @@ enum Stopped {
 }
 
 impl Task {
-    async fn run(&self, jobs: &tokio::sync::Mutex<mpsc::UnboundedReceiver<Box<dyn Job>>>) {
-        loop {
-            let mut group = Vec::with_capacity(GROUP);
-            if jobs.lock().await.recv_many(&mut group, GROUP).await == 0 {
-                return;
-            }
-            self.write(group).await;
+    async fn run(self, mut jobs: mpsc::UnboundedReceiver<Box<dyn Job>>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while jobs.recv_many(&mut group, GROUP).await > 0 {
+            self.write(std::mem::take(&mut group)).await;
         }
+        self.connections.close().await;
     }
 
     async fn write(&self, group: Vec<Box<dyn Job>>) {
@@ -341,7 +335,7 @@ async fn run_all(
     committed: &mut Vec<Box<dyn FnOnce() + Send>>,
 ) -> Result<(), Error> {
     // All locks at once and in one order, so that two replicas never wait for each other.
-    let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).copied().collect();
+    let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).collect();
     let now = clock::now_under(&locks, dialect, connection, clock).await?;
     let mut newest = None;
     for job in group {
