@@ -1,5 +1,6 @@
 -- One text for SQLite and PostgreSQL. Times are milliseconds since 1970 UTC; JSON is TEXT; a flag is
--- 0 or 1. Only portable types: TEXT, BIGINT, DOUBLE PRECISION.
+-- 0 or 1. Only portable types: TEXT, BIGINT, DOUBLE PRECISION. WITHOUT ROWID is for SQLite alone: there
+-- such a table is one with the index of its primary key.
 
 -- The changes of these tables that were made, and the hash of the text that made them.
 CREATE TABLE schema_versions (
@@ -110,7 +111,7 @@ CREATE TABLE invite_labels (
     name TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (invite_id, name)
-);
+) /* WITHOUT ROWID */;
 CREATE INDEX invite_labels_value ON invite_labels (name, value, invite_id);
 
 CREATE TABLE attempts (
@@ -142,7 +143,7 @@ CREATE TABLE attempt_invites (
     attempt_id TEXT NOT NULL,
     position BIGINT NOT NULL,
     PRIMARY KEY (invite_id, attempt_id)
-);
+) /* WITHOUT ROWID */;
 CREATE INDEX attempt_invites_attempt ON attempt_invites (attempt_id, position);
 
 CREATE TABLE idempotency_keys (
@@ -152,7 +153,7 @@ CREATE TABLE idempotency_keys (
     batch_id TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, idempotency_key)
-);
+) /* WITHOUT ROWID */;
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
 CREATE TABLE lanes (

@@ -1,6 +1,9 @@
 //! Where the database is, how to connect to it, and its tables.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use sha2::{Digest, Sha256};
 use sqlx::{ConnectOptions, Connection as _, PgConnection, postgres::PgConnectOptions};
@@ -18,6 +21,8 @@ use crate::{
 /// The tables, and the number of the change of them that this version knows last. No version has been released yet: until one
 /// is, they change in place.
 const SCHEMA: &str = include_str!("../migrations/0001_schema.sql");
+static SQLITE_SCHEMA: LazyLock<String> =
+    LazyLock::new(|| SCHEMA.replace("/* WITHOUT ROWID */", "WITHOUT ROWID"));
 const VERSION: i64 = 1;
 
 /// What connections are for.
@@ -149,6 +154,13 @@ impl Database {
         Ok(found.is_some())
     }
 
+    fn schema(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Sqlite => &SQLITE_SCHEMA,
+            Dialect::Postgres => SCHEMA,
+        }
+    }
+
     /// Brings the tables up to date, in one transaction under a lock, so that several processes may start at the same time.
     pub(crate) async fn migrate(&self, connection: &mut Connection) -> Result<(), Error> {
         connection.batch(self.dialect.begin()).await?;
@@ -158,7 +170,7 @@ impl Database {
         if self.has_tables(connection).await? {
             check_version(connection, &hash).await?;
         } else {
-            connection.batch(SCHEMA).await?;
+            connection.batch(self.schema()).await?;
             Statement::with(
                 "INSERT INTO schema_versions (version, hash) VALUES (?, ?)",
                 [VERSION.into(), hash.into()],
