@@ -99,6 +99,7 @@ struct Request<'a> {
     batch: &'a NewBatch,
     /// There is no newer revision of the provider document than its caller knows of.
     is_current: bool,
+    /// Nobody, where the request is not stored whoever they are.
     people: Vec<(InviteId, Person)>,
 }
 
@@ -129,19 +130,19 @@ async fn read<'a>(
         found.filter_map(|((tenant, key), known)| Some(((*tenant, &*key.key), known?))).collect();
     let mut new = Vec::with_capacity(asked.len());
     let mut requests = Vec::with_capacity(asked.len());
-    for asked in asked {
+    for (place, asked) in asked.iter().enumerate() {
         let is_known =
             key(asked).is_some_and(|(tenant, key)| keys.contains_key(&(tenant, &*key.key)));
         let is_current = is_newest(tx, asked.newest).await?;
         requests.push(Request { batch: &asked.batch, is_current, people: Vec::new() });
         if is_current && !is_known {
-            new.push(asked);
+            new.push((place, asked));
         }
     }
-    let items = new.iter().flat_map(|asked| &asked.batch.items);
+    let items = new.iter().flat_map(|(_, asked)| &asked.batch.items);
     let accounts = Accounts::of(tx.connection, items.clone()).await?;
-    for request in &mut requests {
-        request.people = people_of_new(&request.batch.tenant, &request.batch.items, &accounts);
+    for (place, Asked { batch, .. }) in &new {
+        requests[*place].people = people_of_new(&batch.tenant, &batch.items, &accounts);
     }
     let looked_for = requests.iter().filter(|it| it.batch.on_duplicate != OnDuplicate::Send);
     let people = looked_for.flat_map(|request| &request.people);
@@ -152,10 +153,10 @@ async fn read<'a>(
             *invites.entry(provider).or_default() += 1;
         }
     }
-    let newest = new.iter().map(|asked| asked.newest).max().unwrap_or(0);
-    let quotas: Quotas = new.iter().flat_map(|asked| asked.quotas.clone()).collect();
+    let newest = new.iter().map(|(_, asked)| asked.newest).max().unwrap_or(0);
+    let quotas: Quotas = new.iter().flat_map(|(_, asked)| asked.quotas.clone()).collect();
     let rooms = Rooms::find(tx.connection, tx.now, &quotas, newest, &invites).await?;
-    let limits = new.iter().flat_map(|asked| &asked.batch.day_limits);
+    let limits = new.iter().flat_map(|(_, asked)| &asked.batch.day_limits);
     let days = Days::of(tx.connection, tx.now, limits).await?;
     let known = Known {
         now: tx.now,
