@@ -105,24 +105,27 @@ type Request<'a> = (&'a str, &'a str, &'a str, String);
 /// What the gateway needs in processor time for a request, and what it answers.
 async fn cost(gateway: &Gateway, client: &Client, request: &Request<'_>) -> (Duration, Answer) {
     let (path, media_type, prefer, body) = request;
-    let before = gateway.processor_time();
+    let before = gateway.processor_times();
     let asked = client.request("POST", path);
     let asked = asked.header("content-type", media_type).header("prefer", prefer);
     let answer = asked.bytes(body.clone()).send().await;
     assert!(matches!(answer.status, 200 | 422), "{}", answer.text);
-    (gateway.processor_time() - before, answer)
+    let used = gateway.processor_times().into_iter();
+    let used = used.map(|(thread, time)| time - before.get(&thread).copied().unwrap_or_default());
+    (used.sum(), answer)
 }
 
-/// Holds that a request of twice the size needs at most two and a half times as much.
+/// Holds that a request of four times the size needs at most six times as much: a square would need
+/// sixteen times, and what else the machine does never half as much again.
 async fn is_linear(gateway: &Gateway, client: &Client, what: &str, requests: [Request<'_>; 2]) {
     let mut least = [Duration::MAX; 2];
-    let is_linear = |[half, whole]: [Duration; 2]| {
+    let is_linear = |[quarter, whole]: [Duration; 2]| {
         // What is too short to be measured is no square of anything.
-        whole <= half.mul_f64(2.5) || whole <= Duration::from_millis(60)
+        whole <= 6 * quarter || whole <= Duration::from_millis(20)
     };
     // Whatever else runs on the machine makes some measurements longer, and none shorter: the least of
-    // them comes down to the truth, and a square stays one.
-    for _ in 0..40 {
+    // them comes down to the truth, and a square stays one. Three show that a small one was no accident.
+    for round in 0..40 {
         for (least, request) in least.iter_mut().zip(&requests) {
             let (cost, answer) = cost(gateway, client, request).await;
             assert!(answer.status == 200 || answer.text.len() < LONGEST_PROBLEM, "{what}");
@@ -130,7 +133,7 @@ async fn is_linear(gateway: &Gateway, client: &Client, what: &str, requests: [Re
             assert!(wrong.is_none_or(|wrong| wrong.len() <= 101), "{what}");
             *least = cost.min(*least);
         }
-        if is_linear(least) {
+        if round >= 2 && is_linear(least) {
             return;
         }
     }
@@ -138,24 +141,24 @@ async fn is_linear(gateway: &Gateway, client: &Client, what: &str, requests: [Re
 }
 
 #[tokio::test]
-async fn twice_the_body_takes_at_most_two_and_a_half_times_the_processor() {
+async fn four_times_the_body_takes_at_most_six_times_the_processor() {
     let gateway = Gateway::start().await;
     let client = &gateway.caller("admin", &[]).await;
     let (invites_at, json) = ("/v1/invites?dry_run=true", "application/json");
     for (what, body) in KINDS {
         for prefer in ["handling=strict", "handling=lenient"] {
             let requests =
-                [200_000, 400_000].map(|bytes| (invites_at, json, prefer, body(bytes).to_string()));
+                [100_000, 400_000].map(|bytes| (invites_at, json, prefer, body(bytes).to_string()));
             is_linear(&gateway, client, &format!("{what} ({prefer})"), requests).await;
         }
     }
     for provider in ["berlin-summit", "acme-tenancy", "treasury"] {
         let good = |count: usize| invites(provider, (0..count).map(person)).to_string();
-        let requests = [500, 1000].map(|n| (invites_at, json, "handling=strict", good(n)));
+        let requests = [250, 1000].map(|n| (invites_at, json, "handling=strict", good(n)));
         is_linear(&gateway, client, &format!("a plan at {provider}"), requests).await;
     }
     for (what, document) in DOCUMENTS {
-        let requests = [100_000, 200_000].map(|bytes| {
+        let requests = [50_000, 200_000].map(|bytes| {
             ("/v1/admin/config/check", "application/toml", "handling=strict", document(bytes))
         });
         is_linear(&gateway, client, what, requests).await;

@@ -1,7 +1,8 @@
 //! A gateway as a process of its own, with everything around it: settings, provider document,
 //! database, simulated providers, API keys.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -316,13 +317,19 @@ impl Gateway {
         terminate(&mut self.process.take().unwrap()).await
     }
 
-    /// How much time of processors the process has used so far, in steps of 10 ms.
-    pub fn processor_time(&self) -> Duration {
-        let stat = self.process_file("stat");
-        // Behind the name, which may hold anything, and that in brackets.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        Duration::from_millis(10 * ticks)
+    /// How much time of processors each thread of the process has used so far.
+    pub fn processor_times(&self) -> BTreeMap<String, Duration> {
+        let id = self.process.as_ref().and_then(Child::id).unwrap();
+        let threads = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        let time_of = |thread: &DirEntry| {
+            // A thread may end while it is looked at.
+            let said = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            Some(Duration::from_nanos(said.split(' ').next()?.parse().ok()?))
+        };
+        threads
+            .map(Result::unwrap)
+            .filter_map(|thread| Some((thread.file_name().to_str()?.to_owned(), time_of(&thread)?)))
+            .collect()
     }
 
     /// What the system says of the process in one of its files.
