@@ -93,7 +93,7 @@ pub(crate) async fn commit(
     match &changed {
         Changed::Written(after) => {
             report_second_effects(provider, before, after);
-            count_queued(shared, provider, before, after);
+            correct_queue(shared, provider, before, after);
             let elsewhere = shared.waiters.tell(after);
             shared.tell_others(elsewhere.into_iter().map(News::Written));
         }
@@ -102,18 +102,26 @@ pub(crate) async fn commit(
     Ok(changed)
 }
 
-/// Corrects the lane's count of queued invites by what a change queued, or took out of the queue.
-pub(crate) fn count_queued(
+/// Corrects what the lane knows of its queue: the count, by what a change queued or took out of it, and what others that were in
+/// doubt held back.
+pub(crate) fn correct_queue(
     shared: &Shared,
     provider: &str,
     before: &[InviteRecord],
     after: &[InviteRecord],
 ) {
-    let is_queued = |invite: &&InviteRecord| invite.state.status() == Status::Queued;
-    let was_queued: BTreeSet<InviteId> =
-        before.iter().filter(is_queued).map(|invite| invite.id).collect();
-    let (queued, others): (Vec<_>, Vec<_>) = after.iter().partition(is_queued);
+    let before_in = |status: Status| -> BTreeSet<InviteId> {
+        let before = before.iter().filter(|invite| invite.state.status() == status);
+        before.map(|invite| invite.id).collect()
+    };
+    let (was_queued, was_unknown) = (before_in(Status::Queued), before_in(Status::Unknown));
+    let (queued, others): (Vec<_>, Vec<_>) =
+        after.iter().partition(|invite| invite.state.status() == Status::Queued);
     let lane = shared.lane(provider);
+    let is_settled = |invite: &InviteRecord| invite.state.status() != Status::Unknown;
+    if after.iter().any(|invite| was_unknown.contains(&invite.id) && is_settled(invite)) {
+        lane.held_back.forget();
+    }
     let grew = queued.iter().filter(|invite| !was_queued.contains(&invite.id)).count();
     if grew > 0 {
         lane.queue_grew(grew);

@@ -6,6 +6,7 @@ mod destination;
 mod fresh;
 mod gauges;
 mod health;
+mod held_back;
 mod hints;
 mod logged_state;
 mod refusals;
@@ -33,6 +34,7 @@ pub(crate) use budget::Budget;
 pub(crate) use destination::DestinationState;
 pub(crate) use fresh::Fresh;
 pub(crate) use health::Event;
+pub(crate) use held_back::HeldBack;
 pub(crate) use logged_state::LoggedState;
 pub(crate) use refusals::About;
 pub(crate) use shares::Shares;
@@ -74,6 +76,7 @@ pub(crate) struct Lane {
     pub account: AccountCheck,
     pub shares: Shares,
     pub fresh: Fresh,
+    pub held_back: HeldBack,
 }
 
 /// This replica's lease of the lane.
@@ -119,6 +122,7 @@ impl Lane {
             account: AccountCheck::default(),
             shares: Shares::default(),
             fresh: Fresh::default(),
+            held_back: HeldBack::default(),
         }
     }
 

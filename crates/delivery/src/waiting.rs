@@ -5,7 +5,7 @@ use std::sync::Arc;
 use invite_core::InviteId;
 use invite_store::{Change, Changed, InviteRecord, InviteState};
 
-use crate::{commit::count_queued, obstacle::obstacle, reason, shared::Shared, transition};
+use crate::{commit::correct_queue, obstacle::obstacle, reason, shared::Shared, transition};
 
 /// Fails queued invites that could not be sent in time, with the reason: another invite to the same person, which is named
 /// if it is of the same tenant, or a pause of their provider's lane.
@@ -32,7 +32,7 @@ pub(crate) async fn give_up(
     if let (Changed::Written(after), Some(provider)) =
         (changed, late.first().and_then(|invite| invite.provider.as_deref()))
     {
-        count_queued(shared, provider, &late, &after);
+        correct_queue(shared, provider, &late, &after);
     }
     shared.waiters.wake(batches.into_iter());
     Ok(())

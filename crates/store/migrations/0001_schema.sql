@@ -259,8 +259,8 @@ CREATE TABLE accounts (
     destination TEXT NOT NULL
 );
 
--- The last start of a request that was given out, for each provider; only where replicas share the
--- database.
+-- The last start of a request that was given out, for each provider, in microseconds since 1970 UTC: a
+-- high rate has several in a millisecond. Only where replicas share the database.
 CREATE TABLE rate_budgets (
     provider TEXT PRIMARY KEY,
     last_start BIGINT NOT NULL

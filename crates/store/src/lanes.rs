@@ -186,15 +186,15 @@ impl Store {
         lead: Duration,
     ) -> Result<Instant, Error> {
         let lock = lock_of(RATE_LOCKS, &[provider]);
-        // Rounded up to whole milliseconds, so that no start comes too early.
-        let milliseconds = |span: Duration| (span.as_secs_f64() * 1000.0).ceil() as i64;
-        let (after, all) = (milliseconds(period), milliseconds(period * (count.max(1) - 1)));
-        let lead = milliseconds(lead);
+        // Rounded up, so that no start comes too early.
+        let microseconds = |span: Duration| (span.as_secs_f64() * 1e6).ceil() as i64;
+        let (after, all) = (microseconds(period), microseconds(period * (count.max(1) - 1)));
+        let lead = microseconds(lead);
         self.write(vec![lock], provider.to_owned(), move |tx, provider| {
             Box::pin(async move {
                 // By the database's clock, which all replicas share: their own may be seconds apart.
                 let shown = tx.dialect.shown_time(tx.connection).await?;
-                let now = shown.unwrap_or(tx.now).as_millisecond();
+                let now = shown.unwrap_or(tx.now).as_microsecond();
                 // From here on time is measured on this machine: however late the commit is answered, no start is put off.
                 let read_at = Instant::now();
                 let last = Statement::new("SELECT last_start FROM rate_budgets WHERE provider = ")
@@ -213,7 +213,7 @@ impl Store {
                 )
                 .execute(tx.connection)
                 .await?;
-                Ok(read_at + Duration::from_millis(u64::try_from(first - now).unwrap_or_default()))
+                Ok(read_at + Duration::from_micros(u64::try_from(first - now).unwrap_or_default()))
             })
         })
         .await

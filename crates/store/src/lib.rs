@@ -77,7 +77,7 @@ pub use lanes::LaneHolder;
 pub use news::{Listener, News};
 pub use phase::{Phase, Unknown};
 pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
-pub use queues::{MAX_SCANNED, Queue, QueueScan};
+pub use queues::{Head, MAX_SCANNED, Queue, QueueScan};
 pub use replicas::Replica;
 pub use requeue::Requeued;
 pub use retention::{Cursor, Stage, Step};

@@ -39,10 +39,11 @@ impl Store {
         provider: &str,
         tenant: &str,
         destination: &Destination,
+        since: Option<Timestamp>,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
-        let statement = select_due("", provider, tenant, destination, now, limit);
+        let statement = select_due("", provider, tenant, destination, since, now, limit);
         self.readable(statement).await
     }
 
@@ -309,10 +310,11 @@ pub(crate) fn select_due<'a>(
     provider: &'a str,
     tenant: &'a str,
     destination: &Destination,
+    since: Option<Timestamp>,
     now: Timestamp,
     limit: u32,
 ) -> Statement<'a> {
-    Statement::new(explain)
+    let statement = Statement::new(explain)
         .text("SELECT ")
         .text(COLUMNS)
         .text(", unreadable FROM invites WHERE ")
@@ -326,11 +328,12 @@ pub(crate) fn select_due<'a>(
         .text(" AND ")
         .text(DUE)
         .text(" <= ")
-        .bind(now)
-        .text(" ORDER BY ")
-        .text(DUE)
-        .text(", id")
-        .limit(i64::from(limit))
+        .bind(now);
+    let statement = match since {
+        Some(since) => statement.text(" AND ").text(DUE).text(" >= ").bind(since),
+        None => statement,
+    };
+    statement.text(" ORDER BY ").text(DUE).text(", id").limit(i64::from(limit))
 }
 
 /// Adds a condition that leaves out these destinations.

@@ -11,6 +11,7 @@ use crate::{
     queue::{DUE, SENDABLE},
     rows::select_invites,
     statement::{Fields, Statement},
+    values::Value,
 };
 
 /// What a tenant has queued at a provider for one destination.
@@ -23,11 +24,22 @@ pub struct Queue {
     pub due: Timestamp,
 }
 
+/// Where to begin in a queue: what was due before is not looked at.
+#[expect(missing_docs, reason = "other fields say all by their names")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub tenant: String,
+    pub destination: Destination,
+    pub since: Timestamp,
+}
+
 /// One scan of the queues of a provider.
 #[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueScan {
     pub queues: Vec<Queue>,
+    /// The tenants and destinations of queues of which nothing may be sent at present.
+    pub held_back: Vec<(String, Destination)>,
     /// Where the next scan goes on, if some tenant has more destinations than this one found.
     pub next: Option<String>,
     /// Nothing at all is queued, not even what may not be sent at present.
@@ -47,32 +59,40 @@ impl Store {
     /// What is queued at a provider, by tenant and destination. Left out are invites to people of whom
     /// another invite at what may be the same destination is `sending` or `unknown`. Of a tenant with very many destinations
     /// some are left out, too: `from` is the [`QueueScan::next`] of the scan before, and scans until that is `None` have
-    /// found all.
+    /// found all. Queues that `heads` names are looked at from there on.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn queues(&self, provider: &str, from: Option<&str>) -> Result<QueueScan, Error> {
-        let found = select_queues("", provider, from.unwrap_or_default())
+    pub async fn queues(
+        &self,
+        provider: &str,
+        from: Option<&str>,
+        heads: &[Head],
+    ) -> Result<QueueScan, Error> {
+        let found = select_queues("", provider, from.unwrap_or_default(), heads)
             .all(&mut *self.scanner().await?, |row| {
                 let next = row.text_at(4).map(str::to_owned);
-                let is_due = row.number_at(3).is_some();
                 let id = row.text_at(0).unwrap_or_default().to_owned();
-                Ok((is_due.then(|| read_queue(row).ok_or(id)), next))
+                Ok((read_queue(row).ok_or((id, row.number_at(3).is_some())), next))
             })
             .await?;
         let next = found.iter().find_map(|(_, next)| next.clone());
         let is_empty = found.is_empty();
-        let mut queues = Vec::with_capacity(found.len());
-        for queue in found.into_iter().filter_map(|(queue, _)| queue) {
+        let (mut queues, mut held_back) = (Vec::with_capacity(found.len()), Vec::new());
+        for queue in found.into_iter().map(|(queue, _)| queue) {
             match queue {
-                Ok(queue) => queues.push(queue),
+                Ok((tenant, destination, Some(due))) => {
+                    queues.push(Queue { tenant, destination, due });
+                }
+                Ok((tenant, destination, None)) => held_back.push((tenant, destination)),
                 // Reading an invite that cannot be read sets it aside.
-                Err(id) => {
+                Err((id, true)) => {
                     drop(self.readable(select_invites().text(" WHERE id = ").bind(id)).await?)
                 }
+                Err(_) => {}
             }
         }
-        Ok(QueueScan { queues, next, is_empty })
+        Ok(QueueScan { queues, held_back, next, is_empty })
     }
 
     /// The queues of all tenants for one destination, as [`Store::queues`] finds them.
@@ -83,13 +103,15 @@ impl Store {
         &self,
         provider: &str,
         destination: &Destination,
+        heads: &[Head],
     ) -> Result<Vec<Queue>, Error> {
-        let found = select_queues_at("", provider, destination)
-            .all(&mut *self.scanner().await?, |row| {
-                Ok(row.number_at(3).is_some().then(|| read_queue(row)).flatten())
-            })
+        let found = select_queues_at("", provider, destination, heads)
+            .all(&mut *self.scanner().await?, |row| Ok(read_queue(row)))
             .await?;
-        Ok(found.into_iter().flatten().collect())
+        let queue = |(tenant, destination, due): (_, _, Option<_>)| {
+            due.map(|due| Queue { tenant, destination, due })
+        };
+        Ok(found.into_iter().flatten().filter_map(queue).collect())
     }
 
     /// Whether something that a provider has queued for a destination is due.
@@ -102,22 +124,27 @@ impl Store {
         destination: &Destination,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let queues = self.queues_at(provider, destination).await?;
+        let queues = self.queues_at(provider, destination, &[]).await?;
         Ok(queues.iter().any(|queue| queue.due <= now))
     }
 }
 
-/// A queue in which something is due at some time; `None` if it cannot be read.
-fn read_queue(row: &Fields<'_>) -> Option<Queue> {
+/// A queue's tenant and destination, and when the first invite is due that may be sent; `None` if it cannot be read.
+fn read_queue(row: &Fields<'_>) -> Option<(String, Destination, Option<Timestamp>)> {
     // If it is no time, it never comes.
-    let due = row.moment_at(3).unwrap_or(Timestamp::MAX);
+    let due = row.number_at(3).map(|_| row.moment_at(3).unwrap_or(Timestamp::MAX));
     let destination = row.text_at(2)?.parse().ok()?;
-    Some(Queue { tenant: row.text_at(1)?.to_owned(), destination, due })
+    Some((row.text_at(1)?.to_owned(), destination, due))
 }
 
 /// Walks from each queue to the next in two steps, each one search of an index. One step with `(tenant, destination) > …`
 /// would read the tenant's queues from their first one. `explain` is put before it.
-fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Statement<'a> {
+fn select_queues<'a>(
+    explain: &str,
+    provider: &'a str,
+    from: &'a str,
+    heads: &'a [Head],
+) -> Statement<'a> {
     let goes_on = format!(
         " AND tenant = queues.tenant AND queues.place < {MAX_SCANNED} AND destination > CASE WHEN \
          queues.place = {FROM_THE_FIRST} AND queues.destination < "
@@ -137,7 +164,7 @@ fn select_queues<'a>(explain: &str, provider: &'a str, from: &'a str) -> Stateme
         .bind(from)
         .text(" ELSE queues.destination END ORDER BY destination LIMIT 1), ");
     let cut = format!("(SELECT min(destination) FROM queues WHERE place = {MAX_SCANNED})");
-    with_dues(next_tenant(statement).text(")"), &cut)
+    with_dues(next_tenant(statement).text(")"), &cut, heads)
 }
 
 /// Walks along the index with one step for each tenant that has anything queued at this destination.
@@ -145,6 +172,7 @@ fn select_queues_at<'a>(
     explain: &str,
     provider: &'a str,
     destination: &Destination,
+    heads: &'a [Head],
 ) -> Statement<'a> {
     let statement = first(explain, provider)
         .text("CAST(")
@@ -154,7 +182,7 @@ fn select_queues_at<'a>(
              SELECT next.id, next.provider, next.tenant, queues.destination, queues.place FROM queues \
              JOIN invites AS next ON next.id = ",
         );
-    with_dues(next_tenant(statement), "NULL")
+    with_dues(next_tenant(statement), "NULL", heads)
 }
 
 /// The beginning of a walk, at the first queue of a provider. What is selected as destination and place has to follow.
@@ -174,13 +202,32 @@ fn next_tenant(statement: Statement<'_>) -> Statement<'_> {
 }
 
 /// The end of a walk, which selects when the first invite of each queue is due, and `cut` beside it.
-fn with_dues<'a>(walk: Statement<'a>, cut: &str) -> Statement<'a> {
-    walk.text(") SELECT id, tenant, destination, (SELECT ")
+fn with_dues<'a>(walk: Statement<'a>, cut: &str, heads: &'a [Head]) -> Statement<'a> {
+    let mut statement = walk.text(")");
+    if !heads.is_empty() {
+        statement = statement.text(", heads (tenant, destination, since) AS (SELECT * FROM ");
+        statement = statement
+            .rows(heads.iter().map(|head| {
+                [Value::from(&head.tenant), head.destination.to_string().into(), head.since.into()]
+            }))
+            .text(")");
+    }
+    statement = statement
+        .text(" SELECT id, tenant, destination, (SELECT ")
         .text(DUE)
         .text(" FROM invites WHERE ")
         .text(&SENDABLE)
         .text("invites.provider = queues.provider AND invites.tenant = queues.tenant AND ")
-        .text("invites.destination = queues.destination ORDER BY ")
+        .text("invites.destination = queues.destination");
+    if !heads.is_empty() {
+        statement = statement
+            .text(" AND ")
+            .text(DUE)
+            .text(" >= coalesce((SELECT since FROM heads WHERE heads.tenant = queues.tenant AND ")
+            .text("heads.destination = queues.destination), 0)");
+    }
+    statement
+        .text(" ORDER BY ")
         .text(DUE)
         .text(", id LIMIT 1) AS due, ")
         .text(cut)
@@ -199,21 +246,26 @@ mod tests {
         queue::select_due,
     };
 
-    /// The plans of both walks, of reading a queue, and of looking for duplicates, in lines.
-    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 4] {
+    /// The plans of both walks, of reading a queue, of looking for duplicates, and of a walk and a queue that begin at a head,
+    /// in lines.
+    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 6] {
         let (kind, base_url) = ("fake".to_owned(), "http://fake".to_owned());
         let destination = Destination { kind, base_url, scope: "x".to_owned() };
         let now = Timestamp::UNIX_EPOCH;
         let [tenant, address] = ["default", "ada@example.org"].map(str::to_owned);
         let person = Person { tenant, destination: destination.to_string(), address };
         let people = [(InviteId::generate(), person)];
+        let (tenant, place) = ("default".to_owned(), destination.clone());
+        let heads = [Head { tenant, destination: place, since: now }];
         let statements = [
-            select_queues(explain, "summit", "x"),
-            select_queues_at(explain, "summit", &destination),
-            select_due(explain, "summit", "default", &destination, now, 64),
+            select_queues(explain, "summit", "x", &[]),
+            select_queues_at(explain, "summit", &destination, &[]),
+            select_due(explain, "summit", "default", &destination, None, now, 64),
             select_live(explain, now, &[&people[0]]),
+            select_queues(explain, "summit", "x", &heads),
+            select_due(explain, "summit", "default", &destination, Some(now), now, 64),
         ];
-        let mut plans = [const { String::new() }; 4];
+        let mut plans = [const { String::new() }; 6];
         for (statement, plan) in statements.into_iter().zip(&mut plans) {
             let mut reader = store.reader().await.unwrap();
             let lines = statement.all(&mut reader, move |row| {
@@ -232,17 +284,24 @@ mod tests {
     async fn each_step_from_queue_to_queue_is_one_search_of_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&format!("sqlite://{}", folder.path().join("invites.db").display())).await;
-        let [all, at, due, live] = plans(&store, "EXPLAIN QUERY PLAN ", 3).await;
+        let [all, at, due, live, from_heads, due_since] =
+            plans(&store, "EXPLAIN QUERY PLAN ", 3).await;
         store.close().await;
         let count = |plan: &str, terms: &str| {
             let search = format!("invites_due ({terms})");
             plan.lines().filter(|line| line.ends_with(&search)).count()
         };
         assert_eq!(count(&all, "provider=? AND tenant=? AND destination>?"), 1, "{all}");
-        for plan in [&all, &at] {
+        let behind = "provider=? AND tenant=? AND destination=? AND <expr>>?";
+        assert_eq!(count(&from_heads, behind), 1, "{from_heads}");
+        let within = "provider=? AND tenant=? AND destination=? AND <expr>>? AND <expr><?";
+        assert_eq!(count(&due_since, within), 1, "{due_since}");
+        for plan in [&all, &at, &from_heads] {
             assert_eq!(count(plan, "provider=? AND tenant>?"), 1, "{plan}");
-            assert_eq!(count(plan, "provider=? AND tenant=? AND destination=?"), 1, "{plan}");
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN invites"), "{plan}");
+        }
+        for plan in [&all, &at] {
+            assert_eq!(count(plan, "provider=? AND tenant=? AND destination=?"), 1, "{plan}");
         }
         assert_eq!(
             count(&due, "provider=? AND tenant=? AND destination=? AND <expr><?"),
@@ -276,19 +335,25 @@ mod tests {
              ANALYZE {schema}.invites"
         ))
         .await;
-        let [all, at, due, live] = plans(&store, "EXPLAIN ", 0).await;
+        let [all, at, due, live, from_heads, due_since] = plans(&store, "EXPLAIN ", 0).await;
         store.close().await;
         run(format!("DROP SCHEMA {schema} CASCADE")).await;
         let next_destination = "(tenant = queues_1.tenant) AND (destination IS NOT NULL) AND \
                                 (destination > ";
         assert!(all.contains(next_destination), "{all}");
-        for plan in [&all, &at] {
+        let behind = "(destination = queues.destination) AND (COALESCE(next_attempt_at, queued_at) >= COALESCE(";
+        assert!(from_heads.contains(behind), "{from_heads}");
+        for plan in [&all, &at, &from_heads] {
             assert!(plan.contains("(tenant > queues_1.tenant)"), "{plan}");
             assert!(plan.contains("(destination = queues.destination)"), "{plan}");
             assert!(!plan.contains("Sort") && !plan.contains("Seq Scan on invites"), "{plan}");
         }
-        let [_, _, young_due, young_live] = young;
-        for plan in [young_due, due] {
+        let [_, _, young_due, young_live, _, young_since] = young;
+        for plan in [&young_since, &due_since] {
+            let both = "(COALESCE(next_attempt_at, queued_at) >= ";
+            assert!(plan.contains(both), "{plan}");
+        }
+        for plan in [young_due, due, young_since, due_since] {
             let due = "(destination = 'fake http://fake x'::text) AND (COALESCE(next_attempt_at, queued_at)";
             assert!(plan.contains("invites_due") && plan.contains(due), "{plan}");
             assert!(!plan.contains("Sort"), "{plan}");

@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn scan(is_empty: bool) -> QueueScan {
-        QueueScan { queues: Vec::new(), next: None, is_empty }
+        QueueScan { queues: Vec::new(), held_back: Vec::new(), next: None, is_empty }
     }
 
     #[derive(Clone, Copy, Debug)]

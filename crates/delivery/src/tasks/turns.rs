@@ -12,6 +12,7 @@ use invite_config::Provider;
 use invite_core::Destination;
 use invite_store::{InviteRecord, Queue, QueueScan};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
     lane::{Lane, State, until},
@@ -58,7 +59,11 @@ pub(super) async fn next(
     }
     let from = lane.with_state(|state| state.scan_from.clone());
     lane.fresh.begin_scan();
-    let scan = shared.store.queues(&lane.name, from.as_deref()).await?;
+    let (heads, asked) = (lane.held_back.heads(), Instant::now());
+    let scan = shared.store.queues(&lane.name, from.as_deref(), &heads).await?;
+    if heads.is_empty() {
+        lane.held_back.note(&scan, asked.elapsed(), now);
+    }
     lane.fresh.end_scan(&scan, now.saturating_add(shared.idle()).unwrap_or(now));
     Ok(lane.with_state(|state| choose_from(state, scan, now)))
 }
@@ -126,7 +131,10 @@ pub(super) async fn fill_call(
         lane.gather(provider.limits.linger, max_batch).await;
         let there = match turn.is_fresh {
             true => lane.fresh.queues().map(|(queues, _)| queues).unwrap_or_default(),
-            false => shared.store.queues_at(&lane.name, &turn.destination).await?,
+            false => {
+                let heads = lane.held_back.heads();
+                shared.store.queues_at(&lane.name, &turn.destination, &heads).await?
+            }
         };
         turn.reread(there, shared.clock.now());
         due = read(shared, lane, &turn, max_batch).await?;
@@ -170,7 +178,11 @@ async fn read(
     for tenant in &turn.tenants {
         let own = match turn.is_fresh {
             true => lane.fresh.take(tenant, &turn.destination, each as usize),
-            false => shared.store.due(&lane.name, tenant, &turn.destination, now, each).await?,
+            false => {
+                let since = lane.held_back.since(tenant, &turn.destination);
+                let (store, to) = (&shared.store, &turn.destination);
+                store.due(&lane.name, tenant, to, since, now, each).await?
+            }
         };
         due.extend(own.into_iter().enumerate());
     }
@@ -217,7 +229,12 @@ mod tests {
     fn every_destination_of_many_has_its_turn_however_many_others_are_closed() {
         // A store whose scan finds two destinations of a tenant from the first on, and two others.
         let scan = |waiting: &BTreeSet<(usize, usize)>, from: Option<&str>| {
-            let mut found = QueueScan { queues: Vec::new(), next: None, is_empty: false };
+            let mut found = QueueScan {
+                queues: Vec::new(),
+                held_back: Vec::new(),
+                next: None,
+                is_empty: false,
+            };
             for tenant in 0..2 {
                 let own = waiting.iter().filter(|(of, _)| *of == tenant);
                 let own: Vec<Queue> = own.map(|(_, scope)| queue(tenant, *scope)).collect();

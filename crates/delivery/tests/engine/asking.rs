@@ -115,6 +115,23 @@ async fn a_persons_word_lets_another_invite_to_the_person_go_at_once() {
 }
 
 #[tokio::test]
+async fn thousands_that_wait_for_somebody_in_doubt_hold_up_nobody_and_are_not_forgotten() {
+    let (bench, first) = unknown(&[]).await;
+    let waiting = bench.post(&["ada"; 3000].join(" ")).await;
+    bench.world.lock().rule_is(|_| Answer::Takes);
+    for name in ["bob", "cyd", "dan"] {
+        let batch = bench.post(name).await;
+        assert_eq!(bench.until(batch, ENDS).await, [Status::Pending]);
+    }
+    let sent = || bench.world.calls().iter().filter(|name| *name == "ada").count();
+    assert_eq!(sent(), 1);
+    bench.engine.set_status(first.id, Status::Failed).await.unwrap();
+    bench.eventually("some of them to go", async || (sent() > 3).then_some(())).await;
+    let went = bench.invites(waiting).await;
+    assert!(went.iter().any(|invite| invite.state.status() == Status::Pending));
+}
+
+#[tokio::test]
 async fn a_withdrawal_that_was_surely_not_made_is_not_why_an_invite_is_gone() {
     let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
     for (outcome, sent) in [

@@ -376,9 +376,9 @@ pub fn added(result: Result<Added, Error>) -> Revision {
 /// What is due of `summit` at a time in all queues, each asked for so many.
 pub async fn due_anywhere(store: &Store, at: Timestamp, each: u32) -> Vec<InviteRecord> {
     let mut due = Vec::new();
-    for queue in store.queues("summit", None).await.unwrap().queues {
+    for queue in store.queues("summit", None, &[]).await.unwrap().queues {
         let (tenant, destination) = (&queue.tenant, &queue.destination);
-        due.extend(store.due("summit", tenant, destination, at, each).await.unwrap());
+        due.extend(store.due("summit", tenant, destination, None, at, each).await.unwrap());
     }
     due
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use invite_core::{Destination, InviteId, Status};
-use invite_store::{InviteRecord, MAX_SCANNED, Phase, Placement, Store};
+use invite_store::{Head, InviteRecord, MAX_SCANNED, Phase, Placement, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{
@@ -21,6 +21,7 @@ on_both!(
     looks_tell_of_some_destinations_of_a_tenant_and_one_after_the_other_of_all,
     the_queues_for_a_destination_are_told_by_tenant,
     look_ups_leave_out_destinations,
+    what_was_due_before_the_head_of_a_queue_is_not_looked_at,
     what_was_queued_before_a_time_comes_longest_ago_first,
     an_invite_waits_while_another_to_the_same_person_is_in_doubt,
     leases_are_over_by_the_clock_they_were_written_with,
@@ -40,12 +41,12 @@ async fn wait_until(store: &Store, id: InviteId, at: Timestamp) {
 
 /// What is due of the fixture's tenant at its place.
 async fn due(store: &Store, at: Timestamp, limit: u32) -> Vec<InviteId> {
-    ids(store.due("summit", "default", &destination(), at, limit).await.unwrap())
+    ids(store.due("summit", "default", &destination(), None, at, limit).await.unwrap())
 }
 
 /// When the first invite of each queue of a provider is due, by tenant and scope.
 async fn queues(store: &Store, provider: &str) -> Vec<(String, String, Timestamp)> {
-    let queues = store.queues(provider, None).await.unwrap().queues.into_iter();
+    let queues = store.queues(provider, None, &[]).await.unwrap().queues.into_iter();
     queues.map(|queue| (queue.tenant, queue.destination.scope, queue.due)).collect()
 }
 
@@ -66,7 +67,7 @@ async fn due_invites_come_longest_due_first(db: &Db) {
     assert_eq!(due(&store, now(), 10).await, [waited, fresh]);
     assert_eq!(due(&store, now(), 1).await, [waited]);
     assert_eq!(due(&store, future, 10).await, [waited, fresh, waits]);
-    let own = store.due("tenancy", "default", &destination(), now(), 10).await.unwrap();
+    let own = store.due("tenancy", "default", &destination(), None, now(), 10).await.unwrap();
     assert_eq!(ids(own), [elsewhere.id]);
     let of_summit = |at| vec![("default".to_owned(), destination().scope, at)];
     assert_eq!(queues(&store, "summit").await, of_summit(past));
@@ -131,7 +132,7 @@ async fn looks_tell_of_some_destinations_of_a_tenant_and_one_after_the_other_of_
     let (mut told, mut from) = (BTreeMap::<String, BTreeSet<String>>::new(), None);
     for looks in 1.. {
         assert!(looks < 10);
-        let look = store.queues("summit", from.as_deref()).await.unwrap();
+        let look = store.queues("summit", from.as_deref(), &[]).await.unwrap();
         let mut tenants = BTreeMap::<String, usize>::new();
         for queue in look.queues {
             *tenants.entry(queue.tenant.clone()).or_default() += 1;
@@ -160,12 +161,39 @@ async fn the_queues_for_a_destination_are_told_by_tenant(db: &Db) {
             accept(&store, shared).await;
         }
     }
-    let at = store.queues_at("summit", &destination()).await.unwrap();
+    let at = store.queues_at("summit", &destination(), &[]).await.unwrap();
     let tenants: Vec<&str> = at.iter().map(|queue| queue.tenant.as_str()).collect();
     assert_eq!(tenants, ["a", "c"]);
     assert!(at.iter().all(|queue| queue.destination == destination()));
     assert!(store.is_any_due("summit", &destination(), now()).await.unwrap());
     assert!(!store.is_any_due("tenancy", &destination(), now()).await.unwrap());
+}
+
+async fn what_was_due_before_the_head_of_a_queue_is_not_looked_at(db: &Db) {
+    let store = db.open().await;
+    let [ada, bob] = queue(&store, ["ada@example.org", "bob@example.org"]).await;
+    let (early, late) = (seconds(-60), seconds(-30));
+    wait_until(&store, ada, early).await;
+    wait_until(&store, bob, late).await;
+    let later = |time: Timestamp| time + Duration::from_millis(1);
+    for (since, due, first) in [
+        (early, vec![ada, bob], Some(early)),
+        (later(early), vec![bob], Some(late)),
+        (later(late), vec![], None),
+    ] {
+        let found = store.due("summit", "default", &destination(), Some(since), now(), 10).await;
+        assert_eq!(ids(found.unwrap()), due);
+        let head = |destination| Head { tenant: "default".into(), destination, since };
+        let elsewhere = Destination { scope: "elsewhere".into(), ..destination() };
+        for heads in [vec![head(destination())], vec![head(elsewhere), head(destination())]] {
+            let scan = store.queues("summit", None, &heads).await.unwrap();
+            assert_eq!(scan.queues.first().map(|queue| queue.due), first);
+            assert_eq!(scan.held_back.len(), usize::from(first.is_none()));
+            assert!(!scan.is_empty);
+            let at = store.queues_at("summit", &destination(), &heads).await.unwrap();
+            assert_eq!(at, scan.queues);
+        }
+    }
 }
 
 async fn what_was_queued_before_a_time_comes_longest_ago_first(db: &Db) {
@@ -193,12 +221,12 @@ async fn an_invite_waits_while_another_to_the_same_person_is_in_doubt(db: &Db) {
     accept(&store, other).await;
     for in_doubt in [Status::Sending, Status::Unknown] {
         set_status(&store, first, in_doubt).await;
-        let own = store.due("summit", "other", &destination(), now(), 10).await.unwrap();
+        let own = store.due("summit", "other", &destination(), None, now(), 10).await.unwrap();
         assert!(own.is_empty(), "{in_doubt}");
         assert_eq!(queues(&store, "summit").await, []);
     }
     set_status(&store, first, Status::Failed).await;
-    let own = store.due("summit", "other", &destination(), now(), 10).await.unwrap();
+    let own = store.due("summit", "other", &destination(), None, now(), 10).await.unwrap();
     assert_eq!(ids(own), [second]);
 }
 

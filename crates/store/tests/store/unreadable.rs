@@ -179,7 +179,7 @@ async fn a_damaged_row_that_may_be_in_doubt_keeps_others_to_the_person_waiting(d
         accept(&store, request).await;
         store.leases_over(true, 10).await.unwrap();
         store.reexamine().await.unwrap();
-        assert!(store.queues("summit", None).await.unwrap().queues.is_empty(), "{status}");
+        assert!(store.queues("summit", None, &[]).await.unwrap().queues.is_empty(), "{status}");
         let waiting = store.invite(waits).await.unwrap().unwrap();
         let other = store.person_taken_by(&waiting).await.unwrap().unwrap();
         assert_eq!(other, (bad.to_string(), "default".to_owned()));
