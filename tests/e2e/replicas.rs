@@ -225,3 +225,20 @@ async fn in_no_second_do_more_calls_begin_than_may_while_a_lane_moves() {
     assert!(terminate(&mut two).await.success());
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn replicas_that_start_at_once_on_a_new_database_all_have_the_document() {
+    let mut gateway = Gateway::builder().database(Database::Postgres).start().await;
+    assert!(gateway.stop().await.success());
+    for _ in 0..4 {
+        gateway.execute("DELETE FROM config_revisions").await;
+        let replicas = join_all((0..4).map(|_| gateway.start_replica())).await;
+        for (mut replica, url) in replicas {
+            let client = Client::connect(&url, &gateway.client().key()).await;
+            let shown = client.get("/v1/providers").await.expect(200).body;
+            assert_eq!(shown["providers"].as_array().unwrap().len(), 3);
+            assert!(terminate(&mut replica).await.success());
+        }
+    }
+    gateway.finish().await;
+}

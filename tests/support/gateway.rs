@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -306,10 +307,12 @@ impl Gateway {
         (child, url.trim().to_owned())
     }
 
-    /// Starts a second process on the same database; its log is the first one's. Returns it and where
+    /// Starts another process on the same database; its log is the first one's. Returns it and where
     /// it listens.
     pub async fn start_replica(&self) -> (Child, String) {
-        self.serve("replica-ready").await
+        static REPLICAS: AtomicUsize = AtomicUsize::new(0);
+        let number = REPLICAS.fetch_add(1, Ordering::Relaxed);
+        self.serve(&format!("replica-ready-{number}")).await
     }
 
     /// Stops it as an operator would, and returns how it ended.

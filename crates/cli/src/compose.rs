@@ -141,6 +141,10 @@ pub async fn document(
             Err(unreadable) => Err(unreadable),
         }
     };
+    if taken.is_ok() && document.live().current().revision() == 0 {
+        // A replica that starts at the same time may have added the first revision since the look above.
+        document.resume().await.map_err(Failure::store)?;
+    }
     let number = document.live().current().revision();
     match taken {
         Ok(()) if number > 0 => Ok(document),
@@ -162,7 +166,7 @@ async fn take(document: &LiveDocument, path: &Path, text: &str) -> Result<(), Fa
             warn_of_overtaken(path, refused, newest);
             return Ok(());
         }
-        // Another replica has added the first revision meanwhile.
+        // Unchanged, or another replica has added the first revision meanwhile.
         Ok(Taken::Unchanged) | Err(ReviseError::Conflict { .. }) => return Ok(()),
         Err(ReviseError::Refused(review)) => {
             return Err(refused(&path.display().to_string(), &review.findings));
