@@ -10,7 +10,7 @@ const TABLES: [&str; 5] = ["batches", "invites", "invite_labels", "attempts", "a
 /// So many rows are copied in a transaction.
 const AT_ONCE: u64 = 50_000;
 /// Ids begin with their time; a copy has its number in place of the first digits of that, so that it is older.
-const DIGITS: usize = 5;
+const DIGITS: usize = 6;
 
 /// What became of the copies.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,11 +47,11 @@ impl Database {
         })
         .await?;
         let samples = self.number("SELECT count(*) FROM invites").await?;
-        let known = self.number("SELECT count(DISTINCT substr(id, 1, 9)) FROM invites").await?;
+        let known = self.number("SELECT count(DISTINCT substr(id, 1, 10)) FROM invites").await?;
         if samples == 0 || known != 1 {
-            return Err("the rows to copy were not made within one day".to_owned());
+            return Err("the first digits of the time changed while the rows to copy were made: run it again".to_owned());
         }
-        let time = self.text("SELECT min(substr(id, 5, 5)) FROM invites").await?;
+        let time = self.text("SELECT min(substr(id, 5, 6)) FROM invites").await?;
         let copies = invites.div_ceil(samples);
         if copies >= u64::from_str_radix(&time, 16).unwrap_or_default() {
             return Err(format!("{samples} rows cannot be copied {copies} times"));
