@@ -1,6 +1,6 @@
 //! Reading invites, attempts and batches.
 
-use invite_tests::{Database, Gateway, invites, person};
+use invite_tests::{Database, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 
 use crate::{text, texts};
@@ -297,4 +297,32 @@ async fn a_list_that_is_too_slow_says_so_and_how_to_have_it() {
     held.rollback().await.unwrap();
     assert_eq!(gateway.client().get("/v1/invites").await.expect(200).list("invites").len(), 1);
     gateway.finish().await;
+}
+
+#[tokio::test]
+async fn who_follows_what_was_updated_sees_nothing_of_questions_whose_answer_is_the_same() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let gateway =
+            Gateway::builder().database(database).setting("delivery.refresh", "1s").start().await;
+        for (number, provider) in ["berlin-summit", "acme-tenancy", "treasury"].iter().enumerate() {
+            gateway.client().invite(&invites(provider, [person(number)])).await;
+        }
+        // The first answers may show more than the replies to the calls did.
+        let asked_after = async |before: Vec<Value>| {
+            eventually("each is asked about", async || {
+                let found = list(&gateway, "").await;
+                let asked = texts(&found, "checked_at");
+                let moved = |(at, before): (&&str, &&str)| at > before;
+                let all = asked.iter().zip(&texts(&before, "checked_at")).all(moved);
+                all.then_some(found)
+            })
+            .await
+        };
+        let first = asked_after(list(&gateway, "").await).await;
+        let newest = texts(&first, "updated_at").into_iter().max().unwrap().to_owned();
+        let second = asked_after(first.clone()).await;
+        assert_eq!(texts(&second, "updated_at"), texts(&first, "updated_at"));
+        assert!(list(&gateway, &format!("updated_after={newest}")).await.is_empty());
+        gateway.finish().await;
+    }
 }

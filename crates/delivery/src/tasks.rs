@@ -1,5 +1,6 @@
 //! What goes on by itself until shutdown, each file one loop.
 
+pub mod expiring;
 pub mod following;
 pub mod news;
 pub mod reconciling;
@@ -8,4 +9,5 @@ pub mod refreshing;
 pub mod replica;
 pub mod retention;
 pub mod sending;
+mod sole;
 mod turns;

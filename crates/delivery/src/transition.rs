@@ -269,6 +269,7 @@ pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> 
         }
     }
     state.checked_at = Some(now);
+    state.is_unconfirmed = false;
     Decision::Write
 }
 
@@ -337,6 +338,7 @@ pub fn lapse(state: &mut InviteState, now: Timestamp) -> Decision {
     }
     state.phase = Phase::Settled(Status::Expired);
     state.source = StatusSource::Inferred;
+    state.is_unconfirmed = true;
     Decision::Write
 }
 

@@ -63,6 +63,7 @@ CREATE TABLE invites (
     absent_since BIGINT,
     lookups BIGINT NOT NULL,
     found_absent BIGINT NOT NULL,
+    unconfirmed BIGINT NOT NULL DEFAULT 0,
     updated_at BIGINT NOT NULL,
     -- The service that the destination is at: kind and base URL
     service TEXT,
@@ -94,6 +95,11 @@ CREATE INDEX invites_waiting ON invites (provider, queued_at, id) WHERE status =
 -- not known to have ended: it counts.
 CREATE INDEX invites_live ON invites (provider, status, coalesce(checked_at, 0), expires_at)
     WHERE status NOT IN ('accepted', 'declined', 'expired', 'revoked', 'failed');
+-- What expires by the clock, and what did so and is still to be asked about once more.
+CREATE INDEX invites_lapsing ON invites (expires_at, id)
+    WHERE status IN ('awaiting_approval', 'pending', 'sent') AND expires_at IS NOT NULL;
+CREATE INDEX invites_lapsed ON invites (provider, coalesce(checked_at, 0))
+    WHERE unconfirmed = 1 AND status = 'expired';
 CREATE INDEX invites_set_aside ON invites (id) WHERE (unreadable IS NOT NULL OR status NOT IN
     ('queued', 'sending', 'unknown', 'awaiting_approval', 'pending', 'sent', 'accepted', 'declined',
      'expired', 'revoked', 'failed'));

@@ -241,8 +241,11 @@ fn decide(
             }
             Decision::Keep => {}
             Decision::Write => {
-                state.updated_at = now;
                 state.round_as_stored();
+                state.updated_at = match state.looks_like(&invite.state) {
+                    true => invite.state.updated_at,
+                    false => now,
+                };
                 states.insert(invite.id, state);
             }
             Decision::Abort => return None,
@@ -276,7 +279,7 @@ pub(crate) async fn write_states(
         let count = Statement::new(SET_STATE)
             .text(" FROM ")
             .rows(rows)
-            .text(" WHERE invites.id = v.column1 AND invites.version = v.column26")
+            .text(" WHERE invites.id = v.column1 AND invites.version = v.column27")
             .execute(connection)
             .await?;
         if count == 0 && place == 0 {

@@ -12,7 +12,7 @@ use crate::{
     Error, InviteRecord, LiveCounts, Store,
     accounts::MAY_BE_OTHERS,
     rows::select_invites,
-    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, MAY_HAVE_HOLDER},
+    rows::{AMONG_SET_ASIDE, COLUMNS, LIVE, MAY_HAVE_HOLDER, OPEN, UNCONFIRMED},
     statement::{Fields, Statement},
     values::Value,
 };
@@ -128,8 +128,16 @@ impl Store {
         Ok(next.flatten())
     }
 
-    /// Invites of a provider that are open there, also past their `expires_at`, and that it was not
-    /// asked about since `before`, but for those at the destinations `except`; longest ago first.
+    /// Invites that are open at their provider although their `expires_at` is over by `now`, longest over first.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn lapsed(&self, now: Timestamp, limit: u32) -> Result<Vec<InviteRecord>, Error> {
+        self.readable(select_lapsed("", now, limit)).await
+    }
+
+    /// Invites of a provider that are open there, or expired by the clock without having been asked about since, and
+    /// that it was not asked about since `before`, but for those at the destinations `except`; longest ago first.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -140,28 +148,7 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<InviteRecord>, Error> {
-        let limit = i64::from(limit);
-        let mut statement = select_invites().text(" WHERE id IN (");
-        // One read along an index for each status.
-        for (place, status) in Status::ALL.iter().filter(|s| s.is_open_at_provider()).enumerate() {
-            statement = statement
-                .text(if place == 0 { "" } else { " UNION ALL " })
-                .text("SELECT id FROM (SELECT id FROM invites WHERE ")
-                // The status below implies this, but a partial index is used only where its own condition is said.
-                .text(LIVE)
-                .text(" AND unreadable IS NULL AND provider = ")
-                .bind(provider)
-                .text(" AND status = ")
-                .bind(status.as_str())
-                .text(" AND coalesce(checked_at, 0) < ")
-                .bind(before);
-            statement = elsewhere(statement, except)
-                .text(" ORDER BY coalesce(checked_at, 0)")
-                .limit(limit)
-                .text(") AS ")
-                .text(status.as_str());
-        }
-        self.readable(statement.text(") ORDER BY coalesce(checked_at, 0), id").limit(limit)).await
+        self.readable(select_stale("", provider, except, before, limit)).await
     }
 
     /// What a provider's lists at these destinations can tell about, whenever it was asked about: invites that are open
@@ -334,6 +321,52 @@ pub(crate) fn select_due<'a>(
         None => statement,
     };
     statement.text(" ORDER BY ").text(DUE).text(", id").limit(i64::from(limit))
+}
+
+/// One walk along an index, which holds nothing but what is going to lapse. `explain` is put before it.
+pub(crate) fn select_lapsed(explain: &str, now: Timestamp, limit: u32) -> Statement<'static> {
+    Statement::new(explain)
+        .text("SELECT ")
+        .text(COLUMNS)
+        .text(", unreadable FROM invites WHERE ")
+        .text(OPEN)
+        .text(" AND expires_at IS NOT NULL AND expires_at <= ")
+        .bind(now)
+        .text(" AND unreadable IS NULL ORDER BY expires_at, id")
+        .limit(i64::from(limit))
+}
+
+/// One read along an index for each status. `explain` is put before it.
+pub(crate) fn select_stale<'a>(
+    explain: &str,
+    provider: &'a str,
+    except: &[Destination],
+    before: Timestamp,
+    limit: u32,
+) -> Statement<'a> {
+    let limit = i64::from(limit);
+    let open = Status::ALL.iter().filter(|status| status.is_open_at_provider());
+    // The status implies that it is live, but a partial index is used only where its own condition is said.
+    let open = open.map(|status| (status.as_str(), format!("{LIVE} AND status = '{status}'")));
+    let lapsed = ("lapsed", UNCONFIRMED.to_owned());
+    let mut statement =
+        Statement::new(explain).text("SELECT ").text(COLUMNS).text(", unreadable FROM invites");
+    for (place, (name, condition)) in open.chain([lapsed]).enumerate() {
+        statement = statement
+            .text(if place == 0 { " WHERE id IN (" } else { " UNION ALL " })
+            .text("SELECT id FROM (SELECT id FROM invites WHERE ")
+            .text(&condition)
+            .text(" AND unreadable IS NULL AND provider = ")
+            .bind(provider)
+            .text(" AND coalesce(checked_at, 0) < ")
+            .bind(before);
+        statement = elsewhere(statement, except)
+            .text(" ORDER BY coalesce(checked_at, 0)")
+            .limit(limit)
+            .text(") AS ")
+            .text(name);
+    }
+    statement.text(") ORDER BY coalesce(checked_at, 0), id").limit(limit)
 }
 
 /// Adds a condition that leaves out these destinations.

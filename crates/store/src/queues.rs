@@ -243,12 +243,12 @@ mod tests {
     use super::*;
     use crate::{
         admission::{Person, select_live},
-        queue::select_due,
+        queue::{select_due, select_lapsed, select_stale},
     };
 
-    /// The plans of both walks, of reading a queue, of looking for duplicates, and of a walk and a queue that begin at a head,
-    /// in lines.
-    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 6] {
+    /// The plans of both walks, of reading a queue, of looking for duplicates, of a walk and a queue that begin at a head, and
+    /// of looking for what has lapsed and for what to ask about, in lines.
+    async fn plans(store: &Store, explain: &str, detail: usize) -> [String; 8] {
         let (kind, base_url) = ("fake".to_owned(), "http://fake".to_owned());
         let destination = Destination { kind, base_url, scope: "x".to_owned() };
         let now = Timestamp::UNIX_EPOCH;
@@ -264,8 +264,10 @@ mod tests {
             select_live(explain, now, &[&people[0]]),
             select_queues(explain, "summit", "x", &heads),
             select_due(explain, "summit", "default", &destination, Some(now), now, 64),
+            select_lapsed(explain, now, 64),
+            select_stale(explain, "summit", &[], now, 64),
         ];
-        let mut plans = [const { String::new() }; 6];
+        let mut plans = [const { String::new() }; 8];
         for (statement, plan) in statements.into_iter().zip(&mut plans) {
             let mut reader = store.reader().await.unwrap();
             let lines = statement.all(&mut reader, move |row| {
@@ -284,7 +286,7 @@ mod tests {
     async fn each_step_from_queue_to_queue_is_one_search_of_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&format!("sqlite://{}", folder.path().join("invites.db").display())).await;
-        let [all, at, due, live, from_heads, due_since] =
+        let [all, at, due, live, from_heads, due_since, lapsed, stale] =
             plans(&store, "EXPLAIN QUERY PLAN ", 3).await;
         store.close().await;
         let count = |plan: &str, terms: &str| {
@@ -310,6 +312,12 @@ mod tests {
         );
         assert!(!due.contains("TEMP B-TREE"), "{due}");
         assert!(live.contains("invites_person (address=? AND destination=?)"), "{live}");
+        let until = "invites_lapsing (expires_at>? AND expires_at<?)";
+        assert!(lapsed.contains(until), "{lapsed}");
+        assert!(!lapsed.contains("TEMP B-TREE"), "{lapsed}");
+        assert!(stale.contains("invites_lapsed (provider=? AND <expr><?)"), "{stale}");
+        assert!(stale.contains("invites_live (provider=? AND status=? AND <expr><?)"), "{stale}");
+        assert!(!stale.contains("SCAN invites"), "{stale}");
     }
 
     #[tokio::test]
@@ -335,7 +343,8 @@ mod tests {
              ANALYZE {schema}.invites"
         ))
         .await;
-        let [all, at, due, live, from_heads, due_since] = plans(&store, "EXPLAIN ", 0).await;
+        let [all, at, due, live, from_heads, due_since, lapsed, stale] =
+            plans(&store, "EXPLAIN ", 0).await;
         store.close().await;
         run(format!("DROP SCHEMA {schema} CASCADE")).await;
         let next_destination = "(tenant = queues_1.tenant) AND (destination IS NOT NULL) AND \
@@ -348,7 +357,14 @@ mod tests {
             assert!(plan.contains("(destination = queues.destination)"), "{plan}");
             assert!(!plan.contains("Sort") && !plan.contains("Seq Scan on invites"), "{plan}");
         }
-        let [_, _, young_due, young_live, _, young_since] = young;
+        let [_, _, young_due, young_live, _, young_since, young_lapsed, young_stale] = young;
+        for plan in [young_lapsed, lapsed] {
+            assert!(plan.contains("invites_lapsing") && !plan.contains("Sort"), "{plan}");
+        }
+        for plan in [young_stale, stale] {
+            assert!(plan.contains("invites_lapsed") && plan.contains("invites_live"), "{plan}");
+            assert!(!plan.contains("Seq Scan on invites"), "{plan}");
+        }
         for plan in [&young_since, &due_since] {
             let both = "(COALESCE(next_attempt_at, queued_at) >= ";
             assert!(plan.contains(both), "{plan}");

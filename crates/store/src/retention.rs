@@ -10,13 +10,12 @@ use invite_core::{BatchId, Status};
 use jiff::Timestamp;
 
 use crate::{
-    Error, InviteRecord, Store,
+    Error, Store,
     attempts::delete_without_invites,
     connection::Connection,
     erase::{Extent, STEP, take_out},
     keyed::HashKey,
-    rows::select_invites,
-    rows::{FINAL, OPEN, PERSON_GONE},
+    rows::{FINAL, PERSON_GONE},
     statement::{Statement, chunks},
     values::Value,
     writer::Tx,
@@ -125,25 +124,6 @@ impl Store {
             })
         })
         .await
-    }
-
-    /// Invites that are still stored as open at their provider although they lapsed by `before`.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn lapsed(&self, before: Timestamp, limit: u32) -> Result<Vec<InviteRecord>, Error> {
-        let statement = select_invites()
-            .text(
-                " WHERE id IN (SELECT id FROM invites WHERE erased = 0 AND final_since IS NOT NULL",
-            )
-            .text(" AND final_since <= ")
-            .bind(before)
-            .text(" AND unreadable IS NULL AND ")
-            .text(OPEN)
-            .text(" ORDER BY final_since, id")
-            .limit(i64::from(limit))
-            .text(")");
-        self.readable(statement).await
     }
 
     /// How many invites have ever been removed, by provider and status. Those that were bound to none have an empty name.

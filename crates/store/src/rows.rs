@@ -107,7 +107,9 @@ pub struct InviteState {
     pub queued_at: Timestamp,
     /// How many calls for this invite alone were unknown and then found without effect.
     pub found_absent: u32,
-    /// When any of this was last written; the store sets it.
+    /// It expired by the clock, and its provider has not said since what became of it: it may have been accepted in time.
+    pub is_unconfirmed: bool,
+    /// When callers last began to see another invite; the store sets it.
     pub updated_at: Timestamp,
 }
 
@@ -132,6 +134,7 @@ impl InviteState {
             revoke_sent: false,
             queued_at: now,
             found_absent: 0,
+            is_unconfirmed: false,
             updated_at: now,
         }
     }
@@ -149,6 +152,40 @@ impl InviteState {
     /// When the next call or look-up is due; `None`: at once, or never.
     pub fn next_attempt_at(&self) -> Option<Timestamp> {
         self.phase.next_attempt_at()
+    }
+
+    /// Whether callers see the same, but for when its provider was last asked.
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+        let Self {
+            phase,
+            source,
+            provider_ref,
+            provider_status,
+            provider_data,
+            second_effects,
+            expires_at,
+            sent_at,
+            attempt_count,
+            error,
+            duplicate_effect,
+            // What callers do not see.
+            shown_fingerprint: _,
+            checked_at: _,
+            group_id: _,
+            revoke_sent: _,
+            queued_at: _,
+            found_absent: _,
+            is_unconfirmed: _,
+            updated_at: _,
+        } = self;
+        (phase.status(), *source) == (other.status(), other.source)
+            && phase.next_attempt_at() == other.next_attempt_at()
+            && (provider_ref, provider_status) == (&other.provider_ref, &other.provider_status)
+            && *provider_data == other.provider_data
+            && *second_effects == other.second_effects
+            && (*expires_at, *sent_at) == (other.expires_at, other.sent_at)
+            && (*attempt_count, *duplicate_effect) == (other.attempt_count, other.duplicate_effect)
+            && *error == other.error
     }
 
     /// Brings what a provider said into the form in which it is read again.
@@ -197,6 +234,8 @@ pub(crate) const FINAL: &str = "status IN ('accepted', 'declined', 'expired', 'r
 pub(crate) const UNSETTLED: &str = "status IN ('queued', 'sending', 'unknown')";
 /// Invites that are open at their provider: those that may still be accepted, or lapse at `expires_at`.
 pub(crate) const OPEN: &str = "status IN ('awaiting_approval', 'pending', 'sent')";
+/// Invites that expired by the clock and are still to be asked about, as in the index `invites_lapsed`.
+pub(crate) const UNCONFIRMED: &str = "unconfirmed = 1 AND status = 'expired'";
 /// Invites that an attempt holds, as in the unique index `invites_in_doubt`.
 pub(crate) const HAS_HOLDER: &str = "status IN ('sending', 'unknown')";
 
@@ -218,7 +257,7 @@ pub(crate) const COLUMNS: &str = "id, version, batch_id, item_index, tenant, pro
      next_attempt_at, lease_until, holder, ended_at, absent_since, lookups, status_source, \
      provider_ref, provider_status, provider_data, second_effects, shown_fingerprint, expires_at, \
      checked_at, sent_at, attempt_count, group_id, error, duplicate_effect, revoke_sent, queued_at, \
-     found_absent, updated_at";
+     found_absent, unconfirmed, updated_at";
 
 /// Invites that are set aside, as in the index `invites_set_aside`.
 pub(crate) const SET_ASIDE: &str = "(unreadable IS NOT NULL OR status NOT IN ('queued', 'sending', \
@@ -239,9 +278,9 @@ pub(crate) const SET_STATE: &str = "UPDATE invites SET version = invites.version
      checked_at = v.column16, sent_at = v.column17, attempt_count = v.column18, \
      group_id = v.column19, error = v.column20, duplicate_effect = v.column21, \
      revoke_sent = v.column22, queued_at = v.column23, found_absent = v.column24, \
-     updated_at = v.column25, final_since = CASE \
+     unconfirmed = v.column25, updated_at = v.column26, final_since = CASE \
      WHEN v.column2 IN ('accepted', 'declined', 'expired', 'revoked', 'failed') \
-     THEN CASE WHEN final_since < v.column25 THEN final_since ELSE v.column25 END \
+     THEN CASE WHEN final_since < v.column26 THEN final_since ELSE v.column26 END \
      WHEN v.column2 IN ('awaiting_approval', 'pending', 'sent') THEN v.column15 END";
 
 /// The level of `erased` from which on the person is erased.
@@ -288,6 +327,7 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
             revoke_sent: fields.flag()?,
             queued_at: fields.time()?,
             found_absent: fields.count()?,
+            is_unconfirmed: fields.flag()?,
             updated_at: fields.time()?,
         },
     })
@@ -318,7 +358,7 @@ pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value
 /// The state's values, in the order of [`SET_STATE`].
 pub(crate) fn state_values(state: &InviteState) -> impl Iterator<Item = Value<'_>> {
     let second_effects = Some(&state.second_effects).filter(|ids| !ids.is_empty());
-    let others: [Value<'_>; 17] = [
+    let others: [Value<'_>; 18] = [
         state.source.as_str().into(),
         state.provider_ref.as_deref().into(),
         state.provider_status.as_deref().into(),
@@ -335,6 +375,7 @@ pub(crate) fn state_values(state: &InviteState) -> impl Iterator<Item = Value<'_
         state.revoke_sent.into(),
         state.queued_at.into(),
         i64::from(state.found_absent).into(),
+        state.is_unconfirmed.into(),
         state.updated_at.into(),
     ];
     phase_values(&state.phase).into_iter().chain(others)

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::{error::OperationError, reason, shared::Engine, tasks::retention::lapse};
+use crate::{error::OperationError, reason, shared::Engine, tasks::expiring::lapse};
 
 const PAGE: u32 = 200;
 /// How many of the invites that still hold the person are named.
@@ -96,7 +96,7 @@ impl Engine {
                 .into_iter()
                 .filter(|invite| invite.state.status().is_live())
                 .partition(|invite| invite.status_at(now).0 == Status::Expired);
-            lapse(&self.shared, &lapsed).await?;
+            lapse(&self.shared, lapsed).await?;
             for invite in live.iter().filter(|_| withdraw) {
                 if Instant::now() > until {
                     refused.insert(invite.id, "there was no time left for it: ask again".into());

@@ -4,14 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use invite_store::{Change, Cursor, InviteRecord, Stage};
+use invite_store::{Cursor, Stage};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{
-    shared::{Shared, catch_panic},
-    transition,
-};
+use super::sole::Sole;
+use crate::shared::{Shared, catch_panic};
 
 /// How often there is a round; more often if something is kept for less than that.
 const EVERY: Duration = Duration::from_secs(60);
@@ -40,14 +38,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Removes everything that is past its retention, while this replica has the lease.
 async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
-    let mut remover = Remover { shared, renew_at: None };
+    let mut remover = Remover { shared, sole: Sole::new(LANE, LEASE) };
     let now = shared.clock.now();
     let mut removed = 0;
     for (stage, age) in shared.settings.retention.stages() {
         let Ok(before) = now.checked_sub(age) else { continue };
-        if stage == Stage::Bodies {
-            lapse_all(shared, before).await?;
-        }
         removed += remover.remove(stage, before).await?;
         if stage == Stage::Row {
             remover.remove_empty_batches(before).await?;
@@ -73,57 +68,16 @@ async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     Ok(())
 }
 
-/// Marks open invites as expired whose `expires_at` is before a time, whether or not their provider said so.
-async fn lapse_all(shared: &Shared, before: Timestamp) -> Result<(), invite_store::Error> {
-    loop {
-        let lapsed = shared.store.lapsed(before, AT_ONCE).await?;
-        lapse(shared, &lapsed).await?;
-        if lapsed.len() < AT_ONCE as usize || shared.stopping.is_cancelled() {
-            return Ok(());
-        }
-        shared.pause(SHORTEST_REST).await;
-    }
-}
-
-/// Marks these invites as expired, if their `expires_at` is over.
-pub(crate) async fn lapse(
-    shared: &Shared,
-    invites: &[InviteRecord],
-) -> Result<(), invite_store::Error> {
-    if invites.is_empty() {
-        return Ok(());
-    }
-    let ids = invites.iter().map(|invite| invite.id).collect();
-    shared.store.change(Change::each(ids, transition::lapse)).await.map(|_| ())
-}
-
 /// What removes, for as long as this replica has the lease.
 struct Remover<'e> {
     shared: &'e Arc<Shared>,
-    /// When to renew the lease; `None` while another replica has it.
-    renew_at: Option<Instant>,
+    sole: Sole,
 }
 
 impl Remover<'_> {
-    async fn has_lease(&mut self) -> Result<bool, invite_store::Error> {
-        if self.renew_at.is_some_and(|at| Instant::now() < at) {
-            return Ok(true);
-        }
-        let (store, newest) = (&self.shared.store, self.shared.live.current().revision());
-        // Looking costs the others nothing, while a try that fails is a commit.
-        let holder = store.lane_holder(LANE).await?;
-        if holder.is_some_and(|holder| holder.owner != self.shared.owner) {
-            self.renew_at = None;
-            return Ok(false);
-        }
-        let epoch = store.acquire_lane(LANE, &self.shared.owner, LEASE, newest, false).await?;
-        self.renew_at = epoch.map(|_| Instant::now() + LEASE / 4);
-        Ok(self.renew_at.is_some())
-    }
-
     async fn remove_empty_batches(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
         let mut after = Some(String::new());
-        while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
+        while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
             let Some(from) = after else { break };
             after = self.shared.store.remove_empty_batches(before, from).await?;
             self.shared.pause(SHORTEST_REST).await;
@@ -133,7 +87,7 @@ impl Remover<'_> {
 
     /// Removes entries of the record of changes that were made before a time.
     async fn trim_audit(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
-        while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
+        while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
             let began = Instant::now();
             if self.shared.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
                 break;
@@ -150,7 +104,7 @@ impl Remover<'_> {
         before: Timestamp,
     ) -> Result<u64, invite_store::Error> {
         let (mut removed, mut cursor): (u64, Option<Cursor>) = (0, None);
-        while !self.shared.stopping.is_cancelled() && self.has_lease().await? {
+        while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
             let began = Instant::now();
             let step = self.shared.store.remove_old(stage, before, cursor).await?;
             removed += step.removed;

@@ -10,6 +10,7 @@ mod costs;
 mod door;
 mod erasing;
 mod evidence;
+mod expiring;
 mod fairness;
 mod fake;
 mod fake_lookup;

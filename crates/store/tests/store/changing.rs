@@ -71,6 +71,7 @@ async fn every_member_of_the_state_reads_back(db: &Db) {
             revoke_sent: true,
             queued_at: seconds(-3),
             found_absent: 7,
+            is_unconfirmed: true,
             updated_at: now(),
         };
         let written = wanted.clone();

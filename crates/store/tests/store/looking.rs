@@ -26,6 +26,7 @@ on_both!(
     an_invite_waits_while_another_to_the_same_person_is_in_doubt,
     leases_are_over_by_the_clock_they_were_written_with,
     open_invites_that_were_not_asked_about_are_stale,
+    what_expired_by_the_clock_is_stale_until_its_provider_said_something,
     a_list_can_tell_about_what_is_open_under_an_id_and_needs_no_other_question,
     invites_are_counted_per_provider_and_status_until_they_are_final,
     held_provider_ids_are_found_at_their_destination,
@@ -289,6 +290,30 @@ async fn open_invites_that_were_not_asked_about_are_stale(db: &Db) {
     assert_eq!(ids(stale(seconds(0), 10).await.unwrap()), [never, long_ago, lately]);
     assert_eq!(ids(stale(seconds(0), 1).await.unwrap()), [never]);
     assert!(store.stale("tenancy", &[], seconds(0), 10).await.unwrap().is_empty());
+}
+
+async fn what_expired_by_the_clock_is_stale_until_its_provider_said_something(db: &Db) {
+    let store = db.open().await;
+    let emails = ["a@example.org", "b@example.org", "c@example.org"];
+    let [confirmed, unconfirmed, open] = queue(&store, emails).await;
+    let asked = seconds(-60);
+    let expired = Status::Expired;
+    for (id, status) in [(confirmed, expired), (unconfirmed, expired), (open, Status::Pending)] {
+        set(&store, id, move |state, _| {
+            state.phase = phase(status);
+            state.is_unconfirmed = id == unconfirmed;
+            state.checked_at = Some(asked);
+        })
+        .await;
+    }
+    let here = [destination()];
+    let stale = |provider, except, before| store.stale(provider, except, before, 10);
+    let found = ids(stale("summit", &[], now()).await.unwrap());
+    assert_eq!(BTreeSet::from_iter(found), BTreeSet::from([unconfirmed, open]));
+    assert!(stale("tenancy", &[], now()).await.unwrap().is_empty());
+
+    assert!(stale("summit", &here, now()).await.unwrap().is_empty());
+    assert!(stale("summit", &[], asked).await.unwrap().is_empty());
 }
 
 async fn a_list_can_tell_about_what_is_open_under_an_id_and_needs_no_other_question(db: &Db) {

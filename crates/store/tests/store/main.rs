@@ -22,4 +22,5 @@ mod retaining;
 mod states;
 mod together;
 mod unreadable;
+mod updating;
 mod writing;

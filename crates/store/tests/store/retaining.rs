@@ -131,6 +131,7 @@ async fn an_open_invite_has_lapsed_when_its_time_is_over(db: &Db) {
     assert_eq!(lapsed.iter().map(|invite| invite.id).collect::<Vec<_>>(), [over]);
     assert!(store.lapsed(seconds(-7200), 10).await.unwrap().is_empty());
     set_status(&store, over, Status::Expired).await;
+    assert!(store.lapsed(seconds(-60), 10).await.unwrap().is_empty());
     // Its time runs from when it lapsed, not from when that was written down.
     assert_eq!(remove(&store, Stage::Person, seconds(-60)).await, 1);
     assert!(!store.invite(open).await.unwrap().unwrap().is_erased);

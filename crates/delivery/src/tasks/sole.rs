@@ -1,0 +1,40 @@
+//! Work on the whole database that one replica at a time does.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::shared::Shared;
+
+/// Whether this replica is the one. The lease stands among those of the providers' lanes, under a name that no provider has.
+pub(super) struct Sole {
+    name: &'static str,
+    /// How long a replica that went away keeps it.
+    lease: Duration,
+    /// When to renew it; `None` while another replica has it.
+    renew_at: Option<Instant>,
+}
+
+impl Sole {
+    pub fn new(name: &'static str, lease: Duration) -> Self {
+        Self { name, lease, renew_at: None }
+    }
+
+    /// Takes or renews the lease if need be; false while another replica has it.
+    pub async fn has_lease(&mut self, shared: &Shared) -> Result<bool, invite_store::Error> {
+        let store = &shared.store;
+        if !store.is_shared() || self.renew_at.is_some_and(|at| Instant::now() < at) {
+            return Ok(true);
+        }
+        // Looking costs the others nothing, while a try that fails is a commit.
+        let holder = store.lane_holder(self.name).await?;
+        if holder.is_some_and(|holder| holder.owner != shared.owner) {
+            self.renew_at = None;
+            return Ok(false);
+        }
+        let newest = shared.live.current().revision();
+        let epoch = store.acquire_lane(self.name, &shared.owner, self.lease, newest, false).await?;
+        self.renew_at = epoch.map(|_| Instant::now() + self.lease / 4);
+        Ok(self.renew_at.is_some())
+    }
+}
