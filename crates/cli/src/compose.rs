@@ -141,7 +141,7 @@ pub async fn document(
             Err(unreadable) => Err(unreadable),
         }
     };
-    if taken.is_ok() && document.live().current().revision() == 0 {
+    if document.live().current().revision() == 0 {
         // A replica that starts at the same time may have added the first revision since the look above.
         document.resume().await.map_err(Failure::store)?;
     }

@@ -175,7 +175,8 @@ impl Status {
     /// - The engine (`Gateway`) moves an invite along its path. It puts back in the queue a failed one for which a
     ///   person asks, and one of several whose call waited for approval and was then refused.
     /// - A provider (`Provider`, or `Inferred` from what it shows) settles what is not final. The one final status
-    ///   that it may still change is an `expired` that was inferred from the clock: it may turn out `accepted`.
+    ///   that it may still change is an `expired` that was inferred from the clock: it may turn out `accepted`,
+    ///   however late that comes to light.
     /// - A caller may override an answer (`accepted`, `declined`) and decide an `unknown`.
     pub fn can_become(self, from: StatusSource, to: Self, by: StatusSource) -> bool {
         use Status::{

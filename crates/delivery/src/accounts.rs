@@ -74,6 +74,6 @@ pub(crate) fn wake_others(shared: &Arc<Shared>, provider: &Provider, call: Optio
     let kind = provider.kind.name;
     let is_other = |it: &&Arc<Provider>| it.kind.name == kind && it.name != provider.name;
     for other in document.providers().filter(is_other) {
-        shared.lane(&other.name).wake_for_table();
+        shared.lane(&other.name).wake_for_all();
     }
 }

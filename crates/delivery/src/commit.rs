@@ -126,6 +126,10 @@ pub(crate) fn correct_queue(
     if grew > 0 {
         lane.queue_grew(grew);
         lane.fresh.forget();
+        // Any other comes behind all that is due already.
+        if queued.iter().any(|invite| invite.state.next_attempt_at().is_none()) {
+            lane.held_back.forget();
+        }
     }
     lane.queue_shrank(others.iter().filter(|invite| was_queued.contains(&invite.id)).count());
 }

@@ -204,6 +204,12 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    /// The same, where somebody may be in doubt no longer or something is queued again.
+    pub fn wake_for_all(&self) {
+        self.held_back.forget();
+        self.wake_for_table();
+    }
+
     /// Waits until there are `enough` fresh invites, no call is under way any more, or `limit` is over.
     pub async fn gather(&self, limit: Duration, enough: u32) {
         let gathering = async {

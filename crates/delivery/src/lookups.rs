@@ -195,6 +195,6 @@ async fn release(
         })
     };
     commit(shared, &lane.name, &case.invites, change).await?;
-    lane.wake_for_table();
+    lane.wake_for_all();
     Ok(())
 }

@@ -156,7 +156,7 @@ impl Shared {
         let document = self.live.current();
         for provider in document.providers() {
             let lane = self.lane(&provider.name);
-            lane.wake_for_table();
+            lane.wake_for_all();
             lane.wake_look_ups.notify_one();
         }
         let is_gone = |lane: &&Arc<Lane>| document.provider(&lane.name).is_none();

@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod lookup;
+mod open;
 
 use invite_core::{
     AttemptId, Observed, Reason, Status, StatusSource,
@@ -20,6 +21,7 @@ pub use lookup::{
     LOOK_UP_FOR, LookupTerms, Verdict, apply_verdict, counts_absence, keep_following,
     leave_to_person,
 };
+pub use open::{ask_later, lapse, observe};
 
 /// What an attempt came to for one invite.
 #[derive(Clone, Debug)]
@@ -246,33 +248,6 @@ pub fn release(state: &mut InviteState, holder: AttemptId, now: Timestamp) -> De
     }
 }
 
-/// Applies what the provider says of an existing invite. A status that the present one cannot become changes nothing but
-/// `checked_at`. An invite that has been queued again since the question is left to its attempts.
-pub fn observe(state: &mut InviteState, observed: &Observed, now: Timestamp) -> Decision {
-    if !state.status().is_settled() {
-        return Decision::Keep;
-    }
-    let by = match observed.source {
-        StatusSource::Inferred => StatusSource::Inferred,
-        _ => StatusSource::Provider,
-    };
-    if let Some(phase) = Phase::settled(observed.status)
-        && state.status().can_become(state.source, observed.status, by)
-    {
-        if state.phase != phase {
-            state.source = by;
-        }
-        state.phase = phase;
-        copy_observed(state, observed, now);
-        if let Some(failure) = &observed.failure {
-            state.error = Some(Reason::of(None, failure));
-        }
-    }
-    state.checked_at = Some(now);
-    state.is_unconfirmed = false;
-    Decision::Write
-}
-
 /// Settles an invite that waited for approval and whose call, the last of its `attempts` so far, the provider ended without
 /// effect, as if what was `observed` had been the first reply.
 pub fn refuse_approval(
@@ -315,12 +290,6 @@ pub fn forget_withdrawal(state: &mut InviteState) -> Decision {
     Decision::Write
 }
 
-/// Notes that the provider was asked and did not say: all others are asked about first now.
-pub fn ask_later(state: &mut InviteState, now: Timestamp) -> Decision {
-    state.checked_at = Some(now);
-    Decision::Write
-}
-
 /// Reports second effects: ids at the provider that none of our invites holds. Nothing is written if none is new, or if this
 /// invite has no provider id, so that what was found may be just it.
 pub fn note_second_effects(state: &mut InviteState, ids: &[String]) -> Decision {
@@ -328,18 +297,6 @@ pub fn note_second_effects(state: &mut InviteState, ids: &[String]) -> Decision 
     let others = ids.iter().filter(|id| **id != known);
     let noted = others.map(|id| note_second_effect(state, id)).collect::<Vec<_>>();
     if noted.contains(&Decision::Write) { Decision::Write } else { Decision::Abort }
-}
-
-/// Marks an open invite as expired whose `expires_at` is over.
-pub fn lapse(state: &mut InviteState, now: Timestamp) -> Decision {
-    let is_over = state.expires_at.is_some_and(|at| at <= now);
-    if !state.status().is_open_at_provider() || !is_over {
-        return Decision::Keep;
-    }
-    state.phase = Phase::Settled(Status::Expired);
-    state.source = StatusSource::Inferred;
-    state.is_unconfirmed = true;
-    Decision::Write
 }
 
 /// Gives up a queued invite that could not be sent in time.
@@ -381,13 +338,15 @@ fn note_second_effect(state: &mut InviteState, id: &str) -> Decision {
 fn forget_replies(state: &mut InviteState) {
     state.provider_data.clear();
     state.shown_fingerprint = None;
+    state.expires_at = None;
 }
 
 #[cfg(test)]
 mod tests {
     use invite_core::{Origin, Outcome, ReasonCode};
+    use jiff::SignedDuration;
 
-    use super::*;
+    use super::{open::ANSWERED_WITHIN, *};
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
@@ -563,11 +522,62 @@ mod tests {
         settle(&mut state, holder, &exists("i1"), now());
         assert_eq!(lapse(&mut state, now()), Decision::Keep);
         state.expires_at = Some(now());
-        let earlier = now() - jiff::SignedDuration::from_secs(1);
+        let earlier = now() - SignedDuration::from_secs(1);
         assert_eq!(lapse(&mut state, earlier), Decision::Keep);
         assert_eq!(lapse(&mut state, now()), Decision::Write);
         assert_eq!((state.status(), state.source), (Status::Expired, StatusSource::Inferred));
         assert_eq!(lapse(&mut state, now()), Decision::Keep);
+    }
+
+    #[test]
+    fn what_expired_by_the_clock_becomes_what_its_provider_says_within_a_while() {
+        let ago = |span: SignedDuration| now() - span;
+        let minute = SignedDuration::from_mins(1);
+        let lapsed = |expires_at| {
+            let (mut state, holder) = sending();
+            settle(&mut state, holder, &exists("i1"), now());
+            state.expires_at = Some(expires_at);
+            lapse(&mut state, now());
+            state
+        };
+        let seen = |status, expires_at| {
+            let seen = Observed::new(Some("i1".into()), status);
+            Observed { expires_at, ..seen }
+        };
+        // Asked before it was over, perhaps: it is asked about again.
+        let (soon, later) = (ago(minute), ago(ANSWERED_WITHIN));
+        for (expires_at, is_unconfirmed) in [(soon, true), (later, false)] {
+            let mut state = lapsed(expires_at);
+            observe(&mut state, &seen(Status::Pending, Some(expires_at)), now());
+            assert_eq!(state.status(), Status::Expired);
+            assert_eq!(state.is_unconfirmed, is_unconfirmed);
+        }
+        for status in [Status::Accepted, Status::Declined, Status::Revoked, Status::Expired] {
+            let mut state = lapsed(soon);
+            observe(&mut state, &seen(status, None), now());
+            assert_eq!((state.status(), state.source), (status, StatusSource::Provider));
+            assert!(!state.is_unconfirmed);
+        }
+        let mut prolonged = lapsed(soon);
+        observe(&mut prolonged, &seen(Status::Pending, Some(now() + minute)), now());
+        assert_eq!(prolonged.status(), Status::Pending);
+        // Once it is confirmed, only an acceptance is news.
+        let mut confirmed = lapsed(later);
+        observe(&mut confirmed, &seen(Status::Pending, None), now());
+        observe(&mut confirmed, &seen(Status::Declined, None), now());
+        assert_eq!(confirmed.status(), Status::Expired);
+    }
+
+    #[test]
+    fn what_expired_by_the_clock_is_not_asked_about_for_ever() {
+        for (over_for, is_unconfirmed) in [(23, true), (24, false)] {
+            let (mut state, holder) = sending();
+            settle(&mut state, holder, &exists("i1"), now());
+            state.expires_at = Some(now() - SignedDuration::from_hours(over_for));
+            lapse(&mut state, now());
+            ask_later(&mut state, now());
+            assert_eq!(state.is_unconfirmed, is_unconfirmed);
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) struct InviteView {
     erased: bool,
     /// When it was accepted.
     created_at: Timestamp,
-    /// When any of this but `checked_at` last changed.
+    /// When any of this last changed, but for `checked_at` and what its provider's lane makes it wait for.
     updated_at: Timestamp,
     /// When it was sent.
     sent_at: Option<Timestamp>,

@@ -181,10 +181,12 @@ pub(crate) async fn take_out(
     for chunk in chunks(&ids) {
         erased.invites += match extent {
             Extent::Exchange => {
-                Statement::new("UPDATE invites SET erased = 1 WHERE erased = 0 AND id")
-                    .one_of(chunk.iter().map(Value::from))
-                    .execute(tx.connection)
-                    .await?
+                Statement::new(
+                    "UPDATE invites SET erased = 1, unconfirmed = 0 WHERE erased = 0 AND id",
+                )
+                .one_of(chunk.iter().map(Value::from))
+                .execute(tx.connection)
+                .await?
             }
             Extent::Person => {
                 keep_ref_hashes(tx.connection, key, chunk).await?;

@@ -38,8 +38,9 @@ pub struct Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueScan {
     pub queues: Vec<Queue>,
-    /// The tenants and destinations of queues of which nothing may be sent at present.
-    pub held_back: Vec<(String, Destination)>,
+    /// Queues whose first invites may not be sent at present, from the first on that may be; with the latest moment that
+    /// there is if none may.
+    pub held_back: Vec<Head>,
     /// Where the next scan goes on, if some tenant has more destinations than this one found.
     pub next: Option<String>,
     /// Nothing at all is queued, not even what may not be sent at present.
@@ -73,7 +74,8 @@ impl Store {
             .all(&mut *self.scanner().await?, |row| {
                 let next = row.text_at(4).map(str::to_owned);
                 let id = row.text_at(0).unwrap_or_default().to_owned();
-                Ok((read_queue(row).ok_or((id, row.number_at(3).is_some())), next))
+                let queue = read_queue(row).map(|queue| (queue, row.moment_at(5)));
+                Ok((queue.ok_or((id, row.number_at(3).is_some())), next))
             })
             .await?;
         let next = found.iter().find_map(|(_, next)| next.clone());
@@ -81,10 +83,14 @@ impl Store {
         let (mut queues, mut held_back) = (Vec::with_capacity(found.len()), Vec::new());
         for queue in found.into_iter().map(|(queue, _)| queue) {
             match queue {
-                Ok((tenant, destination, Some(due))) => {
-                    queues.push(Queue { tenant, destination, due });
+                Ok(((tenant, destination, due), first)) => {
+                    if due.is_none_or(|due| first.is_some_and(|first| first < due)) {
+                        let since = due.unwrap_or(Timestamp::MAX);
+                        let (tenant, destination) = (tenant.clone(), destination.clone());
+                        held_back.push(Head { tenant, destination, since });
+                    }
+                    queues.extend(due.map(|due| Queue { tenant, destination, due }));
                 }
-                Ok((tenant, destination, None)) => held_back.push((tenant, destination)),
                 // Reading an invite that cannot be read sets it aside.
                 Err((id, true)) => {
                     drop(self.readable(select_invites().text(" WHERE id = ").bind(id)).await?)
@@ -151,10 +157,12 @@ fn select_queues<'a>(
     );
     let statement = first(explain, provider)
         .text(
-            "destination, CAST(1 AS BIGINT) FROM invites JOIN first ON invites.id = first.id \
-             UNION ALL SELECT next.id, next.provider, next.tenant, next.destination, CASE WHEN \
-             next.tenant = queues.tenant THEN queues.place + 1 ELSE 1 END FROM queues JOIN invites AS \
-             next ON next.id = coalesce(",
+            "destination, CAST(1 AS BIGINT), coalesce(next_attempt_at, queued_at) FROM invites JOIN \
+             first ON invites.id = first.id UNION ALL SELECT next.id, next.provider, next.tenant, \
+             next.destination, CASE WHEN \
+             next.tenant = queues.tenant THEN queues.place + 1 ELSE 1 END, \
+             coalesce(next.next_attempt_at, next.queued_at) FROM queues JOIN invites AS next ON \
+             next.id = coalesce(",
         )
         .text(QUEUED)
         .text("queues.provider")
@@ -174,25 +182,24 @@ fn select_queues_at<'a>(
     destination: &Destination,
     heads: &'a [Head],
 ) -> Statement<'a> {
-    let statement = first(explain, provider)
-        .text("CAST(")
-        .bind(destination.to_string())
-        .text(
-            " AS TEXT), CAST(1 AS BIGINT) FROM invites JOIN first ON invites.id = first.id UNION ALL \
-             SELECT next.id, next.provider, next.tenant, queues.destination, queues.place FROM queues \
+    let statement = first(explain, provider).text("CAST(").bind(destination.to_string()).text(
+        " AS TEXT), CAST(1 AS BIGINT), CAST(0 AS BIGINT) FROM invites JOIN first ON invites.id = \
+             first.id UNION ALL SELECT next.id, next.provider, next.tenant, queues.destination, \
+             queues.place, queues.first_due FROM queues \
              JOIN invites AS next ON next.id = ",
-        );
+    );
     with_dues(next_tenant(statement), "NULL", heads)
 }
 
-/// The beginning of a walk, at the first queue of a provider. What is selected as destination and place has to follow.
+/// The beginning of a walk, at the first queue of a provider. What is selected as destination, place and when the first invite
+/// of the queue is due has to follow.
 fn first<'a>(explain: &str, provider: &'a str) -> Statement<'a> {
     Statement::new(explain)
         .text("WITH RECURSIVE first (id) AS ")
         .text(QUEUED)
         .bind(provider)
         .text(" ORDER BY tenant, destination LIMIT 1), queues (id, provider, tenant, destination, ")
-        .text("place) AS (SELECT invites.id, provider, tenant, ")
+        .text("place, first_due) AS (SELECT invites.id, provider, tenant, ")
 }
 
 fn next_tenant(statement: Statement<'_>) -> Statement<'_> {
@@ -201,7 +208,8 @@ fn next_tenant(statement: Statement<'_>) -> Statement<'_> {
         .text("queues.provider AND tenant > queues.tenant ORDER BY tenant, destination LIMIT 1)")
 }
 
-/// The end of a walk, which selects when the first invite of each queue is due, and `cut` beside it.
+/// The end of a walk, which selects when the first invite of each queue is due that may be sent, `cut` beside it, and when the
+/// first of all is due.
 fn with_dues<'a>(walk: Statement<'a>, cut: &str, heads: &'a [Head]) -> Statement<'a> {
     let mut statement = walk.text(")");
     if !heads.is_empty() {
@@ -223,7 +231,7 @@ fn with_dues<'a>(walk: Statement<'a>, cut: &str, heads: &'a [Head]) -> Statement
         statement = statement
             .text(" AND ")
             .text(DUE)
-            .text(" >= coalesce((SELECT since FROM heads WHERE heads.tenant = queues.tenant AND ")
+            .text(" >= coalesce((SELECT max(since) FROM heads WHERE heads.tenant = queues.tenant AND ")
             .text("heads.destination = queues.destination), 0)");
     }
     statement
@@ -231,7 +239,7 @@ fn with_dues<'a>(walk: Statement<'a>, cut: &str, heads: &'a [Head]) -> Statement
         .text(DUE)
         .text(", id LIMIT 1) AS due, ")
         .text(cut)
-        .text(" AS cut FROM queues")
+        .text(" AS cut, first_due FROM queues")
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Engine {
             Change { begin, end, ..Change::of(ids, decide) }
         };
         commit(&self.shared, &provider.name, &members, change).await?;
-        self.shared.lane(&provider.name).wake_for_table();
+        self.shared.lane(&provider.name).wake_for_all();
         self.find(invite.id).await
     }
 

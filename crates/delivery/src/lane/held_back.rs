@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 /// A look that was quicker is made again each time.
 const LONG: Duration = Duration::from_millis(10);
-/// All is looked at again after so many times as long as that took, so that it takes no more than a small part of the time.
-const PART: u32 = 20;
+/// All is looked at again after this many times as long as that took, so that it takes a small part of the time.
+const TIMES: u32 = 20;
+/// But an invite is held back for no longer than this after its person is in doubt no more.
 const AT_LATEST: Duration = Duration::from_secs(5);
 /// What was queued elsewhere may be seen so long after the time that it is queued at.
 const SEEN_LATE: Duration = Duration::from_secs(1);
@@ -23,66 +24,70 @@ const MOST: usize = 256;
 
 /// Where the queues of a lane begin for a while.
 #[derive(Default)]
-pub(crate) struct HeldBack(Mutex<Option<Kept>>);
+pub(crate) struct HeldBack(Mutex<Kept>);
 
+#[derive(Default)]
 struct Kept {
     heads: Vec<Head>,
-    until: Instant,
+    /// Until when; `None` if there are none.
+    until: Option<Instant>,
+    /// How often all was forgotten: what was looked at before that is not kept.
+    forgotten: u64,
+}
+
+/// A look at all queues, begun.
+pub(crate) struct Look {
+    forgotten: u64,
+    began: Instant,
 }
 
 impl HeldBack {
-    /// To be called when all was looked at, which took so long.
-    pub fn note(&self, scan: &QueueScan, took: Duration, now: Timestamp) {
-        if took < LONG {
-            return;
+    /// Where to begin, and for how long still; or a look at all.
+    pub fn heads(&self) -> Result<(Vec<Head>, Duration), Look> {
+        let (mut kept, now) = (self.kept(), Instant::now());
+        match kept.until {
+            Some(until) if now < until => Ok((kept.heads.clone(), until - now)),
+            _ => {
+                (kept.heads, kept.until) = (Vec::new(), None);
+                Err(Look { forgotten: kept.forgotten, began: now })
+            }
         }
-        let latest = now.saturating_sub(SEEN_LATE).unwrap_or(now);
-        let held_back = scan.held_back.iter().map(|(tenant, destination)| Head {
-            tenant: tenant.clone(),
-            destination: destination.clone(),
-            since: latest,
-        });
-        let others = scan.queues.iter().map(|queue| Head {
-            tenant: queue.tenant.clone(),
-            destination: queue.destination.clone(),
-            since: queue.due.min(latest),
-        });
-        let heads = held_back.chain(others).take(MOST).collect();
-        let until = Instant::now() + (took * PART).min(AT_LATEST);
-        *self.kept() = Some(Kept { heads, until });
-    }
-
-    /// Where to begin; empty if all is to be looked at.
-    pub fn heads(&self) -> Vec<Head> {
-        let mut kept = self.kept();
-        if kept.as_ref().is_some_and(|kept| kept.until <= Instant::now()) {
-            *kept = None;
-        }
-        kept.as_ref().map(|kept| kept.heads.clone()).unwrap_or_default()
     }
 
     /// The same for one queue.
     pub fn since(&self, tenant: &str, destination: &Destination) -> Option<Timestamp> {
         let kept = self.kept();
-        let mut heads = kept.iter().flat_map(|kept| &kept.heads);
+        let mut heads = kept.heads.iter();
         let head = heads.find(|head| head.tenant == tenant && head.destination == *destination);
         head.map(|head| head.since)
     }
 
-    /// Has all looked at: somebody is in doubt no longer.
-    pub fn forget(&self) {
-        *self.kept() = None;
+    /// Ends a look at all, as of a time.
+    pub fn note(&self, look: &Look, scan: &QueueScan, now: Timestamp) {
+        let (mut kept, took) = (self.kept(), look.began.elapsed());
+        if took < LONG || scan.held_back.is_empty() || kept.forgotten != look.forgotten {
+            return;
+        }
+        let latest = now.saturating_sub(SEEN_LATE).unwrap_or(now);
+        let heads = scan.held_back.iter().take(MOST).cloned();
+        kept.heads = heads.map(|head| Head { since: head.since.min(latest), ..head }).collect();
+        kept.until = Some(Instant::now() + (took * TIMES).min(AT_LATEST));
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+    /// Has all looked at: somebody may be in doubt no longer, or something is queued again.
+    pub fn forget(&self) {
+        let mut kept = self.kept();
+        let forgotten = kept.forgotten + 1;
+        *kept = Kept { forgotten, ..Kept::default() };
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use invite_store::Queue;
-
     use super::*;
 
     fn at(scope: &str) -> Destination {
@@ -90,42 +95,58 @@ mod tests {
         Destination { kind, base_url, scope: scope.to_owned() }
     }
 
-    fn scan(due: Timestamp) -> QueueScan {
-        let tenant = "a".to_owned();
-        let queues = vec![Queue { tenant, destination: at("here"), due }];
-        let held_back = vec![("b".to_owned(), at("there"))];
-        QueueScan { queues, held_back, next: None, is_empty: false }
+    fn scan(since: Timestamp) -> QueueScan {
+        let head = Head { tenant: "a".to_owned(), destination: at("here"), since };
+        QueueScan { queues: Vec::new(), held_back: vec![head], next: None, is_empty: false }
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    async fn look(kept: &HeldBack, scan: &QueueScan, took: Duration) {
+        let look = kept.heads().unwrap_err();
+        tokio::time::advance(took).await;
+        kept.note(&look, scan, now());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_look_is_not_made_again_before_twenty_times_as_long_or_five_seconds() {
-        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
         let kept = HeldBack::default();
-        kept.note(&scan(now), Duration::from_millis(9), now);
-        assert!(kept.heads().is_empty());
+        look(&kept, &scan(now()), Duration::from_millis(9)).await;
+        let nothing = QueueScan { held_back: Vec::new(), ..scan(now()) };
+        look(&kept, &nothing, Duration::from_secs(1)).await;
         for (took, rests) in [(10, 200), (100, 2000), (1000, 5000)] {
-            kept.note(&scan(now), Duration::from_millis(took), now);
-            tokio::time::advance(Duration::from_millis(rests - 1)).await;
-            assert_eq!(kept.heads().len(), 2, "{took}");
-            tokio::time::advance(Duration::from_millis(2)).await;
-            assert!(kept.heads().is_empty(), "{took}");
+            look(&kept, &scan(now()), Duration::from_millis(took)).await;
+            let (heads, left) = kept.heads().ok().unwrap();
+            assert_eq!((heads.len(), left), (1, Duration::from_millis(rests)));
+            tokio::time::advance(Duration::from_millis(rests)).await;
         }
+        assert!(kept.heads().is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_queue_begins_at_what_may_be_sent_first_and_never_behind_what_may_still_be_seen() {
-        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let latest = now - SEEN_LATE;
+        let latest = now() - SEEN_LATE;
         let kept = HeldBack::default();
         for (due, begins) in
-            [(now - LONG - SEEN_LATE, now - LONG - SEEN_LATE), (now + LONG, latest)]
+            [(latest - LONG, latest - LONG), (now() + LONG, latest), (Timestamp::MAX, latest)]
         {
-            kept.note(&scan(due), Duration::from_secs(1), now);
+            look(&kept, &scan(due), LONG).await;
             assert_eq!(kept.since("a", &at("here")), Some(begins));
-            assert_eq!(kept.since("b", &at("there")), Some(latest));
             assert_eq!(kept.since("b", &at("here")), None);
             kept.forget();
             assert_eq!(kept.since("a", &at("here")), None);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_during_which_somebody_was_settled_is_not_kept() {
+        let kept = HeldBack::default();
+        let look = kept.heads().unwrap_err();
+        tokio::time::advance(LONG).await;
+        kept.forget();
+        kept.note(&look, &scan(now()), now());
+        assert!(kept.heads().is_err());
     }
 }

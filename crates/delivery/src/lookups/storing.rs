@@ -56,7 +56,7 @@ pub(super) async fn store_verdicts(
         }
     }
     failpoint("reconcile-after-record");
-    door.lane.wake_for_table();
+    door.lane.wake_for_all();
     accounts::wake_others(door.shared, door.provider, case.call.as_ref());
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Engine {
             let invite = self.settle_by_hand(&invite, to).await?;
             if let Some(provider) = &invite.provider {
                 // Another invite to the same person may have waited for this.
-                self.shared.lane(provider).wake_for_table();
+                self.shared.lane(provider).wake_for_all();
             }
             return Ok(invite);
         }

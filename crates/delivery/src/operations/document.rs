@@ -47,7 +47,7 @@ impl Engine {
     pub fn secret_changed(&self, provider: &str) {
         let lane = self.shared.lane(provider);
         lane.with_state(|state| state.resume(self.shared.clock.now()));
-        lane.wake_for_table();
+        lane.wake_for_all();
         lane.wake_look_ups.notify_one();
     }
 

@@ -96,7 +96,7 @@ impl Engine {
                 .into_iter()
                 .filter(|invite| invite.state.status().is_live())
                 .partition(|invite| invite.status_at(now).0 == Status::Expired);
-            lapse(&self.shared, lapsed).await?;
+            lapse(&self.shared, &lapsed).await?;
             for invite in live.iter().filter(|_| withdraw) {
                 if Instant::now() > until {
                     refused.insert(invite.id, "there was no time left for it: ask again".into());

@@ -200,7 +200,7 @@ impl Engine {
         for (name, unused) in unused {
             let lane = self.shared.lane(&name);
             lane.queue_shrank(unused);
-            lane.wake_for_table();
+            lane.wake_for_all();
         }
         requeued
     }

@@ -31,6 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         shared.pause(EVERY).await;
     }
+    sole.give_back(&shared).await;
 }
 
 /// Stores all that has lapsed, while this replica has the lease.
@@ -41,9 +42,8 @@ async fn round(shared: &Shared, sole: &mut Sole) -> Result<(), invite_store::Err
         if lapsed.is_empty() || !sole.has_lease(shared).await? {
             break;
         }
-        let is_last = lapsed.len() < AT_ONCE as usize;
-        lapse(shared, lapsed).await?;
-        if is_last {
+        lapse(shared, &lapsed).await?;
+        if lapsed.len() < AT_ONCE as usize {
             break;
         }
         shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
@@ -54,11 +54,12 @@ async fn round(shared: &Shared, sole: &mut Sole) -> Result<(), invite_store::Err
 /// Stores these invites as expired, if their `expires_at` is over.
 pub(crate) async fn lapse(
     shared: &Shared,
-    known: Vec<InviteRecord>,
+    invites: &[InviteRecord],
 ) -> Result<(), invite_store::Error> {
-    if known.is_empty() {
+    if invites.is_empty() {
         return Ok(());
     }
-    let ids = known.iter().map(|invite| invite.id).collect();
-    shared.store.change(Change { known, ..Change::each(ids, transition::lapse) }).await.map(drop)
+    // Read again, and so locked in one order with others who change them.
+    let ids = invites.iter().map(|invite| invite.id).collect();
+    shared.store.change(Change::each(ids, transition::lapse)).await.map(drop)
 }

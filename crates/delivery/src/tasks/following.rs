@@ -98,7 +98,7 @@ async fn settle(
         door.update_health(Some(destination), &judged.event, judged.error.as_ref());
     }
     store_outcome(&sender.shared, claimed, &judged, exchange.clone()).await;
-    sender.lane.wake_for_table();
+    sender.lane.wake_for_all();
     sender.lane.wake_look_ups.notify_one();
     accounts::wake_others(&sender.shared, &sender.provider, Some(prepared));
 }

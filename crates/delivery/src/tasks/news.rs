@@ -42,7 +42,7 @@ async fn listen(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
                 News::Freed(provider) => {
                     if let Some(lane) = lane(shared, &provider) {
                         lane.set_elsewhere(Duration::ZERO);
-                        lane.wake_for_table();
+                        lane.wake_for_all();
                         lane.wake_look_ups.notify_one();
                     }
                 }

@@ -20,7 +20,7 @@ impl Sole {
         Self { name, lease, renew_at: None }
     }
 
-    /// Takes or renews the lease if need be; false while another replica has it.
+    /// Takes or renews the lease if need be; false while another replica has it. Where there is only one it needs none.
     pub async fn has_lease(&mut self, shared: &Shared) -> Result<bool, invite_store::Error> {
         let store = &shared.store;
         if !store.is_shared() || self.renew_at.is_some_and(|at| Instant::now() < at) {
@@ -32,9 +32,20 @@ impl Sole {
             self.renew_at = None;
             return Ok(false);
         }
-        let newest = shared.live.current().revision();
+        // The work has nothing to do with the provider document, so any replica may do it.
+        let newest = i64::MAX;
         let epoch = store.acquire_lane(self.name, &shared.owner, self.lease, newest, false).await?;
         self.renew_at = epoch.map(|_| Instant::now() + self.lease / 4);
         Ok(self.renew_at.is_some())
+    }
+
+    /// Gives the lease back, so that no other replica waits for its end.
+    pub async fn give_back(&mut self, shared: &Shared) {
+        if self.renew_at.take().is_some()
+            && let Err(error) = shared.store.release_lane(self.name, &shared.owner).await
+        {
+            let name = self.name;
+            tracing::warn!(%error, "cannot give the lease {name} back; other replicas wait for its end");
+        }
     }
 }

@@ -12,7 +12,6 @@ use invite_config::Provider;
 use invite_core::Destination;
 use invite_store::{InviteRecord, Queue, QueueScan};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use crate::{
     lane::{Lane, State, until},
@@ -59,13 +58,21 @@ pub(super) async fn next(
     }
     let from = lane.with_state(|state| state.scan_from.clone());
     lane.fresh.begin_scan();
-    let (heads, asked) = (lane.held_back.heads(), Instant::now());
+    let (heads, look) = match lane.held_back.heads() {
+        Ok((heads, left)) => (heads, Err(left)),
+        Err(look) => (Vec::new(), Ok(look)),
+    };
     let scan = shared.store.queues(&lane.name, from.as_deref(), &heads).await?;
-    if heads.is_empty() {
-        lane.held_back.note(&scan, asked.elapsed(), now);
+    if let Ok(look) = &look {
+        lane.held_back.note(look, &scan, now);
     }
     lane.fresh.end_scan(&scan, now.saturating_add(shared.idle()).unwrap_or(now));
-    Ok(lane.with_state(|state| choose_from(state, scan, now)))
+    let chosen = lane.with_state(|state| choose_from(state, scan, now));
+    // What is passed over now is looked at then.
+    Ok(chosen.map_err(|wait| match look {
+        Ok(_) => wait,
+        Err(left) => Some(wait.map_or(left, |wait| wait.min(left))),
+    }))
 }
 
 /// The next turn by one scan of the queues. The next scan goes on behind this one once each tenant could have had a turn.
@@ -132,7 +139,7 @@ pub(super) async fn fill_call(
         let there = match turn.is_fresh {
             true => lane.fresh.queues().map(|(queues, _)| queues).unwrap_or_default(),
             false => {
-                let heads = lane.held_back.heads();
+                let heads = lane.held_back.heads().map(|(heads, _)| heads).unwrap_or_default();
                 shared.store.queues_at(&lane.name, &turn.destination, &heads).await?
             }
         };

@@ -1,11 +1,12 @@
 //! What lapses by the clock.
 
 use invite_core::StatusSource;
+use jiff::SignedDuration;
 
 use super::*;
 
 /// Invites that are open at the provider until a time from now.
-async fn open_for(bench: &Bench, names: &str, time: Duration) -> Vec<InviteRecord> {
+async fn open_for(bench: &Bench, names: &str, time: SignedDuration) -> Vec<InviteRecord> {
     let batch = bench.post(names).await;
     bench.until(batch, &[Status::Pending]).await;
     let ids = bench.invites(batch).await.iter().map(|invite| invite.id).collect();
@@ -29,7 +30,7 @@ async fn until_it_is(bench: &Bench, before: &InviteRecord, status: Status) -> In
 #[tokio::test]
 async fn an_invite_expires_at_its_time_and_is_another_one_from_then_on() {
     let bench = start("max_batch = 1", World::new(|_| Answer::Takes)).await;
-    let before = open_for(&bench, "ada", Duration::from_millis(700)).await.remove(0);
+    let before = open_for(&bench, "ada", SignedDuration::from_millis(700)).await.remove(0);
     let after = until_it_is(&bench, &before, Status::Expired).await;
     assert_eq!(after.state.source, StatusSource::Inferred);
     assert!(after.state.updated_at >= before.state.expires_at.unwrap());
@@ -39,7 +40,7 @@ async fn an_invite_expires_at_its_time_and_is_another_one_from_then_on() {
 async fn many_that_lapse_at_once_all_expire() {
     let bench = start("max_batch = 32", World::new(|_| Answer::Takes)).await;
     let names: Vec<String> = (0..1500).map(|n| format!("p{n}")).collect();
-    for invite in open_for(&bench, &names.join(" "), Duration::from_millis(100)).await {
+    for invite in open_for(&bench, &names.join(" "), SignedDuration::from_millis(100)).await {
         until_it_is(&bench, &invite, Status::Expired).await;
     }
 }
@@ -47,7 +48,7 @@ async fn many_that_lapse_at_once_all_expire() {
 #[tokio::test]
 async fn one_that_was_accepted_in_time_is_found_to_be_so_and_another_is_asked_about_once() {
     let bench = start("max_batch = 2", World::new(|_| Answer::Takes)).await;
-    let lapsing = open_for(&bench, "ada bob", Duration::from_millis(1)).await;
+    let lapsing = open_for(&bench, "ada bob", -SignedDuration::from_hours(1)).await;
     for invite in &lapsing {
         until_it_is(&bench, invite, Status::Expired).await;
     }
