@@ -10,6 +10,7 @@ mod admin_keys;
 mod admin_record;
 mod admin_revisions;
 mod asking;
+mod batches;
 mod bounds;
 mod changing;
 mod clocks;

@@ -132,7 +132,7 @@ async fn read_accepted(
     Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
 }
 
-async fn find_batch(
+pub(crate) async fn find_batch(
     gateway: &Gateway,
     caller: &Caller,
     id: BatchId,
@@ -168,6 +168,28 @@ fn view_batch(batch: store::BatchView, counts: BatchCounts) -> BatchView {
     }
 }
 
+/// What is shown of these batches.
+pub(crate) async fn view_all(
+    gateway: &Gateway,
+    batches: Vec<store::BatchView>,
+) -> Result<Vec<BatchView>, Problem> {
+    let ids: Vec<BatchId> = batches.iter().map(|batch| batch.id).collect();
+    let mut counts = gateway.store().counts_of_batches(&ids).await?;
+    let existing = batches.iter().flat_map(|batch| &batch.duplicates).map(|(_, id)| *id);
+    let existing = gateway.store().statuses(&existing.collect::<Vec<_>>()).await?;
+    let view = |batch: store::BatchView| {
+        let mut counts = counts.remove(&batch.id).unwrap_or_default();
+        for status in batch.duplicates.iter().filter_map(|(_, id)| existing.get(id)) {
+            match status {
+                Some(status) => *counts.by_status.entry(*status).or_default() += 1,
+                None => counts.unreadable += 1,
+            }
+        }
+        view_batch(batch, counts)
+    };
+    Ok(batches.into_iter().map(view).collect())
+}
+
 /// Read a batch
 ///
 /// How far the invites of one request have come. Waits for them to settle if `Prefer: wait=N` says
@@ -175,7 +197,7 @@ fn view_batch(batch: store::BatchView, counts: BatchCounts) -> BatchView {
 #[utoipa::path(
     get, path = "/v1/batches/{id}", tag = "invites",
     params(
-        ("id" = String, Path, description = "The batch's id", pattern = "^bat_[0-9a-f]{32}$"),
+        openapi::BatchParameter,
         ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds)"),
     ),
     responses(
@@ -201,14 +223,8 @@ pub(crate) async fn get_batch(
     if !wait.is_zero() {
         gateway.engine.wait_settled(id, wait).await;
     }
-    let mut counts = gateway.store().batch_counts(id).await?;
-    let now = gateway.clock.now();
-    let (duplicates, unreadable) = read_duplicates(&gateway, &batch).await?;
-    counts.unreadable += unreadable.len() as u64;
-    for (_, duplicate) in duplicates {
-        *counts.by_status.entry(duplicate.status_at(now).0).or_default() += 1;
-    }
-    let mut response = Json(view_batch(batch, counts)).into_response();
+    let view = view_all(&gateway, vec![batch]).await?.remove(0);
+    let mut response = Json(view).into_response();
     preferences.write_applied(response.headers_mut(), false);
     Ok(response)
 }

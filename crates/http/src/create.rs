@@ -32,6 +32,8 @@ use crate::{
 
 /// How many values a body may hold for each invite that a request may make: several times what an invite consists of.
 const VALUES_PER_INVITE: usize = 100;
+/// After how many seconds it is worth asking for a batch that is still on its way.
+const ASK_AFTER: u64 = 1;
 
 /// What a request to create invites is answered with.
 #[derive(schemars::JsonSchema)]
@@ -67,7 +69,8 @@ pub(crate) enum AcceptedOrPlan {
         (status = 201, description = "Accepted, and every item has settled", body = Accepted,
             headers(("Location" = String, description = "The batch"))),
         (status = 202, description = "Accepted", body = Accepted,
-            headers(("Location" = String, description = "The batch"))),
+            headers(("Location" = String, description = "The batch"),
+                ("Retry-After" = u64, description = "Seconds until it is worth asking for it"))),
         openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
     )
 )]
@@ -260,6 +263,9 @@ fn respond(status: StatusCode, accepted: Accepted, preferences: Preferences) -> 
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/batches/{id}")) {
         headers.insert(header::LOCATION, location);
+    }
+    if status == StatusCode::ACCEPTED {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(ASK_AFTER));
     }
     preferences.write_applied(headers, true);
     response

@@ -6,6 +6,7 @@
 
 mod admin;
 mod auth;
+mod batch_lists;
 mod batches;
 mod binding;
 mod body;
@@ -211,7 +212,9 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(invites::list_attempts))
         .routes(routes!(changes::refresh_invite))
         .routes(routes!(changes::retry_invite))
+        .routes(routes!(batch_lists::list_batches))
         .routes(routes!(batches::get_batch))
+        .routes(routes!(batch_lists::list_batch_invites))
         .routes(routes!(providers::list_providers))
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))

@@ -121,6 +121,15 @@ pub(crate) struct InviteParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct BatchParameter {
+    /// The batch's id.
+    #[param(pattern = "^bat_[0-9a-f]{32}$")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct RevisionParameter {
     /// Its number.
     #[param(minimum = 1)]
@@ -134,6 +143,18 @@ pub(crate) struct StatusFilter {
     /// Those in one of these statuses.
     #[param(schema_with = statuses_schema)]
     status: Option<Vec<String>>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct BatchFilters {
+    /// Those in this state
+    #[param(schema_with = batch_state_schema)]
+    state: Option<String>,
+    /// Those of one tenant; needs the scope invites:all-tenants
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    tenant: Option<String>,
 }
 
 #[derive(IntoParams)]
@@ -164,6 +185,10 @@ pub(crate) struct Filters {
     /// Those with all of these labels, each as `key:value`.
     #[param(schema_with = labels_schema)]
     label: Option<Vec<String>>,
+}
+
+fn batch_state_schema() -> Ref {
+    Ref::from_schema_name("BatchState")
 }
 
 fn statuses_schema() -> Array {

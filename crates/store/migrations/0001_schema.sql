@@ -18,6 +18,8 @@ CREATE TABLE batches (
     created_at BIGINT NOT NULL
 );
 
+CREATE INDEX batches_tenant ON batches (tenant, id);
+
 CREATE TABLE invites (
     id TEXT PRIMARY KEY,
     -- How often it was written since it was accepted

@@ -12,6 +12,7 @@ mod advisory;
 mod attempts;
 mod audit;
 mod batch;
+mod batches;
 mod chain;
 mod change;
 mod clash;
@@ -65,6 +66,7 @@ pub use batch::{
     Acceptance, Accepted, DayLimit, IdempotencyKey, NewBatch, NewItem, NoRoom, OnDuplicate,
     Placement,
 };
+pub use batches::{BatchCounts, BatchPage, BatchView};
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
 pub use counts::LiveCounts;
@@ -76,7 +78,7 @@ pub use keys::{ApiKey, KeyChanged, KeyFamily, KeyLimits};
 pub use lanes::LaneHolder;
 pub use news::{Listener, News};
 pub use phase::{Phase, Unknown};
-pub use query::{BatchCounts, BatchView, InviteFilter, InvitePage};
+pub use query::{InviteFilter, InvitePage};
 pub use queues::{Head, MAX_SCANNED, Queue, QueueScan};
 pub use replicas::Replica;
 pub use requeue::Requeued;

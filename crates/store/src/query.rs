@@ -1,6 +1,6 @@
-//! Reading invites and batches, as callers ask for them.
+//! Reading invites, as callers ask for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use invite_core::{Address, BatchId, InviteId, Status};
 use jiff::Timestamp;
@@ -64,28 +64,6 @@ impl InvitePage {
     }
 }
 
-/// One accepted request.
-#[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchView {
-    pub id: BatchId,
-    pub tenant: String,
-    /// The revision of the provider document that it was resolved with.
-    pub config_revision: i64,
-    pub created_at: Timestamp,
-    /// The existing invites that items were answered with, by the item's place in the request.
-    pub duplicates: Vec<(usize, InviteId)>,
-}
-
-/// How far the invites of a batch have come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BatchCounts {
-    /// How many are in which status; no entry for none.
-    pub by_status: BTreeMap<Status, u64>,
-    /// How many are set aside because they could not be read; they are in no status.
-    pub unreadable: u64,
-}
-
 impl Store {
     /// One invite.
     ///
@@ -138,59 +116,6 @@ impl Store {
         let (rows, next) = page(self.listed(statement).await?, limit, id_of);
         Ok(InvitePage { next, ..InvitePage::of(rows) })
     }
-
-    /// One batch.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Error> {
-        Statement::new(
-            "SELECT id, tenant, config_revision, created_at, duplicates FROM batches WHERE id = ",
-        )
-        .bind(id.to_string())
-        .first(&mut *self.reader().await?, |row| {
-            Ok(BatchView {
-                id: row.parsed()?,
-                tenant: row.string()?,
-                config_revision: row.number()?,
-                created_at: row.time()?,
-                duplicates: row.json()?,
-            })
-        })
-        .await
-    }
-
-    /// The invites that were stored with a batch, in the order of its request.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn batch_invites(&self, id: BatchId) -> Result<InvitePage, Error> {
-        let statement = select_invites().text(" WHERE batch_id = ").bind(id.to_string());
-        Ok(InvitePage::of(self.rows(statement.text(" ORDER BY item_index, id")).await?))
-    }
-
-    /// How many of the invites that were stored with a batch are in which status, as it reads now.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn batch_counts(&self, id: BatchId) -> Result<BatchCounts, Error> {
-        let statement = Statement::new("SELECT CASE WHEN ").text(SET_ASIDE).text(" THEN '' ELSE ");
-        let statement = status_now(statement, self.clock_now())
-            .text(" END AS status_now, count(*) FROM invites WHERE batch_id = ")
-            .bind(id.to_string())
-            .text(" GROUP BY status_now");
-        let mut counts = BatchCounts::default();
-        for (word, count) in statement
-            .all(&mut *self.reader().await?, |row| Ok((row.string()?, row.count()?)))
-            .await?
-        {
-            match word.parse() {
-                Ok(status) => _ = counts.by_status.insert(status, count),
-                Err(_) => counts.unreadable += count,
-            }
-        }
-        Ok(counts)
-    }
 }
 
 /// These invites in the order asked for, without those that do not exist or cannot be read. `lock` is put at the end of the
@@ -218,7 +143,7 @@ pub(crate) async fn read_invites(
 }
 
 /// The status as [`InviteRecord::status_at`] tells it.
-fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
+pub(crate) fn status_now(statement: Statement<'_>, now: Timestamp) -> Statement<'_> {
     statement
         .text("CASE WHEN ")
         .text(OPEN)

@@ -6,12 +6,12 @@ use invite_core::{BatchId, Status};
 use invite_store::{BatchCounts, UnreadableInvite};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::shown::ShownInvite;
+use super::{InviteView, shown::ShownInvite};
 
 /// How far a request's invites have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BatchState {
     /// Some are not settled yet.
@@ -72,10 +72,37 @@ impl CountsView {
         let total = by_status.values().sum::<u64>() + unreadable;
         Self { total, duplicates: duplicates as u64, unreadable, by_status }
     }
+
+    pub fn total(&self) -> u64 {
+        self.total
+    }
 }
 
 fn is_none(count: &u64) -> bool {
     *count == 0
+}
+
+/// Batches.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BatchList {
+    /// Newest first. There may be fewer than asked for, or none, although there are more pages: a page
+    /// ends once a thousand of them, or fifty thousand Invites, have been looked at.
+    pub batches: Vec<BatchView>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Invites of one request.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BatchInvites {
+    /// In the order of the request; several per item that went to several providers. Those that existed before come behind
+    /// the others of their item, with `duplicate` true.
+    pub invites: Vec<InviteView>,
+    /// Those that cannot be read; left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableInvite>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
 }
 
 /// The answer to a request to create invites.
