@@ -181,6 +181,11 @@ impl Caller {
         self.providers().is_none_or(|names| names.iter().any(|name| name == provider))
     }
 
+    /// The same of what may be at no provider, or whose provider cannot be read: that any key may.
+    pub fn may_use_any(&self, provider: Option<&String>) -> bool {
+        provider.is_none_or(|provider| self.may_use(provider))
+    }
+
     pub fn require_provider(&self, provider: &str) -> Result<(), Problem> {
         if self.may_use(provider) {
             return Ok(());

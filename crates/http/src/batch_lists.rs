@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Json, extract::State, http::Uri};
 use invite_core::{BatchId, InviteId};
-use invite_store::InviteRecord;
+use invite_store::{InvitePage, Row};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
     Gateway,
     auth::{Caller, Scope},
     batches::{find_batch, view_all},
-    invites::redact,
+    invites::{read_tenant, redact},
     openapi,
     problem::Problem,
     query::{Parameters, cursor, cut_to_fit},
@@ -42,9 +42,7 @@ const AT_ONCE: u32 = 50;
 /// Newest first; the pages do not shift when batches are accepted meanwhile. One that cannot be read is left out.
 #[utoipa::path(
     get, path = "/v1/batches", tag = "invites",
-    params(
-        openapi::BatchFilters, openapi::Page,
-    ),
+    params(openapi::BatchFilters, openapi::Page),
     responses(
         (status = 200, description = "A page", body = BatchList),
         openapi::AnyCall, openapi::Unprocessable,
@@ -65,17 +63,10 @@ pub(crate) async fn list_batches(
         }
         state
     });
-    let tenant = parameters.one("tenant");
-    if tenant.is_some() {
-        caller.require(Scope::InvitesAllTenants)?;
-    }
+    let tenant = read_tenant(&mut parameters, &caller)?;
     let limit = parameters.limit() as usize;
     let mut next = parameters.cursor::<String>();
     parameters.finish()?;
-    let tenant = match caller.sees_all_tenants() {
-        true => tenant.as_deref(),
-        false => Some(caller.tenant()),
-    };
     let (mut batches, mut tenants) = (Vec::new(), BTreeSet::new());
     let (mut looked_at, mut counted, began) = (0, 0, Instant::now());
     while batches.len() < limit
@@ -85,7 +76,7 @@ pub(crate) async fn list_batches(
     {
         let left = u32::try_from(limit - batches.len()).unwrap_or(AT_ONCE);
         let at_once = if state.is_some() { AT_ONCE } else { left.min(AT_ONCE) };
-        let page = gateway.store().batches(tenant, next.as_deref(), at_once).await?;
+        let page = gateway.store().batches(tenant.as_deref(), next.as_deref(), at_once).await?;
         next = page.next;
         looked_at += page.batches.len();
         let owners: Vec<String> = page.batches.iter().map(|batch| batch.tenant.clone()).collect();
@@ -120,6 +111,15 @@ struct Place {
 }
 
 impl Place {
+    /// That of an invite which was stored with the batch. One whose index cannot be read has its place, too, at the end.
+    fn of(row: &Row) -> Self {
+        let (index, id) = match row {
+            Ok(invite) => (invite.index, invite.id.to_string()),
+            Err(it) => (it.index.unwrap_or(u32::MAX as usize), it.id.clone()),
+        };
+        Self { index, is_duplicate: false, id }
+    }
+
     /// Where to go on among those that were stored with the batch.
     fn in_own(&self) -> (usize, &str) {
         match self.is_duplicate {
@@ -185,61 +185,52 @@ pub(crate) async fn list_batch_invites(
     let from = behind.as_ref().map_or((0, ""), Place::in_own);
     // One more than asked for tells whether there is a next page.
     let own = gateway.store().batch_invites_behind(id, from, limit + 1).await?;
-    let place =
-        |index, is_duplicate, id: InviteId| Place { index, is_duplicate, id: id.to_string() };
-    let mut places: Vec<(Place, Option<InviteRecord>)> = own
-        .invites
-        .into_iter()
-        .map(|invite| (place(invite.index, false, invite.id), Some(invite)))
-        .collect();
-    let mut unreadable = own.unreadable;
-    // What cannot be read has its place, too, so that it counts for the page and is told of on one; at the end if that cannot
-    // be read either.
-    places.extend(unreadable.iter().map(|it| {
-        let index = it.index.unwrap_or(u32::MAX as usize);
-        (Place { index, is_duplicate: false, id: it.id.clone() }, None)
-    }));
-    let duplicates = batch.duplicates.iter().map(|(index, id)| place(*index, true, *id));
+    let own = rows(own).map(|row| (Place::of(&row), Some(row)));
+    let duplicates = batch.duplicates.iter().map(|(index, id)| Place {
+        index: *index,
+        is_duplicate: true,
+        id: id.to_string(),
+    });
     let duplicates = duplicates.filter(|place| behind.as_ref().is_none_or(|behind| place > behind));
-    places.extend(duplicates.map(|place| (place, None)));
-    places.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let has_more = places.len() > limit as usize;
-    places.truncate(limit as usize);
-    let last = places.last().filter(|_| has_more).map(|(place, _)| place.to_string());
+    let mut entries: Vec<(Place, Option<Row>)> =
+        own.chain(duplicates.map(|place| (place, None))).collect();
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let has_more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let last = entries.last().filter(|_| has_more).map(|(place, _)| place.to_string());
 
-    let wanted: Vec<InviteId> = places
-        .iter()
-        .filter_map(|(place, _)| place.id.parse().ok().filter(|_| place.is_duplicate))
-        .collect();
-    let existing = gateway.store().invites_by_id(&wanted).await?;
-    unreadable.extend(existing.unreadable);
-    unreadable.retain(|it| it.provider.as_ref().is_none_or(|name| caller.may_use(name)));
-    let places_of: HashMap<String, Place> =
-        places.iter().rev().map(|(place, _)| (place.id.clone(), place.clone())).collect();
-    let existing: HashMap<String, InviteRecord> =
-        existing.invites.into_iter().map(|invite| (invite.id.to_string(), invite)).collect();
-    let (mut invites, mut shown) = (Vec::new(), Vec::new());
-    for (place, invite) in places {
-        let Some(invite) = invite.or_else(|| existing.get(&place.id).cloned()) else { continue };
-        if !invite.provider.as_ref().is_none_or(|name| caller.may_use(name)) {
-            continue;
+    let wanted = entries.iter().filter(|(place, _)| place.is_duplicate);
+    let wanted: Vec<InviteId> = wanted.filter_map(|(place, _)| place.id.parse().ok()).collect();
+    let existing = rows(gateway.store().invites_by_id(&wanted).await?);
+    let existing: HashMap<String, Row> = existing.map(|row| (Place::of(&row).id, row)).collect();
+    let (mut invites, mut shown, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, row) in entries {
+        match row.or_else(|| existing.get(&place.id).cloned()) {
+            Some(Ok(invite)) if caller.may_use_any(invite.provider.as_ref()) => {
+                let view = InviteView::new(invite, &gateway, &caller);
+                invites.push(match place.is_duplicate {
+                    true => view.into_duplicate(place.index),
+                    false => view,
+                });
+                shown.push(place);
+            }
+            Some(Err(it)) if caller.may_use_any(it.provider.as_ref()) => {
+                unreadable.push((place, redact(*it, &caller)));
+            }
+            _ => {}
         }
-        let view = InviteView::new(invite, &gateway, &caller);
-        invites.push(match place.is_duplicate {
-            true => view.into_duplicate(place.index),
-            false => view,
-        });
-        shown.push(place);
     }
     let cut = cut_to_fit(&mut invites, &shown);
-    let cut_at = cut.as_ref().and_then(|_| shown.get(invites.len().checked_sub(1)?));
-    unreadable.retain(|it| {
-        let place = places_of.get(&it.id);
-        place.is_some_and(|place| cut_at.is_none_or(|last| place <= last))
-    });
-    let last = cut.or(last);
-    let unreadable = unreadable.into_iter().map(|it| redact(it, &caller)).collect();
-    Ok(Json(BatchInvites { invites, unreadable, next_cursor: last.map(cursor) }))
+    if let (Some(_), Some(end)) = (&cut, shown.get(invites.len().saturating_sub(1))) {
+        unreadable.retain(|(place, _)| place <= end);
+    }
+    let unreadable = unreadable.into_iter().map(|(_, it)| it).collect();
+    Ok(Json(BatchInvites { invites, unreadable, next_cursor: cut.or(last).map(cursor) }))
+}
+
+fn rows(page: InvitePage) -> impl Iterator<Item = Row> {
+    let unreadable = page.unreadable.into_iter().map(|it| Err(Box::new(it)));
+    page.invites.into_iter().map(Ok).chain(unreadable)
 }
 
 #[cfg(test)]

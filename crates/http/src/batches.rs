@@ -116,7 +116,7 @@ async fn read_accepted(
     let own = store.batch_invites(id).await?;
     let (existing, mut unreadable) = read_duplicates(gateway, &batch).await?;
     unreadable.extend(own.unreadable);
-    unreadable.retain(|it| it.provider.as_ref().is_none_or(|name| caller.may_use(name)));
+    unreadable.retain(|it| caller.may_use_any(it.provider.as_ref()));
     let view = |record| InviteView::new(record, gateway, caller);
     let own = own.invites.into_iter().map(|record| ShownInvite::Whole(Box::new(view(record))));
     let mut invites: Vec<_> = own.collect();

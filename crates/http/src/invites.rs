@@ -94,15 +94,24 @@ pub(crate) fn redact(mut unreadable: UnreadableInvite, caller: &Caller) -> Unrea
     unreadable
 }
 
+/// Reads whose the key asks for; `None`: everybody's. A key of one tenant asks for its own.
+pub(crate) fn read_tenant(
+    parameters: &mut Parameters,
+    caller: &Caller,
+) -> Result<Option<String>, Problem> {
+    let tenant = parameters.one("tenant");
+    if tenant.is_some() {
+        caller.require(Scope::InvitesAllTenants)?;
+    }
+    Ok(if caller.sees_all_tenants() { tenant } else { Some(caller.tenant().to_owned()) })
+}
+
 /// Reads the filters. What the key may not see is filtered out, and asking for it by name is refused.
 pub(crate) fn read_filter(
     parameters: &mut Parameters,
     caller: &Caller,
 ) -> Result<InviteFilter, Problem> {
-    let tenant = parameters.one("tenant");
-    if tenant.is_some() {
-        caller.require(Scope::InvitesAllTenants)?;
-    }
+    let tenant = read_tenant(parameters, caller)?;
     let providers = match (parameters.one("provider"), caller.providers()) {
         (Some(provider), _) => {
             caller.require_provider(&provider)?;
@@ -116,7 +125,7 @@ pub(crate) fn read_filter(
         return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
     }
     Ok(InviteFilter {
-        tenant: if caller.sees_all_tenants() { tenant } else { Some(caller.tenant().to_owned()) },
+        tenant,
         batch_id: parameters.parsed::<BatchId>("batch_id", "the id of a batch"),
         providers,
         statuses: read_statuses(parameters),

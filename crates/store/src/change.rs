@@ -241,11 +241,7 @@ fn decide(
             }
             Decision::Keep => {}
             Decision::Write => {
-                state.round_as_stored();
-                state.updated_at = match state.looks_like(&invite.state) {
-                    true => invite.state.updated_at,
-                    false => now,
-                };
+                state.follow(&invite.state, now);
                 states.insert(invite.id, state);
             }
             Decision::Abort => return None,

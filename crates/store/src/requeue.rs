@@ -126,7 +126,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
             days.take(&requeue.day_limits, 1);
         }
         taken.extend(person.map(|person| (person, invite.id)));
-        state.updated_at = now;
+        state.follow(&invite.state, now);
         states.insert(invite.id, state.clone());
         let written = InviteRecord { state, version: invite.version + 1, ..invite.clone() };
         requeued.push(Requeued::Written(Box::new(written)));

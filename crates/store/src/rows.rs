@@ -155,7 +155,7 @@ impl InviteState {
     }
 
     /// Whether callers see the same, but for when its provider was last asked.
-    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+    fn looks_like(&self, other: &Self) -> bool {
         let Self {
             phase,
             source,
@@ -188,8 +188,8 @@ impl InviteState {
             && *error == other.error
     }
 
-    /// Brings what a provider said into the form in which it is read again.
-    pub(crate) fn round_as_stored(&mut self) {
+    /// Makes it what is written over `before` at a time: what a provider said is in the form in which it is read again.
+    pub(crate) fn follow(&mut self, before: &Self, now: Timestamp) {
         for at in [&mut self.expires_at, &mut self.checked_at, &mut self.sent_at] {
             *at = at.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok());
         }
@@ -198,6 +198,7 @@ impl InviteState {
                 *text = stored;
             }
         }
+        self.updated_at = if self.looks_like(before) { before.updated_at } else { now };
     }
 
     /// Whether it is in the unique index `invites_in_doubt`.

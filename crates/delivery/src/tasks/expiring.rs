@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use invite_store::{Change, InviteRecord};
 use tokio::time::Instant;
 
-use super::sole::Sole;
+use super::sole::{Sole, rest};
 use crate::{
     shared::{Shared, catch_panic},
     transition,
@@ -16,9 +16,6 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(1);
 /// How many a commit changes: whoever accepts or delivers waits for it.
 const AT_ONCE: u32 = 200;
-/// The pause after a step is this many times as long as the step took, so that steps take a fifth of the time at most.
-const REST: u32 = 4;
-const SHORTEST_REST: Duration = Duration::from_millis(20);
 const LANE: &str = "#expiring";
 const LEASE: Duration = Duration::from_secs(20);
 
@@ -46,7 +43,7 @@ async fn round(shared: &Shared, sole: &mut Sole) -> Result<(), invite_store::Err
         if lapsed.len() < AT_ONCE as usize {
             break;
         }
-        shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
+        rest(shared, began).await;
     }
     Ok(())
 }

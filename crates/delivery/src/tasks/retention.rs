@@ -8,14 +8,11 @@ use invite_store::{Cursor, Stage};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::sole::Sole;
+use super::sole::{SHORTEST_REST, Sole, rest};
 use crate::shared::{Shared, catch_panic};
 
 /// How often there is a round; more often if something is kept for less than that.
 const EVERY: Duration = Duration::from_secs(60);
-/// The pause after a step is this many times as long as the step took, so that steps take a fifth of the time at most.
-const REST: u32 = 4;
-const SHORTEST_REST: Duration = Duration::from_millis(20);
 /// The lease to remove stands among those of the providers' lanes, under a name that no provider has.
 const LANE: &str = "#retention";
 /// How long a replica that went away keeps the lease.
@@ -92,7 +89,7 @@ impl Remover<'_> {
             if self.shared.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
                 break;
             }
-            self.shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
+            rest(self.shared, began).await;
         }
         Ok(())
     }
@@ -112,7 +109,7 @@ impl Remover<'_> {
             if cursor.is_none() {
                 break;
             }
-            self.shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
+            rest(self.shared, began).await;
         }
         Ok(removed)
     }

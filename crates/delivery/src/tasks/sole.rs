@@ -1,10 +1,19 @@
-//! Work on the whole database that one replica at a time does.
+//! Work on the whole database that one replica at a time does, in steps.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::shared::Shared;
+
+/// The pause after a step is this many times as long as the step took, so that steps take a fifth of the time at most.
+const REST: u32 = 4;
+pub(super) const SHORTEST_REST: Duration = Duration::from_millis(20);
+
+/// Rests after a step that began then.
+pub(super) async fn rest(shared: &Shared, began: Instant) {
+    shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
+}
 
 /// Whether this replica is the one. The lease stands among those of the providers' lanes, under a name that no provider has.
 pub(super) struct Sole {
