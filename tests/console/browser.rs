@@ -306,22 +306,27 @@ fn axe() -> PathBuf {
     path.expect("AXE_JS names no accessibility checker (axe.min.js): run tests/run").into()
 }
 
-/// ChromeDriver on a port of its own choice.
+/// ChromeDriver on a port of its own choice. It ends if another process has that port for the other version of IP.
 async fn start_driver() -> (Child, u16) {
-    let mut command = Command::new("chromedriver");
-    command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-    let mut process =
-        command.spawn().expect("chromedriver is missing: run tests/run, which installs it");
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let started = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                return port.trim_end_matches('.').parse().unwrap();
+    for _ in 0..5 {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let mut process =
+            command.spawn().expect("chromedriver is missing: run tests/run, which installs it");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let started = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some((_, port)) = line.split_once("started successfully on port ") {
+                    return Some(port.trim_end_matches('.').parse().unwrap());
+                }
             }
+            None
+        };
+        let started = tokio::time::timeout(PATIENCE, started).await;
+        if let Some(port) = started.expect("chromedriver does not start") {
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (process, port);
         }
-        panic!("chromedriver ended without naming its port")
-    };
-    let port = tokio::time::timeout(PATIENCE, started).await.expect("chromedriver does not start");
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (process, port)
+    }
+    panic!("chromedriver ended without naming its port")
 }
