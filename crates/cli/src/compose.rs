@@ -238,13 +238,16 @@ fn or_absent(read: io::Result<String>, path: &Path) -> Result<Option<String>, Fa
 }
 
 pub async fn engine(settings: &Settings, document: LiveDocument) -> Result<Engine, Failure> {
+    if settings.events.sending {
+        document.store().tell_sending();
+    }
     let settings = invite_delivery::Settings {
         lease: settings.delivery.lease,
         settle: settings.delivery.settle,
         refresh: settings.delivery.refresh,
         shutdown_grace: settings.delivery.shutdown_grace,
         idempotency_retention: settings.idempotency.retention,
-        retention: settings.privacy.retention.stages(),
+        retention: settings.privacy.retention.stages(settings.events.retention),
     };
     let clock = document.store().clock();
     Engine::start(document, clock, settings).await.map_err(Failure::store)

@@ -44,6 +44,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// Idempotency keys.
     pub idempotency: Idempotency,
+    /// What the feed and webhooks tell.
+    pub events: Events,
     /// What is kept of people.
     pub privacy: Privacy,
     /// Where the providers are configured, and may be.
@@ -224,6 +226,18 @@ pub struct Idempotency {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub retention: Duration,
+}
+
+/// What the feed and webhooks tell.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// How long an event is kept.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub retention: Duration,
+    /// Whether there is one when a call begins, too.
+    pub sending: bool,
 }
 
 /// Where the providers are configured.

@@ -12,6 +12,7 @@ pub mod call;
 pub mod canned;
 pub mod clock;
 pub mod error;
+pub mod event;
 pub mod failpoint;
 pub mod faults;
 pub mod http;
@@ -37,6 +38,7 @@ pub use call::{
 };
 pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongClock};
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
+pub use event::{EventId, EventType};
 pub use faults::{Faults, MAX_FAULTS};
 pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};

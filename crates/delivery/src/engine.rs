@@ -8,7 +8,10 @@ use crate::{
     lane::Lane,
     revise::LiveDocument,
     shared::{Engine, Settings, Shared},
-    tasks::{expiring, news, reconciling, recovering, refreshing, replica, retention, sending},
+    tasks::{
+        completing, expiring, news, reconciling, recovering, refreshing, replica, retention,
+        sending,
+    },
 };
 
 impl Engine {
@@ -30,6 +33,7 @@ impl Engine {
         tasks.spawn(recovering::run(shared.clone()));
         tasks.spawn(replica::run(shared.clone()));
         tasks.spawn(news::run(shared.clone()));
+        tasks.spawn(completing::run(shared.clone()));
         tasks.spawn(expiring::run(shared.clone()));
         tasks.spawn(retention::run(shared.clone()));
         tasks.spawn(start_lanes(shared.clone()));

@@ -1,6 +1,7 @@
 //! What a lane shows of itself: to whoever asks, to the other replicas, and in the log.
 
 use invite_config::Provider;
+use serde_json::json;
 
 use crate::{
     lane::{Condition, Lane, LaneState, Report, until},
@@ -32,7 +33,7 @@ impl Lane {
         })
     }
 
-    /// Logs that the lane's state has changed, if it has. Only the replica that works the lane does.
+    /// Logs that the lane's state has changed, if it has, and tells the feed. Only the replica that works the lane does.
     pub fn log_change(&self, shared: &Shared) {
         let document = shared.live.current();
         let Some(provider) = document.provider(&self.name).filter(|_| self.lease().is_some())
@@ -43,6 +44,8 @@ impl Lane {
         let Condition { state, reason, until: end } = self.condition(shared, provider);
         let Some(not_ready_since) = self.logged_state.change(state, now) else { return };
         let (name, word) = (&self.name, state.as_str());
+        let told = json!({ "state": word, "reason": reason, "until": end });
+        shared.store.tell_provider_state(name, told);
         let lasted = not_ready_since.map(|since| until(since, now).as_secs_f64());
         match state {
             LaneState::Ready => {

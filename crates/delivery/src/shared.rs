@@ -55,6 +55,8 @@ pub struct Retention {
     pub row: Option<Duration>,
     /// Counted from when it was made: an entry of the record of changes.
     pub audit: Option<Duration>,
+    /// Counted from when it was written: an event.
+    pub events: Option<Duration>,
 }
 
 impl Retention {
@@ -113,6 +115,11 @@ impl Engine {
     /// Whether shutdown has begun.
     pub fn is_shutting_down(&self) -> bool {
         self.shared.stopping.is_cancelled()
+    }
+
+    /// Returns when shutdown begins.
+    pub async fn shutdown_begun(&self) {
+        self.shared.stopping.cancelled().await;
     }
 }
 

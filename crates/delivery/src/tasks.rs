@@ -1,5 +1,6 @@
 //! What goes on by itself until shutdown, each file one loop.
 
+pub mod completing;
 pub mod expiring;
 pub mod following;
 pub mod news;

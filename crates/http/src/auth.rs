@@ -275,6 +275,11 @@ pub(crate) async fn authenticate(
     response
 }
 
+/// Whether these headers have a valid key by now.
+pub(crate) async fn is_valid(gateway: &Gateway, headers: &HeaderMap) -> bool {
+    find_key(gateway, headers).await.is_ok()
+}
+
 /// Why a request is not passed on.
 enum Refused {
     /// It has no valid key. The reason is a label of the metrics.

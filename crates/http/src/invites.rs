@@ -112,18 +112,7 @@ pub(crate) fn read_filter(
     caller: &Caller,
 ) -> Result<InviteFilter, Problem> {
     let tenant = read_tenant(parameters, caller)?;
-    let providers = match (parameters.one("provider"), caller.providers()) {
-        (Some(provider), _) => {
-            caller.require_provider(&provider)?;
-            vec![provider]
-        }
-        (None, Some(allowed)) => allowed.to_vec(),
-        (None, None) => Vec::new(),
-    };
-    if caller.providers().is_some_and(<[String]>::is_empty) {
-        let detail = "this key may use no provider";
-        return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
-    }
+    let providers = read_providers(parameters, caller)?;
     Ok(InviteFilter {
         tenant,
         batch_id: parameters.parsed::<BatchId>("batch_id", "the id of a batch"),
@@ -139,6 +128,24 @@ pub(crate) fn read_filter(
     })
 }
 
+/// Reads at which provider; or all that the key is limited to. None: at any.
+pub(crate) fn read_providers(
+    parameters: &mut Parameters,
+    caller: &Caller,
+) -> Result<Vec<String>, Problem> {
+    if caller.providers().is_some_and(<[String]>::is_empty) {
+        let detail = "this key may use no provider";
+        return Err(Problem::new(&codes::PROVIDER_NOT_ALLOWED, detail));
+    }
+    match (parameters.one("provider"), caller.providers()) {
+        (Some(provider), _) => {
+            caller.require_provider(&provider)?;
+            Ok(vec![provider])
+        }
+        (None, allowed) => Ok(allowed.unwrap_or_default().to_vec()),
+    }
+}
+
 fn read_statuses(parameters: &mut Parameters) -> Vec<Status> {
     let mut statuses = Vec::new();
     for word in parameters.all("status") {
@@ -151,7 +158,7 @@ fn read_statuses(parameters: &mut Parameters) -> Vec<Status> {
     statuses
 }
 
-fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
+pub(crate) fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     let given = parameters.all("label");
     if given.len() > MAX_LABELS {

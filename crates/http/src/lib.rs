@@ -16,6 +16,8 @@ mod console;
 mod create;
 mod docs;
 mod dry_run;
+mod event_stream;
+mod events;
 mod host;
 mod idempotency;
 mod invites;
@@ -215,6 +217,8 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(batch_lists::list_batches))
         .routes(routes!(batches::get_batch))
         .routes(routes!(batch_lists::list_batch_invites))
+        .routes(routes!(events::list_events))
+        .routes(routes!(event_stream::stream_events))
         .routes(routes!(providers::list_providers))
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))

@@ -27,6 +27,7 @@ use crate::problem::MEDIA_TYPE;
     security(("api_key" = [])),
     tags(
         (name = "invites", description = "Creating, reading and changing invites"),
+        (name = "events", description = "What becomes of invites, as it happens"),
         (name = "providers", description = "Configured providers and their kinds"),
         (name = "administration", description = "Configuration, keys and their record"),
         (name = "service", description = "For those who run the gateway"),
@@ -92,6 +93,7 @@ problem_sets! {
     /// The content or the parameters are not valid.
     Unprocessable = [UNPROCESSABLE_ENTITY];
     NotFound = [NOT_FOUND];
+    Removed = [GONE];
     NotReady = [SERVICE_UNAVAILABLE];
     AtProvider = [BAD_GATEWAY];
     OneChange = [CONFLICT, BAD_GATEWAY, GATEWAY_TIMEOUT];
@@ -107,6 +109,30 @@ pub(crate) struct Page {
     /// The `next_cursor` of the page before
     #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct EventFilters {
+    /// The id of an event: those behind it. `latest`: those that come from now on. Default: from the first that is kept
+    #[param(pattern = "^(evt_[0-7][0-9a-f]{15}|latest)$")]
+    after: Option<String>,
+    /// Of these types; may be repeated
+    #[param(schema_with = event_types_schema)]
+    r#type: Option<Vec<String>>,
+    /// Of invites at this provider, and its own
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    provider: Option<String>,
+    /// Of invites with this label, `key:value`; may be repeated
+    #[param(schema_with = labels_schema)]
+    label: Option<Vec<String>>,
+    /// Of this invite
+    #[param(pattern = "^inv_[0-9a-f]{32}$")]
+    invite_id: Option<String>,
+    /// Of this tenant; needs the scope invites:all-tenants
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    tenant: Option<String>,
 }
 
 #[derive(IntoParams)]
@@ -193,6 +219,10 @@ fn batch_state_schema() -> Ref {
 
 fn statuses_schema() -> Array {
     ArrayBuilder::new().items(Ref::from_schema_name("Status")).build()
+}
+
+fn event_types_schema() -> Array {
+    ArrayBuilder::new().items(Ref::from_schema_name("EventType")).build()
 }
 
 fn labels_schema() -> Array {

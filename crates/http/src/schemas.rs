@@ -68,7 +68,7 @@ macro_rules! name {
 bodies! {
     taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange;
     answered: views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::batches::BatchList,
-        views::batches::BatchInvites, views::InviteList,
+        views::batches::BatchInvites, views::events::EventList, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
         providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList,
         configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, KeyList,

@@ -2,6 +2,7 @@
 
 pub(crate) mod batches;
 pub(crate) mod configuration;
+pub(crate) mod events;
 pub(crate) mod providers;
 pub(crate) mod shown;
 
@@ -80,8 +81,14 @@ pub(crate) struct InviteView {
 impl InviteView {
     /// The whole invite as it reads now.
     pub fn new(record: InviteRecord, gateway: &Gateway, caller: &Caller) -> Self {
-        let (status, status_source) = record.status_at(gateway.clock.now());
         let next_attempt_at = gateway.engine.next_attempt_at(&record);
+        Self { next_attempt_at, ..Self::at(record, gateway.clock.now(), gateway, caller) }
+    }
+
+    /// The same as it read at a time, of which the record is.
+    pub fn at(record: InviteRecord, now: Timestamp, gateway: &Gateway, caller: &Caller) -> Self {
+        let (status, status_source) = record.status_at(now);
+        let next_attempt_at = record.state.next_attempt_at();
         let InviteRecord { facts, state, .. } = record;
         let facts = Arc::unwrap_or_clone(facts);
         let provider_data =

@@ -1,6 +1,6 @@
 -- One text for SQLite and PostgreSQL. Times are milliseconds since 1970 UTC; JSON is TEXT; a flag is
 -- 0 or 1. Only portable types: TEXT, BIGINT, DOUBLE PRECISION. WITHOUT ROWID is for SQLite alone: there
--- such a table is one with the index of its primary key.
+-- such a table is one with the index of its primary key. SQLite has no sequences.
 
 -- The changes of these tables that were made, and the hash of the text that made them.
 CREATE TABLE schema_versions (
@@ -15,7 +15,9 @@ CREATE TABLE batches (
     -- JSON: the invites that `on_duplicate` answered with, [[index, invite id], …]
     duplicates TEXT NOT NULL,
     traceparent TEXT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- When an event told that none of its invites is queued, sending or unknown any more, as long as that is so
+    completed_at BIGINT
 );
 
 CREATE INDEX batches_tenant ON batches (tenant, id);
@@ -153,6 +155,37 @@ CREATE TABLE attempt_invites (
     PRIMARY KEY (invite_id, attempt_id)
 ) /* WITHOUT ROWID */;
 CREATE INDEX attempt_invites_attempt ON attempt_invites (attempt_id, position);
+
+-- What the feed tells: a row for each change that callers may want to learn of, until `events.retention`.
+CREATE TABLE events (
+    -- The number of the commit and the place in it: later ones are higher
+    id BIGINT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    type TEXT NOT NULL,
+    -- NULL: for administrators
+    tenant TEXT,
+    -- The id of the invite or the batch, or the name of what else it tells of
+    subject TEXT NOT NULL,
+    -- The status of the invite before
+    previous TEXT,
+    -- JSON: the state of the invite as it then was, or what else there is to tell
+    data TEXT NOT NULL
+) /* WITHOUT ROWID */;
+CREATE INDEX events_subject ON events (subject, id);
+-- PostgreSQL commits in another order than it gives out numbers; SQLite has one writer.
+CREATE SEQUENCE event_numbers;
+
+-- Up to where the gateway's own readers of the feed have read it.
+CREATE TABLE feed_readers (
+    name TEXT PRIMARY KEY,
+    read_up_to BIGINT NOT NULL
+);
+
+-- The last event that was removed. At most one row.
+CREATE TABLE removed_events (
+    name TEXT PRIMARY KEY,
+    last_id BIGINT NOT NULL
+);
 
 CREATE TABLE idempotency_keys (
     tenant TEXT NOT NULL,

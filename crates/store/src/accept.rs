@@ -88,7 +88,7 @@ async fn accept_all(mut tx: Tx<'_>, asked: &[Asked]) -> Result<Vec<Result<Answer
             _ => None,
         })
         .collect();
-    insert(tx.connection, tx.now, &accepted).await?;
+    insert(tx.connection, tx.events, tx.now, &accepted).await?;
     known.rooms.store(tx.connection).await?;
     known.days.store(tx.connection).await?;
     Ok(answers)

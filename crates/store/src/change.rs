@@ -14,6 +14,7 @@ use crate::{
     debug::debug_only,
     dialect::REVISION_LOCK_SHARED,
     epochs::is_lane_held,
+    events::NewEvents,
     keyed::HashKey,
     query::read_invites,
     rows::{SET_STATE, state_values},
@@ -173,7 +174,7 @@ async fn apply(
         if let Some(states) = decide(change, &invites, tx.now)
             && states.len() == invites.len()
             && find_clash(tx.connection, &invites, &states, fingerprint, key).await?.is_none()
-            && write_states(tx.connection, &invites, &states).await?
+            && write_states(tx.connection, tx.events, &invites, &states).await?
         {
             decided = Some((invites, states));
         }
@@ -194,7 +195,7 @@ async fn apply(
             if let Some(clash) = clash {
                 return Ok(clash.into());
             }
-            if !write_states(tx.connection, &invites, &states).await? {
+            if !write_states(tx.connection, tx.events, &invites, &states).await? {
                 return Err(Error::Conflict(WRITTEN_MEANWHILE.to_owned()));
             }
             (invites, states)
@@ -252,12 +253,13 @@ fn decide(
 
 const WRITTEN_MEANWHILE: &str = "an invite was written meanwhile";
 
-/// Writes these states of these invites; false if nothing was written, because they were since they were read.
+/// Writes these states of these invites, with their events; false if nothing was written, because they were since they were read.
 ///
 /// # Errors
 /// [`Error::Conflict`] if that is so of some only.
 pub(crate) async fn write_states(
     connection: &mut Connection,
+    events: &mut NewEvents,
     invites: &[InviteRecord],
     states: &HashMap<InviteId, InviteState>,
 ) -> Result<bool, Error> {
@@ -284,6 +286,9 @@ pub(crate) async fn write_states(
         if count < chunk.len() as u64 {
             return Err(Error::Conflict(WRITTEN_MEANWHILE.to_owned()));
         }
+    }
+    for invite in invites {
+        states.get(&invite.id).into_iter().for_each(|state| events.changed(invite, state));
     }
     Ok(true)
 }

@@ -21,8 +21,10 @@ use crate::{
 /// The tables, and the number of the change of them that this version knows last. No version has been released yet: until one
 /// is, they change in place.
 const SCHEMA: &str = include_str!("../migrations/0001_schema.sql");
-static SQLITE_SCHEMA: LazyLock<String> =
-    LazyLock::new(|| SCHEMA.replace("/* WITHOUT ROWID */", "WITHOUT ROWID"));
+static SQLITE_SCHEMA: LazyLock<String> = LazyLock::new(|| {
+    let tables = SCHEMA.replace("/* WITHOUT ROWID */", "WITHOUT ROWID");
+    tables.replace("CREATE SEQUENCE event_numbers;", "")
+});
 const VERSION: i64 = 1;
 
 /// What connections are for.

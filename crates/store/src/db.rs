@@ -6,8 +6,9 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use invite_core::{Clock, SteadyClock, random};
+use invite_core::{Clock, EventType, SteadyClock, random};
 use jiff::Timestamp;
+use serde_json::Value as Json;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     database::{Database, Use},
     deadline::{ANSWER, CLOSE, CONNECT, MIGRATION, within},
     dialect::Dialect,
+    events::Signal,
     keyed::HashKey,
     news::Teller,
     readiness::{self, Readiness},
@@ -43,6 +45,7 @@ struct Inner {
     scanners: Connections,
     listers: Connections,
     writer: Writer,
+    told: Arc<Signal>,
     /// With PostgreSQL.
     teller: Option<Teller>,
     /// A connection that is open from start to end, so that SQLite does not remove its log while no other is: by the log's
@@ -114,7 +117,9 @@ impl Store {
         let listers = Connections::new(database.clone(), Use::Scanning, LISTERS);
         let teller =
             (database.dialect == Dialect::Postgres).then(|| Teller::start(readers.clone()));
-        let writer = writer::start(database.clone(), connection, Arc::clone(&clock))?;
+        let told = Arc::new(Signal::default());
+        let writer =
+            writer::start(database.clone(), connection, Arc::clone(&clock), Arc::clone(&told))?;
         let anchor = Mutex::new(anchor);
         let readiness_row = i64::from(u32::from_le_bytes(random::bytes()) % readiness::ROWS);
         let readiness = Readiness::default();
@@ -125,6 +130,7 @@ impl Store {
             scanners,
             listers,
             writer,
+            told,
             teller,
             anchor,
             readiness,
@@ -211,6 +217,15 @@ impl Store {
         self.0.writer.write(locks, data, work).await
     }
 
+    /// Tells the feed that a provider is in another state, soon, and in the order of these calls.
+    pub fn tell_provider_state(&self, provider: &str, state: Json) {
+        let data = (provider.to_owned(), state);
+        self.0.writer.write_soon(data, |tx, (provider, state)| {
+            tx.events.tell(EventType::ProviderStateChanged, None, provider, state);
+            Box::pin(async { Ok(()) })
+        });
+    }
+
     /// The same for a write that is done together with others of its kind.
     pub(crate) async fn write_together<D: Send + Sync + 'static, T: Send + 'static>(
         &self,
@@ -242,6 +257,11 @@ impl Store {
 
     pub(crate) fn teller(&self) -> Option<&Teller> {
         self.0.teller.as_ref()
+    }
+
+    /// Of events that are written.
+    pub(crate) fn told(&self) -> &Signal {
+        &self.0.told
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {

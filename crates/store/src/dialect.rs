@@ -21,6 +21,15 @@ pub(crate) const REVISION_LOCK_SHARED: u32 = SHARED + REVISION_LOCK;
 /// From here on the same locks again, which any number of writers may have at once.
 pub(crate) const SHARED: u32 = 1 << 16;
 
+/// The advisory lock of a number of events, on PostgreSQL, is this and the number. Gateways that share a database, each with
+/// a schema of its own, hardly ever have the same.
+const EVENT_LOCKS: &str = "((CAST(1047 AS bigint) << 52) + \
+     ((CAST(CAST('event_numbers' AS regclass) AS bigint) & 4095) << 40))";
+/// The next number of the sequence.
+const NEXT_NUMBER: &str = "(last_value + CASE WHEN is_called THEN 1 ELSE 0 END)";
+/// An event's id is the number that its commit has, times this, plus its place among those written together.
+pub(crate) const PER_NUMBER: i64 = 1024;
+
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -108,6 +117,39 @@ impl Dialect {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
         }
+    }
+
+    /// Selects the number under which a commit's next events are written: a higher one than that of any event whose writer is
+    /// done. [`feed_bound`](Self::feed_bound) tells up to which number none can be missing.
+    pub(crate) fn next_event_number(self) -> String {
+        match self {
+            Self::Sqlite => {
+                format!("SELECT coalesce(max(id), 0) / {PER_NUMBER} + 1 AS number FROM events")
+            }
+            // The lock is there first, and names the lowest number that may come.
+            Self::Postgres => format!(
+                "SELECT nextval('event_numbers') AS number FROM (SELECT \
+                 count(pg_advisory_xact_lock_shared({EVENT_LOCKS} + {NEXT_NUMBER})) AS locks \
+                 FROM event_numbers) AS held WHERE locks >= 0"
+            ),
+        }
+    }
+
+    /// Selects the lowest number that an event may still get, or has while it is not committed. It has to be read before the
+    /// events themselves, in a statement of its own.
+    ///
+    /// Who has taken a number by now had its lock before. Either the lock is still there, or the events are committed and show in
+    /// the statement that comes next.
+    pub(crate) fn feed_bound(self) -> Option<String> {
+        (self == Self::Postgres).then(|| {
+            format!(
+                "WITH numbers AS MATERIALIZED (SELECT {NEXT_NUMBER} AS next, {EVENT_LOCKS} AS locks FROM \
+                 event_numbers) SELECT least(next, coalesce((SELECT min(((CAST(classid AS bigint) << 32) + \
+                 CAST(objid AS bigint)) - numbers.locks) FROM pg_locks WHERE locktype = 'advisory' AND \
+                 objsubid = 1 AND CAST(classid AS bigint) >> 8 = numbers.locks >> 40 AND database = \
+                 (SELECT oid FROM pg_database WHERE datname = current_database())), next)) FROM numbers"
+            )
+        })
     }
 
     /// A row, if the database holds tables of ours.

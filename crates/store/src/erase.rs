@@ -15,6 +15,7 @@ use crate::{
     Error, Store,
     admission::address_locks,
     connection::Connection,
+    events::blank_events,
     keyed::{HashKey, MARK},
     rows::{FINAL, LIVE, PERSON_GONE},
     statement::{Statement, chunks},
@@ -194,6 +195,7 @@ pub(crate) async fn take_out(
                     .one_of(chunk.iter().map(Value::from))
                     .execute(tx.connection)
                     .await?;
+                blank_events(tx.connection, chunk).await?;
                 blank(tx, chunk).await?
             }
         };

@@ -7,14 +7,16 @@ use crate::{
     Error, InviteRecord, NewBatch,
     batch::Accepted,
     connection::Connection,
+    events::NewEvents,
     idempotency::remember_keys,
     rows::{COLUMNS, invite_values, json},
     statement::{Statement, chunks},
 };
 
-/// Stores requests with their idempotency keys and invites, by a few statements for all of them.
+/// Stores requests with their idempotency keys, invites and events, by a few statements for all of them.
 pub(crate) async fn insert(
     connection: &mut Connection,
+    events: &mut NewEvents,
     now: Timestamp,
     accepted: &[(&NewBatch, &Accepted)],
 ) -> Result<(), Error> {
@@ -40,6 +42,7 @@ pub(crate) async fn insert(
     remember_keys(connection, now, &batches).await?;
     let invites: Vec<&InviteRecord> =
         accepted.iter().flat_map(|(_, accepted)| &accepted.invites).collect();
+    invites.iter().for_each(|invite| events.accepted(invite));
     insert_invites(connection, &invites).await
 }
 

@@ -2,11 +2,13 @@
 
 use invite_core::{AttemptId, Status};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, statement::Fields, values::Value};
 
 /// Where an invite stands, with what is known only there.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It waits to be sent.
     Queued {
@@ -29,7 +31,7 @@ pub enum Phase {
 }
 
 /// What is known of an invite whose call may or may not have taken effect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unknown {
     /// The attempt whose effect is not known.
     pub holder: AttemptId,

@@ -75,7 +75,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
     if !is_newest(&mut tx, requeue.newest).await? {
         return Err(Error::Outdated);
     }
-    let Tx { connection, now, dialect, .. } = tx;
+    let Tx { connection, now, dialect, events, .. } = tx;
     let mut days = Days::of(connection, now, requeue.day_limits.iter()).await?;
     let ids: Vec<InviteId> = requeue.invites.iter().map(|invite| invite.id).collect();
     let found = read_invites(connection, &ids, dialect.for_update()).await?;
@@ -131,7 +131,7 @@ async fn apply(mut tx: Tx<'_>, requeue: &Requeue) -> Result<Vec<Requeued>, Error
         let written = InviteRecord { state, version: invite.version + 1, ..invite.clone() };
         requeued.push(Requeued::Written(Box::new(written)));
     }
-    write_states(connection, &found, &states).await?;
+    write_states(connection, events, &found, &states).await?;
     rooms.store(connection).await?;
     days.store(connection).await?;
     Ok(requeued)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use invite_core::EventType;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -184,6 +185,11 @@ impl Store {
                     ..NewAudit::new(actor, "config.revise", number.to_string())
                 };
                 chain::record(&mut tx, &change).await?;
+                let told = json!({
+                    "revision": number, "source": revision.source, "actor": revision.actor,
+                    "restored": restored,
+                });
+                tx.events.tell(EventType::ConfigRevised, None, number.to_string(), &told);
                 Ok(Added::Revision(revision))
             })
         })

@@ -1,25 +1,23 @@
-//! An invite as it is stored: what never changes about it, and its state.
+//! An invite as it is stored: what never changes about it, and the columns of both that and its state.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     ops::Deref,
     sync::{Arc, LazyLock},
 };
 
-use invite_core::{
-    Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, Status, StatusSource,
-};
+use invite_core::{Address, BatchId, Destination, InviteId, Invitee, Status, StatusSource};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::{
     Error,
     debug::debug_only,
-    phase::{Phase, phase_values, read_phase},
+    phase::{phase_values, read_phase},
+    state::InviteState,
     statement::{Fields, Statement},
-    values::{Value, storable},
+    values::Value,
 };
 
 /// One invite. All times are whole milliseconds. Its facts are read as its own fields.
@@ -71,142 +69,6 @@ impl Deref for InviteRecord {
     }
 }
 
-/// What changes about an invite.
-#[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, PartialEq, Hash)]
-pub struct InviteState {
-    /// As it was last stored; to be shown is [`InviteRecord::status_at`].
-    pub phase: Phase,
-    /// How the status is known.
-    pub source: StatusSource,
-    /// The provider's own id for it.
-    pub provider_ref: Option<String>,
-    /// The provider's own word for the status.
-    pub provider_status: Option<String>,
-    /// What callers need of the provider's replies.
-    pub provider_data: Map<String, Json>,
-    /// The provider ids of second effects that were found.
-    pub second_effects: Vec<String>,
-    /// The fingerprint of the call that the provider showed as what created it.
-    pub shown_fingerprint: Option<String>,
-    /// When the provider says it lapses.
-    pub expires_at: Option<Timestamp>,
-    /// When the provider was last asked.
-    pub checked_at: Option<Timestamp>,
-    pub sent_at: Option<Timestamp>,
-    pub attempt_count: u32,
-    /// The group that its next calls are confined to: a half of a refused call, or this invite alone.
-    pub group_id: Option<String>,
-    /// Why it failed, or is in doubt.
-    pub error: Option<Reason>,
-    /// A second effect at the provider was found. It stays true once the ids of those are erased.
-    pub duplicate_effect: bool,
-    /// A call to withdraw it was sent.
-    pub revoke_sent: bool,
-    /// From when its age in the queue counts: when it was accepted, retried, or queued again because an approval was refused.
-    pub queued_at: Timestamp,
-    /// How many calls for this invite alone were unknown and then found without effect.
-    pub found_absent: u32,
-    /// It expired by the clock, and its provider has not said since what became of it: it may have been accepted in time.
-    pub is_unconfirmed: bool,
-    /// When callers last began to see another invite; the store sets it.
-    pub updated_at: Timestamp,
-}
-
-impl InviteState {
-    /// The state of an invite that is accepted and not sent yet.
-    pub fn queued(now: Timestamp) -> Self {
-        Self {
-            phase: Phase::Queued { next_attempt_at: None },
-            source: StatusSource::Gateway,
-            provider_ref: None,
-            provider_status: None,
-            provider_data: Map::new(),
-            second_effects: Vec::new(),
-            shown_fingerprint: None,
-            expires_at: None,
-            checked_at: None,
-            sent_at: None,
-            attempt_count: 0,
-            group_id: None,
-            error: None,
-            duplicate_effect: false,
-            revoke_sent: false,
-            queued_at: now,
-            found_absent: 0,
-            is_unconfirmed: false,
-            updated_at: now,
-        }
-    }
-
-    /// As it was last stored; to be shown is [`InviteRecord::status_at`].
-    pub fn status(&self) -> Status {
-        self.phase.status()
-    }
-
-    /// The attempt that alone may change it.
-    pub fn holder(&self) -> Option<AttemptId> {
-        self.phase.holder()
-    }
-
-    /// When the next call or look-up is due; `None`: at once, or never.
-    pub fn next_attempt_at(&self) -> Option<Timestamp> {
-        self.phase.next_attempt_at()
-    }
-
-    /// Whether callers see the same, but for when its provider was last asked.
-    fn looks_like(&self, other: &Self) -> bool {
-        let Self {
-            phase,
-            source,
-            provider_ref,
-            provider_status,
-            provider_data,
-            second_effects,
-            expires_at,
-            sent_at,
-            attempt_count,
-            error,
-            duplicate_effect,
-            // What callers do not see.
-            shown_fingerprint: _,
-            checked_at: _,
-            group_id: _,
-            revoke_sent: _,
-            queued_at: _,
-            found_absent: _,
-            is_unconfirmed: _,
-            updated_at: _,
-        } = self;
-        (phase.status(), *source) == (other.status(), other.source)
-            && phase.next_attempt_at() == other.next_attempt_at()
-            && (provider_ref, provider_status) == (&other.provider_ref, &other.provider_status)
-            && *provider_data == other.provider_data
-            && *second_effects == other.second_effects
-            && (*expires_at, *sent_at) == (other.expires_at, other.sent_at)
-            && (*attempt_count, *duplicate_effect) == (other.attempt_count, other.duplicate_effect)
-            && *error == other.error
-    }
-
-    /// Makes it what is written over `before` at a time: what a provider said is in the form in which it is read again.
-    pub(crate) fn follow(&mut self, before: &Self, now: Timestamp) {
-        for at in [&mut self.expires_at, &mut self.checked_at, &mut self.sent_at] {
-            *at = at.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok());
-        }
-        for text in [&mut self.provider_ref, &mut self.provider_status].into_iter().flatten() {
-            if let Cow::Owned(stored) = storable(text) {
-                *text = stored;
-            }
-        }
-        self.updated_at = if self.looks_like(before) { before.updated_at } else { now };
-    }
-
-    /// Whether it is in the unique index `invites_in_doubt`.
-    pub(crate) fn has_holder(&self) -> bool {
-        matches!(self.phase, Phase::Sending { .. } | Phase::Unknown(_))
-    }
-}
-
 impl InviteRecord {
     /// The status at `now`, and how it is known: an invite that is open at the provider past its `expires_at` has expired.
     pub fn status_at(&self, now: Timestamp) -> (Status, StatusSource) {
@@ -222,8 +84,6 @@ impl InviteRecord {
 }
 
 debug_only!(InviteRecord: id, batch_id, index, provider, state);
-
-debug_only!(InviteState: phase, source, attempt_count, updated_at);
 
 /// Invites that have not ended, as in the index `invites_live`. One in a status that this version does not know counts as
 /// one.

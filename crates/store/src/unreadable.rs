@@ -5,10 +5,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use invite_core::{Address, BatchId, InviteId, Invitee, Status};
+use invite_core::{Address, BatchId, EventType, InviteId, Invitee, Status};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, chain,
@@ -232,6 +233,8 @@ impl Store {
                         ..NewAudit::new(actor.clone(), "invite.revoke", &known.id)
                     };
                     chain::record(&mut tx, &change).await?;
+                    let tenant = known.tenant.as_deref();
+                    tx.events.tell(EventType::InviteRevoked, tenant, &known.id, &Json::Null);
                 }
                 Ok(ended > 0)
             })

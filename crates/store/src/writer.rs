@@ -30,6 +30,7 @@ use crate::{
     database::{Database, Use},
     deadline::{ANSWER, TRANSACTION, WRITE, no_answer, within},
     dialect::Dialect,
+    events::{NewEvents, Signal},
 };
 
 /// How many writes one transaction has at most.
@@ -44,6 +45,8 @@ pub(crate) struct Tx<'c> {
     pub(crate) dialect: Dialect,
     /// The newest revision of the provider document, once a write of the transaction has read it.
     pub(crate) newest: &'c mut Option<i64>,
+    /// What the transaction's changes tell the feed.
+    pub(crate) events: &'c mut NewEvents,
     /// What to do once the transaction is committed.
     pub(crate) committed: &'c mut Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -151,19 +154,31 @@ impl Writer {
         self.submit(Box::new(job), answer).await
     }
 
+    /// Asks for a write that nobody waits for. Such writes are done in the order in which they were asked for; if one cannot be
+    /// done, nobody learns of it.
+    pub(crate) fn write_soon<D: Send + Sync + 'static>(
+        &self,
+        data: D,
+        work: impl for<'c> Fn(Tx<'c>, &'c D) -> BoxFuture<'c, Result<(), Error>> + Send + Sync + 'static,
+    ) {
+        let (caller, _) = oneshot::channel();
+        let (work, locks) = (Box::new(work), Vec::new());
+        // The task has ended only where the process ends.
+        let _ = self.send(Box::new(Write { data, work, locks, written: None, caller }));
+    }
+
+    fn send(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().ok_or(Error::Closed)?.send(job).map_err(|_| Error::Closed)
+    }
+
     /// Has the task do a job, and waits for what it answers.
     pub(crate) async fn submit<T>(
         &self,
         job: Box<dyn Job>,
         answer: oneshot::Receiver<Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .ok_or(Error::Closed)?
-            .send(job)
-            .map_err(|_| Error::Closed)?;
+        self.send(job)?;
         // SQLite's thread hangs as long as its disk does. The task drops a write without an answer only when the process ends.
         match timeout(WRITE, answer).await {
             Ok(Ok(result)) => result,
@@ -177,13 +192,14 @@ pub(crate) fn start(
     database: Database,
     connection: Connection,
     clock: Arc<SteadyClock>,
+    told: Arc<Signal>,
 ) -> Result<Writer, Error> {
     let (sender, jobs) = mpsc::unbounded_channel();
     let commits = Arc::new(AtomicU64::new(0));
     let dialect = database.dialect;
     let connections = Connections::new(database.clone(), Use::Writing, 1);
     connections.keep(connection);
-    let task = Task { database, connections, clock, commits: Arc::clone(&commits) };
+    let task = Task { database, connections, clock, told, commits: Arc::clone(&commits) };
     let (running, ended) = oneshot::channel();
     let (task, abort) = abortable(async move {
         let _running: oneshot::Sender<()> = running;
@@ -208,6 +224,7 @@ struct Task {
     /// One at most.
     connections: Connections,
     clock: Arc<SteadyClock>,
+    told: Arc<Signal>,
     commits: Arc<AtomicU64>,
 }
 
@@ -264,7 +281,8 @@ impl Task {
         let mut connection = self.connections.take().await.map_err(Stopped::Away)?;
         let mut committed = Vec::new();
         let dialect = self.database.dialect;
-        let running = run_all(dialect, &self.clock, &mut connection, group, &mut committed);
+        let clock = &self.clock;
+        let running = run_all(dialect, clock, &mut connection, group, &mut committed, &self.told);
         if let Err(error) = within(TRANSACTION, running).await {
             return Err(self.undo(connection, error).await);
         }
@@ -333,14 +351,21 @@ async fn run_all(
     connection: &mut Connection,
     group: &mut [Box<dyn Job>],
     committed: &mut Vec<Box<dyn FnOnce() + Send>>,
+    told: &Arc<Signal>,
 ) -> Result<(), Error> {
     // All locks at once and in one order, so that two replicas never wait for each other.
     let locks: BTreeSet<u32> = group.iter().flat_map(|job| job.locks()).collect();
     let now = clock::now_under(&locks, dialect, connection, clock).await?;
-    let mut newest = None;
+    let (mut newest, mut events) = (None, NewEvents::new(told.with_sending()));
     for job in group {
-        let (committed, newest) = (&mut *committed, &mut newest);
-        job.run(Tx { connection: &mut *connection, now, dialect, newest, committed }).await?;
+        let (committed, newest, events) = (&mut *committed, &mut newest, &mut events);
+        let connection = &mut *connection;
+        job.run(Tx { connection, now, dialect, newest, events, committed }).await?;
+    }
+    events.write(dialect, connection, now).await?;
+    if !events.is_empty() {
+        let told = Arc::clone(told);
+        committed.push(Box::new(move || told.tell()));
     }
     Ok(())
 }

@@ -37,8 +37,10 @@ pub struct Stages {
 }
 
 impl Stages {
-    pub fn stages(&self) -> Retention {
-        Retention { bodies: self.bodies, person: self.person, row: self.row, audit: self.audit }
+    /// These, and how long events are kept.
+    pub fn stages(&self, events: Duration) -> Retention {
+        let Self { bodies, person, row, audit } = *self;
+        Retention { bodies, person, row, audit, events: Some(events) }
     }
 
     /// Checks that each stage comes after the one before, and that an idempotency key is not remembered for

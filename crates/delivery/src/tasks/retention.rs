@@ -22,7 +22,8 @@ const AT_ONCE: u32 = 100;
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let retention = shared.settings.retention;
-    let ages = retention.stages().map(|(_, age)| age).chain(retention.audit);
+    let ages =
+        retention.stages().map(|(_, age)| age).chain(retention.audit).chain(retention.events);
     let Some(shortest) = ages.min() else { return };
     let every = shortest.clamp(Duration::from_millis(200), EVERY);
     while !shared.stopping.is_cancelled() {
@@ -48,6 +49,10 @@ async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     if let Some(before) = shared.settings.retention.audit.and_then(|age| now.checked_sub(age).ok())
     {
         remover.trim_audit(before).await?;
+    }
+    if let Some(before) = shared.settings.retention.events.and_then(|age| now.checked_sub(age).ok())
+    {
+        remover.remove_events(before).await?;
     }
     for ((provider, status), count) in shared.store.removed_counts().await? {
         metrics::gauge!("invites_removed", "provider" => provider, "status" => status.as_str())
@@ -87,6 +92,18 @@ impl Remover<'_> {
         while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
             let began = Instant::now();
             if self.shared.store.trim_audit(before, AT_ONCE).await? < u64::from(AT_ONCE) {
+                break;
+            }
+            rest(self.shared, began).await;
+        }
+        Ok(())
+    }
+
+    /// Removes events that were written before a time.
+    async fn remove_events(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
+        while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
+            let began = Instant::now();
+            if self.shared.store.remove_events(before, AT_ONCE).await? == 0 {
                 break;
             }
             rest(self.shared, began).await;

@@ -131,6 +131,7 @@ async fn what_is_past_its_retention_goes_by_itself_and_live_invites_stay() {
         person: Some(Duration::from_millis(100)),
         row: Some(Duration::from_millis(200)),
         audit: None,
+        events: None,
     };
     let bench =
         start_with(Settings { retention, ..settings() }, &format!("max_batch = 1\n{QUICK}"), world)

@@ -140,6 +140,11 @@ codes! {
     NOT_FOUND = "not-found" (NOT_FOUND), Caller, Rejected,
         "There is no such thing here",
         "Nothing is at this address, or nothing that this key may see.";
+    EVENTS_REMOVED = "events-removed" (GONE), Caller, Rejected,
+        "Events behind this place were removed",
+        "Events are kept for as long as the setting `events.retention` says, and some that come after the given id are gone. \
+         Read the invites that you follow once (`GET /v1/invites`), and go on from the first event that is kept, or from the \
+         last (`after=latest`).";
     METHOD_NOT_ALLOWED = "method-not-allowed" (METHOD_NOT_ALLOWED), Caller, Rejected,
         "The method is not offered at this address",
         "The header `Allow` lists the methods that are.";

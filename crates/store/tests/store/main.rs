@@ -10,6 +10,7 @@ mod chain;
 mod changing;
 mod clocks;
 mod erasing;
+mod events;
 mod failing;
 mod files;
 mod fixture;

@@ -1,0 +1,190 @@
+//! Writing events, in the transaction of the change that each tells of. `feed` reads them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use invite_core::{EventType, InviteId, Status};
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use tokio::sync::watch;
+
+use crate::{
+    Error, InviteRecord, InviteState,
+    connection::Connection,
+    dialect::{Dialect, PER_NUMBER},
+    rows::json,
+    statement::{Statement, chunks},
+    values::Value,
+};
+
+struct NewEvent {
+    event_type: EventType,
+    /// `None`: for administrators.
+    tenant: Option<String>,
+    /// The id of the invite or the batch, or the name of what else it tells of.
+    subject: String,
+    previous: Option<Status>,
+    /// The state of the invite, or what else there is to tell, as JSON.
+    data: Value<'static>,
+}
+
+/// What the process knows of the feed without reading it.
+#[derive(Default)]
+pub(crate) struct Signal {
+    committed: watch::Sender<()>,
+    with_sending: AtomicBool,
+}
+
+impl Signal {
+    /// Events were committed here.
+    pub fn tell(&self) {
+        self.committed.send_replace(());
+    }
+
+    /// Changes whenever events are committed here.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.committed.subscribe()
+    }
+
+    pub fn with_sending(&self) -> bool {
+        self.with_sending.load(Ordering::Relaxed)
+    }
+
+    pub fn set_with_sending(&self) {
+        self.with_sending.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The events of one transaction, in the order of what they tell of.
+pub(crate) struct NewEvents {
+    events: Vec<NewEvent>,
+    /// Whether there is one when a call begins.
+    with_sending: bool,
+}
+
+impl NewEvents {
+    pub fn new(with_sending: bool) -> Self {
+        Self { events: Vec::new(), with_sending }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// An invite was stored.
+    pub fn accepted(&mut self, invite: &InviteRecord) {
+        self.add(EventType::of(invite.state.status()), invite, None, &invite.state);
+    }
+
+    /// An invite gets this state.
+    pub fn changed(&mut self, invite: &InviteRecord, state: &InviteState) {
+        let (before, after) = (invite.state.status(), state.status());
+        if before != after && (after != Status::Sending || self.with_sending) {
+            self.add(EventType::of(after), invite, Some(before), state);
+        }
+        if state.duplicate_effect && !invite.state.duplicate_effect {
+            self.add(EventType::InviteDuplicateEffect, invite, Some(after), state);
+        }
+    }
+
+    fn add(
+        &mut self,
+        event_type: EventType,
+        invite: &InviteRecord,
+        previous: Option<Status>,
+        state: &InviteState,
+    ) {
+        self.events.push(NewEvent {
+            event_type,
+            tenant: Some(invite.tenant.clone()),
+            subject: invite.id.to_string(),
+            previous,
+            data: json(state),
+        });
+    }
+
+    /// Something that is no invite changed.
+    pub fn tell(
+        &mut self,
+        event_type: EventType,
+        tenant: Option<&str>,
+        subject: impl Into<String>,
+        data: &Json,
+    ) {
+        let (tenant, subject) = (tenant.map(str::to_owned), subject.into());
+        self.events.push(NewEvent {
+            event_type,
+            tenant,
+            subject,
+            previous: None,
+            data: json(data),
+        });
+    }
+
+    /// Writes them. It comes last in the transaction, which has every row locked then that it changes: of two events of one
+    /// invite the later has the higher id.
+    pub async fn write(
+        &self,
+        dialect: Dialect,
+        connection: &mut Connection,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for chunk in chunks(&self.events) {
+            let rows = chunk.iter().zip(0_i64..).map(|(event, place)| {
+                [
+                    place.into(),
+                    event.event_type.as_str().into(),
+                    event.tenant.as_deref().into(),
+                    (&event.subject).into(),
+                    event.previous.map(Status::as_str).into(),
+                    event.data.clone(),
+                ]
+            });
+            Statement::new("WITH next AS MATERIALIZED (")
+                .text(&dialect.next_event_number())
+                .text(") INSERT INTO events (id, at, type, tenant, subject, previous, data) SELECT next.number * ")
+                .bind(PER_NUMBER)
+                .text(" + v.column1, ")
+                .bind(now)
+                .text(", v.column2, v.column3, v.column4, v.column5, v.column6 FROM next, ")
+                .rows(rows)
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes out of the events of these invites what may tell of a person.
+pub(crate) async fn blank_events(
+    connection: &mut Connection,
+    invites: &[String],
+) -> Result<(), Error> {
+    for chunk in chunks(invites) {
+        let kept = Statement::new("SELECT id, data FROM events WHERE subject")
+            .one_of(chunk.iter().map(Value::from))
+            .all(connection, |row| {
+                let id = row.number()?;
+                // One that cannot be read keeps nothing.
+                let state = row.text_at(1).and_then(|data| serde_json::from_str(data).ok());
+                Ok((id, state.map(|state: InviteState| state.bare())))
+            })
+            .await?;
+        for chunk in chunks(&kept) {
+            let rows = chunk.iter().map(|(id, state)| {
+                let bare = state.as_ref().map_or_else(|| Value::from("{}"), json);
+                [Value::from(*id), bare]
+            });
+            Statement::new("UPDATE events SET data = v.column2 FROM ")
+                .rows(rows)
+                .text(" WHERE events.id = v.column1")
+                .execute(connection)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// The invite that an event tells of.
+pub(crate) fn invite_of(event_type: EventType, subject: &str) -> Option<InviteId> {
+    subject.parse().ok().filter(|_| event_type.is_of_invite())
+}
