@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpInfo;
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response};
 use serde_json::Value;
 
 use crate::openapi::{Document, Seen};
@@ -187,16 +187,8 @@ impl Request {
     /// # Errors
     /// If no answer comes.
     pub async fn try_send(self) -> Result<Answer, reqwest::Error> {
-        let Self { client, method, path, headers, body } = self;
-        let url = format!("{}{path}", client.shared.url.lock().unwrap());
-        let mut request = client.http.request(method.clone(), url).body(body);
-        if let Some(key) = &client.key {
-            request = request.bearer_auth(key);
-        }
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let response = request.send().await?;
+        let (client, method, path) = (self.client.clone(), self.method.clone(), self.path.clone());
+        let response = self.open().await?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let connection = response.extensions().get::<HttpInfo>().unwrap().local_addr();
@@ -208,6 +200,25 @@ impl Request {
         let answer = Answer { status, headers, body, text, connection };
         client.check(&method, &path, &answer);
         Ok(answer)
+    }
+}
+
+impl Request {
+    /// Sends it, for an answer that has no end; only its beginning is awaited.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub async fn open(self) -> Result<Response, reqwest::Error> {
+        let Self { client, method, path, headers, body } = self;
+        let url = format!("{}{path}", client.shared.url.lock().unwrap());
+        let mut request = client.http.request(method, url).body(body);
+        if let Some(key) = &client.key {
+            request = request.bearer_auth(key);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.send().await
     }
 }
 
