@@ -81,6 +81,7 @@ impl House {
             shutdown_grace: Duration::from_secs(5),
             idempotency_retention: Duration::from_secs(3600),
             retention: invite_delivery::Retention::default(),
+            webhook_give_up: Duration::from_secs(3600),
         };
         let gate = Arc::new(gate);
         let document = LiveDocument::new(store.clone(), gate.clone(), live, clock());

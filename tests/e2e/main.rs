@@ -42,6 +42,7 @@ mod silence;
 mod tls;
 mod unreadable;
 mod waiting;
+mod webhooks;
 
 /// Runs tests that take a [`invite_tests::Database`] once on each.
 macro_rules! on_both_databases {

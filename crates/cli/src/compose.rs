@@ -247,6 +247,7 @@ pub async fn engine(settings: &Settings, document: LiveDocument) -> Result<Engin
         refresh: settings.delivery.refresh,
         shutdown_grace: settings.delivery.shutdown_grace,
         idempotency_retention: settings.idempotency.retention,
+        webhook_give_up: settings.webhooks.give_up,
         retention: settings.privacy.retention.stages(settings.events.retention),
     };
     let clock = document.store().clock();

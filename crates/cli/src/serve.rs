@@ -109,6 +109,9 @@ impl Running {
             },
         )
         .map_err(|error| Failure::failed(format!("cannot start the HTTP API: {error}")))?;
+        gateway
+            .start_webhooks()
+            .map_err(|error| Failure::failed(format!("cannot start sending webhooks: {error}")))?;
         let closing = CancellationToken::new();
         let proxies = server.trusted_proxies.clone();
         let server = Listener::new(bounds, tls.clone(), proxies);

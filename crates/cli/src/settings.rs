@@ -46,6 +46,8 @@ pub struct Settings {
     pub idempotency: Idempotency,
     /// What the feed and webhooks tell.
     pub events: Events,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// What is kept of people.
     pub privacy: Privacy,
     /// Where the providers are configured, and may be.
@@ -238,6 +240,16 @@ pub struct Events {
     pub retention: Duration,
     /// Whether there is one when a call begins, too.
     pub sending: bool,
+}
+
+/// Webhooks.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// After how long without anything taken one is disabled, and an event is sent no more.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub give_up: Duration,
 }
 
 /// Where the providers are configured.

@@ -36,19 +36,48 @@ fn address(url: &Url) -> Option<IpAddr> {
 /// The fault's pointer is empty, as it is about the value itself. It quotes no credentials.
 pub(crate) fn check(text: &str, hosts: Hosts<'_>) -> Result<(), Fault> {
     let fault = |code, detail: &str| Fault::new("", code, detail);
+    let url = parse(text)?;
+    if url.query().is_some() {
+        return Err(fault("invalid", "a base URL has no query"));
+    }
+    check_place(text, &url, hosts)
+}
+
+/// Checks where a webhook is, which may have a query.
+///
+/// # Errors
+/// As above.
+pub(crate) fn check_webhook(text: &str, private_hosts: &[String]) -> Result<(), Fault> {
+    let url = parse(text)?;
+    // What is plain is the part before it.
+    let place = text.split('?').next().unwrap_or_default();
+    check_place(place, &parse(place)?, Hosts { private: private_hosts, allowed: &[] })?;
+    match url.fragment() {
+        Some(_) => Err(Fault::new("", "invalid", "a URL that is sent to has no fragment")),
+        None => Ok(()),
+    }
+}
+
+fn parse(text: &str) -> Result<Url, Fault> {
     let url = Url::parse(text).map_err(|error| {
-        fault("invalid", &format!("not a URL ({error}); expected https://host, with a path if any"))
+        let detail = format!("not a URL ({error}); expected https://host, with a path if any");
+        Fault::new("", "invalid", detail)
     })?;
     if !url.username().is_empty() || url.password().is_some() {
         let detail = "a URL must hold no user name or password; they belong into the settings \
                       for credentials, as references";
-        return Err(fault("literal-secret", detail));
+        return Err(Fault::new("", "literal-secret", detail));
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(fault("invalid", "a base URL has no query and no fragment"));
+    Ok(url)
+}
+
+fn check_place(text: &str, url: &Url, hosts: Hosts<'_>) -> Result<(), Fault> {
+    let fault = |code, detail: &str| Fault::new("", code, detail);
+    if url.fragment().is_some() {
+        return Err(fault("invalid", "a base URL has no fragment"));
     }
-    if !is_plain(text, &url) {
-        let suggestion = Some(plain(&url));
+    if !is_plain(text, url) {
+        let suggestion = Some(plain(url));
         let detail = "write it plainly: https://host, with a port and a path if any, without \
                       backslashes, white space or a dot at the end of the host, and the host as \
                       it is asked for, in ASCII";
@@ -70,7 +99,7 @@ pub(crate) fn check(text: &str, hosts: Hosts<'_>) -> Result<(), Fault> {
         _ => return Err(fault("not-https", "must be https")),
     }
     let host = url.host_str().unwrap_or_default();
-    let is_private = is_loopback || address(&url).is_some_and(is_private);
+    let is_private = is_loopback || address(url).is_some_and(is_private);
     if is_private && !names(hosts.private, host) {
         let detail = format!(
             "{host} is a loopback, private, link-local or metadata address; list it in \

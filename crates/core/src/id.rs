@@ -127,6 +127,11 @@ id!(
 );
 
 id!(
+    /// One webhook.
+    WebhookId, "whk_"
+);
+
+id!(
     /// One process that serves a database.
     ReplicaId, "rep_"
 );

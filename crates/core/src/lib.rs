@@ -40,7 +40,7 @@ pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongCl
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
 pub use event::{EventId, EventType};
 pub use faults::{Faults, MAX_FAULTS};
-pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId};
+pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId, WebhookId};
 pub use invite::{Invitee, NewInvite, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{

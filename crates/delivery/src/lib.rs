@@ -29,6 +29,7 @@ mod tasks;
 pub mod transition;
 mod waiters;
 mod waiting;
+mod webhooks;
 
 pub use error::{AcceptError, OperationError};
 pub use lane::{
@@ -41,3 +42,4 @@ pub use revise::{
 };
 pub use shared::{Engine, Retention, Settings};
 pub use waiters::Waiting;
+pub use webhooks::Render;

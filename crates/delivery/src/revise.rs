@@ -157,6 +157,11 @@ struct Notes {
 }
 
 impl LiveDocument {
+    /// What documents have to pass.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// The document in force is in `live`; others have to pass `gate`.
     pub fn new(store: Store, gate: Arc<Gate>, live: Live, clock: Arc<dyn Clock>) -> Self {
         let (changing, catching_up) = (RwLock::default(), tokio::sync::Mutex::default());

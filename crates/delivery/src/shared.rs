@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 
 use futures::FutureExt;
 use invite_config::Live;
-use invite_core::Clock;
+use invite_core::{Clock, http::HttpClient};
 use invite_store::{News, Stage, Store};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub idempotency_retention: Duration,
     /// What is removed of invites that have ended, and when.
     pub retention: Retention,
+    /// After how long without anything taken a webhook is disabled, and an event is sent to it no more.
+    pub webhook_give_up: Duration,
 }
 
 /// After how long from its end something is removed of an invite; none: never. No stage is earlier than
@@ -94,6 +96,8 @@ pub(crate) struct Shared {
     pub counted: SetOnce<()>,
     /// Notified when a lane was added.
     pub lane_added: Notify,
+    /// Made when it is first needed.
+    pub webhook_client: OnceLock<HttpClient>,
 }
 
 impl Engine {
@@ -139,6 +143,7 @@ impl Shared {
             has_others: AtomicBool::new(false),
             counted: SetOnce::new(),
             lane_added: Notify::new(),
+            webhook_client: OnceLock::new(),
         }
     }
 

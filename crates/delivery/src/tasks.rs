@@ -10,5 +10,5 @@ pub mod refreshing;
 pub mod replica;
 pub mod retention;
 pub mod sending;
-mod sole;
+pub mod sole;
 mod turns;

@@ -15,7 +15,8 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use invite_core::{KeyId, random};
-use invite_store::{Actor, ApiKey, DayLimit, Row};
+use invite_store::{Actor, ApiKey, DayLimit, KeyLimits, Row};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -77,6 +78,8 @@ scopes!(
     InvitesAllTenants = "invites:all-tenants",
     /// Reading providers, kinds and metrics.
     ProvidersRead = "providers:read",
+    /// Making, changing and removing webhooks, and reading what was sent to them.
+    WebhooksWrite = "webhooks:write",
     /// Having a provider asked whether its credential is good.
     ProvidersAct = "providers:act",
     /// Reading, trying and replacing the provider document.
@@ -113,6 +116,25 @@ impl Caller {
             ancestors: ancestors.into_iter().map(without_hash).collect(),
             traceparent: traceparent.map(Arc::from),
         }
+    }
+
+    /// One of a tenant that may read its invites, and nothing else.
+    pub fn reader(tenant: &str) -> Self {
+        let key = ApiKey {
+            id: KeyId::generate(),
+            hash: String::new(),
+            name: String::new(),
+            scopes: vec![Scope::InvitesRead.as_str().to_owned()],
+            tenant: tenant.to_owned(),
+            providers: None,
+            limits: KeyLimits::default(),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+            parent: None,
+        };
+        Self::new(key, Vec::new(), None)
     }
 
     pub fn key(&self) -> &ApiKey {

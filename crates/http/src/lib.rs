@@ -42,6 +42,7 @@ mod strict_json;
 mod submission;
 mod trace;
 mod views;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -130,6 +131,17 @@ impl Gateway {
             body_memory: body::memory(limits.max_body_bytes),
             waiting: pool::Pool::new(limits.max_waiting, limits.max_waiting.div_ceil(4)),
         })
+    }
+
+    /// Starts to send events to webhooks, until the engine shuts down.
+    ///
+    /// # Errors
+    /// What is wrong with this machine's TLS roots.
+    pub fn start_webhooks(&self) -> Result<(), String> {
+        let gateway = self.clone();
+        let render =
+            move |webhook: &_, event| webhooks::payload::of_event(&gateway, webhook, event);
+        self.engine.start_webhooks(Arc::new(render))
     }
 
     pub fn router(&self) -> Router {
@@ -223,6 +235,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))
         .routes(routes!(providers::list_provider_kinds))
+        .merge(webhooks::routes())
         .merge(admin::routes())
         .routes(routes!(service::get_metrics))
 }

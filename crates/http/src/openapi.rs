@@ -147,6 +147,15 @@ pub(crate) struct InviteParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct WebhookParameter {
+    /// The webhook's id.
+    #[param(pattern = "^whk_[0-9a-f]{32}$")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct BatchParameter {
     /// The batch's id.
     #[param(pattern = "^bat_[0-9a-f]{32}$")]

@@ -97,6 +97,14 @@ impl Parameters {
         at
     }
 
+    /// The same where it has to be given.
+    pub fn required_moment(&mut self, name: &str) -> Option<Timestamp> {
+        if self.pairs.iter().all(|(given, _)| given != name) {
+            self.fault(name, "missing", format!("`{name}` has to be given"));
+        }
+        self.moment(name)
+    }
+
     /// Whether a parameter is `true`; it may be `false` or absent.
     pub fn flag(&mut self, name: &str) -> bool {
         self.parsed(name, "true or false").unwrap_or(false)

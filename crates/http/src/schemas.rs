@@ -22,6 +22,7 @@ use crate::{
     problem, service,
     submission::NewInvites,
     views::{self, configuration, providers, shown},
+    webhooks,
 };
 
 /// Lets calls name the types of their bodies, but for those of other crates, for which there is
@@ -66,9 +67,11 @@ macro_rules! name {
 }
 
 bodies! {
-    taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange;
+    taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange,
+        webhooks::body::NewWebhook, webhooks::body::WebhookChange, webhooks::body::Rotation, webhooks::body::Resend;
     answered: views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::batches::BatchList,
-        views::batches::BatchInvites, views::events::EventList, views::InviteList,
+        views::batches::BatchInvites, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
+        views::webhooks::WebhookAttemptView, views::webhooks::WebhookAttemptList, views::webhooks::Recovered, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
         providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList,
         configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, KeyList,

@@ -181,6 +181,54 @@ CREATE TABLE feed_readers (
     read_up_to BIGINT NOT NULL
 );
 
+-- Where events are sent to.
+CREATE TABLE webhooks (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    url TEXT NOT NULL,
+    description TEXT,
+    -- JSON arrays; an empty one: all
+    types TEXT NOT NULL,
+    providers TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    is_thin BIGINT NOT NULL,
+    -- JSON: what requests are signed with, newest first
+    secrets TEXT NOT NULL,
+    -- NULL: it is enabled
+    disabled_because TEXT,
+    failing_since BIGINT,
+    -- All events up to this one have a delivery, if it gets them
+    read_up_to BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX webhooks_tenant ON webhooks (tenant, id);
+
+-- An event and a webhook that it was sent to, until the event is removed.
+CREATE TABLE webhook_deliveries (
+    webhook_id TEXT NOT NULL,
+    event_id BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    first_at BIGINT NOT NULL,
+    -- When it is sent again; NULL: it was taken, or given up
+    next_at BIGINT,
+    delivered_at BIGINT,
+    PRIMARY KEY (webhook_id, event_id)
+) /* WITHOUT ROWID */;
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook_id, next_at, event_id)
+    WHERE next_at IS NOT NULL;
+
+CREATE TABLE webhook_attempts (
+    webhook_id TEXT NOT NULL,
+    event_id BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    took_ms BIGINT NOT NULL,
+    http_status BIGINT,
+    failure TEXT,
+    reply TEXT,
+    PRIMARY KEY (webhook_id, event_id, number)
+) /* WITHOUT ROWID */;
+
 -- The last event that was removed. At most one row.
 CREATE TABLE removed_events (
     name TEXT PRIMARY KEY,

@@ -160,6 +160,14 @@ pub(crate) async fn blank_events(
     invites: &[String],
 ) -> Result<(), Error> {
     for chunk in chunks(invites) {
+        Statement::new(
+            "UPDATE webhook_attempts SET reply = NULL, failure = CASE WHEN failure IS NOT NULL THEN 'it failed' END \
+             WHERE webhook_id IN (SELECT id FROM webhooks) AND event_id IN (SELECT id FROM events WHERE subject",
+        )
+        .one_of(chunk.iter().map(Value::from))
+        .text(")")
+        .execute(connection)
+        .await?;
         let kept = Statement::new("SELECT id, data FROM events WHERE subject")
             .one_of(chunk.iter().map(Value::from))
             .all(connection, |row| {

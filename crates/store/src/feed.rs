@@ -202,6 +202,14 @@ impl Store {
                     .text(") ON CONFLICT (name) DO UPDATE SET last_id = excluded.last_id")
                     .execute(tx.connection)
                     .await?;
+                for table in ["webhook_attempts", "webhook_deliveries"] {
+                    Statement::new("DELETE FROM ")
+                        .text(table)
+                        .text(" WHERE webhook_id IN (SELECT id FROM webhooks) AND event_id <= ")
+                        .bind(last)
+                        .execute(tx.connection)
+                        .await?;
+                }
                 Statement::new("DELETE FROM events WHERE id <= ")
                     .bind(last)
                     .execute(tx.connection)
@@ -252,7 +260,7 @@ impl Store {
         Ok((last.map_or(after, EventId::of), count))
     }
 
-    async fn with_invites(&self, rows: Vec<RowOfEvent>) -> Result<Vec<Event>, Error> {
+    pub(crate) async fn with_invites(&self, rows: Vec<RowOfEvent>) -> Result<Vec<Event>, Error> {
         let ids = rows.iter().filter_map(|row| invite_of(row.event_type, &row.subject));
         let ids: Vec<InviteId> = ids.collect();
         let invites = self.invites_by_id(&ids).await?.invites;
@@ -276,7 +284,7 @@ impl Store {
     }
 }
 
-struct RowOfEvent {
+pub(crate) struct RowOfEvent {
     id: EventId,
     at: Timestamp,
     event_type: EventType,
@@ -286,7 +294,7 @@ struct RowOfEvent {
     data: String,
 }
 
-fn read_row(row: &mut Fields<'_>) -> Result<RowOfEvent, Error> {
+pub(crate) fn read_row(row: &mut Fields<'_>) -> Result<RowOfEvent, Error> {
     Ok(RowOfEvent {
         id: EventId::of(row.number()?),
         at: row.time()?,

@@ -60,6 +60,8 @@ mod statement;
 mod together;
 mod unreadable;
 mod values;
+mod webhook_deliveries;
+mod webhooks;
 mod writer;
 
 pub use actor::{Actor, NewAudit};
@@ -92,3 +94,5 @@ pub use revisions::{Added, NewRevision, Revision, RevisionPage};
 pub use rows::{InviteFacts, InviteRecord};
 pub use state::InviteState;
 pub use unreadable::{Ended, Row, Unreadable, UnreadableInvite};
+pub use webhook_deliveries::{Delivered, Due, WebhookAttempt};
+pub use webhooks::{SigningSecret, Webhook};

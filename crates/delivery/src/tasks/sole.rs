@@ -8,15 +8,15 @@ use crate::shared::Shared;
 
 /// The pause after a step is this many times as long as the step took, so that steps take a fifth of the time at most.
 const REST: u32 = 4;
-pub(super) const SHORTEST_REST: Duration = Duration::from_millis(20);
+pub(crate) const SHORTEST_REST: Duration = Duration::from_millis(20);
 
 /// Rests after a step that began then.
-pub(super) async fn rest(shared: &Shared, began: Instant) {
+pub(crate) async fn rest(shared: &Shared, began: Instant) {
     shared.pause((began.elapsed() * REST).max(SHORTEST_REST)).await;
 }
 
 /// Whether this replica is the one. The lease stands among those of the providers' lanes, under a name that no provider has.
-pub(super) struct Sole {
+pub(crate) struct Sole {
     name: &'static str,
     /// How long a replica that went away keeps it.
     lease: Duration,

@@ -72,6 +72,7 @@ fn settings() -> Settings {
         shutdown_grace: Duration::from_secs(15),
         idempotency_retention: Duration::from_secs(60),
         retention: Retention::default(),
+        webhook_give_up: Duration::from_secs(3600),
     }
 }
 

@@ -113,6 +113,7 @@ impl Api {
             refresh: Duration::ZERO,
             shutdown_grace: Duration::from_secs(5),
             idempotency_retention: Duration::from_secs(3600),
+            webhook_give_up: Duration::from_secs(3600),
             retention: invite_delivery::Retention::default(),
         };
         let live = Live::new(configuration.with_revision(7));

@@ -153,6 +153,7 @@ async fn start(folder: &TempDir) -> (Router, String, KeyId) {
     let live = Live::new(checked.configuration.unwrap_or_else(|| panic!("{:?}", checked.findings)));
     let settings = Settings {
         retention: Default::default(),
+        webhook_give_up: Duration::from_secs(3600),
         lease,
         settle: Duration::from_secs(1),
         refresh: Duration::ZERO,

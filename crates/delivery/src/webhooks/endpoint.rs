@@ -1,0 +1,214 @@
+//! The task of one webhook.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use invite_core::{EventId, WebhookId};
+use invite_store::{Delivered, Error, Event, EventPage, RemovedUpTo, Webhook};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Sender,
+    sending::{Payload, send},
+};
+use crate::shared::catch_panic;
+
+/// How many events are sent at the same time.
+const AT_ONCE: usize = 10;
+/// How long after each attempt an event is sent again; the last of these from then on.
+const AGAIN: [Duration; 6] = [
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(60 * 60),
+];
+/// How long nothing is sent after a round of which nothing was taken, doubled with each, and at most.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// How often it is stored up to where the feed was read, if there was nothing to send.
+const KEEP_PLACE: Duration = Duration::from_secs(60);
+/// How often it is looked for what is to be sent again, and for what other replicas have written.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long events gather, so that several are sent together.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long to wait after the database failed.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Sends to a webhook what it gets, until it is disabled or removed, or `stop`.
+pub(super) async fn work(sender: Arc<Sender>, id: WebhookId, stop: CancellationToken) {
+    let mut watch = sender.shared.store.watch_feed();
+    let mut endpoint = Endpoint { sender, id, scanned: EventId::START, failed: 0, kept_at: None };
+    while !stop.is_cancelled() {
+        let wait = match catch_panic(endpoint.round()).await {
+            Ok(Next::Ended) => return,
+            Ok(Next::AtOnce) => continue,
+            Ok(Next::Pause(pause)) => {
+                // What comes meanwhile waits, too.
+                let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+                continue;
+            }
+            Ok(Next::Wait(until)) => until,
+            Err(error) => {
+                tracing::error!(webhook.id = %id, %error, "cannot read or store what is sent to a webhook; trying again");
+                let _ = tokio::time::timeout(AFTER_ERROR, stop.cancelled()).await;
+                continue;
+            }
+        };
+        tokio::select! {
+            () = watch.changed_or(LOOK_AGAIN, GATHER) => {}
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// What a round leaves to do.
+enum Next {
+    /// There is more.
+    AtOnce,
+    /// Nothing is to be sent for so long.
+    Pause(Duration),
+    /// There is nothing to send before so long, unless something happens.
+    Wait(Duration),
+    /// The webhook is disabled or removed.
+    Ended,
+}
+
+struct Endpoint {
+    sender: Arc<Sender>,
+    id: WebhookId,
+    /// Up to here there is nothing for it in the feed, as far as that is not stored yet.
+    scanned: EventId,
+    /// How many rounds in a row nothing was taken.
+    failed: u32,
+    /// When it was last stored up to where the feed was read.
+    kept_at: Option<Timestamp>,
+}
+
+/// An event to send.
+struct Task {
+    event: Event,
+    /// How many attempts there were.
+    attempts: u32,
+    /// When the first of them was; none before that.
+    first_at: Option<Timestamp>,
+}
+
+impl Endpoint {
+    /// Sends what is due, at most so much at once, and stores what came of it.
+    async fn round(&mut self) -> Result<Next, Error> {
+        let shared = &self.sender.shared;
+        let webhook = shared.store.webhook(self.id).await?;
+        let Some(webhook) = webhook.filter(|it| it.disabled_because.is_none()) else {
+            return Ok(Next::Ended);
+        };
+        let now = shared.clock.now();
+        // One that has taken nothing lately is tried with one event at a time.
+        let most = if webhook.failing_since.is_some() { 1 } else { AT_ONCE };
+        let (due, next_due) = shared.store.due_deliveries(self.id, now, most).await?;
+        let mut tasks: Vec<Task> = due
+            .into_iter()
+            .map(|due| Task {
+                event: due.event,
+                attempts: due.attempts,
+                first_at: Some(due.first_at),
+            })
+            .collect();
+        let mut read_up_to = None;
+        if tasks.len() < most {
+            let page = self.read(&webhook, most - tasks.len()).await?;
+            self.scanned = page.next;
+            read_up_to = Some(page.next);
+            let new = page.events.into_iter();
+            tasks.extend(new.map(|event| Task { event, attempts: 0, first_at: None }));
+            if tasks.is_empty() {
+                self.keep_place(&webhook, now).await?;
+                if !page.is_last {
+                    return Ok(Next::AtOnce);
+                }
+                let next_due = next_due.unwrap_or(Timestamp::MAX);
+                let wait = next_due.duration_since(now).unsigned_abs();
+                return Ok(Next::Wait(wait.min(LOOK_AGAIN)));
+            }
+        }
+        let (delivered, wait) = self.deliver(&webhook, tasks).await;
+        let is_taken = delivered.iter().any(|it| it.attempt.failure.is_none());
+        let give_up = shared.settings.webhook_give_up;
+        shared.store.record_deliveries(self.id, delivered, read_up_to, give_up).await?;
+        self.kept_at = Some(now);
+        self.failed = if is_taken { 0 } else { self.failed + 1 };
+        let pause = match self.failed {
+            0 => Duration::ZERO,
+            failed => (PAUSE * (1 << (failed - 1).min(16))).min(LONGEST_PAUSE),
+        };
+        let pause = pause.max(wait.unwrap_or_default());
+        Ok(if pause.is_zero() { Next::AtOnce } else { Next::Pause(pause) })
+    }
+
+    /// The next events that it gets.
+    async fn read(&self, webhook: &Webhook, most: usize) -> Result<EventPage, Error> {
+        let (store, filter) = (&self.sender.shared.store, webhook.filter());
+        let after = webhook.read_up_to.max(self.scanned);
+        match store.events(&filter, Some(after), most).await? {
+            Ok(page) => Ok(page),
+            Err(RemovedUpTo(last)) => {
+                tracing::error!(
+                    webhook.id = %self.id,
+                    "events were removed (events.retention) before they could be sent to webhook {}",
+                    self.id
+                );
+                Ok(EventPage { events: Vec::new(), next: last, is_last: false })
+            }
+        }
+    }
+
+    /// Stores up to where the feed was read, so that not all of it is read again later; now and then, as it is a commit.
+    async fn keep_place(&mut self, webhook: &Webhook, now: Timestamp) -> Result<(), Error> {
+        let is_due =
+            self.kept_at.is_none_or(|at| now.duration_since(at).unsigned_abs() >= KEEP_PLACE);
+        if is_due && self.scanned > webhook.read_up_to {
+            let shared = &self.sender.shared;
+            let (scanned, give_up) = (Some(self.scanned), shared.settings.webhook_give_up);
+            shared.store.record_deliveries(self.id, Vec::new(), scanned, give_up).await?;
+            self.kept_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Sends these events at the same time. Returns what came of each, and for how long the endpoint asks to be left alone.
+    async fn deliver(
+        &self,
+        webhook: &Webhook,
+        tasks: Vec<Task>,
+    ) -> (Vec<Delivered>, Option<Duration>) {
+        let sent = stream::iter(tasks).map(|task| self.deliver_one(webhook, task));
+        let sent: Vec<_> = sent.buffer_unordered(AT_ONCE).collect().await;
+        let wait = sent.iter().filter_map(|(_, wait)| *wait).max();
+        (sent.into_iter().map(|(delivered, _)| delivered).collect(), wait)
+    }
+
+    async fn deliver_one(&self, webhook: &Webhook, task: Task) -> (Delivered, Option<Duration>) {
+        let Sender { shared, client, render } = &*self.sender;
+        let now = shared.clock.now();
+        let (event, number) = (task.event.id, task.attempts + 1);
+        let event_type = task.event.event_type;
+        let body = render(webhook, task.event);
+        let (attempt, wait) = send(client, webhook, Payload { event, number, body }, now).await;
+        let outcome = if attempt.failure.is_none() { "taken" } else { "failed" };
+        metrics::counter!("webhook_attempts_total", "outcome" => outcome).increment(1);
+        if let Some(failure) = &attempt.failure {
+            tracing::warn!(
+                webhook.id = %self.id, event.id = %event, event.type = %event_type, attempt = number,
+                "webhook {} did not take an event: {failure}", self.id
+            );
+        }
+        let place = usize::try_from(task.attempts).unwrap_or(usize::MAX).min(AGAIN.len() - 1);
+        let again_at = now + AGAIN[place].max(wait.unwrap_or_default());
+        let age = again_at.duration_since(task.first_at.unwrap_or(now)).unsigned_abs();
+        let again_at = Some(again_at).filter(|_| age <= shared.settings.webhook_give_up);
+        (Delivered { attempt, again_at }, wait)
+    }
+}

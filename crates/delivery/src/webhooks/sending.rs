@@ -1,0 +1,151 @@
+//! One request to a webhook, signed as Standard Webhooks says (<https://www.standardwebhooks.com>).
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderName, HeaderValue, Method};
+use invite_core::{
+    EventId,
+    http::{CallContext, HttpClient, Request},
+    text::{cut, legible},
+};
+use invite_store::{Webhook, WebhookAttempt};
+use jiff::Timestamp;
+use sha2::Sha256;
+use tokio::time::Instant;
+use url::Url;
+
+/// How long an endpoint has to answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// How much is read of a reply, in bytes.
+const READ: usize = 64 * 1024;
+/// How much is kept of it.
+const KEPT: usize = 1024;
+/// The longest wait that an endpoint may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is sent.
+pub(super) struct Payload {
+    pub event: EventId,
+    /// Which attempt it is for this event, from 1 on.
+    pub number: u32,
+    pub body: Vec<u8>,
+}
+
+/// Sends a request, and tells what came of it and for how long the endpoint asks to be left alone.
+pub(super) async fn send(
+    client: &HttpClient,
+    webhook: &Webhook,
+    payload: Payload,
+    now: Timestamp,
+) -> (WebhookAttempt, Option<Duration>) {
+    let Payload { event, number, body } = payload;
+    let mut attempt = WebhookAttempt {
+        event,
+        number,
+        at: now,
+        took: Duration::ZERO,
+        http_status: None,
+        failure: None,
+        reply: None,
+    };
+    let Ok(url) = Url::parse(&webhook.url) else {
+        attempt.failure = Some("its address is no URL".to_owned());
+        return (attempt, None);
+    };
+    let signature = sign(webhook, event, now, &body);
+    let mut request = Request { body_cap: READ, ..Request::new(Method::POST, url).json(body) };
+    let headers = [
+        ("webhook-id", event.to_string()),
+        ("webhook-timestamp", now.as_second().to_string()),
+        ("webhook-signature", signature),
+    ];
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            request.headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    let began = Instant::now();
+    let context = CallContext::new(TIMEOUT);
+    let sent = client.send(&context, request).await;
+    attempt.took = began.elapsed();
+    match sent {
+        Ok(reply) => {
+            attempt.http_status = Some(reply.status.as_u16());
+            let text = String::from_utf8_lossy(&reply.body);
+            attempt.reply =
+                Some(cut(legible(text.into_owned()), KEPT)).filter(|text| !text.is_empty());
+        }
+        Err(error) => {
+            attempt.http_status = error.http_status;
+            attempt.failure = Some(error.message);
+        }
+    }
+    // An answer counts by its status, also if not all of it could be read.
+    if let Some(status) = attempt.http_status {
+        let is_taken = (200..300).contains(&status);
+        attempt.failure = (!is_taken).then(|| match status {
+            300..400 => format!("it answered {status}; redirects are not followed"),
+            _ => format!("it answered {status}"),
+        });
+    }
+    let asks_to_wait = matches!(attempt.http_status, Some(429 | 502..=504));
+    let wait = context.retry_after().filter(|_| asks_to_wait);
+    (attempt, wait.map(|wait| wait.min(LONGEST_WAIT)))
+}
+
+/// A signature by each secret that is good at present.
+fn sign(webhook: &Webhook, event: EventId, now: Timestamp, body: &[u8]) -> String {
+    let good = webhook.secrets.iter().filter(|secret| secret.until.is_none_or(|until| until > now));
+    let signatures = good.filter_map(|secret| {
+        let key = BASE64_STANDARD.decode(&secret.key).ok()?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+        mac.update(format!("{event}.{}.", now.as_second()).as_bytes());
+        mac.update(body);
+        Some(format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes())))
+    });
+    signatures.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use invite_core::WebhookId;
+    use invite_store::SigningSecret;
+
+    use super::*;
+
+    #[test]
+    fn what_is_signed_is_signed_by_each_good_secret() {
+        let secret = |key: &str, until: Option<&str>| SigningSecret {
+            key: key.to_owned(),
+            until: until.map(|until| until.parse().unwrap()),
+        };
+        let now: Timestamp = "2021-02-25T14:57:31Z".parse().unwrap();
+        let webhook = Webhook {
+            id: WebhookId::generate(),
+            tenant: String::new(),
+            url: String::new(),
+            description: None,
+            types: Vec::new(),
+            providers: Vec::new(),
+            labels: Vec::new(),
+            is_thin: false,
+            secrets: vec![
+                secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", None),
+                secret("plJ3nmyCDGBKInavdOK15jsl", Some("2021-02-25T14:57:32Z")),
+                secret("aaaa", Some("2021-02-25T14:57:31Z")),
+            ],
+            disabled_because: None,
+            failing_since: None,
+            read_up_to: EventId::START,
+            created_at: now,
+        };
+        let signature = sign(&webhook, EventId::of(1024), now, b"{\"test\": 2432232314}");
+        // By `openssl dgst -sha256 -hmac` over `evt_0000000000000400.1614265051.{"test": 2432232314}`.
+        assert_eq!(
+            signature,
+            "v1,0CexZTSMkUcViPaPYo3YVcvIlR7boQ0PCE7H5lQ6Oow= v1,uagqjeBmdKqKlZaPa7K3vz+jGqLqV6i/vr3/XxvmBtY="
+        );
+    }
+}

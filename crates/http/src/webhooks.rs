@@ -1,0 +1,405 @@
+//! Webhooks: making, listing, changing and removing them, and sending something again.
+
+pub(crate) mod body;
+pub(crate) mod payload;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
+};
+use invite_core::{EventId, Fault, WebhookId};
+use invite_store::{SigningSecret, Webhook};
+use jiff::Timestamp;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Gateway,
+    auth::{Caller, Scope},
+    body::{read_json, read_optional_json, refuse_body},
+    openapi,
+    problem::{Problem, codes},
+    query::{Parameters, cursor, refuse_parameters},
+    segment::Segment,
+    views::webhooks::{
+        Recovered, WebhookAttemptList, WebhookAttemptView, WebhookList, WebhookView,
+    },
+};
+
+use body::{NewWebhook, Resend, Rotation, WebhookChange, new_secret};
+
+/// How many webhooks a tenant has at most.
+const MOST: i64 = 50;
+/// What says in the place of a reason that somebody disabled it.
+const BY_HAND: &str = "somebody disabled it";
+
+pub(crate) fn routes() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new()
+        .routes(routes!(list_webhooks, create_webhook))
+        .routes(routes!(get_webhook, change_webhook, remove_webhook))
+        .routes(routes!(rotate_webhook_secret))
+        .routes(routes!(test_webhook))
+        .routes(routes!(resend_event))
+        .routes(routes!(recover_events))
+        .routes(routes!(list_webhook_attempts))
+}
+
+type Created = (StatusCode, [(HeaderName, String); 1], Json<WebhookView>);
+
+/// Make a webhook
+///
+/// From now on the events that it asks for are sent to it, each with POST, signed as Standard Webhooks says. The secret is in
+/// this answer, and is never shown again.
+#[utoipa::path(
+    post, path = "/v1/webhooks", tag = "events",
+    request_body = NewWebhook,
+    responses(
+        (status = 201, description = "The webhook with its secret", body = WebhookView,
+            headers(("Location" = String, description = "The webhook"))),
+        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn create_webhook(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Created, Problem> {
+    caller.require(Scope::WebhooksWrite)?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
+    let faults = Parameters::read(&uri, &[]).into_faults();
+    let now = gateway.clock.now();
+    let read_up_to = gateway.store().end_of_feed().await?;
+    let webhook = Webhook { read_up_to, ..body::read_new(body, &gateway, &caller, now, faults)? };
+    let (store, stored, actor) = (gateway.store().clone(), webhook.clone(), caller.actor());
+    let adding =
+        crate::run_to_completion(async move { store.add_webhook(&stored, MOST, &actor).await });
+    if !adding.await?? {
+        let detail = format!("the tenant has {MOST} webhooks already: remove or change one");
+        return Err(Problem::invalid(vec![Fault::new("#", "too-many", detail)]));
+    }
+    let location = [(header::LOCATION, format!("/v1/webhooks/{}", webhook.id))];
+    Ok((StatusCode::CREATED, location, Json(WebhookView::new(webhook, true, now))))
+}
+
+/// List the webhooks
+///
+/// Those of the key's tenant; with the scope invites:all-tenants those of all.
+#[utoipa::path(
+    get, path = "/v1/webhooks", tag = "events",
+    responses(
+        (status = 200, description = "All of them", body = WebhookList),
+        openapi::AnyCall, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn list_webhooks(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<WebhookList>, Problem> {
+    caller.require(Scope::WebhooksWrite)?;
+    refuse_parameters(&uri)?;
+    let tenant = Some(caller.tenant()).filter(|_| !caller.sees_all_tenants());
+    let now = gateway.clock.now();
+    let webhooks = gateway.store().webhooks(tenant).await?;
+    let webhooks = webhooks.into_iter().filter(|webhook| may_manage(&caller, webhook));
+    let webhooks = webhooks.map(|webhook| WebhookView::new(webhook, false, now)).collect();
+    Ok(Json(WebhookList { webhooks }))
+}
+
+/// Read a webhook
+#[utoipa::path(
+    get, path = "/v1/webhooks/{id}", tag = "events",
+    params(openapi::WebhookParameter),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookView),
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn get_webhook(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+) -> Result<Json<WebhookView>, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    refuse_parameters(&uri)?;
+    Ok(Json(WebhookView::new(webhook, false, gateway.clock.now())))
+}
+
+/// Change a webhook
+///
+/// What is left out stays as it is. One that is enabled again goes on where it was.
+#[utoipa::path(
+    patch, path = "/v1/webhooks/{id}", tag = "events",
+    params(openapi::WebhookParameter),
+    request_body = WebhookChange,
+    responses(
+        (status = 200, description = "The webhook as it is now", body = WebhookView),
+        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn change_webhook(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WebhookView>, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
+    let faults = Parameters::read(&uri, &[]).into_faults();
+    let change = body::read_change(body, &gateway, &caller, faults)?;
+    let changed = apply(&gateway, &caller, webhook.id, "webhook.change", move |webhook, _| {
+        change.apply(webhook);
+    });
+    Ok(Json(WebhookView::new(changed.await?, false, gateway.clock.now())))
+}
+
+/// Remove a webhook
+#[utoipa::path(
+    delete, path = "/v1/webhooks/{id}", tag = "events",
+    params(openapi::WebhookParameter),
+    responses(
+        (status = 204, description = "It is gone, with its record of attempts"),
+        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound,
+    )
+)]
+pub(crate) async fn remove_webhook(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
+    refuse_parameters(&uri)?;
+    let (store, actor) = (gateway.store().clone(), caller.actor());
+    let removing =
+        crate::run_to_completion(async move { store.remove_webhook(webhook.id, &actor).await });
+    if !removing.await?? {
+        return Err(Problem::not_found("webhook"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Make a new secret for a webhook
+///
+/// For a while (`overlap`, 24 hours unless said otherwise) requests carry a signature by each of both, so that the endpoint can
+/// change over.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/rotate", tag = "events",
+    params(openapi::WebhookParameter),
+    request_body = Option<Rotation>,
+    responses(
+        (status = 200, description = "The webhook with its new secret", body = WebhookView),
+        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn rotate_webhook_secret(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WebhookView>, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    let body = read_optional_json(&headers, body, gateway.body_bounds(&caller)).await?;
+    let faults = Parameters::read(&uri, &[]).into_faults();
+    let overlap = body::read_rotation(body, faults)?;
+    let secret = new_secret();
+    let rotate = move |webhook: &mut Webhook, now: Timestamp| {
+        webhook.secrets.truncate(1);
+        webhook.secrets.iter_mut().for_each(|old| old.until = Some(now + overlap));
+        webhook.secrets.insert(0, SigningSecret { key: secret.clone(), until: None });
+    };
+    let changed = apply(&gateway, &caller, webhook.id, "webhook.rotate", rotate).await?;
+    Ok(Json(WebhookView::new(changed, true, gateway.clock.now())))
+}
+
+/// Send a test to a webhook
+///
+/// An event of the type `webhook.test` is sent at once, also to one that is disabled, and the answer says what came of it.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/test", tag = "events",
+    params(openapi::WebhookParameter),
+    responses(
+        (status = 200, description = "What came of it", body = WebhookAttemptView),
+        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound,
+    )
+)]
+pub(crate) async fn test_webhook(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    body: Body,
+) -> Result<Json<WebhookAttemptView>, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
+    refuse_parameters(&uri)?;
+    let _place = gateway.waiting.acquire(caller.id(), 1).map_err(|_| {
+        let detail = "too many requests wait, in all or of this key: try again";
+        Problem::new(&codes::NOT_READY, detail)
+    })?;
+    let event = EventId::START;
+    let payload = payload::test(event, gateway.clock.now());
+    let sent = gateway.engine.test_webhook(&webhook, event, payload).await;
+    let attempt = sent.map_err(|why| Problem::new(&codes::INTERNAL, why))?;
+    Ok(Json(attempt.into()))
+}
+
+/// Send an event to a webhook again
+///
+/// Whether it was taken before or not, and whether it meets the filters or not. One that is disabled gets it once it is
+/// enabled.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/resend", tag = "events",
+    params(openapi::WebhookParameter),
+    request_body = Resend,
+    responses(
+        (status = 202, description = "It is sent at once"),
+        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn resend_event(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
+    let faults = Parameters::read(&uri, &[]).into_faults();
+    let event = body::read_resend(body, faults)?;
+    if !gateway.store().resend_event(webhook.id, &webhook.tenant, event).await? {
+        return Err(Problem::not_found("event"));
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Send again what a webhook missed
+///
+/// All events since a time that were given up, because the endpoint did not take them for three days.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/recover", tag = "events",
+    params(
+        openapi::WebhookParameter,
+        ("since" = Timestamp, Query, description = "Events since this moment"),
+    ),
+    responses(
+        (status = 202, description = "So many are sent again", body = Recovered),
+        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound,
+    )
+)]
+pub(crate) async fn recover_events(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+    body: Body,
+) -> Result<(StatusCode, Json<Recovered>), Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    refuse_body(body, gateway.body_bounds(&caller), &["since"]).await?;
+    let mut parameters = Parameters::read(&uri, &["since"]);
+    let since = parameters.required_moment("since");
+    parameters.finish()?;
+    let since = since.unwrap_or(Timestamp::MAX);
+    let events = gateway.store().recover_deliveries(webhook.id, since).await?;
+    Ok((StatusCode::ACCEPTED, Json(Recovered { events })))
+}
+
+/// List the attempts to deliver to a webhook
+///
+/// Those of the newest event first. They are kept as long as the events (`events.retention`).
+#[utoipa::path(
+    get, path = "/v1/webhooks/{id}/attempts", tag = "events",
+    params(
+        openapi::WebhookParameter, openapi::Page,
+        ("event_id" = Option<String>, Query, description = "Those of one event",
+            pattern = "^evt_[0-7][0-9a-f]{15}$"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = WebhookAttemptList),
+        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+    )
+)]
+pub(crate) async fn list_webhook_attempts(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Segment(id): Segment,
+    uri: Uri,
+) -> Result<Json<WebhookAttemptList>, Problem> {
+    let webhook = find(&gateway, &caller, &id).await?;
+    let mut parameters = Parameters::read(&uri, &["event_id", "limit", "cursor"]);
+    let event = parameters.parsed::<EventId>("event_id", "the id of an event");
+    let limit = parameters.limit();
+    let before = parameters.cursor::<Place>();
+    parameters.finish()?;
+    let before = before.map(|Place(event, number)| (event, number));
+    // One more than asked for tells whether there is a next page.
+    let mut attempts =
+        gateway.store().webhook_attempts(webhook.id, event, before, limit + 1).await?;
+    let has_more = attempts.len() > limit as usize;
+    attempts.truncate(limit as usize);
+    let last = attempts.last().filter(|_| has_more);
+    let next_cursor = last.map(|last| cursor(Place(last.event, last.number)));
+    let attempts = attempts.into_iter().map(WebhookAttemptView::from).collect();
+    Ok(Json(WebhookAttemptList { attempts, next_cursor }))
+}
+
+/// A place among the attempts.
+struct Place(EventId, u32);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (event, number) = text.split_once(' ').ok_or(())?;
+        Ok(Self(event.parse().map_err(drop)?, number.parse().map_err(drop)?))
+    }
+}
+
+/// Whether the caller may do something about a webhook: it can get no more than the caller may see.
+fn may_manage(caller: &Caller, webhook: &Webhook) -> bool {
+    let is_within = |names: &[String]| {
+        !webhook.providers.is_empty() && webhook.providers.iter().all(|name| names.contains(name))
+    };
+    caller.sees(&webhook.tenant) && caller.providers().is_none_or(is_within)
+}
+
+async fn find(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Webhook, Problem> {
+    caller.require(Scope::WebhooksWrite)?;
+    let id: WebhookId = id.parse().map_err(|_| Problem::not_found("webhook"))?;
+    let webhook = gateway.store().webhook(id).await?;
+    let webhook = webhook.filter(|webhook| may_manage(caller, webhook));
+    webhook.ok_or_else(|| Problem::not_found("webhook"))
+}
+
+async fn apply(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: WebhookId,
+    action: &'static str,
+    change: impl Fn(&mut Webhook, Timestamp) + Send + Sync + 'static,
+) -> Result<Webhook, Problem> {
+    let (store, actor) = (gateway.store().clone(), caller.actor());
+    let changing =
+        crate::run_to_completion(
+            async move { store.change_webhook(id, &actor, action, change).await },
+        );
+    changing.await??.ok_or_else(|| Problem::not_found("webhook"))
+}

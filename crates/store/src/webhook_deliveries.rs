@@ -1,0 +1,326 @@
+//! What is sent to webhooks: what is due again, and what came of each attempt.
+
+use std::time::Duration;
+
+use invite_core::{EventId, EventType, WebhookId};
+use jiff::Timestamp;
+use serde_json::json as json_of;
+
+use crate::{
+    Error, Event, Store,
+    feed::read_row,
+    statement::{Fields, Statement, chunks},
+    values::Value,
+    webhooks::{lock, store},
+    writer::Tx,
+};
+
+/// One attempt to deliver an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookAttempt {
+    /// What was to be delivered.
+    pub event: EventId,
+    /// Which attempt it was for this event, from 1 on.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// What was answered.
+    pub http_status: Option<u16>,
+    /// What went wrong; none if it was taken.
+    pub failure: Option<String>,
+    /// The beginning of the reply's body.
+    pub reply: Option<String>,
+}
+
+/// What to store of an attempt.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The attempt.
+    pub attempt: WebhookAttempt,
+    /// When to try again, if it failed; `None`: never by itself.
+    pub again_at: Option<Timestamp>,
+}
+
+/// An event to be sent again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Due {
+    /// The event.
+    pub event: Event,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// When the first of them was.
+    pub first_at: Timestamp,
+}
+
+impl Store {
+    /// The events that are to be sent to a webhook again by `now`, longest due first; and when the next of all is due.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn due_deliveries(
+        &self,
+        webhook: WebhookId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Due>, Option<Timestamp>), Error> {
+        let rows = Statement::new(
+            "SELECT event_id, attempts, first_at, next_at FROM webhook_deliveries WHERE next_at IS NOT NULL \
+             AND webhook_id = ",
+        )
+        .bind(webhook.to_string())
+        .text(" ORDER BY next_at, event_id")
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .all(&mut *self.reader().await?, |row| {
+            Ok((EventId::of(row.number()?), row.count()?, row.time()?, row.time()?))
+        })
+        .await?;
+        let next = rows.first().map(|(.., next)| *next);
+        let due: Vec<_> = rows.into_iter().filter(|(.., next)| *next <= now).collect();
+        let ids: Vec<EventId> = due.iter().map(|(event, ..)| *event).collect();
+        let mut events = self.events_by_id(&ids).await?;
+        let due = due.into_iter().filter_map(|(id, attempts, first_at, _)| {
+            let place = events.iter().position(|event| event.id == id)?;
+            Some(Due { event: events.swap_remove(place), attempts, first_at })
+        });
+        Ok((due.collect(), next))
+    }
+
+    /// Stores what came of attempts, and up to where the feed was read for the webhook. If nothing has been taken for
+    /// `give_up`, or the endpoint says that it is gone, the webhook is disabled, with an event. Nothing is stored if the
+    /// webhook is gone.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn record_deliveries(
+        &self,
+        webhook: WebhookId,
+        delivered: Vec<Delivered>,
+        read_up_to: Option<EventId>,
+        give_up: Duration,
+    ) -> Result<(), Error> {
+        self.write(Vec::new(), delivered, move |mut tx, delivered| {
+            Box::pin(async move {
+                let Some(mut known) = lock(&mut tx, webhook).await? else { return Ok(()) };
+                let before = known.clone();
+                known.read_up_to = known.read_up_to.max(read_up_to.unwrap_or(EventId::START));
+                write_attempts(&mut tx, webhook, delivered).await?;
+                let is_taken = |it: &Delivered| it.attempt.failure.is_none();
+                if delivered.iter().any(is_taken) {
+                    known.failing_since = None;
+                } else if let Some(first) = delivered.first() {
+                    let since = *known.failing_since.get_or_insert(first.attempt.at);
+                    let is_gone = delivered.iter().any(|it| it.attempt.http_status == Some(410));
+                    let for_too_long = tx.now.duration_since(since).unsigned_abs() >= give_up;
+                    let why = match (is_gone, for_too_long) {
+                        (true, _) => Some("the endpoint answered 410: it is gone".to_owned()),
+                        (false, true) => Some(format!("only failures came of it since {since:.0}")),
+                        (false, false) => None,
+                    };
+                    if let Some(why) = why.filter(|_| known.disabled_because.is_none()) {
+                        let told = json_of!({ "reason": why, "tenant": known.tenant });
+                        tx.events.tell(
+                            EventType::WebhookDisabled,
+                            None,
+                            webhook.to_string(),
+                            &told,
+                        );
+                        known.disabled_because = Some(why);
+                    }
+                }
+                if known == before { Ok(()) } else { store(&mut tx, &known).await }
+            })
+        })
+        .await
+    }
+
+    /// The attempts for a webhook, or for one event of it, newest first, those before one.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn webhook_attempts(
+        &self,
+        webhook: WebhookId,
+        event: Option<EventId>,
+        before: Option<(EventId, u32)>,
+        limit: u32,
+    ) -> Result<Vec<WebhookAttempt>, Error> {
+        let mut statement = Statement::new(
+            "SELECT event_id, number, at, took_ms, http_status, failure, reply FROM webhook_attempts WHERE \
+             webhook_id = ",
+        )
+        .bind(webhook.to_string());
+        if let Some(event) = event {
+            statement = statement.text(" AND event_id = ").bind(event.number());
+        }
+        if let Some((event, number)) = before {
+            statement = statement
+                .text(" AND (event_id, number) < (")
+                .values([event.number().into(), i64::from(number).into()])
+                .text(")");
+        }
+        let statement = statement.text(" ORDER BY event_id DESC, number DESC");
+        let statement = statement.limit(i64::from(limit));
+        statement.all(&mut *self.lister().await?, read_attempt).await
+    }
+
+    /// Has an event sent to a webhook at once, whether it was taken before or not; false if there is no such event that it may
+    /// get.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn resend_event(
+        &self,
+        webhook: WebhookId,
+        tenant: &str,
+        event: EventId,
+    ) -> Result<bool, Error> {
+        let data = tenant.to_owned();
+        self.write(Vec::new(), data, move |tx, tenant| {
+            Box::pin(async move {
+                let known = Statement::new("SELECT 1 FROM events WHERE id = ")
+                    .bind(event.number())
+                    .text(" AND tenant = ")
+                    .bind(tenant)
+                    .first(tx.connection, |row| row.number())
+                    .await?;
+                if known.is_none() {
+                    return Ok(false);
+                }
+                let now = tx.now;
+                Statement::new(
+                    "INSERT INTO webhook_deliveries (webhook_id, event_id, attempts, first_at, next_at) VALUES (",
+                )
+                .values([
+                    webhook.to_string().into(),
+                    event.number().into(),
+                    0.into(),
+                    now.into(),
+                    now.into(),
+                ])
+                .text(
+                    ") ON CONFLICT (webhook_id, event_id) DO UPDATE SET first_at = excluded.first_at, \
+                     next_at = excluded.next_at",
+                )
+                .execute(tx.connection)
+                .await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Has everything sent again that was written since a time and never taken; returns how much that is.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn recover_deliveries(
+        &self,
+        webhook: WebhookId,
+        since: Timestamp,
+    ) -> Result<u64, Error> {
+        self.write(Vec::new(), since, move |tx, since| {
+            Box::pin(async move {
+                let now = tx.now;
+                Statement::new("UPDATE webhook_deliveries SET next_at = ")
+                    .bind(now)
+                    .text(", first_at = ")
+                    .bind(now)
+                    .text(" WHERE delivered_at IS NULL AND next_at IS NULL AND webhook_id = ")
+                    .bind(webhook.to_string())
+                    .text(" AND event_id IN (SELECT id FROM events WHERE id = event_id AND at >= ")
+                    .bind(*since)
+                    .text(")")
+                    .execute(tx.connection)
+                    .await
+            })
+        })
+        .await
+    }
+
+    /// These events, oldest first, without those that are gone.
+    async fn events_by_id(&self, ids: &[EventId]) -> Result<Vec<Event>, Error> {
+        let mut rows = Vec::with_capacity(ids.len());
+        for chunk in chunks(ids) {
+            let found = Statement::new(
+                "SELECT id, at, type, tenant, subject, previous, data FROM events WHERE id",
+            )
+            .one_of(chunk.iter().map(|id| Value::from(id.number())))
+            .text(" ORDER BY id")
+            .all(&mut *self.reader().await?, read_row)
+            .await?;
+            rows.extend(found);
+        }
+        self.with_invites(rows).await
+    }
+}
+
+async fn write_attempts(
+    tx: &mut Tx<'_>,
+    webhook: WebhookId,
+    delivered: &[Delivered],
+) -> Result<(), Error> {
+    let id = webhook.to_string();
+    for chunk in chunks(delivered) {
+        let rows = chunk.iter().map(|Delivered { attempt, .. }| {
+            [
+                attempt.event.number().into(),
+                i64::from(attempt.number).into(),
+                attempt.at.into(),
+                Value::Number(i64::try_from(attempt.took.as_millis()).ok()),
+                Value::Number(attempt.http_status.map(i64::from)),
+                attempt.failure.as_deref().into(),
+                attempt.reply.as_deref().into(),
+            ]
+        });
+        Statement::new(
+            "INSERT INTO webhook_attempts (webhook_id, event_id, number, at, took_ms, http_status, failure, reply) \
+             SELECT ",
+        )
+        .bind(&id)
+        .text(", v.* FROM ")
+        .rows(rows)
+        // The same was stored by a replica that had lost its lease without knowing.
+        .text(" WHERE true ON CONFLICT (webhook_id, event_id, number) DO NOTHING")
+        .execute(tx.connection)
+        .await?;
+        let rows = chunk.iter().map(|Delivered { attempt, again_at }| {
+            let is_taken = attempt.failure.is_none();
+            [
+                attempt.event.number().into(),
+                i64::from(attempt.number).into(),
+                attempt.at.into(),
+                Value::from(again_at.filter(|_| !is_taken)),
+                Value::from(Some(attempt.at).filter(|_| is_taken)),
+            ]
+        });
+        Statement::new(
+            "INSERT INTO webhook_deliveries (webhook_id, event_id, attempts, first_at, next_at, delivered_at) \
+             SELECT ",
+        )
+        .bind(&id)
+        .text(", v.* FROM ")
+        .rows(rows)
+        .text(
+            " WHERE true ON CONFLICT (webhook_id, event_id) DO UPDATE SET attempts = excluded.attempts, \
+             next_at = excluded.next_at, delivered_at = coalesce(excluded.delivered_at, \
+             webhook_deliveries.delivered_at)",
+        )
+        .execute(tx.connection)
+        .await?;
+    }
+    Ok(())
+}
+
+fn read_attempt(row: &mut Fields<'_>) -> Result<WebhookAttempt, Error> {
+    Ok(WebhookAttempt {
+        event: EventId::of(row.number()?),
+        number: row.count()?,
+        at: row.time()?,
+        took: Duration::from_millis(row.count()?),
+        http_status: row.optional_count()?,
+        failure: row.optional_string()?,
+        reply: row.optional_string()?,
+    })
+}
