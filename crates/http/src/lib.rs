@@ -40,6 +40,7 @@ mod strict_json;
 mod submission;
 mod trace;
 mod views;
+mod warnings;
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,14 +7,21 @@ pub(crate) mod shown;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use invite_core::{AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason};
+use invite_core::{
+    AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason, RouteTaken, SentWith,
+};
 use invite_store::{InviteRecord, Unreadable, UnreadableInvite};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Gateway, auth::Caller, problem::ProblemView};
+use crate::{
+    Gateway,
+    auth::Caller,
+    problem::{FaultView, ProblemView},
+    warnings,
+};
 
 use shown::{InviteOutline, without_codes};
 
@@ -41,8 +48,18 @@ pub(crate) struct InviteView {
     last_name: Option<String>,
     /// Phone number.
     phone: Option<String>,
-    /// The text for the mail.
+    /// The text for the mail, as it is sent; at a kind that has no place for one, as it was given.
     message: Option<String>,
+    /// The options that it is sent with, by kind, as they would be given: its own, else those of the configuration.
+    /// What is null only the provider decides.
+    options: BTreeMap<String, Map<String, Value>>,
+    /// What of it is stored and not sent, because the provider's kind has no place for it.
+    warnings: Vec<FaultView>,
+    /// The routing rule that chose its provider, among the `[[routes]]` of the document of `config_revision`; null if
+    /// its request named the provider.
+    route: Option<RouteTaken>,
+    /// The revision of the provider document that it was accepted under.
+    config_revision: i64,
     /// When the provider was last asked.
     checked_at: Option<Timestamp>,
     /// The provider's own id for it.
@@ -86,6 +103,15 @@ impl InviteView {
         let facts = Arc::unwrap_or_clone(facts);
         let provider_data =
             without_codes(state.provider_data, facts.kind.as_deref(), gateway, caller);
+        let kind = gateway.kinds.iter().find(|known| Some(known.name) == facts.kind.as_deref());
+        let warnings = warnings::of_invite(kind, &facts.invitee);
+        let sent_with = kind.zip(facts.destination.as_ref()).filter(|_| !facts.is_erased);
+        let sent_with = sent_with.map(|(kind, destination)| {
+            let SentWith { options, message } =
+                (kind.read_back)(facts.id, destination, &facts.params);
+            ((kind.name.to_owned(), options), message)
+        });
+        let (options, message) = sent_with.unzip();
         Self {
             outline: InviteOutline {
                 id: facts.id,
@@ -105,7 +131,11 @@ impl InviteView {
             first_name: facts.invitee.first_name,
             last_name: facts.invitee.last_name,
             phone: facts.invitee.phone,
-            message: facts.invitee.message,
+            message: message.flatten().or(facts.invitee.message),
+            options: options.into_iter().collect(),
+            warnings,
+            route: facts.route,
+            config_revision: facts.config_revision,
             checked_at: state.checked_at,
             provider_ref: state.provider_ref,
             provider_status: state.provider_status,
@@ -155,9 +185,11 @@ pub(crate) struct Plan {
     /// What would not be sent: the person has a live invite there, or an earlier item is the same.
     /// None where `on_duplicate` is `send`.
     pub duplicates: Vec<DuplicateView>,
+    /// What of the items would be stored and not sent, because their provider's kind has no place for it.
+    pub warnings: Vec<FaultView>,
     /// What is wrong with items that `handling=lenient` would report as failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<crate::problem::FaultView>,
+    pub errors: Vec<FaultView>,
 }
 
 /// An item that would be a duplicate at a provider.

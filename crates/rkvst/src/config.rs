@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use invite_core::{
-    BuildContext, Fault, InviteId, NewInvite, Recipient,
+    BuildContext, Destination, Fault, InviteId, NewInvite, Recipient, SentWith,
     adapter::BaseUrl,
     schema::Schema,
     secret::{Check, Credential, SecretRefs},
@@ -56,7 +56,7 @@ pub struct Settings {
 
 /// `options.rkvst` of an invite: RKVST offers nothing that the common members do not say.
 // The empty `properties` are there because the validator names unknown members only where a schema has some.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("properties" = {}))]
 pub struct Options {}
@@ -99,6 +99,12 @@ impl Params {
             None => self.message,
         }
     }
+}
+
+/// What an invite is sent with ([`ReadBack`](invite_core::ReadBack)).
+pub fn read_back(id: InviteId, _: &Destination, params: &Value) -> SentWith {
+    let Ok(params) = Params::deserialize(params) else { return SentWith::default() };
+    SentWith::new(&Options {}, Some(params.message_for(id)))
 }
 
 fn default_path() -> String {

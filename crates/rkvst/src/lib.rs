@@ -47,6 +47,7 @@ pub fn kind() -> ProviderKind {
         codes: &[],
         build: Box::new(build),
         excerpt: wire::excerpt,
+        read_back: config::read_back,
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use invite_core::{Fault, adapter::BaseUrl, schema::Schema, secret::SecretRefs, text::check_id};
+use invite_core::{
+    Destination, Fault, InviteId, SentWith, adapter::BaseUrl, schema::Schema, secret::SecretRefs,
+    text::check_id,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,7 +37,7 @@ pub struct Config {
 }
 
 /// `options.securegate` of an invite; what is left out comes from the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The event to invite to.
@@ -184,6 +187,20 @@ impl Params {
         }
         query.finish()
     }
+}
+
+/// What an invite is sent with ([`ReadBack`](invite_core::ReadBack)). What neither it nor the configuration says is null:
+/// Securegate decides.
+pub fn read_back(_: InviteId, destination: &Destination, params: &Value) -> SentWith {
+    let Ok(params) = Params::deserialize(params) else { return SentWith::default() };
+    let Params { authentication_method, onboarding_flow_type, notify } = params;
+    let options = Options {
+        event_id: Some(destination.scope.clone()),
+        authentication_method: Some(authentication_method),
+        onboarding_flow_type,
+        notify,
+    };
+    SentWith::new(&options, None)
 }
 
 /// The fault of an event id that cannot be a step of a path, and so would lead elsewhere.

@@ -44,6 +44,7 @@ pub fn kind() -> ProviderKind {
         codes: &["session_code"],
         build: Box::new(build),
         excerpt: excerpt::of,
+        read_back: config::read_back,
     }
 }
 

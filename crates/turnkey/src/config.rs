@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use invite_core::{Fault, NewInvite, adapter::BaseUrl, schema::Schema, secret::SecretRefs};
+use invite_core::{
+    Destination, Fault, InviteId, NewInvite, SentWith, adapter::BaseUrl, schema::Schema,
+    secret::SecretRefs,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,7 +89,7 @@ pub struct Settings {
     pub get_organization: bool,
 }
 
-/// What `resolve` records of an invite.
+/// What `resolve` records of an invite: its options, by their names, with what it leaves out filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Params {
     pub receiver_user_name: String,
@@ -163,6 +166,11 @@ impl Settings {
             _ => Err(faults),
         }
     }
+}
+
+/// What an invite is sent with ([`ReadBack`](invite_core::ReadBack)).
+pub fn read_back(_: InviteId, _: &Destination, params: &Value) -> SentWith {
+    Params::deserialize(params).map_or_else(|_| SentWith::default(), |it| SentWith::new(&it, None))
 }
 
 fn uuid(text: &str, pointer: &str, faults: &mut Vec<Fault>) -> String {

@@ -57,6 +57,7 @@ pub fn kind() -> ProviderKind {
         codes: &[],
         build: Box::new(build),
         excerpt: excerpt::of,
+        read_back: config::read_back,
     }
 }
 
