@@ -95,3 +95,117 @@ async fn what_a_kind_has_no_place_for_is_warned_of_in_the_dry_run_the_answer_and
     }
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn what_callers_need_of_a_guest_who_accepted_is_in_provider_data() {
+    let gateway = Gateway::start().await;
+    let invited = gateway.client().invite(&invites("berlin-summit", [person(1)])).await.remove(0);
+    let data = &invited["provider_data"];
+    assert!(data["created_at"].is_string() && data["updated_at"].is_string(), "{data}");
+    assert!(data.get("ticket_id").is_none(), "{data}");
+    let id = text(&invited, "provider_ref");
+    gateway.simulators.move_invite("securegate", id, "accepted").await;
+    let refresh = format!("/v1/invites/{}/refresh", text(&invited, "id"));
+    let refreshed = gateway.client().request("POST", &refresh).send().await.expect(200).body;
+    assert_eq!(text(&refreshed, "status"), "accepted");
+    let data = &refreshed["provider_data"];
+    assert_eq!(data["ticket_id"], format!("ticket-{id}"));
+    assert_eq!(data["onyxplus_id"], format!("onyx-{id}"));
+    assert_eq!(data["image"], format!("https://example.com/profile-photos/{id}.jpg"));
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn while_approval_is_awaited_provider_data_says_who_voted_and_whether_our_key_may() {
+    let gateway = Gateway::builder()
+        .behaving("turnkey", json!({ "activity_mode": "consensus" }))
+        .start()
+        .await;
+    let waiting = gateway.client().invite(&invites("treasury", [person(1)])).await.remove(0);
+    assert_eq!(text(&waiting, "status"), "awaiting_approval");
+    let data = &waiting["provider_data"];
+    assert_eq!((&data["canApprove"], &data["canReject"]), (&json!(false), &json!(true)));
+    let votes = data["votes"].as_array().unwrap();
+    assert_eq!(votes.len(), 1, "submitting approves it: {data}");
+    assert_eq!(text(&votes[0], "selection"), "VOTE_SELECTION_APPROVED");
+    let mut members: Vec<&String> = votes[0].as_object().unwrap().keys().collect();
+    members.sort_unstable();
+    assert_eq!(members, ["createdAt", "selection", "userId"]);
+    gateway.simulators.approve(text(data, "activity_id")).await;
+    let refresh = format!("/v1/invites/{}/refresh", text(&waiting, "id"));
+    let approved = gateway.client().request("POST", &refresh).send().await.expect(200).body;
+    assert_eq!(text(&approved, "status"), "pending");
+    for member in ["votes", "canApprove", "canReject"] {
+        assert!(approved["provider_data"].get(member).is_none(), "{}", approved["provider_data"]);
+    }
+    gateway.finish().await;
+}
+
+async fn raw_attempts(gateway: &Gateway, invite: &Value) -> Vec<Value> {
+    let path = format!("/v1/invites/{}/attempts", text(invite, "id"));
+    gateway.client().get(&path).await.expect(200).list("attempts")
+}
+
+#[tokio::test]
+async fn a_raw_attempt_says_where_it_went_and_what_the_provider_calls_it() {
+    let gateway = Gateway::start().await;
+    let invite = gateway.client().invite(&invites("berlin-summit", [person(1)])).await.remove(0);
+    let refresh = format!("/v1/invites/{}/refresh", text(&invite, "id"));
+    gateway.client().request("POST", &refresh).send().await.expect(200);
+    let attempts = raw_attempts(&gateway, &invite).await;
+    let place = |attempt: &Value| {
+        let (_, path) = text(attempt, "url").split_once("://127.0.0.1:").unwrap();
+        let path = path.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+        (text(attempt, "method").to_owned(), path)
+    };
+    let created = "/events/event-456/invites?onboarding_flow_type=kyc".to_owned();
+    assert_eq!(place(&attempts[0]), ("POST".to_owned(), created));
+    let read = format!("/invites/{}", text(&invite, "provider_ref"));
+    assert_eq!(place(&attempts[1]), ("GET".to_owned(), read));
+    for attempt in &attempts {
+        assert!(text(attempt, "provider_request_id").starts_with("securegate-"), "{attempt}");
+    }
+    let reader = gateway.caller("invites:read", &[]).await;
+    let path = format!("/v1/invites/{}/attempts", text(&invite, "id"));
+    let plain = reader.get(&path).await.expect(200).list("attempts").remove(0);
+    for member in ["method", "url", "provider_request_id"] {
+        assert!(plain.get(member).is_none(), "{plain}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_raw_attempt_that_was_refused_says_so_in_the_providers_own_members() {
+    let gateway = Gateway::start().await;
+    for (kind, provider, body, shown) in [
+        (
+            "securegate",
+            "berlin-summit",
+            json!({ "detail": "the event is over" }),
+            json!({ "detail": "the event is over" }),
+        ),
+        (
+            "rkvst",
+            "acme-tenancy",
+            json!({ "code": 9, "message": "the tenancy is closed" }),
+            json!({ "code": 9, "message": "the tenancy is closed" }),
+        ),
+        (
+            "turnkey",
+            "treasury",
+            json!({ "code": 9, "message": "closed", "turnkeyErrorCode": "CLOSED", "secret": "x" }),
+            json!({ "code": 9, "message": "closed", "turnkeyErrorCode": "CLOSED" }),
+        ),
+    ] {
+        let refuse = json!({ "operation": "create", "kind": "status_before", "status": 400,
+            "times": 1, "body": body });
+        gateway.simulators.break_down(kind, refuse).await;
+        let failed = gateway.client().invite(&invites(provider, [person(1)])).await.remove(0);
+        assert_eq!(text(&failed, "status"), "failed", "{failed}");
+        let attempt = raw_attempts(&gateway, &failed).await.remove(0);
+        assert_eq!((&attempt["http_status"], &attempt["reply"]), (&json!(400), &shown));
+        assert_eq!(text(&attempt, "method"), "POST");
+        assert!(text(&attempt, "provider_request_id").starts_with(kind), "{attempt}");
+    }
+    gateway.finish().await;
+}

@@ -232,10 +232,21 @@ pub(crate) struct AttemptView {
     pub detail: Option<String>,
     /// The `traceparent` of the request that it was made for.
     pub traceparent: Option<String>,
+    /// The HTTP method of the request; with the scope invites:raw only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The address that it went to, without secrets, and without a query that names other people; with the scope
+    /// invites:raw only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The provider's own id of the request, from a header of its reply such as `X-Request-Id`; with the scope invites:raw
+    /// only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_request_id: Option<String>,
     /// This invite's part of the request, without secrets; with the scope invites:raw only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Value>,
-    /// This invite's part of the reply, without secrets; with the scope invites:raw only.
+    /// This invite's part of the reply, without secrets, or what a refusal says; with the scope invites:raw only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<Value>,
 }

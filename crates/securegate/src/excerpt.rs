@@ -3,10 +3,10 @@
 use invite_core::{Address, Invitee, adapter::excerpt, http::scrub_of};
 use serde_json::{Value, json};
 
-use crate::wire::ErrorBody;
+use crate::error::ErrorBody;
 
 /// The members of an invite in a reply that are shown, beside `session_code`.
-const SHOWN: [&str; 10] = [
+const SHOWN: [&str; 16] = [
     "id",
     "event_id",
     "email",
@@ -14,9 +14,15 @@ const SHOWN: [&str; 10] = [
     "last_name",
     "country_code",
     "mobile_number",
+    "authentication_method",
     "session_id",
+    "ticket_id",
+    "onyxplus_id",
+    "image",
+    "last_seen",
     "status",
     "created_at",
+    "updated_at",
 ];
 /// The members of a create call's invite that are personal data.
 const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
@@ -58,7 +64,9 @@ fn excerpt_reply(reply: Value, index: usize, recipient: &Invitee, others: &[&str
         other => {
             let body = ErrorBody::of(other);
             let Some(errors) = body.validation() else {
-                return json!({ "detail": scrubbed(&body.text()) });
+                let said =
+                    body.said().map(|(member, text)| (member.to_owned(), scrubbed(text).into()));
+                return excerpt::or_null(said.into_iter().collect());
             };
             let own = errors.iter().filter(|error| error.index().is_none_or(|at| at == index));
             let own = own.map(|error| {
@@ -153,6 +161,9 @@ mod tests {
         let reply = r#"{"detail": "Grace is blocked"}"#;
         let (_, received) = of(Some(&request), Some(reply), 0, &ada);
         assert_eq!(received, json!({"detail": "… is blocked"}));
+        let (_, received) =
+            of(Some(&request), Some(r#"{"message": "Grace?", "trace": "x"}"#), 0, &ada);
+        assert_eq!(received, json!({"message": "…?"}), "in the provider's own words");
     }
 
     #[test]

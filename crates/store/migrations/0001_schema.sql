@@ -140,7 +140,9 @@ CREATE TABLE attempts (
     outcome TEXT,
     http_status BIGINT,
     detail TEXT,
+    -- Method and full address
     target TEXT,
+    provider_request_id TEXT,
     request TEXT,
     reply TEXT,
     -- JSON: provider ids of new invites that the reply named without showing whose they are, [id, …]

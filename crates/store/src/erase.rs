@@ -278,8 +278,8 @@ async fn empty(
                 .await?;
         }
         erased.attempts += Statement::new(
-            "UPDATE attempts SET call = NULL, target = NULL, request = NULL, reply = NULL, unpaired = \
-             NULL",
+            "UPDATE attempts SET call = NULL, target = NULL, provider_request_id = NULL, request = NULL, \
+             reply = NULL, unpaired = NULL",
         )
         .text(if extent == Extent::Person { ", detail = NULL" } else { "" })
         .text(" WHERE id")

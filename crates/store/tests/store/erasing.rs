@@ -92,6 +92,7 @@ async fn full(store: &Store, email: &str, to: Status) -> InviteId {
     reply.reply = Some("canary".into());
     reply.detail = Some("canary".into());
     reply.target = Some("GET https://provider.example/?email=canary".into());
+    reply.provider_request_id = Some("canary".into());
     reply.unpaired = vec!["canary-id".into()];
     let mut change = Change::of(vec![id], move |_, _, state, now| {
         state.phase = phase(to);

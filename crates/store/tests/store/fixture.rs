@@ -315,6 +315,7 @@ pub fn end(id: AttemptId, outcome: AttemptOutcome) -> AttemptEnd {
         http_status: Some(201),
         detail: None,
         target: Some("POST https://provider.example/invites".into()),
+        provider_request_id: Some("req-1".into()),
         request: None,
         reply: Some("{}".into()),
         unpaired: Vec::new(),
