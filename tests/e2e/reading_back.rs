@@ -209,3 +209,38 @@ async fn a_raw_attempt_that_was_refused_says_so_in_the_providers_own_members() {
     }
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_provider_adds_tomorrow_can_be_asked_for_today_where_the_document_allows_it() {
+    let methods = "authentication_method = \"QR Code\"\n";
+    let allowing = format!("{methods}allow_extra = true\n");
+    let gateway = Gateway::builder().replace(methods, &allowing).start().await;
+    let adding = |kind: &str, extra: Value| {
+        let mut guest = person(1);
+        guest["options"] = json!({ kind: { "extra": extra } });
+        guest
+    };
+    let lounge = json!({ "lounge": { "name": "north", "seats": [1, 2] } });
+    let body = invites("berlin-summit", [adding("securegate", lounge.clone()), person(2)]);
+    let sent = gateway.client().invite(&body).await;
+    let invite = gateway.client().read(&sent[0]).await;
+    assert_eq!(invite["options"]["securegate"]["extra"], lounge);
+    let other = gateway.client().read(&sent[1]).await;
+    assert!(other["options"]["securegate"].get("extra").is_none(), "{}", other["options"]);
+    let attempt = raw_attempts(&gateway, &invite).await.remove(0);
+    let item = &attempt["request"]["invites"][0];
+    assert_eq!(
+        (&item["lounge"], &item["email"]),
+        (&lounge["lounge"], &json!("guest1@example.org"))
+    );
+
+    let ours = adding("securegate", json!({ "Email": "eve@example.org", "lounge": 1 }));
+    let refused = gateway.client().post("/v1/invites", &invites("berlin-summit", [ours])).await;
+    let refused = refused.expect(422);
+    assert_eq!(refused.pointers(), ["#/invites/0/options/securegate/extra/Email"]);
+    let elsewhere = invites("treasury", [adding("turnkey", lounge)]);
+    let refused = gateway.client().post("/v1/invites", &elsewhere).await.expect(422);
+    assert_eq!(refused.pointers(), ["#/invites/0/options/turnkey/extra"]);
+    assert!(text(&refused.list("errors")[0], "detail").contains("allow_extra"));
+    gateway.finish().await;
+}

@@ -124,8 +124,9 @@ impl InviteProvider for Rkvst {
         let recipient = only_one(&operation, recipients)?;
         self.check_destination(&operation, &recipient.destination)?;
         let params: Params = operation.recorded(0, recipient)?;
+        let extra = params.extra.clone();
         let (message, email) = (params.message_for(recipient.id), &recipient.invitee.email);
-        let body = serde_json::to_string(&CreateInvite { message: &message, email });
+        let body = serde_json::to_string(&CreateInvite { message: &message, email, extra });
         // A dry run asks for no token, so the tenancy stays open.
         let account = match context.is_offline() {
             true => None,

@@ -25,12 +25,19 @@ pub struct InviteCreate<'a> {
     pub country_code: &'static str,
     pub mobile_number: &'a str,
     pub authentication_method: AuthenticationMethod,
+    /// What the caller adds.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl<'a> InviteCreate<'a> {
     /// The invite for a recipient; none if a member is missing, which
     /// [`resolve`](invite_core::InviteProvider::resolve) rules out.
-    pub fn of(recipient: &'a Recipient, method: AuthenticationMethod) -> Option<Self> {
+    pub fn of(
+        recipient: &'a Recipient,
+        method: AuthenticationMethod,
+        extra: Map<String, Value>,
+    ) -> Option<Self> {
         let invitee = &recipient.invitee;
         let (country_code, mobile_number) = split_phone(invitee.phone.as_deref()?)?;
         Some(Self {
@@ -40,6 +47,7 @@ impl<'a> InviteCreate<'a> {
             country_code,
             mobile_number,
             authentication_method: method,
+            extra,
         })
     }
 }
@@ -476,11 +484,12 @@ mod tests {
     #[test]
     fn an_invite_goes_out_in_the_documented_form() {
         let recipient = recipient("http://localhost", "Ada@Example.org", "Ada");
-        let invite = InviteCreate::of(&recipient, AuthenticationMethod::QrCode).unwrap();
+        let extra = Map::from_iter([("vip".to_owned(), json!({ "lounge": true }))]);
+        let invite = InviteCreate::of(&recipient, AuthenticationMethod::QrCode, extra).unwrap();
         let expected = json!({
             "first_name": "Ada", "last_name": "Lovelace", "email": "Ada@Example.org",
             "country_code": "1", "mobile_number": "5551234567",
-            "authentication_method": "QR Code",
+            "authentication_method": "QR Code", "vip": { "lounge": true },
         });
         assert_eq!(json!(invite), expected);
     }

@@ -1,11 +1,7 @@
 //! An invite as it is stored: what never changes about it, and its state.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    ops::Deref,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, ops::Deref};
 
 use invite_core::{
     Address, AttemptId, BatchId, Destination, InviteId, Invitee, Reason, RouteTaken, Status,

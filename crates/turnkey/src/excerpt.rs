@@ -3,12 +3,15 @@
 
 use invite_core::{
     Address, Invitee,
-    adapter::excerpt::{self, members, or_null},
+    adapter::{
+        excerpt::{self, members, or_null},
+        extra,
+    },
     http::scrub_of,
 };
 use serde_json::{Map, Value, json};
 
-use crate::error::invitation_member;
+use crate::{config::MEMBERS, error::invitation_member};
 
 /// The members of an activity that are about no person.
 const ABOUT_ALL: &[&str] =
@@ -55,11 +58,14 @@ fn own_place(invitations: Option<&Vec<Value>>, index: usize, own: &Invitee) -> O
 fn personal_data(invitation: &Value) -> impl Iterator<Item = &str> {
     let text = |name| invitation.get(name).and_then(Value::as_str);
     let name = text("receiverUserName");
+    let added = invitation.as_object().into_iter().flatten();
+    let added = added.filter(|(name, _)| !MEMBERS.contains(&name.as_str()));
     // The name's words are pieces of their own, because a message may quote one of them.
     text("receiverUserEmail")
         .into_iter()
         .chain(name)
         .chain(name.into_iter().flat_map(str::split_whitespace))
+        .chain(added.flat_map(|(_, value)| extra::texts(value)))
 }
 
 fn request_of(request: &Value, place: Option<usize>) -> Value {

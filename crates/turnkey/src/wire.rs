@@ -5,7 +5,7 @@
 use invite_core::moment;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::AccessType;
 
@@ -47,6 +47,9 @@ pub struct InvitationParams<'a> {
     pub receiver_user_tags: &'a [String],
     pub access_type: AccessType,
     pub sender_user_id: &'a str,
+    /// What the caller adds.
+    #[serde(flatten)]
+    pub extra: &'a Map<String, Value>,
 }
 
 /// The parameters of deleting an invitation, and what the result of accepting or deleting one says.
