@@ -18,7 +18,7 @@ use invite_core::{
     InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
     ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     StatusSource,
-    adapter::{Operation, Service, without_effect},
+    adapter::{Operation, Service, extra, without_effect},
     http::CallContext,
     secret::Credential,
 };
@@ -238,7 +238,9 @@ impl InviteProvider for Rkvst {
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         let people = lookup.recipients().flat_map(|(_, r)| r.invitee.personal_data());
+        let added = lookup.recipients().filter_map(|(_, r)| r.params.get("extra"));
         let operation = self.operation("looking up invites").about(people);
+        let operation = operation.about(added.flat_map(extra::texts));
         let misplaced = self.check_destination(&operation, &lookup.destination).err();
         Box::new(InviteLookup::new(self.client.clone(), operation, lookup, misplaced))
     }
