@@ -10,6 +10,8 @@ pub const LOCAL: &str = "vorrelquin";
 pub const DOMAIN: &str = "melkinthorpe-xq7.example";
 pub const PHONE: &str = "+15557319846";
 pub const MESSAGE: &str = "Kestrelmoor at dawn 7731";
+/// What a caller adds for a provider that offers it one day.
+pub const EXTRA: &str = "Tollerwickham lounge 2291";
 pub const EXTERNAL_ID: &str = "zambrotti-order-9917";
 pub const LABEL: &str = "drumlanrig-ward-5";
 /// An API key that is none.
@@ -60,6 +62,7 @@ pub fn keep(ear: &Ear) {
         ("an address's domain", DOMAIN),
         ("a telephone number", &PHONE[1..]),
         ("a message", MESSAGE),
+        ("what a caller adds", EXTRA),
         ("an external id", EXTERNAL_ID),
         ("a label", LABEL),
     ] {

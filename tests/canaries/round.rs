@@ -60,10 +60,12 @@ impl Round {
         let builder = Gateway::builder().database(database).setting("log.filter", "trace");
         let mut builder = builder.setting("log.format", log_format);
         // Never in the document itself, as it should be.
-        for (_, _, member, secret) in PROVIDERS {
+        for (provider, _, member, secret) in PROVIDERS {
             let written = format!("\"{{{}}}\"", word(member));
             let file = format!("given-{member}");
+            let limits = format!("[providers.{provider}.limits]");
             builder = builder
+                .replace(&limits, &format!("allow_extra = true\n{limits}"))
                 .replace(&written, &format!("{{ file = \"{file}\" }}"))
                 .secret(&file, secret);
             ear.keep(Of::Gateway, &format!("the provider secret {member}"), secret);

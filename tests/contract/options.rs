@@ -1,10 +1,10 @@
 //! What an administrator and a caller may write: schemas, defaults, and faults with their places.
 
-use invite_core::{Fault, SystemClock};
-use serde_json::{Value, json};
+use invite_core::{Fault, Recipient, SystemClock};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    bench::Bench,
+    bench::{Bench, each},
     people::{invite, person},
 };
 use std::sync::Arc;
@@ -73,6 +73,57 @@ pub async fn faults_of_the_person_and_of_the_options_come_together(bench: &Bench
     assert!(at.iter().any(|pointer| !pointer.starts_with("/options")), "{at:?}");
     for fault in &faults {
         assert!(!fault.detail.is_empty() && !fault.detail.contains('\n'), "{fault:?}");
+    }
+}
+
+pub async fn what_a_caller_adds_goes_out_beside_the_adapters_own_members_and_only_where_it_may(
+    bench: &Bench,
+) {
+    let kind = bench.subject.kind.name;
+    let allowing = bench.with(json!({ "allow_extra": true }), &[bench.subject.good]);
+    let adding = |extra: &Value| {
+        let mut invite = invite(&person(1));
+        invite.options.insert(kind.into(), json!({ "extra": extra }));
+        invite
+    };
+    let added = json!({ "quill_badge": { "colour": ["blue", 7, null] } });
+    let refused = bench.provider.resolve(&adding(&added)).unwrap_err();
+    assert_eq!(pointers(&refused), [format!("/options/{kind}/extra")]);
+    assert_eq!(refused[0].code, "not-allowed");
+
+    let plain = bench.bound(&allowing, &person(1));
+    let resolved = allowing.resolve(&adding(&added)).unwrap();
+    let recipient = Recipient { params: resolved.params, ..plain.clone() };
+    let sent_with = bench.subject.kind.read_back;
+    let shown = sent_with(recipient.id, &recipient.destination, &recipient.params);
+    assert_eq!(shown.options["extra"], added);
+    let call = allowing.prepare(std::slice::from_ref(&recipient), bench.now()).await.unwrap();
+    let mut body: Value = serde_json::from_str(&call.body).unwrap();
+    let item = holder_of("quill_badge", &mut body).expect("it is in the request");
+    assert_eq!(item.remove("quill_badge"), added.get("quill_badge").cloned());
+    let ours: Vec<String> = item.keys().cloned().collect();
+    assert!(ours.len() >= 2, "{ours:?}");
+    let without = allowing.prepare(&[plain], bench.now()).await.unwrap();
+    assert_eq!(body, serde_json::from_str::<Value>(&without.body).unwrap(), "all else is the same");
+    for name in ours.iter().flat_map(|name| [name.clone(), name.to_uppercase()]) {
+        let refused = allowing.resolve(&adding(&json!({ &name: "x" }))).unwrap_err();
+        assert_eq!(pointers(&refused), [format!("/options/{kind}/extra/{name}")]);
+    }
+
+    let created = allowing.create(&call, &[recipient]).await;
+    each(created, 1).remove(0).unwrap();
+    assert_eq!(bench.wire.requests().pop().unwrap().body(), call.body);
+}
+
+/// The object in a value that has this member.
+fn holder_of<'a>(name: &str, value: &'a mut Value) -> Option<&'a mut Map<String, Value>> {
+    match value {
+        Value::Object(members) => match members.contains_key(name) {
+            true => Some(members),
+            false => members.values_mut().find_map(|it| holder_of(name, it)),
+        },
+        Value::Array(items) => items.iter_mut().find_map(|it| holder_of(name, it)),
+        _ => None,
     }
 }
 

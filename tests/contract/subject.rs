@@ -63,7 +63,7 @@ pub fn all() -> Vec<Subject> {
 
 fn securegate(plain: Subject) -> Subject {
     Subject {
-        data: &["event_id", "session_code", "session_id"],
+        data: &["created_at", "event_id", "session_code", "session_id", "updated_at"],
         arrived: |recipient| {
             json!({
                 "email": recipient.invitee.email, "name": full_name(recipient),

@@ -31,6 +31,7 @@ mod pooler;
 mod postcard;
 mod providers;
 mod reading;
+mod reading_back;
 mod refusing;
 mod released;
 mod replicas;

@@ -90,6 +90,7 @@ async fn an_erased_invite_is_answered_and_can_neither_be_retried_nor_found_by_it
         assert_eq!(now[member], Value::Null, "{member}");
     }
     assert_eq!((&now["labels"], &now["provider_data"]), (&json!({}), &json!({})));
+    assert_eq!((&now["options"], &now["route"]), (&json!({}), &Value::Null));
     assert_eq!((&now["erased"], text(&now, "status")), (&json!(true), "failed"));
     assert_eq!(now["error"]["code"], failed["error"]["code"]);
     let path = format!("/v1/invites/{}", text(&failed, "id"));

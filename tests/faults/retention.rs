@@ -153,11 +153,11 @@ async fn fill(gateway: &Gateway, rows: u64) {
             ),
             format!(
                 "INSERT INTO invites (id, batch_id, item_index, tenant, provider, kind, destination, \
-                 service, address, invitee, labels, created_at, status, status_source, provider_ref, \
+                 service, config_revision, address, invitee, labels, created_at, status, status_source, provider_ref, \
                  provider_data, attempt_count, duplicate_effect, revoke_sent, queued_at, lookups, \
                  found_absent, updated_at, final_since) {numbers} SELECT 'inv_' || {id}, \
                  'bat_' || {id}, 0, 'default', 'tenancy', 'rkvst', 'rkvst http://localhost old', \
-                 'rkvst http://localhost', 'old@example.org', '{{\"email\":\"old@example.org\"}}', \
+                 'rkvst http://localhost', 1, 'old@example.org', '{{\"email\":\"old@example.org\"}}', \
                  '{{\"team\":\"old\"}}', 1700000000000, 'accepted', 'provider', 'old-' || i, '{{}}', 1, \
                  0, 0, 1700000000000, 0, 0, 1700000000000, 1700000000000 + i FROM n"
             ),

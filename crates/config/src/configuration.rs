@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use invite_core::{Address, Fault, InviteProvider, Limits, ProviderKind, schema::nearest};
+use invite_core::{
+    Address, Fault, InviteProvider, Limits, ProviderKind, RouteTaken, schema::nearest,
+};
 use serde_json::Value;
 
 use crate::{
@@ -57,6 +59,15 @@ pub struct Configuration {
     routes: Vec<Route>,
     route_by_name: HashMap<String, usize>,
     secret_files: Vec<(String, Arc<SecretFile>)>,
+}
+
+/// Where an invite goes.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// The route that leads there; none if the provider is named itself.
+    pub route: Option<RouteTaken>,
 }
 
 /// Why an invite goes nowhere.
@@ -186,33 +197,35 @@ impl Configuration {
         to: Option<&[String]>,
         labels: &BTreeMap<String, String>,
         address: &Address,
-    ) -> Result<Vec<Arc<Provider>>, RouteError> {
-        let names: Vec<&String> = match to {
-            Some(names) => {
-                let expanded = names.iter().enumerate().map(|(i, name)| self.expand(i, name));
-                expanded.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
-            }
-            None => {
-                let route = self.routes.iter().find(|route| route.is_for(labels, address));
-                route.map(|route| route.to.iter().collect()).unwrap_or_default()
-            }
-        };
+    ) -> Result<Vec<Chosen>, RouteError> {
         let mut taken = HashSet::new();
-        let named = names.into_iter().filter_map(|name| self.by_name.get(name));
-        let first_named = named.filter(|index| taken.insert(**index));
-        let providers: Vec<_> = first_named.map(|index| self.providers[*index].clone()).collect();
-        if providers.is_empty() { Err(RouteError::NoRoute) } else { Ok(providers) }
-    }
-
-    /// The providers that one name in `to` stands for.
-    fn expand<'a>(&'a self, index: usize, name: &'a String) -> Result<&'a [String], RouteError> {
-        if self.by_name.contains_key(name) {
-            return Ok(std::slice::from_ref(name));
+        let mut chosen = Vec::new();
+        let mut choose = |names: &[String], rule: Option<usize>| {
+            let places = names.iter().filter_map(|name| self.by_name.get(name));
+            chosen.extend(places.filter(|place| taken.insert(**place)).map(|place| Chosen {
+                provider: self.providers[*place].clone(),
+                route: rule.map(|rule| RouteTaken { rule, name: self.routes[rule].name.clone() }),
+            }));
+        };
+        let rule = match to {
+            Some(names) => {
+                for (index, name) in names.iter().enumerate() {
+                    match self.route_by_name.get(name) {
+                        _ if self.by_name.contains_key(name) => {
+                            choose(std::slice::from_ref(name), None);
+                        }
+                        Some(rule) => choose(&self.routes[*rule].to, Some(*rule)),
+                        None => return Err(RouteError::Unknown { name: name.clone(), index }),
+                    }
+                }
+                None
+            }
+            None => self.routes.iter().position(|route| route.is_for(labels, address)),
+        };
+        if let Some(rule) = rule {
+            choose(&self.routes[rule].to, Some(rule));
         }
-        match self.route_by_name.get(name) {
-            Some(route) => Ok(&self.routes[*route].to),
-            None => Err(RouteError::Unknown { name: name.clone(), index }),
-        }
+        if chosen.is_empty() { Err(RouteError::NoRoute) } else { Ok(chosen) }
     }
 
     /// The provider or route that was probably meant. It takes a look at the names of all of them.
@@ -297,7 +310,7 @@ mod tests {
         let address = format!("who@{domain}").parse().unwrap();
         let labels = BTreeMap::from([("team".to_owned(), "r-and-d".to_owned())]);
         let providers = configuration.route(to.as_deref(), &labels, &address).unwrap();
-        providers.iter().map(|provider| provider.name.clone()).collect()
+        providers.iter().map(|chosen| chosen.provider.name.clone()).collect()
     }
 
     fn first_of_each(names: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
@@ -327,7 +340,7 @@ mod tests {
         let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let address = format!("Who@{domain}").parse().unwrap();
         let routed = configuration(ROUTES).route(None, &labels, &address);
-        Some(routed.ok()?.iter().map(|provider| provider.name.clone()).collect())
+        Some(routed.ok()?.iter().map(|chosen| chosen.provider.name.clone()).collect())
     }
 
     #[test]
@@ -340,6 +353,25 @@ mod tests {
         assert_eq!(rules_decide(&[], "xn--bcher-kva.example"), names(&["cyd"]));
         assert_eq!(rules_decide(&[("team", "r-and-d")], "one.example"), names(&["bob", "dee"]));
         assert_eq!(rules_decide(&[("team", "sales")], "one.example"), None);
+    }
+
+    #[test]
+    fn what_is_chosen_says_which_route_led_there_if_one_did() {
+        let configuration = configuration(ROUTES);
+        let routes = |to: Option<&[&str]>, domain: &str| {
+            let to: Option<Vec<String>> = to.map(|to| to.iter().map(ToString::to_string).collect());
+            let address = format!("who@{domain}").parse().unwrap();
+            let chosen = configuration.route(to.as_deref(), &BTreeMap::new(), &address).unwrap();
+            chosen.into_iter().map(|it| (it.provider.name.clone(), it.route)).collect::<Vec<_>>()
+        };
+        let route =
+            |rule, name: Option<&str>| Some(RouteTaken { rule, name: name.map(str::to_owned) });
+        assert_eq!(routes(None, "two.example"), [("cyd".to_owned(), route(1, None))]);
+        let engineers = route(0, Some("engineers"));
+        assert_eq!(
+            routes(Some(&["bob", "engineers"]), "two.example"),
+            [("bob".to_owned(), None), ("ada".to_owned(), engineers)]
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod secret;
 mod size;
 
 pub use accounts::Accounts;
-pub use configuration::{Configuration, Provider, RouteError};
+pub use configuration::{Chosen, Configuration, Provider, RouteError};
 pub use diff::diff;
 pub use document::line_of;
 pub use finding::{Finding, Severity};

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use invite_core::{
     Account, BuildContext, Capabilities, CreateCapability, Destination, Fault, InviteProvider,
     Limits, ListQuery, Lookup, ManualClock, NewInvite, Observed, Page, PreparedCall, ProbeReport,
-    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, SentWith, Status,
     http::CallContext,
     schema::Schema,
     secret::{Credential, SecretRefs},
@@ -74,6 +74,7 @@ fn kind(name: &'static str) -> ProviderKind {
         codes: &[],
         build: Box::new(move |part| build(&schema, part)),
         excerpt: |_, _, _, _| (Value::Null, Value::Null),
+        read_back: |_, _, _| SentWith::default(),
     }
 }
 

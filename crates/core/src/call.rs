@@ -183,7 +183,8 @@ pub struct Observed {
     pub expires_at: Option<Timestamp>,
     /// When it was made, by the provider's clock.
     pub created_at: Option<Timestamp>,
-    /// What callers need of the reply, under the provider's own names. The public API shows it as `provider_data`.
+    /// What callers need of the reply, under the provider's own names. The public API shows it as `provider_data`. What is
+    /// null is none any more; what is left out stays as an earlier reply said.
     pub data: Map<String, Value>,
     /// The [`fingerprint`](PreparedCall::fingerprint) of the call that made it, if the reply shows it.
     pub fingerprint: Option<String>,

@@ -27,6 +27,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
+use secrecy::zeroize::Zeroizing;
 
 pub use context::{CallContext, Exchange};
 pub use difference::ClockDifference;
@@ -142,11 +143,10 @@ impl HttpClient {
         if context.offline {
             return Err(ProviderError::new(Outcome::NotSent, "a dry run sends nothing"));
         }
+        let place = request.place();
         if !context.wait_for_budget().await {
-            let target = request.target();
-            let path = target.split('?').next().unwrap_or_default();
             let why = format!(
-                "{path}: not sent, because the provider's rate budget (limits.requests_per_second) \
+                "{place}: not sent, because the provider's rate budget (limits.requests_per_second) \
                  left it no turn early enough within limits.timeout; try again later, or raise either"
             );
             return Err(ProviderError::new(Outcome::Throttled, why));
@@ -155,8 +155,9 @@ impl HttpClient {
         let phase = Arc::new(AtomicU8::new(phase));
         let kept_back: Arc<OnceLock<String>> = Arc::default();
         let record = request.record;
+        let credentials = credentials(&request);
         let mut exchange = Exchange {
-            target: request.target(),
+            target: redacted(request.target(), &credentials),
             request: (record == Record::Whole).then(|| text(&request.body)).flatten(),
             ..Exchange::default()
         };
@@ -167,7 +168,7 @@ impl HttpClient {
             guard: context.guard.clone(),
             kept_back: Arc::clone(&kept_back),
         };
-        let attempt = self.attempt(request, watched, &mut exchange, context);
+        let attempt = self.attempt(request, &credentials, watched, &mut exchange, context);
         let result = match tokio::time::timeout_at(context.deadline, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure::while_reading("no answer in time".into())),
@@ -181,12 +182,12 @@ impl HttpClient {
             // by a failure to connect.
             let abandoned = phase.swap(ABANDONED, Ordering::AcqRel) == WAITING;
             if let Some(why) = kept_back.get() {
-                let why = format!("{}: not sent: {why}", exchange.target_path());
+                let why = format!("{place}: not sent: {why}");
                 return ProviderError::new(Outcome::NotSent, why);
             }
             let not_sent = failure.connecting || abandoned;
             let outcome = if not_sent { Outcome::NotSent } else { Outcome::Unknown };
-            let message = format!("{}: {}", exchange.target_path(), failure.text);
+            let message = format!("{place}: {}", failure.text);
             let code = failure.too_long.then(|| TOO_LONG.to_owned());
             let http_status = exchange.status;
             ProviderError { code, http_status, ..ProviderError::new(outcome, message) }
@@ -202,12 +203,12 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: Request,
+        credentials: &[Zeroizing<Vec<u8>>],
         watched: impl FnOnce(Bytes) -> WatchedBody,
         exchange: &mut Exchange,
         context: &CallContext,
     ) -> Result<Response, Failure> {
         let (cap, record) = (request.body_cap, request.record);
-        let credentials = credentials(&request);
         let mut builder = self.inner.request(request.method, request.url).headers(request.headers);
         if !request.body.is_empty() {
             builder = builder.body(reqwest::Body::wrap(watched(request.body)));
@@ -218,6 +219,7 @@ impl HttpClient {
             text: chain(&error.without_url()),
         })?;
         exchange.status = Some(reply.status().as_u16());
+        exchange.request_id = request_id(reply.headers()).map(|id| redacted(id, credentials));
         let too_long = || {
             let text = format!("the reply is longer than the {cap} bytes that are read of it");
             Failure { too_long: true, ..Failure::while_reading(text) }
@@ -242,11 +244,15 @@ impl HttpClient {
         let response = Response {
             status: reply.status(),
             headers: std::mem::take(reply.headers_mut()),
-            body: redact(body, &credentials).into(),
+            body: redact(body, credentials).into(),
             received: context.clock.wall(),
         };
         // A body that is not recorded may be secret, so no copy of it is made.
-        let is_kept = record == Record::Whole && response.body.len() <= KEPT_REPLY;
+        let is_kept = match record {
+            Record::Whole => true,
+            Record::Outline => !response.status.is_success(),
+            Record::Nothing => false,
+        } && response.body.len() <= KEPT_REPLY;
         exchange.reply = is_kept.then(|| text(&response.body)).flatten();
         exchange.date = response.date();
         Ok(response)
@@ -269,6 +275,30 @@ impl Failure {
 fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
+}
+
+/// The headers in which services name a request, for whoever asks them about it.
+const REQUEST_ID: [&str; 6] = [
+    "x-request-id",
+    "request-id",
+    "x-correlation-id",
+    "x-amzn-requestid",
+    "x-cloud-trace-context",
+    "cf-ray",
+];
+/// A longer id, in bytes, is none.
+const MAX_REQUEST_ID: usize = 200;
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = |name: &&str| {
+        let id = headers.get(*name)?.to_str().ok()?.trim();
+        (1..=MAX_REQUEST_ID).contains(&id.len()).then(|| id.to_owned())
+    };
+    REQUEST_ID.iter().find_map(id)
+}
+
+fn redacted(text: String, credentials: &[Zeroizing<Vec<u8>>]) -> String {
+    String::from_utf8_lossy(&redact(text.into_bytes(), credentials)).into_owned()
 }
 
 fn text(body: &Bytes) -> Option<String> {
@@ -425,7 +455,7 @@ mod tests {
         assert_eq!((response.status.as_u16(), &response.body[..]), (302, &b"hi"[..]));
         assert_eq!(response.outcome(), Some(Outcome::Unknown));
         let exchange = &context.exchanges()[0];
-        assert_eq!(exchange.target, "POST /invites?email=ada");
+        assert_eq!(exchange.target, format!("POST {}/invites?email=ada", peer.url));
         assert_eq!(exchange.reply.as_deref(), Some("hi"));
         assert_eq!(peer.asked()[0].body, "{}");
         assert_eq!(exchange.date.unwrap().to_string(), "2026-11-21T10:00:00Z");
@@ -467,6 +497,41 @@ mod tests {
             let response = client().send(&context, post(&peer.url)).await.unwrap();
             assert_eq!(response.body.len(), length);
             assert_eq!(context.exchanges()[0].reply.is_some(), is_kept, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_providers_own_id_of_a_request_is_recorded_also_of_a_refusal() {
+        for (headers, id) in [
+            ("cf-ray: 8f1-TXL\r\nx-request-id: req-7\r\n", Some("req-7")),
+            ("cf-ray: 8f1-TXL\r\n", Some("8f1-TXL")),
+            ("x-request-id: \r\n", None),
+        ] {
+            let peer = Peer::with_header(headers, |_| (503, json!("")));
+            let context = CallContext::new(SECOND * 60);
+            client().send(&context, post(&peer.url)).await.unwrap();
+            assert_eq!(context.exchanges()[0].request_id.as_deref(), id, "{headers}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_a_request_went_is_recorded_without_its_credential() {
+        let peer = answering(json!(""));
+        let context = CallContext::new(SECOND * 60);
+        let url = format!("{}/invites?key=s3cret-token", peer.url).parse().unwrap();
+        let request = Request::new(Method::GET, url).credential("x-api-key", "s3cret-token");
+        client().send(&context, request.unwrap()).await.unwrap();
+        let target = context.exchanges().remove(0).target;
+        assert_eq!(target, format!("GET {}/invites?key=…", peer.url));
+    }
+
+    #[tokio::test]
+    async fn of_a_list_that_is_refused_the_refusal_is_kept() {
+        for (status, kept) in [(200, None), (403, Some(r#"{"message":"no"}"#))] {
+            let peer = Peer::start(move |_| (status, json!({ "message": "no" })));
+            let context = CallContext::new(SECOND * 60);
+            client().send(&context, post(&peer.url).listing()).await.unwrap();
+            assert_eq!(context.exchanges()[0].reply.as_deref(), kept, "{status}");
         }
     }
 

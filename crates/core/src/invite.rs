@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -62,6 +63,16 @@ pub struct NewInvite {
     pub labels: BTreeMap<String, String>,
     /// For each kind of provider its own options, in that provider's words.
     pub options: BTreeMap<String, Value>,
+}
+
+/// The entry of the provider document's `[[routes]]` that chose where an invite goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Route")]
+pub struct RouteTaken {
+    /// Its place among them; the first is 0.
+    pub rule: usize,
+    /// Its name; null if it has none.
+    pub name: Option<String>,
 }
 
 /// Makes an enum of which each value is one word in JSON, in the store and in metrics.

@@ -41,10 +41,10 @@ pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
 pub use event::{EventId, EventType};
 pub use faults::{Faults, MAX_FAULTS};
 pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId, WebhookId};
-pub use invite::{Invitee, NewInvite, Status, StatusSource};
+pub use invite::{Invitee, NewInvite, RouteTaken, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{
     Build, BuildContext, Capabilities, CreateCapability, Excerpt, InviteProvider, ProviderKind,
-    Reconciliation,
+    ReadBack, Reconciliation, SentWith,
 };
 pub use reason::{Origin, Reason, ReasonCode};

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
-    Account, Clock, Fault, Invitee, Limits, ListQuery, Lookup, NewInvite, Observed, Page,
-    PreparedCall, ProbeReport, ProviderError, Recipient, Remote, Resolved, Sighting, Status,
+    Account, Clock, Destination, Fault, InviteId, Invitee, Limits, ListQuery, Lookup, NewInvite,
+    Observed, Page, PreparedCall, ProbeReport, ProviderError, Recipient, Remote, Resolved,
+    Sighting, Status,
     http::{CallContext, HttpClient},
     secret::{Check, Credential, SecretRefs},
 };
@@ -191,6 +192,8 @@ pub struct ProviderKind {
     pub build: Build,
     /// Takes from a stored exchange what belongs to one recipient.
     pub excerpt: Excerpt,
+    /// Tells what an invite is sent with.
+    pub read_back: ReadBack,
 }
 
 /// The function that builds a provider.
@@ -201,6 +204,30 @@ pub type Build =
 /// other people. Only known members pass, and nothing of what cannot be read. The number is the recipient's place
 /// in a create call; the person finds it in a reply that is in another order.
 pub type Excerpt = fn(Option<&str>, Option<&str>, usize, &Invitee) -> (Value, Value);
+
+/// The function that tells what an invite of this id and destination is sent with, from what
+/// [`InviteProvider::resolve`] recorded of it; nothing where that cannot be read.
+pub type ReadBack = fn(InviteId, &Destination, &Value) -> SentWith;
+
+/// What an invite is sent with; part of the public API.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SentWith {
+    /// The options in effect, as a caller would write them in `options.<kind>`; null is what only the provider
+    /// decides.
+    pub options: Map<String, Value>,
+    /// The message as it is sent; none if the kind has no place for one.
+    pub message: Option<String>,
+}
+
+impl SentWith {
+    /// What is sent with these options and this message.
+    pub fn new(options: &impl Serialize, message: Option<String>) -> Self {
+        match serde_json::to_value(options) {
+            Ok(Value::Object(options)) => Self { options, message },
+            _ => Self { message, ..Self::default() },
+        }
+    }
+}
 
 /// What a provider is built from.
 pub struct BuildContext<'a> {

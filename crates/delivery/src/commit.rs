@@ -37,8 +37,12 @@ pub(crate) fn ended_attempt<T>(
     };
     let error = asked.result.as_ref().err();
     let exchange = asked.exchange.clone().map(|exchange| match operation {
-        // The reply may show anybody's invites; what concerns this one goes into its state.
-        Operation::Reconcile => Exchange { request: None, reply: None, ..exchange },
+        // The reply may show anybody's invites; what concerns this one goes into its state. A refusal shows none.
+        Operation::Reconcile => {
+            let is_refusal = exchange.status.is_some_and(|status| !(200..300).contains(&status));
+            let reply = exchange.reply.filter(|_| is_refusal);
+            Exchange { request: None, reply, ..exchange }
+        }
         _ => exchange,
     });
     let end = attempt_end(door.shared, id, AttemptOutcome::of(error), error, exchange);
@@ -61,6 +65,7 @@ pub(crate) fn attempt_end(
         http_status: exchange.status.or(by_error),
         detail: error.map(|error| error.message.clone()),
         target: Some(exchange.target).filter(|target| !target.is_empty()),
+        provider_request_id: exchange.request_id,
         request: exchange.request,
         reply: exchange.reply,
         unpaired: Vec::new(),

@@ -315,6 +315,7 @@ fn copy_observed(state: &mut InviteState, observed: &Observed, now: Timestamp) {
     // A reply may leave out what was known already, so this adds to it.
     let said = observed.data.iter().map(|(member, value)| (member.clone(), plain_json(value)));
     state.provider_data.extend(said);
+    state.provider_data.retain(|_, value| !value.is_null());
     if observed.fingerprint.is_some() {
         state.shown_fingerprint.clone_from(&observed.fingerprint);
     }
@@ -345,6 +346,7 @@ fn forget_replies(state: &mut InviteState) {
 mod tests {
     use invite_core::{Origin, Outcome, ReasonCode};
     use jiff::SignedDuration;
+    use serde_json::{Value, json};
 
     use super::{open::ANSWERED_WITHIN, *};
 
@@ -437,6 +439,18 @@ mod tests {
         assert_eq!((unknown.next_attempt_at, unknown.ended_at), (Some(now()), now()));
         assert_eq!(state.provider_data["activity_id"], "a");
         assert!(state.error.is_some());
+    }
+
+    #[test]
+    fn what_a_provider_says_is_none_any_more_is_shown_no_more_and_what_it_leaves_out_is() {
+        let (mut state, _) = sending();
+        for (name, value) in [("votes", json!(["v"])), ("votes", Value::Null), ("other", json!(1))]
+        {
+            let mut observed = Observed::new(None, Status::Sending);
+            observed.data.insert(name.into(), value);
+            copy_observed(&mut state, &observed, now());
+        }
+        assert_eq!(Value::Object(state.provider_data), json!({ "other": 1 }));
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::{
         batches::{Accepted, BatchState, BatchView, CountsView},
         shown::ShownInvite,
     },
+    warnings,
 };
 
 /// Waits until every item has settled, those that live invites of other requests answer too, or until
@@ -92,10 +93,12 @@ fn view_accepted(
     batch: store::BatchView,
     invites: Vec<InviteRecord>,
 ) -> Accepted {
+    let warnings = warnings::of_stored(&gateway.kinds, &invites);
     let view = |record| ShownInvite::Whole(Box::new(InviteView::new(record, gateway, caller)));
     let invites: Vec<_> = invites.into_iter().map(view).collect();
     let counts = BatchCounts { by_status: count_statuses(&invites), unreadable: 0 };
-    Accepted { batch: view_batch(batch, counts), invites, unreadable: Vec::new() }
+    let batch = view_batch(batch, counts);
+    Accepted { batch, invites, warnings, unreadable: Vec::new() }
 }
 
 fn count_statuses(invites: &[ShownInvite]) -> BTreeMap<Status, u64> {
@@ -117,6 +120,7 @@ async fn read_accepted(
     let (existing, mut unreadable) = read_duplicates(gateway, &batch).await?;
     unreadable.extend(own.unreadable);
     unreadable.retain(|it| caller.may_use_any(it.provider.as_ref()));
+    let warnings = warnings::of_stored(&gateway.kinds, &own.invites);
     let view = |record| InviteView::new(record, gateway, caller);
     let own = own.invites.into_iter().map(|record| ShownInvite::Whole(Box::new(view(record))));
     let mut invites: Vec<_> = own.collect();
@@ -129,7 +133,7 @@ async fn read_accepted(
     let unreadable_count = unreadable.len() as u64;
     let counts = BatchCounts { by_status: count_statuses(&invites), unreadable: unreadable_count };
     let unreadable = unreadable.into_iter().map(|it| redact(it, caller)).collect();
-    Ok(Accepted { batch: view_batch(batch, counts), invites, unreadable })
+    Ok(Accepted { batch: view_batch(batch, counts), invites, warnings, unreadable })
 }
 
 pub(crate) async fn find_batch(

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use invite_config::{Configuration, Provider, RouteError};
+use invite_config::{Chosen, Configuration, RouteError};
 use invite_core::{
     Address, Fault, Faults, InviteId, Invitee, MAX_FAULTS, NewInvite, ProviderKind,
     schema::{escape, nearest},
@@ -31,8 +31,8 @@ pub(crate) struct Binding {
     pub item_faults: Faults,
 }
 
-/// The providers of an invite, or what is wrong with where it says that it goes.
-type Routed = Result<Vec<Arc<Provider>>, Vec<Fault>>;
+/// Where an invite goes, or what is wrong with where it says that it goes.
+type Routed = Result<Vec<Chosen>, Vec<Fault>>;
 
 /// Binds what was read, to at most so many invites. With strict handling no more invites are bound once there are
 /// more faults than an answer lists. It fails with 403 if any invite goes to a provider that the key may not use.
@@ -63,7 +63,7 @@ pub(crate) fn bind(
     require_allowed(&routed, place_of, caller)?;
 
     match &shared {
-        Some(Ok(providers)) => request_faults.extend(find_disabled(providers, "#/to")),
+        Some(Ok(chosen)) => request_faults.extend(find_disabled(chosen, "#/to")),
         Some(Err(faults)) => request_faults.extend(faults.iter().cloned()),
         None => {}
     }
@@ -75,9 +75,9 @@ pub(crate) fn bind(
             break;
         }
         if (item.to.is_some() || to.is_none())
-            && let Some(Ok(providers)) = &routed
+            && let Some(Ok(chosen)) = &routed
         {
-            let disabled = find_disabled(providers, &format!("#/invites/{index}/to"));
+            let disabled = find_disabled(chosen, &format!("#/invites/{index}/to"));
             routed = if disabled.is_empty() { routed } else { Some(Err(disabled)) };
         }
         binding.add(index, item, routed, kinds);
@@ -106,14 +106,14 @@ impl Binding {
         let mut faults = faults.under(&at);
         let mut placements = Vec::new();
         match routed {
-            Some(Ok(providers)) => {
-                let of_options = check_options(&invite.options, &providers, kinds);
+            Some(Ok(chosen)) => {
+                let of_options = check_options(&invite.options, &chosen, kinds);
                 faults.extend(of_options.map(|fault| fault.under(&at)));
-                for provider in &providers {
+                for chosen in chosen {
                     if faults.is_full() {
                         break;
                     }
-                    match place(provider, &invite, &at) {
+                    match place(chosen, &invite, &at) {
                         Ok(placement) => placements.push(placement),
                         Err(found) => add_unless_known(&mut faults, found),
                     }
@@ -176,7 +176,7 @@ fn route_item(
             let routed = names.configuration.route(None, &item.invite.labels, address);
             let at = format!("{at}/to");
             Some(match routed {
-                Ok(providers) => Ok(providers),
+                Ok(chosen) => Ok(chosen),
                 Err(error) => Err(vec![Fault::new(at, codes::NO_ROUTE.word, error.to_string())]),
             })
         }
@@ -200,8 +200,8 @@ impl Names<'_> {
         let configuration = self.configuration;
         let labels = BTreeMap::new();
         let route = |names: &[String]| configuration.route(Some(names), &labels, &ANYONE);
-        if let Ok(providers) = route(targets.names()) {
-            return Ok(providers);
+        if let Ok(chosen) = route(targets.names()) {
+            return Ok(chosen);
         }
         let faults = targets.names().iter().enumerate().filter_map(|(index, name)| {
             let pointer = format!("{at}{}", targets.pointer(index));
@@ -224,10 +224,10 @@ impl Names<'_> {
     }
 }
 
-fn find_disabled(providers: &[Arc<Provider>], at: &str) -> Vec<Fault> {
-    let disabled = providers.iter().filter(|provider| !provider.enabled);
-    let fault = |provider: &Arc<Provider>| {
-        let detail = format!("the provider `{}` takes no new invites", provider.name);
+fn find_disabled(chosen: &[Chosen], at: &str) -> Vec<Fault> {
+    let disabled = chosen.iter().filter(|chosen| !chosen.provider.enabled);
+    let fault = |chosen: &Chosen| {
+        let detail = format!("the provider `{}` takes no new invites", chosen.provider.name);
         Fault::new(at, codes::PROVIDER_DISABLED.word, detail)
     };
     disabled.map(fault).collect()
@@ -246,9 +246,10 @@ fn require_allowed(
         if faults.is_full() {
             break;
         }
-        let Some(Ok(providers)) = routed else { continue };
-        for provider in providers.iter().filter(|provider| !caller.may_use(&provider.name)) {
-            let detail = format!("this key may not use the provider `{}`", provider.name);
+        let Some(Ok(chosen)) = routed else { continue };
+        let names = chosen.iter().map(|chosen| &chosen.provider.name);
+        for name in names.filter(|name| !caller.may_use(name)) {
+            let detail = format!("this key may not use the provider `{name}`");
             let fault = Fault::new(place_of(index), codes::PROVIDER_NOT_ALLOWED.word, detail);
             if faults.last() != Some(&fault) {
                 faults.push(fault);
@@ -263,11 +264,11 @@ fn require_allowed(
 /// The faults of options for kinds that the invite does not go to.
 fn check_options<'a>(
     options: &'a BTreeMap<String, Value>,
-    providers: &'a [Arc<Provider>],
+    chosen: &'a [Chosen],
     kinds: &'a [Arc<ProviderKind>],
 ) -> impl Iterator<Item = Fault> + 'a {
     let is_for =
-        |kind: &&String| providers.iter().any(|provider| provider.kind.name == kind.as_str());
+        |kind: &&String| chosen.iter().any(|chosen| chosen.provider.kind.name == kind.as_str());
     options.keys().filter(move |kind| !is_for(kind)).map(|kind| {
         let pointer = format!("/options/{}", escape(kind));
         if kinds.iter().any(|known| known.name == kind) {
@@ -280,7 +281,8 @@ fn check_options<'a>(
     })
 }
 
-fn place(provider: &Provider, invite: &NewInvite, at: &str) -> Result<Placement, Vec<Fault>> {
+fn place(chosen: Chosen, invite: &NewInvite, at: &str) -> Result<Placement, Vec<Fault>> {
+    let Chosen { provider, route } = chosen;
     match provider.adapter.resolve(invite) {
         Ok(resolved) => Ok(Placement::Bound {
             provider: provider.name.clone(),
@@ -288,6 +290,7 @@ fn place(provider: &Provider, invite: &NewInvite, at: &str) -> Result<Placement,
             destination: resolved.destination,
             call_key: resolved.call_key,
             params: resolved.params,
+            route,
         }),
         Err(faults) => {
             Err(faults.into_iter().map(|fault| named(fault, &provider.name).under(at)).collect())

@@ -9,6 +9,7 @@ use crate::{
     Gateway,
     problem::{Problem, list_faults},
     views::{DuplicateView, Plan},
+    warnings,
 };
 
 /// What would become of these items if they were accepted now and nothing else were queued. Whether their
@@ -38,6 +39,7 @@ pub(crate) async fn plan(
             }
         }
     }
+    let warnings = warnings::of_new(&gateway.kinds, &sent);
     let plan = gateway.engine.plan(&sent).await;
-    Ok(Plan { plan, duplicates, errors: list_faults(errors) })
+    Ok(Plan { plan, duplicates, warnings, errors: list_faults(errors) })
 }

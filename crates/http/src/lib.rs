@@ -5,6 +5,7 @@
 //! invite-config. Start with [`Gateway`].
 
 mod admin;
+mod attempts;
 mod auth;
 mod batch_lists;
 mod batches;
@@ -42,6 +43,7 @@ mod strict_json;
 mod submission;
 mod trace;
 mod views;
+mod warnings;
 mod webhooks;
 
 use std::{sync::Arc, time::Duration};
@@ -223,7 +225,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(create::create_invites, invites::list_invites))
         .routes(routes!(invites::get_invite, changes::update_invite, changes::revoke_invite))
-        .routes(routes!(invites::list_attempts))
+        .routes(routes!(attempts::list_attempts))
         .routes(routes!(changes::refresh_invite))
         .routes(routes!(changes::retry_invite))
         .routes(routes!(batch_lists::list_batches))

@@ -9,14 +9,21 @@ pub(crate) mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use invite_core::{AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason};
+use invite_core::{
+    AttemptId, AttemptOutcome, BatchId, InviteId, Operation, Reason, RouteTaken, SentWith,
+};
 use invite_store::{InviteRecord, Unreadable, UnreadableInvite};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Gateway, auth::Caller, problem::ProblemView};
+use crate::{
+    Gateway,
+    auth::Caller,
+    problem::{FaultView, ProblemView},
+    warnings,
+};
 
 use shown::{InviteOutline, without_codes};
 
@@ -43,8 +50,18 @@ pub(crate) struct InviteView {
     last_name: Option<String>,
     /// Phone number.
     phone: Option<String>,
-    /// The text for the mail.
+    /// The text for the mail, as it is sent; at a kind that has no place for one, as it was given.
     message: Option<String>,
+    /// The options that it is sent with, by kind, as they would be given: its own, else those of the configuration.
+    /// What is null only the provider decides.
+    options: BTreeMap<String, Map<String, Value>>,
+    /// What of it is stored and not sent, because the provider's kind has no place for it.
+    warnings: Vec<FaultView>,
+    /// The routing rule that chose its provider, among the `[[routes]]` of the document of `config_revision`; null if
+    /// its request named the provider.
+    route: Option<RouteTaken>,
+    /// The revision of the provider document that it was accepted under.
+    config_revision: i64,
     /// When the provider was last asked.
     checked_at: Option<Timestamp>,
     /// The provider's own id for it.
@@ -94,6 +111,15 @@ impl InviteView {
         let facts = Arc::unwrap_or_clone(facts);
         let provider_data =
             without_codes(state.provider_data, facts.kind.as_deref(), gateway, caller);
+        let kind = gateway.kinds.iter().find(|known| Some(known.name) == facts.kind.as_deref());
+        let warnings = warnings::of_invite(kind, &facts.invitee);
+        let sent_with = kind.zip(facts.destination.as_ref()).filter(|_| !facts.is_erased);
+        let sent_with = sent_with.map(|(kind, destination)| {
+            let SentWith { options, message } =
+                (kind.read_back)(facts.id, destination, &facts.params);
+            ((kind.name.to_owned(), options), message)
+        });
+        let (options, message) = sent_with.unzip();
         Self {
             outline: InviteOutline {
                 id: facts.id,
@@ -113,7 +139,11 @@ impl InviteView {
             first_name: facts.invitee.first_name,
             last_name: facts.invitee.last_name,
             phone: facts.invitee.phone,
-            message: facts.invitee.message,
+            message: message.flatten().or(facts.invitee.message),
+            options: options.into_iter().collect(),
+            warnings,
+            route: facts.route,
+            config_revision: facts.config_revision,
             checked_at: state.checked_at,
             provider_ref: state.provider_ref,
             provider_status: state.provider_status,
@@ -163,9 +193,11 @@ pub(crate) struct Plan {
     /// What would not be sent: the person has a live invite there, or an earlier item is the same.
     /// None where `on_duplicate` is `send`.
     pub duplicates: Vec<DuplicateView>,
+    /// What of the items would be stored and not sent, because their provider's kind has no place for it.
+    pub warnings: Vec<FaultView>,
     /// What is wrong with items that `handling=lenient` would report as failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<crate::problem::FaultView>,
+    pub errors: Vec<FaultView>,
 }
 
 /// An item that would be a duplicate at a provider.
@@ -208,10 +240,21 @@ pub(crate) struct AttemptView {
     pub detail: Option<String>,
     /// The `traceparent` of the request that it was made for.
     pub traceparent: Option<String>,
+    /// The HTTP method of the request; with the scope invites:raw only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The address that it went to, without secrets, and without a query that names other people; with the scope
+    /// invites:raw only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The provider's own id of the request, from a header of its reply such as `X-Request-Id`; with the scope invites:raw
+    /// only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_request_id: Option<String>,
     /// This invite's part of the request, without secrets; with the scope invites:raw only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Value>,
-    /// This invite's part of the reply, without secrets; with the scope invites:raw only.
+    /// This invite's part of the reply, without secrets, or what a refusal says; with the scope invites:raw only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<Value>,
 }

@@ -469,7 +469,7 @@ mod tests {
         let form = Some("application/x-www-form-urlencoded");
         assert_eq!((asked.header("content-type"), asked.header("authorization")), (form, None));
         let recorded: Vec<_> = context.exchanges().into_iter().map(|e| e.target).collect();
-        assert_eq!(recorded, ["GET /archivist/iam/v1/invites?page_size=1"]);
+        assert_eq!(recorded, [format!("GET {}/archivist/iam/v1/invites?page_size=1", peer.url)]);
     }
 
     #[tokio::test]

@@ -3,15 +3,15 @@
 use std::sync::LazyLock;
 
 use invite_core::{
-    BuildContext, Fault, InviteId, NewInvite, Recipient,
-    adapter::BaseUrl,
+    BuildContext, Destination, Fault, InviteId, NewInvite, Recipient, SentWith,
+    adapter::{BaseUrl, extra},
     schema::Schema,
     secret::{Check, Credential, SecretRefs},
     text::{check_id, check_text},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::auth::{check_bearer_token, check_client_secret};
 
@@ -52,14 +52,23 @@ pub struct Settings {
     /// when the outcome of a call is unknown.
     #[serde(default)]
     message_reference: bool,
+    /// Whether invites may have an `options.rkvst.extra`.
+    #[serde(default)]
+    allow_extra: bool,
 }
 
 /// `options.rkvst` of an invite: RKVST offers nothing that the common members do not say.
-// The empty `properties` are there because the validator names unknown members only where a schema has some.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("properties" = {}))]
-pub struct Options {}
+pub struct Options {
+    /// Members that go into the request as they are, beside the gateway's own; only where the provider's configuration says
+    /// `allow_extra`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra: Option<Map<String, Value>>,
+}
+
+/// The members of a create call's body.
+const MEMBERS: [&str; 2] = ["message", "email"];
 
 /// The settings, after all checks.
 #[derive(Clone, Debug)]
@@ -70,6 +79,7 @@ pub struct Config {
     pub client_id: Option<String>,
     pub message: String,
     pub message_reference: bool,
+    pub allow_extra: bool,
 }
 
 /// What `resolve` records of an invite.
@@ -78,6 +88,8 @@ pub struct Params {
     /// The message without the reference.
     message: String,
     message_reference: bool,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 impl Params {
@@ -99,6 +111,13 @@ impl Params {
             None => self.message,
         }
     }
+}
+
+/// What an invite is sent with ([`ReadBack`](invite_core::ReadBack)).
+pub fn read_back(id: InviteId, _: &Destination, params: &Value) -> SentWith {
+    let Ok(params) = Params::deserialize(params) else { return SentWith::default() };
+    let extra = Some(params.extra.clone()).filter(|extra| !extra.is_empty());
+    SentWith::new(&Options { extra }, Some(params.message_for(id)))
 }
 
 fn default_path() -> String {
@@ -129,8 +148,8 @@ impl Config {
         let parsed = Settings::deserialize(settings);
         match (parsed, base_url, path, credential) {
             (Ok(parsed), Some(base_url), Some(path), Some(credential)) if faults.is_empty() => {
-                let Settings { client_id, message, message_reference, .. } = parsed;
-                let config = Self { path, client_id, message, message_reference };
+                let Settings { client_id, message, message_reference, allow_extra, .. } = parsed;
+                let config = Self { path, client_id, message, message_reference, allow_extra };
                 Ok((config, base_url, credential))
             }
             _ if faults.is_empty() => {
@@ -146,10 +165,14 @@ impl Config {
     /// All faults, with pointers relative to the invite.
     pub fn resolve(&self, invite: &NewInvite) -> Result<Params, Vec<Fault>> {
         let mut faults = Vec::new();
-        if let Some(given) = invite.options.get("rkvst") {
-            let found = OPTIONS.check(given).into_iter();
-            faults.extend(found.map(|fault| fault.under("/options/rkvst")));
-        }
+        let given = invite.options.get("rkvst");
+        let options = given.map_or_else(|| Ok(Options::default()), |given| OPTIONS.read(given));
+        let extra = options
+            .and_then(|options| extra::read(options.extra, self.allow_extra, &MEMBERS))
+            .unwrap_or_else(|found| {
+                faults.extend(found.into_iter().map(|fault| fault.under("/options/rkvst")));
+                Map::new()
+            });
         let mut check_length = |text: &str, member: &str, limit: usize| {
             if text.chars().count() > limit {
                 let detail = format!("RKVST takes at most {limit} characters here");
@@ -164,7 +187,7 @@ impl Config {
             return Err(faults);
         }
         let message = given.unwrap_or(&self.message).to_owned();
-        Ok(Params { message, message_reference: self.message_reference })
+        Ok(Params { message, message_reference: self.message_reference, extra })
     }
 }
 

@@ -18,7 +18,7 @@ use invite_core::{
     InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
     ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
     StatusSource,
-    adapter::{Operation, Service, without_effect},
+    adapter::{Operation, Service, extra, without_effect},
     http::CallContext,
     secret::Credential,
 };
@@ -47,6 +47,7 @@ pub fn kind() -> ProviderKind {
         codes: &[],
         build: Box::new(build),
         excerpt: wire::excerpt,
+        read_back: config::read_back,
     }
 }
 
@@ -123,8 +124,9 @@ impl InviteProvider for Rkvst {
         let recipient = only_one(&operation, recipients)?;
         self.check_destination(&operation, &recipient.destination)?;
         let params: Params = operation.recorded(0, recipient)?;
+        let extra = params.extra.clone();
         let (message, email) = (params.message_for(recipient.id), &recipient.invitee.email);
-        let body = serde_json::to_string(&CreateInvite { message: &message, email });
+        let body = serde_json::to_string(&CreateInvite { message: &message, email, extra });
         // A dry run asks for no token, so the tenancy stays open.
         let account = match context.is_offline() {
             true => None,
@@ -236,7 +238,9 @@ impl InviteProvider for Rkvst {
 
     fn reconcile(&self, lookup: Lookup) -> Box<dyn Reconciliation> {
         let people = lookup.recipients().flat_map(|(_, r)| r.invitee.personal_data());
+        let added = lookup.recipients().filter_map(|(_, r)| r.params.get("extra"));
         let operation = self.operation("looking up invites").about(people);
+        let operation = operation.about(added.flat_map(extra::texts));
         let misplaced = self.check_destination(&operation, &lookup.destination).err();
         Box::new(InviteLookup::new(self.client.clone(), operation, lookup, misplaced))
     }

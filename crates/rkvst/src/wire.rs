@@ -13,7 +13,7 @@ use invite_core::{
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The claim of a JWT that names its tenancy, and the member of an invite's data that holds it.
 pub const TENANCY: &str = "jit_tenant_id";
@@ -24,6 +24,9 @@ pub const TENANCY: &str = "jit_tenant_id";
 pub struct CreateInvite<'a> {
     pub message: &'a str,
     pub email: &'a str,
+    /// What the caller adds.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// `v1Invite`. It has no status, and exists until it is accepted or deleted.
@@ -128,16 +131,23 @@ pub fn excerpt(
     index: usize,
     recipient: &Invitee,
 ) -> (Value, Value) {
-    let own = |text: Option<&str>| {
-        of_reply(text.filter(|_| index == 0), |body| own_part(&body, recipient).unwrap_or_default())
+    let own = |text: Option<&str>, part: fn(&Value, &Invitee) -> Option<Value>| {
+        of_reply(text.filter(|_| index == 0), |body| part(&body, recipient).unwrap_or_default())
     };
-    (own(request), own(reply))
+    // All that was asked for is the recipient's own, also what the caller added.
+    let asked = |body: &Value, recipient: &Invitee| is_to(body, recipient).then(|| body.clone());
+    (own(request, asked), own(reply, own_part))
 }
 
-/// The part of a body that belongs to this recipient: the known members of their own invite or of an error.
+fn is_to(body: &Value, recipient: &Invitee) -> bool {
+    text(body, "email")
+        .is_some_and(|email| Address::shown(email) == Address::shown(&recipient.email))
+}
+
+/// The part of a reply that belongs to this recipient: the known members of their own invite or of an error.
 fn own_part(body: &Value, recipient: &Invitee) -> Option<Value> {
     let mut shown = match text(body, "email") {
-        Some(email) if Address::shown(email) == Address::shown(&recipient.email) => {
+        Some(_) if is_to(body, recipient) => {
             let mut own = members(body, &OF_AN_INVITE);
             own.retain(|_, value| value.is_string());
             own

@@ -232,7 +232,7 @@ impl Exchange {
         reply
     }
 
-    /// Puts date and rate limit on the answer, and enters it in the journal.
+    /// Puts date, rate limit and the request's id on the answer, and enters it in the journal.
     fn finish(&self, number: u64, fault: Option<Kind>, mut outcome: Outcome) -> Outcome {
         let shared = self.simulator().shared().clone();
         let date = clock::http_date(shared.now());
@@ -248,6 +248,8 @@ impl Exchange {
         };
         let status = status.map(|reply| {
             set_header(reply.headers_mut(), "date", &date);
+            let id = format!("{}-{number}", self.faults.provider);
+            set_header(reply.headers_mut(), "x-request-id", &id);
             if let Some(told) = &shared.rate_told {
                 let reset = told.form.written(told.reset_in_ms, shared.now());
                 let remaining = told.remaining.to_string();

@@ -71,7 +71,9 @@ impl Client {
         recipients: &[Recipient],
     ) -> Result<Vec<Result<Observed, ProviderError>>, ProviderError> {
         let url = self.service.base_url.below(&call.path);
-        let body_cap = reply_cap(recipients.len());
+        // It may repeat what callers added, with each character as an escape.
+        let added = call.body.len().saturating_mul(6);
+        let body_cap = reply_cap(recipients.len()).saturating_add(added);
         let make = || {
             let request = Request::new(Method::POST, url.clone()).json(call.body.clone());
             Request { body_cap, ..request }

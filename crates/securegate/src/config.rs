@@ -2,11 +2,29 @@
 
 use std::sync::LazyLock;
 
-use invite_core::{Fault, adapter::BaseUrl, schema::Schema, secret::SecretRefs, text::check_id};
+use invite_core::{
+    Destination, Fault, InviteId, SentWith,
+    adapter::{BaseUrl, extra},
+    schema::Schema,
+    secret::SecretRefs,
+    text::check_id,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
+
+/// What a create call says of an invite: in its item, and in its query.
+pub const MEMBERS: [&str; 8] = [
+    "first_name",
+    "last_name",
+    "email",
+    "country_code",
+    "mobile_number",
+    "authentication_method",
+    "onboarding_flow_type",
+    "notify",
+];
 
 pub static CONFIG: LazyLock<Schema> = LazyLock::new(Schema::of::<Config>);
 pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
@@ -31,10 +49,13 @@ pub struct Config {
     pub notify: Option<i64>,
     /// `rejected`: withdraw an invite by setting this status. Left out, nothing can be withdrawn.
     pub revoke_as: Option<RevokeAs>,
+    /// Whether invites may have an `options.securegate.extra`.
+    #[serde(default)]
+    pub allow_extra: bool,
 }
 
 /// `options.securegate` of an invite; what is left out comes from the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The event to invite to.
@@ -45,6 +66,10 @@ pub struct Options {
     pub authentication_method: Option<AuthenticationMethod>,
     /// Passed on as it is; Securegate documents no values.
     pub notify: Option<i64>,
+    /// Members that go into the invite in the request as they are, beside the gateway's own; only where the provider's
+    /// configuration says `allow_extra`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Map<String, Value>>,
 }
 
 /// The verification that a guest goes through
@@ -118,6 +143,7 @@ impl Config {
             onboarding_flow_type: self.onboarding_flow_type,
             authentication_method: self.authentication_method,
             notify: self.notify,
+            extra: None,
         }
     }
 }
@@ -137,6 +163,7 @@ impl Options {
             onboarding_flow_type: given.onboarding_flow_type.or(defaults.onboarding_flow_type),
             authentication_method: given.authentication_method.or(defaults.authentication_method),
             notify: given.notify.or(defaults.notify),
+            extra: given.extra,
         })
     }
 }
@@ -147,30 +174,45 @@ pub struct Params {
     pub authentication_method: AuthenticationMethod,
     onboarding_flow_type: Option<OnboardingFlow>,
     notify: Option<i64>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 impl Params {
     /// The event and the parameters of an invite.
     ///
     /// # Errors
-    /// A fault for each that is required and has no default at `provider`, with pointers relative to the options.
-    pub fn of(options: Options, provider: &str) -> Result<(String, Self), Vec<Fault>> {
+    /// A fault for each that is required and has no default at `provider`, and those of `extra`, with pointers relative to the
+    /// options.
+    pub fn of(
+        options: Options,
+        provider: &str,
+        allow_extra: bool,
+    ) -> Result<(String, Self), Vec<Fault>> {
         let missing = |option: &str| {
             let detail =
                 format!("`{option}` is missing, and {provider} (securegate) configures none");
             Fault::new(format!("/{option}"), "required", detail)
         };
-        let Options { event_id, onboarding_flow_type, authentication_method, notify } = options;
-        match (event_id, authentication_method) {
-            (Some(event_id), Some(authentication_method)) => {
-                Ok((event_id, Self { authentication_method, onboarding_flow_type, notify }))
+        let Options { event_id, onboarding_flow_type, authentication_method, notify, extra } =
+            options;
+        let extra = extra::read(extra, allow_extra, &MEMBERS);
+        match (event_id, authentication_method, extra) {
+            (Some(event_id), Some(authentication_method), Ok(extra)) => {
+                Ok((event_id, Self { authentication_method, onboarding_flow_type, notify, extra }))
             }
-            (event_id, method) => {
+            (event_id, method, extra) => {
                 let event_id = event_id.is_none().then(|| missing("event_id"));
                 let method = method.is_none().then(|| missing("authentication_method"));
-                Err(event_id.into_iter().chain(method).collect())
+                let extra = extra.err().into_iter().flatten();
+                Err(event_id.into_iter().chain(method).chain(extra).collect())
             }
         }
+    }
+
+    /// What invites of one call share.
+    pub fn call_key(&self) -> String {
+        extra::call_key(self.query(), &self.extra)
     }
 
     /// The query of the create call. What is not set is left out, because Securegate refuses an empty `notify`.
@@ -184,6 +226,21 @@ impl Params {
         }
         query.finish()
     }
+}
+
+/// What an invite is sent with ([`ReadBack`](invite_core::ReadBack)). What neither it nor the configuration says is null:
+/// Securegate decides.
+pub fn read_back(_: InviteId, destination: &Destination, params: &Value) -> SentWith {
+    let Ok(params) = Params::deserialize(params) else { return SentWith::default() };
+    let Params { authentication_method, onboarding_flow_type, notify, extra } = params;
+    let options = Options {
+        event_id: Some(destination.scope.clone()),
+        authentication_method: Some(authentication_method),
+        onboarding_flow_type,
+        notify,
+        extra: Some(extra).filter(|extra| !extra.is_empty()),
+    };
+    SentWith::new(&options, None)
 }
 
 /// The fault of an event id that cannot be a step of a path, and so would lead elsewhere.
@@ -208,7 +265,7 @@ mod tests {
             event_id: Some("event-456".into()),
             authentication_method: Some(AuthenticationMethod::QrCode),
             notify: Some(2),
-            onboarding_flow_type: None,
+            ..Options::default()
         };
         Options::read(Some(&given), &defaults)
     }

@@ -6,8 +6,10 @@ use invite_core::{
     adapter::{Operation, Refusal},
     http::Response,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::wire::{ErrorBody, Step, ValidationError};
+use crate::wire::text;
 
 /// The error that a reply means which is no 2xx.
 pub fn refused(operation: &Operation, response: &Response) -> ProviderError {
@@ -109,6 +111,110 @@ impl ErrorBody {
             Some(_) => Cause::Configuration,
             None => Cause::Request,
         })
+    }
+}
+
+/// The body of a refusal. The `input` that a validation error repeats is never read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct ErrorBody {
+    /// What FastAPI says.
+    pub detail: Option<Detail>,
+    /// A proxy in front of the API may use this member, or `error`.
+    #[serde(deserialize_with = "text")]
+    message: Option<String>,
+    #[serde(deserialize_with = "text")]
+    error: Option<String>,
+}
+
+/// The two forms of `detail`, and any other.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// An error that the API's own code raised.
+    Text(String),
+    /// Errors that validation found, before any of the API's own code ran.
+    Validation(Vec<ValidationError>),
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+pub struct ValidationError {
+    /// Where it is, such as `["body", "invites", 0, "email"]`.
+    pub loc: Vec<Step>,
+    /// What it is, in a sentence.
+    #[serde(default)]
+    pub msg: String,
+    /// What it is, in a word.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+}
+
+/// One step of a `loc`.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Step {
+    Index(usize),
+    Name(String),
+}
+
+impl ErrorBody {
+    /// Reads a body; an unexpected one counts as empty.
+    pub fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    pub fn of(body: Value) -> Self {
+        serde_json::from_value(body).unwrap_or_default()
+    }
+
+    pub fn validation(&self) -> Option<&[ValidationError]> {
+        match &self.detail {
+            Some(Detail::Validation(errors)) if !errors.is_empty() => Some(errors),
+            _ => None,
+        }
+    }
+
+    /// What it says, on one line, in which there may still be personal data.
+    pub fn text(&self) -> String {
+        if let Some(errors) = self.validation() {
+            let lines: Vec<String> = errors.iter().take(3).map(ValidationError::line).collect();
+            return lines.join("; ");
+        }
+        self.said().map_or_else(String::new, |(_, text)| text.to_owned())
+    }
+
+    /// What it says where it is no list of errors, and the member that says it.
+    pub fn said(&self) -> Option<(&'static str, &str)> {
+        let detail = match &self.detail {
+            Some(Detail::Text(text)) => Some(("detail", text.as_str())),
+            _ => None,
+        };
+        let message = || self.message.as_deref().map(|text| ("message", text));
+        let error = || self.error.as_deref().map(|text| ("error", text));
+        detail.or_else(message).or_else(error)
+    }
+}
+
+impl ValidationError {
+    /// The place in the create call that it names.
+    pub fn index(&self) -> Option<usize> {
+        match self.loc.as_slice() {
+            [Step::Name(body), Step::Name(invites), Step::Index(index), ..]
+                if body == "body" && invites == "invites" =>
+            {
+                Some(*index)
+            }
+            _ => None,
+        }
+    }
+
+    fn line(&self) -> String {
+        let steps = self.loc.iter().map(|step| match step {
+            Step::Index(index) => index.to_string(),
+            Step::Name(name) => name.clone(),
+        });
+        format!("{}: {}", steps.collect::<Vec<_>>().join("."), self.msg)
     }
 }
 

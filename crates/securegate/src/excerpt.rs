@@ -1,12 +1,16 @@
 //! The part of an exchange that belongs to one recipient: only known members, and no code that lets anybody in.
 
-use invite_core::{Address, Invitee, adapter::excerpt, http::scrub_of};
+use invite_core::{
+    Address, Invitee,
+    adapter::{excerpt, extra},
+    http::scrub_of,
+};
 use serde_json::{Value, json};
 
-use crate::wire::ErrorBody;
+use crate::{config::MEMBERS, error::ErrorBody};
 
 /// The members of an invite in a reply that are shown, beside `session_code`.
-const SHOWN: [&str; 10] = [
+const SHOWN: [&str; 16] = [
     "id",
     "event_id",
     "email",
@@ -14,9 +18,15 @@ const SHOWN: [&str; 10] = [
     "last_name",
     "country_code",
     "mobile_number",
+    "authentication_method",
     "session_id",
+    "ticket_id",
+    "onyxplus_id",
+    "image",
+    "last_seen",
     "status",
     "created_at",
+    "updated_at",
 ];
 /// The members of a create call's invite that are personal data.
 const PERSONAL: [&str; 4] = ["email", "first_name", "last_name", "mobile_number"];
@@ -34,8 +44,12 @@ pub fn of(
         .iter()
         .enumerate()
         .filter(|(place, _)| *place != index)
-        .flat_map(|(_, invite)| PERSONAL.map(|member| invite[member].as_str()))
-        .flatten()
+        .flat_map(|(_, invite)| {
+            let added = invite.as_object().into_iter().flatten();
+            let added = added.filter(|(name, _)| !MEMBERS.contains(&name.as_str()));
+            let added = added.flat_map(|(_, value)| extra::texts(value));
+            PERSONAL.into_iter().filter_map(|member| invite[member].as_str()).chain(added)
+        })
         .collect();
     let own = match request.get("invites") {
         Some(_) => sent.get(index).map_or(Value::Null, |invite| json!({ "invites": [invite] })),
@@ -58,7 +72,9 @@ fn excerpt_reply(reply: Value, index: usize, recipient: &Invitee, others: &[&str
         other => {
             let body = ErrorBody::of(other);
             let Some(errors) = body.validation() else {
-                return json!({ "detail": scrubbed(&body.text()) });
+                let said =
+                    body.said().map(|(member, text)| (member.to_owned(), scrubbed(text).into()));
+                return excerpt::or_null(said.into_iter().collect());
             };
             let own = errors.iter().filter(|error| error.index().is_none_or(|at| at == index));
             let own = own.map(|error| {
@@ -96,7 +112,11 @@ mod tests {
         let ada = recipient("http://localhost", "ada@example.org", "Ada");
         let grace = recipient("http://localhost", "grace@example.org", "Grace");
         let invites = [&ada, &grace]
-            .map(|r| InviteCreate::of(r, AuthenticationMethod::QrCode).unwrap())
+            .map(|r| {
+                let nickname = r.invitee.first_name.as_deref().map(|name| format!("{name}kin"));
+                let extra = [("nickname".to_owned(), json!(nickname))].into_iter().collect();
+                InviteCreate::of(r, AuthenticationMethod::QrCode, extra).unwrap()
+            })
             .into();
         (json!(InviteBatchRequest { invites }).to_string(), ada.invitee)
     }
@@ -150,9 +170,12 @@ mod tests {
             {"loc": ["body", "invites", 0, "email"], "msg": "as for …", "type": "t"},
         ]});
         assert_eq!(received, expected);
-        let reply = r#"{"detail": "Grace is blocked"}"#;
+        let reply = r#"{"detail": "Gracekin is blocked"}"#;
         let (_, received) = of(Some(&request), Some(reply), 0, &ada);
         assert_eq!(received, json!({"detail": "… is blocked"}));
+        let (_, received) =
+            of(Some(&request), Some(r#"{"message": "Grace?", "trace": "x"}"#), 0, &ada);
+        assert_eq!(received, json!({"message": "…?"}), "in the provider's own words");
     }
 
     #[test]

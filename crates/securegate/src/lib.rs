@@ -44,6 +44,7 @@ pub fn kind() -> ProviderKind {
         codes: &["session_code"],
         build: Box::new(build),
         excerpt: excerpt::of,
+        read_back: config::read_back,
     }
 }
 
@@ -54,6 +55,7 @@ fn build(part: &BuildContext<'_>) -> Result<Arc<dyn InviteProvider>, Vec<Fault>>
         client: Arc::new(Client { service: Service::new(part, base_url, credential) }),
         defaults: config.defaults(),
         revoke_as: config.revoke_as,
+        allow_extra: config.allow_extra,
         capabilities: capabilities(config.revoke_as),
     }))
 }
@@ -88,6 +90,7 @@ struct Securegate {
     client: Arc<Client>,
     defaults: Options,
     revoke_as: Option<RevokeAs>,
+    allow_extra: bool,
     capabilities: Capabilities,
 }
 
@@ -147,13 +150,13 @@ impl InviteProvider for Securegate {
         let name = &self.client.service.name;
         let mut faults = wire::check_invitee(&invite.invitee, name);
         let bound = Options::read(invite.options.get(KIND), &self.defaults)
-            .and_then(|options| Params::of(options, name));
+            .and_then(|options| Params::of(options, name, self.allow_extra));
         match bound {
             Ok((event_id, params)) if faults.is_empty() => {
                 let base_url = self.client.base().to_owned();
                 Ok(Resolved {
                     destination: Destination { kind: KIND.to_owned(), base_url, scope: event_id },
-                    call_key: params.query(),
+                    call_key: params.call_key(),
                     params: json!(params),
                 })
             }
@@ -179,9 +182,9 @@ impl InviteProvider for Securegate {
         let mut invites = Vec::with_capacity(recipients.len());
         for (index, recipient) in recipients.iter().enumerate() {
             let params: Params = operation.recorded(index, recipient)?;
-            let invite = InviteCreate::of(recipient, params.authentication_method);
-            invites.push(invite.ok_or_else(|| operation.unusable(index))?);
             query.get_or_insert_with(|| params.query());
+            let invite = InviteCreate::of(recipient, params.authentication_method, params.extra);
+            invites.push(invite.ok_or_else(|| operation.unusable(index))?);
         }
         let query = query.unwrap_or_default();
         Ok(PreparedCall {

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use invite_core::{
     Address, Cause, Invitee, Lookup, Observed, Place, ProviderError, Reconciliation, Sighting,
-    adapter::{Failures, Operation, TOO_EARLY, seen_or, unfinished},
+    adapter::{Failures, Operation, TOO_EARLY, extra, seen_or, unfinished},
     http::{CallContext, TOO_LONG},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -48,8 +48,10 @@ impl EventLookup {
     pub fn new(client: Arc<Client>, lookup: Lookup) -> Self {
         let doing = format!("looking for invites in event {}", lookup.destination.scope);
         let people = lookup.recipients().flat_map(|(_, r)| r.invitee.personal_data());
+        let added = lookup.recipients().filter_map(|(_, r)| r.params.get("extra"));
+        let operation = client.service.operation(doing).about(people);
         Self {
-            operation: client.service.operation(doing).about(people),
+            operation: operation.about(added.flat_map(extra::texts)),
             client,
             seen: lookup.sightings(Sighting::default),
             lookup: Arc::new(lookup),

@@ -25,12 +25,19 @@ pub struct InviteCreate<'a> {
     pub country_code: &'static str,
     pub mobile_number: &'a str,
     pub authentication_method: AuthenticationMethod,
+    /// What the caller adds.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl<'a> InviteCreate<'a> {
     /// The invite for a recipient; none if a member is missing, which
     /// [`resolve`](invite_core::InviteProvider::resolve) rules out.
-    pub fn of(recipient: &'a Recipient, method: AuthenticationMethod) -> Option<Self> {
+    pub fn of(
+        recipient: &'a Recipient,
+        method: AuthenticationMethod,
+        extra: Map<String, Value>,
+    ) -> Option<Self> {
         let invitee = &recipient.invitee;
         let (country_code, mobile_number) = split_phone(invitee.phone.as_deref()?)?;
         Some(Self {
@@ -40,6 +47,7 @@ impl<'a> InviteCreate<'a> {
             country_code,
             mobile_number,
             authentication_method: method,
+            extra,
         })
     }
 }
@@ -160,10 +168,24 @@ pub struct Invite {
     status: Option<String>,
     #[serde(deserialize_with = "text")]
     created_at: Option<String>,
+    #[serde(deserialize_with = "text")]
+    updated_at: Option<String>,
+    #[serde(deserialize_with = "text")]
+    last_seen: Option<String>,
+    #[serde(deserialize_with = "text")]
+    image: Option<String>,
+    #[serde(deserialize_with = "text")]
+    onyxplus_id: Option<String>,
+    #[serde(deserialize_with = "text")]
+    ticket_id: Option<String>,
 }
 
+/// The longest member that callers are shown, in bytes. An image is an address by the sample; a picture itself would be
+/// stored with each invite.
+const MAX_SHOWN: usize = 2000;
+
 /// Reads a text, or a number as text; anything else counts as absent.
-fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::String(text) => Some(text),
         Value::Number(number) => Some(number.to_string()),
@@ -192,7 +214,14 @@ impl Invite {
             ("event_id", self.event_id),
             ("session_id", self.session_id),
             ("session_code", self.session_code),
+            ("ticket_id", self.ticket_id),
+            ("onyxplus_id", self.onyxplus_id),
+            ("image", self.image),
+            ("last_seen", self.last_seen),
+            ("created_at", self.created_at.clone()),
+            ("updated_at", self.updated_at),
         ] {
+            let value = value.filter(|value| value.len() <= MAX_SHOWN);
             data.extend(value.map(|value| (name.to_owned(), Value::String(value))));
         }
         let phone = match (&self.country_code, &self.mobile_number) {
@@ -234,102 +263,6 @@ impl Event {
     /// Whether anything in it may mean that it is deleted.
     pub fn is_deleted(&self) -> bool {
         !matches!(self.is_deleted, Value::Null | Value::Bool(false))
-    }
-}
-
-/// The body of a refusal. The `input` that a validation error repeats is never read.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct ErrorBody {
-    /// What FastAPI says.
-    pub detail: Option<Detail>,
-    /// A proxy in front of the API may use this member, or `error`.
-    #[serde(deserialize_with = "text")]
-    message: Option<String>,
-    #[serde(deserialize_with = "text")]
-    error: Option<String>,
-}
-
-/// The two forms of `detail`, and any other.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub enum Detail {
-    /// An error that the API's own code raised.
-    Text(String),
-    /// Errors that validation found, before any of the API's own code ran.
-    Validation(Vec<ValidationError>),
-    Other(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-pub struct ValidationError {
-    /// Where it is, such as `["body", "invites", 0, "email"]`.
-    pub loc: Vec<Step>,
-    /// What it is, in a sentence.
-    #[serde(default)]
-    pub msg: String,
-    /// What it is, in a word.
-    #[serde(default, rename = "type")]
-    pub kind: String,
-}
-
-/// One step of a `loc`.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum Step {
-    Index(usize),
-    Name(String),
-}
-
-impl ErrorBody {
-    /// Reads a body; an unexpected one counts as empty.
-    pub fn read(body: &[u8]) -> Self {
-        serde_json::from_slice(body).unwrap_or_default()
-    }
-
-    pub fn of(body: Value) -> Self {
-        serde_json::from_value(body).unwrap_or_default()
-    }
-
-    pub fn validation(&self) -> Option<&[ValidationError]> {
-        match &self.detail {
-            Some(Detail::Validation(errors)) if !errors.is_empty() => Some(errors),
-            _ => None,
-        }
-    }
-
-    /// What it says, on one line, in which there may still be personal data.
-    pub fn text(&self) -> String {
-        if let Some(errors) = self.validation() {
-            let lines: Vec<String> = errors.iter().take(3).map(ValidationError::line).collect();
-            return lines.join("; ");
-        }
-        match &self.detail {
-            Some(Detail::Text(text)) => text.clone(),
-            _ => self.message.clone().or_else(|| self.error.clone()).unwrap_or_default(),
-        }
-    }
-}
-
-impl ValidationError {
-    /// The place in the create call that it names.
-    pub fn index(&self) -> Option<usize> {
-        match self.loc.as_slice() {
-            [Step::Name(body), Step::Name(invites), Step::Index(index), ..]
-                if body == "body" && invites == "invites" =>
-            {
-                Some(*index)
-            }
-            _ => None,
-        }
-    }
-
-    fn line(&self) -> String {
-        let steps = self.loc.iter().map(|step| match step {
-            Step::Index(index) => index.to_string(),
-            Step::Name(name) => name.clone(),
-        });
-        format!("{}: {}", steps.collect::<Vec<_>>().join("."), self.msg)
     }
 }
 
@@ -399,13 +332,36 @@ mod tests {
         assert_eq!(observed.provider_ref.as_deref(), Some("invite-123"));
         assert_eq!(observed.created_at.unwrap().to_string(), "2023-02-28T12:00:00Z");
         let data = json!({
-            "event_id": "event-456", "session_id": "session-789", "session_code": "ABC123"
+            "event_id": "event-456", "session_id": "session-789", "session_code": "ABC123",
+            "created_at": "2023-02-28T12:00:00Z", "updated_at": "2023-02-28T12:00:00Z",
         });
         assert_eq!(Value::Object(observed.data), data);
         let invitee = observed.invitee.unwrap();
         assert_eq!(invitee.first_name.as_deref(), Some("John"));
         assert_eq!(invitee.phone.as_deref(), Some("+15551234567"));
         assert_eq!(observed.expires_at, None);
+    }
+
+    #[test]
+    fn what_a_guest_who_accepted_has_is_shown_unless_it_is_a_picture_itself() {
+        let shown = |image: &str| {
+            let accepted = [
+                ("ticket_id", json!("ticket-456")),
+                ("onyxplus_id", json!("onyx-123")),
+                ("image", json!(image)),
+                ("last_seen", json!("2023-03-01T09:30:00")),
+                ("updated_at", json!("2023-03-01T09:30:00Z")),
+            ];
+            Value::Object(observe(&accepted).data)
+        };
+        let data = json!({
+            "event_id": "event-456", "session_id": "session-789", "session_code": "ABC123",
+            "ticket_id": "ticket-456", "onyxplus_id": "onyx-123",
+            "image": "https://example.com/john.jpg", "last_seen": "2023-03-01T09:30:00",
+            "created_at": "2023-02-28T12:00:00Z", "updated_at": "2023-03-01T09:30:00Z",
+        });
+        assert_eq!(shown("https://example.com/john.jpg"), data);
+        assert_eq!(shown(&"/9j/".repeat(5000)).get("image"), None);
     }
 
     #[test]
@@ -528,11 +484,12 @@ mod tests {
     #[test]
     fn an_invite_goes_out_in_the_documented_form() {
         let recipient = recipient("http://localhost", "Ada@Example.org", "Ada");
-        let invite = InviteCreate::of(&recipient, AuthenticationMethod::QrCode).unwrap();
+        let extra = Map::from_iter([("vip".to_owned(), json!({ "lounge": true }))]);
+        let invite = InviteCreate::of(&recipient, AuthenticationMethod::QrCode, extra).unwrap();
         let expected = json!({
             "first_name": "Ada", "last_name": "Lovelace", "email": "Ada@Example.org",
             "country_code": "1", "mobile_number": "5551234567",
-            "authentication_method": "QR Code",
+            "authentication_method": "QR Code", "vip": { "lounge": true },
         });
         assert_eq!(json!(invite), expected);
     }

@@ -29,12 +29,16 @@ CREATE TABLE invites (
     batch_id TEXT NOT NULL,
     item_index BIGINT NOT NULL,
     tenant TEXT NOT NULL,
-    -- NULL from here to `params` for an item that was refused before it was bound to a provider
+    -- NULL from here to `route` for an item that was refused before it was bound to a provider
     provider TEXT,
     kind TEXT,
     destination TEXT,
     call_key TEXT,
     params TEXT,
+    -- JSON of the entry of [[routes]] that chose the provider; NULL where the request named it
+    route TEXT,
+    -- The revision of the provider document that it was bound under
+    config_revision BIGINT NOT NULL,
     address TEXT NOT NULL,
     invitee TEXT NOT NULL,
     external_id TEXT,
@@ -138,7 +142,9 @@ CREATE TABLE attempts (
     outcome TEXT,
     http_status BIGINT,
     detail TEXT,
+    -- Method and full address
     target TEXT,
+    provider_request_id TEXT,
     request TEXT,
     reply TEXT,
     -- JSON: provider ids of new invites that the reply named without showing whose they are, [id, …]

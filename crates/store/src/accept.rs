@@ -270,6 +270,8 @@ fn new_invite(
         destination: None,
         call_key: None,
         params: Json::Null,
+        route: None,
+        config_revision: batch.config_revision,
         address: item.address.clone(),
         invitee: item.invitee.clone(),
         external_id: item.external_id.clone(),
@@ -279,12 +281,13 @@ fn new_invite(
     };
     let mut state = InviteState::queued(now);
     match &item.placement {
-        Placement::Bound { provider, kind, destination, call_key, params } => {
+        Placement::Bound { provider, kind, destination, call_key, params, route } => {
             facts.provider = Some(provider.clone());
             facts.kind = Some(kind.clone());
             facts.destination = Some(accounts.known_or_same(destination).clone());
             facts.call_key = Some(call_key.clone());
             facts.params = params.clone();
+            facts.route.clone_from(route);
         }
         Placement::Refused { error } => {
             state.phase = Phase::Settled(Status::Failed);

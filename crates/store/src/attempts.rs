@@ -46,6 +46,8 @@ pub struct AttemptEnd {
     pub detail: Option<String>,
     /// Where the request went; none leaves what is stored.
     pub target: Option<String>,
+    /// The provider's own id of the request; none leaves what is stored.
+    pub provider_request_id: Option<String>,
     /// The request's body, redacted; none leaves what is stored (a create's is in its call).
     pub request: Option<String>,
     /// The reply's body, redacted; none leaves what is stored.
@@ -60,6 +62,7 @@ impl AttemptEnd {
         Self {
             detail: None,
             target: None,
+            provider_request_id: None,
             request: None,
             reply: None,
             unpaired: Vec::new(),
@@ -89,8 +92,10 @@ pub struct AttemptView {
     pub traceparent: Option<String>,
     /// The frozen call of a create.
     pub call: Option<PreparedCall>,
-    /// Where the request went.
+    /// Where the request went: the method and the full address.
     pub target: Option<String>,
+    /// The provider's own id of the request.
+    pub provider_request_id: Option<String>,
     /// The request's body, redacted.
     pub request: Option<String>,
     /// The reply's body, redacted.
@@ -192,7 +197,8 @@ fn select_attempts(exchange: &str, invite: InviteId) -> Statement<'static> {
         // Invites may share a create, which belongs to the trace of each one's own request.
         "SELECT attempts.id, attempts.provider, operation, started_at, finished_at, outcome, \
          http_status, attempts.config_revision, detail, \
-         coalesce(attempts.traceparent, batches.traceparent), target, unpaired, shared, position, ",
+         coalesce(attempts.traceparent, batches.traceparent), target, provider_request_id, unpaired, \
+         shared, position, ",
     )
     .text(exchange)
     .text(" FROM attempt_invites JOIN attempts ON attempts.id = attempt_id ")
@@ -214,6 +220,7 @@ fn read_attempt(row: &mut Fields<'_>) -> Result<AttemptView, Error> {
         detail: row.optional_string()?,
         traceparent: row.optional_string()?,
         target: row.optional_string()?,
+        provider_request_id: row.optional_string()?,
         unpaired: row.optional_json()?.unwrap_or_default(),
         is_shared: row.flag()?,
         position: row.count()?,
@@ -322,7 +329,8 @@ pub(crate) async fn end_attempt(
     let unpaired = Some(&end.unpaired).filter(|ids| !ids.is_empty());
     Statement::with(
         "UPDATE attempts SET finished_at = ?, outcome = ?, http_status = ?, detail = ?, \
-         target = coalesce(?, target), request = coalesce(?, request), \
+         target = coalesce(?, target), provider_request_id = coalesce(?, provider_request_id), \
+         request = coalesce(?, request), \
          reply = coalesce(?, reply), unpaired = ? WHERE id = ?",
         [
             end.finished_at.into(),
@@ -330,6 +338,7 @@ pub(crate) async fn end_attempt(
             end.http_status.map(i64::from).into(),
             end.detail.as_deref().into(),
             end.target.as_deref().into(),
+            end.provider_request_id.as_deref().into(),
             end.request.as_deref().into(),
             end.reply.as_deref().into(),
             unpaired.map_or(Value::Text(None), json),

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use invite_core::{Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason, Status};
+use invite_core::{
+    Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason, RouteTaken, Status,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -58,6 +60,8 @@ pub enum Placement {
         call_key: String,
         /// What the adapter recorded.
         params: Json,
+        /// None where the request names the provider itself.
+        route: Option<RouteTaken>,
     },
     /// Nowhere: it is stored as failed.
     Refused { error: Reason },

@@ -280,8 +280,8 @@ async fn empty(
                 .await?;
         }
         erased.attempts += Statement::new(
-            "UPDATE attempts SET call = NULL, target = NULL, request = NULL, reply = NULL, unpaired = \
-             NULL",
+            "UPDATE attempts SET call = NULL, target = NULL, provider_request_id = NULL, request = NULL, \
+             reply = NULL, unpaired = NULL",
         )
         .text(if extent == Extent::Person { ", detail = NULL" } else { "" })
         .text(" WHERE id")
@@ -328,7 +328,7 @@ async fn blank(tx: &mut Tx<'_>, ids: &[String]) -> Result<u64, Error> {
             .bind(PERSON_GONE)
             .text(", updated_at = ")
             .bind(tx.now)
-            .text(", final_since = coalesce(final_since, updated_at), call_key = NULL, params = NULL, unconfirmed = 0, ")
+            .text(", final_since = coalesce(final_since, updated_at), call_key = NULL, params = NULL, route = NULL, unconfirmed = 0, ")
             .text("address = '', invitee = '{\"email\":\"\"}', external_id = NULL, labels = '{}', ")
             .text("provider_ref = NULL, provider_status = NULL, provider_data = '{}', ")
             .text("second_effects = NULL, shown_fingerprint = NULL, unreadable = NULL, error = v.column2 FROM ")

@@ -344,9 +344,9 @@ mod tests {
         // It plans otherwise for a table of a few rows.
         run(format!(
             "INSERT INTO {schema}.invites (id, batch_id, item_index, tenant, provider, destination, \
-             address, invitee, labels, created_at, status, status_source, provider_data, attempt_count, \
-             duplicate_effect, revoke_sent, queued_at, lookups, found_absent, updated_at) SELECT \
-             'inv_' || n, '', 0, 'default', 'summit', 'fake ' || n, 'a' || n, '', '', 0, 'queued', \
+             config_revision, address, invitee, labels, created_at, status, status_source, \
+             provider_data, attempt_count, duplicate_effect, revoke_sent, queued_at, lookups, found_absent, updated_at) SELECT \
+             'inv_' || n, '', 0, 'default', 'summit', 'fake ' || n, 1, 'a' || n, '', '', 0, 'queued', \
              'gateway', '', 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 4000) AS n; \
              ANALYZE {schema}.invites"
         ))

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use invite_core::{Address, BatchId, Destination, InviteId, Invitee, Status, StatusSource};
+use invite_core::{Address, BatchId, Destination, InviteId, Invitee, RouteTaken, Status, StatusSource};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -50,6 +50,10 @@ pub struct InviteFacts {
     pub call_key: Option<String>,
     /// What the adapter recorded when the invite was bound to it.
     pub params: Json,
+    /// None where its request named the provider itself.
+    pub route: Option<RouteTaken>,
+    /// The revision of the provider document that it was bound under.
+    pub config_revision: i64,
     /// The canonical address; none for an item that was refused for its address.
     pub address: Option<Address>,
     pub invitee: Invitee,
@@ -72,13 +76,12 @@ impl Deref for InviteRecord {
 impl InviteRecord {
     /// The status at `now`, and how it is known: an invite that is open at the provider past its `expires_at` has expired.
     pub fn status_at(&self, now: Timestamp) -> (Status, StatusSource) {
-        let state = &self.state;
-        let lapsed = state.expires_at.is_some_and(|at| at <= now);
-        match state.status() {
-            status if lapsed && status.is_open_at_provider() => {
+        let lapsed = self.state.expires_at.is_some_and(|at| at <= now);
+        match self.state.status() {
+            open if lapsed && open.is_open_at_provider() => {
                 (Status::Expired, StatusSource::Inferred)
             }
-            status => (status, state.source),
+            status => (status, self.state.source),
         }
     }
 }
@@ -99,7 +102,6 @@ pub(crate) const OPEN: &str = "status IN ('awaiting_approval', 'pending', 'sent'
 pub(crate) const UNCONFIRMED: &str = "unconfirmed = 1 AND status = 'expired'";
 /// Invites that an attempt holds, as in the unique index `invites_in_doubt`.
 pub(crate) const HAS_HOLDER: &str = "status IN ('sending', 'unknown')";
-
 /// Those, and invites in a status that this version does not know.
 pub(crate) const MAY_HAVE_HOLDER: &str = "status NOT IN ('queued', 'awaiting_approval', 'pending', \
      'sent', 'accepted', 'declined', 'expired', 'revoked', 'failed')";
@@ -114,11 +116,11 @@ impl<'a> Statement<'a> {
 
 /// The columns of an invite, in the order that [`read_invite`] reads and [`invite_values`] writes.
 pub(crate) const COLUMNS: &str = "id, version, batch_id, item_index, tenant, provider, kind, destination, \
-     call_key, params, address, invitee, external_id, labels, created_at, erased, status, \
-     next_attempt_at, lease_until, holder, ended_at, absent_since, lookups, status_source, \
-     provider_ref, provider_status, provider_data, second_effects, shown_fingerprint, expires_at, \
-     checked_at, sent_at, attempt_count, group_id, error, duplicate_effect, revoke_sent, queued_at, \
-     found_absent, unconfirmed, updated_at";
+     call_key, params, route, config_revision, address, invitee, external_id, labels, created_at, \
+     erased, status, next_attempt_at, lease_until, holder, ended_at, absent_since, lookups, \
+     status_source, provider_ref, provider_status, provider_data, second_effects, shown_fingerprint, \
+     expires_at, checked_at, sent_at, attempt_count, group_id, error, duplicate_effect, revoke_sent, \
+     queued_at, found_absent, unconfirmed, updated_at";
 
 /// Invites that are set aside, as in the index `invites_set_aside`.
 pub(crate) const SET_ASIDE: &str = "(unreadable IS NOT NULL OR status NOT IN ('queued', 'sending', \
@@ -130,8 +132,7 @@ pub(crate) static AMONG_SET_ASIDE: LazyLock<String> =
     LazyLock::new(|| format!("id IN (SELECT id FROM invites WHERE {SET_ASIDE})"));
 
 /// Sets the state from rows of `id` and [`state_values`].
-pub(crate) const SET_STATE: &str = "UPDATE invites SET version = invites.version + 1, \
-     status = v.column2, \
+pub(crate) const SET_STATE: &str = "UPDATE invites SET version = invites.version + 1, status = v.column2, \
      next_attempt_at = v.column3, lease_until = v.column4, holder = v.column5, ended_at = v.column6, \
      absent_since = v.column7, lookups = v.column8, status_source = v.column9, \
      provider_ref = v.column10, provider_status = v.column11, provider_data = v.column12, \
@@ -160,6 +161,8 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
         destination: fields.optional_parsed()?,
         call_key: fields.optional_string()?,
         params: fields.optional_json()?.unwrap_or_default(),
+        route: fields.optional_json()?,
+        config_revision: fields.number()?,
         address: Some(fields.string()?).filter(|text| !text.is_empty()).map(Address::stored),
         invitee: fields.json()?,
         external_id: fields.optional_string()?,
@@ -195,7 +198,7 @@ pub(crate) fn read_invite(fields: &mut Fields<'_>) -> Result<InviteRecord, Error
 }
 
 pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value<'_>> {
-    let fixed: [Value<'_>; 16] = [
+    let fixed: [Value<'_>; 18] = [
         invite.id.to_string().into(),
         Value::Number(i64::try_from(invite.version).ok()),
         invite.batch_id.to_string().into(),
@@ -206,6 +209,8 @@ pub(crate) fn invite_values(invite: &InviteRecord) -> impl Iterator<Item = Value
         invite.destination.as_ref().map(Destination::to_string).into(),
         invite.call_key.as_deref().into(),
         Some(&invite.params).filter(|p| !p.is_null()).map(Json::to_string).into(),
+        invite.route.as_ref().map_or(Value::Text(None), json),
+        invite.config_revision.into(),
         invite.address.as_ref().map_or("", Address::as_str).into(),
         json(&invite.invitee),
         invite.external_id.as_deref().into(),

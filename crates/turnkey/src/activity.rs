@@ -8,7 +8,7 @@ use invite_core::{
     http::CallContext,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     client::Client,
@@ -205,13 +205,40 @@ fn observed(
         ("organization_id", Some(organization_id)),
     ];
     let member = |(name, value): (&str, Option<&str>)| Some((name.to_owned(), value?.into()));
+    let mut data: Map<_, _> = members.into_iter().filter_map(member).collect();
+    data.extend(approval(activity, status));
     Observed {
         provider_status: activity.status.clone(),
         created_at: activity.created_at.0,
-        data: members.into_iter().filter_map(member).collect(),
+        data,
         fingerprint: fingerprint.map(str::to_owned),
         ..Observed::new(id, status)
     }
+}
+
+/// Callers are shown the first votes up to so many.
+const MOST_VOTES: usize = 50;
+
+/// How an activity's approval stands: none any more, unless it is awaited.
+fn approval(activity: &Activity, status: Status) -> Map<String, Value> {
+    let Activity { votes, can_approve, can_reject, .. } = activity;
+    let awaited = status == Status::AwaitingApproval;
+    let votes = votes.as_ref().map(|votes| {
+        let shown = votes.iter().take(MOST_VOTES).map(|vote| {
+            json!({
+                "userId": vote.user_id, "selection": vote.selection,
+                "createdAt": vote.created_at.0.map(|at| at.to_string()),
+            })
+        });
+        shown.collect::<Value>()
+    });
+    let members = [
+        ("votes", votes),
+        ("canApprove", can_approve.map(Value::Bool)),
+        ("canReject", can_reject.map(Value::Bool)),
+    ];
+    let shown = |value: Option<Value>| value.filter(|_| awaited).unwrap_or_default();
+    members.into_iter().map(|(name, value)| (name.to_owned(), shown(value))).collect()
 }
 
 /// The ids, or none if one is empty or there twice: then nobody can say which is whose.
@@ -392,6 +419,37 @@ mod tests {
         {
             assert_eq!(before_or_of_another, Ok(false));
         }
+    }
+
+    #[test]
+    fn while_approval_is_awaited_the_votes_are_shown_without_the_voters_names() {
+        let operation = Operation::new("reading", "treasury");
+        let data = |status: &str, more: Value| {
+            let mut activity = json!({
+                "id": "a", "status": status, "canApprove": false, "canReject": true,
+                "votes": [{
+                    "id": "v", "userId": "u", "user": { "userName": "Grace" }, "message": "{}",
+                    "selection": "VOTE_SELECTION_APPROVED", "signature": "3045",
+                    "createdAt": { "seconds": "1754952030", "nanos": "0" },
+                }],
+            });
+            activity.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let activity: Activity = serde_json::from_value(activity).unwrap();
+            let subject =
+                Subject { organization_id: ORGANIZATION, fingerprint: None, count: Some(1) };
+            let seen = observe(&activity, &subject, &operation).unwrap().remove(0);
+            ["votes", "canApprove", "canReject"].map(|name| seen.data[name].clone())
+        };
+        let vote = json!({
+            "userId": "u", "selection": "VOTE_SELECTION_APPROVED",
+            "createdAt": "2025-08-11T22:40:30Z",
+        });
+        let needed = "ACTIVITY_STATUS_CONSENSUS_NEEDED";
+        assert_eq!(data(needed, json!({})), [json!([vote]), json!(false), json!(true)]);
+        let strange = json!({ "votes": "<array>", "canApprove": "<boolean>" });
+        assert_eq!(data(needed, strange), [Value::Null, Value::Null, json!(true)]);
+        let result = json!({ "result": { "createInvitationsResult": { "invitationIds": ["i"] } } });
+        assert_eq!(data(STATUS_COMPLETED, result), [Value::Null, Value::Null, Value::Null]);
     }
 
     #[tokio::test]

@@ -58,7 +58,8 @@ impl Client {
         path: &str,
         body: &str,
     ) -> Result<Activity, ProviderError> {
-        let body_cap = reply_cap(operation.items());
+        // An activity repeats the call, with what callers added to it, and so does each vote, as a text.
+        let body_cap = reply_cap(operation.items()).saturating_add(body.len().saturating_mul(4));
         let post = Post { path, body: body.to_owned(), body_cap, record: Record::Whole };
         let response = self.post(context, operation, post).await?;
         activity(operation, &response)

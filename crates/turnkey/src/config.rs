@@ -2,10 +2,15 @@
 
 use std::sync::LazyLock;
 
-use invite_core::{Fault, NewInvite, adapter::BaseUrl, schema::Schema, secret::SecretRefs};
+use invite_core::{
+    Destination, Fault, InviteId, NewInvite, SentWith,
+    adapter::{BaseUrl, extra},
+    schema::Schema,
+    secret::SecretRefs,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub const KIND: &str = "turnkey";
@@ -49,6 +54,9 @@ struct Document {
     /// marks as internal. Where it is refused the gateway does without.
     #[serde(default = "yes")]
     get_organization: bool,
+    /// Whether invites may have an `options.turnkey.extra`.
+    #[serde(default)]
+    allow_extra: bool,
 }
 
 fn yes() -> bool {
@@ -69,7 +77,24 @@ struct Options {
     access_type: Option<AccessType>,
     /// The user who invites, a UUID.
     sender_user_id: Option<String>,
+    /// Members that go into the invitation in the request as they are, beside the gateway's own; only where the provider's
+    /// configuration says `allow_extra`.
+    extra: Option<Map<String, Value>>,
 }
+
+/// The members of a submission that creates invitations, and of an invitation in it.
+pub const MEMBERS: [&str; 10] = [
+    "receiverUserName",
+    "receiverUserEmail",
+    "receiverUserTags",
+    "accessType",
+    "senderUserId",
+    "type",
+    "timestampMs",
+    "organizationId",
+    "parameters",
+    "invitations",
+];
 
 pub static DOCUMENT: LazyLock<Schema> = LazyLock::new(Schema::of::<Document>);
 pub static OPTIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<Options>);
@@ -84,9 +109,10 @@ pub struct Settings {
     access_type: AccessType,
     receiver_user_tags: Vec<String>,
     pub get_organization: bool,
+    allow_extra: bool,
 }
 
-/// What `resolve` records of an invite.
+/// What `resolve` records of an invite: its options, by their names, with what it leaves out filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Params {
     pub receiver_user_name: String,
@@ -94,6 +120,8 @@ pub struct Params {
     pub access_type: AccessType,
     /// None for the user of the API key.
     pub sender_user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 impl Settings {
@@ -118,6 +146,7 @@ impl Settings {
                 access_type: document.access_type,
                 receiver_user_tags,
                 get_organization: document.get_organization,
+                allow_extra: document.allow_extra,
             }),
             _ => Err(faults),
         }
@@ -141,6 +170,11 @@ impl Settings {
         if options.receiver_user_name.as_deref().is_some_and(is_blank) {
             faults.push(Fault::new("/receiver_user_name", "too-short", "the name is blank"));
         }
+        let extra = extra::read(options.extra, self.allow_extra, &MEMBERS);
+        let extra = extra.unwrap_or_else(|found| {
+            faults.extend(found);
+            Map::new()
+        });
         let mut faults: Vec<Fault> =
             faults.into_iter().map(|f| f.under("/options/turnkey")).collect();
         let name = options.receiver_user_name.or_else(|| full_name(invite));
@@ -159,10 +193,16 @@ impl Settings {
                 receiver_user_tags: tags.unwrap_or_else(|| self.receiver_user_tags.clone()),
                 access_type: options.access_type.unwrap_or(self.access_type),
                 sender_user_id: sender.or_else(|| self.sender_user_id.clone()),
+                extra,
             }),
             _ => Err(faults),
         }
     }
+}
+
+/// What an invite is sent with ([`ReadBack`](invite_core::ReadBack)).
+pub fn read_back(_: InviteId, _: &Destination, params: &Value) -> SentWith {
+    Params::deserialize(params).map_or_else(|_| SentWith::default(), |it| SentWith::new(&it, None))
 }
 
 fn uuid(text: &str, pointer: &str, faults: &mut Vec<Fault>) -> String {

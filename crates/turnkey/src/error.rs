@@ -225,7 +225,7 @@ pub fn before_create(error: ProviderError) -> ProviderError {
 }
 
 /// The invitation and its member that a path such as `parameters.invitations[3].receiverUserEmail` names.
-fn invitation_member(field: &str) -> Option<(usize, &str)> {
+pub fn invitation_member(field: &str) -> Option<(usize, &str)> {
     let at = field.to_ascii_lowercase().find("invitations[")?;
     let (index, member) = field.get(at + "invitations[".len()..)?.split_once(']')?;
     Some((index.parse().ok()?, member.trim_start_matches('.')))

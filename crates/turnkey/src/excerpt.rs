@@ -3,10 +3,15 @@
 
 use invite_core::{
     Address, Invitee,
-    adapter::excerpt::{self, members, or_null},
+    adapter::{
+        excerpt::{self, members, or_null},
+        extra,
+    },
     http::scrub_of,
 };
 use serde_json::{Map, Value, json};
+
+use crate::{config::MEMBERS, error::invitation_member};
 
 /// The members of an activity that are about no person.
 const ABOUT_ALL: &[&str] =
@@ -53,11 +58,14 @@ fn own_place(invitations: Option<&Vec<Value>>, index: usize, own: &Invitee) -> O
 fn personal_data(invitation: &Value) -> impl Iterator<Item = &str> {
     let text = |name| invitation.get(name).and_then(Value::as_str);
     let name = text("receiverUserName");
+    let added = invitation.as_object().into_iter().flatten();
+    let added = added.filter(|(name, _)| !MEMBERS.contains(&name.as_str()));
     // The name's words are pieces of their own, because a message may quote one of them.
     text("receiverUserEmail")
         .into_iter()
         .chain(name)
         .chain(name.into_iter().flat_map(str::split_whitespace))
+        .chain(added.flat_map(|(_, value)| extra::texts(value)))
 }
 
 fn request_of(request: &Value, place: Option<usize>) -> Value {
@@ -73,7 +81,7 @@ fn reply_of(reply: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> String) -> 
     if let Some(activity) = reply.get("activity") {
         return json!({ "activity": activity_of(activity, own, scrubbed) });
     }
-    or_null(error_of(reply, scrubbed))
+    or_null(error_of(reply, own.asked, scrubbed))
 }
 
 fn activity_of(activity: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> String) -> Value {
@@ -101,17 +109,49 @@ fn activity_of(activity: &Value, own: &Own<'_>, scrubbed: &dyn Fn(&str) -> Strin
         excerpt.insert("result".into(), result.into());
     }
     if let Some(failure) = activity.get("failure").filter(|failure| failure.is_object()) {
-        excerpt.insert("failure".into(), error_of(failure, scrubbed).into());
+        excerpt.insert("failure".into(), error_of(failure, place, scrubbed).into());
     }
     excerpt.into()
 }
 
-fn error_of(error: &Value, scrubbed: &dyn Fn(&str) -> String) -> Map<String, Value> {
+/// What an error says, without what it says of other invitations than the one at `place`.
+fn error_of(
+    error: &Value,
+    place: Option<usize>,
+    scrubbed: &dyn Fn(&str) -> String,
+) -> Map<String, Value> {
     let mut excerpt = members(error, &["code", "turnkeyErrorCode"]);
     if let Some(message) = error.get("message").and_then(Value::as_str) {
         excerpt.insert("message".into(), scrubbed(message).into());
     }
+    let details = error.get("details").and_then(Value::as_array).into_iter().flatten();
+    let details: Vec<Value> = details.filter_map(|it| detail_of(it, place, scrubbed)).collect();
+    if !details.is_empty() {
+        excerpt.insert("details".into(), details.into());
+    }
     excerpt
+}
+
+fn detail_of(
+    detail: &Value,
+    place: Option<usize>,
+    scrubbed: &dyn Fn(&str) -> String,
+) -> Option<Value> {
+    let mut excerpt = members(detail, &["@type", "turnkeyErrorCode"]);
+    excerpt.retain(|_, value| value.is_string());
+    let violations = detail.get("fieldViolations").and_then(Value::as_array);
+    let shown = violations.into_iter().flatten().filter_map(|violation| {
+        let text = |name| violation.get(name).and_then(Value::as_str);
+        let field = text("field")?;
+        let is_others = invitation_member(field).is_some_and(|(index, _)| Some(index) != place);
+        let description = scrubbed(text("description").unwrap_or_default());
+        (!is_others).then(|| json!({ "field": scrubbed(field), "description": description }))
+    });
+    let shown: Vec<Value> = shown.collect();
+    if !shown.is_empty() {
+        excerpt.insert("fieldViolations".into(), shown.into());
+    }
+    (!excerpt.is_empty()).then(|| excerpt.into())
 }
 
 #[cfg(test)]
@@ -165,6 +205,25 @@ mod tests {
         let (_, reply) = of(Some(&request()), Some(error), 0, &ada());
         assert_eq!(reply["turnkeyErrorCode"], "INVALID_FQDN");
         assert!(!reply.to_string().contains("opper"), "{reply}");
+    }
+
+    #[test]
+    fn of_an_errors_details_codes_and_what_concerns_the_recipient_are_left() {
+        let violation = |place: usize, word: &str| {
+            let field = format!("parameters.invitations[{place}].receiverUserEmail");
+            json!({ "field": field, "description": word })
+        };
+        let error = json!({"code": 3, "message": "invalid", "details": [
+            {"@type": "type.googleapis.com/BadRequest", "turnkeyErrorCode": "INVALID_EMAIL", "x": "Hopper",
+             "fieldViolations": [violation(0, "no MX"), violation(1, "no such mailbox")]},
+            {"debug": "Hopper"},
+        ]});
+        let (_, reply) = of(Some(&request()), Some(&error.to_string()), 0, &ada());
+        let expected = json!({"code": 3, "message": "invalid", "details": [
+            {"@type": "type.googleapis.com/BadRequest", "turnkeyErrorCode": "INVALID_EMAIL",
+             "fieldViolations": [violation(0, "no MX")]},
+        ]});
+        assert_eq!(reply, expected);
     }
 
     #[test]

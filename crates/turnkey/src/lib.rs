@@ -22,7 +22,7 @@ use invite_core::{
     Account, BuildContext, Capabilities, Cause, CreateCapability, Destination, Doubt, Fault,
     InviteProvider, Limits, ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall,
     ProbeReport, ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
-    adapter::{Operation, Service, without_effect},
+    adapter::{Operation, Service, extra, without_effect},
     http::CallContext,
     secret::Credential,
 };
@@ -57,6 +57,7 @@ pub fn kind() -> ProviderKind {
         codes: &[],
         build: Box::new(build),
         excerpt: excerpt::of,
+        read_back: config::read_back,
     }
 }
 
@@ -138,11 +139,12 @@ impl InviteProvider for Turnkey {
     }
 
     fn resolve(&self, invite: &NewInvite) -> Result<Resolved, Vec<Fault>> {
+        let params = self.settings.resolve(invite)?;
         Ok(Resolved {
-            params: json!(self.settings.resolve(invite)?),
-            destination: self.destination(),
             // Each invitation says all that it needs, so any of them may share an activity.
-            call_key: String::new(),
+            call_key: extra::call_key(String::new(), &params.extra),
+            params: json!(params),
+            destination: self.destination(),
         })
     }
 
@@ -177,6 +179,7 @@ impl InviteProvider for Turnkey {
                 receiver_user_tags: &params.receiver_user_tags,
                 access_type: params.access_type,
                 sender_user_id: params.sender_user_id.as_deref().unwrap_or(&own),
+                extra: &params.extra,
             });
         let submission = Submission {
             r#type: TYPE_CREATE,

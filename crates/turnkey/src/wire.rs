@@ -4,8 +4,8 @@
 
 use invite_core::moment;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
 use crate::config::AccessType;
 
@@ -47,6 +47,9 @@ pub struct InvitationParams<'a> {
     pub receiver_user_tags: &'a [String],
     pub access_type: AccessType,
     pub sender_user_id: &'a str,
+    /// What the caller adds.
+    #[serde(flatten)]
+    pub extra: &'a Map<String, Value>,
 }
 
 /// The parameters of deleting an invitation, and what the result of accepting or deleting one says.
@@ -125,6 +128,31 @@ pub struct Activity {
     pub fingerprint: Option<String>,
     pub created_at: Time,
     pub failure: Option<RpcStatus>,
+    /// Who approved it and who refused it, as far as its approval is awaited.
+    #[serde(deserialize_with = "if_readable")]
+    pub votes: Option<Vec<Vote>>,
+    /// Whether the user of our key may approve it.
+    #[serde(deserialize_with = "if_readable")]
+    pub can_approve: Option<bool>,
+    #[serde(deserialize_with = "if_readable")]
+    pub can_reject: Option<bool>,
+}
+
+/// One user's vote on an activity. What else a vote holds is left out: it repeats the whole call and names the voter.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Vote {
+    pub user_id: Option<String>,
+    /// `VOTE_SELECTION_APPROVED` or `VOTE_SELECTION_REJECTED`.
+    pub selection: Option<String>,
+    pub created_at: Time,
+}
+
+/// Reads what only callers are shown; of another form than is known it is none, and costs nothing else of the reply.
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
 }
 
 /// What an activity was asked to do.
@@ -182,6 +210,9 @@ impl Activity {
             fingerprint: self.fingerprint.or(nested.fingerprint),
             created_at: Time(self.created_at.0.or(nested.created_at.0)),
             failure: self.failure.or(nested.failure),
+            votes: self.votes.or(nested.votes),
+            can_approve: self.can_approve.or(nested.can_approve),
+            can_reject: self.can_reject.or(nested.can_reject),
         }
     }
 

@@ -116,6 +116,7 @@ fn batch(turnkey: &Bench, invites: usize) -> NewBatch {
                 destination,
                 call_key: String::new(),
                 params,
+                route: None,
             },
         }
     };

@@ -5,7 +5,7 @@ use invite_tests::{Answer, invites};
 use serde_json::{Value, json};
 
 use super::{PROVIDERS, Round};
-use crate::people::{DOMAIN, LAST_NAME, echo, echo_of_nobody, person};
+use crate::people::{DOMAIN, EXTRA, LAST_NAME, echo, echo_of_nobody, person};
 
 impl Round {
     /// What providers answer, and whether they do: with all of what they were sent, and more.
@@ -19,6 +19,7 @@ impl Round {
                 json!({ "detail": said, "message": said, "error": said, "code": 3, "turnkeyErrorCode": said,
                     "error_description": said }),
                 json!({ "detail": [{ "loc": ["body", "invites", 0, "email"], "msg": said }] }),
+                json!({ "detail": format!("{EXTRA}: {said}"), "message": format!("{EXTRA}: {said}") }),
             ];
             let mut rules = vec![
                 json!({ "kind": "cut_before" }),
@@ -43,7 +44,9 @@ impl Round {
                 (rule["times"], rule["operation"]) = (json!(1), json!("create"));
                 at_simulator.break_down(simulator, rule).await;
                 self.people += 1;
-                let body = invites(provider, [person(self.people)]);
+                let mut guest = person(self.people);
+                guest["options"] = json!({ simulator: { "extra": { "nickname": EXTRA } } });
+                let body = invites(provider, [guest]);
                 let request = self.gateway.client().request("POST", "/v1/invites").json(&body);
                 let answer = request.header("prefer", "wait=1").send().await;
                 self.ear.own("a POST of invites", &answer);

@@ -3,7 +3,10 @@
 
 use std::sync::LazyLock;
 
-use invite_core::{Fault, NewInvite, adapter::BaseUrl, schema::Schema, secret::SecretRefs};
+use invite_core::{
+    Destination, Fault, InviteId, NewInvite, SentWith, adapter::BaseUrl, schema::Schema,
+    secret::SecretRefs,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,7 +34,7 @@ pub struct Config {
 }
 
 /// `options.postcard` of an invite; what is left out comes from the configuration.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// What the front of the card shows.
@@ -56,6 +59,12 @@ pub struct Params {
     pub motif: Motif,
     /// The text of the card.
     pub text: String,
+}
+
+/// What an invite is sent with.
+pub fn read_back(_: InviteId, _: &Destination, params: &Value) -> SentWith {
+    let Ok(params) = Params::deserialize(params) else { return SentWith::default() };
+    SentWith::new(&Options { motif: Some(params.motif) }, Some(params.text))
 }
 
 fn default_text() -> String {

@@ -44,6 +44,7 @@ pub fn kind() -> ProviderKind {
         excerpt: |request, reply, _, _| {
             (excerpt::of_request(request), excerpt::of_reply(reply, |reply| reply))
         },
+        read_back: config::read_back,
     }
 }
 

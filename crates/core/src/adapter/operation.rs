@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::extra;
 use crate::{
     Cause, Fault, ItemFault, ListQuery, Outcome, ProviderError, Recipient, Remote,
     http::{Response, scrub_of},
@@ -51,8 +52,9 @@ impl Operation {
     /// The same for the recipients of a call. Errors may name them by their places, and show nothing else of them.
     pub fn for_recipients(self, recipients: &[Recipient]) -> Self {
         let personal = recipients.iter().flat_map(|recipient| recipient.invitee.personal_data());
+        let extra = recipients.iter().filter_map(|recipient| recipient.params.get("extra"));
         let items = self.items + recipients.len();
-        self.about(personal).of_call(items)
+        self.about(personal).about(extra.flat_map(extra::texts)).of_call(items)
     }
 
     /// The same for a call of so many invites, which errors may name by their places.

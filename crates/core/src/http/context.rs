@@ -43,16 +43,18 @@ struct Hints {
     clock_difference: Option<ClockDifference>,
 }
 
-/// One request and what came back, for the record of an attempt. Headers are not part of it, so
-/// no credential is; bodies are the provider's own JSON and may hold personal data.
+/// One request and what came back, for the record of an attempt. Headers are not part of it, but for that which names the
+/// request, so no credential is; bodies are the provider's own JSON and may hold personal data.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
-    /// Method and path with query.
+    /// Method and full address, with the query.
     pub target: String,
     /// The request's body.
     pub request: Option<String>,
     /// The reply's status, if one was read.
     pub status: Option<u16>,
+    /// The provider's own id of the request, from a header of the reply.
+    pub request_id: Option<String>,
     /// The reply's body, if one was read and is not longer than what is kept (256 KiB).
     pub reply: Option<String>,
     /// The provider's clock, from its `Date`.
@@ -184,12 +186,5 @@ impl fmt::Debug for CallContext {
             .field("offline", &self.offline)
             .field("pace", &self.pace)
             .finish_non_exhaustive()
-    }
-}
-
-impl Exchange {
-    /// The target without its query, which may hold personal data.
-    pub(super) fn target_path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
     }
 }

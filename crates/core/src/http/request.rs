@@ -44,7 +44,7 @@ pub struct Request {
 pub enum Record {
     /// Where it went, both bodies, status and time.
     Whole,
-    /// No body, because a list shows people whom the attempt is not about.
+    /// No body, because a list shows people whom the attempt is not about; but that of a refusal.
     Outline,
     /// Nothing, because the bodies of token requests are secrets.
     Nothing,
@@ -72,7 +72,7 @@ impl Request {
         self
     }
 
-    /// The request as one for a list, whose reply may be long and is not recorded.
+    /// The request as one for a list, whose reply may be long and is not recorded, unless it is a refusal.
     pub fn listing(self) -> Self {
         Self { body_cap: LIST_BODY_CAP, record: Record::Outline, ..self }
     }
@@ -92,14 +92,14 @@ impl Request {
         Ok(self)
     }
 
-    /// Method, path and query, for the record.
+    /// Method and full address, for the record.
     pub(super) fn target(&self) -> String {
-        let mut target = format!("{} {}", self.method, self.url.path());
-        if let Some(query) = self.url.query() {
-            target.push('?');
-            target.push_str(query);
-        }
-        target
+        format!("{} {}", self.method, self.url)
+    }
+
+    /// Method and path, for messages; the query may hold personal data.
+    pub(super) fn place(&self) -> String {
+        format!("{} {}", self.method, self.url.path())
     }
 }
 
@@ -118,7 +118,7 @@ pub fn check_header(value: &str) -> Result<(), String> {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url.path())
+        f.write_str(&self.place())
     }
 }
 

@@ -173,6 +173,8 @@ mod tests {
             destination: Some(destination()),
             call_key: None,
             params: serde_json::Value::Null,
+            route: None,
+            config_revision: 1,
             address: None,
             invitee: Invitee::default(),
             external_id: None,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use invite_core::{
     Account, Capabilities, CreateCapability, Fault, InviteProvider, Invitee, Limits, ListQuery,
     Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport, ProviderError,
-    ProviderKind, Recipient, Reconciliation, Remote, Resolved, Status,
+    ProviderKind, Recipient, Reconciliation, Remote, Resolved, SentWith, Status,
     http::{CallContext, HttpClient},
     secret::Credential,
 };
@@ -190,6 +190,7 @@ pub fn kind(world: World) -> ProviderKind {
             Ok(Arc::new(Fake { world, capabilities, credential, http: part.http.clone() }))
         }),
         excerpt: |_, _, _, _| (Value::Null, Value::Null),
+        read_back: |_, _, _| SentWith::default(),
     }
 }
 

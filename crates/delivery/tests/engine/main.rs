@@ -150,6 +150,7 @@ fn item(name: &str, scope: &str, index: usize) -> NewItem {
             destination: destination(scope),
             call_key: String::new(),
             params: Value::Null,
+            route: None,
         },
     }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{InviteView, shown::ShownInvite};
+use crate::problem::FaultView;
 
 /// How far a request's invites have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +113,9 @@ pub(crate) struct Accepted {
     pub batch: BatchView,
     /// In the order of the request; several per item that went to several providers.
     pub invites: Vec<ShownInvite>,
+    /// What of the items is stored and not sent, because their provider's kind has no place for it. Each new Invite has its
+    /// own in `warnings`, too.
+    pub warnings: Vec<FaultView>,
     /// Those that cannot be read; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableInvite>,

@@ -217,7 +217,7 @@ impl RemoteInviteView {
     pub fn new(seen: Observed) -> Self {
         let invitee = seen.invitee.unwrap_or_default();
         let plain = |text: Option<String>| text.map(text::plain);
-        let data = seen.data.iter();
+        let data = seen.data.iter().filter(|(_, value)| !value.is_null());
         Self {
             provider_ref: plain(seen.provider_ref),
             status: seen.status,

@@ -29,7 +29,30 @@ async fn an_invite_is_accepted_delivered_and_shown_as_it_was_given() {
     assert_eq!(invite["provider_kind"], "pigeon");
     assert_eq!(invite["status"], "pending");
     assert_eq!(invite["status_source"], "provider");
+    assert_eq!(invite["options"], json!({ "pigeon": { "loft": "north" } }));
+    assert_eq!((&invite["route"], &invite["config_revision"]), (&Value::Null, &json!(7)));
     assert_eq!(invite.get("tenant"), None);
+}
+
+#[tokio::test]
+async fn what_a_kind_has_no_place_for_is_told_at_its_item_and_at_the_invite() {
+    let caller = Api::start().await.caller().await;
+    let mut lost = person("ada@example.org");
+    lost["phone"] = json!("+15551234567");
+    lost["last_name"] = json!("Lovelace");
+    let body = json!({ "to": "both", "invites": [person("bob@example.org"), lost] });
+    let warning = |at: &str, member: &str| {
+        json!({ "pointer": format!("{at}/{member}"), "code": "not-sent-on",
+            "detail": format!("pigeon has no place for `{member}`: it is stored, and not sent") })
+    };
+    let of_request = json!([warning("#/invites/1", "last_name"), warning("#/invites/1", "phone")]);
+    let planned = caller.post("/v1/invites?dry_run=true", body.clone()).await;
+    assert_eq!(planned.body["warnings"], of_request);
+    let answer = caller.post(INVITES, body).await;
+    assert_eq!(answer.body["warnings"], of_request, "once, although it goes to two providers");
+    let invites = answer.body["invites"].as_array().unwrap();
+    assert_eq!(invites[0]["warnings"], json!([]));
+    assert_eq!(invites[3]["warnings"], json!([warning("#", "last_name"), warning("#", "phone")]));
 }
 
 #[tokio::test]

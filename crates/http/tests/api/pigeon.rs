@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use invite_core::{
     Account, Capabilities, Cause, CreateCapability, Destination, Fault, InviteProvider, Limits,
     ListQuery, Lookup, NewInvite, Observed, Outcome, Page, PreparedCall, ProbeReport,
-    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, Sighting, Status,
-    http::CallContext, secret::Credential,
+    ProviderError, ProviderKind, Recipient, Reconciliation, Remote, Resolved, SentWith, Sighting,
+    Status, http::CallContext, secret::Credential,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -62,6 +62,10 @@ pub fn kind() -> ProviderKind {
                 whole.and_then(|whole| whole.get(index).cloned()).unwrap_or_default()
             };
             (part(request), part(reply))
+        },
+        read_back: |_, destination, _| {
+            let options = json!({ "loft": destination.scope });
+            SentWith::new(&options, None)
         },
     }
 }

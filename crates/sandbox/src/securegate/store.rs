@@ -175,12 +175,19 @@ impl State {
         })
     }
 
-    /// An invite as `GET` and `PUT` show it, with members that are null.
+    /// An invite as `GET` and `PUT` show it, with members that are null. As in the sample of the update, a guest who
+    /// accepted has an image, an id at Onyxplus and a ticket.
     pub fn invite_json(&self, invite: &Invite) -> Value {
         let mut shown = self.new_invite_json(invite);
-        for absent in ["image", "last_seen", "onyxplus_id", "ticket_id"] {
-            shown[absent] = Value::Null;
-        }
+        let accepted = |text: String| match invite.status == "accepted" {
+            true => Value::String(text),
+            false => Value::Null,
+        };
+        let id = &invite.id;
+        shown["image"] = accepted(format!("https://example.com/profile-photos/{id}.jpg"));
+        shown["last_seen"] = Value::Null;
+        shown["onyxplus_id"] = accepted(format!("onyx-{id}"));
+        shown["ticket_id"] = accepted(format!("ticket-{id}"));
         shown
     }
 

@@ -22,7 +22,8 @@ async fn invites_are_created_listed_looked_up_and_changed() {
     let path = format!("{INVITES}/{id}");
     let (status, changed) = world.securegate("PUT", &path, json!({ "status": "accepted" })).await;
     assert_eq!((status, &changed["status"]), (200, &json!("accepted")));
-    assert!(changed["ticket_id"].is_null() && changed.get("ticket_id").is_some());
+    assert!(changed["last_seen"].is_null() && changed.get("last_seen").is_some());
+    assert_eq!(changed["ticket_id"], format!("ticket-{id}"), "as in the sample of the update");
 
     let (_, listed) =
         world.securegate("GET", &format!("{INVITES}?status=accepted"), Value::Null).await;

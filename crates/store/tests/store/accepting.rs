@@ -43,12 +43,13 @@ async fn an_accepted_invite_reads_back_as_it_was_given(db: &Db) {
     assert_eq!(invite.invitee, given.invitee);
     assert_eq!(invite.address.as_ref().unwrap().as_str(), "ada@example.org");
     assert_eq!((&invite.external_id, &invite.labels), (&given.external_id, &given.labels));
-    let Placement::Bound { provider, kind, destination, call_key, params } = given.placement else {
+    let Placement::Bound { provider, kind, destination, call_key, params, route } = given.placement
+    else {
         unreachable!()
     };
     assert_eq!((&invite.provider, &invite.kind), (&Some(provider), &Some(kind)));
     assert_eq!((&invite.destination, &invite.call_key), (&Some(destination), &Some(call_key)));
-    assert_eq!(invite.params, params);
+    assert_eq!((&invite.params, &invite.route, invite.config_revision), (&params, &route, 7));
     assert!(invite.created_at > seconds(-60) && invite.created_at <= now());
     assert_eq!(invite.state, invite_store::InviteState::queued(invite.created_at));
 

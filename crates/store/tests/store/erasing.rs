@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use invite_core::{AttemptOutcome, InviteId, Operation, Outcome, Status};
+use invite_core::{AttemptOutcome, InviteId, Operation, Outcome, RouteTaken, Status};
 use invite_store::{
     Acceptance, Change, Changed, Decision, IdempotencyKey, InviteFilter, KeptCalls, Phase,
     Placement, Quotas, Requeued, Store,
@@ -71,8 +71,11 @@ async fn full(store: &Store, email: &str, to: Status) -> InviteId {
     new.invitee.first_name = Some("Canary".into());
     new.invitee.phone = Some("+1555canary".into());
     new.invitee.message = Some("Dear canary".into());
-    let Placement::Bound { params, call_key, .. } = &mut new.placement else { unreachable!() };
+    let Placement::Bound { params, call_key, route, .. } = &mut new.placement else {
+        unreachable!()
+    };
     *params = json!({ "name": "canary" });
+    *route = Some(RouteTaken { rule: 0, name: Some("canary".into()) });
     *call_key = "canary".into();
     let id = new.id;
     let key = IdempotencyKey {
@@ -89,6 +92,7 @@ async fn full(store: &Store, email: &str, to: Status) -> InviteId {
     reply.reply = Some("canary".into());
     reply.detail = Some("canary".into());
     reply.target = Some("GET https://provider.example/?email=canary".into());
+    reply.provider_request_id = Some("canary".into());
     reply.unpaired = vec!["canary-id".into()];
     let mut change = Change::of(vec![id], move |_, _, state, now| {
         state.phase = phase(to);

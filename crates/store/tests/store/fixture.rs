@@ -11,7 +11,7 @@ use std::{
 
 use invite_core::{
     AttemptId, AttemptOutcome, BatchId, Clock, Destination, InviteId, Invitee, ManualClock,
-    Operation, PreparedCall, Status, SystemClock,
+    Operation, PreparedCall, RouteTaken, Status, SystemClock,
 };
 use invite_store::{
     Acceptance, Actor, Added, AttemptEnd, AttemptView, Change, Changed, Decision, Error,
@@ -225,6 +225,7 @@ pub fn item(index: usize, email: &str) -> NewItem {
             destination: destination(),
             call_key: "kyc 2".into(),
             params: json!({ "notify": 2 }),
+            route: Some(RouteTaken { rule: 2, name: Some("guests".into()) }),
         },
     }
 }
@@ -314,6 +315,7 @@ pub fn end(id: AttemptId, outcome: AttemptOutcome) -> AttemptEnd {
         http_status: Some(201),
         detail: None,
         target: Some("POST https://provider.example/invites".into()),
+        provider_request_id: Some("req-1".into()),
         request: None,
         reply: Some("{}".into()),
         unpaired: Vec::new(),
