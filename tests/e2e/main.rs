@@ -22,6 +22,7 @@ mod duplicates;
 mod durability;
 mod edits;
 mod erasing;
+mod examples;
 mod fourth_kind;
 mod idempotency;
 mod live_document;

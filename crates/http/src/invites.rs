@@ -50,7 +50,7 @@ pub(crate) const FILTERS: &[&str] = &[
     ),
     responses(
         (status = 200, description = "A page", body = InviteList),
-        openapi::AnyCall, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_invites(
@@ -198,7 +198,7 @@ pub(crate) async fn find_row(gateway: &Gateway, caller: &Caller, id: &str) -> Re
     params(openapi::InviteParameter),
     responses(
         (status = 200, description = "The invite", body = InviteView),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_invite(
@@ -228,7 +228,7 @@ pub(crate) async fn get_invite(
     params(openapi::InviteParameter, openapi::Page),
     responses(
         (status = 200, description = "A page", body = AttemptList),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_attempts(
