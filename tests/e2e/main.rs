@@ -23,6 +23,7 @@ mod durability;
 mod edits;
 mod erasing;
 mod events;
+mod examples;
 mod fourth_kind;
 mod idempotency;
 mod live_document;

@@ -237,12 +237,13 @@ impl Client {
         }
         let document = self.shared.document.lock().unwrap().clone();
         if let Some(document) = document {
-            let Answer { status, body, .. } = answer;
+            let Answer { status, headers, body, .. } = answer;
             faults.extend(document.faults(&Seen {
                 method,
                 path,
                 status: *status,
                 media_type,
+                headers,
                 body,
             }));
         }

@@ -1,12 +1,30 @@
-//! Answers against the gateway's own OpenAPI document: is the status documented, and are media
-//! type and body what the document says?
+//! Answers against the gateway's own OpenAPI document: are status, headers and problem code
+//! documented, and are media type and body what the document says?
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use jsonschema::{Draft, Validator};
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::{Map, Value};
+
+/// Headers that any answer may have and that say nothing of its call.
+const OF_ANY: [&str; 13] = [
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-security-policy",
+    "content-type",
+    "date",
+    "referrer-policy",
+    "strict-transport-security",
+    "transfer-encoding",
+    "vary",
+    "x-content-type-options",
+    "accept-ranges",
+];
 
 /// The document, with the schemas compiled when they are first needed.
 pub(crate) struct Document {
@@ -20,6 +38,7 @@ pub(crate) struct Seen<'a> {
     pub path: &'a str,
     pub status: u16,
     pub media_type: Option<&'a str>,
+    pub headers: &'a HeaderMap,
     pub body: &'a Value,
 }
 
@@ -45,8 +64,14 @@ impl Document {
         else {
             return vec![format!("status {status} is not documented for {method} {template}")];
         };
+        let mut faults = self.header_faults(response, seen.headers);
+        let code = &seen.body["code"];
+        let codes = operation["x-problem-codes"].as_array();
+        if seen.status >= 400 && !codes.is_some_and(|codes| codes.contains(code)) {
+            faults.push(format!("{method} {template} does not document the problem {code}"));
+        }
         let content = response.get("content").and_then(Value::as_object);
-        match (content, seen.media_type) {
+        faults.extend(match (content, seen.media_type) {
             (None, None) => Vec::new(),
             (None, Some(found)) => vec![format!("a body of {found} where none is documented")],
             (Some(documented), found) => {
@@ -58,7 +83,24 @@ impl Document {
                 let place = format!("{method} {template} {key} {essence}");
                 self.body_faults(&place, media.get("schema"), seen.body)
             }
-        }
+        });
+        faults
+    }
+
+    /// Headers that are not documented, and documented ones that have to be there and are not.
+    fn header_faults(&self, response: &Value, headers: &HeaderMap) -> Vec<String> {
+        let nothing = Map::new();
+        let documented = response["headers"].as_object().unwrap_or(&nothing);
+        let is_documented =
+            |name: &str| documented.keys().any(|known| known.eq_ignore_ascii_case(name));
+        let unknown = headers.keys().map(|name| name.as_str());
+        let unknown = unknown.filter(|name| !OF_ANY.contains(name) && !is_documented(name));
+        let unknown = unknown.map(|name| format!("the header {name} is not documented"));
+        let is_missing = |(name, header): &(&String, &Value)| {
+            self.resolve(header)["required"] == true && !headers.contains_key(name.as_str())
+        };
+        let missing = documented.iter().filter(is_missing);
+        unknown.chain(missing.map(|(name, _)| format!("there is no header {name}"))).collect()
     }
 
     fn body_faults(&self, place: &str, schema: Option<&Value>, body: &Value) -> Vec<String> {

@@ -3,7 +3,7 @@
 
 use comfy_table::Table;
 use invite_core::{Clock, Fault, KeyId};
-use invite_http::{KeyChange, key_state, new_key};
+use invite_http::{KeyChange, KeyState, new_key};
 use invite_store::{Actor, ApiKey, KeyChanged, Store};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -182,7 +182,7 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
     if json {
         let shown = |key: &ApiKey| {
             let mut shown = json!(key);
-            shown["state"] = key_state(key, now).into();
+            shown["state"] = json!(KeyState::of(key, now));
             shown
         };
         return print_json(&json!({ "keys": keys.iter().map(shown).collect::<Vec<_>>() }));
@@ -193,8 +193,16 @@ async fn list(store: &Store, json: bool) -> Result<(), Failure> {
     for key in keys {
         let time = |at: Option<Timestamp>| at.map_or("never".into(), |at| format!("{at:.0}"));
         let [expires, used] = [key.expires_at, key.last_used_at].map(time);
-        let (state, scopes) = (key_state(&key, now).to_owned(), key.scopes.join(","));
-        table.add_row([key.id.to_string(), key.name, key.tenant, scopes, state, expires, used]);
+        let (state, scopes) = (KeyState::of(&key, now).as_str(), key.scopes.join(","));
+        table.add_row([
+            key.id.to_string(),
+            key.name,
+            key.tenant,
+            scopes,
+            state.to_owned(),
+            expires,
+            used,
+        ]);
     }
     print(&format!("{table}\n"))
 }

@@ -11,6 +11,6 @@ mod plan;
 mod redrive;
 mod waits;
 
-pub use erase::{Erasure, Left};
+pub use erase::{Erasure, Left, LeftReason};
 pub use plan::PlannedCall;
 pub use redrive::Redriven;

@@ -111,7 +111,6 @@ pub struct FileStatus {
 
 /// Which document is in force, and what was in the way of others.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Configuration")]
 pub struct ConfigurationStatus {
     /// The revision that is live here.
     #[serde(rename = "live")]

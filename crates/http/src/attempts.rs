@@ -32,7 +32,7 @@ const MAX_RAW: u32 = 50;
     params(openapi::InviteParameter, openapi::Page),
     responses(
         (status = 200, description = "A page", body = AttemptList),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_attempts(

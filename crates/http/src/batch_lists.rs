@@ -45,7 +45,7 @@ const AT_ONCE: u32 = 50;
     params(openapi::BatchFilters, openapi::Page),
     responses(
         (status = 200, description = "A page", body = BatchList),
-        openapi::AnyCall, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_batches(
@@ -164,7 +164,7 @@ impl FromStr for Place {
     params(openapi::BatchParameter, openapi::Page),
     responses(
         (status = 200, description = "A page", body = BatchInvites),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_batch_invites(

@@ -202,11 +202,13 @@ pub(crate) async fn view_all(
     get, path = "/v1/batches/{id}", tag = "invites",
     params(
         openapi::BatchParameter,
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds)"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds)",
+            example = "wait=1"),
     ),
     responses(
-        (status = 200, description = "The batch", body = BatchView),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+        (status = 200, description = "The batch", body = BatchView, headers(
+            ("Preference-Applied" = String, description = "The wait, unless it is not waited for"))),
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_batch(

@@ -91,8 +91,8 @@ static RETRY: LazyLock<Schema> = LazyLock::new(Schema::of::<RetryRequest>);
     request_body = InviteChange,
     responses(
         (status = 200, description = "The invite as it is now", body = ShownInvite),
-        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
-        openapi::OneChange,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::NotFound,
+        openapi::Unprocessable, openapi::NotAdmitted, openapi::NotChanged,
     )
 )]
 pub(crate) async fn update_invite(
@@ -152,8 +152,8 @@ fn meant(word: &str) -> Option<&'static str> {
     ),
     responses(
         (status = 200, description = "The invite as it is now", body = Revoked),
-        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
-        openapi::OneChange,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::NotFound,
+        openapi::NotAdmitted, openapi::NotChanged,
     )
 )]
 pub(crate) async fn revoke_invite(
@@ -218,8 +218,8 @@ async fn end_unreadable(
     params(openapi::InviteParameter),
     responses(
         (status = 200, description = "The invite as it is now", body = ShownInvite),
-        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
-        openapi::OneChange,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::NotFound,
+        openapi::NotAdmitted, openapi::NotAnswered, openapi::NotAsked,
     )
 )]
 pub(crate) async fn refresh_invite(
@@ -250,8 +250,8 @@ pub(crate) async fn refresh_invite(
     request_body = Option<RetryRequest>,
     responses(
         (status = 200, description = "The invite as it is now", body = ShownInvite),
-        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
-        openapi::OneChange,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::NotFound,
+        openapi::Unprocessable, openapi::NotAdmitted, openapi::NotQueued,
     )
 )]
 pub(crate) async fn retry_invite(

@@ -60,18 +60,27 @@ pub(crate) enum AcceptedOrPlan {
             key and body are answered with the same batch, and nothing is sent again",
             pattern = r#"^("([!#-\[\]-~]|\\["\\]){1,255}"|[!#-~]{1,255})$"#),
         ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds), \
-            `respond-async`, `handling=strict` or `handling=lenient` (RFC 7240)"),
+            `respond-async`, `handling=strict` or `handling=lenient` (RFC 7240)",
+            example = "wait=10"),
     ),
     request_body = NewInvites,
     responses(
         (status = 200, description = "The batch of an earlier request with the same \
-            Idempotency-Key, or the plan of a dry run", body = AcceptedOrPlan),
-        (status = 201, description = "Accepted, and every item has settled", body = Accepted,
-            headers(("Location" = String, description = "The batch"))),
-        (status = 202, description = "Accepted", body = Accepted,
-            headers(("Location" = String, description = "The batch"),
-                ("Retry-After" = u64, description = "Seconds until it is worth asking for it"))),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+            Idempotency-Key, or the plan of a dry run", body = AcceptedOrPlan, headers(
+                ("Location" = String, description = "The batch"),
+                ("Preference-Applied" = String, description = "What was taken of `Prefer`"),
+                ("Idempotency-Replayed" = bool, description = "`true` with a batch"))),
+        (status = 201, description = "Accepted, and every item has settled", body = Accepted, headers(
+            ("Location" = String, description = "The batch"),
+            ("Preference-Applied" = String, description = "What was taken of `Prefer`"))),
+        (status = 202, description = "Accepted", body = Accepted, headers(
+            ("Location" = String, description = "The batch"),
+            ("Retry-After" = u64, description = "Seconds until it is worth asking for it"),
+            ("Preference-Applied" = String, description = "What was taken of `Prefer`"),
+            ("Idempotency-Replayed" = bool, description = "`true` if an earlier request with the same \
+                Idempotency-Key made it"))),
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::Unprocessable,
+        openapi::NotAccepted,
     )
 )]
 pub(crate) async fn create_invites(

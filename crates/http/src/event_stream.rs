@@ -46,7 +46,7 @@ const FILTERS: &[&str] = &["after", "type", "provider", "label", "invite_id", "t
     ),
     responses(
         (status = 200, description = "Events, without end", body = String, content_type = "text/event-stream"),
-        openapi::AnyCall, openapi::MalformedHeader, openapi::Removed, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::MalformedHeader, openapi::Removed, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn stream_events(

@@ -51,7 +51,7 @@ pub(crate) struct Asked {
     ),
     responses(
         (status = 200, description = "Events", body = EventList),
-        openapi::AnyCall, openapi::Removed, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::Removed, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_events(

@@ -41,7 +41,7 @@ pub(crate) const FILTERS: &[&str] = &[
     ),
     responses(
         (status = 200, description = "A page", body = InviteList),
-        openapi::AnyCall, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn list_invites(
@@ -196,7 +196,7 @@ pub(crate) async fn find_row(gateway: &Gateway, caller: &Caller, id: &str) -> Re
     params(openapi::InviteParameter),
     responses(
         (status = 200, description = "The invite", body = InviteView),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_invite(

@@ -11,7 +11,7 @@ use invite_core::{
 use invite_store::{ApiKey, KeyFamily, KeyLimits};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -257,12 +257,33 @@ fn is_for_all_tenants(key: &ApiKey) -> bool {
     has_scope(key, Scope::InvitesAllTenants.as_str())
 }
 
-/// The state of a key at `now`: `active`, `expired` or `revoked`.
-pub fn key_state(key: &ApiKey, now: Timestamp) -> &'static str {
-    match key.revoked_at {
-        Some(_) => "revoked",
-        None if key.is_good(now) => "active",
-        None => "expired",
+/// Whether a key is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It is.
+    Active,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl KeyState {
+    pub fn of(key: &ApiKey, now: Timestamp) -> Self {
+        match key.revoked_at {
+            Some(_) => Self::Revoked,
+            None if key.is_good(now) => Self::Active,
+            None => Self::Expired,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
     }
 }
 

@@ -58,7 +58,7 @@ use invite_core::{Clock, KeyId, ProviderKind};
 use invite_delivery::Engine;
 use invite_store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower_http::{
     CompressionLevel,
     catch_panic::CatchPanicLayer,
@@ -68,7 +68,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::{generate_key, hash_key};
-pub use keys::{KeyChange, key_state, new_key};
+pub use keys::{KeyChange, KeyState, new_key};
 pub use listener::{Bounds, Listener, Tls, TlsFiles};
 pub use metrics::MetricsUnavailable;
 
@@ -205,19 +205,14 @@ fn with_middleware(routes: Router<Gateway>) -> Router<Gateway> {
 /// The OpenAPI 3.1 document of the API.
 ///
 /// # Panics
-/// If it cannot be written as JSON: a defect that every test shows.
+/// If it cannot be written as JSON, or its examples cannot be read: defects that every test shows.
 pub fn openapi() -> Value {
     let calls = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(routes_with_key())
         .merge(routes_without_key())
         .into_openapi();
     let mut document = serde_json::to_value(calls).expect("the document is JSON");
-    document["components"] = json!({
-        "schemas": schemas::all(),
-        "securitySchemes": { "api_key": {
-            "type": "http", "scheme": "bearer", "description": "An API key of this gateway (`igk_…`)",
-        } },
-    });
+    openapi::complete(&mut document, schemas::all());
     document
 }
 

@@ -1,20 +1,21 @@
 //! The OpenAPI document. It is generated from the handlers; here is what they share. It has every
-//! status that a call can answer with.
+//! status and every problem code that a call can answer with.
+
+mod examples;
+mod headers;
+mod problems;
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use invite_core::text::MAX_LABELS;
 use schemars::JsonSchema;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use utoipa::{
     IntoParams, IntoResponses, OpenApi,
-    openapi::{
-        Array, ArrayBuilder, Content, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
-    },
+    openapi::{Array, ArrayBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type},
 };
 
-use crate::problem::MEDIA_TYPE;
+use crate::problem::{Code, codes};
 
 /// The document without its calls and schemas.
 #[derive(OpenApi)]
@@ -22,7 +23,13 @@ use crate::problem::MEDIA_TYPE;
     info(
         title = "Invite Gateway",
         description = "One API for invitations through several providers: accepted durably, \
-            delivered once."
+            delivered once. Later versions may add members to answers, words to closed sets, and \
+            problem codes: take what you do not know for what it says in general."
+    ),
+    servers(
+        (url = "/", description = "The gateway that this document is from"),
+        (url = "http://127.0.0.1:8080", description = "`serve` and `sandbox`, unless they are told \
+            another address"),
     ),
     security(("api_key" = [])),
     tags(
@@ -47,29 +54,64 @@ pub(crate) fn place<T: JsonSchema>() -> String {
     format!("#/components/schemas/{}", T::schema_name())
 }
 
+/// Completes what utoipa made of the handlers.
+pub(crate) fn complete(document: &mut Value, schemas: Map<String, Value>) {
+    document["components"] = json!({
+        "schemas": schemas,
+        "headers": headers::all(),
+        "examples": problems::examples(),
+        "securitySchemes": { "api_key": {
+            "type": "http", "scheme": "bearer", "description": "An API key of this gateway (`igk_…`)",
+        } },
+    });
+    let mut examples = examples::all();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in paths.filter_map(Value::as_object_mut).flat_map(|item| item.values_mut()) {
+        problems::write(operation);
+        headers::write(operation);
+        let name = operation["operationId"].as_str().unwrap_or_default();
+        if let Some(examples) = examples.remove(name) {
+            examples::write(operation, examples);
+        }
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        parameters.into_iter().flatten().for_each(mend_parameter);
+    }
+}
+
+/// A parameter is left out and never null. What it is stands beside its schema, where readers look for it.
+fn mend_parameter(parameter: &mut Value) {
+    let Some(schema) = parameter["schema"].as_object_mut() else { return };
+    if let Some([kind, null]) = schema.get("type").and_then(Value::as_array).map(Vec::as_slice)
+        && null == "null"
+    {
+        schema["type"] = kind.clone();
+    }
+    if let Some(description) = schema.shift_remove("description") {
+        parameter["description"] = description;
+    }
+}
+
 type Responses = BTreeMap<String, RefOr<Response>>;
 
-fn problems(statuses: &[StatusCode]) -> Responses {
-    let problem = |status: &StatusCode| {
-        let content = Content::new(Some(Ref::from_schema_name("Problem")));
-        let response = ResponseBuilder::new()
-            .description(status.canonical_reason().unwrap_or("A problem"))
-            .content(MEDIA_TYPE, content)
-            .build();
-        (status.as_str().to_owned(), RefOr::T(response))
+/// A response for each code, which has the place of a status until [`problems::write`] puts those of one
+/// status together: of two responses with the same status utoipa would keep one.
+fn responses(codes: &[&Code]) -> Responses {
+    let response = |code: &&Code| {
+        let response = ResponseBuilder::new().description(code.title).build();
+        (code.word.to_owned(), RefOr::T(response))
     };
-    statuses.iter().map(problem).collect()
+    codes.iter().map(response).collect()
 }
 
 macro_rules! problem_sets {
-    ($($(#[$doc:meta])* $name:ident = [$($status:ident),*];)*) => {
+    ($($(#[$doc:meta])* $name:ident = [$($code:ident),* $(,)?];)*) => {
         $(
             $(#[$doc])*
             pub(crate) struct $name;
 
             impl IntoResponses for $name {
                 fn responses() -> Responses {
-                    problems(&[$(StatusCode::$status),*])
+                    responses(&[$(&codes::$code),*])
                 }
             }
         )*
@@ -77,26 +119,49 @@ macro_rules! problem_sets {
 }
 
 problem_sets! {
-    /// What any call with a key can be answered with; 409 if what it concerns cannot be read.
+    /// What any call with a key can be answered with, beside [`problems::ANY_REQUEST`]; `unreadable` if
+    /// what it concerns cannot be read.
     AnyCall = [
-        UNAUTHORIZED, FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, INTERNAL_SERVER_ERROR,
-        SERVICE_UNAVAILABLE
+        UNAUTHORIZED, INSUFFICIENT_SCOPE, PROVIDER_NOT_ALLOWED, UNREADABLE, RATE_LIMITED, STORAGE_FULL,
     ];
+    /// The call stores something, be it only that it was made.
+    Stored = [ACCEPT_UNKNOWN];
     /// What a call with a JSON body can be answered with.
-    WithBody = [BAD_REQUEST, REQUEST_TIMEOUT, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
+    WithBody = [MALFORMED_JSON, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
+    /// What a call with a provider document can be answered with.
+    WithDocument = [NOT_UTF_8, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE];
     /// What a call that takes no body is answered with if there is one all the same.
-    WithoutBody = [BAD_REQUEST, REQUEST_TIMEOUT, PAYLOAD_TOO_LARGE, UNPROCESSABLE_ENTITY];
-    MalformedHeader = [BAD_REQUEST];
+    WithoutBody = [MALFORMED_JSON, BODY_TIMEOUT, TOO_LARGE, VALIDATION_FAILED];
+    MalformedHeader = [MALFORMED_HEADER];
     /// The request is based on a document that is not the live one any more.
     OutdatedBasis = [PRECONDITION_FAILED];
     NoBasis = [PRECONDITION_REQUIRED];
+    RefusedDocument = [CONFIGURATION_REFUSED];
     /// The content or the parameters are not valid.
-    Unprocessable = [UNPROCESSABLE_ENTITY];
+    Unprocessable = [VALIDATION_FAILED];
     NotFound = [NOT_FOUND];
-    Removed = [GONE];
-    NotReady = [SERVICE_UNAVAILABLE];
-    AtProvider = [BAD_GATEWAY];
-    OneChange = [CONFLICT, BAD_GATEWAY, GATEWAY_TIMEOUT];
+    ExceededKey = [KEY_EXCEEDED];
+    /// New invites are not accepted.
+    NotAccepted = [
+        MALFORMED_HEADER, NO_ROUTE, PROVIDER_DISABLED, QUOTA_EXCEEDED, IDEMPOTENCY_KEY_REUSED, BACKLOG_FULL,
+    ];
+    /// A question to a provider is not answered well.
+    NotAnswered = [
+        UNSUPPORTED_OPERATION, BACKLOG_FULL, PROVIDER_REJECTED, PROVIDER_CREDENTIALS, PROVIDER_QUOTA,
+        PROVIDER_THROTTLED, PROVIDER_UNREACHABLE, PROVIDER_UNAVAILABLE,
+    ];
+    /// An invite's status does not admit the change, or its provider is gone.
+    NotAdmitted = [ALREADY_FINAL, NOT_SETTLED, NOT_RETRYABLE, PROVIDER_GONE];
+    /// A provider did not make a change as asked.
+    NotChanged = [
+        PAIRING_UNPROVEN, UNSUPPORTED_OPERATION, BACKLOG_FULL, PROVIDER_REJECTED, PROVIDER_CREDENTIALS,
+        PROVIDER_QUOTA, PROVIDER_THROTTLED, PROVIDER_UNREACHABLE, OUTCOME_UNKNOWN, PROVIDER_TIMEOUT,
+    ];
+    /// An invite is not looked up, as its provider is left alone for a while.
+    NotAsked = [LANE_PAUSED];
+    /// An invite is not queued again.
+    NotQueued = [DUPLICATE, QUOTA_EXCEEDED, BACKLOG_FULL];
+    Removed = [EVENTS_REMOVED];
 }
 
 #[derive(IntoParams)]
@@ -140,7 +205,7 @@ pub(crate) struct EventFilters {
 #[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct InviteParameter {
     /// The invite's id.
-    #[param(pattern = "^inv_[0-9a-f]{32}$")]
+    #[param(pattern = "^inv_[0-9a-f]{32}$", example = "inv_0199c0de0000700080000000000000aa")]
     id: String,
 }
 
@@ -158,7 +223,7 @@ pub(crate) struct WebhookParameter {
 #[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct BatchParameter {
     /// The batch's id.
-    #[param(pattern = "^bat_[0-9a-f]{32}$")]
+    #[param(pattern = "^bat_[0-9a-f]{32}$", example = "bat_0199c0de0000700080000000000000aa")]
     id: String,
 }
 
@@ -167,7 +232,7 @@ pub(crate) struct BatchParameter {
 #[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct RevisionParameter {
     /// Its number.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 1)]
     revision: i64,
 }
 
@@ -223,11 +288,14 @@ pub(crate) struct Filters {
 }
 
 fn batch_state_schema() -> Ref {
-    Ref::from_schema_name("BatchState")
+    let mut schema = Ref::from_schema_name("BatchState");
+    schema.description = "Those in this state".to_owned();
+    schema
 }
 
 fn statuses_schema() -> Array {
-    ArrayBuilder::new().items(Ref::from_schema_name("Status")).build()
+    let statuses = ArrayBuilder::new().items(Ref::from_schema_name("Status"));
+    statuses.description(Some("Those in one of these statuses")).build()
 }
 
 fn event_types_schema() -> Array {
@@ -238,5 +306,6 @@ fn labels_schema() -> Array {
     let label = ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some(r"^[^:\u0000-\u001f\u007f]+:[^\u0000-\u001f\u007f]*$"));
-    ArrayBuilder::new().items(label).max_items(Some(MAX_LABELS)).build()
+    let labels = ArrayBuilder::new().items(label).max_items(Some(MAX_LABELS));
+    labels.description(Some("Those with all of these labels, each as `key:value`")).build()
 }

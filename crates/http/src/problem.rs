@@ -278,6 +278,7 @@ pub(crate) struct ProblemView {
     /// What happened in this case, in one line.
     detail: String,
     /// A stable word for programs.
+    #[schemars(with = "codes::ProblemCode")]
     code: &'static str,
     /// The request's id, as in `X-Request-Id`; absent in the `error` of an Invite.
     #[serde(skip_serializing_if = "Option::is_none")]

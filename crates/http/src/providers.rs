@@ -146,7 +146,7 @@ pub(crate) fn find_provider(
 /// administrator's reads which call failed, and how.
 #[utoipa::path(
     get, path = "/v1/providers/{name}", tag = "providers",
-    params(("name" = String, Path, description = "The provider's name")),
+    params(("name" = String, Path, description = "The provider's name", example = "treasury")),
     responses(
         (status = 200, description = "The provider", body = ProviderView),
         openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
@@ -174,7 +174,7 @@ pub(crate) async fn get_provider(
 #[utoipa::path(
     get, path = "/v1/providers/{name}/invites", tag = "providers",
     params(
-        ("name" = String, Path, description = "The provider's name"),
+        ("name" = String, Path, description = "The provider's name", example = "treasury"),
         ("email" = Option<String>, Query, description = "Only those to one address",
             format = "email"),
         ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]+$",
@@ -182,7 +182,8 @@ pub(crate) async fn get_provider(
     ),
     responses(
         (status = 200, description = "A page", body = RemoteInviteList),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable, openapi::AtProvider,
+        openapi::AnyCall, openapi::Stored, openapi::NotFound, openapi::Unprocessable,
+        openapi::NotAnswered,
     )
 )]
 pub(crate) async fn list_provider_invites(

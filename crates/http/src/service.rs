@@ -40,10 +40,7 @@ pub(crate) async fn get_liveness() -> Json<Health> {
 /// second, and the answer comes within a second.
 #[utoipa::path(
     get, path = "/readyz", tag = "service", security(()),
-    responses(
-        (status = 200, description = "It can", body = Health),
-        openapi::NotReady,
-    )
+    responses((status = 200, description = "It can", body = Health))
 )]
 pub(crate) async fn get_readiness(State(gateway): State<Gateway>) -> Result<Json<Health>, Problem> {
     if gateway.engine.is_shutting_down() {

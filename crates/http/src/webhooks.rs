@@ -57,7 +57,7 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<WebhookView>);
     responses(
         (status = 201, description = "The webhook with its secret", body = WebhookView,
             headers(("Location" = String, description = "The webhook"))),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn create_webhook(
@@ -138,7 +138,7 @@ pub(crate) async fn get_webhook(
     request_body = WebhookChange,
     responses(
         (status = 200, description = "The webhook as it is now", body = WebhookView),
-        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn change_webhook(
@@ -165,7 +165,7 @@ pub(crate) async fn change_webhook(
     params(openapi::WebhookParameter),
     responses(
         (status = 204, description = "It is gone, with its record of attempts"),
-        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::NotFound,
     )
 )]
 pub(crate) async fn remove_webhook(
@@ -197,7 +197,7 @@ pub(crate) async fn remove_webhook(
     request_body = Option<Rotation>,
     responses(
         (status = 200, description = "The webhook with its new secret", body = WebhookView),
-        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn rotate_webhook_secret(
@@ -264,7 +264,7 @@ pub(crate) async fn test_webhook(
     request_body = Resend,
     responses(
         (status = 202, description = "It is sent at once"),
-        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn resend_event(
@@ -296,7 +296,7 @@ pub(crate) async fn resend_event(
     ),
     responses(
         (status = 202, description = "So many are sent again", body = Recovered),
-        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::NotFound,
     )
 )]
 pub(crate) async fn recover_events(

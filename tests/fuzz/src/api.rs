@@ -162,6 +162,14 @@ fn is_sound(answer: &Answer) {
     assert_eq!(problem["status"], answer.status);
     assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
     let code = problem["code"].as_str().unwrap();
+    if let Some(operation) = answer.operation {
+        let codes = operation["x-problem-codes"].as_array().unwrap();
+        assert!(
+            codes.contains(&problem["code"]),
+            "{} does not document {code}",
+            operation["operationId"]
+        );
+    }
     assert_eq!(problem["type"], format!("/problems/{code}"));
     assert_eq!(problem["request_id"], answer.headers["x-request-id"].to_str().unwrap());
     let mut found = Vec::new();

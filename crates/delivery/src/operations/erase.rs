@@ -47,12 +47,24 @@ pub struct Left {
     pub provider: Option<String>,
     /// The word for its status.
     pub status: Option<String>,
-    /// `live`: it has not ended, and withdrawing it was not asked for. `not-withdrawn`: that was not
-    /// possible. `call-unsettled`: it shares a call with an invite of which it has to be found out yet
-    /// what became of it. `unreadable`: its row cannot be read, and it may not have ended.
-    pub reason: &'static str,
+    /// Why it still holds the person.
+    pub reason: LeftReason,
     /// What that means, and what to do.
     pub detail: String,
+}
+
+/// Why a person is not erased from an invite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftReason {
+    /// It has not ended, and withdrawing it was not asked for.
+    Live,
+    /// It has not ended, and withdrawing it was not possible.
+    NotWithdrawn,
+    /// It shares a call with an invite of which it has to be found out yet what became of it.
+    CallUnsettled,
+    /// Its row cannot be read, and it may not have ended.
+    Unreadable,
 }
 
 impl Engine {
@@ -159,14 +171,14 @@ fn left(invite: InviteRecord, refused: &HashMap<InviteId, String>) -> Left {
     let status = invite.state.status();
     let (reason, detail) = match refused.get(&invite.id) {
         _ if status.is_final() => (
-            "call-unsettled",
+            LeftReason::CallUnsettled,
             "it shares a call with an invite of which it has to be found out yet what became of it; \
              ask again when that has settled"
                 .to_owned(),
         ),
-        Some(why) => ("not-withdrawn", why.clone()),
+        Some(why) => (LeftReason::NotWithdrawn, why.clone()),
         None => (
-            "live",
+            LeftReason::Live,
             "it has not ended: withdraw it (`withdraw`), or ask again when it has".to_owned(),
         ),
     };
@@ -188,7 +200,7 @@ fn unreadable(invite: UnreadableInvite) -> Left {
         tenant: invite.tenant,
         provider: invite.provider,
         status: invite.status,
-        reason: "unreadable",
+        reason: LeftReason::Unreadable,
         detail: detail.to_owned(),
     }
 }

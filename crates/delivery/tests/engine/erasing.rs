@@ -1,7 +1,7 @@
 //! Erasing a person beside everything else that goes on, and retention.
 
 use invite_core::Address;
-use invite_delivery::OperationError;
+use invite_delivery::{LeftReason, OperationError};
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn a_reply_that_comes_after_its_person_was_erased_brings_nothing_back() {
     let batch = bench.post("ada").await;
     let invite = bench.lose_sender_of(batch).await;
     let erasure = bench.engine.erase(&address("ada"), true).await.unwrap();
-    assert_eq!((erasure.erased.invites, erasure.left[0].reason), (0, "not-withdrawn"));
+    assert_eq!((erasure.erased.invites, erasure.left[0].reason), (0, LeftReason::NotWithdrawn));
     bench.engine.set_status(invite.id, Status::Failed).await.unwrap();
     let erasure = bench.engine.erase(&address("ada"), false).await.unwrap();
     assert_eq!((erasure.erased.invites, erasure.left.len()), (1, 0));
@@ -75,13 +75,13 @@ async fn what_is_queued_is_withdrawn_and_erased_and_what_is_under_way_is_named()
     let second = bench.post_at("there", "ada").await;
     let left = bench.engine.erase(&address("ada"), false).await.unwrap();
     assert_eq!((left.erased.invites, left.withdrawn, left.left.len()), (0, 0, 2));
-    assert!(left.left.iter().all(|left| left.reason == "live"));
+    assert!(left.left.iter().all(|left| left.reason == LeftReason::Live));
 
     let erasure = bench.engine.erase(&address("ada"), true).await.unwrap();
     assert_eq!((erasure.erased.invites, erasure.withdrawn), (1, 1));
     let under_way = bench.one(first).await.id.to_string();
     let left: Vec<_> = erasure.left.iter().map(|left| (&left.id, left.reason)).collect();
-    assert_eq!(left, [(&under_way, "not-withdrawn")]);
+    assert_eq!(left, [(&under_way, LeftReason::NotWithdrawn)]);
     let withdrawn = bench.one(second).await;
     assert!(withdrawn.is_erased);
     assert_eq!(withdrawn.state.status(), Status::Revoked);

@@ -51,7 +51,8 @@ pub(super) struct NoteParameter {
         (status = 200, description = "The document", body = String,
             content_type = "application/toml", headers(
                 ("ETag" = String, description = "Its revision, quoted"))),
-        (status = 304, description = "The caller has it already"),
+        (status = 304, description = "The caller has it already",
+            headers(("ETag" = String, description = "Its revision, quoted"))),
         openapi::AnyCall, openapi::MalformedHeader, openapi::Unprocessable,
     )
 )]
@@ -82,11 +83,10 @@ pub(crate) async fn get_configuration(
     post, path = "/v1/admin/config/check", tag = "administration",
     params(("probe" = Option<bool>, Query, description = "Also check the credential of each \
         provider that would change, without side effects")),
-    request_body(content = String, content_type = "application/toml",
-        example = "[providers.treasury]\nkind = \"turnkey\"\n"),
+    request_body(content = String, content_type = "application/toml"),
     responses(
         (status = 200, description = "What the gate says", body = ReviewView),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithDocument, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn check_configuration(
@@ -114,15 +114,14 @@ pub(crate) async fn check_configuration(
     params(
         NoteParameter,
         ("If-Match" = Option<String>, Header, description = "The ETag of the document that the \
-            change was made to, or `*`; without it the answer is 428", example = "\"7\""),
+            change was made to, or `*`; without it the answer is 428", example = "\"1\""),
     ),
-    request_body(content = String, content_type = "application/toml",
-        example = "[providers.treasury]\nkind = \"turnkey\"\n"),
+    request_body(content = String, content_type = "application/toml"),
     responses(
         (status = 200, description = "It is live", body = ref(openapi::place::<Revised>()),
             headers(("ETag" = String, description = "Its revision, quoted"))),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable, openapi::OutdatedBasis,
-        openapi::NoBasis,
+        openapi::AnyCall, openapi::Stored, openapi::WithDocument, openapi::Unprocessable,
+        openapi::MalformedHeader, openapi::OutdatedBasis, openapi::NoBasis, openapi::RefusedDocument,
     )
 )]
 pub(crate) async fn replace_configuration(

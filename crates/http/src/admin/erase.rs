@@ -57,7 +57,7 @@ pub(crate) struct Receipt {
     request_body = EraseRequest,
     responses(
         (status = 200, description = "What was erased, and what is left", body = Receipt),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn erase_person(

@@ -19,7 +19,7 @@ use crate::{
     Gateway,
     auth::{Caller, Scope, generate_key, hash_key},
     body::{read_json, refuse_body},
-    keys::{KeyChange, MAX_LINEAGE, NewKey, excess, key_state, manages, new_key},
+    keys::{KeyChange, KeyState, MAX_LINEAGE, NewKey, excess, manages, new_key},
     openapi,
     problem::{Problem, codes},
     query::{Parameters, cursor, cut_to_fit, refuse_parameters},
@@ -36,8 +36,7 @@ pub(crate) struct KeyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     /// Whether it is good.
-    #[schemars(extend("enum" = ["active", "expired", "revoked"]))]
-    state: &'static str,
+    state: KeyState,
 }
 
 /// API keys.
@@ -55,7 +54,7 @@ pub(crate) struct KeyList {
 impl KeyView {
     /// The key as it stands at `now`. Its secret is for whoever made it, in the answer to that.
     fn new(record: ApiKey, secret: Option<String>, now: Timestamp) -> Self {
-        let state = key_state(&record, now);
+        let state = KeyState::of(&record, now);
         Self { record, key: secret, state }
     }
 }
@@ -70,7 +69,8 @@ impl KeyView {
     responses(
         (status = 201, description = "The key with its secret", body = KeyView,
             headers(("Location" = String, description = "The key"))),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::Unprocessable,
+        openapi::ExceededKey,
     )
 )]
 pub(crate) async fn create_key(
@@ -156,11 +156,13 @@ pub(crate) async fn list_keys(
 /// that it was made with, nor be exceeded by those that were made with it.
 #[utoipa::path(
     patch, path = "/v1/admin/keys/{id}", tag = "administration",
-    params(("id" = String, Path, description = "The key's id", pattern = "^key_[0-9a-f]{32}$")),
+    params(("id" = String, Path, description = "The key's id", pattern = "^key_[0-9a-f]{32}$",
+        example = "key_0199c0de0000700080000000000000aa")),
     request_body = KeyChange,
     responses(
         (status = 200, description = "The key as it is now", body = KeyView),
-        openapi::AnyCall, openapi::WithBody, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::NotFound,
+        openapi::Unprocessable, openapi::ExceededKey,
     )
 )]
 pub(crate) async fn change_key(
@@ -213,10 +215,12 @@ async fn find_key(gateway: &Gateway, caller: &Caller, id: &str) -> Result<KeyId,
 /// call is made with.
 #[utoipa::path(
     delete, path = "/v1/admin/keys/{id}", tag = "administration",
-    params(("id" = String, Path, description = "The key's id", pattern = "^key_[0-9a-f]{32}$")),
+    params(("id" = String, Path, description = "The key's id", pattern = "^key_[0-9a-f]{32}$",
+        example = "key_0199c0de0000700080000000000000aa")),
     responses(
         (status = 200, description = "The key, also when it was revoked before", body = KeyView),
-        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::NotFound,
+        openapi::Unprocessable,
     )
 )]
 pub(crate) async fn revoke_key(

@@ -66,12 +66,13 @@ pub(crate) struct HeldInvite {
 #[utoipa::path(
     get, path = "/v1/admin/people", tag = "administration",
     params(
-        ("email" = String, Query, format = "email", description = "The address, in any of its spellings"),
+        ("email" = String, Query, format = "email", description = "The address, in any of its spellings",
+            example = "ada@example.org"),
         openapi::Page,
     ),
     responses(
         (status = 200, description = "A page", body = Person),
-        openapi::AnyCall, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn get_person(
@@ -99,7 +100,7 @@ pub(crate) async fn get_person(
     request_body = PersonRequest,
     responses(
         (status = 200, description = "A page", body = Person),
-        openapi::AnyCall, openapi::WithBody, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn find_person(

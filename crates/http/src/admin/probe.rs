@@ -21,11 +21,11 @@ use crate::{
 /// Securegate. A provider that refuses, or does not answer as it should, is a 502.
 #[utoipa::path(
     post, path = "/v1/admin/providers/{name}/probe", tag = "administration",
-    params(("name" = String, Path, description = "The provider's name")),
+    params(("name" = String, Path, description = "The provider's name", example = "treasury")),
     responses(
         (status = 200, description = "It was accepted", body = ref(openapi::place::<LastProbe>())),
-        openapi::AnyCall, openapi::WithoutBody, openapi::NotFound, openapi::Unprocessable,
-        openapi::AtProvider,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::NotFound,
+        openapi::NotAnswered,
     )
 )]
 pub(crate) async fn probe_provider(

@@ -23,13 +23,14 @@ use crate::{
 #[utoipa::path(
     post, path = "/v1/admin/redrive", tag = "administration",
     params(
-        ("dry_run" = Option<bool>, Query, description = "Only count"),
-        ("all" = Option<bool>, Query, description = "Every failed invite; wanted where no filter is given"),
+        ("dry_run" = Option<bool>, Query, description = "Only count", example = true),
+        ("all" = Option<bool>, Query, description = "Every failed invite; wanted where no filter is given",
+            example = true),
         openapi::Filters,
     ),
     responses(
         (status = 200, description = "What became of them", body = ref(openapi::place::<Redriven>())),
-        openapi::AnyCall, openapi::WithoutBody, openapi::Unprocessable,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::Unprocessable,
     )
 )]
 pub(crate) async fn redrive_invites(

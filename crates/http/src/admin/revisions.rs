@@ -146,13 +146,13 @@ pub(crate) async fn get_revision(
         openapi::RevisionParameter,
         NoteParameter,
         ("If-Match" = Option<String>, Header, description = "The ETag of the document that is \
-            to be replaced; without it whatever is live", example = "\"7\""),
+            to be replaced; without it whatever is live", example = "\"1\""),
     ),
     responses(
         (status = 200, description = "It is live", body = ref(openapi::place::<Revised>()),
             headers(("ETag" = String, description = "Its revision, quoted"))),
-        openapi::AnyCall, openapi::WithoutBody, openapi::MalformedHeader, openapi::NotFound,
-        openapi::Unprocessable, openapi::OutdatedBasis,
+        openapi::AnyCall, openapi::Stored, openapi::WithoutBody, openapi::MalformedHeader,
+        openapi::NotFound, openapi::OutdatedBasis, openapi::RefusedDocument,
     )
 )]
 pub(crate) async fn restore_revision(

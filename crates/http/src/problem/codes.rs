@@ -1,8 +1,11 @@
 //! The one table of problem codes: what each is called, which HTTP status answers with it, and
 //! what the person who meets it can do.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use invite_core::{Origin, Outcome};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 #[derive(Debug)]
 pub struct Code {
@@ -43,8 +46,25 @@ macro_rules! codes {
             };
         )*
 
-        static ALL: &[&Code] = &[$(&$name,)*];
+        pub static ALL: &[&Code] = &[$(&$name,)*];
     };
+}
+
+/// The schema of the words in the table.
+pub struct ProblemCode;
+
+impl JsonSchema for ProblemCode {
+    fn schema_name() -> Cow<'static, str> {
+        "ProblemCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<_> = ALL.iter().map(|code| code.word).collect();
+        let meanings: Vec<_> =
+            ALL.iter().map(|code| format!("- `{}`: {}", code.word, code.title)).collect();
+        let description = format!("What kind of problem it is.\n\n{}", meanings.join("\n"));
+        json_schema!({ "type": "string", "enum": words, "description": description })
+    }
 }
 
 pub fn find(word: &str) -> Option<&'static Code> {

@@ -13,7 +13,8 @@ use crate::segment::Segment;
 /// The page that the `type` of a problem names.
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "service", security(()),
-    params(("code" = String, Path, description = "The problem's `code`")),
+    params(("code" = String, Path, description = "The problem's `code`",
+        example = "not-settled")),
     responses(
         (status = 200, description = "A short page", body = String, content_type = "text/html"),
         crate::openapi::NotFound,

@@ -217,6 +217,10 @@ impl Api {
         let name = &operation["operationId"];
         let response = &operation["responses"][status.as_str()];
         assert!(response.is_object(), "{name} does not document {status}: {body}");
+        if let Some(code) = body["code"].as_str().filter(|_| !status.is_success()) {
+            let codes = operation["x-problem-codes"].as_array().unwrap();
+            assert!(codes.iter().any(|known| known == code), "{name} does not document {code}");
+        }
         let media_type = kind.split(';').next().unwrap();
         let schema = &response["content"][media_type]["schema"];
         assert!(schema.is_object(), "{name} {status} does not document {media_type}");

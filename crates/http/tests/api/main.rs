@@ -7,6 +7,7 @@ mod pigeon;
 
 mod changing;
 mod creating;
+mod document;
 mod keys;
 mod limiting;
 mod reading;

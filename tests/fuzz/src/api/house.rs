@@ -1,10 +1,15 @@
 //! A gateway in this process: a database of its own, the three kinds of providers at addresses where
 //! nobody answers, and a few invites.
 
-use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
-use http::{HeaderMap, Request, header, request::Builder};
+use http::{HeaderMap, Method, Request, header, request::Builder};
 use http_body_util::BodyExt;
 use invite_config::{Gate, Live, Rules};
 use invite_core::{Clock, KeyId, SystemClock};
@@ -60,6 +65,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub is_head: bool,
+    /// The call as the OpenAPI document describes it, if it is in there.
+    pub operation: Option<&'static Value>,
 }
 
 impl fmt::Debug for Answer {
@@ -115,7 +122,8 @@ impl House {
     /// Asks with the key of an administrator, unless the request brings its own.
     pub fn ask(&self, request: Builder, body: &[u8]) -> Answer {
         let mut request = request.body(Body::from(body.to_vec())).unwrap();
-        let is_head = request.method() == http::Method::HEAD;
+        let is_head = request.method() == Method::HEAD;
+        let operation = operation(request.method(), request.uri().path());
         let headers = request.headers_mut();
         if !headers.contains_key(header::AUTHORIZATION) {
             let bearer = format!("Bearer {}", self.secret);
@@ -128,9 +136,22 @@ impl House {
             let response = self.router.clone().oneshot(request).await.unwrap();
             let (head, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes().to_vec();
-            Answer { status: head.status.as_u16(), headers: head.headers, body, is_head }
+            Answer { status: head.status.as_u16(), headers: head.headers, body, is_head, operation }
         })
     }
+}
+
+/// What the OpenAPI document says of a call. No path of it is like another but for a parameter.
+fn operation(method: &Method, path: &str) -> Option<&'static Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(invite_http::openapi);
+    let parts = |path: &'static str| path.split('/');
+    let is_at = |template: &'static str| {
+        parts(template).count() == path.split('/').count()
+            && parts(template).zip(path.split('/')).all(|(t, p)| t.starts_with('{') || t == p)
+    };
+    let paths = DOCUMENT["paths"].as_object()?;
+    let (_, item) = paths.iter().find(|(template, _)| is_at(template))?;
+    item.get(method.as_str().to_lowercase())
 }
 
 fn person(number: usize) -> Value {
