@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use axum::{
@@ -15,7 +14,7 @@ use axum::{
 use invite_tests::{Client, Database, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook as Verifier;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{on_both_databases, text, texts};
 
@@ -49,6 +48,8 @@ struct Receiver {
     url: String,
     got: Arc<Mutex<Vec<Got>>>,
     answers: Arc<Mutex<Arc<Answers>>>,
+    /// Nothing is answered while this is true.
+    holds: Arc<watch::Sender<bool>>,
 }
 
 impl Receiver {
@@ -57,12 +58,17 @@ impl Receiver {
         let url = format!("http://{}/hooks?team=hr", listener.local_addr().unwrap());
         let taken: Arc<Answers> = Arc::new(|_| StatusCode::NO_CONTENT.into_response());
         let (got, answers) = (Arc::default(), Arc::new(Mutex::new(taken)));
-        let receiver = Self { url, got, answers };
+        let receiver = Self { url, got, answers, holds: Arc::default() };
         let take = async |State(it): State<Self>, headers: HeaderMap, body: String| {
+            let number = {
+                let mut got = it.got.lock().unwrap();
+                got.push(Got { headers, body });
+                got.len()
+            };
+            // It is never dropped.
+            let _ = it.holds.subscribe().wait_for(|holds| !holds).await;
             let answers = it.answers.lock().unwrap().clone();
-            let mut got = it.got.lock().unwrap();
-            got.push(Got { headers, body });
-            answers(got.len())
+            answers(number)
         };
         let app = Router::new().fallback(take).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -206,16 +212,12 @@ async fn what_is_not_taken_is_sent_again_also_after_a_kill(database: Database) {
     assert_eq!(tried[2]["failure"], "it answered 503");
 
     // Killed while requests are under way.
-    let hold = Duration::from_millis(300);
-    good.answer(move |_| {
-        std::thread::sleep(hold);
-        StatusCode::OK.into_response()
-    });
+    good.holds.send_replace(true);
     client.invite(&invites("treasury", (10..20).map(person))).await;
     good.until(4).await;
     gateway.kill().await;
     gateway.start_again().await;
-    good.answer(|_| StatusCode::OK.into_response());
+    good.holds.send_replace(false);
     let events = eventually("all is told", async || {
         let events = client.get("/v1/events?limit=200").await.expect(200).list("events");
         let completed = events.iter().filter(|event| event["type"] == "batch.completed").count();

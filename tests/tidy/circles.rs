@@ -9,7 +9,7 @@ use crate::tree::{File, files, rust_files};
 /// The layers of delivery from the top; each stands on those below it, and on others of its own.
 const DELIVERY: [&[&str]; 9] = [
     &["engine"],
-    &["operations"],
+    &["operations", "webhooks"],
     &["tasks"],
     &["ask", "lookups", "attempt", "accounts"],
     &["report", "lease", "waiting", "commit", "door"],

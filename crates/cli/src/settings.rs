@@ -2,6 +2,7 @@
 //!
 //! The provider document is not here; `invite-config` has it.
 
+mod events;
 mod forms;
 mod log;
 mod privacy;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use events::{Events, Webhooks};
 use forms::{duration, networks};
 pub use log::{Log, LogFormat};
 pub use privacy::Privacy;
@@ -228,28 +230,6 @@ pub struct Idempotency {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub retention: Duration,
-}
-
-/// What the feed and webhooks tell.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Events {
-    /// How long an event is kept.
-    #[serde(deserialize_with = "duration")]
-    #[schemars(with = "String")]
-    pub retention: Duration,
-    /// Whether there is one when a call begins, too.
-    pub sending: bool,
-}
-
-/// Webhooks.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Webhooks {
-    /// After how long without anything taken one is disabled, and an event is sent no more.
-    #[serde(deserialize_with = "duration")]
-    #[schemars(with = "String")]
-    pub give_up: Duration,
 }
 
 /// Where the providers are configured.

@@ -71,7 +71,7 @@ pub struct Checked {
 /// Checks documents for the kinds of providers that there are.
 pub struct Gate {
     kinds: Vec<Arc<ProviderKind>>,
-    rules: Rules,
+    pub(crate) rules: Rules,
     clock: Arc<dyn Clock>,
     schema: Schema,
 }
@@ -155,23 +155,6 @@ impl Gate {
     pub fn accounts(&self, text: &str) -> Accounts {
         let document = Document::parse(text);
         Accounts::of(document.as_ref().map_or(&Value::Null, Document::value), &self.kinds)
-    }
-
-    /// Checks where a webhook is to be sent to.
-    ///
-    /// # Errors
-    /// What is wrong with it. The pointer is empty.
-    pub fn check_webhook_url(&self, url: &str) -> Result<(), Fault> {
-        base_url::check_webhook(url, &self.rules.allow_private_hosts)
-    }
-
-    /// A client for webhooks, which connects where [`check_webhook_url`](Self::check_webhook_url) lets it, whatever a name
-    /// resolves to by then.
-    ///
-    /// # Errors
-    /// What is wrong with this machine's TLS roots.
-    pub fn webhook_client(&self) -> Result<HttpClient, String> {
-        HttpClient::new(AddressGuard::new(&self.rules.allow_private_hosts))
     }
 
     /// Builds one provider; `None` if something is wrong, which the report says then.

@@ -23,6 +23,7 @@ mod routes;
 mod schema;
 mod secret;
 mod size;
+mod webhooks;
 
 pub use accounts::Accounts;
 pub use configuration::{Chosen, Configuration, Provider, RouteError};

@@ -21,7 +21,7 @@ use sending::{Payload, send};
 /// How often it is looked for webhooks that were made, changed or removed.
 const EVERY: Duration = Duration::from_secs(1);
 const LANE: &str = "#webhooks";
-const LEASE: Duration = Duration::from_secs(20);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Makes the body of a request of an event, as JSON.
 pub type Render = dyn Fn(&Webhook, Event) -> Vec<u8> + Send + Sync;

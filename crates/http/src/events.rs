@@ -47,10 +47,12 @@ pub(crate) struct Asked {
     params(
         openapi::EventFilters,
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Default 50"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds)"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (0 to 60 seconds)",
+            example = "wait=1"),
     ),
     responses(
-        (status = 200, description = "Events", body = EventList),
+        (status = 200, description = "Events", body = EventList, headers(
+            ("Preference-Applied" = String, description = "The wait, unless it is not waited for"))),
         openapi::AnyCall, openapi::Stored, openapi::Removed, openapi::Unprocessable,
     )
 )]

@@ -214,7 +214,7 @@ pub(crate) struct InviteParameter {
 #[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct WebhookParameter {
     /// The webhook's id.
-    #[param(pattern = "^whk_[0-9a-f]{32}$")]
+    #[param(pattern = "^whk_[0-9a-f]{32}$", example = "whk_0199c0de0000700080000000000000aa")]
     id: String,
 }
 

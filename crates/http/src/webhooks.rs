@@ -1,5 +1,7 @@
 //! Webhooks: making, listing, changing and removing them, and sending something again.
 
+mod access;
+mod attempts;
 pub(crate) mod body;
 pub(crate) mod payload;
 
@@ -9,7 +11,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
 };
-use invite_core::{EventId, Fault, WebhookId};
+use invite_core::{EventId, Fault};
 use invite_store::{SigningSecret, Webhook};
 use jiff::Timestamp;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -20,20 +22,16 @@ use crate::{
     body::{read_json, read_optional_json, refuse_body},
     openapi,
     problem::{Problem, codes},
-    query::{Parameters, cursor, refuse_parameters},
+    query::{Parameters, refuse_parameters},
     segment::Segment,
-    views::webhooks::{
-        Recovered, WebhookAttemptList, WebhookAttemptView, WebhookList, WebhookView,
-    },
+    views::webhooks::{Recovered, WebhookAttemptView, WebhookList, WebhookView},
 };
 
+use access::{apply, find, may_manage};
 use body::{NewWebhook, Resend, Rotation, WebhookChange, new_secret};
 
 /// How many webhooks a tenant has at most.
 const MOST: i64 = 50;
-/// What says in the place of a reason that somebody disabled it.
-const BY_HAND: &str = "somebody disabled it";
-
 pub(crate) fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(list_webhooks, create_webhook))
@@ -42,7 +40,7 @@ pub(crate) fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(test_webhook))
         .routes(routes!(resend_event))
         .routes(routes!(recover_events))
-        .routes(routes!(list_webhook_attempts))
+        .routes(routes!(attempts::list_webhook_attempts))
 }
 
 type Created = (StatusCode, [(HeaderName, String); 1], Json<WebhookView>);
@@ -292,7 +290,8 @@ pub(crate) async fn resend_event(
     post, path = "/v1/webhooks/{id}/recover", tag = "events",
     params(
         openapi::WebhookParameter,
-        ("since" = Timestamp, Query, description = "Events since this moment"),
+        ("since" = Timestamp, Query, description = "Events since this moment",
+            example = "2026-01-01T00:00:00Z"),
     ),
     responses(
         (status = 202, description = "So many are sent again", body = Recovered),
@@ -314,92 +313,4 @@ pub(crate) async fn recover_events(
     let since = since.unwrap_or(Timestamp::MAX);
     let events = gateway.store().recover_deliveries(webhook.id, since).await?;
     Ok((StatusCode::ACCEPTED, Json(Recovered { events })))
-}
-
-/// List the attempts to deliver to a webhook
-///
-/// Those of the newest event first. They are kept as long as the events (`events.retention`).
-#[utoipa::path(
-    get, path = "/v1/webhooks/{id}/attempts", tag = "events",
-    params(
-        openapi::WebhookParameter, openapi::Page,
-        ("event_id" = Option<String>, Query, description = "Those of one event",
-            pattern = "^evt_[0-7][0-9a-f]{15}$"),
-    ),
-    responses(
-        (status = 200, description = "A page", body = WebhookAttemptList),
-        openapi::AnyCall, openapi::NotFound, openapi::Unprocessable,
-    )
-)]
-pub(crate) async fn list_webhook_attempts(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    Segment(id): Segment,
-    uri: Uri,
-) -> Result<Json<WebhookAttemptList>, Problem> {
-    let webhook = find(&gateway, &caller, &id).await?;
-    let mut parameters = Parameters::read(&uri, &["event_id", "limit", "cursor"]);
-    let event = parameters.parsed::<EventId>("event_id", "the id of an event");
-    let limit = parameters.limit();
-    let before = parameters.cursor::<Place>();
-    parameters.finish()?;
-    let before = before.map(|Place(event, number)| (event, number));
-    // One more than asked for tells whether there is a next page.
-    let mut attempts =
-        gateway.store().webhook_attempts(webhook.id, event, before, limit + 1).await?;
-    let has_more = attempts.len() > limit as usize;
-    attempts.truncate(limit as usize);
-    let last = attempts.last().filter(|_| has_more);
-    let next_cursor = last.map(|last| cursor(Place(last.event, last.number)));
-    let attempts = attempts.into_iter().map(WebhookAttemptView::from).collect();
-    Ok(Json(WebhookAttemptList { attempts, next_cursor }))
-}
-
-/// A place among the attempts.
-struct Place(EventId, u32);
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.0, self.1)
-    }
-}
-
-impl std::str::FromStr for Place {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (event, number) = text.split_once(' ').ok_or(())?;
-        Ok(Self(event.parse().map_err(drop)?, number.parse().map_err(drop)?))
-    }
-}
-
-/// Whether the caller may do something about a webhook: it can get no more than the caller may see.
-fn may_manage(caller: &Caller, webhook: &Webhook) -> bool {
-    let is_within = |names: &[String]| {
-        !webhook.providers.is_empty() && webhook.providers.iter().all(|name| names.contains(name))
-    };
-    caller.sees(&webhook.tenant) && caller.providers().is_none_or(is_within)
-}
-
-async fn find(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Webhook, Problem> {
-    caller.require(Scope::WebhooksWrite)?;
-    let id: WebhookId = id.parse().map_err(|_| Problem::not_found("webhook"))?;
-    let webhook = gateway.store().webhook(id).await?;
-    let webhook = webhook.filter(|webhook| may_manage(caller, webhook));
-    webhook.ok_or_else(|| Problem::not_found("webhook"))
-}
-
-async fn apply(
-    gateway: &Gateway,
-    caller: &Caller,
-    id: WebhookId,
-    action: &'static str,
-    change: impl Fn(&mut Webhook, Timestamp) + Send + Sync + 'static,
-) -> Result<Webhook, Problem> {
-    let (store, actor) = (gateway.store().clone(), caller.actor());
-    let changing =
-        crate::run_to_completion(
-            async move { store.change_webhook(id, &actor, action, change).await },
-        );
-    changing.await??.ok_or_else(|| Problem::not_found("webhook"))
 }

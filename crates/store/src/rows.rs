@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use invite_core::{Address, BatchId, Destination, InviteId, Invitee, RouteTaken, Status, StatusSource};
+use invite_core::{
+    Address, BatchId, Destination, InviteId, Invitee, RouteTaken, Status, StatusSource,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value as Json;

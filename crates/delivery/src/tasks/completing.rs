@@ -11,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long events gather, so that many are looked at together.
 const GATHER: Duration = Duration::from_millis(100);
 const LANE: &str = "#completing";
-const LEASE: Duration = Duration::from_secs(20);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {

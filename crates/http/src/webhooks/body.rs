@@ -14,11 +14,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::BY_HAND;
 use crate::{
     Gateway, auth::Caller, body::read_members, problem::Problem, views::webhooks::WebhookPayload,
 };
 
+/// What says in the place of a reason that somebody disabled it.
+const BY_HAND: &str = "somebody disabled it";
 const MAX_URL: usize = 2_000;
 const MAX_DESCRIPTION: usize = 200;
 /// How long both secrets sign unless it is said otherwise, and at most.
