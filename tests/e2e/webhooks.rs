@@ -142,16 +142,17 @@ async fn each_event_is_sent_signed_and_as_the_feed_shows_it(database: Database) 
     assert_eq!(tried.len(), 1);
     assert_eq!((&tried[0]["delivered"], &tried[0]["http_status"]), (&json!(true), &json!(204)));
 
-    // Both secrets sign for a while.
+    // The old secrets sign for a while, too.
     let path = format!("/v1/webhooks/{}", text(&webhook, "id"));
     let rotated = client.post(&format!("{path}/rotate"), &json!({ "overlap": "1h" })).await;
     let rotated = rotated.expect(200).body;
     assert!(rotated["old_secret_until"].is_string() && rotated["secret"] != webhook["secret"]);
+    let third = client.post(&format!("{path}/rotate"), &json!({})).await.expect(200).body;
     let tested = client.request("POST", &format!("{path}/test")).send().await.expect(200).body;
     assert_eq!(tested["delivered"], true);
     let test = full.got().pop().unwrap();
     assert_eq!(text(&test.json(), "type"), "webhook.test");
-    for secret in [&webhook, &rotated] {
+    for secret in [&webhook, &rotated, &third] {
         let verifier = Verifier::new(text(secret, "secret")).unwrap();
         verifier.verify(test.body.as_bytes(), &test.headers).unwrap();
     }
@@ -173,11 +174,16 @@ async fn each_event_is_sent_signed_and_as_the_feed_shows_it(database: Database) 
     client.invite(&invites("treasury", [person(3)])).await;
     thin.until(2).await;
     assert_eq!(full.got().len(), 8, "six events, a test, and one again");
-    let stranger = gateway.caller("webhooks:write", &["--tenant", "other"]).await;
+    let writer = gateway.caller("webhooks:write", &[]).await;
+    let body = json!({ "url": full.url });
+    writer.post("/v1/webhooks", &body).await.problem(403, "insufficient-scope");
+    writer.get("/v1/webhooks").await.problem(403, "insufficient-scope");
+    let stranger = gateway.caller("webhooks:write,invites:read", &["--tenant", "other"]).await;
     assert!(stranger.get("/v1/webhooks").await.expect(200).list("webhooks").is_empty());
     let other = format!("/v1/webhooks/{}", text(&thin_one, "id"));
     stranger.get(&other).await.problem(404, "not-found");
-    let limited = gateway.caller("webhooks:write", &["--providers", "acme-tenancy"]).await;
+    let limited =
+        gateway.caller("webhooks:write,invites:read", &["--providers", "acme-tenancy"]).await;
     limited.get(&other).await.problem(404, "not-found");
     gateway.client().get("/v1/webhooks").await.problem(403, "insufficient-scope");
     gateway.finish().await;
@@ -269,6 +275,29 @@ async fn one_that_takes_nothing_is_disabled_and_gets_what_it_missed_when_asked()
 }
 
 #[tokio::test]
+async fn what_the_settings_no_longer_allow_is_sent_nothing() {
+    let gateway = Gateway::builder().setting("webhooks.allow_private_hosts", "10.0.0.9").start();
+    let gateway = gateway.await;
+    let client = manager(&gateway).await;
+    let receiver = Receiver::start().await;
+    let refused = client.post("/v1/webhooks", &json!({ "url": receiver.url })).await;
+    let problem = refused.problem(422, "validation-failed");
+    assert!(problem.to_string().contains("webhooks.allow_private_hosts"), "{problem}");
+    let webhook = create(&client, json!({ "url": "https://10.0.0.9:1/" })).await;
+    gateway.execute(&format!("UPDATE webhooks SET url = '{}'", receiver.url)).await;
+    let test = format!("/v1/webhooks/{}/test", text(&webhook, "id"));
+    let tested = client.request("POST", &test).send().await.expect(200).body;
+    assert!(text(&tested, "failure").contains("webhooks.allow_private_hosts"), "{tested}");
+    client.invite(&invites("treasury", [person(1)])).await;
+    let tried = eventually("it is tried", async || {
+        Some(attempts(&client, &webhook, "").await).filter(|tried| !tried.is_empty())
+    });
+    assert_eq!(tried.await[0]["failure"], tested["failure"]);
+    assert!(receiver.got().is_empty());
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn a_webhook_leads_nowhere_that_a_provider_may_not() {
     let gateway = Gateway::start().await;
     let client = manager(&gateway).await;
@@ -293,12 +322,16 @@ async fn a_webhook_leads_nowhere_that_a_provider_may_not() {
         json!({ "url": "https://hooks.example.com/", "types": ["invite.lost"] }),
         json!({ "url": "https://hooks.example.com/", "providers": ["nobody"] }),
         json!({ "url": "https://hooks.example.com/", "payload": "half" }),
+        json!({ "url": "https://hooks.example.com/", "labels": { "a:b": "c" } }),
+        json!({ "url": "https://hooks.example.com/", "labels": { "a": "c\n" } }),
     ] {
         client.post("/v1/webhooks", &body).await.problem(422, "validation-failed");
     }
-    let limited = gateway.caller("webhooks:write", &["--providers", "treasury"]).await;
+    let limited = gateway.caller("webhooks:write,invites:read", &["--providers", "treasury"]).await;
     let url = "https://hooks.example.com/in?team=hr";
-    let made = create(&limited, json!({ "url": url })).await;
+    let types = ["invite.sent", "invite.failed", "invite.sent"];
+    let made = create(&limited, json!({ "url": url, "types": types })).await;
+    assert_eq!(made["types"], json!(["invite.sent", "invite.failed"]));
     assert_eq!(made["providers"], json!(["treasury"]));
     let path = format!("/v1/webhooks/{}", text(&made, "id"));
     limited.patch(&path, &json!({ "providers": [] })).await.problem(422, "validation-failed");
@@ -306,6 +339,11 @@ async fn a_webhook_leads_nowhere_that_a_provider_may_not() {
         .patch(&path, &json!({ "providers": ["acme-tenancy"] }))
         .await
         .problem(422, "validation-failed");
+    let invite = gateway.client().invite(&invites("acme-tenancy", [person(1)])).await.remove(0);
+    let told = format!("/v1/events?invite_id={}", text(&invite, "id"));
+    let event = gateway.client().get(&told).await.expect(200).list("events").remove(0);
+    let resend = json!({ "event_id": event["id"] });
+    limited.post(&format!("{path}/resend"), &resend).await.problem(404, "not-found");
     let changed =
         limited.patch(&path, &json!({ "enabled": false, "labels": { "team": "hr" } })).await;
     let changed = changed.expect(200).body;

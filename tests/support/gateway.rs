@@ -35,9 +35,10 @@ lease = "6s"
 settle = "300ms"
 shutdown_grace = "10s"
 
+[webhooks]
+allow_private_hosts = ["127.0.0.1"]
 [providers]
 file = "providers.toml"
-
 [log]
 filter = "debug"
 "#;

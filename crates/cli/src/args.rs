@@ -153,7 +153,7 @@ pub struct CreateKeyArgs {
     pub name: String,
     /// Comma-separated: invites:write, invites:read, invites:raw, invites:codes,
     /// invites:all-tenants, providers:read, providers:act, config:write, keys:write,
-    /// people:erase, audit:read; admin is all of them.
+    /// people:erase, audit:read, webhooks:write (with invites:read); admin is all of them.
     #[arg(long, value_delimiter = ',', required = true)]
     pub scopes: Vec<String>,
     /// The tenant whose invites it sees.

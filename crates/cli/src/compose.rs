@@ -31,6 +31,7 @@ pub fn machine() -> Arc<dyn Clock> {
 pub fn gate(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Gate, Failure> {
     let hosts = settings.server.allow_private_hosts.clone();
     let rules = Rules {
+        webhook_private_hosts: settings.webhooks.allow_private_hosts.clone(),
         allowed_hosts: settings.providers.allowed_hosts.clone(),
         released: settings.released().map_err(Failure::wrong)?,
         ..Rules::new(settings.delivery.lease, hosts)

@@ -89,6 +89,7 @@ fn settings(folder: &Path, simulators: &Sandbox, listen: String) -> Result<Setti
     // Key and invites are made up, so there is nothing to encrypt.
     settings.server.behind_tls_proxy = true;
     settings.server.allow_private_hosts = vec!["127.0.0.1".to_owned()];
+    settings.webhooks.allow_private_hosts = settings.server.allow_private_hosts.clone();
     settings.storage.url = format!("sqlite://{}", folder.join("invites.db").display());
     settings.providers.file = file;
     settings.log.filter = "warn,audit=off".to_owned();

@@ -75,6 +75,7 @@ impl Settings {
         self.providers.check()?;
         self.secrets.check()?;
         self.privacy.retention.check(self.idempotency.retention)?;
+        self.webhooks.check(&self.events)?;
         self.log.filter().map(|_| ())
     }
 }
@@ -295,6 +296,7 @@ impl Loaded {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("server.allow_private_hosts")
+            .with_list_parse_key("webhooks.allow_private_hosts")
             .with_list_parse_key("server.trusted_proxies")
             .with_list_parse_key("providers.allowed_hosts")
             .with_list_parse_key("secrets.directories")
@@ -491,6 +493,8 @@ mod tests {
                 "[storage]\npassword = { fil = \"x\" }",
                 "storage.password (in F, line 2): it is { file",
             ),
+            ("[webhooks]\ngive_up = \"0s\"", "webhooks.give_up (in F, line 2): expected a time"),
+            ("[webhooks]\ngive_up = \"31d\"", "webhooks.give_up (in F, line 2): longer than"),
             ("[log]\nformat = \"xml\"", "log.format (in F, line 2): it is text or json"),
             ("[log]\nfilter = \"a=b=c\"", "log.filter (in F, line 2) cannot be"),
             ("[secrets]\nenv_prefixes = [\"\"]", "secrets.env_prefixes (in F, line 2) holds"),

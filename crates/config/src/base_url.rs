@@ -103,7 +103,7 @@ fn check_place(text: &str, url: &Url, hosts: Hosts<'_>) -> Result<(), Fault> {
     if is_private && !names(hosts.private, host) {
         let detail = format!(
             "{host} is a loopback, private, link-local or metadata address; list it in \
-             server.allow_private_hosts if that is meant"
+             server.allow_private_hosts, or of a webhook in webhooks.allow_private_hosts, if that is meant"
         );
         return Err(fault("private-host", &detail));
     }

@@ -38,6 +38,8 @@ pub struct Rules {
     pub lease: Duration,
     /// `server.allow_private_hosts`.
     pub allow_private_hosts: Vec<String>,
+    /// `webhooks.allow_private_hosts`.
+    pub webhook_private_hosts: Vec<String>,
     /// `providers.allowed_hosts`; empty for any.
     pub allowed_hosts: Vec<String>,
     /// Which secrets documents from the network may use beside those in use.
@@ -52,6 +54,7 @@ impl Rules {
         Self {
             lease,
             allow_private_hosts,
+            webhook_private_hosts: Vec::new(),
             allowed_hosts: Vec::new(),
             released: Released::default(),
             environment: process_environment(),

@@ -34,6 +34,7 @@ pub(crate) fn gate_with(
         allow_private_hosts: ["10.0.0.7", "127.0.0.1", "localhost", "::1"]
             .map(str::to_owned)
             .into(),
+        webhook_private_hosts: Vec::new(),
         allowed_hosts: Vec::new(),
         released: Released::default(),
         environment: Arc::new(move |name| {

@@ -1,4 +1,4 @@
-//! Where webhooks may be: where a provider may, of any host.
+//! Where webhooks may be: where a provider may, of any host; which hosts may be private is said for webhooks alone.
 
 use invite_core::{
     Fault,
@@ -13,7 +13,7 @@ impl Gate {
     /// # Errors
     /// What is wrong with it. The pointer is empty.
     pub fn check_webhook_url(&self, url: &str) -> Result<(), Fault> {
-        base_url::check_webhook(url, &self.rules.allow_private_hosts)
+        base_url::check_webhook(url, &self.rules.webhook_private_hosts)
     }
 
     /// A client for webhooks, which connects where [`check_webhook_url`](Self::check_webhook_url) lets it, whatever a name
@@ -22,6 +22,6 @@ impl Gate {
     /// # Errors
     /// What is wrong with this machine's TLS roots.
     pub fn webhook_client(&self) -> Result<HttpClient, String> {
-        HttpClient::new(AddressGuard::new(&self.rules.allow_private_hosts))
+        HttpClient::new(AddressGuard::new(&self.rules.webhook_private_hosts))
     }
 }

@@ -64,9 +64,8 @@ impl Engine {
         body: Vec<u8>,
     ) -> Result<WebhookAttempt, String> {
         let client = self.shared.webhook_client()?;
-        let now = self.shared.clock.now();
         let payload = Payload { event, number: 1, body };
-        Ok(send(&client, webhook, payload, now).await.0)
+        Ok(send(&self.shared, &client, webhook, payload).await.0)
     }
 }
 

@@ -12,7 +12,7 @@ const SCOPES = [
   ["invites:all-tenants", "see and change invites of every tenant"], ["providers:read", "read providers and metrics"],
   ["providers:act", "have providers asked whether their credentials are good"], ["config:write", "read and replace the provider document"],
   ["keys:write", "make keys that can do no more"], ["people:erase", "erase people"],
-  ["audit:read", "read who changed what"], ["admin", "all of these"],
+  ["webhooks:write", "have events sent to webhooks"], ["audit:read", "read who changed what"], ["admin", "all of these"],
 ];
 
 /** From how many providers on they are searched. */

@@ -297,9 +297,13 @@ pub(crate) async fn authenticate(
     response
 }
 
-/// Whether these headers have a valid key by now.
-pub(crate) async fn is_valid(gateway: &Gateway, headers: &HeaderMap) -> bool {
-    find_key(gateway, headers).await.is_ok()
+/// Whether the key in these headers is still valid, and lets the caller see as much as before.
+pub(crate) async fn is_unchanged(gateway: &Gateway, headers: &HeaderMap, caller: &Caller) -> bool {
+    find_key(gateway, headers).await.is_ok_and(|(key, _)| {
+        let before = &*caller.key;
+        (&key.tenant, &key.scopes, &key.providers)
+            == (&before.tenant, &before.scopes, &before.providers)
+    })
 }
 
 /// Why a request is not passed on.

@@ -19,6 +19,7 @@ use crate::{
     Gateway,
     auth::{self, Caller},
     events::{Asked, ask, read},
+    listener::EndlessAnswer,
     openapi,
     pool::Permit,
     problem::{Problem, codes},
@@ -37,7 +38,7 @@ const FILTERS: &[&str] = &["after", "type", "provider", "label", "invite_id", "t
 ///
 /// The same as `GET /v1/events`, as server-sent events: `id`, `event` (its type) and `data` (the Event). Whoever connects again
 /// with `Last-Event-ID`, as browsers do, goes on where it was; the header is stronger than `after`. Every 15 seconds a heartbeat
-/// comes, which has an `id` and no data. It ends when the key ends, and when the gateway shuts down.
+/// comes, which has an `id` and no data. It ends when the key ends or is changed, and when the gateway shuts down.
 #[utoipa::path(
     get, path = "/v1/events/stream", tag = "events",
     params(
@@ -63,7 +64,7 @@ pub(crate) async fn stream_events(
         Problem::new(&codes::NOT_READY, detail)
     })?;
     if filter.tenant.as_deref() != Some(caller.tenant()) {
-        reads::record(&gateway, &caller, "events.read", &target).await?;
+        reads::record(&gateway, &caller, "feed.read", &target).await?;
     }
     let watch = gateway.store().watch_feed();
     let first = read(&gateway, &filter, after, AT_ONCE).await?;
@@ -83,7 +84,9 @@ pub(crate) async fn stream_events(
         let sent = follower.next().await?;
         Some((Ok::<_, Infallible>(sent), follower))
     });
-    Ok(Sse::new(sent).into_response())
+    let mut response = Sse::new(sent).into_response();
+    response.extensions_mut().insert(EndlessAnswer);
+    Ok(response)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
@@ -156,8 +159,8 @@ impl Follower {
         }
     }
 
-    /// Whether the key is still good.
+    /// Whether the key is still good, for as much as when the stream was opened.
     async fn is_admitted(&self) -> bool {
-        auth::is_valid(&self.gateway, &self.headers).await
+        auth::is_unchanged(&self.gateway, &self.headers, &self.caller).await
     }
 }

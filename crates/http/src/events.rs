@@ -85,7 +85,7 @@ pub(crate) async fn list_events(
         page = read(&gateway, &filter, Some(page.next), limit).await?;
     }
     if page.events.iter().any(|event| event.tenant.as_deref() != Some(caller.tenant())) {
-        reads::record(&gateway, &caller, "events.read", &target).await?;
+        reads::record(&gateway, &caller, "feed.read", &target).await?;
     }
     let ids: Vec<EventId> = page.events.iter().map(|event| event.id).collect();
     let view = |event| EventView::new(event, &gateway, &caller);

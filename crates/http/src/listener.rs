@@ -55,6 +55,10 @@ const ONLY_WITH_TLS: HeaderValue = HeaderValue::from_static("max-age=63072000; i
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DelayAnswer(pub Duration);
 
+/// An extension of an answer that goes on until its caller has enough of it: its time counts anew with each piece, and not while it has none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndlessAnswer;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientAddress(pub IpAddr);
 

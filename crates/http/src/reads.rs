@@ -25,7 +25,7 @@ const MAX_REMEMBERED: usize = 10_000;
 const MAX_TARGET: usize = 300;
 /// Filters whose values may say who somebody is.
 const PERSONAL: [&str; 3] = ["email", "external_id", "label"];
-const PAGING: [&str; 2] = ["limit", "cursor"];
+const PAGING: [&str; 3] = ["limit", "cursor", "after"];
 
 /// The key, and a hash of what was done and to what, which may be long.
 type Read = (KeyId, [u8; 32]);

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 /// What a create call says of an invite: in its item, and in its query.
-pub const MEMBERS: [&str; 8] = [
+pub const MEMBERS: [&str; 9] = [
     "first_name",
     "last_name",
     "email",
@@ -24,6 +24,7 @@ pub const MEMBERS: [&str; 8] = [
     "authentication_method",
     "onboarding_flow_type",
     "notify",
+    "event_id",
 ];
 
 pub static CONFIG: LazyLock<Schema> = LazyLock::new(Schema::of::<Config>);

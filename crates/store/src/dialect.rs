@@ -123,12 +123,10 @@ impl Dialect {
     /// done. [`feed_bound`](Self::feed_bound) tells up to which number none can be missing.
     pub(crate) fn next_event_number(self) -> String {
         match self {
-            Self::Sqlite => {
-                format!("SELECT coalesce(max(id), 0) / {PER_NUMBER} + 1 AS number FROM events")
-            }
+            Self::Sqlite => format!("SELECT coalesce(max(id), 0) / {PER_NUMBER} + 1 FROM events"),
             // The lock is there first, and names the lowest number that may come.
             Self::Postgres => format!(
-                "SELECT nextval('event_numbers') AS number FROM (SELECT \
+                "SELECT nextval('event_numbers') FROM (SELECT \
                  count(pg_advisory_xact_lock_shared({EVENT_LOCKS} + {NEXT_NUMBER})) AS locks \
                  FROM event_numbers) AS held WHERE locks >= 0"
             ),

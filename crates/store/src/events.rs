@@ -11,10 +11,11 @@ use crate::{
     Error, InviteRecord, InviteState,
     connection::Connection,
     dialect::{Dialect, PER_NUMBER},
-    rows::json,
     statement::{Statement, chunks},
     values::Value,
 };
+
+const INSERT: &str = "INSERT INTO events (id, at, type, tenant, subject, previous, data) SELECT ";
 
 struct NewEvent {
     event_type: EventType,
@@ -24,7 +25,7 @@ struct NewEvent {
     subject: String,
     previous: Option<Status>,
     /// The state of the invite, or what else there is to tell, as JSON.
-    data: Value<'static>,
+    data: String,
 }
 
 /// What the process knows of the feed without reading it.
@@ -98,7 +99,7 @@ impl NewEvents {
             tenant: Some(invite.tenant.clone()),
             subject: invite.id.to_string(),
             previous,
-            data: json(state),
+            data: text(state),
         });
     }
 
@@ -116,7 +117,7 @@ impl NewEvents {
             tenant,
             subject,
             previous: None,
-            data: json(data),
+            data: data.to_string(),
         });
     }
 
@@ -136,16 +137,28 @@ impl NewEvents {
                     event.tenant.as_deref().into(),
                     (&event.subject).into(),
                     event.previous.map(Status::as_str).into(),
-                    event.data.clone(),
+                    (&event.data).into(),
                 ]
             });
-            Statement::new("WITH next AS MATERIALIZED (")
-                .text(&dialect.next_event_number())
-                .text(") INSERT INTO events (id, at, type, tenant, subject, previous, data) SELECT next.number * ")
-                .bind(PER_NUMBER)
+            let number = dialect.next_event_number();
+            let (statement, from) = match dialect {
+                // SQLite would put all rows aside first if it read what it writes to.
+                Dialect::Sqlite => {
+                    let number = Statement::new(&number).first(connection, |row| row.number());
+                    let first = number.await?.unwrap_or_default() * PER_NUMBER;
+                    (Statement::new(INSERT).bind(first), " FROM ")
+                }
+                Dialect::Postgres => {
+                    let next = Statement::new("WITH next (number) AS MATERIALIZED (").text(&number);
+                    let insert = next.text(") ").text(INSERT).text("next.number * ");
+                    (insert.bind(PER_NUMBER), " FROM next, ")
+                }
+            };
+            statement
                 .text(" + v.column1, ")
                 .bind(now)
-                .text(", v.column2, v.column3, v.column4, v.column5, v.column6 FROM next, ")
+                .text(", v.column2, v.column3, v.column4, v.column5, v.column6")
+                .text(from)
                 .rows(rows)
                 .execute(connection)
                 .await?;
@@ -179,8 +192,8 @@ pub(crate) async fn blank_events(
             .await?;
         for chunk in chunks(&kept) {
             let rows = chunk.iter().map(|(id, state)| {
-                let bare = state.as_ref().map_or_else(|| Value::from("{}"), json);
-                [Value::from(*id), bare]
+                let bare = state.as_ref().map_or_else(|| "{}".to_owned(), text);
+                [Value::from(*id), bare.into()]
             });
             Statement::new("UPDATE events SET data = v.column2 FROM ")
                 .rows(rows)
@@ -190,6 +203,10 @@ pub(crate) async fn blank_events(
         }
     }
     Ok(())
+}
+
+fn text(state: &InviteState) -> String {
+    serde_json::to_string(state).expect("texts and maps of texts are always JSON")
 }
 
 /// The invite that an event tells of.

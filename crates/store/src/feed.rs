@@ -131,6 +131,10 @@ impl Store {
     /// The database cannot be used.
     pub async fn end_of_feed(&self) -> Result<EventId, Error> {
         let bound = self.feed_bound().await?;
+        self.newest_before(bound).await
+    }
+
+    async fn newest_before(&self, bound: i64) -> Result<EventId, Error> {
         let newest = Statement::new("SELECT max(id) FROM events WHERE id < ")
             .bind(bound)
             .first(&mut *self.reader().await?, |row| row.optional_number())
@@ -153,18 +157,25 @@ impl Store {
         let began = Instant::now();
         let bound = self.feed_bound().await?;
         let mut next = after.unwrap_or(EventId::START);
+        // Behind the last event of an invite others were looked at, too: nothing that comes later stands before this.
+        let end = match filter.invite {
+            Some(_) => self.newest_before(bound).await?,
+            None => EventId::START,
+        };
         let (mut rows, mut is_last) = (Vec::new(), false);
         while rows.len() < limit && !is_last {
-            let (up_to, looked_at) = self.window(filter.invite, next, bound, LOOKED_AT).await?;
+            let (last, looked_at) = self.window(filter.invite, next, bound, LOOKED_AT).await?;
             is_last = looked_at < LOOKED_AT;
+            let up_to = if is_last { last.max(end) } else { last };
             let left = limit - rows.len();
             let more =
                 select(filter, next, up_to, left).all(&mut *self.reader().await?, read_row).await?;
             next = up_to;
             if more.len() == left {
                 // The last of them may not be the last that was looked at.
-                next = more.last().map_or(up_to, |row: &RowOfEvent| row.id);
-                is_last = is_last && next == up_to;
+                let last_read = more.last().map_or(up_to, |row: &RowOfEvent| row.id);
+                is_last = is_last && last_read >= last;
+                next = if is_last { up_to } else { last_read };
             }
             rows.extend(more);
             if began.elapsed() >= LOOKING {
@@ -271,7 +282,7 @@ impl Store {
                 None => Told::Other(serde_json::from_str(&row.data).unwrap_or_default()),
                 Some(id) => match (invites.get(&id), serde_json::from_str(&row.data)) {
                     (Some(invite), Ok(state)) => {
-                        let state: InviteState = state;
+                        let state = InviteState { updated_at: row.at, ..state };
                         Told::Invite(Box::new(InviteRecord { state, ..invite.clone() }))
                     }
                     _ => Told::Gone,
@@ -307,7 +318,12 @@ pub(crate) fn read_row(row: &mut Fields<'_>) -> Result<RowOfEvent, Error> {
 }
 
 /// Selects the first events that meet a filter, behind `after` and up to `up_to`.
-fn select(filter: &EventFilter, after: EventId, up_to: EventId, limit: usize) -> Statement<'_> {
+pub(crate) fn select(
+    filter: &EventFilter,
+    after: EventId,
+    up_to: EventId,
+    limit: usize,
+) -> Statement<'_> {
     let mut statement = Statement::new(
         "SELECT id, at, type, tenant, subject, previous, data FROM events WHERE id > ",
     )

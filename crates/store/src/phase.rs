@@ -13,6 +13,7 @@ pub enum Phase {
     /// It waits to be sent.
     Queued {
         /// When it may be sent at the earliest; `None`: at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         next_attempt_at: Option<Timestamp>,
     },
     /// A call is under way, or the provider has taken it and still works on it.
@@ -22,6 +23,7 @@ pub enum Phase {
         /// Until when that attempt holds it.
         lease_until: Timestamp,
         /// When the provider is asked next whether it still works on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         next_attempt_at: Option<Timestamp>,
     },
     /// A call may or may not have taken effect.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::{debug::debug_only, phase::Phase, values::storable};
 
-/// What changes about an invite. As JSON, which events keep of it, what is unset is left out.
+/// What changes about an invite. As JSON, which events keep of it, what is unset and what callers do not see
+/// is left out; `updated_at` is the event's time.
 #[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct InviteState {
@@ -30,7 +31,7 @@ pub struct InviteState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub second_effects: Vec<String>,
     /// The fingerprint of the call that the provider showed as what created it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub shown_fingerprint: Option<String>,
     /// When the provider says it lapses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +44,7 @@ pub struct InviteState {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt_count: u32,
     /// The group that its next calls are confined to: a half of a refused call, or this invite alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub group_id: Option<String>,
     /// Why it failed, or is in doubt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,17 +53,19 @@ pub struct InviteState {
     #[serde(default, skip_serializing_if = "is_false")]
     pub duplicate_effect: bool,
     /// A call to withdraw it was sent.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip)]
     pub revoke_sent: bool,
     /// From when its age in the queue counts: when it was accepted, retried, or queued again because an approval was refused.
+    #[serde(skip)]
     pub queued_at: Timestamp,
     /// How many calls for this invite alone were unknown and then found without effect.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip)]
     pub found_absent: u32,
     /// It expired by the clock, and its provider has not said since what became of it: it may have been accepted in time.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip)]
     pub is_unconfirmed: bool,
     /// When callers last began to see another invite; the store sets it.
+    #[serde(skip)]
     pub updated_at: Timestamp,
 }
 

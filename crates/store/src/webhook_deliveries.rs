@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::json as json_of;
 
 use crate::{
-    Error, Event, Store,
-    feed::read_row,
+    Error, Event, EventPage, RemovedUpTo, Store, Webhook,
+    feed::{EventFilter, read_row, select},
     statement::{Fields, Statement, chunks},
     values::Value,
-    webhooks::{lock, store},
+    webhooks::{AT_ONCE, lock, store},
     writer::Tx,
 };
 
@@ -85,6 +85,33 @@ impl Store {
             Some(Due { event: events.swap_remove(place), attempts, first_at })
         });
         Ok((due.collect(), next))
+    }
+
+    /// The next events for a webhook behind a place in the feed, without those that are sent, or were, because they were asked
+    /// for by name ([`resend_event`](Self::resend_event)).
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn new_deliveries(
+        &self,
+        webhook: &Webhook,
+        after: EventId,
+        limit: usize,
+    ) -> Result<Result<EventPage, RemovedUpTo>, Error> {
+        let mut page = match self.events(&webhook.filter(), Some(after), limit).await? {
+            Ok(page) if !page.events.is_empty() => page,
+            other => return Ok(other),
+        };
+        let known = Statement::new("SELECT event_id FROM webhook_deliveries WHERE webhook_id = ")
+            .bind(webhook.id.to_string())
+            .text(" AND event_id > ")
+            .bind(after.number())
+            .text(" AND event_id <= ")
+            .bind(page.next.number())
+            .all(&mut *self.reader().await?, |row| Ok(EventId::of(row.number()?)))
+            .await?;
+        page.events.retain(|event| !known.contains(&event.id));
+        Ok(Ok(page))
     }
 
     /// Stores what came of attempts, and up to where the feed was read for the webhook. If nothing has been taken for
@@ -165,27 +192,19 @@ impl Store {
         statement.all(&mut *self.lister().await?, read_attempt).await
     }
 
-    /// Has an event sent to a webhook at once, whether it was taken before or not; false if there is no such event that it may
-    /// get.
+    /// Has an event sent to a webhook at once, whether it was taken before or not, and whatever its type and labels; false if
+    /// its tenant has no such event at its providers.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn resend_event(
-        &self,
-        webhook: WebhookId,
-        tenant: &str,
-        event: EventId,
-    ) -> Result<bool, Error> {
-        let data = tenant.to_owned();
-        self.write(Vec::new(), data, move |tx, tenant| {
+    pub async fn resend_event(&self, webhook: &Webhook, event: EventId) -> Result<bool, Error> {
+        let id = webhook.id.to_string();
+        let of_its_own = EventFilter { types: Vec::new(), labels: Vec::new(), ..webhook.filter() };
+        self.write(Vec::new(), (id, of_its_own), move |tx, (id, filter)| {
             Box::pin(async move {
-                let known = Statement::new("SELECT 1 FROM events WHERE id = ")
-                    .bind(event.number())
-                    .text(" AND tenant = ")
-                    .bind(tenant)
-                    .first(tx.connection, |row| row.number())
-                    .await?;
-                if known.is_none() {
+                let before = EventId::of(event.number() - 1);
+                let found = select(filter, before, event, 1).first(tx.connection, read_row);
+                if found.await?.is_none() {
                     return Ok(false);
                 }
                 let now = tx.now;
@@ -193,7 +212,7 @@ impl Store {
                     "INSERT INTO webhook_deliveries (webhook_id, event_id, attempts, first_at, next_at) VALUES (",
                 )
                 .values([
-                    webhook.to_string().into(),
+                    (&*id).into(),
                     event.number().into(),
                     0.into(),
                     now.into(),
@@ -211,7 +230,7 @@ impl Store {
         .await
     }
 
-    /// Has everything sent again that was written since a time and never taken; returns how much that is.
+    /// Has everything sent again that was written since a time and never taken; returns how much that is. It is done in steps.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -220,20 +239,54 @@ impl Store {
         webhook: WebhookId,
         since: Timestamp,
     ) -> Result<u64, Error> {
-        self.write(Vec::new(), since, move |tx, since| {
+        let (mut recovered, mut after) = (0, EventId::START);
+        loop {
+            let (count, last) = self.recover_some(webhook, since, after).await?;
+            recovered += count;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(recovered),
+            }
+        }
+    }
+
+    /// Has those of the next deliveries behind a place sent again; returns how many, and the last that was looked at.
+    async fn recover_some(
+        &self,
+        webhook: WebhookId,
+        since: Timestamp,
+        after: EventId,
+    ) -> Result<(u64, Option<EventId>), Error> {
+        self.write(Vec::new(), webhook.to_string(), move |tx, webhook| {
             Box::pin(async move {
-                let now = tx.now;
-                Statement::new("UPDATE webhook_deliveries SET next_at = ")
-                    .bind(now)
+                let last = Statement::new(
+                    "SELECT max(event_id) FROM (SELECT event_id FROM webhook_deliveries WHERE webhook_id = ",
+                )
+                .bind(&*webhook)
+                .text(" AND event_id > ")
+                .bind(after.number())
+                .text(" ORDER BY event_id")
+                .limit(AT_ONCE)
+                .text(") AS next")
+                .first(tx.connection, |row| row.optional_number())
+                .await?;
+                let Some(last) = last.flatten() else { return Ok((0, None)) };
+                let count = Statement::new("UPDATE webhook_deliveries SET next_at = ")
+                    .bind(tx.now)
                     .text(", first_at = ")
-                    .bind(now)
+                    .bind(tx.now)
                     .text(" WHERE delivered_at IS NULL AND next_at IS NULL AND webhook_id = ")
-                    .bind(webhook.to_string())
-                    .text(" AND event_id IN (SELECT id FROM events WHERE id = event_id AND at >= ")
-                    .bind(*since)
+                    .bind(&*webhook)
+                    .text(" AND event_id > ")
+                    .bind(after.number())
+                    .text(" AND event_id <= ")
+                    .bind(last)
+                    .text(" AND EXISTS (SELECT 1 FROM events WHERE id = event_id AND at >= ")
+                    .bind(since)
                     .text(")")
                     .execute(tx.connection)
-                    .await
+                    .await?;
+                Ok((count, Some(EventId::of(last))))
             })
         })
         .await

@@ -16,8 +16,8 @@ use crate::{
     writer::Tx,
 };
 
-/// How many deliveries one transaction removes.
-const AT_ONCE: i64 = 500;
+/// How many deliveries one transaction goes through.
+pub(crate) const AT_ONCE: i64 = 500;
 const COLUMNS: &str = "id, tenant, url, description, types, providers, labels, is_thin, secrets, disabled_because, \
      failing_since, read_up_to, created_at";
 
@@ -78,8 +78,11 @@ impl Webhook {
 
     /// What the record of changes says of it.
     fn recorded(&self) -> Json {
+        // What follows the host may be a secret.
+        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         json_of!({
-            "tenant": self.tenant, "url": self.url, "types": self.types, "providers": self.providers,
+            "tenant": self.tenant, "host": format!("{scheme}://{host}"), "types": self.types, "providers": self.providers,
             "labels": self.labels.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "thin": self.is_thin, "secrets": self.secrets.len(), "disabled_because": self.disabled_because,
         })

@@ -38,7 +38,7 @@ impl Resolve for AddressGuard {
             if allowed.is_empty() {
                 return Err(format!(
                     "{host} resolves only to private addresses; list it in \
-                     server.allow_private_hosts if that is meant"
+                     server.allow_private_hosts, or of a webhook in webhooks.allow_private_hosts, if that is meant"
                 )
                 .into());
             }

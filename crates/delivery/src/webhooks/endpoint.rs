@@ -150,9 +150,9 @@ impl Endpoint {
 
     /// The next events that it gets.
     async fn read(&self, webhook: &Webhook, most: usize) -> Result<EventPage, Error> {
-        let (store, filter) = (&self.sender.shared.store, webhook.filter());
+        let store = &self.sender.shared.store;
         let after = webhook.read_up_to.max(self.scanned);
-        match store.events(&filter, Some(after), most).await? {
+        match store.new_deliveries(webhook, after, most).await? {
             Ok(page) => Ok(page),
             Err(RemovedUpTo(last)) => {
                 tracing::error!(
@@ -196,13 +196,19 @@ impl Endpoint {
         let (event, number) = (task.event.id, task.attempts + 1);
         let event_type = task.event.event_type;
         let body = render(webhook, task.event);
-        let (attempt, wait) = send(client, webhook, Payload { event, number, body }, now).await;
+        let payload = Payload { event, number, body };
+        let (attempt, wait) = send(shared, client, webhook, payload).await;
         let outcome = if attempt.failure.is_none() { "taken" } else { "failed" };
         metrics::counter!("webhook_attempts_total", "outcome" => outcome).increment(1);
-        if let Some(failure) = &attempt.failure {
+        if attempt.failure.is_some() {
+            // The reason may hold the path of the webhook's URL, which may be a secret.
+            let why = attempt.http_status.map_or_else(
+                || "no answer came".to_owned(),
+                |status| format!("it answered {status}"),
+            );
             tracing::warn!(
                 webhook.id = %self.id, event.id = %event, event.type = %event_type, attempt = number,
-                "webhook {} did not take an event: {failure}", self.id
+                "webhook {} did not take an event: {why}; GET /v1/webhooks/{0}/attempts tells more", self.id
             );
         }
         let place = usize::try_from(task.attempts).unwrap_or(usize::MAX).min(AGAIN.len() - 1);

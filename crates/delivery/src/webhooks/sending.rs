@@ -16,6 +16,8 @@ use sha2::Sha256;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::shared::Shared;
+
 /// How long an endpoint has to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// How much is read of a reply, in bytes.
@@ -35,12 +37,13 @@ pub(super) struct Payload {
 
 /// Sends a request, and tells what came of it and for how long the endpoint asks to be left alone.
 pub(super) async fn send(
+    shared: &Shared,
     client: &HttpClient,
     webhook: &Webhook,
     payload: Payload,
-    now: Timestamp,
 ) -> (WebhookAttempt, Option<Duration>) {
     let Payload { event, number, body } = payload;
+    let now = shared.clock.now();
     let mut attempt = WebhookAttempt {
         event,
         number,
@@ -50,9 +53,15 @@ pub(super) async fn send(
         failure: None,
         reply: None,
     };
-    let Ok(url) = Url::parse(&webhook.url) else {
-        attempt.failure = Some("its address is no URL".to_owned());
-        return (attempt, None);
+    // The settings may allow less than when it was made.
+    let checked = shared.document.gate().check_webhook_url(&webhook.url).map_err(|it| it.detail);
+    let url = checked.and_then(|()| Url::parse(&webhook.url).map_err(|error| error.to_string()));
+    let url = match url {
+        Ok(url) => url,
+        Err(why) => {
+            attempt.failure = Some(why);
+            return (attempt, None);
+        }
     };
     let signature = sign(webhook, event, now, &body);
     let mut request = Request { body_cap: READ, ..Request::new(Method::POST, url).json(body) };

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    ClientAddress, DelayAnswer, Listener, MAX_HEAD, forwarded,
+    ClientAddress, DelayAnswer, EndlessAnswer, Listener, MAX_HEAD, forwarded,
     progress::{Phase, Progress},
     refusal,
     slots::{Slot, client_network},
@@ -154,7 +154,8 @@ async fn answer(request: Request<Incoming>, context: Context) -> Response<Answer
     if let Some(DelayAnswer(delay)) = response.extensions_mut().remove() {
         sleep(delay).await;
     }
-    response.map(|body| AnswerBody { body, progress })
+    let is_endless = response.extensions_mut().remove::<EndlessAnswer>().is_some();
+    response.map(|body| AnswerBody { body, progress, is_endless })
 }
 
 /// Closes a connection in a way that lets what was written last arrive.

@@ -14,7 +14,7 @@ use super::Bounds;
 pub(super) enum Phase {
     /// It waits for the head of a request.
     Head,
-    /// A request is being handled.
+    /// A request is being handled, or an endless answer has nothing to tell at present.
     Request,
     /// A request is being handled, and waits for more of its body. The time counts from the start of the request.
     Body,
@@ -80,10 +80,18 @@ impl Progress {
         self.step(&[Phase::Request, Phase::Body], Phase::Answer);
     }
 
+    /// Whether there is more of an endless answer. If so, its time counts anew.
+    pub fn continue_answer(&self, has_more: bool) {
+        match has_more {
+            true => self.step(&[Phase::Request, Phase::Answer], Phase::Answer),
+            false => self.step(&[Phase::Answer], Phase::Request),
+        };
+    }
+
     /// The answer is complete. The time to write it goes on.
     pub fn end_answer(&self) {
         let mut at = self.lock();
-        if at.0 == Phase::Answer {
+        if matches!(at.0, Phase::Answer | Phase::Request) {
             at.0 = Phase::Answered;
         }
     }

@@ -194,6 +194,8 @@ impl Drop for TimedBody {
 pub(super) struct AnswerBody {
     pub body: Body,
     pub progress: Arc<Progress>,
+    /// The time of an answer counts for each of its pieces, once there is one.
+    pub is_endless: bool,
 }
 
 impl HttpBody for AnswerBody {
@@ -204,7 +206,12 @@ impl HttpBody for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        // Hyper asks for the next piece only while it has little that is not written.
+        if self.is_endless {
+            self.progress.continue_answer(polled.is_ready());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

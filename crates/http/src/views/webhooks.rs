@@ -43,7 +43,7 @@ pub(crate) struct WebhookView {
     disabled_because: Option<String>,
     /// Since when it has taken nothing of what was sent to it; null if it took the last.
     failing_since: Option<Timestamp>,
-    /// When the secret before the present one signs no more; null if there is none.
+    /// When the last of the secrets before the present one signs no more; null if none does.
     old_secret_until: Option<Timestamp>,
     /// What requests are signed with (`whsec_…`); only in the answer to the call that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,8 @@ const SECRET: &str = "whsec_";
 impl WebhookView {
     /// The webhook as it is at `now`; its secret only if that was just made.
     pub fn new(webhook: Webhook, shows_secret: bool, now: Timestamp) -> Self {
-        let old = webhook.secrets.get(1).and_then(|old| old.until).filter(|until| *until > now);
+        let old = webhook.secrets.iter().filter_map(|old| old.until).max();
+        let old = old.filter(|until| *until > now);
         let secret = webhook.secrets.first().filter(|_| shows_secret);
         Self {
             id: webhook.id,

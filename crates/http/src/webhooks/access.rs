@@ -18,8 +18,14 @@ pub(super) fn may_manage(caller: &Caller, webhook: &Webhook) -> bool {
     caller.sees(&webhook.tenant) && caller.providers().is_none_or(is_within)
 }
 
-pub(super) async fn find(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Webhook, Problem> {
+/// Whoever says where events go gets to know what they tell.
+pub(super) fn require(caller: &Caller) -> Result<(), Problem> {
     caller.require(Scope::WebhooksWrite)?;
+    caller.require(Scope::InvitesRead)
+}
+
+pub(super) async fn find(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Webhook, Problem> {
+    require(caller)?;
     let id: WebhookId = id.parse().map_err(|_| Problem::not_found("webhook"))?;
     let webhook = gateway.store().webhook(id).await?;
     let webhook = webhook.filter(|webhook| may_manage(caller, webhook));

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use invite_core::{
     EventId, EventType, Fault, Faults, WebhookId, pattern, random,
-    schema::Schema,
-    text::{MAX_LABELS, check_word},
+    schema::{Schema, escape},
+    text::{MAX_LABELS, check_label_key, check_label_value, check_word},
 };
 use invite_store::{SigningSecret, Webhook};
 use jiff::Timestamp;
@@ -215,10 +215,25 @@ fn check(change: &WebhookChange, gateway: &Gateway, caller: &Caller, faults: &mu
         let detail = "this key is limited to some providers, so name some of them";
         faults.push(Fault::new("#/providers", "not-allowed", detail));
     }
+    for (key, value) in change.labels.iter().flatten() {
+        let pointer = format!("#/labels/{}", escape(key));
+        let checked = check_label_key(key).and_then(|()| check_label_value(value));
+        faults.extend(checked.err().map(|(code, detail)| Fault::new(pointer, code, detail)));
+    }
     if change.labels.as_ref().is_some_and(|labels| labels.len() > MAX_LABELS) {
         let detail = format!("an invite has at most {MAX_LABELS} labels, so none has all of these");
         faults.push(Fault::new("#/labels", "too-many", detail));
     }
+}
+
+fn without_repeats<T: Clone + PartialEq>(given: &[T]) -> Vec<T> {
+    let mut kept = Vec::new();
+    for one in given {
+        if !kept.contains(one) {
+            kept.push(one.clone());
+        }
+    }
+    kept
 }
 
 impl WebhookChange {
@@ -230,10 +245,10 @@ impl WebhookChange {
             webhook.description.clone_from(&self.description);
         }
         if let Some(types) = &self.types {
-            webhook.types.clone_from(types);
+            webhook.types = without_repeats(types);
         }
         if let Some(providers) = &self.providers {
-            webhook.providers.clone_from(providers);
+            webhook.providers = without_repeats(providers);
         }
         if let Some(labels) = &self.labels {
             webhook.labels = labels.clone().into_iter().collect();

@@ -211,6 +211,11 @@ async fn old_events_go_and_a_reader_behind_them_is_told(db: &Db) {
     let behind = store.events(&filter, Some(ids[1]), 10).await.unwrap();
     assert_eq!(behind, Err(RemovedUpTo(ids[2])));
     assert!(store.events(&filter, Some(ids[2]), 10).await.unwrap().is_ok());
+    // Whoever follows one invite has looked at all others, too.
+    let of_one = EventFilter { invite: Some(one), ..filter };
+    let page = store.events(&of_one, Some(ids[2]), 10).await.unwrap().unwrap();
+    assert!(page.events.is_empty() && page.is_last);
+    assert_eq!(page.next, ids[3]);
     assert_eq!(all(&store).await.len(), 1, "from the first that is kept");
     set_status(&store, one, Status::Accepted).await;
     assert!(all(&store).await[1].id > ids[3], "no id comes again");

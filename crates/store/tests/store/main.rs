@@ -24,4 +24,5 @@ mod states;
 mod together;
 mod unreadable;
 mod updating;
+mod webhooks;
 mod writing;
