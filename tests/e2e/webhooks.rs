@@ -138,7 +138,11 @@ async fn each_event_is_sent_signed_and_as_the_feed_shows_it(database: Database) 
     assert_eq!((got.len(), text(&body, "type")), (1, "invite.pending"));
     let ids = json!({ "invite_id": invite["id"], "batch_id": invite["batch_id"], "status": "pending", "previous": "sending" });
     assert_eq!(body["data"], ids);
-    let tried = attempts(&client, &thin_one, "").await;
+    // An attempt is stored once its answer has come.
+    let tried = eventually("it is recorded", async || {
+        Some(attempts(&client, &thin_one, "").await).filter(|tried| !tried.is_empty())
+    })
+    .await;
     assert_eq!(tried.len(), 1);
     assert_eq!((&tried[0]["delivered"], &tried[0]["http_status"]), (&json!(true), &json!(204)));
 

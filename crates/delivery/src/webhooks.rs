@@ -116,11 +116,11 @@ async fn look(
         enabled.clear();
     }
     worked.retain(|id, Worked { task, stop }| {
-        let stays = enabled.contains(id) && !task.is_finished();
-        if !stays {
+        if !enabled.contains(id) {
             stop.cancel();
         }
-        stays
+        // One that is stopped may still have requests under way, and no other begins before they have ended.
+        !task.is_finished()
     });
     for id in enabled {
         worked.entry(id).or_insert_with(|| {

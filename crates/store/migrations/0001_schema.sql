@@ -222,6 +222,8 @@ CREATE TABLE webhook_deliveries (
 ) /* WITHOUT ROWID */;
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook_id, next_at, event_id)
     WHERE next_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_open ON webhook_deliveries (webhook_id, event_id)
+    WHERE delivered_at IS NULL;
 
 CREATE TABLE webhook_attempts (
     webhook_id TEXT NOT NULL,

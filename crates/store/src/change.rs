@@ -1,6 +1,9 @@
 //! Changing invites: read, decide and write in one transaction, with the attempt that it is for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use invite_core::{Address, InviteId};
 use jiff::Timestamp;
@@ -10,6 +13,7 @@ use crate::{
     admission::address_locks,
     attempts::{begin_attempt, end_attempt},
     clash::{Clash, find_clash},
+    completing::reopen,
     connection::Connection,
     debug::debug_only,
     dialect::REVISION_LOCK_SHARED,
@@ -287,8 +291,14 @@ pub(crate) async fn write_states(
             return Err(Error::Conflict(WRITTEN_MEANWHILE.to_owned()));
         }
     }
+    let mut reopened = BTreeSet::new();
     for invite in invites {
-        states.get(&invite.id).into_iter().for_each(|state| events.changed(invite, state));
+        let Some(state) = states.get(&invite.id) else { continue };
+        events.changed(invite, state);
+        if invite.state.status().is_settled() && !state.status().is_settled() {
+            reopened.insert(invite.batch_id.to_string());
+        }
     }
+    reopen(connection, &reopened).await?;
     Ok(true)
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     Error, Store,
+    connection::Connection,
     rows::UNSETTLED,
     statement::{Statement, chunks},
     values::Value,
@@ -19,12 +20,13 @@ const LOOKED_AT: i64 = 500;
 /// Under which name it is kept up to where the feed was read.
 const READER: &str = "completing";
 
-/// Invites of a batch that events tell of.
+/// What events tell of batches.
 #[derive(Clone)]
 struct Step {
-    /// The batches, and whether an invite of theirs was queued again.
-    batches: BTreeMap<String, bool>,
-    /// All events up to this one were looked at.
+    /// The batches of which invites left a status, and none is queued, sending or unknown.
+    settled: Vec<String>,
+    /// All events behind this one, and up to the other, were looked at.
+    after: Option<EventId>,
     up_to: EventId,
 }
 
@@ -48,30 +50,25 @@ impl Store {
         if looked_at == 0 || !may().await? {
             return Ok(false);
         }
-        let told = Statement::new(
-            "SELECT batch_id, type, previous FROM events JOIN invites ON invites.id = events.subject \
-             WHERE events.id > ",
+        // Read after the events: an invite that is not settled by now will be told of by a later one. One that was just accepted
+        // completes nothing.
+        let settled = Statement::new(
+            "SELECT DISTINCT batch_id FROM events JOIN invites ON invites.id = events.subject WHERE \
+             (previous IS NOT NULL OR type <> 'invite.queued') AND events.id > ",
         )
         .bind(after.number())
         .text(" AND events.id <= ")
         .bind(up_to.number())
-        .all(&mut *self.reader().await?, |row| {
-            Ok((row.string()?, row.string()?, row.optional_string()?))
-        })
+        .text(" AND NOT EXISTS (SELECT 1 FROM invites AS other WHERE other.batch_id = invites.batch_id AND other.")
+        .text(UNSETTLED)
+        .text(")")
+        .all(&mut *self.reader().await?, |row| row.string())
         .await?;
-        let mut batches = BTreeMap::new();
-        for (batch, event_type, previous) in told {
-            let is_queued = event_type == EventType::InviteQueued.as_str();
-            // An invite that was just accepted completes nothing.
-            if !is_queued || previous.is_some() {
-                *batches.entry(batch).or_default() |= is_queued;
-            }
-        }
-        if batches.is_empty() && looked_at < LOOKED_AT {
+        if settled.is_empty() && looked_at < LOOKED_AT {
             // They are looked at again with the next ones, which costs less than a commit.
             return Ok(false);
         }
-        let step = Step { batches, up_to };
+        let step = Step { settled, after: read, up_to };
         self.write(Vec::new(), step, |mut tx, step| {
             Box::pin(async move { apply(&mut tx, step).await })
         })
@@ -81,51 +78,73 @@ impl Store {
 }
 
 async fn apply(tx: &mut Tx<'_>, step: &Step) -> Result<(), Error> {
-    let ids: Vec<&String> = step.batches.keys().collect();
-    for chunk in chunks(&ids) {
-        let chosen = || chunk.iter().map(|id| Value::from(id.as_str()));
-        let open = Statement::new("SELECT DISTINCT batch_id FROM invites WHERE batch_id")
-            .one_of(chosen())
-            .text(" AND ")
-            .text(UNSETTLED)
-            .all(tx.connection, |row| row.string())
-            .await?;
-        let open: BTreeSet<String> = open.into_iter().collect();
+    if !advance(tx, step).await? {
+        // Somebody else took this step, whose lease this one outlived.
+        return Ok(());
+    }
+    for chunk in chunks(&step.settled) {
+        // Whoever has one of their invites sent again waits for these locks.
         let rows = Statement::new("SELECT id, tenant, completed_at FROM batches WHERE id")
-            .one_of(chosen())
+            .one_of(chunk.iter().map(Value::from))
             .text(" ORDER BY id")
             .text(tx.dialect.for_update())
             .all(tx.connection, |row| {
                 Ok((row.string()?, row.string()?, row.optional_number()?.is_some()))
             })
             .await?;
+        let rows: Vec<_> = rows.into_iter().filter(|(.., is_complete)| !is_complete).collect();
         let mut counts = counts(tx, &rows).await?;
-        let mut set: Vec<(String, Option<i64>)> = Vec::new();
-        for (id, tenant, was_complete) in rows {
-            match (open.contains(&id), was_complete) {
-                (true, true) => set.push((id, None)),
-                (false, complete) if !complete || step.batches[&id] => {
-                    let data = json!({ "counts": counts.remove(&id).unwrap_or_default() });
-                    tx.events.tell(EventType::BatchCompleted, Some(&tenant), &id, &data);
-                    set.push((id, Some(tx.now.as_millisecond())));
-                }
-                _ => {}
+        let mut completed = Vec::new();
+        for (id, tenant, _) in rows {
+            let counts = counts.remove(&id).unwrap_or_default();
+            if counts.keys().all(|status| status.is_settled()) {
+                let data = json!({ "counts": counts });
+                tx.events.tell(EventType::BatchCompleted, Some(&tenant), &id, &data);
+                completed.push(id);
             }
         }
-        for chunk in chunks(&set) {
-            Statement::new("UPDATE batches SET completed_at = v.column2 FROM ")
-                .rows(chunk.iter().map(|(id, at)| [Value::from(id), Value::from(*at)]))
-                .text(" WHERE batches.id = v.column1")
+        for chunk in chunks(&completed) {
+            Statement::new("UPDATE batches SET completed_at = ")
+                .bind(tx.now)
+                .text(" WHERE id")
+                .one_of(chunk.iter().map(Value::from))
                 .execute(tx.connection)
                 .await?;
         }
     }
-    // In the transaction of what was found there, so that nothing is found twice or not at all.
-    Statement::new("INSERT INTO feed_readers (name, read_up_to) VALUES (")
-        .values([READER.into(), step.up_to.number().into()])
-        .text(") ON CONFLICT (name) DO UPDATE SET read_up_to = excluded.read_up_to")
-        .execute(tx.connection)
-        .await?;
+    Ok(())
+}
+
+/// Stores up to where the feed was read, in the transaction of what was found there, so that nothing is found twice or not at
+/// all; false if it is not where the step began.
+async fn advance(tx: &mut Tx<'_>, step: &Step) -> Result<bool, Error> {
+    let statement = match step.after {
+        Some(after) => Statement::new("UPDATE feed_readers SET read_up_to = ")
+            .bind(step.up_to.number())
+            .text(" WHERE name = ")
+            .bind(READER)
+            .text(" AND read_up_to = ")
+            .bind(after.number()),
+        None => Statement::new("INSERT INTO feed_readers (name, read_up_to) VALUES (")
+            .values([READER.into(), step.up_to.number().into()])
+            .text(") ON CONFLICT (name) DO NOTHING"),
+    };
+    Ok(statement.execute(tx.connection).await? > 0)
+}
+
+/// Batches of which an invite is to be sent again have not completed any more.
+pub(crate) async fn reopen(
+    connection: &mut Connection,
+    batches: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let batches: Vec<&String> = batches.iter().collect();
+    for chunk in chunks(&batches) {
+        // Also where none has completed yet: this waits for whoever is about to find that one has.
+        Statement::new("UPDATE batches SET completed_at = NULL WHERE id")
+            .one_of(chunk.iter().map(|id| Value::from(*id)))
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }
 

@@ -195,6 +195,7 @@ pub(crate) async fn take_out(
                     .one_of(chunk.iter().map(Value::from))
                     .execute(tx.connection)
                     .await?;
+                tx.events.blank(chunk);
                 blank_events(tx.connection, chunk).await?;
                 blank(tx, chunk).await?
             }

@@ -1,11 +1,14 @@
 //! Writing events, in the transaction of the change that each tells of. `feed` reads them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use invite_core::{EventType, InviteId, Status};
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     Error, InviteRecord, InviteState,
@@ -33,6 +36,16 @@ struct NewEvent {
 pub(crate) struct Signal {
     committed: watch::Sender<()>,
     with_sending: AtomicBool,
+    look: Mutex<Weak<Look>>,
+}
+
+/// Has a task look for what other replicas have written, until nobody holds this any more.
+pub(crate) struct Look(AbortHandle);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Signal {
@@ -44,6 +57,24 @@ impl Signal {
     /// Changes whenever events are committed here.
     pub fn watch(&self) -> watch::Receiver<()> {
         self.committed.subscribe()
+    }
+
+    /// How many watch.
+    pub fn watching(&self) -> usize {
+        self.committed.receiver_count()
+    }
+
+    /// The one task that looks for all; `start` makes it if there is none.
+    pub fn look<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        start: impl FnOnce() -> F,
+    ) -> Arc<Look> {
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        look.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Look(tokio::spawn(start()).abort_handle()));
+            *look = Arc::downgrade(&new);
+            new
+        })
     }
 
     pub fn with_sending(&self) -> bool {
@@ -87,6 +118,13 @@ impl NewEvents {
         }
     }
 
+    /// Takes out what may tell of the people of these invites.
+    pub fn blank(&mut self, invites: &[String]) {
+        for event in self.events.iter_mut().filter(|event| invites.contains(&event.subject)) {
+            event.data = bare(&event.data);
+        }
+    }
+
     fn add(
         &mut self,
         event_type: EventType,
@@ -101,6 +139,12 @@ impl NewEvents {
             previous,
             data: text(state),
         });
+    }
+
+    /// An invite whose row cannot be read was withdrawn.
+    pub fn withdrawn(&mut self, tenant: Option<&str>, invite: &str, previous: Option<Status>) {
+        self.tell(EventType::InviteRevoked, tenant, invite, &Json::Null);
+        self.events.iter_mut().last().into_iter().for_each(|event| event.previous = previous);
     }
 
     /// Something that is no invite changed.
@@ -175,26 +219,21 @@ pub(crate) async fn blank_events(
     for chunk in chunks(invites) {
         Statement::new(
             "UPDATE webhook_attempts SET reply = NULL, failure = CASE WHEN failure IS NOT NULL THEN 'it failed' END \
-             WHERE webhook_id IN (SELECT id FROM webhooks) AND event_id IN (SELECT id FROM events WHERE subject",
+             WHERE webhook_id IN (SELECT webhooks.id FROM webhooks JOIN invites ON invites.tenant = webhooks.tenant \
+             WHERE invites.id",
         )
+        .one_of(chunk.iter().map(Value::from))
+        .text(") AND event_id IN (SELECT id FROM events WHERE subject")
         .one_of(chunk.iter().map(Value::from))
         .text(")")
         .execute(connection)
         .await?;
         let kept = Statement::new("SELECT id, data FROM events WHERE subject")
             .one_of(chunk.iter().map(Value::from))
-            .all(connection, |row| {
-                let id = row.number()?;
-                // One that cannot be read keeps nothing.
-                let state = row.text_at(1).and_then(|data| serde_json::from_str(data).ok());
-                Ok((id, state.map(|state: InviteState| state.bare())))
-            })
+            .all(connection, |row| Ok((row.number()?, bare(row.text_at(1).unwrap_or_default()))))
             .await?;
         for chunk in chunks(&kept) {
-            let rows = chunk.iter().map(|(id, state)| {
-                let bare = state.as_ref().map_or_else(|| "{}".to_owned(), text);
-                [Value::from(*id), bare.into()]
-            });
+            let rows = chunk.iter().map(|(id, bare)| [Value::from(*id), bare.into()]);
             Statement::new("UPDATE events SET data = v.column2 FROM ")
                 .rows(rows)
                 .text(" WHERE events.id = v.column1")
@@ -203,6 +242,12 @@ pub(crate) async fn blank_events(
         }
     }
     Ok(())
+}
+
+/// A state without what may tell of a person. Of one that cannot be read nothing is left.
+fn bare(data: &str) -> String {
+    let state: Option<InviteState> = serde_json::from_str(data).ok();
+    state.map_or_else(|| "{}".to_owned(), |state| text(&state.bare()))
 }
 
 fn text(state: &InviteState) -> String {

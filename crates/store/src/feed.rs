@@ -5,10 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use invite_core::{EventId, EventType, InviteId, Status};
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
 use crate::{
     Error, InviteRecord, InviteState, Store,
@@ -23,10 +20,6 @@ use crate::{
 const LOOKED_AT: i64 = 500;
 /// For how long a read goes on looking for events that meet its filter.
 const LOOKING: Duration = Duration::from_millis(250);
-/// How often whoever waits looks for what other replicas have written.
-const POLL: Duration = Duration::from_millis(200);
-/// How long events gather before whoever waits is woken, so that a busy gateway is not read at each commit.
-const GATHER: Duration = Duration::from_millis(10);
 
 /// Which events to read; every given member must hold.
 #[derive(Clone, Default)]
@@ -89,40 +82,10 @@ pub struct EventPage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemovedUpTo(pub EventId);
 
-/// Tells when it is worth to read the feed again.
-pub struct FeedWatch {
-    committed: watch::Receiver<()>,
-    is_shared: bool,
-}
-
-impl FeedWatch {
-    /// Waits until there may be more events than before, and then for a moment, so that several are read together.
-    pub async fn changed(&mut self) {
-        self.changed_or(POLL, GATHER).await;
-    }
-
-    /// The same for whoever need not look for what other replicas have written before `poll`, and lets events gather for so
-    /// long.
-    pub async fn changed_or(&mut self, poll: Duration, gather: Duration) {
-        let changed = self.committed.changed();
-        match self.is_shared {
-            true => _ = timeout(poll, changed).await,
-            // The store ends only with the process.
-            false => _ = changed.await,
-        }
-        tokio::time::sleep(gather).await;
-    }
-}
-
 impl Store {
     /// From now on there is also an event when a call for an invite begins.
     pub fn tell_sending(&self) {
         self.told().set_with_sending();
-    }
-
-    /// Whoever reads the feed first and then waits on this misses nothing that is written between.
-    pub fn watch_feed(&self) -> FeedWatch {
-        FeedWatch { committed: self.told().watch(), is_shared: self.is_shared() }
     }
 
     /// The place behind all events that there are; whoever reads on from there gets all that come.
@@ -167,6 +130,10 @@ impl Store {
             let (last, looked_at) = self.window(filter.invite, next, bound, LOOKED_AT).await?;
             is_last = looked_at < LOOKED_AT;
             let up_to = if is_last { last.max(end) } else { last };
+            if looked_at == 0 {
+                next = up_to;
+                break;
+            }
             let left = limit - rows.len();
             let more =
                 select(filter, next, up_to, left).all(&mut *self.reader().await?, read_row).await?;
@@ -181,6 +148,8 @@ impl Store {
             if began.elapsed() >= LOOKING {
                 break;
             }
+            // On SQLite nothing of this waits for anything.
+            tokio::task::yield_now().await;
         }
         // Read after the events, so that one that is removed meanwhile is not missed unnoticed.
         let removed = self.removed_up_to().await?;

@@ -5,11 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use invite_core::{Address, BatchId, EventType, InviteId, Invitee, Status};
+use invite_core::{Address, BatchId, InviteId, Invitee, Status};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use crate::{
     Actor, Error, InviteRecord, InviteState, NewAudit, Store, chain,
@@ -234,7 +233,8 @@ impl Store {
                     };
                     chain::record(&mut tx, &change).await?;
                     let tenant = known.tenant.as_deref();
-                    tx.events.tell(EventType::InviteRevoked, tenant, &known.id, &Json::Null);
+                    let before = known.status.as_deref().and_then(|status| status.parse().ok());
+                    tx.events.withdrawn(tenant, &known.id, before);
                 }
                 Ok(ended > 0)
             })

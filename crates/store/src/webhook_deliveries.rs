@@ -1,6 +1,6 @@
 //! What is sent to webhooks: what is due again, and what came of each attempt.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use invite_core::{EventId, EventType, WebhookId};
 use jiff::Timestamp;
@@ -8,10 +8,11 @@ use serde_json::json as json_of;
 
 use crate::{
     Error, Event, EventPage, RemovedUpTo, Store, Webhook,
-    feed::{EventFilter, read_row, select},
+    feed::read_row,
+    rows::PERSON_GONE,
     statement::{Fields, Statement, chunks},
     values::Value,
-    webhooks::{AT_ONCE, lock, store},
+    webhooks::{lock, store},
     writer::Tx,
 };
 
@@ -133,28 +134,13 @@ impl Store {
                 let before = known.clone();
                 known.read_up_to = known.read_up_to.max(read_up_to.unwrap_or(EventId::START));
                 write_attempts(&mut tx, webhook, delivered).await?;
-                let is_taken = |it: &Delivered| it.attempt.failure.is_none();
-                if delivered.iter().any(is_taken) {
-                    known.failing_since = None;
-                } else if let Some(first) = delivered.first() {
-                    let since = *known.failing_since.get_or_insert(first.attempt.at);
-                    let is_gone = delivered.iter().any(|it| it.attempt.http_status == Some(410));
-                    let for_too_long = tx.now.duration_since(since).unsigned_abs() >= give_up;
-                    let why = match (is_gone, for_too_long) {
-                        (true, _) => Some("the endpoint answered 410: it is gone".to_owned()),
-                        (false, true) => Some(format!("only failures came of it since {since:.0}")),
-                        (false, false) => None,
-                    };
-                    if let Some(why) = why.filter(|_| known.disabled_because.is_none()) {
-                        let told = json_of!({ "reason": why, "tenant": known.tenant });
-                        tx.events.tell(
-                            EventType::WebhookDisabled,
-                            None,
-                            webhook.to_string(),
-                            &told,
-                        );
-                        known.disabled_because = Some(why);
-                    }
+                note(&mut known, delivered, give_up, tx.now);
+                if let Some(why) = &known.disabled_because
+                    && before.disabled_because.is_none()
+                {
+                    let told = json_of!({ "reason": why, "tenant": known.tenant });
+                    let id = webhook.to_string();
+                    tx.events.tell(EventType::WebhookDisabled, None, id, &told);
                 }
                 if known == before { Ok(()) } else { store(&mut tx, &known).await }
             })
@@ -192,106 +178,6 @@ impl Store {
         statement.all(&mut *self.lister().await?, read_attempt).await
     }
 
-    /// Has an event sent to a webhook at once, whether it was taken before or not, and whatever its type and labels; false if
-    /// its tenant has no such event at its providers.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn resend_event(&self, webhook: &Webhook, event: EventId) -> Result<bool, Error> {
-        let id = webhook.id.to_string();
-        let of_its_own = EventFilter { types: Vec::new(), labels: Vec::new(), ..webhook.filter() };
-        self.write(Vec::new(), (id, of_its_own), move |tx, (id, filter)| {
-            Box::pin(async move {
-                let before = EventId::of(event.number() - 1);
-                let found = select(filter, before, event, 1).first(tx.connection, read_row);
-                if found.await?.is_none() {
-                    return Ok(false);
-                }
-                let now = tx.now;
-                Statement::new(
-                    "INSERT INTO webhook_deliveries (webhook_id, event_id, attempts, first_at, next_at) VALUES (",
-                )
-                .values([
-                    (&*id).into(),
-                    event.number().into(),
-                    0.into(),
-                    now.into(),
-                    now.into(),
-                ])
-                .text(
-                    ") ON CONFLICT (webhook_id, event_id) DO UPDATE SET first_at = excluded.first_at, \
-                     next_at = excluded.next_at",
-                )
-                .execute(tx.connection)
-                .await?;
-                Ok(true)
-            })
-        })
-        .await
-    }
-
-    /// Has everything sent again that was written since a time and never taken; returns how much that is. It is done in steps.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub async fn recover_deliveries(
-        &self,
-        webhook: WebhookId,
-        since: Timestamp,
-    ) -> Result<u64, Error> {
-        let (mut recovered, mut after) = (0, EventId::START);
-        loop {
-            let (count, last) = self.recover_some(webhook, since, after).await?;
-            recovered += count;
-            match last {
-                Some(last) => after = last,
-                None => return Ok(recovered),
-            }
-        }
-    }
-
-    /// Has those of the next deliveries behind a place sent again; returns how many, and the last that was looked at.
-    async fn recover_some(
-        &self,
-        webhook: WebhookId,
-        since: Timestamp,
-        after: EventId,
-    ) -> Result<(u64, Option<EventId>), Error> {
-        self.write(Vec::new(), webhook.to_string(), move |tx, webhook| {
-            Box::pin(async move {
-                let last = Statement::new(
-                    "SELECT max(event_id) FROM (SELECT event_id FROM webhook_deliveries WHERE webhook_id = ",
-                )
-                .bind(&*webhook)
-                .text(" AND event_id > ")
-                .bind(after.number())
-                .text(" ORDER BY event_id")
-                .limit(AT_ONCE)
-                .text(") AS next")
-                .first(tx.connection, |row| row.optional_number())
-                .await?;
-                let Some(last) = last.flatten() else { return Ok((0, None)) };
-                let count = Statement::new("UPDATE webhook_deliveries SET next_at = ")
-                    .bind(tx.now)
-                    .text(", first_at = ")
-                    .bind(tx.now)
-                    .text(" WHERE delivered_at IS NULL AND next_at IS NULL AND webhook_id = ")
-                    .bind(&*webhook)
-                    .text(" AND event_id > ")
-                    .bind(after.number())
-                    .text(" AND event_id <= ")
-                    .bind(last)
-                    .text(" AND EXISTS (SELECT 1 FROM events WHERE id = event_id AND at >= ")
-                    .bind(since)
-                    .text(")")
-                    .execute(tx.connection)
-                    .await?;
-                Ok((count, Some(EventId::of(last))))
-            })
-        })
-        .await
-    }
-
     /// These events, oldest first, without those that are gone.
     async fn events_by_id(&self, ids: &[EventId]) -> Result<Vec<Event>, Error> {
         let mut rows = Vec::with_capacity(ids.len());
@@ -309,6 +195,40 @@ impl Store {
     }
 }
 
+/// Keeps since when nothing has been taken, and disables a webhook that took nothing for as long as an event is tried, or is
+/// gone.
+fn note(webhook: &mut Webhook, delivered: &[Delivered], give_up: Duration, now: Timestamp) {
+    let is_taken = |it: &Delivered| it.attempt.failure.is_none();
+    let is_gone = |it: &Delivered| it.attempt.http_status == Some(410);
+    if delivered.iter().any(is_taken) {
+        webhook.failing_since = None;
+    } else if let Some(first) = delivered.iter().map(|it| it.attempt.at).min() {
+        webhook.failing_since.get_or_insert(first);
+    }
+    if webhook.disabled_because.is_some() {
+        return;
+    }
+    if delivered.iter().any(is_gone) {
+        webhook.disabled_because = Some("the endpoint answered 410: it is gone".to_owned());
+    } else if let Some(since) = webhook.failing_since
+        && now.duration_since(since).unsigned_abs() >= give_up
+        && delivered.iter().any(|it| it.again_at.is_none())
+    {
+        webhook.disabled_because = Some(format!("only failures came of it since {since:.0}"));
+    }
+}
+
+/// Which of these events there are, and whether the person was erased of whom it tells.
+async fn erased(tx: &mut Tx<'_>, delivered: &[Delivered]) -> Result<HashMap<EventId, bool>, Error> {
+    let known = Statement::new(
+        "SELECT events.id, coalesce(erased, 0) FROM events LEFT JOIN invites ON invites.id = subject WHERE events.id",
+    )
+    .one_of(delivered.iter().map(|it| Value::from(it.attempt.event.number())))
+    .all(tx.connection, |row| Ok((EventId::of(row.number()?), row.number()? >= PERSON_GONE)))
+    .await?;
+    Ok(known.into_iter().collect())
+}
+
 async fn write_attempts(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
@@ -316,15 +236,26 @@ async fn write_attempts(
 ) -> Result<(), Error> {
     let id = webhook.to_string();
     for chunk in chunks(delivered) {
+        let erased = erased(tx, chunk).await?;
+        // In one order, so that two replicas never wait for each other. What was removed meanwhile is not tried again.
+        let mut chunk: Vec<&Delivered> =
+            chunk.iter().filter(|it| erased.contains_key(&it.attempt.event)).collect();
+        chunk.sort_unstable_by_key(|it| it.attempt.event);
+        if chunk.is_empty() {
+            continue;
+        }
         let rows = chunk.iter().map(|Delivered { attempt, .. }| {
+            // What an endpoint answers may be what it was sent.
+            let is_erased = erased[&attempt.event];
+            let failure = attempt.failure.as_deref();
             [
                 attempt.event.number().into(),
                 i64::from(attempt.number).into(),
                 attempt.at.into(),
                 Value::Number(i64::try_from(attempt.took.as_millis()).ok()),
                 Value::Number(attempt.http_status.map(i64::from)),
-                attempt.failure.as_deref().into(),
-                attempt.reply.as_deref().into(),
+                failure.map(|why| if is_erased { "it failed" } else { why }).into(),
+                attempt.reply.as_deref().filter(|_| !is_erased).into(),
             ]
         });
         Statement::new(
@@ -356,9 +287,14 @@ async fn write_attempts(
         .text(", v.* FROM ")
         .rows(rows)
         .text(
-            " WHERE true ON CONFLICT (webhook_id, event_id) DO UPDATE SET attempts = excluded.attempts, \
-             next_at = excluded.next_at, delivered_at = coalesce(excluded.delivered_at, \
-             webhook_deliveries.delivered_at)",
+            // An attempt says nothing of when to try again if it began before somebody asked for that, or before another attempt.
+            " WHERE true ON CONFLICT (webhook_id, event_id) DO UPDATE SET \
+             attempts = CASE WHEN webhook_deliveries.attempts > excluded.attempts \
+             THEN webhook_deliveries.attempts ELSE excluded.attempts END, \
+             next_at = CASE WHEN webhook_deliveries.first_at > excluded.first_at \
+             OR webhook_deliveries.attempts >= excluded.attempts \
+             THEN webhook_deliveries.next_at ELSE excluded.next_at END, \
+             delivered_at = coalesce(excluded.delivered_at, webhook_deliveries.delivered_at)",
         )
         .execute(tx.connection)
         .await?;

@@ -183,6 +183,9 @@ impl Store {
                     return Ok(Some(webhook));
                 }
                 store(&mut tx, &webhook).await?;
+                if webhook.disabled_because.is_none() && before.disabled_because.is_some() {
+                    restart_deliveries(&mut tx, id).await?;
+                }
                 let audit = NewAudit {
                     before: Some(before.recorded()),
                     after: Some(webhook.recorded()),
@@ -212,11 +215,19 @@ impl Store {
         }
         self.write(vec![AUDIT_LOCK], actor.clone(), move |mut tx, actor| {
             Box::pin(async move {
+                if lock(&mut tx, id).await?.is_none() {
+                    return Ok(());
+                }
                 let id = id.to_string();
-                Statement::new("DELETE FROM webhooks WHERE id = ")
-                    .bind(&id)
-                    .execute(tx.connection)
-                    .await?;
+                // Also what was stored meanwhile of requests that were under way.
+                for table in [
+                    "webhook_attempts WHERE webhook_id",
+                    "webhook_deliveries WHERE webhook_id",
+                    "webhooks WHERE id",
+                ] {
+                    let statement = Statement::new("DELETE FROM ").text(table).text(" = ");
+                    statement.bind(&id).execute(tx.connection).await?;
+                }
                 chain::record(&mut tx, &NewAudit::new(actor.clone(), "webhook.remove", id)).await
             })
         })
@@ -278,6 +289,19 @@ pub(crate) async fn store(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), Erro
     .execute(tx.connection)
     .await
     .map(drop)
+}
+
+/// Has what waits to be sent again sent at once, with all of its time before it.
+async fn restart_deliveries(tx: &mut Tx<'_>, id: WebhookId) -> Result<(), Error> {
+    Statement::new("UPDATE webhook_deliveries SET first_at = ")
+        .bind(tx.now)
+        .text(", next_at = ")
+        .bind(tx.now)
+        .text(" WHERE next_at IS NOT NULL AND webhook_id = ")
+        .bind(id.to_string())
+        .execute(tx.connection)
+        .await
+        .map(drop)
 }
 
 fn select() -> Statement<'static> {

@@ -320,6 +320,7 @@ impl Task {
     fn lose_commit(&self, error: &Error) -> Stopped {
         tracing::error!(%error, "it is not known whether the writes of a commit are stored: the database gave no answer, or its file was replaced");
         self.connections.mark_away(error);
+        self.told.tell();
         Stopped::Commit
     }
 }

@@ -21,6 +21,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if let Err(error) = catch_panic(round(&shared, &mut sole)).await {
             tracing::error!(%error, "cannot find out which batches have completed; trying again");
             shared.pause(EVERY).await;
+            continue;
         }
         tokio::select! {
             () = watch.changed_or(EVERY, GATHER) => {}

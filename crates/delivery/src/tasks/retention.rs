@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     let mut remover = Remover { shared, sole: Sole::new(LANE, LEASE) };
     let now = shared.clock.now();
-    let mut removed = 0;
+    let (mut removed, mut events) = (0, 0);
     for (stage, age) in shared.settings.retention.stages() {
         let Ok(before) = now.checked_sub(age) else { continue };
         removed += remover.remove(stage, before).await?;
@@ -52,16 +52,21 @@ async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     }
     if let Some(before) = shared.settings.retention.events.and_then(|age| now.checked_sub(age).ok())
     {
-        remover.remove_events(before).await?;
+        events = remover.remove_events(before).await?;
     }
     for ((provider, status), count) in shared.store.removed_counts().await? {
         metrics::gauge!("invites_removed", "provider" => provider, "status" => status.as_str())
             .set(count as f64);
     }
-    if removed == 0 {
+    if removed == 0 && events == 0 {
         return Ok(());
     }
-    tracing::info!(invites = removed, "removed what was past its retention from {removed} invites");
+    if removed > 0 {
+        tracing::info!(
+            invites = removed,
+            "removed what was past its retention from {removed} invites"
+        );
+    }
     if !shared.store.clean(false).await? {
         tracing::warn!(
             "SQLite's log still holds what was removed: somebody reads it, so it could not be truncated; that is tried again after the next removal"
@@ -99,16 +104,19 @@ impl Remover<'_> {
         Ok(())
     }
 
-    /// Removes events that were written before a time.
-    async fn remove_events(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
+    /// Removes events that were written before a time; returns how many.
+    async fn remove_events(&mut self, before: Timestamp) -> Result<u64, invite_store::Error> {
+        let mut removed = 0;
         while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
             let began = Instant::now();
-            if self.shared.store.remove_events(before, AT_ONCE).await? == 0 {
+            let step = self.shared.store.remove_events(before, AT_ONCE).await?;
+            if step == 0 {
                 break;
             }
+            removed += step;
             rest(self.shared, began).await;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Removes all that a stage removes; returns from how many invites.

@@ -33,21 +33,22 @@ const KEEP_PLACE: Duration = Duration::from_secs(60);
 /// How often it is looked for what is to be sent again, and for what other replicas have written.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long events gather, so that several are sent together.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(100);
 /// How long to wait after the database failed.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Sends to a webhook what it gets, until it is disabled or removed, or `stop`.
 pub(super) async fn work(sender: Arc<Sender>, id: WebhookId, stop: CancellationToken) {
     let mut watch = sender.shared.store.watch_feed();
-    let mut endpoint = Endpoint { sender, id, scanned: EventId::START, failed: 0, kept_at: None };
+    let scanned = EventId::START;
+    let mut endpoint = Endpoint { sender, id, scanned, failed: 0, rest: None, kept_at: None };
     while !stop.is_cancelled() {
         let wait = match catch_panic(endpoint.round()).await {
             Ok(Next::Ended) => return,
             Ok(Next::AtOnce) => continue,
-            Ok(Next::Pause(pause)) => {
+            Ok(Next::Rest) => {
                 // What comes meanwhile waits, too.
-                let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+                let _ = tokio::time::timeout(LOOK_AGAIN, stop.cancelled()).await;
                 continue;
             }
             Ok(Next::Wait(until)) => until,
@@ -69,8 +70,8 @@ pub(super) async fn work(sender: Arc<Sender>, id: WebhookId, stop: CancellationT
 enum Next {
     /// There is more.
     AtOnce,
-    /// Nothing is to be sent for so long.
-    Pause(Duration),
+    /// Nothing is to be sent at present.
+    Rest,
     /// There is nothing to send before so long, unless something happens.
     Wait(Duration),
     /// The webhook is disabled or removed.
@@ -84,8 +85,18 @@ struct Endpoint {
     scanned: EventId,
     /// How many rounds in a row nothing was taken.
     failed: u32,
+    /// Until when it is left alone.
+    rest: Option<Rest>,
     /// When it was last stored up to where the feed was read.
     kept_at: Option<Timestamp>,
+}
+
+/// A pause after a round of which nothing was taken.
+struct Rest {
+    /// Where that was sent to.
+    url: String,
+    began: Timestamp,
+    until: Timestamp,
 }
 
 /// An event to send.
@@ -106,25 +117,41 @@ impl Endpoint {
             return Ok(Next::Ended);
         };
         let now = shared.clock.now();
-        // One that has taken nothing lately is tried with one event at a time.
-        let most = if webhook.failing_since.is_some() { 1 } else { AT_ONCE };
-        let (due, next_due) = shared.store.due_deliveries(self.id, now, most).await?;
+        self.rest = self.rest.take().filter(|rest| rest.url == webhook.url && now < rest.until);
+        // One that has taken nothing lately is tried with few. Half are new ones, so that none waits for those that are refused.
+        let most = if webhook.failing_since.is_some() { 2 } else { AT_ONCE };
+        let (due, next_due) = shared.store.due_deliveries(self.id, now, most / 2).await?;
+        let rest_began = self.rest.as_ref().map(|rest| rest.began);
         let mut tasks: Vec<Task> = due
             .into_iter()
+            // What somebody asks for is sent even while it rests.
+            .filter(|due| rest_began.is_none_or(|began| due.first_at > began))
             .map(|due| Task {
                 event: due.event,
                 attempts: due.attempts,
                 first_at: Some(due.first_at),
             })
             .collect();
+        if rest_began.is_some() && tasks.is_empty() {
+            return Ok(Next::Rest);
+        }
         let mut read_up_to = None;
-        if tasks.len() < most {
+        if rest_began.is_none() {
             let page = self.read(&webhook, most - tasks.len()).await?;
-            self.scanned = page.next;
+            let is_changed = |now: &Webhook| {
+                (&now.types, &now.providers, &now.labels)
+                    != (&webhook.types, &webhook.providers, &webhook.labels)
+            };
+            // What a changed filter lets through is in no page that was read with the old one.
+            if shared.store.webhook(self.id).await?.as_ref().is_none_or(is_changed) {
+                return Ok(Next::AtOnce);
+            }
             read_up_to = Some(page.next);
             let new = page.events.into_iter();
             tasks.extend(new.map(|event| Task { event, attempts: 0, first_at: None }));
             if tasks.is_empty() {
+                // Not before it is certain that nothing behind it has to be sent.
+                self.scanned = page.next;
                 self.keep_place(&webhook, now).await?;
                 if !page.is_last {
                     return Ok(Next::AtOnce);
@@ -145,7 +172,10 @@ impl Endpoint {
             failed => (PAUSE * (1 << (failed - 1).min(16))).min(LONGEST_PAUSE),
         };
         let pause = pause.max(wait.unwrap_or_default());
-        Ok(if pause.is_zero() { Next::AtOnce } else { Next::Pause(pause) })
+        let began = shared.clock.now();
+        let rest = Rest { url: webhook.url, began, until: began + pause };
+        self.rest = Some(rest).filter(|_| !pause.is_zero());
+        Ok(Next::AtOnce)
     }
 
     /// The next events that it gets.
@@ -212,9 +242,10 @@ impl Endpoint {
             );
         }
         let place = usize::try_from(task.attempts).unwrap_or(usize::MAX).min(AGAIN.len() - 1);
-        let again_at = now + AGAIN[place].max(wait.unwrap_or_default());
-        let age = again_at.duration_since(task.first_at.unwrap_or(now)).unsigned_abs();
-        let again_at = Some(again_at).filter(|_| age <= shared.settings.webhook_give_up);
+        // The last attempt is when it is given up.
+        let last_at = task.first_at.unwrap_or(now) + shared.settings.webhook_give_up;
+        let again_at = (now + AGAIN[place].max(wait.unwrap_or_default())).min(last_at);
+        let again_at = Some(again_at).filter(|_| now < last_at);
         (Delivered { attempt, again_at }, wait)
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct EventView {
 enum EventData {
     /// Of an invite.
     Invite(Box<InviteEvent>),
-    /// Of a batch: `counts` by status. Of a provider: `state` and `previous`. Of a revision: `revision`,
+    /// Of a batch: `counts` by status. Of a provider: `state`, `reason` and `until`. Of a revision: `revision`,
     /// `source`, `actor`, `restored`. Of a webhook: why it was disabled.
     Other(Value),
 }

@@ -15,6 +15,8 @@ on_both!(
     what_a_filter_leaves_out_does_not_stop_a_reader,
     a_reader_beside_three_writers_misses_nothing,
     an_erased_person_is_in_no_event,
+    nor_is_one_who_is_erased_in_the_transaction_of_the_event,
+    a_batch_completes_once_also_where_its_events_are_looked_at_late,
     old_events_go_and_a_reader_behind_them_is_told,
     a_batch_completes_once_and_again_after_a_retry,
 );
@@ -195,6 +197,45 @@ async fn an_erased_person_is_in_no_event(db: &Db) {
     let events = all(&store).await;
     assert_eq!(types(&events), ["invite.queued", "invite.failed"]);
     assert!(matches!(&events[1].told, Told::Invite(it) if it.state.status() == Status::Failed));
+}
+
+async fn nor_is_one_who_is_erased_in_the_transaction_of_the_event(db: &Db) {
+    let store = db.open().await;
+    for round in 0..20 {
+        let email = format!("ada{round}@example.org");
+        let [id, other] = queue(&store, [&email, "grace@example.org"]).await;
+        let ended = set(&store, id, |state, _| {
+            state.phase = phase(Status::Failed);
+            state.provider_ref = Some("lovelace".into());
+        });
+        let address = email.parse().unwrap();
+        let before = set_status(&store, other, Status::Failed);
+        _ = tokio::join!(before, ended, store.erase_person(&address));
+        store.erase_person(&address).await.unwrap();
+        let texts = db.texts().await;
+        assert!(!texts.contains("lovelace"), "{texts}");
+    }
+}
+
+async fn a_batch_completes_once_also_where_its_events_are_looked_at_late(db: &Db) {
+    let store = db.open().await;
+    let items = [item(0, "ada@example.org"), item(1, "grace@example.org")];
+    let [one, other] = items.each_ref().map(|item| item.id);
+    accept(&store, batch(items.into())).await;
+    set_status(&store, one, Status::Failed).await;
+    for status in [Status::Sending, Status::Queued] {
+        set_status(&store, other, status).await;
+        set_status(&store, one, Status::Queued).await;
+        set_status(&store, one, Status::Failed).await;
+    }
+    // What comes then is not among the events that are looked at first.
+    let more = (0..600).map(|index| item(index, &format!("{index}@example.org"))).collect();
+    accept(&store, batch(more)).await;
+    set_status(&store, other, Status::Sent).await;
+    while store.complete_batches(async || Ok(true)).await.unwrap() {}
+    let completed = |event: &&Event| event.event_type == EventType::BatchCompleted;
+    let told = all(&store).await;
+    assert_eq!(told.iter().filter(completed).count(), 1);
 }
 
 async fn old_events_go_and_a_reader_behind_them_is_told(db: &Db) {

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use invite_core::{EventId, EventType, Status, WebhookId};
-use invite_store::{Actor, Delivered, Store, Webhook, WebhookAttempt};
+use invite_store::{Delivered, Store, Webhook, WebhookAttempt};
 use jiff::Timestamp;
 
-use crate::fixture::{Db, accept, batch, item, on_both, queue, seconds, set_status};
+use crate::fixture::{Db, accept, api, batch, item, on_both, queue, seconds, set_status};
 
 on_both!(
     what_is_sent_again_ahead_of_its_turn_has_no_other_turn,
     an_event_is_sent_again_only_to_whom_it_concerns,
     all_that_was_given_up_is_recovered_in_steps,
+    an_attempt_that_began_before_does_not_undo_what_was_asked_for,
+    nothing_is_left_of_a_webhook_that_was_removed,
+    what_an_endpoint_says_of_an_erased_person_is_not_kept,
 );
 
 async fn webhook(store: &Store, providers: &[&str]) -> Webhook {
@@ -30,8 +33,7 @@ async fn webhook(store: &Store, providers: &[&str]) -> Webhook {
         read_up_to: EventId::START,
         created_at: Timestamp::UNIX_EPOCH,
     };
-    let actor = Actor { name: "test".to_owned(), source: "api".to_owned() };
-    assert!(store.add_webhook(&webhook, 10, &actor).await.unwrap());
+    assert!(store.add_webhook(&webhook, 10, &api()).await.unwrap());
     webhook
 }
 
@@ -39,7 +41,7 @@ fn attempt(event: EventId, number: u32, failure: Option<&str>) -> Delivered {
     let attempt = WebhookAttempt {
         event,
         number,
-        at: Timestamp::UNIX_EPOCH,
+        at: seconds(60),
         took: Duration::from_millis(5),
         http_status: None,
         failure: failure.map(str::to_owned),
@@ -116,5 +118,66 @@ async fn all_that_was_given_up_is_recovered_in_steps(db: &Db) {
     assert_eq!(store.recover_deliveries(webhook.id, seconds(-60)).await.unwrap(), 1195);
     let again: Vec<EventId> = due(&store, &webhook).await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(again, ids[5..]);
+    let delivered = ids[5..].iter().map(|event| attempt(*event, 2, None)).collect();
+    record(&store, &webhook, delivered).await;
+    assert_eq!(due(&store, &webhook).await, []);
     assert_eq!(store.recover_deliveries(webhook.id, seconds(-60)).await.unwrap(), 0);
+}
+
+async fn an_attempt_that_began_before_does_not_undo_what_was_asked_for(db: &Db) {
+    let store = db.open().await;
+    let webhook = webhook(&store, &[]).await;
+    queue(&store, ["ada@example.org"]).await;
+    let event = new(&store, &webhook).await[0];
+    let old = |number| {
+        let mut old = attempt(event, number, Some("it answered 500"));
+        old.attempt.at = seconds(-60);
+        old
+    };
+    record(&store, &webhook, vec![old(3)]).await;
+    assert_eq!(due(&store, &webhook).await, [], "given up");
+    assert!(store.resend_event(&webhook, event).await.unwrap());
+    record(&store, &webhook, vec![old(4)]).await;
+    assert_eq!(due(&store, &webhook).await, [(event, 4)]);
+    // Of a replica that had lost its lease.
+    record(&store, &webhook, vec![old(1)]).await;
+    assert_eq!(due(&store, &webhook).await, [(event, 4)]);
+}
+
+async fn nothing_is_left_of_a_webhook_that_was_removed(db: &Db) {
+    let store = db.open().await;
+    let webhook = webhook(&store, &[]).await;
+    queue(&store, ["ada@example.org"]).await;
+    let event = new(&store, &webhook).await[0];
+    record(&store, &webhook, vec![attempt(event, 1, Some("it answered 500"))]).await;
+    assert!(store.remove_webhook(webhook.id, &api()).await.unwrap());
+    record(&store, &webhook, vec![attempt(event, 2, None)]).await;
+    assert!(!store.resend_event(&webhook, event).await.unwrap());
+    assert_eq!(store.recover_deliveries(webhook.id, seconds(-60)).await.unwrap(), 0);
+    for table in ["webhooks", "webhook_attempts", "webhook_deliveries"] {
+        assert_eq!(db.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
+    assert!(!store.remove_webhook(webhook.id, &api()).await.unwrap());
+}
+
+async fn what_an_endpoint_says_of_an_erased_person_is_not_kept(db: &Db) {
+    let store = db.open().await;
+    let webhook = webhook(&store, &[]).await;
+    let [invite] = queue(&store, ["ada@example.org"]).await;
+    set_status(&store, invite, Status::Failed).await;
+    let event = new(&store, &webhook).await[0];
+    let says = |number| {
+        let mut says = attempt(event, number, Some("lovelace is unknown"));
+        says.attempt.reply = Some("who is lovelace?".to_owned());
+        says
+    };
+    record(&store, &webhook, vec![says(1)]).await;
+    assert!(db.texts().await.contains("lovelace"));
+    store.erase_person(&"ada@example.org".parse().unwrap()).await.unwrap();
+    record(&store, &webhook, vec![says(2)]).await;
+    let texts = db.texts().await;
+    assert!(!texts.contains("lovelace"), "{texts}");
+    let attempts = store.webhook_attempts(webhook.id, None, None, 10).await.unwrap();
+    let failures: Vec<_> = attempts.iter().map(|it| it.failure.as_deref()).collect();
+    assert_eq!(failures, [Some("it failed"); 2]);
 }
