@@ -41,6 +41,7 @@ mod retaining;
 mod rotation;
 mod service;
 mod silence;
+mod stats;
 mod tls;
 mod unreadable;
 mod waiting;

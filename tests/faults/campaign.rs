@@ -13,6 +13,7 @@
 )]
 
 mod audit;
+mod followers;
 mod gateway;
 mod isolation;
 mod load;

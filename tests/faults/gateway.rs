@@ -33,10 +33,13 @@ settle = "750ms"
 refresh = "1s"
 shutdown_grace = "2s"
 
+[webhooks]
+allow_private_hosts = ["127.0.0.1"]
+
 [providers]
 file = "providers.toml"
 "#;
-const SCOPES: &str = "invites:write,invites:read,invites:raw,providers:read";
+const SCOPES: &str = "invites:write,invites:read,invites:raw,providers:read,webhooks:write";
 const ALL_SCOPES: &str = "admin";
 /// The callers of another tenant see nothing of what the first one's see.
 const OTHER_TENANT: &str = "other";

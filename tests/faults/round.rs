@@ -17,6 +17,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::audit::Audit;
+use crate::followers::Followers;
 use crate::gateway::{Caller, Gateway, Setting, kill, plain_client};
 use crate::load::{Load, come_at};
 use crate::machine::{Mishap, pass};
@@ -85,9 +86,17 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
         findings: Vec::new(),
     };
     let mut seed = plan.seed.clone();
-    for phase in &plan.phases {
-        let own = Seed::new(seed.next(), 0);
-        round.live(phase, own).await;
+    let mut followers = Followers::start(Seed::new(plan.seed.clone().next(), 1)).await;
+    let storm = async {
+        for phase in &plan.phases {
+            let own = Seed::new(seed.next(), 0);
+            round.live(phase, own).await;
+        }
+    };
+    // The reader of the feed dies at the end of the storm, wherever it is.
+    tokio::select! {
+        () = storm => {}
+        () = followers.follow(&gateway) => {}
     }
     for machine in gateway.machines() {
         machine.recover();
@@ -112,6 +121,7 @@ pub async fn play(plan: Plan, setting: Setting) -> Outcome {
     let invites = gateway.invites(&[]).await;
     let mut audit = Audit::new(invites.as_deref().unwrap_or_default(), &effects, &promised);
     audit.examine_failures(&plan, invites.as_deref().unwrap_or_default(), &had);
+    findings.extend(followers.examine(&gateway, invites.as_deref().unwrap_or_default()).await);
     findings.extend(invites.err());
     findings.into_iter().for_each(|finding| audit.accuse(finding));
     starved.into_iter().for_each(|finding| audit.starve(finding));

@@ -28,6 +28,9 @@ pub const FAILPOINTS: &[&str] = &[
     "reconcile-after-record",
     "operation-before-request",
     "operation-after-reply",
+    "webhook-before-request",
+    "webhook-after-reply",
+    "webhook-after-record",
 ];
 
 #[cfg(debug_assertions)]

@@ -9,8 +9,8 @@ use crate::{
     revise::LiveDocument,
     shared::{Engine, Settings, Shared},
     tasks::{
-        completing, expiring, news, reconciling, recovering, refreshing, replica, retention,
-        sending,
+        completing, counting, expiring, news, reconciling, recovering, refreshing, replica,
+        retention, sending,
     },
 };
 
@@ -34,6 +34,7 @@ impl Engine {
         tasks.spawn(replica::run(shared.clone()));
         tasks.spawn(news::run(shared.clone()));
         tasks.spawn(completing::run(shared.clone()));
+        tasks.spawn(counting::run(shared.clone()));
         tasks.spawn(expiring::run(shared.clone()));
         tasks.spawn(retention::run(shared.clone()));
         tasks.spawn(start_lanes(shared.clone()));

@@ -1,6 +1,7 @@
 //! What goes on by itself until shutdown, each file one loop.
 
 pub mod completing;
+pub mod counting;
 pub mod expiring;
 pub mod following;
 pub mod news;

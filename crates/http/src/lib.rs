@@ -39,6 +39,7 @@ mod reads;
 mod schemas;
 mod segment;
 mod service;
+mod stats;
 mod strict_json;
 mod submission;
 mod trace;
@@ -226,6 +227,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(batch_lists::list_batches))
         .routes(routes!(batches::get_batch))
         .routes(routes!(batch_lists::list_batch_invites))
+        .routes(routes!(stats::get_stats))
         .routes(routes!(events::list_events))
         .routes(routes!(event_stream::stream_events))
         .routes(routes!(providers::list_providers))

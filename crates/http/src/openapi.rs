@@ -201,6 +201,25 @@ pub(crate) struct EventFilters {
 }
 
 #[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct StatsFilters {
+    /// From the beginning of this one's minute or hour on; default: 24 hours before `until`
+    since: Option<jiff::Timestamp>,
+    /// Before this; default: now
+    until: Option<jiff::Timestamp>,
+    /// The counts of each minute (for a day at most, of the last two days) or each hour (31 days); without it their sums (366 days)
+    #[param(schema_with = stats_interval_schema)]
+    interval: Option<String>,
+    /// At this provider
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    provider: Option<String>,
+    /// Of this tenant; needs the scope invites:all-tenants, which otherwise counts all
+    #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
+    tenant: Option<String>,
+}
+
+#[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct InviteParameter {
@@ -285,6 +304,10 @@ pub(crate) struct Filters {
     /// Those with all of these labels, each as `key:value`.
     #[param(schema_with = labels_schema)]
     label: Option<Vec<String>>,
+}
+
+fn stats_interval_schema() -> Ref {
+    Ref::from_schema_name("StatsInterval")
 }
 
 fn batch_state_schema() -> Ref {

@@ -73,7 +73,7 @@ bodies! {
         views::batches::BatchInvites, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
         views::webhooks::WebhookAttemptView, views::webhooks::WebhookAttemptList, views::webhooks::Recovered, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
-        providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList,
+        providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList, views::stats::Stats,
         configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, KeyList,
         KeyView, Person, Receipt, service::Health, problem::ProblemView;
     answered_of_others: LastProbe, Redriven, Revised;

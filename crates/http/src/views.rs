@@ -5,6 +5,7 @@ pub(crate) mod configuration;
 pub(crate) mod events;
 pub(crate) mod providers;
 pub(crate) mod shown;
+pub(crate) mod stats;
 pub(crate) mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};

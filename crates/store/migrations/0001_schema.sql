@@ -187,6 +187,24 @@ CREATE TABLE feed_readers (
     read_up_to BIGINT NOT NULL
 );
 
+-- How many invites came into which status, by minute and by hour: counted from the events, so that it is
+-- read without going through invites.
+CREATE TABLE invite_counts (
+    -- Empty: of all tenants together
+    tenant TEXT NOT NULL,
+    -- How many seconds a row counts
+    seconds BIGINT NOT NULL,
+    -- Since when
+    at BIGINT NOT NULL,
+    provider TEXT NOT NULL,
+    status TEXT NOT NULL,
+    -- Of those that failed: why. Empty for any other
+    code TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    PRIMARY KEY (tenant, seconds, at, provider, status, code)
+);
+CREATE INDEX invite_counts_age ON invite_counts (seconds, at);
+
 -- Where events are sent to.
 CREATE TABLE webhooks (
     id TEXT PRIMARY KEY,

@@ -3,20 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use invite_core::{EventId, EventType, Status};
+use invite_core::{EventType, Status};
 use serde_json::json;
 
 use crate::{
     Error, Store,
     connection::Connection,
+    feed_reader::{Span, advance},
     rows::UNSETTLED,
     statement::{Statement, chunks},
     values::Value,
     writer::Tx,
 };
 
-/// How many events are looked at together.
-const LOOKED_AT: i64 = 500;
 /// Under which name it is kept up to where the feed was read.
 const READER: &str = "completing";
 
@@ -25,9 +24,8 @@ const READER: &str = "completing";
 struct Step {
     /// The batches of which invites left a status, and none is queued, sending or unknown.
     settled: Vec<String>,
-    /// All events behind this one, and up to the other, were looked at.
-    after: Option<EventId>,
-    up_to: EventId,
+    /// The events that were looked at.
+    span: Span,
 }
 
 impl Store {
@@ -40,14 +38,8 @@ impl Store {
         &self,
         may: impl AsyncFnOnce() -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let read = Statement::new("SELECT read_up_to FROM feed_readers WHERE name = ")
-            .bind(READER)
-            .first(&mut *self.reader().await?, |row| Ok(EventId::of(row.number()?)))
-            .await?;
-        let after = read.unwrap_or(EventId::START);
-        let bound = self.feed_bound().await?;
-        let (up_to, looked_at) = self.window(None, after, bound, LOOKED_AT).await?;
-        if looked_at == 0 || !may().await? {
+        let Some(span) = self.next_span(READER).await? else { return Ok(false) };
+        if !may().await? {
             return Ok(false);
         }
         // Read after the events: an invite that is not settled by now will be told of by a later one. One that was just accepted
@@ -56,30 +48,29 @@ impl Store {
             "SELECT DISTINCT batch_id FROM events JOIN invites ON invites.id = events.subject WHERE \
              (previous IS NOT NULL OR type <> 'invite.queued') AND events.id > ",
         )
-        .bind(after.number())
+        .bind(span.after())
         .text(" AND events.id <= ")
-        .bind(up_to.number())
+        .bind(span.up_to())
         .text(" AND NOT EXISTS (SELECT 1 FROM invites AS other WHERE other.batch_id = invites.batch_id AND other.")
         .text(UNSETTLED)
         .text(")")
         .all(&mut *self.reader().await?, |row| row.string())
         .await?;
-        if settled.is_empty() && looked_at < LOOKED_AT {
+        if settled.is_empty() && !span.has_more {
             // They are looked at again with the next ones, which costs less than a commit.
             return Ok(false);
         }
-        let step = Step { settled, after: read, up_to };
+        let step = Step { settled, span };
         self.write(Vec::new(), step, |mut tx, step| {
             Box::pin(async move { apply(&mut tx, step).await })
         })
         .await?;
-        Ok(looked_at == LOOKED_AT)
+        Ok(span.has_more)
     }
 }
 
 async fn apply(tx: &mut Tx<'_>, step: &Step) -> Result<(), Error> {
-    if !advance(tx, step).await? {
-        // Somebody else took this step, whose lease this one outlived.
+    if !advance(tx, READER, step.span).await? {
         return Ok(());
     }
     for chunk in chunks(&step.settled) {
@@ -113,23 +104,6 @@ async fn apply(tx: &mut Tx<'_>, step: &Step) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Stores up to where the feed was read, in the transaction of what was found there, so that nothing is found twice or not at
-/// all; false if it is not where the step began.
-async fn advance(tx: &mut Tx<'_>, step: &Step) -> Result<bool, Error> {
-    let statement = match step.after {
-        Some(after) => Statement::new("UPDATE feed_readers SET read_up_to = ")
-            .bind(step.up_to.number())
-            .text(" WHERE name = ")
-            .bind(READER)
-            .text(" AND read_up_to = ")
-            .bind(after.number()),
-        None => Statement::new("INSERT INTO feed_readers (name, read_up_to) VALUES (")
-            .values([READER.into(), step.up_to.number().into()])
-            .text(") ON CONFLICT (name) DO NOTHING"),
-    };
-    Ok(statement.execute(tx.connection).await? > 0)
 }
 
 /// Batches of which an invite is to be sent again have not completed any more.

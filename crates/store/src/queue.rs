@@ -257,6 +257,19 @@ impl Store {
         Ok(LiveCounts { by_status, unreadable: self.unreadable_counts().await? })
     }
 
+    /// Since when the invite waits that has waited longest in the queue of a provider.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn oldest_queued(&self, provider: &str) -> Result<Option<Timestamp>, Error> {
+        Statement::new("SELECT queued_at FROM invites WHERE status = 'queued' AND provider = ")
+            .bind(provider)
+            .text(" ORDER BY queued_at")
+            .limit(1)
+            .first(&mut *self.reader().await?, |row| row.time())
+            .await
+    }
+
     /// How many invites of each provider are in which status that is not final, as it reads now, without
     /// those that are set aside.
     ///

@@ -14,6 +14,7 @@ use invite_store::{AttemptEnd, Change, InviteRecord};
 
 use crate::{
     commit::attempt_end,
+    lane::until,
     reason,
     shared::{Shared, catch_panic},
     transition, waiting,
@@ -141,6 +142,10 @@ pub(crate) async fn count_queues(shared: &Arc<Shared>) -> Result<(), invite_stor
         let count = |status| counts.of(&provider.name, status);
         lane.correct_queued(before, count(Status::Queued));
         lane.set_gauges(Some(lane.condition(shared, provider).state), count);
+        let oldest = shared.store.oldest_queued(&provider.name).await?;
+        let age = oldest.map_or(0.0, |since| until(since, shared.clock.now()).as_secs_f64());
+        metrics::gauge!("invites_oldest_queued_seconds", "provider" => provider.name.clone())
+            .set(age);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use invite_store::{Cursor, Stage};
+use invite_store::{Cursor, Interval, Stage};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -18,6 +18,8 @@ const LANE: &str = "#retention";
 /// How long a replica that went away keeps the lease.
 const LEASE: Duration = Duration::from_secs(120);
 const AT_ONCE: u32 = 100;
+/// How long it is kept what was counted by minute.
+const MINUTES_KEPT: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -54,6 +56,7 @@ async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     {
         events = remover.remove_events(before).await?;
     }
+    remover.remove_counts(now).await?;
     for ((provider, status), count) in shared.store.removed_counts().await? {
         metrics::gauge!("invites_removed", "provider" => provider, "status" => status.as_str())
             .set(count as f64);
@@ -117,6 +120,20 @@ impl Remover<'_> {
             rest(self.shared, began).await;
         }
         Ok(removed)
+    }
+
+    /// Removes what is counted by minute once it is old, and by hour what is older than any row.
+    async fn remove_counts(&mut self, now: Timestamp) -> Result<(), invite_store::Error> {
+        let row = self.shared.settings.retention.row;
+        for (interval, age) in [(Interval::Minute, Some(MINUTES_KEPT)), (Interval::Hour, row)] {
+            let before = age.and_then(|age| now.checked_sub(age).ok());
+            if let Some(before) = before
+                && self.sole.has_lease(self.shared).await?
+            {
+                self.shared.store.remove_counts(interval, before).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes all that a stage removes; returns from how many invites.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use invite_core::{EventId, WebhookId};
+use invite_core::{EventId, WebhookId, failpoint::failpoint};
 use invite_store::{Delivered, Error, Event, EventPage, RemovedUpTo, Webhook};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -165,6 +165,7 @@ impl Endpoint {
         let is_taken = delivered.iter().any(|it| it.attempt.failure.is_none());
         let give_up = shared.settings.webhook_give_up;
         shared.store.record_deliveries(self.id, delivered, read_up_to, give_up).await?;
+        failpoint("webhook-after-record");
         self.kept_at = Some(now);
         self.failed = if is_taken { 0 } else { self.failed + 1 };
         let pause = match self.failed {
@@ -227,7 +228,9 @@ impl Endpoint {
         let event_type = task.event.event_type;
         let body = render(webhook, task.event);
         let payload = Payload { event, number, body };
+        failpoint("webhook-before-request");
         let (attempt, wait) = send(shared, client, webhook, payload).await;
+        failpoint("webhook-after-reply");
         let outcome = if attempt.failure.is_none() { "taken" } else { "failed" };
         metrics::counter!("webhook_attempts_total", "outcome" => outcome).increment(1);
         if attempt.failure.is_some() {

@@ -9,6 +9,7 @@ mod attempts;
 mod chain;
 mod changing;
 mod clocks;
+mod counting;
 mod erasing;
 mod events;
 mod failing;
