@@ -35,7 +35,7 @@ pub use error::{AcceptError, OperationError};
 pub use lane::{
     Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,
 };
-pub use operations::{Erasure, Left, LeftReason, PlannedCall, Redriven};
+pub use operations::{Erasure, Left, LeftReason, PlannedCall, Redriven, Withdrawn};
 pub use revise::{
     ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,
     Taken,

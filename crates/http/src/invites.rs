@@ -172,17 +172,20 @@ pub(crate) async fn find_invite(
     caller: &Caller,
     id: &str,
 ) -> Result<InviteRecord, Problem> {
-    find_row(gateway, caller, id).await?.map_err(|unreadable| {
-        let status = unreadable.status.map(|word| format!(" Its status is `{word}`."));
-        let detail = format!(
-            "the invite's row in the database cannot be read: its column `{}` is damaged, or of another \
-             version.{} Until it can be read nothing is done about it; DELETE by an administrator ends \
-             it",
-            unreadable.column,
-            status.unwrap_or_default()
-        );
-        Problem::new(&codes::UNREADABLE, detail)
-    })
+    find_row(gateway, caller, id).await?.map_err(|unreadable| unreadable_invite(&unreadable))
+}
+
+/// An invite whose row cannot be read was to be read or changed.
+pub(crate) fn unreadable_invite(unreadable: &UnreadableInvite) -> Problem {
+    let status = unreadable.status.as_ref().map(|word| format!(" Its status is `{word}`."));
+    let detail = format!(
+        "the invite's row in the database cannot be read: its column `{}` is damaged, or of another \
+         version.{} Until it can be read nothing is done about it; DELETE by an administrator ends \
+         it",
+        unreadable.column,
+        status.unwrap_or_default()
+    );
+    Problem::new(&codes::UNREADABLE, detail)
 }
 
 /// The row of this id, if the caller may see it, whether it can be read or not.

@@ -8,6 +8,7 @@ mod admin;
 mod attempts;
 mod auth;
 mod batch_lists;
+mod batch_withdrawal;
 mod batches;
 mod binding;
 mod body;
@@ -224,7 +225,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(changes::refresh_invite))
         .routes(routes!(changes::retry_invite))
         .routes(routes!(batch_lists::list_batches))
-        .routes(routes!(batches::get_batch))
+        .routes(routes!(batches::get_batch, batch_withdrawal::revoke_batch))
         .routes(routes!(batch_lists::list_batch_invites))
         .routes(routes!(events::list_events))
         .routes(routes!(event_stream::stream_events))

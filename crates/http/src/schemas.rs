@@ -70,7 +70,7 @@ bodies! {
     taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange,
         webhooks::body::NewWebhook, webhooks::body::WebhookChange, webhooks::body::Rotation, webhooks::body::Resend;
     answered: views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::batches::BatchList,
-        views::batches::BatchInvites, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
+        views::batches::BatchInvites, views::batches::BatchWithdrawal, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
         views::webhooks::WebhookAttemptView, views::webhooks::WebhookAttemptList, views::webhooks::Recovered, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
         providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList,
