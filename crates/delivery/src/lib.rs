@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod accounts;
+mod actions;
 mod ask;
 mod attempt;
 mod call;
@@ -31,6 +32,7 @@ mod waiters;
 mod waiting;
 mod webhooks;
 
+pub use actions::NameProblem;
 pub use error::{AcceptError, OperationError};
 pub use lane::{
     Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,

@@ -4,6 +4,7 @@
 //! in between is decided in invite-delivery, SQL is in invite-store, and the provider document in
 //! invite-config. Start with [`Gateway`].
 
+mod actions;
 mod admin;
 mod attempts;
 mod auth;
@@ -147,6 +148,11 @@ impl Gateway {
         self.engine.start_webhooks(Arc::new(render))
     }
 
+    /// Starts to go on with actions, until the engine shuts down.
+    pub fn start_actions(&self) {
+        self.engine.start_actions(Arc::new(actions::name_problem));
+    }
+
     pub fn router(&self) -> Router {
         let (with_key, _) = routes_with_key().split_for_parts();
         let (without_key, _) = routes_without_key().split_for_parts();
@@ -233,6 +239,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))
         .routes(routes!(providers::list_provider_kinds))
+        .merge(actions::routes())
         .merge(webhooks::routes())
         .merge(admin::routes())
         .routes(routes!(service::get_metrics))

@@ -47,12 +47,7 @@ impl Engine {
             if !matches!(to, Status::Pending | Status::Failed) {
                 return Err(OperationError::NotSettled { status });
             }
-            let invite = self.settle_by_hand(&invite, to).await?;
-            if let Some(provider) = &invite.provider {
-                // Another invite to the same person may have waited for this.
-                self.shared.lane(provider).wake_for_all();
-            }
-            return Ok(invite);
+            return self.settle_unknown(&invite, to).await;
         }
         if invite.provider.is_none() {
             return Err(OperationError::AlreadyFinal { status });
@@ -81,6 +76,20 @@ impl Engine {
             async |context| provider.adapter.update_status(context, &remote, to).await,
         )
         .await
+    }
+
+    /// Records what a person found of an unknown invite: `pending` (it is there) or `failed`.
+    pub(crate) async fn settle_unknown(
+        &self,
+        invite: &InviteRecord,
+        to: Status,
+    ) -> Result<InviteRecord> {
+        let invite = self.settle_by_hand(invite, to).await?;
+        if let Some(provider) = &invite.provider {
+            // Another invite to the same person may have waited for this.
+            self.shared.lane(provider).wake_for_all();
+        }
+        Ok(invite)
     }
 
     /// Withdraws it: here while it is queued, at the provider once it exists.
