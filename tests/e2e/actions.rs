@@ -1,6 +1,6 @@
 //! Actions: what is done to all invites that a filter matches.
 
-use invite_tests::{Client, Database, Gateway, eventually, invites, person};
+use invite_tests::{Client, Database, Gateway, eventually, invites, person, terminate};
 use serde_json::{Value, json};
 
 use crate::{on_both_databases, text, texts};
@@ -135,6 +135,30 @@ async fn an_action_goes_on_after_a_crash(database: Database) {
         assert_eq!(text(&client.read(invite).await, "status"), "revoked");
     }
     assert_eq!(text(&client.read(&new).await, "status"), "pending");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_action_goes_on_at_another_replica() {
+    let mut gateway = Gateway::builder().database(Database::Postgres).start().await;
+    let client = gateway.client().clone();
+    client.invite(&invites("acme-tenancy", (0..6).map(person))).await;
+    let later =
+        json!({ "operation": "delete", "kind": "rate_limited", "retry_after": 3, "skip": 2 });
+    gateway.simulators.break_down("rkvst", later).await;
+    let (mut replica, url) = gateway.start_replica().await;
+    let other = Client::connect(&url, &client.key()).await;
+    let action = begin(&client, json!({ "action": "withdraw", "filter": {} })).await;
+    eventually("the provider holds it up", async || {
+        let now = other.get(&path(&action)).await.expect(200).body;
+        now["held_up_by"].is_string().then_some(())
+    })
+    .await;
+    gateway.kill().await;
+    gateway.simulators.recover("rkvst").await;
+    let done = completed(&other, &action).await;
+    assert_eq!((&done["succeeded"], &done["failed"]), (&json!(6), &json!({})), "{done}");
+    assert!(terminate(&mut replica).await.success());
     gateway.finish().await;
 }
 

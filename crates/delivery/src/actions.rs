@@ -11,14 +11,15 @@ use crate::{
     ask::Result,
     error::{AcceptError, OperationError},
     shared::{Engine, catch_panic},
-    tasks::sole::{Sole, rest},
+    tasks::sole::{SHORTEST_REST, Sole},
 };
 
 /// How often it is looked for actions that were asked for, and for those that are held up.
 const EVERY: Duration = Duration::from_secs(1);
 const LANE: &str = "#actions";
-/// Longer than a step with its last call takes, mostly.
-const LEASE: Duration = Duration::from_secs(30);
+/// Longer than most steps. If one takes longer, another replica may make it, too: that is done twice which changes nothing
+/// the second time, and counted once.
+const LEASE: Duration = Duration::from_secs(10);
 /// How many invites a step looks at.
 const PAGE: u32 = 50;
 /// A step begins nothing after this time, so that other actions have their turn and the progress is seen.
@@ -77,7 +78,6 @@ async fn round(
         if shared.stopping.is_cancelled() || !sole.has_lease(shared).await? {
             return Ok(false);
         }
-        let began = Instant::now();
         match step(engine, &action, name).await {
             Ok(can_go_on) => goes_on |= can_go_on,
             // The others go on.
@@ -85,7 +85,8 @@ async fn round(
                 tracing::error!(action.id = %action.id, %error, "a step of an action failed; trying again");
             }
         }
-        rest(shared, began).await;
+        // Most of a step is waiting for providers, and creates went first: writers have their turn.
+        shared.pause(SHORTEST_REST).await;
     }
     Ok(goes_on)
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use invite_core::{ActionKind, BatchId, Fault, Faults, ReasonCode, Status, schema::Schema};
+use invite_core::{
+    ActionKind, BatchId, Fault, Faults, ReasonCode, Status, pattern, schema::Schema,
+};
 use invite_store::ActionFilter;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -52,6 +54,7 @@ pub(crate) struct NewActionFilter {
     /// Those of one request.
     batch_id: Option<BatchId>,
     /// Those at one configured provider.
+    #[schemars(length(max = 255), transform = pattern::handle)]
     provider: Option<String>,
     /// Those in one of these statuses, of those that the action can be done to: `withdraw` `queued`, `pending` and `sent`;
     /// `refresh` `unknown`, `awaiting_approval`, `pending` and `sent`; `settle` `unknown`; `retry` `failed`.
@@ -73,6 +76,7 @@ pub(crate) struct NewActionFilter {
     #[schemars(with = "Option<Timestamp>")]
     updated_after: Option<Moment>,
     /// Those of one tenant; needs the scope invites:all-tenants.
+    #[schemars(length(max = 255), transform = pattern::handle)]
     tenant: Option<String>,
 }
 
