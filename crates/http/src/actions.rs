@@ -18,6 +18,7 @@ use crate::{
     Gateway,
     auth::{Caller, Scope},
     body::{read_json, refuse_body},
+    keys::whole_milliseconds,
     openapi,
     problem::{Problem, codes},
     query::{Parameters, refuse_parameters},
@@ -98,7 +99,7 @@ pub(crate) async fn create_action(
         cancelled_because: None,
         matched,
         progress: Progress::new(),
-        created_at: now,
+        created_at: whole_milliseconds(now),
         ended_at: None,
     };
     let (store, stored) = (gateway.store().clone(), action.clone());

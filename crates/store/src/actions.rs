@@ -219,7 +219,7 @@ impl Store {
                 }
                 action.state = ActionState::Completed;
                 let actor = action.actor();
-                end(&mut tx, action, actor).await
+                end(&mut tx, action, actor).await.map(drop)
             })
         })
         .await
@@ -245,9 +245,7 @@ impl Store {
                 }
                 action.state = ActionState::Cancelled;
                 action.cancelled_because = Some(because.clone());
-                action.ended_at = Some(tx.now);
-                end(&mut tx, action.clone(), actor.clone()).await?;
-                Ok(Some(action))
+                end(&mut tx, action, actor.clone()).await.map(Some)
             })
         })
         .await
@@ -259,8 +257,8 @@ async fn lock(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<Action>, Error> {
     statement.text(tx.dialect.for_update()).first(tx.connection, read).await
 }
 
-/// Writes an action that has ended, and records that.
-async fn end(tx: &mut Tx<'_>, mut action: Action, actor: Actor) -> Result<(), Error> {
+/// Writes an action that has ended, and records that. Returns it as it is now.
+async fn end(tx: &mut Tx<'_>, mut action: Action, actor: Actor) -> Result<Action, Error> {
     action.ended_at = Some(tx.now);
     action.progress.held_up_by = None;
     store(tx, &action).await?;
@@ -269,8 +267,9 @@ async fn end(tx: &mut Tx<'_>, mut action: Action, actor: Actor) -> Result<(), Er
         "action": action.kind, "state": action.state, "matched": action.matched, "succeeded": succeeded, "failed": failed,
     });
     let audit = NewAudit::new(actor, "action.end", action.id.to_string());
-    chain::record(tx, &NewAudit { after: Some(after), note: action.cancelled_because, ..audit })
-        .await
+    let note = action.cancelled_because.clone();
+    chain::record(tx, &NewAudit { after: Some(after), note, ..audit }).await?;
+    Ok(action)
 }
 
 /// Writes what may change of an action.

@@ -70,7 +70,9 @@ async fn a_step_counts_once_and_only_while_its_action_runs(db: &Db) {
     store.advance_action(&first, step(&first, 1), true).await.unwrap();
     let second = read(&store, &first).await;
     assert_eq!((second.state, &second.progress), (ActionState::Running, &step(&first, 2)));
-    store.cancel_action(first.id, "enough", &api()).await.unwrap();
+    let cancelled = store.cancel_action(first.id, "enough", &api()).await.unwrap().unwrap();
+    assert_eq!(cancelled, read(&store, &first).await);
+    assert_eq!(cancelled.progress.held_up_by, None, "it waits for nothing any more");
     store.advance_action(&second, step(&second, 1), true).await.unwrap();
     let ended = read(&store, &first).await;
     assert_eq!((ended.state, ended.progress.succeeded), (ActionState::Cancelled, 2));
