@@ -5,6 +5,7 @@
 
 mod access;
 mod accounts;
+mod actions;
 mod admin_configuration;
 mod admin_keys;
 mod admin_record;

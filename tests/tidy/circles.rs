@@ -7,8 +7,9 @@ use crate::assert_none;
 use crate::tree::{File, files, rust_files};
 
 /// The layers of delivery from the top; each stands on those below it, and on others of its own.
-const DELIVERY: [&[&str]; 9] = [
+const DELIVERY: [&[&str]; 10] = [
     &["engine"],
+    &["actions"],
     &["operations", "webhooks"],
     &["tasks"],
     &["ask", "lookups", "attempt", "accounts"],

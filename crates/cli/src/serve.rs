@@ -112,6 +112,7 @@ impl Running {
         gateway
             .start_webhooks()
             .map_err(|error| Failure::failed(format!("cannot start sending webhooks: {error}")))?;
+        gateway.start_actions();
         let closing = CancellationToken::new();
         let proxies = server.trusted_proxies.clone();
         let server = Listener::new(bounds, tls.clone(), proxies);

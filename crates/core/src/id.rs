@@ -132,6 +132,11 @@ id!(
 );
 
 id!(
+    /// One action on the invites that a filter matches.
+    ActionId, "act_"
+);
+
+id!(
     /// One process that serves a database.
     ReplicaId, "rep_"
 );

@@ -4,6 +4,7 @@
 //! Adapters know this crate and no other one of ours. Nothing here does SQL or axum, or retries.
 #![warn(missing_docs)]
 
+pub mod action;
 pub mod adapter;
 pub mod address;
 pub mod attempt;
@@ -30,6 +31,7 @@ pub mod schema;
 pub mod secret;
 pub mod text;
 
+pub use action::{ActionKind, ActionState};
 pub use address::Address;
 pub use attempt::{AttemptOutcome, Operation};
 pub use call::{
@@ -40,7 +42,7 @@ pub use clock::{Clock, ManualClock, SteadyClock, Stopwatch, SystemClock, WrongCl
 pub use error::{Cause, Fault, ItemFault, Outcome, ProviderError};
 pub use event::{EventId, EventType};
 pub use faults::{Faults, MAX_FAULTS};
-pub use id::{AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId, WebhookId};
+pub use id::{ActionId, AttemptId, AuditId, BatchId, InviteId, KeyId, ReplicaId, WebhookId};
 pub use invite::{Invitee, NewInvite, RouteTaken, Status, StatusSource};
 pub use limits::{Limits, Retry};
 pub use provider::{

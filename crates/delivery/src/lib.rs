@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod accounts;
+mod actions;
 mod ask;
 mod attempt;
 mod call;
@@ -31,11 +32,12 @@ mod waiters;
 mod waiting;
 mod webhooks;
 
+pub use actions::NameProblem;
 pub use error::{AcceptError, OperationError};
 pub use lane::{
     Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,
 };
-pub use operations::{Erasure, Left, LeftReason, PlannedCall, Redriven};
+pub use operations::{Erasure, Left, LeftReason, PlannedCall, Redriven, Withdrawn};
 pub use revise::{
     ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,
     Taken,

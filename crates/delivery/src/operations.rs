@@ -10,7 +10,9 @@ mod inspect;
 mod plan;
 mod redrive;
 mod waits;
+mod withdraw;
 
 pub use erase::{Erasure, Left, LeftReason};
 pub use plan::PlannedCall;
 pub use redrive::Redriven;
+pub use withdraw::Withdrawn;

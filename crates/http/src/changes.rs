@@ -335,7 +335,7 @@ where
 }
 
 /// Whether the change may have been made although this error came back.
-fn is_open(error: &OperationError) -> bool {
+pub(crate) fn is_open(error: &OperationError) -> bool {
     match error {
         OperationError::Provider { error, .. } => error.outcome == Outcome::Unknown,
         OperationError::Store(_) => true,

@@ -1,7 +1,7 @@
 //! Reading invites.
 
 use axum::{Json, extract::State, http::Uri};
-use invite_core::{Address, BatchId, InviteId, Status, text::MAX_LABELS};
+use invite_core::{Address, BatchId, InviteId, ReasonCode, Status, text::MAX_LABELS};
 use invite_store::{InviteFilter, InviteRecord, Row, UnreadableInvite};
 
 use crate::{
@@ -22,6 +22,7 @@ pub(crate) const FILTERS: &[&str] = &[
     "email",
     "external_id",
     "label",
+    "error_code",
     "created_after",
     "created_before",
     "updated_after",
@@ -111,6 +112,7 @@ pub(crate) fn read_filter(
         statuses: read_statuses(parameters),
         address: parameters.parsed::<Address>("email", "an email address"),
         external_id: parameters.one("external_id"),
+        error_codes: read_error_codes(parameters),
         labels: read_labels(parameters),
         created_after: parameters.moment("created_after"),
         created_before: parameters.moment("created_before"),
@@ -149,6 +151,18 @@ fn read_statuses(parameters: &mut Parameters) -> Vec<Status> {
     statuses
 }
 
+fn read_error_codes(parameters: &mut Parameters) -> Vec<ReasonCode> {
+    let mut codes = Vec::new();
+    for word in parameters.all("error_code") {
+        match word.parse() {
+            Ok(code) if codes.contains(&code) => {}
+            Ok(code) => codes.push(code),
+            Err(_) => parameters.fault("error_code", "not-allowed", "no error has this code"),
+        }
+    }
+    codes
+}
+
 pub(crate) fn read_labels(parameters: &mut Parameters) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     let given = parameters.all("label");
@@ -172,17 +186,20 @@ pub(crate) async fn find_invite(
     caller: &Caller,
     id: &str,
 ) -> Result<InviteRecord, Problem> {
-    find_row(gateway, caller, id).await?.map_err(|unreadable| {
-        let status = unreadable.status.map(|word| format!(" Its status is `{word}`."));
-        let detail = format!(
-            "the invite's row in the database cannot be read: its column `{}` is damaged, or of another \
-             version.{} Until it can be read nothing is done about it; DELETE by an administrator ends \
-             it",
-            unreadable.column,
-            status.unwrap_or_default()
-        );
-        Problem::new(&codes::UNREADABLE, detail)
-    })
+    find_row(gateway, caller, id).await?.map_err(|unreadable| unreadable_invite(&unreadable))
+}
+
+/// An invite whose row cannot be read was to be read or changed.
+pub(crate) fn unreadable_invite(unreadable: &UnreadableInvite) -> Problem {
+    let status = unreadable.status.as_ref().map(|word| format!(" Its status is `{word}`."));
+    let detail = format!(
+        "the invite's row in the database cannot be read: its column `{}` is damaged, or of another \
+         version.{} Until it can be read nothing is done about it; DELETE by an administrator ends \
+         it",
+        unreadable.column,
+        status.unwrap_or_default()
+    );
+    Problem::new(&codes::UNREADABLE, detail)
 }
 
 /// The row of this id, if the caller may see it, whether it can be read or not.

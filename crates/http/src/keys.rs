@@ -288,7 +288,7 @@ impl KeyState {
 }
 
 /// A time as the store keeps it, so that every answer shows the same.
-fn whole_milliseconds(at: Timestamp) -> Timestamp {
+pub(crate) fn whole_milliseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 

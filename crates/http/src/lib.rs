@@ -4,10 +4,12 @@
 //! in between is decided in invite-delivery, SQL is in invite-store, and the provider document in
 //! invite-config. Start with [`Gateway`].
 
+mod actions;
 mod admin;
 mod attempts;
 mod auth;
 mod batch_lists;
+mod batch_withdrawal;
 mod batches;
 mod binding;
 mod body;
@@ -147,6 +149,11 @@ impl Gateway {
         self.engine.start_webhooks(Arc::new(render))
     }
 
+    /// Starts to go on with actions, until the engine shuts down.
+    pub fn start_actions(&self) {
+        self.engine.start_actions(Arc::new(actions::name_problem));
+    }
+
     pub fn router(&self) -> Router {
         let (with_key, _) = routes_with_key().split_for_parts();
         let (without_key, _) = routes_without_key().split_for_parts();
@@ -225,7 +232,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(changes::refresh_invite))
         .routes(routes!(changes::retry_invite))
         .routes(routes!(batch_lists::list_batches))
-        .routes(routes!(batches::get_batch))
+        .routes(routes!(batches::get_batch, batch_withdrawal::revoke_batch))
         .routes(routes!(batch_lists::list_batch_invites))
         .routes(routes!(stats::get_stats))
         .routes(routes!(events::list_events))
@@ -234,6 +241,7 @@ fn routes_with_key() -> OpenApiRouter<Gateway> {
         .routes(routes!(providers::get_provider))
         .routes(routes!(providers::list_provider_invites))
         .routes(routes!(providers::list_provider_kinds))
+        .merge(actions::routes())
         .merge(webhooks::routes())
         .merge(admin::routes())
         .routes(routes!(service::get_metrics))

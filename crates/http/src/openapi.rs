@@ -162,6 +162,8 @@ problem_sets! {
     /// An invite is not queued again.
     NotQueued = [DUPLICATE, QUOTA_EXCEEDED, BACKLOG_FULL];
     Removed = [EVENTS_REMOVED];
+    /// An action is for another number of invites than was confirmed.
+    CountDiffers = [COUNT_DIFFERS];
 }
 
 #[derive(IntoParams)]
@@ -231,6 +233,15 @@ pub(crate) struct InviteParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a parameter")]
+pub(crate) struct ActionParameter {
+    /// The action's id.
+    #[param(pattern = "^act_[0-9a-f]{32}$", example = "act_0199c0de0000700080000000000000aa")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a parameter")]
 pub(crate) struct WebhookParameter {
     /// The webhook's id.
     #[param(pattern = "^whk_[0-9a-f]{32}$", example = "whk_0199c0de0000700080000000000000aa")]
@@ -292,6 +303,9 @@ pub(crate) struct Filters {
     /// Those with the caller's own id
     #[param(pattern = r"^[^\u0000-\u001f\u007f]*$")]
     external_id: Option<String>,
+    /// Those whose `error` has one of these codes; may be repeated
+    #[param(schema_with = error_codes_schema)]
+    error_code: Option<Vec<String>>,
     /// Accepted after this moment
     created_after: Option<jiff::Timestamp>,
     /// Accepted before this moment
@@ -319,6 +333,11 @@ fn batch_state_schema() -> Ref {
 fn statuses_schema() -> Array {
     let statuses = ArrayBuilder::new().items(Ref::from_schema_name("Status"));
     statuses.description(Some("Those in one of these statuses")).build()
+}
+
+fn error_codes_schema() -> Array {
+    let codes = ArrayBuilder::new().items(Ref::from_schema_name("ReasonCode"));
+    codes.description(Some("Those whose `error` has one of these codes")).build()
 }
 
 fn event_types_schema() -> Array {

@@ -166,6 +166,10 @@ impl Problem {
         self.0.code.word
     }
 
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     pub fn status(&self) -> StatusCode {
         self.0.code.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }

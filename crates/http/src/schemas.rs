@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
 
 use crate::{
+    actions,
     admin::{
         audit::AuditList,
         erase::{EraseRequest, Receipt},
@@ -67,10 +68,10 @@ macro_rules! name {
 }
 
 bodies! {
-    taken: NewInvites, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange,
+    taken: NewInvites, actions::body::NewAction, changes::InviteChange, changes::RetryRequest, PersonRequest, EraseRequest, NewKey, KeyChange,
         webhooks::body::NewWebhook, webhooks::body::WebhookChange, webhooks::body::Rotation, webhooks::body::Resend;
-    answered: views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::batches::BatchList,
-        views::batches::BatchInvites, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
+    answered: views::actions::ActionView, views::actions::CountedAction, views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::batches::BatchList,
+        views::batches::BatchInvites, views::batches::BatchWithdrawal, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
         views::webhooks::WebhookAttemptView, views::webhooks::WebhookAttemptList, views::webhooks::Recovered, views::InviteList,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
         providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList, views::stats::Stats,

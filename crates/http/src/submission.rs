@@ -82,7 +82,7 @@ pub(crate) enum Targets {
 }
 
 /// Bounds what the type of a map does not: its keys, its values, and how many there are.
-fn bound_labels(schema: &mut schemars::Schema) {
+pub(crate) fn bound_labels(schema: &mut schemars::Schema) {
     let mut key = schemars::json_schema!({ "type": "string", "maxLength": MAX_LABEL_KEY });
     let mut value = schemars::json_schema!({ "type": "string", "maxLength": MAX_LABEL_VALUE });
     pattern::label_key(&mut key);

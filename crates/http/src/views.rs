@@ -1,5 +1,6 @@
 //! What the API shows: the Invite and the other JSON documents, and their schemas.
 
+pub(crate) mod actions;
 pub(crate) mod batches;
 pub(crate) mod configuration;
 pub(crate) mod events;

@@ -261,6 +261,34 @@ CREATE TABLE removed_events (
     last_id BIGINT NOT NULL
 );
 
+-- What is done, step by step, to all invites that a filter matches.
+CREATE TABLE invite_actions (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    -- The key that asked for it, and what the record of changes says of that
+    key_id TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    -- What a person found; NULL unless the kind is `settle`
+    settled_as TEXT,
+    -- JSON objects and an array
+    filter TEXT NOT NULL,
+    day_limits TEXT NOT NULL,
+    failed TEXT NOT NULL,
+    state TEXT NOT NULL,
+    cancelled_because TEXT,
+    -- Why the next invite has to wait; NULL: it does not
+    held_up_by TEXT,
+    matched BIGINT NOT NULL,
+    succeeded BIGINT NOT NULL,
+    -- The invites whose ids are not before this have been looked at, newest first
+    place TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+CREATE INDEX invite_actions_running ON invite_actions (id) WHERE state = 'running';
+CREATE INDEX invite_actions_tenant ON invite_actions (tenant, state, id);
+
 CREATE TABLE idempotency_keys (
     tenant TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,

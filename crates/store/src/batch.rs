@@ -6,7 +6,7 @@ use invite_core::{
     Address, BatchId, Destination, InviteId, Invitee, KeyId, Reason, RouteTaken, Status,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::{BatchView, InviteRecord, debug::debug_only};
@@ -149,7 +149,7 @@ pub struct IdempotencyKey {
 
 /// The limit of a key that has one.
 #[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayLimit {
     pub key: KeyId,
     /// Invites that are accepted of it in a day, from midnight to midnight UTC.

@@ -6,6 +6,7 @@
 
 mod accept;
 mod accounts;
+mod actions;
 mod actor;
 mod admission;
 mod advisory;
@@ -68,6 +69,7 @@ mod webhook_deliveries;
 mod webhooks;
 mod writer;
 
+pub use actions::{Action, ActionFilter, Progress};
 pub use actor::{Actor, NewAudit};
 pub use admission::Quotas;
 pub use attempts::{AttemptEnd, AttemptPage, AttemptView, NewAttempt};

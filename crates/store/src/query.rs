@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use invite_core::{Address, BatchId, InviteId, Status};
+use invite_core::{Address, BatchId, InviteId, ReasonCode, Status};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
     connection::Connection,
     debug::debug_only,
+    error::LIST,
     rows::{COLUMNS, HAS_HOLDER, OPEN, SET_ASIDE, read_invite, select_invites},
     statement::{Statement, chunks},
     unreadable::{id_of, page, separate},
@@ -29,6 +31,8 @@ pub struct InviteFilter {
     pub address: Option<Address>,
     /// The caller's own id.
     pub external_id: Option<String>,
+    /// If not empty: whose error has one of these codes.
+    pub error_codes: Vec<ReasonCode>,
     pub labels: Vec<(String, String)>,
     pub created_after: Option<Timestamp>,
     pub created_before: Option<Timestamp>,
@@ -115,6 +119,18 @@ impl Store {
         let statement = list(filter, before, i64::from(limit) + 1, self.clock_now());
         let (rows, next) = page(self.listed(statement).await?, limit, id_of);
         Ok(InvitePage { next, ..InvitePage::of(rows) })
+    }
+
+    /// How many invites there are, counted up to `most`.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn count_invites(&self, filter: &InviteFilter, most: u32) -> Result<u64, Error> {
+        let counted = list(filter, None, i64::from(most), self.clock_now()).counted();
+        let mut connection = self.lister().await?;
+        let count = counted.first(&mut connection, |row| row.count());
+        let count = timeout(LIST, count).await.map_err(|_| Error::SlowList)??;
+        Ok(count.unwrap_or_default())
     }
 }
 
@@ -249,6 +265,14 @@ fn wide_conditions<'a>(
     if !filter.statuses.is_empty() {
         let statuses = filter.statuses.iter().map(|status| Value::from(status.as_str()));
         statement = status_now(statement.text(" AND "), now).one_of(statuses);
+    }
+    for (place, code) in filter.error_codes.iter().enumerate() {
+        let text = if place == 0 { " AND (error LIKE " } else { " OR error LIKE " };
+        // The code is what a stored reason begins with. A row whose reason is damaged is no error so.
+        statement = statement.text(text).bind(format!("{{\"code\":\"{code}\",%"));
+    }
+    if !filter.error_codes.is_empty() {
+        statement = statement.text(")");
     }
     let times = [
         (" AND created_at > ", filter.created_after),

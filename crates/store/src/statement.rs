@@ -103,6 +103,12 @@ impl<'a> Statement<'a> {
         self.text(&format!(" LIMIT {most}"))
     }
 
+    /// How many rows this has, as the only one of another.
+    pub(crate) fn counted(self) -> Self {
+        let text = format!("SELECT count(*) FROM ({}) AS counted", self.text);
+        Self { text, values: self.values }
+    }
+
     fn push(&mut self, value: Value<'a>) {
         self.values.push(value);
         self.text.push('?');

@@ -16,6 +16,16 @@ use crate::{
     transition,
 };
 
+/// What is left to do to withdraw an invite.
+pub(super) enum Withdrawal {
+    /// It is withdrawn.
+    Made,
+    /// It is queued, so nobody has to be asked.
+    Here,
+    /// It exists there.
+    AtProvider(Arc<Provider>),
+}
+
 impl Engine {
     /// Asks the provider for the present state. An invite that the provider cannot know anything
     /// of is returned as it is.
@@ -37,12 +47,7 @@ impl Engine {
             if !matches!(to, Status::Pending | Status::Failed) {
                 return Err(OperationError::NotSettled { status });
             }
-            let invite = self.settle_by_hand(&invite, to).await?;
-            if let Some(provider) = &invite.provider {
-                // Another invite to the same person may have waited for this.
-                self.shared.lane(provider).wake_for_all();
-            }
-            return Ok(invite);
+            return self.settle_unknown(&invite, to).await;
         }
         if invite.provider.is_none() {
             return Err(OperationError::AlreadyFinal { status });
@@ -73,29 +78,33 @@ impl Engine {
         .await
     }
 
+    /// Records what a person found of an unknown invite: `pending` (it is there) or `failed`.
+    pub(crate) async fn settle_unknown(
+        &self,
+        invite: &InviteRecord,
+        to: Status,
+    ) -> Result<InviteRecord> {
+        let invite = self.settle_by_hand(invite, to).await?;
+        if let Some(provider) = &invite.provider {
+            // Another invite to the same person may have waited for this.
+            self.shared.lane(provider).wake_for_all();
+        }
+        Ok(invite)
+    }
+
     /// Withdraws it: here while it is queued, at the provider once it exists.
     ///
     /// # Errors
     /// See [`OperationError`].
     pub async fn revoke(&self, id: InviteId, force: bool) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
-        let status = invite.status_at(self.shared.clock.now()).0;
-        match status {
-            Status::Revoked => return Ok(invite),
-            Status::Queued => {
+        let provider = match self.how_to_withdraw(&invite)? {
+            Withdrawal::Made => return Ok(invite),
+            Withdrawal::Here => {
                 return self.decide(&invite, |state, _| transition::withdraw(state)).await;
             }
-            Status::Pending | Status::Sent => {}
-            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
-            status => return Err(OperationError::NotSettled { status }),
-        }
-        let provider = self.provider_of(&invite)?;
-        if !provider.adapter.capabilities().revoke {
-            return Err(unsupported(&provider, "withdraw an invite"));
-        }
-        if !is_known_there(&invite) {
-            return Err(OperationError::PairingUnproven);
-        }
+            Withdrawal::AtProvider(provider) => provider,
+        };
         self.wait_for_budget(&provider, PERSON_WAITS).await?;
         let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
         // If it is gone already, only an earlier call can have withdrawn it.
@@ -121,6 +130,25 @@ impl Engine {
             }
             _ => Ok(invite),
         }
+    }
+
+    /// Where an invite can be withdrawn, as it is now.
+    pub(super) fn how_to_withdraw(&self, invite: &InviteRecord) -> Result<Withdrawal> {
+        match invite.status_at(self.shared.clock.now()).0 {
+            Status::Revoked => return Ok(Withdrawal::Made),
+            Status::Queued => return Ok(Withdrawal::Here),
+            Status::Pending | Status::Sent => {}
+            status if status.is_final() => return Err(OperationError::AlreadyFinal { status }),
+            status => return Err(OperationError::NotSettled { status }),
+        }
+        let provider = self.provider_of(invite)?;
+        if !provider.adapter.capabilities().revoke {
+            return Err(unsupported(&provider, "withdraw an invite"));
+        }
+        if !is_known_there(invite) {
+            return Err(OperationError::PairingUnproven);
+        }
+        Ok(Withdrawal::AtProvider(provider))
     }
 
     /// Stores that a call to withdraw it is about to be made; says whether one was made before.

@@ -175,6 +175,10 @@ codes! {
         "The invite is not settled yet",
         "It is queued, a call is under way, its outcome is being found out, or an approval is \
          awaited. The detail says what to do about it.";
+    COUNT_DIFFERS = "count-differs" (CONFLICT), Caller, Rejected,
+        "The filter matches another number of invites",
+        "`confirm` has to be the number of invites that the filter matches, so that an action is done to no more than was \
+         meant. Nothing was done. `\"dry_run\": true` counts them.";
     PAIRING_UNPROVEN = "pairing-unproven" (CONFLICT), Caller, Rejected,
         "Which invite carries the provider's id is not proven",
         "Withdrawing could hit another person's invite. Look it up at the provider; `?force=true` \

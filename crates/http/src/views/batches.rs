@@ -83,6 +83,42 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+/// What became of the Invites of a batch that was to be withdrawn; in a dry run what would. All counts together are the
+/// `total`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BatchWithdrawal {
+    /// The batch.
+    pub batch_id: BatchId,
+    /// Nothing was changed.
+    #[serde(rename = "dry_run")]
+    pub is_dry_run: bool,
+    /// The Invites that were stored with the batch. Those of other requests that answer its items are left alone.
+    pub total: u64,
+    /// Were queued, and are not sent.
+    pub withdrawn_here: u64,
+    /// Existed at their providers, which withdrew them.
+    pub withdrawn_at_provider: u64,
+    /// Had ended before, withdrawn or otherwise.
+    pub ended: u64,
+    /// Were not withdrawn: how many for which problem code.
+    pub not_withdrawn: BTreeMap<&'static str, u64>,
+    /// No time was left for them, or their provider is to be left alone for a while: ask again.
+    pub remaining: u64,
+    /// Invites that were not withdrawn, and why; the first hundred, and none at providers that the key may not use.
+    pub failures: Vec<NotWithdrawn>,
+}
+
+/// An Invite that was not withdrawn.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NotWithdrawn {
+    /// The Invite.
+    pub invite_id: String,
+    /// The code of the problem that withdrawing it alone would be answered with.
+    pub code: &'static str,
+    /// What that means for this one.
+    pub detail: String,
+}
+
 /// Batches.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct BatchList {

@@ -1,10 +1,10 @@
 //! Listing: filters, pages, and statuses as they read now.
 
-use invite_core::{InviteId, Status, StatusSource};
+use invite_core::{InviteId, ReasonCode, Status, StatusSource};
 use invite_store::{InviteFilter, OnDuplicate, Placement, Quotas, Store};
 
 use crate::fixture::{Db, accept, attempts, batch, item, on_both, queue, seconds, set, set_status};
-use crate::states::phase;
+use crate::states::{phase, reason};
 
 on_both!(
     pages_are_newest_first_and_whole_while_invites_are_accepted,
@@ -112,7 +112,10 @@ async fn each_filter_holds_alone_and_with_the_others(db: &Db) {
     other.tenant = "other".into();
     accept(&store, other.clone()).await;
     let third = other.items[0].id;
-    set_status(&store, third, Status::Unknown).await;
+    set(&store, third, |state, _| {
+        (state.phase, state.error) = (phase(Status::Unknown), Some(reason("no answer")));
+    })
+    .await;
 
     let (first, second) = (first.id, second.id);
     let none = InviteFilter::default;
@@ -139,6 +142,14 @@ async fn each_filter_holds_alone_and_with_the_others(db: &Db) {
             vec![second],
         ),
         (InviteFilter { labels: vec![label("site", "a")], ..none() }, vec![]),
+        (
+            InviteFilter {
+                error_codes: vec![ReasonCode::GivenUp, ReasonCode::OutcomeUnknown],
+                ..none()
+            },
+            vec![third],
+        ),
+        (InviteFilter { error_codes: vec![ReasonCode::GivenUp], ..none() }, vec![]),
         (InviteFilter { created_after: Some(seconds(-60)), ..none() }, vec![third, second, first]),
         (InviteFilter { created_after: Some(seconds(60)), ..none() }, vec![]),
         (InviteFilter { created_before: Some(seconds(60)), ..none() }, vec![third, second, first]),
@@ -153,6 +164,7 @@ async fn each_filter_holds_alone_and_with_the_others(db: &Db) {
                 statuses: vec![Status::Queued],
                 address: Some("ada@example.org".parse().unwrap()),
                 external_id: Some("hr-1".into()),
+                error_codes: Vec::new(),
                 labels: vec![label("site", "x"), label("team", "a")],
                 created_after: Some(seconds(-60)),
                 created_before: Some(seconds(60)),
@@ -164,6 +176,9 @@ async fn each_filter_holds_alone_and_with_the_others(db: &Db) {
     ];
     for (filter, wanted) in cases {
         assert_eq!(list(&store, &filter).await, wanted, "{filter:?}");
+        let count = wanted.len() as u64;
+        assert_eq!(store.count_invites(&filter, 200).await.unwrap(), count, "{filter:?}");
+        assert_eq!(store.count_invites(&filter, 1).await.unwrap(), count.min(1), "{filter:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accepting;
 mod accounts;
+mod actions;
 mod administration;
 mod admitting;
 mod attempts;
