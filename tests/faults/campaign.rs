@@ -13,6 +13,7 @@
 )]
 
 mod audit;
+mod endpoints;
 mod followers;
 mod gateway;
 mod isolation;
@@ -43,6 +44,7 @@ const USAGE: &str = "\
 usage: campaign [--rounds N] [--seed S] [--round R] [--database sqlite|postgres] [--replicas N]
                 [--blind-resend]
        campaign retention [--rows N] [--seconds N] [--turns N] [--database sqlite|postgres]
+       campaign endpoints [--events N] [--seconds N] [--database sqlite|postgres]
        campaign isolation [--provider P] [--kind K] [--all-steps] [--seconds N] [--turns N]
                           [--seed S] [--database sqlite|postgres]
 
@@ -68,6 +70,12 @@ none being removed
   --seconds N      how long is measured (10)
   --turns N        how often, with and without (3)
 
+endpoints: how far behind webhooks are, of ten that get everything, of which one is dead and one slow;
+fails if any of the others is by more than 2 s, or misses anything
+
+  --events N       how many events a second are written (1000)
+  --seconds N      for how long (20)
+
 isolation: how much slower two providers are while the third has a fault that does not end; fails
 if by more than a tenth, for any kind of fault
 
@@ -92,6 +100,7 @@ enum Task {
     Rounds(Arguments),
     Isolation(isolation::Choice),
     Retention(retention::Choice),
+    Endpoints(endpoints::Choice),
 }
 
 fn main() -> ExitCode {
@@ -118,6 +127,9 @@ fn read(given: impl Iterator<Item = String>) -> Result<Option<Task>, String> {
     }
     if given.next_if(|first| first == "retention").is_some() {
         return Ok(retention::Choice::read(given)?.map(Task::Retention));
+    }
+    if given.next_if(|first| first == "endpoints").is_some() {
+        return Ok(endpoints::Choice::read(given)?.map(Task::Endpoints));
     }
     Ok(read_rounds(given)?.map(Task::Rounds))
 }
@@ -184,6 +196,12 @@ async fn run(task: Task) -> ExitCode {
             retention::measure(&choice, &kept).await;
             let _ = std::fs::remove_dir(&kept);
             true
+        }
+        Task::Endpoints(choice) => {
+            let kept = folder(0);
+            let is_good = endpoints::measure(&choice, &kept).await;
+            let _ = std::fs::remove_dir(&kept);
+            is_good
         }
         Task::Isolation(choice) => {
             let kept = folder(choice.seed);

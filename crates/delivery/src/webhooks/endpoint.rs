@@ -16,6 +16,12 @@ use crate::shared::catch_panic;
 
 /// How many events are sent at the same time.
 const AT_ONCE: usize = 10;
+/// How many are sent in a round at most. It begins with as many as are sent at the same time, and doubles while all is taken
+/// quickly: what was sent in a round that is cut off is sent again.
+const MOST: usize = 200;
+const QUICK: Duration = Duration::from_millis(500);
+/// How many while nothing was taken lately.
+const FEW: usize = 2;
 /// How long after each attempt an event is sent again; the last of these from then on.
 const AGAIN: [Duration; 6] = [
     Duration::from_secs(2),
@@ -41,7 +47,8 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 pub(super) async fn work(sender: Arc<Sender>, id: WebhookId, stop: CancellationToken) {
     let mut watch = sender.shared.store.watch_feed();
     let scanned = EventId::START;
-    let mut endpoint = Endpoint { sender, id, scanned, failed: 0, rest: None, kept_at: None };
+    let mut endpoint =
+        Endpoint { sender, id, scanned, failed: 0, most: AT_ONCE, rest: None, kept_at: None };
     while !stop.is_cancelled() {
         let wait = match catch_panic(endpoint.round()).await {
             Ok(Next::Ended) => return,
@@ -85,6 +92,8 @@ struct Endpoint {
     scanned: EventId,
     /// How many rounds in a row nothing was taken.
     failed: u32,
+    /// How many events are sent in the next round.
+    most: usize,
     /// Until when it is left alone.
     rest: Option<Rest>,
     /// When it was last stored up to where the feed was read.
@@ -118,8 +127,8 @@ impl Endpoint {
         };
         let now = shared.clock.now();
         self.rest = self.rest.take().filter(|rest| rest.url == webhook.url && now < rest.until);
-        // One that has taken nothing lately is tried with few. Half are new ones, so that none waits for those that are refused.
-        let most = if webhook.failing_since.is_some() { 2 } else { AT_ONCE };
+        // Half are new ones, so that none waits for those that are refused.
+        let most = if webhook.failing_since.is_some() { FEW } else { self.most };
         let (due, next_due) = shared.store.due_deliveries(self.id, now, most / 2).await?;
         let rest_began = self.rest.as_ref().map(|rest| rest.began);
         let mut tasks: Vec<Task> = due
@@ -162,12 +171,17 @@ impl Endpoint {
             }
         }
         let (delivered, wait) = self.deliver(&webhook, tasks).await;
-        let is_taken = delivered.iter().any(|it| it.attempt.failure.is_none());
+        let taken = delivered.iter().filter(|it| it.attempt.failure.is_none()).count();
+        let is_quick = shared.clock.now().duration_since(now).unsigned_abs() < QUICK;
+        self.most = match taken == delivered.len() && is_quick {
+            true => (self.most * 2).min(MOST),
+            false => AT_ONCE,
+        };
         let give_up = shared.settings.webhook_give_up;
         shared.store.record_deliveries(self.id, delivered, read_up_to, give_up).await?;
         failpoint("webhook-after-record");
         self.kept_at = Some(now);
-        self.failed = if is_taken { 0 } else { self.failed + 1 };
+        self.failed = if taken > 0 { 0 } else { self.failed + 1 };
         let pause = match self.failed {
             0 => Duration::ZERO,
             failed => (PAUSE * (1 << (failed - 1).min(16))).min(LONGEST_PAUSE),
