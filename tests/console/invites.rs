@@ -34,6 +34,11 @@ async fn a_failed_invite_is_found_understood_and_retried() {
     browser.press("Revoke…").await;
     browser.press("Revoke").await;
     browser.find_with_text(".head .badge", "revoked").await;
+    for status in ["queued", "failed", "pending", "revoked"] {
+        browser.find_with_text("section[aria-labelledby=history] li", status).await;
+    }
+    browser.driver.execute("window.scrollTo(0, 100000);", Vec::new()).await.unwrap();
+    browser.shoot("history").await;
     assert_eq!(gateway.client().read(&invite).await["status"], "revoked");
     browser.close(&[]).await;
     gateway.finish().await;

@@ -6,13 +6,27 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::sign_in;
 
-const PAGES: [&str; 7] =
-    ["overview", "invites", "providers", "providers/treasury", "configuration", "keys", "audit"];
+const PAGES: [&str; 8] = [
+    "overview",
+    "invites",
+    "providers",
+    "providers/treasury",
+    "webhooks",
+    "configuration",
+    "keys",
+    "audit",
+];
 
 #[tokio::test]
 async fn every_page_is_accessible_and_fits_a_phone_in_light_and_dark() {
     let gateway = Gateway::start().await;
     let admin = gateway.caller("admin", &[]).await;
+    // Nothing listens there.
+    let webhook = json!({ "url": "http://127.0.0.1:1/hooks/invites", "description": "HR",
+        "types": ["invite.pending", "invite.failed"], "labels": { "team": "hr" } });
+    admin.post("/v1/webhooks", &webhook).await.expect(201);
+    let webhook = json!({ "url": "http://127.0.0.1:1/hooks/all", "payload": "thin" });
+    let webhook = admin.post("/v1/webhooks", &webhook).await.expect(201).body;
     for (number, to) in ["berlin-summit", "acme-tenancy", "treasury"].into_iter().enumerate() {
         gateway.client().invite(&invites(to, [person(number)])).await;
     }
@@ -36,6 +50,7 @@ async fn every_page_is_accessible_and_fits_a_phone_in_light_and_dark() {
     let mut browser = sign_in("looking", &gateway, &admin, "overview").await;
     let mut pages: Vec<String> = PAGES.map(str::to_owned).into();
     pages.push(format!("invites/{}", failed["id"].as_str().unwrap()));
+    pages.push(format!("webhooks/{}", webhook["id"].as_str().unwrap()));
     let mut faults = Vec::new();
     for page in &pages {
         let name = page.split('/').collect::<Vec<_>>().join("-");
@@ -81,11 +96,18 @@ async fn the_longest_values_keep_every_page_within_its_width() {
         "labels": { "k".repeat(64): "v".repeat(256) },
     });
     let invite = caller.invite(&invites(&provider, [guest])).await.remove(0);
+    let webhook = json!({
+        "url": format!("https://{}.example.org/{}", "h".repeat(63), "p".repeat(1_900)),
+        "description": "d".repeat(200), "providers": [provider],
+        "labels": { "k".repeat(64): "v".repeat(256) },
+    });
+    let webhook = admin.post("/v1/webhooks", &webhook).await.expect(201).body;
 
     let browser = sign_in("long", &gateway, &admin, "overview").await;
     let mut pages: Vec<String> = PAGES.map(str::to_owned).into();
     pages.push(format!("providers/{provider}"));
     pages.push(format!("invites/{}", invite["id"].as_str().unwrap()));
+    pages.push(format!("webhooks/{}", webhook["id"].as_str().unwrap()));
     let mut faults = Vec::new();
     for page in &pages {
         browser.driver.goto(format!("{}/console/#/{page}", gateway.url())).await.unwrap();

@@ -13,6 +13,7 @@ mod configuring;
 mod invites;
 mod keys;
 mod looking;
+mod webhooks;
 
 use browser::Browser;
 use invite_tests::{Client, Gateway};

@@ -87,7 +87,7 @@ export async function call(method, path, { query, body, toml, headers, secret, s
     text = await response.text();
   } catch (error) {
     if (isAbort(error)) throw error;
-    const isChange = method !== "GET" && !/\/(check|probe)$/.test(path);
+    const isChange = method !== "GET" && !/\/(check|probe|test)$/.test(path);
     throw new Problem({
       code: "unreachable", title: "The gateway does not answer",
       detail: `It cannot be reached from this browser just now.${isChange ? " The change may have been made: look before you repeat it." : ""}`,
@@ -140,7 +140,7 @@ export async function learn() {
     await get("admin/keys");
   } catch {
     await Promise.allSettled([
-      get("providers"), get("invites", { limit: 1 }), get("admin/audit", { limit: 1 }), call("GET", "admin/config"),
+      get("providers"), get("invites", { limit: 1 }), get("webhooks"), get("admin/audit", { limit: 1 }), call("GET", "admin/config"),
     ]);
   }
 }

@@ -13,6 +13,8 @@ import * as keys from "./keys.js";
 import * as overview from "./overview.js";
 import * as provider from "./provider.js";
 import * as providers from "./providers.js";
+import * as webhook from "./webhook.js";
+import * as webhooks from "./webhooks.js";
 
 /**
  * What a page gets. It may set `unsaved`, which says whether leaving would lose something, and
@@ -24,7 +26,7 @@ import * as providers from "./providers.js";
 /** By the first part of the route: the page, and the page of one thing. */
 const PAGES = {
   overview: [overview], invites: [invites, invite], providers: [providers, provider],
-  configuration: [configuration], keys: [keys], audit: [audit],
+  webhooks: [webhooks, webhook], configuration: [configuration], keys: [keys], audit: [audit],
 };
 
 const top = document.getElementById("top");
@@ -72,9 +74,9 @@ function begin() {
   open();
 }
 
-/** A tab is there as long as the key is not known to be refused there. */
+/** A tab is there as long as the key is not known to lack one of the scopes that its page needs. */
 function drawTabs() {
-  for (const link of document.querySelectorAll("#nav a[data-scope]")) link.hidden = lacks(link.dataset.scope);
+  for (const link of document.querySelectorAll("#nav a[data-scope]")) link.hidden = link.dataset.scope.split(" ").some(lacks);
 }
 
 function open() {

@@ -61,6 +61,24 @@ export function show(title, content, close) {
   });
 }
 
+/** Shows a secret that is shown once, with a way to copy it; the hint says what to do with it. */
+export function showSecret({ title, label, secret, hint }) {
+  const input = h("input", { class: "secret", readonly: true, value: secret, "aria-label": label, onfocus: () => input.select() });
+  const copied = h("span", { role: "status", class: "muted" });
+  const copy = h("button", { type: "button", onclick: async () => {
+    input.select();
+    try {
+      await navigator.clipboard.writeText(secret);
+      put(copied, "Copied.");
+    } catch {
+      put(copied, "This browser does not allow it; it is selected, copy it by hand.");
+    }
+  } }, "Copy");
+  return show(title, h("div", {},
+    h("div", { class: "notice warn" }, h("p", {}, hint)),
+    h("div", { class: "secret-row" }, input, copy), copied), "I have stored it");
+}
+
 /** Whether a dialog is open that must not be left. */
 export function isHeld() {
   return document.querySelector("dialog[data-held]") !== null;

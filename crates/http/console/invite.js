@@ -25,12 +25,14 @@ export async function open({ root, argument: id, signal }) {
   const about = h("div", { class: "about" });
   const [reason, doable, body] = [h("div", {}), h("div", { class: "actions" }), h("div", {})];
   const timeline = h("section", { "aria-labelledby": "timeline" });
+  const history = h("section", { "aria-labelledby": "history" });
   let capabilities;
   let isSettled = false;
   const read = async () => {
     const invite = await get(path, {}, signal);
     if (capabilities === undefined) capabilities = await capabilitiesOf(invite, signal);
     const { attempts } = await get(`${path}/attempts`, {}, signal);
+    const { events } = await get("events", { invite_id: id, limit: 200 }, signal);
     isSettled = !UNSETTLED.includes(invite.status);
     write(heading, invite.email ?? ERASED);
     // Only what changed is drawn again: a reader may have opened or selected something.
@@ -39,12 +41,13 @@ export async function open({ root, argument: id, signal }) {
     redraw(doable, [invite, lacks("invites:write")], () => (invite.erased ? null : actions(invite, capabilities, state.again)));
     redraw(body, invite, details);
     redraw(timeline, [invite.status, attempts], () => [h("h2", { id: "timeline" }, "Calls"), callsOf(invite, attempts)]);
+    redraw(history, events, () => [h("h2", { id: "history" }, "History"), historyOf(events)]);
   };
   const state = reading({ root, signal, read, every: () => (isSettled ? LATER : SOON) });
   // What the key was refused is not offered again.
   window.addEventListener(REFUSED, state.again, { signal });
   put(root, h("p", { class: "crumb" }, h("a", { href: "#/invites" }, "Invites")),
-    h("div", { class: "head" }, heading, about, state.element), reason, doable, body, timeline);
+    h("div", { class: "head" }, heading, about, state.element), reason, doable, body, timeline, history);
   await state.first;
 }
 
@@ -108,4 +111,11 @@ function callsOf(invite, attempts) {
         h("div", {}, h("h3", {}, "Request"), one.request ? json(one.request) : h("p", { class: "muted" }, "no body")),
         h("div", {}, h("h3", {}, "Reply"), one.reply ? json(one.reply) : h("p", { class: "muted" }, "none")))) : null,
     one.traceparent ? h("p", { class: "small muted" }, "trace ", code(one.traceparent)) : null)));
+}
+
+function historyOf(events) {
+  if (!events.length) return empty("No event of it is kept.", "Events are removed some time after they happened; the invite stays as it is.");
+  return h("ol", { class: "rows" }, events.map(({ type, timestamp, data }) => h("li", {}, badge(type.replace(/^invite\./, "")),
+    data.status_source ? h("span", { class: "muted" }, SOURCES[data.status_source] ?? data.status_source) : null,
+    h("span", { class: "muted" }, moment(timestamp)))));
 }

@@ -2,7 +2,8 @@
 
 import { call, get } from "./api.js";
 import { badge, busy, check, code, empty, field, h, put, redraw, say, table } from "./dom.js";
-import { ask, show } from "./dialog.js";
+import { ask, showSecret } from "./dialog.js";
+import { providerChips, providerNames } from "./provider-choice.js";
 import { reading } from "./reading.js";
 import { ago, stamp, ZONE } from "./time.js";
 
@@ -14,9 +15,6 @@ const SCOPES = [
   ["keys:write", "make keys that can do no more"], ["people:erase", "erase people"],
   ["webhooks:write", "have events sent to webhooks"], ["audit:read", "read who changed what"], ["admin", "all of these"],
 ];
-
-/** From how many providers on they are searched. */
-const MANY = 20;
 
 export const title = () => "Keys";
 
@@ -89,11 +87,6 @@ function revokeKey(one, keys, again) {
   });
 }
 
-/** None if they cannot be read: a key without a choice may use all. */
-function providerNames(signal) {
-  return get("providers", {}, signal).then(({ providers }) => providers.map((one) => one.name), () => []);
-}
-
 async function createKey(names, again) {
   let made = null;
   await ask({
@@ -103,7 +96,10 @@ async function createKey(names, again) {
     },
   });
   if (!made) return;
-  await Promise.all([again(), showSecret(made)]);
+  await Promise.all([again(), showSecret({
+    title: `The key “${made.name}”`, label: "The key", secret: made.key,
+    hint: "It is shown this once and kept only as a hash. Put it where its program reads it before you close this.",
+  })]);
 }
 
 function form(names) {
@@ -119,19 +115,6 @@ function form(names) {
   ];
 }
 
-/** A choice of providers; among many, those whose name has what is typed, and those that are chosen. */
-function providerChips(names) {
-  const chips = names.map((name) => check(name, { name: "providers", value: name }, "chip"));
-  const find = h("input", { type: "search", autocomplete: "off", spellcheck: "false", "aria-label": "Find a provider", placeholder: "Find a provider", oninput: () => {
-    const wanted = find.value.trim().toLowerCase();
-    names.forEach((name, place) => {
-      chips[place].hidden = !name.includes(wanted) && !chips[place].querySelector("input").checked;
-    });
-  } });
-  return h("fieldset", { class: "chips" }, h("legend", {}, "Providers, all if none is chosen"),
-    names.length > MANY ? find : null, h("div", { class: "chips scroll" }, chips));
-}
-
 /** Members without a value are left out: the gateway's defaults hold. */
 function request(given) {
   const body = { name: given.get("name").trim(), scopes: given.getAll("scopes") };
@@ -140,21 +123,4 @@ function request(given) {
   for (const [name] of LIMITS) if (given.get(name)) body[name] = Number(given.get(name));
   if (given.get("expires_at")) body.expires_at = new Date(given.get("expires_at")).toISOString();
   return body;
-}
-
-function showSecret({ name, key }) {
-  const secret = h("input", { class: "secret", readonly: true, value: key, "aria-label": "The key", onfocus: () => secret.select() });
-  const copied = h("span", { role: "status", class: "muted" });
-  const copy = h("button", { type: "button", onclick: async () => {
-    secret.select();
-    try {
-      await navigator.clipboard.writeText(key);
-      put(copied, "Copied.");
-    } catch {
-      put(copied, "This browser does not allow it; the key is selected, copy it by hand.");
-    }
-  } }, "Copy");
-  return show(`The key “${name}”`, h("div", {},
-    h("div", { class: "notice warn" }, h("p", {}, "It is shown this once and kept only as a hash. Put it where its program reads it before you close this.")),
-    h("div", { class: "secret-row" }, secret, copy), copied), "I have stored it");
 }

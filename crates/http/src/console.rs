@@ -38,7 +38,8 @@ const FILES: &[File] = files! {
     IMAGE: "icon.svg";
     SCRIPT: "api.js" "app.js" "audit.js" "chart.js" "configuration.js" "dialog.js" "diff.js" "dom.js" "editor.js"
         "invite-actions.js" "invite.js" "invites.js" "keys.js" "notices.js" "overview.js" "probe.js" "problem.js"
-        "provider.js" "providers.js" "reading.js" "revisions.js" "signin.js" "starting.js" "time.js";
+        "provider.js" "provider-choice.js" "providers.js" "reading.js" "revisions.js" "signin.js" "starting.js"
+        "time.js" "webhook.js" "webhook-form.js" "webhooks.js";
 };
 
 /// A file of the console; the page if no name is given.
