@@ -138,7 +138,11 @@ async fn each_event_is_sent_signed_and_as_the_feed_shows_it(database: Database) 
     assert_eq!((got.len(), text(&body, "type")), (1, "invite.pending"));
     let ids = json!({ "invite_id": invite["id"], "batch_id": invite["batch_id"], "status": "pending", "previous": "sending" });
     assert_eq!(body["data"], ids);
-    let tried = attempts(&client, &thin_one, "").await;
+    let tried = eventually("its attempt is stored", async || {
+        let tried = attempts(&client, &thin_one, "").await;
+        (!tried.is_empty()).then_some(tried)
+    })
+    .await;
     assert_eq!(tried.len(), 1);
     assert_eq!((&tried[0]["delivered"], &tried[0]["http_status"]), (&json!(true), &json!(204)));
 
