@@ -1,4 +1,7 @@
-//! The examples of the OpenAPI document, sent as they are to `invite-gateway sandbox`.
+//! The examples of the OpenAPI document, and the first calls that people read, sent as they are to `invite-gateway sandbox`.
+
+use std::fs::read_to_string;
+use std::path::Path;
 
 use invite_tests::{Binary, Client, eventually, terminate};
 use serde_json::Value;
@@ -10,10 +13,14 @@ async fn every_example_works_as_it_is_in_the_sandbox() {
     let binary = Binary::in_empty_folder();
     let mut sandbox = binary.spawn(&["sandbox", "--json", "--listen", "127.0.0.1:0"], "sandbox");
     let started: Value = eventually("the sandbox starts", async || {
-        serde_json::from_str(&std::fs::read_to_string(binary.path("sandbox.out")).ok()?).ok()
+        serde_json::from_str(&read_to_string(binary.path("sandbox.out")).ok()?).ok()
     })
     .await;
     let client = Client::connect(text(&started, "url"), text(&started, "key")).await;
+    for document in ["README.md", "docs/http-api.md"] {
+        let answer = client.post("/v1/invites", &first_body(document)).await.expect(201);
+        assert_eq!(answer.invites()[0]["duplicate"], false, "{document}: {}", answer.text);
+    }
     let document = client.get("/openapi.json").await.expect(200).body;
     let mut calls = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -39,6 +46,14 @@ async fn every_example_works_as_it_is_in_the_sandbox() {
         assert!(expected, "{name}: {} {}", answer.status, answer.text);
     }
     assert!(terminate(&mut sandbox).await.success());
+}
+
+/// What the first `curl` with a body sends that is printed in this file.
+fn first_body(document: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    let text = read_to_string(path).unwrap();
+    let body = text.split("-d '").nth(1).unwrap().split('\'').next().unwrap();
+    serde_json::from_str(body).unwrap()
 }
 
 fn request(client: &Client, method: &str, path: &str, operation: &Value) -> invite_tests::Request {

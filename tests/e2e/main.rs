@@ -25,6 +25,7 @@ mod edits;
 mod erasing;
 mod events;
 mod examples;
+mod following;
 mod fourth_kind;
 mod idempotency;
 mod live_document;

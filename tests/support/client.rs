@@ -54,8 +54,9 @@ pub struct Answer {
     pub connection: SocketAddr,
 }
 
+/// A client that sends what it is told, for what is no gateway.
 #[expect(clippy::disallowed_methods, reason = "a test speaks as a plain client")]
-pub(crate) fn plain_client() -> reqwest::Client {
+pub fn plain_client() -> reqwest::Client {
     // Fails if another test of this process was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()

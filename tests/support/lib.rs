@@ -19,7 +19,7 @@ mod witness;
 use std::time::Duration;
 
 pub use binary::{Binary, terminate};
-pub use client::{Answer, Client, Request};
+pub use client::{Answer, Client, Request, plain_client};
 pub use gateway::{Builder, Database, Gateway};
 pub use people::{invites, person};
 pub use proxy::Proxy;

@@ -52,6 +52,17 @@ fn every_path_in_the_documents_exists() {
     assert_none("does not exist", wrong);
 }
 
+#[test]
+fn the_examples_that_are_tested_are_the_ones_that_are_shown() {
+    let examples = files().iter().filter(|file| file.path.starts_with("docs/examples/"));
+    let is_shown = |text: &str| documents().any(|document| document.text.contains(text));
+    let wrong = examples.filter(|file| {
+        let language = if file.path.ends_with(".rs") { "rust" } else { "python" };
+        !is_shown(&format!("```{language}\n{}```\n", file.text))
+    });
+    assert_none("no document shows it as it is", wrong.map(|file| file.path.clone()).collect());
+}
+
 /// The words of a line that look like paths from the top of the repository.
 fn mentioned_paths(line: &str) -> impl Iterator<Item = &str> {
     let words = line.split(|c: char| c.is_whitespace() || "()[]`'\",;|=!".contains(c));

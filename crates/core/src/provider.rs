@@ -37,7 +37,7 @@ use crate::{
 /// leaves.
 ///
 /// **Places.** A call or an invite belongs to a
-/// [`Destination`](crate::Destination). If its base URL is not this
+/// [`Destination`]. If its base URL is not this
 /// provider's, nothing is sent (a credential never goes elsewhere): `Rejected`, cause `NotFound`.
 ///
 /// **Silence about people and secrets.** Messages, codes and `Debug` output hold no secret and no

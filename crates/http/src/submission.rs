@@ -60,12 +60,12 @@ struct ItemRequest {
     #[schemars(length(max = 255), transform = pattern::handle)]
     external_id: Option<String>,
     /// Stored, filterable and used by routing rules; never sent to a provider.
-    #[schemars(transform = bound_labels)]
+    #[schemars(with = "Option<Labels>")]
     labels: Option<BTreeMap<String, String>>,
     /// Where it goes; wins over the request's.
     to: Option<Targets>,
     /// Per provider kind, in that provider's own vocabulary; schemas in `GET /v1/provider-kinds`.
-    #[schemars(with = "Option<BTreeMap<String, Map<String, Value>>>")]
+    #[schemars(with = "Option<Options>")]
     options: Option<BTreeMap<String, Value>>,
 }
 
@@ -80,6 +80,17 @@ pub(crate) enum Targets {
     /// Several of them.
     Several(#[schemars(length(min = 1, max = 100))] Vec<String>),
 }
+
+/// Up to 16 keys with a value each.
+#[derive(JsonSchema)]
+#[schemars(transform = bound_labels)]
+#[expect(dead_code, reason = "describes labels")]
+pub(crate) struct Labels(BTreeMap<String, String>);
+
+/// What only one kind of provider understands, by kind.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes options")]
+pub(crate) struct Options(BTreeMap<String, Map<String, Value>>);
 
 /// Bounds what the type of a map does not: its keys, its values, and how many there are.
 pub(crate) fn bound_labels(schema: &mut schemars::Schema) {

@@ -24,6 +24,7 @@ use crate::{
     Gateway,
     auth::Caller,
     problem::{FaultView, ProblemView},
+    submission::{Labels, Options},
     warnings,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct InviteView {
     /// The caller's own id for it.
     external_id: Option<String>,
     /// The caller's labels.
+    #[schemars(with = "Labels")]
     labels: BTreeMap<String, String>,
     /// The address as given; null once the person is erased.
     email: Option<String>,
@@ -56,6 +58,7 @@ pub(crate) struct InviteView {
     message: Option<String>,
     /// The options that it is sent with, by kind, as they would be given: its own, else those of the configuration.
     /// What is null only the provider decides.
+    #[schemars(with = "Options")]
     options: BTreeMap<String, Map<String, Value>>,
     /// What of it is stored and not sent, because the provider's kind has no place for it.
     warnings: Vec<FaultView>,

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::submission::Labels;
+
 /// What a request to a webhook holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +37,7 @@ pub(crate) struct WebhookView {
     /// Events of invites at these providers only; empty: at all.
     providers: Vec<String>,
     /// Events of invites with all of these labels only.
+    #[schemars(with = "Labels")]
     labels: BTreeMap<String, String>,
     payload: WebhookPayload,
     /// Whether anything is sent to it.

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use invite_core::{
-    EventId, EventType, Fault, Faults, WebhookId, pattern, random,
-    schema::{Schema, escape},
-    text::{MAX_LABELS, check_label_key, check_label_value, check_word},
+    EventId, EventType, Fault, Faults, WebhookId, pattern, random, schema::Schema, text::check_word,
 };
 use invite_store::{SigningSecret, Webhook};
 use jiff::Timestamp;
@@ -15,7 +13,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Gateway, auth::Caller, body::read_members, problem::Problem, views::webhooks::WebhookPayload,
+    Gateway, auth::Caller, body::read_members, problem::Problem, submission::Labels,
+    views::webhooks::WebhookPayload,
 };
 
 /// What says in the place of a reason that somebody disabled it.
@@ -45,6 +44,7 @@ pub(crate) struct NewWebhook {
     /// Events of invites at these providers only; absent: at all that the key may use.
     providers: Option<Vec<String>>,
     /// Events of invites with all of these labels only.
+    #[schemars(with = "Option<Labels>")]
     labels: Option<BTreeMap<String, String>>,
     /// What a request holds; absent: `full`.
     payload: Option<WebhookPayload>,
@@ -65,6 +65,7 @@ pub(crate) struct WebhookChange {
     /// Events of invites at these providers only; empty: at all.
     providers: Option<Vec<String>>,
     /// Events of invites with all of these labels only.
+    #[schemars(with = "Option<Labels>")]
     labels: Option<BTreeMap<String, String>>,
     /// What a request holds.
     payload: Option<WebhookPayload>,
@@ -214,15 +215,6 @@ fn check(change: &WebhookChange, gateway: &Gateway, caller: &Caller, faults: &mu
     if caller.providers().is_some() && change.providers.as_ref().is_some_and(Vec::is_empty) {
         let detail = "this key is limited to some providers, so name some of them";
         faults.push(Fault::new("#/providers", "not-allowed", detail));
-    }
-    for (key, value) in change.labels.iter().flatten() {
-        let pointer = format!("#/labels/{}", escape(key));
-        let checked = check_label_key(key).and_then(|()| check_label_value(value));
-        faults.extend(checked.err().map(|(code, detail)| Fault::new(pointer, code, detail)));
-    }
-    if change.labels.as_ref().is_some_and(|labels| labels.len() > MAX_LABELS) {
-        let detail = format!("an invite has at most {MAX_LABELS} labels, so none has all of these");
-        faults.push(Fault::new("#/labels", "too-many", detail));
     }
 }
 
