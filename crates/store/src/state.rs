@@ -14,7 +14,7 @@ use crate::{debug::debug_only, phase::Phase, values::storable};
 #[expect(missing_docs, reason = "other fields say all by their names")]
 #[derive(Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct InviteState {
-    /// As it was last stored; to be shown is [`InviteRecord::status_at`].
+    /// As it was last stored; to be shown is [`InviteRecord::status_at`](crate::InviteRecord::status_at).
     pub phase: Phase,
     /// How the status is known.
     pub source: StatusSource,
@@ -95,7 +95,7 @@ impl InviteState {
         }
     }
 
-    /// As it was last stored; to be shown is [`InviteRecord::status_at`].
+    /// As it was last stored; to be shown is [`InviteRecord::status_at`](crate::InviteRecord::status_at).
     pub fn status(&self) -> Status {
         self.phase.status()
     }
