@@ -91,8 +91,8 @@ fn no_test_is_skipped() {
 #[test]
 fn no_test_of_the_whole_sleeps() {
     let sleep = [concat!("sleep", "("), concat!("sleep", "_until(")];
-    // The benchmark's upstream and network are slow on purpose.
-    let except = ["tests/support/", "tests/tidy/", "tests/bench/"];
+    // The upstream, the network and the receiver of the benchmarks are slow on purpose.
+    let except = ["tests/support/", "tests/tidy/", "tests/bench/", "tests/faults/endpoints.rs"];
     assert_none("waits for nothing in particular", anywhere("tests/", &sleep, &except));
 }
 
