@@ -41,6 +41,7 @@ mod replicas;
 mod restarts;
 mod retaining;
 mod rotation;
+mod rust_client;
 mod service;
 mod silence;
 mod stats;

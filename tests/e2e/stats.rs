@@ -29,6 +29,11 @@ async fn what_became_of_invites_is_counted_for_whom_it_concerns(database: Databa
     assert_eq!((&none["counts"], &none["interval"]), (&json!([]), &Value::Null));
     client.invite(&invites("treasury", (1..=3).map(person))).await;
     client.invite(&invites("acme-tenancy", [person(4)])).await;
+    // One that is bound to no provider stops no other from being counted.
+    let mut lenient = invites("treasury", [person(5)]);
+    lenient["invites"][0]["email"] = json!("nobody");
+    let request = client.request("POST", "/v1/invites").header("prefer", "handling=lenient");
+    request.json(&lenient).send().await.expect(201);
     let stats = counts(client, "?provider=treasury", 3).await;
     let expected = json!([
         { "provider": "treasury", "status": "pending", "code": null, "count": 3 },
@@ -54,6 +59,7 @@ async fn what_became_of_invites_is_counted_for_whom_it_concerns(database: Databa
         "?since=2024-01-01T00:00:00Z&until=2026-01-01T00:00:00Z",
         "?interval=hour&since=2026-01-01T00:00:00Z&until=2026-03-01T00:00:00Z",
         "?interval=minute&since=2026-01-01T00:00:00Z&until=2026-01-03T00:00:00Z",
+        "?interval=minute&since=2026-01-01T00:00:00Z&until=2026-01-01T01:00:00Z",
         "?status=failed",
     ] {
         client.get(&format!("/v1/stats{wrong}")).await.problem(422, "validation-failed");

@@ -8,14 +8,15 @@ use crate::assert_none;
 use crate::tree::{files, root};
 
 /// For each crate of ours but the adapters the crates of ours that it depends on.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("sandbox", &[]),
     ("config", &["core"]),
     ("store", &["core"]),
     ("delivery", &["config", "store", "core"]),
     ("http", &["delivery", "config", "store", "core"]),
-    ("cli", &["core", "kinds", "config", "store", "delivery", "http", "sandbox"]),
+    ("client", &["core"]),
+    ("cli", &["client", "core", "kinds", "config", "store", "delivery", "http", "sandbox"]),
 ];
 
 /// The folders of the adapters: all that the registry of kinds depends on, but for the core.

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
+use invite_client::{Call, Client};
 use invite_config::{Finding, Severity};
 use serde::Deserialize;
 
-use crate::{
-    args::ApplyArgs, client::Client, compose, failure::Failure, print, settings::Settings,
-};
+use crate::{args::ApplyArgs, client, compose, failure::Failure, print, settings::Settings};
 
 const DOCUMENT: &str = "/v1/admin/config";
 const CHECK: &str = "/v1/admin/config/check";
+const TOML: &str = "application/toml";
 
 #[derive(Deserialize)]
 struct Checked {
@@ -29,19 +29,19 @@ pub async fn run(settings: &Settings, args: ApplyArgs) -> Result<(), Failure> {
     let path = &args.file;
     let text = compose::read_document(path)?
         .ok_or_else(|| Failure::wrong(format!("there is no file {}", path.display())))?;
-    let client = Client::of(settings, args.url.as_deref(), &args.key_env)?;
+    let client = client::of(settings, args.url.as_deref(), &args.key_env)?;
     // The ETag is read before the check, so that a change that somebody makes from here on is not overwritten.
-    let live = client.call(Method::GET, DOCUMENT, HeaderMap::new(), "").await?;
-    client.accepted(DOCUMENT, &live)?;
+    let live = client.call(Call::get(DOCUMENT)).await?;
     let tag = live.headers.get(header::ETAG).cloned();
-    let tag = tag.ok_or_else(|| client.failed(DOCUMENT, "answered without an ETag"))?;
+    let tag = tag.ok_or_else(|| {
+        Failure::failed(format!("the gateway answered {DOCUMENT} without an ETag"))
+    })?;
     check(&client, path, &text).await?;
     put(&client, path, text, tag, args.note.as_deref()).await
 }
 
 async fn check(client: &Client, path: &Path, text: &str) -> Result<(), Failure> {
-    let answer = client.call(Method::POST, CHECK, as_toml(), text.to_owned()).await?;
-    let checked: Checked = client.read(CHECK, &answer)?;
+    let checked: Checked = client.read(Call::post(CHECK).body(TOML, text.to_owned())).await?;
     for finding in &checked.findings {
         print(&format!("{}: {finding}\n", path.display()))?;
     }
@@ -60,19 +60,8 @@ async fn put(
     tag: HeaderValue,
     note: Option<&str>,
 ) -> Result<(), Failure> {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    if let Some(note) = note {
-        query.append_pair("note", note);
-    }
-    let call = format!("{DOCUMENT}?{}", query.finish());
-    let mut headers = as_toml();
-    headers.insert(header::IF_MATCH, tag);
-    let answer = client.call(Method::PUT, &call, headers, text).await?;
-    let applied: Applied = client.read(&call, &answer)?;
+    let call = Call::new(Method::PUT, DOCUMENT).query(note.map(|note| ("note", note)));
+    let call = call.body(TOML, text).header(header::IF_MATCH, tag);
+    let applied: Applied = client.read(call).await?;
     print(&format!("{}: live as revision {}\n", path.display(), applied.revision))
-}
-
-fn as_toml() -> HeaderMap {
-    let toml = HeaderValue::from_static("application/toml");
-    HeaderMap::from_iter([(header::CONTENT_TYPE, toml)])
 }

@@ -2,12 +2,10 @@
 
 use std::io::Read as _;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use invite_client::Call;
 use serde_json::{Value, json};
 
-use crate::{
-    args::EraseArgs, client::Client, failure::Failure, print, print_json, settings::Settings,
-};
+use crate::{args::EraseArgs, client, failure::Failure, print, print_json, settings::Settings};
 
 const CALL: &str = "/v1/admin/erase";
 /// How many bytes of stdin are read, which is more than any address has.
@@ -20,12 +18,9 @@ pub async fn run(settings: &Settings, args: EraseArgs) -> Result<(), Failure> {
         "-" => read_address()?,
         address => address.to_owned(),
     };
-    let client = Client::of(settings, args.url.as_deref(), &args.key_env)?;
-    let as_json = HeaderValue::from_static("application/json");
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, as_json)]);
-    let body = json!({ "email": address, "withdraw": args.withdraw }).to_string();
-    let answer = client.call(Method::POST, CALL, headers, body).await?;
-    let receipt: Value = client.read(CALL, &answer)?;
+    let client = client::of(settings, args.url.as_deref(), &args.key_env)?;
+    let body = json!({ "email": address, "withdraw": args.withdraw });
+    let receipt: Value = client.read(Call::post(CALL).json(&body)).await?;
     if args.json {
         print_json(&receipt)?;
     } else {

@@ -32,6 +32,15 @@ impl Failure {
     }
 }
 
+impl From<invite_client::Error> for Failure {
+    fn from(error: invite_client::Error) -> Self {
+        match error {
+            invite_client::Error::Unusable(_) => Self::wrong(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

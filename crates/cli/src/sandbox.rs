@@ -5,7 +5,8 @@ use std::{
 };
 
 use comfy_table::Table;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue};
+use invite_client::{Call, Client};
 use invite_core::Clock;
 use invite_sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use tokio::net::TcpListener;
 
 use crate::{
     args::SandboxArgs,
-    client::Client,
     failure::Failure,
     keys, print, print_json,
     serve::{self, Running},
@@ -105,7 +105,10 @@ async fn make_key(gateway: &Running) -> Result<String, Failure> {
 /// Posts the example, and returns it as it is once it is settled.
 async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
     let client = Client::new(url, key)?;
-    let mut accepted = post(&client, "/v1/invites", INVITES).await?;
+    let prefer = HeaderValue::from_static("respond-async");
+    let call = Call::post("/v1/invites").body("application/json", INVITES);
+    let mut accepted: Value =
+        client.read(call.header(HeaderName::from_static("prefer"), prefer)).await?;
     let id = accepted["batch"]["id"].as_str().unwrap_or_default().to_owned();
     let total = accepted["invites"].as_array().map_or(0, Vec::len);
     tell(&format!("{total} invites are accepted; waiting for what becomes of them"));
@@ -132,17 +135,7 @@ async fn send_example(url: &str, key: &str) -> Result<Value, Failure> {
 }
 
 async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
-    let answer = client.call(Method::GET, path, HeaderMap::new(), "").await?;
-    client.read(path, &answer)
-}
-
-async fn post(client: &Client, path: &str, body: &'static str) -> Result<Value, Failure> {
-    let headers = HeaderMap::from_iter([
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (HeaderName::from_static("prefer"), HeaderValue::from_static("respond-async")),
-    ]);
-    let answer = client.call(Method::POST, path, headers, body).await?;
-    client.read(path, &answer)
+    Ok(client.read(Call::get(path)).await?)
 }
 
 fn show(

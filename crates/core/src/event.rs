@@ -35,6 +35,8 @@ words!(
         InviteFailed = "invite.failed",
         /// It is not known whether a call for an invite took effect.
         InviteUnknown = "invite.unknown",
+        /// An invite reads otherwise than before, in the same status.
+        InviteUpdated = "invite.updated",
         /// A second effect of one invite was found at its provider.
         InviteDuplicateEffect = "invite.duplicate_effect",
         /// No invite of a batch is `queued`, `sending` or `unknown` any more.

@@ -4,7 +4,7 @@ import { check, field, h } from "./dom.js";
 import { providerChips } from "./provider-choice.js";
 
 const TYPES = ["invite.queued", "invite.sending", "invite.awaiting_approval", "invite.pending", "invite.sent", "invite.accepted",
-  "invite.declined", "invite.expired", "invite.revoked", "invite.failed", "invite.unknown", "invite.duplicate_effect", "batch.completed"];
+  "invite.declined", "invite.expired", "invite.revoked", "invite.failed", "invite.unknown", "invite.updated", "invite.duplicate_effect", "batch.completed"];
 const PAYLOADS = [["full", "the event as the feed shows it"], ["thin", "ids and statuses only, nothing of the person"]];
 const NEW = { url: "", description: null, types: [], providers: [], labels: {}, payload: "full" };
 

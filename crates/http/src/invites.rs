@@ -1,7 +1,7 @@
 //! Reading invites.
 
 use axum::{Json, extract::State, http::Uri};
-use invite_core::{Address, BatchId, InviteId, ReasonCode, Status, text::MAX_LABELS};
+use invite_core::{Address, BatchId, ReasonCode, Status, text::MAX_LABELS};
 use invite_store::{InviteFilter, InviteRecord, Row, UnreadableInvite};
 
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     auth::{Caller, Scope},
     openapi,
     problem::{Problem, codes},
-    query::{Parameters, cursor, cut_to_fit, refuse_parameters},
+    query::{Parameters, refuse_parameters},
     reads,
     segment::Segment,
-    views::{InviteList, InviteView},
+    views::InviteView,
 };
 
 /// The filters of invites, but for the status, which only some lists are filtered by.
@@ -28,57 +28,6 @@ pub(crate) const FILTERS: &[&str] = &[
     "updated_after",
     "tenant",
 ];
-
-/// List invites
-///
-/// Newest first; the pages do not shift when invites are created meanwhile.
-#[utoipa::path(
-    get, path = "/v1/invites", tag = "invites",
-    params(
-        openapi::StatusFilter, openapi::Filters,
-        ("unreadable" = Option<bool>, Query, description = "Only those that are set aside because \
-            they cannot be read"),
-        openapi::Page,
-    ),
-    responses(
-        (status = 200, description = "A page", body = InviteList),
-        openapi::AnyCall, openapi::Stored, openapi::Unprocessable,
-    )
-)]
-pub(crate) async fn list_invites(
-    State(gateway): State<Gateway>,
-    caller: Caller,
-    uri: Uri,
-) -> Result<Json<InviteList>, Problem> {
-    caller.require(Scope::InvitesRead)?;
-    let known = FILTERS.iter().copied().chain(["status", "unreadable", "limit", "cursor"]);
-    let mut parameters = Parameters::read(&uri, &known.collect::<Vec<_>>());
-    let target = reads::filters(parameters.given());
-    let unreadable = parameters.flag("unreadable");
-    let filter = InviteFilter { unreadable, ..read_filter(&mut parameters, &caller)? };
-    let limit = parameters.limit();
-    let before = parameters.cursor::<String>();
-    parameters.finish()?;
-    let mut page = gateway.store().invites(&filter, before, limit).await?;
-    let shown = page.invites.iter().map(|invite| Some(&invite.tenant));
-    let mut shown =
-        shown.chain(page.unreadable.iter().map(|unreadable| unreadable.tenant.as_ref()));
-    if shown.any(|tenant| tenant.is_none_or(|tenant| tenant != caller.tenant())) {
-        reads::record(&gateway, &caller, "invites.read", &target).await?;
-    }
-    let ids: Vec<InviteId> = page.invites.iter().map(|invite| invite.id).collect();
-    let view = |record| InviteView::new(record, &gateway, &caller);
-    let mut invites: Vec<_> = page.invites.into_iter().map(view).collect();
-    if let Some(last) = cut_to_fit(&mut invites, &ids) {
-        page.unreadable.retain(|unreadable| unreadable.id > last);
-        page.next = Some(last);
-    }
-    Ok(Json(InviteList {
-        invites,
-        unreadable: page.unreadable.into_iter().map(|it| redact(it, &caller)).collect(),
-        next_cursor: page.next.map(cursor),
-    }))
-}
 
 /// Takes out what the caller may not know.
 pub(crate) fn redact(mut unreadable: UnreadableInvite, caller: &Caller) -> UnreadableInvite {

@@ -23,6 +23,7 @@ mod event_stream;
 mod events;
 mod host;
 mod idempotency;
+mod invite_list;
 mod invites;
 mod keys;
 mod listener;
@@ -226,7 +227,7 @@ pub fn openapi() -> Value {
 
 fn routes_with_key() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
-        .routes(routes!(create::create_invites, invites::list_invites))
+        .routes(routes!(create::create_invites, invite_list::list_invites))
         .routes(routes!(invites::get_invite, changes::update_invite, changes::revoke_invite))
         .routes(routes!(attempts::list_attempts))
         .routes(routes!(changes::refresh_invite))

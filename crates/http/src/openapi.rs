@@ -181,6 +181,15 @@ pub(crate) struct Page {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct Sort {
+    /// `created` (default): newest first. `updated`: by the last change, longest ago first
+    #[param(schema_with = sort_schema)]
+    sort: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
 pub(crate) struct EventFilters {
     /// The id of an event: those behind it. `latest`: those that come from now on. Default: from the first that is kept
     #[param(pattern = "^(evt_[0-7][0-9a-f]{15}|latest)$")]
@@ -322,6 +331,10 @@ pub(crate) struct Filters {
 
 fn stats_interval_schema() -> Ref {
     Ref::from_schema_name("StatsInterval")
+}
+
+fn sort_schema() -> Ref {
+    Ref::from_schema_name("InviteSort")
 }
 
 fn batch_state_schema() -> Ref {

@@ -72,7 +72,7 @@ bodies! {
         webhooks::body::NewWebhook, webhooks::body::WebhookChange, webhooks::body::Rotation, webhooks::body::Resend;
     answered: views::actions::ActionView, views::actions::CountedAction, views::batches::Accepted, create::AcceptedOrPlan, views::batches::BatchView, views::batches::BatchList,
         views::batches::BatchInvites, views::batches::BatchWithdrawal, views::events::EventList, views::webhooks::WebhookView, views::webhooks::WebhookList,
-        views::webhooks::WebhookAttemptView, views::webhooks::WebhookAttemptList, views::webhooks::Recovered, views::InviteList,
+        views::webhooks::WebhookAttemptView, views::webhooks::WebhookAttemptList, views::webhooks::Recovered, views::InviteList, views::InviteSort,
         views::InviteView, views::AttemptList, shown::ShownInvite, changes::Revoked, providers::ProviderList,
         providers::ProviderView, providers::KindList, providers::RemoteInviteList, AuditList, views::stats::Stats,
         configuration::ReviewView, configuration::RevisionList, configuration::RevisionView, KeyList,

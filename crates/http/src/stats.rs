@@ -18,7 +18,6 @@ use crate::{
     views::stats::{CountView, Stats, StatsInterval},
 };
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long it is looked back unless it is said otherwise.
 const USUAL: Duration = DAY;
@@ -26,13 +25,15 @@ const USUAL: Duration = DAY;
 const MOST_MINUTES: Duration = DAY;
 const MOST_HOURS: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 const MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// For how long minutes are there to be read: a little shorter than they are kept.
+const MINUTES_KEPT: Duration = Duration::from_secs(47 * 60 * 60);
 /// How many counts an answer holds at most.
 const MOST_COUNTS: usize = 20_000;
 
 /// Count what became of invites
 ///
 /// How many invites came into which status: what a day looked like, and why invites failed. It is counted from the events,
-/// within a few seconds, and kept as long as the rows of invites (`privacy.retention`). An invite that is sent again comes into `queued` again.
+/// within a few seconds, and kept as long as the rows of invites (`privacy.retention`); by minute for two days. An invite that is sent again comes into `queued` again.
 #[utoipa::path(
     get, path = "/v1/stats", tag = "invites",
     params(openapi::StatsFilters),
@@ -76,9 +77,13 @@ pub(crate) async fn get_stats(
         );
         parameters.fault("since", "too-long", detail);
     }
+    let has_minutes = from >= back(now, MINUTES_KEPT);
+    if asked == Some(StatsInterval::Minute) && !has_minutes {
+        let detail = "minutes are counted for two days only; ask for hours";
+        parameters.fault("since", "too-old", detail);
+    }
     parameters.finish()?;
     // A sum of minutes is more exact at its ends, where there are some.
-    let has_minutes = from >= back(now, 2 * DAY - HOUR);
     let is_short = to.duration_since(from).unsigned_abs() <= DAY;
     let interval = match asked {
         Some(StatsInterval::Minute) => Interval::Minute,

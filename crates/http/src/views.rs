@@ -178,15 +178,28 @@ impl InviteView {
     }
 }
 
+/// In which order invites are listed.
+#[derive(Clone, Copy, PartialEq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(crate) enum InviteSort {
+    /// Newest first.
+    Created,
+    /// By their last change, longest ago first.
+    Updated,
+}
+
 /// Invites.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct InviteList {
-    /// Newest first.
+    /// In the order asked for.
     pub invites: Vec<InviteView>,
-    /// Those that cannot be read, newest first; left out if there is none.
+    /// Those that cannot be read, in the same order; left out if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableInvite>,
-    /// Where the next page starts; null on the last.
+    /// Whether there is more now. A page may be empty and have more behind it.
+    pub has_more: bool,
+    /// Where the next page starts; null on the last, but with `sort=updated`, where it is always there: changes to come stand
+    /// behind it.
     pub next_cursor: Option<String>,
 }
 

@@ -258,7 +258,9 @@ CREATE TABLE webhook_attempts (
 -- The last event that was removed. At most one row.
 CREATE TABLE removed_events (
     name TEXT PRIMARY KEY,
-    last_id BIGINT NOT NULL
+    last_id BIGINT NOT NULL,
+    -- All that were removed happened before this
+    before BIGINT NOT NULL
 );
 
 -- What is done, step by step, to all invites that a filter matches.

@@ -17,6 +17,8 @@ use crate::{
 const READER: &str = "counting";
 /// The row that counts all tenants; no tenant has this name.
 const ALL_TENANTS: &str = "";
+/// Where items count that were refused before they were bound to a provider; none has this name.
+const NO_PROVIDER: &str = "";
 
 /// For how long a count is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,8 @@ pub struct CountFilter {
 pub struct Count {
     /// In the interval that began then; `None`: in all.
     pub at: Option<Timestamp>,
-    pub provider: String,
+    /// `None`: they were refused before they were bound to one.
+    pub provider: Option<String>,
     pub status: Status,
     /// Why they failed.
     pub code: Option<String>,
@@ -112,14 +115,16 @@ impl Store {
         .text(" AND events.id <= ")
         .bind(span.up_to())
         .all(&mut *self.reader().await?, |row| {
-            let (at, event_type) = (row.time()?, row.string()?);
-            let (tenant, previous): (_, Option<Status>) =
-                (row.optional_string()?, row.optional_parsed()?);
-            Ok((at, event_type, tenant, previous, row.string()?, row.string()?))
+            let (at, event_type, tenant) = (row.time()?, row.string()?, row.optional_string()?);
+            // A word of a later version tells nothing here.
+            let previous: Option<Status> =
+                row.optional_string()?.and_then(|word| word.parse().ok());
+            Ok((at, event_type, tenant, previous, row.string()?, row.optional_string()?))
         })
         .await?;
         let (mut counts, mut settled) = (BTreeMap::new(), Settled::new());
         for (at, event_type, tenant, previous, data, provider) in events {
+            let provider = provider.unwrap_or_else(|| NO_PROVIDER.to_owned());
             let status = event_type.strip_prefix("invite.").and_then(|word| word.parse().ok());
             let Some(status): Option<Status> = status else { continue };
             if EventType::of(status).as_str() != event_type {
@@ -184,7 +189,7 @@ impl Store {
             .all(&mut *self.lister().await?, |row| {
                 Ok(Count {
                     at: row.optional_time()?,
-                    provider: row.string()?,
+                    provider: Some(row.string()?).filter(|name| name != NO_PROVIDER),
                     status: row.parsed()?,
                     code: Some(row.string()?).filter(|code| !code.is_empty()),
                     count: row.count()?,
@@ -193,20 +198,38 @@ impl Store {
             .await
     }
 
-    /// Removes the counts of intervals that began before a time.
+    /// Removes about `limit` counts of intervals that began before a time, whole intervals from the first on; returns how
+    /// many.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn remove_counts(&self, interval: Interval, before: Timestamp) -> Result<(), Error> {
+    pub async fn remove_counts(
+        &self,
+        interval: Interval,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, Error> {
         self.write(Vec::new(), before, move |tx, before| {
             Box::pin(async move {
+                let seconds = interval.seconds();
+                let last = Statement::new(
+                    "SELECT max(at) FROM (SELECT at FROM invite_counts WHERE seconds = ",
+                )
+                .bind(seconds)
+                .text(" AND at < ")
+                .bind(*before)
+                .text(" ORDER BY at")
+                .limit(i64::from(limit))
+                .text(") AS first")
+                .first(tx.connection, |row| row.optional_number())
+                .await?;
+                let Some(last) = last.flatten() else { return Ok(0) };
                 Statement::new("DELETE FROM invite_counts WHERE seconds = ")
-                    .bind(interval.seconds())
-                    .text(" AND at < ")
-                    .bind(*before)
+                    .bind(seconds)
+                    .text(" AND at <= ")
+                    .bind(last)
                     .execute(tx.connection)
                     .await
-                    .map(drop)
             })
         })
         .await

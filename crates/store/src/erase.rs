@@ -17,6 +17,7 @@ use crate::{
     connection::Connection,
     events::blank_events,
     keyed::{HashKey, MARK},
+    query::read_invites,
     rows::{FINAL, LIVE, PERSON_GONE},
     statement::{Statement, chunks},
     values::Value,
@@ -197,7 +198,12 @@ pub(crate) async fn take_out(
                     .await?;
                 tx.events.blank(chunk);
                 blank_events(tx.connection, chunk).await?;
-                blank(tx, chunk).await?
+                let blanked = blank(tx, chunk).await?;
+                let ids: Vec<InviteId> = chunk.iter().filter_map(|id| id.parse().ok()).collect();
+                for invite in read_invites(tx.connection, &ids, "").await? {
+                    tx.events.updated(&invite, &invite.state);
+                }
+                blanked
             }
         };
     }

@@ -110,12 +110,21 @@ impl NewEvents {
     /// An invite gets this state.
     pub fn changed(&mut self, invite: &InviteRecord, state: &InviteState) {
         let (before, after) = (invite.state.status(), state.status());
+        let is_twice = state.duplicate_effect && !invite.state.duplicate_effect;
         if before != after && (after != Status::Sending || self.with_sending) {
             self.add(EventType::of(after), invite, Some(before), state);
         }
-        if state.duplicate_effect && !invite.state.duplicate_effect {
+        if is_twice {
             self.add(EventType::InviteDuplicateEffect, invite, Some(after), state);
         }
+        if before == after && !is_twice && !state.looks_like(&invite.state) {
+            self.updated(invite, state);
+        }
+    }
+
+    /// An invite reads otherwise than before, and its status is the same.
+    pub fn updated(&mut self, invite: &InviteRecord, state: &InviteState) {
+        self.add(EventType::InviteUpdated, invite, Some(state.status()), state);
     }
 
     /// Takes out what may tell of the people of these invites.

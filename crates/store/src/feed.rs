@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// How many events are looked at together: few, because they are read on the thread that asks.
-const LOOKED_AT: i64 = 500;
+pub(crate) const LOOKED_AT: i64 = 500;
 /// For how long a read goes on looking for events that meet its filter.
-const LOOKING: Duration = Duration::from_millis(250);
+pub(crate) const LOOKING: Duration = Duration::from_millis(250);
 
 /// Which events to read; every given member must hold.
 #[derive(Clone, Default)]
@@ -152,8 +152,8 @@ impl Store {
             tokio::task::yield_now().await;
         }
         // Read after the events, so that one that is removed meanwhile is not missed unnoticed.
-        let removed = self.removed_up_to().await?;
-        if let Some(removed) = removed.filter(|removed| after.is_some_and(|after| after < *removed))
+        if let Some((removed, _)) = self.removed_events().await?
+            && after.is_some_and(|after| after < removed)
         {
             return Ok(Err(RemovedUpTo(removed)));
         }
@@ -177,11 +177,15 @@ impl Store {
                     .first(tx.connection, |row| row.optional_number())
                     .await?;
                 let Some(last) = last.flatten() else { return Ok(0) };
-                Statement::new("INSERT INTO removed_events (name, last_id) VALUES ('feed', ")
-                    .bind(last)
-                    .text(") ON CONFLICT (name) DO UPDATE SET last_id = excluded.last_id")
-                    .execute(tx.connection)
-                    .await?;
+                Statement::new(
+                    "INSERT INTO removed_events (name, last_id, before) VALUES ('feed', ",
+                )
+                .values([last.into(), (*before).into()])
+                .text(") ON CONFLICT (name) DO UPDATE SET last_id = excluded.last_id, ")
+                .text("before = CASE WHEN excluded.before > removed_events.before ")
+                .text("THEN excluded.before ELSE removed_events.before END")
+                .execute(tx.connection)
+                .await?;
                 for table in ["webhook_attempts", "webhook_deliveries"] {
                     Statement::new("DELETE FROM ")
                         .text(table)
@@ -208,9 +212,10 @@ impl Store {
         Ok(number.saturating_mul(PER_NUMBER))
     }
 
-    async fn removed_up_to(&self) -> Result<Option<EventId>, Error> {
-        Statement::new("SELECT last_id FROM removed_events WHERE name = 'feed'")
-            .first(&mut *self.reader().await?, |row| Ok(EventId::of(row.number()?)))
+    /// The last event that was removed, and the time before which all that were removed are.
+    pub(crate) async fn removed_events(&self) -> Result<Option<(EventId, Timestamp)>, Error> {
+        Statement::new("SELECT last_id, before FROM removed_events WHERE name = 'feed'")
+            .first(&mut *self.reader().await?, |row| Ok((EventId::of(row.number()?), row.time()?)))
             .await
     }
 

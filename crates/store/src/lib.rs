@@ -16,6 +16,7 @@ mod batch;
 mod batches;
 mod chain;
 mod change;
+mod changed;
 mod clash;
 mod clean;
 mod clock;
@@ -81,6 +82,7 @@ pub use batch::{
 pub use batches::{BatchCounts, BatchPage, BatchView};
 pub use chain::{AuditCheck, AuditFault, AuditHead};
 pub use change::{Change, Changed, Decide, Decision};
+pub use changed::{ChangedInvites, ChangesFrom};
 pub use counting::{Count, CountFilter, Interval, Settled};
 pub use counts::LiveCounts;
 pub use db::Store;

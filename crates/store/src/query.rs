@@ -209,7 +209,39 @@ fn list(
         }
         statement = statement.text(")");
     }
-    for (name, value) in labels_left {
+    statement = label_conditions(statement, labels_left);
+    // The expression keeps the planner from the index of tenants: few of a tenant's invites may have failed.
+    let tenant = if failed_leads { "tenant || ''" } else { "tenant" };
+    statement = wide_conditions(statement, filter, tenant, now);
+    if let Some(before) = cursor {
+        statement = statement.text(" AND ").text(key).text(" < ").bind(before);
+    }
+    statement.text(" ORDER BY ").text(key).text(" DESC").limit(limit)
+}
+
+/// Those of these invites that meet a filter, in no order.
+pub(crate) fn matching<'a>(
+    filter: &'a InviteFilter,
+    ids: &'a [String],
+    now: Timestamp,
+) -> Statement<'a> {
+    let ids = ids.iter().map(Value::from);
+    let mut statement = select_invites().text(" WHERE id").one_of(ids);
+    for (condition, value) in narrow_conditions(filter) {
+        statement = statement.text(" AND ").text(condition);
+        if let Some(value) = value {
+            statement = statement.bind(value);
+        }
+    }
+    statement = label_conditions(statement, &filter.labels);
+    wide_conditions(statement, filter, "tenant", now)
+}
+
+fn label_conditions<'a>(
+    mut statement: Statement<'a>,
+    labels: &'a [(String, String)],
+) -> Statement<'a> {
+    for (name, value) in labels {
         statement = statement
             .text(" AND EXISTS (SELECT 1 FROM invite_labels AS other WHERE other.invite_id = id")
             .text(" AND other.name = ")
@@ -218,13 +250,7 @@ fn list(
             .bind(value)
             .text(")");
     }
-    // The expression keeps the planner from the index of tenants: few of a tenant's invites may have failed.
-    let tenant = if failed_leads { "tenant || ''" } else { "tenant" };
-    statement = wide_conditions(statement, filter, tenant, now);
-    if let Some(before) = cursor {
-        statement = statement.text(" AND ").text(key).text(" < ").bind(before);
-    }
-    statement.text(" ORDER BY ").text(key).text(" DESC").limit(limit)
+    statement
 }
 
 /// Conditions that few invites meet, each with an index of its own.

@@ -111,7 +111,7 @@ impl InviteState {
     }
 
     /// Whether callers see the same, but for when its provider was last asked.
-    fn looks_like(&self, other: &Self) -> bool {
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
         let Self {
             phase,
             source,

@@ -127,10 +127,13 @@ impl Remover<'_> {
         let row = self.shared.settings.retention.row;
         for (interval, age) in [(Interval::Minute, Some(MINUTES_KEPT)), (Interval::Hour, row)] {
             let before = age.and_then(|age| now.checked_sub(age).ok());
-            if let Some(before) = before
-                && self.sole.has_lease(self.shared).await?
-            {
-                self.shared.store.remove_counts(interval, before).await?;
+            let Some(before) = before else { continue };
+            while !self.shared.stopping.is_cancelled() && self.sole.has_lease(self.shared).await? {
+                let began = Instant::now();
+                if self.shared.store.remove_counts(interval, before, AT_ONCE).await? == 0 {
+                    break;
+                }
+                rest(self.shared, began).await;
             }
         }
         Ok(())

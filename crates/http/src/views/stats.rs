@@ -34,7 +34,8 @@ pub(crate) struct CountView {
     /// When the minute or hour began; absent in a sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
-    provider: String,
+    /// Null: they were refused before they were bound to one.
+    provider: Option<String>,
     /// The status that they came into.
     status: Status,
     /// Of those that failed: the code of their error. Null for any other.

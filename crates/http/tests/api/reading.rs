@@ -23,6 +23,53 @@ async fn invites_are_listed_newest_first_page_by_page() {
     let second = caller.get(&format!("/v1/invites?limit=2&cursor={cursor}")).await;
     assert_eq!(ids(&second.body), made[2..]);
     assert_eq!(second.body["next_cursor"], Value::Null);
+    assert_eq!((&first.body["has_more"], &second.body["has_more"]), (&json!(true), &json!(false)));
+}
+
+#[tokio::test]
+async fn invites_are_followed_by_their_last_change() {
+    let caller = Api::start().await.caller().await;
+    let ada = caller.invite("ada@example.org").await;
+    let bob = caller.invite("bob@example.org").await;
+    let begin = "/v1/invites?sort=updated&updated_after=2020-01-01T00:00:00Z";
+    let whole = caller.get(begin).await.body;
+    assert_eq!((ids(&whole), &whole["has_more"]), (vec![&*ada, &*bob], &json!(false)));
+    let first = caller.get(&format!("{begin}&limit=1")).await.body;
+    assert_eq!((ids(&first), &first["has_more"]), (vec![&*ada], &json!(true)));
+    let after = |page: &Value| {
+        format!("/v1/invites?sort=updated&cursor={}", page["next_cursor"].as_str().unwrap())
+    };
+    let second = caller.get(&after(&first)).await.body;
+    assert_eq!(ids(&second), [&*bob]);
+    let end = after(&whole);
+    assert_eq!(ids(&caller.get(&end).await.body), [] as [&str; 0]);
+    let path = format!("/v1/invites/{ada}");
+    assert_eq!(caller.patch(&path, json!({ "status": "declined" })).await.status, 200);
+    let changed = caller.get(&end).await.body;
+    assert_eq!(ids(&changed), [&*ada]);
+    assert_eq!(changed["invites"][0]["status"], "declined");
+
+    let cursor = whole["next_cursor"].as_str().unwrap();
+    let created = caller.get("/v1/invites?limit=1").await.body["next_cursor"].clone();
+    for (query, faults) in [
+        ("sort=updated".to_owned(), vec![("?updated_after", "missing")]),
+        ("sort=updated&updated_after=now".to_owned(), vec![("?updated_after", "invalid")]),
+        ("sort=id".to_owned(), vec![("?sort", "not-allowed")]),
+        (
+            "sort=updated&sort=updated&cursor=!".to_owned(),
+            vec![("?cursor", "invalid"), ("?sort", "repeated")],
+        ),
+        (format!("cursor={cursor}"), vec![("?cursor", "invalid")]),
+        (
+            format!("sort=updated&cursor={}", created.as_str().unwrap()),
+            vec![("?cursor", "invalid")],
+        ),
+    ] {
+        let answer = caller.get(&format!("/v1/invites?{query}")).await;
+        let mut found = answer.errors();
+        found.sort_unstable();
+        assert_eq!(found, faults, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use invite_core::Status;
-use invite_store::{Count, CountFilter, Interval, Store};
+use invite_store::{Count, CountFilter, Interval, Placement, Store};
 use jiff::Timestamp;
 
 use crate::fixture::{Db, accept, batch, item, now, on_both, queue, seconds, set, set_status};
 use crate::states::{phase, reason};
 
-on_both!(each_change_is_counted_once, counts_are_by_minute_and_by_hour_and_old_ones_go,);
+on_both!(
+    what_is_bound_to_no_provider_or_says_an_unknown_word_stops_no_count,
+    each_change_is_counted_once,
+    counts_are_by_minute_and_by_hour_and_old_ones_go,
+);
 
 fn filter(tenant: Option<&str>, interval: Interval, is_by_interval: bool) -> CountFilter {
     let (from, to) = (seconds(-120), seconds(120));
@@ -31,6 +35,25 @@ async fn count(store: &Store) -> Vec<(String, Status, u64)> {
 /// Status, code and number.
 fn told(counts: &[Count]) -> Vec<(Status, Option<&str>, u64)> {
     counts.iter().map(|it| (it.status, it.code.as_deref(), it.count)).collect()
+}
+
+async fn what_is_bound_to_no_provider_or_says_an_unknown_word_stops_no_count(db: &Db) {
+    let store = db.open().await;
+    let refused = Placement::Refused { error: reason("no such address") };
+    let mut items = vec![item(0, "ada@example.org"), item(1, "grace@example.org")];
+    items[1].placement = refused;
+    accept(&store, batch(items)).await;
+    let [other] = queue(&store, ["mary@example.org"]).await;
+    set_status(&store, other, Status::Pending).await;
+    db.execute("UPDATE events SET previous = 'parked' WHERE type = 'invite.pending'").await;
+    count(&store).await;
+    let counts = store.counts(&filter(None, Interval::Hour, false), 100).await.unwrap();
+    let found: Vec<_> =
+        counts.iter().map(|it| (it.provider.as_deref(), it.status, it.count)).collect();
+    let summit = Some("summit");
+    let expected =
+        [(None, Status::Failed, 1), (summit, Status::Pending, 1), (summit, Status::Queued, 2)];
+    assert_eq!(found, expected);
 }
 
 async fn each_change_is_counted_once(db: &Db) {
@@ -66,7 +89,11 @@ async fn each_change_is_counted_once(db: &Db) {
     };
     let default = counts(filter(Some("default"), Interval::Minute, false)).await;
     assert_eq!(told(&default), own);
-    assert!(default.iter().all(|count| count.at.is_none() && count.provider == "summit"));
+    assert!(
+        default
+            .iter()
+            .all(|count| count.at.is_none() && count.provider.as_deref() == Some("summit"))
+    );
     let hours = counts(filter(Some("default"), Interval::Hour, false)).await;
     assert_eq!(told(&hours), own);
     let hr = counts(filter(Some("hr"), Interval::Minute, false)).await;
@@ -97,7 +124,9 @@ async fn counts_are_by_minute_and_by_hour_and_old_ones_go(db: &Db) {
         assert_eq!(times.len(), 2, "{counts:?}");
         assert!(times[1] <= now() && times[1].duration_since(times[0]).unsigned_abs() >= hours);
         assert!(times.iter().all(|at| interval.begin(*at) == *at));
-        store.remove_counts(interval, seconds(-3600)).await.unwrap();
+        // Of both tenants and of all together, in steps.
+        assert_eq!(store.remove_counts(interval, seconds(-3600), 1).await.unwrap(), 2);
+        assert_eq!(store.remove_counts(interval, seconds(-3600), 1).await.unwrap(), 0);
         assert_eq!(store.counts(&filter, 100).await.unwrap().len(), 1);
     }
 }

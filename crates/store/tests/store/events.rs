@@ -53,7 +53,6 @@ async fn each_change_of_a_status_is_told_once_with_what_was_before(db: &Db) {
         (state.provider_ref, state.sent_at) = (Some("ref-1".into()), Some(now));
     })
     .await;
-    // Nothing that has a type of its own.
     set(&store, id, |state, _| state.provider_status = Some("MAILED".into())).await;
     set(&store, id, |state, _| {
         state.phase = phase(Status::Accepted);
@@ -68,6 +67,7 @@ async fn each_change_of_a_status_is_told_once_with_what_was_before(db: &Db) {
     let told = [
         "invite.queued",
         "invite.sent",
+        "invite.updated",
         "invite.accepted",
         "invite.duplicate_effect",
         "config.revised",
@@ -76,7 +76,8 @@ async fn each_change_of_a_status_is_told_once_with_what_was_before(db: &Db) {
     assert_eq!(types(&events), told);
     let before: Vec<_> = events.iter().map(|event| event.previous).collect();
     let (sending, sent, accepted) = (Status::Sending, Status::Sent, Status::Accepted);
-    assert_eq!(before, [None, Some(sending), Some(sent), Some(accepted), None, None]);
+    let before_each = [None, Some(sending), Some(sent), Some(sent), Some(accepted), None, None];
+    assert_eq!(before, before_each);
     let state = |event: &Event| match &event.told {
         Told::Invite(invite) => {
             assert_eq!((invite.id, &*event.subject), (id, &*id.to_string()));
@@ -88,17 +89,17 @@ async fn each_change_of_a_status_is_told_once_with_what_was_before(db: &Db) {
     let known = || Some("ref-1".to_owned());
     assert_eq!(state(&events[0]), (Status::Queued, None, ada()), "as it then was");
     assert_eq!(state(&events[1]), (Status::Sent, known(), ada()));
-    assert_eq!(state(&events[3]), (Status::Accepted, known(), ada()));
-    assert_eq!((&*events[4].subject, events[4].tenant.as_deref()), ("1", None));
-    assert_eq!(events[5].told, Told::Other(json!({ "state": "paused" })));
+    assert_eq!(state(&events[4]), (Status::Accepted, known(), ada()));
+    assert_eq!((&*events[5].subject, events[5].tenant.as_deref()), ("1", None));
+    assert_eq!(events[6].told, Told::Other(json!({ "state": "paused" })));
     let own = EventFilter { tenant: Some("default".into()), ..EventFilter::default() };
     assert_eq!(
         types(&follow(&store, &own, None).await),
-        &told[..4],
+        &told[..5],
         "the rest is for administrators"
     );
     let end = store.end_of_feed().await.unwrap();
-    assert_eq!(end, events[5].id);
+    assert_eq!(end, events[6].id);
     assert_eq!(follow(&store, &own, Some(end)).await, []);
 }
 
@@ -195,7 +196,7 @@ async fn an_erased_person_is_in_no_event(db: &Db) {
     let texts = db.texts().await;
     assert!(!texts.contains("lovelace") && !texts.contains("ada@"), "{texts}");
     let events = all(&store).await;
-    assert_eq!(types(&events), ["invite.queued", "invite.failed"]);
+    assert_eq!(types(&events), ["invite.queued", "invite.failed", "invite.updated"]);
     assert!(matches!(&events[1].told, Told::Invite(it) if it.state.status() == Status::Failed));
 }
 

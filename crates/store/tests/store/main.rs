@@ -8,6 +8,7 @@ mod administration;
 mod admitting;
 mod attempts;
 mod chain;
+mod changed;
 mod changing;
 mod clocks;
 mod counting;
