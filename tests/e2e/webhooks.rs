@@ -11,12 +11,14 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use invite_core::{Clock, SystemClock};
 use invite_tests::{Client, Database, Gateway, eventually, invites, person};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook as Verifier;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{on_both_databases, text, texts};
+use crate::{clocks, on_both_databases, text, texts};
 
 on_both_databases! {
     each_event_is_sent_signed_and_as_the_feed_shows_it
@@ -241,6 +243,38 @@ async fn what_is_not_taken_is_sent_again_also_after_a_kill(database: Database) {
 }
 
 #[tokio::test]
+async fn a_request_is_signed_at_the_time_of_the_wall_clock() {
+    let mut gateway = Gateway::start().await;
+    assert!(gateway.stop().await.success());
+    clocks::follow_file(&mut gateway);
+    gateway.start_again().await;
+    let client = manager(&gateway).await;
+    let receiver = Receiver::start().await;
+    let webhook = create(&client, json!({ "url": receiver.url, "types": ["invite.queued"] })).await;
+    client.invite(&invites("treasury", [person(1)])).await;
+    receiver.until(1).await;
+    // The store's clock makes up for such a step in days.
+    clocks::set_clock(&gateway, 25);
+    client.invite(&invites("treasury", [person(2)])).await;
+    let got = receiver.until(2).await;
+    let signed: Vec<i64> = got
+        .iter()
+        .map(|one| one.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap())
+        .collect();
+    let now = SystemClock.wall().as_second();
+    let stepped = SignedDuration::from_hours(25).as_secs();
+    assert!((now - signed[0]).abs() < 300, "{signed:?}");
+    assert!((now + stepped - signed[1]).abs() < 300, "{signed:?}");
+    let tried = eventually("both are recorded", async || {
+        Some(attempts(&client, &webhook, "").await).filter(|tried| tried.len() == 2)
+    })
+    .await;
+    let at: Timestamp = text(&tried[0], "at").parse().unwrap();
+    assert!((at.as_second() - now).abs() < 3600, "attempts go by the store's clock: {at}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn one_that_takes_nothing_is_disabled_and_gets_what_it_missed_when_asked() {
     let gateway = Gateway::builder().setting("webhooks.give_up", "1s").start().await;
     let client = manager(&gateway).await;
@@ -275,6 +309,33 @@ async fn one_that_takes_nothing_is_disabled_and_gets_what_it_missed_when_asked()
         (ids.len() == 2).then_some(())
     })
     .await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_somebody_asks_for_is_sent_while_an_endpoint_rests() {
+    let gateway = Gateway::start().await;
+    let client = manager(&gateway).await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|_| {
+        let busy = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "3600")]);
+        busy.into_response()
+    });
+    let webhook = create(&client, json!({ "url": receiver.url, "types": ["invite.queued"] })).await;
+    client.invite(&invites("treasury", [person(1), person(2)])).await;
+    let tried = eventually("both are refused", async || {
+        Some(attempts(&client, &webhook, "").await).filter(|tried| tried.len() == 2)
+    })
+    .await;
+    // Another one has been due for longer than what is asked for.
+    gateway.execute("UPDATE webhook_deliveries SET next_at = first_at").await;
+    receiver.answer(|_| StatusCode::OK.into_response());
+    let newer = text(&tried[0], "event_id");
+    let resend = format!("/v1/webhooks/{}/resend", text(&webhook, "id"));
+    client.post(&resend, &json!({ "event_id": newer })).await.expect(202);
+    let got =
+        eventually("it comes", async || Some(receiver.got()).filter(|got| got.len() > 2)).await;
+    assert_eq!(got[2].id(), newer);
     gateway.finish().await;
 }
 

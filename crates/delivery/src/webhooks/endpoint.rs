@@ -129,12 +129,12 @@ impl Endpoint {
         self.rest = self.rest.take().filter(|rest| rest.url == webhook.url && now < rest.until);
         // Half are new ones, so that none waits for those that are refused.
         let most = if webhook.failing_since.is_some() { FEW } else { self.most };
-        let (due, next_due) = shared.store.due_deliveries(self.id, now, most / 2).await?;
+        // What somebody asks for is sent even while it rests.
         let rest_began = self.rest.as_ref().map(|rest| rest.began);
+        let due = shared.store.due_deliveries(self.id, now, rest_began, most / 2);
+        let (due, next_due) = due.await?;
         let mut tasks: Vec<Task> = due
             .into_iter()
-            // What somebody asks for is sent even while it rests.
-            .filter(|due| rest_began.is_none_or(|began| due.first_at > began))
             .map(|due| Task {
                 event: due.event,
                 attempts: due.attempts,
