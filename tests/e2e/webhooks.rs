@@ -1,114 +1,21 @@
 //! Events that are sent to webhooks: signed, again until they are taken, and to each by itself.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeSet;
 
-use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-};
-use invite_core::{Clock, SystemClock};
-use invite_tests::{Client, Database, Gateway, eventually, invites, person};
-use jiff::{SignedDuration, Timestamp};
+use axum::{http::StatusCode, response::IntoResponse};
+use invite_tests::{Database, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook as Verifier;
-use tokio::{net::TcpListener, sync::watch};
 
-use crate::{clocks, on_both_databases, text, texts};
+use crate::{
+    on_both_databases,
+    receiver::{Got, Receiver, attempts, create, manager},
+    text, texts,
+};
 
 on_both_databases! {
     each_event_is_sent_signed_and_as_the_feed_shows_it
     what_is_not_taken_is_sent_again_also_after_a_kill
-}
-
-/// A request that a receiver got.
-#[derive(Clone)]
-struct Got {
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Got {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    fn id(&self) -> String {
-        self.headers["webhook-id"].to_str().unwrap().to_owned()
-    }
-}
-
-type Answers = dyn Fn(usize) -> Response + Send + Sync;
-
-/// An endpoint of somebody's.
-#[derive(Clone)]
-struct Receiver {
-    url: String,
-    got: Arc<Mutex<Vec<Got>>>,
-    answers: Arc<Mutex<Arc<Answers>>>,
-    /// Nothing is answered while this is true.
-    holds: Arc<watch::Sender<bool>>,
-}
-
-impl Receiver {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hooks?team=hr", listener.local_addr().unwrap());
-        let taken: Arc<Answers> = Arc::new(|_| StatusCode::NO_CONTENT.into_response());
-        let (got, answers) = (Arc::default(), Arc::new(Mutex::new(taken)));
-        let receiver = Self { url, got, answers, holds: Arc::default() };
-        let take = async |State(it): State<Self>, headers: HeaderMap, body: String| {
-            let number = {
-                let mut got = it.got.lock().unwrap();
-                got.push(Got { headers, body });
-                got.len()
-            };
-            // It is never dropped.
-            let _ = it.holds.subscribe().wait_for(|holds| !holds).await;
-            let answers = it.answers.lock().unwrap().clone();
-            answers(number)
-        };
-        let app = Router::new().fallback(take).with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        receiver
-    }
-
-    /// From now on it answers so; it is told the how many-th request it is.
-    fn answer(&self, answers: impl Fn(usize) -> Response + Send + Sync + 'static) {
-        *self.answers.lock().unwrap() = Arc::new(answers);
-    }
-
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
-    }
-
-    /// What it got once it got so many different events.
-    async fn until(&self, events: usize) -> Vec<Got> {
-        eventually("the events come", async || {
-            let got = self.got();
-            let ids: BTreeSet<String> = got.iter().map(Got::id).collect();
-            (ids.len() >= events).then_some(got)
-        })
-        .await
-    }
-}
-
-async fn create(client: &Client, body: Value) -> Value {
-    client.post("/v1/webhooks", &body).await.expect(201).body
-}
-
-async fn manager(gateway: &Gateway) -> Client {
-    gateway.caller("webhooks:write,invites:read,invites:write", &[]).await
-}
-
-/// What a webhook's attempts came to.
-async fn attempts(client: &Client, webhook: &Value, query: &str) -> Vec<Value> {
-    let path = format!("/v1/webhooks/{}/attempts{query}", text(webhook, "id"));
-    client.get(&path).await.expect(200).list("attempts")
 }
 
 async fn each_event_is_sent_signed_and_as_the_feed_shows_it(database: Database) {
@@ -243,38 +150,6 @@ async fn what_is_not_taken_is_sent_again_also_after_a_kill(database: Database) {
 }
 
 #[tokio::test]
-async fn a_request_is_signed_at_the_time_of_the_wall_clock() {
-    let mut gateway = Gateway::start().await;
-    assert!(gateway.stop().await.success());
-    clocks::follow_file(&mut gateway);
-    gateway.start_again().await;
-    let client = manager(&gateway).await;
-    let receiver = Receiver::start().await;
-    let webhook = create(&client, json!({ "url": receiver.url, "types": ["invite.queued"] })).await;
-    client.invite(&invites("treasury", [person(1)])).await;
-    receiver.until(1).await;
-    // The store's clock makes up for such a step in days.
-    clocks::set_clock(&gateway, 25);
-    client.invite(&invites("treasury", [person(2)])).await;
-    let got = receiver.until(2).await;
-    let signed: Vec<i64> = got
-        .iter()
-        .map(|one| one.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap())
-        .collect();
-    let now = SystemClock.wall().as_second();
-    let stepped = SignedDuration::from_hours(25).as_secs();
-    assert!((now - signed[0]).abs() < 300, "{signed:?}");
-    assert!((now + stepped - signed[1]).abs() < 300, "{signed:?}");
-    let tried = eventually("both are recorded", async || {
-        Some(attempts(&client, &webhook, "").await).filter(|tried| tried.len() == 2)
-    })
-    .await;
-    let at: Timestamp = text(&tried[0], "at").parse().unwrap();
-    assert!((at.as_second() - now).abs() < 3600, "attempts go by the store's clock: {at}");
-    gateway.finish().await;
-}
-
-#[tokio::test]
 async fn one_that_takes_nothing_is_disabled_and_gets_what_it_missed_when_asked() {
     let gateway = Gateway::builder().setting("webhooks.give_up", "1s").start().await;
     let client = manager(&gateway).await;
@@ -309,33 +184,6 @@ async fn one_that_takes_nothing_is_disabled_and_gets_what_it_missed_when_asked()
         (ids.len() == 2).then_some(())
     })
     .await;
-    gateway.finish().await;
-}
-
-#[tokio::test]
-async fn what_somebody_asks_for_is_sent_while_an_endpoint_rests() {
-    let gateway = Gateway::start().await;
-    let client = manager(&gateway).await;
-    let receiver = Receiver::start().await;
-    receiver.answer(|_| {
-        let busy = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "3600")]);
-        busy.into_response()
-    });
-    let webhook = create(&client, json!({ "url": receiver.url, "types": ["invite.queued"] })).await;
-    client.invite(&invites("treasury", [person(1), person(2)])).await;
-    let tried = eventually("both are refused", async || {
-        Some(attempts(&client, &webhook, "").await).filter(|tried| tried.len() == 2)
-    })
-    .await;
-    // Another one has been due for longer than what is asked for.
-    gateway.execute("UPDATE webhook_deliveries SET next_at = first_at").await;
-    receiver.answer(|_| StatusCode::OK.into_response());
-    let newer = text(&tried[0], "event_id");
-    let resend = format!("/v1/webhooks/{}/resend", text(&webhook, "id"));
-    client.post(&resend, &json!({ "event_id": newer })).await.expect(202);
-    let got =
-        eventually("it comes", async || Some(receiver.got()).filter(|got| got.len() > 2)).await;
-    assert_eq!(got[2].id(), newer);
     gateway.finish().await;
 }
 

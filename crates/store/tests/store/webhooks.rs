@@ -172,14 +172,14 @@ async fn nothing_is_left_of_a_webhook_that_was_removed(db: &Db) {
     queue(&store, ["ada@example.org"]).await;
     let event = new(&store, &webhook).await[0];
     record(&store, &webhook, vec![attempt(event, 1, Some("it answered 500"))]).await;
-    assert!(store.remove_webhook(webhook.id, &api()).await.unwrap());
+    assert!(store.remove_webhook(webhook.id, &api(), |_| true).await.unwrap());
     record(&store, &webhook, vec![attempt(event, 2, None)]).await;
     assert!(!store.resend_event(&webhook, event).await.unwrap());
     assert_eq!(store.recover_deliveries(webhook.id, seconds(-60)).await.unwrap(), 0);
     for table in ["webhooks", "webhook_attempts", "webhook_deliveries"] {
         assert_eq!(db.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
     }
-    assert!(!store.remove_webhook(webhook.id, &api()).await.unwrap());
+    assert!(!store.remove_webhook(webhook.id, &api(), |_| true).await.unwrap());
 }
 
 async fn what_an_endpoint_says_of_an_erased_person_is_not_kept(db: &Db) {
