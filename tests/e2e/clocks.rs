@@ -14,8 +14,14 @@ const ROUND: Duration = Duration::from_secs(6);
 const PROVIDER: &str = "berlin-summit";
 const KIND: &str = "securegate";
 
+/// Has the processes that are started from now on go by what [`set_clock`] sets.
+pub fn follow_file(gateway: &mut Gateway) {
+    let clocks = gateway.binary.path("clocks");
+    gateway.binary.set_variable(CLOCKS, clocks.to_str().unwrap());
+}
+
 /// Sets the clocks of the processes that are told of this file.
-fn set_clock(gateway: &Gateway, hours: i64) {
+pub fn set_clock(gateway: &Gateway, hours: i64) {
     let by = SignedDuration::from_hours(hours).as_millis();
     gateway.binary.write("clocks.new", &by.to_string());
     std::fs::rename(gateway.binary.path("clocks.new"), gateway.binary.path("clocks")).unwrap();
@@ -55,8 +61,7 @@ async fn a_replica_whose_clock_is_wrong_gives_up_and_forgets_nothing_and_sends_n
         break_down(&gateway).await;
         let (batch, first) = post(gateway.client(), 1, "once").await;
         set_clock(&gateway, hours);
-        let clocks = gateway.binary.path("clocks");
-        gateway.binary.set_variable(CLOCKS, clocks.to_str().unwrap());
+        follow_file(&mut gateway);
         let (mut replica, url) = gateway.start_replica().await;
         let wrong = Client::connect(&url, &gateway.client().key()).await;
         let wrong = wrong.with_key(&gateway.caller("admin", &[]).await.key());
@@ -95,8 +100,7 @@ async fn a_replica_whose_clock_is_wrong_gives_up_and_forgets_nothing_and_sends_n
 async fn the_others_send_what_a_replica_with_a_wrong_clock_accepted() {
     let mut gateway = Gateway::builder().database(Database::Postgres).start().await;
     set_clock(&gateway, 25);
-    let clocks = gateway.binary.path("clocks");
-    gateway.binary.set_variable(CLOCKS, clocks.to_str().unwrap());
+    follow_file(&mut gateway);
     let (mut replica, url) = gateway.start_replica().await;
     let wrong = Client::connect(&url, &gateway.client().key()).await;
     for number in 0..3 {
@@ -113,8 +117,7 @@ async fn a_clock_that_is_set_gives_up_forgets_and_pauses_nothing() {
     for hours in [25, -25] {
         let mut gateway = Gateway::start().await;
         assert!(gateway.stop().await.success());
-        let clocks = gateway.binary.path("clocks");
-        gateway.binary.set_variable(CLOCKS, clocks.to_str().unwrap());
+        follow_file(&mut gateway);
         gateway.start_again().await;
         break_down(&gateway).await;
         let (batch, first) = post(gateway.client(), 1, "once").await;

@@ -35,6 +35,7 @@ mod postcard;
 mod providers;
 mod reading;
 mod reading_back;
+mod receiver;
 mod refusing;
 mod released;
 mod replicas;
@@ -48,6 +49,7 @@ mod stats;
 mod tls;
 mod unreadable;
 mod waiting;
+mod webhook_rounds;
 mod webhooks;
 
 /// Runs tests that take a [`invite_tests::Database`] once on each.

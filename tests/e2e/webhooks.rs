@@ -1,112 +1,21 @@
 //! Events that are sent to webhooks: signed, again until they are taken, and to each by itself.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeSet;
 
-use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-};
-use invite_tests::{Client, Database, Gateway, eventually, invites, person};
+use axum::{http::StatusCode, response::IntoResponse};
+use invite_tests::{Database, Gateway, eventually, invites, person};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook as Verifier;
-use tokio::{net::TcpListener, sync::watch};
 
-use crate::{on_both_databases, text, texts};
+use crate::{
+    on_both_databases,
+    receiver::{Got, Receiver, attempts, create, manager},
+    text, texts,
+};
 
 on_both_databases! {
     each_event_is_sent_signed_and_as_the_feed_shows_it
     what_is_not_taken_is_sent_again_also_after_a_kill
-}
-
-/// A request that a receiver got.
-#[derive(Clone)]
-struct Got {
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Got {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    fn id(&self) -> String {
-        self.headers["webhook-id"].to_str().unwrap().to_owned()
-    }
-}
-
-type Answers = dyn Fn(usize) -> Response + Send + Sync;
-
-/// An endpoint of somebody's.
-#[derive(Clone)]
-struct Receiver {
-    url: String,
-    got: Arc<Mutex<Vec<Got>>>,
-    answers: Arc<Mutex<Arc<Answers>>>,
-    /// Nothing is answered while this is true.
-    holds: Arc<watch::Sender<bool>>,
-}
-
-impl Receiver {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hooks?team=hr", listener.local_addr().unwrap());
-        let taken: Arc<Answers> = Arc::new(|_| StatusCode::NO_CONTENT.into_response());
-        let (got, answers) = (Arc::default(), Arc::new(Mutex::new(taken)));
-        let receiver = Self { url, got, answers, holds: Arc::default() };
-        let take = async |State(it): State<Self>, headers: HeaderMap, body: String| {
-            let number = {
-                let mut got = it.got.lock().unwrap();
-                got.push(Got { headers, body });
-                got.len()
-            };
-            // It is never dropped.
-            let _ = it.holds.subscribe().wait_for(|holds| !holds).await;
-            let answers = it.answers.lock().unwrap().clone();
-            answers(number)
-        };
-        let app = Router::new().fallback(take).with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        receiver
-    }
-
-    /// From now on it answers so; it is told the how many-th request it is.
-    fn answer(&self, answers: impl Fn(usize) -> Response + Send + Sync + 'static) {
-        *self.answers.lock().unwrap() = Arc::new(answers);
-    }
-
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
-    }
-
-    /// What it got once it got so many different events.
-    async fn until(&self, events: usize) -> Vec<Got> {
-        eventually("the events come", async || {
-            let got = self.got();
-            let ids: BTreeSet<String> = got.iter().map(Got::id).collect();
-            (ids.len() >= events).then_some(got)
-        })
-        .await
-    }
-}
-
-async fn create(client: &Client, body: Value) -> Value {
-    client.post("/v1/webhooks", &body).await.expect(201).body
-}
-
-async fn manager(gateway: &Gateway) -> Client {
-    gateway.caller("webhooks:write,invites:read,invites:write", &[]).await
-}
-
-/// What a webhook's attempts came to.
-async fn attempts(client: &Client, webhook: &Value, query: &str) -> Vec<Value> {
-    let path = format!("/v1/webhooks/{}/attempts{query}", text(webhook, "id"));
-    client.get(&path).await.expect(200).list("attempts")
 }
 
 async fn each_event_is_sent_signed_and_as_the_feed_shows_it(database: Database) {

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use invite_core::{Fault, WebhookId, http::HttpClient};
 use invite_store::{Event, Webhook, WebhookAttempt};
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -90,8 +93,23 @@ async fn run(sender: Arc<Sender>) {
     let mut sole = Sole::new(LANE, LEASE);
     let mut worked = BTreeMap::new();
     while !shared.stopping.is_cancelled() {
-        if let Err(error) = catch_panic(look(&sender, &mut sole, &mut worked)).await {
-            tracing::error!(%error, "cannot look for webhooks; trying again");
+        let ends_at = sole.ends_at();
+        let looking = catch_panic(look(&sender, &mut sole, &mut worked));
+        tokio::select! {
+            looked = looking => if let Err(error) = looked {
+                tracing::error!(%error, "cannot look for webhooks; trying again");
+            },
+            () = ended(ends_at) => {}
+        }
+        if sole.ends_at().is_some_and(|end| end <= Instant::now()) {
+            sole.lose();
+            // Without any it was not to be renewed.
+            if !worked.is_empty() {
+                tracing::warn!(
+                    "the lease {LANE} could not be renewed in time; sending to webhooks stops until it is"
+                );
+            }
+            worked.values().for_each(|worked| worked.stop.cancel());
         }
         shared.pause(EVERY).await;
     }
@@ -103,16 +121,27 @@ async fn run(sender: Arc<Sender>) {
     sole.give_back(&shared).await;
 }
 
+/// Returns when a lease ends that is not renewed; never if none was had.
+async fn ended(ends_at: Option<Instant>) {
+    match ends_at {
+        Some(ends_at) => sleep_until(ends_at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Makes sure that each enabled webhook has a task, and no other, while this replica has the lease.
 async fn look(
     sender: &Arc<Sender>,
     sole: &mut Sole,
     worked: &mut BTreeMap<WebhookId, Worked>,
 ) -> Result<(), invite_store::Error> {
-    let webhooks = sender.shared.store.webhooks(None).await?;
-    let mut enabled: Vec<WebhookId> =
-        webhooks.iter().filter(|it| it.disabled_because.is_none()).map(|it| it.id).collect();
-    if !enabled.is_empty() && !sole.has_lease(&sender.shared).await? {
+    let shared = &sender.shared;
+    // The lease is renewed before anything else that may take long, and nobody takes it while nothing is to be sent.
+    if !worked.is_empty() {
+        sole.has_lease(shared).await?;
+    }
+    let mut enabled = shared.store.enabled_webhooks().await?;
+    if !enabled.is_empty() && !sole.has_lease(shared).await? {
         enabled.clear();
     }
     worked.retain(|id, Worked { task, stop }| {
@@ -124,9 +153,9 @@ async fn look(
     });
     for id in enabled {
         worked.entry(id).or_insert_with(|| {
-            let stop = sender.shared.stopping.child_token();
+            let stop = shared.stopping.child_token();
             let task = endpoint::work(sender.clone(), id, stop.clone());
-            Worked { task: sender.shared.tasks.spawn(task), stop }
+            Worked { task: shared.tasks.spawn(task), stop }
         });
     }
     Ok(())

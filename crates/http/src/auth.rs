@@ -297,13 +297,22 @@ pub(crate) async fn authenticate(
     response
 }
 
-/// Whether the key in these headers is still valid, and lets the caller see as much as before.
-pub(crate) async fn is_unchanged(gateway: &Gateway, headers: &HeaderMap, caller: &Caller) -> bool {
-    find_key(gateway, headers).await.is_ok_and(|(key, _)| {
-        let before = &*caller.key;
-        (&key.tenant, &key.scopes, &key.providers)
-            == (&before.tenant, &before.scopes, &before.providers)
-    })
+/// Whether the key in these headers lets the caller see as much as before.
+///
+/// # Errors
+/// It is no longer valid: what a request that came now is answered.
+pub(crate) async fn is_unchanged(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    caller: &Caller,
+) -> Result<bool, Problem> {
+    let (now, _) = find_key(gateway, headers).await.map_err(|refused| match refused {
+        Refused::Key { detail, .. } => Problem::new(&codes::UNAUTHORIZED, detail),
+        Refused::Other(problem) => problem,
+    })?;
+    let before = &*caller.key;
+    Ok((&now.tenant, &now.scopes, &now.providers)
+        == (&before.tenant, &before.scopes, &before.providers))
 }
 
 /// Why a request is not passed on.

@@ -161,6 +161,7 @@ impl Follower {
 
     /// Whether the key is still good, for as much as when the stream was opened.
     async fn is_admitted(&self) -> bool {
-        auth::is_unchanged(&self.gateway, &self.headers, &self.caller).await
+        let is_unchanged = auth::is_unchanged(&self.gateway, &self.headers, &self.caller);
+        is_unchanged.await.is_ok_and(|is_unchanged| is_unchanged)
     }
 }

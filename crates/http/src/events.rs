@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Gateway,
-    auth::{Caller, Scope},
+    auth::{self, Caller, Scope},
     invites::{read_labels, read_providers, read_tenant},
     openapi,
     prefer::Preferences,
@@ -39,8 +39,8 @@ pub(crate) struct Asked {
 /// Follow what happens
 ///
 /// Events, oldest first, those behind `after`. No event ever comes to stand before one that was answered here: whoever goes on
-/// with `next_after` misses none. With `Prefer: wait=N` the answer waits for the next one if there is none. Filters narrow what
-/// is shown; a page may then be empty although `has_more`. A key that is limited to some providers gets the events of their
+/// with `next_after` misses none. With `Prefer: wait=N` the answer waits for the next one if there is none; if the key ends or is
+/// changed meanwhile, it does not tell what came. Filters narrow what is shown; a page may then be empty although `has_more`. A key that is limited to some providers gets the events of their
 /// invites; a key with the scope `admin` that is not, also those of the gateway itself.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
@@ -82,7 +82,13 @@ pub(crate) async fn list_events(
         if wait.is_zero() || timeout_at(until, changed).await.is_err() {
             break;
         }
-        page = read(&gateway, &filter, Some(page.next), limit).await?;
+        let before = page.next;
+        page = read(&gateway, &filter, Some(before), limit).await?;
+        // The key may have changed during the wait. What it may see now, the next request asks for.
+        if !page.events.is_empty() && !auth::is_unchanged(&gateway, &headers, &caller).await? {
+            page = EventPage { events: Vec::new(), next: before, is_last: false };
+            break;
+        }
     }
     if page.events.iter().any(|event| event.tenant.as_deref() != Some(caller.tenant())) {
         reads::record(&gateway, &caller, "feed.read", &target).await?;

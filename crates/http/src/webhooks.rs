@@ -27,7 +27,7 @@ use crate::{
     views::webhooks::{Recovered, WebhookAttemptView, WebhookList, WebhookView},
 };
 
-use access::{apply, find, may_manage, require};
+use access::{apply, find, find_again, may_manage, require};
 use body::{NewWebhook, Resend, Rotation, WebhookChange, new_secret};
 
 /// How many webhooks a tenant has at most.
@@ -180,8 +180,9 @@ pub(crate) async fn remove_webhook(
     refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
     refuse_parameters(&uri)?;
     let (store, actor) = (gateway.store().clone(), caller.actor());
-    let removing =
-        crate::run_to_completion(async move { store.remove_webhook(webhook.id, &actor).await });
+    let removing = crate::run_to_completion(async move {
+        store.remove_webhook(webhook.id, &actor, move |it| may_manage(&caller, it)).await
+    });
     if !removing.await?? {
         return Err(Problem::not_found("webhook"));
     }
@@ -247,6 +248,7 @@ pub(crate) async fn test_webhook(
     let webhook = find(&gateway, &caller, &id).await?;
     refuse_body(body, gateway.body_bounds(&caller), &[]).await?;
     refuse_parameters(&uri)?;
+    let webhook = find_again(&gateway, &caller, &webhook).await?;
     let _place = gateway.waiting.acquire(caller.id(), 1).map_err(|_| {
         let detail = "too many requests wait, in all or of this key: try again";
         Problem::new(&codes::NOT_READY, detail)
@@ -284,6 +286,7 @@ pub(crate) async fn resend_event(
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
     let faults = Parameters::read(&uri, &[]).into_faults();
     let event = body::read_resend(body, faults)?;
+    let webhook = find_again(&gateway, &caller, &webhook).await?;
     if !gateway.store().resend_event(&webhook, event).await? {
         return Err(Problem::not_found("event"));
     }
@@ -318,6 +321,7 @@ pub(crate) async fn recover_events(
     let since = parameters.required_moment("since");
     parameters.finish()?;
     let since = since.unwrap_or(Timestamp::MAX);
+    let webhook = find_again(&gateway, &caller, &webhook).await?;
     let store = gateway.store().clone();
     let recovering =
         crate::run_to_completion(async move { store.recover_deliveries(webhook.id, since).await });

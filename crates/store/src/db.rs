@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_key_is_found_while_lists_hold_every_connection_of_theirs() {
+    async fn keys_and_webhooks_are_found_while_lists_hold_every_connection_of_theirs() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("invites.db").display());
         let store = Store::open(&url, Arc::new(invite_core::SystemClock)).await.unwrap();
@@ -305,6 +305,7 @@ mod tests {
         let limit = std::time::Duration::from_secs(1);
         assert!(timeout(limit, store.lister()).await.is_err(), "a third list waits");
         assert!(timeout(limit, store.key_by_hash("x")).await.unwrap().unwrap().is_none());
+        assert_eq!(timeout(limit, store.enabled_webhooks()).await.unwrap().unwrap(), []);
         drop(lists);
         assert!(store.lister().await.is_ok());
         store.close().await;

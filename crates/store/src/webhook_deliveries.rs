@@ -56,7 +56,8 @@ pub struct Due {
 }
 
 impl Store {
-    /// The events that are to be sent to a webhook again by `now`, longest due first; and when the next of all is due.
+    /// The events that are to be sent to a webhook again by `now`, longest due first; and when the next of all is due. With
+    /// `asked_after` only those that somebody asked for after that time, whatever else is due.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -64,19 +65,26 @@ impl Store {
         &self,
         webhook: WebhookId,
         now: Timestamp,
+        asked_after: Option<Timestamp>,
         limit: usize,
     ) -> Result<(Vec<Due>, Option<Timestamp>), Error> {
-        let rows = Statement::new(
+        let mut statement = Statement::new(
             "SELECT event_id, attempts, first_at, next_at FROM webhook_deliveries WHERE next_at IS NOT NULL \
              AND webhook_id = ",
         )
-        .bind(webhook.to_string())
-        .text(" ORDER BY next_at, event_id")
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-        .all(&mut *self.reader().await?, |row| {
-            Ok((EventId::of(row.number()?), row.count()?, row.time()?, row.time()?))
-        })
-        .await?;
+        .bind(webhook.to_string());
+        if let Some(asked_after) = asked_after {
+            // It is due at the moment when it is asked for, so that by the index nothing older is looked at.
+            statement = statement.text(" AND first_at > ").bind(asked_after);
+            statement = statement.text(" AND next_at > ").bind(asked_after);
+        }
+        let rows = statement
+            .text(" ORDER BY next_at, event_id")
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+            .all(&mut *self.reader().await?, |row| {
+                Ok((EventId::of(row.number()?), row.count()?, row.time()?, row.time()?))
+            })
+            .await?;
         let next = rows.first().map(|(.., next)| *next);
         let due: Vec<_> = rows.into_iter().filter(|(.., next)| *next <= now).collect();
         let ids: Vec<EventId> = due.iter().map(|(event, ..)| *event).collect();

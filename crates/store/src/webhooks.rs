@@ -153,6 +153,16 @@ impl Store {
         statement.text(" ORDER BY id").all(&mut *self.lister().await?, read).await
     }
 
+    /// The webhooks that something is sent to, of all tenants. No caller's list holds this up.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn enabled_webhooks(&self) -> Result<Vec<WebhookId>, Error> {
+        Statement::new("SELECT id FROM webhooks WHERE disabled_because IS NULL ORDER BY id")
+            .all(&mut *self.reader().await?, |row| row.parsed())
+            .await
+    }
+
     /// One webhook.
     ///
     /// # Errors
@@ -162,7 +172,8 @@ impl Store {
         statement.first(&mut *self.reader().await?, read).await
     }
 
-    /// Changes a webhook, with an entry in the record of changes. Returns it as it is now; `None` if there is none.
+    /// Changes a webhook, with an entry in the record of changes. Returns it as it is now; `None` if there is none, or if
+    /// `change`, which sees it as it is at that moment, says that it may not be changed.
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
@@ -171,14 +182,16 @@ impl Store {
         id: WebhookId,
         actor: &Actor,
         action: &'static str,
-        change: impl Fn(&mut Webhook, Timestamp) + Send + Sync + 'static,
+        change: impl Fn(&mut Webhook, Timestamp) -> bool + Send + Sync + 'static,
     ) -> Result<Option<Webhook>, Error> {
         let data = (actor.clone(), change);
         self.write(vec![AUDIT_LOCK], data, move |mut tx, (actor, change)| {
             Box::pin(async move {
                 let Some(before) = lock(&mut tx, id).await? else { return Ok(None) };
                 let mut webhook = before.clone();
-                change(&mut webhook, tx.now);
+                if !change(&mut webhook, tx.now) {
+                    return Ok(None);
+                }
                 if webhook == before {
                     return Ok(Some(webhook));
                 }
@@ -199,13 +212,22 @@ impl Store {
     }
 
     /// Removes a webhook with all that was sent to it, in steps, of which the last has the entry in the record of changes. False
-    /// if there is none.
+    /// if there is none, or if it may not be removed as it is then.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub async fn remove_webhook(&self, id: WebhookId, actor: &Actor) -> Result<bool, Error> {
-        let disable = |webhook: &mut Webhook, _| {
-            webhook.disabled_because = Some("it is being removed".to_owned());
+    pub async fn remove_webhook(
+        &self,
+        id: WebhookId,
+        actor: &Actor,
+        may_remove: impl Fn(&Webhook) -> bool + Send + Sync + 'static,
+    ) -> Result<bool, Error> {
+        let disable = move |webhook: &mut Webhook, _| {
+            let may = may_remove(webhook);
+            if may {
+                webhook.disabled_because = Some("it is being removed".to_owned());
+            }
+            may
         };
         if self.change_webhook(id, actor, "webhook.change", disable).await?.is_none() {
             return Ok(false);

@@ -22,11 +22,13 @@ pub(crate) struct Sole {
     lease: Duration,
     /// When to renew it; `None` while another replica has it.
     renew_at: Option<Instant>,
+    /// When it ends unless it is renewed; `None` while another replica has it, or none is needed.
+    ends_at: Option<Instant>,
 }
 
 impl Sole {
     pub fn new(name: &'static str, lease: Duration) -> Self {
-        Self { name, lease, renew_at: None }
+        Self { name, lease, renew_at: None, ends_at: None }
     }
 
     /// Takes or renews the lease if need be; false while another replica has it. Where there is only one it needs none.
@@ -38,18 +40,32 @@ impl Sole {
         // Looking costs the others nothing, while a try that fails is a commit.
         let holder = store.lane_holder(self.name).await?;
         if holder.is_some_and(|holder| holder.owner != shared.owner) {
-            self.renew_at = None;
+            self.lose();
             return Ok(false);
         }
+        // It counts from some moment after this one.
+        let asked = Instant::now();
         // The work has nothing to do with the provider document, so any replica may do it.
         let newest = i64::MAX;
         let epoch = store.acquire_lane(self.name, &shared.owner, self.lease, newest, false).await?;
         self.renew_at = epoch.map(|_| Instant::now() + self.lease / 4);
+        self.ends_at = epoch.map(|_| asked + self.lease);
         Ok(self.renew_at.is_some())
+    }
+
+    /// Until when no other replica takes the lease if it cannot be renewed; `None`: nobody has to mind that.
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
+    /// Takes note that the lease has ended.
+    pub fn lose(&mut self) {
+        (self.renew_at, self.ends_at) = (None, None);
     }
 
     /// Gives the lease back, so that no other replica waits for its end.
     pub async fn give_back(&mut self, shared: &Shared) {
+        self.ends_at = None;
         if self.renew_at.take().is_some()
             && let Err(error) = shared.store.release_lane(self.name, &shared.owner).await
         {

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use invite_core::{EventId, WebhookId, failpoint::failpoint};
 use invite_store::{Delivered, Error, Event, EventPage, RemovedUpTo, Webhook};
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,8 +18,9 @@ use crate::shared::catch_panic;
 /// How many events are sent at the same time.
 const AT_ONCE: usize = 10;
 /// How many are sent in a round at most. It begins with as many as are sent at the same time, and doubles while all is taken
-/// quickly: what was sent in a round that is cut off is sent again.
+/// quickly: what was sent in a round that is not recorded is sent again.
 const MOST: usize = 200;
+/// After this time no further request of a round is begun, so that what came of it is soon recorded.
 const QUICK: Duration = Duration::from_millis(500);
 /// How many while nothing was taken lately.
 const FEW: usize = 2;
@@ -47,8 +49,16 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 pub(super) async fn work(sender: Arc<Sender>, id: WebhookId, stop: CancellationToken) {
     let mut watch = sender.shared.store.watch_feed();
     let scanned = EventId::START;
-    let mut endpoint =
-        Endpoint { sender, id, scanned, failed: 0, most: AT_ONCE, rest: None, kept_at: None };
+    let mut endpoint = Endpoint {
+        sender,
+        id,
+        stop: stop.clone(),
+        scanned,
+        failed: 0,
+        most: AT_ONCE,
+        rest: None,
+        kept_at: None,
+    };
     while !stop.is_cancelled() {
         let wait = match catch_panic(endpoint.round()).await {
             Ok(Next::Ended) => return,
@@ -88,6 +98,8 @@ enum Next {
 struct Endpoint {
     sender: Arc<Sender>,
     id: WebhookId,
+    /// Once it is cancelled no further request is begun.
+    stop: CancellationToken,
     /// Up to here there is nothing for it in the feed, as far as that is not stored yet.
     scanned: EventId,
     /// How many rounds in a row nothing was taken.
@@ -117,6 +129,19 @@ struct Task {
     first_at: Option<Timestamp>,
 }
 
+/// What came of a round.
+struct Sent {
+    delivered: Vec<Delivered>,
+    /// How many events were taken.
+    taken: usize,
+    /// Whether all that was sent was taken, and quickly.
+    is_quick: bool,
+    /// For how long the endpoint asks to be left alone.
+    wait: Option<Duration>,
+    /// The first event of the feed that was not sent, if the round was cut short.
+    unsent: Option<EventId>,
+}
+
 impl Endpoint {
     /// Sends what is due, at most so much at once, and stores what came of it.
     async fn round(&mut self) -> Result<Next, Error> {
@@ -129,24 +154,24 @@ impl Endpoint {
         self.rest = self.rest.take().filter(|rest| rest.url == webhook.url && now < rest.until);
         // Half are new ones, so that none waits for those that are refused.
         let most = if webhook.failing_since.is_some() { FEW } else { self.most };
-        let (due, next_due) = shared.store.due_deliveries(self.id, now, most / 2).await?;
+        // What somebody asks for is sent even while it rests.
         let rest_began = self.rest.as_ref().map(|rest| rest.began);
-        let mut tasks: Vec<Task> = due
+        let due = shared.store.due_deliveries(self.id, now, rest_began, most / 2);
+        let (due, next_due) = due.await?;
+        let due: Vec<Task> = due
             .into_iter()
-            // What somebody asks for is sent even while it rests.
-            .filter(|due| rest_began.is_none_or(|began| due.first_at > began))
             .map(|due| Task {
                 event: due.event,
                 attempts: due.attempts,
                 first_at: Some(due.first_at),
             })
             .collect();
-        if rest_began.is_some() && tasks.is_empty() {
+        if rest_began.is_some() && due.is_empty() {
             return Ok(Next::Rest);
         }
-        let mut read_up_to = None;
+        let (mut new, mut read_up_to) = (Vec::new(), None);
         if rest_began.is_none() {
-            let page = self.read(&webhook, most - tasks.len()).await?;
+            let page = self.read(&webhook, most - due.len()).await?;
             let is_changed = |now: &Webhook| {
                 (&now.types, &now.providers, &now.labels)
                     != (&webhook.types, &webhook.providers, &webhook.labels)
@@ -156,9 +181,9 @@ impl Endpoint {
                 return Ok(Next::AtOnce);
             }
             read_up_to = Some(page.next);
-            let new = page.events.into_iter();
-            tasks.extend(new.map(|event| Task { event, attempts: 0, first_at: None }));
-            if tasks.is_empty() {
+            let events = page.events.into_iter();
+            new = events.map(|event| Task { event, attempts: 0, first_at: None }).collect();
+            if due.is_empty() && new.is_empty() {
                 // Not before it is certain that nothing behind it has to be sent.
                 self.scanned = page.next;
                 self.keep_place(&webhook, now).await?;
@@ -170,23 +195,22 @@ impl Endpoint {
                 return Ok(Next::Wait(wait.min(LOOK_AGAIN)));
             }
         }
-        let (delivered, wait) = self.deliver(&webhook, tasks).await;
-        let taken = delivered.iter().filter(|it| it.attempt.failure.is_none()).count();
-        let is_quick = shared.clock.now().duration_since(now).unsigned_abs() < QUICK;
-        self.most = match taken == delivered.len() && is_quick {
-            true => (self.most * 2).min(MOST),
-            false => AT_ONCE,
-        };
+        let sent = self.deliver(&webhook, by_turns(due, new)).await;
+        self.most = if sent.is_quick { (self.most * 2).min(MOST) } else { AT_ONCE };
+        // What was not sent is read again.
+        if let Some(unsent) = sent.unsent {
+            read_up_to = Some(EventId::of(unsent.number() - 1));
+        }
         let give_up = shared.settings.webhook_give_up;
-        shared.store.record_deliveries(self.id, delivered, read_up_to, give_up).await?;
+        shared.store.record_deliveries(self.id, sent.delivered, read_up_to, give_up).await?;
         failpoint("webhook-after-record");
         self.kept_at = Some(now);
-        self.failed = if taken > 0 { 0 } else { self.failed + 1 };
+        self.failed = if sent.taken > 0 { 0 } else { self.failed + 1 };
         let pause = match self.failed {
             0 => Duration::ZERO,
             failed => (PAUSE * (1 << (failed - 1).min(16))).min(LONGEST_PAUSE),
         };
-        let pause = pause.max(wait.unwrap_or_default());
+        let pause = pause.max(sent.wait.unwrap_or_default());
         let began = shared.clock.now();
         let rest = Rest { url: webhook.url, began, until: began + pause };
         self.rest = Some(rest).filter(|_| !pause.is_zero());
@@ -223,16 +247,32 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends these events at the same time. Returns what came of each, and for how long the endpoint asks to be left alone.
-    async fn deliver(
-        &self,
-        webhook: &Webhook,
-        tasks: Vec<Task>,
-    ) -> (Vec<Delivered>, Option<Duration>) {
-        let sent = stream::iter(tasks).map(|task| self.deliver_one(webhook, task));
-        let sent: Vec<_> = sent.buffer_unordered(AT_ONCE).collect().await;
-        let wait = sent.iter().filter_map(|(_, wait)| *wait).max();
-        (sent.into_iter().map(|(delivered, _)| delivered).collect(), wait)
+    /// Sends these events, some at the same time. Once one is not taken, or it takes long, or `stop`, no further one is begun:
+    /// while an endpoint hangs, what it took would otherwise not be recorded for minutes, and sent again if the process ends.
+    async fn deliver(&self, webhook: &Webhook, tasks: Vec<Task>) -> Sent {
+        let began = Instant::now();
+        let mut waiting = tasks.into_iter();
+        let mut under_way = FuturesUnordered::new();
+        let (mut delivered, mut taken, mut wait) = (Vec::new(), 0, None);
+        loop {
+            let is_quick = taken == delivered.len() && began.elapsed() < QUICK;
+            if is_quick
+                && !self.stop.is_cancelled()
+                && under_way.len() < AT_ONCE
+                && let Some(task) = waiting.next()
+            {
+                under_way.push(self.deliver_one(webhook, task));
+                continue;
+            }
+            let Some((one, asked_for)) = under_way.next().await else {
+                let unsent = waiting.find(|task| task.first_at.is_none());
+                let unsent = unsent.map(|task| task.event.id);
+                return Sent { delivered, taken, is_quick, wait, unsent };
+            };
+            taken += usize::from(one.attempt.failure.is_none());
+            delivered.push(one);
+            wait = wait.max(asked_for);
+        }
     }
 
     async fn deliver_one(&self, webhook: &Webhook, task: Task) -> (Delivered, Option<Duration>) {
@@ -265,4 +305,11 @@ impl Endpoint {
         let again_at = Some(again_at).filter(|_| now < last_at);
         (Delivered { attempt, again_at }, wait)
     }
+}
+
+/// What is sent again and what is new, in turns, so that a round that is cut short has of both.
+fn by_turns(due: Vec<Task>, new: Vec<Task>) -> Vec<Task> {
+    let turns = due.len().max(new.len());
+    let (mut due, mut new) = (due.into_iter(), new.into_iter());
+    (0..turns).flat_map(|_| [due.next(), new.next()]).flatten().collect()
 }

@@ -44,6 +44,9 @@ pub(super) async fn send(
 ) -> (WebhookAttempt, Option<Duration>) {
     let Payload { event, number, body } = payload;
     let now = shared.clock.now();
+    // The receiver compares it with its own clock. The store's makes up for a step of the machine's only slowly, and for as long
+    // as it is off everything would be refused.
+    let signed_at = shared.clock.wall();
     let mut attempt = WebhookAttempt {
         event,
         number,
@@ -63,11 +66,11 @@ pub(super) async fn send(
             return (attempt, None);
         }
     };
-    let signature = sign(webhook, event, now, &body);
+    let signature = sign(webhook, event, now, signed_at, &body);
     let mut request = Request { body_cap: READ, ..Request::new(Method::POST, url).json(body) };
     let headers = [
         ("webhook-id", event.to_string()),
-        ("webhook-timestamp", now.as_second().to_string()),
+        ("webhook-timestamp", signed_at.as_second().to_string()),
         ("webhook-signature", signature),
     ];
     for (name, value) in headers {
@@ -104,13 +107,19 @@ pub(super) async fn send(
     (attempt, wait.map(|wait| wait.min(LONGEST_WAIT)))
 }
 
-/// A signature by each secret that is good at present.
-fn sign(webhook: &Webhook, event: EventId, now: Timestamp, body: &[u8]) -> String {
+/// A signature by each secret that is good now, by the store's clock, of a request that is `signed_at` a time of the wall clock.
+fn sign(
+    webhook: &Webhook,
+    event: EventId,
+    now: Timestamp,
+    signed_at: Timestamp,
+    body: &[u8],
+) -> String {
     let good = webhook.secrets.iter().filter(|secret| secret.until.is_none_or(|until| until > now));
     let signatures = good.filter_map(|secret| {
         let key = BASE64_STANDARD.decode(&secret.key).ok()?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
-        mac.update(format!("{event}.{}.", now.as_second()).as_bytes());
+        mac.update(format!("{event}.{}.", signed_at.as_second()).as_bytes());
         mac.update(body);
         Some(format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes())))
     });
@@ -131,6 +140,7 @@ mod tests {
             until: until.map(|until| until.parse().unwrap()),
         };
         let now: Timestamp = "2021-02-25T14:57:31Z".parse().unwrap();
+        let off: Timestamp = "2021-02-26T14:57:31Z".parse().unwrap();
         let webhook = Webhook {
             id: WebhookId::generate(),
             tenant: String::new(),
@@ -150,11 +160,16 @@ mod tests {
             read_up_to: EventId::START,
             created_at: now,
         };
-        let signature = sign(&webhook, EventId::of(1024), now, b"{\"test\": 2432232314}");
+        let body = b"{\"test\": 2432232314}";
+        let signature = sign(&webhook, EventId::of(1024), now, now, body);
         // By `openssl dgst -sha256 -hmac` over `evt_0000000000000400.1614265051.{"test": 2432232314}`.
         assert_eq!(
             signature,
             "v1,0CexZTSMkUcViPaPYo3YVcvIlR7boQ0PCE7H5lQ6Oow= v1,uagqjeBmdKqKlZaPa7K3vz+jGqLqV6i/vr3/XxvmBtY="
         );
+        // Whatever the wall clock shows, the secrets end by the store's.
+        let a_day_on = sign(&webhook, EventId::of(1024), now, off, body);
+        assert_ne!(a_day_on, signature);
+        assert_eq!(a_day_on.matches("v1,").count(), 2);
     }
 }

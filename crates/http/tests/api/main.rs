@@ -10,6 +10,7 @@ mod creating;
 mod document;
 mod keys;
 mod limiting;
+mod meanwhile;
 mod reading;
 mod recording;
 mod repeating;

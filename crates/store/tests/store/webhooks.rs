@@ -10,6 +10,7 @@ use crate::fixture::{Db, accept, api, batch, item, on_both, queue, seconds, set_
 
 on_both!(
     what_is_sent_again_ahead_of_its_turn_has_no_other_turn,
+    what_was_asked_for_is_found_behind_what_is_due_for_longer,
     an_event_is_sent_again_only_to_whom_it_concerns,
     all_that_was_given_up_is_recovered_in_steps,
     an_attempt_that_began_before_does_not_undo_what_was_asked_for,
@@ -57,7 +58,7 @@ async fn new(store: &Store, webhook: &Webhook) -> Vec<EventId> {
 }
 
 async fn due(store: &Store, webhook: &Webhook) -> Vec<(EventId, u32)> {
-    let (due, _) = store.due_deliveries(webhook.id, seconds(60), 5000).await.unwrap();
+    let (due, _) = store.due_deliveries(webhook.id, seconds(60), None, 5000).await.unwrap();
     due.into_iter().map(|due| (due.event.id, due.attempts)).collect()
 }
 
@@ -80,6 +81,27 @@ async fn what_is_sent_again_ahead_of_its_turn_has_no_other_turn(db: &Db) {
     assert_eq!(new(&store, &webhook).await, [ids[0], ids[2]]);
     assert!(store.resend_event(&webhook, ids[1]).await.unwrap());
     assert_eq!(due(&store, &webhook).await, [(ids[1], 1)], "attempts go on being counted");
+}
+
+async fn what_was_asked_for_is_found_behind_what_is_due_for_longer(db: &Db) {
+    let store = db.open().await;
+    let webhook = webhook(&store, &[]).await;
+    queue(&store, ["ada@example.org", "grace@example.org"]).await;
+    let ids = new(&store, &webhook).await;
+    let failed = |event: &EventId| {
+        let mut failed = attempt(*event, 1, Some("it answered 500"));
+        (failed.attempt.at, failed.again_at) = (seconds(-60), Some(seconds(-50)));
+        failed
+    };
+    record(&store, &webhook, ids.iter().map(failed).collect()).await;
+    let asked_after = |after| store.due_deliveries(webhook.id, seconds(60), Some(after), 1);
+    let (due, _) = asked_after(seconds(-30)).await.unwrap();
+    assert!(due.is_empty(), "nobody asked for them");
+    assert!(store.resend_event(&webhook, ids[1]).await.unwrap());
+    let (due, _) = asked_after(seconds(-30)).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.event.id).collect::<Vec<_>>(), [ids[1]]);
+    let (due, _) = asked_after(seconds(60)).await.unwrap();
+    assert!(due.is_empty(), "it was asked for before");
 }
 
 async fn an_event_is_sent_again_only_to_whom_it_concerns(db: &Db) {
@@ -150,14 +172,14 @@ async fn nothing_is_left_of_a_webhook_that_was_removed(db: &Db) {
     queue(&store, ["ada@example.org"]).await;
     let event = new(&store, &webhook).await[0];
     record(&store, &webhook, vec![attempt(event, 1, Some("it answered 500"))]).await;
-    assert!(store.remove_webhook(webhook.id, &api()).await.unwrap());
+    assert!(store.remove_webhook(webhook.id, &api(), |_| true).await.unwrap());
     record(&store, &webhook, vec![attempt(event, 2, None)]).await;
     assert!(!store.resend_event(&webhook, event).await.unwrap());
     assert_eq!(store.recover_deliveries(webhook.id, seconds(-60)).await.unwrap(), 0);
     for table in ["webhooks", "webhook_attempts", "webhook_deliveries"] {
         assert_eq!(db.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
     }
-    assert!(!store.remove_webhook(webhook.id, &api()).await.unwrap());
+    assert!(!store.remove_webhook(webhook.id, &api(), |_| true).await.unwrap());
 }
 
 async fn what_an_endpoint_says_of_an_erased_person_is_not_kept(db: &Db) {
