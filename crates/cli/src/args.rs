@@ -1,11 +1,14 @@
 //! The command line as clap reads it.
 
+pub mod calls;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use invite_core::KeyId;
 use serde::Serialize;
 
+use self::calls::{BatchesCommand, EventsArgs, InvitesCommand, StatsArgs};
 use crate::client::KEY_VARIABLE;
 
 /// One API for inviting people through Securegate, RKVST and Turnkey.
@@ -37,6 +40,16 @@ pub enum Command {
     /// The record of what administrators changed, in the database itself
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Invites on a running gateway: list, show, withdraw, refresh, retry, settle
+    #[command(subcommand)]
+    Invites(InvitesCommand),
+    /// Requests on a running gateway, and the invites that came with each
+    #[command(subcommand)]
+    Batches(BatchesCommand),
+    /// What happened on a running gateway, oldest first
+    Events(EventsArgs),
+    /// How many invites on a running gateway came into which status
+    Stats(StatsArgs),
     /// Erase a person on a running gateway: all that it holds of an address
     Erase(EraseArgs),
     /// Check the credential of each configured provider, without side effects

@@ -3,17 +3,21 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 done, 1 it failed, 2 wrong usage
 //! or wrong configuration.
 
+mod action;
 mod apply;
 mod args;
 mod audit;
+mod batches;
 mod client;
 mod compose;
 mod configuration;
 mod core_dumps;
 mod descriptors;
 mod erase;
+mod events;
 mod exposure;
 mod failure;
+mod invites;
 mod keys;
 mod panics;
 mod probe;
@@ -21,6 +25,8 @@ mod sandbox;
 mod serve;
 mod settings;
 mod simulate;
+mod stats;
+mod table;
 mod telemetry;
 mod watch;
 
@@ -66,6 +72,16 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(what) => with(files, async |it| configuration::run(it, what).await).await,
         Command::Keys(what) => with(files, async |it| keys::run(&it.settings, what).await).await,
         Command::Audit(what) => with(files, async |it| audit::run(&it.settings, what).await).await,
+        Command::Invites(what) => {
+            with(files, async |it| invites::run(&it.settings, what).await).await
+        }
+        Command::Batches(what) => {
+            with(files, async |it| batches::run(&it.settings, what).await).await
+        }
+        Command::Events(args) => {
+            with(files, async |it| events::run(&it.settings, args).await).await
+        }
+        Command::Stats(args) => with(files, async |it| stats::run(&it.settings, args).await).await,
         Command::Erase(args) => with(files, async |it| erase::run(&it.settings, args).await).await,
         Command::Probe(args) => with(files, async |it| probe::run(&it.settings, args).await).await,
         Command::Openapi => print_json(&invite_http::openapi()),

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep};
 use url::{Host, Url};
 
-use crate::{Answer, Call, Created, Error, Events, Invite, Pages, Problem};
+use crate::{Answer, Call, Created, Error, Invite, Problem};
 
 /// How long one call may take. A check with probes waits for every provider.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -148,17 +148,6 @@ impl Client {
     /// As [`Client::read`].
     pub async fn invite(&self, id: InviteId) -> Result<Invite, Error> {
         self.read(Call::get(format!("/v1/invites/{id}"))).await
-    }
-
-    /// The invites that meet these filters, newest first, in pages.
-    pub fn invites(&self, filters: &[(&str, &str)]) -> Pages<'_, Invite> {
-        Pages::of(self, "/v1/invites", "invites", filters)
-    }
-
-    /// The events that meet these filters, behind the one that was the [place](Events::place) of an earlier reader, or
-    /// from the first one that is kept.
-    pub fn events(&self, filters: &[(&str, &str)], after: Option<&str>) -> Events<'_> {
-        Events::of(self, filters, after)
     }
 
     async fn send(&self, call: &Call) -> Result<Response, Failed> {

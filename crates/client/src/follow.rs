@@ -5,6 +5,15 @@ use serde::Deserialize;
 
 use crate::{Call, Client, Error, Event};
 
+impl Client {
+    /// The events that meet these filters, behind the one that was the [place](Events::place) of an earlier reader, or
+    /// from the first one that is kept.
+    pub fn events(&self, filters: &[(&str, &str)], after: Option<&str>) -> Events<'_> {
+        let filters = filters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Events { client: self, filters: filters.collect(), after: after.map(str::to_owned) }
+    }
+}
+
 /// The feed, from one place on. None is missed: whoever keeps the [place](Self::place) together with what was made of the
 /// events, and begins there after a crash, gets every event once.
 #[derive(Debug)]
@@ -18,28 +27,38 @@ pub struct Events<'c> {
 struct Page {
     events: Vec<Event>,
     next_after: String,
+    has_more: bool,
 }
 
-impl<'c> Events<'c> {
-    pub(crate) fn of(client: &'c Client, filters: &[(&str, &str)], after: Option<&str>) -> Self {
-        let filters = filters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Self { client, filters: filters.collect(), after: after.map(str::to_owned) }
-    }
-
+impl Events<'_> {
     /// The next events, oldest first; it waits for the next one for up to a minute, and is empty then.
     ///
     /// # Errors
     /// As [`Client::read`]; called again it goes on. The [problem](Error::problem) `events-removed` says that events behind the
     /// place are kept no more: read all invites, and begin anew.
     pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
+        Ok(self.page("wait=60").await?.events)
+    }
+
+    /// The same without waiting; none once there is no more.
+    ///
+    /// # Errors
+    /// As [`Events::next`].
+    pub async fn read(&mut self) -> Result<Option<Vec<Event>>, Error> {
+        let page = self.page("wait=0").await?;
+        let has_ended = page.events.is_empty() && !page.has_more;
+        Ok((!has_ended).then_some(page.events))
+    }
+
+    async fn page(&mut self, prefer: &'static str) -> Result<Page, Error> {
         let filters = self.filters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let after = self.after.as_deref().map(|after| ("after", after));
         let call = Call::get("/v1/events").query(filters.chain(after));
-        let wait = HeaderValue::from_static("wait=60");
-        let page: Page =
-            self.client.read(call.header(HeaderName::from_static("prefer"), wait)).await?;
-        self.after = Some(page.next_after);
-        Ok(page.events)
+        let prefer = HeaderValue::from_static(prefer);
+        let call = call.header(HeaderName::from_static("prefer"), prefer);
+        let page: Page = self.client.read(call).await?;
+        self.after = Some(page.next_after.clone());
+        Ok(page)
     }
 
     /// Where it goes on: all events before were answered. `None` before the first.

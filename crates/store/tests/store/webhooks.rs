@@ -52,9 +52,15 @@ fn attempt(event: EventId, number: u32, failure: Option<&str>) -> Delivered {
 }
 
 async fn new(store: &Store, webhook: &Webhook) -> Vec<EventId> {
-    let page = store.new_deliveries(webhook, EventId::START, 5000).await.unwrap().unwrap();
-    assert!(page.is_last);
-    page.events.iter().map(|event| event.id).collect()
+    let (mut ids, mut after) = (Vec::new(), EventId::START);
+    loop {
+        let page = store.new_deliveries(webhook, after, 5000).await.unwrap().unwrap();
+        ids.extend(page.events.iter().map(|event| event.id));
+        if page.is_last {
+            return ids;
+        }
+        after = page.next;
+    }
 }
 
 async fn due(store: &Store, webhook: &Webhook) -> Vec<(EventId, u32)> {
