@@ -21,6 +21,9 @@ async fn begin(client: &Client, mut wanted: Value) -> Value {
     assert_eq!(counted["action"], wanted["action"]);
     wanted["dry_run"] = false.into();
     wanted["confirm"] = counted["matched"].clone();
+    if counted["as_of"].is_string() {
+        wanted["as_of"] = counted["as_of"].clone();
+    }
     let answer = client.post(ACTIONS, &wanted).await.expect(202);
     assert_eq!(answer.header("location"), Some(&*path(&answer.body)));
     answer.body
@@ -67,17 +70,22 @@ async fn an_action_is_done_to_what_its_filter_matches_once_the_number_is_confirm
         wanted
     };
     let counted = client.post(ACTIONS, &with("dry_run", true.into())).await.expect(200).body;
-    assert_eq!(counted, json!({ "action": "withdraw", "matched": 5 }));
+    assert_eq!(counted, json!({ "action": "withdraw", "matched": 5, "as_of": null }));
     let all = admin.post(ACTIONS, &with("dry_run", true.into())).await.expect(200).body;
     assert_eq!(all["matched"], 6);
     let differs = client.post(ACTIONS, &with("confirm", 6.into())).await;
     let differs = differs.problem(409, "count-differs");
     assert!(text(&differs, "detail").contains("matches 5 invites"), "{differs}");
     client.post(ACTIONS, &wanted).await.problem(422, "validation-failed");
-    let reader = gateway.caller("invites:read", &[]).await;
-    reader.post(ACTIONS, &wanted).await.problem(403, "insufficient-scope");
+    // The count tells of labels, so that who asks for it has to be allowed to read them.
+    for scope in ["invites:read", "invites:write"] {
+        let caller = gateway.caller(scope, &[]).await;
+        let refused = caller.post(ACTIONS, &with("dry_run", true.into())).await;
+        refused.problem(403, "insufficient-scope");
+    }
 
-    let limited = gateway.caller("invites:write", &["--providers", "acme-tenancy"]).await;
+    let scopes = "invites:write,invites:read";
+    let limited = gateway.caller(scopes, &["--providers", "acme-tenancy"]).await;
     let counted = limited.post(ACTIONS, &with("dry_run", true.into())).await.expect(200).body;
     assert_eq!(counted["matched"], 4);
     let elsewhere = json!({ "provider": "treasury" });
@@ -88,7 +96,8 @@ async fn an_action_is_done_to_what_its_filter_matches_once_the_number_is_confirm
     let done = completed(client, &action).await;
     let (succeeded, failed) = (&done["succeeded"], &done["failed"]);
     assert_eq!((succeeded, failed), (&json!(4), &json!({ "unsupported-operation": 1 })));
-    assert_eq!(done["filter"]["label"], json!({ "cohort": "spring" }));
+    assert_eq!(action["filter"]["label"], json!({ "cohort": "spring" }));
+    assert_eq!(done["filter"]["label"], json!({ "cohort": "" }), "it is kept after its invites");
     let mut now = Vec::new();
     for invite in &posted {
         now.push(client.read(invite).await);
@@ -190,7 +199,31 @@ async fn failed_ones_are_retried_by_their_code_and_unknown_ones_settled_or_looke
     let fault = client.post(ACTIONS, &elsewhere).await.problem(422, "validation-failed");
     assert_eq!(fault["errors"][0]["pointer"], "#/filter/status/0");
     let batch = json!({ "batch_id": unknown[0]["batch_id"] });
-    let settle = json!({ "action": "settle", "status": "failed", "filter": batch });
+    let mut settle = json!({
+        "action": "settle", "status": "failed", "filter": batch, "confirm": 1
+    });
+    for (as_of, code) in [
+        (Value::Null, "required"),
+        ("9999-12-31T23:59:59Z".into(), "invalid"),
+        ("yesterday".into(), "invalid"),
+    ] {
+        if as_of.is_string() {
+            settle["as_of"] = as_of;
+        }
+        let fault = client.post(ACTIONS, &settle).await.problem(422, "validation-failed");
+        let fault = &fault["errors"][0];
+        assert_eq!((text(fault, "pointer"), text(fault, "code")), ("#/as_of", code));
+    }
+    // What was in doubt when somebody looked is not this.
+    settle["as_of"] = unknown[0]["created_at"].clone();
+    client.post(ACTIONS, &settle).await.problem(409, "count-differs");
+    settle["dry_run"] = true.into();
+    assert_eq!(client.post(ACTIONS, &settle).await.expect(200).body["matched"], 0);
+    let other =
+        json!({ "action": "retry", "filter": {}, "dry_run": true, "as_of": settle["as_of"] });
+    let fault = client.post(ACTIONS, &other).await.problem(422, "validation-failed");
+    assert_eq!(fault["errors"][0]["pointer"], "#/as_of");
+    settle = json!({ "action": "settle", "status": "failed", "filter": batch });
     let done = completed(client, &begin(client, settle).await).await;
     assert_eq!((&done["matched"], &done["succeeded"]), (&json!(1), &json!(1)), "{done}");
     let absent = client.read(&unknown[0]).await;
@@ -225,7 +258,7 @@ async fn an_action_ends_when_it_is_cancelled_and_with_its_key(database: Database
     gateway.simulators.break_down("rkvst", later).await;
     let withdraw = json!({ "action": "withdraw", "filter": {} });
     let by_hand = begin(client, withdraw.clone()).await;
-    let key = json!({ "name": "HR", "scopes": ["invites:write"] });
+    let key = json!({ "name": "HR", "scopes": ["invites:write", "invites:read"] });
     let key = admin.post("/v1/admin/keys", &key).await.expect(201).body;
     let hr = client.with_key(text(&key, "key"));
     let with_key = begin(&hr, withdraw).await;

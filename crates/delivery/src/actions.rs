@@ -1,18 +1,22 @@
 //! Goes on with actions: what is done to all invites that a filter matches, each as it is done to one alone. One replica at a
 //! time does so. Step by step: `docs/loops/actions.md`.
 
-use std::{sync::Arc, time::Duration};
+mod step;
 
-use invite_core::{ActionKind, Outcome, Status};
-use invite_store::{Action, Actor, InviteFilter, InvitePage, InviteRecord, Progress, Row};
+use std::{collections::HashMap, time::Duration};
+
+use invite_core::ActionId;
+use invite_store::{Action, ApiKey};
 use tokio::time::Instant;
 
 use crate::{
-    ask::Result,
-    error::{AcceptError, OperationError},
+    error::OperationError,
+    obstacle::obstacle,
     shared::{Engine, catch_panic},
     tasks::sole::{SHORTEST_REST, Sole},
 };
+
+use step::{Stepped, step};
 
 /// How often it is looked for actions that were asked for, and for those that are held up.
 const EVERY: Duration = Duration::from_secs(1);
@@ -20,43 +24,60 @@ const LANE: &str = "#actions";
 /// Longer than most steps. If one takes longer, another replica may make it, too: that is done twice which changes nothing
 /// the second time, and counted once.
 const LEASE: Duration = Duration::from_secs(10);
-/// How many invites a step looks at.
-const PAGE: u32 = 50;
-/// A step begins nothing after this time, so that other actions have their turn and the progress is seen.
-const STEP: Duration = Duration::from_secs(5);
-const KEY_ENDED: &str = "the key that asked for it is revoked or has expired";
+/// For how long an action that gets no further is left alone, at most.
+const LONGEST_REST: Duration = Duration::from_secs(15);
 
-/// Names the problem of an error, as it is counted.
-pub type NameProblem = dyn Fn(OperationError) -> &'static str + Send + Sync;
+/// What the loop does not know of itself: how callers are told of an error, and what a key may ask for.
+#[derive(Clone, Copy)]
+pub struct ActionRules {
+    /// Names the problem of an error, as it is counted.
+    pub name_problem: fn(OperationError) -> &'static str,
+    /// Why a key may not ask for this action, unless it may.
+    pub why_not: fn(&ApiKey, &Action) -> Option<&'static str>,
+}
 
 impl Engine {
     /// Starts to go on with actions, until shutdown.
-    pub fn start_actions(&self, name: Arc<NameProblem>) {
+    pub fn start_actions(&self, rules: ActionRules) {
         // They belong to no request's trace.
         let engine = Self { shared: self.shared.clone(), trace: None };
-        self.shared.tasks.spawn(run(engine, name));
-    }
-
-    async fn act(&self, action: &Action, invite: &InviteRecord) -> Result<InviteRecord> {
-        if let Some(provider) = &invite.provider {
-            self.shared.lane(provider).yield_to_creates().await;
-        }
-        match (action.kind, action.settled_as) {
-            (ActionKind::Withdraw, _) => self.revoke(invite.id, false).await,
-            (ActionKind::Refresh, _) => self.refresh(invite.id).await,
-            (ActionKind::Retry, _) => self.retry(invite.id, false, action.day_limits.clone()).await,
-            (ActionKind::Settle, to) => {
-                self.settle_unknown(invite, to.unwrap_or(Status::Failed)).await
-            }
-        }
+        self.shared.tasks.spawn(run(engine, rules));
     }
 }
 
-async fn run(engine: Engine, name: Arc<NameProblem>) {
+/// Whose turn it is.
+#[derive(Default)]
+struct Turns {
+    /// The last action that was looked at; none: the oldest is next.
+    after: Option<ActionId>,
+    /// Those that got no further: until when they are left alone, and for how long they were.
+    resting: HashMap<ActionId, (Instant, Duration)>,
+}
+
+impl Turns {
+    fn rests(&self, id: ActionId) -> bool {
+        self.resting.get(&id).is_some_and(|(until, _)| Instant::now() < *until)
+    }
+
+    /// Leaves an action alone for twice as long as the last time, unless it had got further since.
+    fn rest(&mut self, id: ActionId, got_further: bool) {
+        let last = self.resting.get(&id).filter(|_| !got_further);
+        let rest = last.map_or(EVERY, |(_, last)| (*last * 2).min(LONGEST_REST));
+        self.resting.insert(id, (Instant::now() + rest, rest));
+    }
+
+    /// Forgets those that rested so long ago that they have ended, or another replica has them.
+    fn forget_old(&mut self) {
+        let now = Instant::now();
+        self.resting.retain(|_, (until, _)| now < *until + 4 * LONGEST_REST);
+    }
+}
+
+async fn run(engine: Engine, rules: ActionRules) {
     let shared = &engine.shared;
-    let mut sole = Sole::new(LANE, LEASE);
+    let (mut sole, mut turns) = (Sole::new(LANE, LEASE), Turns::default());
     while !shared.stopping.is_cancelled() {
-        match catch_panic(round(&engine, &mut sole, &*name)).await {
+        match catch_panic(round(&engine, &mut sole, &mut turns, rules)).await {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "cannot go on with actions; trying again"),
@@ -66,23 +87,41 @@ async fn run(engine: Engine, name: Arc<NameProblem>) {
     sole.give_back(shared).await;
 }
 
-/// Makes a step of each action that runs. Returns whether one of them can go on at once.
+/// Makes a step of each action that runs and does not rest, up to a hundred of them; the next round goes on behind those.
+/// Returns whether one of them can go on at once.
 async fn round(
     engine: &Engine,
     sole: &mut Sole,
-    name: &NameProblem,
+    turns: &mut Turns,
+    rules: ActionRules,
 ) -> Result<bool, invite_store::Error> {
     let shared = &engine.shared;
+    if obstacle(shared).is_some() {
+        // A replica without one may do it.
+        sole.give_back(shared).await;
+        return Ok(false);
+    }
+    turns.forget_old();
+    let (ids, may_be_more) = shared.store.running_actions(turns.after).await?;
+    turns.after = ids.last().copied().filter(|_| may_be_more);
     let mut goes_on = false;
-    for action in shared.store.running_actions().await? {
+    for id in ids {
+        if turns.rests(id) {
+            continue;
+        }
         if shared.stopping.is_cancelled() || !sole.has_lease(shared).await? {
             return Ok(false);
         }
-        match step(engine, &action, name).await {
-            Ok(can_go_on) => goes_on |= can_go_on,
+        match catch_panic(step(engine, id, rules)).await {
+            Ok(Stepped::GoesOn) => goes_on = true,
+            Ok(Stepped::Ended) => {
+                turns.resting.remove(&id);
+            }
+            Ok(Stepped::HeldUp { got_further }) => turns.rest(id, got_further),
             // The others go on.
             Err(error) => {
-                tracing::error!(action.id = %action.id, %error, "a step of an action failed; trying again");
+                tracing::error!(action.id = %id, %error, "a step of an action failed; trying again");
+                turns.rest(id, false);
             }
         }
         // Most of a step is waiting for providers, and creates went first: writers have their turn.
@@ -91,104 +130,27 @@ async fn round(
     Ok(goes_on)
 }
 
-/// What became of one invite of a step.
-enum Done {
-    Succeeded,
-    Failed(&'static str),
-    HeldUp(&'static str),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Goes on with an action by some invites. Returns whether it can go on at once.
-async fn step(
-    engine: &Engine,
-    action: &Action,
-    name: &NameProblem,
-) -> Result<bool, invite_store::Error> {
-    let store = &engine.shared.store;
-    if !has_good_key(engine, action).await? {
-        let actor = Actor { name: action.actor.clone(), source: "gateway".to_owned() };
-        store.cancel_action(action.id, KEY_ENDED, &actor).await?;
-        return Ok(false);
-    }
-    let until = Instant::now() + STEP;
-    let filter = InviteFilter::from(action.filter.clone());
-    let page = store.invites(&filter, Some(action.progress.place.clone()), PAGE).await?;
-    let mut progress = Progress { held_up_by: None, ..action.progress.clone() };
-    let mut is_completed = Ok(page.next.is_none());
-    for (id, row) in newest_first(page) {
-        if Instant::now() >= until || engine.shared.stopping.is_cancelled() {
-            is_completed = Ok(false);
-            break;
+    #[tokio::test(start_paused = true)]
+    async fn an_action_that_gets_no_further_is_left_alone_for_longer_each_time() {
+        let (mut turns, id) = (Turns::default(), ActionId::generate());
+        let rested = |turns: &Turns| turns.resting.get(&id).map(|(_, rest)| rest.as_secs());
+        let mut rests = Vec::new();
+        for _ in 0..6 {
+            turns.rest(id, false);
+            rests.extend(rested(&turns));
         }
-        match act_on(engine, action, row, name).await {
-            Ok(Done::Succeeded) => progress.succeeded += 1,
-            Ok(Done::Failed(code)) => *progress.failed.entry(code.to_owned()).or_default() += 1,
-            Ok(Done::HeldUp(code)) => {
-                progress.held_up_by = Some(code.to_owned());
-                is_completed = Ok(false);
-                break;
-            }
-            Err(error) => {
-                is_completed = Err(error);
-                break;
-            }
-        }
-        progress.place = id;
+        assert_eq!(rests, [1, 2, 4, 8, 15, 15]);
+        assert!(turns.rests(id) && !turns.rests(ActionId::generate()));
+        turns.rest(id, true);
+        assert_eq!(rested(&turns), Some(1), "it had got further");
+        tokio::time::advance(EVERY).await;
+        assert!(!turns.rests(id));
+        tokio::time::advance(5 * LONGEST_REST).await;
+        turns.forget_old();
+        assert_eq!(rested(&turns), None);
     }
-    let is_held_up = progress.held_up_by.is_some();
-    // What was done before an error counts.
-    store.advance_action(action, progress, matches!(is_completed, Ok(true))).await?;
-    Ok(!is_completed? && !is_held_up)
-}
-
-async fn act_on(
-    engine: &Engine,
-    action: &Action,
-    row: Row,
-    name: &NameProblem,
-) -> Result<Done, invite_store::Error> {
-    let done = match row {
-        Ok(invite) => engine.act(action, &invite).await,
-        Err(unreadable) => Err(invite_store::Error::Corrupt { what: unreadable.column }.into()),
-    };
-    match done {
-        Ok(_) => Ok(Done::Succeeded),
-        Err(OperationError::Store(error))
-            if !matches!(error, invite_store::Error::Corrupt { .. }) =>
-        {
-            Err(error)
-        }
-        Err(error) if is_held_up(&error) => Ok(Done::HeldUp(name(error))),
-        Err(error) => Ok(Done::Failed(name(error))),
-    }
-}
-
-/// Whether it need only be tried again for this to go.
-fn is_held_up(error: &OperationError) -> bool {
-    match error {
-        OperationError::Busy { .. } | OperationError::LanePaused { .. } => true,
-        OperationError::Provider { error, .. } => error.outcome == Outcome::Throttled,
-        OperationError::NoRoom(error) => {
-            !matches!(error, AcceptError::QuotaExceeded { .. } | AcceptError::DayExhausted { .. })
-        }
-        _ => false,
-    }
-}
-
-/// Whether the key that asked for the action may still ask for anything.
-async fn has_good_key(engine: &Engine, action: &Action) -> Result<bool, invite_store::Error> {
-    let store = &engine.shared.store;
-    let Some(key) = store.key(action.key).await? else { return Ok(false) };
-    let ancestors = store.key_ancestors(&key).await?;
-    let now = engine.shared.clock.now();
-    Ok(key.is_good(now) && ancestors.iter().all(|ancestor| ancestor.is_good(now)))
-}
-
-/// The rows of a page by their ids, with those that cannot be read in their places.
-fn newest_first(page: InvitePage) -> Vec<(String, Row)> {
-    let invites = page.invites.into_iter().map(|invite| (invite.id.to_string(), Ok(invite)));
-    let unreadable = page.unreadable.into_iter().map(|it| (it.id.clone(), Err(Box::new(it))));
-    let mut rows: Vec<_> = invites.chain(unreadable).collect();
-    rows.sort_by(|(one, _), (other, _)| other.cmp(one));
-    rows
 }

@@ -194,7 +194,7 @@ impl Engine {
     }
 
     /// Makes one request about one invite, for which the rate budget was waited for, stores it as an attempt, and applies what
-    /// it showed; or `undo`, if the call was not made or was refused.
+    /// it showed; or `undo`, if the call was not made or was refused, and the invite was not written since it was read.
     pub(crate) async fn operate(
         &self,
         invite: &InviteRecord,
@@ -214,21 +214,24 @@ impl Engine {
         let is_in_doubt = |error: &ProviderError| error.outcome == Outcome::Unknown;
         let undo = undo.filter(|_| result.as_ref().err().is_some_and(|error| !is_in_doubt(error)));
         let seen = result.as_ref().ok().cloned().map(|seen| seen.since(invite.created_at));
-        let decide = move |state: &mut InviteState, now| match (&seen, undo) {
+        let version = invite.version;
+        let decide = move |before: &InviteRecord, state: &mut InviteState, now| match (&seen, undo)
+        {
             // A status that the invite cannot take any more changes nothing; the attempt shows it.
             (Some(seen), _) => match apply(state, seen, now) {
                 Decision::Abort => Decision::Keep,
                 decision => decision,
             },
-            (None, Some(undo)) => undo(state),
-            (None, None) => Decision::Keep,
+            // Another call that began meanwhile may have taken effect.
+            (None, Some(undo)) if before.version == version => undo(state),
+            (None, _) => Decision::Keep,
         };
         let decide = Arc::new(decide);
         let change = |taken: &BTreeSet<InviteId>| {
             let ((begin, end), decide, is_free) =
                 (attempt.clone(), decide.clone(), taken.is_empty());
-            let decide = move |_, _: &InviteRecord, state: &mut _, now| match is_free {
-                true => decide(state, now),
+            let decide = move |_, before: &InviteRecord, state: &mut _, now| match is_free {
+                true => decide(before, state, now),
                 // What it showed is another invite's: this one is asked about again after all others.
                 false => transition::ask_later(state, now),
             };

@@ -32,7 +32,7 @@ mod waiters;
 mod waiting;
 mod webhooks;
 
-pub use actions::NameProblem;
+pub use actions::ActionRules;
 pub use error::{AcceptError, OperationError};
 pub use lane::{
     Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,

@@ -12,6 +12,7 @@ mod redrive;
 mod waits;
 mod withdraw;
 
+pub(crate) use change::Withdrawal;
 pub use erase::{Erasure, Left, LeftReason};
 pub use plan::PlannedCall;
 pub use redrive::Redriven;

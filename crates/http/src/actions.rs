@@ -10,13 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use invite_core::{ActionId, ActionKind, ActionState, Fault};
-use invite_delivery::OperationError;
-use invite_store::{Action, ActionFilter, InviteFilter, Progress};
+use invite_delivery::{ActionRules, OperationError};
+use invite_store::{Action, ActionFilter, ApiKey, Error, InviteFilter, Progress};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Gateway,
-    auth::{Caller, Scope},
+    auth::{Caller, Scope, has_scope},
     body::{read_json, refuse_body},
     keys::whole_milliseconds,
     openapi,
@@ -33,25 +33,50 @@ use body::{NewAction, Wanted, read_new};
 const MOST_RUNNING: i64 = 10;
 /// How many invites an action is for, at most.
 const MOST_INVITES: u32 = 100_000;
+/// How many match tells of their labels and errors, so that who begins one has to be allowed to read them, too.
+const SCOPES: [Scope; 2] = [Scope::InvitesWrite, Scope::InvitesRead];
 
 pub(crate) fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new().routes(routes!(create_action)).routes(routes!(get_action, cancel_action))
 }
 
-/// The code that the problem of an invite is counted under.
-pub(crate) fn name_problem(error: OperationError) -> &'static str {
+/// What goes on with actions has to know of callers.
+pub(crate) const RULES: ActionRules = ActionRules { name_problem, why_not };
+
+/// The code that the problem of an invite is counted under, or for which an action waits.
+fn name_problem(error: OperationError) -> &'static str {
     match error {
-        // Any other failure of the database ends the step.
-        OperationError::Store(_) => codes::UNREADABLE.word,
+        OperationError::Store(Error::Corrupt { .. }) => codes::UNREADABLE.word,
+        OperationError::Store(Error::Full(_)) => codes::STORAGE_FULL.word,
+        OperationError::Store(Error::Defect(_)) => codes::INTERNAL.word,
+        OperationError::Store(_) => codes::NOT_READY.word,
         error => Problem::from(error).code(),
     }
+}
+
+/// Why a key, as it is now, may not ask for an action that it asked for.
+fn why_not(key: &ApiKey, action: &Action) -> Option<&'static str> {
+    let ActionFilter { tenant, providers, .. } = &action.filter;
+    let has = |scope: &Scope| has_scope(key, scope.as_str());
+    if !SCOPES.iter().all(has) {
+        return Some("the key that asked for it may no longer read and change invites");
+    }
+    if tenant.as_deref() != Some(&*key.tenant) && !has(&Scope::InvitesAllTenants) {
+        return Some("the key that asked for it may no longer see the invites of other tenants");
+    }
+    let is_allowed = key.providers.as_ref().is_none_or(|allowed| {
+        !providers.is_empty() && providers.iter().all(|name| allowed.contains(name))
+    });
+    (!is_allowed).then_some("the key that asked for it may no longer use all of its providers")
 }
 
 /// Do something to all invites that a filter matches
 ///
 /// Count first: with `dry_run` nothing is done, and `matched` says to how many it would be. That number as `confirm` starts it, if it is still
-/// the right one (409 `count-differs`). It goes on by itself, step by step, also after a crash; each invite is treated as by the call
-/// for it alone. Invites that are accepted later are left alone.
+/// the right one (409 `count-differs`); `settle` wants the moment `as_of` of the count, too, and is only for invites whose call has been
+/// in doubt since before that. It goes on by itself, step by step, also after a crash; each invite is treated as by the call
+/// for it alone, and it ends after as many as were confirmed. Invites that are accepted later are left alone. Needs the scopes invites:write and
+/// invites:read.
 #[utoipa::path(
     post, path = "/v1/invites/actions", tag = "invites",
     request_body = NewAction,
@@ -69,19 +94,22 @@ pub(crate) async fn create_action(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.require(Scope::InvitesWrite)?;
+    for scope in SCOPES {
+        caller.require(scope)?;
+    }
     let body = read_json(&headers, body, gateway.body_bounds(&caller)).await?;
+    let now = whole_milliseconds(gateway.clock.now());
     let faults = Parameters::read(&uri, &[]).into_faults();
-    let Wanted { kind, settled_as, filter, confirm } = read_new(body, &caller, faults)?;
+    let Wanted { kind, settled_as, filter, confirm } = read_new(body, &caller, now, faults)?;
     let matched = count(&gateway, &caller, &filter).await?;
     let Some(confirm) = confirm else {
-        return Ok(Json(CountedAction { action: kind, matched }).into_response());
+        let as_of = filter.in_doubt_before;
+        return Ok(Json(CountedAction { action: kind, matched, as_of }).into_response());
     };
     if confirm != matched {
         let detail = format!("the filter matches {matched} invites, and `confirm` is {confirm}");
         return Err(Problem::new(&codes::COUNT_DIFFERS, detail));
     }
-    let now = gateway.clock.now();
     if kind == ActionKind::Retry {
         let count = usize::try_from(matched).unwrap_or(usize::MAX);
         gateway.budgets.take_invites(caller.lineage(), count, now)?;
@@ -94,18 +122,20 @@ pub(crate) async fn create_action(
         kind,
         settled_as,
         filter,
-        day_limits: caller.day_limits(),
         state: ActionState::Running,
         cancelled_because: None,
         matched,
         progress: Progress::new(),
-        created_at: whole_milliseconds(now),
+        created_at: now,
         ended_at: None,
     };
     let (store, stored) = (gateway.store().clone(), action.clone());
     let adding =
         crate::run_to_completion(async move { store.add_action(&stored, MOST_RUNNING).await });
     if !adding.await?? {
+        if kind == ActionKind::Retry {
+            gateway.budgets.give_back_invites(caller.lineage(), matched);
+        }
         let detail =
             format!("{MOST_RUNNING} actions of the tenant are running: wait for one, or cancel it");
         return Err(Problem::invalid(vec![Fault::new("#", "too-many", detail)]));
@@ -152,7 +182,7 @@ pub(crate) async fn get_action(
 
 /// Cancel an action
 ///
-/// What was done stays done, and nothing more is, but for the invite that it is at. One that has ended stays as it is.
+/// What was done stays done, and nothing more is, but for the invite that it is at, which is counted when it is done. One that has ended stays as it is.
 #[utoipa::path(
     delete, path = "/v1/invites/actions/{id}", tag = "invites",
     params(openapi::ActionParameter),
@@ -192,4 +222,50 @@ async fn find(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Action, Pr
         (is_own || caller.sees_all_tenants()) && is_allowed
     };
     action.filter(may_see).ok_or_else(|| Problem::not_found("action"))
+}
+
+#[cfg(test)]
+mod tests {
+    use invite_core::KeyId;
+
+    use super::*;
+
+    #[test]
+    fn an_action_goes_on_only_while_its_key_may_ask_for_it() {
+        let of = |tenant: Option<&str>, providers: &[&str]| Action {
+            id: ActionId::generate(),
+            tenant: "acme".to_owned(),
+            key: KeyId::generate(),
+            actor: String::new(),
+            kind: ActionKind::Withdraw,
+            settled_as: None,
+            filter: ActionFilter {
+                tenant: tenant.map(str::to_owned),
+                providers: providers.iter().map(|name| (*name).to_owned()).collect(),
+                ..ActionFilter::default()
+            },
+            state: ActionState::Running,
+            cancelled_because: None,
+            matched: 1,
+            progress: Progress::new(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            ended_at: None,
+        };
+        let key = |scopes: &[&str], providers| crate::keys::tests::key(scopes, providers);
+        let both = ["invites:write", "invites:read"];
+        let is_refused = |key: ApiKey, action: Action| why_not(&key, &action).is_some();
+        let own = || of(Some("acme"), &["a"]);
+        assert!(!is_refused(key(&both, None), own()));
+        assert!(!is_refused(key(&both, Some(&["a", "b"])), own()));
+        assert!(!is_refused(key(&["admin"], None), of(None, &[])));
+        for scope in both {
+            assert!(is_refused(key(&[scope], None), own()));
+        }
+        for tenant in [None, Some("other")] {
+            assert!(is_refused(key(&both, None), of(tenant, &["a"])));
+        }
+        for providers in [&[][..], &["a", "c"]] {
+            assert!(is_refused(key(&both, Some(&["a", "b"])), of(Some("acme"), providers)));
+        }
+    }
 }

@@ -152,9 +152,7 @@ impl Caller {
     }
 
     pub fn day_limits(&self) -> Vec<DayLimit> {
-        let limit =
-            |key: &ApiKey| Some(DayLimit { key: key.id, invites: key.limits.invites_per_day? });
-        self.lineage().filter_map(limit).collect()
+        DayLimit::of(self.lineage())
     }
 
     pub fn id(&self) -> KeyId {

@@ -95,6 +95,17 @@ impl Budgets {
         }
     }
 
+    /// Gives back what [`take_invites`](Self::take_invites) took for invites that were not asked for in the end.
+    pub fn give_back_invites<'a>(&self, lineage: impl IntoIterator<Item = &'a ApiKey>, count: u64) {
+        let mut buckets = self.lock();
+        for key in lineage {
+            if let Some(bucket) = buckets.get_mut(&Subject::Invites(key.id)) {
+                // What is more than the bucket holds goes when it is refilled.
+                bucket.tokens += count as f64;
+            }
+        }
+    }
+
     /// Takes refused invites that are to be stored from the tenant's bucket, or refuses the request.
     pub fn take_refused(&self, tenant: &str, count: usize, now: Timestamp) -> Result<(), Problem> {
         let mut buckets = self.lock();
@@ -287,6 +298,15 @@ mod tests {
         assert!(take(0, at(0)));
         budgets.charge_invites([&key], 30);
         assert_eq!([take(0, at(1)), take(0, at(2)), take(1, at(3))], [false, true, true]);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_in_the_end_is_given_back() {
+        let (budgets, key) = (Budgets::default(), key(Some(10.0)));
+        let take = |count| budgets.take_invites([&key], count, at(0)).is_ok();
+        assert!(take(100) && !take(1));
+        budgets.give_back_invites([&key], 100);
+        assert_eq!([take(10), take(1)], [true, false]);
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(crate) fn read_filter(
         created_after: parameters.moment("created_after"),
         created_before: parameters.moment("created_before"),
         updated_after: parameters.moment("updated_after"),
+        in_doubt_before: None,
         unreadable: false,
     })
 }

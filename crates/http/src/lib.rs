@@ -152,7 +152,7 @@ impl Gateway {
 
     /// Starts to go on with actions, until the engine shuts down.
     pub fn start_actions(&self) {
-        self.engine.start_actions(Arc::new(actions::name_problem));
+        self.engine.start_actions(actions::RULES);
     }
 
     pub fn router(&self) -> Router {

@@ -273,9 +273,8 @@ CREATE TABLE invite_actions (
     kind TEXT NOT NULL,
     -- What a person found; NULL unless the kind is `settle`
     settled_as TEXT,
-    -- JSON objects and an array
+    -- JSON objects; the values of labels go from the filter when it ends
     filter TEXT NOT NULL,
-    day_limits TEXT NOT NULL,
     failed TEXT NOT NULL,
     state TEXT NOT NULL,
     cancelled_because TEXT,

@@ -1,16 +1,15 @@
 //! Actions: what is done, step by step, to all invites that a filter matches. What is done to one is decided elsewhere.
 
+mod filter;
+
 use std::collections::BTreeMap;
 
-use invite_core::{
-    ActionId, ActionKind, ActionState, BatchId, InviteId, KeyId, ReasonCode, Status,
-};
+use invite_core::{ActionId, ActionKind, ActionState, InviteId, KeyId, Status};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::json as json_of;
 
 use crate::{
-    Actor, DayLimit, Error, InviteFilter, Store,
+    Actor, Error, Store,
     actor::NewAudit,
     chain,
     dialect::AUDIT_LOCK,
@@ -20,11 +19,13 @@ use crate::{
     writer::Tx,
 };
 
+pub use filter::ActionFilter;
+
 /// How many actions of a tenant that have ended are kept.
 const KEPT: i64 = 100;
 /// How many running ones are read at once.
 const AT_ONCE: i64 = 100;
-const COLUMNS: &str = "id, tenant, key_id, actor, kind, settled_as, filter, day_limits, failed, state, \
+const COLUMNS: &str = "id, tenant, key_id, actor, kind, settled_as, filter, failed, state, \
      cancelled_because, held_up_by, matched, succeeded, place, created_at, ended_at";
 
 /// Something that is done to all invites that a filter matches.
@@ -44,8 +45,6 @@ pub struct Action {
     pub settled_as: Option<Status>,
     /// To which.
     pub filter: ActionFilter,
-    /// The limits that count invites which are queued again.
-    pub day_limits: Vec<DayLimit>,
     /// How far it has come.
     pub state: ActionState,
     /// Why it was ended before it had come to all.
@@ -58,43 +57,6 @@ pub struct Action {
     pub created_at: Timestamp,
     /// When it was completed or cancelled.
     pub ended_at: Option<Timestamp>,
-}
-
-/// Which invites; every given member must hold. There is none that says who a person is, as it is kept with the action.
-#[expect(missing_docs, reason = "other fields say all by their names")]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActionFilter {
-    /// `None`: of all tenants.
-    pub tenant: Option<String>,
-    pub batch_id: Option<BatchId>,
-    /// If not empty: at one of these.
-    pub providers: Vec<String>,
-    pub statuses: Vec<Status>,
-    /// If not empty: whose error has one of these codes.
-    pub error_codes: Vec<ReasonCode>,
-    pub labels: Vec<(String, String)>,
-    pub created_after: Option<Timestamp>,
-    pub created_before: Option<Timestamp>,
-    pub updated_after: Option<Timestamp>,
-}
-
-impl From<ActionFilter> for InviteFilter {
-    fn from(filter: ActionFilter) -> Self {
-        let ActionFilter { tenant, batch_id, providers, statuses, error_codes, labels, .. } =
-            filter;
-        Self {
-            tenant,
-            batch_id,
-            providers,
-            statuses,
-            error_codes,
-            labels,
-            created_after: filter.created_after,
-            created_before: filter.created_before,
-            updated_after: filter.updated_after,
-            ..Self::default()
-        }
-    }
 }
 
 /// How far an action has come.
@@ -115,6 +77,17 @@ impl Progress {
     pub fn new() -> Self {
         let place = InviteId::generate().to_string();
         Self { succeeded: 0, failed: BTreeMap::new(), held_up_by: None, place }
+    }
+
+    /// Whether no step was counted between the two.
+    fn is_as_far_as(&self, other: &Self) -> bool {
+        (&self.place, self.succeeded, &self.failed)
+            == (&other.place, other.succeeded, &other.failed)
+    }
+
+    /// To how many invites it was done, or could not be.
+    pub fn done(&self) -> u64 {
+        self.succeeded + self.failed.values().sum::<u64>()
     }
 }
 
@@ -138,6 +111,7 @@ impl Action {
             "batch_id": filter.batch_id, "providers": filter.providers, "statuses": filter.statuses,
             "error_codes": filter.error_codes, "labels": labels, "created_after": filter.created_after,
             "created_before": filter.created_before, "updated_after": filter.updated_after,
+            "as_of": filter.in_doubt_before,
         })
     }
 }
@@ -185,17 +159,28 @@ impl Store {
         statement.first(&mut *self.reader().await?, read).await
     }
 
-    /// Those that run, oldest first; the first hundred.
+    /// The ids of those that run, oldest first: the first hundred, or the hundred behind one of them, and whether there may
+    /// be more.
     ///
     /// # Errors
-    /// The database cannot be used, or [`Error::Corrupt`].
-    pub async fn running_actions(&self) -> Result<Vec<Action>, Error> {
-        let statement = select().text(" WHERE state = 'running' ORDER BY id").limit(AT_ONCE);
-        statement.all(&mut *self.reader().await?, read).await
+    /// The database cannot be used.
+    pub async fn running_actions(
+        &self,
+        after: Option<ActionId>,
+    ) -> Result<(Vec<ActionId>, bool), Error> {
+        let ids = Statement::new("SELECT id FROM invite_actions WHERE state = 'running' AND id > ")
+            .bind(after.map_or_else(String::new, |id| id.to_string()))
+            .text(" ORDER BY id")
+            .limit(AT_ONCE)
+            .all(&mut *self.reader().await?, |row| row.parsed())
+            .await?;
+        let may_be_more = i64::try_from(ids.len()).is_ok_and(|count| count == AT_ONCE);
+        Ok((ids, may_be_more))
     }
 
-    /// Stores how far a running action has come since it was read, and that it has come to all invites, if so, with an entry in
-    /// the record of changes. Nothing is stored if it was ended, or another replica went on with it.
+    /// Stores how far an action has come since it was read, and that it has come to all invites, if so, with an entry in the
+    /// record of changes. Of one that was cancelled meanwhile it is stored, too, what was done to invites by then. Nothing is
+    /// stored if another replica went on with it.
     ///
     /// # Errors
     /// The database cannot be used, or [`Error::Corrupt`].
@@ -205,21 +190,42 @@ impl Store {
         progress: Progress,
         is_completed: bool,
     ) -> Result<(), Error> {
-        let data = (before.id, before.progress.place.clone(), progress);
+        let data = (before.id, before.progress.clone(), progress);
         let locks = if is_completed { vec![AUDIT_LOCK] } else { Vec::new() };
-        self.write(locks, data, move |mut tx, (id, place, progress)| {
+        self.write(locks, data, move |mut tx, (id, before, progress)| {
             Box::pin(async move {
                 let Some(mut action) = lock(&mut tx, *id).await? else { return Ok(()) };
-                if action.state != ActionState::Running || action.progress.place != *place {
+                if action.state == ActionState::Completed || !action.progress.is_as_far_as(before) {
                     return Ok(());
                 }
+                let is_cancelled = action.state == ActionState::Cancelled;
                 action.progress = progress.clone();
-                if !is_completed {
+                if is_cancelled {
+                    action.progress.held_up_by = None;
+                }
+                if is_cancelled || !is_completed {
                     return store(&mut tx, &action).await;
                 }
                 action.state = ActionState::Completed;
                 let actor = action.actor();
                 end(&mut tx, action, actor).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    /// Removes those that ended before a time.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn remove_actions(&self, before: Timestamp) -> Result<(), Error> {
+        self.write(Vec::new(), before, |tx, before| {
+            Box::pin(async move {
+                Statement::new("DELETE FROM invite_actions WHERE ended_at < ")
+                    .bind(*before)
+                    .execute(tx.connection)
+                    .await
+                    .map(drop)
             })
         })
         .await
@@ -261,6 +267,8 @@ async fn lock(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<Action>, Error> {
 async fn end(tx: &mut Tx<'_>, mut action: Action, actor: Actor) -> Result<Action, Error> {
     action.ended_at = Some(tx.now);
     action.progress.held_up_by = None;
+    // They may tell who somebody is, and would outlive their invites here.
+    action.filter.labels.iter_mut().for_each(|(_, value)| value.clear());
     store(tx, &action).await?;
     let Progress { succeeded, failed, .. } = &action.progress;
     let after = json_of!({
@@ -276,9 +284,10 @@ async fn end(tx: &mut Tx<'_>, mut action: Action, actor: Actor) -> Result<Action
 async fn store(tx: &mut Tx<'_>, action: &Action) -> Result<(), Error> {
     let progress = &action.progress;
     Statement::with(
-        "UPDATE invite_actions SET state = ?, cancelled_because = ?, held_up_by = ?, succeeded = ?, failed = ?, \
+        "UPDATE invite_actions SET filter = ?, state = ?, cancelled_because = ?, held_up_by = ?, succeeded = ?, failed = ?, \
          place = ?, ended_at = ? WHERE id = ?",
         [
+            json(&action.filter),
             action.state.as_str().into(),
             action.cancelled_because.as_deref().into(),
             progress.held_up_by.as_deref().into(),
@@ -314,7 +323,7 @@ fn count(number: u64) -> Value<'static> {
     Value::Number(i64::try_from(number).ok())
 }
 
-fn values(action: &Action) -> [Value<'_>; 17] {
+fn values(action: &Action) -> [Value<'_>; 16] {
     let progress = &action.progress;
     [
         action.id.to_string().into(),
@@ -324,7 +333,6 @@ fn values(action: &Action) -> [Value<'_>; 17] {
         action.kind.as_str().into(),
         action.settled_as.map(Status::as_str).into(),
         json(&action.filter),
-        json(&action.day_limits),
         json(&progress.failed),
         action.state.as_str().into(),
         action.cancelled_because.as_deref().into(),
@@ -344,7 +352,7 @@ fn select() -> Statement<'static> {
 fn read(row: &mut Fields<'_>) -> Result<Action, Error> {
     let (id, tenant, key, actor) = (row.parsed()?, row.string()?, row.parsed()?, row.string()?);
     let (kind, settled_as) = (row.parsed()?, row.optional_parsed()?);
-    let (filter, day_limits, failed) = (row.json()?, row.json()?, row.json()?);
+    let (filter, failed) = (row.json()?, row.json()?);
     let (state, cancelled_because) = (row.parsed()?, row.optional_string()?);
     let (held_up_by, matched, succeeded) = (row.optional_string()?, row.count()?, row.count()?);
     let progress = Progress { succeeded, failed, held_up_by, place: row.string()? };
@@ -356,7 +364,6 @@ fn read(row: &mut Fields<'_>) -> Result<Action, Error> {
         kind,
         settled_as,
         filter,
-        day_limits,
         state,
         cancelled_because,
         matched,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{BatchView, InviteRecord, debug::debug_only};
+use crate::{ApiKey, BatchView, InviteRecord, debug::debug_only};
 
 /// What one request asks for.
 #[expect(missing_docs, reason = "other fields say all by their names")]
@@ -154,4 +154,12 @@ pub struct DayLimit {
     pub key: KeyId,
     /// Invites that are accepted of it in a day, from midnight to midnight UTC.
     pub invites: u64,
+}
+
+impl DayLimit {
+    /// Those of a key and its ancestors.
+    pub fn of<'a>(lineage: impl IntoIterator<Item = &'a ApiKey>) -> Vec<Self> {
+        let limit = |key: &ApiKey| Some(Self { key: key.id, invites: key.limits.invites_per_day? });
+        lineage.into_iter().filter_map(limit).collect()
+    }
 }

@@ -37,6 +37,8 @@ pub struct InviteFilter {
     pub created_after: Option<Timestamp>,
     pub created_before: Option<Timestamp>,
     pub updated_after: Option<Timestamp>,
+    /// In doubt since before this.
+    pub in_doubt_before: Option<Timestamp>,
     /// Set aside because they could not be read.
     pub unreadable: bool,
 }
@@ -304,6 +306,7 @@ fn wide_conditions<'a>(
         (" AND created_at > ", filter.created_after),
         (" AND created_at < ", filter.created_before),
         (" AND updated_at > ", filter.updated_after),
+        (" AND ended_at < ", filter.in_doubt_before),
     ];
     for (text, at) in times {
         if let Some(at) = at {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, slice};
 
 use invite_config::Provider;
-use invite_core::{InviteId, Observed, Operation, Sighting, Status};
-use invite_store::{Change, InviteRecord};
+use invite_core::{AttemptId, InviteId, Observed, Operation, Sighting, Status};
+use invite_store::{Change, Decision, InviteRecord, InviteState, Phase};
 use jiff::Timestamp;
 
 use crate::{
@@ -37,12 +37,17 @@ impl Engine {
             _ => (None, None),
         };
         let error = (to == Status::Failed).then(reason::found_absent);
+        let judged = doubt(&invite.state);
         let change = |taken: &BTreeSet<InviteId>| {
             let (begin, end) = attempt.clone().unzip();
             // If another invite holds the id by now, it is not this one's.
             let seen = found.clone().filter(|_| taken.is_empty());
             let error = error.clone();
             let decide = move |_, before: &InviteRecord, state: &mut _, now: Timestamp| {
+                // By now it may be in doubt for another call, of which the person found nothing.
+                if doubt(&before.state) != judged {
+                    return Decision::Abort;
+                }
                 let decision = transition::decide_unknown(state, to, error.clone());
                 if let (Some(seen), Some(holder)) = (&seen, before.state.holder()) {
                     let seen = seen.clone().since(before.created_at);
@@ -91,6 +96,12 @@ impl Engine {
         }
         Ok((found, Some((begin, end))))
     }
+}
+
+/// Which call of an invite is in doubt, and since when.
+fn doubt(state: &InviteState) -> Option<(AttemptId, Timestamp)> {
+    let Phase::Unknown(unknown) = &state.phase else { return None };
+    Some((unknown.holder, unknown.ended_at))
 }
 
 /// The ids of those that may be it, and that none of ours holds.

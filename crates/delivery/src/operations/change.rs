@@ -1,8 +1,11 @@
 //! Asking about an invite, setting its status, and withdrawing it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use invite_config::Provider;
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// What is left to do to withdraw an invite.
-pub(super) enum Withdrawal {
+pub(crate) enum Withdrawal {
     /// It is withdrawn.
     Made,
     /// It is queued, so nobody has to be asked.
@@ -97,6 +100,16 @@ impl Engine {
     /// # Errors
     /// See [`OperationError`].
     pub async fn revoke(&self, id: InviteId, force: bool) -> Result<InviteRecord> {
+        self.revoke_within(id, force, PERSON_WAITS).await
+    }
+
+    /// The same, waiting for the provider's rate budget for at most `max_wait`.
+    pub(crate) async fn revoke_within(
+        &self,
+        id: InviteId,
+        force: bool,
+        max_wait: Duration,
+    ) -> Result<InviteRecord> {
         let invite = self.find(id).await?;
         let provider = match self.how_to_withdraw(&invite)? {
             Withdrawal::Made => return Ok(invite),
@@ -105,7 +118,7 @@ impl Engine {
             }
             Withdrawal::AtProvider(provider) => provider,
         };
-        self.wait_for_budget(&provider, PERSON_WAITS).await?;
+        self.wait_for_budget(&provider, max_wait).await?;
         let (invite, was_sent) = self.expect_withdrawal(&invite).await?;
         // If it is gone already, only an earlier call can have withdrawn it.
         let remote = Remote {
@@ -133,7 +146,7 @@ impl Engine {
     }
 
     /// Where an invite can be withdrawn, as it is now.
-    pub(super) fn how_to_withdraw(&self, invite: &InviteRecord) -> Result<Withdrawal> {
+    pub(crate) fn how_to_withdraw(&self, invite: &InviteRecord) -> Result<Withdrawal> {
         match invite.status_at(self.shared.clock.now()).0 {
             Status::Revoked => return Ok(Withdrawal::Made),
             Status::Queued => return Ok(Withdrawal::Here),

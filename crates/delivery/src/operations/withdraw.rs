@@ -1,9 +1,16 @@
 //! Withdrawing many invites for one caller: those that are queued together, the others one by one, as far as there is time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
-use invite_core::{InviteId, Outcome, Status};
+use invite_core::{InviteId, Outcome};
 use invite_store::{Change, Changed, Decision, InviteRecord, News};
 use tokio::time::Instant;
 
@@ -52,11 +59,11 @@ impl Engine {
         }
         let until = Instant::now() + CALLING;
         for chunk in std::mem::take(&mut sorted.here).chunks(TOGETHER) {
-            for invite in self.withdraw_queued(chunk).await? {
+            for (invite, is_written) in self.withdraw_queued(chunk).await? {
                 // One that was sent meanwhile is withdrawn where it came to be.
-                match invite.state.status() {
-                    Status::Revoked => done.here += 1,
-                    _ => self.sort(&invite, &mut sorted, &mut done),
+                match is_written {
+                    true => done.here += 1,
+                    false => self.sort(&invite, &mut sorted, &mut done),
                 }
             }
         }
@@ -82,27 +89,42 @@ impl Engine {
         }
     }
 
-    /// Withdraws those of these invites that are still queued, in one transaction; returns all of them as they are now.
-    async fn withdraw_queued(
+    /// Withdraws those of these invites that are still queued, in one transaction; returns all of them as they are now, and
+    /// whether this is what withdrew them.
+    pub(crate) async fn withdraw_queued(
         &self,
         ids: &[InviteId],
-    ) -> Result<Vec<InviteRecord>, invite_store::Error> {
-        let change = Change::each(ids.to_vec(), |state, _| match transition::withdraw(state) {
-            Decision::Abort => Decision::Keep,
-            decision => decision,
+    ) -> Result<Vec<(InviteRecord, bool)>, invite_store::Error> {
+        // What is decided last about an invite is what is written.
+        let written: Arc<[AtomicBool]> = ids.iter().map(|_| AtomicBool::new(false)).collect();
+        let told = Arc::clone(&written);
+        let change = Change::of(ids.to_vec(), move |place, _, state, _| {
+            let is_queued = transition::withdraw(state) == Decision::Write;
+            told[place].store(is_queued, Ordering::Relaxed);
+            if is_queued { Decision::Write } else { Decision::Keep }
         });
         // No decision ends the change.
         let Changed::Written(invites) = self.shared.store.change(change).await? else {
             return Ok(Vec::new());
         };
-        for invite in invites.iter().filter(|invite| invite.state.status() == Status::Revoked) {
+        let withdrawn: HashSet<InviteId> = ids
+            .iter()
+            .zip(written.iter())
+            .filter(|(_, is_written)| is_written.load(Ordering::Relaxed))
+            .map(|(id, _)| *id)
+            .collect();
+        for invite in invites.iter().filter(|invite| withdrawn.contains(&invite.id)) {
             if let Some(provider) = &invite.provider {
                 self.shared.lane(provider).queue_shrank(1);
             }
         }
         let elsewhere = self.shared.waiters.tell(&invites);
         self.shared.tell_others(elsewhere.into_iter().map(News::Written));
-        Ok(invites)
+        let is_withdrawn = |invite: InviteRecord| {
+            let is_written = withdrawn.contains(&invite.id);
+            (invite, is_written)
+        };
+        Ok(invites.into_iter().map(is_withdrawn).collect())
     }
 
     /// Withdraws invites of one provider there, which then has one call of these at a time.

@@ -44,6 +44,9 @@ async fn round(shared: &Arc<Shared>) -> Result<(), invite_store::Error> {
     for (stage, age) in shared.settings.retention.stages() {
         let Ok(before) = now.checked_sub(age) else { continue };
         removed += remover.remove(stage, before).await?;
+        if stage == Stage::Person {
+            remover.remove_actions(before).await?;
+        }
         if stage == Stage::Row {
             remover.remove_empty_batches(before).await?;
         }
@@ -91,6 +94,14 @@ impl Remover<'_> {
             let Some(from) = after else { break };
             after = self.shared.store.remove_empty_batches(before, from).await?;
             self.shared.pause(SHORTEST_REST).await;
+        }
+        Ok(())
+    }
+
+    /// Removes actions on many invites that ended before a time; there are few.
+    async fn remove_actions(&mut self, before: Timestamp) -> Result<(), invite_store::Error> {
+        if self.sole.has_lease(self.shared).await? {
+            self.shared.store.remove_actions(before).await?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ async fn a_person_is_not_kept_waiting_for_a_rate_budget_that_is_used_up() {
 }
 
 /// An invite to ada that nothing is known of for now, on a provider that shows these effects.
-async fn unknown(effects: &[&str]) -> (Bench, InviteRecord) {
+pub(super) async fn unknown(effects: &[&str]) -> (Bench, InviteRecord) {
     let world = World::new(|_| Answer::Fails(error(Outcome::Unknown)));
     world.lock().is_blind = true;
     let patient = Settings { settle: Duration::from_secs(3600), ..settings() };
@@ -59,6 +59,30 @@ async fn what_a_person_found_stays_without_an_id_where_the_provider_shows_severa
         let said = bench.looks(invite.id).await.pop().unwrap().1;
         assert!(effects.iter().all(|id| said.contains(id)), "{said}");
     }
+}
+
+#[tokio::test]
+async fn what_a_person_found_is_not_said_of_another_call_that_is_in_doubt_by_then() {
+    let (bench, invite) = unknown(&["id-7"]).await;
+    let gate = Arc::new(Notify::new());
+    bench.world.lock().lookup_waits_for = Some(gate.clone());
+    let settling = bench.engine.set_status(invite.id, Status::Pending);
+    let meanwhile = async {
+        let asked = async || (bench.world.lock().lookups == 2).then_some(());
+        bench.eventually("the look-up of what was found", asked).await;
+        // It is found absent, and the next call comes into doubt, too.
+        let again = Change::of(vec![invite.id], |_, _, state, _| {
+            let Phase::Unknown(unknown) = &mut state.phase else { return Decision::Abort };
+            unknown.holder = invite_core::AttemptId::generate();
+            Decision::Write
+        });
+        bench.store.change(again).await.unwrap();
+        gate.notify_one();
+    };
+    let settled = futures::future::join(settling, meanwhile).await.0;
+    assert!(matches!(settled, Err(OperationError::NotSettled { .. })), "{settled:?}");
+    let now = bench.store.invite(invite.id).await.unwrap().unwrap();
+    assert_eq!(now.state.status(), Status::Unknown);
 }
 
 #[tokio::test]
@@ -189,6 +213,27 @@ async fn that_a_withdrawal_is_being_made_is_known_before_it_leaves_and_to_anothe
     };
     assert!(futures::future::join(first, meanwhile).await.0.is_err());
     assert_eq!(bench.world.lock().withdrawals, [false, true]);
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_was_not_made_does_not_make_another_one_forgotten() {
+    let bench = start(QUICK, World::new(|_| Answer::Takes)).await;
+    let batch = bench.post("ada").await;
+    bench.until(batch, &[Status::Pending]).await;
+    let id = bench.one(batch).await.id;
+    let gate = Arc::new(Notify::new());
+    bench.world.lock().withdrawal_waits_for = Some(gate.clone());
+    let first = bench.engine.revoke(id, false);
+    let meanwhile = async {
+        let asked = async || (bench.world.lock().withdrawals.len() == 1).then_some(());
+        bench.eventually("the call to withdraw it", asked).await;
+        // Nobody knows whether the second one took effect, while the first one is refused.
+        assert!(bench.engine.revoke(id, false).await.is_err());
+        bench.world.lock().refusal = Some(error(Outcome::Throttled));
+        gate.notify_one();
+    };
+    assert!(futures::future::join(first, meanwhile).await.0.is_err());
+    assert!(bench.one(batch).await.state.revoke_sent);
 }
 
 #[tokio::test]

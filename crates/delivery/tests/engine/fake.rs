@@ -65,6 +65,8 @@ pub struct Inner {
     /// Why nothing can be asked.
     pub silence: Option<ProviderError>,
     pub lookups: usize,
+    /// The next look-up waits for this once it has come.
+    pub lookup_waits_for: Option<Arc<Notify>>,
     /// Why no look-up comes to an end.
     pub lookups_fail: Option<ProviderError>,
     /// How the provider ended calls that had no effect, as whoever asks about them sees it.
@@ -117,6 +119,7 @@ impl World {
             absence_counts: Vec::new(),
             silence: None,
             lookups: 0,
+            lookup_waits_for: None,
             lookups_fail: None,
             ended: None,
             is_working: false,

@@ -21,8 +21,15 @@ impl Reconciliation for ByAddress {
         context: &CallContext,
     ) -> Result<Option<Vec<Vec<Sighting>>>, ProviderError> {
         self.world.ask_peer("reconcile", &self.http, context).await?;
+        let waits_for = {
+            let mut world = self.world.lock();
+            world.lookups += 1;
+            world.lookup_waits_for.take()
+        };
+        if let Some(waits_for) = waits_for {
+            waits_for.notified().await;
+        }
         let mut world = self.world.lock();
-        world.lookups += 1;
         if let Some(error) = world.lookups_fail.as_ref().or(world.silence.as_ref()) {
             return Err(error.clone());
         }

@@ -33,8 +33,12 @@ pub(crate) struct NewAction {
     filter: Option<NewActionFilter>,
     /// Only count.
     dry_run: Option<bool>,
-    /// How many invites the filter matches, as a dry run says; wanted unless it is one.
+    /// How many invites the filter matches, as a dry run says; wanted unless it is one. It is done to no more than that.
     confirm: Option<u64>,
+    /// The moment of the count, as a dry run says; with `settle` only, which wants it. Left alone are invites that came into doubt later,
+    /// or again, as nobody has looked at what became of those calls.
+    #[schemars(with = "Option<Timestamp>")]
+    as_of: Option<Moment>,
 }
 
 /// What a person found of an unknown invite.
@@ -94,6 +98,7 @@ pub(super) struct Wanted {
 pub(super) fn read_new(
     body: Value,
     caller: &Caller,
+    now: Timestamp,
     mut faults: Faults,
 ) -> Result<Wanted, Problem> {
     let new: NewAction = read_members(body, &NEW_ACTION, &mut faults);
@@ -110,7 +115,9 @@ pub(super) fn read_new(
         let detail = "give the number that `dry_run` names, so that no more is done than is meant";
         faults.push(Fault::new("#/confirm", "required", detail));
     }
+    let as_of = read_as_of(kind, new.as_of, is_dry_run, now, &mut faults);
     let filter = read_filter(kind, given, caller, &mut faults)?;
+    let filter = ActionFilter { in_doubt_before: as_of, ..filter };
     if !faults.is_empty() {
         return Err(Problem::invalid(faults.into_vec()));
     }
@@ -120,6 +127,36 @@ pub(super) fn read_new(
     });
     let confirm = new.confirm.filter(|_| !is_dry_run);
     Ok(Wanted { kind, settled_as, filter, confirm })
+}
+
+/// The moment before which the calls of invites that are settled have to have come into doubt. A dry run sets it.
+fn read_as_of(
+    kind: ActionKind,
+    given: Option<Moment>,
+    is_dry_run: bool,
+    now: Timestamp,
+    faults: &mut Faults,
+) -> Option<Timestamp> {
+    let mut refuse = |code, detail| {
+        faults.push(Fault::new("#/as_of", code, detail));
+        None
+    };
+    match (kind, given) {
+        (ActionKind::Settle, None) if is_dry_run => Some(now),
+        (ActionKind::Settle, None) => refuse(
+            "required",
+            "give the moment that `dry_run` names, so that no invite is settled that came into doubt later",
+        ),
+        (ActionKind::Settle, Some(Moment(Some(at)))) if at <= now => Some(at),
+        (ActionKind::Settle, Some(Moment(Some(_)))) => {
+            refuse("invalid", "this is yet to come: give the moment that `dry_run` names")
+        }
+        (ActionKind::Settle, Some(Moment(None))) => {
+            refuse("invalid", "expected a time such as 2026-01-31T12:00:00Z")
+        }
+        (_, Some(_)) => refuse("invalid", "only `settle` takes it"),
+        (_, None) => None,
+    }
 }
 
 /// What the key may not see is filtered out, and asking for it by name is refused.
@@ -168,5 +205,6 @@ fn read_filter(
         created_after: moment("created_after", given.created_after),
         created_before: moment("created_before", given.created_before),
         updated_after: moment("updated_after", given.updated_after),
+        in_doubt_before: None,
     })
 }

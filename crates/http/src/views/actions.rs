@@ -15,6 +15,8 @@ pub(crate) struct CountedAction {
     pub action: ActionKind,
     /// How many invites the filter matches.
     pub matched: u64,
+    /// When they were counted, to be given with `settle`; null for other actions.
+    pub as_of: Option<Timestamp>,
 }
 
 /// Something that is done to all invites that a filter matches.
@@ -26,6 +28,8 @@ pub(crate) struct ActionView {
     action: ActionKind,
     /// What a person found of the unknown ones, with `settle`.
     status: Option<Status>,
+    /// Left alone are invites that came into doubt later, with `settle`.
+    as_of: Option<Timestamp>,
     /// To which.
     filter: ActionFilterView,
     /// How far it has come.
@@ -37,7 +41,7 @@ pub(crate) struct ActionView {
     /// To how many it could not be done: how many for which problem code. The others of those that matched it has not come to,
     /// or they came into another status before.
     failed: BTreeMap<String, u64>,
-    /// The problem code for which the next invite has to wait; null if it does not.
+    /// The problem code for which the action has to wait; null if it does not.
     held_up_by: Option<String>,
     /// Why it was ended before it had come to all.
     cancelled_because: Option<String>,
@@ -60,7 +64,7 @@ struct ActionFilterView {
     status: Vec<Status>,
     /// Those whose `error` has one of these codes.
     error_code: Vec<ReasonCode>,
-    /// Those with all of these labels.
+    /// Those with all of these labels. Once it has ended only their names are kept, and the values are empty.
     label: BTreeMap<String, String>,
     /// Accepted after this moment.
     created_after: Option<Timestamp>,
@@ -79,6 +83,7 @@ impl From<Action> for ActionView {
             id: action.id,
             action: action.kind,
             status: action.settled_as,
+            as_of: action.filter.in_doubt_before,
             filter: ActionFilterView {
                 tenant,
                 batch_id,
