@@ -374,7 +374,30 @@ async fn serving_says_where_it_listens() {
     let gateway = Gateway::start().await;
     let line = format!("listening on {}", gateway.url());
     eventually("the log says so", async || gateway.log().contains(&line).then_some(())).await;
+    let version = concat!(
+        "invite-gateway ",
+        env!("CARGO_PKG_VERSION"),
+        " starts with the settings in gateway.toml"
+    );
+    let log = gateway.log();
+    assert!(log.contains(version) && log.contains("API keys are valid"), "{log}");
     gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_fatal_error_is_an_object_where_logs_are_json() {
+    let binary = Binary::in_empty_folder();
+    binary.write(
+        "gateway.toml",
+        "[log]\nformat = \"json\"\n[storage]\nurl = \"sqlite://no/such/folder/x.db\"\n",
+    );
+    binary.write("no", "a file, and no folder");
+    let output = binary.run(&["--config", "gateway.toml", "serve"]).await;
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(text(&last, "message").contains("cannot open the database"), "{said}");
 }
 
 #[tokio::test]

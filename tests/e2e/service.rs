@@ -1,6 +1,8 @@
 //! What belongs to no resource: health, metrics, documents, problem pages, request ids, routing.
 
-use invite_tests::{Gateway, invites, person};
+use std::collections::BTreeSet;
+
+use invite_tests::{Gateway, eventually, invites, person};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -53,6 +55,27 @@ async fn the_rendered_document_needs_no_other_host() {
 }
 
 #[tokio::test]
+async fn probes_and_scrapes_say_nothing_in_the_log_while_all_is_well() {
+    let gateway = Gateway::builder().setting("log.filter", "info").start().await;
+    let client = gateway.client();
+    for path in ["/livez", "/readyz", "/metrics"] {
+        client.get(path).await.expect(200);
+    }
+    client.without_key().get("/metrics").await.expect(401);
+    client.get("/v1/invites").await.expect(200);
+    eventually("what was asked last", async || {
+        gateway.log().contains("answered GET /v1/invites with 200").then_some(())
+    })
+    .await;
+    let log = gateway.log();
+    for quiet in ["/livez", "/readyz", "/metrics with 200"] {
+        assert!(!log.contains(&format!("answered GET {quiet}")), "{log}");
+    }
+    assert!(log.contains("answered GET /metrics with 401"), "{log}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn metrics_want_a_key_and_name_no_invite() {
     let gateway = Gateway::start().await;
     gateway.client().invite(&invites("treasury", [person(1)])).await;
@@ -60,6 +83,23 @@ async fn metrics_want_a_key_and_name_no_invite() {
     let metrics = gateway.client().get("/metrics").await.expect(200);
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
     assert!(metrics.text.contains("# TYPE "), "{}", metrics.text);
+    let named = |sign: &str| -> BTreeSet<&str> {
+        let lines = metrics.text.lines().filter_map(|line| line.strip_prefix(sign));
+        lines.filter_map(|line| line.split(' ').next()).collect()
+    };
+    let without_words: Vec<_> = named("# TYPE ").difference(&named("# HELP ")).copied().collect();
+    assert!(without_words.is_empty(), "nobody learns what these are: {without_words:?}");
+    for zero in [
+        "invite_attempts_total{provider=\"treasury\",operation=\"create\",outcome=\"unknown\"} 0",
+        "invite_duplicate_effects_total{provider=\"treasury\"} 0",
+        "invites_settled_total{provider=\"treasury\",status=\"failed\"} 0",
+        "webhook_attempts_total{outcome=\"failed\"} 0",
+        "http_authentication_failures_total{reason=\"expired\"} 0",
+        "http_connections_closed_total{reason=\"malformed\"} 0",
+        concat!("invite_gateway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(metrics.text.lines().any(|line| line == zero), "{zero} in {}", metrics.text);
+    }
     for line in metrics.text.lines() {
         assert!(!line.contains("inv_") && !line.contains("bat_"), "unbounded: {line}");
     }

@@ -5,18 +5,25 @@ use std::time::Duration;
 
 use http::Method;
 use invite_client::{Call, Client};
+use invite_core::ActionId;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{failure::Failure, print, print_json, table::text, tell};
+use crate::{client, failure::Failure, print, print_json, table::text, tell};
 
 const ACTIONS: &str = "/v1/invites/actions";
 /// How often it is asked how far an action has come.
 const EVERY: Duration = Duration::from_secs(1);
 
+#[derive(Deserialize)]
+struct Begun {
+    id: ActionId,
+}
+
 /// Counts, or with the number of the count begins and follows.
 pub async fn run(
-    client: &Client,
+    client: Client,
     mut wanted: Value,
     filter: Value,
     confirm: Option<u64>,
@@ -38,21 +45,21 @@ pub async fn run(
         ));
     };
     wanted["confirm"] = json!(confirm);
-    let action: Value = client.read(Call::post(ACTIONS).json(&wanted)).await?;
-    let id = text(&action["id"]);
+    let Begun { id } = client.read(Call::post(ACTIONS).json(&wanted)).await?;
     tell(&format!(
         "it has begun, and goes on also if this command is ended; `invites action {id}` shows how far it is, with --cancel it ends"
     ));
-    follow(client, &id, false, json).await
+    follow(client, id, false, json).await
 }
 
 /// Says how far an action has come until it ends, or ends it first.
-pub async fn follow(client: &Client, id: &str, cancel: bool, json: bool) -> Result<(), Failure> {
+pub async fn follow(client: Client, id: ActionId, cancel: bool, json: bool) -> Result<(), Failure> {
     let path = format!("{ACTIONS}/{id}");
     if cancel {
         client.call(Call::new(Method::DELETE, &path)).await?;
     }
     let mut said = String::new();
+    let client = client.with_patience(client::PATIENCE);
     let action = loop {
         let action: Value = client.read(Call::get(&path)).await?;
         if action["state"] != "running" {
@@ -78,10 +85,12 @@ pub async fn follow(client: &Client, id: &str, cancel: bool, json: bool) -> Resu
             print(&format!("not done: {count} {code}\n"))?;
         }
     }
-    let failed = action["failed"].as_object().is_some_and(|failed| !failed.is_empty());
+    let [succeeded, matched] = ["succeeded", "matched"].map(|name| action[name].as_u64());
     match action["cancelled_because"].as_str() {
         Some(why) if !cancel => Err(Failure::failed(format!("the action was cancelled: {why}"))),
-        _ if failed => Err(Failure::failed("it could not be done to all of them")),
-        _ => Ok(()),
+        _ if cancel || succeeded == matched => Ok(()),
+        _ => Err(Failure::failed(
+            "it was not done to all of them: some could not be, or came into another status before",
+        )),
     }
 }

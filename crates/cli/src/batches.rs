@@ -26,9 +26,8 @@ pub async fn run(settings: &Settings, command: BatchesCommand) -> Result<(), Fai
         BatchesCommand::Show { id, call } => {
             let client = connect(&call)?;
             let batch: Value = client.read(Call::get(format!("/v1/batches/{id}"))).await?;
-            let id = id.to_string();
-            let filters = [("batch_id", id.as_str()), ("limit", "200")];
-            let mut pages = client.invites(&filters);
+            let path = format!("/v1/batches/{id}/invites");
+            let mut pages: Pages<'_, Value> = client.pages(&path, "invites", &[("limit", "200")]);
             let mut invites = Vec::new();
             while let Some(page) = pages.next().await? {
                 invites.extend(page);
@@ -36,15 +35,14 @@ pub async fn run(settings: &Settings, command: BatchesCommand) -> Result<(), Fai
             if call.json {
                 return print_json(&json!({ "batch": batch, "invites": invites }));
             }
-            print(&format!("{id}: {}\n\n", text(&batch["state"])))?;
-            let none = || "-".to_owned();
-            let rows = invites.iter().rev().map(|invite| {
-                let [provider, email] = [&invite.provider, &invite.email];
-                let [provider, email] =
-                    [provider, email].map(|word| word.clone().unwrap_or_else(none));
-                vec![invite.id.to_string(), provider, email, invite.status.clone()]
-            });
-            print_table(&["id", "provider", "email", "status"], rows.collect())
+            print(&format!("{id}: {}\n", text(&batch["state"])))?;
+            for (what, count) in batch["counts"].as_object().into_iter().flatten() {
+                print(&format!("{count} {what}\n"))?;
+            }
+            print("\n")?;
+            let members = ["index", "id", "provider", "email", "status"];
+            let row = |invite: &Value| members.map(|name| text(&invite[name])).to_vec();
+            print_table(&members, invites.iter().map(row).collect())
         }
         BatchesCommand::Withdraw { id, dry_run, call } => {
             let client = connect(&call)?;

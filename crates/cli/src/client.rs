@@ -10,6 +10,9 @@ use crate::{failure::Failure, settings::Settings};
 /// The environment variable that holds the API key, unless a command names another one.
 pub const KEY_VARIABLE: &str = "INVITE_GATEWAY_KEY";
 
+/// For how long a command that has begun waits for a gateway that starts again, or asks to be left alone.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A client of the gateway at `url`, or else of the one that these settings are for. The key is in the environment. Who
 /// waits for a command is told at once what went wrong.
 pub fn of(settings: &Settings, url: Option<&str>, key_variable: &str) -> Result<Client, Failure> {

@@ -19,16 +19,30 @@ pub async fn run(settings: &Settings, args: EventsArgs) -> Result<(), Failure> {
     let filters: Vec<(&str, &str)> =
         filters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut events = client.events(&filters, args.after.as_deref());
-    loop {
-        let page = match args.follow {
-            true => Some(events.next().await?),
-            false => events.read().await?,
-        };
-        let Some(page) = page else { return Ok(()) };
-        for event in page {
-            print(&line(&event, args.call.json)?)?;
+    while let Some(page) = events.read().await? {
+        if !print_all(&page, args.call.json)? {
+            return Ok(());
         }
     }
+    if !args.follow {
+        return Ok(());
+    }
+    let place = events.place().map(str::to_owned);
+    // From here on a gateway that starts again is waited for.
+    let client = client.with_patience(client::PATIENCE);
+    let mut events = client.events(&filters, place.as_deref());
+    while print_all(&events.next().await?, args.call.json)? {}
+    Ok(())
+}
+
+/// Prints events; false if nobody reads them any more.
+fn print_all(events: &[Event], json: bool) -> Result<bool, Failure> {
+    for event in events {
+        if !print_more(&line(event, json)?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn line(event: &Event, json: bool) -> Result<String, Failure> {

@@ -56,7 +56,7 @@ pub async fn run(settings: &Settings, command: InvitesCommand) -> Result<(), Fai
             run_on(settings, act, wanted, one).await
         }
         InvitesCommand::Action { id, cancel, call } => {
-            action::follow(&connect(settings, &call)?, &id, cancel, call.json).await
+            action::follow(connect(settings, &call)?, id, cancel, call.json).await
         }
     }
 }
@@ -77,7 +77,7 @@ async fn run_on(
     one: impl Fn(InviteId) -> Call,
 ) -> Result<(), Failure> {
     let client = connect(settings, &act.call)?;
-    let filter = act.filter.members();
+    let filter = act.filter.members()?;
     let has_filter = filter.as_object().is_some_and(|filter| !filter.is_empty());
     if act.ids.is_empty() {
         if !has_filter && !act.all {
@@ -85,7 +85,7 @@ async fn run_on(
                 "name invites by their ids, or say what those have in common that it is done to; --all is for all",
             ));
         }
-        return action::run(&client, wanted, filter, act.confirm, act.call.json).await;
+        return action::run(client, wanted, filter, act.confirm, act.call.json).await;
     }
     if has_filter {
         return Err(Failure::wrong("give ids or filters: an id names its invite already"));
@@ -119,15 +119,16 @@ async fn list(
     let filters = filters.iter().map(|(name, value)| (*name, value.as_str()));
     let filters: Vec<(&str, &str)> = filters.chain([("limit", size.as_str())]).collect();
     let mut pages: Pages<'_, Invite> = client.invites(&filters);
-    let mut invites = Vec::new();
+    let (mut invites, mut unreadable) = (Vec::new(), Vec::new());
     while invites.len() < limit {
         let Some(page) = pages.next().await? else { break };
         invites.extend(page);
+        unreadable.extend(pages.unreadable().iter().cloned());
     }
     let has_more = invites.len() > limit || pages.has_more();
     invites.truncate(limit);
     if json {
-        return print_json(&json!({ "invites": invites }));
+        return print_json(&json!({ "invites": invites, "unreadable": unreadable }));
     }
     let row = |invite: &Invite| {
         let error = invite.error.as_ref().map_or("-".to_owned(), |error| text(&error["code"]));
@@ -138,11 +139,14 @@ async fn list(
             invite.email.clone().unwrap_or_else(none),
             invite.status.clone(),
             error,
-            format!("{:.0}", invite.updated_at),
+            invite.updated_at.map_or_else(none, |at| format!("{at:.0}")),
         ]
     };
     let rows = invites.iter().map(row).collect();
     print_table(&["id", "provider", "email", "status", "error", "changed"], rows)?;
+    for row in &unreadable {
+        tell(&format!("{} cannot be read from the database", text(&row["id"])));
+    }
     if has_more {
         tell(&format!("there are more than these {limit}: --limit shows more, filters narrow it"));
     }
@@ -196,10 +200,18 @@ fn of_list(filter: &ListFilter) -> Vec<(&'static str, String)> {
 
 impl Filter {
     /// As an action takes it: only what is given.
-    fn members(&self) -> Value {
-        let labels = self.label.iter().map(|label| label.split_once(':').unwrap_or((label, "")));
-        let labels: serde_json::Map<String, Value> =
-            labels.map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    fn members(&self) -> Result<Value, Failure> {
+        let mut labels = serde_json::Map::new();
+        for label in &self.label {
+            let Some((name, value)) = label.split_once(':') else {
+                return Err(Failure::wrong(format!("--label {label}: expected NAME:VALUE")));
+            };
+            if labels.insert(name.to_owned(), json!(value)).is_some() {
+                return Err(Failure::wrong(format!(
+                    "--label {name} is given twice, and no invite has both"
+                )));
+            }
+        }
         let statuses: Vec<&str> = self.status.iter().map(|status| status.as_str()).collect();
         let mut members = json!({
             "provider": self.provider, "status": statuses, "batch_id": self.batch, "label": labels,
@@ -212,6 +224,6 @@ impl Filter {
                 |value: &Value| !value.is_null() && *value != json!([]) && *value != json!({});
             members.retain(|_, value| is_given(value));
         }
-        members
+        Ok(members)
     }
 }

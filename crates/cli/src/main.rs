@@ -117,7 +117,11 @@ fn arm_failpoints() -> Result<(), String> {
 
 fn end(result: Result<(), Failure>) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
-    tell(&failure.to_string());
+    if telemetry::is_json() && tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{failure}");
+    } else {
+        tell(&failure.to_string());
+    }
     failure.status()
 }
 
@@ -129,11 +133,15 @@ fn tell(text: &str) {
 
 /// Writes a result to stdout. If the reader went away (`| head`) it wanted no more, so that is no failure.
 fn print(text: &str) -> Result<(), Failure> {
+    print_more(text).map(drop)
+}
+
+/// The same for one of many; false if the reader went away.
+fn print_more(text: &str) -> Result<bool, Failure> {
     match std::io::stdout().write_all(shown(text).as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write the result: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(format!("cannot write the result: {error}"))),
     }
 }
 

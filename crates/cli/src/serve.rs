@@ -2,8 +2,9 @@
 
 use std::{io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use invite_core::Clock;
 use invite_delivery::Engine;
-use invite_http::{Bounds, Gateway, Listener, Tls};
+use invite_http::{Bounds, Gateway, KeyState, Listener, Tls};
 use invite_store::{Lock, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -22,18 +23,46 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 pub async fn run(settings: &Settings, args: ServeArgs) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::wrong)?;
+    tell_settings(settings);
     warn_of_proxies();
     exposure::warn(settings);
     let gateway = Running::start(settings).await?;
     // The signal is caught before anybody hears that the gateway is ready, and may send it.
     let told_to_stop = told_to_stop();
-    tracing::info!("listening on {}", gateway.url());
+    tracing::info!(replica = gateway.engine.replica(), "listening on {}", gateway.url());
+    tell_keys(gateway.store()).await?;
     if let Some(path) = &args.ready_file {
         write_ready_file(path, gateway.url())?;
     }
     told_to_stop.await;
     tracing::info!("stopping: no more is accepted, calls under way are finished");
     gateway.stop().await;
+    Ok(())
+}
+
+/// Logs which program this is, and which files say how it runs.
+fn tell_settings(settings: &Settings) {
+    let version = env!("CARGO_PKG_VERSION");
+    let files = settings.files.iter().filter(|file| file.exists());
+    let files = files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    match files.as_str() {
+        "" => tracing::info!(version, "invite-gateway {version} starts with its default settings"),
+        _ => tracing::info!(
+            version,
+            settings.files = files,
+            "invite-gateway {version} starts with the settings in {files}"
+        ),
+    }
+}
+
+/// Logs who can call: without a key nobody can, which somebody who starts it for the first time may not know.
+async fn tell_keys(store: &Store) -> Result<(), Failure> {
+    let now = store.clock().now();
+    let (keys, _) = store.keys(None).await.map_err(Failure::store)?;
+    match keys.iter().filter(|key| KeyState::of(key, now) == KeyState::Active).count() {
+        0 => tracing::warn!("no API key is valid, so nobody can call: `keys create` makes one"),
+        valid => tracing::info!(keys = valid, "{valid} API keys are valid"),
+    }
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! A call and its answer.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use url::form_urlencoded::Serializer;
 
-/// A call to make.
-#[derive(Clone, Debug)]
+/// A call to make. A `PUT` or `DELETE` whose answer was lost is made again; the second one may then be refused for what the first
+/// one did, such as 404.
+#[derive(Clone)]
 pub struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
@@ -43,8 +46,9 @@ impl Call {
         self
     }
 
-    /// With a header.
+    /// With a header. With `If-Match` it is not made again: the first call may have changed what it has to match.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.may_repeat &= name != header::IF_MATCH;
         self.headers.insert(name, value);
         self
     }
@@ -68,8 +72,16 @@ impl Call {
     }
 }
 
+impl fmt::Debug for Call {
+    /// Without headers and body, which may hold secrets and people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{} {path} with {} bytes", self.method, self.body.len())
+    }
+}
+
 /// An answer that is no refusal.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
@@ -77,6 +89,13 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, read to its end.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Answer {
+    /// Without headers and body, which may hold secrets and people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} bytes", self.status, self.body.len())
+    }
 }
 
 #[cfg(test)]
@@ -103,5 +122,14 @@ mod tests {
             assert_eq!(Call::new(method.clone(), "/").may_repeat, may_repeat, "{method}");
         }
         assert!(Call::post("/").may_repeat().may_repeat);
+        let matching =
+            Call::new(Method::PUT, "/").header(header::IF_MATCH, HeaderValue::from_static("1"));
+        assert!(!matching.may_repeat);
+    }
+
+    #[test]
+    fn what_is_sent_is_not_shown() {
+        let call = Call::post("/v1/invites?email=ada@example.org").body("text/plain", "ada");
+        assert_eq!(format!("{call:?}"), "POST /v1/invites with 3 bytes");
     }
 }

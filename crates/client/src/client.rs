@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// A client of one gateway, with one key.
+/// A client of one gateway, with one key. Clones share its connections.
+#[derive(Clone)]
 pub struct Client {
     http: HttpClient,
     url: Url,
@@ -51,6 +52,9 @@ impl Client {
             return unusable(
                 "the address of the gateway holds a name or a password: the API key is all that it takes".to_owned(),
             );
+        }
+        if url.path() != "/" || url.query().is_some() {
+            return unusable(format!("{url} has more than a host: the API is at its root"));
         }
         if url.scheme() == "http" && !is_this_machine(&url) {
             return unusable(format!(
@@ -152,13 +156,16 @@ impl Client {
 
     async fn send(&self, call: &Call) -> Result<Response, Failed> {
         let not_sent = |why: String| Failed { why, may_have_arrived: false };
+        // Two of them at the beginning would name another host, to which the key must not go.
+        if !call.path.starts_with('/') || call.path.starts_with("//") {
+            return Err(not_sent("a path begins with one `/`".to_owned()));
+        }
         let url = self.url.join(&call.path).map_err(|error| not_sent(error.to_string()))?;
         let mut request = Request::new(call.method.clone(), url);
         request.headers = call.headers.clone();
         request.body = call.body.clone();
-        if call.method == Method::GET {
-            request.body_cap = LIST_BODY_CAP;
-        }
+        // Whatever is asked of a gateway may be answered with a thousand invites.
+        request.body_cap = LIST_BODY_CAP;
         let authorization = Zeroizing::new(format!("Bearer {}", self.key.expose_secret()));
         let request = request
             .credential(header::AUTHORIZATION.as_str(), &authorization)
@@ -202,6 +209,9 @@ mod tests {
             assert!(Client::new(url, "key").is_ok(), "{url}");
         }
         assert!(Client::new("https://invites.example.org", "key").is_ok());
+        for url in ["https://invites.example.org/gateway", "https://invites.example.org/?a=b"] {
+            assert!(Client::new(url, "key").is_err(), "{url}");
+        }
         for url in ["https://user:pa55@invites.example.org", "https://:pa55@invites.example.org"] {
             let refused = Client::new(url, "key").err().unwrap().to_string();
             assert!(!refused.contains("pa55"), "{refused}");

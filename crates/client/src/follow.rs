@@ -1,7 +1,10 @@
 //! Following the feed.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
+use tokio::time::{Instant, sleep};
 
 use crate::{Call, Client, Error, Event};
 
@@ -10,9 +13,13 @@ impl Client {
     /// from the first one that is kept.
     pub fn events(&self, filters: &[(&str, &str)], after: Option<&str>) -> Events<'_> {
         let filters = filters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Events { client: self, filters: filters.collect(), after: after.map(str::to_owned) }
+        let (filters, after) = (filters.collect(), after.map(str::to_owned));
+        Events { client: self, filters, after, has_more: true }
     }
 }
+
+/// How long is waited where the gateway does not.
+const WITHOUT_WAIT: Duration = Duration::from_secs(5);
 
 /// The feed, from one place on. None is missed: whoever keeps the [place](Self::place) together with what was made of the
 /// events, and begins there after a crash, gets every event once.
@@ -21,6 +28,8 @@ pub struct Events<'c> {
     client: &'c Client,
     filters: Vec<(String, String)>,
     after: Option<String>,
+    /// Whether there was more when it was last read.
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
@@ -37,28 +46,36 @@ impl Events<'_> {
     /// As [`Client::read`]; called again it goes on. The [problem](Error::problem) `events-removed` says that events behind the
     /// place are kept no more: read all invites, and begin anew.
     pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
-        Ok(self.page("wait=60").await?.events)
+        let began = Instant::now();
+        let events = self.page("wait=60").await?;
+        // A gateway that has too many waiting, or is about to stop, answers at once.
+        if events.is_empty() && !self.has_more && began.elapsed() < WITHOUT_WAIT {
+            sleep(WITHOUT_WAIT).await;
+        }
+        Ok(events)
     }
 
-    /// The same without waiting; none once there is no more.
+    /// The same without waiting; none once all were read that there were.
     ///
     /// # Errors
     /// As [`Events::next`].
     pub async fn read(&mut self) -> Result<Option<Vec<Event>>, Error> {
-        let page = self.page("wait=0").await?;
-        let has_ended = page.events.is_empty() && !page.has_more;
-        Ok((!has_ended).then_some(page.events))
+        if !self.has_more {
+            return Ok(None);
+        }
+        self.page("wait=0").await.map(Some)
     }
 
-    async fn page(&mut self, prefer: &'static str) -> Result<Page, Error> {
+    async fn page(&mut self, prefer: &'static str) -> Result<Vec<Event>, Error> {
         let filters = self.filters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let after = self.after.as_deref().map(|after| ("after", after));
         let call = Call::get("/v1/events").query(filters.chain(after));
         let prefer = HeaderValue::from_static(prefer);
         let call = call.header(HeaderName::from_static("prefer"), prefer);
         let page: Page = self.client.read(call).await?;
-        self.after = Some(page.next_after.clone());
-        Ok(page)
+        self.after = Some(page.next_after);
+        self.has_more = page.has_more;
+        Ok(page.events)
     }
 
     /// Where it goes on: all events before were answered. `None` before the first.

@@ -27,9 +27,10 @@ pub struct Invite {
     pub provider_ref: Option<String>,
     /// Why it failed, or is in doubt; a problem.
     pub error: Option<Value>,
-    pub created_at: Timestamp,
+    /// `None` here and in others: the key may not read invites, and this one was there before.
+    pub created_at: Option<Timestamp>,
     /// When it last read otherwise.
-    pub updated_at: Timestamp,
+    pub updated_at: Option<Timestamp>,
     #[expect(missing_docs, reason = "the module says all")]
     #[serde(flatten)]
     pub more: Map<String, Value>,

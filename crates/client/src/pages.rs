@@ -22,7 +22,8 @@ impl Client {
     ) -> Pages<'_, T> {
         let filters = filters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let (filters, next) = (filters.collect(), Some(Cursor::Start));
-        Pages { client: self, path: path.to_owned(), member, filters, next, entries: PhantomData }
+        let (path, unreadable, place, entries) = (path.to_owned(), Vec::new(), None, PhantomData);
+        Pages { client: self, path, member, filters, next, unreadable, place, entries }
     }
 }
 
@@ -35,6 +36,8 @@ pub struct Pages<'c, T> {
     filters: Vec<(String, String)>,
     /// `None`: the last page was read.
     next: Option<Cursor>,
+    unreadable: Vec<Value>,
+    place: Option<String>,
     entries: PhantomData<T>,
 }
 
@@ -45,6 +48,16 @@ enum Cursor {
 }
 
 impl<T: DeserializeOwned> Pages<'_, T> {
+    /// The rows on the last page that the gateway cannot read, which are no entries.
+    pub fn unreadable(&self) -> &[Value] {
+        &self.unreadable
+    }
+
+    /// The cursor behind the last page, if it has one: with `sort=updated` a later list goes on there (`cursor`).
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
     /// Whether there may be more behind what was read.
     pub fn has_more(&self) -> bool {
         self.next.is_some()
@@ -65,8 +78,15 @@ impl<T: DeserializeOwned> Pages<'_, T> {
         let entries = page.remove(self.member).unwrap_or_default();
         let entries = serde_json::from_value(entries)
             .map_err(|error| self.client.unreadable(&self.path, &error))?;
+        let unreadable = page.remove("unreadable").map(serde_json::from_value).transpose();
+        self.unreadable = unreadable
+            .map_err(|error| self.client.unreadable(&self.path, &error))?
+            .unwrap_or_default();
         let next = page.get("next_cursor").and_then(Value::as_str);
-        self.next = next.map(|cursor| Cursor::At(cursor.to_owned()));
+        // A list by change has a cursor also where there is no more for now.
+        let has_ended = page.get("has_more") == Some(&Value::Bool(false));
+        self.place = next.map(str::to_owned);
+        self.next = next.filter(|_| !has_ended).map(|cursor| Cursor::At(cursor.to_owned()));
         Ok(Some(entries))
     }
 }

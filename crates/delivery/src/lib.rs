@@ -20,6 +20,7 @@ mod judge;
 mod lane;
 mod lease;
 mod lookups;
+mod measured;
 mod obstacle;
 mod operations;
 mod reason;
@@ -37,6 +38,7 @@ pub use error::{AcceptError, OperationError};
 pub use lane::{
     Counters, DestinationStatus, LaneState, LastError, LastProbe, ProbeResult, ProviderStatus,
 };
+pub use measured::describe_metrics;
 pub use operations::{Erasure, Left, LeftReason, PlannedCall, Redriven, Withdrawn};
 pub use revise::{
     ConfigurationStatus, FileStatus, LiveDocument, Origin, Refusal, Review, ReviseError, Revised,

@@ -116,6 +116,11 @@ impl Engine {
         &self.shared.store
     }
 
+    /// What this process is called among the replicas.
+    pub fn replica(&self) -> &str {
+        &self.shared.owner
+    }
+
     /// Whether shutdown has begun.
     pub fn is_shutting_down(&self) -> bool {
         self.shared.stopping.is_cancelled()

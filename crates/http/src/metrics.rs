@@ -1,4 +1,4 @@
-//! The recorder behind `/metrics`. What is measured is described where it happens, through the
+//! The recorder behind `/metrics`. What is measured is told where it happens, through the
 //! `metrics` macros; labels come from small fixed sets.
 
 use std::{sync::OnceLock, time::Duration};
@@ -8,6 +8,18 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 /// Upper bounds of the duration histograms, in seconds.
 const DURATIONS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+/// Why connections are closed and keys refused: counted from zero on, so that the first is seen as an increase.
+const CLOSED: [&str; 7] = [
+    "head-timeout",
+    "idle-timeout",
+    "answer-timeout",
+    "evicted",
+    "no-room",
+    "malformed",
+    "tls-handshake",
+];
+const NOT_AUTHENTICATED: [&str; 6] =
+    ["missing", "several", "unknown", "revoked", "expired", "unreadable"];
 /// How often measurements are folded into the histograms if nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -39,6 +51,15 @@ fn install() -> Result<PrometheusHandle, BuildError> {
         "http_authentication_failures_total",
         "Requests without a good API key, by reason"
     );
+    metrics::describe_gauge!("invite_gateway_build_info", "1, with the version that runs");
+    metrics::gauge!("invite_gateway_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for reason in CLOSED {
+        metrics::counter!("http_connections_closed_total", "reason" => reason).increment(0);
+    }
+    for reason in NOT_AUTHENTICATED {
+        metrics::counter!("http_authentication_failures_total", "reason" => reason).increment(0);
+    }
+    invite_delivery::describe_metrics();
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {

@@ -24,6 +24,8 @@ use crate::{
     trace::{trace_id, traceparent},
 };
 
+/// What is asked for again and again by whoever watches the gateway.
+const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The outermost middleware but for compression.
@@ -44,19 +46,28 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     count(method, route, status, elapsed);
     let caller = response.extensions().get::<Caller>();
-    tracing::info!(
-        http.method = method,
-        http.route = route,
-        http.status = status,
-        client.address = client,
-        duration_ms = elapsed.as_secs_f64() * 1000.0,
-        request.id = request_id,
-        trace.id = trace_id,
-        key.id = caller.map(|caller| caller.id().to_string()),
-        tenant = caller.map(Caller::tenant),
-        problem.code = problem,
-        "answered {method} {route} with {status}"
-    );
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                client.address = client,
+                duration_ms = elapsed.as_secs_f64() * 1000.0,
+                request.id = request_id,
+                trace.id = trace_id,
+                key.id = caller.map(|caller| caller.id().to_string()),
+                tenant = caller.map(Caller::tenant),
+                problem.code = problem,
+                "answered {method} {route} with {status}"
+            )
+        };
+    }
+    // Probes and scrapes come every few seconds, and say nothing while all is well.
+    match PROBED.contains(&route) && problem.is_none() {
+        true => log!(debug),
+        false => log!(info),
+    }
     response
 }
 

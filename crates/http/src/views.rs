@@ -95,7 +95,8 @@ pub(crate) struct InviteView {
     erased: bool,
     /// When it was accepted.
     created_at: Timestamp,
-    /// When any of this last changed, but for `checked_at` and what its provider's lane makes it wait for.
+    /// When any of this last changed, but for `checked_at`, the time in `next_attempt_at`, and what its provider's lane makes it
+    /// wait for.
     updated_at: Timestamp,
     /// When it was sent.
     sent_at: Option<Timestamp>,

@@ -19,6 +19,9 @@ use crate::{
 /// and the id when it ends.
 const DISORDER: SignedDuration = SignedDuration::from_mins(1);
 
+/// How many rows are read together at least.
+const AT_ONCE: usize = 50;
+
 /// Where to begin among the changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangesFrom {
@@ -57,7 +60,7 @@ impl Store {
         // Read after the events, so that one that is removed meanwhile is not missed unnoticed.
         let removed = self.removed_events().await?.filter(|(last, before)| match from {
             ChangesFrom::Place(place) => place < *last,
-            ChangesFrom::Time(at) => at < *before,
+            ChangesFrom::Time(at) => at.saturating_sub(DISORDER).unwrap_or(at) < *before,
         });
         Ok(removed.map_or(Ok(page), |(last, _)| Err(RemovedUpTo(last))))
     }
@@ -78,14 +81,15 @@ impl Store {
         loop {
             let (last, looked_at) = self.window(None, next, bound, LOOKED_AT).await?;
             let changes = self.last_changes(filter, next, last, bound).await?;
-            let found = self.matching_changes(filter, changes).await?;
-            let left = limit - rows.len();
-            if found.len() > left {
-                rows.extend(found.into_iter().take(left));
-                let next = rows.last().map_or(next, |(place, _)| *place);
-                return Ok(ChangedInvites { rows, next, is_last: false });
+            // Not all that stand in the window may be asked for, and each is a whole row.
+            for changes in changes.chunks(limit.max(AT_ONCE)) {
+                rows.extend(self.matching_changes(filter, changes).await?);
+                if rows.len() > limit {
+                    rows.truncate(limit);
+                    let next = rows.last().map_or(next, |(place, _)| *place);
+                    return Ok(ChangedInvites { rows, next, is_last: false });
+                }
             }
-            rows.extend(found);
             next = last;
             let is_last = looked_at < LOOKED_AT;
             if is_last || rows.len() == limit || began.elapsed() >= LOOKING {
@@ -123,7 +127,7 @@ impl Store {
     async fn matching_changes(
         &self,
         filter: &InviteFilter,
-        changes: Vec<(EventId, String)>,
+        changes: &[(EventId, String)],
     ) -> Result<Vec<(EventId, Row)>, Error> {
         let ids: Vec<String> = changes.iter().map(|(_, id)| id.clone()).collect();
         let mut found = HashMap::new();
@@ -131,8 +135,8 @@ impl Store {
             let rows = self.listed(matching(filter, chunk, self.clock_now())).await?;
             found.extend(rows.into_iter().map(|row| (id_of(&row), row)));
         }
-        let row = |(place, id)| Some((place, found.remove(&id)?));
-        Ok(changes.into_iter().filter_map(row).collect())
+        let row = |(place, id): &(EventId, String)| Some((*place, found.remove(id)?));
+        Ok(changes.iter().filter_map(row).collect())
     }
 
     /// A place that all events are behind which are not older than a time.

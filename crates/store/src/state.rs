@@ -135,7 +135,8 @@ impl InviteState {
             updated_at: _,
         } = self;
         (phase.status(), *source) == (other.status(), other.source)
-            && phase.next_attempt_at() == other.next_attempt_at()
+            // When it is asked again moves with each question; that nobody asks any more is news.
+            && phase.next_attempt_at().is_some() == other.next_attempt_at().is_some()
             && (provider_ref, provider_status) == (&other.provider_ref, &other.provider_status)
             && *provider_data == other.provider_data
             && *second_effects == other.second_effects

@@ -17,6 +17,7 @@ use crate::{
     dialect::AUDIT_LOCK,
     error::LIST,
     phase::Phase,
+    query::read_invites,
     rows::{AMONG_SET_ASIDE, COLUMNS, InviteFacts, LIVE, SET_ASIDE, read_invite, select_invites},
     statement::{Fields, Statement, chunks},
     values::Value,
@@ -138,6 +139,12 @@ impl Store {
         }
         let written = self.write(Vec::new(), marks, |tx, marks| {
             Box::pin(async move {
+                let readable = marks.iter().filter(|(_, column)| column.is_none());
+                let readable: Vec<InviteId> =
+                    readable.filter_map(|(id, _)| id.parse().ok()).collect();
+                for invite in read_invites(tx.connection, &readable, "").await? {
+                    tx.events.updated(&invite, &invite.state);
+                }
                 let mut written = 0;
                 for chunk in chunks(marks) {
                     written +=

@@ -1,7 +1,7 @@
 //! The arguments of the commands that call a running gateway about invites.
 
 use clap::{Args, Subcommand, ValueEnum};
-use invite_core::{BatchId, InviteId, Status};
+use invite_core::{ActionId, BatchId, InviteId, Status};
 
 use crate::client::KEY_VARIABLE;
 
@@ -63,7 +63,7 @@ pub enum InvitesCommand {
     /// Show how far an action on many invites has come, until it ends
     Action {
         /// Its id, as it was printed when it began.
-        id: String,
+        id: ActionId,
         /// End it: what it has not come to is left alone.
         #[arg(long)]
         cancel: bool,

@@ -25,7 +25,7 @@ async fn an_invite_is_updated_when_callers_see_another_one_and_only_then(db: &Db
         |state| (state.found_absent, state.is_unconfirmed) = (1, true),
         |state| state.updated_at = seconds(-1),
     ];
-    let seen: [Set; 12] = [
+    let seen: [Set; 13] = [
         |state| state.phase = phase(Status::Sent),
         |state| state.source = StatusSource::Provider,
         |state| state.provider_ref = Some("ref-1".into()),
@@ -37,9 +37,12 @@ async fn an_invite_is_updated_when_callers_see_another_one_and_only_then(db: &Db
         |state| state.attempt_count += 1,
         |state| state.error = Some(reason("x")),
         |state| state.duplicate_effect = true,
+        |state| state.phase = Phase::Queued { next_attempt_at: None },
         |state| state.phase = Phase::Queued { next_attempt_at: Some(seconds(9)) },
     ];
+    let later: Set = |state| state.phase = Phase::Queued { next_attempt_at: Some(seconds(10)) };
     let steps = unseen.iter().map(|set| (set, false)).chain(seen.iter().map(|set| (set, true)));
+    let steps = steps.chain([(&later, false)]);
     for (place, (step, is_seen)) in steps.enumerate() {
         let before = store.invite(id).await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
