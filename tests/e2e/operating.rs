@@ -61,6 +61,9 @@ async fn an_operator_lists_shows_and_withdraws_invites() {
         &["invites", "withdraw", id, "--confirm", "1"],
         &["invites", "retry", "--all", "--accept-duplicate-risk"],
         &["invites", "settle", id],
+        &["invites", "withdraw", "--label", "team"],
+        &["invites", "withdraw", "--label", "team:a", "--label", "team:b"],
+        &["invites", "action", "../../admin/keys/key_1", "--cancel"],
     ] {
         let (status, printed, said) = run(&gateway, wrong).await;
         assert_eq!((status, &*printed), (2, ""), "{wrong:?}: {said}");

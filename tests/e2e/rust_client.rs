@@ -33,6 +33,24 @@ async fn a_service_in_rust_invites_reads_and_follows() {
         lengths.push(page.len());
     }
     assert_eq!(lengths, [2, 1]);
+    let by_change =
+        [("sort", "updated"), ("updated_after", "2020-01-01T00:00:00Z"), ("limit", "2")];
+    let mut pages = client.invites(&by_change);
+    let mut changed = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        changed.extend(page.into_iter().map(|invite| invite.id.to_string()));
+    }
+    changed.sort_unstable();
+    assert_eq!(changed, ids, "a list by change ends, too");
+    let cursor = pages.place().unwrap().to_owned();
+    let mut pages = client.invites(&[("sort", "updated"), ("cursor", &cursor)]);
+    assert_eq!(pages.next().await.unwrap(), Some(vec![]));
+    assert_eq!(pages.next().await.unwrap(), None);
+    // Whoever may only write learns of one that was there before less than of a new one.
+    let writer = gateway.caller("invites:write", &[]).await;
+    let writer = Client::new(&gateway.url(), writer.key()).unwrap();
+    let there = writer.create(&body, "order-of-another-key").await.unwrap();
+    assert_eq!((there.invites.len(), there.invites[0].created_at), (3, None));
     let first = created.invites[0].id;
     let email = client.invite(first).await.unwrap().email;
     assert_eq!(email, created.invites[0].email);

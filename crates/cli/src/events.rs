@@ -2,7 +2,7 @@
 
 use invite_client::{Client, Event};
 
-use crate::{args::calls::EventsArgs, client, failure::Failure, print, settings::Settings};
+use crate::{args::calls::EventsArgs, client, failure::Failure, print_more, settings::Settings};
 
 /// Prints events, one to a line, until there is no more; with `--follow` for ever.
 pub async fn run(settings: &Settings, args: EventsArgs) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use invite_core::{
     InviteId, Outcome,
     http::{AddressGuard, CallContext, HttpClient, LIST_BODY_CAP, Request, Response},

@@ -8,10 +8,9 @@ use tokio::time::timeout;
 
 use crate::{
     Error, InviteRecord, Row, Store, UnreadableInvite,
-    connection::Connection,
     debug::debug_only,
     error::LIST,
-    rows::{COLUMNS, HAS_HOLDER, OPEN, SET_ASIDE, read_invite, select_invites},
+    rows::{COLUMNS, HAS_HOLDER, OPEN, SET_ASIDE, select_invites},
     statement::{Statement, chunks},
     unreadable::{id_of, page, separate},
     values::Value,
@@ -134,30 +133,6 @@ impl Store {
         let count = timeout(LIST, count).await.map_err(|_| Error::SlowList)??;
         Ok(count.unwrap_or_default())
     }
-}
-
-/// These invites in the order asked for, without those that do not exist or cannot be read. `lock` is put at the end of the
-/// SELECT.
-pub(crate) async fn read_invites(
-    connection: &mut Connection,
-    ids: &[InviteId],
-    lock: &str,
-) -> Result<Vec<InviteRecord>, Error> {
-    // Sorted, so that two replicas that lock rows do not wait for each other.
-    let mut sorted = ids.to_vec();
-    sorted.sort_unstable();
-    let mut found = HashMap::with_capacity(ids.len());
-    for chunk in chunks(&sorted) {
-        let invites = select_invites()
-            .text(" WHERE id")
-            .one_of(chunk.iter().map(|id| Value::from(id.to_string())))
-            .text(" ORDER BY id")
-            .text(lock)
-            .all(connection, |fields| Ok(read_invite(fields).ok()))
-            .await?;
-        found.extend(invites.into_iter().flatten().map(|invite| (invite.id, invite)));
-    }
-    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// The status as [`InviteRecord::status_at`] tells it.

@@ -11,8 +11,8 @@ use crate::{
     change::write_states,
     dialect::REVISION_LOCK_SHARED,
     key_days::{self, Days},
-    query::read_invites,
     revisions::is_newest,
+    rows::read_invites,
     writer::Tx,
 };
 

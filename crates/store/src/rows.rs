@@ -1,7 +1,7 @@
 //! An invite as it is stored: what never changes about it, and the columns of both that and its state.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ops::Deref,
     sync::{Arc, LazyLock},
 };
@@ -15,10 +15,11 @@ use serde_json::Value as Json;
 
 use crate::{
     Error,
+    connection::Connection,
     debug::debug_only,
     phase::{phase_values, read_phase},
     state::InviteState,
-    statement::{Fields, Statement},
+    statement::{Fields, Statement, chunks},
     values::Value,
 };
 
@@ -260,6 +261,30 @@ pub(crate) fn json(value: &impl Serialize) -> Value<'static> {
 /// `SELECT … FROM invites`, to be continued.
 pub(crate) fn select_invites() -> Statement<'static> {
     Statement::new("SELECT ").text(COLUMNS).text(", unreadable FROM invites")
+}
+
+/// These invites in the order asked for, without those that do not exist or cannot be read. `lock` is put at the end of the
+/// SELECT.
+pub(crate) async fn read_invites(
+    connection: &mut Connection,
+    ids: &[InviteId],
+    lock: &str,
+) -> Result<Vec<InviteRecord>, Error> {
+    // Sorted, so that two replicas that lock rows do not wait for each other.
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in chunks(&sorted) {
+        let invites = select_invites()
+            .text(" WHERE id")
+            .one_of(chunk.iter().map(|id| Value::from(id.to_string())))
+            .text(" ORDER BY id")
+            .text(lock)
+            .all(connection, |fields| Ok(read_invite(fields).ok()))
+            .await?;
+        found.extend(invites.into_iter().flatten().map(|invite| (invite.id, invite)));
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 #[cfg(test)]

@@ -17,8 +17,10 @@ use crate::{
     dialect::AUDIT_LOCK,
     error::LIST,
     phase::Phase,
-    query::read_invites,
-    rows::{AMONG_SET_ASIDE, COLUMNS, InviteFacts, LIVE, SET_ASIDE, read_invite, select_invites},
+    rows::{
+        AMONG_SET_ASIDE, COLUMNS, InviteFacts, LIVE, SET_ASIDE, read_invite, read_invites,
+        select_invites,
+    },
     statement::{Fields, Statement, chunks},
     values::Value,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use invite_core::{InviteId, Status};
-use invite_store::{Ended, InviteFilter, InviteRecord, Store};
+use invite_store::{ChangesFrom, Ended, InviteFilter, InviteRecord, Store};
 use serde_json::json;
 
 use crate::fixture::{
@@ -203,8 +203,11 @@ async fn a_row_that_is_repaired_is_taken_up_again(db: &Db) {
         assert!(due_anywhere(&store, now(), 1).await.is_empty());
         store.reexamine().await.unwrap();
         assert!(store.invite(ada).await.is_err());
+        let end = ChangesFrom::Place(store.end_of_feed().await.unwrap());
         damage(db, ada, column, right).await;
         store.reexamine().await.unwrap();
+        let changed = store.changed_invites(&InviteFilter::default(), end, 10).await;
+        assert_eq!(changed.unwrap().unwrap().rows.len(), 1, "whoever follows learns of it");
         assert_eq!(due_anywhere(&store, now(), 1).await[0].id, ada);
         assert!(store.unreadable_counts().await.unwrap().is_empty());
     }
