@@ -105,7 +105,7 @@ async fn a_number_that_is_another_by_now_is_counted_and_asked_again() {
     client.delete(&path(&posted[0])).await.expect(200);
     browser.press("Withdraw: 3 invites").await;
     browser.find_with_text("dialog h2", "Withdraw: 2 invites?").await;
-    browser.find_with_text("dialog .notice.warn", "Nothing was done").await;
+    browser.find_with_text("dialog .notice.warn", "Nothing was done yet").await;
     browser.shoot("another-number").await;
     assert_eq!(client.read(&posted[1]).await["status"], "pending");
 
@@ -142,7 +142,11 @@ async fn what_is_in_doubt_is_settled_after_somebody_has_looked() {
     browser.find_with_text("dialog h2", "Settle as absent: 2 invites?").await;
     browser.find_with_text("dialog .notice.warn", "Look at the provider now").await;
     browser.shoot("look-first").await;
+    browser.prefer("dark").await;
+    browser.resize(390, 900).await;
+    browser.shoot("look-first-dark-390").await;
     assert_eq!(browser.accessibility_faults().await, Vec::<String>::new());
+    assert!(!browser.is_too_wide().await, "the question is wider than a phone");
     browser.press("Settle as absent: 2 invites").await;
     assert!(browser.has("dialog[open] input:invalid").await, "nobody says that he looked");
     browser.find("dialog input[name=looked]").await.click().await.unwrap();

@@ -76,14 +76,16 @@ async function choose(query) {
 function scopeOf(query) {
   const set = ["status", "error_code", "label", ...SINGLE].flatMap((name) => given(query, name).map((value) => [name, value]));
   if (!set.length) return h("strong", {}, "No filter is set: this is for all invites that the key may see, not only for those on this page.");
-  return ["All invites with ", set.map(([name, value]) => h("span", { class: "tag" }, `${words(name)}: ${words(value)}`)), ", not only those on this page."];
+  return [["This is for all invites that match, not only for those on this page: ",
+    set.map(([name, value]) => h("span", { class: "tag" }, `${words(name)}: ${name === "status" ? words(value) : value}`))]];
 }
 
 function choices(query) {
   const option = ([name, kind]) => {
     const { statuses, others } = fitting(kind, query);
     const isOffered = statuses.length > 0;
-    const note = isOffered ? `Done to those that are ${anyOf(statuses)}.${others.length ? ` Those that are ${anyOf(others)} stay as they are.` : ""}`
+    const note = isOffered ? [`Done to those that are ${anyOf(statuses)}.`, others.length ? ` Those that are ${anyOf(others)} stay as they are.` : null,
+      kind.looked && given(query, "status").length !== 1 ? " To see which these are, search for that status first." : null]
       : `Not for these: only for those that are ${anyOf(kind.statuses)}.`;
     return h("label", { class: "check" }, h("input", { type: "radio", name: "kind", value: name, required: true, disabled: !isOffered }),
       h("span", { class: isOffered ? null : "muted" }, kind.verb, h("span", { class: "hint" }, note)));
@@ -127,7 +129,7 @@ async function begin(wanted, first) {
 
 function question(kind, { matched, as_of: asOf }, before) {
   const changed = before && h("div", { class: "notice warn", role: "alert" },
-    h("p", {}, `Nothing was done: it was ${invitesOf(before.matched)} when they were counted, and now it is ${matched}.`));
+    h("p", {}, `Nothing was done yet: the number was ${before.matched} when they were counted, and is ${matched} now.`));
   const looked = asOf && h("div", { class: "notice warn" },
     h("p", { class: "notice-title" }, "Look at the provider now, before you go on"),
     h("p", {}, "The gateway takes your word for it and stops looking. Only those are settled that were in doubt when they were counted, at ", moment(asOf), ", and still are for the same call."));

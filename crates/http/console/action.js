@@ -74,7 +74,7 @@ function noticeOf({ state, held_up_by: heldUpBy, cancelled_because: because }) {
   }
   if (state !== "running" || !heldUpBy) return null;
   return h("div", { class: "notice warn" }, h("p", { class: "notice-title" }, "It is held up by ", meaningOf(heldUpBy)),
-    h("p", {}, "It tries again by itself, every 15 seconds at the latest. One for each provider goes on where it can."));
+    h("p", {}, "It tries again by itself, every 15 seconds at the latest. An action for one provider alone does not wait for another one."));
 }
 
 const failedOf = ({ failed }) => Object.values(failed).reduce((sum, count) => sum + count, 0);

@@ -99,7 +99,7 @@ function open() {
   if (!module) return showMissing();
   const title = module.title(argument);
   document.title = `${title} · Invite gateway`;
-  const root = h("div", { class: `page ${name}` });
+  const root = h("div", { class: "page" });
   page = { root, argument, query, signal: leaving.signal, unsaved: () => false, keyLost: () => {} };
   show(module, title).then(() => {
     // Where the reader was, once what was there is drawn again.
