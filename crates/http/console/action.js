@@ -17,7 +17,7 @@ export async function open({ root, argument: id, signal }) {
   const heading = h("h1", { tabindex: "-1" }, id);
   const about = h("div", { class: "about", role: "status" });
   const [doable, notice, progress] = [h("div", { class: "actions" }), h("div", {}), h("div", { class: "progress" })];
-  const [failures, body] = [h("section", { "aria-labelledby": "failures" }), h("div", {})];
+  const [failures, body] = [h("section", { class: "failures", "aria-labelledby": "failures" }), h("div", {})];
   let isRunning = true;
   let asker;
   const state = reading({ root, signal, every: () => (isRunning ? FOLLOW : null), read: async () => {
