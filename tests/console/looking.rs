@@ -1,7 +1,7 @@
 //! How every page looks: to a checker of accessibility, on a phone, in the dark.
 
 use invite_tests::{Gateway, eventually, invites, person};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::sign_in;
@@ -27,7 +27,7 @@ async fn every_page_is_accessible_and_fits_a_phone_in_light_and_dark() {
     admin.post("/v1/webhooks", &webhook).await.expect(201);
     let webhook = json!({ "url": "http://127.0.0.1:1/hooks/all", "payload": "thin" });
     let webhook = admin.post("/v1/webhooks", &webhook).await.expect(201).body;
-    for (number, to) in ["berlin-summit", "acme-tenancy", "treasury"].into_iter().enumerate() {
+    for (number, to) in ["acme-tenancy", "berlin-summit", "treasury"].into_iter().enumerate() {
         gateway.client().invite(&invites(to, [person(number)])).await;
     }
     let rule = json!({ "operation": "create", "kind": "status_before", "status": 400 });
@@ -51,6 +51,7 @@ async fn every_page_is_accessible_and_fits_a_phone_in_light_and_dark() {
     let mut pages: Vec<String> = PAGES.map(str::to_owned).into();
     pages.push(format!("invites/{}", failed["id"].as_str().unwrap()));
     pages.push(format!("webhooks/{}", webhook["id"].as_str().unwrap()));
+    pages.push(format!("actions/{}", held_up_action(&gateway).await));
     let mut faults = Vec::new();
     for page in &pages {
         let name = page.split('/').collect::<Vec<_>>().join("-");
@@ -73,6 +74,31 @@ async fn every_page_is_accessible_and_fits_a_phone_in_light_and_dark() {
     assert!(faults.is_empty(), "{faults:#?}");
     browser.close(&[]).await;
     gateway.finish().await;
+}
+
+/// The id of an action that waits, to which some of what it is for could not be done.
+async fn held_up_action(gateway: &Gateway) -> String {
+    let later = json!({ "operation": "delete", "kind": "rate_limited", "retry_after": 600 });
+    gateway.simulators.break_down("rkvst", later).await;
+    let filter =
+        json!({ "action": "withdraw", "filter": { "created_after": "2026-01-01T00:00:00Z" } });
+    let with = |member: &str, value: Value| {
+        let mut wanted = filter.clone();
+        wanted[member] = value;
+        wanted
+    };
+    let actions = "/v1/invites/actions";
+    let client = gateway.client();
+    let counted = client.post(actions, &with("dry_run", true.into())).await.expect(200).body;
+    let wanted = with("confirm", counted["matched"].clone());
+    let action = client.post(actions, &wanted).await.expect(202).body;
+    let id = action["id"].as_str().unwrap().to_owned();
+    eventually("the action is held up", async || {
+        let now = client.get(&format!("{actions}/{id}")).await.expect(200).body;
+        now["held_up_by"].is_string().then_some(())
+    })
+    .await;
+    id
 }
 
 #[tokio::test]

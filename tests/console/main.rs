@@ -8,6 +8,7 @@
     reason = "a test ends where something is missing"
 )]
 
+mod acting;
 mod browser;
 mod configuring;
 mod invites;

@@ -5,6 +5,7 @@ import { h, put, say } from "./dom.js";
 import { closeDialogs, confirm, isHeld } from "./dialog.js";
 import { reading } from "./reading.js";
 import { askForKey } from "./signin.js";
+import * as action from "./action.js";
 import * as audit from "./audit.js";
 import * as configuration from "./configuration.js";
 import * as invite from "./invite.js";
@@ -25,9 +26,12 @@ import * as webhooks from "./webhooks.js";
 
 /** By the first part of the route: the page, and the page of one thing. */
 const PAGES = {
-  overview: [overview], invites: [invites, invite], providers: [providers, provider],
+  overview: [overview], invites: [invites, invite], actions: [null, action], providers: [providers, provider],
   webhooks: [webhooks, webhook], configuration: [configuration], keys: [keys], audit: [audit],
 };
+
+/** The tab under which a page is found that has none of its own. */
+const TABS = { actions: "invites" };
 
 const top = document.getElementById("top");
 const main = document.getElementById("main");
@@ -89,13 +93,13 @@ function open() {
   shown = { name, argument, hash: location.hash, entry: entry ?? newEntry() };
   top.hidden = false;
   for (const link of document.querySelectorAll("#nav a")) {
-    if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
+    if (link.hash === `#/${TABS[name] ?? name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   if (!module) return showMissing();
   const title = module.title(argument);
   document.title = `${title} · Invite gateway`;
-  const root = h("div", { class: `page ${name}` });
+  const root = h("div", { class: "page" });
   page = { root, argument, query, signal: leaving.signal, unsaved: () => false, keyLost: () => {} };
   show(module, title).then(() => {
     // Where the reader was, once what was there is drawn again.

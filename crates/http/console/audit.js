@@ -43,6 +43,7 @@ function targetOf({ action, target }) {
   if (action === "config.revise") return `revision ${target}`;
   if (action === "config.check" || action === "config.refuse") return `while revision ${target} was live`;
   if (target.startsWith("inv_")) return h("a", { href: `#/invites/${encodeURIComponent(target)}` }, code(target));
+  if (target.startsWith("act_")) return h("a", { href: `#/actions/${encodeURIComponent(target)}` }, code(target));
   return code(target);
 }
 

@@ -132,7 +132,7 @@ export function table({ caption, columns, rows }) {
 
 const TONES = {
   ready: "good", accepted: "good", sent: "good", succeeded: "good", active: "good", ok: "good", live: "good",
-  sending: "info", pending: "info", completed: "good",
+  sending: "info", pending: "info", running: "info", completed: "good",
   slowed: "warn", paused: "warn", unknown: "warn", awaiting_approval: "warn", throttled: "warn", warning: "warn", not_checked: "warn",
   misconfigured: "bad", failed: "bad", rejected: "bad", error: "bad", refused: "bad", unusable: "bad",
 };

@@ -1,6 +1,7 @@
 /** Searching invites. The filters and the page stand in the address, so that a search can be kept. */
 
-import { get, lacks } from "./api.js";
+import { actOnAll } from "./action-start.js";
+import { get, lacks, REFUSED } from "./api.js";
 import { badge, busy, check, empty, ERASED, field, h, put, redraw, table, words, write } from "./dom.js";
 import { reading } from "./reading.js";
 import { stamp, ZONE } from "./time.js";
@@ -9,7 +10,7 @@ const STATUSES = ["queued", "sending", "unknown", "awaiting_approval", "pending"
   "expired", "revoked", "failed"];
 const TEXTS = ["email", "external_id", "provider", "label", "batch_id", "tenant"];
 const TIMES = ["created_after", "created_before", "updated_after"];
-const RARE = ["label", "batch_id", "tenant", ...TIMES];
+const RARE = ["label", "error_code", "batch_id", "tenant", ...TIMES];
 const PAGE = 50;
 
 export const title = () => "Invites";
@@ -17,15 +18,22 @@ export const title = () => "Invites";
 export async function open({ root, query, signal }) {
   const results = h("section", { "aria-label": "Found invites" });
   const count = h("p", { class: "muted", role: "status" });
+  const doable = h("div", { class: "actions" });
+  let isAny = false;
+  const offer = () => redraw(doable, [isAny, lacks("invites:write")], () => (isAny ? actOnAll(query) : null));
   const asked = new URLSearchParams(query);
   asked.set("limit", PAGE);
   const state = reading({ root, signal, waiting: "Searching…", read: async () => {
     const page = await get("invites", asked, signal);
     redraw(results, page, () => found(page, query));
     write(count, counted(page, query));
+    isAny = page.invites.length > 0;
+    offer();
   } });
+  // What the key was refused is not offered again.
+  window.addEventListener(REFUSED, offer, { signal });
   const form = filters(query, state.again);
-  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Invites"), count, state.element), form, results);
+  put(root, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Invites"), count, state.element), form, doable, results);
   offerProviders(form, query, signal);
   await state.first;
 }
@@ -53,8 +61,8 @@ function filters(query, again) {
       STATUSES.map((status) => check(words(status), { name: "status", value: status, checked: chosen.includes(status) }, "chip"))),
     h("details", { open: isRare }, h("summary", {}, "More filters"),
       h("div", { class: "filter-row" },
-        field("Label", text("label", { placeholder: "key:value", pattern: "[^:]+:.*" })), field("Batch", text("batch_id", { placeholder: "bat_…" })),
-        field("Tenant", text("tenant")), time("Created after", "created_after"),
+        field("Label", text("label", { placeholder: "key:value", pattern: "[^:]+:.*" })), field("Error codes", text("error_code", { placeholder: "given-up", value: query.getAll("error_code").join(" ") })),
+        field("Batch", text("batch_id", { placeholder: "bat_…" })), field("Tenant", text("tenant")), time("Created after", "created_after"),
         time("Created before", "created_before"), time("Updated after", "updated_after"))),
     h("div", { class: "actions" }, go,
       query.size ? h("a", { class: "button", href: "#/invites" }, "Clear") : null));
@@ -81,6 +89,7 @@ function addressOf(given) {
     const value = given.get(name).trim();
     if (value) query.set(name, value);
   }
+  for (const word of given.get("error_code").split(/[\s,]+/).filter(Boolean)) query.append("error_code", word);
   for (const name of TIMES) if (given.get(name)) query.set(name, new Date(given.get(name)).toISOString());
   for (const status of given.getAll("status")) query.append("status", status);
   return query.size ? `#/invites?${query}` : "#/invites";

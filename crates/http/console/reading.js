@@ -12,10 +12,10 @@ import { ago, poll } from "./time.js";
 const RETRY = 3000;
 
 /**
- * Reads now, again when asked to, and every so many milliseconds if `every` is given. While it fails
- * `root` has the class `stale`.
+ * Reads now, again when asked to, and every so many milliseconds if `every` is given, until it says
+ * null. While it fails `root` has the class `stale`.
  * @param {{ root: Element, read: () => Promise<unknown>, signal: AbortSignal,
- *   every?: number | (() => number), waiting?: string }} what
+ *   every?: number | (() => number | null), waiting?: string }} what
  * @returns {{ element: HTMLElement, again: () => Promise<void>, first: Promise<unknown> }} `element`
  *   says how it stands; `again` reads once more, as after a change; `first` ends with the first read
  */
@@ -71,8 +71,9 @@ export function reading({ root, read, signal, every, waiting = "Asking the gatew
     if (hadFocus && next.isConnected) next.focus({ preventScroll: true });
   };
 
-  const follows = () => at === null && failure === null || (failure ? !isHopeless(failure) : every !== undefined);
-  const pause = () => (failure || every === undefined ? RETRY : typeof every === "function" ? every() : every);
+  const often = () => (typeof every === "function" ? every() : every ?? null);
+  const follows = () => at === null && failure === null || (failure ? !isHopeless(failure) : often() !== null);
+  const pause = () => (failure ? RETRY : often() ?? RETRY);
   const first = poll(() => (follows() ? once() : undefined), pause, signal);
   return { element, again, first };
 }

@@ -36,8 +36,8 @@ const FILES: &[File] = files! {
     HTML: "index.html";
     STYLE: "style.css" "pages.css";
     IMAGE: "icon.svg";
-    SCRIPT: "api.js" "app.js" "audit.js" "chart.js" "configuration.js" "dialog.js" "diff.js" "dom.js" "editor.js"
-        "invite-actions.js" "invite.js" "invites.js" "keys.js" "notices.js" "overview.js" "probe.js" "problem.js"
+    SCRIPT: "action.js" "action-kinds.js" "action-start.js" "api.js" "app.js" "audit.js" "chart.js" "configuration.js"
+        "dialog.js" "diff.js" "dom.js" "editor.js" "invite-actions.js" "invite.js" "invites.js" "keys.js" "notices.js" "overview.js" "probe.js" "problem.js"
         "provider.js" "provider-choice.js" "providers.js" "reading.js" "revisions.js" "signin.js" "starting.js"
         "time.js" "webhook.js" "webhook-form.js" "webhooks.js";
 };
