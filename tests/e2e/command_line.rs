@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use invite_tests::{Binary, Gateway, eventually, person, terminate};
+use invite_tests::{Binary, Gateway, eventually, terminate};
 use serde_json::Value;
 
 use crate::{text, texts};
@@ -367,47 +367,4 @@ async fn the_simulators_run_alone_and_say_where_they_are() {
         tokio::net::TcpStream::connect(address).await.unwrap();
     }
     assert!(terminate(&mut simulators).await.success());
-}
-
-#[tokio::test]
-async fn serving_says_where_it_listens() {
-    let gateway = Gateway::start().await;
-    let line = format!("listening on {}", gateway.url());
-    eventually("the log says so", async || gateway.log().contains(&line).then_some(())).await;
-    let version = concat!(
-        "invite-gateway ",
-        env!("CARGO_PKG_VERSION"),
-        " starts with the settings in gateway.toml"
-    );
-    let log = gateway.log();
-    assert!(log.contains(version) && log.contains("API keys are valid"), "{log}");
-    gateway.finish().await;
-}
-
-#[tokio::test]
-async fn a_fatal_error_is_an_object_where_logs_are_json() {
-    let binary = Binary::in_empty_folder();
-    binary.write(
-        "gateway.toml",
-        "[log]\nformat = \"json\"\n[storage]\nurl = \"sqlite://no/such/folder/x.db\"\n",
-    );
-    binary.write("no", "a file, and no folder");
-    let output = binary.run(&["--config", "gateway.toml", "serve"]).await;
-    assert!(!output.status.success());
-    let said = String::from_utf8(output.stderr).unwrap();
-    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    assert_eq!(last["level"], "ERROR");
-    assert!(text(&last, "message").contains("cannot open the database"), "{said}");
-}
-
-#[tokio::test]
-async fn logs_can_be_json() {
-    let gateway = Gateway::builder().setting("log.format", "json").start().await;
-    let body = invite_tests::invites("treasury", [person(1)]);
-    gateway.client().invite(&body).await;
-    let log = gateway.log();
-    for line in log.lines() {
-        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
-    }
-    gateway.finish().await;
 }

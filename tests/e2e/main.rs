@@ -30,6 +30,7 @@ mod fourth_kind;
 mod idempotency;
 mod live_document;
 mod load;
+mod logging;
 mod operating;
 mod pooler;
 mod postcard;

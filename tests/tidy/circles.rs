@@ -17,7 +17,7 @@ const DELIVERY: [&[&str]; 10] = [
     &["obstacle"],
     &["shared"],
     &["revise"],
-    &["call", "error", "judge", "lane", "reason", "transition", "waiters"],
+    &["call", "error", "judge", "lane", "measured", "reason", "transition", "waiters"],
 ];
 
 /// The folders of our crates.
