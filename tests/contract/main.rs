@@ -101,7 +101,7 @@ groups! {
         options::faults_of_the_person_and_of_the_options_come_together ["resolve"]
         options::resolving_is_pure ["resolve"]
         options::what_a_caller_adds_goes_out_beside_the_adapters_own_members_and_only_where_it_may
-            ["resolve", "prepare", "create", "kind.options_schema"]
+            ["resolve", "prepare", "create", "kind.options_schema", "kind.read_back"]
         options::a_configuration_is_checked_as_a_whole_and_shows_no_secret
             ["kind.build", "kind.config_schema"]
         options::the_settings_that_name_an_account_are_settings_of_the_kind
